@@ -1,0 +1,114 @@
+/**
+ * Every setting of the server: one schema, one source of defaults. Precedence: flags > environment (`SKERRY_…`) > file > default
+ * (`load-config.ts`). `skerry up --help` and docs/configuration.md are made from this table.
+ */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+
+const stateHome = () => process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
+
+export const configSchema = z.strictObject({
+  host: z.string().default('127.0.0.1').describe('address to listen on'),
+  port: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65535)
+    .default(7423)
+    .describe('port to listen on; 0 takes a free one'),
+  dataDir: z
+    .string()
+    .default(() => join(stateHome(), 'skerry'))
+    .describe('where images, sandboxes and the database live'),
+  logLevel: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('warn')
+    .describe('how much the server logs'),
+  runtime: z
+    .enum(['auto', 'gvisor', 'runc'])
+    .default('auto')
+    .describe('what runs sandboxes; auto prefers gVisor'),
+  buildRuntime: z
+    .enum(['auto', 'gvisor', 'runc'])
+    .default('runc')
+    .describe('what runs image build steps; choose gvisor when strangers define images'),
+  extraCaFile: z
+    .string()
+    .default('')
+    .describe('PEM file with CA certificates that sandboxes and builds trust in addition'),
+  allowPrivate: z
+    .array(z.string())
+    .default([])
+    .describe('private IPv4 CIDRs that sandboxes may reach, comma-separated'),
+  subnet: z
+    .string()
+    .default('auto')
+    .describe('IPv4 network for sandboxes, at least a /24; auto picks a free one'),
+  nameservers: z
+    .array(z.string())
+    .default([])
+    .describe("DNS servers to forward to; default: the machine's own"),
+  maxSandboxes: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(256)
+    .describe('sandboxes that may run at once; more are refused'),
+  maxStarting: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(4)
+    .describe('sandboxes started at the same moment; more wait'),
+  defaultMemoryMiB: z.coerce
+    .number()
+    .int()
+    .min(64)
+    .default(2048)
+    .describe('memory limit of a sandbox that names none, MiB'),
+  defaultMilliCpu: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .default(2000)
+    .describe('CPU limit of a sandbox that names none, thousandths of a core'),
+  defaultPids: z.coerce
+    .number()
+    .int()
+    .min(16)
+    .default(4096)
+    .describe('processes and threads a sandbox may have'),
+  maxOutputMiB: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(4096)
+    .describe('output kept per sandbox on disk, MiB; at the bound its programs wait'),
+  debianMirror: z
+    .string()
+    .default('http://deb.debian.org/debian')
+    .describe('mirror for the Debian bases made without a registry'),
+  registryMirrors: z
+    .array(z.string())
+    .default([])
+    .describe('registry hosts to try before the public ones, comma-separated'),
+  insecureRegistries: z
+    .array(z.string())
+    .default([])
+    .describe('registry hosts spoken to without TLS, comma-separated'),
+  registryTimeoutMs: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .default(20_000)
+    .describe('how long a registry may take to answer a look-up, ms'),
+  tlsCertFile: z.string().default('').describe('certificate chain (PEM) for TLS'),
+  tlsKeyFile: z.string().default('').describe('private key (PEM) for TLS'),
+  runscPath: z
+    .string()
+    .default('')
+    .describe('path of runsc; default: looked up in PATH and the Skerry cache'),
+});
+
+export type Config = z.infer<typeof configSchema>;

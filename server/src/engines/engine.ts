@@ -1,0 +1,112 @@
+/**
+ * The seam between the domain and whatever runs sandboxes: OCI runtimes on this machine (`oci/`), Pods elsewhere. Nothing above this file
+ * asks which engine it talks to. Every engine passes `engine-conformance.ts`.
+ */
+import type { Duplex } from 'node:stream';
+import type { TaskId } from '../ids.ts';
+
+/** `auto` prefers gVisor where it works on the machine and falls back to hardened runc. */
+export type RuntimeChoice = 'auto' | 'gvisor' | 'runc';
+export type RuntimeName = 'gvisor' | 'runc';
+
+/** Outbound network policy of an instance. Addresses of the host, of other instances and of private networks stay closed in each. */
+export type NetworkPolicy =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'blocked' }
+  /** Only these CIDRs (IPv4) may be reached; DNS still answers. */
+  | { readonly kind: 'allowlist'; readonly cidrs: readonly string[] };
+
+export interface InstanceLimits {
+  /** Hard memory limit in MiB; a program over it is killed. */
+  readonly memoryMiB: number;
+  /** CPU bandwidth in thousandths of a core. */
+  readonly milliCpu: number;
+  /** CPU request in thousandths of a core, used as relative weight under contention. */
+  readonly milliCpuRequest: number;
+  /** Processes and threads together. */
+  readonly pids: number;
+}
+
+/** A directory or file of the host shown inside the instance. */
+export interface InstanceMount {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+export interface InstanceSpec {
+  readonly id: TaskId;
+  /** Absolute directories of the image's layers in overlayfs format, lowest first. */
+  readonly layers: readonly string[];
+  readonly hostname: string;
+  readonly runtime: RuntimeChoice;
+  readonly limits: InstanceLimits;
+  readonly network: NetworkPolicy;
+  readonly mounts: readonly InstanceMount[];
+}
+
+/** Why an instance is no longer there. */
+export type InstanceExit =
+  | { readonly reason: 'destroyed' }
+  | { readonly reason: 'out-of-memory' }
+  /** The agent or the runtime died; `message` says what is known. */
+  | { readonly reason: 'crashed'; readonly message: string };
+
+export interface InstanceStats {
+  readonly memoryBytes: number;
+  readonly cpuUsageNs: number;
+  readonly pids: number;
+  /** How often the kernel killed a process of the instance for memory. */
+  readonly oomKills: number;
+}
+
+export interface Instance {
+  readonly id: TaskId;
+  readonly runtime: RuntimeName;
+  /**
+   * A fresh byte channel to the agent (agent/PROTOCOL.md), before HELLO was read. Waits until the agent has one to give.
+   * @throws SkerryError `sandbox-ended` when the instance is gone; the signal's reason when aborted.
+   */
+  dial(signal: AbortSignal): Promise<Duplex>;
+  /** Settles once, never rejects. */
+  readonly exited: Promise<InstanceExit>;
+  stats(): Promise<InstanceStats>;
+  /**
+   * Writes the instance's writable layer to `directory` (which must not exist) in overlayfs format, ready to be the next layer. `move` may take the
+   * files instead of copying them and is only allowed once the instance was stopped with `stop`. A live instance is paused meanwhile.
+   */
+  commit(directory: string, options: { readonly move: boolean }): Promise<void>;
+  setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
+  /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */
+  stop(): Promise<void>;
+  /** Stops and removes every trace: mounts, namespace, cgroup, rules, files. Idempotent; joins a destroy under way. */
+  destroy(): Promise<void>;
+}
+
+export interface EngineCheck {
+  readonly name: string;
+  readonly ok: boolean;
+  /** Without it the engine cannot work at all. */
+  readonly required: boolean;
+  readonly found: string;
+  readonly remedy: string;
+}
+
+export interface Engine {
+  readonly name: string;
+  /** What the machine must have, found or not: `skerry doctor` and start-up print it. */
+  check(): Promise<readonly EngineCheck[]>;
+  /** Prepares the machine (bridge, firewall table, cgroup parent, resolver). Must be called once, before anything else. */
+  open(): Promise<void>;
+  /** Starts an instance with the agent in it. On failure nothing is left behind. */
+  create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance>;
+  /**
+   * After a restart: takes over the instances in `ids` that still live and removes what belongs to nobody. Ids not in the result are gone; `oomKilled`
+   * in the log tells what is known of them.
+   */
+  adopt(ids: ReadonlySet<TaskId>): Promise<ReadonlyMap<TaskId, Instance>>;
+  /** Lets go of the machine but not of running instances (a restart may adopt them). */
+  close(): Promise<void>;
+  /** After every instance is destroyed: removes bridge, table, cgroup parent, run directory. */
+  remove(): Promise<void>;
+}

@@ -1,0 +1,44 @@
+/**
+ * Branded identifiers, and how they are made.
+ *
+ * The shapes are what the official clients accept (`proto/README.md`, "Ids"): a sandbox id must not have 22 characters
+ * after the dash (clients would take it for a V1 sandbox), a task id ends in `V`, all are alphanumeric after the dash.
+ */
+import { randomInt } from 'node:crypto';
+
+declare const brand: unique symbol;
+type Branded<Name extends string> = string & { readonly [brand]: Name };
+
+export type AppId = Branded<'AppId'>;
+export type EnvironmentId = Branded<'EnvironmentId'>;
+export type SandboxId = Branded<'SandboxId'>;
+/** One run of a sandbox. Every sandbox has exactly one from the moment it is created. */
+export type TaskId = Branded<'TaskId'>;
+export type ImageId = Branded<'ImageId'>;
+export type LayerId = Branded<'LayerId'>;
+export type SecretId = Branded<'SecretId'>;
+export type MountId = Branded<'MountId'>;
+export type BlobId = Branded<'BlobId'>;
+/** Identifies one exec of a sandbox. Chosen by the client (a UUID4): the same id twice is the same process. */
+export type ProcessId = Branded<'ProcessId'>;
+
+const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+
+const random = (length: number): string =>
+  Array.from({ length }, () => alphabet[randomInt(alphabet.length)]).join('');
+
+// The casts below are the only places where a plain string becomes an id of the server's own making.
+export const newAppId = (): AppId => `ap-${random(22)}` as AppId;
+export const newEnvironmentId = (): EnvironmentId => `en-${random(22)}` as EnvironmentId;
+export const newSandboxId = (): SandboxId => `sb-${random(26)}` as SandboxId;
+export const newTaskId = (): TaskId => `ta-${random(25)}V` as TaskId;
+export const newImageId = (): ImageId => `im-${random(22)}` as ImageId;
+export const newLayerId = (): LayerId => `ly-${random(22)}` as LayerId;
+export const newSecretId = (): SecretId => `st-${random(22)}` as SecretId;
+export const newMountId = (): MountId => `mo-${random(22)}` as MountId;
+export const newBlobId = (): BlobId => `bl-${random(26)}` as BlobId;
+/** A process id for execs whose caller does not bring one (REST, V1 clients). */
+export const newProcessId = (): ProcessId => `ex-${random(26)}` as ProcessId;
+
+/** The process id of a sandbox's entrypoint; no client can choose it, since client ids are checked to differ. */
+export const ENTRYPOINT_PROCESS_ID = 'entrypoint' as ProcessId;

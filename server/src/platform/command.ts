@@ -1,0 +1,122 @@
+/**
+ * The one place that starts child processes. Argument vectors only: no shell ever sees input. Output is bounded, every command has a
+ * deadline, and a failure carries the program's own words.
+ */
+import { spawn } from 'node:child_process';
+import { SkerryError } from '../errors/skerry-error.ts';
+
+export interface CommandOptions {
+  readonly cwd?: string;
+  /** The whole environment of the command; defaults to PATH and HOME of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly input?: string | Uint8Array;
+  /** Deadline in milliseconds, 60 s by default; then the command's process group is killed. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  /** Exit codes besides 0 that are not failures. */
+  readonly okCodes?: readonly number[];
+  /** Called with each piece of output as it comes (both streams), for progress and build logs. */
+  readonly onOutput?: (chunk: Buffer, stream: 'stdout' | 'stderr') => void;
+  /** Bytes of each stream kept, 4 MiB by default; the rest is dropped. */
+  readonly maxOutputBytes?: number;
+  /** File descriptors handed to the child as 3, 4, ... */
+  readonly extraFds?: readonly number[];
+}
+
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The environment commands get unless they ask for another: nothing that could carry a secret. */
+export function baseEnvironment(): Record<string, string> {
+  const {
+    PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    HOME = '/root',
+    LANG = 'C.UTF-8',
+  } = process.env;
+  return { PATH: PATH.includes('/usr/sbin') ? PATH : `${PATH}:/usr/local/sbin:/usr/sbin:/sbin`, HOME, LANG };
+}
+
+/**
+ * Runs a command to its end.
+ * @throws SkerryError `internal` when it cannot be started, fails or exceeds its deadline; `details` has argv, code and the end of stderr.
+ */
+export async function run(
+  argv: readonly [string, ...string[]],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
+  const { timeoutMs = 60_000, okCodes = [], maxOutputBytes = 4 << 20 } = options;
+  options.signal?.throwIfAborted();
+  const [file, ...args] = argv;
+  const child = spawn(file, args, {
+    cwd: options.cwd,
+    env: options.env ?? baseEnvironment(),
+    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...(options.extraFds ?? [])],
+    detached: true,
+  });
+  const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  const size = { stdout: 0, stderr: 0 };
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream]?.on('data', (chunk: Buffer) => {
+      options.onOutput?.(chunk, stream);
+      if (size[stream] >= maxOutputBytes) return;
+      output[stream].push(chunk);
+      size[stream] += chunk.length;
+    });
+  }
+  if (options.input !== undefined) {
+    child.stdin?.on('error', () => {}); // the command may exit without reading its input; its status tells
+    child.stdin?.end(options.input);
+  }
+  const killGroup = () => {
+    if (child.pid === undefined) return;
+    try {
+      process.kill(-child.pid, 'SIGKILL');
+    } catch {
+      // already gone
+    }
+  };
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    killGroup();
+  }, timeoutMs);
+  options.signal?.addEventListener('abort', killGroup, { once: true });
+  try {
+    const [code, termination] = await new Promise<[number | null, NodeJS.Signals | null]>(
+      (resolve, reject) => {
+        child.once('error', reject);
+        child.once('close', (exitCode, signalName) => resolve([exitCode, signalName]));
+      },
+    );
+    options.signal?.throwIfAborted();
+    const result = {
+      code: code ?? -1,
+      stdout: Buffer.concat(output.stdout).toString('utf8'),
+      stderr: Buffer.concat(output.stderr).toString('utf8'),
+    };
+    if (code === 0 || (code !== null && okCodes.includes(code))) return result;
+    const how = timedOut
+      ? `did not finish within ${timeoutMs / 1000} s`
+      : code === null
+        ? `was ended by ${termination}`
+        : `failed with status ${code}`;
+    const words = result.stderr.trim().split('\n').slice(-5).join('\n');
+    throw new SkerryError('internal', `${file} ${how}${words ? `: ${words}` : ''}`, {
+      details: { argv, ...result },
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new SkerryError('internal', `${file} is not installed (or the working directory is missing)`, {
+        cause: error,
+        details: { argv },
+      });
+    }
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener('abort', killGroup);
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * The logger: one structured event per operation, JSON on standard error. Values that may be secret are redacted by
+ * key, control characters are escaped by JSON itself.
+ */
+import { pino } from 'pino';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+export interface Logger {
+  debug(fields: object, event: string): void;
+  info(fields: object, event: string): void;
+  warn(fields: object, event: string): void;
+  error(fields: object, event: string): void;
+  child(fields: object): Logger;
+}
+
+/** Keys whose values never reach a log, at the top level and one and two levels below. */
+const secretKeys = [
+  'env',
+  'secret',
+  'secrets',
+  'token',
+  'tokenSecret',
+  'authorization',
+  'jwt',
+  'password',
+  'apiKey',
+  'contents',
+];
+
+export function createLogger(level: LogLevel, destination?: { write(line: string): void }): Logger {
+  const options = {
+    level,
+    base: null,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]), censor: '[redacted]' },
+  };
+  return pino(options, destination ?? pino.destination({ fd: 2, sync: true }));
+}
