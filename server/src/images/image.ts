@@ -1,0 +1,124 @@
+/** What an image is: layers and the configuration its processes start with. */
+import type { ImageId, LayerId } from '../ids.ts';
+
+/** The part of an image's configuration that Skerry uses, named as in the OCI image specification (image-spec/config.md). */
+export interface ImageConfig {
+  readonly env: Readonly<Record<string, string>>;
+  /** Absolute; `/` when the image names none. */
+  readonly workdir: string;
+  /** `name|uid[:group|gid]`; empty is root. */
+  readonly user: string;
+  readonly entrypoint: readonly string[];
+  readonly cmd: readonly string[];
+  /** What RUN, CMD and ENTRYPOINT in shell form run under. */
+  readonly shell: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly exposedPorts: readonly number[];
+  readonly stopSignal: string;
+}
+
+export const emptyImageConfig: ImageConfig = {
+  env: {},
+  workdir: '/',
+  user: '',
+  entrypoint: [],
+  cmd: [],
+  shell: ['/bin/sh', '-c'],
+  labels: {},
+  exposedPorts: [],
+  stopSignal: 'SIGTERM',
+};
+
+export interface Image {
+  readonly id: ImageId;
+  /** Lowest first. Empty for `FROM scratch`. */
+  readonly layers: readonly LayerId[];
+  readonly config: ImageConfig;
+  readonly builderVersion: string;
+  readonly createdAtMs: number;
+}
+
+/** A file of the build context. `path` is relative to the context root; a leading slash is dropped. */
+export interface ContextFile {
+  readonly path: string;
+  /** Where the bytes are: inline, or a file of the blob store. */
+  readonly content: { readonly bytes: Uint8Array } | { readonly file: string };
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+export interface RegistryCredentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** A request to build: Dockerfile lines plus what they refer to. Validated by the caller (`api/`), never persisted as a whole. */
+export interface ImageDefinition {
+  /** Joined with newlines they are a Dockerfile; one instruction may span items. */
+  readonly dockerfileLines: readonly string[];
+  /** Names that FROM and COPY --from may use for images of ours. */
+  readonly baseImages: ReadonlyMap<string, ImageId>;
+  readonly contextFiles: readonly ContextFile[];
+  readonly buildArgs: Readonly<Record<string, string>>;
+  /** Environment of RUN steps only; never stored in the image, the cache key or a log. */
+  readonly secretEnv: Readonly<Record<string, string>>;
+  readonly registryCredentials: RegistryCredentials | undefined;
+  readonly builderVersion: string;
+  /** Build again and replace the cached result. */
+  readonly forceBuild: boolean;
+  /** Build again without replacing the cached result. */
+  readonly ignoreCache: boolean;
+}
+
+/** How a build ended. A failure is cached for joiners of that image id but not for later requests of the same definition. */
+export type BuildResult =
+  | { readonly kind: 'success' }
+  | { readonly kind: 'failure'; readonly message: string }
+  | { readonly kind: 'cancelled'; readonly message: string };
+
+export interface BuildLogEntry {
+  /** 1, 2, 3, ... within one build: where a reader resumes. */
+  readonly index: number;
+  readonly timeMs: number;
+  readonly stream: 'stdout' | 'stderr' | 'system';
+  /** Valid UTF-8, at most 64 KiB, usually one or more whole lines. */
+  readonly text: string;
+}
+
+/** What a build's follower sees: log entries in order, then the result, which is the last. */
+export type BuildEvent =
+  | { readonly kind: 'log'; readonly entry: BuildLogEntry }
+  | { readonly kind: 'result'; readonly result: BuildResult };
+
+/** Where image ids and their layers come from. Implemented by `image-service.ts`. */
+export interface Images {
+  /**
+   * The image of a definition: finished (`result` set) when every step is cached, else being built in the background. Equal definitions asked for
+   * at the same time share one build and one id.
+   * @throws SkerryError `invalid-argument` for what cannot be parsed, `not-found` for an unknown base image id.
+   */
+  getOrBuild(
+    definition: ImageDefinition,
+  ): Promise<{ readonly id: ImageId; readonly result: BuildResult | undefined }>;
+  /** Follows a build from after entry `afterIndex` (0 = the start) until its result or the abort. @throws SkerryError `not-found` */
+  follow(id: ImageId, afterIndex: number, signal: AbortSignal): AsyncIterable<BuildEvent>;
+  /** A finished image. @throws SkerryError `not-found`; `conflict` while it is being built or when its build failed */
+  get(id: ImageId): Image;
+  /** Absolute directories of an image's layers, lowest first, for `InstanceSpec.layers`. */
+  layerDirectories(image: Image): readonly string[];
+  /** Makes an image out of a frozen writable layer on top of `parent` (snapshots use it; a build step is the same operation). */
+  addLayer(
+    parent: Image,
+    takeLayer: (directory: string) => Promise<void>,
+    config?: ImageConfig,
+  ): Promise<Image>;
+  /** Finds a published name or pulls/bootstraps a reference such as `python:3.12-slim`; used where no Dockerfile is given (REST `imageId`). */
+  fromReference(reference: string, signal: AbortSignal): Promise<Image>;
+  /** @throws SkerryError `not-found` */
+  delete(id: ImageId): Promise<void>;
+  publish(id: ImageId, name: string): void;
+  /** The image a published `name[:tag]` points to. @throws SkerryError `not-found` */
+  getByName(name: string): ImageId;
+  /** Stops builds under way; they end as `cancelled`. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,59 @@
+/**
+ * The embedded database: one SQLite file, opened once, migrated forward on open. Repositories (one per aggregate, beside this file) take a `Database` and
+ * prepare their own statements.
+ */
+import { chmodSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { migrations } from './migrations.ts';
+
+export type Database = DatabaseSync;
+
+/**
+ * Opens `<dataDir>/skerry.db`, creating it when missing.
+ * @throws SkerryError `internal` when the file was written by a newer Skerry.
+ */
+export function openDatabase(dataDir: string): Database {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const path = join(dataDir, 'skerry.db');
+  const database = new DatabaseSync(path);
+  chmodSync(path, 0o600);
+  // WAL with NORMAL survives a killed process without losing a committed row; only a power cut may lose the last ones.
+  database.exec(
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;',
+  );
+  migrate(database);
+  return database;
+}
+
+/** Runs `work` in one transaction; rolls back when it throws. Synchronous, as SQLite is. */
+export function transaction<T>(database: Database, work: () => T): T {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    const result = work();
+    database.exec('COMMIT');
+    return result;
+  } catch (error) {
+    database.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+function migrate(database: Database): void {
+  const row = database.prepare('PRAGMA user_version').get();
+  const current = Number(row?.user_version ?? 0);
+  if (current > migrations.length) {
+    throw new SkerryError(
+      'internal',
+      `The database has schema ${current}, this Skerry knows up to ${migrations.length}. Use the Skerry that wrote it, or another --data-dir.`,
+    );
+  }
+  for (const [index, sql] of migrations.entries()) {
+    if (index < current) continue;
+    transaction(database, () => {
+      database.exec(sql);
+      database.exec(`PRAGMA user_version = ${index + 1}`);
+    });
+  }
+}

@@ -1,0 +1,76 @@
+/** Schema changes in order; the position is the version. An entry that was released is never edited. */
+export const migrations: readonly string[] = [
+  /* 1: the first schema */ `
+  CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+
+  CREATE TABLE environments (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at_ms INTEGER NOT NULL,
+    image_builder_version TEXT NOT NULL, web_suffix TEXT NOT NULL DEFAULT ''
+  ) STRICT;
+
+  -- state: initializing | ephemeral | detached | deployed | stopped
+  CREATE TABLE apps (
+    id TEXT PRIMARY KEY, environment_id TEXT NOT NULL REFERENCES environments(id) ON DELETE CASCADE,
+    name TEXT, description TEXT NOT NULL, state TEXT NOT NULL, tags TEXT NOT NULL DEFAULT '{}',
+    created_at_ms INTEGER NOT NULL, stopped_at_ms INTEGER, last_seen_ms INTEGER
+  ) STRICT;
+  CREATE UNIQUE INDEX apps_by_name ON apps(environment_id, name) WHERE name IS NOT NULL AND stopped_at_ms IS NULL;
+
+  CREATE TABLE layers (id TEXT PRIMARY KEY, created_at_ms INTEGER NOT NULL, size_bytes INTEGER NOT NULL DEFAULT 0) STRICT;
+  -- state: building | ready | failed. layers and config are JSON; definition_key finds the finished image of a definition.
+  CREATE TABLE images (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL, definition_key TEXT, layers TEXT NOT NULL DEFAULT '[]',
+    config TEXT NOT NULL DEFAULT '{}', builder_version TEXT NOT NULL DEFAULT '', failure TEXT,
+    created_at_ms INTEGER NOT NULL, finished_at_ms INTEGER, last_used_at_ms INTEGER
+  ) STRICT;
+  CREATE INDEX images_by_definition ON images(definition_key) WHERE definition_key IS NOT NULL;
+  -- The step cache: parent chain + instruction + inputs -> the layer it made.
+  CREATE TABLE image_steps (key TEXT PRIMARY KEY, layer_id TEXT, config TEXT NOT NULL, created_at_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE image_names (
+    name TEXT PRIMARY KEY, image_id TEXT NOT NULL, created_at_ms INTEGER NOT NULL, updated_at_ms INTEGER NOT NULL
+  ) STRICT;
+
+  -- env values of named secrets are encrypted (secrets/vault.ts); keys are listed in clear.
+  CREATE TABLE secrets (
+    id TEXT PRIMARY KEY, environment_id TEXT NOT NULL, name TEXT, keys TEXT NOT NULL, ciphertext BLOB NOT NULL,
+    created_at_ms INTEGER NOT NULL, last_used_at_ms INTEGER, expires_at_ms INTEGER
+  ) STRICT;
+  CREATE UNIQUE INDEX secrets_by_name ON secrets(environment_id, name) WHERE name IS NOT NULL;
+
+  -- Files of the Python client's mounts; contents are in the blob store under their SHA-256.
+  CREATE TABLE mounts (id TEXT PRIMARY KEY, checksum TEXT NOT NULL, files TEXT NOT NULL, created_at_ms INTEGER NOT NULL) STRICT;
+  CREATE INDEX mounts_by_checksum ON mounts(checksum);
+
+  -- state: created | starting | running | stopping | ended. spec and result are JSON without secret values; env_ciphertext holds the
+  -- environment (with secrets) of its processes, encrypted, for as long as it runs.
+  CREATE TABLE sandboxes (
+    id TEXT PRIMARY KEY, task_id TEXT NOT NULL UNIQUE, app_id TEXT NOT NULL, environment_id TEXT NOT NULL,
+    image_id TEXT NOT NULL, name TEXT, tags TEXT NOT NULL DEFAULT '{}', state TEXT NOT NULL, spec TEXT NOT NULL,
+    env_ciphertext BLOB, result TEXT, created_at_ms INTEGER NOT NULL UNIQUE, started_at_ms INTEGER, ended_at_ms INTEGER,
+    deadline_ms INTEGER, ready_at_ms INTEGER, external_key TEXT
+  ) STRICT;
+  CREATE UNIQUE INDEX sandboxes_by_name ON sandboxes(app_id, name) WHERE name IS NOT NULL AND state != 'ended';
+  CREATE UNIQUE INDEX sandboxes_by_external_key ON sandboxes(external_key) WHERE external_key IS NOT NULL AND state != 'ended';
+  CREATE INDEX sandboxes_by_app ON sandboxes(app_id, created_at_ms);
+  CREATE INDEX sandboxes_live ON sandboxes(state) WHERE state != 'ended';
+
+  -- One exec. exit is JSON {kind,value,timedOut}; output is in files named after the id.
+  CREATE TABLE processes (
+    id TEXT NOT NULL, task_id TEXT NOT NULL, argv TEXT NOT NULL, options TEXT NOT NULL, state TEXT NOT NULL,
+    exit TEXT, created_at_ms INTEGER NOT NULL, ended_at_ms INTEGER,
+    PRIMARY KEY (task_id, id)
+  ) STRICT;
+
+  -- What a sandbox's log says: entrypoint output is in files, this is what Skerry itself has to say (verbose, bounds, deadlines).
+  CREATE TABLE sandbox_events (
+    task_id TEXT NOT NULL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX sandbox_events_by_task ON sandbox_events(task_id, time_ms);
+
+  -- Answers of calls with an idempotency key, so that a repeat, also after a restart, has its effect once.
+  CREATE TABLE idempotency (
+    key TEXT PRIMARY KEY, method TEXT NOT NULL, response BLOB NOT NULL, created_at_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX idempotency_by_age ON idempotency(created_at_ms);
+  `,
+];
