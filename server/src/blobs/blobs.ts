@@ -1,0 +1,35 @@
+/** Uploaded bytes and the file mounts made of them. `blob-store.ts` and `mount-service.ts` implement this. */
+import type { Readable } from 'node:stream';
+import type { BlobId, MountId } from '../ids.ts';
+
+/** Content-addressed files under the data directory; a file appears only once it is complete and its digest was checked. */
+export interface BlobStore {
+  has(sha256Hex: string): boolean;
+  /** @throws SkerryError `invalid-argument` when the digest does not match */
+  putBytes(sha256Hex: string, bytes: Uint8Array): Promise<void>;
+  /** Absolute path of the content. @throws SkerryError `not-found` */
+  path(sha256Hex: string): string;
+  /** Announces an upload that comes over HTTP. Lengths up to 16 GiB. */
+  announce(upload: { readonly sha256Hex: string; readonly length: number }): BlobId;
+  /** Takes the announced bytes. Resolves to their MD5 (hex), which clients compare. @throws SkerryError `not-found`, `invalid-argument`, `disk-full` */
+  receive(id: BlobId, body: Readable, signal: AbortSignal): Promise<{ readonly md5Hex: string }>;
+  /** The digest of a received upload. @throws SkerryError `not-found`; `conflict` while it is incomplete */
+  digestOf(id: BlobId): string;
+  /** URL path of an upload or download with its own signed credential. */
+  urlPath(id: BlobId): string;
+}
+
+export interface MountedFile {
+  /** Absolute, normalized path in the sandbox. */
+  readonly path: string;
+  readonly sha256Hex: string;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+export interface Mounts {
+  /** Equal contents share one id. @throws SkerryError `invalid-argument` (paths), `conflict` (content not uploaded) */
+  create(files: readonly MountedFile[]): { readonly id: MountId; readonly checksum: string };
+  /** @throws SkerryError `not-found` */
+  files(id: MountId): readonly MountedFile[];
+}

@@ -1,0 +1,131 @@
+/**
+ * The domain's heart as the API sees it: sandboxes, their processes and their output. `sandbox-manager.ts` implements it; `api/` calls nothing
+ * else of this folder but the types of `spec.ts` and `state.ts`.
+ */
+
+import type { NetworkPolicy } from '../engines/engine.ts';
+import type { AppId, EnvironmentId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { ExecSpec, PtySize, SandboxSpec } from './spec.ts';
+import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
+
+/** A stream's bytes, kept from the first on, for any number of readers, also after the process and the sandbox ended. */
+export interface OutputReader {
+  /** Bytes produced so far. */
+  readonly length: number;
+  /** True once no more bytes will come. */
+  readonly ended: boolean;
+  /**
+   * Bytes from `offset` in chunks of 1 byte to 256 KiB, following live output; ends at end of file. An offset beyond the end waits for it.
+   * @throws the signal's reason when aborted
+   */
+  read(offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+}
+
+export interface Process {
+  readonly id: ProcessId;
+  readonly taskId: TaskId;
+  readonly argv: readonly string[];
+  readonly createdAtMs: number;
+  readonly stdout: OutputReader;
+  readonly stderr: OutputReader;
+  /** Undefined while it runs. */
+  readonly exit: ProcessExit | undefined;
+  /** Waits for the exit; a sandbox that ends first gives signal 9. @throws the signal's reason when aborted */
+  wait(signal: AbortSignal): Promise<ProcessExit>;
+  /**
+   * Writes bytes that start at `offset` of the input; bytes already accepted are skipped (a retry), a gap is `invalid-argument`. Resolves when the
+   * program's pipe has taken them. @throws SkerryError `stdin-closed`
+   */
+  writeStdin(offset: number, data: Uint8Array, signal: AbortSignal): Promise<void>;
+  /** Closes the input after what was accepted. Idempotent. */
+  closeStdin(): Promise<void>;
+  stdinStatus(): { readonly accepted: number; readonly closed: boolean };
+  /** Sends a signal to the process (`process`) or to its whole group and descendants (`group`). No effect once it ended. */
+  kill(signal: number, scope: 'process' | 'group'): Promise<void>;
+  /** @throws SkerryError `conflict` when it has no terminal */
+  resize(size: PtySize): Promise<void>;
+}
+
+export interface SandboxLogEntry {
+  readonly timeMs: number;
+  readonly kind: 'exec' | 'file' | 'limit' | 'life';
+  readonly text: string;
+}
+
+export interface Sandbox {
+  readonly id: SandboxId;
+  readonly taskId: TaskId;
+  readonly spec: SandboxSpec;
+  readonly name: string | undefined;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Unique among all sandboxes of the server: lists page by it. */
+  readonly createdAtMs: number;
+  readonly startedAtMs: number | undefined;
+  readonly endedAtMs: number | undefined;
+  readonly readyAtMs: number | undefined;
+  readonly deadlineMs: number;
+  readonly state: SandboxState;
+  readonly result: SandboxResult | undefined;
+  /** The process the sandbox lives for. Undefined when it has none (it then stays until its deadline), or has not started it yet. */
+  readonly entrypoint: Process | undefined;
+  /** Output of the entrypoint; of a sandbox without one, two empty streams that end with the sandbox. Readable before it starts and after it ended. */
+  readonly stdout: OutputReader;
+  readonly stderr: OutputReader;
+  /** Waits until it runs. @throws SkerryError `sandbox-ended` when it ended first, saying why */
+  waitUntilRunning(signal: AbortSignal): Promise<void>;
+  /** Its result, or undefined when `timeoutMs` pass first. */
+  wait(timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined>;
+  /** Resolves at the first success of the readiness probe. @throws SkerryError `conflict` (no probe), `sandbox-ended`, `deadline-exceeded` */
+  waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<number>;
+  /**
+   * Starts a process; waits for a starting sandbox. The same id twice is the same process.
+   * @throws SkerryError `sandbox-ended`, `program-not-found`, `program-not-executable`, `bad-workdir`, `resource-exhausted`
+   */
+  exec(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process>;
+  /** @throws SkerryError `not-found` */
+  process(id: ProcessId): Process;
+  /** Ends it (result `terminated`); resolves once everything is gone. No effect on an ended one. */
+  terminate(): Promise<void>;
+  /** @throws SkerryError `already-exists` (taken), `conflict` (has another name, or ended), `invalid-argument` */
+  setName(name: string): void;
+  /** Replaces all tags. */
+  setTags(tags: Readonly<Record<string, string>>): void;
+  setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
+  /** What Skerry itself has to say about it: execs when `verbose`, bounds that were hit, why it ended. */
+  events(): readonly SandboxLogEntry[];
+  /** Appends a line to the log above when the sandbox is verbose. */
+  logVerbose(kind: SandboxLogEntry['kind'], text: string): void;
+  /** Restarts the idle clock. */
+  touch(): void;
+  /** Counts as activity until the returned function is called (an open tunnel connection, a stream). */
+  hold(): () => void;
+}
+
+export interface SandboxFilter {
+  readonly appId?: AppId;
+  readonly environmentId?: EnvironmentId;
+  /** All must match. */
+  readonly tags?: Readonly<Record<string, string>>;
+  readonly includeEnded?: boolean;
+  /** Only sandboxes created strictly before. */
+  readonly beforeMs?: number;
+  readonly limit: number;
+}
+
+export interface Sandboxes {
+  /**
+   * Admits a sandbox, writes its row and starts it in the background.
+   * @throws SkerryError `already-exists` (name), `not-found` (image, secret, mount), `resource-exhausted` (no room), `invalid-argument`
+   */
+  create(spec: SandboxSpec): Promise<Sandbox>;
+  /** Running or ended. @throws SkerryError `not-found` */
+  get(id: SandboxId): Sandbox;
+  /** @throws SkerryError `not-found` */
+  getByTask(id: TaskId): Sandbox;
+  /** The running one of that name; with `includeEnded` the newest that had it. */
+  findByName(appId: AppId, name: string, includeEnded: boolean): Sandbox | undefined;
+  /** The running one with that external key. */
+  findByExternalKey(key: string): Sandbox | undefined;
+  /** Newest first. */
+  list(filter: SandboxFilter): readonly Sandbox[];
+}

@@ -1,0 +1,71 @@
+/** What callers ask for: the validated definition of a sandbox and of a process. Built in `api/`, trusted from here on. */
+import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
+import type { AppId, EnvironmentId, ImageId, MountId, SecretId } from '../ids.ts';
+
+/** Environment variables by reference to a stored secret or inline; later sources override earlier ones. */
+export type SecretSource =
+  | { readonly kind: 'stored'; readonly id: SecretId }
+  /** Inline values are never persisted in clear (`shared/protocol/volumes-blobs-secrets.md`, section 6). */
+  | { readonly kind: 'inline'; readonly env: Readonly<Record<string, string>> };
+
+export interface PtySize {
+  readonly rows: number;
+  readonly cols: number;
+}
+
+export interface ReadinessProbe {
+  readonly check:
+    | { readonly kind: 'tcp'; readonly port: number }
+    | { readonly kind: 'exec'; readonly argv: readonly string[] };
+  readonly intervalMs: number;
+}
+
+/** Zero means the configured default. A limit is hard: a program over the memory limit is killed. */
+export interface ResourceRequest {
+  readonly memoryMiB: number;
+  readonly memoryLimitMiB: number;
+  readonly milliCpu: number;
+  readonly milliCpuLimit: number;
+}
+
+export interface SandboxSpec {
+  readonly appId: AppId;
+  readonly environmentId: EnvironmentId;
+  readonly imageId: ImageId;
+  /** Unique among the running sandboxes of the app. */
+  readonly name: string | undefined;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Replaces the image's CMD (its ENTRYPOINT still applies); empty = the image's CMD. */
+  readonly args: readonly string[];
+  readonly secretSources: readonly SecretSource[];
+  /** Absolute; created when missing. Undefined = the image's. */
+  readonly workdir: string | undefined;
+  readonly timeoutMs: number;
+  readonly idleTimeoutMs: number | undefined;
+  readonly resources: ResourceRequest;
+  readonly network: NetworkPolicy;
+  readonly runtime: RuntimeChoice | undefined;
+  /** Present = the entrypoint runs on a terminal. */
+  readonly pty: PtySize | undefined;
+  /** Ports the caller wants tunnels for. */
+  readonly verbose: boolean;
+  readonly readinessProbe: ReadinessProbe | undefined;
+  /** File mounts of the Python client (`add_local_*` without copy), laid over the image at their absolute paths. */
+  readonly mountIds: readonly MountId[];
+  /** The caller's own id for it, unique among running sandboxes of the server (Modbox `taskId`). */
+  readonly externalKey: string | undefined;
+}
+
+export type StdioTarget = 'pipe' | 'null';
+
+export interface ExecSpec {
+  readonly argv: readonly string[];
+  readonly secretSources: readonly SecretSource[];
+  /** Absolute, must exist. Undefined = the sandbox's. */
+  readonly workdir: string | undefined;
+  /** Lifetime of the process; then its whole group is killed. Undefined = none. */
+  readonly timeoutMs: number | undefined;
+  readonly pty: PtySize | undefined;
+  readonly stdout: StdioTarget;
+  readonly stderr: StdioTarget | 'stdout';
+}

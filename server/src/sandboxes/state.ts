@@ -1,0 +1,35 @@
+/** A sandbox's states and results. The transition table is the only one there is. */
+
+export type SandboxState = 'created' | 'starting' | 'running' | 'stopping' | 'ended';
+
+/** From each state, where it may go. `created` and `starting` may end directly: a start can fail or be terminated. */
+export const transitions: Readonly<Record<SandboxState, readonly SandboxState[]>> = {
+  created: ['starting', 'stopping', 'ended'],
+  starting: ['running', 'stopping', 'ended'],
+  running: ['stopping', 'ended'],
+  stopping: ['ended'],
+  ended: [],
+};
+
+/** Why a sandbox ended. Data, not prose: every surface words it for its own readers. */
+export type SandboxResult =
+  /** The entrypoint ended by itself; `exitCode` is 128+n when signal n killed it. */
+  | { readonly kind: 'exited'; readonly exitCode: number }
+  | { readonly kind: 'terminated' }
+  | { readonly kind: 'timeout' }
+  | { readonly kind: 'idle-timeout' }
+  /** The kernel killed it for exceeding its memory limit. */
+  | { readonly kind: 'out-of-memory' }
+  /** It never came to run its entrypoint. */
+  | { readonly kind: 'start-failed'; readonly message: string }
+  /** The agent, the runtime or the machine failed under it. */
+  | { readonly kind: 'crashed'; readonly message: string };
+
+/** How a process ended. */
+export type ProcessExit =
+  | { readonly kind: 'code'; readonly code: number; readonly timedOut: boolean }
+  | { readonly kind: 'signal'; readonly signal: number; readonly timedOut: boolean };
+
+/** The shell's convention: 128+n for signal n. */
+export const exitCodeOf = (exit: ProcessExit): number =>
+  exit.kind === 'code' ? exit.code : 128 + exit.signal;
