@@ -84,6 +84,8 @@ export interface Sandbox {
   exec(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process>;
   /** @throws SkerryError `not-found` */
   process(id: ProcessId): Process;
+  /** The processes that are known, running or not, oldest first; without the entrypoint. */
+  processes(): readonly Process[];
   /** Ends it (result `terminated`); resolves once everything is gone. No effect on an ended one. */
   terminate(): Promise<void>;
   /** @throws SkerryError `already-exists` (taken), `conflict` (has another name, or ended), `invalid-argument` */

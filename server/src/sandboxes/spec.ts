@@ -37,6 +37,8 @@ export interface SandboxSpec {
   readonly tags: Readonly<Record<string, string>>;
   /** Replaces the image's CMD (its ENTRYPOINT still applies); empty = the image's CMD. */
   readonly args: readonly string[];
+  /** True = it runs nothing of its own, neither the image's ENTRYPOINT nor its CMD, and stays until its deadline (Modbox). */
+  readonly noEntrypoint?: boolean;
   readonly secretSources: readonly SecretSource[];
   /** Absolute; created when missing. Undefined = the image's. */
   readonly workdir: string | undefined;
