@@ -1,0 +1,79 @@
+/** The Debian packages Skerry needs, and how they are installed when something they bring is missing. */
+import { existsSync } from 'node:fs';
+import { capture, which } from './command.mjs';
+import { SetupError } from './step.mjs';
+
+/**
+ * One entry per package: what it is for and one thing it brings. Presence is tested by that thing and not by asking dpkg: runc
+ * may have come with another package, and installing Debian's over it would remove that one.
+ */
+export const systemPackages = [
+  { name: 'runc', command: 'runc', purpose: 'runs sandboxes and image builds' },
+  { name: 'nftables', command: 'nft', purpose: "sandboxes' firewall" },
+  { name: 'iproute2', command: 'ip', purpose: "sandboxes' network" },
+  { name: 'util-linux', command: 'nsenter', purpose: 'namespaces' },
+  { name: 'mount', command: 'mount', purpose: 'image layers' },
+  { name: 'attr', command: 'getfattr', purpose: 'image layers' },
+  { name: 'tar', command: 'tar', purpose: 'image layers' },
+  { name: 'skopeo', command: 'skopeo', purpose: 'images from registries' },
+  { name: 'mmdebstrap', command: 'mmdebstrap', purpose: 'Debian images without a registry' },
+  {
+    name: 'debian-archive-keyring',
+    file: '/usr/share/keyrings/debian-archive-keyring.gpg',
+    purpose: 'Debian images without a registry',
+  },
+  { name: 'ca-certificates', file: '/etc/ssl/certs/ca-certificates.crt', purpose: 'TLS' },
+];
+
+/** What building the agent needs besides Rust. */
+export const buildPackages = [
+  { name: 'gcc', command: 'cc', purpose: 'links the agent' },
+  { name: 'libc6-dev', file: '/usr/include/stdlib.h', purpose: 'links the agent' },
+];
+
+const present = (item) =>
+  item.command === undefined ? existsSync(item.file) : which(item.command) !== undefined;
+
+/**
+ * Installs those packages that are missing. Never asks anything.
+ * @throws SetupError naming the command to run when it cannot install (no root, not a Debian)
+ */
+export async function ensurePackages(packages, progress) {
+  const missing = packages.filter((item) => !present(item));
+  if (missing.length === 0) return 'all there';
+  await installPackages(missing, progress);
+  const still = missing.filter((item) => !present(item)).map((item) => item.name);
+  if (still.length > 0)
+    throw new SetupError(`Installed, but what they should bring is not there: ${still.join(', ')}`);
+  return `installed ${missing.map((item) => item.name).join(', ')}`;
+}
+
+/** Installs packages (`name`, `purpose`) without looking whether they are there. @throws as `ensurePackages` */
+export async function installPackages(packages, progress) {
+  const names = packages.map((item) => item.name);
+  const list = packages.map((item) => `  ${item.name.padEnd(24)} ${item.purpose}`).join('\n');
+  if (which('apt-get') === undefined) {
+    throw new SetupError(
+      `This machine has no apt-get. Install these (named as in Debian) with its own package manager, then run this again:\n${list}`,
+    );
+  }
+  if (process.getuid?.() !== 0) {
+    throw new SetupError(
+      `Missing system packages:\n${list}\nInstall them with: sudo apt-get install -y --no-install-recommends ${names.join(' ')}`,
+    );
+  }
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' };
+  await capture(['apt-get', 'update'], { env, progress });
+  await capture(
+    [
+      'apt-get',
+      'install',
+      '-y',
+      '--no-install-recommends',
+      '-o',
+      'Dpkg::Options::=--force-confold',
+      ...names,
+    ],
+    { env, progress },
+  );
+}

@@ -1,0 +1,33 @@
+/**
+ * Installs and builds what Skerry needs, as far as it is missing: `npm run setup`. Fast when there is nothing to do.
+ * The other scripts call `setup()` first.
+ */
+import { pathToFileURL } from 'node:url';
+import { runMain, SetupError, step } from './lib/step.mjs';
+import { ensurePackages, systemPackages } from './lib/system-packages.mjs';
+import { ensureAgent, ensureGvisor, ensureNodeModules, ensurePythonClient } from './lib/toolchains.mjs';
+
+/** The versions of the official clients that are tested; the first is the one that the quickstart uses. */
+export const pythonClientVersions = ['1.6.4'];
+
+/** Everything a server needs. @throws SetupError that says what to do */
+export async function setup() {
+  if (process.platform !== 'linux') {
+    throw new SetupError(
+      `Skerry's server needs Linux; this is ${process.platform}. The clients run anywhere.`,
+    );
+  }
+  await step('Node packages', ensureNodeModules);
+  await step('System packages', (progress) => ensurePackages(systemPackages, progress));
+  await step('Agent', ensureAgent);
+  await step('gVisor (optional)', ensureGvisor);
+}
+
+/** Virtual environments with the official Python client. */
+export async function setupPythonClients(versions) {
+  for (const version of versions) {
+    await step(`Official Python client ${version}`, (progress) => ensurePythonClient(version, progress));
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await runMain(setup);

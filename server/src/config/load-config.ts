@@ -1,0 +1,136 @@
+/**
+ * Puts the configuration together. Precedence: flags > environment (`SKERRY_…`) > file > default. A value that is not valid is
+ * reported with the place it came from, since a wrong setting is often not where the reader looks first.
+ */
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { type Config, configSchema } from './config.ts';
+import { describeSettings, type Setting } from './settings.ts';
+
+export interface ConfigSources {
+  /** Flags only, without the program: `--port 7000`, `--port=7000`, `--config FILE`. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Overrides where the file is looked for; a `--config` flag overrides this. It must exist. */
+  readonly configFile?: string;
+}
+
+type Given = Map<Setting['key'], { readonly value: unknown; readonly source: string }>;
+
+const invalid = (message: string, cause?: unknown) =>
+  new SkerryError('invalid-argument', message, cause === undefined ? {} : { cause });
+
+/**
+ * The configuration a server runs with.
+ * @throws SkerryError `invalid-argument` naming the setting and where it was given
+ */
+export function loadConfig({ argv, env, configFile }: ConfigSources): Config {
+  const settings = describeSettings();
+  const { flags, file } = readFlags(settings, argv);
+  const given: Given = new Map([
+    ...readFile(settings, env, file ?? configFile),
+    ...readEnvironment(settings, env),
+    ...flags,
+  ]);
+  const result = configSchema.safeParse(
+    Object.fromEntries([...given].map(([key, { value }]) => [key, value])),
+  );
+  if (result.success) return result.data;
+  const lines = result.error.issues.map((issue) => {
+    const setting = settings.find(({ key }) => key === issue.path[0]);
+    const from = setting && given.get(setting.key);
+    if (!setting || !from) return issue.message;
+    return `${from.source}: ${JSON.stringify(from.value)} is not a valid ${setting.key} (${setting.description}): ${issue.message}`;
+  });
+  throw invalid(lines.join('\n'));
+}
+
+/** Where the configuration file is when nobody says otherwise. */
+export function defaultConfigFile(env: ConfigSources['env']): string {
+  return join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config'), 'skerry', 'config.json');
+}
+
+const splitList = (text: string): string[] =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+
+const fromText = (setting: Setting, text: string): unknown => (setting.isList ? splitList(text) : text);
+
+function readFlags(settings: readonly Setting[], argv: readonly string[]): { flags: Given; file?: string } {
+  const flags: Given = new Map();
+  let file: string | undefined;
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index] ?? '';
+    const [name = '', ...rest] = word.split('=');
+    const setting = settings.find(({ flag }) => flag === name);
+    if (!setting && name !== '--config') throw invalid(`Unknown flag ${name}.${suggestion(settings, name)}`);
+    const value = rest.length > 0 ? rest.join('=') : argv[++index];
+    if (value === undefined) throw invalid(`Flag ${name} needs a value.`);
+    if (setting) flags.set(setting.key, { value: fromText(setting, value), source: `flag ${name}` });
+    else file = value;
+  }
+  return file === undefined ? { flags } : { flags, file };
+}
+
+/** Variables that are set but empty count as not set, as shells cannot easily tell the two apart. */
+function readEnvironment(settings: readonly Setting[], env: ConfigSources['env']): Given {
+  const given: Given = new Map();
+  for (const setting of settings) {
+    const text = env[setting.variable];
+    if (text)
+      given.set(setting.key, { value: fromText(setting, text), source: `variable ${setting.variable}` });
+  }
+  return given;
+}
+
+function readFile(
+  settings: readonly Setting[],
+  env: ConfigSources['env'],
+  explicit: string | undefined,
+): Given {
+  const path = explicit ?? defaultConfigFile(env);
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    // The cast narrows what fs throws; anything without a code is rethrown as unreadable.
+    if (explicit === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
+    throw invalid(
+      `Configuration file ${path} cannot be read: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (error) {
+    throw invalid(
+      `Configuration file ${path} is not valid JSON: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw invalid(`Configuration file ${path} must hold one JSON object.`);
+  }
+  const given: Given = new Map();
+  for (const [name, value] of Object.entries(content)) {
+    const setting = settings.find(({ key }) => key === name);
+    if (!setting) {
+      const keys = settings.map(({ key }) => key).join(', ');
+      throw invalid(`Configuration file ${path}: unknown setting "${name}". There are: ${keys}.`);
+    }
+    given.set(setting.key, { value, source: `file ${path}` });
+  }
+  return given;
+}
+
+/** The flag that was probably meant: one that contains what was typed, or begins like it. */
+function suggestion(settings: readonly Setting[], name: string): string {
+  const word = name.replace(/^-+/, '');
+  const near = settings.filter(
+    ({ flag }) => word.length > 2 && (flag.includes(word) || flag.startsWith(name.slice(0, 5))),
+  );
+  return near.length > 0 ? ` Did you mean ${near.map(({ flag }) => flag).join(' or ')}?` : '';
+}
