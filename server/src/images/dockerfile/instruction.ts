@@ -1,0 +1,80 @@
+/** A Dockerfile's instructions as our own types. Variables are not expanded yet: their values are known only while building. */
+import type { Heredoc } from './lines.ts';
+
+/** Shell form is a text for the image's shell, exec form an argument vector. */
+export type Command =
+  | { readonly form: 'shell'; readonly text: string }
+  | { readonly form: 'exec'; readonly argv: readonly string[] };
+
+/** The mounts of RUN that Skerry has. Each lives for one step and leaves nothing in the image. */
+export type RunMount =
+  | { readonly type: 'scratch'; readonly target: string }
+  | { readonly type: 'secret'; readonly id: string; readonly target: string; readonly required: boolean };
+
+interface Common {
+  /** 1-based line of the Dockerfile where the instruction starts. */
+  readonly line: number;
+  /** The instruction on one line, for headings, messages and cache keys; heredoc bodies are not in it. */
+  readonly source: string;
+}
+
+export type Pair = readonly [name: string, value: string];
+
+export type FromInstruction = Common & {
+  readonly kind: 'from';
+  readonly image: string;
+  /** Lower case; undefined without AS. */
+  readonly alias: string | undefined;
+  readonly platform: string | undefined;
+};
+
+export type RunInstruction = Common & {
+  readonly kind: 'run';
+  readonly command: Command;
+  /** Set when the whole command is one heredoc: a script. */
+  readonly script: string | undefined;
+  readonly mounts: readonly RunMount[];
+  readonly network: 'open' | 'blocked';
+};
+
+export type CopyInstruction = Common & {
+  readonly kind: 'copy';
+  /** ADD: local archives are unpacked. */
+  readonly unpack: boolean;
+  readonly from: string | undefined;
+  readonly chown: string | undefined;
+  readonly chmod: string | undefined;
+  readonly sources: readonly string[];
+  readonly heredocs: readonly Heredoc[];
+  readonly destination: string;
+};
+
+export type ArgInstruction = Common & {
+  readonly kind: 'arg';
+  readonly args: readonly { readonly name: string; readonly value: string | undefined }[];
+};
+
+export type Instruction =
+  | FromInstruction
+  | RunInstruction
+  | CopyInstruction
+  | ArgInstruction
+  | (Common & { readonly kind: 'env' | 'label'; readonly pairs: readonly Pair[] })
+  | (Common & { readonly kind: 'workdir' | 'user' | 'stopsignal'; readonly value: string })
+  | (Common & { readonly kind: 'shell'; readonly argv: readonly string[] })
+  | (Common & { readonly kind: 'entrypoint' | 'cmd'; readonly command: Command })
+  | (Common & { readonly kind: 'expose'; readonly ports: readonly string[] })
+  /** Accepted without effect; `why` goes to the build log. */
+  | (Common & { readonly kind: 'ignored'; readonly why: string });
+
+export interface Dockerfile {
+  readonly escapeChar: string;
+  /** ARGs before the first FROM, then the stages in order. */
+  readonly globalArgs: readonly ArgInstruction[];
+  readonly stages: readonly Stage[];
+}
+
+export interface Stage {
+  readonly from: FromInstruction;
+  readonly instructions: readonly Exclude<Instruction, FromInstruction>[];
+}

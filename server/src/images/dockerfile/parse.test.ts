@@ -1,0 +1,164 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are Dockerfile variables
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { Instruction } from './instruction.ts';
+import { parseDockerfile } from './parse.ts';
+
+const steps = (...lines: string[]): readonly Instruction[] =>
+  parseDockerfile(`FROM x\n${lines.join('\n')}`).stages[0]?.instructions ?? [];
+/** The one instruction of `lines` without its position. */
+const only = (...lines: string[]): Record<string, unknown> => {
+  const found = steps(...lines);
+  assert.equal(found.length, 1, JSON.stringify(found));
+  const { line: _line, source: _source, ...rest } = { ...found[0] };
+  return rest;
+};
+const refuses = (text: string, message: RegExp) =>
+  assert.throws(
+    () => parseDockerfile(text),
+    (error) =>
+      error instanceof SkerryError && error.code === 'invalid-argument' && message.test(error.message),
+  );
+
+test('continued lines lose comments, empty lines and nothing else', () => {
+  const run = only(
+    'RUN apt-get update && \\   ',
+    '  # a comment',
+    '',
+    '    apt-get install -y \\',
+    ' a "b \\',
+    ' c"',
+  );
+  assert.deepEqual(run.command, {
+    form: 'shell',
+    text: 'apt-get update &&     apt-get install -y  a "b  c"',
+  });
+});
+
+test('three list items of one RUN, as poetry_install_from_file sends them, are one instruction', () => {
+  const run = only(
+    'RUN cd /tmp/poetry && \\ ',
+    '  poetry config virtualenvs.create false && \\ ',
+    '  poetry install',
+  );
+  assert.ok(
+    run.kind === 'run' && run.command.form === 'shell' && run.command.text.endsWith('poetry install'),
+  );
+});
+
+test('CRLF line ends and the escape directive', () => {
+  const file = parseDockerfile('# escape=`\r\nFROM x\r\nRUN a `\r\n  b c:\\d\r\nUSER me\r\n');
+  assert.equal(file.escapeChar, '`');
+  assert.deepEqual(
+    file.stages[0]?.instructions.map((each) => each.source),
+    ['RUN a   b c:\\d', 'USER me'],
+  );
+});
+
+test('shell and exec forms; a list that is no JSON is shell form', () => {
+  assert.deepEqual(only('RUN ["a", "b c"]').command, { form: 'exec', argv: ['a', 'b c'] });
+  assert.deepEqual(only('CMD []').command, { form: 'exec', argv: [] });
+  assert.deepEqual(only("CMD ['a']").command, { form: 'shell', text: "['a']" });
+  assert.deepEqual(only('ENTRYPOINT a "b c"').command, { form: 'shell', text: 'a "b c"' });
+});
+
+test('a heredoc is a script when it is the whole command, else part of the shell text', () => {
+  const script = only('RUN <<EOF', 'echo hi', '  # stays', 'USER nobody \\', 'EOF');
+  assert.equal(script.script, 'echo hi\n  # stays\nUSER nobody \\\n');
+  const [piped, user] = steps('RUN python3 <<PY && echo ok', 'print(1)', 'PY', 'USER me');
+  assert.deepEqual(piped?.kind === 'run' && [piped.script, piped.command], [
+    undefined,
+    { form: 'shell', text: 'python3 <<PY && echo ok\nprint(1)\nPY' },
+  ]);
+  assert.equal(user?.kind, 'user');
+  assert.deepEqual(only('RUN echo $((1 << 2)) <<< "x"').command, {
+    form: 'shell',
+    text: 'echo $((1 << 2)) <<< "x"',
+  });
+});
+
+test('COPY: flags, several sources, JSON, heredocs', () => {
+  const copy = only('COPY --chown=a:b --chmod=755 --from=x --link a "b c" d/');
+  assert.deepEqual(copy, {
+    kind: 'copy',
+    unpack: false,
+    from: 'x',
+    chown: 'a:b',
+    chmod: '755',
+    sources: ['a', '"b c"'],
+    heredocs: [],
+    destination: 'd/',
+  });
+  assert.deepEqual(only('COPY ["a b", "/c d"]').sources, ['a b']);
+  assert.deepEqual(only('COPY <<-A <<"B" /d/', '\tx $Y', '\tA', 'y', 'B').heredocs, [
+    { name: 'A', content: 'x $Y\n', expand: true },
+    { name: 'B', content: 'y\n', expand: false },
+  ]);
+});
+
+test('ENV and LABEL in both forms, ARG, EXPOSE, SHELL', () => {
+  assert.deepEqual(only(`ENV A="x y" B='z' C=a\\ b D=`).pairs, [
+    ['A', '"x y"'],
+    ['B', "'z'"],
+    ['C', 'a\\ b'],
+    ['D', ''],
+  ]);
+  assert.deepEqual(only('ENV A hello   world').pairs, [['A', 'hello   world']]);
+  assert.deepEqual(only('LABEL a=b "c d"=e').pairs, [
+    ['a', 'b'],
+    ['"c d"', 'e'],
+  ]);
+  assert.deepEqual(only('ARG A B=1').args, [
+    { name: 'A', value: undefined },
+    { name: 'B', value: '1' },
+  ]);
+  assert.deepEqual(only('EXPOSE 80/tcp 90-91').ports, ['80/tcp', '90-91']);
+  assert.deepEqual(only('SHELL ["/bin/bash", "-c"]').argv, ['/bin/bash', '-c']);
+});
+
+test('stages, global ARGs, platforms and digests', () => {
+  const file = parseDockerfile(
+    'ARG V=3.11\nFROM --platform=linux/amd64 python:$V@sha256:ab AS Build\nRUN a\nFROM build\n',
+  );
+  assert.equal(file.globalArgs.length, 1);
+  assert.deepEqual(
+    file.stages.map(({ from }) => [from.image, from.alias, from.platform]),
+    [
+      ['python:$V@sha256:ab', 'build', 'linux/amd64'],
+      ['build', undefined, undefined],
+    ],
+  );
+});
+
+test('RUN mounts: private scratch space and secrets; the rest is refused', () => {
+  assert.deepEqual(
+    only('RUN --mount=type=cache,target=/root/.cache --mount=type=secret,id=k,required=true x').mounts,
+    [
+      { type: 'scratch', target: '/root/.cache' },
+      { type: 'secret', id: 'k', target: '/run/secrets/k', required: true },
+    ],
+  );
+  refuses('FROM x\nRUN --mount=type=bind,source=a,target=/b x', /line 2: .*type=bind is not supported/);
+  refuses('FROM x\nRUN --mount=type=cache,target=/a/../.. x', /absolute path/);
+});
+
+test('what cannot be built is refused with its line', () => {
+  refuses('FROM x\nRUN a \\\n  b\nFOO bar', /^Dockerfile line 4: unknown instruction `FOO`$/);
+  refuses('FROM x\nRUN', /line 2: RUN needs an argument/);
+  refuses('RUN x', /line 1: only ARG may come before/);
+  refuses('', /has no FROM/);
+  refuses('FROM x y', /line 1: FROM is/);
+  refuses('FROM x\nADD https://example.com/a /b', /line 2: ADD of a URL/);
+  refuses('FROM x\nCOPY a', /line 2: COPY needs/);
+  refuses('FROM x\nCOPY --parents a b', /no flag `--parents`/);
+  refuses('FROM x\nRUN <<EOF\necho', /line 2: the heredoc/);
+  refuses('FROM x\nSHELL bash', /line 2: SHELL needs a JSON list/);
+});
+
+test('instructions without effect are kept for the log', () => {
+  assert.deepEqual(
+    steps('VOLUME /x', 'HEALTHCHECK NONE', 'ONBUILD RUN x', 'MAINTAINER me').map((each) => each.kind),
+    ['ignored', 'ignored', 'ignored', 'ignored'],
+  );
+});
