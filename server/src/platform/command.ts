@@ -19,6 +19,8 @@ export interface CommandOptions {
   readonly onOutput?: (chunk: Buffer, stream: 'stdout' | 'stderr') => void;
   /** Bytes of each stream kept, 4 MiB by default; the rest is dropped. */
   readonly maxOutputBytes?: number;
+  /** `discard` gives the command /dev/null for both streams: for one that leaves a process behind, which would hold a pipe open. */
+  readonly output?: 'collect' | 'discard';
   /** File descriptors handed to the child as 3, 4, ... */
   readonly extraFds?: readonly number[];
 }
@@ -50,10 +52,11 @@ export async function run(
   const { timeoutMs = 60_000, okCodes = [], maxOutputBytes = 4 << 20 } = options;
   options.signal?.throwIfAborted();
   const [file, ...args] = argv;
+  const out = options.output === 'discard' ? 'ignore' : 'pipe';
   const child = spawn(file, args, {
     cwd: options.cwd,
     env: options.env ?? baseEnvironment(),
-    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...(options.extraFds ?? [])],
+    stdio: [options.input === undefined ? 'ignore' : 'pipe', out, out, ...(options.extraFds ?? [])],
     detached: true,
   });
   const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };

@@ -1,0 +1,41 @@
+/** The idle clock of a sandbox: fires when nothing counted as activity for a while. */
+
+export class IdleClock {
+  readonly #timeoutMs: number;
+  readonly #onIdle: () => void;
+  #holds = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  /** Starts at once. What counts as activity: running execs, writes to an input, and whatever else holds the clock. */
+  constructor(timeoutMs: number, onIdle: () => void) {
+    this.#timeoutMs = timeoutMs;
+    this.#onIdle = onIdle;
+    this.touch();
+  }
+
+  /** Something happened: the time starts anew. */
+  touch(): void {
+    clearTimeout(this.#timer);
+    if (this.#holds > 0 || this.#stopped) return;
+    this.#timer = setTimeout(this.#onIdle, this.#timeoutMs);
+  }
+
+  /** Something goes on until the returned function is called (once; later calls do nothing). */
+  hold(): () => void {
+    this.#holds++;
+    clearTimeout(this.#timer);
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      this.#holds--;
+      this.touch();
+    };
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+}

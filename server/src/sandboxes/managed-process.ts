@@ -1,0 +1,306 @@
+/**
+ * One process of a sandbox, from the server's side: its output logs, its input, its exit, and the connection to the agent, which may break and be
+ * made again without the process noticing.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { AgentClient, AgentProcess, OutputSink, StartRequest } from '../agent/agent-client.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { ProcessId, TaskId } from '../ids.ts';
+import { delay } from '../platform/wait.ts';
+import type { ProcessRepository } from '../store/processes.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { OutputBudget } from './output-budget.ts';
+import { OutputLog } from './output-log.ts';
+import type { Process } from './sandboxes.ts';
+import type { PtySize } from './spec.ts';
+import type { ProcessExit } from './state.ts';
+
+/** What a sandbox gives each of its processes. */
+export interface ProcessContext {
+  readonly taskId: TaskId;
+  /** Directory of the output files. */
+  readonly outputDir: string;
+  readonly budget: OutputBudget;
+  readonly repository: ProcessRepository;
+  readonly logger: Logger;
+  readonly now: () => number;
+  /** Aborted when the sandbox ended. */
+  readonly ended: AbortSignal;
+  /** Called when a process starts to run and when it ended: the idle clock. */
+  readonly onActivity: () => void;
+}
+
+const REATTACH_DELAY_MS = 20;
+/** What a process gets that was still running when its sandbox ended: killed. */
+const KILLED: ProcessExit = { kind: 'signal', signal: 9, timedOut: false };
+
+type Connection =
+  | { readonly kind: 'connected'; readonly agentProcess: AgentProcess }
+  /** Broken; a new one is being made. `next` settles with it. */
+  | { readonly kind: 'reconnecting'; readonly next: Promise<void> }
+  /** The process ended and was released, or its sandbox is gone. */
+  | { readonly kind: 'closed' };
+
+export class ManagedProcess implements Process, OutputSink {
+  readonly id: ProcessId;
+  readonly taskId: TaskId;
+  readonly argv: readonly string[];
+  readonly createdAtMs: number;
+  readonly stdout: OutputLog;
+  readonly stderr: OutputLog;
+  readonly #context: ProcessContext;
+  readonly #hasPty: boolean;
+  #exit: ProcessExit | undefined;
+  readonly #exited = Promise.withResolvers<ProcessExit>();
+  readonly #drained = Promise.withResolvers<void>();
+  #connection: Connection = { kind: 'closed' };
+  #agent: AgentClient | undefined;
+  #stdinAccepted = 0;
+  #stdinClosed = false;
+  /** Writes of one input must not interleave. */
+  #stdinQueue: Promise<void> = Promise.resolve();
+
+  constructor(
+    context: ProcessContext,
+    row: {
+      id: ProcessId;
+      argv: readonly string[];
+      hasPty: boolean;
+      createdAtMs: number;
+      exit: ProcessExit | undefined;
+    },
+  ) {
+    this.#context = context;
+    this.id = row.id;
+    this.taskId = context.taskId;
+    this.argv = row.argv;
+    this.createdAtMs = row.createdAtMs;
+    this.#hasPty = row.hasPty;
+    this.stdout = new OutputLog(join(context.outputDir, `${row.id}.out`), context.budget);
+    this.stderr = new OutputLog(join(context.outputDir, `${row.id}.err`), context.budget);
+    if (row.exit) {
+      this.#exit = row.exit;
+      this.#stdinClosed = true;
+      this.#exited.resolve(row.exit);
+    }
+  }
+
+  get exit(): ProcessExit | undefined {
+    return this.#exit;
+  }
+
+  get running(): boolean {
+    return this.#exit === undefined && !this.#context.ended.aborted;
+  }
+
+  /** Settles once the process ended and both streams reached their end. */
+  get drained(): Promise<void> {
+    return this.#drained.promise;
+  }
+
+  /** Starts it. On failure the id is free again. @throws SkerryError as `AgentClient.start` */
+  async start(agent: AgentClient, request: StartRequest, signal: AbortSignal): Promise<void> {
+    this.#agent = agent;
+    this.#context.repository.insert({ ...this, hasPty: this.#hasPty });
+    if (request.stdout !== 'pipe') this.stdout.end();
+    if (request.stderr !== 'pipe') this.stderr.end();
+    try {
+      this.#connection = { kind: 'connected', agentProcess: await agent.start(request, this, signal) };
+      if (!this.#exit) this.#context.repository.started(this.taskId, this.id);
+    } catch (error) {
+      this.#connection = { kind: 'closed' };
+      this.stdout.end();
+      this.stderr.end();
+      if (!this.#context.ended.aborted) this.#context.repository.delete(this.taskId, this.id);
+      throw error;
+    }
+    this.#context.onActivity();
+  }
+
+  /** After a restart of the server: takes up where the earlier one stopped. */
+  resume(agent: AgentClient): void {
+    this.#agent = agent;
+    this.#reconnect();
+  }
+
+  wait(signal: AbortSignal): Promise<ProcessExit> {
+    if (this.#exit) return Promise.resolve(this.#exit);
+    return new Promise((resolve, reject) => {
+      const onAbort = () => reject(signal.reason);
+      if (signal.aborted) return onAbort();
+      signal.addEventListener('abort', onAbort, { once: true });
+      void this.#exited.promise.then((exit) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(exit);
+      });
+    });
+  }
+
+  writeStdin(offset: number, data: Uint8Array, signal: AbortSignal): Promise<void> {
+    const write = this.#stdinQueue.then(async () => {
+      if (offset > this.#stdinAccepted) {
+        throw new SkerryError(
+          'invalid-argument',
+          `Input continues at offset ${this.#stdinAccepted}, but this write starts at ${offset}: bytes between them are missing.`,
+        );
+      }
+      while (true) {
+        signal.throwIfAborted();
+        const fresh = data.subarray(this.#stdinAccepted - offset);
+        if (fresh.length === 0) return;
+        if (this.#stdinClosed || !this.running) throw this.#stdinClosedError();
+        const agentProcess = await this.#connected(signal);
+        try {
+          await agentProcess.writeStdin(this.#stdinAccepted, fresh, signal);
+          this.#stdinAccepted += fresh.length;
+          this.#context.onActivity();
+          return;
+        } catch (error) {
+          if (this.#connection.kind === 'connected' && this.#connection.agentProcess === agentProcess)
+            throw error;
+          // The connection broke under the write: after the reconnect the agent says how much it took.
+        }
+      }
+    });
+    this.#stdinQueue = write.catch(() => {});
+    return write;
+  }
+
+  closeStdin(): Promise<void> {
+    const close = this.#stdinQueue.then(async () => {
+      if (this.#stdinClosed || !this.running) return;
+      const agentProcess = await this.#connected(this.#context.ended);
+      agentProcess.closeStdin();
+      this.#stdinClosed = true;
+    });
+    this.#stdinQueue = close.catch(() => {});
+    return close;
+  }
+
+  stdinStatus(): { readonly accepted: number; readonly closed: boolean } {
+    return { accepted: this.#stdinAccepted, closed: this.#stdinClosed || !this.running };
+  }
+
+  async kill(signal: number, scope: 'process' | 'group'): Promise<void> {
+    if (!this.running) return;
+    (await this.#connected(this.#context.ended)).signal(signal, scope);
+  }
+
+  async resize(size: PtySize): Promise<void> {
+    if (!this.#hasPty) throw new SkerryError('conflict', 'The process has no terminal to resize.');
+    if (!this.running) return;
+    (await this.#connected(this.#context.ended)).resize(size.rows, size.cols);
+  }
+
+  /** The sandbox is gone: whatever was not over is now. */
+  abandon(): void {
+    this.stdout.end();
+    this.stderr.end();
+    if (!this.#exit) this.#ended(KILLED);
+    this.#drained.resolve();
+    this.detach();
+  }
+
+  /** Lets go of the connection; the process goes on (the server shuts down). */
+  detach(): void {
+    if (this.#connection.kind === 'connected') this.#connection.agentProcess.detach();
+    this.#connection = { kind: 'closed' };
+  }
+
+  /** Removes its output files. */
+  removeOutput(): void {
+    for (const suffix of ['out', 'err'])
+      rmSync(join(this.#context.outputDir, `${this.id}.${suffix}`), { force: true });
+  }
+
+  // OutputSink: what the agent says.
+
+  write(stream: 'stdout' | 'stderr', offset: number, chunk: Uint8Array): Promise<void> | void {
+    return this[stream].append(offset, chunk);
+  }
+
+  eof(stream: 'stdout' | 'stderr', _length: number): void {
+    this[stream].end();
+    this.#releaseWhenDone();
+  }
+
+  exited(exit: ProcessExit): void {
+    if (this.#exit) return;
+    this.#ended(exit);
+    this.#releaseWhenDone();
+  }
+
+  lost(error: unknown): void {
+    if (this.#connection.kind !== 'connected') return;
+    this.#context.logger.debug(
+      { taskId: this.taskId, process: this.id, error: String(error) },
+      'agent.connection-lost',
+    );
+    this.#reconnect();
+  }
+
+  #ended(exit: ProcessExit): void {
+    this.#exit = exit;
+    this.#stdinClosed = true;
+    this.#context.repository.ended(this.taskId, this.id, exit, this.#context.now());
+    this.#exited.resolve(exit);
+    this.#context.onActivity();
+  }
+
+  #releaseWhenDone(): void {
+    if (!this.#exit || !this.stdout.ended || !this.stderr.ended) return;
+    if (this.#connection.kind === 'connected') this.#connection.agentProcess.release();
+    this.#connection = { kind: 'closed' };
+    this.#drained.resolve();
+  }
+
+  #reconnect(): void {
+    const next = this.#attach().catch((error: unknown) => {
+      this.#context.logger.debug(
+        { taskId: this.taskId, process: this.id, error: String(error) },
+        'agent.reattach-failed',
+      );
+    });
+    this.#connection = { kind: 'reconnecting', next };
+  }
+
+  async #attach(): Promise<void> {
+    const { ended } = this.#context;
+    while (!ended.aborted && this.#agent) {
+      const offsets = { stdout: this.stdout.length, stderr: this.stderr.length };
+      try {
+        const agentProcess = await this.#agent.attach(this.id, offsets, this, ended);
+        this.#stdinAccepted = Math.max(this.#stdinAccepted, agentProcess.stdinAccepted);
+        this.#stdinClosed ||= agentProcess.stdinClosed;
+        this.#connection = { kind: 'connected', agentProcess };
+        this.#context.repository.started(this.taskId, this.id);
+        this.#releaseWhenDone();
+        return;
+      } catch (error) {
+        if (ended.aborted) return;
+        if (error instanceof SkerryError && error.code === 'not-found') return this.abandon();
+        await delay(REATTACH_DELAY_MS, ended).catch(() => {});
+      }
+    }
+  }
+
+  async #connected(signal: AbortSignal): Promise<AgentProcess> {
+    while (true) {
+      signal.throwIfAborted();
+      const connection = this.#connection;
+      if (connection.kind === 'connected') return connection.agentProcess;
+      if (connection.kind === 'closed') throw this.#stdinClosedError();
+      await connection.next;
+    }
+  }
+
+  #stdinClosedError(): SkerryError {
+    const why = this.#exit
+      ? 'the process has ended'
+      : this.#stdinClosed
+        ? 'its input was closed'
+        : 'its sandbox has ended';
+    return new SkerryError('stdin-closed', `Cannot write to ${this.argv[0] ?? 'the process'}: ${why}.`);
+  }
+}

@@ -1,0 +1,627 @@
+/**
+ * One sandbox: its state machine, its processes, its clocks. Every edge of the machine is one row update; whoever waits is told after it.
+ *
+ * An ended sandbox is the same object without an instance: its output and exits stay readable.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { AgentClient } from '../agent/agent-client.ts';
+import type { Engine, Instance, NetworkPolicy } from '../engines/engine.ts';
+import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
+import { ENTRYPOINT_PROCESS_ID, type ProcessId, type SandboxId, type TaskId } from '../ids.ts';
+import { setAlarm } from '../platform/alarm.ts';
+import { withDeadline } from '../platform/wait.ts';
+import type { ProcessRepository } from '../store/processes.ts';
+import { isUniqueViolation, type SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { IdleClock } from './activity.ts';
+import { ManagedProcess, type ProcessContext } from './managed-process.ts';
+import { OutputBudget } from './output-budget.ts';
+import { processEnvironment } from './process-environment.ts';
+import { waitUntilProbeSucceeds } from './readiness.ts';
+import { describeResult } from './result-text.ts';
+import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
+import type { ExecSpec, SandboxSpec } from './spec.ts';
+import { exitCodeOf, type ProcessExit, type SandboxResult, type SandboxState, transitions } from './state.ts';
+
+/** What a sandbox needs of its surroundings; the manager provides it. */
+export interface SandboxContext {
+  readonly engine: Engine;
+  readonly sandboxes: SandboxRepository;
+  readonly processes: ProcessRepository;
+  /** Directory with one folder of output files per task. */
+  readonly outputRoot: string;
+  readonly maxOutputBytes: number;
+  readonly logger: Logger;
+  readonly now: () => number;
+  /** The merged variables of an exec's sources. */
+  readonly resolveSecrets: (sources: ExecSpec['secretSources']) => Record<string, string>;
+  readonly onEnded: (sandbox: ManagedSandbox) => void;
+}
+
+/** Everything a start needs that is not in the row: made by the manager out of image, secrets and mounts. */
+export interface LaunchPlan {
+  readonly layers: readonly string[];
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly workdir: string;
+  readonly user: string;
+  readonly runtime: 'auto' | 'gvisor' | 'runc';
+  readonly limits: { memoryMiB: number; milliCpu: number; milliCpuRequest: number; pids: number };
+}
+
+const START_TIMEOUT_MS = 120_000;
+/** How long the entrypoint's last output may take to arrive once everything in the sandbox was killed. */
+const DRAIN_TIMEOUT_MS = 5_000;
+const SIGKILL = 9;
+
+/** The parts of a running sandbox; they exist together or not at all. */
+interface Live {
+  readonly instance: Instance;
+  readonly agent: AgentClient;
+  readonly plan: LaunchPlan;
+}
+
+export class ManagedSandbox implements Sandbox {
+  readonly id: SandboxId;
+  readonly taskId: TaskId;
+  readonly spec: SandboxSpec;
+  readonly createdAtMs: number;
+  readonly #context: SandboxContext;
+  #name: string | undefined;
+  #tags: Readonly<Record<string, string>>;
+  #state: SandboxState;
+  #result: SandboxResult | undefined;
+  #startedAtMs: number | undefined;
+  #endedAtMs: number | undefined;
+  #readyAtMs: number | undefined;
+  #deadlineMs: number | undefined;
+  #live: Live | undefined;
+  readonly #processes = new Map<ProcessId, ManagedProcess>();
+  /** Execs whose START is on its way, by id: the same id joins. */
+  readonly #startingProcesses = new Map<ProcessId, Promise<Process>>();
+  readonly #processContext: ProcessContext;
+  readonly #running = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<SandboxResult>();
+  readonly #endedSignal = new AbortController();
+  readonly #ready = Promise.withResolvers<number>();
+  #ending: Promise<void> | undefined;
+  #stopDeadline: () => void = () => {};
+  #idle: IdleClock | undefined;
+
+  constructor(context: SandboxContext, row: SandboxRow) {
+    this.#context = context;
+    this.id = row.id;
+    this.taskId = row.taskId;
+    this.spec = row.spec;
+    this.createdAtMs = row.createdAtMs;
+    this.#name = row.name;
+    this.#tags = row.tags;
+    this.#state = row.state;
+    this.#result = row.result;
+    this.#startedAtMs = row.startedAtMs;
+    this.#endedAtMs = row.endedAtMs;
+    this.#readyAtMs = row.readyAtMs;
+    this.#deadlineMs = row.deadlineMs;
+    const outputDir = join(context.outputRoot, row.taskId);
+    const budget = new OutputBudget(context.maxOutputBytes, this.#endedSignal.signal, (reason) =>
+      this.#log(
+        'limit',
+        reason === 'bound'
+          ? `Output reached the bound of ${Math.round(context.maxOutputBytes / 2 ** 20)} MiB per sandbox; programs that write more wait.`
+          : 'The disk of the machine is full; programs that write output wait until there is room.',
+      ),
+    );
+    this.#processContext = {
+      taskId: row.taskId,
+      outputDir,
+      budget,
+      repository: context.processes,
+      logger: context.logger,
+      now: context.now,
+      ended: this.#endedSignal.signal,
+      onActivity: () => this.touch(),
+    };
+    // Nobody may be waiting for these; a rejection must not count as unhandled.
+    this.#running.promise.catch(() => {});
+    this.#ready.promise.catch(() => {});
+    if (row.state === 'ended') this.#restoreEnded();
+    else mkdirSync(outputDir, { recursive: true, mode: 0o700 });
+  }
+
+  get name() {
+    return this.#name;
+  }
+  get tags() {
+    return this.#tags;
+  }
+  get startedAtMs() {
+    return this.#startedAtMs;
+  }
+  get endedAtMs() {
+    return this.#endedAtMs;
+  }
+  get readyAtMs() {
+    return this.#readyAtMs;
+  }
+  get deadlineMs() {
+    return this.#deadlineMs ?? this.createdAtMs + this.spec.timeoutMs;
+  }
+  get state() {
+    return this.#state;
+  }
+  get result() {
+    return this.#state === 'ended' ? this.#result : undefined;
+  }
+  get entrypoint(): Process | undefined {
+    return this.#processes.get(ENTRYPOINT_PROCESS_ID);
+  }
+  get stdout(): OutputReader {
+    return this.#entrypointStream('stdout');
+  }
+  get stderr(): OutputReader {
+    return this.#entrypointStream('stderr');
+  }
+
+  // Life
+
+  /** Brings it to `running`. Never throws: a failure ends the sandbox with `start-failed`. */
+  async start(plan: () => Promise<LaunchPlan>): Promise<void> {
+    if (this.#state !== 'created') return;
+    this.#move('starting');
+    const timeout = AbortSignal.timeout(START_TIMEOUT_MS);
+    const signal = AbortSignal.any([timeout, this.#endedSignal.signal]);
+    try {
+      const launch = await plan();
+      signal.throwIfAborted();
+      const instance = await this.#context.engine.create(
+        {
+          id: this.taskId,
+          layers: launch.layers,
+          hostname: 'modal',
+          runtime: launch.runtime,
+          limits: launch.limits,
+          network: this.spec.network,
+          mounts: [],
+        },
+        signal,
+      );
+      if (this.#ending) return await instance.destroy();
+      this.#takeOver(instance, launch);
+      if (launch.argv.length > 0) await this.#startEntrypoint(launch, signal);
+      if (this.#ending) return;
+      this.#run();
+    } catch (error) {
+      const failure = toSkerryError(error);
+      if (failure.code === 'internal')
+        this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.start-failed');
+      await this.#end({ kind: 'start-failed', message: failure.message });
+    }
+  }
+
+  /** After a restart of the server: takes over the instance that still lives, or ends what did not survive. */
+  async recover(instance: Instance | undefined, plan: () => Promise<LaunchPlan>): Promise<void> {
+    if (this.#state === 'stopping') {
+      await instance?.destroy();
+      return this.#finish(this.#result ?? { kind: 'terminated' });
+    }
+    if (!instance) {
+      if (this.#state !== 'running') return this.#startAgain(plan);
+      return this.#finish({ kind: 'crashed', message: 'Its processes were gone when the server came back.' });
+    }
+    const launch = await plan();
+    this.#takeOver(instance, launch);
+    const known = await this.#live?.agent.list(AbortSignal.timeout(START_TIMEOUT_MS));
+    const ids = new Set(known?.map((process) => process.id));
+    if (this.#state !== 'running' && launch.argv.length > 0 && !ids.has(ENTRYPOINT_PROCESS_ID)) {
+      this.#live = undefined;
+      await instance.destroy();
+      return this.#startAgain(plan);
+    }
+    for (const row of this.#context.processes.list(this.taskId)) {
+      if (row.state === 'starting' && !ids.has(row.id)) {
+        this.#context.processes.delete(this.taskId, row.id);
+        continue;
+      }
+      const process = this.#adoptProcess(row);
+      if (row.state === 'ended' && !ids.has(row.id)) process.abandon();
+      else process.resume(this.#live?.agent ?? new AgentClient(instance.dial, this.#context.logger));
+      if (row.id === ENTRYPOINT_PROCESS_ID) this.#followEntrypoint(process);
+    }
+    this.#run();
+  }
+
+  waitUntilRunning(signal: AbortSignal): Promise<void> {
+    return raceSignal(this.#running.promise, signal);
+  }
+
+  async wait(timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined> {
+    if (this.#state === 'ended' || timeoutMs <= 0) return this.result;
+    return withDeadline(this.#ended.promise, timeoutMs, signal);
+  }
+
+  async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<number> {
+    if (!this.spec.readinessProbe)
+      throw new SkerryError('conflict', 'The sandbox was created without a readiness probe.');
+    const readyAtMs = await withDeadline(this.#ready.promise, timeoutMs, signal);
+    if (readyAtMs === undefined) {
+      throw new SkerryError(
+        'deadline-exceeded',
+        `The readiness probe did not succeed within ${timeoutMs / 1000} s.`,
+      );
+    }
+    return readyAtMs;
+  }
+
+  terminate(): Promise<void> {
+    return this.#end({ kind: 'terminated' });
+  }
+
+  /** Lets go of the instance, which goes on (the server shuts down). */
+  detach(): void {
+    this.#stopClocks();
+    for (const process of this.#processes.values()) process.detach();
+  }
+
+  /** Removes its output: nobody may read it any more. */
+  forget(): void {
+    rmSync(this.#processContext.outputDir, { recursive: true, force: true });
+  }
+
+  // Processes
+
+  async exec(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process> {
+    const existing = this.#processes.get(id);
+    if (existing) return existing;
+    const starting = this.#startingProcesses.get(id);
+    if (starting) return starting;
+    const start = this.#startProcess(id, spec, signal);
+    this.#startingProcesses.set(id, start);
+    try {
+      return await start;
+    } finally {
+      this.#startingProcesses.delete(id);
+    }
+  }
+
+  process(id: ProcessId): Process {
+    const process = this.#processes.get(id);
+    if (!process) throw new SkerryError('not-found', `Sandbox ${this.id} has no process ${id}.`);
+    return process;
+  }
+
+  processes(): readonly Process[] {
+    return [...this.#processes.values()].filter((process) => process.id !== ENTRYPOINT_PROCESS_ID);
+  }
+
+  // What can be changed
+
+  setName(name: string): void {
+    if (this.#name === name) return;
+    if (this.#name !== undefined)
+      throw new SkerryError('conflict', `The sandbox already has the name '${this.#name}'.`);
+    if (this.#state === 'ended' || this.#state === 'stopping') throw this.#endedError();
+    try {
+      this.#context.sandboxes.setName(this.id, name);
+    } catch (error) {
+      if (isUniqueViolation(error)) throw nameTaken(name);
+      throw error;
+    }
+    this.#name = name;
+  }
+
+  setTags(tags: Readonly<Record<string, string>>): void {
+    this.#context.sandboxes.setTags(this.id, tags);
+    this.#tags = tags;
+  }
+
+  async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
+    await this.waitUntilRunning(this.#endedSignal.signal);
+    if (!this.#live) throw this.#endedError();
+    await this.#live.instance.setNetworkPolicy(policy);
+  }
+
+  events(): readonly SandboxLogEntry[] {
+    return this.#context.sandboxes.events(this.taskId);
+  }
+
+  logVerbose(kind: SandboxLogEntry['kind'], text: string): void {
+    if (this.spec.verbose) this.#log(kind, text);
+  }
+
+  touch(): void {
+    this.#idle?.touch();
+  }
+
+  hold(): () => void {
+    return this.#idle?.hold() ?? (() => {});
+  }
+
+  // Inside
+
+  async #startProcess(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process> {
+    if (this.#state === 'ended' || this.#state === 'stopping') throw this.#endedError();
+    if (this.#state !== 'running') await this.waitUntilRunning(signal);
+    const live = this.#live;
+    if (!live) throw this.#endedError();
+    const process = new ManagedProcess(this.#processContext, {
+      id,
+      argv: spec.argv,
+      hasPty: spec.pty !== undefined,
+      createdAtMs: this.#context.now(),
+      exit: undefined,
+    });
+    this.logVerbose('exec', `Sandbox exec started: ${spec.argv.join(' ')}`);
+    const release = this.hold();
+    try {
+      await process.start(
+        live.agent,
+        {
+          id,
+          argv: spec.argv,
+          env: processEnvironment(
+            live.plan.env,
+            this.#context.resolveSecrets(spec.secretSources),
+            spec.pty !== undefined,
+          ),
+          cwd: spec.workdir ?? live.plan.workdir,
+          createCwd: false,
+          user: live.plan.user,
+          timeoutMs: spec.timeoutMs ?? null,
+          stdin: 'pipe',
+          stdout: spec.stdout,
+          stderr: spec.stderr,
+          pty: spec.pty ?? null,
+        },
+        signal,
+      );
+    } catch (error) {
+      release();
+      if (this.#endedSignal.signal.aborted) throw this.#endedError();
+      throw error;
+    }
+    this.#processes.set(id, process);
+    void process.wait(this.#endedSignal.signal).then(release, release);
+    return process;
+  }
+
+  async #startEntrypoint(launch: LaunchPlan, signal: AbortSignal): Promise<void> {
+    if (!this.#live) return;
+    const process = this.#adoptProcess({
+      id: ENTRYPOINT_PROCESS_ID,
+      argv: launch.argv,
+      hasPty: this.spec.pty !== undefined,
+      createdAtMs: this.#context.now(),
+      exit: undefined,
+    });
+    await process.start(
+      this.#live.agent,
+      {
+        id: ENTRYPOINT_PROCESS_ID,
+        argv: launch.argv,
+        env: processEnvironment(launch.env, {}, this.spec.pty !== undefined),
+        cwd: launch.workdir,
+        createCwd: true,
+        user: launch.user,
+        timeoutMs: null,
+        stdin: 'pipe',
+        stdout: 'pipe',
+        stderr: 'pipe',
+        pty: this.spec.pty ?? null,
+      },
+      signal,
+    );
+    this.#followEntrypoint(process);
+  }
+
+  #adoptProcess(row: ConstructorParameters<typeof ManagedProcess>[1]): ManagedProcess {
+    const process = new ManagedProcess(this.#processContext, row);
+    this.#processes.set(row.id, process);
+    return process;
+  }
+
+  #followEntrypoint(process: ManagedProcess): void {
+    void process.wait(this.#endedSignal.signal).then(
+      (exit) => this.#entrypointExited(process, exit),
+      () => {},
+    );
+  }
+
+  /** Its main process ended: like a container, the sandbox ends with it, once the output is complete. */
+  async #entrypointExited(process: ManagedProcess, exit: ProcessExit): Promise<void> {
+    const live = this.#live;
+    if (!live || this.#ending) return;
+    const oomKilled =
+      exit.kind === 'signal' &&
+      exit.signal === SIGKILL &&
+      (await live.instance.stats().catch(() => undefined))?.oomKills;
+    await live.agent.killAll(SIGKILL, AbortSignal.timeout(DRAIN_TIMEOUT_MS)).catch(() => {});
+    await withDeadline(process.drained, DRAIN_TIMEOUT_MS);
+    await this.#end(oomKilled ? { kind: 'out-of-memory' } : { kind: 'exited', exitCode: exitCodeOf(exit) });
+  }
+
+  #takeOver(instance: Instance, plan: LaunchPlan): void {
+    this.#live = {
+      instance,
+      plan,
+      agent: new AgentClient((signal) => instance.dial(signal), this.#context.logger),
+    };
+    void instance.exited.then((exit) => {
+      if (exit.reason === 'destroyed') return;
+      const result: SandboxResult =
+        exit.reason === 'out-of-memory'
+          ? { kind: 'out-of-memory' }
+          : { kind: 'crashed', message: exit.message };
+      return this.#end(result);
+    });
+  }
+
+  #run(): void {
+    if (this.#state === 'starting' || this.#state === 'created') {
+      const now = this.#context.now();
+      this.#startedAtMs = now;
+      this.#deadlineMs = now + this.spec.timeoutMs;
+      if (this.#state === 'created') this.#move('starting');
+      this.#move('running');
+    }
+    this.#stopDeadline = setAlarm(
+      this.deadlineMs,
+      this.#context.now,
+      () => void this.#end({ kind: 'timeout' }),
+    );
+    if (this.spec.idleTimeoutMs !== undefined) {
+      this.#idle = new IdleClock(this.spec.idleTimeoutMs, () => void this.#end({ kind: 'idle-timeout' }));
+      for (const process of this.#processes.values()) {
+        if (!process.running || process.id === ENTRYPOINT_PROCESS_ID) continue;
+        const release = this.#idle.hold();
+        void process.wait(this.#endedSignal.signal).then(release, release);
+      }
+    }
+    this.#running.resolve();
+    this.#probe();
+  }
+
+  #probe(): void {
+    const probe = this.spec.readinessProbe;
+    if (!probe || !this.#live) return;
+    if (this.#readyAtMs !== undefined) return this.#ready.resolve(this.#readyAtMs);
+    const { agent, plan } = this.#live;
+    void waitUntilProbeSucceeds(
+      probe,
+      agent,
+      { env: plan.env, cwd: plan.workdir, user: plan.user },
+      this.#endedSignal.signal,
+    ).then(
+      () => {
+        this.#readyAtMs = this.#context.now();
+        this.#context.sandboxes.setReadyAt(this.id, this.#readyAtMs);
+        this.#ready.resolve(this.#readyAtMs);
+      },
+      () => {}, // the sandbox ended, which rejects the promise by itself
+    );
+  }
+
+  #startAgain(plan: () => Promise<LaunchPlan>): Promise<void> {
+    this.#state = 'created';
+    this.#processes.clear();
+    for (const row of this.#context.processes.list(this.taskId))
+      this.#context.processes.delete(this.taskId, row.id);
+    this.forget();
+    mkdirSync(this.#processContext.outputDir, { recursive: true, mode: 0o700 });
+    return this.start(plan);
+  }
+
+  /** Ends it with `result`, unless it is ending already. Resolves once nothing of it is left on the machine. */
+  #end(result: SandboxResult): Promise<void> {
+    if (this.#state === 'ended') return Promise.resolve();
+    this.#ending ??= this.#stop(result);
+    return this.#ending;
+  }
+
+  async #stop(result: SandboxResult): Promise<void> {
+    this.#result = result;
+    this.#move('stopping');
+    this.#stopClocks();
+    try {
+      await this.#live?.instance.destroy();
+    } catch (error) {
+      this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.destroy-failed');
+    }
+    this.#finish(result);
+  }
+
+  #finish(result: SandboxResult): void {
+    this.#result = result;
+    this.#endedAtMs = this.#context.now();
+    this.#live = undefined;
+    this.#move('ended');
+    this.#endedSignal.abort(this.#endedError());
+    for (const process of this.#processes.values()) process.abandon();
+    if (result.kind !== 'exited' && result.kind !== 'terminated') this.#log('life', describeResult(result));
+    this.#running.reject(this.#endedError());
+    this.#ready.reject(this.#endedError());
+    this.#ended.resolve(result);
+    this.#context.onEnded(this);
+  }
+
+  #restoreEnded(): void {
+    for (const row of this.#context.processes.list(this.taskId)) this.#adoptProcess(row).abandon();
+    this.#endedSignal.abort(this.#endedError());
+    this.#running.reject(this.#endedError());
+    if (this.#readyAtMs === undefined) this.#ready.reject(this.#endedError());
+    else this.#ready.resolve(this.#readyAtMs);
+    this.#ended.resolve(this.#result ?? { kind: 'terminated' });
+  }
+
+  #stopClocks(): void {
+    this.#stopDeadline();
+    this.#idle?.stop();
+  }
+
+  #move(state: SandboxState): void {
+    if (!transitions[this.#state].includes(state)) {
+      throw new Error(`sandbox ${this.id} cannot go from ${this.#state} to ${state}`);
+    }
+    this.#state = state;
+    this.#context.sandboxes.update({
+      id: this.id,
+      state,
+      result: this.#result,
+      startedAtMs: this.#startedAtMs,
+      endedAtMs: this.#endedAtMs,
+      deadlineMs: this.#deadlineMs,
+    });
+    this.#context.logger.info(
+      { sandbox: this.id, task: this.taskId, result: this.#result },
+      `sandbox.${state}`,
+    );
+  }
+
+  #log(kind: SandboxLogEntry['kind'], text: string): void {
+    this.#context.sandboxes.addEvent(this.taskId, { timeMs: this.#context.now(), kind, text });
+  }
+
+  #entrypointStream(name: 'stdout' | 'stderr'): OutputReader {
+    const process = this.#processes.get(ENTRYPOINT_PROCESS_ID);
+    if (process) return process[name];
+    const sandbox = this;
+    // The entrypoint has not been started, or there is none: follow whichever comes first.
+    return {
+      length: 0,
+      get ended() {
+        return sandbox.state === 'ended';
+      },
+      async *read(offset, signal) {
+        await raceSignal(
+          Promise.race([sandbox.#running.promise, sandbox.#ended.promise]).catch(() => {}),
+          signal,
+        );
+        const started = sandbox.#processes.get(ENTRYPOINT_PROCESS_ID);
+        if (started) yield* started[name].read(offset, signal);
+        else await raceSignal(sandbox.#ended.promise, signal);
+      },
+    };
+  }
+
+  #endedError(): SkerryError {
+    const why = this.#result ? describeResult(this.#result) : 'it has ended';
+    return new SkerryError('sandbox-ended', `Sandbox ${this.id} is not running: ${why}`);
+  }
+}
+
+/** The error of a name that another running sandbox of the app has. */
+export function nameTaken(name: string): SkerryError {
+  return new SkerryError('already-exists', `A running sandbox of this app already has the name '${name}'.`);
+}
+
+async function raceSignal<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { OutputBudget } from './output-budget.ts';
+import { OutputLog } from './output-log.ts';
+
+const never = new AbortController().signal;
+const unlimited = () => new OutputBudget(Number.MAX_SAFE_INTEGER, never, () => {});
+
+async function readAll(log: OutputLog, offset = 0): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of log.read(offset, never)) {
+    assert.ok(chunk.length > 0, 'a chunk is never empty');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+describe('OutputLog', () => {
+  let directory: string;
+  let count = 0;
+  const path = () => join(directory, `log-${count++}`);
+  before(() => {
+    directory = mkdtempSync(join(tmpdir(), 'output-log-'));
+  });
+  after(() => rmSync(directory, { recursive: true }));
+
+  test('gives every reader everything, from any offset, before and after the end', async () => {
+    const log = new OutputLog(path(), unlimited());
+    const live = [readAll(log), readAll(log, 3)];
+    await log.append(0, Buffer.from('hello '));
+    await log.append(6, Buffer.from('world'));
+    log.end();
+    assert.deepEqual(await Promise.all(live), ['hello world', 'lo world']);
+    assert.equal(await readAll(log), 'hello world');
+    assert.equal(await readAll(log, 11), '');
+  });
+
+  test('skips what a reconnect replays and refuses a gap', async () => {
+    const log = new OutputLog(path(), unlimited());
+    await log.append(0, Buffer.from('abcdef'));
+    await log.append(2, Buffer.from('cdefgh'));
+    await log.append(0, Buffer.from('abc'));
+    log.end();
+    assert.equal(await readAll(log), 'abcdefgh');
+    const other = new OutputLog(path(), unlimited());
+    assert.throws(() => other.append(1, Buffer.from('x')), /output gap/);
+  });
+
+  test('outgrows memory without losing a byte, and is on disk at once', async () => {
+    const file = path();
+    const log = new OutputLog(file, unlimited());
+    const piece = Buffer.alloc(50_000, 'x');
+    const reader = readAll(log);
+    for (let i = 0; i < 20; i++) await log.append(i * piece.length, piece);
+    assert.equal(readFileSync(file).length, 1_000_000);
+    log.end();
+    assert.equal((await reader).length, 1_000_000);
+    assert.equal((await readAll(log, 999_990)).length, 10);
+  });
+
+  test('continues what an earlier server wrote', async () => {
+    const file = path();
+    writeFileSync(file, 'before ');
+    const log = new OutputLog(file, unlimited());
+    assert.equal(log.length, 7);
+    await log.append(0, Buffer.from('before after'));
+    log.end();
+    assert.equal(await readAll(log), 'before after');
+  });
+
+  test('holds the writer at the bound, says so once, and lets go at the end of the sandbox', async () => {
+    const ended = new AbortController();
+    const reasons: string[] = [];
+    const budget = new OutputBudget(10, ended.signal, (reason) => reasons.push(reason));
+    const log = new OutputLog(path(), budget);
+    const other = new OutputLog(path(), budget);
+    await log.append(0, Buffer.from('12345678'));
+    const held = [log.append(8, Buffer.from('90123')), other.append(0, Buffer.from('abcdef'))];
+    assert.deepEqual(reasons, ['bound']);
+    assert.equal(log.length, 8);
+    ended.abort();
+    await Promise.all(held);
+    assert.equal(log.length, 8);
+    assert.equal(other.length, 0);
+  });
+
+  test('a reader that is aborted stops waiting', async () => {
+    const log = new OutputLog(path(), unlimited());
+    const abort = new AbortController();
+    const reading = log.read(0, abort.signal)[Symbol.asyncIterator]().next();
+    abort.abort(new Error('gone'));
+    await assert.rejects(reading, /gone/);
+  });
+});

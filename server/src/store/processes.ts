@@ -1,0 +1,75 @@
+/** Rows of processes: the idempotency of exec ids and the exits that must outlive the server. Output is in files. */
+import type { ProcessId, TaskId } from '../ids.ts';
+import type { ProcessExit } from '../sandboxes/state.ts';
+import type { Database } from './database.ts';
+
+/** `starting`: handed to the agent, whose answer was not stored yet. */
+export type ProcessState = 'starting' | 'running' | 'ended';
+
+export interface ProcessRow {
+  readonly id: ProcessId;
+  readonly taskId: TaskId;
+  readonly argv: readonly string[];
+  readonly hasPty: boolean;
+  readonly state: ProcessState;
+  readonly exit: ProcessExit | undefined;
+  readonly createdAtMs: number;
+}
+
+function toRow(row: Record<string, unknown>): ProcessRow {
+  // Every column is written by this repository only.
+  return {
+    id: row.id as ProcessId,
+    taskId: row.task_id as TaskId,
+    argv: JSON.parse(String(row.argv)) as string[],
+    hasPty: (JSON.parse(String(row.options)) as { pty?: boolean }).pty === true,
+    state: row.state as ProcessState,
+    exit: row.exit === null ? undefined : (JSON.parse(String(row.exit)) as ProcessExit),
+    createdAtMs: Number(row.created_at_ms),
+  };
+}
+
+export class ProcessRepository {
+  readonly #insert;
+  readonly #setState;
+  readonly #delete;
+  readonly #byTask;
+
+  constructor(database: Database) {
+    this.#insert = database.prepare(
+      `INSERT INTO processes (id, task_id, argv, options, state, created_at_ms) VALUES (?, ?, ?, ?, 'starting', ?)`,
+    );
+    this.#setState = database.prepare(
+      'UPDATE processes SET state = ?, exit = ?, ended_at_ms = ? WHERE task_id = ? AND id = ?',
+    );
+    this.#delete = database.prepare('DELETE FROM processes WHERE task_id = ? AND id = ?');
+    this.#byTask = database.prepare('SELECT * FROM processes WHERE task_id = ? ORDER BY created_at_ms');
+  }
+
+  insert(row: Pick<ProcessRow, 'id' | 'taskId' | 'argv' | 'hasPty' | 'createdAtMs'>): void {
+    this.#insert.run(
+      row.id,
+      row.taskId,
+      JSON.stringify(row.argv),
+      JSON.stringify({ pty: row.hasPty }),
+      row.createdAtMs,
+    );
+  }
+
+  started(taskId: TaskId, id: ProcessId): void {
+    this.#setState.run('running', null, null, taskId, id);
+  }
+
+  ended(taskId: TaskId, id: ProcessId, exit: ProcessExit, endedAtMs: number): void {
+    this.#setState.run('ended', JSON.stringify(exit), endedAtMs, taskId, id);
+  }
+
+  /** For a start that failed: the caller may try the same id again. */
+  delete(taskId: TaskId, id: ProcessId): void {
+    this.#delete.run(taskId, id);
+  }
+
+  list(taskId: TaskId): ProcessRow[] {
+    return this.#byTask.all(taskId).map(toRow);
+  }
+}
