@@ -16,15 +16,13 @@ export async function imageWithMounts(
   parts: { readonly mounts: Mounts; readonly blobs: BlobStore; readonly images: Images },
 ): Promise<Image> {
   const contextFiles = mountIds.flatMap((id) =>
-    parts.mounts
-      .files(id)
-      .map(
-        (file): ContextFile => ({
-          path: file.path,
-          mode: file.mode,
-          content: { file: parts.blobs.path(file.sha256Hex) },
-        }),
-      ),
+    parts.mounts.files(id).map(
+      (file): ContextFile => ({
+        path: file.path,
+        mode: file.mode,
+        content: { file: parts.blobs.path(file.sha256Hex) },
+      }),
+    ),
   );
   if (contextFiles.length === 0) return image;
   const built = await parts.images.getOrBuild({

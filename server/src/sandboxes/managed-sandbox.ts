@@ -85,6 +85,9 @@ export class ManagedSandbox implements Sandbox {
   readonly #ended = Promise.withResolvers<SandboxResult>();
   readonly #endedSignal = new AbortController();
   readonly #ready = Promise.withResolvers<number>();
+  /** The start under way or done; its end must be awaited before the instance can be taken away. */
+  #launching: Promise<void> = Promise.resolve();
+  readonly #stopping = new AbortController();
   #ending: Promise<void> | undefined;
   #stopDeadline: () => void = () => {};
   #idle: IdleClock | undefined;
@@ -169,32 +172,15 @@ export class ManagedSandbox implements Sandbox {
   async start(plan: () => Promise<LaunchPlan>): Promise<void> {
     if (this.#state !== 'created') return;
     this.#move('starting');
-    const timeout = AbortSignal.timeout(START_TIMEOUT_MS);
-    const signal = AbortSignal.any([timeout, this.#endedSignal.signal]);
+    this.#launching = this.#launch(plan);
     try {
-      const launch = await plan();
-      signal.throwIfAborted();
-      const instance = await this.#context.engine.create(
-        {
-          id: this.taskId,
-          layers: launch.layers,
-          hostname: 'modal',
-          runtime: launch.runtime,
-          limits: launch.limits,
-          network: this.spec.network,
-          mounts: [],
-        },
-        signal,
-      );
-      if (this.#ending) return await instance.destroy();
-      this.#takeOver(instance, launch);
-      if (launch.argv.length > 0) await this.#startEntrypoint(launch, signal);
-      if (this.#ending) return;
-      this.#run();
+      await this.#launching;
     } catch (error) {
+      if (this.#ending) return;
       const failure = toSkerryError(error);
-      if (failure.code === 'internal')
+      if (failure.code === 'internal') {
         this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.start-failed');
+      }
       await this.#end({ kind: 'start-failed', message: failure.message });
     }
   }
@@ -210,9 +196,9 @@ export class ManagedSandbox implements Sandbox {
       return this.#finish({ kind: 'crashed', message: 'Its processes were gone when the server came back.' });
     }
     const launch = await plan();
-    this.#takeOver(instance, launch);
-    const known = await this.#live?.agent.list(AbortSignal.timeout(START_TIMEOUT_MS));
-    const ids = new Set(known?.map((process) => process.id));
+    const { agent } = this.#takeOver(instance, launch);
+    const known = await agent.list(AbortSignal.timeout(START_TIMEOUT_MS));
+    const ids = new Set(known.map((process) => process.id));
     if (this.#state !== 'running' && launch.argv.length > 0 && !ids.has(ENTRYPOINT_PROCESS_ID)) {
       this.#live = undefined;
       await instance.destroy();
@@ -225,7 +211,7 @@ export class ManagedSandbox implements Sandbox {
       }
       const process = this.#adoptProcess(row);
       if (row.state === 'ended' && !ids.has(row.id)) process.abandon();
-      else process.resume(this.#live?.agent ?? new AgentClient(instance.dial, this.#context.logger));
+      else process.resume(agent);
       if (row.id === ENTRYPOINT_PROCESS_ID) this.#followEntrypoint(process);
     }
     this.#run();
@@ -339,6 +325,29 @@ export class ManagedSandbox implements Sandbox {
 
   // Inside
 
+  async #launch(plan: () => Promise<LaunchPlan>): Promise<void> {
+    const signal = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), this.#stopping.signal]);
+    const launch = await plan();
+    signal.throwIfAborted();
+    const instance = await this.#context.engine.create(
+      {
+        id: this.taskId,
+        layers: launch.layers,
+        hostname: 'modal',
+        runtime: launch.runtime,
+        limits: launch.limits,
+        network: this.spec.network,
+        mounts: [],
+      },
+      signal,
+    );
+    const live = this.#takeOver(instance, launch);
+    signal.throwIfAborted();
+    if (launch.argv.length > 0) await this.#startEntrypoint(live, signal);
+    signal.throwIfAborted();
+    this.#run();
+  }
+
   async #startProcess(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process> {
     if (this.#state === 'ended' || this.#state === 'stopping') throw this.#endedError();
     if (this.#state !== 'running') await this.waitUntilRunning(signal);
@@ -385,8 +394,7 @@ export class ManagedSandbox implements Sandbox {
     return process;
   }
 
-  async #startEntrypoint(launch: LaunchPlan, signal: AbortSignal): Promise<void> {
-    if (!this.#live) return;
+  async #startEntrypoint({ agent, plan: launch }: Live, signal: AbortSignal): Promise<void> {
     const process = this.#adoptProcess({
       id: ENTRYPOINT_PROCESS_ID,
       argv: launch.argv,
@@ -395,7 +403,7 @@ export class ManagedSandbox implements Sandbox {
       exit: undefined,
     });
     await process.start(
-      this.#live.agent,
+      agent,
       {
         id: ENTRYPOINT_PROCESS_ID,
         argv: launch.argv,
@@ -440,12 +448,10 @@ export class ManagedSandbox implements Sandbox {
     await this.#end(oomKilled ? { kind: 'out-of-memory' } : { kind: 'exited', exitCode: exitCodeOf(exit) });
   }
 
-  #takeOver(instance: Instance, plan: LaunchPlan): void {
-    this.#live = {
-      instance,
-      plan,
-      agent: new AgentClient((signal) => instance.dial(signal), this.#context.logger),
-    };
+  #takeOver(instance: Instance, plan: LaunchPlan): Live {
+    const agent = new AgentClient((signal) => instance.dial(signal), this.#context.logger);
+    const live = { instance, plan, agent };
+    this.#live = live;
     void instance.exited.then((exit) => {
       if (exit.reason === 'destroyed') return;
       const result: SandboxResult =
@@ -454,6 +460,7 @@ export class ManagedSandbox implements Sandbox {
           : { kind: 'crashed', message: exit.message };
       return this.#end(result);
     });
+    return live;
   }
 
   #run(): void {
@@ -484,7 +491,10 @@ export class ManagedSandbox implements Sandbox {
   #probe(): void {
     const probe = this.spec.readinessProbe;
     if (!probe || !this.#live) return;
-    if (this.#readyAtMs !== undefined) return this.#ready.resolve(this.#readyAtMs);
+    if (this.#readyAtMs !== undefined) {
+      this.#ready.resolve(this.#readyAtMs);
+      return;
+    }
     const { agent, plan } = this.#live;
     void waitUntilProbeSucceeds(
       probe,
@@ -522,7 +532,9 @@ export class ManagedSandbox implements Sandbox {
     this.#result = result;
     this.#move('stopping');
     this.#stopClocks();
+    this.#stopping.abort(this.#endedError());
     try {
+      await this.#launching.catch(() => {});
       await this.#live?.instance.destroy();
     } catch (error) {
       this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.destroy-failed');
