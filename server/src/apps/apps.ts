@@ -52,6 +52,8 @@ export interface Apps {
   setTags(id: AppId, tags: Readonly<Record<string, string>>): void;
   /** Keeps an ephemeral app alive; one that is not heard of for 2 minutes is stopped. */
   heartbeat(id: AppId): void;
+  /** Apps that live only as long as a client keeps them (not deployed ones), last heard of before `sinceMs` (Unix milliseconds). */
+  unheardSince(sinceMs: number): readonly App[];
   /** Not the stopped ones older than a day. Newest first. */
   list(environmentName: string): readonly App[];
 }

@@ -15,8 +15,10 @@ export interface BlobStore {
   receive(id: BlobId, body: Readable, signal: AbortSignal): Promise<{ readonly md5Hex: string }>;
   /** The digest of a received upload. @throws SkerryError `not-found`; `conflict` while it is incomplete */
   digestOf(id: BlobId): string;
-  /** URL path of an upload or download with its own signed credential. */
+  /** URL path of an upload or download with its own signed credential, valid for a day. */
   urlPath(id: BlobId): string;
+  /** The blob that a request's URL (path and query) from `urlPath` gives access to. @throws SkerryError `permission-denied` */
+  authorize(url: string): BlobId;
 }
 
 export interface MountedFile {

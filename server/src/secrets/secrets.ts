@@ -38,7 +38,8 @@ export interface Secrets {
 
 /** Encrypts what must not be in the database in clear. `vault.ts` implements it. */
 export interface Vault {
-  seal(plaintext: Uint8Array): Uint8Array;
-  /** @throws SkerryError `internal` when the bytes were not sealed by this server's key */
-  open(ciphertext: Uint8Array): Uint8Array;
+  /** `context` names what the bytes belong to (a row's id); they open only under the same one, so ciphertexts cannot be swapped. */
+  seal(plaintext: Uint8Array, context?: string): Uint8Array;
+  /** @throws SkerryError `internal` when the bytes were not sealed by this server's key and for this context */
+  open(ciphertext: Uint8Array, context?: string): Uint8Array;
 }

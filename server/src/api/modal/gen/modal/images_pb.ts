@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file modal/images.proto.
  */
 export const file_modal_images: GenFile = /*@__PURE__*/
-  fileDesc("ChJtb2RhbC9pbWFnZXMucHJvdG8SDG1vZGFsLmNsaWVudCIxCglCYXNlSW1hZ2USEAoIaW1hZ2VfaWQYASABKAkSEgoKZG9ja2VyX3RhZxgCIAEoCSLZBAoFSW1hZ2USLAoLYmFzZV9pbWFnZXMYBSADKAsyFy5tb2RhbC5jbGllbnQuQmFzZUltYWdlEhsKE2RvY2tlcmZpbGVfY29tbWFuZHMYBiADKAkSNQoNY29udGV4dF9maWxlcxgHIAMoCzIeLm1vZGFsLmNsaWVudC5JbWFnZUNvbnRleHRGaWxlEg8KB3ZlcnNpb24YCyABKAkSEgoKc2VjcmV0X2lkcxgMIAMoCRIYChBjb250ZXh0X21vdW50X2lkGA8gASgJEisKCmdwdV9jb25maWcYECABKAsyFy5tb2RhbC5jbGllbnQuR1BVQ29uZmlnEkAKFWltYWdlX3JlZ2lzdHJ5X2NvbmZpZxgRIAEoCzIhLm1vZGFsLmNsaWVudC5JbWFnZVJlZ2lzdHJ5Q29uZmlnEhoKEmJ1aWxkX2Z1bmN0aW9uX2RlZhgOIAEoCRIeChZidWlsZF9mdW5jdGlvbl9nbG9iYWxzGBIgASgMEg8KB3J1bnRpbWUYEyABKAkSFQoNcnVudGltZV9kZWJ1ZxgUIAEoCBI2CgpidWlsZF9hcmdzGBYgAygLMiIubW9kYWwuY2xpZW50LkltYWdlLkJ1aWxkQXJnc0VudHJ5EjAKDXZvbHVtZV9tb3VudHMYFyADKAsyGS5tb2RhbC5jbGllbnQuVm9sdW1lTW91bnQSIAoEYXJjaBgYIAEoDjISLm1vZGFsLmNsaWVudC5BcmNoGjAKDkJ1aWxkQXJnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiLQoZSW1hZ2VCdWlsZENoYWluR2V0UmVxdWVzdBIQCghpbWFnZV9pZBgBIAEoCSJPChpJbWFnZUJ1aWxkQ2hhaW5HZXRSZXNwb25zZRIxCgtidWlsZF9zdGVwcxgBIAMoCzIcLm1vZGFsLmNsaWVudC5JbWFnZUJ1aWxkU3RlcCK0AQoOSW1hZ2VCdWlsZFN0ZXASEAoIaW1hZ2VfaWQYASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmJ1aWxkZXJfYXBwX2lkGAQgASgJEhcKD2J1aWxkZXJfdGFza19pZBgFIAEoCSIyChBJbWFnZUNvbnRleHRGaWxlEhAKCGZpbGVuYW1lGAEgASgJEgwKBGRhdGEYAiABKAwiJgoSSW1hZ2VEZWxldGVSZXF1ZXN0EhAKCGltYWdlX2lkGAEgASgJIiYKEkltYWdlRnJvbUlkUmVxdWVzdBIQCghpbWFnZV9pZBgBIAEoCSJWChNJbWFnZUZyb21JZFJlc3BvbnNlEhAKCGltYWdlX2lkGAEgASgJEi0KCG1ldGFkYXRhGAIgASgLMhsubW9kYWwuY2xpZW50LkltYWdlTWV0YWRhdGEiPQoUSW1hZ2VHZXRCeVRhZ1JlcXVlc3QSCwoDdGFnGAEgASgJEhgKEGVudmlyb25tZW50X25hbWUYAiABKAkiKQoVSW1hZ2VHZXRCeVRhZ1Jlc3BvbnNlEhAKCGltYWdlX2lkGAEgASgJIp4CChdJbWFnZUdldE9yQ3JlYXRlUmVxdWVzdBIiCgVpbWFnZRgCIAEoCzITLm1vZGFsLmNsaWVudC5JbWFnZRIOCgZhcHBfaWQYBCABKAkSGQoRZXhpc3RpbmdfaW1hZ2VfaWQYBSABKAkSGQoRYnVpbGRfZnVuY3Rpb25faWQYBiABKAkSEwoLZm9yY2VfYnVpbGQYByABKAgSNAoJbmFtZXNwYWNlGAggASgOMiEubW9kYWwuY2xpZW50LkRlcGxveW1lbnROYW1lc3BhY2USFwoPYnVpbGRlcl92ZXJzaW9uGAkgASgJEh8KF2FsbG93X2dsb2JhbF9kZXBsb3ltZW50GAogASgIEhQKDGlnbm9yZV9jYWNoZRgLIAEoCCKIAQoYSW1hZ2VHZXRPckNyZWF0ZVJlc3BvbnNlEhAKCGltYWdlX2lkGAEgASgJEisKBnJlc3VsdBgCIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0Ei0KCG1ldGFkYXRhGAMgASgLMhsubW9kYWwuY2xpZW50LkltYWdlTWV0YWRhdGEieAoZSW1hZ2VKb2luU3RyZWFtaW5nUmVxdWVzdBIQCghpbWFnZV9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCEhUKDWxhc3RfZW50cnlfaWQYAyABKAkSIQoZaW5jbHVkZV9sb2dzX2Zvcl9maW5pc2hlZBgEIAEoCCLCAQoaSW1hZ2VKb2luU3RyZWFtaW5nUmVzcG9uc2USKwoGcmVzdWx0GAEgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSKQoJdGFza19sb2dzGAIgAygLMhYubW9kYWwuY2xpZW50LlRhc2tMb2dzEhAKCGVudHJ5X2lkGAMgASgJEgsKA2VvZhgEIAEoCBItCghtZXRhZGF0YRgFIAEoCzIbLm1vZGFsLmNsaWVudC5JbWFnZU1ldGFkYXRhIooBChFJbWFnZUxpc3RUYWdzSXRlbRILCgN0YWcYASABKAkSEAoIaW1hZ2VfaWQYAiABKAkSEwoLcmV2aXNpb25faWQYAyABKAkSEgoKY3JlYXRlZF9hdBgEIAEoARISCgp1cGRhdGVkX2F0GAUgASgBEhkKEWxhc3RfcHVibGlzaGVkX2J5GAYgASgJIn8KFEltYWdlTGlzdFRhZ3NSZXF1ZXN0EhgKEGVudmlyb25tZW50X25hbWUYASABKAkSEgoKdGFnX3ByZWZpeBgCIAEoCRITCgttYXhfb2JqZWN0cxgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJEhAKCGltYWdlX2lkGAUgASgJInoKFUltYWdlTGlzdFRhZ3NSZXNwb25zZRIuCgVpdGVtcxgBIAMoCzIfLm1vZGFsLmNsaWVudC5JbWFnZUxpc3RUYWdzSXRlbRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSGAoQZW52aXJvbm1lbnRfbmFtZRgDIAEoCSLgAgoNSW1hZ2VNZXRhZGF0YRIgChNweXRob25fdmVyc2lvbl9pbmZvGAEgASgJSACIAQESSAoPcHl0aG9uX3BhY2thZ2VzGAIgAygLMi8ubW9kYWwuY2xpZW50LkltYWdlTWV0YWRhdGEuUHl0aG9uUGFja2FnZXNFbnRyeRIUCgd3b3JrZGlyGAMgASgJSAGIAQESHgoRbGliY192ZXJzaW9uX2luZm8YBCABKAlIAogBARIiChVpbWFnZV9idWlsZGVyX3ZlcnNpb24YBSABKAlIA4gBARo1ChNQeXRob25QYWNrYWdlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFgoUX3B5dGhvbl92ZXJzaW9uX2luZm9CCgoIX3dvcmtkaXJCFAoSX2xpYmNfdmVyc2lvbl9pbmZvQhgKFl9pbWFnZV9idWlsZGVyX3ZlcnNpb24iJQoWSW1hZ2VOYW1lRGVsZXRlUmVxdWVzdBILCgN0YWcYASABKAkiZAoTSW1hZ2VQdWJsaXNoUmVxdWVzdBIQCghpbWFnZV9pZBgBIAEoCRILCgN0YWcYAiABKAkSGAoQZW52aXJvbm1lbnRfbmFtZRgDIAEoCRIUCgxhbGxvd19wdWJsaWMYBCABKAgiPQoUSW1hZ2VQdWJsaXNoUmVzcG9uc2USEAoIaW1hZ2VfaWQYASABKAkSEwoLcmV2aXNpb25faWQYAiABKAkiZAoTSW1hZ2VSZWdpc3RyeUNvbmZpZxI6ChJyZWdpc3RyeV9hdXRoX3R5cGUYASABKA4yHi5tb2RhbC5jbGllbnQuUmVnaXN0cnlBdXRoVHlwZRIRCglzZWNyZXRfaWQYAiABKAkiaAoVSW1hZ2VUYWdSZXZpc2lvbnNJdGVtEhAKCGltYWdlX2lkGAEgASgJEhMKC3JldmlzaW9uX2lkGAIgASgJEhIKCmNyZWF0ZWRfYXQYAyABKAESFAoMcHVibGlzaGVkX2J5GAQgASgJImoKGEltYWdlVGFnUmV2aXNpb25zUmVxdWVzdBILCgN0YWcYASABKAkSGAoQZW52aXJvbm1lbnRfbmFtZRgCIAEoCRITCgttYXhfb2JqZWN0cxgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJIo8BChlJbWFnZVRhZ1JldmlzaW9uc1Jlc3BvbnNlEjIKBWl0ZW1zGAEgAygLMiMubW9kYWwuY2xpZW50LkltYWdlVGFnUmV2aXNpb25zSXRlbRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSCwoDdGFnGAMgASgJEhgKEGVudmlyb25tZW50X25hbWUYBCABKAliBnByb3RvMw", [file_google_protobuf_timestamp, file_modal_common, file_modal_tasks]);
+  fileDesc("ChJtb2RhbC9pbWFnZXMucHJvdG8SDG1vZGFsLmNsaWVudCIxCglCYXNlSW1hZ2USEAoIaW1hZ2VfaWQYASABKAkSEgoKZG9ja2VyX3RhZxgCIAEoCSI0Cg1CdWlsZEZ1bmN0aW9uEhIKCmRlZmluaXRpb24YASABKAkSDwoHZ2xvYmFscxgCIAEoDCKOBQoFSW1hZ2USLAoLYmFzZV9pbWFnZXMYBSADKAsyFy5tb2RhbC5jbGllbnQuQmFzZUltYWdlEhsKE2RvY2tlcmZpbGVfY29tbWFuZHMYBiADKAkSNQoNY29udGV4dF9maWxlcxgHIAMoCzIeLm1vZGFsLmNsaWVudC5JbWFnZUNvbnRleHRGaWxlEg8KB3ZlcnNpb24YCyABKAkSEgoKc2VjcmV0X2lkcxgMIAMoCRIYChBjb250ZXh0X21vdW50X2lkGA8gASgJEisKCmdwdV9jb25maWcYECABKAsyFy5tb2RhbC5jbGllbnQuR1BVQ29uZmlnEkAKFWltYWdlX3JlZ2lzdHJ5X2NvbmZpZxgRIAEoCzIhLm1vZGFsLmNsaWVudC5JbWFnZVJlZ2lzdHJ5Q29uZmlnEhoKEmJ1aWxkX2Z1bmN0aW9uX2RlZhgOIAEoCRIeChZidWlsZF9mdW5jdGlvbl9nbG9iYWxzGBIgASgMEg8KB3J1bnRpbWUYEyABKAkSFQoNcnVudGltZV9kZWJ1ZxgUIAEoCBIzCg5idWlsZF9mdW5jdGlvbhgVIAEoCzIbLm1vZGFsLmNsaWVudC5CdWlsZEZ1bmN0aW9uEjYKCmJ1aWxkX2FyZ3MYFiADKAsyIi5tb2RhbC5jbGllbnQuSW1hZ2UuQnVpbGRBcmdzRW50cnkSMAoNdm9sdW1lX21vdW50cxgXIAMoCzIZLm1vZGFsLmNsaWVudC5Wb2x1bWVNb3VudBIgCgRhcmNoGBggASgOMhIubW9kYWwuY2xpZW50LkFyY2gaMAoOQnVpbGRBcmdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASItChlJbWFnZUJ1aWxkQ2hhaW5HZXRSZXF1ZXN0EhAKCGltYWdlX2lkGAEgASgJIk8KGkltYWdlQnVpbGRDaGFpbkdldFJlc3BvbnNlEjEKC2J1aWxkX3N0ZXBzGAEgAygLMhwubW9kYWwuY2xpZW50LkltYWdlQnVpbGRTdGVwIrQBCg5JbWFnZUJ1aWxkU3RlcBIQCghpbWFnZV9pZBgBIAEoCRIuCgpzdGFydGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOYnVpbGRlcl9hcHBfaWQYBCABKAkSFwoPYnVpbGRlcl90YXNrX2lkGAUgASgJIjIKEEltYWdlQ29udGV4dEZpbGUSEAoIZmlsZW5hbWUYASABKAkSDAoEZGF0YRgCIAEoDCImChJJbWFnZURlbGV0ZVJlcXVlc3QSEAoIaW1hZ2VfaWQYASABKAkiJgoSSW1hZ2VGcm9tSWRSZXF1ZXN0EhAKCGltYWdlX2lkGAEgASgJIlYKE0ltYWdlRnJvbUlkUmVzcG9uc2USEAoIaW1hZ2VfaWQYASABKAkSLQoIbWV0YWRhdGEYAiABKAsyGy5tb2RhbC5jbGllbnQuSW1hZ2VNZXRhZGF0YSI9ChRJbWFnZUdldEJ5VGFnUmVxdWVzdBILCgN0YWcYASABKAkSGAoQZW52aXJvbm1lbnRfbmFtZRgCIAEoCSIpChVJbWFnZUdldEJ5VGFnUmVzcG9uc2USEAoIaW1hZ2VfaWQYASABKAkingIKF0ltYWdlR2V0T3JDcmVhdGVSZXF1ZXN0EiIKBWltYWdlGAIgASgLMhMubW9kYWwuY2xpZW50LkltYWdlEg4KBmFwcF9pZBgEIAEoCRIZChFleGlzdGluZ19pbWFnZV9pZBgFIAEoCRIZChFidWlsZF9mdW5jdGlvbl9pZBgGIAEoCRITCgtmb3JjZV9idWlsZBgHIAEoCBI0CgluYW1lc3BhY2UYCCABKA4yIS5tb2RhbC5jbGllbnQuRGVwbG95bWVudE5hbWVzcGFjZRIXCg9idWlsZGVyX3ZlcnNpb24YCSABKAkSHwoXYWxsb3dfZ2xvYmFsX2RlcGxveW1lbnQYCiABKAgSFAoMaWdub3JlX2NhY2hlGAsgASgIIogBChhJbWFnZUdldE9yQ3JlYXRlUmVzcG9uc2USEAoIaW1hZ2VfaWQYASABKAkSKwoGcmVzdWx0GAIgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSLQoIbWV0YWRhdGEYAyABKAsyGy5tb2RhbC5jbGllbnQuSW1hZ2VNZXRhZGF0YSJ4ChlJbWFnZUpvaW5TdHJlYW1pbmdSZXF1ZXN0EhAKCGltYWdlX2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAISFQoNbGFzdF9lbnRyeV9pZBgDIAEoCRIhChlpbmNsdWRlX2xvZ3NfZm9yX2ZpbmlzaGVkGAQgASgIIsIBChpJbWFnZUpvaW5TdHJlYW1pbmdSZXNwb25zZRIrCgZyZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBIpCgl0YXNrX2xvZ3MYAiADKAsyFi5tb2RhbC5jbGllbnQuVGFza0xvZ3MSEAoIZW50cnlfaWQYAyABKAkSCwoDZW9mGAQgASgIEi0KCG1ldGFkYXRhGAUgASgLMhsubW9kYWwuY2xpZW50LkltYWdlTWV0YWRhdGEiigEKEUltYWdlTGlzdFRhZ3NJdGVtEgsKA3RhZxgBIAEoCRIQCghpbWFnZV9pZBgCIAEoCRITCgtyZXZpc2lvbl9pZBgDIAEoCRISCgpjcmVhdGVkX2F0GAQgASgBEhIKCnVwZGF0ZWRfYXQYBSABKAESGQoRbGFzdF9wdWJsaXNoZWRfYnkYBiABKAkifwoUSW1hZ2VMaXN0VGFnc1JlcXVlc3QSGAoQZW52aXJvbm1lbnRfbmFtZRgBIAEoCRISCgp0YWdfcHJlZml4GAIgASgJEhMKC21heF9vYmplY3RzGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkSEAoIaW1hZ2VfaWQYBSABKAkiegoVSW1hZ2VMaXN0VGFnc1Jlc3BvbnNlEi4KBWl0ZW1zGAEgAygLMh8ubW9kYWwuY2xpZW50LkltYWdlTGlzdFRhZ3NJdGVtEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAMgASgJIuACCg1JbWFnZU1ldGFkYXRhEiAKE3B5dGhvbl92ZXJzaW9uX2luZm8YASABKAlIAIgBARJICg9weXRob25fcGFja2FnZXMYAiADKAsyLy5tb2RhbC5jbGllbnQuSW1hZ2VNZXRhZGF0YS5QeXRob25QYWNrYWdlc0VudHJ5EhQKB3dvcmtkaXIYAyABKAlIAYgBARIeChFsaWJjX3ZlcnNpb25faW5mbxgEIAEoCUgCiAEBEiIKFWltYWdlX2J1aWxkZXJfdmVyc2lvbhgFIAEoCUgDiAEBGjUKE1B5dGhvblBhY2thZ2VzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIWChRfcHl0aG9uX3ZlcnNpb25faW5mb0IKCghfd29ya2RpckIUChJfbGliY192ZXJzaW9uX2luZm9CGAoWX2ltYWdlX2J1aWxkZXJfdmVyc2lvbiIlChZJbWFnZU5hbWVEZWxldGVSZXF1ZXN0EgsKA3RhZxgBIAEoCSJkChNJbWFnZVB1Ymxpc2hSZXF1ZXN0EhAKCGltYWdlX2lkGAEgASgJEgsKA3RhZxgCIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAMgASgJEhQKDGFsbG93X3B1YmxpYxgEIAEoCCI9ChRJbWFnZVB1Ymxpc2hSZXNwb25zZRIQCghpbWFnZV9pZBgBIAEoCRITCgtyZXZpc2lvbl9pZBgCIAEoCSJkChNJbWFnZVJlZ2lzdHJ5Q29uZmlnEjoKEnJlZ2lzdHJ5X2F1dGhfdHlwZRgBIAEoDjIeLm1vZGFsLmNsaWVudC5SZWdpc3RyeUF1dGhUeXBlEhEKCXNlY3JldF9pZBgCIAEoCSJoChVJbWFnZVRhZ1JldmlzaW9uc0l0ZW0SEAoIaW1hZ2VfaWQYASABKAkSEwoLcmV2aXNpb25faWQYAiABKAkSEgoKY3JlYXRlZF9hdBgDIAEoARIUCgxwdWJsaXNoZWRfYnkYBCABKAkiagoYSW1hZ2VUYWdSZXZpc2lvbnNSZXF1ZXN0EgsKA3RhZxgBIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAIgASgJEhMKC21heF9vYmplY3RzGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkijwEKGUltYWdlVGFnUmV2aXNpb25zUmVzcG9uc2USMgoFaXRlbXMYASADKAsyIy5tb2RhbC5jbGllbnQuSW1hZ2VUYWdSZXZpc2lvbnNJdGVtEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRILCgN0YWcYAyABKAkSGAoQZW52aXJvbm1lbnRfbmFtZRgEIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_modal_common, file_modal_tasks]);
 
 /**
  * @generated from message modal.client.BaseImage
@@ -39,6 +39,28 @@ export type BaseImage = Message<"modal.client.BaseImage"> & {
  */
 export const BaseImageSchema: GenMessage<BaseImage> = /*@__PURE__*/
   messageDesc(file_modal_images, 0);
+
+/**
+ * @generated from message modal.client.BuildFunction
+ */
+export type BuildFunction = Message<"modal.client.BuildFunction"> & {
+  /**
+   * @generated from field: string definition = 1;
+   */
+  definition: string;
+
+  /**
+   * @generated from field: bytes globals = 2;
+   */
+  globals: Uint8Array;
+};
+
+/**
+ * Describes the message modal.client.BuildFunction.
+ * Use `create(BuildFunctionSchema)` to create a new message.
+ */
+export const BuildFunctionSchema: GenMessage<BuildFunction> = /*@__PURE__*/
+  messageDesc(file_modal_images, 1);
 
 /**
  * @generated from message modal.client.Image
@@ -105,6 +127,11 @@ export type Image = Message<"modal.client.Image"> & {
   runtimeDebug: boolean;
 
   /**
+   * @generated from field: modal.client.BuildFunction build_function = 21;
+   */
+  buildFunction?: BuildFunction | undefined;
+
+  /**
    * @generated from field: map<string, string> build_args = 22;
    */
   buildArgs: { [key: string]: string };
@@ -125,7 +152,7 @@ export type Image = Message<"modal.client.Image"> & {
  * Use `create(ImageSchema)` to create a new message.
  */
 export const ImageSchema: GenMessage<Image> = /*@__PURE__*/
-  messageDesc(file_modal_images, 1);
+  messageDesc(file_modal_images, 2);
 
 /**
  * @generated from message modal.client.ImageBuildChainGetRequest
@@ -142,7 +169,7 @@ export type ImageBuildChainGetRequest = Message<"modal.client.ImageBuildChainGet
  * Use `create(ImageBuildChainGetRequestSchema)` to create a new message.
  */
 export const ImageBuildChainGetRequestSchema: GenMessage<ImageBuildChainGetRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 2);
+  messageDesc(file_modal_images, 3);
 
 /**
  * @generated from message modal.client.ImageBuildChainGetResponse
@@ -159,7 +186,7 @@ export type ImageBuildChainGetResponse = Message<"modal.client.ImageBuildChainGe
  * Use `create(ImageBuildChainGetResponseSchema)` to create a new message.
  */
 export const ImageBuildChainGetResponseSchema: GenMessage<ImageBuildChainGetResponse> = /*@__PURE__*/
-  messageDesc(file_modal_images, 3);
+  messageDesc(file_modal_images, 4);
 
 /**
  * @generated from message modal.client.ImageBuildStep
@@ -196,7 +223,7 @@ export type ImageBuildStep = Message<"modal.client.ImageBuildStep"> & {
  * Use `create(ImageBuildStepSchema)` to create a new message.
  */
 export const ImageBuildStepSchema: GenMessage<ImageBuildStep> = /*@__PURE__*/
-  messageDesc(file_modal_images, 4);
+  messageDesc(file_modal_images, 5);
 
 /**
  * @generated from message modal.client.ImageContextFile
@@ -218,7 +245,7 @@ export type ImageContextFile = Message<"modal.client.ImageContextFile"> & {
  * Use `create(ImageContextFileSchema)` to create a new message.
  */
 export const ImageContextFileSchema: GenMessage<ImageContextFile> = /*@__PURE__*/
-  messageDesc(file_modal_images, 5);
+  messageDesc(file_modal_images, 6);
 
 /**
  * @generated from message modal.client.ImageDeleteRequest
@@ -235,7 +262,7 @@ export type ImageDeleteRequest = Message<"modal.client.ImageDeleteRequest"> & {
  * Use `create(ImageDeleteRequestSchema)` to create a new message.
  */
 export const ImageDeleteRequestSchema: GenMessage<ImageDeleteRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 6);
+  messageDesc(file_modal_images, 7);
 
 /**
  * @generated from message modal.client.ImageFromIdRequest
@@ -252,7 +279,7 @@ export type ImageFromIdRequest = Message<"modal.client.ImageFromIdRequest"> & {
  * Use `create(ImageFromIdRequestSchema)` to create a new message.
  */
 export const ImageFromIdRequestSchema: GenMessage<ImageFromIdRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 7);
+  messageDesc(file_modal_images, 8);
 
 /**
  * @generated from message modal.client.ImageFromIdResponse
@@ -274,7 +301,7 @@ export type ImageFromIdResponse = Message<"modal.client.ImageFromIdResponse"> & 
  * Use `create(ImageFromIdResponseSchema)` to create a new message.
  */
 export const ImageFromIdResponseSchema: GenMessage<ImageFromIdResponse> = /*@__PURE__*/
-  messageDesc(file_modal_images, 8);
+  messageDesc(file_modal_images, 9);
 
 /**
  * @generated from message modal.client.ImageGetByTagRequest
@@ -296,7 +323,7 @@ export type ImageGetByTagRequest = Message<"modal.client.ImageGetByTagRequest"> 
  * Use `create(ImageGetByTagRequestSchema)` to create a new message.
  */
 export const ImageGetByTagRequestSchema: GenMessage<ImageGetByTagRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 9);
+  messageDesc(file_modal_images, 10);
 
 /**
  * @generated from message modal.client.ImageGetByTagResponse
@@ -313,7 +340,7 @@ export type ImageGetByTagResponse = Message<"modal.client.ImageGetByTagResponse"
  * Use `create(ImageGetByTagResponseSchema)` to create a new message.
  */
 export const ImageGetByTagResponseSchema: GenMessage<ImageGetByTagResponse> = /*@__PURE__*/
-  messageDesc(file_modal_images, 10);
+  messageDesc(file_modal_images, 11);
 
 /**
  * @generated from message modal.client.ImageGetOrCreateRequest
@@ -370,7 +397,7 @@ export type ImageGetOrCreateRequest = Message<"modal.client.ImageGetOrCreateRequ
  * Use `create(ImageGetOrCreateRequestSchema)` to create a new message.
  */
 export const ImageGetOrCreateRequestSchema: GenMessage<ImageGetOrCreateRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 11);
+  messageDesc(file_modal_images, 12);
 
 /**
  * @generated from message modal.client.ImageGetOrCreateResponse
@@ -397,7 +424,7 @@ export type ImageGetOrCreateResponse = Message<"modal.client.ImageGetOrCreateRes
  * Use `create(ImageGetOrCreateResponseSchema)` to create a new message.
  */
 export const ImageGetOrCreateResponseSchema: GenMessage<ImageGetOrCreateResponse> = /*@__PURE__*/
-  messageDesc(file_modal_images, 12);
+  messageDesc(file_modal_images, 13);
 
 /**
  * @generated from message modal.client.ImageJoinStreamingRequest
@@ -429,7 +456,7 @@ export type ImageJoinStreamingRequest = Message<"modal.client.ImageJoinStreaming
  * Use `create(ImageJoinStreamingRequestSchema)` to create a new message.
  */
 export const ImageJoinStreamingRequestSchema: GenMessage<ImageJoinStreamingRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 13);
+  messageDesc(file_modal_images, 14);
 
 /**
  * @generated from message modal.client.ImageJoinStreamingResponse
@@ -466,7 +493,7 @@ export type ImageJoinStreamingResponse = Message<"modal.client.ImageJoinStreamin
  * Use `create(ImageJoinStreamingResponseSchema)` to create a new message.
  */
 export const ImageJoinStreamingResponseSchema: GenMessage<ImageJoinStreamingResponse> = /*@__PURE__*/
-  messageDesc(file_modal_images, 14);
+  messageDesc(file_modal_images, 15);
 
 /**
  * @generated from message modal.client.ImageListTagsItem
@@ -508,7 +535,7 @@ export type ImageListTagsItem = Message<"modal.client.ImageListTagsItem"> & {
  * Use `create(ImageListTagsItemSchema)` to create a new message.
  */
 export const ImageListTagsItemSchema: GenMessage<ImageListTagsItem> = /*@__PURE__*/
-  messageDesc(file_modal_images, 15);
+  messageDesc(file_modal_images, 16);
 
 /**
  * @generated from message modal.client.ImageListTagsRequest
@@ -545,7 +572,7 @@ export type ImageListTagsRequest = Message<"modal.client.ImageListTagsRequest"> 
  * Use `create(ImageListTagsRequestSchema)` to create a new message.
  */
 export const ImageListTagsRequestSchema: GenMessage<ImageListTagsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 16);
+  messageDesc(file_modal_images, 17);
 
 /**
  * @generated from message modal.client.ImageListTagsResponse
@@ -572,7 +599,7 @@ export type ImageListTagsResponse = Message<"modal.client.ImageListTagsResponse"
  * Use `create(ImageListTagsResponseSchema)` to create a new message.
  */
 export const ImageListTagsResponseSchema: GenMessage<ImageListTagsResponse> = /*@__PURE__*/
-  messageDesc(file_modal_images, 17);
+  messageDesc(file_modal_images, 18);
 
 /**
  * @generated from message modal.client.ImageMetadata
@@ -609,7 +636,7 @@ export type ImageMetadata = Message<"modal.client.ImageMetadata"> & {
  * Use `create(ImageMetadataSchema)` to create a new message.
  */
 export const ImageMetadataSchema: GenMessage<ImageMetadata> = /*@__PURE__*/
-  messageDesc(file_modal_images, 18);
+  messageDesc(file_modal_images, 19);
 
 /**
  * @generated from message modal.client.ImageNameDeleteRequest
@@ -626,7 +653,7 @@ export type ImageNameDeleteRequest = Message<"modal.client.ImageNameDeleteReques
  * Use `create(ImageNameDeleteRequestSchema)` to create a new message.
  */
 export const ImageNameDeleteRequestSchema: GenMessage<ImageNameDeleteRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 19);
+  messageDesc(file_modal_images, 20);
 
 /**
  * @generated from message modal.client.ImagePublishRequest
@@ -658,7 +685,7 @@ export type ImagePublishRequest = Message<"modal.client.ImagePublishRequest"> & 
  * Use `create(ImagePublishRequestSchema)` to create a new message.
  */
 export const ImagePublishRequestSchema: GenMessage<ImagePublishRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 20);
+  messageDesc(file_modal_images, 21);
 
 /**
  * @generated from message modal.client.ImagePublishResponse
@@ -680,7 +707,7 @@ export type ImagePublishResponse = Message<"modal.client.ImagePublishResponse"> 
  * Use `create(ImagePublishResponseSchema)` to create a new message.
  */
 export const ImagePublishResponseSchema: GenMessage<ImagePublishResponse> = /*@__PURE__*/
-  messageDesc(file_modal_images, 21);
+  messageDesc(file_modal_images, 22);
 
 /**
  * @generated from message modal.client.ImageRegistryConfig
@@ -702,7 +729,7 @@ export type ImageRegistryConfig = Message<"modal.client.ImageRegistryConfig"> & 
  * Use `create(ImageRegistryConfigSchema)` to create a new message.
  */
 export const ImageRegistryConfigSchema: GenMessage<ImageRegistryConfig> = /*@__PURE__*/
-  messageDesc(file_modal_images, 22);
+  messageDesc(file_modal_images, 23);
 
 /**
  * @generated from message modal.client.ImageTagRevisionsItem
@@ -734,7 +761,7 @@ export type ImageTagRevisionsItem = Message<"modal.client.ImageTagRevisionsItem"
  * Use `create(ImageTagRevisionsItemSchema)` to create a new message.
  */
 export const ImageTagRevisionsItemSchema: GenMessage<ImageTagRevisionsItem> = /*@__PURE__*/
-  messageDesc(file_modal_images, 23);
+  messageDesc(file_modal_images, 24);
 
 /**
  * @generated from message modal.client.ImageTagRevisionsRequest
@@ -766,7 +793,7 @@ export type ImageTagRevisionsRequest = Message<"modal.client.ImageTagRevisionsRe
  * Use `create(ImageTagRevisionsRequestSchema)` to create a new message.
  */
 export const ImageTagRevisionsRequestSchema: GenMessage<ImageTagRevisionsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_images, 24);
+  messageDesc(file_modal_images, 25);
 
 /**
  * @generated from message modal.client.ImageTagRevisionsResponse
@@ -798,5 +825,5 @@ export type ImageTagRevisionsResponse = Message<"modal.client.ImageTagRevisionsR
  * Use `create(ImageTagRevisionsResponseSchema)` to create a new message.
  */
 export const ImageTagRevisionsResponseSchema: GenMessage<ImageTagRevisionsResponse> = /*@__PURE__*/
-  messageDesc(file_modal_images, 25);
+  messageDesc(file_modal_images, 26);
 

@@ -1,0 +1,49 @@
+/** Ends apps together with what runs in them: on request, and when their client is gone. */
+import type { AppId } from '../ids.ts';
+import type { Sandboxes } from '../sandboxes/sandboxes.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Apps } from './apps.ts';
+
+/** A client sends a heartbeat every 15 s; an app that missed eight of them has no client any more. */
+const SILENCE_MS = 2 * 60 * 1000;
+/** More than any server runs at once. */
+const ALL = 100_000;
+
+export interface AppReaperParts {
+  readonly apps: Apps;
+  readonly sandboxes: Pick<Sandboxes, 'list'>;
+  readonly logger: Logger;
+}
+
+export class AppReaper {
+  readonly #parts: AppReaperParts;
+
+  constructor(parts: AppReaperParts) {
+    this.#parts = parts;
+  }
+
+  /** Stops an app and ends its sandboxes; resolves once they are gone. No effect on a stopped one. @throws SkerryError `not-found` */
+  async stop(id: AppId): Promise<void> {
+    const { apps, sandboxes, logger } = this.#parts;
+    apps.setState(id, 'stopped');
+    const live = sandboxes.list({ appId: id, limit: ALL });
+    await Promise.all(live.map((sandbox) => sandbox.terminate()));
+    logger.info({ appId: id, sandboxes: live.length }, 'app stopped');
+  }
+
+  /**
+   * Stops the apps whose client has not been heard of for two minutes. A detached one stays for as long as a sandbox runs in it. Called on a timer with
+   * the time in Unix milliseconds; one app's failure does not keep the others.
+   */
+  async sweep(nowMs: number): Promise<void> {
+    const { apps, sandboxes, logger } = this.#parts;
+    for (const app of apps.unheardSince(nowMs - SILENCE_MS)) {
+      if (app.state === 'detached' && sandboxes.list({ appId: app.id, limit: 1 }).length > 0) continue;
+      try {
+        await this.stop(app.id);
+      } catch (error) {
+        logger.error({ appId: app.id, error: String(error) }, 'app sweep failed');
+      }
+    }
+  }
+}

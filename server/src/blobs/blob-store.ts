@@ -1,0 +1,157 @@
+/**
+ * Content-addressed files: `<root>/sha256/ab/abcdef…`. An upload is written to `<root>/incoming` and renamed once its length and digest were checked, so
+ * a file under its digest is always whole. Files are never changed, and shared read-only with sandboxes and builds.
+ */
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { clip } from '../apps/names.ts';
+import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
+import type { BlobId } from '../ids.ts';
+import { type BlobAnnouncement, decodeBlobId, encodeBlobId, isSha256Hex } from './blob-id.ts';
+import type { BlobStore } from './blobs.ts';
+
+/** How long a URL may be used after it was given out. */
+const URL_LIFETIME_MS = 24 * 60 * 60 * 1000;
+/** Python recognizes this text and says that the file changed during its upload. */
+export const DIGEST_MISMATCH = 'The Content-MD5 you specified did not match what we received.';
+export const BLOB_URL_PREFIX = '/blobs/';
+
+export class FileBlobStore implements BlobStore {
+  readonly #root: string;
+  readonly #urlKey: Uint8Array;
+  readonly #now: () => number;
+
+  /**
+   * @param root directory of its own; half uploads of an earlier run are removed
+   * @param urlKey signs upload and download URLs; must be the same after a restart
+   * @param now Unix milliseconds
+   */
+  constructor(root: string, urlKey: Uint8Array, now: () => number = Date.now) {
+    this.#root = root;
+    this.#urlKey = urlKey;
+    this.#now = now;
+    rmSync(join(root, 'incoming'), { recursive: true, force: true });
+    mkdirSync(join(root, 'incoming'), { recursive: true, mode: 0o700 });
+    mkdirSync(join(root, 'sha256'), { recursive: true, mode: 0o700 });
+  }
+
+  has(sha256Hex: string): boolean {
+    return isSha256Hex(sha256Hex) && existsSync(this.#file(sha256Hex));
+  }
+
+  async putBytes(sha256Hex: string, bytes: Uint8Array): Promise<void> {
+    const digest = createHash('sha256').update(bytes).digest('hex');
+    if (digest !== sha256Hex) throw digestMismatch(sha256Hex);
+    if (this.has(sha256Hex)) return;
+    await this.#place(sha256Hex, async (temporary) => {
+      const file = await open(temporary, 'wx', 0o600);
+      try {
+        await file.writeFile(bytes);
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+    });
+  }
+
+  path(sha256Hex: string): string {
+    if (!this.has(sha256Hex)) throw new SkerryError('not-found', `Content '${clip(sha256Hex)}' not found.`);
+    return this.#file(sha256Hex);
+  }
+
+  announce(upload: BlobAnnouncement): BlobId {
+    return encodeBlobId(upload);
+  }
+
+  async receive(id: BlobId, body: Readable, signal: AbortSignal): Promise<{ readonly md5Hex: string }> {
+    const announced = decodeBlobId(id);
+    const sha256 = createHash('sha256');
+    const md5 = createHash('md5'); // what the clients compare the ETag with; integrity rests on the SHA-256
+    let length = 0;
+    const meter = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        length += chunk.length;
+        if (length > announced.length) return done(wrongLength(announced.length, 'more'));
+        sha256.update(chunk);
+        md5.update(chunk);
+        done(null, chunk);
+      },
+    });
+    await this.#place(announced.sha256Hex, async (temporary) => {
+      const file = await open(temporary, 'wx', 0o600);
+      try {
+        await pipeline(body, meter, file.createWriteStream({ autoClose: false }), { signal });
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+      if (length < announced.length) throw wrongLength(announced.length, 'only', length);
+      if (sha256.digest('hex') !== announced.sha256Hex) throw digestMismatch(announced.sha256Hex);
+    });
+    return { md5Hex: md5.digest('hex') };
+  }
+
+  digestOf(id: BlobId): string {
+    const { sha256Hex } = decodeBlobId(id);
+    if (!this.has(sha256Hex)) throw new SkerryError('conflict', 'The upload of this blob is not complete.');
+    return sha256Hex;
+  }
+
+  urlPath(id: BlobId): string {
+    const expires = Math.floor((this.#now() + URL_LIFETIME_MS) / 1000);
+    return `${BLOB_URL_PREFIX}${id}?expires=${expires}&signature=${this.#sign(id, expires)}`;
+  }
+
+  authorize(url: string): BlobId {
+    const { pathname, searchParams } = new URL(url, 'http://unused');
+    const expires = Number(searchParams.get('expires'));
+    const id = pathname.startsWith(BLOB_URL_PREFIX) ? pathname.slice(BLOB_URL_PREFIX.length) : '';
+    const given = Buffer.from(searchParams.get('signature') ?? '', 'latin1');
+    const expected = Buffer.from(this.#sign(id, expires), 'latin1');
+    if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
+      throw new SkerryError('permission-denied', 'The signature of this URL is not valid.');
+    }
+    if (expires * 1000 < this.#now()) throw new SkerryError('permission-denied', 'This URL has expired.');
+    return id as BlobId; // signed above, so it came from urlPath
+  }
+
+  #sign(id: string, expires: number): string {
+    return createHmac('sha256', this.#urlKey).update(`${expires} ${id}`).digest('base64url');
+  }
+
+  #file(sha256Hex: string): string {
+    return join(this.#root, 'sha256', sha256Hex.slice(0, 2), sha256Hex);
+  }
+
+  /** Lets `write` fill a temporary file and gives it its name; removes it when that fails. */
+  async #place(sha256Hex: string, write: (temporary: string) => Promise<void>): Promise<void> {
+    const temporary = join(this.#root, 'incoming', randomBytes(12).toString('hex'));
+    try {
+      await write(temporary);
+      const target = this.#file(sha256Hex);
+      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+      await rename(temporary, target);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw toSkerryError(error);
+    }
+  }
+}
+
+const digestMismatch = (sha256Hex: string): SkerryError =>
+  new SkerryError(
+    'invalid-argument',
+    `${DIGEST_MISMATCH} The content does not have the SHA-256 ${clip(sha256Hex)}.`,
+  );
+
+const wrongLength = (announced: number, how: 'more' | 'only', got?: number): SkerryError =>
+  new SkerryError(
+    'invalid-argument',
+    how === 'more'
+      ? `More than the announced ${announced} bytes were sent.`
+      : `Only ${got} of the announced ${announced} bytes were sent.`,
+  );

@@ -1,0 +1,173 @@
+/** Secrets on the database: values sealed by the vault, each bound to its secret's id. */
+import { z } from 'zod';
+import { checkObjectName, clip } from '../apps/names.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { type EnvironmentId, newSecretId, type SecretId } from '../ids.ts';
+import type { SecretSource } from '../sandboxes/spec.ts';
+import type { Database } from '../store/database.ts';
+import { SecretRepository, type SecretRow } from '../store/secrets.ts';
+import { checkEnvironmentVariables } from './environment-variables.ts';
+import type { SecretInfo, Secrets, Vault } from './secrets.ts';
+
+/** How long an ephemeral secret can be referred to: long enough for any build or create that its caller has under way. */
+const EPHEMERAL_MS = 24 * 60 * 60 * 1000;
+const MAX_PAGE = 100;
+
+type Variables = Readonly<Record<string, string>>;
+
+const variablesSchema = z.record(z.string(), z.string());
+
+export class SecretService implements Secrets {
+  readonly #secrets: SecretRepository;
+  readonly #vault: Vault;
+  readonly #now: () => number;
+
+  /** `now` is in Unix milliseconds. */
+  constructor(database: Database, vault: Vault, now: () => number = Date.now) {
+    this.#secrets = new SecretRepository(database);
+    this.#vault = vault;
+    this.#now = now;
+  }
+
+  create(
+    environmentId: EnvironmentId,
+    name: string,
+    env: Variables,
+    onExisting: 'keep' | 'fail' | 'replace',
+  ): SecretInfo {
+    checkObjectName('secret', name);
+    checkEnvironmentVariables(env);
+    const existing = this.#secrets.byName(environmentId, name);
+    if (!existing) return this.#insert(environmentId, name, env, undefined);
+    switch (onExisting) {
+      case 'keep':
+        return toInfo(existing);
+      case 'fail':
+        throw new SkerryError('already-exists', `Secret '${name}' already exists.`);
+      case 'replace':
+        return this.#replace(existing.id, env);
+      default:
+        return onExisting satisfies never;
+    }
+  }
+
+  createEphemeral(environmentId: EnvironmentId, env: Variables): SecretInfo {
+    checkEnvironmentVariables(env);
+    return this.#insert(environmentId, undefined, env, this.#now() + EPHEMERAL_MS);
+  }
+
+  lookup(environmentId: EnvironmentId, name: string, requiredKeys: readonly string[]): SecretInfo {
+    const row = this.#secrets.byName(environmentId, name);
+    if (!row) throw new SkerryError('not-found', `Secret '${clip(name)}' not found.`);
+    const missing = requiredKeys.filter((key) => !row.keys.includes(key));
+    if (missing.length > 0) {
+      const names = missing.slice(0, 20).map(clip).join(', ');
+      // The JavaScript client recognizes "Secret is missing key".
+      throw new SkerryError(
+        'conflict',
+        `Secret is missing key${missing.length > 1 ? 's' : ''} ${names} (secret '${name}').`,
+      );
+    }
+    return toInfo(row);
+  }
+
+  get(id: SecretId): SecretInfo {
+    return toInfo(this.#row(id));
+  }
+
+  update(id: SecretId, changes: Readonly<Record<string, string | undefined>>): void {
+    const merged = new Map(Object.entries(this.#open(this.#row(id))));
+    for (const [key, value] of Object.entries(changes)) {
+      if (value === undefined) merged.delete(key);
+      else merged.set(key, value);
+    }
+    const env = Object.fromEntries(merged);
+    checkEnvironmentVariables(env);
+    this.#replace(id, env);
+  }
+
+  delete(id: SecretId): void {
+    this.#secrets.delete(this.#row(id).id);
+  }
+
+  list(environmentId: EnvironmentId, beforeMs: number | undefined, limit: number): readonly SecretInfo[] {
+    const bounded = Math.min(Math.max(Math.floor(limit), 1), MAX_PAGE);
+    return this.#secrets.list(environmentId, beforeMs ?? Number.MAX_SAFE_INTEGER, bounded).map(toInfo);
+  }
+
+  resolve(sources: readonly SecretSource[]): Record<string, string> {
+    const merged = new Map<string, string>();
+    for (const source of sources) {
+      for (const [key, value] of Object.entries(this.#values(source))) merged.set(key, value);
+    }
+    return Object.fromEntries(merged);
+  }
+
+  /** Removes ephemeral secrets whose day is over; called on a timer with the time in Unix milliseconds. */
+  sweep(nowMs: number): void {
+    this.#secrets.deleteExpired(nowMs);
+  }
+
+  #values(source: SecretSource): Variables {
+    switch (source.kind) {
+      case 'inline':
+        checkEnvironmentVariables(source.env);
+        return source.env;
+      case 'stored': {
+        const row = this.#row(source.id);
+        this.#secrets.used(row.id, this.#now());
+        return this.#open(row);
+      }
+      default:
+        return source satisfies never;
+    }
+  }
+
+  #row(id: SecretId): SecretRow {
+    const row = this.#secrets.byId(id);
+    if (!row || (row.expires_at_ms !== null && row.expires_at_ms <= this.#now())) {
+      throw new SkerryError('not-found', `Secret '${clip(id)}' not found.`);
+    }
+    return row;
+  }
+
+  #insert(
+    environmentId: EnvironmentId,
+    name: string | undefined,
+    env: Variables,
+    expiresAtMs: number | undefined,
+  ): SecretInfo {
+    const id = newSecretId();
+    const secret = {
+      id,
+      environmentId,
+      name,
+      keys: Object.keys(env),
+      ciphertext: this.#seal(id, env),
+      expiresAtMs,
+    };
+    return toInfo(this.#secrets.insert(secret, this.#now()));
+  }
+
+  #replace(id: SecretId, env: Variables): SecretInfo {
+    return toInfo(this.#secrets.setValues(id, Object.keys(env), this.#seal(id, env)));
+  }
+
+  #seal(id: SecretId, env: Variables): Uint8Array {
+    return this.#vault.seal(Buffer.from(JSON.stringify(env)), id);
+  }
+
+  #open(row: SecretRow): Variables {
+    const text = Buffer.from(this.#vault.open(row.ciphertext, row.id)).toString('utf8');
+    return variablesSchema.parse(JSON.parse(text));
+  }
+}
+
+const toInfo = (row: SecretRow): SecretInfo => ({
+  id: row.id,
+  environmentId: row.environment_id,
+  name: row.name ?? undefined,
+  keys: row.keys,
+  createdAtMs: row.created_at_ms,
+  lastUsedAtMs: row.last_used_at_ms ?? undefined,
+});

@@ -1,0 +1,47 @@
+/** Rows of file mounts: lists of paths whose contents are in the blob store. */
+import { z } from 'zod';
+import type { MountedFile } from '../blobs/blobs.ts';
+import type { MountId } from '../ids.ts';
+import type { Database } from './database.ts';
+import { nextCreationTime } from './timestamps.ts';
+
+const filesSchema = z.array(z.object({ path: z.string(), sha256Hex: z.string(), mode: z.number() }));
+
+const mountRow = z.object({
+  id: z.string().transform((id) => id as MountId), // the column holds only what `ids.ts` made
+  checksum: z.string(),
+  files: z.string().transform((text): readonly MountedFile[] => filesSchema.parse(JSON.parse(text))),
+});
+
+export type MountRow = z.infer<typeof mountRow>;
+
+export class MountRepository {
+  readonly #database: Database;
+  readonly #byId;
+  readonly #byChecksum;
+  readonly #insert;
+
+  constructor(database: Database) {
+    this.#database = database;
+    this.#byId = database.prepare('SELECT id, checksum, files FROM mounts WHERE id = ?');
+    this.#byChecksum = database.prepare('SELECT id FROM mounts WHERE checksum = ? LIMIT 1');
+    this.#insert = database.prepare(
+      'INSERT INTO mounts (id, checksum, files, created_at_ms) VALUES (?, ?, ?, ?)',
+    );
+  }
+
+  byId(id: string): MountRow | undefined {
+    const row = this.#byId.get(id);
+    return row && mountRow.parse(row);
+  }
+
+  idOfChecksum(checksum: string): MountId | undefined {
+    const row = this.#byChecksum.get(checksum);
+    return row && mountRow.shape.id.parse(row.id);
+  }
+
+  insert(row: MountRow, nowMs: number): void {
+    const createdAtMs = nextCreationTime(this.#database, 'mounts', nowMs);
+    this.#insert.run(row.id, row.checksum, JSON.stringify(row.files), createdAtMs);
+  }
+}
