@@ -9,6 +9,7 @@ import { AgentClient } from '../agent/agent-client.ts';
 import type { Engine, Instance, NetworkPolicy } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId, type SandboxId, type TaskId } from '../ids.ts';
+import type { Image, Images } from '../images/image.ts';
 import { setAlarm } from '../platform/alarm.ts';
 import { withDeadline } from '../platform/wait.ts';
 import type { ProcessRepository } from '../store/processes.ts';
@@ -27,6 +28,7 @@ import { exitCodeOf, type ProcessExit, type SandboxResult, type SandboxState, tr
 /** What a sandbox needs of its surroundings; the manager provides it. */
 export interface SandboxContext {
   readonly engine: Engine;
+  readonly images: Images;
   readonly sandboxes: SandboxRepository;
   readonly processes: ProcessRepository;
   /** Directory with one folder of output files per task. */
@@ -41,6 +43,8 @@ export interface SandboxContext {
 
 /** Everything a start needs that is not in the row: made by the manager out of image, secrets and mounts. */
 export interface LaunchPlan {
+  /** The image with the file mounts over it; snapshots continue from it. */
+  readonly image: Image;
   readonly layers: readonly string[];
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -305,6 +309,20 @@ export class ManagedSandbox implements Sandbox {
     await this.waitUntilRunning(this.#endedSignal.signal);
     if (!this.#live) throw this.#endedError();
     await this.#live.instance.setNetworkPolicy(policy);
+  }
+
+  async snapshotFilesystem(signal: AbortSignal): Promise<Image> {
+    await this.waitUntilRunning(signal);
+    const live = this.#live;
+    if (!live) throw this.#endedError();
+    const release = this.hold();
+    try {
+      return await this.#context.images.addLayer(live.plan.image, (directory) =>
+        live.instance.commit(directory, { move: false }),
+      );
+    } finally {
+      release();
+    }
   }
 
   events(): readonly SandboxLogEntry[] {

@@ -64,6 +64,7 @@ export class SandboxManager implements Sandboxes {
     mkdirSync(outputRoot, { recursive: true, mode: 0o700 });
     this.#context = {
       engine: options.engine,
+      images: options.images,
       sandboxes: this.#repository,
       processes: new ProcessRepository(options.database),
       outputRoot,
@@ -208,6 +209,7 @@ export class SandboxManager implements Sandboxes {
     const rootImage = await imageWithMounts(spec.mountIds, image, this.#options);
     const args = spec.args.length > 0 ? spec.args : image.config.cmd;
     return {
+      image: rootImage,
       layers: images.layerDirectories(rootImage),
       argv: spec.noEntrypoint ? [] : [...image.config.entrypoint, ...args],
       env,
