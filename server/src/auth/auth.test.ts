@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { SignJWT } from 'jose';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { SandboxId, TaskId } from '../ids.ts';
+import { openDatabase } from '../store/database.ts';
+import { ACCESS_TOKEN_LIFETIME_S, AccessTokens } from './access-tokens.ts';
+import { TokenStore, tokenFilePath, tokenFileSchema } from './token-store.ts';
+
+async function withDataDir(use: (dataDir: string) => Promise<void>): Promise<void> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-auth-'));
+  try {
+    await use(dataDir);
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+async function withStore(dataDir: string, use: (store: TokenStore) => unknown): Promise<void> {
+  const database = openDatabase(dataDir);
+  try {
+    await use(await TokenStore.open({ database, dataDir }));
+  } finally {
+    database.close();
+  }
+}
+
+const readToken = async (dataDir: string) =>
+  tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
+
+const unauthenticated = (error: unknown) => error instanceof SkerryError && error.code === 'unauthenticated';
+
+test('the first start makes a token that only its owner can read and that later starts keep', () =>
+  withDataDir(async (dataDir) => {
+    await withStore(dataDir, () => {});
+    const token = await readToken(dataDir);
+    assert.equal((await stat(tokenFilePath(dataDir))).mode & 0o777, 0o600);
+    await withStore(dataDir, (store) => {
+      store.verify(token.tokenId, token.tokenSecret);
+      assert.throws(() => store.verify(token.tokenId, `${token.tokenSecret}0`), unauthenticated);
+      assert.throws(() => store.verify('ak-other', token.tokenSecret), unauthenticated);
+      assert.throws(() => store.verify(undefined, token.tokenSecret), /skerry env/);
+      assert.ok(store.verifyApiKey(token.apiKey));
+      assert.ok(!store.verifyApiKey(''));
+    });
+    const bytes = await readFile(join(dataDir, 'skerry.db'));
+    assert.ok(!bytes.includes(token.tokenSecret), 'the secret is not in the database');
+  }));
+
+test('removing token.json gives a new token and retires the old one', () =>
+  withDataDir(async (dataDir) => {
+    await withStore(dataDir, () => {});
+    const before = await readToken(dataDir);
+    await rm(tokenFilePath(dataDir));
+    await withStore(dataDir, (store) =>
+      assert.throws(() => store.verify(before.tokenId, before.tokenSecret), unauthenticated),
+    );
+    const after = await readToken(dataDir);
+    assert.notEqual(after.apiKey, before.apiKey);
+  }));
+
+test('a sandbox key opens its own sandbox only, also after a restart', () =>
+  withDataDir(async (dataDir) => {
+    const one = 'sb-one' as SandboxId;
+    let key = '';
+    await withStore(dataDir, (store) => {
+      key = store.sandboxKey(one);
+    });
+    await withStore(dataDir, (store) => {
+      assert.ok(store.verifySandboxKey(one, key));
+      assert.ok(!store.verifySandboxKey('sb-two' as SandboxId, key));
+    });
+  }));
+
+const grant = { sandboxId: 'sb-A' as SandboxId, taskId: 'ta-AV' as TaskId };
+
+test('router tokens are accepted until they expire, by every server with the same key', async () => {
+  const key = new Uint8Array(32).fill(7);
+  let now = 1_700_000_000_123;
+  const issuer = new AccessTokens(key, () => now);
+  const token = await issuer.forRouter(grant);
+  const restarted = new AccessTokens(key, () => now);
+  assert.deepEqual(await restarted.verifyRouter(token), grant);
+  now += (ACCESS_TOKEN_LIFETIME_S - 2) * 1000;
+  assert.deepEqual(await restarted.verifyRouter(token), grant);
+  now += 3000;
+  await assert.rejects(restarted.verifyRouter(token), unauthenticated, 'a remembered token expires too');
+});
+
+test('the payload is what every client can parse: integer exp, base64 without url characters', async () => {
+  const tokens = new AccessTokens(new Uint8Array(32).fill(1), () => 1_700_000_000_999);
+  for (const token of [await tokens.forRouter(grant), await tokens.forCaller('ak-zzzzzzzzzzzzzzzzzzzzzz')]) {
+    const payload = token.split('.')[1] ?? '';
+    assert.match(payload, /^[A-Za-z0-9]+$/);
+    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64').toString('utf8'));
+    assert.ok(claims && typeof claims === 'object' && 'exp' in claims && Number.isInteger(claims.exp));
+  }
+});
+
+test('tokens of another kind, another key, without a signature or expiry are refused', async () => {
+  const key = new Uint8Array(32).fill(1);
+  const now = () => 1_700_000_000_000;
+  const tokens = new AccessTokens(key, now);
+  const unsigned = `${Buffer.from('{"alg":"none"}').toString('base64url')}.e30.`;
+  const endless = await new SignJWT({ task: 'ta-AV' })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setIssuer('skerry')
+    .setAudience('command-router')
+    .setSubject('sb-A')
+    .sign(key);
+  const foreign = await new AccessTokens(new Uint8Array(32).fill(2), now).forRouter(grant);
+  for (const token of ['', 'x', unsigned, endless, foreign, await tokens.forCaller('ak-1')]) {
+    await assert.rejects(tokens.verifyRouter(token), unauthenticated);
+  }
+});

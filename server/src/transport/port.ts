@@ -1,0 +1,221 @@
+/**
+ * The one listening port. It tells TLS, HTTP/2 and HTTP/1.1 apart by their first bytes and hands each socket to the server that speaks it; all three
+ * end in the same request handler. The facts behind the settings are in `docs/protocol/transport.md`.
+ */
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import http2, {
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
+import net, { type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import tls from 'node:tls';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { sniff, type WireProtocol } from './first-bytes.ts';
+import { Http1Guard } from './http1-guard.ts';
+
+/** A request of either HTTP version; both have the stream and header interfaces handlers need. */
+export type AnyRequest = IncomingMessage | Http2ServerRequest;
+export type AnyResponse = ServerResponse | Http2ServerResponse;
+export type RequestListener = (request: AnyRequest, response: AnyResponse) => void;
+/** A websocket upgrade: the listener owns the socket and must answer or destroy it. */
+export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+export interface PortOptions {
+  /** Address or name to listen on. */
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** PEM certificate chain and key for connections that start with a TLS handshake. */
+  readonly tls: { readonly cert: string; readonly key: string };
+  /**
+   * From where connections without TLS are taken. `loopback` suits a port with a real certificate; `anywhere` one behind a proxy or in a private network.
+   */
+  readonly plaintextFrom: 'loopback' | 'anywhere';
+  readonly onRequest: RequestListener;
+  readonly onUpgrade: UpgradeListener;
+  readonly logger: Logger;
+  /** How long a new connection may stay silent, 10 s by default. */
+  readonly firstBytesTimeoutMs?: number;
+  /** How long an HTTP/1.1 connection may idle or dribble a header, 60 s by default. */
+  readonly headerTimeoutMs?: number;
+  /** How long an HTTP/1.1 request body may stand still, 60 s by default. */
+  readonly bodyIdleTimeoutMs?: number;
+  /** Connections at once, 8192 by default; more are closed at once. */
+  readonly maxConnections?: number;
+}
+
+export interface Port {
+  readonly address: { readonly host: string; readonly port: number };
+  /** Takes no new connections, lets running requests finish for at most `graceMs`, then cuts what is left. */
+  close(graceMs: number): Promise<void>;
+}
+
+const MiB = 1 << 20;
+
+/** Node's defaults cut connections whose big streams stall, and starve throughput with 64 KiB windows (transport.md, 4). */
+const http2Options: http2.ServerOptions = {
+  maxSessionMemory: 1024,
+  settings: { initialWindowSize: 16 * MiB, maxConcurrentStreams: 10_000 },
+  // Clients reset streams as a matter of course (an aborted wait, an idle stdio stream); the default of 33 a second would end busy connections.
+  streamResetBurst: 10_000,
+  streamResetRate: 1_000,
+};
+const SESSION_WINDOW = 64 * MiB;
+
+/**
+ * Opens the port.
+ * @throws SkerryError `unavailable` when the address is in use or may not be bound, naming what to change
+ */
+export async function createPort(options: PortOptions): Promise<Port> {
+  const { logger } = options;
+  const firstBytesTimeoutMs = options.firstBytesTimeoutMs ?? 10_000;
+  const sockets = new Set<Socket>();
+  const sessions = new Set<ServerHttp2Session>();
+  const guard = new Http1Guard({
+    headerTimeoutMs: options.headerTimeoutMs ?? 60_000,
+    bodyIdleTimeoutMs: options.bodyIdleTimeoutMs ?? 60_000,
+  });
+  let closing = false;
+
+  const http1Server = http.createServer({
+    keepAliveTimeout: 0, // the guard times idle connections out
+    maxHeaderSize: 32 << 10,
+    // Anything else that asks for an upgrade (h2c) is answered as the plain request it also is.
+    shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === 'websocket',
+  });
+  http1Server.on('request', (request, response) => {
+    guard.onRequest(request, response);
+    options.onRequest(request, response);
+  });
+  http1Server.on('upgrade', (request, socket, head) => {
+    guard.release(request.socket);
+    options.onUpgrade(request, socket, head);
+  });
+  http1Server.on('clientError', (_error, socket) => {
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    else socket.destroy();
+  });
+
+  const http2Server = http2.createServer(http2Options);
+  http2Server.on('request', options.onRequest);
+  http2Server.on('session', (session) => {
+    if (closing) return session.close();
+    sessions.add(session);
+    session.setLocalWindowSize(SESSION_WINDOW);
+    session.on('error', (error) => logger.debug({ error: error.message }, 'http2 session failed'));
+    session.once('close', () => sessions.delete(session));
+  });
+  http2Server.on('sessionError', () => {}); // logged on the session; without a listener Node would throw
+
+  const tlsServer = tls.createServer({
+    cert: options.tls.cert,
+    key: options.tls.key,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    minVersion: 'TLSv1.2',
+    handshakeTimeout: firstBytesTimeoutMs,
+  });
+  tlsServer.on('secureConnection', (socket) => {
+    socket.on('error', () => socket.destroy());
+    if (socket.alpnProtocol === 'h2') return speak(socket, 'http2');
+    if (socket.alpnProtocol === 'http/1.1') return speak(socket, 'http1');
+    // The Python client offers no ALPN on localhost (transport.md, 2).
+    sniff(socket, firstBytesTimeoutMs, (protocol) => speak(socket, protocol));
+  });
+  tlsServer.on('tlsClientError', (error, socket) => {
+    logger.debug({ error: error.message, remote: socket.remoteAddress }, 'tls handshake failed');
+    socket.destroy();
+  });
+
+  const speak = (socket: Socket, protocol: WireProtocol) => {
+    switch (protocol) {
+      case 'http2':
+        // Node's http2 turns a TLS socket away that did not negotiate h2.
+        if (socket instanceof tls.TLSSocket) socket.alpnProtocol = 'h2';
+        http2Server.emit('connection', socket);
+        return;
+      case 'http1':
+        guard.track(socket);
+        http1Server.emit('connection', socket);
+        return;
+      case 'tls':
+        if (socket instanceof tls.TLSSocket) socket.destroy();
+        else tlsServer.emit('connection', socket);
+        return;
+      default:
+        protocol satisfies never;
+    }
+  };
+
+  const tcpServer = net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
+  tcpServer.maxConnections = options.maxConnections ?? 8192;
+  tcpServer.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy()); // a reset by the peer is not an event worth a crash or a log line
+    sniff(socket, firstBytesTimeoutMs, (protocol) => {
+      if (protocol === 'tls' || options.plaintextFrom === 'anywhere' || isLoopback(socket.remoteAddress)) {
+        return speak(socket, protocol);
+      }
+      logger.info({ remote: socket.remoteAddress, protocol }, 'plaintext connection refused');
+      if (protocol === 'http1') socket.end(PLAINTEXT_REFUSED);
+      else socket.destroy();
+    });
+  });
+
+  await listen(tcpServer, options.host, options.port);
+  const bound = tcpServer.address();
+  if (bound === null || typeof bound === 'string') throw new TypeError('a TCP server has a numeric address');
+
+  return {
+    address: { host: bound.address, port: bound.port },
+    close: async (graceMs) => {
+      closing = true;
+      const closed = new Promise<void>((resolve) => tcpServer.close(() => resolve()));
+      for (const session of sessions) session.close();
+      guard.closeGracefully();
+      const cut = setTimeout(() => {
+        for (const session of sessions) session.destroy();
+        for (const socket of sockets) socket.destroy();
+      }, graceMs);
+      await closed;
+      clearTimeout(cut);
+    },
+  };
+}
+
+const PLAINTEXT_REFUSED = [
+  'HTTP/1.1 403 Forbidden',
+  'Connection: close',
+  'Content-Type: text/plain',
+  '',
+  'This port takes connections without TLS only from its own machine. Use https://.\n',
+].join('\r\n');
+
+function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && (/^(::ffff:)?127\./.test(address) || address === '::1');
+}
+
+function listen(server: net.Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
+    server.listen({ host, port, backlog: 1024 }, resolve);
+  });
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): SkerryError {
+  const fail = (message: string) => new SkerryError('unavailable', message, { cause: error });
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return fail(`Port ${port} on ${host} is in use. Stop what uses it, or choose another with --port.`);
+    case 'EACCES':
+      return fail(`Port ${port} needs more rights than this user has. Choose one above 1023 with --port.`);
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return fail(`${host} is no address of this machine. Choose another with --host.`);
+    default:
+      return fail(`Cannot listen on ${host} port ${port}: ${error.message}`);
+  }
+}

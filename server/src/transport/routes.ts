@@ -1,0 +1,61 @@
+/** Hands each HTTP request to the API that owns its path. */
+import { toSkerryError } from '../errors/skerry-error.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { AnyRequest, AnyResponse, RequestListener } from './port.ts';
+
+export interface HttpRoute {
+  /** Path this handler owns with everything below it, such as `/v1` or `/` (which takes what no other prefix does). */
+  readonly prefix: string;
+  handle(request: AnyRequest, response: AnyResponse): void | Promise<void>;
+}
+
+/** An API that tells by more than the path which requests are its own; asked before the prefixes. */
+export interface RpcRoute {
+  owns(request: AnyRequest): boolean;
+  handle(request: AnyRequest, response: AnyResponse): void;
+}
+
+/** The path of a request without its query. */
+export function pathOf(request: AnyRequest): string {
+  const url = request.url ?? '/';
+  const query = url.indexOf('?');
+  return query < 0 ? url : url.slice(0, query);
+}
+
+/** The longest matching prefix wins. A handler that fails before it answered gives a 500 without details; these are logged. */
+export function routeRequests(options: {
+  readonly rpc: RpcRoute;
+  readonly routes: readonly HttpRoute[];
+  readonly logger: Logger;
+}): RequestListener {
+  const routes = options.routes
+    .map((route) => ({ route, base: route.prefix.replace(/\/+$/, '') }))
+    .sort((a, b) => b.base.length - a.base.length);
+  return (request, response) => {
+    if (options.rpc.owns(request)) return options.rpc.handle(request, response);
+    const path = pathOf(request);
+    const match = routes.find(({ base }) => path === base || path.startsWith(`${base}/`));
+    if (!match)
+      return sendJson(response, 404, { error: { code: 'not-found', message: 'There is nothing here.' } });
+    const fail = (error: unknown) => {
+      const { code, message } = toSkerryError(error);
+      options.logger.error({ path, code, error: message }, 'http handler failed');
+      if (response.headersSent) response.destroy();
+      else
+        sendJson(response, 500, {
+          error: { code: 'internal', message: 'Something failed in Skerry; its log has the details.' },
+        });
+    };
+    try {
+      Promise.resolve(match.route.handle(request, response)).catch(fail);
+    } catch (error) {
+      fail(error);
+    }
+  };
+}
+
+function sendJson(response: AnyResponse, status: number, body: unknown): void {
+  response.statusCode = status;
+  response.setHeader('content-type', 'application/json');
+  response.end(JSON.stringify(body));
+}
