@@ -1,0 +1,58 @@
+import { Command } from 'commander';
+import { z } from 'zod';
+import { CliError, ExitStatus } from '../cli-error.ts';
+import { findRunningServer, logFile } from '../server-state.ts';
+import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+
+const HEALTH_TIMEOUT_MS = 5_000;
+
+const healthSchema = z.object({
+  status: z.string(),
+  version: z.string(),
+  instance: z.string(),
+  sandboxes: z.int().nonnegative(),
+});
+
+/** `skerry status`: exit status 0 when the server runs and answers, 3 when it does not run. */
+export function statusCommand(): Command {
+  const command = new Command('status')
+    .description('tell whether the server runs, where, and how many sandboxes it has')
+    .option('--json', 'print one JSON object');
+  return addServerOptions(command, ['dataDir']).action(async (options: { json?: boolean }) => {
+    const { dataDir } = configOf(serverFlags(command));
+    const state = findRunningServer(dataDir);
+    if (!state) {
+      if (options.json) process.stdout.write(`${JSON.stringify({ running: false, dataDir })}\n`);
+      throw new CliError(`Not running (data directory ${dataDir}).`, ExitStatus.notRunning);
+    }
+    const health = await fetchHealth(state.url);
+    const { url, pid, instance, version, startedAt } = state;
+    if (options.json) {
+      const { sandboxes } = health;
+      const report = { running: true, url, pid, instance, version, startedAt, sandboxes, dataDir };
+      process.stdout.write(`${JSON.stringify(report)}\n`);
+      return;
+    }
+    const rows = [
+      ['Skerry', `${version}, running at ${url}`],
+      ['process', `${pid}, since ${startedAt}`],
+      ['sandboxes', String(health.sandboxes)],
+      ['instance', instance],
+      ['data', dataDir],
+      ['log', logFile(dataDir)],
+    ] as const;
+    for (const [name, value] of rows) process.stdout.write(`${name.padEnd(10)} ${value}\n`);
+  });
+}
+
+/** What the server says of itself. @throws CliError when it does not answer */
+export async function fetchHealth(url: string): Promise<z.infer<typeof healthSchema>> {
+  try {
+    const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
+    return healthSchema.parse(await response.json());
+  } catch (error) {
+    const why =
+      error instanceof Error ? (error.cause instanceof Error ? error.cause.message : error.message) : error;
+    throw new CliError(`The server at ${url} does not answer: ${why}`);
+  }
+}

@@ -1,0 +1,41 @@
+import { Command } from 'commander';
+import { CliError } from '../cli-error.ts';
+import { checkPortIsFree, runForeground, startDaemon } from '../server-process.ts';
+import { findRunningServer, logFile, type ServerState } from '../server-state.ts';
+import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+
+/** `skerry up`: starts the server unless it runs already. */
+export function upCommand(): Command {
+  const command = new Command('up')
+    .description('start the server')
+    .option('--foreground', 'stay attached to the terminal instead of becoming a daemon');
+  return addServerOptions(command).action(async (options: { foreground?: boolean }) => {
+    const flags = serverFlags(command);
+    const { dataDir, host, port } = configOf(flags);
+    const running = findRunningServer(dataDir);
+    if (running) {
+      say(`Already running at ${running.url} (process ${running.pid}).`);
+      if (flags.length > 0 && flags.join(' ') !== running.flags.join(' ')) {
+        say('The settings given now take effect after: skerry down --keep && skerry up …');
+      }
+      return;
+    }
+    if (process.getuid?.() !== 0) {
+      throw new CliError('Skerry needs root to make namespaces, mounts and cgroups. Run: sudo skerry up');
+    }
+    await checkPortIsFree(host, port);
+    if (options.foreground) {
+      process.exitCode = await runForeground(dataDir, flags, announce);
+      return;
+    }
+    announce(await startDaemon(dataDir, flags));
+    say(`Log: ${logFile(dataDir)}`);
+  });
+}
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+function announce(state: ServerState): void {
+  say(`Skerry ${state.version} is running at ${state.url} (process ${state.pid}).`);
+  say('Point Modal clients of this shell at it with: eval "$(skerry env)"');
+}

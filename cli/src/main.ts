@@ -1,0 +1,49 @@
+/** The `skerry` command. Results go to standard output, everything else to standard error. */
+
+import { Command, CommanderError } from 'commander';
+import { SkerryError } from '../../server/src/errors/skerry-error.ts';
+import packageJson from '../package.json' with { type: 'json' };
+import { CliError, ExitStatus } from './cli-error.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { downCommand } from './commands/down.ts';
+import { envCommand } from './commands/env.ts';
+import { statusCommand } from './commands/status.ts';
+import { upCommand } from './commands/up.ts';
+
+/** The command line as a whole. It throws instead of ending the process. */
+export function createProgram(): Command {
+  const program = new Command('skerry')
+    .description('Self-hosted sandboxes for untrusted code, for the official Modal clients.')
+    .version(packageJson.version)
+    .showHelpAfterError('(--help shows what there is)')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 the server is not running.',
+    );
+  for (const make of [upCommand, downCommand, statusCommand, envCommand, doctorCommand]) {
+    program.addCommand(make());
+  }
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  return program;
+}
+
+/** Runs the command line and returns the exit status. */
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync([...argv], { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    // Commander has printed its own words; asking for help or the version is no failure.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ExitStatus.usage;
+    if (error instanceof CliError) return fail(error.message, error.exitStatus);
+    if (error instanceof SkerryError) {
+      return fail(error.message, error.code === 'invalid-argument' ? ExitStatus.usage : ExitStatus.failed);
+    }
+    return fail(error instanceof Error ? (error.stack ?? error.message) : String(error), ExitStatus.failed);
+  }
+}
+
+function fail(message: string, status: number): number {
+  process.stderr.write(`skerry: ${message}\n`);
+  return status;
+}

@@ -1,0 +1,179 @@
+/** Starts the server as a daemon or in the foreground, and stops it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { run } from '../../server/src/platform/command.ts';
+import { CliError } from './cli-error.ts';
+import {
+  isServerProcess,
+  logFile,
+  readyLineSchema,
+  removeServerState,
+  type ServerState,
+  writeServerState,
+} from './server-state.ts';
+import { waitUntil } from './wait-until.ts';
+
+const START_TIMEOUT_MS = 120_000;
+const STOP_TIMEOUT_MS = 60_000;
+const DESTROY_TIMEOUT_MS = 300_000;
+/** A log beyond this is put aside as `server.log.1` at the next start. */
+const LOG_BYTES = 16 << 20;
+
+const serverMain = (): string => fileURLToPath(new URL('../../server/src/main.ts', import.meta.url));
+
+/** @throws CliError when something else listens there */
+export function checkPortIsFree(host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      const why =
+        error.code === 'EADDRINUSE'
+          ? `Port ${port} on ${host} is in use by another program. Stop it, or choose another port with --port (0 takes a free one).`
+          : `Cannot listen on ${host} port ${port}: ${error.message}`;
+      reject(new CliError(why));
+    });
+    probe.listen(port, host, () => probe.close(() => resolve()));
+  });
+}
+
+function parseReadyLine(line: string) {
+  if (!line.startsWith('{')) return undefined;
+  try {
+    return readyLineSchema.safeParse(JSON.parse(line)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+const withFlags = (
+  ready: NonNullable<ReturnType<typeof parseReadyLine>>,
+  flags: readonly string[],
+): ServerState => ({
+  ...ready,
+  flags: [...flags],
+  startedAt: new Date().toISOString(),
+});
+
+/**
+ * Starts a server that outlives this process; its output goes to `server.log`. Standard output goes there too, since a pipe to this
+ * process would break when it ends.
+ * @throws CliError with the server's own words when it ends or is not ready in time
+ */
+export async function startDaemon(dataDir: string, flags: readonly string[]): Promise<ServerState> {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const log = logFile(dataDir);
+  if (existsSync(log) && statSync(log).size > LOG_BYTES) renameSync(log, `${log}.1`);
+  const fd = openSync(log, 'a', 0o600);
+  const from = statSync(log).size;
+  let child: ChildProcess;
+  try {
+    child = spawn(process.execPath, [serverMain(), ...flags], { detached: true, stdio: ['ignore', fd, fd] });
+  } finally {
+    closeSync(fd);
+  }
+  let ended: string | undefined;
+  child.once('error', (error) => {
+    ended = error.message;
+  });
+  child.once('exit', (code, signal) => {
+    ended = signal === null ? `it ended with status ${code}` : `it was ended by ${signal}`;
+  });
+  const written = () => readFileSync(log).subarray(from).toString('utf8').split('\n');
+  const outcome = await waitUntil('starting the server', START_TIMEOUT_MS, () => {
+    const ready = written().map(parseReadyLine).find(Boolean);
+    return ready ?? ended;
+  });
+  if (typeof outcome === 'object') {
+    const state = withFlags(outcome, flags);
+    writeServerState(dataDir, state);
+    child.unref();
+    return state;
+  }
+  child.kill('SIGKILL');
+  const words = explain(written());
+  const why = outcome ?? `it was not ready within ${START_TIMEOUT_MS / 1000} s`;
+  throw new CliError(`The server did not start: ${words || why}\nIts log: ${log}`);
+}
+
+/** The end of a log for a reader: messages of structured lines, other lines as they are. */
+function explain(lines: readonly string[]): string {
+  const texts = lines
+    .filter((line) => line.trim() !== '')
+    .slice(-12)
+    .map((line) => {
+      try {
+        const { msg, error, err } = JSON.parse(line);
+        return [msg, typeof error === 'string' ? error : (error?.message ?? err?.message)]
+          .filter(Boolean)
+          .join(': ');
+      } catch {
+        return line;
+      }
+    });
+  return texts.join('\n');
+}
+
+/** Runs the server as a child that shares this terminal, until it ends. Resolves with its exit status. */
+export async function runForeground(
+  dataDir: string,
+  flags: readonly string[],
+  onReady: (state: ServerState) => void,
+): Promise<number> {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const child = spawn(process.execPath, [serverMain(), ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ignoreInterrupt = () => {}; // the terminal sends it to the server as well, which ends gracefully
+  const forward = () => child.kill('SIGTERM');
+  process.on('SIGINT', ignoreInterrupt).on('SIGTERM', forward);
+  try {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const ready = parseReadyLine(line);
+      if (!ready) return void process.stdout.write(`${line}\n`);
+      const state = withFlags(ready, flags);
+      writeServerState(dataDir, state);
+      onReady(state);
+    });
+    return await new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', (code) => resolve(code ?? 1));
+    });
+  } finally {
+    process.off('SIGINT', ignoreInterrupt).off('SIGTERM', forward);
+    removeServerState(dataDir);
+  }
+}
+
+/** Stops a running server; its sandboxes go on. @throws CliError when it cannot be stopped */
+export async function stopServer(dataDir: string, state: ServerState): Promise<void> {
+  const gone = () => (isServerProcess(state.pid) ? undefined : true);
+  const signal = (name: 'SIGTERM' | 'SIGKILL') => {
+    try {
+      process.kill(state.pid, name);
+    } catch (error) {
+      // The cast names what process.kill throws.
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== 'ESRCH') throw new CliError(`Cannot stop the server (process ${state.pid}): ${message}`);
+    }
+  };
+  signal('SIGTERM');
+  if (!(await waitUntil('stopping the server', STOP_TIMEOUT_MS, gone))) {
+    process.stderr.write(`The server did not stop within ${STOP_TIMEOUT_MS / 1000} s; it is killed.\n`);
+    signal('SIGKILL');
+    await waitUntil('killing the server', STOP_TIMEOUT_MS, gone);
+  }
+  removeServerState(dataDir);
+}
+
+/** Ends every sandbox that is left and takes Skerry off the machine. No server may run on the data directory. */
+export async function destroyAll(flags: readonly string[]): Promise<void> {
+  // The server's flags and variables hold where its data is; it needs the environment to find both.
+  const env = Object.fromEntries(
+    Object.entries(process.env).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+  );
+  await run([process.execPath, serverMain(), '--destroy-all', ...flags], {
+    env,
+    timeoutMs: DESTROY_TIMEOUT_MS,
+  });
+}

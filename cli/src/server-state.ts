@@ -1,0 +1,92 @@
+/** What a data directory tells about its server: is it running, where, and with which token. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { CliError, ExitStatus } from './cli-error.ts';
+
+/** The line that a server prints on standard output when it can be used. */
+export const readyLineSchema = z.object({
+  ready: z.literal(true),
+  url: z.url(),
+  pid: z.int().positive(),
+  instance: z.string(),
+  version: z.string(),
+});
+
+const serverStateSchema = readyLineSchema.extend({
+  /** The flags it was started with: `down` cleans up with the same ones. */
+  flags: z.array(z.string()),
+  startedAt: z.iso.datetime(),
+});
+
+export type ServerState = z.infer<typeof serverStateSchema>;
+
+const tokenSchema = z.object({ tokenId: z.string(), tokenSecret: z.string(), sandboxApiKey: z.string() });
+
+export type Token = z.infer<typeof tokenSchema>;
+
+export const logFile = (dataDir: string): string => join(dataDir, 'server.log');
+const stateFile = (dataDir: string): string => join(dataDir, 'server.json');
+const tokenFile = (dataDir: string): string => join(dataDir, 'token.json');
+
+export function writeServerState(dataDir: string, state: ServerState): void {
+  writeFileSync(stateFile(dataDir), `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 });
+}
+
+export function removeServerState(dataDir: string): void {
+  rmSync(stateFile(dataDir), { force: true });
+}
+
+/** How the last server on this data directory was started, whether or not it still runs. */
+export function readServerState(dataDir: string): ServerState | undefined {
+  const parsed = serverStateSchema.safeParse(readJson(stateFile(dataDir)));
+  return parsed.success ? parsed.data : undefined;
+}
+
+/**
+ * The server that runs on this data directory, or undefined. A process id alone proves nothing (it may have been given to
+ * another program meanwhile), so the process's command line must be a server's.
+ */
+export function findRunningServer(dataDir: string): ServerState | undefined {
+  const state = readServerState(dataDir);
+  return state && isServerProcess(state.pid) ? state : undefined;
+}
+
+/** Whether a process is a Skerry server; a zombie is not. */
+export function isServerProcess(pid: number): boolean {
+  try {
+    const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return argv.some((word) => word.endsWith('/server/src/main.ts'));
+  } catch {
+    return false;
+  }
+}
+
+/** @throws CliError when there is no server on this data directory */
+export function requireRunningServer(dataDir: string): ServerState {
+  const state = findRunningServer(dataDir);
+  if (!state) {
+    throw new CliError(
+      `No server is running on ${dataDir}. Start one with: skerry up`,
+      ExitStatus.notRunning,
+    );
+  }
+  return state;
+}
+
+/** The token that the first start made. @throws CliError when it cannot be read */
+export function readToken(dataDir: string): Token {
+  const parsed = tokenSchema.safeParse(readJson(tokenFile(dataDir)));
+  if (!parsed.success) {
+    throw new CliError(`${tokenFile(dataDir)} is missing, not readable by you, or not a token file.`);
+  }
+  return parsed.data;
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
