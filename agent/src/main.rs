@@ -1,0 +1,43 @@
+//! The one program of Skerry inside a sandbox. One binary, two roles, told apart by the name it is called by:
+//! `skerry-agent` is the sandbox's init and starts processes for the server (PROTOCOL.md); `modal-sandbox-fs-tools` is the
+//! filesystem helper that the official clients run as an ordinary process.
+
+mod frame;
+mod fstools;
+mod sandbox;
+mod server;
+mod sys;
+mod users;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Where the server's socket is mounted; `argv[1]` overrides it.
+const DEFAULT_SOCKET: &str = "/__modal/.run/agent.sock";
+
+fn main() {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().unwrap_or_default().as_bytes().to_vec();
+    let code = match name.as_slice() {
+        b"modal-sandbox-fs-tools" => fstools::main(arguments.next().as_ref()),
+        b"skerry-agent" => init(arguments.next()),
+        _ => {
+            eprintln!("skerry-agent: call me `skerry-agent` or `modal-sandbox-fs-tools`");
+            2
+        }
+    };
+    std::process::exit(code);
+}
+
+fn init(socket: Option<OsString>) -> i32 {
+    let socket = PathBuf::from(socket.unwrap_or_else(|| DEFAULT_SOCKET.into()));
+    match sandbox::init::run(&socket) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("skerry-agent: {}", error);
+            1
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Start-up and the event loop: the agent as PID 1 of the sandbox, or, in tests, as an ordinary process that adopts the orphans
+//! among its descendants.
+
+use super::agent::{Agent, Token};
+use super::spawn::Template;
+use crate::server::dialer::Dialer;
+use crate::sys::{self, check, Epoll};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+#[derive(Debug)]
+pub enum InitError {
+    Setup(&'static str, io::Error),
+    Wait(io::Error),
+}
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            InitError::Setup(what, error) => write!(f, "cannot set up {}: {}", what, error),
+            InitError::Wait(error) => write!(f, "cannot wait for events: {}", error),
+        }
+    }
+}
+
+fn setup<T>(what: &'static str, result: io::Result<T>) -> Result<T, InitError> {
+    result.map_err(|error| InitError::Setup(what, error))
+}
+
+/// Serves the sandbox until the engine says stop.
+pub fn run(socket: &Path) -> Result<(), InitError> {
+    sys::keep_heap_small();
+    let dev_null = setup("standard descriptors", own_descriptors())?;
+    let dialer = setup("the server's address", Dialer::new(socket))?;
+    let is_init = sys::own_pid() == 1;
+    if !is_init {
+        // SAFETY: plain flag.
+        setup(
+            "adoption of orphans",
+            check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }),
+        )?;
+    }
+    let signals = setup("signals", take_signals())?;
+    let open_files = setup("limits", raise_open_files())?;
+    // Nothing that the sandbox removes or unmounts may be held by the agent. A sandbox without / cannot be.
+    let _ = std::env::set_current_dir("/");
+    let epoll = setup("epoll", Epoll::new())?;
+    setup(
+        "epoll",
+        epoll.add(signals.as_raw_fd(), sys::READABLE, Token::Signals.pack()),
+    )?;
+    let template = Template {
+        dev_null,
+        open_files,
+        reset_oom_score: lower_oom_score(is_init),
+    };
+    serve(Agent::new(epoll, template, dialer), &signals, is_init)
+}
+
+fn serve(mut agent: Agent, signals: &OwnedFd, is_init: bool) -> Result<(), InitError> {
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
+    agent.dial();
+    loop {
+        agent.flush();
+        let ready = agent
+            .epoll
+            .wait(&mut events, agent.timers.sleep_ms())
+            .map_err(InitError::Wait)?;
+        for event in &events[..ready] {
+            let (token, happened) = (event.u64, event.events);
+            match Token::unpack(token) {
+                Token::Signals => {
+                    let stop = read_signals(signals, is_init);
+                    let has_children = agent.reap();
+                    if (stop && !agent.stop()) || (agent.stopping && !has_children) {
+                        return Ok(());
+                    }
+                }
+                Token::Connection(key) => agent.on_connection(key, happened),
+                Token::Process(key, channel) => agent.on_process(key, channel, happened),
+            }
+        }
+        if !agent.on_timers() {
+            return Ok(());
+        }
+    }
+}
+
+/// Makes sure that 0, 1 and 2 are taken and that everything above them is closed on exec; returns /dev/null, kept for the case that
+/// the sandbox removes it.
+fn own_descriptors() -> io::Result<OwnedFd> {
+    loop {
+        // SAFETY: a NUL-terminated path; the new descriptor is ours alone.
+        let fd = unsafe { check(libc::open(b"/dev/null\0".as_ptr() as *const libc::c_char, libc::O_RDWR))? };
+        if fd > 2 {
+            if let Ok(entries) = fs::read_dir("/proc/self/fd") {
+                let open = entries
+                    .flatten()
+                    .filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
+                open.filter(|fd| *fd > 2).for_each(sys::set_close_on_exec);
+            }
+            sys::set_close_on_exec(fd);
+            // SAFETY: just opened.
+            return Ok(unsafe { sys::owned(fd) });
+        }
+    }
+}
+
+/// SIGCHLD and SIGTERM come through a descriptor; whatever else the agent's parent ignored is set back to normal, since
+/// children would inherit it.
+fn take_signals() -> io::Result<OwnedFd> {
+    // SAFETY: `set` is initialised by sigemptyset and valid for each call; the new descriptor is ours alone.
+    unsafe {
+        for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(signal, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        libc::sigaddset(&mut set, libc::SIGTERM);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()))?;
+        Ok(sys::owned(check(libc::signalfd(
+            -1,
+            &set,
+            libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+        ))?))
+    }
+}
+
+/// Empties the signal descriptor. True when the engine asked to stop: as init the agent obeys only SIGTERM from outside
+/// its PID namespace, which has no sender's number here.
+fn read_signals(signals: &OwnedFd, is_init: bool) -> bool {
+    const SIZE: usize = std::mem::size_of::<libc::signalfd_siginfo>();
+    let mut buffer = [0; SIZE];
+    let mut stop = false;
+    while let Ok(SIZE) = sys::read(signals.as_raw_fd(), &mut buffer) {
+        // SAFETY: the kernel filled in exactly one of these, and any bytes make a valid one.
+        let info: libc::signalfd_siginfo = unsafe { std::ptr::read_unaligned(buffer.as_ptr().cast()) };
+        stop |= info.ssi_signo == libc::SIGTERM as u32 && (!is_init || info.ssi_pid == 0);
+    }
+    stop
+}
+
+/// Every process takes a few descriptors of the agent. Returns the limit to give to children.
+fn raise_open_files() -> io::Result<libc::rlimit> {
+    // SAFETY: `limit` is valid for both calls.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        check(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit))?;
+        let raised = libc::rlimit {
+            rlim_cur: limit.rlim_max,
+            rlim_max: limit.rlim_max,
+        };
+        check(libc::setrlimit(libc::RLIMIT_NOFILE, &raised))?;
+        Ok(limit)
+    }
+}
+
+/// Makes init the last to die when memory runs out, where that is allowed. True when children have to be set back.
+fn lower_oom_score(is_init: bool) -> bool {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    if is_init {
+        let _ = fs::write(FILE, "-900");
+    }
+    fs::read_to_string(FILE).map_or(false, |score| score.trim_start().starts_with('-'))
+}

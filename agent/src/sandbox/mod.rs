@@ -1,0 +1,13 @@
+//! The agent as the sandbox's init: the event loop, the processes it starts and everything that belongs to them.
+
+mod agent;
+mod child;
+pub mod init;
+mod output;
+mod process;
+mod pty;
+mod requests;
+mod spawn;
+mod stdin;
+mod timers;
+mod tree;

@@ -1,0 +1,180 @@
+//! The system calls the standard library has no word for, each wrapped once: errors become `io::Error`, EINTR is retried,
+//! and every descriptor is close-on-exec.
+
+use libc::{c_int, c_void, pid_t};
+use std::io;
+use std::os::unix::io::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Turns the -1 convention into a `Result`.
+pub fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        let result = call();
+        if result >= 0 {
+            return Ok(result as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+pub fn read(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length describe `buffer`, which outlives the call.
+    retry(|| unsafe { libc::read(fd, buffer.as_mut_ptr() as *mut c_void, buffer.len()) })
+}
+
+pub fn write(fd: RawFd, data: &[u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length describe `data`, which outlives the call.
+    retry(|| unsafe { libc::write(fd, data.as_ptr() as *const c_void, data.len()) })
+}
+
+/// Wraps a descriptor that a successful call just returned.
+///
+/// # Safety
+/// `fd` must be open and owned by nobody else.
+pub unsafe fn owned(fd: RawFd) -> OwnedFd {
+    OwnedFd::from_raw_fd(fd)
+}
+
+/// A pipe, (read end, write end).
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for the two descriptors; on success both are ours alone.
+    unsafe {
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        Ok((owned(ends[0]), owned(ends[1])))
+    }
+}
+
+pub fn duplicate(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC returns a new descriptor that is ours alone.
+    unsafe { Ok(owned(check(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3))?)) }
+}
+
+pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    // SAFETY: plain flag calls on an open descriptor.
+    unsafe {
+        let flags = check(libc::fcntl(fd.as_raw_fd(), libc::F_GETFL))?;
+        check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+/// Changes a file's owner and group.
+pub fn give_to(fd: RawFd, uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::fchown(fd, uid, gid) }).map(drop)
+}
+
+pub fn set_close_on_exec(fd: RawFd) {
+    // SAFETY: a flag call; a descriptor that is not open just fails.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+/// Sends a signal; a process that is already gone is no error to anybody here.
+pub fn kill(pid: pid_t, signal: c_int) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(pid, signal) };
+}
+
+pub fn own_pid() -> pid_t {
+    // SAFETY: cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// Hands memory that a big request or a burst of output needed back to the system.
+pub fn trim_heap() {
+    // SAFETY: glibc's allocator may be trimmed at any time.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Keeps glibc from raising its own thresholds after the first big allocation: windows and requests are then
+/// unmapped as soon as they are freed.
+pub fn keep_heap_small() {
+    // SAFETY: tunes the allocator before any other thread exists.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 10);
+    }
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Code(i32),
+    Signal(i32),
+}
+
+/// Reaps one ended child, if there is one. `Err` with ECHILD: there are no children at all.
+pub fn reap() -> io::Result<Option<(pid_t, Ending)>> {
+    let mut status = 0;
+    // SAFETY: `status` is valid for the call.
+    let pid = retry(|| unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) as isize })? as pid_t;
+    if pid == 0 {
+        return Ok(None);
+    }
+    Ok(Some((
+        pid,
+        if libc::WIFSIGNALED(status) {
+            Ending::Signal(libc::WTERMSIG(status))
+        } else {
+            Ending::Code(libc::WEXITSTATUS(status))
+        },
+    )))
+}
+
+/// Level-triggered epoll.
+pub struct Epoll(OwnedFd);
+
+pub const READABLE: u32 = libc::EPOLLIN as u32;
+pub const WRITABLE: u32 = libc::EPOLLOUT as u32;
+
+impl Epoll {
+    pub fn new() -> io::Result<Epoll> {
+        // SAFETY: returns a new descriptor that is ours alone.
+        unsafe { Ok(Epoll(owned(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?))) }
+    }
+
+    fn control(&self, operation: c_int, fd: RawFd, interest: u32, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: interest,
+            u64: token,
+        };
+        // SAFETY: `event` is valid for the call.
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &mut event) }).map(drop)
+    }
+
+    pub fn add(&self, fd: RawFd, interest: u32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, interest, token)
+    }
+
+    pub fn modify(&self, fd: RawFd, interest: u32, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, interest, token)
+    }
+
+    pub fn remove(&self, fd: RawFd) {
+        // The only error is that it was not registered, which is what the caller wants.
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
+    }
+
+    /// The tokens and events that are ready, at once or within `timeout_ms` (-1: for ever). Empty when interrupted.
+    pub fn wait(&self, events: &mut [libc::epoll_event], timeout_ms: i32) -> io::Result<usize> {
+        let room = events.len() as c_int;
+        // SAFETY: pointer and length describe `events`.
+        let ready = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, timeout_ms) };
+        match check(ready) {
+            Ok(count) => Ok(count as usize),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+}
