@@ -1,0 +1,20 @@
+/** Who the caller is, and small courtesies of the command line. Facts: shared/protocol/control-plane.md, sections 2 and 6. */
+import type { ServiceImpl } from '@connectrpc/connect';
+import type { ModalClient } from './gen/modal/service_pb.ts';
+
+/** The one workspace of a Skerry server; clients show it as the profile's name. */
+export const WORKSPACE_NAME = 'skerry';
+
+export function workspaceHandlers(): Partial<ServiceImpl<typeof ModalClient>> {
+  return {
+    clientHello: () => ({}),
+    workspaceNameLookup: () => ({ workspaceName: WORKSPACE_NAME, username: WORKSPACE_NAME }),
+    tokenInfoGet: (_request, context) => ({
+      tokenId: context.requestHeader.get('x-modal-token-id') ?? '',
+      workspaceId: WORKSPACE_NAME,
+      workspaceName: WORKSPACE_NAME,
+    }),
+    cliCommandSuggest: () => ({}),
+    objectSuggest: () => ({}),
+  };
+}
