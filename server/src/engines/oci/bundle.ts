@@ -1,0 +1,151 @@
+/** The OCI bundle's config.json (https://github.com/opencontainers/runtime-spec, 1.0.2) for runc and for gVisor. */
+
+import type { InstanceLimits, InstanceMount, RuntimeName } from '../engine.ts';
+import { GUEST_AGENT, GUEST_BIN_DIR, GUEST_CA_BUNDLE, GUEST_RUN_DIR } from '../paths.ts';
+import { capabilities } from './capabilities.ts';
+import { deviceRules, maskedPaths, readonlyPaths, sysctls } from './isolation.ts';
+import type { OwnLimits } from './own-limits.ts';
+import { seccompProfile } from './seccomp.ts';
+
+export interface BundleOptions {
+  readonly runtime: RuntimeName;
+  readonly hostname: string;
+  readonly rootfs: string;
+  readonly cgroup: string;
+  readonly networkNamespace: string;
+  readonly limits: InstanceLimits;
+  readonly binDir: string;
+  readonly socketDir: string;
+  /** Directory with the generated `hosts`, `hostname` and `resolv.conf`. */
+  readonly etcDir: string;
+  /** The host's file with extra CA certificates; absent when none are configured. */
+  readonly caBundle?: string;
+  readonly mounts: readonly InstanceMount[];
+  readonly ownLimits: OwnLimits;
+  /** `limitsSwap` is false on kernels that keep no account of swap. */
+  readonly cgroups: { readonly version: 1 | 2; readonly limitsSwap: boolean };
+}
+
+interface OciMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+/** CPU bandwidth is given out in periods of this many microseconds, the kernel's default. */
+const CPU_PERIOD_US = 100_000;
+/** The kernel's own bounds of cpu.shares. */
+const sharesOf = (milliCpu: number): number =>
+  Math.min(262_144, Math.max(2, Math.round((milliCpu * 1024) / 1000)));
+
+const bind = (source: string, destination: string, readOnly: boolean, ...more: string[]): OciMount => ({
+  destination,
+  type: 'bind',
+  source,
+  options: ['rbind', readOnly ? 'ro' : 'rw', 'nosuid', 'nodev', ...more],
+});
+
+function mountsOf(options: BundleOptions): OciMount[] {
+  const { etcDir, binDir, socketDir, caBundle } = options;
+  const system: OciMount[] = [
+    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
+    {
+      destination: '/dev',
+      type: 'tmpfs',
+      source: 'tmpfs',
+      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+    },
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    },
+    {
+      destination: '/dev/shm',
+      type: 'tmpfs',
+      source: 'shm',
+      // Pages count against the sandbox's memory limit; half of memory is what a Linux host gives.
+      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${options.limits.memoryMiB * 512}k`],
+    },
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+    {
+      destination: '/sys/fs/cgroup',
+      type: 'cgroup',
+      source: 'cgroup',
+      options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
+    },
+  ];
+  const ours = [
+    bind(`${etcDir}/hosts`, '/etc/hosts', false),
+    bind(`${etcDir}/hostname`, '/etc/hostname', false),
+    bind(`${etcDir}/resolv.conf`, '/etc/resolv.conf', false),
+    bind(binDir, GUEST_BIN_DIR, true),
+    bind(socketDir, GUEST_RUN_DIR, true),
+    ...(caBundle === undefined ? [] : [bind(caBundle, GUEST_CA_BUNDLE, true)]),
+  ];
+  // The caller's own mounts come before ours, so that none of them can cover the agent.
+  const extra = options.mounts.map((mount) => bind(mount.source, mount.target, mount.readOnly));
+  return [...system, ...extra, ...ours];
+}
+
+function resourcesOf({ limits, cgroups }: BundleOptions): object {
+  const memory = limits.memoryMiB * 2 ** 20;
+  return {
+    devices: deviceRules,
+    memory: { limit: memory, ...(cgroups.limitsSwap ? { swap: memory } : {}) },
+    cpu: {
+      shares: sharesOf(limits.milliCpuRequest),
+      quota: Math.max(1000, Math.round((limits.milliCpu * CPU_PERIOD_US) / 1000)),
+      period: CPU_PERIOD_US,
+    },
+    pids: { limit: limits.pids },
+  };
+}
+
+/** The whole of config.json as an object. */
+export function createBundle(options: BundleOptions): object {
+  const gvisor = options.runtime === 'gvisor';
+  const { maxOpenFiles, lowersOomScore } = options.ownLimits;
+  return {
+    ociVersion: '1.0.2',
+    hostname: options.hostname,
+    root: { path: options.rootfs, readonly: false },
+    process: {
+      terminal: false,
+      user: { uid: 0, gid: 0 },
+      args: [GUEST_AGENT],
+      env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      cwd: '/',
+      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+      rlimits: [
+        { type: 'RLIMIT_NOFILE', hard: maxOpenFiles, soft: Math.min(65_536, maxOpenFiles) },
+        { type: 'RLIMIT_CORE', hard: 0, soft: 0 },
+      ],
+      // sudo, su and ping are set-user-id or carry file capabilities, which the flag would take from them. What they can gain is bounded by the
+      // capability set above, and by gVisor's kernel there.
+      noNewPrivileges: false,
+      // Out of memory, a program dies before the agent; the agent sets what it starts back to 0.
+      ...(lowersOomScore ? { oomScoreAdj: -900 } : {}),
+    },
+    mounts: mountsOf(options),
+    linux: {
+      cgroupsPath: options.cgroup,
+      namespaces: [
+        { type: 'pid' },
+        { type: 'ipc' },
+        { type: 'uts' },
+        { type: 'mount' },
+        { type: 'cgroup' },
+        { type: 'network', path: options.networkNamespace },
+      ],
+      resources: resourcesOf(options),
+      // gVisor is a kernel of its own: these would only cost time there.
+      ...(gvisor
+        ? {}
+        : { seccomp: seccompProfile(process.arch), sysctl: sysctls, maskedPaths, readonlyPaths }),
+    },
+  };
+}

@@ -1,0 +1,147 @@
+/** What the machine must have for this engine, found or not, and what to do about it. */
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { hostFirewall } from '../../network/host-routing.ts';
+import { run } from '../../platform/command.ts';
+import type { EngineCheck } from '../engine.ts';
+import { Cgroups } from './cgroups.ts';
+import type { OciEngineOptions } from './engine.ts';
+import type { Layout } from './layout.ts';
+import { findProgram, findRuntimes } from './runtime-choice.ts';
+
+/** Programs and the Debian package each comes in. */
+const programs = [
+  ['ip', 'iproute2'],
+  ['nft', 'nftables'],
+  ['mount', 'mount'],
+  ['umount', 'mount'],
+  ['cp', 'coreutils'],
+  ['sync', 'coreutils'],
+] as const;
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/**
+ * The short form of the check that every start makes.
+ * @throws SkerryError `unavailable` when not root or a program is missing.
+ */
+export async function requireMachine(): Promise<void> {
+  if (!isRoot()) {
+    throw new SkerryError(
+      'unavailable',
+      'Skerry must run as root to make sandboxes: start it with sudo, or install the service.',
+    );
+  }
+  const missing = programs.filter(([name]) => !findProgram(name));
+  if (missing.length > 0) {
+    const packages = [...new Set(missing.map(([, name]) => name))].join(' ');
+    throw new SkerryError(
+      'unavailable',
+      `${missing.map(([name]) => name).join(', ')} not found: apt-get install -y ${packages}`,
+    );
+  }
+}
+
+export async function checkMachine(options: OciEngineOptions, layout: Layout): Promise<EngineCheck[]> {
+  const checks: EngineCheck[] = [];
+  const add = (name: string, ok: boolean, required: boolean, found: string, remedy: string) => {
+    checks.push({ name, ok, required, found, remedy: ok ? '' : remedy });
+  };
+  add('root', isRoot(), true, `uid ${process.getuid?.() ?? '?'}`, 'Run with sudo, or install the service.');
+  for (const [name, packageName] of programs) {
+    const path = findProgram(name);
+    add(name, path !== undefined, true, path ?? 'not found', `apt-get install -y ${packageName}`);
+  }
+  if (!isRoot()) return checks; // nothing below can be tried
+
+  await mkdir(layout.runDir, { recursive: true, mode: 0o700 });
+  const { runc, gvisor } = await findRuntimes(options.config.runscPath, layout.runDir);
+  const wanted = options.config.runtime;
+  add(
+    'runc',
+    runc.ok,
+    wanted === 'runc' || !gvisor.ok,
+    runc.ok ? runc.version : runc.reason,
+    'apt-get install -y runc',
+  );
+  add(
+    'gVisor',
+    gvisor.ok,
+    wanted === 'gvisor',
+    gvisor.ok ? gvisor.version : gvisor.reason,
+    'Install runsc (https://gvisor.dev/docs/user_guide/install) for a kernel of its own around untrusted code.',
+  );
+
+  const cgroups = await Cgroups.detect();
+  const missing = await cgroups.missingControllers();
+  add(
+    'cgroups',
+    missing.length === 0,
+    true,
+    missing.length === 0
+      ? `version ${cgroups.version}`
+      : `version ${cgroups.version} without ${missing.join(', ')}`,
+    'Mount the cgroup controllers memory, cpu and pids (in a container: run it privileged with the host cgroup namespace).',
+  );
+  add('overlayfs', ...(await checkOverlay(layout)));
+  add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
+  await addNetworkChecks(add);
+  return checks;
+}
+
+/** Mounts one in the data directory: its filesystem must be able to hold upper directories. */
+async function checkOverlay(layout: Layout): Promise<[boolean, boolean, string, string]> {
+  const remedy =
+    'Put the data directory on ext4, xfs or btrfs (in a container: on a volume, not on its overlay root).';
+  await mkdir(layout.instancesDir, { recursive: true, mode: 0o700 });
+  const trial = await mkdtemp(join(layout.instancesDir, 'check-'));
+  try {
+    for (const name of ['lower', 'upper', 'work', 'merged']) await mkdir(join(trial, name));
+    await run(
+      [
+        'mount',
+        '-n',
+        '-t',
+        'overlay',
+        '-o',
+        'lowerdir=lower,upperdir=upper,workdir=work,index=off,metacopy=off',
+        'overlay',
+        'merged',
+      ],
+      { cwd: trial },
+    );
+    await run(['umount', '-n', join(trial, 'merged')]);
+    return [true, true, `works in ${layout.instancesDir}`, remedy];
+  } catch (error) {
+    return [false, true, error instanceof Error ? error.message : String(error), remedy];
+  } finally {
+    await rm(trial, { recursive: true, force: true });
+  }
+}
+
+type Add = (name: string, ok: boolean, required: boolean, found: string, remedy: string) => void;
+
+async function addNetworkChecks(add: Add): Promise<void> {
+  const nft = await run(['nft', 'list', 'tables']).then(
+    () => 'answers',
+    (error: Error) => error.message,
+  );
+  add(
+    'nftables',
+    nft === 'answers',
+    true,
+    nft,
+    'The kernel needs nf_tables with nft_nat, nft_masq and nft_reject.',
+  );
+  const forwarding = (await readFile('/proc/sys/net/ipv4/ip_forward', 'utf8')).trim() === '1';
+  add('IPv4 forwarding', true, false, forwarding ? 'on' : 'off; switched on while the server runs', '');
+  const firewall = await hostFirewall();
+  const found = {
+    absent: 'no iptables',
+    open: 'lets packets pass',
+    restrictive: 'has rules; ours are put before them',
+  };
+  add('host firewall', true, false, found[firewall], '');
+}

@@ -1,0 +1,336 @@
+/** The engine for this machine: overlayfs, namespaces, cgroups and nftables around an OCI runtime, hardened runc or gVisor. */
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../../config/config.ts';
+import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
+import type { TaskId } from '../../ids.ts';
+import { type Lease, Network } from '../../network/network.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
+import { delay } from '../../platform/wait.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Engine, EngineCheck, Instance, InstanceSpec, RuntimeName } from '../engine.ts';
+import { AgentListener } from './agent-listener.ts';
+import { createBundle } from './bundle.ts';
+import { Cgroups } from './cgroups.ts';
+import { checkMachine, requireMachine } from './check.ts';
+import { writeEtcFiles } from './etc-files.ts';
+import { OciInstance, pauseMarker, storable } from './instance.ts';
+import { defaultRunDir, Layout, type TaskLayout } from './layout.ts';
+import { validateMounts } from './mounts.ts';
+import { mountRootfs, unmountBelow } from './overlay.ts';
+import { type OwnLimits, readOwnLimits } from './own-limits.ts';
+import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
+import { type InstanceRecord, readRecord, writeRecord } from './record.ts';
+import { haltTask, removeTaskFiles, tracedTasks } from './residue.ts';
+import { OciRuntime } from './runtime.ts';
+import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
+import { settleAll } from './settle-all.ts';
+import { prepareAgent, prepareCaBundle, prepareSkeleton } from './shared-files.ts';
+
+export interface OciEngineOptions {
+  readonly config: Pick<
+    Config,
+    'runtime' | 'extraCaFile' | 'allowPrivate' | 'subnet' | 'nameservers' | 'runscPath'
+  >;
+  readonly dataDir: string;
+  /** Where sockets, mount points and runtime state go; by default `/run/skerry-<instance>`. Gone after a reboot, removed by `remove`. */
+  readonly runDir?: string;
+  readonly agentBinaryPath: string;
+  readonly logger: Logger;
+  /** Network namespaces kept ready, 4 by default. */
+  readonly networkPoolSize?: number;
+}
+
+/** How long a started sandbox's agent may take to dial; under gVisor on a busy machine it takes seconds. */
+const AGENT_TIMEOUT_MS = 30_000;
+/** How often the start looks whether the sandbox still lives while it waits for the agent. */
+const START_POLL_MS = 100;
+
+/** What `open` finds and makes. */
+interface Opened {
+  readonly cgroups: Cgroups;
+  readonly findings: RuntimeFindings;
+  readonly network: Network;
+  readonly caBundle: string | undefined;
+  readonly ownLimits: OwnLimits;
+}
+
+export const createOciEngine = (options: OciEngineOptions): Engine => new OciEngine(options);
+
+class OciEngine implements Engine {
+  readonly name = 'oci';
+  readonly #options: OciEngineOptions;
+  readonly #layout: Layout;
+  readonly #logger: Logger;
+  readonly #instances = new Map<TaskId, OciInstance>();
+  /** Tasks being created: not yet instances, but not residue either. */
+  readonly #starting = new Set<TaskId>();
+  #opened: Opened | undefined;
+
+  constructor(options: OciEngineOptions) {
+    this.#options = options;
+    this.#layout = new Layout(options.dataDir, options.runDir ?? defaultRunDir(options.dataDir));
+    this.#logger = options.logger.child({ engine: 'oci' });
+  }
+
+  check(): Promise<readonly EngineCheck[]> {
+    return checkMachine(this.#options, this.#layout);
+  }
+
+  async open(): Promise<void> {
+    await requireMachine();
+    const layout = this.#layout;
+    for (const directory of [layout.runDir, layout.instancesDir, layout.sharedDir]) {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+    }
+    for (const directory of [layout.tasksDir, layout.linksDir]) await mkdir(directory, { recursive: true });
+    const [cgroups, findings, caBundle, ownLimits] = await Promise.all([
+      Cgroups.detect(),
+      findRuntimes(this.#options.config.runscPath, layout.runDir),
+      prepareCaBundle(layout, this.#options.config.extraCaFile),
+      readOwnLimits(),
+      prepareSkeleton(layout),
+      prepareAgent(layout, this.#options.agentBinaryPath),
+    ]);
+    const { subnet, nameservers, allowPrivate } = this.#options.config;
+    const network = new Network({
+      instance: layout.instance,
+      subnet,
+      nameservers,
+      allowPrivate,
+      stateFile: layout.networkStateFile,
+      poolSize: this.#options.networkPoolSize ?? 4,
+      logger: this.#logger,
+    });
+    const records = await this.#records(cgroups);
+    await network.open([...records.values()]);
+    this.#opened = { cgroups, findings, network, caBundle, ownLimits };
+  }
+
+  async create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance> {
+    const opened = this.#require();
+    const { cgroups } = opened;
+    signal.throwIfAborted();
+    if (this.#instances.has(spec.id) || this.#starting.has(spec.id)) {
+      throw new SkerryError('already-exists', `The task ${spec.id} exists already.`);
+    }
+    validateMounts(spec.mounts);
+    const task = this.#layout.task(spec.id);
+    const runtime = this.#runtime(spec.runtime === 'auto' ? this.#options.config.runtime : spec.runtime);
+    const started = performance.now();
+    this.#starting.add(spec.id);
+    const undo = new Cleanup();
+    try {
+      undo.add('files', () => removeTaskFiles(task));
+      await Promise.all([
+        mkdir(task.socketDir, { recursive: true, mode: 0o700 }),
+        mkdir(task.rootfs, { recursive: true }),
+        mkdir(task.upper, { recursive: true, mode: 0o755 }),
+        mkdir(task.work, { recursive: true }),
+        mkdir(task.etcDir, { recursive: true, mode: 0o755 }),
+      ]);
+      undo.add('processes and mounts', () => haltTask(this.#layout, cgroups, task));
+      const listener = new AgentListener(task.socket);
+      undo.add('listener', () => listener.close());
+      const [lease] = await settleAll([
+        this.#prepareNetwork(opened, runtime.name, spec, task, undo),
+        mountRootfs(this.#layout, task, spec.layers),
+        listener.listen(),
+      ]);
+      await runtime.start(task, signal);
+      const init = await readInit(task);
+      await this.#awaitAgent(listener, init, task, cgroups, runtime.name, signal);
+      const record: InstanceRecord = {
+        version: 1,
+        runtime: runtime.name,
+        init,
+        slot: lease.slot,
+        policy: storable(spec.network),
+      };
+      await writeRecord(task, record);
+      signal.throwIfAborted();
+      const instance = this.#adoptInstance(task, runtime, listener, record);
+      this.#logger.debug(
+        { task: spec.id, runtime: runtime.name, ms: performance.now() - started },
+        'instance.created',
+      );
+      return instance;
+    } catch (error) {
+      try {
+        await undo.run();
+      } catch (left) {
+        this.#logger.error({ task: spec.id, error: String(left) }, 'instance.create-cleanup-failed');
+      }
+      throw error;
+    } finally {
+      this.#starting.delete(spec.id);
+    }
+  }
+
+  async adopt(ids: ReadonlySet<TaskId>): Promise<ReadonlyMap<TaskId, Instance>> {
+    const { cgroups, network } = this.#require();
+    const records = await this.#records(cgroups);
+    const adopted = new Map<TaskId, Instance>();
+    for (const [id, record] of records) {
+      if (this.#instances.has(id)) continue;
+      const task = this.#layout.task(id);
+      if (ids.has(id) && (await isAlive(record.init))) {
+        const finding = this.#require().findings[record.runtime];
+        if (finding.ok) {
+          const runtime = new OciRuntime(record.runtime, finding.path, this.#layout);
+          if (existsSync(pauseMarker(task))) {
+            await runtime.resume(task).catch(() => {}); // the pause itself may not have happened
+            await rm(pauseMarker(task), { force: true });
+          }
+          const listener = new AgentListener(task.socket);
+          await listener.listen();
+          adopted.set(id, this.#adoptInstance(task, runtime, listener, record));
+          continue;
+        }
+      }
+      const oomKilled = (await cgroups.oomKills(task.cgroup)) > 0;
+      this.#logger.info({ task: id, oomKilled, known: ids.has(id) }, 'instance.gone');
+      await this.#removeResidue(id, cgroups);
+      await network.release(record.slot);
+    }
+    for (const id of await tracedTasks(this.#layout, cgroups)) {
+      if (!this.#instances.has(id) && !this.#starting.has(id)) await this.#removeResidue(id, cgroups);
+    }
+    return adopted;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#instances.values()].map((instance) => instance.detach()));
+    await this.#opened?.network.close();
+  }
+
+  async remove(): Promise<void> {
+    const { cgroups, network } = this.#require();
+    await network.remove();
+    await unmountBelow(this.#layout.runDir);
+    await cgroups.remove(this.#layout.cgroupParent);
+    await rm(this.#layout.runDir, { recursive: true, force: true });
+    await rm(this.#layout.sharedDir, { recursive: true, force: true });
+    await rmdir(this.#layout.instancesDir).catch(() => {});
+  }
+
+  #require(): Opened {
+    if (!this.#opened) throw new SkerryError('internal', 'The engine was used before it was opened.');
+    return this.#opened;
+  }
+
+  #runtime(choice: InstanceSpec['runtime']): OciRuntime {
+    const { name, path } = chooseRuntime(choice, this.#require().findings);
+    return new OciRuntime(name, path, this.#layout);
+  }
+
+  /** The bundle can be written as soon as the namespace is known, while the mount is under way. */
+  async #prepareNetwork(
+    { network, cgroups, caBundle, ownLimits }: Opened,
+    runtime: RuntimeName,
+    spec: InstanceSpec,
+    task: TaskLayout,
+    undo: Cleanup,
+  ): Promise<Lease> {
+    const lease = await network.acquire(spec.network);
+    undo.add('network', () => network.release(lease.slot));
+    const bundle = createBundle({
+      runtime,
+      hostname: spec.hostname,
+      rootfs: task.rootfs,
+      cgroup: task.cgroup,
+      networkNamespace: lease.namespacePath,
+      limits: spec.limits,
+      binDir: this.#layout.binDir,
+      socketDir: task.socketDir,
+      etcDir: task.etcDir,
+      ...(caBundle === undefined ? {} : { caBundle }),
+      mounts: spec.mounts,
+      ownLimits,
+      cgroups,
+    });
+    await Promise.all([
+      writeFile(join(task.dir, 'config.json'), JSON.stringify(bundle)),
+      writeEtcFiles(task, { hostname: spec.hostname, address: lease.guestAddress, resolver: lease.resolver }),
+    ]);
+    return lease;
+  }
+
+  async #awaitAgent(
+    listener: AgentListener,
+    init: ProcessIdentity,
+    task: TaskLayout,
+    cgroups: Cgroups,
+    runtime: RuntimeName,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const deadline = Date.now() + AGENT_TIMEOUT_MS;
+    const done = new AbortController();
+    const either = AbortSignal.any([signal, done.signal]);
+    const watch = async () => {
+      while (Date.now() < deadline) {
+        await delay(START_POLL_MS, either);
+        if (await isAlive(init)) continue;
+        if ((await cgroups.oomKills(task.cgroup)) > 0) {
+          throw new SkerryError('resource-exhausted', 'The sandbox ran out of memory while it started.');
+        }
+        throw new SkerryError('internal', `The sandbox died while it started under ${runtime}.`);
+      }
+      throw new SkerryError('internal', `The agent did not connect within ${AGENT_TIMEOUT_MS / 1000} s.`);
+    };
+    try {
+      await Promise.race([listener.connection, watch()]);
+    } finally {
+      done.abort();
+    }
+  }
+
+  #adoptInstance(
+    task: TaskLayout,
+    runtime: OciRuntime,
+    listener: AgentListener,
+    record: InstanceRecord,
+  ): OciInstance {
+    const { cgroups, network } = this.#require();
+    const instance = new OciInstance({
+      layout: this.#layout,
+      task,
+      runtime,
+      cgroups,
+      network,
+      listener,
+      record,
+      logger: this.#logger,
+      onDestroyed: () => this.#instances.delete(task.id),
+    });
+    this.#instances.set(task.id, instance);
+    return instance;
+  }
+
+  async #records(cgroups: Cgroups): Promise<Map<TaskId, InstanceRecord>> {
+    const records = new Map<TaskId, InstanceRecord>();
+    for (const id of await tracedTasks(this.#layout, cgroups)) {
+      const record = await readRecord(this.#layout.task(id));
+      if (record) records.set(id, record);
+    }
+    return records;
+  }
+
+  async #removeResidue(id: TaskId, cgroups: Cgroups): Promise<void> {
+    try {
+      const task = this.#layout.task(id);
+      await haltTask(this.#layout, cgroups, task);
+      await removeTaskFiles(task);
+    } catch (error) {
+      this.#logger.error({ task: id, error: toSkerryError(error).message }, 'instance.residue-left');
+    }
+  }
+}
+
+/** The runtime wrote the number of the container's first process; it must be alive to be told from a later one with the same number. */
+async function readInit(task: TaskLayout): Promise<ProcessIdentity> {
+  const init = await identify(Number(await readFile(task.pidFile, 'utf8')));
+  if (init) return init;
+  throw new SkerryError('internal', 'The sandbox died as soon as it was started.');
+}

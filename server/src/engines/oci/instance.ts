@@ -1,0 +1,178 @@
+/** One running (or stopped) sandbox of the OCI engine. */
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { TaskId } from '../../ids.ts';
+import type { Network } from '../../network/network.ts';
+import { Limiter } from '../../platform/limiter.ts';
+import { delay } from '../../platform/wait.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Instance, InstanceExit, InstanceStats, NetworkPolicy, RuntimeName } from '../engine.ts';
+import type { AgentListener } from './agent-listener.ts';
+import type { Cgroups } from './cgroups.ts';
+import type { Layout, TaskLayout } from './layout.ts';
+import { copyUpper, moveUpper } from './overlay.ts';
+import { isAlive } from './process-identity.ts';
+import { type InstanceRecord, writeRecord } from './record.ts';
+import { haltTask, removeTaskFiles } from './residue.ts';
+import type { OciRuntime } from './runtime.ts';
+
+/** How often an instance without any connection is looked at: its agent may be dialling anew. */
+const LOST_POLL_MS = 500;
+
+export interface InstanceParts {
+  readonly layout: Layout;
+  readonly task: TaskLayout;
+  readonly runtime: OciRuntime;
+  readonly cgroups: Cgroups;
+  readonly network: Network;
+  readonly listener: AgentListener;
+  readonly record: InstanceRecord;
+  readonly logger: Logger;
+  /** Called once nothing of the instance is left. */
+  readonly onDestroyed: () => void;
+}
+
+type Phase = 'running' | 'dead' | 'stopped' | 'destroyed';
+
+export class OciInstance implements Instance {
+  readonly id: TaskId;
+  readonly runtime: RuntimeName;
+  readonly exited: Promise<InstanceExit>;
+  readonly #parts: InstanceParts;
+  readonly #exit = Promise.withResolvers<InstanceExit>();
+  /** Everything that changes the instance, one after the other: a destroy waits for a snapshot under way. */
+  readonly #exclusive = new Limiter(1);
+  #record: InstanceRecord;
+  #phase: Phase = 'running';
+  #watching = false;
+  #destroying: Promise<void> | undefined;
+
+  constructor(parts: InstanceParts) {
+    this.#parts = parts;
+    this.#record = parts.record;
+    this.id = parts.task.id;
+    this.runtime = parts.runtime.name;
+    this.exited = this.#exit.promise;
+    parts.listener.onLost(() => void this.#watch());
+    if (!parts.listener.connected) void this.#watch();
+  }
+
+  dial(signal: AbortSignal): Promise<Duplex> {
+    return this.#parts.listener.dial(signal);
+  }
+
+  stats(): Promise<InstanceStats> {
+    return this.#parts.cgroups.stats(this.#parts.task.cgroup);
+  }
+
+  commit(directory: string, options: { readonly move: boolean }): Promise<void> {
+    return this.#exclusive.run(async () => {
+      const { task, runtime } = this.#parts;
+      if (this.#phase === 'destroyed') throw ended(this.id);
+      if (options.move) {
+        if (this.#phase !== 'stopped') {
+          throw new SkerryError(
+            'conflict',
+            `Sandbox ${this.id} must be stopped before its files can be moved.`,
+          );
+        }
+        return moveUpper(task.upper, directory);
+      }
+      if (this.#phase !== 'running') return copyUpper(task.upper, directory);
+      const marker = pauseMarker(task);
+      await writeFile(marker, '');
+      await runtime.pause(task);
+      try {
+        await copyUpper(task.upper, directory);
+      } finally {
+        await runtime.resume(task);
+        await rm(marker, { force: true });
+      }
+    });
+  }
+
+  setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
+    return this.#exclusive.run(async () => {
+      if (this.#phase !== 'running') throw ended(this.id);
+      await this.#parts.network.setPolicy(this.#record.slot, policy);
+      this.#record = { ...this.#record, policy: storable(policy) };
+      await writeRecord(this.#parts.task, this.#record);
+    });
+  }
+
+  stop(): Promise<void> {
+    return this.#exclusive.run(() => this.#halt());
+  }
+
+  destroy(): Promise<void> {
+    this.#destroying ??= this.#exclusive.run(async () => {
+      try {
+        await this.#halt();
+        await removeTaskFiles(this.#parts.task);
+        this.#phase = 'destroyed';
+        this.#parts.onDestroyed();
+      } catch (error) {
+        this.#destroying = undefined; // what is left can be tried again
+        throw error;
+      }
+    });
+    return this.#destroying;
+  }
+
+  /** Lets go of the instance without harming it: its agent will dial the next server. */
+  async detach(): Promise<void> {
+    await this.#parts.listener.close();
+  }
+
+  async #halt(): Promise<void> {
+    if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
+    const { layout, cgroups, task, network, listener } = this.#parts;
+    this.#end({ reason: 'destroyed' });
+    await listener.close();
+    await haltTask(layout, cgroups, task);
+    await network.release(this.#record.slot);
+    this.#phase = 'stopped';
+  }
+
+  #end(exit: InstanceExit): void {
+    if (this.#phase === 'running') this.#phase = 'dead';
+    this.#parts.listener.refuse(ended(this.id));
+    this.#exit.resolve(exit);
+  }
+
+  /** The last connection closed: tells a dead instance from one whose agent dials anew. */
+  async #watch(): Promise<void> {
+    if (this.#watching) return;
+    this.#watching = true;
+    const { listener, cgroups, task, logger } = this.#parts;
+    try {
+      while (this.#phase === 'running' && !listener.connected) {
+        if (!(await isAlive(this.#record.init))) {
+          if (this.#phase !== 'running') return;
+          const oomKills = await cgroups.oomKills(task.cgroup);
+          logger.warn({ task: this.id, runtime: this.runtime, oomKills }, 'instance.died');
+          return this.#end(
+            oomKills > 0
+              ? { reason: 'out-of-memory' }
+              : { reason: 'crashed', message: `The sandbox's init process under ${this.runtime} died.` },
+          );
+        }
+        await delay(LOST_POLL_MS);
+      }
+    } finally {
+      this.#watching = false;
+    }
+  }
+}
+
+/** There while the instance is paused; a server killed meanwhile finds it and resumes. */
+export const pauseMarker = (task: TaskLayout): string => join(task.dir, 'paused');
+
+/** The policy in the record's shape. */
+export const storable = (policy: NetworkPolicy): InstanceRecord['policy'] =>
+  policy.kind === 'allowlist' ? { kind: 'allowlist', cidrs: [...policy.cidrs] } : policy;
+
+const ended = (id: TaskId): SkerryError =>
+  new SkerryError('sandbox-ended', `The sandbox of ${id} has ended.`);

@@ -1,0 +1,140 @@
+/**
+ * Where everything of a server and of each of its tasks is, derived from the data directory and the task's id alone: whatever a killed
+ * server left can be found without any record of it.
+ */
+import { createHash } from 'node:crypto';
+import { join, resolve } from 'node:path';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { TaskId } from '../../ids.ts';
+
+/** Bytes of `sun_path` in `struct sockaddr_un` without the final zero, unix(7). */
+const MAX_SOCKET_PATH = 107;
+
+/** 8 hexadecimal digits that tell this server's resources on the machine from those of another one. */
+export const instanceName = (dataDir: string): string =>
+  createHash('sha256').update(resolve(dataDir)).digest('hex').slice(0, 8);
+
+/** Where the server keeps what lives only as long as the machine is up. */
+export const defaultRunDir = (dataDir: string): string => `/run/skerry-${instanceName(dataDir)}`;
+
+/** What task ids look like (`ids.ts`); anything else in our directories is not ours. */
+export const isTaskId = (name: string): name is TaskId => /^ta-[0-9A-Za-z]{1,40}$/.test(name);
+
+export class Layout {
+  readonly instance: string;
+  /** Gone after a reboot: state of the runtimes, sockets, mount points, records. */
+  readonly runDir: string;
+  /** On disk: the writable layers. */
+  readonly instancesDir: string;
+  /** On disk, since /run is often mounted noexec: what is mounted into every sandbox. */
+  readonly sharedDir: string;
+
+  constructor(dataDir: string, runDir: string) {
+    this.instance = instanceName(dataDir);
+    this.runDir = resolve(runDir);
+    this.instancesDir = join(resolve(dataDir), 'instances');
+    this.sharedDir = join(resolve(dataDir), 'engine');
+    const longest = join(this.runDir, 't', `ta-${'x'.repeat(26)}`, 's', 'agent.sock');
+    if (longest.length > MAX_SOCKET_PATH) {
+      throw new SkerryError(
+        'invalid-argument',
+        `The run directory ${runDir} is too long for unix sockets in it.`,
+      );
+    }
+  }
+
+  /** Name of the parent of all cgroups of this server, in each hierarchy. */
+  get cgroupParent(): string {
+    return `/skerry-${this.instance}`;
+  }
+
+  get tasksDir(): string {
+    return join(this.runDir, 't');
+  }
+
+  /** Short names for layers, since the mount options must fit a page. */
+  get linksDir(): string {
+    return join(this.runDir, 'l');
+  }
+
+  get networkStateFile(): string {
+    return join(this.runDir, 'subnet');
+  }
+
+  get binDir(): string {
+    return join(this.sharedDir, 'bin');
+  }
+
+  get caDir(): string {
+    return join(this.sharedDir, 'ca');
+  }
+
+  get skeletonDir(): string {
+    return join(this.sharedDir, 'skeleton');
+  }
+
+  runtimeRoot(runtime: string): string {
+    return join(this.runDir, runtime);
+  }
+
+  task(id: TaskId): TaskLayout {
+    return new TaskLayout(this, id);
+  }
+}
+
+/** The places of one task. */
+export class TaskLayout {
+  readonly id: TaskId;
+  /** In the run directory; also the OCI bundle. */
+  readonly dir: string;
+  /** On disk. */
+  readonly diskDir: string;
+  readonly cgroup: string;
+  readonly linksDir: string;
+
+  constructor(layout: Layout, id: TaskId) {
+    if (!isTaskId(id)) throw new SkerryError('invalid-argument', `Not a task id: ${JSON.stringify(id)}`);
+    this.id = id;
+    this.dir = join(layout.tasksDir, id);
+    this.diskDir = join(layout.instancesDir, id);
+    this.cgroup = `${layout.cgroupParent}/${id}`;
+    this.linksDir = layout.linksDir;
+  }
+
+  get rootfs(): string {
+    return join(this.dir, 'rootfs');
+  }
+
+  /** Mounted read-only at `GUEST_RUN_DIR`; only root may enter, so only root in the sandbox can pose as the agent. */
+  get socketDir(): string {
+    return join(this.dir, 's');
+  }
+
+  get socket(): string {
+    return join(this.socketDir, 'agent.sock');
+  }
+
+  get record(): string {
+    return join(this.dir, 'instance.json');
+  }
+
+  get runtimeLog(): string {
+    return join(this.dir, 'runtime.log');
+  }
+
+  get pidFile(): string {
+    return join(this.dir, 'pid');
+  }
+
+  get upper(): string {
+    return join(this.diskDir, 'upper');
+  }
+
+  get work(): string {
+    return join(this.diskDir, 'work');
+  }
+
+  get etcDir(): string {
+    return join(this.diskDir, 'etc');
+  }
+}

@@ -1,0 +1,121 @@
+/** The root filesystem of a task: an overlay of the image's layers under a writable one, and what becomes of the writable one. */
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { basename, dirname, join, relative } from 'node:path';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { baseEnvironment, run } from '../../platform/command.ts';
+import type { Layout, TaskLayout } from './layout.ts';
+
+/**
+ * mount(2) takes one page of options; what is left of it after the fixed ones, with names of 11 characters a layer, is room for more layers than a
+ * Dockerfile has instructions. The kernel's own bound is 500.
+ */
+const MAX_LAYERS = 300;
+
+/**
+ * Features that would make a writable layer depend on where it was written (its inode numbers, absolute redirects, copies of metadata alone) are off,
+ * so that it can be moved and become a layer of another overlay. `volatile`: what a sandbox syncs need not survive a crash of the machine, since
+ * the sandbox does not; `commit` syncs what is kept.
+ */
+const OPTIONS = 'index=off,metacopy=off,redirect_dir=off,xino=off,volatile';
+
+/** Mounts the root filesystem of a task. Its directories must exist. */
+export async function mountRootfs(
+  layout: Layout,
+  task: TaskLayout,
+  layers: readonly string[],
+): Promise<void> {
+  if (layers.length > MAX_LAYERS) {
+    throw new SkerryError(
+      'invalid-argument',
+      `An image can have at most ${MAX_LAYERS} layers, not ${layers.length}.`,
+    );
+  }
+  // overlayfs wants the top layer first; the skeleton with our mount points is below all.
+  const lower = [...layers].reverse().concat(layout.skeletonDir);
+  const names = await Promise.all(lower.map((directory) => shortName(layout, directory)));
+  const disk = await shortName(layout, task.diskDir);
+  const options = `lowerdir=${names.join(':')},upperdir=${disk}/upper,workdir=${disk}/work,${OPTIONS}`;
+  await run(
+    ['mount', '-n', '-t', 'overlay', '-o', options, 'overlay', relative(layout.linksDir, task.rootfs)],
+    {
+      cwd: layout.linksDir,
+      // libmount's newer interface to the kernel takes at most 255 bytes a parameter.
+      env: { ...baseEnvironment(), LIBMOUNT_FORCE_MOUNT2: 'always' },
+    },
+  );
+}
+
+/** A link with a short, safe name in the links directory: no character of a path can end up in mount options. */
+async function shortName(layout: Layout, directory: string): Promise<string> {
+  const name = createHash('sha256').update(directory).digest('hex').slice(0, 10);
+  await symlink(directory, join(layout.linksDir, name)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error; // the same name is the same directory
+  });
+  return name;
+}
+
+/** Removes the link to a task's own directory. Links to layers stay: other tasks share them. */
+export async function forgetLinks(task: TaskLayout): Promise<void> {
+  const name = createHash('sha256').update(task.diskDir).digest('hex').slice(0, 10);
+  await rm(join(task.linksDir, name), { force: true });
+}
+
+/** Paths of everything mounted below `directory`, innermost last. */
+export async function mountsBelow(directory: string): Promise<string[]> {
+  const text = await readFile('/proc/self/mountinfo', 'utf8');
+  return text
+    .split('\n')
+    .map((line) => unescapeMount(line.split(' ')[4] ?? ''))
+    .filter((path) => path.startsWith(`${directory}/`));
+}
+
+/** Spaces and backslashes are octal escapes in /proc/self/mountinfo, proc(5). */
+const unescapeMount = (path: string): string =>
+  path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+
+/** Unmounts everything below `directory`; nothing to do is fine. */
+export async function unmountBelow(directory: string): Promise<void> {
+  const mounts = (await mountsBelow(directory)).reverse();
+  if (mounts.length === 0) return;
+  const { code } = await run(['umount', '-n', ...mounts], { okCodes: [1, 32, 64] });
+  if (code === 0) return;
+  // Something still looks at it (a process on the host in that directory): let the kernel finish when it leaves.
+  const rest = (await mountsBelow(directory)).reverse();
+  if (rest.length > 0) await run(['umount', '-n', '-l', ...rest]);
+}
+
+/** Moves a writable layer to its new place: a rename, or a copy when that is another filesystem. */
+export async function moveUpper(upper: string, directory: string): Promise<void> {
+  try {
+    await rename(upper, directory);
+    await syncFilesystem(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error; // what node:fs throws
+    await copyUpper(upper, directory);
+  }
+}
+
+/**
+ * Copies a writable layer with everything that overlayfs means by it: owners, modes, times, hard links, holes, whiteouts (devices 0:0) and
+ * extended attributes. The copy appears under its name only when it is whole and on disk.
+ */
+export async function copyUpper(upper: string, directory: string): Promise<void> {
+  const partial = join(dirname(directory), `.${basename(directory)}.partial`);
+  await rm(partial, { recursive: true, force: true });
+  try {
+    await mkdir(partial, { mode: 0o700 });
+    await run(['cp', '-a', '--reflink=auto', '--sparse=auto', '-T', upper, partial], {
+      timeoutMs: 30 * 60_000,
+    });
+    await syncFilesystem(partial);
+    await rename(partial, directory);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+const syncFilesystem = async (path: string): Promise<void> => {
+  await run(['sync', '-f', path], { timeoutMs: 10 * 60_000 });
+};

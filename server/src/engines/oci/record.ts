@@ -1,0 +1,34 @@
+/** What must be remembered of a running instance to take it over after a restart: one small file, written when the instance is up. */
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { z } from 'zod';
+import type { TaskLayout } from './layout.ts';
+import { processIdentitySchema } from './process-identity.ts';
+
+const recordSchema = z.object({
+  version: z.literal(1),
+  runtime: z.enum(['gvisor', 'runc']),
+  init: processIdentitySchema,
+  slot: z.number().int().positive(),
+  policy: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('open') }),
+    z.object({ kind: z.literal('blocked') }),
+    z.object({ kind: z.literal('allowlist'), cidrs: z.array(z.string()) }),
+  ]),
+});
+
+export type InstanceRecord = z.infer<typeof recordSchema>;
+
+export async function writeRecord(task: TaskLayout, record: InstanceRecord): Promise<void> {
+  const temporary = `${task.record}.new`;
+  await writeFile(temporary, JSON.stringify(record));
+  await rename(temporary, task.record);
+}
+
+/** Undefined when there is none, or none that this version understands. */
+export async function readRecord(task: TaskLayout): Promise<InstanceRecord | undefined> {
+  try {
+    return recordSchema.parse(JSON.parse(await readFile(task.record, 'utf8')));
+  } catch {
+    return undefined;
+  }
+}

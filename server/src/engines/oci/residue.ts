@@ -1,0 +1,56 @@
+/** Taking a task away, whatever of it exists: the one path for a normal end, a failed start, and what a killed server left. */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TaskId } from '../../ids.ts';
+import type { Cgroups } from './cgroups.ts';
+import { isTaskId, type Layout, type TaskLayout } from './layout.ts';
+import { forgetLinks, unmountBelow } from './overlay.ts';
+
+const runtimeNames = ['runc', 'gvisor'] as const;
+
+/** Kills everything of the task, then removes its mounts, cgroups and the runtimes' state. Its files stay. */
+export async function haltTask(layout: Layout, cgroups: Cgroups, task: TaskLayout): Promise<void> {
+  await cgroups.kill(task.cgroup);
+  await Promise.all([
+    unmountBelow(task.dir),
+    cgroups.remove(task.cgroup),
+    ...runtimeNames.map((name) => removeRuntimeState(layout.runtimeRoot(name), task.id)),
+  ]);
+}
+
+/** Removes the files of a halted task. */
+export async function removeTaskFiles(task: TaskLayout): Promise<void> {
+  await Promise.all([
+    rm(task.dir, { recursive: true, force: true }),
+    rm(task.diskDir, { recursive: true, force: true }),
+    forgetLinks(task),
+  ]);
+}
+
+/** runc keeps a directory named by the id, runsc files that begin with it. With the processes and cgroups gone, that is all there is. */
+async function removeRuntimeState(root: string, id: TaskId): Promise<void> {
+  for (const name of await readdir(root).catch(() => [])) {
+    if (
+      name === id ||
+      name.startsWith(`${id}_`) ||
+      name.startsWith(`${id}.`) ||
+      name.includes(`sandbox:${id}`)
+    ) {
+      await rm(join(root, name), { recursive: true, force: true });
+    }
+  }
+}
+
+/** Ids of all tasks of which anything exists: directories, cgroups, runtime state. */
+export async function tracedTasks(layout: Layout, cgroups: Cgroups): Promise<Set<TaskId>> {
+  const names = new Set<string>(await cgroups.children(layout.cgroupParent));
+  for (const directory of [layout.tasksDir, layout.instancesDir]) {
+    for (const name of await readdir(directory).catch(() => [])) names.add(name);
+  }
+  for (const runtime of runtimeNames) {
+    for (const name of await readdir(layout.runtimeRoot(runtime)).catch(() => [])) {
+      names.add(/^(ta-[0-9A-Za-z]+)/.exec(name)?.[1] ?? '');
+    }
+  }
+  return new Set([...names].filter(isTaskId));
+}

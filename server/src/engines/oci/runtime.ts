@@ -1,0 +1,93 @@
+/** The OCI runtime commands: runc's command line (https://github.com/opencontainers/runc), which gVisor's runsc shares, with each one's own options. */
+import { readFile } from 'node:fs/promises';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { run } from '../../platform/command.ts';
+import type { RuntimeName } from '../engine.ts';
+import type { Layout, TaskLayout } from './layout.ts';
+
+const RUN_TIMEOUT_MS = 60_000;
+
+export class OciRuntime {
+  readonly name: RuntimeName;
+  readonly #binary: string;
+  readonly #root: string;
+
+  constructor(name: RuntimeName, binary: string, layout: Layout) {
+    this.name = name;
+    this.#binary = binary;
+    this.#root = layout.runtimeRoot(name);
+  }
+
+  /** Directory or files of the runtime's own about a container begin with this path. */
+  get root(): string {
+    return this.#root;
+  }
+
+  /**
+   * Starts the container of the bundle in the task's directory and returns when its first process runs.
+   * @throws SkerryError `internal` with the runtime's own words.
+   */
+  async start(task: TaskLayout, signal: AbortSignal): Promise<void> {
+    const argv = this.#argv(
+      ['--log', task.runtimeLog, '--log-format', 'json'],
+      ['run', '--detach', '--bundle', task.dir, '--pid-file', task.pidFile, task.id],
+    );
+    try {
+      // The container inherits these descriptors: a pipe would be held open by it, and a file could be filled by it.
+      await run(argv, { signal, timeoutMs: RUN_TIMEOUT_MS, output: 'discard' });
+    } catch (error) {
+      signal.throwIfAborted();
+      const words = await lastLogMessage(task.runtimeLog);
+      if (words === undefined) throw error;
+      throw new SkerryError('internal', `${this.name} could not start the sandbox: ${words}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async pause(task: TaskLayout): Promise<void> {
+    await run(this.#argv([], ['pause', task.id]));
+  }
+
+  async resume(task: TaskLayout): Promise<void> {
+    await run(this.#argv([], ['resume', task.id]));
+  }
+
+  #argv(global: readonly string[], command: readonly string[]): [string, ...string[]] {
+    return [
+      this.#binary,
+      '--root',
+      this.#root,
+      ...(this.name === 'gvisor' ? gvisorOptions : []),
+      ...global,
+      ...command,
+    ];
+  }
+}
+
+/** Options of runsc that differ from its defaults, or that must not change when the defaults do. */
+const gvisorOptions: readonly string[] = [
+  '--platform=systrap', // works without hardware virtualisation
+  '--network=sandbox', // gVisor's own network stack on our namespace's interface
+  '--overlay2=none', // writes go to the upper directory, where `commit` finds them
+  '--host-uds=open', // the agent dials the server's socket
+  '--ignore-cgroups=false',
+  '--net-raw=true', // ping; raw packets with a foreign source are dropped by the firewall
+];
+
+/** The last error in a runtime's JSON log. */
+async function lastLogMessage(path: string): Promise<string | undefined> {
+  const lines = (await readFile(path, 'utf8').catch(() => '')).trim().split('\n').reverse();
+  for (const line of lines) {
+    try {
+      const entry: unknown = JSON.parse(line);
+      if (typeof entry !== 'object' || entry === null) continue;
+      const { level, msg } = entry as Record<string, unknown>; // any JSON object is a record of unknowns
+      if (typeof msg === 'string' && (level === 'error' || level === 'fatal' || level === 'warning'))
+        return msg;
+    } catch {
+      // not a whole line
+    }
+  }
+  return undefined;
+}

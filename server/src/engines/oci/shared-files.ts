@@ -1,0 +1,83 @@
+/** What all sandboxes of a server share, made once at start: the skeleton layer, the agent's directory, the CA bundle. */
+import { chmod, copyFile, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { GUEST_AGENT, GUEST_BIN_DIR, GUEST_CA_BUNDLE, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
+import type { Layout } from './layout.ts';
+
+const HOST_CA_BUNDLES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt'];
+
+/** Mount points that every root filesystem must have; the lowest layer, so that even an empty image has them and no snapshot does. */
+export async function prepareSkeleton(layout: Layout): Promise<void> {
+  const at = (path: string) => join(layout.skeletonDir, path);
+  for (const directory of [
+    GUEST_BIN_DIR,
+    GUEST_RUN_DIR,
+    dirname(GUEST_CA_BUNDLE),
+    '/proc',
+    '/sys',
+    '/dev',
+    '/etc',
+  ]) {
+    await mkdir(at(directory), { recursive: true, mode: 0o755 });
+  }
+  await mkdir(at('/tmp'), { recursive: true });
+  await chmod(at('/tmp'), 0o1777);
+  await chmod(layout.skeletonDir, 0o755);
+  for (const file of ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf', GUEST_CA_BUNDLE]) {
+    await writeFile(at(file), '', { mode: 0o644 });
+  }
+}
+
+/**
+ * Puts the agent where sandboxes find it, under each of its names. The file is replaced whole: a running agent keeps the one it was started from.
+ * @throws SkerryError `unavailable` when it was not built.
+ */
+export async function prepareAgent(layout: Layout, agentBinaryPath: string): Promise<void> {
+  await mkdir(layout.binDir, { recursive: true, mode: 0o755 });
+  const fresh = join(layout.binDir, `.agent-${process.pid}`);
+  try {
+    await copyFile(agentBinaryPath, fresh);
+  } catch (error) {
+    throw new SkerryError(
+      'unavailable',
+      `The agent is missing at ${agentBinaryPath}: run \`npm run setup\`.`,
+      {
+        cause: error,
+      },
+    );
+  }
+  await chmod(fresh, 0o755);
+  for (const path of [GUEST_AGENT, GUEST_FS_TOOLS]) {
+    const name = join(layout.binDir, basename(path));
+    const temporary = `${name}.new`;
+    await rm(temporary, { force: true });
+    await link(fresh, temporary);
+    await rename(temporary, name);
+  }
+  await rm(fresh, { force: true });
+}
+
+/**
+ * Writes the machine's CA bundle with the extra certificates added and returns its path; undefined when none are configured.
+ * @throws SkerryError `invalid-argument` when the file cannot be read or holds no certificate.
+ */
+export async function prepareCaBundle(layout: Layout, extraCaFile: string): Promise<string | undefined> {
+  if (extraCaFile === '') return undefined;
+  const extra = await readFile(extraCaFile, 'utf8').catch((error: Error) => {
+    throw new SkerryError('invalid-argument', `The extra CA file cannot be read: ${error.message}`);
+  });
+  if (!extra.includes('-----BEGIN CERTIFICATE-----')) {
+    throw new SkerryError('invalid-argument', `The extra CA file ${extraCaFile} holds no PEM certificate.`);
+  }
+  let host = '';
+  for (const path of HOST_CA_BUNDLES) host ||= await readFile(path, 'utf8').catch(() => '');
+  await mkdir(layout.caDir, { recursive: true, mode: 0o755 });
+  const path = join(layout.caDir, basename(GUEST_CA_BUNDLE));
+  // The extra file may itself be the host's bundle: each certificate once keeps start-up of TLS libraries short.
+  const certificates =
+    `${host}\n${extra}`.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
+  await writeFile(`${path}.new`, `${[...new Set(certificates)].join('\n')}\n`, { mode: 0o644 });
+  await rename(`${path}.new`, path);
+  return path;
+}

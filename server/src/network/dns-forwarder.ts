@@ -1,0 +1,172 @@
+/**
+ * The sandboxes' resolver: passes DNS messages (RFC 1035) on to other servers, over UDP and TCP. It rewrites nothing, so it reads no more than the
+ * 12-byte header. Everything is bounded, since both sides are untrusted; beyond a bound a question is dropped, and clients ask again.
+ */
+import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createConnection, createServer, isIPv6, type Server, type Socket } from 'node:net';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { Logger } from '../telemetry/logger.ts';
+
+export interface DnsForwarderOptions {
+  readonly address: string;
+  /** 53 except in tests; 0 takes a free one (then the same number serves both protocols only by `udpPort` and `tcpPort`). */
+  readonly port: number;
+  /** Servers to ask, in order: the next one when one does not answer. */
+  readonly upstreams: readonly { readonly address: string; readonly port: number }[];
+  readonly logger: Logger;
+  /** How long one server may take, 3 s by default. */
+  readonly timeoutMs?: number;
+}
+
+const HEADER_BYTES = 12;
+/** EDNS (RFC 6891) questions are far below this; larger ones are nothing a resolver library sends. */
+const MAX_QUESTION_BYTES = 4096;
+const MAX_PENDING = 512;
+/** Per sandbox, so that one cannot take the resolver from the others. */
+const MAX_PENDING_PER_CLIENT = 64;
+const MAX_TCP_CONNECTIONS = 128;
+const TCP_IDLE_MS = 10_000;
+
+/** Sets QR and RCODE=2 (SERVFAIL) in a copy of the question: the answer when no server answers. */
+function serverFailure(question: Buffer): Buffer {
+  const answer = Buffer.from(question);
+  answer.writeUInt8((answer.readUInt8(2) | 0x80) & 0xff, 2);
+  answer.writeUInt8(0x82, 3);
+  return answer;
+}
+
+export class DnsForwarder {
+  readonly #options: DnsForwarderOptions;
+  readonly #udp: UdpSocket = createSocket('udp4');
+  readonly #tcp: Server;
+  readonly #clients = new Map<string, number>();
+  readonly #connections = new Set<Socket>();
+  #pending = 0;
+  #closed = false;
+
+  constructor(options: DnsForwarderOptions) {
+    this.#options = options;
+    this.#udp.on('message', (question, client) => void this.#onQuestion(question, client));
+    this.#tcp = createServer((socket) => this.#onConnection(socket));
+    this.#tcp.maxConnections = MAX_TCP_CONNECTIONS;
+  }
+
+  get udpPort(): number {
+    return this.#udp.address().port;
+  }
+
+  get tcpPort(): number {
+    const address = this.#tcp.address();
+    return typeof address === 'object' && address ? address.port : 0;
+  }
+
+  /** @throws SkerryError `unavailable` when the address cannot be bound. */
+  async open(): Promise<void> {
+    const { address, port, logger } = this.#options;
+    try {
+      this.#udp.bind({ address, port, exclusive: true });
+      await once(this.#udp, 'listening');
+      this.#tcp.listen({ host: address, port, exclusive: true });
+      await once(this.#tcp, 'listening');
+    } catch (error) {
+      await this.close();
+      throw new SkerryError(
+        'unavailable',
+        `The sandboxes' resolver cannot listen on ${address}:${port}. Stop the DNS server that listens on all addresses of this machine, or bind it to its own.`,
+        { cause: error },
+      );
+    }
+    for (const server of [this.#udp, this.#tcp]) {
+      server.on('error', (error: Error) => logger.warn({ error: error.message }, 'dns.socket-error'));
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const socket of this.#connections) socket.destroy();
+    await new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
+    await new Promise<void>((resolve) => {
+      try {
+        this.#udp.close(resolve);
+      } catch {
+        resolve(); // it was never bound
+      }
+    });
+  }
+
+  async #onQuestion(question: Buffer, client: RemoteInfo): Promise<void> {
+    const ofClient = this.#clients.get(client.address) ?? 0;
+    if (question.length < HEADER_BYTES || question.length > MAX_QUESTION_BYTES) return;
+    if (this.#pending >= MAX_PENDING || ofClient >= MAX_PENDING_PER_CLIENT) return;
+    this.#pending++;
+    this.#clients.set(client.address, ofClient + 1);
+    try {
+      const answer = (await this.#ask(question)) ?? serverFailure(question);
+      if (!this.#closed) this.#udp.send(answer, client.port, client.address, () => {});
+    } finally {
+      this.#pending--;
+      const left = (this.#clients.get(client.address) ?? 1) - 1;
+      if (left > 0) this.#clients.set(client.address, left);
+      else this.#clients.delete(client.address);
+    }
+  }
+
+  async #ask(question: Buffer): Promise<Buffer | undefined> {
+    for (const upstream of this.#options.upstreams) {
+      const answer = await this.#askOne(question, upstream.address, upstream.port);
+      if (answer || this.#closed) return answer;
+    }
+    return undefined;
+  }
+
+  /** One socket per question: its random source port and the kernel's check of the sender make answers hard to forge. */
+  #askOne(question: Buffer, address: string, port: number): Promise<Buffer | undefined> {
+    return new Promise((resolve) => {
+      const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+      const finish = (answer?: Buffer) => {
+        clearTimeout(timer);
+        socket.removeAllListeners();
+        socket.on('error', () => {});
+        socket.close();
+        resolve(answer);
+      };
+      const timer = setTimeout(finish, this.#options.timeoutMs ?? 3000);
+      socket.on('error', () => finish());
+      socket.on('message', (answer) => {
+        if (answer.length >= HEADER_BYTES && answer.readUInt16BE(0) === question.readUInt16BE(0))
+          finish(answer);
+      });
+      socket.connect(port, address, () => socket.send(question, () => {}));
+    });
+  }
+
+  /** TCP is only joined to the first upstream that accepts: both sides frame by themselves (RFC 7766), and idle connections end. */
+  #onConnection(client: Socket): void {
+    this.#track(client);
+    const join = (index: number) => {
+      const upstream = this.#options.upstreams[index];
+      if (!upstream || client.destroyed) return void client.destroy();
+      const server = createConnection({ host: upstream.address, port: upstream.port });
+      this.#track(server);
+      server.once('connect', () => {
+        client.pipe(server).pipe(client);
+        client.once('close', () => server.destroy());
+        server.once('close', () => client.destroy());
+      });
+      server.once('error', () => {
+        if (server.bytesRead === 0 && server.connecting) join(index + 1);
+        else client.destroy();
+      });
+    };
+    join(0);
+  }
+
+  #track(socket: Socket): void {
+    this.#connections.add(socket);
+    socket.setTimeout(TCP_IDLE_MS, () => socket.destroy());
+    socket.on('error', () => socket.destroy());
+    socket.once('close', () => this.#connections.delete(socket));
+  }
+}

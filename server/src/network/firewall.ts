@@ -1,0 +1,160 @@
+/**
+ * The server's own nftables table. Rules are fixed; what differs between sandboxes is in sets and maps keyed by interface, so that one short
+ * `nft -f -` changes a sandbox's policy at once. Every outbound packet meets the policy (there is no shortcut for established connections), and so
+ * does every inbound one with source and destination swapped: a tightened policy cuts connections that exist.
+ */
+import { run } from '../platform/command.ts';
+import { type Cidr, formatCidr, parseCidr, withoutOverlaps } from './cidr.ts';
+import { closedNetworks, type OutboundPolicy, parseAllowlist } from './policy.ts';
+import type { AddressPlan } from './subnet.ts';
+
+export interface FirewallMember {
+  readonly hostInterface: string;
+  readonly guestAddress: string;
+  readonly policy: OutboundPolicy;
+}
+
+export interface FirewallOptions {
+  readonly table: string;
+  /** What all interfaces of this server, and no others, begin with. */
+  readonly interfacePrefix: string;
+  readonly plan: AddressPlan;
+  /** CIDRs excepted from `closedNetworks`. */
+  readonly allowPrivate: readonly string[];
+}
+
+const join = (elements: readonly string[]): string => elements.join(', ');
+const elementsOf = (cidrs: readonly Cidr[]): string =>
+  cidrs.length > 0 ? `elements = { ${join(cidrs.map(formatCidr))} };` : '';
+
+/** Names come from our own numbering; this keeps a mistake from becoming a rule. */
+function checked(name: string): string {
+  if (!/^[a-z0-9_-]{1,15}$/.test(name)) throw new TypeError(`not an interface name: ${JSON.stringify(name)}`);
+  return name;
+}
+
+/** The whole table without members, replacing what there is in one transaction. */
+export function renderTable(options: FirewallOptions, members: readonly FirewallMember[]): string {
+  const { table, plan } = options;
+  const ours = `"${checked(options.interfacePrefix)}*"`;
+  const exceptions = withoutOverlaps(options.allowPrivate.map(parseCidr));
+  const lines = [
+    `table inet ${table}`,
+    `delete table inet ${table}`,
+    `table inet ${table} {
+  set guests { type ifname . ipv4_addr; }
+  set resolving { type ifname; }
+  set listed { type ifname . ipv4_addr; flags interval; auto-merge; }
+  set closed { type ipv4_addr; flags interval; ${elementsOf(closedNetworks)} }
+  set excepted { type ipv4_addr; flags interval; ${elementsOf(exceptions)} }
+  chain refuse {
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx type admin-prohibited
+  }
+  chain to_open {
+    ip daddr ${plan.cidr} goto refuse
+    ip daddr @excepted accept
+    ip daddr @closed goto refuse
+    accept
+  }
+  chain from_open {
+    ip saddr ${plan.cidr} drop
+    ip saddr @excepted accept
+    ip saddr @closed drop
+    accept
+  }
+  chain to_listed {
+    iifname . ip daddr @listed goto to_open
+    goto refuse
+  }
+  chain from_listed {
+    oifname . ip saddr @listed goto from_open
+    drop
+  }
+  map outbound { type ifname : verdict; }
+  map inbound { type ifname : verdict; }
+  chain leaving {
+    meta nfproto ipv6 drop
+    iifname vmap @outbound
+    goto refuse
+  }
+  chain arriving {
+    meta nfproto ipv6 drop
+    ct state != { established, related } drop
+    oifname vmap @inbound
+    drop
+  }
+  chain to_host {
+    ct state { established, related } ct direction reply accept
+    iifname @resolving ip daddr ${plan.resolver} udp dport 53 accept
+    iifname @resolving ip daddr ${plan.resolver} tcp dport 53 accept
+    meta nfproto ipv6 drop
+    goto refuse
+  }
+  chain prerouting {
+    type filter hook prerouting priority raw; policy accept;
+    iifname ${ours} meta nfproto ipv4 iifname . ip saddr != @guests drop
+  }
+  chain forward {
+    type filter hook forward priority filter - 10; policy accept;
+    iifname ${ours} goto leaving
+    oifname ${ours} goto arriving
+  }
+  chain input {
+    type filter hook input priority filter - 10; policy accept;
+    iifname ${ours} goto to_host
+  }
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr ${plan.cidr} oifname != ${ours} masquerade
+  }
+}`,
+    ...members.map((member) => renderAdd(table, member)),
+  ];
+  return `${lines.filter((line) => line !== '').join('\n')}\n`;
+}
+
+/** Adds a member that is not in the table. A `blocked` one is in no map: the chains' last word is no. */
+export function renderAdd(table: string, member: FirewallMember): string {
+  const name = `"${checked(member.hostInterface)}"`;
+  const lines = [`add element inet ${table} guests { ${name} . ${member.guestAddress} }`];
+  if (member.policy.kind === 'allowlist') {
+    const cidrs = parseAllowlist(member.policy.cidrs);
+    if (cidrs.length > 0) {
+      lines.push(
+        `add element inet ${table} listed { ${join(cidrs.map((cidr) => `${name} . ${formatCidr(cidr)}`))} }`,
+      );
+    }
+  }
+  if (member.policy.kind !== 'blocked') {
+    const chain = member.policy.kind === 'open' ? 'open' : 'listed';
+    lines.push(
+      `add element inet ${table} outbound { ${name} : goto to_${chain} }`,
+      `add element inet ${table} inbound { ${name} : goto from_${chain} }`,
+      `add element inet ${table} resolving { ${name} }`,
+    );
+  }
+  return lines.join('\n');
+}
+
+/** Removes what `renderAdd` added for the same member. */
+export function renderRemove(table: string, member: FirewallMember): string {
+  return renderAdd(table, member)
+    .replaceAll(/^add /gm, 'delete ')
+    .replaceAll(/ : goto \w+/g, '');
+}
+
+/** Applies a script in one kernel transaction. */
+export async function applyRules(script: string): Promise<void> {
+  await run(['nft', '-f', '-'], { input: script, timeoutMs: 20_000 });
+}
+
+/** True when the table exists. */
+export async function tableExists(table: string): Promise<boolean> {
+  const { code } = await run(['nft', 'list', 'table', 'inet', table], { okCodes: [1] });
+  return code === 0;
+}
+
+/** Removes the table with everything in it; fine when it is not there. */
+export const removeTable = (table: string): Promise<void> =>
+  applyRules(`table inet ${table}\ndelete table inet ${table}\n`);

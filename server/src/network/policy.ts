@@ -1,0 +1,41 @@
+/** What may be reached from a sandbox: the ranges that are closed to all, and checked policies. */
+import { SkerryError } from '../errors/skerry-error.ts';
+import { type Cidr, parseCidr, withoutOverlaps } from './cidr.ts';
+
+/** The policy as the engine seam states it (`engines/engine.ts`, `NetworkPolicy`); repeated here since nothing below points up. */
+export type OutboundPolicy =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'blocked' }
+  | { readonly kind: 'allowlist'; readonly cidrs: readonly string[] };
+
+/** CIDRs one sandbox may list; each is an element of a kernel set. */
+export const MAX_ALLOWLIST = 1000;
+
+/**
+ * Never reachable unless the operator allows it (`allowPrivate`), whatever a sandbox's creator asks for: RFC 6890's special-purpose networks
+ * that can be somebody's own. The documentation networks (RFC 5737) are left out: they belong to nobody.
+ */
+export const closedNetworks: readonly Cidr[] = [
+  '0.0.0.0/8', // this network
+  '10.0.0.0/8', // private
+  '100.64.0.0/10', // carrier-grade NAT, also used by clouds and VPNs for internal services
+  '127.0.0.0/8', // loopback
+  '169.254.0.0/16', // link-local, cloud metadata
+  '172.16.0.0/12', // private
+  '192.0.0.0/24', // IETF protocol assignments (metadata on some clouds)
+  '192.168.0.0/16', // private
+  '198.18.0.0/15', // benchmarking, used as private space
+  '224.0.0.0/4', // multicast
+  '240.0.0.0/4', // reserved and broadcast
+].map(parseCidr);
+
+/** @throws SkerryError `invalid-argument` for a malformed or too long list. */
+export function parseAllowlist(cidrs: readonly string[]): Cidr[] {
+  if (cidrs.length > MAX_ALLOWLIST) {
+    throw new SkerryError(
+      'invalid-argument',
+      `At most ${MAX_ALLOWLIST} CIDRs can be allowed, not ${cidrs.length}.`,
+    );
+  }
+  return withoutOverlaps(cidrs.map(parseCidr));
+}
