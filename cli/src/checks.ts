@@ -1,10 +1,10 @@
 /** What `skerry doctor` looks at besides what the engine itself asks for. */
-import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
+import { existsSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { agentBinaryPath } from '../../server/src/agent/agent-binary.ts';
 import type { Config } from '../../server/src/config/config.ts';
 import type { EngineCheck } from '../../server/src/engines/engine.ts';
+import { findProgram } from '../../server/src/engines/oci/runtime-choice.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { checkPortIsFree } from './server-process.ts';
 import type { ServerState } from './server-state.ts';
@@ -18,10 +18,10 @@ const MIRROR_TIMEOUT_MS = 10_000;
 export function machineChecks(config: Config, running: ServerState | undefined): Promise<EngineCheck[]> {
   return Promise.all([
     nodeVersion(),
-    userIsRoot(),
-    agentBinary(),
     diskSpace(config.dataDir),
     port(config, running),
+    imageTool('skopeo', 'images from registries'),
+    imageTool('mmdebstrap', 'Debian images without a registry'),
     debianMirror(config.debianMirror),
     extraCa(config.extraCaFile),
     pythonClient(),
@@ -39,31 +39,15 @@ function nodeVersion(): EngineCheck {
   };
 }
 
-function userIsRoot(): EngineCheck {
-  const uid = process.getuid?.() ?? -1;
+/** What base images come from, one way or the other; the engine itself does not need them. */
+function imageTool(name: string, purpose: string): EngineCheck {
+  const path = findProgram(name);
   return {
-    name: 'root',
-    ok: uid === 0,
-    required: true,
-    found: uid === 0 ? 'yes' : `user id ${uid}`,
-    remedy: 'Run skerry with sudo: namespaces, mounts and cgroups need root.',
-  };
-}
-
-function agentBinary(): EngineCheck {
-  const path = agentBinaryPath();
-  let ok = true;
-  try {
-    accessSync(path, constants.X_OK);
-  } catch {
-    ok = false;
-  }
-  return {
-    name: 'agent',
-    ok,
-    required: true,
-    found: ok ? path : 'not built',
-    remedy: 'Run `npm run setup`: it builds the agent.',
+    name,
+    ok: path !== undefined,
+    required: false,
+    found: path ?? 'not found',
+    remedy: `apt-get install -y ${name} (${purpose})`,
   };
 }
 

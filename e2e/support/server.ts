@@ -1,0 +1,181 @@
+/** A server of a test's own: real process, real sandboxes, a data directory in the system's temporary directory. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { clientEnvironment } from '../../cli/src/commands/env.ts';
+import { readToken, readyLineSchema, type Token } from '../../cli/src/server-state.ts';
+import { run } from '../../server/src/platform/command.ts';
+import { delay } from '../../server/src/platform/wait.ts';
+import { inventory } from './inventory.ts';
+
+/** The root of the clone. */
+export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
+
+const serverMain = join(projectRoot, 'server/src/main.ts');
+const START_TIMEOUT_MS = 120_000;
+const STOP_TIMEOUT_MS = 60_000;
+const DESTROY_TIMEOUT_MS = 120_000;
+
+export interface ServerOptions {
+  readonly runtime?: 'gvisor' | 'runc' | 'auto';
+  /** More flags of the server, as on its command line. */
+  readonly flags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /**
+   * By default all servers of a test run share one data directory, one after the other, so that base images are made once
+   * (`npm test` sets SKERRY_E2E_DATA_DIR). True gives this server an empty one, which `stop` removes.
+   */
+  readonly freshData?: boolean;
+}
+
+export interface TestServer {
+  readonly url: string;
+  readonly pid: number;
+  readonly dataDir: string;
+  readonly token: Token;
+  /** The environment for a client program: PATH, HOME, and what `skerry env` prints. */
+  readonly clientEnv: Record<string, string>;
+  /** What the server wrote to its log so far. */
+  log(): string;
+  /** Kills the server's process as a crash would; sandboxes go on. */
+  kill9(): Promise<void>;
+  /** SIGTERM; sandboxes go on. @throws when it does not exit with status 0 */
+  terminate(): Promise<void>;
+  /** Starts it again on the same data, port and flags. It must not be running. */
+  restart(): Promise<void>;
+  /** Ends the server and every sandbox, and asserts that nothing is left on the machine. */
+  stop(): Promise<void>;
+}
+
+/** The CA bundle that sandboxes need on networks that inspect TLS, as `npm run quickstart` finds it. */
+export const extraCaFile = (): string | undefined =>
+  process.env.SKERRY_EXTRA_CA_FILE ||
+  process.env.NODE_EXTRA_CA_CERTS ||
+  process.env.SSL_CERT_FILE ||
+  undefined;
+
+/** Starts a server on a free port. `stop` it in an `after` hook. */
+export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
+  const shared = options.freshData ? undefined : process.env.SKERRY_E2E_DATA_DIR;
+  const dataDir = shared ?? mkdtempSync(join(tmpdir(), 'e2e-data-'));
+  assert.deepEqual(await inventory(dataDir), [], 'the machine has something of this server before it starts');
+  const ca = extraCaFile();
+  const flags = [
+    ...['--data-dir', dataDir, '--log-level', 'info'],
+    ...(options.runtime ? ['--runtime', options.runtime] : []),
+    ...(ca ? ['--extra-ca-file', ca] : []),
+    ...(options.flags ?? []),
+  ];
+  const env = { ...definedEnvironment(), ...options.env };
+  const logPath = join(dataDir, 'e2e.log');
+
+  let { child, ready } = await launch([...flags, '--port', '0'], env, logPath);
+  const port = new URL(ready.url).port;
+  const token = readToken(dataDir);
+
+  const ended = async (signal: 'SIGKILL' | 'SIGTERM') => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, 'exit', { signal: AbortSignal.timeout(STOP_TIMEOUT_MS) });
+    child.kill(signal);
+    await exit;
+  };
+  return {
+    get url() {
+      return ready.url;
+    },
+    get pid() {
+      return ready.pid;
+    },
+    dataDir,
+    token,
+    clientEnv: { ...clientPathEnvironment(), ...clientEnvironment({ url: ready.url }, token, {}) },
+    log: () => readFileSync(logPath, 'utf8'),
+    kill9: () => ended('SIGKILL'),
+    terminate: async () => {
+      await ended('SIGTERM');
+      assert.equal(child.exitCode, 0, `the server did not end well:\n${logTail(logPath)}`);
+    },
+    restart: async () => {
+      assert.ok(child.exitCode !== null || child.signalCode !== null, 'the server still runs');
+      ({ child, ready } = await launch([...flags, '--port', port], env, logPath));
+    },
+    stop: async () => {
+      try {
+        await ended('SIGTERM').catch(() => ended('SIGKILL'));
+        await run([process.execPath, serverMain, '--destroy-all', ...flags], {
+          env,
+          timeoutMs: DESTROY_TIMEOUT_MS,
+        });
+        assert.deepEqual(await settledInventory(dataDir), [], 'left on the machine');
+      } finally {
+        if (shared === undefined) rmSync(dataDir, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+/** The kernel frees namespaces and cgroups a moment after the last process: what is still there is looked at again for two seconds. */
+export async function settledInventory(dataDir: string): Promise<string[]> {
+  for (let attempt = 0; attempt < 20; attempt++) {
+    const left = await inventory(dataDir);
+    if (left.length === 0) return left;
+    await delay(100);
+  }
+  return inventory(dataDir);
+}
+
+async function launch(flags: readonly string[], env: Record<string, string>, logPath: string) {
+  const log = openSync(logPath, 'a', 0o600);
+  const from = statSync(logPath).size;
+  const child: ChildProcess = spawn(process.execPath, [serverMain, ...flags], {
+    stdio: ['ignore', log, log],
+    env,
+  });
+  closeSync(log);
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    const ready = readFileSync(logPath)
+      .subarray(from)
+      .toString('utf8')
+      .split('\n')
+      .map(parseReady)
+      .find(Boolean);
+    if (ready) return { child, ready };
+    if (child.exitCode !== null || child.signalCode !== null || performance.now() > deadline) {
+      child.kill('SIGKILL');
+      throw new Error(`the server did not start:\n${logTail(logPath)}`);
+    }
+    await delay(50);
+  }
+}
+
+function parseReady(line: string) {
+  if (!line.startsWith('{"ready"')) return undefined;
+  return readyLineSchema.parse(JSON.parse(line));
+}
+
+const logTail = (path: string): string => readFileSync(path, 'utf8').split('\n').slice(-30).join('\n');
+
+function definedEnvironment(): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(process.env).flatMap(([name, value]) =>
+      // The variables of a server or a client that the developer's shell points at must not leak into a test.
+      value === undefined || /^(MODAL|MODBOX|SANDBOX|SKERRY)_/.test(name) ? [] : [[name, value]],
+    ),
+  );
+}
+
+/** What a client program needs besides the token: tools, and the machine's CA settings. */
+function clientPathEnvironment(): Record<string, string> {
+  const { PATH = '', HOME = '/root', SSL_CERT_FILE, NODE_EXTRA_CA_CERTS } = process.env;
+  return {
+    PATH,
+    HOME,
+    ...(SSL_CERT_FILE ? { SSL_CERT_FILE } : {}),
+    ...(NODE_EXTRA_CA_CERTS ? { NODE_EXTRA_CA_CERTS } : {}),
+  };
+}
