@@ -73,4 +73,8 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX idempotency_by_age ON idempotency(created_at_ms);
   `,
+  /* 2: deleted images stay until no sandbox runs on them; a step's result is only its layer */ `
+  ALTER TABLE images ADD COLUMN deleted_at_ms INTEGER;
+  ALTER TABLE image_steps DROP COLUMN config;
+  `,
 ];

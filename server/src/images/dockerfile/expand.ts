@@ -33,7 +33,7 @@ class Expansion {
   constructor(text: string, lookup: Lookup, escapeChar: string) {
     this.#text = text;
     this.#lookup = lookup;
-    this.#escape = escapeChar;
+    this.#escapeChar = escapeChar;
   }
 
   run(): string {
@@ -59,7 +59,7 @@ class Expansion {
       if (c === "'") result += this.#singleQuoted();
       else if (c === '"') result += this.#doubleQuoted();
       else if (c === '$') result += this.#dollar();
-      else if (c === this.#escape) {
+      else if (c === this.#escapeChar) {
         result += this.#text[this.#at + 1] ?? '';
         this.#at += 2;
       } else {
@@ -89,10 +89,10 @@ class Expansion {
         return result;
       }
       if (c === '$') result += this.#dollar();
-      else if (c === this.#escape) {
+      else if (c === this.#escapeChar) {
         const next = this.#text[this.#at + 1];
         // Inside double quotes the escape character only protects a quote, a dollar and itself.
-        result += next === '"' || next === '$' || next === this.#escape ? next : c + (next ?? '');
+        result += next === '"' || next === '$' || next === this.#escapeChar ? next : c + (next ?? '');
         this.#at += 2;
       } else {
         result += c;

@@ -75,7 +75,7 @@ class InstructionParser {
   constructor(logical: LogicalLine, line: number, escapeChar: string) {
     this.#logical = logical;
     this.#line = line;
-    this.#escape = escapeChar;
+    this.#escapeChar = escapeChar;
     const [, keyword = '', rest = ''] = /^(\S+)\s*(.*)$/s.exec(logical.text) ?? [];
     this.#keyword = keyword.toUpperCase();
     this.#rest = rest;
@@ -109,7 +109,7 @@ class InstructionParser {
       case 'CMD':
         return { ...base, kind: 'cmd', command: this.#command() };
       case 'EXPOSE':
-        return { ...base, kind: 'expose', ports: splitWords(this.#one(), this.#escape) };
+        return { ...base, kind: 'expose', ports: splitWords(this.#one(), this.#escapeChar) };
       case 'VOLUME':
         return { ...base, kind: 'ignored', why: 'volumes are given when a sandbox is created' };
       case 'HEALTHCHECK':
@@ -180,7 +180,7 @@ class InstructionParser {
 
   #from(base: { line: number; source: string }): FromInstruction {
     this.#takeFlags(['platform']);
-    const words = splitWords(this.#rest, this.#escape);
+    const words = splitWords(this.#rest, this.#escapeChar);
     const [image, as, alias] = words;
     if (image === undefined || (words.length !== 1 && (words.length !== 3 || as?.toUpperCase() !== 'AS'))) {
       return this.#fail('FROM is `FROM image` or `FROM image AS name`');
@@ -222,7 +222,7 @@ class InstructionParser {
   #copy(base: { line: number; source: string }): CopyInstruction {
     const unpack = this.#keyword === 'ADD';
     this.#takeFlags(unpack ? ['chown', 'chmod', 'link'] : ['from', 'chown', 'chmod', 'link']);
-    const words = this.#jsonStrings() ?? splitWords(this.#rest, this.#escape);
+    const words = this.#jsonStrings() ?? splitWords(this.#rest, this.#escapeChar);
     const destination = words.pop();
     if (destination === undefined || words.length === 0)
       return this.#fail(`${this.#keyword} needs a source and a destination`);
@@ -244,7 +244,7 @@ class InstructionParser {
 
   /** `k=v k2="v 2"`, or the old form `k the rest of the line`. */
   #pairs(): Pair[] {
-    const words = splitWords(this.#one(), this.#escape);
+    const words = splitWords(this.#one(), this.#escapeChar);
     const first = words[0] ?? '';
     if (!first.includes('=')) {
       const value = this.#rest.slice(first.length).trim();
@@ -259,7 +259,7 @@ class InstructionParser {
   }
 
   #args(): ArgInstruction['args'] {
-    return splitWords(this.#one(), this.#escape).map((word) => {
+    return splitWords(this.#one(), this.#escapeChar).map((word) => {
       const at = word.indexOf('=');
       const name = at < 0 ? word : word.slice(0, at);
       if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))

@@ -1,0 +1,92 @@
+/** The layers' directories: `<directory>/layers/<LayerId>` in overlayfs format, and `<directory>/tmp` for what is being made. */
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type LayerId, newLayerId } from '../ids.ts';
+import { Cleanup } from '../platform/cleanup.ts';
+import { run } from '../platform/command.ts';
+import type { ImageStore } from '../store/images.ts';
+import type { Logger } from '../telemetry/logger.ts';
+
+export class LayerStore {
+  readonly #layers: string;
+  readonly #temporary: string;
+  readonly #store: ImageStore;
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  /** Layers of builds under way, which no row refers to yet; how many builds hold each. */
+  readonly #pins = new Map<LayerId, number>();
+
+  /** Removes what an earlier run of the server left unfinished. */
+  constructor(directory: string, store: ImageStore, logger: Logger, now: () => number) {
+    this.#layers = join(directory, 'layers');
+    this.#temporary = join(directory, 'tmp');
+    this.#store = store;
+    this.#logger = logger;
+    this.#now = now;
+    rmSync(this.#temporary, { recursive: true, force: true });
+    for (const path of [this.#layers, this.#temporary]) mkdirSync(path, { recursive: true, mode: 0o700 });
+  }
+
+  /** Absolute directory of a layer. */
+  path(id: LayerId): string {
+    return join(this.#layers, id);
+  }
+
+  has(id: LayerId): boolean {
+    return this.#store.hasLayer(id);
+  }
+
+  /** A new empty directory that `cleanup` removes. */
+  async workspace(cleanup: Cleanup): Promise<string> {
+    const path = join(this.#temporary, newLayerId());
+    await mkdir(path, { mode: 0o700 });
+    cleanup.add('workspace', () => rm(path, { recursive: true, force: true }));
+    return path;
+  }
+
+  /**
+   * Makes a layer: `take` writes the directory it is given, which does not exist yet.
+   * The layer is pinned until `unpin`, so that a collection does not take it before something refers to it.
+   * @returns null when there is nothing in it
+   */
+  async add(take: (directory: string) => Promise<void>): Promise<LayerId | null> {
+    await using cleanup = new Cleanup();
+    const made = join(await this.workspace(cleanup), 'layer');
+    await take(made);
+    if ((await readdir(made)).length === 0) return null;
+    const { stdout } = await run(['du', '-s', '-B1', '--', made], { timeoutMs: 10 * 60_000 });
+    const id = newLayerId();
+    // Nothing can come between the rename and the row: both are synchronous.
+    renameSync(made, this.path(id));
+    this.#store.insertLayer(id, Number.parseInt(stdout, 10) || 0, this.#now());
+    this.pin(id);
+    return id;
+  }
+
+  pin(id: LayerId): void {
+    this.#pins.set(id, (this.#pins.get(id) ?? 0) + 1);
+  }
+
+  unpin(ids: readonly LayerId[]): void {
+    for (const id of ids) {
+      const left = (this.#pins.get(id) ?? 0) - 1;
+      if (left > 0) this.#pins.set(id, left);
+      else this.#pins.delete(id);
+    }
+  }
+
+  /** Removes the layers and directories that no image, cached step or build refers to. @returns how many */
+  async collect(): Promise<number> {
+    const needed = this.#store.referencedLayers();
+    const keep = (id: string) => needed.has(id as LayerId) || this.#pins.has(id as LayerId);
+    for (const id of this.#store.allLayers()) if (!keep(id)) this.#store.deleteLayer(id);
+    const known = new Set<string>(this.#store.allLayers());
+    // Out of sight at once, so that nothing can start to use what is half removed.
+    const doomed = readdirSync(this.#layers).filter((name) => !known.has(name));
+    for (const name of doomed) renameSync(join(this.#layers, name), join(this.#temporary, name));
+    for (const name of doomed) await rm(join(this.#temporary, name), { recursive: true, force: true });
+    if (doomed.length > 0) this.#logger.info({ layers: doomed.length }, 'images.collected');
+    return doomed.length;
+  }
+}

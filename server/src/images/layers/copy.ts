@@ -1,0 +1,132 @@
+/** COPY and ADD into an image's tree (https://docs.docker.com/reference/dockerfile/#copy). */
+import {
+  chmodSync,
+  chownSync,
+  constants,
+  copyFileSync,
+  lchownSync,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename } from 'node:path/posix';
+import { applyTar, archiveKind } from './apply-tar.ts';
+import { EditError, type LayerEdit } from './edit.ts';
+import { type Owner, resolveOwner } from './ownership.ts';
+import { fromBytes, lstat, type RootedTree, raw, toBytes } from './rooted.ts';
+import { matchSources, type SourceNode, type SourceTree } from './source-tree.ts';
+
+type CopyEdit = Extract<LayerEdit, { kind: 'copy' }>;
+
+/** @throws EditError naming the source or target at fault */
+export async function copyInto(target: RootedTree, source: SourceTree, edit: CopyEdit): Promise<void> {
+  const copier = new Copier(target, source, edit);
+  const patterns = edit.patterns.map(toBytes);
+  const matches = patterns.flatMap((pattern) => matchSources(source, pattern));
+  const destination = toBytes(edit.destination);
+  const several = matches.length + edit.heredocs.length > 1;
+  const intoDirectory =
+    destination.endsWith('/') || several || lstat(target.resolve(destination))?.isDirectory() === true;
+  if (several && !destination.endsWith('/') && patterns.length + edit.heredocs.length > 1) {
+    throw new EditError(
+      `with several sources the destination must be a directory and end with "/": ${edit.destination}`,
+    );
+  }
+  for (const path of matches) {
+    if (source.node(path)?.kind === 'directory') copier.directory(path, destination);
+    else {
+      const to = intoDirectory ? `${destination}/${basename(path)}` : destination;
+      if (edit.unpack && archiveKind(source.file(path)) !== undefined) {
+        // An archive's own owners stand, as with Docker; --chown does not reach into it.
+        await applyTar(source.file(path), target, {
+          whiteouts: false,
+          below: copier.makeDirectory(destination),
+        });
+      } else copier.file(path, to);
+    }
+  }
+  for (const { name, content } of edit.heredocs) {
+    copier.inline(content, intoDirectory ? `${destination}/${toBytes(name)}` : destination);
+  }
+}
+
+class Copier {
+  readonly #target: RootedTree;
+  readonly #source: SourceTree;
+  readonly #owner: Owner | undefined;
+  readonly #chmod: number | undefined;
+
+  constructor(target: RootedTree, source: SourceTree, edit: CopyEdit) {
+    this.#target = target;
+    this.#source = source;
+    this.#owner = edit.chown === undefined ? undefined : resolveOwner(edit.chown, target);
+    this.#chmod = edit.chmod;
+  }
+
+  /** Makes a directory that the destination needs; new ones belong to `--chown`. Returns its name inside the tree. */
+  makeDirectory(path: string): string {
+    const host = this.#target.makeDirectories(path, (created) => {
+      if (this.#owner) chownSync(raw(created), this.#owner.uid, this.#owner.gid);
+    });
+    if (!lstat(host)?.isDirectory())
+      throw new EditError(`${fromBytes(path)} is not a directory in the image`);
+    return this.#target.inside(host);
+  }
+
+  /** Copies what is in a directory, not the directory itself. */
+  directory(from: string, to: string): void {
+    const existed = lstat(this.#target.resolve(to)) !== undefined;
+    const directory = this.makeDirectory(to);
+    for (const name of this.#source.list(from)) {
+      const path = from === '' ? name : `${from}/${name}`;
+      if (this.#source.node(path)?.kind === 'directory') this.directory(path, `${directory}/${name}`);
+      else this.file(path, `${directory}/${name}`);
+    }
+    const node = this.#source.node(from);
+    // A directory that was there keeps its own mode and owner: `COPY . /` must not change that of /tmp.
+    if (node && !existed) this.#finish(this.#target.resolve(to), node);
+  }
+
+  /** Copies one file or link to exactly `to`. */
+  file(from: string, to: string): void {
+    const node = this.#source.node(from);
+    if (!node || node.kind === 'other') return; // sockets, pipes and devices are not copied
+    const host = this.#makeRoom(to);
+    if (node.kind === 'link') symlinkSync(raw(this.#source.readLink(from)), raw(host));
+    else
+      copyFileSync(
+        raw(this.#source.file(from)),
+        raw(host),
+        constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE,
+      );
+    this.#finish(host, node);
+  }
+
+  inline(content: string, to: string): void {
+    const host = this.#makeRoom(to);
+    writeFileSync(raw(host), content, { flag: 'wx' });
+    this.#finish(host, { kind: 'file', mode: 0o644, uid: 0, gid: 0, mtime: undefined });
+  }
+
+  /** The path on the host of a file to be made: parents exist, an earlier file or link of that name is gone. */
+  #makeRoom(to: string): string {
+    const cut = to.lastIndexOf('/');
+    const parent = this.makeDirectory(to.slice(0, cut));
+    const name = to.slice(cut + 1);
+    const host = this.#target.resolve(`${parent}/${name}`, false);
+    const there = lstat(host);
+    if (there?.isDirectory())
+      throw new EditError(`${fromBytes(to)} is a directory in the image and cannot become a file`);
+    if (there) unlinkSync(raw(host));
+    return host;
+  }
+
+  #finish(host: string, node: SourceNode): void {
+    const { uid, gid } = this.#owner ?? node;
+    lchownSync(raw(host), uid, gid);
+    if (node.kind === 'link') return;
+    chmodSync(raw(host), this.#chmod ?? node.mode);
+    if (node.mtime !== undefined) utimesSync(raw(host), node.mtime, node.mtime);
+  }
+}

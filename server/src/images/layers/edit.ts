@@ -1,0 +1,56 @@
+/** What the layer worker (`worker.ts`) is asked to do. Sent as JSON on its standard input, so everything here is plain data. */
+
+/** A file of the build context. */
+export interface ContextEntry {
+  /** Relative to the context's root, without `.` and `..`. */
+  readonly path: string;
+  /** Where the bytes are on the host. */
+  readonly file: string;
+  readonly mode: number;
+}
+
+export type CopySource =
+  | { readonly kind: 'context'; readonly entries: readonly ContextEntry[] }
+  /** Layer directories of an image or a stage, lowest first. */
+  | { readonly kind: 'layers'; readonly layers: readonly string[] };
+
+export type LayerEdit =
+  | { readonly kind: 'make-directory'; readonly path: string }
+  | {
+      readonly kind: 'copy';
+      readonly source: CopySource;
+      readonly patterns: readonly string[];
+      /** Absolute; a trailing slash says that it is a directory. */
+      readonly destination: string;
+      /** `user[:group]`, names or numbers; undefined keeps what the source has (0:0 for the context). */
+      readonly chown: string | undefined;
+      readonly chmod: number | undefined;
+      readonly heredocs: readonly { readonly name: string; readonly content: string }[];
+      /** ADD: archives among the files are unpacked. */
+      readonly unpack: boolean;
+    }
+  /** A layer of an OCI image, with its whiteouts. */
+  | { readonly kind: 'apply-tar'; readonly file: string };
+
+export interface WorkerJob {
+  /** A new empty directory of the caller; the layer is made in its `upper`. */
+  readonly workspace: string;
+  /** Layer directories below the new one, lowest first. */
+  readonly layers: readonly string[];
+  readonly edit: LayerEdit;
+}
+
+export type WorkerAnswer =
+  | { readonly ok: true; readonly notes: readonly string[] }
+  /** `caller` when the instruction or the image asked for something that cannot be. */
+  | {
+      readonly ok: false;
+      readonly blame: 'caller' | 'machine';
+      readonly code: string;
+      readonly message: string;
+    };
+
+/** A problem of the instruction or the image, told to the user in these words. */
+export class EditError extends Error {
+  override readonly name = 'EditError';
+}

@@ -1,0 +1,102 @@
+/**
+ * The program that makes one layer on top of others: it runs in a mount namespace of its own, mounts the layers as an overlay there, edits the merged tree,
+ * and leaves the changes in `<workspace>/upper`. When it dies, its mounts are gone with it.
+ *
+ * Standard input: a WorkerJob as JSON. Standard output: a WorkerAnswer as JSON.
+ */
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
+import { run } from '../../platform/command.ts';
+import { applyTar } from './apply-tar.ts';
+import { copyInto } from './copy.ts';
+import { EditError, type LayerEdit, type WorkerAnswer, type WorkerJob } from './edit.ts';
+import { lstat, RootedTree, toBytes } from './rooted.ts';
+import { ContextTree, ImageTree } from './source-tree.ts';
+
+async function edit(job: WorkerJob): Promise<readonly string[]> {
+  const merged = await mountLayers(job.workspace, job.layers, 'target', join(job.workspace, 'upper'));
+  try {
+    return await apply(new RootedTree(merged), job.edit, job.workspace);
+  } finally {
+    // The upper directory is complete only once the overlay let go of it.
+    if (job.layers.length > 0) await run(['umount', merged]);
+  }
+}
+
+async function apply(target: RootedTree, change: LayerEdit, workspace: string): Promise<readonly string[]> {
+  switch (change.kind) {
+    case 'make-directory': {
+      const host = target.makeDirectories(toBytes(change.path));
+      if (!lstat(host)?.isDirectory()) throw new EditError(`${change.path} is not a directory in the image`);
+      return [];
+    }
+    case 'copy': {
+      const source =
+        change.source.kind === 'context'
+          ? new ContextTree(change.source.entries)
+          : new ImageTree(
+              new RootedTree(await mountLayers(workspace, change.source.layers, 'source', undefined)),
+            );
+      await copyInto(target, source, change);
+      return [];
+    }
+    case 'apply-tar':
+      return applyTar(toBytes(change.file), target, { whiteouts: true, below: '' });
+    default:
+      return change satisfies never;
+  }
+}
+
+/** Mounts layers (lowest first) below the workspace; writable when there is an `upper`. Without anything to merge it is the directory itself. */
+async function mountLayers(
+  workspace: string,
+  layers: readonly string[],
+  name: string,
+  upper: string | undefined,
+): Promise<string> {
+  const directory = join(workspace, name);
+  mkdirSync(directory);
+  if (upper !== undefined) mkdirSync(upper, { mode: 0o755 });
+  if (layers.length === 0) return upper ?? join(directory);
+  const [only] = layers;
+  if (upper === undefined && layers.length === 1 && only !== undefined) return only;
+  // mount(2) takes one page of options: short names in the working directory make room for some 400 layers.
+  const order = layers.toReversed();
+  order.forEach((layer, index) => {
+    symlinkSync(layer, join(directory, String(index)));
+  });
+  mkdirSync(join(directory, 'm'));
+  const options = [`lowerdir=${order.map((_, index) => index).join(':')}`];
+  if (upper !== undefined) {
+    mkdirSync(join(directory, 'w'));
+    symlinkSync(upper, join(directory, 'u'));
+    options.push('upperdir=u', 'workdir=w');
+  }
+  await run(
+    [
+      'mount',
+      '-t',
+      'overlay',
+      '-o',
+      [...options, 'nodev', 'nosuid', 'noexec'].join(','),
+      'skerry-layer',
+      'm',
+    ],
+    { cwd: directory },
+  );
+  return join(directory, 'm');
+}
+
+function answerFor(error: unknown): WorkerAnswer {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  const message = error instanceof Error ? error.message : String(error);
+  // These come from what the image or the instruction names, the rest from the machine.
+  const callers = error instanceof EditError || ['ELOOP', 'ENOTDIR', 'ENAMETOOLONG', 'EISDIR'].includes(code);
+  return { ok: false, blame: callers ? 'caller' : 'machine', code, message };
+}
+
+// The server that started this process is the only one that writes to its standard input.
+const job = (await json(process.stdin)) as WorkerJob;
+const answer: WorkerAnswer = await edit(job).then((notes) => ({ ok: true, notes }), answerFor);
+process.stdout.write(JSON.stringify(answer));
