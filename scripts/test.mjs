@@ -1,0 +1,84 @@
+/**
+ * All tests: `npm test [-- pattern ...]`. Installs what they need first; a pattern chooses the files whose path contains it.
+ * Unit tests run at the same time, end-to-end tests one after the other: they own the machine's network and mounts, and their
+ * servers share one data directory so that base images are made once.
+ */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { attach, capture, which } from './lib/command.mjs';
+import { localDir, node, root } from './lib/paths.mjs';
+import { runMain, step } from './lib/step.mjs';
+import { findRunsc } from './lib/toolchains.mjs';
+import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
+
+const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'scripts'];
+const e2eDirs = ['e2e'];
+/** No test may take longer; those that build images from packages need minutes. */
+const TEST_TIMEOUT_MS = 900_000;
+
+await runMain(async () => {
+  const patterns = process.argv.slice(2);
+  await setup();
+  await setupPythonClients(pythonClientVersions);
+  const skipped = [];
+  if (!(await buildGoExample())) skipped.push('the Go client (no Go toolchain)');
+  if (!findRunsc()) skipped.push('everything under gVisor (no runsc)');
+  if (process.getuid?.() !== 0) skipped.push('everything that makes sandboxes (not root)');
+
+  const units = testFiles(unitDirs, patterns);
+  const e2e = process.getuid?.() === 0 ? testFiles(e2eDirs, patterns) : [];
+  if (units.length + e2e.length === 0) {
+    process.stderr.write(`No test file's path contains ${patterns.join(' or ')}.\n`);
+    return 1;
+  }
+  let failed = false;
+  if (units.length > 0) failed = (await nodeTest(units, availableParallelism())) !== 0 || failed;
+  if (e2e.length > 0) {
+    const scratch = mkdtempSync(join(tmpdir(), 'e2e-'));
+    try {
+      const env = { ...process.env, SKERRY_E2E_DATA_DIR: join(scratch, 'data') };
+      mkdirSync(env.SKERRY_E2E_DATA_DIR, { mode: 0o700 });
+      failed = (await nodeTest(e2e, 1, env)) !== 0 || failed;
+    } finally {
+      await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
+    }
+  }
+  for (const what of skipped) process.stderr.write(`Skipped: ${what}\n`);
+  return failed ? 1 : 0;
+});
+
+function nodeTest(files, concurrency, env = process.env) {
+  const flags = [`--test-concurrency=${concurrency}`, `--test-timeout=${TEST_TIMEOUT_MS}`];
+  return attach([node, '--test', ...flags, ...files], { cwd: root, env });
+}
+
+function testFiles(dirs, patterns) {
+  const walk = (dir) =>
+    readdirSync(dir, { withFileTypes: true }).flatMap((entry) => {
+      if (entry.name === 'node_modules' || entry.name === 'gen') return [];
+      const path = join(dir, entry.name);
+      return entry.isDirectory() ? walk(path) : /\.test\.(ts|mjs)$/.test(entry.name) ? [path] : [];
+    });
+  return dirs
+    .flatMap((dir) => walk(join(root, dir)))
+    .map((path) => relative(root, path))
+    .filter((path) => patterns.length === 0 || patterns.some((pattern) => path.includes(pattern)))
+    .sort();
+}
+
+/** Compiles examples/go with the official Go client, which comes through Go's module proxy. False without Go. */
+async function buildGoExample() {
+  const go = which('go');
+  if (go === undefined) return false;
+  await step('Go example', async (progress) => {
+    const bin = join(localDir, 'bin');
+    mkdirSync(bin, { recursive: true });
+    await capture([go, 'build', '-o', join(bin, 'safe-code-execution-go'), '.'], {
+      cwd: join(root, 'examples', 'go'),
+      env: { ...process.env, CGO_ENABLED: '0' },
+      progress,
+    });
+  });
+  return true;
+}
