@@ -72,6 +72,9 @@ test('a sandbox key opens its own sandbox only, also after a restart', () =>
     await withStore(dataDir, (store) => {
       assert.ok(store.verifySandboxKey(one, key));
       assert.ok(!store.verifySandboxKey('sb-two' as SandboxId, key));
+      assert.equal(store.sandboxOfKey(key), one);
+      assert.equal(store.sandboxOfKey(key.replace('one', 'two')), undefined);
+      assert.equal(store.sandboxOfKey(store.apiKeyForToken()), undefined);
     });
   }));
 

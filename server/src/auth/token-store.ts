@@ -9,7 +9,7 @@ import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId } from '../ids.ts';
 import type { Database } from '../store/database.ts';
-import { settingsOf } from './settings.ts';
+import { SettingsRepository } from '../store/settings.ts';
 
 /** What `token.json` holds. */
 export const tokenFileSchema = z.object({
@@ -49,7 +49,7 @@ export class TokenStore {
    * stops working).
    */
   static async open(options: { readonly database: Database; readonly dataDir: string }): Promise<TokenStore> {
-    const settings = settingsOf(options.database);
+    const settings = new SettingsRepository(options.database);
     let keyHex = settings.get(SIGNING_KEY_SETTING);
     if (keyHex === undefined) {
       keyHex = randomBytes(32).toString('hex');
@@ -103,13 +103,21 @@ export class TokenStore {
     return equal(key, this.apiKeyForToken());
   }
 
-  /** A bearer key that opens this one sandbox only. */
+  /** A bearer key that opens this one sandbox only. It names the sandbox, so that a key for another one can be told from a wrong one. */
   sandboxKey(id: SandboxId): string {
-    return `sbk-${this.#derive(`sandbox-key:${id}`)}`;
+    return `sbk-${id.slice('sb-'.length)}-${this.#derive(`sandbox-key:${id}`)}`;
   }
 
   verifySandboxKey(id: SandboxId, key: string): boolean {
     return equal(key, this.sandboxKey(id));
+  }
+
+  /** The sandbox that a valid sandbox key opens; undefined for anything else. */
+  sandboxOfKey(key: string): SandboxId | undefined {
+    const match = /^sbk-([0-9A-Za-z]{1,64})-[0-9a-f]{64}$/.exec(key);
+    if (!match) return undefined;
+    const id = `sb-${match[1]}` as SandboxId; // an id only if the key below is the one we made for it
+    return this.verifySandboxKey(id, key) ? id : undefined;
   }
 
   #derive(purpose: string): string {

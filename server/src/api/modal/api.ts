@@ -1,0 +1,56 @@
+/** The Modal-compatible gRPC API put together: what the server needs to know of this folder. */
+import type { AccessTokens } from '../../auth/access-tokens.ts';
+import type { TokenStore } from '../../auth/token-store.ts';
+import type { Database } from '../../store/database.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import { type AppHandlerDeps, appHandlers } from './apps.ts';
+import { authHandlers } from './auth-token.ts';
+import { type BlobHandlerDeps, blobHandlers } from './blobs.ts';
+import { commandRouterHandlers } from './command-router.ts';
+import { type EnvironmentHandlerDeps, environmentHandlers } from './environments.ts';
+import { Idempotency } from './idempotency.ts';
+import { type ImageHandlerDeps, imageHandlers } from './images.ts';
+import { type MountHandlerDeps, mountHandlers } from './mounts.ts';
+import { type SandboxHandlerDeps, sandboxHandlers } from './sandboxes.ts';
+import { type SecretHandlerDeps, secretHandlers } from './secrets.ts';
+import { type ModalApi, serveModal } from './service.ts';
+import { workspaceHandlers } from './workspace.ts';
+
+/** What the handlers of every resource need, and what surrounds them. */
+export type ModalApiDeps = AppHandlerDeps &
+  BlobHandlerDeps &
+  EnvironmentHandlerDeps &
+  ImageHandlerDeps &
+  MountHandlerDeps &
+  SandboxHandlerDeps &
+  SecretHandlerDeps & {
+    readonly tokens: TokenStore;
+    readonly accessTokens: AccessTokens;
+    readonly database: Database;
+    readonly logger: Logger;
+    /** Milliseconds since the epoch. */
+    readonly now: () => number;
+  };
+
+/** Give the result to `routeRequests({ rpc })`; call its `close` before the port's. */
+export function buildModalApi(deps: ModalApiDeps): ModalApi {
+  const idempotency = new Idempotency(deps.database, deps.now);
+  return serveModal({
+    controlPlane: [
+      appHandlers(deps),
+      authHandlers(deps),
+      blobHandlers(deps),
+      environmentHandlers(deps),
+      imageHandlers(deps),
+      mountHandlers(deps),
+      sandboxHandlers(deps),
+      secretHandlers(deps),
+      workspaceHandlers(),
+    ],
+    commandRouter: commandRouterHandlers({ sandboxes: deps.sandboxes, idempotency }),
+    tokens: deps.tokens,
+    accessTokens: deps.accessTokens,
+    idempotency,
+    logger: deps.logger,
+  });
+}

@@ -1,0 +1,247 @@
+/**
+ * The data plane of a sandbox: processes, their input and output, readiness, snapshots. Every call carries a token that opens one sandbox.
+ * Facts: docs/protocol/command-router.md.
+ */
+
+import { create } from '@bufbuild/protobuf';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { ProcessId } from '../../ids.ts';
+import type { OutputReader, Process, Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
+import type { ExecSpec } from '../../sandboxes/spec.ts';
+import type { ProcessExit } from '../../sandboxes/state.ts';
+import { callOf } from './call.ts';
+import {
+  argv,
+  byteOffset,
+  execId,
+  integer,
+  invalid,
+  MAX_LIFETIME_S,
+  networkPolicy,
+  pty,
+  ptyEnvironment,
+  secretSources,
+  unsupported,
+  workdir,
+} from './fields.ts';
+import {
+  SandboxStdioFileDescriptor,
+  type TaskCommandRouter,
+  type TaskExecStartRequest,
+  TaskExecStderrConfig,
+  TaskExecStdioFileDescriptor,
+  TaskExecStdoutConfig,
+  TaskSnapshotFilesystemResponseSchema,
+} from './gen/modal/task_command_router_pb.ts';
+import type { Idempotency } from './idempotency.ts';
+import { describeResult } from './results.ts';
+import { StdinStreams } from './stdin-streams.ts';
+import { toSeconds, waitMs } from './wire-time.ts';
+
+export interface CommandRouterDeps {
+  readonly sandboxes: Pick<Sandboxes, 'getByTask'>;
+  readonly idempotency: Idempotency;
+}
+
+const MAX_READY_WAIT_S = 3600;
+
+export function commandRouterHandlers(
+  deps: CommandRouterDeps,
+): Partial<ServiceImpl<typeof TaskCommandRouter>> {
+  const stdinStreams = new StdinStreams();
+
+  /** The sandbox of a call. @throws SkerryError `permission-denied` when its token opens another one */
+  function sandboxOf(taskId: string, context: HandlerContext): Sandbox {
+    const { grant } = callOf(context);
+    if (!grant || grant.taskId !== taskId) {
+      throw new SkerryError('permission-denied', 'This access token belongs to another sandbox.');
+    }
+    return deps.sandboxes.getByTask(grant.taskId);
+  }
+
+  function processOf(
+    request: { readonly taskId: string; readonly execId: string },
+    context: HandlerContext,
+  ): Process {
+    return sandboxOf(request.taskId, context).process(request.execId as ProcessId); // any string may be looked up
+  }
+
+  /** The entrypoint's process, waiting for a starting sandbox. @throws SkerryError `stdin-closed` when there is none */
+  async function entrypointOf(sandbox: Sandbox, signal: AbortSignal): Promise<Process> {
+    if (sandbox.result)
+      throw new SkerryError('stdin-closed', `The sandbox has ended: ${describeResult(sandbox.result)}.`);
+    await sandbox.waitUntilRunning(signal);
+    if (!sandbox.entrypoint)
+      throw new SkerryError('stdin-closed', 'The sandbox has no program of its own to write to.');
+    return sandbox.entrypoint;
+  }
+
+  return {
+    async taskExecStart(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const id = execId(request.execId);
+      const spec = toExecSpec(request);
+      if (sandbox.result) {
+        throw new SkerryError(
+          'sandbox-ended',
+          `Sandbox ${sandbox.id} has ended: ${describeResult(sandbox.result)}.`,
+        );
+      }
+      sandbox.touch();
+      await sandbox.exec(id, spec, context.signal);
+      return {};
+    },
+
+    async *taskExecStdioRead(request, context) {
+      const process = processOf(request, context);
+      const output = pick(request.fileDescriptor === TaskExecStdioFileDescriptor.STDERR, process);
+      for await (const data of output.read(byteOffset(request.offset), context.signal)) yield { data };
+    },
+
+    async taskExecWait(request, context) {
+      const process = processOf(request, context);
+      return { exitStatus: toExitStatus(process.exit ?? (await process.wait(context.signal))) };
+    },
+
+    taskExecPoll(request, context) {
+      const { exit } = processOf(request, context);
+      return exit ? { exitStatus: toExitStatus(exit) } : {};
+    },
+
+    async taskExecStdinWrite(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const process = sandbox.process(request.execId as ProcessId); // any string may be looked up
+      await write(sandbox, process, request, context.signal);
+      return {};
+    },
+
+    async taskExecStdinWriteStream(requests, context) {
+      const find = (taskId: string, id: string) => {
+        const sandbox = sandboxOf(taskId, context);
+        return { sandbox, process: sandbox.process(id as ProcessId) }; // any string may be looked up
+      };
+      await stdinStreams.receive(requests, find, context.signal);
+      return {};
+    },
+
+    async taskExecStdinStatus(request, context) {
+      const process = processOf(request, context);
+      await stdinStreams.evict(process);
+      const { accepted, closed } = process.stdinStatus();
+      return { numBytesWritten: BigInt(accepted), closed };
+    },
+
+    async *sandboxStdioReadV2(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const output = pick(request.fileDescriptor === SandboxStdioFileDescriptor.STDERR, sandbox);
+      let offset = byteOffset(request.offset);
+      for await (const data of output.read(offset, context.signal)) {
+        // Python compares this with its own count in every message.
+        yield { data, startingOffset: BigInt(offset) };
+        offset += data.length;
+      }
+    },
+
+    async sandboxStdinWriteV2(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      await write(sandbox, await entrypointOf(sandbox, context.signal), request, context.signal);
+      return {};
+    },
+
+    async sandboxWaitUntilReady({ taskId, timeout }, context) {
+      const sandbox = sandboxOf(taskId, context);
+      const readyAtMs = await sandbox.waitUntilReady(waitMs(timeout, MAX_READY_WAIT_S), context.signal);
+      return { readyAt: toSeconds(readyAtMs) };
+    },
+
+    async taskSetNetworkAccess({ taskId, networkAccess }, context) {
+      const sandbox = sandboxOf(taskId, context);
+      if (!networkAccess) throw invalid('network_access is missing.');
+      await sandbox.setNetworkPolicy(networkPolicy(networkAccess));
+      return {};
+    },
+
+    async taskSnapshotFilesystem(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      mainContainer(request.containerId);
+      if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+      return deps.idempotency.once({
+        principal: sandbox.id,
+        method: 'TaskSnapshotFilesystem',
+        key: request.snapshotId,
+        output: TaskSnapshotFilesystemResponseSchema,
+        run: async () => {
+          // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
+          const image = await sandbox.snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
+          return create(TaskSnapshotFilesystemResponseSchema, { imageId: image.id });
+        },
+      });
+    },
+  };
+}
+
+/** Far beyond the clients' own 55 s; it only keeps a stuck copy from living for ever. */
+const SNAPSHOT_DEADLINE_MS = 3_600_000;
+
+function mainContainer(containerId: string): void {
+  if (containerId !== '' && containerId !== 'main') throw unsupported('sidecar containers (container_id).');
+}
+
+function toExecSpec(request: TaskExecStartRequest): ExecSpec {
+  mainContainer(request.containerId);
+  const args = argv(request.commandArgs, 'command_args');
+  if (!args[0]) throw invalid('command_args must name a program.');
+  return {
+    argv: args,
+    secretSources: [
+      ...ptyEnvironment(request.ptyInfo),
+      ...secretSources(request.secretIds, request.secretSources, [request.env]),
+    ],
+    workdir: workdir(request.workdir),
+    timeoutMs: request.timeoutSecs
+      ? integer(request.timeoutSecs, 'timeout_secs', 1, MAX_LIFETIME_S) * 1000
+      : undefined,
+    pty: pty(request.ptyInfo),
+    stdout: request.stdoutConfig === TaskExecStdoutConfig.DEVNULL ? 'null' : 'pipe',
+    stderr: stderrTarget(request.stderrConfig),
+  };
+}
+
+function stderrTarget(config: TaskExecStderrConfig): ExecSpec['stderr'] {
+  switch (config) {
+    case TaskExecStderrConfig.DEVNULL:
+      return 'null';
+    case TaskExecStderrConfig.PIPE:
+      return 'pipe';
+    case TaskExecStderrConfig.STDOUT:
+      return 'stdout';
+    default:
+      throw invalid(`stderr_config ${config} is unknown.`);
+  }
+}
+
+function pick(
+  stderr: boolean,
+  from: { readonly stdout: OutputReader; readonly stderr: OutputReader },
+): OutputReader {
+  return stderr ? from.stderr : from.stdout;
+}
+
+/** A replay has an old offset, and the end of input may come with any: JavaScript sends offset 0 for it whatever was written. */
+async function write(
+  sandbox: Sandbox,
+  process: Process,
+  request: { readonly offset: bigint; readonly data: Uint8Array; readonly eof: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  sandbox.touch();
+  if (request.data.length > 0) await process.writeStdin(byteOffset(request.offset), request.data, signal);
+  if (request.eof) await process.closeStdin();
+}
+
+function toExitStatus(exit: ProcessExit) {
+  return exit.kind === 'code'
+    ? ({ case: 'code', value: exit.code } as const)
+    : ({ case: 'signal', value: exit.signal } as const);
+}

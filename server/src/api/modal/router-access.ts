@@ -1,0 +1,34 @@
+/** Where and with what a client reaches the command router of a sandbox. */
+import type { AccessTokens } from '../../auth/access-tokens.ts';
+import type { Sandbox } from '../../sandboxes/sandboxes.ts';
+import { type Call, hostOf } from './call.ts';
+
+export interface RouterAccess {
+  readonly jwt: string;
+  readonly url: string;
+}
+
+/** Also for ended sandboxes: their output is read through it. */
+export async function routerAccess(
+  sandbox: Sandbox,
+  call: Call,
+  accessTokens: AccessTokens,
+): Promise<RouterAccess> {
+  return {
+    jwt: await accessTokens.forRouter({ sandboxId: sandbox.id, taskId: sandbox.taskId }),
+    url: routerUrl(call),
+  };
+}
+
+/** Hosts for which the clients speak to a router without a trusted certificate (docs/protocol/control-plane.md, section 1). */
+const LOCAL_HOSTS: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1', '172.21.0.1']);
+
+/**
+ * The router is on the port the client already reached. JavaScript and Go insist on `https` and speak plaintext all the same on localhost; Python takes
+ * `http` at its word there. Elsewhere all of them want `https`.
+ */
+export function routerUrl(call: Pick<Call, 'authority' | 'client' | 'encrypted'>): string {
+  const local = LOCAL_HOSTS.has(hostOf(call.authority));
+  const speaksPlaintext = call.client === 'python' || call.client === 'other';
+  return `${local && !call.encrypted && speaksPlaintext ? 'http' : 'https'}://${call.authority}`;
+}
