@@ -1,0 +1,116 @@
+/** Commands in a sandbox: how a request becomes a process, and how its end becomes an answer. */
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { ProcessId } from '../../ids.ts';
+import { withDeadline } from '../../platform/wait.ts';
+import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
+import type { ExecSpec } from '../../sandboxes/spec.ts';
+import type { ProcessExit } from '../../sandboxes/state.ts';
+import { sandboxEnded } from './error-answers.ts';
+import type { CommandRequest } from './schemas.ts';
+
+/** Bash where the image has it, since that is what people write; every image with a shell at all has the second. */
+const shells = ['/bin/bash', '/bin/sh'] as const;
+const STDIN_CHUNK_BYTES = 256 << 10;
+/** How long a call waits for a sandbox that is still starting. */
+const START_PATIENCE_MS = 10_000;
+/** How long after its processes a sandbox's result may come. */
+const RESULT_PATIENCE_MS = 5_000;
+const SIGKILL = 9;
+
+/** @throws SkerryError `not-ready` while it is starting, `sandbox-ended` */
+export async function requireRunning(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
+  if (sandbox.state === 'running') return;
+  if (sandbox.state === 'ended') throw sandboxEnded(sandbox.result);
+  const running = await withDeadline(
+    sandbox.waitUntilRunning(signal).then(() => true),
+    START_PATIENCE_MS,
+    signal,
+  );
+  if (!running) throw new SkerryError('not-ready', 'The sandbox is still starting.');
+}
+
+/** @throws SkerryError as `Sandbox.exec`, naming the request's field at fault */
+export async function startCommand(
+  sandbox: Sandbox,
+  id: ProcessId,
+  request: CommandRequest,
+  signal: AbortSignal,
+): Promise<Process> {
+  await requireRunning(sandbox, signal);
+  const { argv, command = '' } = request;
+  const candidates = argv ? [argv] : shells.map((shell) => [shell, '-c', command]);
+  for (const [index, candidate] of candidates.entries()) {
+    try {
+      return await sandbox.exec(id, execSpec(candidate, request), signal);
+    } catch (error) {
+      const missing = error instanceof SkerryError && error.code === 'program-not-found';
+      if (missing && index + 1 < candidates.length) continue;
+      throw withField(error, argv ? 'argv' : 'command', sandbox);
+    }
+  }
+  throw new SkerryError('internal', 'unreachable: every command has a candidate');
+}
+
+function execSpec(
+  argv: readonly string[],
+  request: Pick<CommandRequest, 'env' | 'cwd' | 'timeoutMs'>,
+): ExecSpec {
+  return {
+    argv,
+    secretSources: [{ kind: 'inline', env: request.env }],
+    workdir: request.cwd,
+    timeoutMs: request.timeoutMs,
+    pty: undefined,
+    stdout: 'pipe',
+    stderr: 'pipe',
+  };
+}
+
+function withField(error: unknown, commandField: string, sandbox: Sandbox): unknown {
+  if (!(error instanceof SkerryError)) return error;
+  switch (error.code) {
+    case 'sandbox-ended':
+      return sandboxEnded(sandbox.result);
+    case 'program-not-found':
+    case 'program-not-executable':
+      return new SkerryError(error.code, error.message, { cause: error, details: { path: commandField } });
+    case 'bad-workdir':
+      return new SkerryError(error.code, error.message, { cause: error, details: { path: 'cwd' } });
+    default:
+      return error;
+  }
+}
+
+/** Writes the whole text and closes the input. A program that stops reading before the end is not an error. */
+export async function feedStdin(process: Process, text: string, signal: AbortSignal): Promise<void> {
+  const bytes = Buffer.from(text);
+  try {
+    for (let offset = 0; offset < bytes.length; offset += STDIN_CHUNK_BYTES) {
+      await process.writeStdin(offset, bytes.subarray(offset, offset + STDIN_CHUNK_BYTES), signal);
+    }
+    await process.closeStdin();
+  } catch (error) {
+    if (!(error instanceof SkerryError) || !['stdin-closed', 'sandbox-ended'].includes(error.code))
+      throw error;
+  }
+}
+
+/**
+ * A process that was killed because its sandbox ended did not fail by itself: its caller is told why the sandbox ended.
+ * @throws SkerryError `sandbox-ended`
+ */
+export async function rejectIfSandboxEnded(
+  sandbox: Sandbox,
+  exit: ProcessExit,
+  signal: AbortSignal,
+): Promise<void> {
+  const killed = exit.kind === 'signal' && exit.signal === SIGKILL && !exit.timedOut;
+  if (!killed || sandbox.state === 'running') return;
+  const result = sandbox.result ?? (await sandbox.wait(RESULT_PATIENCE_MS, signal));
+  throw sandboxEnded(result, ' while the command ran');
+}
+
+/** Ends a process whose caller is gone, with everything it started. */
+export async function abandon(process: Process): Promise<void> {
+  if (process.exit === undefined) await process.kill(SIGKILL, 'group');
+}

@@ -1,0 +1,192 @@
+/**
+ * The image of sandboxes whose caller names none: `images/code-interpreter`, built at its first use. Its Dockerfile takes the languages from a registry's
+ * bases; where no registry answers, the twin beside it takes them from Debian's packages, PyPI and Go modules.
+ */
+import { createHash } from 'node:crypto';
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { z } from 'zod';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { Image, Images } from '../../images/image.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { DefaultImageAnswer } from './schemas.ts';
+
+const IMAGE_NAME = 'code-interpreter';
+/** In the order they are tried. */
+const VARIANTS = ['Dockerfile', 'Dockerfile.debian'] as const;
+/** Written by the last step of both Dockerfiles. */
+const VERSIONS_FILE = 'etc/code-interpreter.json';
+const MAX_VERSIONS_BYTES = 4096;
+const LOG_TAIL_LINES = 15;
+
+const versionsSchema = z.object({
+  builtFrom: z.string().max(100),
+  python: z.string().max(100),
+  node: z.string().max(100),
+  bash: z.string().max(100),
+  go: z.string().max(100),
+});
+type Versions = z.infer<typeof versionsSchema>;
+
+const invocations = [
+  { key: 'python', name: 'Python', invocation: 'python3' },
+  { key: 'node', name: 'Node', invocation: 'node' },
+  { key: 'bash', name: 'Bash', invocation: 'bash' },
+  { key: 'go', name: 'Go', invocation: 'go run' },
+] as const;
+
+type State =
+  | { readonly kind: 'not-built' }
+  | { readonly kind: 'building'; readonly image: Promise<Image> }
+  | { readonly kind: 'ready'; readonly image: Image; readonly versions: Versions | undefined }
+  | { readonly kind: 'failed'; readonly message: string };
+
+export class DefaultImage {
+  readonly #images: Images;
+  readonly #directory: string;
+  readonly #logger: Logger;
+  readonly #closing: AbortSignal;
+  #state: State = { kind: 'not-built' };
+
+  /** `directory` holds the Dockerfiles; `closing` ends a build under way. */
+  constructor(parts: { images: Images; directory: string; logger: Logger; closing: AbortSignal }) {
+    this.#images = parts.images;
+    this.#directory = parts.directory;
+    this.#logger = parts.logger;
+    this.#closing = parts.closing;
+  }
+
+  /**
+   * The image, built now when it is not there; callers at the same time share one build.
+   * @throws SkerryError `image-build-failed` with the end of each variant's log
+   */
+  ensure(): Promise<Image> {
+    if (this.#state.kind === 'building') return this.#state.image;
+    if (this.#state.kind === 'ready' && this.#exists(this.#state.image)) {
+      return Promise.resolve(this.#state.image);
+    }
+    const image = this.#findOrBuild();
+    this.#state = { kind: 'building', image };
+    image.then(
+      async (built) => {
+        this.#state = { kind: 'ready', image: built, versions: await this.#versionsOf(built) };
+      },
+      (error: unknown) => {
+        this.#state = { kind: 'failed', message: error instanceof Error ? error.message : String(error) };
+      },
+    );
+    return image;
+  }
+
+  /** What is known of it, without starting a build. */
+  describe(): DefaultImageAnswer {
+    const state = this.#state;
+    const versions = state.kind === 'ready' ? state.versions : undefined;
+    return {
+      status: state.kind,
+      imageId: state.kind === 'ready' ? state.image.id : null,
+      builtFrom: versions?.builtFrom ?? null,
+      languages: versions
+        ? invocations.map(({ key, name, invocation }) => ({ name, version: versions[key], invocation }))
+        : [],
+      message: state.kind === 'failed' ? state.message : null,
+    };
+  }
+
+  /** The image may have been deleted through the API since. */
+  #exists(image: Image): boolean {
+    try {
+      this.#images.get(image.id);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #findOrBuild(): Promise<Image> {
+    const dockerfiles = await Promise.all(
+      VARIANTS.map((variant) => readFile(join(this.#directory, variant), 'utf8')),
+    );
+    // The name carries what it was made from, so that a new release builds anew and a restart finds what is there.
+    const digest = createHash('sha256').update(dockerfiles.join('\0')).digest('hex').slice(0, 12);
+    const name = `${IMAGE_NAME}:${digest}`;
+    const published = this.#findPublished(name);
+    if (published) return published;
+
+    const failures: string[] = [];
+    for (const [index, variant] of VARIANTS.entries()) {
+      const outcome = await this.#build(dockerfiles[index] ?? '');
+      if (typeof outcome !== 'string') {
+        this.#images.publish(outcome.id, name);
+        this.#logger.info({ image: outcome.id, variant }, 'modbox.default-image.built');
+        return outcome;
+      }
+      this.#logger.warn({ variant, log: outcome }, 'modbox.default-image.variant-failed');
+      failures.push(`${variant}: ${outcome}`);
+    }
+    throw new SkerryError(
+      'image-build-failed',
+      `The default image could not be built. ${failures.join('\n')}`,
+    );
+  }
+
+  #findPublished(name: string): Image | undefined {
+    try {
+      return this.#images.get(this.#images.getByName(name));
+    } catch (error) {
+      const gone = error instanceof SkerryError && (error.code === 'not-found' || error.code === 'conflict');
+      if (gone) return undefined;
+      throw error;
+    }
+  }
+
+  /** The finished image, or why there is none. */
+  async #build(dockerfile: string): Promise<Image | string> {
+    const log: string[] = [];
+    try {
+      const { id, result } = await this.#images.getOrBuild({
+        dockerfileLines: dockerfile.split('\n'),
+        baseImages: new Map(),
+        contextFiles: [],
+        buildArgs: {},
+        secretEnv: {},
+        registryCredentials: undefined,
+        builderVersion: '',
+        forceBuild: false,
+        ignoreCache: false,
+      });
+      if (result?.kind === 'success') return this.#images.get(id);
+      for await (const event of this.#images.follow(id, 0, this.#closing)) {
+        if (event.kind === 'log') {
+          log.push(...event.entry.text.trimEnd().split('\n'));
+          log.splice(0, Math.max(0, log.length - LOG_TAIL_LINES));
+        } else if (event.result.kind === 'success') return this.#images.get(id);
+        else return [...log, event.result.message].join('\n');
+      }
+      return [...log, 'the build log ended without a result'].join('\n');
+    } catch (error) {
+      this.#closing.throwIfAborted();
+      return [...log, error instanceof Error ? error.message : String(error)].join('\n');
+    }
+  }
+
+  /** Reads what the build wrote down. A layer is data from a build: links out of it are not followed, and it is bounded. */
+  async #versionsOf(image: Image): Promise<Versions | undefined> {
+    for (const layer of this.#images.layerDirectories(image).toReversed()) {
+      try {
+        const root = await realpath(layer);
+        const file = await realpath(join(root, VERSIONS_FILE));
+        if (!file.startsWith(root + sep) || (await stat(file)).size > MAX_VERSIONS_BYTES) continue;
+        return versionsSchema.parse(JSON.parse(await readFile(file, 'utf8')));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
+        this.#logger.warn(
+          { image: image.id, error: String(error) },
+          'modbox.default-image.versions-unreadable',
+        );
+        return undefined;
+      }
+    }
+    return undefined;
+  }
+}

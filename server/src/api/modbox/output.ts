@@ -1,0 +1,118 @@
+/** A process's output on its way to an HTTP caller: bounded, as text, and not waiting for grandchildren. */
+import { withDeadline } from '../../platform/wait.ts';
+import type { OutputReader, Process } from '../../sandboxes/sandboxes.ts';
+import type { ProcessExit } from '../../sandboxes/state.ts';
+
+export type StreamName = 'stdout' | 'stderr';
+/** Takes a piece of output; false = no more of this stream is wanted. */
+export type OutputHandler = (stream: StreamName, chunk: Uint8Array) => boolean | Promise<boolean>;
+
+/**
+ * A background grandchild may hold the pipes open after the command's exit. What the command itself wrote is in the pipe by then, so once nothing
+ * came for this long, its output is taken to be complete…
+ */
+const QUIET_MS = 150;
+/** … and a grandchild that keeps writing is not listened to for longer than this. */
+const MAX_DRAIN_MS = 1000;
+
+/**
+ * Follows both streams from the start until the process exited and its output was handed over.
+ * @throws the signal's reason when aborted, and whatever the handler throws
+ */
+export async function followToExit(
+  process: Process,
+  onOutput: OutputHandler,
+  signal: AbortSignal,
+): Promise<ProcessExit> {
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  let pieces = 0;
+  const follow = async (name: StreamName, reader: OutputReader) => {
+    for await (const chunk of reader.read(0, either)) {
+      pieces++;
+      if (!(await onOutput(name, chunk))) return;
+    }
+  };
+  const streams = Promise.all([follow('stdout', process.stdout), follow('stderr', process.stderr)]);
+  streams.catch(() => {}); // awaited below, unless the wait for the exit fails first
+  try {
+    // The race lets a failing handler end the wait.
+    const exit = await Promise.race([process.wait(either), streams.then(() => process.wait(either))]);
+    const rounds = Math.ceil(MAX_DRAIN_MS / QUIET_MS);
+    for (let round = 0, before = -1; round < rounds && before !== pieces; round++) {
+      before = pieces;
+      if ((await withDeadline(streams, QUIET_MS, signal)) !== undefined) break;
+    }
+    return exit;
+  } finally {
+    stop.abort();
+  }
+}
+
+/** The first `limit` bytes of a stream. */
+export class HeadBuffer {
+  readonly #limit: number;
+  readonly #chunks: Uint8Array[] = [];
+  #size = 0;
+  #truncated = false;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** False once a byte had to be dropped. */
+  add(chunk: Uint8Array): boolean {
+    const room = this.#limit - this.#size;
+    if (chunk.length > room) this.#truncated = true;
+    const kept = chunk.subarray(0, room);
+    this.#chunks.push(kept);
+    this.#size += kept.length;
+    return !this.#truncated;
+  }
+
+  get truncated(): boolean {
+    return this.#truncated;
+  }
+
+  /** As UTF-8, invalid bytes replaced; a character that the bound cut through is left out. */
+  text(): string {
+    return new TextDecoder().decode(Buffer.concat(this.#chunks), { stream: this.#truncated });
+  }
+}
+
+/**
+ * The text between `offset` and what is there now, at most `maxBytes`, and where to go on. A character whose last bytes have not come yet stays for the next call.
+ */
+export async function textFrom(
+  reader: OutputReader,
+  offset: number,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<{ readonly text: string; readonly nextOffset: number }> {
+  const wanted = Math.min(maxBytes, reader.length - offset);
+  if (wanted <= 0) return { text: '', nextOffset: offset };
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of reader.read(offset, signal)) {
+    const kept = chunk.subarray(0, wanted - size);
+    chunks.push(kept);
+    size += kept.length;
+    if (size >= wanted) break;
+  }
+  const bytes = Buffer.concat(chunks);
+  const atEnd = reader.ended && offset + size >= reader.length;
+  const whole = atEnd ? bytes : bytes.subarray(0, bytes.length - incompleteTail(bytes));
+  return { text: new TextDecoder().decode(whole), nextOffset: offset + whole.length };
+}
+
+/** How many bytes at the end begin a UTF-8 character that is not complete (RFC 3629, section 3). */
+function incompleteTail(bytes: Uint8Array): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if (byte < 0x80) return 0;
+    if (byte < 0xc0) continue;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+    return length > back ? back : 0;
+  }
+  return 0;
+}

@@ -1,0 +1,189 @@
+/** `/modbox/v1/…`: making, finding and ending sandboxes, with the API token. */
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { withDeadline } from '../../platform/wait.ts';
+import type { Sandbox } from '../../sandboxes/sandboxes.ts';
+import { baseUrlOf, requireToken } from './caller.ts';
+import { sandboxEnded } from './error-answers.ts';
+import { hangUpSignal } from './event-stream.ts';
+import { answers, type ModboxApp, type RouteParts } from './routes.ts';
+import {
+  defaultImageAnswer,
+  listQuery,
+  provisionRequest,
+  type SandboxAnswer,
+  sandboxAnswer,
+  sandboxList,
+  waitQuery,
+} from './schemas.ts';
+
+// Looser than what may be provisioned: sandbox ids are accepted too.
+const taskParams = z.object({ taskId: z.string().min(1).max(512) });
+
+export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
+  const { auth, provisioner, defaultImage } = parts;
+  app.addHook('onRequest', async (request) => requireToken(request, auth));
+  const describe = (request: FastifyRequest, sandbox: Sandbox) =>
+    sandboxAnswerOf(sandbox, baseUrlOf(request), auth.sandboxKey(sandbox.id));
+  const common = { tags: ['Sandboxes'], security: [{ apiToken: [] }] };
+
+  app.post(
+    '/sandboxes',
+    {
+      schema: {
+        ...common,
+        operationId: 'provisionSandbox',
+        summary: 'Make a sandbox, or get the running one of that task id when its definition is the same.',
+        body: provisionRequest,
+        response: answers({ 200: sandboxAnswer, 201: sandboxAnswer }, 404, 409, 413, 422, 429, 503),
+      },
+    },
+    async (request, reply) => {
+      const signal = hangUpSignal(reply, parts.closing);
+      const { sandbox, created } = await provisioner.provision(request.body, signal);
+      return reply.code(created ? 201 : 200).send(describe(request, sandbox));
+    },
+  );
+
+  app.get(
+    '/sandboxes',
+    {
+      schema: {
+        ...common,
+        operationId: 'listSandboxes',
+        summary: 'List sandboxes made by Modbox, newest first.',
+        querystring: listQuery,
+        response: answers({ 200: sandboxList }),
+      },
+    },
+    async (request) => {
+      const { includeEnded, limit, cursor } = request.query;
+      const beforeMs = cursor === undefined ? undefined : Number(cursor);
+      // One more than asked for tells whether there is a next page.
+      const found = provisioner.list({ includeEnded, limit: limit + 1, beforeMs });
+      const page = found.slice(0, limit);
+      const last = page.at(-1);
+      return {
+        sandboxes: page.map((sandbox) => describe(request, sandbox)),
+        nextCursor: found.length > limit && last ? String(last.createdAtMs) : null,
+      };
+    },
+  );
+
+  app.get(
+    '/sandboxes/:taskId',
+    {
+      schema: {
+        ...common,
+        operationId: 'getSandbox',
+        summary:
+          'A sandbox by task id (running, or the newest that ended) or by sandbox id, whoever made it.',
+        params: taskParams,
+        response: answers({ 200: sandboxAnswer }, 404),
+      },
+    },
+    async (request) => describe(request, provisioner.find(request.params.taskId)),
+  );
+
+  app.get(
+    '/sandboxes/:taskId/wait',
+    {
+      schema: {
+        ...common,
+        operationId: 'waitForSandbox',
+        summary: 'Wait until it runs. 425 when the time passes first: ask again.',
+        params: taskParams,
+        querystring: waitQuery,
+        response: answers({ 200: sandboxAnswer }, 404, 410, 425),
+      },
+    },
+    async (request, reply) => {
+      const sandbox = provisioner.find(request.params.taskId);
+      if (sandbox.state === 'ended') throw sandboxEnded(sandbox.result);
+      const signal = hangUpSignal(reply, parts.closing);
+      const running = sandbox.waitUntilRunning(signal).then(
+        () => true,
+        (error: unknown) => {
+          throw sandbox.state === 'ended' ? sandboxEnded(sandbox.result) : error;
+        },
+      );
+      if (!(await withDeadline(running, request.query.timeoutSeconds * 1000, signal))) {
+        throw new SkerryError('not-ready', 'The sandbox is still starting.');
+      }
+      return describe(request, sandbox);
+    },
+  );
+
+  app.delete(
+    '/sandboxes/:taskId',
+    {
+      schema: {
+        ...common,
+        operationId: 'destroySandbox',
+        summary: 'End it; answers once everything of it is gone. Ending an ended one changes nothing.',
+        params: taskParams,
+        response: answers({ 200: sandboxAnswer }, 404),
+      },
+    },
+    async (request) => {
+      const sandbox = provisioner.find(request.params.taskId);
+      await sandbox.terminate();
+      return describe(request, sandbox);
+    },
+  );
+
+  app.get(
+    '/images/default',
+    {
+      schema: {
+        ...common,
+        operationId: 'getDefaultImage',
+        summary: 'The image of sandboxes that name none: whether it is built, and the versions in it.',
+        response: answers({ 200: defaultImageAnswer }),
+      },
+    },
+    async () => defaultImage.describe(),
+  );
+
+  app.post(
+    '/images/default',
+    {
+      schema: {
+        ...common,
+        operationId: 'buildDefaultImage',
+        summary: 'Start building it ahead of its first use. Answers at once.',
+        response: answers({ 202: defaultImageAnswer }),
+      },
+    },
+    async (_request, reply) => {
+      defaultImage.ensure().catch(() => {}); // its failure is in the description
+      return reply.code(202).send(defaultImage.describe());
+    },
+  );
+}
+
+const statuses = {
+  created: 'starting',
+  starting: 'starting',
+  running: 'running',
+  stopping: 'stopping',
+  ended: 'ended',
+} as const;
+
+function sandboxAnswerOf(sandbox: Sandbox, baseUrl: string, apiKey: string): SandboxAnswer {
+  const { spec } = sandbox;
+  return {
+    taskId: spec.externalKey ?? sandbox.id,
+    sandboxId: sandbox.id,
+    status: statuses[sandbox.state],
+    endReason: sandbox.state === 'ended' ? (sandbox.result?.kind ?? 'crashed') : null,
+    sandboxUrl: `${baseUrl}/sandboxes/${sandbox.id}`,
+    apiKey,
+    imageId: spec.imageId,
+    ttlSeconds: Math.round((spec.idleTimeoutMs ?? spec.timeoutMs) / 1000),
+    ttlMode: spec.idleTimeoutMs === undefined ? 'absolute' : 'idle',
+    createdAt: new Date(sandbox.createdAtMs).toISOString(),
+    expiresAt: sandbox.state === 'ended' ? null : new Date(sandbox.deadlineMs).toISOString(),
+  };
+}
