@@ -98,17 +98,17 @@ export async function startDaemon(dataDir: string, flags: readonly string[]): Pr
   throw new CliError(`The server did not start: ${words || why}\nIts log: ${log}`);
 }
 
-/** The end of a log for a reader: messages of structured lines, other lines as they are. */
+/** The end of a log for a reader: what the server said to the user, or else its last lines, structured ones by their message. */
 function explain(lines: readonly string[]): string {
+  const said = lines.findLastIndex((line) => line.startsWith('skerry: '));
+  if (said >= 0) return lines.slice(said).join('\n').replace('skerry: ', '').trim();
   const texts = lines
     .filter((line) => line.trim() !== '')
-    .slice(-12)
+    .slice(-20)
     .map((line) => {
       try {
-        const { msg, error, err } = JSON.parse(line);
-        return [msg, typeof error === 'string' ? error : (error?.message ?? err?.message)]
-          .filter(Boolean)
-          .join(': ');
+        const { msg, err } = JSON.parse(line);
+        return [msg, err?.message].filter(Boolean).join(': ');
       } catch {
         return line;
       }

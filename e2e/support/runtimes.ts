@@ -1,0 +1,25 @@
+/** Which runtimes this machine can test. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findRuntimes } from '../../server/src/engines/oci/runtime-choice.ts';
+
+export interface RuntimeToTest {
+  readonly runtime: 'runc' | 'gvisor';
+  /** As `skip` of a test's options: false, or the reason why it cannot run here. */
+  readonly skip: false | string;
+}
+
+/** Both runtimes; one that does not work on this machine says why. */
+export async function runtimesToTest(): Promise<readonly RuntimeToTest[]> {
+  const scratch = await mkdtemp(join(tmpdir(), 'runtimes-'));
+  try {
+    const findings = await findRuntimes('', scratch);
+    return (['runc', 'gvisor'] as const).map((runtime) => {
+      const finding = findings[runtime];
+      return { runtime, skip: finding.ok ? false : finding.reason };
+    });
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
