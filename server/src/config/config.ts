@@ -85,6 +85,12 @@ export const configSchema = z.strictObject({
     .min(1)
     .default(4096)
     .describe('output kept per sandbox on disk, MiB; at the bound its programs wait'),
+  keepOutputHours: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(24)
+    .describe('how long the output of ended sandboxes can be read, hours'),
   debianMirror: z
     .string()
     .default('http://deb.debian.org/debian')

@@ -4,7 +4,9 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { AgentClient, AgentProcess, OutputSink, StartRequest } from '../agent/agent-client.ts';
+import type { AgentClient } from '../agent/agent-client.ts';
+import type { AgentProcess, ProcessSink } from '../agent/agent-process.ts';
+import type { StartRequest } from '../agent/messages.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId, TaskId } from '../ids.ts';
 import { delay } from '../platform/wait.ts';
@@ -14,7 +16,7 @@ import type { OutputBudget } from './output-budget.ts';
 import { OutputLog } from './output-log.ts';
 import type { Process } from './sandboxes.ts';
 import type { PtySize } from './spec.ts';
-import type { ProcessExit } from './state.ts';
+import { type ProcessExit, toProcessExit } from './state.ts';
 
 /** What a sandbox gives each of its processes. */
 export interface ProcessContext {
@@ -42,7 +44,7 @@ type Connection =
   /** The process ended and was released, or its sandbox is gone. */
   | { readonly kind: 'closed' };
 
-export class ManagedProcess implements Process, OutputSink {
+export class ManagedProcess implements Process {
   readonly id: ProcessId;
   readonly taskId: TaskId;
   readonly argv: readonly string[];
@@ -58,6 +60,26 @@ export class ManagedProcess implements Process, OutputSink {
   #agent: AgentClient | undefined;
   #stdinAccepted = 0;
   #stdinClosed = false;
+  /** What the agent says. */
+  readonly #sink: ProcessSink = {
+    write: (stream, offset, chunk) => this[stream].append(offset, chunk),
+    eof: (stream) => {
+      this[stream].end();
+      this.#releaseWhenDone();
+    },
+    exit: (exit) => {
+      if (!this.#exit) this.#ended(toProcessExit(exit));
+      this.#releaseWhenDone();
+    },
+    lost: (error) => {
+      if (this.#connection.kind !== 'connected') return;
+      this.#context.logger.debug(
+        { taskId: this.taskId, process: this.id, err: error },
+        'agent.connection-lost',
+      );
+      this.#reconnect();
+    },
+  };
   /** Writes of one input must not interleave. */
   #stdinQueue: Promise<void> = Promise.resolve();
 
@@ -106,7 +128,7 @@ export class ManagedProcess implements Process, OutputSink {
     if (request.stdout !== 'pipe') this.stdout.end();
     if (request.stderr !== 'pipe') this.stderr.end();
     try {
-      this.#connection = { kind: 'connected', agentProcess: await agent.start(request, this, signal) };
+      this.#connection = { kind: 'connected', agentProcess: await agent.start(request, this.#sink, signal) };
       if (!this.#exit) this.#context.repository.started(this.taskId, this.id);
     } catch (error) {
       this.#connection = { kind: 'closed' };
@@ -152,7 +174,7 @@ export class ManagedProcess implements Process, OutputSink {
         if (this.#stdinClosed || !this.running) throw this.#stdinClosedError();
         const agentProcess = await this.#connected(signal);
         try {
-          await agentProcess.writeStdin(this.#stdinAccepted, fresh, signal);
+          await agentProcess.writeStdin(this.#stdinAccepted, fresh);
           this.#stdinAccepted += fresh.length;
           this.#context.onActivity();
           return;
@@ -171,8 +193,8 @@ export class ManagedProcess implements Process, OutputSink {
     const close = this.#stdinQueue.then(async () => {
       if (this.#stdinClosed || !this.running) return;
       const agentProcess = await this.#connected(this.#context.ended);
-      agentProcess.closeStdin();
       this.#stdinClosed = true;
+      await agentProcess.closeStdin();
     });
     this.#stdinQueue = close.catch(() => {});
     return close;
@@ -184,7 +206,7 @@ export class ManagedProcess implements Process, OutputSink {
 
   async kill(signal: number, scope: 'process' | 'group'): Promise<void> {
     if (!this.running) return;
-    (await this.#connected(this.#context.ended)).signal(signal, scope);
+    (await this.#connected(this.#context.ended)).signal(signal, scope === 'group' ? 'family' : 'process');
   }
 
   async resize(size: PtySize): Promise<void> {
@@ -212,32 +234,6 @@ export class ManagedProcess implements Process, OutputSink {
   removeOutput(): void {
     for (const suffix of ['out', 'err'])
       rmSync(join(this.#context.outputDir, `${this.id}.${suffix}`), { force: true });
-  }
-
-  // OutputSink: what the agent says.
-
-  write(stream: 'stdout' | 'stderr', offset: number, chunk: Uint8Array): Promise<void> | void {
-    return this[stream].append(offset, chunk);
-  }
-
-  eof(stream: 'stdout' | 'stderr', _length: number): void {
-    this[stream].end();
-    this.#releaseWhenDone();
-  }
-
-  exited(exit: ProcessExit): void {
-    if (this.#exit) return;
-    this.#ended(exit);
-    this.#releaseWhenDone();
-  }
-
-  lost(error: unknown): void {
-    if (this.#connection.kind !== 'connected') return;
-    this.#context.logger.debug(
-      { taskId: this.taskId, process: this.id, error: String(error) },
-      'agent.connection-lost',
-    );
-    this.#reconnect();
   }
 
   #ended(exit: ProcessExit): void {
@@ -270,7 +266,7 @@ export class ManagedProcess implements Process, OutputSink {
     while (!ended.aborted && this.#agent) {
       const offsets = { stdout: this.stdout.length, stderr: this.stderr.length };
       try {
-        const agentProcess = await this.#agent.attach(this.id, offsets, this, ended);
+        const agentProcess = await this.#agent.attach(this.id, offsets, this.#sink, ended);
         this.#stdinAccepted = Math.max(this.#stdinAccepted, agentProcess.stdinAccepted);
         this.#stdinClosed ||= agentProcess.stdinClosed;
         this.#connection = { kind: 'connected', agentProcess };

@@ -43,11 +43,11 @@ export class OutputLog implements OutputReader {
    * Appends a chunk that starts at `offset`; bytes already there are skipped (a replay after a reconnect). Resolves when it is stored, which at the
    * sandbox's output bound may be never: the abort of the budget's signal, at the sandbox's end, drops it.
    */
-  append(offset: number, chunk: Uint8Array): Promise<void> | void {
+  append(offset: number, chunk: Uint8Array): Promise<void> | undefined {
     if (offset > this.#length)
       throw new Error(`output gap: have ${this.#length} bytes, got offset ${offset}`);
     const fresh = chunk.subarray(this.#length - offset);
-    if (fresh.length === 0 || this.#ended) return;
+    if (fresh.length === 0 || this.#ended) return undefined;
     if (this.#budget.tryUse(fresh.length)) return this.#store(fresh);
     return this.#budget.waitFor(fresh.length).then((granted) => {
       if (granted) return this.#store(fresh);
@@ -83,7 +83,7 @@ export class OutputLog implements OutputReader {
     }
   }
 
-  #store(bytes: Uint8Array): void | Promise<void> {
+  #store(bytes: Uint8Array): Promise<void> | undefined {
     try {
       this.#fd ??= openSync(this.#path, 'a', 0o600);
       for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
@@ -97,6 +97,7 @@ export class OutputLog implements OutputReader {
       });
     }
     this.#advance(bytes);
+    return undefined;
   }
 
   #advance(bytes: Uint8Array): void {

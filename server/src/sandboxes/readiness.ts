@@ -1,10 +1,11 @@
 /** Readiness probes: run inside the sandbox, so that a server bound to its loopback interface is found as well. */
-import type { AgentClient, OutputSink } from '../agent/agent-client.ts';
+import type { AgentClient } from '../agent/agent-client.ts';
+import type { ProcessSink } from '../agent/agent-process.ts';
 import { GUEST_AGENT } from '../engines/paths.ts';
 import { newProcessId } from '../ids.ts';
 import { delay } from '../platform/wait.ts';
 import type { ReadinessProbe } from './spec.ts';
-import { exitCodeOf, type ProcessExit } from './state.ts';
+import { exitCodeOf, type ProcessExit, toProcessExit } from './state.ts';
 
 /** One attempt may take this long before it counts as failed. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
@@ -31,10 +32,10 @@ async function attempt(
   signal: AbortSignal,
 ): Promise<boolean> {
   const exited = Promise.withResolvers<ProcessExit>();
-  const sink: OutputSink = {
-    write() {},
+  const sink: ProcessSink = {
+    write: () => undefined,
     eof() {},
-    exited: (exit) => exited.resolve(exit),
+    exit: (exit) => exited.resolve(toProcessExit(exit)),
     lost: (error) => exited.reject(error),
   };
   try {

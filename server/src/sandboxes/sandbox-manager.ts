@@ -19,6 +19,8 @@ import { sandboxEnvironment } from './process-environment.ts';
 import type { Sandbox, Sandboxes, SandboxFilter } from './sandboxes.ts';
 import type { ResourceRequest, SandboxSpec } from './spec.ts';
 
+const HOUR_MS = 3_600_000;
+
 export interface SandboxManagerOptions {
   readonly database: Database;
   readonly engine: Engine;
@@ -37,6 +39,7 @@ export interface SandboxManagerOptions {
     | 'defaultMilliCpu'
     | 'defaultPids'
     | 'maxOutputMiB'
+    | 'keepOutputHours'
   >;
   /** Variables that make programs trust the configured extra CA certificates. */
   readonly caEnvironment: Readonly<Record<string, string>>;
@@ -172,9 +175,21 @@ export class SandboxManager implements Sandboxes {
     for (const sandbox of this.#live.values()) sandbox.detach();
   }
 
-  /** Ends every sandbox. */
-  async terminateAll(): Promise<void> {
-    await Promise.all([...this.#live.values()].map((sandbox) => sandbox.terminate()));
+  /** Removes the output of sandboxes that ended longer ago than it is kept. Called on a timer. */
+  sweep(): void {
+    const before = this.#options.now() - this.#options.config.keepOutputHours * HOUR_MS;
+    for (const row of this.#repository.endedBefore(before)) {
+      new ManagedSandbox(this.#context, row).forget();
+      this.#repository.delete(row);
+    }
+  }
+
+  /** For a data directory whose engine was emptied: says so in the store. */
+  static markAllTerminated(database: Database, nowMs: number): void {
+    const repository = new SandboxRepository(database);
+    for (const row of repository.live()) {
+      repository.update({ ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs: nowMs });
+    }
   }
 
   #add(row: SandboxRow): ManagedSandbox {

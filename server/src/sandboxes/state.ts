@@ -1,4 +1,5 @@
 /** A sandbox's states and results. The transition table is the only one there is. */
+import type { ProcessExit as AgentExit } from '../agent/frames.ts';
 
 export type SandboxState = 'created' | 'starting' | 'running' | 'stopping' | 'ended';
 
@@ -33,3 +34,11 @@ export type ProcessExit =
 /** The shell's convention: 128+n for signal n. */
 export const exitCodeOf = (exit: ProcessExit): number =>
   exit.kind === 'code' ? exit.code : 128 + exit.signal;
+
+/** The same from the agent's words. */
+export function toProcessExit(exit: AgentExit): ProcessExit {
+  const { timedOut } = exit;
+  return exit.kind === 'code'
+    ? { kind: 'code', code: exit.value, timedOut }
+    : { kind: 'signal', signal: exit.value, timedOut };
+}

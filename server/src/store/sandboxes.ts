@@ -4,7 +4,7 @@ import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, SecretId, TaskI
 import type { SandboxLogEntry } from '../sandboxes/sandboxes.ts';
 import type { SandboxSpec } from '../sandboxes/spec.ts';
 import type { SandboxResult, SandboxState } from '../sandboxes/state.ts';
-import type { Database } from './database.ts';
+import { type Database, transaction } from './database.ts';
 
 export interface SandboxRow {
   readonly id: SandboxId;
@@ -105,6 +105,7 @@ export class SandboxRepository {
   readonly #byId;
   readonly #byTask;
   readonly #live;
+  readonly #endedBefore;
   readonly #update;
   readonly #setName;
   readonly #setTags;
@@ -123,6 +124,9 @@ export class SandboxRepository {
     this.#byId = database.prepare('SELECT * FROM sandboxes WHERE id = ?');
     this.#byTask = database.prepare('SELECT * FROM sandboxes WHERE task_id = ?');
     this.#live = database.prepare("SELECT * FROM sandboxes WHERE state != 'ended' ORDER BY created_at_ms");
+    this.#endedBefore = database.prepare(
+      "SELECT * FROM sandboxes WHERE state = 'ended' AND ended_at_ms < ? ORDER BY ended_at_ms LIMIT 100",
+    );
     this.#update = database.prepare(
       `UPDATE sandboxes SET state = ?, result = ?, started_at_ms = ?, ended_at_ms = ?, deadline_ms = ?,
        env_ciphertext = CASE WHEN ?1 = 'ended' THEN NULL ELSE env_ciphertext END WHERE id = ?6`,
@@ -180,6 +184,21 @@ export class SandboxRepository {
 
   live(): SandboxRow[] {
     return this.#live.all().map(toRow);
+  }
+
+  /** Ended sandboxes whose end lies before `beforeMs`, some at a time. */
+  endedBefore(beforeMs: number): SandboxRow[] {
+    return this.#endedBefore.all(beforeMs).map(toRow);
+  }
+
+  /** Forgets an ended sandbox with all its processes and log lines. */
+  delete({ id, taskId }: Pick<SandboxRow, 'id' | 'taskId'>): void {
+    transaction(this.#database, () => {
+      for (const table of ['processes', 'sandbox_events']) {
+        this.#database.prepare(`DELETE FROM ${table} WHERE task_id = ?`).run(taskId);
+      }
+      this.#database.prepare('DELETE FROM sandboxes WHERE id = ?').run(id);
+    });
   }
 
   liveIdByExternalKey(key: string): SandboxId | undefined {
