@@ -65,16 +65,8 @@ export class DefaultImage {
     if (this.#state.kind === 'ready' && this.#exists(this.#state.image)) {
       return Promise.resolve(this.#state.image);
     }
-    const image = this.#findOrBuild();
+    const image = this.#prepare();
     this.#state = { kind: 'building', image };
-    image.then(
-      async (built) => {
-        this.#state = { kind: 'ready', image: built, versions: await this.#versionsOf(built) };
-      },
-      (error: unknown) => {
-        this.#state = { kind: 'failed', message: error instanceof Error ? error.message : String(error) };
-      },
-    );
     return image;
   }
 
@@ -100,6 +92,17 @@ export class DefaultImage {
       return true;
     } catch {
       return false;
+    }
+  }
+
+  async #prepare(): Promise<Image> {
+    try {
+      const image = await this.#findOrBuild();
+      this.#state = { kind: 'ready', image, versions: await this.#versionsOf(image) };
+      return image;
+    } catch (error) {
+      this.#state = { kind: 'failed', message: error instanceof Error ? error.message : String(error) };
+      throw error;
     }
   }
 

@@ -177,7 +177,7 @@ export function processRoutes(app: ModboxApp, parts: RouteParts): void {
         operationId: 'killProcess',
         summary: 'Send a signal, SIGTERM unless told otherwise. No effect on a process that ended.',
         params: processParams,
-        body: killRequest.optional(),
+        body: killRequest.nullish(),
         response: answers({ 200: processAnswer }, 404, 413),
       },
     },

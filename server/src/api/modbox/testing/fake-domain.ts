@@ -240,7 +240,8 @@ export class FakeSandbox implements Sandbox {
 
   async #spawn(process: FakeProcess, program: string, args: string[], spec: ExecSpec): Promise<void> {
     const env = Object.assign(
-      { PATH: '/usr/local/bin:/usr/bin:/bin' },
+      // Bash would read ~/.bashrc here: Node's pipes are sockets.
+      { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: this.root },
       ...[...this.spec.secretSources, ...spec.secretSources].map((source) =>
         source.kind === 'inline' ? source.env : {},
       ),

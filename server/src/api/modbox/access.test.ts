@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { test } from 'node:test';
+import { ApiServer } from './testing/api-server.ts';
+
+const sandboxes = '/modbox/v1/sandboxes';
+
+test('no key, a wrong key and a key of less reach are told apart', async () => {
+  await using server = await ApiServer.start();
+  const one = await server.sandbox('one');
+  const two = await server.sandbox('two');
+  const keyOf = (path: string) => `key-of-${path.split('/')[2]}`;
+  const exec = (path: string, key: string | null) =>
+    server.call('POST', `${path}/exec`, { key, body: { argv: ['true'] } });
+
+  for (const key of ['key-for-all', 'id:secret', keyOf(one)])
+    assert.equal((await exec(one, key)).status, 200);
+  for (const key of [null, 'wrong', 'id:wrong', 'wrong:secret', ':']) {
+    const { status, headers, json } = await exec(one, key);
+    assert.equal(status, 401);
+    assert.equal(headers.get('www-authenticate'), 'Bearer');
+    assert.equal(json.error.code, 'unauthenticated');
+  }
+  assert.equal((await exec(one, keyOf(two))).status, 403);
+  assert.equal(
+    (await exec('/sandboxes/sb-nobody/modbox/api', keyOf(two))).status,
+    403,
+    'not even that it is missing',
+  );
+  assert.equal((await exec('/sandboxes/sb-nobody/modbox/api', 'key-for-all')).status, 404);
+
+  assert.equal((await server.call('GET', sandboxes, { key: null })).status, 401);
+  assert.equal((await server.call('GET', sandboxes, { key: 'id:wrong' })).status, 401);
+  for (const key of ['key-for-all', keyOf(one)]) {
+    assert.equal((await server.call('GET', sandboxes, { key })).status, 403);
+  }
+});
+
+test('a malformed body is 400 with the path of the field', async () => {
+  await using server = await ApiServer.start();
+  const api = await server.sandbox();
+  const provision = { taskId: 't', imageId: 'base' };
+  for (const [path, body, field] of [
+    [sandboxes, {}, 'taskId'],
+    [sandboxes, { ...provision, taskId: '' }, 'taskId'],
+    [sandboxes, { ...provision, taskId: 'a\nb' }, 'taskId'],
+    [sandboxes, { ...provision, taskId: 'sb-00000000000000000000000000' }, 'taskId'],
+    [sandboxes, { ...provision, ttlSeconds: 0 }, 'ttlSeconds'],
+    [sandboxes, { ...provision, ttlSeconds: '60' }, 'ttlSeconds'],
+    [sandboxes, { ...provision, ttlSecond: 60 }, 'ttlSecond'],
+    [sandboxes, { ...provision, envVars: { A: 1 } }, 'envVars.A'],
+    [sandboxes, { ...provision, envVars: { 'A=B': '1' } }, 'envVars.A=B'],
+    [sandboxes, [], 'body'],
+    [`${api}/exec`, {}, 'command'],
+    [`${api}/exec`, { command: 'true', argv: ['true'] }, 'command'],
+    [`${api}/exec`, { command: 'a\0b' }, 'command'],
+    [`${api}/exec`, { argv: [] }, 'argv'],
+    [`${api}/exec`, { argv: [''] }, 'argv'],
+    [`${api}/exec`, { argv: ['echo', 1] }, 'argv.1'],
+    [`${api}/exec`, { command: 'true', cwd: 'relative' }, 'cwd'],
+    [`${api}/exec`, { command: 'true', cwd: '/missing' }, 'cwd'],
+    [`${api}/exec`, { command: 'true', timeoutMs: -1 }, 'timeoutMs'],
+    [`${api}/exec`, { command: 'x'.repeat(131_072) }, 'command'],
+    [`${api}/exec/stream`, { command: '' }, 'command'],
+    [`${api}/processes`, { argv: 'ls' }, 'argv'],
+    [`${api}/processes/bg-x/kill`, { signal: 'SIGNOPE' }, 'signal'],
+  ] as const) {
+    const { status, json, text } = await server.call('POST', path, { body });
+    assert.equal(status, 400, `${JSON.stringify(body).slice(0, 80)} gave ${status} ${text}`);
+    assert.equal(json.error.path, field, text);
+  }
+  const notJson = { raw: '{', headers: { 'content-type': 'application/json' } };
+  assert.equal((await server.call('POST', `${api}/exec`, notJson)).status, 400);
+  const form = { raw: 'a=b', headers: { 'content-type': 'text/plain' } };
+  assert.equal((await server.call('POST', `${api}/exec`, form)).status, 400);
+  assert.equal((await server.call('GET', `${api}/files?path=relative`)).json.error.path, 'path');
+  assert.equal((await server.call('GET', `${sandboxes}?limit=0`)).json.error.path, 'limit');
+});
+
+test('too large is 413, an unknown path 404, and no answer has a stack', async () => {
+  await using server = await ApiServer.start();
+  const api = await server.sandbox();
+  const big = await server.call('POST', `${api}/exec`, {
+    body: { command: 'cat', stdin: 'x'.repeat(9 << 20) },
+  });
+  assert.equal(big.status, 413);
+  assert.equal(big.json.error.code, 'too-large');
+  assert.equal((await server.call('GET', '/modbox/v2/nothing')).status, 404);
+  assert.equal((await server.call('GET', `${api}/exec`)).status, 404);
+  for (const { status, body } of server.answers) {
+    assert.ok(status < 500, body);
+    assert.doesNotMatch(body, /\.ts:\d+|node_modules/);
+  }
+});
+
+test('a failure of our own is a 500 without details, which the log has', async () => {
+  await using server = await ApiServer.start();
+  const api = await server.sandbox();
+  const sandbox = server.sandboxes.all[0];
+  assert.ok(sandbox);
+  sandbox.exec = async () => {
+    throw new TypeError('undefined is not a sandbox at /srv/x.ts:1');
+  };
+  const { status, text } = await server.call('POST', `${api}/exec`, { body: { argv: ['true'] } });
+  assert.equal(status, 500);
+  assert.doesNotMatch(text, /undefined is not/);
+  assert.ok(server.logLines.some((line) => line.includes('undefined is not a sandbox')));
+});
+
+test('URLs lead back by the name the caller used; a Host header that is none is not repeated', async () => {
+  await using server = await ApiServer.start();
+  await server.sandbox('t');
+  const urlWith = (host: string) =>
+    new Promise<string>((resolve, reject) => {
+      const headers = { host, authorization: 'Bearer id:secret' };
+      request(`${server.url}${sandboxes}/t`, { headers, agent: false }, async (response) => {
+        let text = '';
+        for await (const chunk of response) text += String(chunk);
+        resolve((JSON.parse(text) as { sandboxUrl: string }).sandboxUrl);
+      })
+        .on('error', reject)
+        .end();
+    });
+  assert.match(
+    await urlWith('skerry.example.org:7423'),
+    /^http:\/\/skerry\.example\.org:7423\/sandboxes\/sb-/,
+  );
+  assert.match(await urlWith('[::1]:7423'), /^http:\/\/\[::1\]:7423\//);
+  assert.match(await urlWith('evil/@"><'), /^http:\/\/127\.0\.0\.1:\d+\//);
+});
+
+test('pages of other origins may call it, with their own keys', async () => {
+  await using server = await ApiServer.start();
+  const preflight = await server.fetch('OPTIONS', sandboxes, {
+    key: null,
+    headers: { origin: 'https://example.org', 'access-control-request-method': 'POST' },
+  });
+  assert.equal(preflight.status, 204);
+  assert.equal(preflight.headers.get('access-control-allow-origin'), '*');
+  assert.match(preflight.headers.get('access-control-allow-headers') ?? '', /authorization/);
+  const answer = await server.fetch('GET', sandboxes, { headers: { origin: 'https://example.org' } });
+  assert.equal(answer.headers.get('access-control-allow-origin'), '*');
+  assert.equal(answer.headers.get('access-control-allow-credentials'), null);
+});
