@@ -28,6 +28,11 @@ export class LayerStore {
     for (const path of [this.#layers, this.#temporary]) mkdirSync(path, { recursive: true, mode: 0o700 });
   }
 
+  /** Directory for temporary files; emptied when the server starts. */
+  get temporary(): string {
+    return this.#temporary;
+  }
+
   /** Absolute directory of a layer. */
   path(id: LayerId): string {
     return join(this.#layers, id);

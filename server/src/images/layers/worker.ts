@@ -7,12 +7,18 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
-import { run } from '../../platform/command.ts';
+import { baseEnvironment, run } from '../../platform/command.ts';
 import { applyTar } from './apply-tar.ts';
 import { copyInto } from './copy.ts';
 import { EditError, type LayerEdit, type WorkerAnswer, type WorkerJob } from './edit.ts';
 import { lstat, RootedTree, toBytes } from './rooted.ts';
 import { ContextTree, ImageTree } from './source-tree.ts';
+
+/**
+ * Features that would make a layer depend on where it was written are off, so that it can be moved and lie under other layers. What is in
+ * the layers is data here: no device, setuid bit or program of theirs is used.
+ */
+const OPTIONS = 'index=off,metacopy=off,redirect_dir=off,xino=off,nodev,nosuid,noexec';
 
 async function edit(job: WorkerJob): Promise<readonly string[]> {
   const merged = await mountLayers(job.workspace, job.layers, 'target', join(job.workspace, 'upper'));
@@ -74,16 +80,9 @@ async function mountLayers(
     options.push('upperdir=u', 'workdir=w');
   }
   await run(
-    [
-      'mount',
-      '-t',
-      'overlay',
-      '-o',
-      [...options, 'nodev', 'nosuid', 'noexec'].join(','),
-      'skerry-layer',
-      'm',
-    ],
-    { cwd: directory },
+    ['mount', '-t', 'overlay', '-o', [...options, OPTIONS].join(','), 'skerry-layer', 'm'],
+    // libmount's newer interface to the kernel takes at most 255 bytes a parameter.
+    { cwd: directory, env: { ...baseEnvironment(), LIBMOUNT_FORCE_MOUNT2: 'always' } },
   );
   return join(directory, 'm');
 }

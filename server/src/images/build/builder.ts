@@ -1,0 +1,384 @@
+/** One build: walks the stages that the last one needs and turns each instruction into configuration or a layer. */
+import { rename } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { ImageId, LayerId } from '../../ids.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
+import type { Limiter } from '../../platform/limiter.ts';
+import type { ImageStore } from '../../store/images.ts';
+import type { Bases } from '../bases/bases.ts';
+import type { BuildLog } from '../build-log.ts';
+import type {
+  CopyInstruction,
+  Dockerfile,
+  Instruction,
+  RunInstruction,
+  Stage,
+} from '../dockerfile/instruction.ts';
+import { emptyImageConfig, type Image, type ImageConfig, type ImageDefinition } from '../image.ts';
+import type { LayerStore } from '../layer-store.ts';
+import type { LayerEdit } from '../layers/edit.ts';
+import { editLayer } from '../layers/edit-layer.ts';
+import type { BuildContext } from './context.ts';
+import { describeExit } from './failure.ts';
+import type { StepRunner } from './run-step.ts';
+import {
+  type ArgValues,
+  applyMetadata,
+  expandAt,
+  globalArgValues,
+  lookupIn,
+  platformArgs,
+  type StageState,
+  toArgv,
+} from './stage-state.ts';
+import { neededStages, stageNamed } from './stages.ts';
+import { type CacheMode, type StepCache, sorted, stepKey } from './step-cache.ts';
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** https://docs.docker.com/reference/dockerfile/#predefined-args: RUN sees them without an ARG, and they are not in the key. */
+const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'].flatMap((name) => [
+  name,
+  name.toLowerCase(),
+]);
+
+export interface BuilderParts {
+  readonly store: ImageStore;
+  readonly layers: LayerStore;
+  readonly steps: StepCache;
+  readonly bases: Bases;
+  readonly runner: StepRunner;
+  /** RUN steps at the same time, over all builds. */
+  readonly limiter: Limiter;
+  /** Environment of every RUN that points programs at the extra CA certificates. */
+  readonly caEnvironment: Readonly<Record<string, string>>;
+  readonly findNamed: (name: string) => Image | undefined;
+  readonly getImage: (id: ImageId) => Image;
+}
+
+export interface BuildRun {
+  readonly definition: ImageDefinition;
+  readonly dockerfile: Dockerfile;
+  readonly context: BuildContext;
+  readonly log: BuildLog;
+  readonly signal: AbortSignal;
+  /** Called when something is not cached: the build will take time. */
+  readonly onMiss: () => void;
+}
+
+export interface BuiltImage {
+  readonly layers: readonly LayerId[];
+  readonly config: ImageConfig;
+}
+
+export class Builder {
+  readonly #parts: BuilderParts;
+  readonly #run: BuildRun;
+  readonly #values: ArgValues;
+  readonly #mode: CacheMode;
+  readonly #stages = new Map<Stage, BuiltImage>();
+  readonly #pinned: LayerId[] = [];
+  #step = 0;
+  #steps = 0;
+
+  constructor(parts: BuilderParts, run: BuildRun) {
+    this.#parts = parts;
+    this.#run = run;
+    const { definition, dockerfile } = run;
+    const fixed = { buildArgs: definition.buildArgs, platform: platformArgs(process.arch) };
+    this.#values = { ...fixed, global: globalArgValues(dockerfile.globalArgs, fixed, dockerfile.escapeChar) };
+    this.#mode = definition.ignoreCache ? 'ignore' : definition.forceBuild ? 'replace' : 'use';
+  }
+
+  /**
+   * Builds the last stage. `keep` is called with the result while its layers are still held, so that it can be written down.
+   * @throws SkerryError with a message that names the instruction; what the signal was aborted with
+   */
+  async build(keep: (image: BuiltImage) => void): Promise<void> {
+    const { stages } = this.#run.dockerfile;
+    const global = (name: string) =>
+      Object.hasOwn(this.#values.global, name) ? this.#values.global[name] : undefined;
+    const expand = (stage: Stage) =>
+      expandAt(stage.from.line, stage.from.image, global, this.#run.dockerfile.escapeChar);
+    const needed = neededStages(stages, expand);
+    this.#steps = needed.reduce((sum, stage) => sum + 1 + stage.instructions.length, 0);
+    try {
+      let last: BuiltImage | undefined;
+      for (const stage of needed) {
+        last = await this.#stage(stage, expand(stage));
+        this.#stages.set(stage, last);
+      }
+      if (last) keep(last);
+    } finally {
+      this.#parts.layers.unpin(this.#pinned);
+    }
+  }
+
+  async #stage(stage: Stage, image: string): Promise<BuiltImage> {
+    this.#heading(stage.from.source);
+    this.#checkPlatform(stage);
+    const base = await this.#image(image, this.#run.dockerfile.stages.indexOf(stage));
+    let state: StageState = { ...base, args: {}, cmdSet: false };
+    for (const instruction of stage.instructions) {
+      this.#run.signal.throwIfAborted();
+      this.#heading(instruction.source);
+      state = await this.#instruction(state, instruction, stage);
+    }
+    return state;
+  }
+
+  #heading(source: string): void {
+    const text = source.length > 2000 ? `${source.slice(0, 2000)} ...` : source;
+    this.#run.log.say(`Step ${++this.#step}/${this.#steps} : ${text}`);
+  }
+
+  #checkPlatform({ from }: Stage): void {
+    if (from.platform === undefined) return;
+    const lookup = (name: string) => this.#values.global[name];
+    const asked = expandAt(from.line, from.platform, lookup, this.#run.dockerfile.escapeChar);
+    const own = this.#values.platform.TARGETPLATFORM;
+    if (asked !== '' && asked !== own && asked !== own?.split('/')[1]) {
+      throw new SkerryError(
+        'invalid-argument',
+        `Dockerfile line ${from.line}: this machine builds for ${own}, not for ${asked}`,
+      );
+    }
+  }
+
+  /** What FROM or COPY --from names; layers are held until the end of the build. */
+  async #image(name: string, before: number): Promise<BuiltImage> {
+    if (name === 'scratch') return { layers: [], config: emptyImageConfig };
+    const stage = stageNamed(this.#run.dockerfile.stages, name, before);
+    const built = stage && this.#stages.get(stage);
+    if (built) return built;
+    const { definition, log, signal, onMiss } = this.#run;
+    const given = definition.baseImages.get(name);
+    const ours = given === undefined ? this.#parts.findNamed(name) : this.#parts.getImage(given);
+    if (ours) return this.#hold(ours);
+    const output = log.output('stderr');
+    const image = await this.#parts.bases.resolve({
+      reference: name,
+      credentials: definition.registryCredentials,
+      signal,
+      onMiss,
+      say: (line) => log.say(` ---> ${line}`),
+      onOutput: (chunk) => output.write(chunk),
+    });
+    output.end();
+    this.#pinned.push(...image.layers);
+    return image;
+  }
+
+  #hold(image: Image): Image {
+    for (const layer of image.layers) {
+      this.#parts.layers.pin(layer);
+      this.#pinned.push(layer);
+    }
+    return image;
+  }
+
+  async #instruction(state: StageState, instruction: Instruction, stage: Stage): Promise<StageState> {
+    const { escapeChar } = this.#run.dockerfile;
+    switch (instruction.kind) {
+      case 'run':
+        return this.#withLayer(state, await this.#runStep(state, instruction));
+      case 'copy':
+        return this.#withLayer(state, await this.#copyStep(state, instruction, stage));
+      case 'workdir': {
+        const next = applyMetadata(state, instruction, this.#values, escapeChar);
+        const edit: LayerEdit = { kind: 'make-directory', path: next.config.workdir };
+        const layer = await this.#cached(stepKey('workdir', state.layers, edit.path), () =>
+          this.#edit(state, async () => edit),
+        );
+        return this.#withLayer(next, layer);
+      }
+      case 'ignored':
+        this.#run.log.say(` ---> Without effect: ${instruction.why}.`);
+        return state;
+      default:
+        return applyMetadata(state, instruction, this.#values, escapeChar);
+    }
+  }
+
+  #withLayer(state: StageState, layer: LayerId | null): StageState {
+    return layer === null ? state : { ...state, layers: [...state.layers, layer] };
+  }
+
+  /** The layer of a step from the cache or made now, with a line in the log that says which. */
+  async #cached(key: string, make: () => Promise<LayerId | null>): Promise<LayerId | null> {
+    const { log, signal, onMiss } = this.#run;
+    const started = performance.now();
+    const { layer, cached } = await this.#parts.steps.get(
+      key,
+      this.#mode,
+      signal,
+      { onMiss, onJoin: () => log.say(' ---> Another build is at this step; waiting for it') },
+      make,
+    );
+    if (layer !== null) this.#pinned.push(layer);
+    log.say(
+      cached ? ' ---> Using cache' : ` ---> Done in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+    );
+    return layer;
+  }
+
+  async #runStep(state: StageState, instruction: RunInstruction): Promise<LayerId | null> {
+    const { definition, log, signal } = this.#run;
+    const { config } = state;
+    const env: Record<string, string> = { PATH: DEFAULT_PATH, ...state.args, ...config.env };
+    const argv = scriptArgv(instruction, config.shell);
+    if (argv.length === 0)
+      throw new SkerryError('image-build-failed', `Dockerfile line ${instruction.line}: RUN has no command`);
+    const key = stepKey('run', state.layers, [
+      argv,
+      sorted(env),
+      config.workdir,
+      config.user,
+      instruction.network,
+      instruction.mounts,
+      Object.keys(definition.secretEnv).sort(),
+    ]);
+    const proxies = PROXY_ARGS.flatMap((name) => {
+      const value = definition.buildArgs[name];
+      return value === undefined ? [] : [[name, value]];
+    });
+    return this.#cached(key, () =>
+      this.#parts.limiter.run(() =>
+        this.#parts.layers.add(async (directory) => {
+          await using cleanup = new Cleanup();
+          const output = { stdout: log.output('stdout'), stderr: log.output('stderr') };
+          const outcome = await this.#parts.runner.run(
+            {
+              layers: state.layers.map((layer) => this.#parts.layers.path(layer)),
+              argv,
+              env: {
+                ...this.#parts.caEnvironment,
+                ...Object.fromEntries(proxies),
+                ...env,
+                ...definition.secretEnv,
+              },
+              cwd: config.workdir,
+              user: config.user,
+              network: instruction.network,
+              mounts: instruction.mounts,
+              secrets: definition.secretEnv,
+              workspace: await this.#parts.layers.workspace(cleanup),
+            },
+            output,
+            directory,
+            signal,
+          );
+          const failure = describeExit(instruction, outcome, output);
+          if (failure !== undefined) throw new SkerryError('image-build-failed', log.redact(failure));
+        }),
+      ),
+    );
+  }
+
+  async #copyStep(state: StageState, instruction: CopyInstruction, stage: Stage): Promise<LayerId | null> {
+    const { escapeChar } = this.#run.dockerfile;
+    const lookup = lookupIn(state);
+    const expand = (word: string) => expandAt(instruction.line, word, lookup, escapeChar);
+    const patterns = instruction.sources.map(expand);
+    const destination = absoluteDestination(expand(instruction.destination), state.config.workdir);
+    const chown = instruction.chown === undefined ? undefined : expand(instruction.chown);
+    const chmod =
+      instruction.chmod === undefined ? undefined : parseMode(expand(instruction.chmod), instruction.line);
+    const heredocs = instruction.heredocs.map(({ name, content, expand: expands }) => ({
+      name,
+      // Quotes in the text are text, so only the variables go through expansion.
+      content: expands ? expandText(content, (word) => expand(word)) : content,
+    }));
+    const from =
+      instruction.from === undefined
+        ? undefined
+        : await this.#image(expand(instruction.from), this.#run.dockerfile.stages.indexOf(stage));
+    const paths = from ? [] : this.#named(instruction, () => this.#run.context.match(patterns));
+    const inputs = from ? from.layers : await this.#run.context.fingerprint(paths);
+    const key = stepKey('copy', state.layers, [
+      inputs,
+      patterns,
+      destination,
+      chown ?? null,
+      chmod ?? null,
+      heredocs,
+      instruction.unpack,
+    ]);
+    return this.#cached(key, async () => {
+      try {
+        return await this.#edit(state, async (workspace) => ({
+          kind: 'copy',
+          source: from
+            ? { kind: 'layers', layers: from.layers.map((layer) => this.#parts.layers.path(layer)) }
+            : { kind: 'context', entries: await this.#run.context.stage(paths, workspace) },
+          patterns,
+          destination,
+          chown,
+          chmod,
+          heredocs,
+          unpack: instruction.unpack,
+        }));
+      } catch (error) {
+        return this.#named(instruction, () => {
+          throw error;
+        });
+      }
+    });
+  }
+
+  /** Puts the instruction in front of a failure's message. */
+  #named<T>(instruction: Instruction, work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof SkerryError)) throw error;
+      throw new SkerryError(
+        error.code,
+        `\`${instruction.source}\` (Dockerfile line ${instruction.line}) failed: ${error.message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  #edit(state: StageState, makeEdit: (workspace: string) => Promise<LayerEdit>): Promise<LayerId | null> {
+    return this.#parts.layers.add(async (directory) => {
+      await using cleanup = new Cleanup();
+      const workspace = await this.#parts.layers.workspace(cleanup);
+      const layers = state.layers.map((layer) => this.#parts.layers.path(layer));
+      await editLayer({ workspace, layers, edit: await makeEdit(workspace) }, this.#run.signal);
+      await rename(join(workspace, 'upper'), directory);
+    });
+  }
+}
+
+/** A heredoc that is the whole command is a script: with `#!` it is run as a program, else by the shell. */
+function scriptArgv({ command, script }: RunInstruction, shell: readonly string[]): readonly string[] {
+  if (script === undefined) return toArgv(command, shell);
+  if (!script.startsWith('#!')) return [...shell, script];
+  const runScript =
+    'f=$(mktemp) && printf %s "$1" >"$f" && chmod 0700 "$f" && { "$f"; status=$?; rm -f "$f"; exit $status; }';
+  return ['/bin/sh', '-c', runScript, 'sh', script];
+}
+
+/** Relative to the working directory; a trailing slash (or `.`) stays, since it says that the target is a directory. */
+function absoluteDestination(path: string, workdir: string): string {
+  const absolute = posix.resolve(workdir, path);
+  return /(^|\/)\.{0,2}$/.test(path) && absolute !== '/' ? `${absolute}/` : absolute;
+}
+
+function parseMode(text: string, line: number): number {
+  if (!/^[0-7]{3,5}$/.test(text)) {
+    throw new SkerryError(
+      'invalid-argument',
+      `Dockerfile line ${line}: --chmod takes an octal mode such as 755, not \`${text.slice(0, 40)}\``,
+    );
+  }
+  return Number.parseInt(text, 8) & 0o7777;
+}
+
+/** Expands the variables of a heredoc's text and leaves its quotes alone. */
+function expandText(text: string, expand: (word: string) => string): string {
+  return text.replaceAll(/\\\$|\$\{[^}\n]*\}|\$[A-Za-z_][A-Za-z0-9_]*/g, (match) =>
+    match === '\\$' ? '$' : expand(match),
+  );
+}

@@ -1,0 +1,38 @@
+/** What to say about a RUN that failed: the command, how it ended, and its last words. */
+import type { OutputSink } from '../build-log.ts';
+import type { RunInstruction } from '../dockerfile/instruction.ts';
+import type { RunOutcome } from './run-step.ts';
+
+/** Lines of output that a failure message repeats. */
+const LAST_LINES = 12;
+
+/** The message of a failed step; undefined when it worked. */
+export function describeExit(
+  instruction: RunInstruction,
+  { exit, outOfMemory }: RunOutcome,
+  output: Readonly<Record<'stdout' | 'stderr', OutputSink>>,
+): string | undefined {
+  if (exit.kind === 'code' && exit.value === 0) return undefined;
+  const how = exit.timedOut
+    ? 'was stopped since it took too long'
+    : exit.kind === 'signal'
+      ? `was ended by signal ${exit.value}`
+      : `failed with exit code ${exit.value}`;
+  const memory = outOfMemory ? ' after running out of memory' : '';
+  // Programs say what went wrong on stderr; some only on stdout.
+  const words = lastLines(output.stderr.tail) || lastLines(output.stdout.tail);
+  const disk = /No space left on device/.test(output.stderr.tail + output.stdout.tail)
+    ? ' The machine that builds is out of disk space.'
+    : '';
+  const command =
+    instruction.source.length > 1000 ? `${instruction.source.slice(0, 1000)} ...` : instruction.source;
+  return `\`${command}\` (Dockerfile line ${instruction.line}) ${how}${memory}.${disk}${words === '' ? '' : `\nIts last output:\n${words}`}`;
+}
+
+function lastLines(text: string): string {
+  return text
+    .split(/[\r\n]+/)
+    .filter((line) => line.trim() !== '')
+    .slice(-LAST_LINES)
+    .join('\n');
+}

@@ -1,0 +1,183 @@
+/** Carries out one RUN: an instance of ours on the layers below, the command through the agent, and the writable layer as the result. */
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AgentClient } from '../../agent/agent-client.ts';
+import type { ProcessExit } from '../../agent/frames.ts';
+import type { Engine, Instance, InstanceExit, InstanceMount, RuntimeChoice } from '../../engines/engine.ts';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { newProcessId, newTaskId } from '../../ids.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
+import { delay } from '../../platform/wait.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { OutputSink } from '../build-log.ts';
+import type { RunMount } from '../dockerfile/instruction.ts';
+
+/** What a build step may use. Package managers and compilers need more than most sandboxes. */
+const LIMITS = { memoryMiB: 8192, milliCpu: 8000, milliCpuRequest: 1000, pids: 8192 } as const;
+/** A step that takes longer is taken for stuck. */
+const STEP_TIMEOUT_MS = 2 * 60 * 60_000;
+/** How long output may still come after the program's end, from children that hold its pipes. */
+const DRAIN_MS = 2000;
+
+export interface RunRequest {
+  /** Directories of the layers below, lowest first. */
+  readonly layers: readonly string[];
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  readonly user: string;
+  readonly network: 'open' | 'blocked';
+  readonly mounts: readonly RunMount[];
+  /** Values of secret mounts by id. */
+  readonly secrets: Readonly<Record<string, string>>;
+  /** An empty directory of the caller for what is mounted. */
+  readonly workspace: string;
+}
+
+export interface RunOutcome {
+  readonly exit: ProcessExit;
+  /** The kernel killed a process of the step for memory. */
+  readonly outOfMemory: boolean;
+}
+
+export class StepRunner {
+  readonly #engine: Engine;
+  readonly #runtime: RuntimeChoice;
+  readonly #logger: Logger;
+
+  constructor(engine: Engine, runtime: RuntimeChoice, logger: Logger) {
+    this.#engine = engine;
+    this.#runtime = runtime;
+    this.#logger = logger;
+  }
+
+  /**
+   * Runs the command; when it exits with 0 its files are moved to `directory`, which must not exist.
+   * @throws SkerryError what the engine or the agent throws; `image-build-failed` when the instance died
+   */
+  async run(
+    request: RunRequest,
+    output: Readonly<Record<'stdout' | 'stderr', OutputSink>>,
+    directory: string,
+    signal: AbortSignal,
+  ): Promise<RunOutcome> {
+    await using cleanup = new Cleanup();
+    const instance = await this.#engine.create(
+      {
+        id: newTaskId(),
+        layers: request.layers,
+        hostname: 'skerry-build',
+        runtime: this.#runtime,
+        limits: LIMITS,
+        network: request.network === 'open' ? { kind: 'open' } : { kind: 'blocked' },
+        mounts: await makeMounts(request),
+      },
+      signal,
+    );
+    cleanup.add('build instance', () => instance.destroy());
+    const exit = await this.#execute(instance, request, output, signal);
+    const outOfMemory = (await instance.stats().catch(() => undefined))?.oomKills ?? 0;
+    if (exit.kind === 'code' && exit.value === 0) {
+      await instance.stop();
+      await instance.commit(directory, { move: true });
+    }
+    return { exit, outOfMemory: outOfMemory > 0 };
+  }
+
+  async #execute(
+    instance: Instance,
+    request: RunRequest,
+    output: Readonly<Record<'stdout' | 'stderr', OutputSink>>,
+    signal: AbortSignal,
+  ): Promise<ProcessExit> {
+    const gone = instance.exited.then((why) => {
+      throw instanceGone(why);
+    });
+    gone.catch(() => {}); // looked at below; an instance that ends after the step is no failure
+    const exited = Promise.withResolvers<ProcessExit>();
+    const drained = { stdout: Promise.withResolvers<void>(), stderr: Promise.withResolvers<void>() };
+    const agent = new AgentClient((inner) => instance.dial(inner), this.#logger);
+    const starting = agent.start(
+      {
+        id: newProcessId(),
+        argv: request.argv,
+        env: request.env,
+        cwd: request.cwd,
+        createCwd: true,
+        user: request.user,
+        timeoutMs: STEP_TIMEOUT_MS,
+        stdin: 'null',
+        stdout: 'pipe',
+        stderr: 'pipe',
+      },
+      {
+        write: (stream, _offset, chunk) => {
+          output[stream].write(chunk);
+          return undefined;
+        },
+        eof: (stream) => drained[stream].resolve(),
+        exit: (exit) => exited.resolve(exit),
+        lost: (error) => exited.reject(error),
+      },
+      signal,
+    );
+    const stopped = new AbortController();
+    try {
+      await Promise.race([starting, gone]);
+      const aborted = whenAborted(signal, stopped.signal);
+      const exit = await Promise.race([exited.promise, gone, aborted]);
+      const allOutput = Promise.all([drained.stdout.promise, drained.stderr.promise]);
+      await Promise.race([allOutput, gone, aborted, delay(DRAIN_MS, stopped.signal)]);
+      return exit;
+    } finally {
+      stopped.abort();
+      output.stdout.end();
+      output.stderr.end();
+    }
+  }
+}
+
+/** Never resolves; rejects with `signal`'s reason. `done` takes the listener away. */
+function whenAborted(signal: AbortSignal, done: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: done });
+    if (signal.aborted) reject(signal.reason);
+  });
+}
+
+function instanceGone(why: InstanceExit): SkerryError {
+  if (why.reason === 'out-of-memory') {
+    return new SkerryError(
+      'image-build-failed',
+      `the step ran out of memory (limit ${LIMITS.memoryMiB} MiB)`,
+    );
+  }
+  const how = why.reason === 'crashed' ? why.message : 'it was destroyed';
+  return new SkerryError('unavailable', `the sandbox of the step ended: ${how}`);
+}
+
+/** Host files and directories behind the mounts of a step; they go with its workspace. */
+async function makeMounts(request: RunRequest): Promise<InstanceMount[]> {
+  const mounts: InstanceMount[] = [];
+  for (const [index, mount] of request.mounts.entries()) {
+    const source = join(request.workspace, `mount-${index}`);
+    if (mount.type === 'scratch') {
+      await mkdir(source);
+      await chmod(source, 0o755);
+      mounts.push({ source, target: mount.target, readOnly: false });
+      continue;
+    }
+    const value = Object.hasOwn(request.secrets, mount.id) ? request.secrets[mount.id] : undefined;
+    if (value === undefined) {
+      if (mount.required)
+        throw new SkerryError(
+          'image-build-failed',
+          `the secret \`${mount.id}\` is required and was not given`,
+        );
+      continue;
+    }
+    await writeFile(source, value, { mode: 0o400 });
+    mounts.push({ source, target: mount.target, readOnly: true });
+  }
+  return mounts;
+}

@@ -1,0 +1,111 @@
+/** The step cache: what a step gave before, and one run of a step however many builds need it at the same time. */
+import { createHash } from 'node:crypto';
+import type { LayerId } from '../../ids.ts';
+import type { ImageStore } from '../../store/images.ts';
+import type { LayerStore } from '../layer-store.ts';
+
+/** How a build uses the cache: as it is, writing over it, or not at all. */
+export type CacheMode = 'use' | 'replace' | 'ignore';
+
+/** Changing how a step is carried out changes this, so that no result of an earlier way is used. */
+const KEY_VERSION = 1;
+
+/** The key of a step: a digest of everything its result depends on. `inputs` must be plain data with its keys in a fixed order. */
+export function stepKey(kind: string, parents: readonly LayerId[], inputs: unknown): string {
+  return createHash('sha256')
+    .update(JSON.stringify([KEY_VERSION, kind, parents, inputs]))
+    .digest('hex');
+}
+
+/** Name and value pairs in one order, for keys. */
+export const sorted = (values: Readonly<Record<string, string>>): [string, string][] =>
+  Object.entries(values).toSorted(([a], [b]) => (a < b ? -1 : 1));
+
+export interface StepResult {
+  /** `null` when the step changed no file. */
+  readonly layer: LayerId | null;
+  readonly cached: boolean;
+}
+
+export interface StepEvents {
+  /** The step is not cached: it will take time. */
+  onMiss(): void;
+  /** Another build carries it out at this moment. */
+  onJoin(): void;
+}
+
+export class StepCache {
+  readonly #store: ImageStore;
+  readonly #layers: LayerStore;
+  readonly #now: () => number;
+  readonly #running = new Map<string, Promise<LayerId | null>>();
+
+  constructor(store: ImageStore, layers: LayerStore, now: () => number) {
+    this.#store = store;
+    this.#layers = layers;
+    this.#now = now;
+  }
+
+  /**
+   * The layer of a step, made by `make` unless it is cached or being made. The layer is pinned once for the caller, who unpins it.
+   * @throws what `make` throws; joiners get it too, unless it was the first caller's abort
+   */
+  async get(
+    key: string,
+    mode: CacheMode,
+    signal: AbortSignal,
+    events: StepEvents,
+    make: () => Promise<LayerId | null>,
+  ): Promise<StepResult> {
+    if (mode !== 'use') {
+      events.onMiss();
+      const layer = await make();
+      if (mode === 'replace') this.#store.putStep(key, layer, this.#now());
+      return { layer, cached: false };
+    }
+    for (;;) {
+      signal.throwIfAborted();
+      const known = this.#store.getStep(key);
+      if (known === null) return { layer: null, cached: true };
+      if (known !== undefined && this.#layers.has(known)) {
+        this.#layers.pin(known);
+        return { layer: known, cached: true };
+      }
+      events.onMiss();
+      const running = this.#running.get(key);
+      if (!running) return { layer: await this.#make(key, make), cached: false };
+      events.onJoin();
+      // Its result is in the cache when it worked; when it was aborted, this build takes its turn.
+      await Promise.race([running, aborted(signal)]).catch((error: unknown) => {
+        if (!isAbort(error)) throw error;
+      });
+    }
+  }
+
+  async #make(key: string, make: () => Promise<LayerId | null>): Promise<LayerId | null> {
+    const made = make().then((layer) => {
+      this.#store.putStep(key, layer, this.#now());
+      return layer;
+    });
+    this.#running.set(key, made);
+    try {
+      return await made;
+    } finally {
+      this.#running.delete(key);
+    }
+  }
+}
+
+/** Thrown through builds that are to end: a restart, a deletion, or the caller's own signal. */
+export class BuildAborted extends Error {
+  override readonly name = 'BuildAborted';
+}
+
+const isAbort = (error: unknown) =>
+  error instanceof BuildAborted || (error instanceof Error && error.name === 'AbortError');
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) =>
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
+  );
+}

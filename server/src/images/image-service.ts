@@ -1,0 +1,319 @@
+/** Images: definitions are built at most once, finished images are found again, layers that nobody needs are removed. */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { Engine, RuntimeChoice } from '../engines/engine.ts';
+import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
+import { type ImageId, newImageId } from '../ids.ts';
+import { Limiter } from '../platform/limiter.ts';
+import type { Database } from '../store/database.ts';
+import { ImageStore } from '../store/images.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { Bases } from './bases/bases.ts';
+import { Registry } from './bases/registry.ts';
+import { Builder, type BuilderParts } from './build/builder.ts';
+import { BuildContext } from './build/context.ts';
+import { StepRunner } from './build/run-step.ts';
+import { BuildAborted, StepCache, sorted } from './build/step-cache.ts';
+import { type BuildLog, BuildLogs } from './build-log.ts';
+import type { Dockerfile } from './dockerfile/instruction.ts';
+import { parseDockerfile } from './dockerfile/parse.ts';
+import type { BuildEvent, BuildResult, Image, ImageConfig, ImageDefinition, Images } from './image.ts';
+import { LayerStore } from './layer-store.ts';
+
+/** RUN steps carried out at the same moment; more wait. */
+const MAX_RUNNING_STEPS = 4;
+
+export interface ImageServiceOptions {
+  readonly database: Database;
+  /** Must be open. Used for RUN steps only. */
+  readonly engine: Engine;
+  /** Layers, logs and temporary files are below `<dataDir>/images`. */
+  readonly dataDir: string;
+  readonly config: {
+    readonly buildRuntime: RuntimeChoice;
+    readonly debianMirror: string;
+    readonly registryMirrors: readonly string[];
+    readonly insecureRegistries: readonly string[];
+    readonly registryTimeoutMs: number;
+  };
+  /** Environment that points programs in RUN steps at the extra CA certificates; empty without any. */
+  readonly caEnvironment: Readonly<Record<string, string>>;
+  readonly logger: Logger;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+}
+
+interface RunningBuild {
+  readonly id: ImageId;
+  readonly controller: AbortController;
+  readonly done: Promise<BuildResult>;
+  /** Resolves at the first thing that is not cached, or at the end. */
+  readonly worked: Promise<void>;
+}
+
+export class ImageService implements Images {
+  readonly #store: ImageStore;
+  readonly #layers: LayerStore;
+  readonly #logs: BuildLogs;
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  readonly #bases: Bases;
+  readonly #parts: BuilderParts;
+  /** Builds under way, by what was asked for. */
+  readonly #builds = new Map<string, RunningBuild>();
+  readonly #closing = new AbortController();
+
+  constructor(options: ImageServiceOptions) {
+    const { config, clock, logger } = options;
+    const directory = join(options.dataDir, 'images');
+    this.#now = clock;
+    this.#logger = logger;
+    this.#store = new ImageStore(options.database);
+    this.#layers = new LayerStore(directory, this.#store, logger, clock);
+    this.#logs = new BuildLogs(join(directory, 'logs'), clock);
+    this.#store.failUnfinished(
+      'The server restarted during the build. Ask for the image again to build it.',
+      clock(),
+    );
+    const steps = new StepCache(this.#store, this.#layers, clock);
+    this.#bases = new Bases({
+      store: this.#store,
+      layers: this.#layers,
+      steps,
+      registry: new Registry({
+        mirrors: config.registryMirrors,
+        insecure: config.insecureRegistries,
+        timeoutMs: config.registryTimeoutMs,
+        clock,
+      }),
+      debianMirror: config.debianMirror,
+      timeoutMs: config.registryTimeoutMs,
+      clock,
+    });
+    this.#parts = {
+      store: this.#store,
+      layers: this.#layers,
+      steps,
+      bases: this.#bases,
+      runner: new StepRunner(options.engine, config.buildRuntime, logger),
+      limiter: new Limiter(MAX_RUNNING_STEPS),
+      caEnvironment: options.caEnvironment,
+      findNamed: (name) => this.#findNamed(name),
+      getImage: (id) => this.get(id),
+    };
+  }
+
+  async getOrBuild(
+    definition: ImageDefinition,
+  ): Promise<{ readonly id: ImageId; readonly result: BuildResult | undefined }> {
+    const dockerfile = parseDockerfile(definition.dockerfileLines.join('\n'));
+    for (const id of definition.baseImages.values()) this.get(id);
+    const context = new BuildContext(definition.contextFiles);
+    const key = await definitionKey(definition, context);
+    this.#closing.signal.throwIfAborted();
+    if (!definition.forceBuild && !definition.ignoreCache) {
+      const known = this.#store.findReady(key);
+      if (known?.layers.every((layer) => this.#layers.has(layer))) {
+        this.#store.touch(known.id, this.#now());
+        return { id: known.id, result: { kind: 'success' } };
+      }
+    }
+    const slot = `${key}:${definition.forceBuild}:${definition.ignoreCache}`;
+    const build = this.#builds.get(slot) ?? this.#start(slot, key, definition, dockerfile, context);
+    // A build whose steps are all cached is over in milliseconds: then the answer is the result.
+    const result = await Promise.race([build.done, build.worked.then(() => undefined)]);
+    return { id: build.id, result };
+  }
+
+  #start(
+    slot: string,
+    key: string,
+    definition: ImageDefinition,
+    dockerfile: Dockerfile,
+    context: BuildContext,
+  ): RunningBuild {
+    const id = newImageId();
+    const controller = new AbortController();
+    const worked = Promise.withResolvers<void>();
+    this.#store.insertBuilding(id, definition.builderVersion, this.#now());
+    const log = this.#logs.start(id, Object.values(definition.secretEnv));
+    const work = async (): Promise<void> => {
+      const signal = AbortSignal.any([controller.signal, this.#closing.signal]);
+      const run = { definition, dockerfile, context, log, signal, onMiss: worked.resolve };
+      await new Builder(this.#parts, run).build(({ layers, config }) => {
+        const image: Image = {
+          id,
+          layers,
+          config,
+          builderVersion: definition.builderVersion,
+          createdAtMs: this.#now(),
+        };
+        this.#store.finish(image, definition.ignoreCache ? undefined : key, this.#now());
+      });
+    };
+    const build = { id, controller, worked: worked.promise, done: this.#conclude(id, slot, log, work) };
+    this.#builds.set(slot, build);
+    return build;
+  }
+
+  /** Runs a build to its end and writes down how it went. Never rejects. */
+  async #conclude(id: ImageId, slot: string, log: BuildLog, work: () => Promise<void>): Promise<BuildResult> {
+    const started = performance.now();
+    let result: BuildResult = { kind: 'success' };
+    try {
+      await Promise.resolve(); // so that the build is in the map before anything of it can end
+      await work();
+      log.say(`Successfully built ${id}`);
+    } catch (error) {
+      result = failedResult(error);
+      log.say(
+        `${result.kind === 'failure' ? 'The build failed' : 'The build was cancelled'}: ${result.message}`,
+      );
+      this.#store.fail(id, result.kind === 'failure' ? 'failed' : 'cancelled', result.message, this.#now());
+      if (result.kind === 'failure') this.#logger.warn({ image: id, err: error }, 'image.build.failed');
+    }
+    this.#builds.delete(slot);
+    log.end();
+    const durationMs = Math.round(performance.now() - started);
+    this.#logger.info({ image: id, outcome: result.kind, durationMs }, 'image.build');
+    return result;
+  }
+
+  async *follow(id: ImageId, afterIndex: number, signal: AbortSignal): AsyncIterable<BuildEvent> {
+    this.#record(id);
+    for await (const entry of this.#logs.read(id, afterIndex, signal)) yield { kind: 'log', entry };
+    const record = this.#record(id);
+    switch (record.state) {
+      case 'ready':
+        return yield { kind: 'result', result: { kind: 'success' } };
+      case 'failed':
+        return yield { kind: 'result', result: { kind: 'failure', message: record.message } };
+      case 'cancelled':
+        return yield { kind: 'result', result: { kind: 'cancelled', message: record.message } };
+      case 'building':
+        throw new SkerryError('internal', `The log of image ${id} ended before its build.`);
+      default:
+        record satisfies never;
+    }
+  }
+
+  get(id: ImageId): Image {
+    const record = this.#record(id);
+    if (record.state === 'ready') return record.image;
+    const why = record.state === 'building' ? 'is still being built' : `was not built: ${record.message}`;
+    throw new SkerryError('conflict', `Image ${id} ${why}`);
+  }
+
+  layerDirectories(image: Image): readonly string[] {
+    return image.layers.map((layer) => this.#layers.path(layer));
+  }
+
+  async addLayer(
+    parent: Image,
+    takeLayer: (directory: string) => Promise<void>,
+    config: ImageConfig = parent.config,
+  ): Promise<Image> {
+    const layer = await this.#layers.add(takeLayer);
+    const image: Image = {
+      id: newImageId(),
+      layers: layer === null ? parent.layers : [...parent.layers, layer],
+      config,
+      builderVersion: parent.builderVersion,
+      createdAtMs: this.#now(),
+    };
+    this.#store.insertReady(image, undefined);
+    if (layer !== null) this.#layers.unpin([layer]);
+    return image;
+  }
+
+  async fromReference(reference: string, signal: AbortSignal): Promise<Image> {
+    const ours = this.#findNamed(reference);
+    if (ours) return ours;
+    const image = await this.#bases.resolve({
+      reference,
+      credentials: undefined,
+      signal: AbortSignal.any([signal, this.#closing.signal]),
+      say: (line) => this.#logger.info({ reference, line }, 'image.base'),
+      onOutput: () => {},
+      onMiss: () => {},
+    });
+    this.#layers.unpin(image.layers);
+    return image;
+  }
+
+  async delete(id: ImageId): Promise<void> {
+    const record = this.#record(id);
+    if (record.state === 'building') {
+      const build = [...this.#builds.values()].find((each) => each.id === id);
+      build?.controller.abort(new BuildAborted('The image was deleted during its build.'));
+      await build?.done;
+    }
+    this.#store.markDeleted(id, this.#now());
+    await this.collectGarbage();
+  }
+
+  publish(id: ImageId, name: string): void {
+    this.get(id);
+    this.#store.publish(withTag(name), id, this.#now());
+  }
+
+  getByName(name: string): ImageId {
+    const id = this.#store.getByName(withTag(name));
+    if (id === undefined)
+      throw new SkerryError('not-found', `There is no image named ${name.slice(0, 200)}.`);
+    return id;
+  }
+
+  /** Removes deleted images that no sandbox runs on, their logs, and the layers that nothing refers to. Also called after each deletion. */
+  async collectGarbage(): Promise<void> {
+    for (const id of this.#store.purgeDeleted()) this.#logs.remove(id);
+    await this.#layers.collect();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(
+      new BuildAborted('The server was stopped during the build. Ask for the image again to build it.'),
+    );
+    await Promise.all([...this.#builds.values()].map((build) => build.done));
+  }
+
+  #record(id: ImageId) {
+    const record = this.#store.get(id);
+    if (!record) throw new SkerryError('not-found', `There is no image ${String(id).slice(0, 80)}.`);
+    return record;
+  }
+
+  #findNamed(name: string): Image | undefined {
+    const id = this.#store.getByName(withTag(name));
+    const record = id && this.#store.get(id);
+    return record?.state === 'ready' ? record.image : undefined;
+  }
+}
+
+/** The name's tag is `latest` when it has none. */
+function withTag(name: string): string {
+  return name.slice(name.lastIndexOf('/') + 1).includes(':') ? name : `${name}:latest`;
+}
+
+/** Everything a definition's result depends on, but for the values of secrets. */
+async function definitionKey(definition: ImageDefinition, context: BuildContext): Promise<string> {
+  const inputs = [
+    definition.dockerfileLines.join('\n'),
+    sorted(Object.fromEntries(definition.baseImages)),
+    await context.fingerprint(),
+    sorted(definition.buildArgs),
+    Object.keys(definition.secretEnv).sort(),
+    definition.builderVersion,
+  ];
+  return createHash('sha256').update(JSON.stringify(inputs)).digest('hex');
+}
+
+function failedResult(error: unknown): Exclude<BuildResult, { kind: 'success' }> {
+  if (error instanceof BuildAborted) return { kind: 'cancelled', message: error.message };
+  const known = toSkerryError(error);
+  const next =
+    known.code === 'image-build-failed' || known.code === 'invalid-argument'
+      ? ''
+      : `\n${known.kind.suggestion}`;
+  return { kind: 'failure', message: `${known.message}${next}` };
+}
