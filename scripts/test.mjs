@@ -12,7 +12,7 @@ import { runMain, step } from './lib/step.mjs';
 import { findRunsc } from './lib/toolchains.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
-const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'scripts'];
+const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
 /** No test may take longer; those that build images from packages need minutes. */
 const TEST_TIMEOUT_MS = 900_000;

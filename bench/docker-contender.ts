@@ -1,0 +1,74 @@
+/** Docker, with a daemon of the bench's own: its own socket and data, no bridge and no firewall rules, so nothing of it stays. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { findProgram } from '../server/src/engines/oci/runtime-choice.ts';
+import { run } from '../server/src/platform/command.ts';
+import { delay } from '../server/src/platform/wait.ts';
+import { type Contender, timed } from './contender.ts';
+import { timeToFirstByte } from './oci-contender.ts';
+
+const START_ATTEMPTS = 150;
+
+/** @throws Error saying why Docker cannot take part */
+export async function dockerContender(options: { tar: string; scratch: string }): Promise<Contender> {
+  const dockerd = findProgram('dockerd');
+  if (!dockerd || !findProgram('docker'))
+    throw new Error('Docker (Debian package docker.io) is not installed');
+  const dir = join(options.scratch, 'docker');
+  mkdirSync(dir, { recursive: true });
+  const socket = `unix://${join(dir, 'sock')}`;
+  const log = openSync(join(dir, 'log'), 'w');
+  const daemon = spawn(
+    dockerd,
+    [
+      ...['--data-root', join(dir, 'data'), '--exec-root', join(dir, 'exec'), '--pidfile', join(dir, 'pid')],
+      ...['--host', socket, '--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'],
+    ],
+    { stdio: ['ignore', log, log] },
+  );
+  closeSync(log);
+  const docker = (...args: string[]) => ['docker', '--host', socket, ...args] as const;
+  const idle = 'bench-idle';
+  try {
+    await waitForDaemon(daemon, () => run(docker('version'), { timeoutMs: 5_000 }));
+    await run(docker('import', options.tar, 'bench'), { timeoutMs: 300_000 });
+    await run([
+      ...docker('run', '--detach', '--network=none', '--name', idle, 'bench', 'sleep', 'infinity'),
+    ] as [string, ...string[]]);
+  } catch (error) {
+    await stop(daemon);
+    throw error;
+  }
+  return {
+    name: 'docker',
+    createToFirstOutput: () =>
+      timeToFirstByte(docker('run', '--rm', '--network=none', 'bench', 'echo', 'hello')),
+    execRoundTrip: () => timed(() => run(docker('exec', idle, 'true'))),
+    close: async () => {
+      await run(docker('rm', '--force', idle));
+      await stop(daemon);
+    },
+  };
+}
+
+async function waitForDaemon(daemon: ChildProcess, ask: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 0; attempt < START_ATTEMPTS; attempt++) {
+    if (daemon.exitCode !== null) throw new Error(`dockerd ended with status ${daemon.exitCode}`);
+    try {
+      await ask();
+      return;
+    } catch {
+      await delay(200);
+    }
+  }
+  throw new Error('dockerd did not answer');
+}
+
+async function stop(daemon: ChildProcess): Promise<void> {
+  if (daemon.exitCode !== null) return;
+  const exit = once(daemon, 'exit');
+  daemon.kill('SIGTERM');
+  await exit;
+}

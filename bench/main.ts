@@ -1,0 +1,127 @@
+/**
+ * `npm run bench [-- --rounds N]`: how long a user waits for a sandbox's first output and for one exec, beside runc and Docker in the same
+ * run. The contenders take turns, so that whatever else the machine does hits all of them. Prints a table and writes it to `results/`.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runtimesToTest } from '../e2e/support/runtimes.ts';
+import { configSchema } from '../server/src/config/config.ts';
+import { Cleanup } from '../server/src/platform/cleanup.ts';
+import type { Contender } from './contender.ts';
+import { dockerContender } from './docker-contender.ts';
+import { describeMachine } from './machine.ts';
+import { ociContender } from './oci-contender.ts';
+import { makeRootFilesystem } from './root-filesystem.ts';
+import { skerryContender } from './skerry-contender.ts';
+import { milliseconds, type Summary, summarize } from './statistics.ts';
+
+const MAX_ROUNDS = 1_000;
+const measures = [
+  { key: 'createToFirstOutput', title: 'Create to first output', baselines: ['runc', 'docker'] },
+  { key: 'execRoundTrip', title: 'Exec round trip', baselines: ['runc', 'docker'] },
+] as const;
+
+const say = (line: string) => process.stderr.write(`${line}\n`);
+
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' } } });
+const rounds = Number(values.rounds);
+if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS) {
+  throw new RangeError(`--rounds must be a whole number from 1 to ${MAX_ROUNDS}`);
+}
+
+await using cleanup = new Cleanup();
+const scratch = mkdtempSync(join(tmpdir(), 'bench-'));
+cleanup.add('scratch directory', () => rmSync(scratch, { recursive: true, force: true }));
+const contenders: Contender[] = [];
+const absent: string[] = [];
+
+/** One that cannot take part is named in the table's notes with the reason. */
+async function enter(name: string, make: () => Promise<Contender>): Promise<void> {
+  say(`preparing ${name}`);
+  try {
+    const contender = await make();
+    cleanup.add(name, () => contender.close());
+    contenders.push(contender);
+  } catch (error) {
+    absent.push(`${name}: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+const { dir, tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+await enter('runc', () =>
+  ociContender({ name: 'runc', command: ['runc', '--root', join(scratch, 'runc')], rootfs: dir, scratch }),
+);
+await enter('docker', () => dockerContender({ tar, scratch }));
+for (const { runtime, skip } of await runtimesToTest()) {
+  if (skip === false) await enter(`skerry (${runtime})`, () => skerryContender(runtime));
+  else absent.push(`skerry (${runtime}): ${skip}`);
+}
+
+const samples = new Map<string, number[]>();
+for (let round = 0; round <= rounds; round++) {
+  say(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);
+  for (const contender of contenders) {
+    for (const { key } of measures) {
+      const duration = await contender[key]();
+      if (round === 0) continue;
+      const id = `${key} ${contender.name}`;
+      samples.set(id, [...(samples.get(id) ?? []), duration]);
+    }
+  }
+}
+
+const text = await report();
+process.stdout.write(text);
+const results = join(import.meta.dirname, 'results');
+mkdirSync(results, { recursive: true });
+const file = join(results, `${new Date().toISOString().slice(0, 10)}-create-and-exec.md`);
+writeFileSync(file, text);
+say(`written to ${file}`);
+
+async function report(): Promise<string> {
+  const sections = measures.flatMap(({ key, title, baselines }) => {
+    const rows = contenders.map(({ name }) => ({
+      name,
+      summary: summarize(samples.get(`${key} ${name}`) ?? []),
+    }));
+    return [`## ${title}`, '', ...table(rows, baselines), ''];
+  });
+  return [
+    '# Create and exec, beside runc and Docker',
+    '',
+    `Made by \`npm run bench -- --rounds ${rounds}\` on ${new Date().toISOString().slice(0, 10)}.`,
+    '',
+    ...(await describeMachine()),
+    '',
+    'Create to first output: from nothing to the first byte of `echo hello`. Exec round trip: `true` in something that runs, until its',
+    'exit status is known. Skerry is measured from the official JavaScript client over the wire, cold (no warm pool), with overlay, network,',
+    'firewall and limits; runc alone has none of these, and Docker runs with `--network=none`. The others are measured as whole commands, as a',
+    'user calls them. Milliseconds; ratios are of medians. One warm-up round is not counted.',
+    '',
+    ...sections,
+    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
+  ].join('\n');
+}
+
+function table(rows: readonly { name: string; summary: Summary }[], baselines: readonly string[]): string[] {
+  const present = baselines.filter((name) => rows.some((row) => row.name === name));
+  const header = ['', 'median', 'min', 'max', ...present.map((name) => `× ${name}`)];
+  const lines = rows.map(({ name, summary }) => {
+    const ratios = present.map((baseline) => {
+      const base = rows.find((row) => row.name === baseline)?.summary.median ?? Number.NaN;
+      return (summary.median / base).toFixed(2);
+    });
+    return [
+      name,
+      milliseconds(summary.median),
+      milliseconds(summary.min),
+      milliseconds(summary.max),
+      ...ratios,
+    ];
+  });
+  return [header, header.map((_, index) => (index === 0 ? '---' : '---:')), ...lines].map(
+    (cells) => `| ${cells.join(' | ')} |`,
+  );
+}

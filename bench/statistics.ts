@@ -1,0 +1,22 @@
+/** The few numbers that a table of timings needs. */
+
+export interface Summary {
+  readonly count: number;
+  readonly min: number;
+  readonly median: number;
+  readonly max: number;
+}
+
+/** @throws RangeError for no samples */
+export function summarize(samples: readonly number[]): Summary {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const [min, max] = [sorted.at(0), sorted.at(-1)];
+  if (min === undefined || max === undefined) throw new RangeError('no samples');
+  const middle = sorted.length / 2;
+  const upper = sorted[Math.floor(middle)] ?? max;
+  const lower = sorted[Math.ceil(middle) - 1] ?? min;
+  return { count: sorted.length, min, median: (lower + upper) / 2, max };
+}
+
+/** `12.3` below a hundred, whole numbers from there. */
+export const milliseconds = (value: number): string => (value < 100 ? value.toFixed(1) : value.toFixed(0));
