@@ -7,8 +7,8 @@ import cors from '@fastify/cors';
 import swagger from '@fastify/swagger';
 import { fastify } from 'fastify';
 import {
-  createJsonSchemaTransform,
-  createJsonSchemaTransformObject,
+  jsonSchemaTransform,
+  jsonSchemaTransformObject,
   serializerCompiler,
   type ZodTypeProvider,
 } from 'fastify-type-provider-zod';
@@ -25,11 +25,11 @@ import { errorAnswerOf, invalidRequest } from './error-answers.ts';
 import { execRoutes } from './exec-routes.ts';
 import { fileRoutes } from './file-routes.ts';
 import { ImageResolver } from './image-resolver.ts';
+import { tidyComponents } from './openapi.ts';
 import { processRoutes } from './process-routes.ts';
 import { Provisioner } from './provisioner.ts';
 import { provisioningRoutes } from './provisioning-routes.ts';
 import type { ModboxApp, RouteParts } from './routes.ts';
-import { schemaRegistry } from './schemas.ts';
 
 /** Largest JSON body: what a program's arguments, environment and input may come to at once. */
 const MAX_BODY_BYTES = 8 << 20;
@@ -152,7 +152,6 @@ function createApp(parts: RouteParts): ModboxApp {
     allowedHeaders: ['authorization', 'content-type', 'last-event-id'],
     exposedHeaders: ['retry-after'],
   });
-  const registry = schemaRegistry();
   app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -172,8 +171,8 @@ function createApp(parts: RouteParts): ModboxApp {
         },
       },
     },
-    transform: createJsonSchemaTransform({ schemaRegistry: registry }),
-    transformObject: createJsonSchemaTransformObject({ schemaRegistry: registry }),
+    transform: jsonSchemaTransform,
+    transformObject: (document) => tidyComponents(jsonSchemaTransformObject(document)),
   });
   app.register(async (scope: ModboxApp) => provisioningRoutes(scope, parts), { prefix: '/modbox/v1' });
   app.register(

@@ -41,39 +41,41 @@ export const taskIdSchema = z
   .refine((id) => id !== '.' && id !== '..', 'must not be a dot segment, URLs drop those')
   .refine((id) => !/^sb-[0-9A-Za-z]{26}$/.test(id), 'must not have the shape of a sandbox id');
 
-export const provisionRequest = z.strictObject({
-  taskId: taskIdSchema.meta({ description: "The caller's own id, unique among running sandboxes." }),
-  imageId: z.string().max(512).optional().meta({
-    description:
-      'An image id (im-…), or a registry reference such as python:3.12-slim. Default: the code-interpreter image.',
-  }),
-  ttlSeconds: z.int().min(1).max(MAX_TTL_SECONDS).default(DEFAULT_TTL_SECONDS).meta({
-    description: 'Lifetime in seconds; what it counts from is for ttlMode to say.',
-  }),
-  ttlMode: z
-    .enum(['absolute', 'idle'])
-    .default('absolute')
-    .meta({
-      description: `absolute: from the start, no matter what. idle: from the last activity, and at most ${MAX_TTL_SECONDS} s in all.`,
+export const provisionRequest = z
+  .strictObject({
+    taskId: taskIdSchema.meta({ description: "The caller's own id, unique among running sandboxes." }),
+    imageId: z.string().max(512).optional().meta({
+      description:
+        'An image id (im-…), or a registry reference such as python:3.12-slim. Default: the code-interpreter image.',
     }),
-  envVars: environment
-    .default({})
-    .meta({ description: 'Environment of every process. Encrypted at rest, never logged.' }),
-  workdir: absolutePath
-    .optional()
-    .meta({ description: "Working directory of every process. Default: the image's." }),
-  cpu: z.number().min(0.1).max(1024).optional().meta({ description: 'Cores; may be a fraction.' }),
-  memoryMiB: z
-    .int()
-    .min(64)
-    .max(1 << 24)
-    .optional()
-    .meta({ description: 'Memory limit in MiB; a program over it is killed.' }),
-  network: z.enum(['open', 'blocked']).default('open').meta({
-    description:
-      'blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.',
-  }),
-});
+    ttlSeconds: z.int().min(1).max(MAX_TTL_SECONDS).default(DEFAULT_TTL_SECONDS).meta({
+      description: 'Lifetime in seconds; what it counts from is for ttlMode to say.',
+    }),
+    ttlMode: z
+      .enum(['absolute', 'idle'])
+      .default('absolute')
+      .meta({
+        description: `absolute: from the start, no matter what. idle: from the last activity, and at most ${MAX_TTL_SECONDS} s in all.`,
+      }),
+    envVars: environment
+      .default({})
+      .meta({ description: 'Environment of every process. Encrypted at rest, never logged.' }),
+    workdir: absolutePath
+      .optional()
+      .meta({ description: "Working directory of every process. Default: the image's." }),
+    cpu: z.number().min(0.1).max(1024).optional().meta({ description: 'Cores; may be a fraction.' }),
+    memoryMiB: z
+      .int()
+      .min(64)
+      .max(1 << 24)
+      .optional()
+      .meta({ description: 'Memory limit in MiB; a program over it is killed.' }),
+    network: z.enum(['open', 'blocked']).default('open').meta({
+      description:
+        'blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.',
+    }),
+  })
+  .meta({ id: 'ProvisionRequest' });
 export type ProvisionRequest = z.output<typeof provisionRequest>;
 
 export const endReason = z.enum([
@@ -86,21 +88,23 @@ export const endReason = z.enum([
   'crashed',
 ]);
 
-export const sandboxAnswer = z.object({
-  taskId: z
-    .string()
-    .meta({ description: "The caller's id; the sandbox id where the sandbox was made without one." }),
-  sandboxId: z.string(),
-  status: z.enum(['starting', 'running', 'stopping', 'ended']),
-  endReason: endReason.nullable().meta({ description: 'Why it ended; null while it has not.' }),
-  sandboxUrl: z.string().meta({ description: 'Base of this sandbox: add /modbox/api/exec and so on.' }),
-  apiKey: z.string().meta({ description: 'Bearer key that is good for this sandbox alone.' }),
-  imageId: z.string(),
-  ttlSeconds: z.int(),
-  ttlMode: z.enum(['absolute', 'idle']),
-  createdAt: timestamp,
-  expiresAt: timestamp.nullable().meta({ description: 'When it ends at the latest; null once it ended.' }),
-});
+export const sandboxAnswer = z
+  .object({
+    taskId: z
+      .string()
+      .meta({ description: "The caller's id; the sandbox id where the sandbox was made without one." }),
+    sandboxId: z.string(),
+    status: z.enum(['starting', 'running', 'stopping', 'ended']),
+    endReason: endReason.nullable().meta({ description: 'Why it ended; null while it has not.' }),
+    sandboxUrl: z.string().meta({ description: 'Base of this sandbox: add /modbox/api/exec and so on.' }),
+    apiKey: z.string().meta({ description: 'Bearer key that is good for this sandbox alone.' }),
+    imageId: z.string(),
+    ttlSeconds: z.int(),
+    ttlMode: z.enum(['absolute', 'idle']),
+    createdAt: timestamp,
+    expiresAt: timestamp.nullable().meta({ description: 'When it ends at the latest; null once it ended.' }),
+  })
+  .meta({ id: 'Sandbox' });
 export type SandboxAnswer = z.output<typeof sandboxAnswer>;
 
 export const listQuery = z.strictObject({
@@ -111,22 +115,26 @@ export const listQuery = z.strictObject({
     .regex(/^\d{1,16}$/, 'must be a nextCursor')
     .optional(),
 });
-export const sandboxList = z.object({
-  sandboxes: z.array(sandboxAnswer).meta({ description: 'Newest first.' }),
-  nextCursor: z
-    .string()
-    .nullable()
-    .meta({ description: 'Pass as cursor for the next page; null at the end.' }),
-});
+export const sandboxList = z
+  .object({
+    sandboxes: z.array(sandboxAnswer).meta({ description: 'Newest first.' }),
+    nextCursor: z
+      .string()
+      .nullable()
+      .meta({ description: 'Pass as cursor for the next page; null at the end.' }),
+  })
+  .meta({ id: 'SandboxList' });
 export const waitQuery = z.strictObject({ timeoutSeconds: z.coerce.number().min(0).max(60).default(30) });
 
-export const defaultImageAnswer = z.object({
-  status: z.enum(['not-built', 'building', 'ready', 'failed']),
-  imageId: z.string().nullable(),
-  builtFrom: z.string().nullable().meta({ description: 'The Dockerfile it was made with.' }),
-  languages: z.array(z.object({ name: z.string(), version: z.string(), invocation: z.string() })),
-  message: z.string().nullable().meta({ description: 'Why the build failed.' }),
-});
+export const defaultImageAnswer = z
+  .object({
+    status: z.enum(['not-built', 'building', 'ready', 'failed']),
+    imageId: z.string().nullable(),
+    builtFrom: z.string().nullable().meta({ description: 'The Dockerfile it was made with.' }),
+    languages: z.array(z.object({ name: z.string(), version: z.string(), invocation: z.string() })),
+    message: z.string().nullable().meta({ description: 'Why the build failed.' }),
+  })
+  .meta({ id: 'DefaultImage' });
 export type DefaultImageAnswer = z.output<typeof defaultImageAnswer>;
 
 const commandShape = {
@@ -167,52 +175,64 @@ export const execRequest = z
       description: 'Kept of each stream, from its start; what is beyond is dropped and truncated says so.',
     }),
   })
-  .refine(eitherForm, eitherFormError);
-export const commandRequest = z.strictObject(commandShape).refine(eitherForm, eitherFormError);
+  .refine(eitherForm, eitherFormError)
+  .meta({ id: 'ExecRequest' });
+export const commandRequest = z
+  .strictObject(commandShape)
+  .refine(eitherForm, eitherFormError)
+  .meta({ id: 'CommandRequest' });
 export type CommandRequest = z.output<typeof commandRequest>;
 
-export const execAnswer = z.object({
-  exitCode: z.int().meta({ description: '128+n when signal n ended the command.' }),
-  stdout: z.string(),
-  stderr: z.string(),
-  durationMs: z.int(),
-  truncated: z.boolean().meta({ description: 'True when output beyond maxOutputBytes was dropped.' }),
-  timedOut: z.boolean().meta({ description: 'True when timeoutMs passed and the command was killed.' }),
-});
+export const execAnswer = z
+  .object({
+    exitCode: z.int().meta({ description: '128+n when signal n ended the command.' }),
+    stdout: z.string(),
+    stderr: z.string(),
+    durationMs: z.int(),
+    truncated: z.boolean().meta({ description: 'True when output beyond maxOutputBytes was dropped.' }),
+    timedOut: z.boolean().meta({ description: 'True when timeoutMs passed and the command was killed.' }),
+  })
+  .meta({ id: 'ExecResult' });
 
 /** The events of a streamed command: `event:` is the key, `data:` the JSON value. */
-export const streamEvents = z.object({
-  stdout: z.object({ text: z.string() }).optional(),
-  stderr: z.object({ text: z.string() }).optional(),
-  exit: execAnswer.pick({ exitCode: true, durationMs: true, timedOut: true }).optional(),
-  error: z.object({ error: z.lazy(() => errorBody) }).optional(),
-});
+export const streamEvents = z
+  .object({
+    stdout: z.object({ text: z.string() }).optional(),
+    stderr: z.object({ text: z.string() }).optional(),
+    exit: execAnswer.pick({ exitCode: true, durationMs: true, timedOut: true }).optional(),
+    error: z.object({ error: z.lazy(() => errorBody) }).optional(),
+  })
+  .meta({ id: 'StreamEvents' });
 
-export const processAnswer = z.object({
-  processId: z.string(),
-  argv: z.array(z.string()),
-  status: z.enum(['running', 'exited']),
-  exitCode: z.int().nullable(),
-  timedOut: z.boolean(),
-  startedAt: timestamp,
-});
-export const processList = z.object({ processes: z.array(processAnswer) });
+export const processAnswer = z
+  .object({
+    processId: z.string(),
+    argv: z.array(z.string()),
+    status: z.enum(['running', 'exited']),
+    exitCode: z.int().nullable(),
+    timedOut: z.boolean(),
+    startedAt: timestamp,
+  })
+  .meta({ id: 'Process' });
+export const processList = z.object({ processes: z.array(processAnswer) }).meta({ id: 'ProcessList' });
 const offset = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0);
 export const logsQuery = z.strictObject({
   stdoutOffset: offset,
   stderrOffset: offset,
   maxBytes: z.coerce.number().int().min(4).max(MAX_OUTPUT_BYTES).default(DEFAULT_OUTPUT_BYTES),
 });
-export const logsAnswer = z.object({
-  stdout: z.string(),
-  stderr: z.string(),
-  stdoutOffset: z.int().meta({ description: 'Where to go on: pass as stdoutOffset.' }),
-  stderrOffset: z.int(),
-  complete: z
-    .boolean()
-    .meta({ description: 'True when it exited and these offsets are the end of its output.' }),
-  process: processAnswer,
-});
+export const logsAnswer = z
+  .object({
+    stdout: z.string(),
+    stderr: z.string(),
+    stdoutOffset: z.int().meta({ description: 'Where to go on: pass as stdoutOffset.' }),
+    stderrOffset: z.int(),
+    complete: z
+      .boolean()
+      .meta({ description: 'True when it exited and these offsets are the end of its output.' }),
+    process: processAnswer,
+  })
+  .meta({ id: 'ProcessLogs' });
 /** Signals by name; the numbers are those of Linux on every architecture Skerry runs on (signal(7)). */
 export const signalNumbers = {
   SIGHUP: 1,
@@ -223,35 +243,41 @@ export const signalNumbers = {
   SIGUSR2: 12,
   SIGTERM: 15,
 } as const;
-export const killRequest = z.strictObject({
-  signal: z
-    .enum(['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGKILL', 'SIGUSR1', 'SIGUSR2', 'SIGTERM'])
-    .default('SIGTERM')
-    .meta({ description: 'Sent to the process, its group and everything it started.' }),
-});
+export const killRequest = z
+  .strictObject({
+    signal: z
+      .enum(['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGKILL', 'SIGUSR1', 'SIGUSR2', 'SIGTERM'])
+      .default('SIGTERM')
+      .meta({ description: 'Sent to the process, its group and everything it started.' }),
+  })
+  .meta({ id: 'KillRequest' });
 
 export const fileQuery = z.strictObject({ path: absolutePath });
 export const deleteFileQuery = z.strictObject({
   path: absolutePath,
   recursive: z.stringbool().default(false),
 });
-export const fileWritten = z.object({ path: z.string(), size: z.int() });
-export const fileDeleted = z.object({ path: z.string() });
-export const fileEntry = z.object({
-  name: z.string(),
-  path: z.string(),
-  type: z.enum(['file', 'directory', 'symlink']),
-  size: z.int(),
-  permissions: z.string(),
-  owner: z.string(),
-  group: z.string(),
-  modifiedAt: timestamp,
-  symlinkTarget: z.string().nullable(),
-});
-export const fileList = z.object({
-  path: z.string(),
-  entries: z.array(fileEntry).meta({ description: 'By name.' }),
-});
+export const fileWritten = z.object({ path: z.string(), size: z.int() }).meta({ id: 'FileWritten' });
+export const fileDeleted = z.object({ path: z.string() }).meta({ id: 'FileDeleted' });
+export const fileEntry = z
+  .object({
+    name: z.string(),
+    path: z.string(),
+    type: z.enum(['file', 'directory', 'symlink']),
+    size: z.int(),
+    permissions: z.string(),
+    owner: z.string(),
+    group: z.string(),
+    modifiedAt: timestamp,
+    symlinkTarget: z.string().nullable(),
+  })
+  .meta({ id: 'FileEntry' });
+export const fileList = z
+  .object({
+    path: z.string(),
+    entries: z.array(fileEntry).meta({ description: 'By name.' }),
+  })
+  .meta({ id: 'FileList' });
 
 const errorBody = z.object({
   code: z.string().meta({ description: 'Stable, for programs.' }),
@@ -267,33 +293,13 @@ const errorBody = z.object({
     .meta({ description: 'Of a 409: the fields that differ from the running sandbox.' }),
   reason: endReason.optional().meta({ description: 'Of a sandbox that ended: why.' }),
 });
-export const errorAnswer = z.object({ error: errorBody });
+export const errorAnswer = z.object({ error: errorBody }).meta({ id: 'ErrorAnswer' });
 export type ErrorAnswer = z.output<typeof errorAnswer>;
 
-/** The schemas that have a name in the OpenAPI document and in the SDK. */
-export const namedSchemas = {
-  ProvisionRequest: provisionRequest,
-  Sandbox: sandboxAnswer,
-  SandboxList: sandboxList,
-  DefaultImage: defaultImageAnswer,
-  ExecRequest: execRequest,
-  ExecResult: execAnswer,
-  CommandRequest: commandRequest,
-  StreamEvents: streamEvents,
-  Process: processAnswer,
-  ProcessList: processList,
-  ProcessLogs: logsAnswer,
-  KillRequest: killRequest,
-  FileEntry: fileEntry,
-  FileList: fileList,
-  FileWritten: fileWritten,
-  FileDeleted: fileDeleted,
-  ErrorAnswer: errorAnswer,
-} as const;
-
-/** @returns a registry of the named schemas; made anew so that nobody shares one. */
-export function schemaRegistry(): ReturnType<typeof z.registry<{ id: string }>> {
-  const registry = z.registry<{ id: string }>();
-  for (const [id, schema] of Object.entries(namedSchemas)) registry.add(schema, { id });
-  return registry;
-}
+/** Names of the schemas that are requests; the others with an id are answers. */
+export const requestSchemaIds: readonly string[] = [
+  'ProvisionRequest',
+  'ExecRequest',
+  'CommandRequest',
+  'KillRequest',
+];
