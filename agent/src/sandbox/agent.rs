@@ -163,14 +163,22 @@ impl Agent {
 
     /// Answers ERROR and closes the connection.
     pub fn refuse(&mut self, key: u64, kind: &str, message: &str) {
-        if let Some(connection) = self.connections.get_mut(&key) {
-            frame::error(&mut connection.out, kind, message);
-            if let Role::Process(process) = std::mem::replace(&mut connection.role, Role::Closing) {
+        let role = match self.connections.get_mut(&key) {
+            Some(connection) => {
+                frame::error(&mut connection.out, kind, message);
+                std::mem::replace(&mut connection.role, Role::Closing)
+            }
+            None => return,
+        };
+        self.touch(Some(key));
+        match role {
+            Role::Spare => self.spare_used(),
+            Role::Process(process) => {
                 if let Some(process) = self.processes.get_mut(&process) {
                     process.connection = None;
                 }
             }
-            self.touch(Some(key));
+            Role::Closing => {}
         }
     }
 

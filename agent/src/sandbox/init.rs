@@ -37,11 +37,18 @@ pub fn run(socket: &Path) -> Result<(), InitError> {
     let dialer = setup("the server's address", Dialer::new(socket))?;
     let is_init = sys::own_pid() == 1;
     if !is_init {
-        // SAFETY: plain flag.
-        setup(
-            "adoption of orphans",
-            check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }),
-        )?;
+        // SAFETY: plain flags.
+        unsafe {
+            setup(
+                "adoption of orphans",
+                check(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)),
+            )?;
+            // Whoever started an agent by hand takes it and its processes along.
+            setup(
+                "end with the parent",
+                check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0, 0, 0)),
+            )?;
+        }
     }
     let signals = setup("signals", take_signals())?;
     let open_files = setup("limits", raise_open_files())?;

@@ -57,8 +57,9 @@ impl Agent {
         };
         if let Err(failure) = answer {
             self.refuse(key, failure.kind, &failure.message);
+        } else {
+            self.spare_used();
         }
-        self.spare_used();
         if frame.payload.len() > BIG_REQUEST {
             drop(frame);
             sys::trim_heap();

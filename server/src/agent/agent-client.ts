@@ -1,0 +1,126 @@
+/**
+ * The server's end of the agent protocol (`agent/PROTOCOL.md`): starts processes in one sandbox and finds them again after a restart.
+ * Each request takes a connection of its own.
+ */
+import type { Duplex } from 'node:stream';
+import { z } from 'zod';
+import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { AgentConnection } from './agent-connection.ts';
+import { type AgentProcess, type OutputOffsets, openProcess, type ProcessSink } from './agent-process.ts';
+import { type AgentFrame, encode, MAX_START_BYTES } from './frames.ts';
+import {
+  type AgentProcessInfo,
+  type AgentStats,
+  errorFromAgent,
+  listSchema,
+  parse,
+  protocolError,
+  type StartRequest,
+  statsSchema,
+} from './messages.ts';
+
+/** A connection that broke before the answer is replaced this often: every request may be repeated. */
+const ATTEMPTS = 3;
+
+export class AgentClient {
+  readonly #dial: (signal: AbortSignal) => Promise<Duplex>;
+  readonly #logger: Logger;
+
+  /** `dial` gives a fresh connection to the agent, before HELLO was read (`Instance.dial`). */
+  constructor(dial: (signal: AbortSignal) => Promise<Duplex>, logger: Logger) {
+    this.#dial = dial;
+    this.#logger = logger;
+  }
+
+  /**
+   * Starts a process. Resolves when its program runs. Aborting leaves it open whether it was started: starting the same id again tells.
+   * @throws SkerryError `program-not-found`, `program-not-executable`, `bad-workdir`, `bad-user`, `invalid-argument`, `too-large`,
+   * `resource-exhausted`; `unavailable` when the agent does not answer; what `dial` throws.
+   */
+  start(request: StartRequest, sink: ProcessSink, signal: AbortSignal): Promise<AgentProcess> {
+    const frame = encode.start(request);
+    if (frame.length > MAX_START_BYTES) {
+      const message = 'The arguments and environment of the process are longer than 8 MiB.';
+      return Promise.reject(new SkerryError('too-large', message));
+    }
+    return this.#process(frame, { stdout: 0, stderr: 0 }, sink, signal);
+  }
+
+  /**
+   * Goes on with a process that was started before, reading from `offsets`; a connection it still has is closed.
+   * @throws SkerryError `not-found` when the agent does not know it, `invalid-argument` when output from there was acknowledged before.
+   */
+  attach(id: string, offsets: OutputOffsets, sink: ProcessSink, signal: AbortSignal): Promise<AgentProcess> {
+    return this.#process(encode.attach(id, offsets.stdout, offsets.stderr), offsets, sink, signal);
+  }
+
+  /** Every process the agent knows and has not been told to forget. */
+  async list(signal: AbortSignal): Promise<readonly AgentProcessInfo[]> {
+    return (await this.#ask(encode.list(), listSchema, signal)).processes;
+  }
+
+  stats(signal: AbortSignal): Promise<AgentStats> {
+    return this.#ask(encode.stats(), statsSchema, signal);
+  }
+
+  /** Sends a signal to every process in the sandbox but the agent. */
+  async killAll(signalNumber: number, signal: AbortSignal): Promise<void> {
+    await this.#ask(encode.killAll(signalNumber), z.object({}), signal);
+  }
+
+  #process(
+    request: Buffer,
+    offsets: OutputOffsets,
+    sink: ProcessSink,
+    signal: AbortSignal,
+  ): Promise<AgentProcess> {
+    const logger = this.#logger;
+    return this.#again(signal, (duplex) => openProcess(duplex, { request, offsets, sink, logger, signal }));
+  }
+
+  #ask<T>(request: Buffer, schema: z.ZodType<T>, signal: AbortSignal): Promise<T> {
+    return this.#again(signal, async (duplex) => parse(schema, await ask(duplex, request, signal), 'RESULT'));
+  }
+
+  async #again<T>(signal: AbortSignal, attempt: (duplex: Duplex) => Promise<T>): Promise<T> {
+    for (let left = ATTEMPTS; ; left--) {
+      signal.throwIfAborted();
+      const duplex = await this.#dial(signal);
+      try {
+        return await attempt(duplex);
+      } catch (error) {
+        if (signal.aborted || left === 1 || toSkerryError(error).code !== 'unavailable') throw error;
+        this.#logger.debug({ err: error }, 'agent.request.again');
+      }
+    }
+  }
+}
+
+/** Sends a request that has one answer. */
+function ask(duplex: Duplex, request: Buffer, signal: AbortSignal): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      signal.removeEventListener('abort', onAbort);
+      connection.close();
+    };
+    const onAbort = () => {
+      settle();
+      reject(signal.reason);
+    };
+    const connection = new AgentConnection(duplex, {
+      frame: (frame: AgentFrame) => {
+        if (frame.type === 'error') throw errorFromAgent(frame.json);
+        if (frame.type !== 'result') throw protocolError(`${frame.type} before RESULT`);
+        settle();
+        resolve(frame.json);
+      },
+      end: (error) => {
+        settle();
+        reject(error);
+      },
+    });
+    signal.addEventListener('abort', onAbort, { once: true });
+    connection.send(request);
+  });
+}
