@@ -2,6 +2,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { type TokenFile, tokenFilePath, tokenFileSchema } from '../../server/src/auth/token-store.ts';
 import { CliError, ExitStatus } from './cli-error.ts';
 
 /** The line that a server prints on standard output when it can be used. */
@@ -21,13 +22,8 @@ const serverStateSchema = readyLineSchema.extend({
 
 export type ServerState = z.infer<typeof serverStateSchema>;
 
-const tokenSchema = z.object({ tokenId: z.string(), tokenSecret: z.string(), sandboxApiKey: z.string() });
-
-export type Token = z.infer<typeof tokenSchema>;
-
 export const logFile = (dataDir: string): string => join(dataDir, 'server.log');
 const stateFile = (dataDir: string): string => join(dataDir, 'server.json');
-const tokenFile = (dataDir: string): string => join(dataDir, 'token.json');
 
 export function writeServerState(dataDir: string, state: ServerState): void {
   writeFileSync(stateFile(dataDir), `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 });
@@ -75,10 +71,11 @@ export function requireRunningServer(dataDir: string): ServerState {
 }
 
 /** The token that the first start made. @throws CliError when it cannot be read */
-export function readToken(dataDir: string): Token {
-  const parsed = tokenSchema.safeParse(readJson(tokenFile(dataDir)));
+export function readToken(dataDir: string): TokenFile {
+  const path = tokenFilePath(dataDir);
+  const parsed = tokenFileSchema.safeParse(readJson(path));
   if (!parsed.success) {
-    throw new CliError(`${tokenFile(dataDir)} is missing, not readable by you, or not a token file.`);
+    throw new CliError(`${path} is missing, not readable by you, or not a token file.`);
   }
   return parsed.data;
 }

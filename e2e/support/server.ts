@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { clientEnvironment } from '../../cli/src/commands/env.ts';
-import { readToken, readyLineSchema, type Token } from '../../cli/src/server-state.ts';
+import { readToken, readyLineSchema } from '../../cli/src/server-state.ts';
+import type { TokenFile } from '../../server/src/auth/token-store.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { inventory } from './inventory.ts';
@@ -36,7 +37,7 @@ export interface TestServer {
   readonly url: string;
   readonly pid: number;
   readonly dataDir: string;
-  readonly token: Token;
+  readonly token: TokenFile;
   /** The environment for a client program: PATH, HOME, and what `skerry env` prints. */
   readonly clientEnv: Record<string, string>;
   /** What the server wrote to its log so far. */

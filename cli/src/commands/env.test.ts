@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { run } from '../../../server/src/platform/command.ts';
 import { clientEnvironment, formatEnvironment } from './env.ts';
 
-const token = { tokenId: 'ak-1', tokenSecret: 'as-2', sandboxApiKey: 'sk-3' };
+const token = { tokenId: 'ak-1', tokenSecret: 'as-2', apiKey: 'sk-3' };
 const server = { url: 'http://127.0.0.1:7423' };
 
 describe('skerry env', () => {

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
-import { readToken, requireRunningServer, type ServerState, type Token } from '../server-state.ts';
+import type { TokenFile } from '../../../server/src/auth/token-store.ts';
+import { readToken, requireRunningServer, type ServerState } from '../server-state.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 export type EnvFormat = 'sh' | 'json' | 'dotenv';
@@ -24,7 +25,7 @@ export function envCommand(): Command {
  */
 export function clientEnvironment(
   { url }: Pick<ServerState, 'url'>,
-  token: Token,
+  token: TokenFile,
   env: Readonly<Record<string, string | undefined>>,
 ): Record<string, string> {
   const proxied = ['http_proxy', 'https_proxy', 'all_proxy'].some(
@@ -37,7 +38,7 @@ export function clientEnvironment(
     ...(proxied ? { MODAL_DISABLE_API_PROXY: '1' } : {}),
     MODBOX_API_URL: url,
     MODBOX_API_TOKEN: `${token.tokenId}:${token.tokenSecret}`,
-    SANDBOX_API_KEY: token.sandboxApiKey,
+    SANDBOX_API_KEY: token.apiKey,
   };
 }
 
