@@ -76,7 +76,7 @@ export class Http1Guard {
     if (request.complete) return;
     let seen = request.socket.bytesRead;
     const timer = setInterval(() => {
-      const held = request.isPaused() || request.readableLength >= request.readableHighWaterMark;
+      const held = request.readableLength >= request.readableHighWaterMark;
       if (request.socket.bytesRead === seen && !held && !request.complete) request.socket.destroy();
       if (request.complete) clearInterval(timer);
       seen = request.socket.bytesRead;

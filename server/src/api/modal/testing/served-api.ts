@@ -1,0 +1,119 @@
+/** The API on a real port of this machine, with sandboxes that are fakes and everything else real. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AppService } from '../../../apps/app-service.ts';
+import { AccessTokens } from '../../../auth/access-tokens.ts';
+import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../../auth/token-store.ts';
+import { Cleanup } from '../../../platform/cleanup.ts';
+import { type Database, openDatabase } from '../../../store/database.ts';
+import { createLogger } from '../../../telemetry/logger.ts';
+import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
+import { createPort } from '../../../transport/port.ts';
+import { type HttpRoute, routeRequests } from '../../../transport/routes.ts';
+import { authHandlers } from '../auth-token.ts';
+import { commandRouterHandlers } from '../command-router.ts';
+import { environmentHandlers } from '../environments.ts';
+import { Idempotency } from '../idempotency.ts';
+import { sandboxHandlers } from '../sandboxes.ts';
+import { type ModalApi, type ModalHandlers, serveModal } from '../service.ts';
+import { workspaceHandlers } from '../workspace.ts';
+import { FakeSandboxes } from './fake-sandboxes.ts';
+
+export interface ServedApi extends AsyncDisposable {
+  readonly port: number;
+  readonly token: TokenFile;
+  readonly certificate: Certificate;
+  readonly sandboxes: FakeSandboxes;
+  readonly apps: AppService;
+  readonly accessTokens: AccessTokens;
+  readonly database: Database;
+  readonly api: ModalApi;
+  /** Lines the server logged, parsed. */
+  readonly log: Record<string, unknown>[];
+  /** Headers of a control plane call. */
+  readonly credentials: Readonly<Record<string, string>>;
+  /** Id of an app to create sandboxes in. */
+  readonly appId: string;
+  close(graceMs: number): Promise<void>;
+}
+
+export interface ServedApiOptions {
+  readonly handlers?: ModalHandlers;
+  readonly routes?: readonly HttpRoute[];
+  readonly firstBytesTimeoutMs?: number;
+  readonly headerTimeoutMs?: number;
+  readonly bodyIdleTimeoutMs?: number;
+  readonly plaintextFrom?: 'loopback' | 'anywhere';
+}
+
+export async function serveApi(options: ServedApiOptions = {}): Promise<ServedApi> {
+  const cleanup = new Cleanup();
+  try {
+    const dataDir = await mkdtemp(join(tmpdir(), 'skerry-api-'));
+    cleanup.add('data', () => rm(dataDir, { recursive: true, force: true }));
+    const log: Record<string, unknown>[] = [];
+    const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
+    const database = openDatabase(dataDir);
+    cleanup.add('database', () => database.close());
+    const tokens = await TokenStore.open({ database, dataDir });
+    const token = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
+    const certificate = await loadCertificate({ dataDir, certFile: '', keyFile: '', now: Date.now });
+    const accessTokens = new AccessTokens(tokens.signingKey, Date.now);
+    const apps = new AppService(database, Date.now);
+    const sandboxes = new FakeSandboxes();
+    const idempotency = new Idempotency(database, Date.now);
+    const api = serveModal({
+      controlPlane: [
+        authHandlers({ accessTokens }),
+        environmentHandlers({ apps, reaper: { stop: async () => {} } }),
+        sandboxHandlers({ sandboxes, apps, accessTokens }),
+        workspaceHandlers(),
+        options.handlers ?? {},
+      ],
+      commandRouter: commandRouterHandlers({ sandboxes, idempotency }),
+      tokens,
+      accessTokens,
+      idempotency,
+      logger,
+    });
+    const port = await createPort({
+      host: '127.0.0.1',
+      port: 0,
+      tls: certificate,
+      plaintextFrom: options.plaintextFrom ?? 'anywhere',
+      onRequest: routeRequests({ rpc: api, routes: options.routes ?? [], logger }),
+      onUpgrade: (_request, socket) =>
+        socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\nhello'),
+      logger,
+      ...(options.firstBytesTimeoutMs && { firstBytesTimeoutMs: options.firstBytesTimeoutMs }),
+      ...(options.headerTimeoutMs && { headerTimeoutMs: options.headerTimeoutMs }),
+      ...(options.bodyIdleTimeoutMs && { bodyIdleTimeoutMs: options.bodyIdleTimeoutMs }),
+    });
+    let closed: Promise<void> | undefined;
+    const close = (graceMs: number) => {
+      api.close();
+      closed ??= port.close(graceMs);
+      return closed;
+    };
+    cleanup.add('port', () => close(0));
+    return {
+      port: port.address.port,
+      token,
+      certificate,
+      sandboxes,
+      apps,
+      accessTokens,
+      database,
+      api,
+      log,
+      credentials: { 'x-modal-token-id': token.tokenId, 'x-modal-token-secret': token.tokenSecret },
+      appId: apps.lookup('', 'test-app', true).id,
+      close,
+      [Symbol.asyncDispose]: () => cleanup.run(),
+    };
+  } catch (error) {
+    await cleanup.run();
+    throw error;
+  }
+}
