@@ -7,7 +7,7 @@ import type { Engine, Instance, InstanceExit, InstanceMount, RuntimeChoice } fro
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { newProcessId, newTaskId } from '../../ids.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
-import { delay } from '../../platform/wait.ts';
+import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { OutputSink } from '../build-log.ts';
 import type { RunMount } from '../dockerfile/instruction.ts';
@@ -16,6 +16,8 @@ import type { RunMount } from '../dockerfile/instruction.ts';
 const LIMITS = { memoryMiB: 8192, milliCpu: 8000, milliCpuRequest: 1000, pids: 8192 } as const;
 /** A step that takes longer is taken for stuck. */
 const STEP_TIMEOUT_MS = 2 * 60 * 60_000;
+/** The agent answers in milliseconds; under gVisor on a busy machine in seconds. */
+const START_TIMEOUT_MS = 60_000;
 /** How long output may still come after the program's end, from children that hold its pipes. */
 const DRAIN_MS = 2000;
 
@@ -121,11 +123,15 @@ export class StepRunner {
       },
       signal,
     );
+    starting.catch(() => {}); // awaited below, unless the instance is gone first
     const stopped = new AbortController();
     try {
-      await Promise.race([starting, gone]);
+      const started = await withDeadline(Promise.race([starting, gone]), START_TIMEOUT_MS, signal);
+      if (!started) throw new SkerryError('unavailable', 'the agent in the sandbox of the step did not answer');
       const aborted = whenAborted(signal, stopped.signal);
-      const exit = await Promise.race([exited.promise, gone, aborted]);
+      const ended = Promise.race([exited.promise, gone, aborted]);
+      const exit = await withDeadline(ended, STEP_TIMEOUT_MS + START_TIMEOUT_MS, signal);
+      if (!exit) throw new SkerryError('unavailable', 'the agent in the sandbox of the step stopped answering');
       const allOutput = Promise.all([drained.stdout.promise, drained.stderr.promise]);
       await Promise.race([allOutput, gone, aborted, delay(DRAIN_MS, stopped.signal)]);
       return exit;
