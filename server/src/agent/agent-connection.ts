@@ -27,6 +27,7 @@ export class AgentConnection {
     duplex.on('error', (error) => this.#end(gone(error)));
     duplex.on('end', () => this.#end(gone()));
     duplex.on('close', () => this.#end(gone()));
+    duplex.resume(); // whoever kept it as a spare may have paused it
   }
 
   /**

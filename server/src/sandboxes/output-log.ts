@@ -50,7 +50,7 @@ export class OutputLog implements OutputReader {
     if (fresh.length === 0 || this.#ended) return undefined;
     if (this.#budget.tryUse(fresh.length)) return this.#store(fresh);
     return this.#budget.waitFor(fresh.length).then((granted) => {
-      if (granted) return this.#store(fresh);
+      return granted ? this.#store(fresh) : undefined;
     });
   }
 
@@ -93,7 +93,7 @@ export class OutputLog implements OutputReader {
       const stored = statSync(this.#path).size - this.#length;
       this.#advance(bytes.subarray(0, stored));
       return this.#budget.retryAfterFullDisk(delay).then((again) => {
-        if (again) return this.#store(bytes.subarray(stored));
+        return again ? this.#store(bytes.subarray(stored)) : undefined;
       });
     }
     this.#advance(bytes);

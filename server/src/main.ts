@@ -1,0 +1,40 @@
+/**
+ * The server's process: configuration in, one line of JSON out when it is ready, signals. `skerry up` runs it.
+ *
+ *   node server/src/main.ts [--setting value ...]    serve until SIGTERM or SIGINT; sandboxes outlive it
+ *   node server/src/main.ts --destroy-all [...]      end what a stopped server left and remove it from the machine
+ */
+import { loadConfig } from './config/load-config.ts';
+import { SkerryError } from './errors/skerry-error.ts';
+import { destroyAll, startServer } from './server.ts';
+import { createLogger } from './telemetry/logger.ts';
+import { VERSION } from './version.ts';
+
+const DESTROY_ALL = '--destroy-all';
+
+async function main(args: readonly string[]): Promise<void> {
+  const config = loadConfig({ argv: args.filter((arg) => arg !== DESTROY_ALL), env: process.env });
+  const logger = createLogger(config.logLevel);
+  if (args.includes(DESTROY_ALL)) return destroyAll(config, logger);
+
+  const server = await startServer(config, logger);
+  const stop = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  });
+  process.on('unhandledRejection', (error) => logger.error({ err: error }, 'process.unhandled-rejection'));
+  const { url, instance } = server;
+  process.stdout.write(
+    `${JSON.stringify({ ready: true, url, pid: process.pid, instance, version: VERSION })}\n`,
+  );
+  logger.info({ signal: await stop }, 'server.stopping');
+  await server.close();
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  const known = error instanceof SkerryError;
+  process.stderr.write(`skerry: ${known ? error.message : (error as Error).stack}\n`);
+  if (known) process.stderr.write(`${error.kind.suggestion}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,184 @@
+/** Builds the parts and puts them together; `main.ts` is the process around it. */
+import { fileURLToPath } from 'node:url';
+import { agentBinaryPath } from './agent/agent-binary.ts';
+import { buildModalApi } from './api/modal/api.ts';
+import { blobRoute } from './api/modal/blobs.ts';
+import { createModboxApi } from './api/modbox/modbox-api.ts';
+import { AppReaper } from './apps/app-reaper.ts';
+import { AppService } from './apps/app-service.ts';
+import { AccessTokens } from './auth/access-tokens.ts';
+import { TokenStore } from './auth/token-store.ts';
+import { FileBlobStore } from './blobs/blob-store.ts';
+import { MountService } from './blobs/mount-service.ts';
+import type { Config } from './config/config.ts';
+import { caEnvironment } from './engines/ca-environment.ts';
+import type { Engine } from './engines/engine.ts';
+import { createOciEngine } from './engines/oci/engine.ts';
+import { instanceName } from './engines/oci/layout.ts';
+import { ImageService } from './images/image-service.ts';
+import { Cleanup } from './platform/cleanup.ts';
+import { lockDataDir } from './platform/exclusive.ts';
+import { SandboxManager } from './sandboxes/sandbox-manager.ts';
+import { SecretService } from './secrets/secret-service.ts';
+import { openVault } from './secrets/vault.ts';
+import { openDatabase } from './store/database.ts';
+import { ImageNameRepository } from './store/image-names.ts';
+import type { Logger } from './telemetry/logger.ts';
+import { loadCertificate } from './transport/certificate.ts';
+import { createPort } from './transport/port.ts';
+import { routeRequests } from './transport/routes.ts';
+import { VERSION } from './version.ts';
+
+export interface Server {
+  /** Where clients of this machine reach it. */
+  readonly url: string;
+  /** 8 hexadecimal digits: what its resources on the machine are named after. */
+  readonly instance: string;
+  /** Stops answering and lets go of the machine; running sandboxes go on and are taken over by the next start. */
+  close(): Promise<void>;
+}
+
+/** How long requests under way may take to finish at shutdown. */
+const DRAIN_MS = 5_000;
+const SWEEP_INTERVAL_MS = 30_000;
+const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
+
+const createEngine = (config: Config, logger: Logger): Engine =>
+  createOciEngine({ config, dataDir: config.dataDir, agentBinaryPath: agentBinaryPath(), logger });
+
+/**
+ * Starts a server: takes over what an earlier one left, then listens.
+ * @throws SkerryError saying what to do when the machine lacks something, the port is taken, or another server has the data directory; nothing
+ * is left behind then
+ */
+export async function startServer(config: Config, logger: Logger): Promise<Server> {
+  const { dataDir } = config;
+  const now = Date.now;
+  const cleanup = new Cleanup();
+  try {
+    cleanup.add('lock', lockDataDir(dataDir));
+    const database = openDatabase(dataDir);
+    cleanup.add('database', () => database.close());
+    const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
+    const tokens = await TokenStore.open({ database, dataDir });
+    const certificate = await loadCertificate({
+      dataDir,
+      certFile: config.tlsCertFile,
+      keyFile: config.tlsKeyFile,
+      now,
+    });
+    const guestCa = config.extraCaFile === '' ? {} : caEnvironment();
+
+    const engine = createEngine(config, logger);
+    await engine.open();
+    cleanup.add('engine', () => engine.close());
+
+    const apps = new AppService(database, now);
+    const secrets = new SecretService(database, vault, now);
+    const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), now);
+    const mounts = new MountService(database, blobs, now);
+    const images = new ImageService({
+      database,
+      engine,
+      dataDir,
+      config,
+      caEnvironment: guestCa,
+      logger,
+      clock: now,
+    });
+    cleanup.add('images', () => images.close());
+    const sandboxes = new SandboxManager({
+      database,
+      engine,
+      images,
+      secrets,
+      vault,
+      mounts,
+      blobs,
+      dataDir,
+      config,
+      caEnvironment: guestCa,
+      logger,
+      now,
+    });
+    cleanup.add('sandboxes', () => sandboxes.close());
+    await sandboxes.recover();
+
+    const reaper = new AppReaper({ apps, sandboxes, logger });
+    const sweep = setInterval(() => {
+      sandboxes.sweep();
+      reaper.sweep(now()).catch((error: unknown) => logger.error({ err: error }, 'apps.sweep-failed'));
+    }, SWEEP_INTERVAL_MS);
+    cleanup.add('sweep', () => clearInterval(sweep));
+
+    const rpc = buildModalApi({
+      apps,
+      reaper,
+      sandboxes,
+      secrets,
+      images,
+      names: new ImageNameRepository(database),
+      mounts,
+      blobs,
+      tokens,
+      accessTokens: new AccessTokens(tokens.signingKey, now),
+      database,
+      logger,
+      now,
+    });
+    const modbox = createModboxApi({
+      sandboxes,
+      images,
+      apps,
+      auth: tokens,
+      logger,
+      defaultImageDirectory: CODE_INTERPRETER,
+    });
+    cleanup.add('modbox', () => modbox.close());
+    const instance = instanceName(dataDir);
+    const health = () =>
+      JSON.stringify({ status: 'ok', version: VERSION, instance, sandboxes: sandboxes.size });
+    const port = await createPort({
+      host: config.host,
+      port: config.port,
+      tls: certificate,
+      plaintextFrom: certificate.configured ? 'loopback' : 'anywhere',
+      onRequest: routeRequests({
+        rpc,
+        routes: [
+          blobRoute({ blobs, logger }),
+          ...modbox.prefixes.map((prefix) => ({ prefix, handle: modbox.handle })),
+          {
+            prefix: '/healthz',
+            handle: (_request, response) => {
+              response.setHeader('content-type', 'application/json');
+              response.end(health());
+            },
+          },
+        ],
+        logger,
+      }),
+      onUpgrade: (_request, socket) => socket.destroy(),
+      logger,
+    });
+    cleanup.add('port', () => port.close(DRAIN_MS));
+    const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
+    return { url: `http://${host}:${port.address.port}`, instance, close: () => cleanup.run() };
+  } catch (error) {
+    await cleanup.run();
+    throw error;
+  }
+}
+
+/** Ends every sandbox that a stopped server left, and removes everything of it from the machine but its data directory. */
+export async function destroyAll(config: Config, logger: Logger): Promise<void> {
+  await using cleanup = new Cleanup();
+  cleanup.add('lock', lockDataDir(config.dataDir));
+  const database = openDatabase(config.dataDir);
+  cleanup.add('database', () => database.close());
+  const engine = createEngine(config, logger);
+  await engine.open();
+  await engine.adopt(new Set());
+  SandboxManager.markAllTerminated(database, Date.now());
+  await engine.remove();
+}
