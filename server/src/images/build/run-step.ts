@@ -127,11 +127,13 @@ export class StepRunner {
     const stopped = new AbortController();
     try {
       const started = await withDeadline(Promise.race([starting, gone]), START_TIMEOUT_MS, signal);
-      if (!started) throw new SkerryError('unavailable', 'the agent in the sandbox of the step did not answer');
+      if (!started)
+        throw new SkerryError('unavailable', 'the agent in the sandbox of the step did not answer');
       const aborted = whenAborted(signal, stopped.signal);
       const ended = Promise.race([exited.promise, gone, aborted]);
       const exit = await withDeadline(ended, STEP_TIMEOUT_MS + START_TIMEOUT_MS, signal);
-      if (!exit) throw new SkerryError('unavailable', 'the agent in the sandbox of the step stopped answering');
+      if (!exit)
+        throw new SkerryError('unavailable', 'the agent in the sandbox of the step stopped answering');
       const allOutput = Promise.all([drained.stdout.promise, drained.stderr.promise]);
       await Promise.race([allOutput, gone, aborted, delay(DRAIN_MS, stopped.signal)]);
       return exit;

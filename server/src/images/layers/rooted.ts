@@ -59,6 +59,10 @@ export class RootedTree {
     for (let count = 1; count <= parts.length; count++) {
       host = this.resolve(parts.slice(0, count).join('/'));
       if (lstat(host)) continue;
+      // A link may lead to a place whose parents are missing as well.
+      const inside = this.inside(host);
+      if (inside !== `/${parts.slice(0, count).join('/')}`)
+        this.makeDirectories(inside.slice(0, inside.lastIndexOf('/')), onCreate);
       mkdirSync(raw(host), { mode: 0o755 });
       onCreate(host);
     }

@@ -1,0 +1,349 @@
+/** Builds on the real engine (runc) with a busybox base, so that only the bootstrap's own test needs a Debian mirror. */
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { agentBinaryPath } from '../agent/agent-binary.ts';
+import type { Engine } from '../engines/engine.ts';
+import { createOciEngine } from '../engines/oci/engine.ts';
+import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
+import type { ImageId } from '../ids.ts';
+import { Cleanup } from '../platform/cleanup.ts';
+import { type Database, openDatabase } from '../store/database.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
+import { ImageService } from './image-service.ts';
+
+const logger = createLogger('silent');
+const cleanup = new Cleanup();
+let dataDir: string;
+let database: Database;
+let engine: Engine;
+let images: ImageService;
+let base: ImageId;
+
+const open = () =>
+  new ImageService({
+    database,
+    engine,
+    dataDir,
+    config: {
+      buildRuntime: 'runc',
+      debianMirror: 'http://127.0.0.1:9/debian',
+      registryMirrors: [],
+      insecureRegistries: [],
+      registryTimeoutMs: 1000,
+    },
+    caEnvironment: {},
+    logger,
+    clock: Date.now,
+  });
+
+before(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'skerry-images-'));
+  cleanup.add('data directory', () => rm(dataDir, { recursive: true, force: true }));
+  database = openDatabase(dataDir);
+  cleanup.add('database', () => database.close());
+  engine = createOciEngine({
+    config: {
+      runtime: 'runc',
+      extraCaFile: '',
+      allowPrivate: [],
+      subnet: 'auto',
+      nameservers: ['127.0.0.1'],
+      runscPath: '',
+    },
+    dataDir,
+    agentBinaryPath: agentBinaryPath(),
+    logger,
+    networkPoolSize: 0,
+  });
+  cleanup.add('engine', async () => {
+    await engine.close();
+    await engine.remove();
+  });
+  await engine.open();
+  images = open();
+  cleanup.add('images', () => images.close());
+  const scratch = await build({ lines: ['FROM scratch'] });
+  const root = await images.addLayer(
+    images.get(scratch.id),
+    async (directory) => {
+      await createBusyboxLayer(directory);
+    },
+    { ...emptyImageConfig, env: { PATH: '/bin' } },
+  );
+  base = root.id;
+});
+after(() => cleanup.run());
+
+interface Request extends Partial<ImageDefinition> {
+  readonly lines: readonly string[];
+}
+
+const define = ({ lines, ...rest }: Request): ImageDefinition => ({
+  dockerfileLines: lines,
+  baseImages: base === undefined ? new Map() : new Map([['base', base]]),
+  contextFiles: [],
+  buildArgs: {},
+  secretEnv: {},
+  registryCredentials: undefined,
+  builderVersion: 'test',
+  forceBuild: false,
+  ignoreCache: false,
+  ...rest,
+});
+
+async function follow(
+  service: ImageService,
+  id: ImageId,
+): Promise<{ log: string; result: BuildResult | undefined }> {
+  let log = '';
+  for await (const event of service.follow(id, 0, AbortSignal.timeout(60_000))) {
+    if (event.kind === 'result') return { log, result: event.result };
+    log += event.entry.text;
+  }
+  return { log, result: undefined };
+}
+
+async function build(request: Request) {
+  const { id, result: early } = await images.getOrBuild(define(request));
+  return { id, early, ...(await follow(images, id)) };
+}
+
+/** Builds and expects success; what the last RUN printed is in the log. */
+async function succeed(request: Request) {
+  const built = await build(request);
+  assert.deepEqual(built.result, { kind: 'success' }, built.log);
+  return built;
+}
+
+async function failure(request: Request): Promise<{ message: string; log: string }> {
+  const { result, log } = await build(request);
+  assert.ok(result?.kind === 'failure', `expected a failure, got ${JSON.stringify(result)}:\n${log}`);
+  return { message: result.message, log };
+}
+
+test('RUN keeps its files, sees ENV, ARG, USER and WORKDIR, and is cached', async () => {
+  const lines = [
+    'FROM base',
+    'ARG WHO=world',
+    `ENV GREETING='hello there' \\`,
+    '    TWICE="$WHO $WHO"',
+    "WORKDIR '/work dir'",
+    'RUN echo "$GREETING $TWICE" > out && pwd',
+    'USER user',
+    'RUN cat out && id -u && [ "$HOME" = / ]',
+    'CMD ["sleep", "1"]',
+  ];
+  const first = await succeed({ lines, buildArgs: { WHO: 'you' } });
+  assert.equal(first.early, undefined);
+  assert.match(first.log, /Step 4\/8 : WORKDIR '\/work dir'\n/);
+  assert.match(first.log, /\n\/work dir\n/);
+  assert.match(first.log, /hello there you you\n1000\n/);
+  const { config, layers } = images.get(first.id);
+  assert.deepEqual([config.workdir, config.user, config.cmd], ['/work dir', 'user', ['sleep', '1']]);
+  assert.equal(layers.length, images.get(base).layers.length + 2);
+
+  const again = await images.getOrBuild(define({ lines, buildArgs: { WHO: 'you' } }));
+  assert.deepEqual(again, { id: first.id, result: { kind: 'success' } });
+  const other = await build({ lines: [...lines, 'LABEL a=b'], buildArgs: { WHO: 'you' } });
+  assert.deepEqual(other.early, { kind: 'success' });
+  assert.equal(other.log.match(/Using cache/g)?.length, 3);
+  assert.deepEqual(images.get(other.id).layers, layers);
+});
+
+test('a changed ENV, ARG or context file builds again; a changed secret value does not', async () => {
+  const file = (text: string) => ({ path: '/f', content: { bytes: Buffer.from(text) }, mode: 0o644 });
+  const request = (env: string, text: string, secret: string): Request => ({
+    lines: [
+      'FROM base',
+      `ENV A=${env}`,
+      'COPY /f /f',
+      'RUN cat /f && test -n "$TOKEN" && echo "$TOKEN" | tr a-z A-Z | tee /out',
+    ],
+    contextFiles: [file(text)],
+    secretEnv: { TOKEN: secret },
+  });
+  const first = await succeed(request('1', 'one', 'secret-one'));
+  assert.match(first.log, /SECRET-ONE/);
+  assert.equal((await images.getOrBuild(define(request('1', 'one', 'secret-two')))).id, first.id);
+  for (const changed of [request('2', 'one', 's'), request('1', 'two', 's')]) {
+    const second = await succeed(changed);
+    assert.notDeepEqual(images.get(second.id).layers, images.get(first.id).layers);
+  }
+});
+
+test('secrets reach RUN but neither the log nor the image', async () => {
+  const value = 'hunter2-and-more';
+  const built = await succeed({
+    lines: ['FROM base', 'RUN --mount=type=secret,id=KEY echo "$KEY"; cat /run/secrets/KEY | wc -c'],
+    secretEnv: { KEY: value },
+  });
+  assert.doesNotMatch(built.log, /hunter2/);
+  assert.match(built.log, new RegExp(`\\*\\*\\*\\n${value.length}\n`));
+  assert.equal(JSON.stringify(images.get(built.id).config).includes('hunter2'), false);
+});
+
+test('COPY: context, modes, globs, links of the image, owners, stages; unused stages are not built', async () => {
+  const file = (path: string, mode = 0o644) => ({ path, content: { bytes: Buffer.from(`${path}\n`) }, mode });
+  const built = await succeed({
+    lines: [
+      'FROM base AS unused',
+      'RUN exit 9',
+      'FROM base AS tools',
+      'RUN mkdir -p /opt/t && echo tool > /opt/t/tool && chmod 4755 /opt/t/tool && ln -s tool /opt/t/link',
+      'FROM base',
+      'RUN ln -s /data /link && ln -s / /escape',
+      'COPY . /all/',
+      'COPY *.py /link/',
+      'COPY --chown=user --chmod=600 a.py /owned/deep/a',
+      'COPY --from=tools /opt/t /escape/opt2',
+      'COPY <<EOF /text',
+      'value $NONE "quoted"',
+      'EOF',
+      `RUN cat /all/d/b.sh /data/a.py /text && stat -c '%a %u %n' /all/d/b.sh /owned/deep /owned/deep/a /opt2/tool && readlink /opt2/link`,
+    ],
+    contextFiles: [file('/a.py'), file('d/b.sh', 0o755)],
+  });
+  assert.doesNotMatch(built.log, /unused/);
+  assert.match(built.log, /d\/b\.sh\n\/a\.py\nvalue {2}"quoted"\n/);
+  assert.match(
+    built.log,
+    /755 0 \/all\/d\/b\.sh\n755 1000 \/owned\/deep\n600 1000 \/owned\/deep\/a\n4755 0 \/opt2\/tool\ntool\n/,
+  );
+});
+
+test('heredoc scripts run under the shell or their own interpreter', async () => {
+  const { log } = await succeed({
+    lines: [
+      'FROM base',
+
+      'RUN <<EOF',
+      'set -e',
+      'echo one $((1 + 1))',
+      'EOF',
+      'RUN <<EOF',
+      '#!/bin/awk -f',
+      'BEGIN { print "awk", 6 * 7 }',
+      'EOF',
+    ],
+  });
+  assert.match(log, /one 2\n/);
+  assert.match(log, /awk 42\n/);
+});
+
+test('a failing command is named with its exit code and its last words', async () => {
+  const { message, log } = await failure({
+    lines: ['FROM base', '', 'RUN echo fine; echo "E: no such thing" >&2; exit 7'],
+  });
+  assert.match(
+    message,
+    /RUN echo fine.*\(Dockerfile line 3\) failed with exit code 7\.\nIts last output:\nE: no such thing$/s,
+  );
+  assert.ok(log.endsWith(`The build failed: ${message}\n`));
+  const missing = await failure({ lines: ['FROM base', 'RUN ["nothere"]'] });
+  assert.match(missing.message, /nothere/);
+});
+
+test('mistakes in a definition are told before or during the build', async () => {
+  await assert.rejects(images.getOrBuild(define({ lines: ['FROM base', 'FETCH x'] })), {
+    code: 'invalid-argument',
+    message: /line 2: unknown instruction `FETCH`/,
+  });
+  await assert.rejects(
+    images.getOrBuild(define({ lines: ['FROM b'], baseImages: new Map([['b', 'im-none' as ImageId]]) })),
+    { code: 'not-found' },
+  );
+  await assert.rejects(
+    images.getOrBuild(
+      define({
+        lines: ['FROM base'],
+        contextFiles: [{ path: '../x', content: { bytes: Buffer.of() }, mode: 0 }],
+      }),
+    ),
+    { code: 'invalid-argument' },
+  );
+  const copy = await failure({ lines: ['FROM base', 'COPY nothere /x'] });
+  assert.match(
+    copy.message,
+    /COPY nothere \/x` \(Dockerfile line 2\) failed: no such file or directory: "nothere" in the build context/,
+  );
+  const owner = await failure({ lines: ['FROM base', 'COPY --chown=ghost <<E /x', 'E'] });
+  assert.match(owner.message, /no `ghost` in the image's \/etc\/passwd/);
+  const python = await failure({ lines: ['FROM python:3.12-slim'] });
+  assert.match(
+    python.message,
+    /no Python 3\.12; these work: 3\.9 \(bullseye\), 3\.11 \(bookworm\), 3\.13 \(trixie\)/,
+  );
+  assert.match(python.message, /--registry-mirrors/);
+  const debian = await failure({ lines: ['FROM debian:bookworm-slim'] });
+  assert.match(debian.message, /mirror http:\/\/127\.0\.0\.1:9\/debian cannot be reached.*--debian-mirror/);
+});
+
+test('equal definitions at once are one build, equal steps of different ones run once', async () => {
+  const lines = ['FROM base', 'RUN cat /proc/sys/kernel/random/uuid > /id && sleep 0.3'];
+  const [a, b] = await Promise.all([
+    images.getOrBuild(define({ lines })),
+    images.getOrBuild(define({ lines })),
+  ]);
+  assert.equal(a.id, b.id);
+  const c = await images.getOrBuild(define({ lines: [...lines, 'ENV C=1'] }));
+  assert.notEqual(c.id, a.id);
+  const [first, second] = await Promise.all([follow(images, a.id), follow(images, c.id)]);
+  assert.deepEqual([first.result?.kind, second.result?.kind], ['success', 'success']);
+  assert.deepEqual(images.get(a.id).layers, images.get(c.id).layers);
+});
+
+test('forceBuild replaces the cached result, ignoreCache leaves it', async () => {
+  const lines = ['FROM base', 'RUN cat /proc/sys/kernel/random/uuid > /forced'];
+  const first = await succeed({ lines });
+  const ignored = await succeed({ lines, ignoreCache: true });
+  assert.notDeepEqual(images.get(ignored.id).layers, images.get(first.id).layers);
+  assert.equal((await images.getOrBuild(define({ lines }))).id, first.id);
+  const forced = await succeed({ lines, forceBuild: true });
+  assert.equal((await images.getOrBuild(define({ lines }))).id, forced.id);
+  assert.notDeepEqual(images.get(forced.id).layers, images.get(first.id).layers);
+});
+
+test('names, deletion, and what collection removes', async () => {
+  const { id } = await succeed({ lines: ['FROM base', 'RUN echo x > /x'] });
+  images.publish(id, 'team/app');
+  assert.equal(images.getByName('team/app:latest'), id);
+  assert.equal((await images.fromReference('team/app', AbortSignal.timeout(1000))).id, id);
+  await succeed({ lines: ['FROM team/app:latest', 'CMD ["x"]'] });
+  assert.throws(() => images.getByName('team/other'), { code: 'not-found' });
+
+  const lone = await succeed({ lines: ['FROM base', 'RUN echo lone > /lone'] });
+  const directory = images.layerDirectories(images.get(lone.id)).at(-1) ?? '';
+  await stat(directory);
+  await images.delete(lone.id);
+  await assert.rejects(stat(directory), { code: 'ENOENT' });
+  assert.throws(() => images.get(lone.id), { code: 'not-found' });
+  // The layer of an image that another one uses stays.
+  await images.delete(id);
+  assert.throws(() => images.getByName('team/app'), { code: 'not-found' });
+  const again = await succeed({ lines: ['FROM base', 'RUN echo x > /x'] });
+  assert.equal(again.log.match(/Using cache/g)?.length, 1);
+});
+
+test('after a restart finished images and logs are there, unfinished builds have failed and can be asked for again', async () => {
+  const done = await succeed({ lines: ['FROM base', 'RUN echo kept'] });
+  const lines = ['FROM base', 'RUN sleep 60'];
+  const { id } = await images.getOrBuild(define({ lines }));
+  // What a killed server leaves: the row still says that it is being built.
+  await images.close();
+  database.prepare(`UPDATE images SET state = 'building' WHERE id = ?`).run(id);
+  images = open();
+  const { log, result } = await follow(images, done.id);
+  assert.match(log, /kept\n.*Successfully built/s);
+  assert.deepEqual(result, { kind: 'success' });
+  const interrupted = await follow(images, id);
+  assert.match(interrupted.result?.kind === 'failure' ? interrupted.result.message : '', /server restarted/);
+  const retried = await images.getOrBuild(define({ lines }));
+  assert.notEqual(retried.id, id);
+  await images.delete(retried.id);
+  await images.collectGarbage();
+  assert.deepEqual(await readdir(join(dataDir, 'images', 'tmp')), []);
+});

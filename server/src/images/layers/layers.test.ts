@@ -1,0 +1,171 @@
+/** Layers made from hostile archives and trees: nothing outside the layer may change. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { afterEach, beforeEach, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { type Header, pack } from 'tar-stream';
+import { editLayer } from './edit-layer.ts';
+
+let root: string;
+let outside: string;
+let lower: string;
+let count = 0;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'skerry-layers-'));
+  outside = join(root, 'outside');
+  lower = join(root, 'lower');
+  await mkdir(join(lower, 'usr/bin'), { recursive: true });
+  await mkdir(join(lower, 'etc/conf'), { recursive: true });
+  await writeFile(join(lower, 'etc/conf/a'), 'a');
+  await writeFile(join(lower, 'etc/conf/b'), 'b');
+  await mkdir(outside);
+  await writeFile(join(outside, 'victim'), 'intact');
+  await symlink(outside, join(lower, 'absolute'));
+  await symlink('../../../../../../..', join(lower, 'up'));
+  await symlink('usr/bin', join(lower, 'bin'));
+});
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+type Entry = Partial<Header> & { readonly name: string; readonly text?: string };
+
+async function apply(...entries: Entry[]): Promise<string> {
+  const archive = pack();
+  for (const { text, ...header } of entries) archive.entry(header, text ?? '');
+  archive.finalize();
+  const workspace = join(root, `w${++count}`);
+  await mkdir(workspace);
+  const file = join(workspace, 'layer.tar.gz');
+  // The package's stream is one of buffers; its type says less.
+  await writeFile(file, gzipSync(await buffer(archive as AsyncIterable<Buffer>)));
+  await editLayer(
+    { workspace, layers: [lower], edit: { kind: 'apply-tar', file } },
+    AbortSignal.timeout(30_000),
+  );
+  return join(workspace, 'upper');
+}
+
+const untouched = async () => {
+  assert.deepEqual(await readdir(outside), ['victim']);
+  assert.equal(await readFile(join(outside, 'victim'), 'utf8'), 'intact');
+};
+
+test('archives with names outside are refused', async () => {
+  for (const name of ['../outside/x', 'a/../../outside/x']) {
+    await assert.rejects(apply({ name, text: 'x' }), {
+      code: 'image-build-failed',
+      message: /outside of it/,
+    });
+  }
+  await untouched();
+});
+
+test('links in layers below and in the archive itself stay inside', async () => {
+  const upper = await apply(
+    { name: 'absolute/new', text: 'x' },
+    { name: 'up/new', text: 'x' },
+    { name: 'own', type: 'symlink', linkname: outside },
+    { name: 'own/new', text: 'x' },
+    { name: 'own2', type: 'symlink', linkname: `${outside}/victim` },
+    { name: 'own2', text: 'replaced' },
+    { name: 'd', type: 'directory' },
+    { name: 'd/e', type: 'directory', mtime: new Date(0) },
+    { name: 'd', type: 'symlink', linkname: outside },
+    { name: '/bin/tool', text: 'x', mode: 0o4755, uid: 7, gid: 8 },
+  );
+  await untouched();
+  assert.equal(await readFile(join(upper, 'own2'), 'utf8'), 'replaced');
+  assert.equal(await readFile(join(upper, outside, 'new'), 'utf8'), 'x');
+  const tool = await lstat(join(upper, 'usr/bin/tool'));
+  assert.deepEqual([tool.mode & 0o7777, tool.uid, tool.gid], [0o4755, 7, 8]);
+});
+
+test('hard links reach only what is in the image', async () => {
+  await assert.rejects(
+    apply({ name: 'x', type: 'link', linkname: `${outside}/victim` }),
+    /which is not in the image/,
+  );
+  await assert.rejects(
+    apply({ name: 'x', type: 'link', linkname: '../../outside/victim' }),
+    /which is not in the image/,
+  );
+  const upper = await apply({ name: 'one', text: '1' }, { name: 'two', type: 'link', linkname: 'one' });
+  assert.equal((await lstat(join(upper, 'one'))).ino, (await lstat(join(upper, 'two'))).ino);
+  await untouched();
+});
+
+test('whiteouts hide files of the layers below, opaque ones a whole directory, in any order', async () => {
+  const upper = await apply(
+    { name: 'etc/.wh.conf2', text: '' },
+    { name: 'etc/conf/mine', text: 'x' },
+    { name: 'etc/conf/.wh.a', text: '' },
+    { name: 'usr/.wh..wh..opq', text: '' },
+    { name: 'absolute/.wh.victim', text: '' },
+    { name: 'up/.wh.outside', text: '' },
+  );
+  await untouched();
+  const gone = await lstat(join(upper, 'etc/conf/a'));
+  assert.ok(gone.isCharacterDevice() && gone.rdev === 0);
+  assert.deepEqual((await readdir(join(upper, 'etc/conf'))).sort(), ['a', 'mine']);
+  assert.ok((await lstat(join(upper, 'usr/bin'))).isCharacterDevice());
+  await assert.rejects(apply({ name: 'etc/.wh...', text: '' }), /bad whiteout/);
+});
+
+test('device nodes are left out, damaged archives are told', async () => {
+  const upper = await apply({ name: 'disk', type: 'block-device', devmajor: 8, devminor: 0 });
+  assert.equal(existsSync(join(upper, 'disk')), false);
+  const file = join(root, 'broken.tar');
+  await writeFile(file, gzipSync(Buffer.from('not a tar archive'.repeat(100))));
+  const workspace = join(root, 'broken');
+  await mkdir(workspace);
+  await assert.rejects(
+    editLayer({ workspace, layers: [lower], edit: { kind: 'apply-tar', file } }, AbortSignal.timeout(30_000)),
+    { code: 'image-build-failed' },
+  );
+});
+
+test('COPY neither reads nor writes through links to the host', async () => {
+  const stage = join(root, 'stage');
+  await mkdir(stage);
+  await symlink(join(outside, 'victim'), join(stage, 'stolen'));
+  await symlink(outside, join(stage, 'dir'));
+  const copy = async (
+    patterns: string[],
+    destination: string,
+    entries = [{ path: 'f', file: join(lower, 'etc/conf/a'), mode: 0o640 }],
+  ) => {
+    const workspace = join(root, `c${++count}`);
+    await mkdir(workspace);
+    const source =
+      patterns[0] === 'f'
+        ? ({ kind: 'context', entries } as const)
+        : ({ kind: 'layers', layers: [stage] } as const);
+    const edit = {
+      kind: 'copy',
+      source,
+      patterns,
+      destination,
+      chmod: undefined,
+      heredocs: [],
+      unpack: false,
+    } as const;
+    await editLayer(
+      { workspace, layers: [lower], edit: { ...edit, chown: undefined } },
+      AbortSignal.timeout(30_000),
+    );
+    return join(workspace, 'upper');
+  };
+  const upper = await copy(['f'], '/absolute/new');
+  assert.equal(await readFile(join(upper, outside, 'new'), 'utf8'), 'a');
+  assert.equal((await lstat(join(upper, outside, 'new'))).mode & 0o777, 0o640);
+  await copy(['f'], '/up/outside/');
+  await untouched();
+  await assert.rejects(copy(['/stolen'], '/x'), /no such file or directory/);
+  await assert.rejects(copy(['/dir/victim'], '/x'), /no such file or directory/);
+  // Links inside a copied directory stay links.
+  assert.ok((await lstat(join(await copy(['/'], '/x'), 'x/stolen'))).isSymbolicLink());
+});
