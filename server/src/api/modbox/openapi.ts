@@ -9,7 +9,8 @@ type Document = ReturnType<SwaggerTransformObject>;
 const PREFIX = '#/components/schemas/';
 
 export function tidyComponents(document: Document): Document {
-  const schemas: Readonly<Record<string, unknown>> = document.components?.schemas ?? {};
+  const components = 'components' in document ? document.components : undefined;
+  const schemas: Readonly<Record<string, unknown>> = components?.schemas ?? {};
   const reachable = new Set<string>();
   const visit = (value: unknown): void => {
     for (const name of references(value)) {
@@ -28,7 +29,7 @@ export function tidyComponents(document: Document): Document {
   };
   const kept = Object.entries(schemas).filter(([name]) => reachable.has(name));
   const renamed = Object.fromEntries(kept.map(([name, schema]) => [plainName(name), schema]));
-  const tidy = { ...document, components: { ...document.components, schemas: renamed } };
+  const tidy = { ...document, components: { ...components, schemas: renamed } };
   // JSON in, JSON out: only the values of $ref change.
   return JSON.parse(JSON.stringify(tidy), (key, value: unknown) =>
     key === '$ref' && typeof value === 'string' && value.startsWith(PREFIX)
