@@ -64,7 +64,8 @@ export interface Instance {
   readonly id: TaskId;
   readonly runtime: RuntimeName;
   /**
-   * A fresh byte channel to the agent (agent/PROTOCOL.md), before HELLO was read. Waits until the agent has one to give.
+   * A fresh byte channel to the agent (agent/PROTOCOL.md), before HELLO was read; paused, so that nothing is lost before
+   * its reader calls `resume`. Waits until the agent has one to give.
    * @throws SkerryError `sandbox-ended` when the instance is gone; the signal's reason when aborted.
    */
   dial(signal: AbortSignal): Promise<Duplex>;

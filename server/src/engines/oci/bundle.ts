@@ -46,6 +46,13 @@ const bind = (source: string, destination: string, readOnly: boolean, ...more: s
   options: ['rbind', readOnly ? 'ro' : 'rw', 'nosuid', 'nodev', ...more],
 });
 
+const cgroupMount: OciMount = {
+  destination: '/sys/fs/cgroup',
+  type: 'cgroup',
+  source: 'cgroup',
+  options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
+};
+
 function mountsOf(options: BundleOptions): OciMount[] {
   const { etcDir, binDir, socketDir, caBundle } = options;
   const system: OciMount[] = [
@@ -71,12 +78,8 @@ function mountsOf(options: BundleOptions): OciMount[] {
     },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-    {
-      destination: '/sys/fs/cgroup',
-      type: 'cgroup',
-      source: 'cgroup',
-      options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
-    },
+    // Language runtimes size themselves by what they find there. gVisor's own would say that nothing is limited.
+    ...(options.runtime === 'gvisor' ? [] : [cgroupMount]),
   ];
   const ours = [
     bind(`${etcDir}/hosts`, '/etc/hosts', false),

@@ -17,6 +17,7 @@ import { isAlive } from './process-identity.ts';
 import { type InstanceRecord, writeRecord } from './record.ts';
 import { haltTask, removeTaskFiles } from './residue.ts';
 import type { OciRuntime } from './runtime.ts';
+import { settleAll } from './settle-all.ts';
 
 /** How often an instance without any connection is looked at: its agent may be dialling anew. */
 const LOST_POLL_MS = 500;
@@ -130,9 +131,7 @@ export class OciInstance implements Instance {
     if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
     const { layout, cgroups, task, network, listener } = this.#parts;
     this.#end({ reason: 'destroyed' });
-    await listener.close();
-    await haltTask(layout, cgroups, task);
-    await network.release(this.#record.slot);
+    await settleAll([listener.close(), haltTask(layout, cgroups, task), network.release(this.#record.slot)]);
     this.#phase = 'stopped';
   }
 

@@ -23,6 +23,9 @@ export async function prepareSkeleton(layout: Layout): Promise<void> {
   }
   await mkdir(at('/tmp'), { recursive: true });
   await chmod(at('/tmp'), 0o1777);
+  // Usual in /tmp, and it keeps the directory from being empty: over an empty one gVisor mounts a tmpfs, whose files no snapshot would hold.
+  await mkdir(at('/tmp/.X11-unix'), { recursive: true });
+  await chmod(at('/tmp/.X11-unix'), 0o1777);
   await chmod(layout.skeletonDir, 0o755);
   for (const file of ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf', GUEST_CA_BUNDLE]) {
     await writeFile(at(file), '', { mode: 0o644 });

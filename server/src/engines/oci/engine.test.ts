@@ -1,0 +1,95 @@
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after } from 'node:test';
+import { agentBinaryPath } from '../../agent/agent-binary.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import type { RuntimeName } from '../engine.ts';
+import { type EngineHarness, engineConformance } from '../testing/engine-conformance.ts';
+import { hostTraces } from '../testing/host-traces.ts';
+import { createOutside } from '../testing/outside.ts';
+import { createOciEngine } from './engine.ts';
+import { instanceName } from './layout.ts';
+import { findProgram, findRuntimes } from './runtime-choice.ts';
+
+/** A hostname the runtime takes but the kernel does not: the start fails after everything else was made. */
+const failingLimits = { memoryMiB: 1, milliCpu: 1000, milliCpuRequest: 100, pids: 20 };
+
+async function openHarness(): Promise<EngineHarness> {
+  const done = new Cleanup();
+  try {
+    const dataDir = await mkdtemp(join(tmpdir(), 'skerry-engine-'));
+    done.add('data directory', () => rm(dataDir, { recursive: true, force: true }));
+    const name = instanceName(dataDir);
+    const outside = await createOutside(name.slice(0, 6));
+    done.add('outside', () => outside[Symbol.asyncDispose]());
+    const server = createServer((socket) => socket.on('error', () => {}).end('host\n')).listen(0);
+    await once(server, 'listening');
+    done.add('host server', () => new Promise((resolve) => server.close(resolve)));
+    const address = server.address();
+    if (typeof address !== 'object' || !address) throw new Error('no port');
+    const make = () =>
+      createOciEngine({
+        config: {
+          runtime: 'auto',
+          extraCaFile: '',
+          allowPrivate: [],
+          subnet: 'auto',
+          nameservers: [outside.publicAddress],
+          runscPath: process.env.SKERRY_RUNSC ?? '',
+        },
+        dataDir,
+        agentBinaryPath: agentBinaryPath(),
+        logger: createLogger('silent'),
+        networkPoolSize: 0,
+      });
+    let engine = make();
+    await engine.open();
+    const foreign = Object.values(networkInterfaces())
+      .flatMap((addresses) => addresses ?? [])
+      .find((entry) => entry.family === 'IPv4' && !entry.internal);
+    return {
+      get engine() {
+        return engine;
+      },
+      outside,
+      hostAddress: foreign?.address ?? '198.51.100.1',
+      hostPort: address.port,
+      traces: () => hostTraces([name]),
+      restart: async () => {
+        // `close` stops what lives in this process (sockets, resolver) and touches no instance: what a killed process leaves.
+        await engine.close();
+        engine = make();
+        await engine.open();
+      },
+      failingSpec: { limits: failingLimits },
+      [Symbol.asyncDispose]: async () => {
+        await engine.close();
+        await engine.remove();
+        await done.run();
+      },
+    };
+  } catch (error) {
+    await done.run();
+    throw error;
+  }
+}
+
+const probeDir = await mkdtemp(join(tmpdir(), 'skerry-probe-'));
+after(() => rm(probeDir, { recursive: true, force: true }));
+const findings = await findRuntimes(process.env.SKERRY_RUNSC ?? '', probeDir);
+
+function reasonToSkip(runtime: RuntimeName): string | false {
+  if (process.getuid?.() !== 0) return 'needs root';
+  if (!existsSync(agentBinaryPath())) return 'the agent is not built';
+  if (!findProgram('busybox')) return 'busybox is not installed';
+  const finding = findings[runtime];
+  return finding.ok ? false : finding.reason;
+}
+
+for (const runtime of ['runc', 'gvisor'] as const)
+  engineConformance(runtime, openHarness, reasonToSkip(runtime));

@@ -1,0 +1,519 @@
+/**
+ * What every engine must do, as one suite that each engine's own test file runs. The suite knows instances only through `engine.ts`; what the
+ * harness adds is a way to look at the machine from outside.
+ */
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { newTaskId } from '../../ids.ts';
+import { delay, withDeadline } from '../../platform/wait.ts';
+import type { Engine, Instance, InstanceSpec, RuntimeName } from '../engine.ts';
+import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
+import { createBusyboxLayer } from './busybox-layer.ts';
+import { runInGuest, shell } from './guest.ts';
+import type { Outside } from './outside.ts';
+
+export interface EngineHarness extends AsyncDisposable {
+  /** Opened; the harness closes and removes it. */
+  readonly engine: Engine;
+  /** The machine beyond the sandboxes' network. */
+  readonly outside: Outside;
+  /** An address of the machine itself on which a TCP server listens. */
+  readonly hostAddress: string;
+  readonly hostPort: number;
+  /** Everything on the machine that belongs to this engine's instances (not to the engine itself), as lines to compare. */
+  traces(): Promise<string[]>;
+  /**
+   * Leaves the engine as `kill -9` of its process would, and opens a new one over the same data. `engine` is the new one from then on.
+   */
+  restart(): Promise<void>;
+  /** A start of an instance that fails late, after everything was made. */
+  readonly failingSpec: Partial<InstanceSpec>;
+}
+
+const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 200 };
+const signal = () => AbortSignal.timeout(60_000);
+
+/** Registers the suite with node:test. `open` is called once. */
+export function engineConformance(
+  runtime: RuntimeName,
+  open: () => Promise<EngineHarness>,
+  skip: string | false,
+): void {
+  describe(`engine conformance: ${runtime}`, { skip }, () => {
+    let harness: EngineHarness;
+    let directory: string;
+    let layer: string;
+    const live = new Set<Instance>();
+
+    before(async () => {
+      directory = await mkdtemp(join(tmpdir(), 'skerry-conformance-'));
+      layer = await createBusyboxLayer(join(directory, 'layer'));
+      harness = await open();
+    });
+
+    after(async () => {
+      for (const instance of live) await instance.destroy();
+      await harness?.[Symbol.asyncDispose]();
+      await rm(directory, { recursive: true, force: true });
+    });
+
+    const create = async (spec: Partial<InstanceSpec> = {}): Promise<Instance> => {
+      const instance = await harness.engine.create(
+        {
+          id: newTaskId(),
+          layers: [layer],
+          hostname: 'sandbox',
+          runtime,
+          limits,
+          network: { kind: 'open' },
+          mounts: [],
+          ...spec,
+        },
+        signal(),
+      );
+      live.add(instance);
+      return instance;
+    };
+    const destroy = async (instance: Instance): Promise<void> => {
+      await instance.destroy();
+      live.delete(instance);
+    };
+    /** One test's instance. */
+    const using = async <T>(
+      spec: Partial<InstanceSpec>,
+      use: (instance: Instance) => Promise<T>,
+    ): Promise<T> => {
+      const instance = await create(spec);
+      try {
+        return await use(instance);
+      } finally {
+        await destroy(instance);
+      }
+    };
+    /** Whether a TCP connection works: "yes", or "no" when it is refused or does not answer. */
+    const reaches = async (instance: Instance, address: string, port: number): Promise<string> =>
+      shell(instance, `echo | nc -w 3 ${address} ${port} >/dev/null 2>&1 && echo yes || echo no`);
+
+    describe('a running instance', { timeout: 60_000 }, () => {
+      let instance: Instance;
+      before(async () => {
+        instance = await create();
+      });
+      after(() => destroy(instance));
+
+      it('says which runtime it is', () => assert.equal(instance.runtime, runtime));
+
+      it('runs programs with input, both outputs and exit codes', async () => {
+        const result = await runInGuest(instance, ['sh', '-c', 'cat; echo problem >&2; exit 7'], {
+          stdin: 'hello',
+        });
+        assert.deepEqual(result, { code: 7, stdout: 'hello', stderr: 'problem\n' });
+      });
+
+      it('is root with the hostname, in a filesystem that can be written to', async () => {
+        assert.equal(
+          await shell(instance, 'id -u; hostname; cat /etc/hostname; echo x > /x && cat /x'),
+          '0\nsandbox\nsandbox\nx',
+        );
+      });
+
+      it('lets users other than root run', async () => {
+        assert.equal(
+          await shell(instance, 'id -u; touch /tmp/mine && stat -c %u /tmp/mine', { user: 'user' }),
+          '1000\n1000',
+        );
+        await assert.rejects(shell(instance, `ls ${GUEST_RUN_DIR}`, { user: 'user' }), /denied/);
+      });
+
+      it('shows the agent under both names, read-only, its directory included', async () => {
+        await shell(instance, `test -x ${GUEST_AGENT} && test -x ${GUEST_FS_TOOLS}`);
+        await assert.rejects(shell(instance, `rm ${GUEST_AGENT}`), /Read-only/);
+        await assert.rejects(shell(instance, `rm ${GUEST_RUN_DIR}/agent.sock`), /Read-only/);
+      });
+
+      it('has the devices, shared memory and temporary directory programs expect', async () => {
+        await shell(
+          instance,
+          'echo x > /dev/null; head -c1 /dev/zero | wc -c; head -c1 /dev/urandom | wc -c; echo x > /dev/shm/x; test -c /dev/ptmx; test -d /dev/pts; test -d /proc/self/fd',
+        );
+        assert.equal(await shell(instance, 'stat -c %a /tmp'), '1777');
+      });
+
+      it('reports memory, CPU and processes', async () => {
+        await shell(instance, 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done');
+        const stats = await instance.stats();
+        assert.ok(stats.memoryBytes > 0 && stats.memoryBytes < 256 * 2 ** 20);
+        assert.ok(stats.cpuUsageNs > 1e6);
+        assert.ok(stats.pids >= 1);
+        assert.equal(stats.oomKills, 0);
+      });
+
+      it('keeps the host out of reach of root', async () => {
+        const attempts = [
+          'mount -t tmpfs none /mnt',
+          'mknod /dev/disk b 8 0 && cat /dev/disk',
+          'echo 1 > /proc/sys/kernel/sysrq',
+          'echo c > /proc/sysrq-trigger',
+          'unshare -m true',
+          'dmesg',
+          'ip link set eth0 down',
+          'ls /proc/1/root/__modal/.run/../../run/skerry',
+        ];
+        for (const attempt of attempts) {
+          const { code } = await runInGuest(instance, ['sh', '-c', `${attempt} 2>/dev/null`]);
+          if (!(runtime === 'gvisor' && /^(dmesg|ip|echo)/.test(attempt))) assert.notEqual(code, 0, attempt);
+        }
+      });
+
+      it('takes many processes at once', async () => {
+        const numbers = Array.from({ length: 12 }, (_, i) => String(i));
+        const results = await Promise.all(numbers.map((n) => shell(instance, `echo ${n}`)));
+        assert.deepEqual(results, numbers);
+      });
+    });
+
+    describe('limits', () => {
+      it('kills a program over the memory limit, and says so', async () => {
+        const instance = await create();
+        try {
+          const eaten = runInGuest(instance, [
+            'sh',
+            '-c',
+            'head -c 600m /dev/zero | tail -c 500m | wc -c',
+          ]).catch(() => undefined);
+          await Promise.race([eaten, instance.exited]);
+          const exit = await withDeadline(instance.exited, 1000);
+          if (exit) assert.deepEqual(exit, { reason: 'out-of-memory' });
+          else assert.ok((await instance.stats()).oomKills > 0);
+        } finally {
+          await destroy(instance);
+        }
+      });
+
+      it('bounds processes without harm to others', async () => {
+        const neighbour = await create();
+        const instance = await create();
+        try {
+          const bomb = runInGuest(
+            instance,
+            ['sh', '-c', 'for i in $(seq 600); do sleep 30 >/dev/null 2>&1 & done; echo all'],
+            { timeoutMs: 20_000 },
+          );
+          const outcome = await bomb.catch((error: Error) => ({
+            stdout: '',
+            code: -1,
+            stderr: error.message,
+          }));
+          assert.ok(!outcome.stdout.includes('all'), 'all 600 processes ran');
+          assert.equal(await shell(neighbour, 'echo fine'), 'fine');
+        } finally {
+          await Promise.all([destroy(instance), destroy(neighbour)]);
+        }
+      });
+
+      it('bounds CPU', async () => {
+        await using({ limits: { ...limits, milliCpu: 200 } }, async (instance) => {
+          const before = await instance.stats();
+          const start = process.hrtime.bigint();
+          await runInGuest(instance, ['timeout', '2', 'sh', '-c', 'while :; do :; done']);
+          const wallNs = Number(process.hrtime.bigint() - start);
+          const used = (await instance.stats()).cpuUsageNs - before.cpuUsageNs;
+          assert.ok(used < wallNs * 0.5, `${used / wallNs} cores were used`);
+        });
+      });
+    });
+
+    describe('network', () => {
+      it('open: reaches the internet and the resolver, not the host, private networks or other instances', async () => {
+        const { outside, hostAddress, hostPort } = harness;
+        const neighbour = await create();
+        try {
+          await using({}, async (instance) => {
+            assert.equal(await reaches(instance, outside.publicAddress, 7), 'yes');
+            assert.match(await shell(instance, 'nslookup example.org'), /198\.51\.100\.2/);
+            assert.equal(await reaches(instance, outside.privateAddress, 7), 'no');
+            assert.equal(await reaches(instance, hostAddress, hostPort), 'no');
+            assert.equal(await reaches(instance, '169.254.169.254', 80), 'no');
+            const gateway = await shell(instance, "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'");
+            assert.equal(await reaches(instance, gateway, hostPort), 'no');
+            const address = await shell(neighbour, "sed -n 's/^\\([0-9.]*\\).sandbox$/\\1/p' /etc/hosts");
+            assert.match(address, /^\d+\.\d+\.\d+\.\d+$/);
+            const served = runInGuest(neighbour, [
+              'timeout',
+              '8',
+              'nc',
+              '-l',
+              '-p',
+              '8000',
+              '-e',
+              'true',
+            ]).catch(() => {});
+            assert.equal(await reaches(instance, address, 8000), 'no');
+            await served;
+            assert.equal(
+              await shell(instance, "cat /proc/net/if_inet6 2>/dev/null | grep -v ' lo$' | wc -l"),
+              '0',
+            );
+          });
+        } finally {
+          await destroy(neighbour);
+        }
+      });
+
+      it('blocked: reaches nothing, not even the resolver', async () => {
+        await using({ network: { kind: 'blocked' } }, async (instance) => {
+          assert.equal(await reaches(instance, harness.outside.publicAddress, 7), 'no');
+          assert.notEqual((await runInGuest(instance, ['timeout', '8', 'nslookup', 'example.org'])).code, 0);
+          assert.equal(
+            await shell(instance, 'nc -l -p 80 -e true & sleep 0.2; echo | nc -w 2 127.0.0.1 80 && echo yes'),
+            'yes',
+          );
+        });
+      });
+
+      it('allowlist: reaches what is listed and the resolver; a listed private network stays closed', async () => {
+        const { publicAddress, privateAddress } = harness.outside;
+        const network = { kind: 'allowlist', cidrs: [`${publicAddress}/32`, '172.31.254.0/24'] } as const;
+        await using({ network }, async (instance) => {
+          assert.equal(await reaches(instance, publicAddress, 7), 'yes');
+          assert.match(await shell(instance, 'nslookup example.org'), /198\.51\.100\.2/);
+          assert.equal(await reaches(instance, privateAddress, 7), 'no');
+        });
+        await using({ network: { kind: 'allowlist', cidrs: ['192.0.2.99/32'] } }, async (instance) => {
+          assert.equal(await reaches(instance, publicAddress, 7), 'no');
+        });
+      });
+
+      it('refuses an allowlist that is none, and leaves nothing', async () => {
+        const traces = await harness.traces();
+        for (const cidr of ['example.org', '1.2.3.4/33', '::/0', '1.2.3.0/24 }; flush ruleset']) {
+          await assert.rejects(create({ network: { kind: 'allowlist', cidrs: [cidr] } }), SkerryError);
+        }
+        assert.deepEqual(await harness.traces(), traces);
+      });
+
+      it('a changed policy opens, closes and cuts connections that exist', async () => {
+        const { publicAddress } = harness.outside;
+        await using({}, async (instance) => {
+          const flowing = Promise.withResolvers<void>();
+          const talk = `(while sleep 0.1; do echo x; done) | nc ${publicAddress} 7`;
+          const conversation = runInGuest(instance, ['sh', '-c', talk], {
+            onStdout: () => flowing.resolve(),
+          });
+          conversation.catch(flowing.reject);
+          await flowing.promise;
+          await instance.setNetworkPolicy({ kind: 'blocked' });
+          await conversation; // ends only because the connection does
+          assert.equal(await reaches(instance, publicAddress, 7), 'no');
+          await instance.setNetworkPolicy({ kind: 'allowlist', cidrs: [publicAddress] });
+          assert.equal(await reaches(instance, publicAddress, 7), 'yes');
+          await instance.setNetworkPolicy({ kind: 'open' });
+          assert.equal(await reaches(instance, publicAddress, 7), 'yes');
+        });
+      });
+    });
+
+    describe('files', () => {
+      const change =
+        'echo new > /data/new.txt; rm /data/doomed.txt; echo more >> /data/lower.txt; mkdir /made && echo 1 > /made/1; ln -s new.txt /data/link; rm -rf /root; chmod 700 /data; chown 1000 /data/new.txt; echo t > /tmp/t';
+      const look =
+        'cat /data/new.txt /data/lower.txt /made/1 /data/link /tmp/t; test ! -e /data/doomed.txt && test ! -e /root && stat -c "%a %u" /data /data/new.txt';
+      const seen = 'new\nlower\nmore\n1\nnew\nt\n700 0\n644 1000';
+
+      it('a live commit becomes a layer with all changes and none of our mounts; the instance goes on', async () => {
+        const target = join(directory, 'live');
+        await using({}, async (instance) => {
+          await shell(instance, change);
+          await instance.commit(target, { move: false });
+          assert.equal(await shell(instance, look), seen);
+        });
+        await using({ layers: [layer, target] }, async (instance) =>
+          assert.equal(await shell(instance, look), seen),
+        );
+        assert.ok(!(await readdir(target)).includes('__modal'));
+        assert.deepEqual(
+          (await readdir(join(target, 'etc')).catch(() => [])).filter((name) =>
+            /^(hosts|hostname|resolv.conf)$/.test(name),
+          ),
+          [],
+        );
+        await rm(target, { recursive: true });
+      });
+
+      it('a stopped instance gives its files away, also when layers changed the same directory twice', async () => {
+        const first = join(directory, 'first');
+        const second = join(directory, 'second');
+        await using({}, async (instance) => {
+          await shell(instance, change);
+          await assert.rejects(instance.commit(first, { move: true }), { code: 'conflict' });
+          await instance.stop();
+          await instance.stop();
+          assert.deepEqual(await instance.exited, { reason: 'destroyed' });
+          await assert.rejects(instance.dial(signal()), { code: 'sandbox-ended' });
+          await instance.commit(first, { move: true });
+        });
+        await using({ layers: [layer, first] }, async (instance) => {
+          await shell(instance, 'rm -rf /made; mkdir /made; mv /data/new.txt /data/renamed.txt');
+          await instance.stop();
+          await instance.commit(second, { move: true });
+        });
+        await using({ layers: [layer, first, second] }, async (instance) => {
+          assert.equal(await shell(instance, 'ls /made; ls /data'), 'link\nlower.txt\nrenamed.txt');
+        });
+        await rm(first, { recursive: true });
+        await rm(second, { recursive: true });
+      });
+
+      it('starts an empty image, and one with very many layers', async () => {
+        const empty = join(directory, 'empty');
+        await mkdir(empty);
+        await using({ layers: [empty] }, async (instance) => {
+          await assert.rejects(runInGuest(instance, ['sh']), { code: 'program-not-found' });
+        });
+        const many: string[] = [layer];
+        for (let i = 0; i < 120; i++) {
+          const path = join(directory, `a-layer-in-a-directory-with-quite-a-long-name-${i}`);
+          await mkdir(path);
+          await writeFile(join(path, 'top'), String(i));
+          many.push(path);
+        }
+        await using({ layers: many }, async (instance) =>
+          assert.equal(await shell(instance, 'cat /top'), '119'),
+        );
+      });
+
+      it('mounts directories of the host, read-only where asked, and refuses bad targets', async () => {
+        const shared = join(directory, 'shared');
+        await mkdir(shared);
+        await writeFile(join(shared, 'file'), 'from the host');
+        const mounts = [
+          { source: shared, target: '/mnt/ro', readOnly: true },
+          { source: shared, target: '/mnt/rw', readOnly: false },
+        ];
+        await using({ mounts }, async (instance) => {
+          assert.equal(await shell(instance, 'cat /mnt/ro/file'), 'from the host');
+          await assert.rejects(shell(instance, 'echo x > /mnt/ro/x'), /Read-only/);
+          await shell(instance, 'echo guest > /mnt/rw/guest');
+          assert.equal(await readFile(join(shared, 'guest'), 'utf8'), 'guest\n');
+        });
+        for (const target of ['relative', '/a/../../b', '/', '/proc', '/__modal/.bin', '/dev/x']) {
+          await assert.rejects(create({ mounts: [{ source: shared, target, readOnly: false }] }), {
+            code: 'invalid-argument',
+          });
+        }
+      });
+
+      it('rm -rf / in one harms neither the host nor another', async () => {
+        const neighbour = await create();
+        try {
+          await using({}, async (instance) => {
+            await runInGuest(instance, ['sh', '-c', 'busybox rm -rf / 2>/dev/null']);
+            assert.equal(await shell(neighbour, 'cat /data/lower.txt'), 'lower');
+          });
+          assert.equal(await shell(neighbour, 'echo fine'), 'fine');
+        } finally {
+          await destroy(neighbour);
+        }
+        await stat(join(layer, 'data', 'doomed.txt'));
+        await using({}, async (instance) =>
+          assert.equal(await shell(instance, 'cat /data/doomed.txt'), 'doomed'),
+        );
+      });
+    });
+
+    describe('life', () => {
+      it('two instances share nothing', async () => {
+        const [one, two] = await Promise.all([create(), create()]);
+        try {
+          await shell(one, 'echo secret > /tmp/secret; sleep 60 >/dev/null 2>&1 &');
+          assert.equal(await shell(two, 'test ! -e /tmp/secret && ps | grep -c "[s]leep 60" || true'), '0');
+        } finally {
+          await Promise.all([destroy(one), destroy(two)]);
+        }
+      });
+
+      it('destroy leaves nothing, whatever runs, and can be called again', async () => {
+        const traces = await harness.traces();
+        const instance = await create();
+        assert.notDeepEqual(await harness.traces(), traces);
+        await shell(instance, 'for i in 1 2 3; do (trap "" TERM INT HUP; sleep 1000) >/dev/null 2>&1 & done');
+        await Promise.all([destroy(instance), destroy(instance)]);
+        await instance.destroy();
+        assert.deepEqual(await instance.exited, { reason: 'destroyed' });
+        await assert.rejects(instance.dial(signal()), { code: 'sandbox-ended' });
+        assert.deepEqual(await harness.traces(), traces);
+      });
+
+      it('a failed create leaves nothing and says why', async () => {
+        const traces = await harness.traces();
+        await assert.rejects(
+          create(harness.failingSpec),
+          (error) => error instanceof SkerryError && error.message.length > 20,
+        );
+        assert.deepEqual(await harness.traces(), traces);
+      });
+
+      it('an aborted create leaves nothing, at whatever moment', async () => {
+        const traces = await harness.traces();
+        for (const ms of [0, 5, 10, 20, 40, 80]) {
+          const abort = new AbortController();
+          const spec: InstanceSpec = {
+            id: newTaskId(),
+            layers: [layer],
+            hostname: 'x',
+            runtime,
+            limits,
+            network: { kind: 'open' },
+            mounts: [],
+          };
+          const started = harness.engine.create(spec, abort.signal);
+          const outcome = started.then(
+            (instance) => instance,
+            () => undefined,
+          );
+          await delay(ms);
+          abort.abort();
+          await (await outcome)?.destroy();
+        }
+        assert.deepEqual(await harness.traces(), traces);
+      });
+
+      it('refuses the same id twice', async () => {
+        await using({}, async (instance) => {
+          await assert.rejects(create({ id: instance.id }), { code: 'already-exists' });
+          assert.equal(await shell(instance, 'echo fine'), 'fine');
+        });
+      });
+
+      it('a restart adopts what is known and alive, with its processes, and removes the rest', async () => {
+        const traces = await harness.traces();
+        const kept = await create({ network: { kind: 'blocked' } });
+        const unknown = await create();
+        const stopped = await create();
+        live.delete(unknown);
+        live.delete(stopped);
+        await shell(kept, 'sleep 1000 >/dev/null 2>&1 & echo state > /tmp/state');
+        await stopped.stop();
+        await harness.restart();
+        live.delete(kept);
+        const adopted = await harness.engine.adopt(new Set([kept.id, stopped.id, newTaskId()]));
+        assert.deepEqual([...adopted.keys()], [kept.id]);
+        const again = adopted.get(kept.id);
+        assert.ok(again);
+        live.add(again);
+        assert.equal(again.runtime, runtime);
+        assert.equal(await shell(again, 'cat /tmp/state; ps | grep -c "[s]leep 1000"'), 'state\n1');
+        assert.equal(await reaches(again, harness.outside.publicAddress, 7), 'no');
+        await again.setNetworkPolicy({ kind: 'open' });
+        assert.equal(await reaches(again, harness.outside.publicAddress, 7), 'yes');
+        await using({}, async (instance) => assert.equal(await shell(instance, 'echo fine'), 'fine'));
+        await destroy(again);
+        assert.deepEqual(await harness.traces(), traces);
+      });
+    });
+  });
+}

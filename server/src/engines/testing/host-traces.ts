@@ -1,0 +1,59 @@
+/** Everything on the machine that an engine could leave behind, as lines to compare before and after. */
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { run } from '../../platform/command.ts';
+
+/** @param words only traces that mention one of these count: other servers and tests run on the machine at the same time. */
+export async function hostTraces(words: readonly string[]): Promise<string[]> {
+  const { stdout: rules } = await run(['nft', 'list', 'tables']);
+  const { stdout: addresses } = await run(['ip', '-o', 'address']);
+  const lists = await Promise.all([
+    lines('mount', await readFile('/proc/self/mountinfo', 'utf8')),
+    lines('table', rules),
+    lines('address', addresses),
+    names('netns', '/run/netns'),
+    names('link', '/sys/class/net'),
+    names('run', '/run'),
+    cgroups(),
+    processes(),
+  ]);
+  return lists
+    .flat()
+    .filter((line) => words.some((word) => line.includes(word)))
+    .sort();
+}
+
+const lines = (kind: string, text: string): string[] => text.split('\n').map((line) => `${kind} ${line}`);
+
+const names = async (kind: string, directory: string): Promise<string[]> =>
+  (await readdir(directory).catch(() => [])).map((name) => `${kind} ${name}`);
+
+async function cgroups(): Promise<string[]> {
+  const { stdout } = await run(['find', '/sys/fs/cgroup', '-path', '*skerry-*', '-type', 'd'], {
+    okCodes: [1],
+  });
+  return lines('cgroup', stdout);
+}
+
+/**
+ * Processes by program, arguments and cgroup, which is what tells those in a sandbox. One that is dead and waits for the machine's init to reap it holds
+ * nothing any more and does not count; one whose parent we are would be a leak.
+ */
+async function processes(): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    const [status, command, cgroup, executable] = await Promise.all([
+      readFile(join('/proc', pid, 'status'), 'utf8').catch(() => ''),
+      readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => ''),
+      readFile(join('/proc', pid, 'cgroup'), 'utf8').catch(() => ''),
+      readlink(join('/proc', pid, 'exe')).catch(() => ''),
+    ]);
+    const reapable =
+      /^State:\s+[ZX]/m.test(status) && !new RegExp(`^PPid:\\s+${process.pid}$`, 'm').test(status);
+    if (Number(pid) !== process.pid && !reapable) {
+      found.push(`process ${executable} ${command.replaceAll('\0', ' ')} ${cgroup.replaceAll('\n', ' ')}`);
+    }
+  }
+  return found;
+}

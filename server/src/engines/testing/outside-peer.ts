@@ -1,0 +1,41 @@
+/**
+ * A host "on the internet" for tests, run inside a namespace of its own: echoes TCP on port 7, says where it was reached from on port 79, and answers every DNS
+ * question for an A record with 198.51.100.2 on port 53. Prints "ready" once all of it listens.
+ */
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+
+const answer = Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 2]);
+
+const dns = createSocket('udp4');
+dns.on('message', (question, client) => {
+  const end = question.indexOf(0, 12) + 5; // name, type and class of the only question
+  const isA = question.readUInt16BE(end - 4) === 1;
+  const header = Buffer.from([
+    question[0] ?? 0,
+    question[1] ?? 0,
+    0x81,
+    0x80,
+    0,
+    1,
+    0,
+    isA ? 1 : 0,
+    0,
+    0,
+    0,
+    0,
+  ]);
+  dns.send(
+    Buffer.concat([header, question.subarray(12, end), isA ? answer : Buffer.alloc(0)]),
+    client.port,
+    client.address,
+  );
+});
+dns.bind(53);
+const echo = createServer((socket) => socket.on('error', () => {}).pipe(socket)).listen(7);
+const finger = createServer((socket) => socket.on('error', () => {}).end(`${socket.remoteAddress}\n`)).listen(
+  79,
+);
+await Promise.all([dns, echo, finger].map((server) => once(server, 'listening')));
+process.stdout.write('ready\n');
