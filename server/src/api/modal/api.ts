@@ -10,6 +10,7 @@ import { commandRouterHandlers } from './command-router.ts';
 import { type EnvironmentHandlerDeps, environmentHandlers } from './environments.ts';
 import { Idempotency } from './idempotency.ts';
 import { type ImageHandlerDeps, imageHandlers } from './images.ts';
+import { type LogHandlerDeps, logHandlers } from './logs.ts';
 import { type MountHandlerDeps, mountHandlers } from './mounts.ts';
 import { type SandboxHandlerDeps, sandboxHandlers } from './sandboxes.ts';
 import { type SecretHandlerDeps, secretHandlers } from './secrets.ts';
@@ -21,6 +22,7 @@ export type ModalApiDeps = AppHandlerDeps &
   BlobHandlerDeps &
   EnvironmentHandlerDeps &
   ImageHandlerDeps &
+  LogHandlerDeps &
   MountHandlerDeps &
   SandboxHandlerDeps &
   SecretHandlerDeps & {
@@ -42,6 +44,7 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
       blobHandlers(deps),
       environmentHandlers(deps),
       imageHandlers(deps),
+      logHandlers(deps),
       mountHandlers(deps),
       sandboxHandlers(deps),
       secretHandlers(deps),

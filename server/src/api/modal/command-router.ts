@@ -36,6 +36,7 @@ import {
 } from './gen/modal/task_command_router_pb.ts';
 import type { Idempotency } from './idempotency.ts';
 import { describeResult } from './results.ts';
+import { entrypointOf, type InputWrite, writeInput } from './stdin.ts';
 import { StdinStreams } from './stdin-streams.ts';
 import { toSeconds, waitMs } from './wire-time.ts';
 
@@ -65,16 +66,6 @@ export function commandRouterHandlers(
     context: HandlerContext,
   ): Process {
     return sandboxOf(request.taskId, context).process(request.execId as ProcessId); // any string may be looked up
-  }
-
-  /** The entrypoint's process, waiting for a starting sandbox. @throws SkerryError `stdin-closed` when there is none */
-  async function entrypointOf(sandbox: Sandbox, signal: AbortSignal): Promise<Process> {
-    if (sandbox.result)
-      throw new SkerryError('stdin-closed', `The sandbox has ended: ${describeResult(sandbox.result)}.`);
-    await sandbox.waitUntilRunning(signal);
-    if (!sandbox.entrypoint)
-      throw new SkerryError('stdin-closed', 'The sandbox has no program of its own to write to.');
-    return sandbox.entrypoint;
   }
 
   return {
@@ -112,7 +103,7 @@ export function commandRouterHandlers(
     async taskExecStdinWrite(request, context) {
       const sandbox = sandboxOf(request.taskId, context);
       const process = sandbox.process(request.execId as ProcessId); // any string may be looked up
-      await write(sandbox, process, request, context.signal);
+      await writeInput(sandbox, process, toWrite(request), context.signal);
       return {};
     },
 
@@ -145,7 +136,8 @@ export function commandRouterHandlers(
 
     async sandboxStdinWriteV2(request, context) {
       const sandbox = sandboxOf(request.taskId, context);
-      await write(sandbox, await entrypointOf(sandbox, context.signal), request, context.signal);
+      const process = await entrypointOf(sandbox, context.signal);
+      await writeInput(sandbox, process, toWrite(request), context.signal);
       return {};
     },
 
@@ -228,16 +220,12 @@ function pick(
   return stderr ? from.stderr : from.stdout;
 }
 
-/** A replay has an old offset, and the end of input may come with any: JavaScript sends offset 0 for it whatever was written. */
-async function write(
-  sandbox: Sandbox,
-  process: Process,
-  request: { readonly offset: bigint; readonly data: Uint8Array; readonly eof: boolean },
-  signal: AbortSignal,
-): Promise<void> {
-  sandbox.touch();
-  if (request.data.length > 0) await process.writeStdin(byteOffset(request.offset), request.data, signal);
-  if (request.eof) await process.closeStdin();
+function toWrite(request: {
+  readonly offset: bigint;
+  readonly data: Uint8Array;
+  readonly eof: boolean;
+}): InputWrite {
+  return { offset: byteOffset(request.offset), data: request.data, eof: request.eof };
 }
 
 function toExitStatus(exit: ProcessExit) {

@@ -15,6 +15,7 @@ import { authHandlers } from '../auth-token.ts';
 import { commandRouterHandlers } from '../command-router.ts';
 import { environmentHandlers } from '../environments.ts';
 import { Idempotency } from '../idempotency.ts';
+import { logHandlers } from '../logs.ts';
 import { sandboxHandlers } from '../sandboxes.ts';
 import { type ModalApi, type ModalHandlers, serveModal } from '../service.ts';
 import { workspaceHandlers } from '../workspace.ts';
@@ -68,6 +69,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
         authHandlers({ accessTokens }),
         environmentHandlers({ apps, reaper: { stop: async () => {} } }),
         sandboxHandlers({ sandboxes, apps, accessTokens }),
+        logHandlers({ sandboxes, apps, now: Date.now }),
         workspaceHandlers(),
         options.handlers ?? {},
       ],
