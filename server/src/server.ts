@@ -180,5 +180,6 @@ export async function destroyAll(config: Config, logger: Logger): Promise<void> 
   await engine.open();
   await engine.adopt(new Set());
   SandboxManager.markAllTerminated(database, Date.now());
+  await engine.close();
   await engine.remove();
 }
