@@ -3,7 +3,7 @@
  * a file under its digest is always whole. Files are never changed, and shared read-only with sandboxes and builds.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
@@ -82,13 +82,8 @@ export class FileBlobStore implements BlobStore {
       },
     });
     await this.#place(announced.sha256Hex, async (temporary) => {
-      const file = await open(temporary, 'wx', 0o600);
-      try {
-        await pipeline(body, meter, file.createWriteStream({ autoClose: false }), { signal });
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
+      const file = createWriteStream(temporary, { flags: 'wx', mode: 0o600, flush: true });
+      await pipeline(body, meter, file, { signal });
       if (length < announced.length) throw wrongLength(announced.length, 'only', length);
       if (sha256.digest('hex') !== announced.sha256Hex) throw digestMismatch(announced.sha256Hex);
     });

@@ -15,7 +15,8 @@ const MAX_PAGE = 100;
 
 type Variables = Readonly<Record<string, string>>;
 
-const variablesSchema = z.record(z.string(), z.string());
+/** What is sealed: pairs, since a record would lose a variable named `__proto__`. */
+const variablesSchema = z.array(z.tuple([z.string(), z.string()]));
 
 export class SecretService implements Secrets {
   readonly #secrets: SecretRepository;
@@ -154,12 +155,12 @@ export class SecretService implements Secrets {
   }
 
   #seal(id: SecretId, env: Variables): Uint8Array {
-    return this.#vault.seal(Buffer.from(JSON.stringify(env)), id);
+    return this.#vault.seal(Buffer.from(JSON.stringify(Object.entries(env))), id);
   }
 
   #open(row: SecretRow): Variables {
     const text = Buffer.from(this.#vault.open(row.ciphertext, row.id)).toString('utf8');
-    return variablesSchema.parse(JSON.parse(text));
+    return Object.fromEntries(variablesSchema.parse(JSON.parse(text)));
   }
 }
 

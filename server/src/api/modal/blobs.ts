@@ -12,6 +12,7 @@ import type { BlobStore } from '../../blobs/blobs.ts';
 import { type SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { BlobId } from '../../ids.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { callOf } from './call.ts';
 import type { ModalClient } from './gen/modal/service_pb.ts';
 
 export interface BlobHandlerDeps {
@@ -42,7 +43,10 @@ export function blobHandlers({ blobs }: BlobHandlerDeps): Partial<ServiceImpl<ty
 }
 
 /** At the host the client reached us by: no other name is known to lead here from where it is. */
-const absoluteUrl = (path: string, context: HandlerContext): string => new URL(path, context.url).href;
+function absoluteUrl(path: string, context: HandlerContext): string {
+  const { encrypted, authority } = callOf(context);
+  return `${encrypted ? 'https' : 'http'}://${authority}${path}`;
+}
 
 /** HTTP/1.1, or HTTP/2 through Node's compatibility layer. */
 type AnyRequest = IncomingMessage | Http2ServerRequest;

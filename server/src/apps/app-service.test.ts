@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { SkerryError } from '../errors/skerry-error.ts';
+import { openDatabase } from '../store/database.ts';
+import { AppReaper } from './app-reaper.ts';
+import { AppService } from './app-service.ts';
+import { builderVersionFor } from './builder-version.ts';
+
+const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
+
+function setUp(t: TestContext) {
+  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-apps-'));
+  const database = openDatabase(dataDir);
+  t.after(() => {
+    database.close();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+  const clock = { ms: 1_700_000_000_000 };
+  return { database, clock, apps: new AppService(database, () => clock.ms) };
+}
+
+const code =
+  (expected: string) =>
+  (error: unknown): boolean =>
+    (error as SkerryError).code === expected;
+
+test('the empty name is the default environment, which is made once', (t) => {
+  const { database, apps } = setUp(t);
+  const environment = apps.environment('');
+  assert.equal(environment.name, 'main');
+  assert.equal(environment.isDefault, true);
+  assert.equal(new AppService(database).environment('main').id, environment.id);
+  assert.throws(() => apps.deleteEnvironment('main'), code('conflict'));
+});
+
+test('the default environment stays the default one under another name', (t) => {
+  const { apps } = setUp(t);
+  const before = apps.environment('');
+  apps.updateEnvironment('main', { name: 'prod', imageBuilderVersion: '2024.10', webSuffix: 'x' });
+  const after = apps.environment('');
+  assert.deepEqual(
+    [after.id, after.name, after.isDefault, after.imageBuilderVersion, after.webSuffix],
+    [before.id, 'prod', true, '2024.10', 'x'],
+  );
+});
+
+test('environments keep to the rules for their names and versions', (t) => {
+  const { apps } = setUp(t);
+  for (const name of ['', '-a', 'en-1', 'a.b', 'a'.repeat(65), 'a/b']) {
+    assert.throws(() => apps.createEnvironment(name), code('invalid-argument'), name);
+  }
+  apps.createEnvironment('dev');
+  assert.throws(() => apps.createEnvironment('dev'), code('already-exists'));
+  assert.throws(() => apps.updateEnvironment('dev', { name: 'main' }), code('already-exists'));
+  assert.throws(
+    () => apps.updateEnvironment('dev', { imageBuilderVersion: '2031.01' }),
+    code('invalid-argument'),
+  );
+  assert.throws(() => apps.environment('none'), code('not-found'));
+});
+
+test('deleting an environment takes its apps along', (t) => {
+  const { apps } = setUp(t);
+  apps.createEnvironment('dev');
+  const app = apps.lookup('dev', 'web', true);
+  apps.deleteEnvironment('dev');
+  assert.throws(() => apps.get(app.id), code('not-found'));
+});
+
+test('an app is found by name and by id, and made only on request', (t) => {
+  const { apps } = setUp(t);
+  assert.throws(() => apps.lookup('', 'web', false), code('not-found'));
+  const app = apps.lookup('', 'web', true);
+  assert.equal(app.state, 'deployed');
+  assert.equal(apps.lookup('main', 'web', true).id, app.id);
+  assert.equal(apps.lookup('', app.id, false).id, app.id);
+  assert.throws(() => apps.lookup('', 'ap-0123456789012345678901', true), code('not-found'));
+  for (const name of ['', 'a b', 'é', '../x', 'a'.repeat(65)]) {
+    assert.throws(() => apps.lookup('', name, true), code('invalid-argument'), name);
+  }
+});
+
+test('a stopped app frees its name and leaves the list after a day', (t) => {
+  const { apps, clock } = setUp(t);
+  const first = apps.lookup('', 'web', true);
+  apps.setState(first.id, 'stopped');
+  assert.throws(() => apps.setState(first.id, 'deployed'), code('conflict'));
+  assert.throws(() => apps.heartbeat(first.id), code('conflict'));
+  const second = apps.lookup('', 'web', true);
+  assert.notEqual(second.id, first.id);
+  assert.deepEqual(
+    apps.list('').map(({ id }) => id),
+    [second.id, first.id],
+  );
+  clock.ms += 25 * 60 * 60 * 1000;
+  assert.deepEqual(
+    apps.list('').map(({ id }) => id),
+    [second.id],
+  );
+});
+
+test('publishing under a taken name fails', (t) => {
+  const { apps } = setUp(t);
+  apps.lookup('', 'web', true);
+  const other = apps.createEphemeral('', 'other', 'initializing', {});
+  assert.throws(() => apps.setState(other.id, 'deployed', 'web'), code('already-exists'));
+  assert.equal(apps.setState(other.id, 'deployed', 'web2').name, 'web2');
+  assert.equal(apps.find('', 'web2')?.id, other.id);
+});
+
+test('creation times differ although the clock stands still', (t) => {
+  const { apps } = setUp(t);
+  const times = ['a', 'b', 'c'].map((name) => apps.lookup('', name, true).createdAtMs);
+  assert.equal(new Set(times).size, 3);
+  assert.deepEqual(
+    apps.list('').map(({ createdAtMs }) => createdAtMs),
+    times.toReversed(),
+  );
+});
+
+test('tags are replaced as a whole and bounded', (t) => {
+  const { apps } = setUp(t);
+  const app = apps.createEphemeral('', 'x', 'ephemeral', { a: '1' });
+  apps.setTags(app.id, { b: '2' });
+  assert.deepEqual(apps.get(app.id).tags, { b: '2' });
+  assert.throws(() => apps.setTags(app.id, { '': 'x' }), code('invalid-argument'));
+  assert.throws(() => apps.setTags(app.id, { k: 'x'.repeat(513) }), code('invalid-argument'));
+});
+
+test('the sweep ends silent ephemeral apps and their sandboxes, and no others', async (t) => {
+  const { apps, clock } = setUp(t);
+  const silentApp = apps.createEphemeral('', 'silent', 'ephemeral', {});
+  const alive = apps.createEphemeral('', 'alive', 'ephemeral', {});
+  const busy = apps.createEphemeral('', 'busy', 'detached', {});
+  const idle = apps.createEphemeral('', 'idle', 'detached', {});
+  const deployed = apps.lookup('', 'deployed', true);
+  const ended: string[] = [];
+  const live = new Set<string>([silentApp.id, busy.id]);
+  const reaper = new AppReaper({
+    apps,
+    logger: silent,
+    sandboxes: {
+      // Only what the reaper uses of a sandbox.
+      list: ({ appId = '' }) =>
+        (live.has(appId) ? [{ terminate: async () => void ended.push(appId) }] : []) as never,
+    },
+  });
+  clock.ms += 119_000;
+  await reaper.sweep(clock.ms);
+  assert.equal(apps.get(silentApp.id).state, 'ephemeral');
+  apps.heartbeat(alive.id);
+  clock.ms += 2_000;
+  await reaper.sweep(clock.ms);
+  const states = [silentApp, alive, busy, idle, deployed].map(({ id }) => apps.get(id).state);
+  assert.deepEqual(states, ['stopped', 'ephemeral', 'detached', 'stopped', 'deployed']);
+  assert.deepEqual(ended, [silentApp.id]);
+});
+
+test('a Python client is told a builder version it knows', () => {
+  assert.equal(builderVersionFor('2025.06', '1.0.5'), '2024.10');
+  assert.equal(builderVersionFor('2025.06', '1.3.5'), '2025.06');
+  assert.equal(builderVersionFor('2026.10', '1.5.5'), '2025.06');
+  assert.equal(builderVersionFor('2026.10', '1.6.4'), '2026.10');
+  assert.equal(builderVersionFor('2025.06', '0.73.1'), '2024.10');
+  assert.equal(builderVersionFor('2025.06', '1.10.0'), '2025.06');
+  assert.equal(builderVersionFor('PREVIEW', '1.0.5'), 'PREVIEW');
+  assert.equal(builderVersionFor('2025.06', 'unknown'), '2025.06');
+});
