@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { lstat, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { configSchema } from '../../config/config.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
+import { run } from '../../platform/command.ts';
+import { openDatabase } from '../../store/database.ts';
+import { ImageStore } from '../../store/images.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import { StepCache } from '../build/step-cache.ts';
+import type { RegistryCredentials } from '../image.ts';
+import { LayerStore } from '../layer-store.ts';
+import { Bases } from './bases.ts';
+import { matchDebian } from './debian-suites.ts';
+import { formatReference, parseReference } from './reference.ts';
+import { Registry } from './registry.ts';
+import { startRegistry } from './testing-registry.ts';
+
+let cleanup: Cleanup;
+let now = 0;
+beforeEach(() => {
+  cleanup = new Cleanup();
+});
+afterEach(() => cleanup.run());
+
+interface Settings {
+  readonly insecure?: readonly string[];
+  readonly mirrors?: readonly string[];
+}
+
+async function openBases({ insecure = [], mirrors = [] }: Settings) {
+  const directory = await mkdtemp(join(tmpdir(), 'skerry-bases-'));
+  cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
+  const database = openDatabase(directory);
+  cleanup.add('database', () => database.close());
+  const clock = () => now;
+  const store = new ImageStore(database);
+  const layers = new LayerStore(directory, store, createLogger('silent'), clock);
+  const bases = new Bases({
+    store,
+    layers,
+    steps: new StepCache(store, layers, clock),
+    registry: new Registry({ insecure, mirrors, timeoutMs: 5000, clock }),
+    debianMirror: configSchema.parse({}).debianMirror,
+    timeoutMs: 20_000,
+    clock,
+  });
+  const said: string[] = [];
+  const resolve = (reference: string, credentials?: RegistryCredentials) =>
+    bases.resolve({
+      reference,
+      credentials,
+      signal: AbortSignal.timeout(120_000),
+      say: (line) => said.push(line),
+      onOutput: () => {},
+      onMiss: () => {},
+    });
+  return { resolve, said, layers };
+}
+
+test('references get their defaults, and what no registry could hold is refused', () => {
+  const cases: [text: string, full: string][] = [
+    ['python', 'docker.io/library/python:latest'],
+    ['python:3.11-slim', 'docker.io/library/python:3.11-slim'],
+    ['index.docker.io/library/python:3', 'docker.io/library/python:3'],
+    ['mambaorg/micromamba:1.5.8', 'docker.io/mambaorg/micromamba:1.5.8'],
+    ['localhost:5000/a/b', 'localhost:5000/a/b:latest'],
+    [`ghcr.io/astral-sh/uv:1@sha256:${'a'.repeat(64)}`, `ghcr.io/astral-sh/uv@sha256:${'a'.repeat(64)}`],
+  ];
+  for (const [text, full] of cases) assert.equal(formatReference(parseReference(text)), full);
+  for (const text of ['', '-x', 'A/B', 'a:b c', 'a@sha256:1', '--help', 'a/../b', 'x\ny', 'a'.repeat(600)]) {
+    assert.throws(() => parseReference(text), { code: 'invalid-argument' }, text);
+  }
+});
+
+test('tags of python and debian find the suite that has them', () => {
+  const suiteOf = (text: string) => {
+    const match = matchDebian(parseReference(text));
+    return match.kind === 'base' ? match.base.key : match.kind;
+  };
+  const cases: [text: string, expected: string][] = [
+    ['python:3.11-slim-bookworm', 'debian:bookworm+python'],
+    ['python:3.11-slim-trixie', 'debian:bookworm+python'],
+    ['python:3.11.8-slim-bookworm', 'debian:bookworm+python'],
+    ['python:3.9', 'debian:bullseye+python'],
+    ['python:3-slim', 'debian:trixie+python'],
+    ['python', 'debian:trixie+python'],
+    ['python:3-slim-bookworm', 'debian:bookworm+python'],
+    ['python:3.12-slim', 'unavailable'],
+    ['python:3.11-alpine', 'unavailable'],
+    ['debian:12.5-slim', 'debian:bookworm'],
+    ['debian:stable-slim', 'debian:trixie'],
+    ['debian:sid', 'unavailable'],
+    ['ubuntu:24.04', 'none'],
+    ['ghcr.io/x/python:3.11', 'none'],
+  ];
+  for (const [text, expected] of cases) assert.equal(suiteOf(text), expected, text);
+});
+
+test('an image of a registry: layers, whiteouts, configuration, and only one fetch', async () => {
+  await using registry = await startRegistry(
+    [
+      [
+        { name: 'etc/a', text: 'a' },
+        { name: 'etc/b', text: 'b' },
+      ],
+      [{ name: 'etc/.wh.a' }, { name: 'bin/tool', text: '#!', mode: 0o4755, uid: 5 }],
+    ],
+    { Env: ['A=b=c'], Cmd: ['x'], WorkingDir: '/w', ExposedPorts: { '80/tcp': {} } },
+  );
+  const { resolve, layers, said } = await openBases({ insecure: [registry.host] });
+  const image = await resolve(`${registry.host}/team/app:1`);
+  assert.deepEqual(
+    [image.config.env, image.config.cmd, image.config.workdir, image.config.exposedPorts],
+    [{ A: 'b=c' }, ['x'], '/w', [80]],
+  );
+  const [first = '', second = ''] = image.layers.map((layer) => layers.path(layer));
+  assert.deepEqual(await readdir(join(first, 'etc')), ['a', 'b']);
+  assert.ok((await lstat(join(second, 'etc/a'))).isCharacterDevice());
+  const tool = await lstat(join(second, 'bin/tool'));
+  assert.deepEqual([tool.mode & 0o7777, tool.uid], [0o4755, 5]);
+  assert.match(said.join('\n'), /Fetched .*: 2 layers/);
+  const before = registry.requests.length;
+  assert.equal((await resolve(`${registry.host}/team/app:1`)).id, image.id);
+  assert.equal(registry.requests.length, before);
+});
+
+test('credentials: needed, used, and a private image is not given to others', async () => {
+  const authorization = `Basic ${Buffer.from('me:secret').toString('base64')}`;
+  await using registry = await startRegistry([[{ name: 'f', text: '' }]], {}, authorization);
+  const { resolve } = await openBases({ insecure: [registry.host] });
+  const name = `${registry.host}/team/app:1`;
+  await assert.rejects(resolve(name), { code: 'image-build-failed', message: /access was denied/ });
+  await resolve(name, { username: 'me', password: 'secret' });
+  await assert.rejects(resolve(name), /access was denied/);
+});
+
+test('an image that is not there, and a registry out of reach, which is not asked again for a while', async () => {
+  await using registry = await startRegistry([], {});
+  const gone = await startRegistry([], {});
+  await gone[Symbol.asyncDispose]();
+  const { resolve } = await openBases({ insecure: [registry.host, gone.host] });
+  await assert.rejects(resolve(`${registry.host}/team/app:2`), /it has no such image/);
+  const name = `${gone.host}/team/app:1`;
+  await assert.rejects(resolve(name), /cannot be reached/);
+  await assert.rejects(resolve(name), /could not be reached a short time ago/);
+  now += 10 * 60_000;
+  await assert.rejects(resolve(name), /cannot be reached/);
+});
+
+test('python from Debian packages has what the official image has', async () => {
+  await using registry = await startRegistry([], {});
+  const { resolve, said, layers } = await openBases({ insecure: [registry.host], mirrors: [registry.host] });
+  const image = await resolve('python:3.11-slim-trixie');
+  assert.match(said.join('\n'), /names trixie; Debian bookworm is used/);
+  const [layer] = image.layers;
+  assert.ok(layer);
+  const root = layers.path(layer);
+  const env = image.config.env;
+  assert.deepEqual([image.config.cmd, env.LANG], [['python3'], 'C.UTF-8']);
+  assert.match(env.PYTHON_VERSION ?? '', /^3\.11\.\d+$/);
+  for (const name of ['python', 'python3', 'python3.11', 'pip', 'pip3', 'pip3.11'])
+    await lstat(join(root, 'usr/local/bin', name));
+  // The files are Debian's own, as trusted as the bootstrap that just ran their scripts.
+  const inside = (...argv: string[]) => run(['chroot', root, ...argv], { env });
+  assert.match((await inside('pip', '--version')).stdout, /\/usr\/local\/lib\/python3\.11/);
+  const check =
+    'import ssl, sqlite3, ctypes, lzma, venv, distutils, sysconfig, os; print(os.path.exists(sysconfig.get_config_h_filename()))';
+  assert.equal((await inside('python', '-c', check)).stdout, 'True\n');
+  assert.deepEqual(
+    (await readdir(join(root, 'usr/lib/python3.11'))).filter((name) => name === 'EXTERNALLY-MANAGED'),
+    [],
+  );
+  assert.deepEqual(await readdir(join(root, 'dev')), []);
+  assert.match(
+    await readFile(join(root, 'etc/apt/sources.list.d/debian.sources'), 'utf8'),
+    /Suites: bookworm\n/,
+  );
+  // Another name of the same base shares its layer.
+  assert.deepEqual((await resolve('python:3.11-slim-bookworm')).layers, image.layers);
+});

@@ -1,0 +1,88 @@
+/** A registry on loopback with one image, for tests: the pull side of https://github.com/opencontainers/distribution-spec/blob/main/spec.md. */
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { buffer } from 'node:stream/consumers';
+import { gzipSync } from 'node:zlib';
+import { type Header, pack } from 'tar-stream';
+
+export interface TestRegistry extends AsyncDisposable {
+  readonly host: string;
+  /** Method and path of every request so far. */
+  readonly requests: readonly string[];
+}
+
+export type TestEntry = Partial<Header> & { readonly name: string; readonly text?: string };
+
+/** Serves `<host>/team/app:1`, whose layers are the given tar entries. With `authorization` only requests that carry it are answered. */
+export async function startRegistry(
+  layers: readonly (readonly TestEntry[])[],
+  config: object,
+  authorization?: string,
+): Promise<TestRegistry> {
+  const blobs = new Map<string, Buffer>();
+  const put = (mediaType: string, data: Buffer) => {
+    const digest = `sha256:${createHash('sha256').update(data).digest('hex')}`;
+    blobs.set(digest, data);
+    return { mediaType, digest, size: data.length };
+  };
+  const tars = await Promise.all(layers.map(makeTar));
+  const diffIds = tars.map((tar) => `sha256:${createHash('sha256').update(tar).digest('hex')}`);
+  const image = { architecture: 'amd64', os: 'linux', config, rootfs: { type: 'layers', diff_ids: diffIds } };
+  const manifestType = 'application/vnd.oci.image.manifest.v1+json';
+  const manifest = put(
+    manifestType,
+    Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: manifestType,
+        config: put('application/vnd.oci.image.config.v1+json', Buffer.from(JSON.stringify(image))),
+        layers: tars.map((tar) => put('application/vnd.oci.image.layer.v1.tar+gzip', gzipSync(tar))),
+      }),
+    ),
+  );
+  const requests: string[] = [];
+  const server = createServer((request, response) => {
+    requests.push(`${request.method} ${request.url}`);
+    if (authorization !== undefined && request.headers.authorization !== authorization) {
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="test"' }).end();
+      return;
+    }
+    if (request.url === '/v2/') return void response.end('{}');
+    const [, kind, name = ''] = /^\/v2\/team\/app\/(manifests|blobs)\/(.+)$/.exec(request.url ?? '') ?? [];
+    const digest = kind === 'manifests' && name === '1' ? manifest.digest : name;
+    const data = blobs.get(digest);
+    if (!data) {
+      response
+        .writeHead(404)
+        .end(JSON.stringify({ errors: [{ code: 'MANIFEST_UNKNOWN', message: 'manifest unknown' }] }));
+      return;
+    }
+    const type = kind === 'manifests' ? manifestType : 'application/octet-stream';
+    response.writeHead(200, {
+      'content-type': type,
+      'content-length': data.length,
+      'docker-content-digest': digest,
+    });
+    response.end(data);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (typeof address !== 'object' || !address) throw new Error('no port');
+  return {
+    host: `127.0.0.1:${address.port}`,
+    requests,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+async function makeTar(entries: readonly TestEntry[]): Promise<Buffer> {
+  const archive = pack();
+  for (const { text, ...header } of entries) archive.entry(header, text ?? '');
+  archive.finalize();
+  // A stream of buffers; the package's type says less.
+  return buffer(archive as AsyncIterable<Buffer>);
+}
