@@ -162,6 +162,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Serve
       logger,
     });
     cleanup.add('port', () => port.close(DRAIN_MS));
+    cleanup.add('calls', () => rpc.close());
     const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
     return { url: `http://${host}:${port.address.port}`, instance, close: () => cleanup.run() };
   } catch (error) {
