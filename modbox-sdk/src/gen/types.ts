@@ -1,0 +1,314 @@
+/** Generated from the schemas of the Modbox server by scripts/generate-types.ts; not to be edited. */
+
+export interface ProvisionRequest {
+  /**
+   * The caller's own id, unique among running sandboxes.
+   */
+  taskId: string;
+  /**
+   * An image id (im-…), or a registry reference such as python:3.12-slim. Default: the code-interpreter image.
+   */
+  imageId?: string;
+  /**
+   * Lifetime in seconds; what it counts from is for ttlMode to say.
+   */
+  ttlSeconds?: number;
+  /**
+   * absolute: from the start, no matter what. idle: from the last activity, and at most 86400 s in all.
+   */
+  ttlMode?: 'absolute' | 'idle';
+  /**
+   * Environment of every process. Encrypted at rest, never logged.
+   */
+  envVars?: {
+    [k: string]: string;
+  };
+  /**
+   * Working directory of every process. Default: the image's.
+   */
+  workdir?: string;
+  /**
+   * Cores; may be a fraction.
+   */
+  cpu?: number;
+  /**
+   * Memory limit in MiB; a program over it is killed.
+   */
+  memoryMiB?: number;
+  /**
+   * blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.
+   */
+  network?: 'open' | 'blocked';
+}
+export interface Sandbox {
+  /**
+   * The caller's id; the sandbox id where the sandbox was made without one.
+   */
+  taskId: string;
+  sandboxId: string;
+  status: 'starting' | 'running' | 'stopping' | 'ended';
+  /**
+   * Why it ended; null while it has not.
+   */
+  endReason:
+    | ('exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed')
+    | null;
+  /**
+   * Base of this sandbox: add /modbox/api/exec and so on.
+   */
+  sandboxUrl: string;
+  /**
+   * Bearer key that is good for this sandbox alone.
+   */
+  apiKey: string;
+  imageId: string;
+  ttlSeconds: number;
+  ttlMode: 'absolute' | 'idle';
+  /**
+   * UTC, ISO 8601.
+   */
+  createdAt: string;
+  /**
+   * When it ends at the latest; null once it ended.
+   */
+  expiresAt: string | null;
+}
+export interface SandboxList {
+  /**
+   * Newest first.
+   */
+  sandboxes: Sandbox[];
+  /**
+   * Pass as cursor for the next page; null at the end.
+   */
+  nextCursor: string | null;
+}
+export interface DefaultImage {
+  status: 'not-built' | 'building' | 'ready' | 'failed';
+  imageId: string | null;
+  /**
+   * The Dockerfile it was made with.
+   */
+  builtFrom: string | null;
+  languages: {
+    name: string;
+    version: string;
+    invocation: string;
+  }[];
+  /**
+   * Why the build failed.
+   */
+  message: string | null;
+}
+export interface ExecRequest {
+  /**
+   * Run by bash where the image has it, else by /bin/sh.
+   */
+  command?: string;
+  /**
+   * Program and arguments, without a shell: nothing needs quoting.
+   *
+   * @minItems 1
+   * @maxItems 4096
+   */
+  argv?: string[];
+  cwd?: string;
+  env?: {
+    [k: string]: string;
+  };
+  /**
+   * Text for standard input. Without it, input is at its end.
+   */
+  stdin?: string;
+  /**
+   * Then the command and everything it started is killed.
+   */
+  timeoutMs?: number;
+  /**
+   * Kept of each stream, from its start; what is beyond is dropped and truncated says so.
+   */
+  maxOutputBytes?: number;
+}
+export interface CommandRequest {
+  /**
+   * Run by bash where the image has it, else by /bin/sh.
+   */
+  command?: string;
+  /**
+   * Program and arguments, without a shell: nothing needs quoting.
+   *
+   * @minItems 1
+   * @maxItems 4096
+   */
+  argv?: string[];
+  cwd?: string;
+  env?: {
+    [k: string]: string;
+  };
+  /**
+   * Text for standard input. Without it, input is at its end.
+   */
+  stdin?: string;
+  /**
+   * Then the command and everything it started is killed.
+   */
+  timeoutMs?: number;
+}
+export interface ExecResult {
+  /**
+   * 128+n when signal n ended the command.
+   */
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+  durationMs: number;
+  /**
+   * True when output beyond maxOutputBytes was dropped.
+   */
+  truncated: boolean;
+  /**
+   * True when timeoutMs passed and the command was killed.
+   */
+  timedOut: boolean;
+}
+export interface StreamEvents {
+  stdout?: {
+    text: string;
+  };
+  stderr?: {
+    text: string;
+  };
+  exit?: {
+    /**
+     * 128+n when signal n ended the command.
+     */
+    exitCode: number;
+    durationMs: number;
+    /**
+     * True when timeoutMs passed and the command was killed.
+     */
+    timedOut: boolean;
+  };
+  error?: {
+    error: {
+      /**
+       * Stable, for programs.
+       */
+      code: string;
+      message: string;
+      /**
+       * What to do next.
+       */
+      suggestion: string;
+      /**
+       * True when the same request may succeed later; see Retry-After.
+       */
+      retryable: boolean;
+      /**
+       * The field at fault.
+       */
+      path?: string;
+      /**
+       * Of a 409: the fields that differ from the running sandbox.
+       */
+      differs?: string[];
+      /**
+       * Of a sandbox that ended: why.
+       */
+      reason?:
+        'exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed';
+    };
+  };
+}
+export interface Process {
+  processId: string;
+  argv: string[];
+  status: 'running' | 'exited';
+  exitCode: number | null;
+  timedOut: boolean;
+  /**
+   * UTC, ISO 8601.
+   */
+  startedAt: string;
+}
+export interface ProcessList {
+  processes: Process[];
+}
+export interface ProcessLogs {
+  stdout: string;
+  stderr: string;
+  /**
+   * Where to go on: pass as stdoutOffset.
+   */
+  stdoutOffset: number;
+  stderrOffset: number;
+  /**
+   * True when it exited and these offsets are the end of its output.
+   */
+  complete: boolean;
+  process: Process;
+}
+export interface KillRequest {
+  /**
+   * Sent to the process, its group and everything it started.
+   */
+  signal?: 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGTERM';
+}
+export interface FileWritten {
+  path: string;
+  size: number;
+}
+export interface FileDeleted {
+  path: string;
+}
+export interface FileEntry {
+  name: string;
+  path: string;
+  type: 'file' | 'directory' | 'symlink';
+  size: number;
+  permissions: string;
+  owner: string;
+  group: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  modifiedAt: string;
+  symlinkTarget: string | null;
+}
+export interface FileList {
+  path: string;
+  /**
+   * By name.
+   */
+  entries: FileEntry[];
+}
+export interface ErrorAnswer {
+  error: {
+    /**
+     * Stable, for programs.
+     */
+    code: string;
+    message: string;
+    /**
+     * What to do next.
+     */
+    suggestion: string;
+    /**
+     * True when the same request may succeed later; see Retry-After.
+     */
+    retryable: boolean;
+    /**
+     * The field at fault.
+     */
+    path?: string;
+    /**
+     * Of a 409: the fields that differ from the running sandbox.
+     */
+    differs?: string[];
+    /**
+     * Of a sandbox that ended: why.
+     */
+    reason?:
+      'exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed';
+  };
+}

@@ -1,0 +1,19 @@
+/** `modbox-sdk`: provision sandboxes under your own task ids, and run code in them. */
+export { ModboxClient, type ModboxClientOptions, type ProvisionOptions, type WaitOptions } from './client.ts';
+export {
+  AuthenticationError,
+  ConflictError,
+  ConnectionError,
+  ImageBuildError,
+  InvalidRequestError,
+  ModboxError,
+  NotFoundError,
+  NotReadyError,
+  PermissionDeniedError,
+  QuotaError,
+  SandboxEndedError,
+  WaitTimeoutError,
+} from './errors.ts';
+export type * from './gen/types.ts';
+export type { Fetch } from './http.ts';
+export { type ExecEvent, type Options, SandboxConnection } from './sandbox-connection.ts';
