@@ -51,13 +51,18 @@ function cgroups(dir: string, depth: number): string[] {
   return children.flatMap((child) => [`cgroup ${child}`, ...cgroups(child, depth - 1)]);
 }
 
+/** A process belongs to a sandbox by its cgroup; its command line is the program's own affair. */
 function processes(): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .flatMap((pid) => {
       try {
         const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').slice(0, 300);
-        return [`process ${pid} ${argv} cwd=${readlinkSync(`/proc/${pid}/cwd`)}`];
+        const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n');
+        const group = groups
+          .map((line) => line.split(':')[2] ?? '')
+          .find((path) => path.startsWith('/skerry-'));
+        return [`process ${pid} ${argv} cwd=${readlinkSync(`/proc/${pid}/cwd`)} cgroup=${group ?? ''}`];
       } catch {
         return []; // ended meanwhile
       }

@@ -1,0 +1,54 @@
+/** The driver program of the restart tests, and a conversation with it. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { withDeadline } from '../../server/src/platform/wait.ts';
+import { pythonWith } from '../support/clients.ts';
+import { projectRoot, type TestServer } from '../support/server.ts';
+
+export interface Driver extends AsyncDisposable {
+  /** Sends a command; its events are then awaited with `expect`. */
+  send(command: string): void;
+  /** The next event, which must be of this kind. @throws with the program's errors when it ended or took too long */
+  expect(event: string): Promise<Record<string, unknown>>;
+  /** Waits for its end. @throws unless it ended well */
+  end(): Promise<void>;
+}
+
+const EVENT_TIMEOUT_MS = 120_000;
+
+export function startDriver(server: TestServer): Driver {
+  const child = spawn(pythonWith(), [join(projectRoot, 'e2e/restart/driver.py')], {
+    env: { ...server.clientEnv, PYTHONUNBUFFERED: '1' },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  let errors = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    errors = (errors + chunk.toString('utf8')).slice(-20_000);
+  });
+  const exited = once(child, 'exit');
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    send: (command) => child.stdin.write(`${command}\n`),
+    expect: async (event) => {
+      const next = await withDeadline(lines.next(), EVENT_TIMEOUT_MS);
+      assert.ok(
+        next && !next.done,
+        `the driver did not say '${event}':\n${errors}\nserver:\n${server.log().slice(-8_000)}`,
+      );
+      const said = JSON.parse(next.value) as Record<string, unknown>;
+      assert.equal(said.event, event, errors);
+      return said;
+    },
+    end: async () => {
+      const [code] = await exited;
+      assert.equal(code, 0, errors);
+    },
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      await exited;
+    },
+  };
+}

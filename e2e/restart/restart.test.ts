@@ -1,0 +1,60 @@
+/** The server is killed, and ended gracefully, while an official client works in 20 sandboxes: nothing is lost, repeated or done twice. */
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { delay } from '../../server/src/platform/wait.ts';
+import { runtimesToTest } from '../support/runtimes.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+import { type Driver, startDriver } from './driver.ts';
+
+/** Longest time into a cycle's work at which the server goes; the work takes about 2 s. */
+const LATEST_MOMENT_MS = 2_000;
+const CYCLES = { runc: 20, gvisor: 6 } as const;
+
+for (const { runtime, skip } of await runtimesToTest()) {
+  describe(`a restart of the server under ${runtime}`, { skip }, () => {
+    let server: TestServer;
+    let driver: Driver;
+    before(async () => {
+      server = await startServer({ runtime });
+      driver = startDriver(server);
+      await driver.expect('ready');
+    });
+    after(async () => {
+      await driver?.[Symbol.asyncDispose]();
+      await server?.stop();
+    });
+
+    for (let cycle = 1; cycle <= CYCLES[runtime]; cycle++) {
+      const how = cycle % 2 === 1 ? 'killed' : 'ended gracefully';
+      // The moment is in the name: a failure can be tried again at the same one.
+      const momentMs = randomInt(LATEST_MOMENT_MS);
+      test(`${cycle}: ${how} ${momentMs} ms into the work`, async () => {
+        driver.send(`cycle ${cycle}`);
+        await driver.expect('working');
+        await delay(momentMs);
+        if (how === 'killed') await server.kill9();
+        else await server.terminate();
+        await server.restart();
+        await driver.expect('done');
+      });
+    }
+
+    test('what ends while the server is down has its right result', async () => {
+      driver.send('before-downtime');
+      await driver.expect('sandboxes');
+      await driver.expect('go');
+      await server.kill9();
+      await delay(4_000); // the timeout of one sandbox passes, the entrypoint of the other ends
+      await server.restart();
+      await driver.expect('done');
+    });
+
+    test('every sandbox, name and tag is still there, and each exec ran once', async () => {
+      driver.send('finish');
+      await driver.expect('done');
+      await driver.end();
+      assert.doesNotMatch(server.log(), /"level":"error"/);
+    });
+  });
+}
