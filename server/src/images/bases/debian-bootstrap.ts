@@ -13,6 +13,8 @@ import type { DebianBase, Suite } from './debian-suites.ts';
 /** A slow mirror delivers the 60 MB of packages in this time. */
 const BOOTSTRAP_TIMEOUT_MS = 30 * 60_000;
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+/** Part of mmdebstrap. */
+const MERGED_USR_HOOKS = '/usr/share/mmdebstrap/hooks/merged-usr';
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export interface BootstrapOptions {
@@ -52,7 +54,9 @@ export async function bootstrapDebian(
     '--aptopt=APT::Install-Recommends "false"',
     // Without it every file is synced to disk; a bootstrap that fails half-way is thrown away anyhow.
     '--dpkgopt=force-unsafe-io',
-    `--include=${packages.join(',')}`,
+    // Makes /bin a link to /usr/bin from the start, so that no package has to move it.
+    ...(suite.baseExtra.includes('usr-is-merged') ? [`--hook-dir=${MERGED_USR_HOOKS}`] : []),
+    `--include=${[...packages, ...suite.baseExtra].join(',')}`,
     ...(base.withPython ? [`--customize-hook=${pythonHeaders(suite)}`] : []),
     suite.name,
     directory,

@@ -12,20 +12,31 @@ export interface Suite {
   readonly python: string;
   /** Packages that complete Python's standard library, which Debian splits up. */
   readonly pythonExtra: readonly string[];
+  /** Packages named for every base of the suite. */
+  readonly baseExtra: readonly string[];
   /** Where apt's sources are: one-line format before Debian 12's images changed to deb822. */
   readonly sourcesFormat: 'list' | 'deb822';
 }
 
 export const suites: readonly Suite[] = [
-  { name: 'bullseye', version: 11, python: '3.9', pythonExtra: ['python3-distutils'], sourcesFormat: 'list' },
+  {
+    name: 'bullseye',
+    version: 11,
+    python: '3.9',
+    baseExtra: [],
+    pythonExtra: ['python3-distutils'],
+    sourcesFormat: 'list',
+  },
   {
     name: 'bookworm',
     version: 12,
     python: '3.11',
+    // Without it apt chooses usrmerge, which brings all of Perl (47 MB).
+    baseExtra: ['usr-is-merged'],
     pythonExtra: ['python3-distutils'],
     sourcesFormat: 'deb822',
   },
-  { name: 'trixie', version: 13, python: '3.13', pythonExtra: [], sourcesFormat: 'deb822' },
+  { name: 'trixie', version: 13, python: '3.13', baseExtra: [], pythonExtra: [], sourcesFormat: 'deb822' },
 ];
 
 const STABLE = 'trixie';
