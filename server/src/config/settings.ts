@@ -1,5 +1,6 @@
 /** The settings of `config.ts` as a table: what each is called as a flag and as a variable, for help texts and docs. */
 import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { type Config, configSchema } from './config.ts';
 
 export interface Setting {
@@ -13,7 +14,7 @@ export interface Setting {
   readonly isList: boolean;
   /** The choices of an enumeration, else undefined. */
   readonly choices: readonly string[] | undefined;
-  /** The default as a reader would write it; the home directory is shown as `~`. */
+  /** The default as a reader would write it, the same in every environment: below `~` where it depends on the home directory. */
   readonly defaultText: string;
 }
 
@@ -30,6 +31,7 @@ const keys = Object.keys(configSchema.shape) as (keyof Config)[];
 /** Every setting, in the schema's order. */
 export function describeSettings(): readonly Setting[] {
   const defaults = configSchema.parse({});
+  const stateHome = process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
   return keys.map((key) => {
     const inner = configSchema.shape[key].unwrap();
     const value = defaults[key];
@@ -40,7 +42,10 @@ export function describeSettings(): readonly Setting[] {
       description: configSchema.shape[key].description ?? '',
       isList: inner.type === 'array',
       choices: inner.type === 'enum' ? inner.options : undefined,
-      defaultText: (Array.isArray(value) ? value.join(',') : String(value)).replace(homedir(), '~'),
+      defaultText: (Array.isArray(value) ? value.join(',') : String(value)).replace(
+        stateHome,
+        '~/.local/state',
+      ),
     };
   });
 }

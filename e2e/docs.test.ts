@@ -1,0 +1,57 @@
+/** The documentation is true: generated pages match their source, links lead somewhere, commands exist. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, test } from 'node:test';
+import { createProgram } from '../cli/src/main.ts';
+import { configurationPage } from '../server/src/config/configuration-page.ts';
+import { projectRoot } from './support/server.ts';
+
+const markdownIn = (dir: string): string[] =>
+  readdirSync(join(projectRoot, dir), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(dir, name));
+
+const pages = [
+  ...readdirSync(projectRoot).filter((name) => name.endsWith('.md')),
+  ...markdownIn('docs'),
+  'agent/PROTOCOL.md',
+];
+const read = (page: string) => readFileSync(join(projectRoot, page), 'utf8');
+
+describe('the documentation', () => {
+  test('docs/configuration.md is what `npm run generate` makes', () => {
+    assert.equal(read('docs/configuration.md'), configurationPage());
+  });
+
+  for (const page of pages) {
+    test(`${page}: links lead to files that exist`, () => {
+      for (const [, target = ''] of read(page).matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+        if (/^[a-z]+:/.test(target)) continue;
+        const path = join(projectRoot, dirname(page), target);
+        assert.ok(existsSync(path), `${page} links to ${relative(projectRoot, path)}`);
+      }
+    });
+
+    test(`${page}: files of the project that it names exist`, () => {
+      for (const [, path = ''] of read(page).matchAll(
+        /`((?:server|agent|cli|e2e|bench|scripts|docs|proto)\/[\w./-]+\.\w+)`/g,
+      )) {
+        assert.ok(existsSync(join(projectRoot, path)), `${page} names ${path}`);
+      }
+    });
+  }
+
+  test('every `skerry` command and every npm script that a page names exists', () => {
+    const commands = new Set(createProgram().commands.map((command) => command.name()));
+    const scripts = new Set(Object.keys(JSON.parse(read('package.json')).scripts));
+    for (const page of pages) {
+      for (const [, name = ''] of read(page).matchAll(/(?:`|\$\(|^|no-install )skerry ([a-z]+)/gm)) {
+        assert.ok(commands.has(name), `${page} names skerry ${name}`);
+      }
+      for (const [, name = ''] of read(page).matchAll(/npm run ([a-z]+)/g)) {
+        assert.ok(scripts.has(name), `${page} names npm run ${name}`);
+      }
+    }
+  });
+});

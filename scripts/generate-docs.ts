@@ -1,0 +1,5 @@
+/** Writes the documentation that is made from source: the second half of `npm run generate`. */
+import { writeFileSync } from 'node:fs';
+import { configurationPage } from '../server/src/config/configuration-page.ts';
+
+writeFileSync(new URL('../docs/configuration.md', import.meta.url), configurationPage());
