@@ -28,7 +28,7 @@ export class ModboxError extends Error {
     },
   ) {
     super(
-      `${body.message} ${body.suggestion}`,
+      `${sentence(body.message)} ${body.suggestion}`,
       answer.cause === undefined ? undefined : { cause: answer.cause },
     );
     this.code = body.code;
@@ -39,6 +39,9 @@ export class ModboxError extends Error {
     this.path = body.path;
   }
 }
+
+/** Some messages end in a path or a name. */
+const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 /** 400, 413: the request is not one the server takes; `path` names the field. */
 export class InvalidRequestError extends ModboxError {
