@@ -94,7 +94,12 @@ export function hostOf(authority: string): string {
     .toLowerCase();
 }
 
+/**
+ * A header's value. The Go client sends its token twice on the calls it makes by itself (AuthTokenGet inside another call); Node joins
+ * repeated headers with a comma, and the first one counts.
+ */
 function header(request: AnyRequest, name: string): string | undefined {
   const value = request.headers[name];
-  return typeof value === 'string' ? value : value?.[0];
+  const first = typeof value === 'string' ? value : value?.[0];
+  return first?.split(',', 1)[0]?.trim();
 }
