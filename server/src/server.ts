@@ -107,6 +107,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Serve
     const reaper = new AppReaper({ apps, sandboxes, logger });
     const sweep = setInterval(() => {
       sandboxes.sweep();
+      secrets.sweep(now());
       reaper.sweep(now()).catch((error: unknown) => logger.error({ err: error }, 'apps.sweep-failed'));
     }, SWEEP_INTERVAL_MS);
     cleanup.add('sweep', () => clearInterval(sweep));
@@ -120,6 +121,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Serve
       names: new ImageNameRepository(database),
       mounts,
       blobs,
+      fileSpoolDir: `${dataDir}/open-files`,
       tokens,
       accessTokens: new AccessTokens(tokens.signingKey, now),
       database,

@@ -16,6 +16,16 @@ export function delay(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** `promise`, unless the signal is aborted first: then its reason is thrown. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) return Promise.reject(signal.reason);
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
 /** `promise`, unless `ms` pass (then `undefined`) or the signal is aborted (then its reason is thrown). The timer never outlives the call. */
 export async function withDeadline<T>(
   promise: Promise<T>,

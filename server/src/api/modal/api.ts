@@ -7,7 +7,9 @@ import { type AppHandlerDeps, appHandlers } from './apps.ts';
 import { authHandlers } from './auth-token.ts';
 import { type BlobHandlerDeps, blobHandlers } from './blobs.ts';
 import { commandRouterHandlers } from './command-router.ts';
+import { type ContainerHandlerDeps, containerHandlers } from './containers.ts';
 import { type EnvironmentHandlerDeps, environmentHandlers } from './environments.ts';
+import { type FilesystemHandlerDeps, filesystemHandlers } from './filesystem.ts';
 import { Idempotency } from './idempotency.ts';
 import { type ImageHandlerDeps, imageHandlers } from './images.ts';
 import { type LogHandlerDeps, logHandlers } from './logs.ts';
@@ -20,7 +22,9 @@ import { workspaceHandlers } from './workspace.ts';
 /** What the handlers of every resource need, and what surrounds them. */
 export type ModalApiDeps = AppHandlerDeps &
   BlobHandlerDeps &
+  ContainerHandlerDeps &
   EnvironmentHandlerDeps &
+  FilesystemHandlerDeps &
   ImageHandlerDeps &
   LogHandlerDeps &
   MountHandlerDeps &
@@ -42,7 +46,9 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
       appHandlers(deps),
       authHandlers(deps),
       blobHandlers(deps),
+      containerHandlers(deps),
       environmentHandlers(deps),
+      filesystemHandlers(deps),
       imageHandlers(deps),
       logHandlers(deps),
       mountHandlers(deps),
