@@ -150,14 +150,16 @@ export class DnsForwarder {
       if (!upstream || client.destroyed) return void client.destroy();
       const server = createConnection({ host: upstream.address, port: upstream.port });
       this.#track(server);
+      let connected = false;
       server.once('connect', () => {
+        connected = true;
         client.pipe(server).pipe(client);
         client.once('close', () => server.destroy());
         server.once('close', () => client.destroy());
       });
       server.once('error', () => {
-        if (server.bytesRead === 0 && server.connecting) join(index + 1);
-        else client.destroy();
+        if (connected) client.destroy();
+        else join(index + 1);
       });
     };
     join(0);

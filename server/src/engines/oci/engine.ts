@@ -22,7 +22,7 @@ import { mountRootfs, unmountBelow } from './overlay.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
 import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
 import { type InstanceRecord, readRecord, writeRecord } from './record.ts';
-import { haltTask, removeTaskFiles, tracedTasks } from './residue.ts';
+import { haltTask, killStarters, removeTaskFiles, tracedTasks } from './residue.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { settleAll } from './settle-all.ts';
@@ -150,7 +150,7 @@ class OciEngine implements Engine {
       };
       await writeRecord(task, record);
       signal.throwIfAborted();
-      const instance = this.#adoptInstance(task, runtime, listener, record);
+      const instance = this.#register(task, runtime, listener, record);
       this.#logger.debug(
         { task: spec.id, runtime: runtime.name, ms: performance.now() - started },
         'instance.created',
@@ -173,29 +173,20 @@ class OciEngine implements Engine {
     const records = await this.#records(cgroups);
     const adopted = new Map<TaskId, Instance>();
     for (const [id, record] of records) {
-      if (this.#instances.has(id)) continue;
-      const task = this.#layout.task(id);
-      if (ids.has(id) && (await isAlive(record.init))) {
-        const finding = this.#require().findings[record.runtime];
-        if (finding.ok) {
-          const runtime = new OciRuntime(record.runtime, finding.path, this.#layout);
-          if (existsSync(pauseMarker(task))) {
-            await runtime.resume(task).catch(() => {}); // the pause itself may not have happened
-            await rm(pauseMarker(task), { force: true });
-          }
-          const listener = new AgentListener(task.socket);
-          await listener.listen();
-          adopted.set(id, this.#adoptInstance(task, runtime, listener, record));
-          continue;
-        }
-      }
-      const oomKilled = (await cgroups.oomKills(task.cgroup)) > 0;
+      if (!ids.has(id) || this.#instances.has(id)) continue;
+      const instance = await this.#takeOver(this.#layout.task(id), record);
+      if (instance) adopted.set(id, instance);
+    }
+    const traced = await tracedTasks(this.#layout, cgroups);
+    const residue = new Set([...traced].filter((id) => !this.#instances.has(id) && !this.#starting.has(id)));
+    if (residue.size === 0) return adopted;
+    await killStarters(this.#layout, residue);
+    for (const id of residue) {
+      const oomKilled = (await cgroups.oomKills(this.#layout.task(id).cgroup)) > 0;
       this.#logger.info({ task: id, oomKilled, known: ids.has(id) }, 'instance.gone');
       await this.#removeResidue(id, cgroups);
-      await network.release(record.slot);
-    }
-    for (const id of await tracedTasks(this.#layout, cgroups)) {
-      if (!this.#instances.has(id) && !this.#starting.has(id)) await this.#removeResidue(id, cgroups);
+      const record = records.get(id);
+      if (record) await network.release(record.slot);
     }
     return adopted;
   }
@@ -286,7 +277,21 @@ class OciEngine implements Engine {
     }
   }
 
-  #adoptInstance(
+  /** The living instance of a record with its socket bound anew; undefined when it is dead or its runtime is gone from the machine. */
+  async #takeOver(task: TaskLayout, record: InstanceRecord): Promise<OciInstance | undefined> {
+    const finding = this.#require().findings[record.runtime];
+    if (!finding.ok || !(await isAlive(record.init))) return undefined;
+    const runtime = new OciRuntime(record.runtime, finding.path, this.#layout);
+    if (existsSync(pauseMarker(task))) {
+      await runtime.resume(task).catch(() => {}); // the pause itself may not have happened
+      await rm(pauseMarker(task), { force: true });
+    }
+    const listener = new AgentListener(task.socket);
+    await listener.listen();
+    return this.#register(task, runtime, listener, record);
+  }
+
+  #register(
     task: TaskLayout,
     runtime: OciRuntime,
     listener: AgentListener,

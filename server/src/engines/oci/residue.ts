@@ -1,5 +1,5 @@
 /** Taking a task away, whatever of it exists: the one path for a normal end, a failed start, and what a killed server left. */
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TaskId } from '../../ids.ts';
 import type { Cgroups } from './cgroups.ts';
@@ -16,6 +16,26 @@ export async function haltTask(layout: Layout, cgroups: Cgroups, task: TaskLayou
     cgroups.remove(task.cgroup),
     ...runtimeNames.map((name) => removeRuntimeState(layout.runtimeRoot(name), task.id)),
   ]);
+}
+
+/**
+ * Kills runtime commands that a killed server had started for these tasks and that go on without it: they may not have entered the task's cgroup yet, and
+ * would finish a sandbox after its residue was removed.
+ */
+export async function killStarters(layout: Layout, ids: ReadonlySet<TaskId>): Promise<void> {
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid)) continue;
+    const command = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
+    if (!command.includes(`${layout.runDir}/`)) continue;
+    const executable = await readlink(join('/proc', pid, 'exe')).catch(() => '');
+    if (!/runc|runsc/.test(executable)) continue; // somebody reading our log files, say
+    if (![...ids].some((id) => command.includes(id))) continue;
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // it ended by itself
+    }
+  }
 }
 
 /** Removes the files of a halted task. */

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { type BundleOptions, createBundle } from './bundle.ts';
+import { validateMounts } from './mounts.ts';
+
+const options: BundleOptions = {
+  runtime: 'runc',
+  hostname: 'box',
+  rootfs: '/r',
+  cgroup: '/skerry-x/ta-1',
+  networkNamespace: '/run/netns/n',
+  limits: { memoryMiB: 64, milliCpu: 250, milliCpuRequest: 125, pids: 32 },
+  binDir: '/bin-dir',
+  socketDir: '/socket-dir',
+  etcDir: '/etc-dir',
+  mounts: [{ source: '/volume', target: '/data', readOnly: true }],
+  ownLimits: { lowersOomScore: true, maxOpenFiles: 4096 },
+  cgroups: { version: 2, limitsSwap: true },
+};
+
+/** The parts of config.json that these tests look at; the specification gives their shapes. */
+interface Config {
+  process: {
+    capabilities: Record<string, string[]>;
+    oomScoreAdj?: number;
+    rlimits: { type: string; hard: number }[];
+  };
+  mounts: { destination: string; source: string; options: string[] }[];
+  linux: { resources: Record<string, Record<string, number>>; seccomp?: object; maskedPaths?: string[] };
+}
+const bundle = (changes: Partial<BundleOptions> = {}): Config =>
+  JSON.parse(JSON.stringify(createBundle({ ...options, ...changes })));
+
+describe('createBundle', () => {
+  it('turns limits into cgroup values', () => {
+    assert.deepEqual(bundle().linux.resources.memory, { limit: 64 << 20, swap: 64 << 20 });
+    assert.deepEqual(bundle().linux.resources.cpu, { shares: 128, quota: 25_000, period: 100_000 });
+    assert.deepEqual(bundle().linux.resources.pids, { limit: 32 });
+    assert.deepEqual(bundle({ cgroups: { version: 1, limitsSwap: false } }).linux.resources.memory, {
+      limit: 64 << 20,
+    });
+  });
+
+  it('gives no capability that reaches beyond the sandbox', () => {
+    const { capabilities } = bundle().process;
+    for (const set of Object.values(capabilities)) {
+      for (const name of [
+        'CAP_SYS_ADMIN',
+        'CAP_NET_ADMIN',
+        'CAP_SYS_PTRACE',
+        'CAP_SYS_MODULE',
+        'CAP_MKNOD',
+        'CAP_DAC_READ_SEARCH',
+      ]) {
+        assert.ok(!set.includes(name), name);
+      }
+    }
+    assert.equal(capabilities.ambient, undefined);
+  });
+
+  it("mounts the caller's directories before ours, so that none covers the agent", () => {
+    const order = bundle().mounts.map((mount) => mount.destination);
+    assert.ok(order.indexOf('/data') < order.indexOf('/__modal/.bin'));
+    const find = (path: string) => bundle().mounts.find((mount) => mount.destination === path);
+    assert.ok(find('/data')?.options.includes('ro'));
+    for (const path of ['/__modal/.bin', '/__modal/.run', '/sys', '/sys/fs/cgroup']) {
+      assert.ok(find(path)?.options.includes('ro'), path);
+    }
+  });
+
+  it('asks nothing of the kernel that the server may not do', () => {
+    const { process } = bundle({ ownLimits: { lowersOomScore: false, maxOpenFiles: 1000 } });
+    assert.equal(process.oomScoreAdj, undefined);
+    assert.equal(process.rlimits.find((limit) => limit.type === 'RLIMIT_NOFILE')?.hard, 1000);
+  });
+
+  it("filters system calls under runc, where the host's kernel is the sandbox's", () => {
+    assert.ok(bundle().linux.seccomp);
+    assert.ok(bundle().linux.maskedPaths?.includes('/proc/kcore'));
+    assert.equal(bundle({ runtime: 'gvisor' }).linux.seccomp, undefined);
+  });
+});
+
+describe('validateMounts', () => {
+  const mount = (target: string) => () => validateMounts([{ source: '/s', target, readOnly: false }]);
+  it('takes absolute directories', () => {
+    for (const target of ['/data', '/data/', '/a/b/c', '/procession'])
+      assert.doesNotThrow(mount(target), target);
+  });
+  it('refuses what would cover the system or climb', () => {
+    for (const target of [
+      '/',
+      '',
+      'a',
+      '/a/../b',
+      '/a//b',
+      '/./a',
+      '/proc',
+      '/proc/1',
+      '/dev/',
+      '/sys',
+      '/__modal',
+      '/a\0b',
+      `/${'x'.repeat(2000)}`,
+    ]) {
+      assert.throws(mount(target), { code: 'invalid-argument' }, target);
+    }
+  });
+});

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { newTaskId } from '../../ids.ts';
+import { run } from '../../platform/command.ts';
+import { Layout } from './layout.ts';
+import { copyUpper, mountRootfs, mountsBelow, moveUpper, unmountBelow } from './overlay.ts';
+import { prepareSkeleton } from './shared-files.ts';
+
+const scratch = await mkdtemp(join(tmpdir(), 'skerry, overlay:'));
+after(async () => {
+  await unmountBelow(scratch);
+  await rm(scratch, { recursive: true, force: true });
+});
+
+describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+  it('mounts in paths with any characters, and whiteouts survive copy and move as layers', async () => {
+    const layout = new Layout(join(scratch, 'data'), await mkdtemp(join(tmpdir(), 'sk-')));
+    after(() => rm(layout.runDir, { recursive: true, force: true }));
+    await mkdir(layout.linksDir, { recursive: true });
+    await prepareSkeleton(layout);
+    const lower = join(scratch, 'a, b:c\\d');
+    await mkdir(join(lower, 'dir'), { recursive: true });
+    await writeFile(join(lower, 'dir', 'old'), 'old');
+    await writeFile(join(lower, 'gone'), 'gone');
+
+    const mount = async (layers: string[]) => {
+      const task = layout.task(newTaskId());
+      for (const path of [task.rootfs, task.upper, task.work]) await mkdir(path, { recursive: true });
+      await mountRootfs(layout, task, layers);
+      return task;
+    };
+    const first = await mount([lower]);
+    assert.equal(await readFile(join(first.rootfs, 'dir', 'old'), 'utf8'), 'old');
+    await rm(join(first.rootfs, 'gone'));
+    await rm(join(first.rootfs, 'dir'), { recursive: true });
+    await mkdir(join(first.rootfs, 'dir')); // opaque in the upper directory
+    await run(['ln', join(first.rootfs, 'etc', 'hosts'), join(first.rootfs, 'hard')]);
+    const copy = join(scratch, 'copy');
+    await copyUpper(first.upper, copy);
+    assert.ok((await stat(join(copy, 'gone'))).isCharacterDevice());
+    assert.deepEqual(
+      (await readdir(scratch)).filter((name) => name.endsWith('.partial')),
+      [],
+    );
+    await unmountBelow(first.dir);
+    assert.deepEqual(await mountsBelow(first.dir), []);
+    const moved = join(scratch, 'moved');
+    await moveUpper(first.upper, moved);
+
+    for (const layer of [copy, moved]) {
+      const second = await mount([lower, layer]);
+      assert.deepEqual(await readdir(join(second.rootfs, 'dir')), []);
+      assert.ok(!(await readdir(second.rootfs)).includes('gone'));
+      await unmountBelow(second.dir);
+    }
+  });
+
+  it('refuses more layers than mount options can name', async () => {
+    const layout = new Layout(join(scratch, 'data'), '/run/x');
+    const layers = Array.from({ length: 301 }, (_, i) => `/l/${i}`);
+    await assert.rejects(mountRootfs(layout, layout.task(newTaskId()), layers), { code: 'invalid-argument' });
+  });
+});
+
+describe('layout', () => {
+  it('tells servers apart by their data directory and bounds socket paths', () => {
+    assert.notEqual(new Layout('/a', '/run/x').instance, new Layout('/b', '/run/x').instance);
+    assert.match(new Layout('/a/', '/run/x').instance, /^[0-9a-f]{8}$/);
+    assert.equal(new Layout('/a/', '/run/x').instance, new Layout('/a', '/run/y').instance);
+    assert.throws(() => new Layout('/a', `/${'x'.repeat(70)}`), { code: 'invalid-argument' });
+  });
+});

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { run } from '../platform/command.ts';
+import { parseCidr } from './cidr.ts';
+import { type FirewallMember, renderAdd, renderRemove, renderTable } from './firewall.ts';
+import { AddressPlan } from './subnet.ts';
+
+const options = {
+  table: 'skerry_0badcafe',
+  interfacePrefix: 'sk0badcafe',
+  plan: new AddressPlan(parseCidr('10.222.0.0/20')),
+  allowPrivate: ['10.1.0.0/16', '10.1.2.0/24'],
+};
+const member = (policy: FirewallMember['policy'], hostInterface = 'sk0badcafe1'): FirewallMember => ({
+  hostInterface,
+  guestAddress: '10.222.0.3',
+  policy,
+});
+const allow = member({ kind: 'allowlist', cidrs: ['1.2.3.4', '1.2.3.0/24', '0.0.0.0/1'] }, 'sk0badcafe2');
+
+describe('firewall rules', () => {
+  it('are in maps for open and listed members, in none for blocked ones', () => {
+    assert.match(renderAdd('t', member({ kind: 'open' })), /outbound \{ "sk0badcafe1" : goto to_open \}/);
+    assert.match(renderAdd('t', allow), /listed \{ "sk0badcafe2" \. 0\.0\.0\.0\/1 \}/);
+    assert.equal(
+      renderAdd('t', member({ kind: 'blocked' })),
+      'add element inet t guests { "sk0badcafe1" . 10.222.0.3 }',
+    );
+  });
+
+  it('refuse values that are not what they should be', () => {
+    assert.throws(() => renderAdd('t', member({ kind: 'allowlist', cidrs: ['1.1.1.1 }; flush ruleset'] })), {
+      code: 'invalid-argument',
+    });
+    assert.throws(() => renderAdd('t', member({ kind: 'open' }, 'x"; flush')), TypeError);
+    assert.throws(() => renderAdd('t', member({ kind: 'allowlist', cidrs: Array(1001).fill('1.1.1.1') })), {
+      code: 'invalid-argument',
+    });
+  });
+
+  it('are accepted by nft, added and removed again', {
+    skip: process.getuid?.() === 0 ? false : 'needs root',
+  }, async () => {
+    const members = [member({ kind: 'open' }), allow, member({ kind: 'blocked' }, 'sk0badcafe3')];
+    const script = [
+      renderTable(options, []),
+      ...members.map((m) => renderAdd(options.table, m)),
+      ...members.map((m) => renderRemove(options.table, m)),
+    ].join('\n');
+    await run(['nft', '--check', '-f', '-'], { input: `${script}\n` });
+    await run(['nft', '--check', '-f', '-'], { input: renderTable(options, members) });
+  });
+});
