@@ -30,7 +30,7 @@ async def check_output(process):
 
 
 async def write_in(sandbox):
-    process = await sandbox.exec.aio("sh", "-c", f"echo run >> /root/runs; {WRITER}")
+    process = await sandbox.exec.aio("sh", "-c", f"echo run >> /root/runs; {WRITER}", bufsize=1)
     await check_output(process)
 
 

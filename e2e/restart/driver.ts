@@ -24,6 +24,7 @@ export function startDriver(server: TestServer): Driver {
     env: { ...server.clientEnv, PYTHONUNBUFFERED: '1' },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
+  child.stdin.on('error', () => {}); // a driver that died says so when its next event is awaited
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
     errors = (errors + chunk.toString('utf8')).slice(-20_000);

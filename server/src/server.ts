@@ -103,6 +103,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Serve
     });
     cleanup.add('sandboxes', () => sandboxes.close());
     await sandboxes.recover();
+    images.collectGarbage().catch((error: unknown) => logger.error({ err: error }, 'images.collect-failed'));
 
     const reaper = new AppReaper({ apps, sandboxes, logger });
     const sweep = setInterval(() => {

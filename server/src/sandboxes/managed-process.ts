@@ -140,6 +140,11 @@ export class ManagedProcess implements Process {
     this.#context.onActivity();
   }
 
+  /** After a restart of the server: it runs as far as is known; `resume` or `abandon` is called before `known` resolves. */
+  awaitAgent(known: Promise<void>): void {
+    this.#connection = { kind: 'reconnecting', next: known };
+  }
+
   /** After a restart of the server: takes up where the earlier one stopped. */
   resume(agent: AgentClient): void {
     this.#agent = agent;
@@ -161,18 +166,17 @@ export class ManagedProcess implements Process {
 
   writeStdin(offset: number, data: Uint8Array, signal: AbortSignal): Promise<void> {
     const write = this.#stdinQueue.then(async () => {
-      if (offset > this.#stdinAccepted) {
-        throw new SkerryError(
-          'invalid-argument',
-          `Input continues at offset ${this.#stdinAccepted}, but this write starts at ${offset}: bytes between them are missing.`,
-        );
-      }
       while (true) {
-        signal.throwIfAborted();
-        const fresh = data.subarray(this.#stdinAccepted - offset);
-        if (fresh.length === 0) return;
         if (this.#stdinClosed || !this.running) throw this.#stdinClosedError();
         const agentProcess = await this.#connected(signal);
+        if (offset > this.#stdinAccepted) {
+          throw new SkerryError(
+            'invalid-argument',
+            `Input continues at offset ${this.#stdinAccepted}, but this write starts at ${offset}: bytes between them are missing.`,
+          );
+        }
+        const fresh = data.subarray(this.#stdinAccepted - offset);
+        if (fresh.length === 0) return;
         try {
           await agentProcess.writeStdin(this.#stdinAccepted, fresh);
           this.#stdinAccepted += fresh.length;
@@ -200,7 +204,9 @@ export class ManagedProcess implements Process {
     return close;
   }
 
-  stdinStatus(): { readonly accepted: number; readonly closed: boolean } {
+  async stdinStatus(signal: AbortSignal): Promise<{ readonly accepted: number; readonly closed: boolean }> {
+    if (!this.#stdinClosed && this.running)
+      await this.#connected(signal).catch(() => signal.throwIfAborted());
     return { accepted: this.#stdinAccepted, closed: this.#stdinClosed || !this.running };
   }
 

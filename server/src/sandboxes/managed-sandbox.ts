@@ -7,12 +7,13 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentClient } from '../agent/agent-client.ts';
 import type { Engine, Instance, NetworkPolicy } from '../engines/engine.ts';
+import { GUEST_FS_TOOLS } from '../engines/paths.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId, type SandboxId, type TaskId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import { setAlarm } from '../platform/alarm.ts';
 import { withDeadline } from '../platform/wait.ts';
-import type { ProcessRepository } from '../store/processes.ts';
+import type { ProcessRepository, ProcessRow } from '../store/processes.ts';
 import { isUniqueViolation, type SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { IdleClock } from './activity.ts';
@@ -55,6 +56,8 @@ export interface LaunchPlan {
 }
 
 const START_TIMEOUT_MS = 120_000;
+/** An agent that lives dials again within half a second; under gVisor on a busy machine it may take seconds. */
+const RECOVERY_TIMEOUT_MS = 30_000;
 /** How long the entrypoint's last output may take to arrive once everything in the sandbox was killed. */
 const DRAIN_TIMEOUT_MS = 5_000;
 const SIGKILL = 9;
@@ -189,36 +192,44 @@ export class ManagedSandbox implements Sandbox {
     }
   }
 
-  /** After a restart of the server: takes over the instance that still lives, or ends what did not survive. */
-  async recover(instance: Instance | undefined, plan: () => Promise<LaunchPlan>): Promise<void> {
+  /**
+   * After a restart of the server: takes over the instance that still lives, or ends what did not survive. The processes are known when this returns its
+   * promise, which resolves to whether the sandbox has to be started (again).
+   */
+  async recover(instance: Instance | undefined, plan: () => Promise<LaunchPlan>): Promise<boolean> {
     if (this.#state === 'stopping') {
       await instance?.destroy();
-      return this.#finish(this.#result ?? { kind: 'terminated' });
+      this.#finish(this.#result ?? { kind: 'terminated' });
+      return false;
     }
     if (!instance) {
-      if (this.#state !== 'running') return this.#startAgain(plan);
-      return this.#finish({ kind: 'crashed', message: 'Its processes were gone when the server came back.' });
+      if (this.#state !== 'running') return this.#reset();
+      this.#finish({ kind: 'crashed', message: 'Its processes were gone when the server came back.' });
+      return false;
     }
-    const launch = await plan();
-    const { agent } = this.#takeOver(instance, launch);
-    const known = await agent.list(AbortSignal.timeout(START_TIMEOUT_MS));
-    const ids = new Set(known.map((process) => process.id));
-    if (this.#state !== 'running' && launch.argv.length > 0 && !ids.has(ENTRYPOINT_PROCESS_ID)) {
-      this.#live = undefined;
-      await instance.destroy();
-      return this.#startAgain(plan);
+    const rows = this.#context.processes.list(this.taskId);
+    const known = Promise.withResolvers<void>();
+    for (const row of rows) {
+      // One whose start was not answered may never have been started: the agent will tell.
+      if (row.state !== 'starting') this.#adoptProcess(row).awaitAgent(known.promise);
     }
-    for (const row of this.#context.processes.list(this.taskId)) {
-      if (row.state === 'starting' && !ids.has(row.id)) {
-        this.#context.processes.delete(this.taskId, row.id);
-        continue;
-      }
-      const process = this.#adoptProcess(row);
-      if (row.state === 'ended' && !ids.has(row.id)) process.abandon();
-      else process.resume(agent);
-      if (row.id === ENTRYPOINT_PROCESS_ID) this.#followEntrypoint(process);
+    try {
+      const { agent } = this.#takeOver(instance, await plan());
+      const ids = new Set((await agent.list(AbortSignal.timeout(RECOVERY_TIMEOUT_MS))).map(({ id }) => id));
+      const lacksEntrypoint = (this.#live?.plan.argv.length ?? 0) > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
+      if (this.#state !== 'running' && lacksEntrypoint) return await this.#discard(instance);
+      for (const row of rows) this.#resumeProcess(row, ids.has(row.id), agent);
+      this.#run();
+      return false;
+    } catch (error) {
+      if (this.#ending) return false;
+      if (this.#state !== 'running') return await this.#discard(instance);
+      this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.recovery-failed');
+      await this.#end({ kind: 'crashed', message: 'Its agent did not answer when the server came back.' });
+      return false;
+    } finally {
+      known.resolve();
     }
-    this.#run();
   }
 
   waitUntilRunning(signal: AbortSignal): Promise<void> {
@@ -261,6 +272,7 @@ export class ManagedSandbox implements Sandbox {
   // Processes
 
   async exec(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process> {
+    if (!this.#live && this.#state === 'running') await this.waitUntilRunning(signal);
     const existing = this.#processes.get(id);
     if (existing) return existing;
     const starting = this.#startingProcesses.get(id);
@@ -378,7 +390,10 @@ export class ManagedSandbox implements Sandbox {
       createdAtMs: this.#context.now(),
       exit: undefined,
     });
-    this.logVerbose('exec', `Sandbox exec started: ${spec.argv.join(' ')}`);
+    // What the file API runs is no exec of the user's.
+    if (spec.argv[0] !== GUEST_FS_TOOLS) {
+      this.logVerbose('exec', `Sandbox exec started: ${spec.argv.join(' ')}`);
+    }
     const release = this.hold();
     try {
       await process.start(
@@ -529,14 +544,33 @@ export class ManagedSandbox implements Sandbox {
     );
   }
 
-  #startAgain(plan: () => Promise<LaunchPlan>): Promise<void> {
+  #resumeProcess(row: ProcessRow, knownToAgent: boolean, agent: AgentClient): void {
+    if (row.state === 'starting' && !knownToAgent) {
+      this.#context.processes.delete(this.taskId, row.id);
+      return;
+    }
+    const process = this.#processes.get(row.id) ?? this.#adoptProcess(row);
+    if (knownToAgent) process.resume(agent);
+    else process.abandon();
+    if (row.id === ENTRYPOINT_PROCESS_ID) this.#followEntrypoint(process);
+  }
+
+  async #discard(instance: Instance): Promise<true> {
+    this.#live = undefined;
+    await instance.destroy();
+    return this.#reset();
+  }
+
+  /** Back to the beginning: nothing of an interrupted start is kept. */
+  #reset(): true {
     this.#state = 'created';
     this.#processes.clear();
-    for (const row of this.#context.processes.list(this.taskId))
-      this.#context.processes.delete(this.taskId, row.id);
+    for (const { id } of this.#context.processes.list(this.taskId)) {
+      this.#context.processes.delete(this.taskId, id);
+    }
     this.forget();
     mkdirSync(this.#processContext.outputDir, { recursive: true, mode: 0o700 });
-    return this.start(plan);
+    return true;
   }
 
   /** Ends it with `result`, unless it is ending already. Resolves once nothing of it is left on the machine. */

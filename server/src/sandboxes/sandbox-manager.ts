@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
-import type { Engine } from '../engines/engine.ts';
+import type { Engine, Instance } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type AppId, newSandboxId, newTaskId, type SandboxId, type TaskId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
@@ -151,22 +151,26 @@ export class SandboxManager implements Sandboxes {
     return this.#repository.list(filter).flatMap((row) => this.#fromRow(row) ?? []);
   }
 
-  /** After a start of the server, once: takes over what still lives and ends or starts again what does not. */
+  /**
+   * After a start of the server, once: takes over what still lives and ends or starts again what does not. Returns when every sandbox and process can be
+   * asked for; those whose agent has yet to answer make their callers wait.
+   */
   async recover(): Promise<void> {
     const rows = this.#repository.live();
     const instances = await this.#options.engine.adopt(new Set(rows.map((row) => row.taskId)));
-    await Promise.all(
-      rows.map(async (row) => {
-        const sandbox = this.#add(row);
-        try {
-          const { env, image } = this.#sealed(row);
-          await sandbox.recover(instances.get(row.taskId), () => this.#plan(row.spec, image, env));
-        } catch (error) {
-          this.#options.logger.error({ sandbox: row.id, err: error }, 'sandbox.recovery-failed');
-          await sandbox.terminate();
-        }
-      }),
-    );
+    for (const row of rows) void this.#recover(this.#add(row), row, instances.get(row.taskId));
+  }
+
+  async #recover(sandbox: ManagedSandbox, row: SandboxRow, instance: Instance | undefined): Promise<void> {
+    try {
+      const { env, image } = this.#sealed(row);
+      const plan = () => this.#plan(row.spec, image, env);
+      if (await sandbox.recover(instance, plan)) await this.#starts.run(() => sandbox.start(plan));
+    } catch (error) {
+      this.#options.logger.error({ sandbox: row.id, err: error }, 'sandbox.recovery-failed');
+      await instance?.destroy();
+      await sandbox.terminate();
+    }
   }
 
   /** Stops taking new ones and lets go of the rest, which go on running. */

@@ -40,7 +40,8 @@ export interface Process {
   writeStdin(offset: number, data: Uint8Array, signal: AbortSignal): Promise<void>;
   /** Closes the input after what was accepted. Idempotent. */
   closeStdin(): Promise<void>;
-  stdinStatus(): { readonly accepted: number; readonly closed: boolean };
+  /** How much of the input the process has taken; after a restart of the server it waits for the agent to tell. */
+  stdinStatus(signal: AbortSignal): Promise<{ readonly accepted: number; readonly closed: boolean }>;
   /** Sends a signal to the process (`process`) or to its whole group and descendants (`group`). No effect once it ended. */
   kill(signal: number, scope: 'process' | 'group'): Promise<void>;
   /** @throws SkerryError `conflict` when it has no terminal */

@@ -119,7 +119,7 @@ export function commandRouterHandlers(
     async taskExecStdinStatus(request, context) {
       const process = processOf(request, context);
       await stdinStreams.evict(process);
-      const { accepted, closed } = process.stdinStatus();
+      const { accepted, closed } = await process.stdinStatus(context.signal);
       return { numBytesWritten: BigInt(accepted), closed };
     },
 

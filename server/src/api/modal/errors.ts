@@ -29,6 +29,7 @@ export function toConnectError(
       ? signal.reason
       : new ConnectError('The call was cancelled.', Code.Canceled);
   }
+  if (isLostConnection(error)) return new ConnectError('The connection was lost.', Code.Canceled);
   const skerry = toSkerryError(error);
   if (skerry.code !== 'internal') {
     // The registry uses the numbers of gRPC, and so does Connect.
@@ -44,6 +45,12 @@ export function toConnectError(
   const message = `${clip(words)} The server log has the details. Error code: ${errorCode}`;
   // Clients repeat TaskExecWait for ever on INTERNAL; a bug there must end the wait (docs/protocol/errors.md, section 4).
   return new ConnectError(message, rpc === 'TaskExecWait' ? Code.DataLoss : Code.Internal);
+}
+
+/** What Node throws for a write after the client went, before the call's signal tells. */
+function isLostConnection(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  return code === 'ERR_HTTP2_INVALID_STREAM' || code === 'ERR_STREAM_DESTROYED';
 }
 
 /** Message and next step. Credentials errors bring their own. */

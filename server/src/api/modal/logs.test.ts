@@ -139,7 +139,7 @@ test('V1 stdio: text from the last entry on, then eof; input in order', () =>
     await client.sandboxStdinWrite({ sandboxId, index: 1, input: new TextEncoder().encode('in') });
     await client.sandboxStdinWrite({ sandboxId, index: 2, eof: true });
     assert.equal(fake.entrypoint.inputText, 'in');
-    assert.equal(fake.entrypoint.stdinStatus().closed, true);
+    assert.equal((await fake.entrypoint.stdinStatus()).closed, true);
     fake.stdout.write('world');
     fake.end({ kind: 'exited', exitCode: 0 });
     const rest = await readUntil(read(first?.entryId ?? ''), 'never');

@@ -155,12 +155,8 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
     async sandboxStdinWrite({ sandboxId, input, eof }, { signal }) {
       const sandbox = sandboxes.get(sandboxId as SandboxId); // any string may be looked up
       const process = await entrypointOf(sandbox, signal);
-      await writeInput(
-        sandbox,
-        process,
-        { offset: process.stdinStatus().accepted, data: input, eof },
-        signal,
-      );
+      const { accepted } = await process.stdinStatus(signal);
+      await writeInput(sandbox, process, { offset: accepted, data: input, eof }, signal);
       return {};
     },
   };

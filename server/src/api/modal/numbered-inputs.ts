@@ -5,8 +5,8 @@ import type { Process } from '../../sandboxes/sandboxes.ts';
 interface Progress {
   /** The number of the last message that was taken. */
   last: bigint;
-  /** Where the next message's first byte belongs; a second try of it skips what the first one got through. */
-  offset: number;
+  /** Where the next message's first byte belongs; a second try of it skips what the first one got through. Unknown before the first. */
+  offset: number | undefined;
   /** Settles when the message under way was taken or failed; never rejects. */
   busy: Promise<void>;
 }
@@ -33,6 +33,7 @@ export class NumberedInputs {
           `Input message ${progress.last + 1n} is missing before ${index}.`,
         );
       }
+      progress.offset ??= (await process.stdinStatus(signal)).accepted;
       if (data.length > 0) await process.writeStdin(progress.offset, data, signal);
       if (eof) await process.closeStdin();
       progress.offset += data.length;
@@ -45,7 +46,7 @@ export class NumberedInputs {
   #of(process: Process): Progress {
     let progress = this.#progress.get(process);
     if (!progress) {
-      progress = { last: 0n, offset: process.stdinStatus().accepted, busy: Promise.resolve() };
+      progress = { last: 0n, offset: undefined, busy: Promise.resolve() };
       this.#progress.set(process, progress);
     }
     return progress;

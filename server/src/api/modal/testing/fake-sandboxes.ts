@@ -147,7 +147,7 @@ export class FakeProcess implements Process {
     this.#closed = true;
   }
 
-  stdinStatus() {
+  async stdinStatus() {
     return { accepted: this.#accepted, closed: this.#closed };
   }
 

@@ -116,7 +116,7 @@ class FakeProcess implements Process {
     this.onStdinEnd();
   }
 
-  stdinStatus() {
+  async stdinStatus() {
     return { accepted: this.input.length, closed: this.#closed };
   }
 
