@@ -9,12 +9,15 @@ import { unimplemented } from './calls.ts';
 import { toConnectError } from './errors.ts';
 import { ModalClient } from './gen/modal/service_pb.ts';
 import { TaskCommandRouter } from './gen/modal/task_command_router_pb.ts';
+import type { GrpcServer } from './grpc-server.ts';
 
 const CONTROL_PLANE = `/${ModalClient.typeName}/`;
 const COMMAND_ROUTER = `/${TaskCommandRouter.typeName}/`;
 
 export interface EndpointOptions extends Authenticators {
   readonly router: ConnectRouter;
+  /** Asked first; what it does not take goes to `router`. */
+  readonly grpc: GrpcServer;
   readonly logger: Logger;
   /** Counts an RPC that does not exist here. */
   readonly onUnknown: (rpc: string) => void;
@@ -47,32 +50,31 @@ export function createEndpoint(options: EndpointOptions): RpcRoute {
 
   async function answer(request: AnyRequest, response: AnyResponse): Promise<void> {
     const path = pathOf(request);
-    const handler = handlers.get(path);
     const values = createContextValues();
-    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     let refusal: ConnectError | undefined;
     try {
       const call = path.startsWith(COMMAND_ROUTER)
         ? await authenticateRouter(request, options)
         : authenticateControlPlane(request, options);
       values.set(callKey, call);
-      if (!handler) {
+      if (options.grpc.handle(request, response, path, values)) return;
+      if (!handlers.has(path)) {
         const rpc = path.slice(path.lastIndexOf('/') + 1, 200);
         options.onUnknown(rpc);
         refusal = unimplemented(rpc);
       }
     } catch (error) {
-      refusal = toConnectError(error, path, universal.signal, options.logger);
+      refusal = toConnectError(error, path, neverAborted, options.logger);
     }
-    if (refusal) {
-      // Every handler words a failure to read its request in the protocol of that request: so a refused body is never read.
-      const refuse: UniversalHandler = handler ?? anyHandler;
-      await universalResponseToNodeResponse(await refuse({ ...universal, body: failing(refusal) }), response);
-      return;
-    }
-    if (handler) await universalResponseToNodeResponse(await handler(universal), response);
+    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+    // Every handler words a failure to read its request in the protocol of that request: so a refused body is never read.
+    const handler = handlers.get(path) ?? anyHandler;
+    const answered = await handler(refusal ? { ...universal, body: failing(refusal) } : universal);
+    await universalResponseToNodeResponse(answered, response);
   }
 }
+
+const neverAborted = new AbortController().signal;
 
 async function* failing(error: ConnectError): AsyncIterable<Uint8Array> {
   yield* [];

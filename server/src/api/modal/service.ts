@@ -8,6 +8,7 @@ import { surround, unimplemented } from './calls.ts';
 import { createEndpoint } from './endpoint.ts';
 import { ModalClient } from './gen/modal/service_pb.ts';
 import { TaskCommandRouter } from './gen/modal/task_command_router_pb.ts';
+import { GrpcServer } from './grpc-server.ts';
 import type { Idempotency } from './idempotency.ts';
 import { UnknownRpcs } from './unknown-rpcs.ts';
 
@@ -57,11 +58,17 @@ export function serveModal(options: ServiceOptions): ModalApi {
     acceptCompression: [],
     shutdownSignal: shutdown.signal,
   });
-  router.service(ModalClient, surround(ModalClient, merge(options.controlPlane), around));
-  router.service(TaskCommandRouter, surround(TaskCommandRouter, options.commandRouter, around));
+  const grpc = new GrpcServer(MAX_MESSAGE_BYTES);
+  const controlPlane = surround(ModalClient, merge(options.controlPlane), around);
+  const commandRouter = surround(TaskCommandRouter, options.commandRouter, around);
+  router.service(ModalClient, controlPlane);
+  router.service(TaskCommandRouter, commandRouter);
+  grpc.add(ModalClient, controlPlane);
+  grpc.add(TaskCommandRouter, commandRouter);
   const { tokens, accessTokens } = options;
   const endpoint = createEndpoint({
     router,
+    grpc,
     tokens,
     accessTokens,
     logger,
@@ -70,7 +77,11 @@ export function serveModal(options: ServiceOptions): ModalApi {
   return {
     ...endpoint,
     unknownRpcs: () => unknown.counts,
-    close: () => shutdown.abort(new ConnectError('Skerry is restarting.', Code.Unavailable)),
+    close: () => {
+      const reason = new ConnectError('Skerry is restarting.', Code.Unavailable);
+      grpc.abort(reason);
+      shutdown.abort(reason);
+    },
   };
 }
 
