@@ -1,0 +1,72 @@
+/** Typed clients of a served API, and what tests say of their answers. */
+import assert from 'node:assert/strict';
+import { Code, ConnectError, createClient, type Interceptor } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { ModalClient } from '../gen/modal/service_pb.ts';
+import { TaskCommandRouter } from '../gen/modal/task_command_router_pb.ts';
+import { type ServedApi, type ServedApiOptions, serveApi } from './served-api.ts';
+
+/** Bytes of a text. */
+export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+function transport(served: ServedApi, headers: Readonly<Record<string, string>>) {
+  const withHeaders: Interceptor = (next) => (request) => {
+    for (const [name, value] of Object.entries(headers)) request.header.set(name, value);
+    return next(request);
+  };
+  return createGrpcTransport({ baseUrl: `http://localhost:${served.port}`, interceptors: [withHeaders] });
+}
+
+/** A client of the control plane, by default with the right credentials. */
+export const controlPlane = (
+  served: ServedApi,
+  headers: Readonly<Record<string, string>> = served.credentials,
+) => createClient(ModalClient, transport(served, headers));
+
+/** A client of the command router of the sandbox that the token opens. */
+export const router = (served: ServedApi, jwt: string) =>
+  createClient(TaskCommandRouter, transport(served, { authorization: `Bearer ${jwt}` }));
+
+/** For `assert.rejects`: the status, and what its message must say. */
+export const code =
+  (expected: Code, message?: RegExp) =>
+  (error: unknown): boolean => {
+    assert.ok(error instanceof ConnectError, String(error));
+    assert.equal(Code[error.code], Code[expected], error.message);
+    if (message) assert.match(error.rawMessage, message);
+    return true;
+  };
+
+/** Serves the API for the time of `use`. */
+export async function withApi(
+  use: (served: ServedApi) => Promise<void>,
+  options?: ServedApiOptions,
+): Promise<void> {
+  await using served = await serveApi(options);
+  await use(served);
+}
+
+/** The least that a sandbox can be made of. */
+export const definition = { imageId: 'im-test', timeoutSecs: 300, entrypointArgs: ['cat'] };
+
+/** A sandbox with its router client. */
+export async function sandbox(served: ServedApi, extra: Partial<{ name: string; verbose: boolean }> = {}) {
+  const client = controlPlane(served);
+  const created = await client.sandboxCreateV2({
+    appId: served.appId,
+    definition: { ...definition, ...extra },
+  });
+  const fake = served.sandboxes.all.at(-1);
+  assert.ok(fake && created.commandRouterAccess);
+  return { client, created, fake, exec: router(served, created.commandRouterAccess.jwt) };
+}
+
+/** The whole of a stream of output, as text. */
+export async function collect(stream: AsyncIterable<{ readonly data: Uint8Array }>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const { data } of stream) {
+    assert.notEqual(data.length, 0, 'clients fail on empty chunks');
+    chunks.push(data);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
