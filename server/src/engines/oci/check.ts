@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { hostFirewall } from '../../network/host-routing.ts';
 import { run } from '../../platform/command.ts';
+import { findProgram } from '../../platform/find-program.ts';
 import type { EngineCheck } from '../engine.ts';
 import { Cgroups } from './cgroups.ts';
 import type { OciEngineOptions } from './engine.ts';
 import type { Layout } from './layout.ts';
-import { findProgram, findRuntimes } from './runtime-choice.ts';
+import { findRuntimes } from './runtime-choice.ts';
 
 /** Programs and the Debian package each comes in. */
 const programs = [

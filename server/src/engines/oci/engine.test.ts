@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
+import { findProgram } from '../../platform/find-program.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { RuntimeName } from '../engine.ts';
 import { type EngineHarness, engineConformance } from '../testing/engine-conformance.ts';
@@ -14,7 +15,7 @@ import { hostTraces } from '../testing/host-traces.ts';
 import { createOutside } from '../testing/outside.ts';
 import { createOciEngine } from './engine.ts';
 import { instanceName } from './layout.ts';
-import { findProgram, findRuntimes } from './runtime-choice.ts';
+import { findRuntimes } from './runtime-choice.ts';
 
 /** A hostname the runtime takes but the kernel does not: the start fails after everything else was made. */
 const failingLimits = { memoryMiB: 1, milliCpu: 1000, milliCpuRequest: 100, pids: 20 };

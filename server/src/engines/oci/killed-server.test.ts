@@ -7,13 +7,14 @@ import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
+import { findProgram } from '../../platform/find-program.ts';
 import { delay } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createBusyboxLayer } from '../testing/busybox-layer.ts';
 import { hostTraces } from '../testing/host-traces.ts';
 import { createOciEngine } from './engine.ts';
 import { instanceName } from './layout.ts';
-import { findProgram, findRuntimes } from './runtime-choice.ts';
+import { findRuntimes } from './runtime-choice.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'skerry-killed-'));
 after(() => rm(scratch, { recursive: true, force: true }));

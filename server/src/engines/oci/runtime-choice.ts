@@ -1,11 +1,11 @@
 /** Which runtimes the machine has, and whether gVisor really works on it. */
-import { accessSync, constants } from 'node:fs';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { baseEnvironment, run } from '../../platform/command.ts';
+import { run } from '../../platform/command.ts';
+import { findProgram, isExecutable } from '../../platform/find-program.ts';
 import type { RuntimeChoice, RuntimeName } from '../engine.ts';
 
 /** What is known of one runtime. */
@@ -14,21 +14,6 @@ export type RuntimeFinding =
   | { readonly ok: false; readonly reason: string };
 
 export type RuntimeFindings = Readonly<Record<RuntimeName, RuntimeFinding>>;
-
-const isExecutable = (path: string): boolean => {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-};
-
-/** The first executable of that name in PATH (and where system programs are). */
-export function findProgram(name: string): string | undefined {
-  const directories = (baseEnvironment().PATH ?? '').split(':').filter((directory) => directory !== '');
-  return directories.map((directory) => join(directory, name)).find(isExecutable);
-}
 
 /** Where runsc is: the configured path alone, or else PATH, or else where the setup puts it. */
 function findRunsc(configured: string): string | undefined {

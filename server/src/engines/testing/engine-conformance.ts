@@ -242,7 +242,10 @@ export function engineConformance(
             const address = await shell(neighbour, "sed -n 's/^\\([0-9.]*\\).sandbox$/\\1/p' /etc/hosts");
             assert.match(address, /^\d+\.\d+\.\d+\.\d+$/);
             const served = runInGuest(neighbour, ['timeout', '4', 'nc', '-l', '-p', '8000', '-e', 'true']);
-            await shell(neighbour, 'until cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q :1F40; do sleep 0.1; done');
+            await shell(
+              neighbour,
+              'until cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q :1F40; do sleep 0.1; done',
+            );
             assert.equal(await reaches(instance, address, 8000), 'no');
             assert.notEqual((await served).code, 0, 'the neighbour was reached');
             assert.equal(
