@@ -1,8 +1,8 @@
 /**
  * Branded identifiers, and how they are made.
  *
- * The shapes are what the official clients accept (`proto/README.md`, "Ids"): a sandbox id must not have 22 characters
- * after the dash (clients would take it for a V1 sandbox), a task id ends in `V`, all are alphanumeric after the dash.
+ * The shapes are what the official clients accept (`proto/README.md`, "Ids"): a sandbox id has 22 characters after the dash only
+ * where clients are to take it for a V1 sandbox, a task id ends in `V`, all are alphanumeric after the dash.
  */
 import { randomInt } from 'node:crypto';
 
@@ -30,7 +30,10 @@ const random = (length: number): string =>
 // The casts below are the only places where a plain string becomes an id of the server's own making.
 export const newAppId = (): AppId => `ap-${random(22)}` as AppId;
 export const newEnvironmentId = (): EnvironmentId => `en-${random(22)}` as EnvironmentId;
-export const newSandboxId = (): SandboxId => `sb-${random(26)}` as SandboxId;
+/** Which of the two families of sandbox RPCs the clients use for a sandbox: they tell by its id, 22 characters after the dash for `v1`. */
+export type SandboxIdShape = 'v1' | 'v2';
+export const newSandboxId = (shape: SandboxIdShape = 'v2'): SandboxId =>
+  `sb-${random(shape === 'v1' ? 22 : 26)}` as SandboxId;
 export const newTaskId = (): TaskId => `ta-${random(25)}V` as TaskId;
 export const newImageId = (): ImageId => `im-${random(22)}` as ImageId;
 export const newLayerId = (): LayerId => `ly-${random(22)}` as LayerId;

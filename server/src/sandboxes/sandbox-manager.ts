@@ -5,7 +5,14 @@ import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
 import type { Engine, Instance } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
-import { type AppId, newSandboxId, newTaskId, type SandboxId, type TaskId } from '../ids.ts';
+import {
+  type AppId,
+  newSandboxId,
+  newTaskId,
+  type SandboxId,
+  type SandboxIdShape,
+  type TaskId,
+} from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import { Limiter } from '../platform/limiter.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
@@ -87,7 +94,7 @@ export class SandboxManager implements Sandboxes {
     return this.#live.size;
   }
 
-  async create(spec: SandboxSpec): Promise<Sandbox> {
+  async create(spec: SandboxSpec, idShape: SandboxIdShape = 'v2'): Promise<Sandbox> {
     const { config, images, secrets, vault } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
     if (this.#live.size >= config.maxSandboxes) {
@@ -97,7 +104,7 @@ export class SandboxManager implements Sandboxes {
       );
     }
     const image = images.get(spec.imageId);
-    const id = newSandboxId();
+    const id = newSandboxId(idShape);
     const taskId = newTaskId();
     const env = sandboxEnvironment({
       id,

@@ -4,7 +4,7 @@
  */
 
 import type { NetworkPolicy } from '../engines/engine.ts';
-import type { AppId, EnvironmentId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { AppId, EnvironmentId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
 import type { ExecSpec, PtySize, SandboxSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
@@ -121,9 +121,10 @@ export interface SandboxFilter {
 export interface Sandboxes {
   /**
    * Admits a sandbox, writes its row and starts it in the background.
+   * @param idShape `v1` for a caller that used the older RPCs and will go on with them
    * @throws SkerryError `already-exists` (name), `not-found` (image, secret, mount), `resource-exhausted` (no room), `invalid-argument`
    */
-  create(spec: SandboxSpec): Promise<Sandbox>;
+  create(spec: SandboxSpec, idShape?: SandboxIdShape): Promise<Sandbox>;
   /** Running or ended. @throws SkerryError `not-found` */
   get(id: SandboxId): Sandbox;
   /** @throws SkerryError `not-found` */

@@ -2,6 +2,7 @@
 import type { AccessTokens } from '../../auth/access-tokens.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
 import { type Call, hostOf } from './call.ts';
+import { isOlderThan } from './client-version.ts';
 
 export interface RouterAccess {
   readonly jwt: string;
@@ -23,12 +24,17 @@ export async function routerAccess(
 /** Hosts for which the clients speak to a router without a trusted certificate (docs/protocol/control-plane.md, section 1). */
 const LOCAL_HOSTS: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1', '172.21.0.1']);
 
+/** Python clients before this version refuse a plaintext router, also on localhost; there they do not check its certificate. */
+const PLAINTEXT_SINCE = [1, 5] as const;
+
 /**
  * The router is on the port the client already reached. JavaScript and Go insist on `https` and speak plaintext all the same on localhost; Python takes
  * `http` at its word there. Elsewhere all of them want `https`.
  */
-export function routerUrl(call: Pick<Call, 'authority' | 'client' | 'encrypted'>): string {
+export function routerUrl(call: Pick<Call, 'authority' | 'client' | 'clientVersion' | 'encrypted'>): string {
   const local = LOCAL_HOSTS.has(hostOf(call.authority));
-  const speaksPlaintext = call.client === 'python' || call.client === 'other';
+  const speaksPlaintext =
+    call.client === 'other' ||
+    (call.client === 'python' && !isOlderThan(call.clientVersion, PLAINTEXT_SINCE));
   return `${local && !call.encrypted && speaksPlaintext ? 'http' : 'https'}://${call.authority}`;
 }

@@ -6,7 +6,7 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../apps/apps.ts';
 import type { AccessTokens } from '../../auth/access-tokens.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { AppId, SandboxId, TaskId } from '../../ids.ts';
+import type { AppId, SandboxId, SandboxIdShape, TaskId } from '../../ids.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import { callOf } from './call.ts';
 import { invalid, objectName, tags } from './fields.ts';
@@ -44,12 +44,12 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
   const access = (sandbox: Sandbox, context: HandlerContext) =>
     routerAccess(sandbox, callOf(context), accessTokens);
 
-  async function start(appId: string, request: SandboxRequest): Promise<Sandbox> {
+  async function start(appId: string, request: SandboxRequest, idShape: SandboxIdShape): Promise<Sandbox> {
     const app = apps.get(appId as AppId); // likewise
     if (app.state === 'stopped') {
       throw new SkerryError('conflict', `App ${app.id} is stopped; look it up again to get a running one.`);
     }
-    return sandboxes.create(toSandboxSpec(request, app));
+    return sandboxes.create(toSandboxSpec(request, app), idShape);
   }
 
   const getTaskId = ({ sandboxId }: SandboxGetTaskIdRequest) => {
@@ -116,12 +116,16 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
       if (Object.keys(request.cloudBucketMountCredentials).length > 0) {
         throw new SkerryError('unimplemented', 'Skerry does not support cloud_bucket_mounts.');
       }
-      const sandbox = await start(request.appId, {
-        definition: request.definition,
-        tags: request.tags,
-        secretSources: request.secretSources,
-        ephemeralSecrets: request.ephemeralSecrets?.contents ?? {},
-      });
+      const sandbox = await start(
+        request.appId,
+        {
+          definition: request.definition,
+          tags: request.tags,
+          secretSources: request.secretSources,
+          ephemeralSecrets: request.ephemeralSecrets?.contents ?? {},
+        },
+        'v2',
+      );
       return {
         sandboxId: sandbox.id,
         taskId: sandbox.taskId,
@@ -129,14 +133,10 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
         commandRouterAccess: await access(sandbox, context),
       };
     },
-    async sandboxCreate(request) {
-      const { appId, definition, tags: tagList } = request;
-      const sandbox = await start(appId, {
-        definition,
-        tags: tagList,
-        secretSources: [],
-        ephemeralSecrets: {},
-      });
+    async sandboxCreate({ appId, definition, tags: tagList }) {
+      // Clients up to 1.5 open files only in a sandbox whose id says that these are the RPCs for it.
+      const request = { definition, tags: tagList, secretSources: [], ephemeralSecrets: {} };
+      const sandbox = await start(appId, request, 'v1');
       return { sandboxId: sandbox.id, metadata: { appId: sandbox.spec.appId } };
     },
     sandboxGetTaskId: getTaskId,

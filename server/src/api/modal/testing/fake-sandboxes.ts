@@ -2,7 +2,14 @@
 
 import type { NetworkPolicy } from '../../../engines/engine.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
-import { newSandboxId, newTaskId, type ProcessId, type SandboxId, type TaskId } from '../../../ids.ts';
+import {
+  newSandboxId,
+  newTaskId,
+  type ProcessId,
+  type SandboxId,
+  type SandboxIdShape,
+  type TaskId,
+} from '../../../ids.ts';
 import type { Image } from '../../../images/image.ts';
 import type {
   OutputReader,
@@ -157,7 +164,7 @@ export class FakeProcess implements Process {
 }
 
 export class FakeSandbox implements Sandbox {
-  readonly id = newSandboxId();
+  readonly id: SandboxId;
   readonly taskId = newTaskId();
   readonly spec: SandboxSpec;
   readonly createdAtMs: number;
@@ -176,7 +183,8 @@ export class FakeSandbox implements Sandbox {
   readonly log: SandboxLogEntry[] = [];
   readonly #changes = new Changes();
 
-  constructor(spec: SandboxSpec, createdAtMs: number) {
+  constructor(spec: SandboxSpec, createdAtMs: number, idShape: SandboxIdShape = 'v2') {
+    this.id = newSandboxId(idShape);
     this.spec = spec;
     this.createdAtMs = createdAtMs;
     this.startedAtMs = createdAtMs;
@@ -285,12 +293,12 @@ export class FakeSandboxes implements Sandboxes {
   readonly all: FakeSandbox[] = [];
   #lastMs = 1_700_000_000_000;
 
-  async create(spec: SandboxSpec): Promise<FakeSandbox> {
+  async create(spec: SandboxSpec, idShape?: SandboxIdShape): Promise<FakeSandbox> {
     if (spec.name && this.findByName(spec.appId, spec.name, false)) {
       throw new SkerryError('already-exists', `A running sandbox is named ${spec.name}.`);
     }
     this.#lastMs += 1;
-    const sandbox = new FakeSandbox(spec, this.#lastMs);
+    const sandbox = new FakeSandbox(spec, this.#lastMs, idShape);
     this.all.push(sandbox);
     return sandbox;
   }
