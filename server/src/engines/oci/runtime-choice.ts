@@ -8,6 +8,9 @@ import { run } from '../../platform/command.ts';
 import { findProgram, isExecutable } from '../../platform/find-program.ts';
 import type { RuntimeChoice, RuntimeName } from '../engine.ts';
 
+/** Moved to `platform/`; the command line and the benches still look for it here. */
+export { findProgram } from '../../platform/find-program.ts';
+
 /** What is known of one runtime. */
 export type RuntimeFinding =
   | { readonly ok: true; readonly path: string; readonly version: string }
