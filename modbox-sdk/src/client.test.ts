@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { ApiServer } from '../../server/src/api/modbox/testing/api-server.ts';
+import { generateTypes } from '../scripts/generate-types.ts';
+import {
+  AuthenticationError,
+  type ModboxClient as Client,
+  ConflictError,
+  ConnectionError,
+  ModboxClient,
+  WaitTimeoutError,
+} from './index.ts';
+
+const clientOf = (server: ApiServer): Client =>
+  new ModboxClient({ token: 'id:secret', baseUrl: `${server.url}/` });
+
+test('the types are those of the server as it is', async () => {
+  const committed = await readFile(new URL('./gen/types.ts', import.meta.url), 'utf8');
+  assert.equal(committed, await generateTypes(), 'run `npm run generate -w modbox-sdk`');
+});
+
+test('a sandbox from provisioning to its end', async () => {
+  await using server = await ApiServer.start();
+  const modbox = clientOf(server);
+  const taskId = 'user/ü 1';
+  const made = await modbox.provisionSandbox({ taskId, imageId: 'base', ttlSeconds: undefined });
+  assert.equal((await modbox.waitForSandbox({ taskId, timeout: 30 })).sandboxId, made.sandboxId);
+  assert.deepEqual(await modbox.getSandbox(taskId), made);
+  assert.deepEqual(
+    (await modbox.listSandboxes()).map((sandbox) => sandbox.taskId),
+    [taskId],
+  );
+
+  const sandbox = modbox.connect(made);
+  assert.equal((await sandbox.exec({ argv: ['cat'], stdin: 'in' })).stdout, 'in');
+  const events = await Array.fromAsync(sandbox.execStream({ command: 'echo one; exit 2' }));
+  assert.deepEqual(
+    events.map((event) => (event.type === 'exit' ? event.exitCode : event.text)),
+    ['one\n', 2],
+  );
+  await sandbox.writeFile('/d/f', 'text');
+  assert.equal(await sandbox.readTextFile('/d/f'), 'text');
+  assert.deepEqual(
+    (await sandbox.listFiles('/d')).map(({ name }) => name),
+    ['f'],
+  );
+  await sandbox.deleteFile('/d', { recursive: true });
+  const { processId } = await sandbox.startProcess({ command: 'echo background' });
+  const followed = await Array.fromAsync(sandbox.followProcess(processId));
+  assert.equal(followed.at(-1)?.type, 'exit');
+  assert.equal((await sandbox.processLogs(processId)).stdout, 'background\n');
+  assert.equal((await sandbox.listProcesses()).length, 1);
+  await sandbox.killProcess(processId);
+
+  assert.equal((await modbox.destroySandbox({ taskId })).status, 'ended');
+  assert.deepEqual(await modbox.listSandboxes(), []);
+  assert.equal((await modbox.listSandboxes({ includeEnded: true })).length, 1);
+  await assert.rejects(sandbox.exec({ argv: ['true'] }), { name: 'SandboxEndedError', reason: 'terminated' });
+});
+
+test('errors are typed, and their messages end with what to do', async () => {
+  await using server = await ApiServer.start();
+  const modbox = clientOf(server);
+  assert.throws(
+    () => new ModboxClient({ token: '' }),
+    (error: unknown) => {
+      assert.ok(error instanceof AuthenticationError);
+      assert.match(error.message, /skerry env/);
+      return true;
+    },
+  );
+  const wrong = new ModboxClient({ token: 'id:wrong', baseUrl: server.url });
+  await assert.rejects(wrong.listSandboxes(), AuthenticationError);
+  await assert.rejects(modbox.getSandbox('none'), { name: 'NotFoundError', status: 404 });
+  await assert.rejects(modbox.provisionSandbox({ taskId: 't', ttlSeconds: -1 }), {
+    name: 'InvalidRequestError',
+    path: 'ttlSeconds',
+  });
+  await modbox.provisionSandbox({ taskId: 't', imageId: 'base' });
+  await assert.rejects(modbox.provisionSandbox({ taskId: 't', imageId: 'other' }), (error: unknown) => {
+    assert.ok(error instanceof ConflictError);
+    assert.deepEqual(error.differs, ['imageId']);
+    assert.ok(error.message.endsWith(error.suggestion));
+    return true;
+  });
+  server.sandboxes.maxRunning = 0;
+  await assert.rejects(modbox.provisionSandbox({ taskId: 'u', imageId: 'base' }), {
+    name: 'QuotaError',
+    retryAfterSeconds: 5,
+  });
+  const nowhere = new ModboxClient({ token: 'id:secret', baseUrl: 'http://127.0.0.1:1' });
+  await assert.rejects(nowhere.listSandboxes(), (error: unknown) => {
+    assert.ok(error instanceof ConnectionError);
+    assert.match(error.message, /MODBOX_API_URL/);
+    return true;
+  });
+  const page = new ModboxClient({
+    token: 'id:secret',
+    fetch: async () => new Response('<html>', { status: 502 }),
+  });
+  await assert.rejects(page.listSandboxes(), ConnectionError);
+});
+
+test('waits end when the caller says so, and an image that is being made is waited for', async (context) => {
+  await using server = await ApiServer.start({ imagePatienceMs: 0 });
+  const modbox = clientOf(server);
+  await assert.rejects(
+    modbox.provisionSandbox({ taskId: 't', imageId: 'slow:1' }, { imageTimeout: 1 }),
+    WaitTimeoutError,
+  );
+  const { id: imageId } = server.images.image('base');
+  await modbox.provisionSandbox({ taskId: 't', imageId });
+  const sandbox = server.sandboxes.findByExternalKey('t');
+  assert.ok(sandbox);
+  sandbox.state = 'starting';
+  sandbox.running = new Promise(() => {});
+  await assert.rejects(modbox.waitForSandbox({ taskId: 't', timeout: 0.05 }), WaitTimeoutError);
+  const hangUp = new AbortController();
+  const waiting = modbox.waitForSandbox({ taskId: 't', signal: hangUp.signal });
+  hangUp.abort(new Error('enough'));
+  await assert.rejects(waiting, /enough/);
+
+  let calls = 0;
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const retrying = new ModboxClient({
+    token: 'id:secret',
+    baseUrl: server.url,
+    fetch: async (url, init) => {
+      calls++;
+      if (calls > 1) return fetch(url, init);
+      const error = {
+        code: 'unavailable',
+        message: 'being built',
+        suggestion: 'Wait.',
+        retryable: true,
+        path: 'imageId',
+      };
+      queueMicrotask(() => setImmediate(() => context.mock.timers.tick(5_000)));
+      return Response.json({ error }, { status: 503, headers: { 'retry-after': '5' } });
+    },
+  });
+  assert.equal((await retrying.provisionSandbox({ taskId: 't', imageId })).sandboxId, sandbox.id);
+  assert.equal(calls, 2);
+});
