@@ -189,7 +189,7 @@ fn execute(start: &Start, home: Option<String>) -> Failure {
         let error = try_exec(&candidate, &argv, &envp);
         match error.raw_os_error() {
             Some(libc::ENOENT) if !exists(&candidate) => {}
-            Some(libc::ENOTDIR | libc::ENAMETOOLONG | libc::ELOOP) => {}
+            Some(libc::ENOTDIR | libc::ENAMETOOLONG | libc::ELOOP) if !exists(&candidate) => {}
             Some(libc::EACCES) => denied = denied.or(Some((candidate, error))),
             _ => return explain(program, &candidate, &error),
         }
@@ -234,6 +234,8 @@ fn exists(path: &str) -> bool {
 fn explain(program: &str, path: &str, error: &io::Error) -> Failure {
     let name = short(program);
     let (kind, message) = match error.raw_os_error() {
+        // gVisor's word for an argument that is too long.
+        Some(libc::ENAMETOOLONG) if exists(path) => too_long(&name),
         Some(libc::ENOENT) if exists(path) => (
             "not-executable",
             format!(
@@ -257,19 +259,21 @@ fn explain(program: &str, path: &str, error: &io::Error) -> Failure {
             ),
         ),
         Some(libc::ETXTBSY) => ("not-executable", format!("program '{}' is being written to", name)),
-        Some(libc::E2BIG) => (
-            "invalid",
-            format!(
-                "the arguments and environment of '{}' are longer than the kernel accepts",
-                name
-            ),
-        ),
+        Some(libc::E2BIG) => too_long(&name),
         _ => (
             resource_kind(error),
             format!("program '{}' could not be started: {}", name, reason(error)),
         ),
     };
     failure(kind, message)
+}
+
+fn too_long(name: &str) -> (&'static str, String) {
+    let message = format!(
+        "the arguments and environment of '{}' are longer than the kernel accepts",
+        name
+    );
+    ("invalid", message)
 }
 
 /// The system's own words, without Rust's "(os error n)".

@@ -31,16 +31,21 @@ fn open_file(path: &[u8]) -> io::Result<OwnedFd> {
     }
 }
 
-/// Sets the size; the kernel tells the foreground process group with SIGWINCH.
-pub fn resize(terminal: &OwnedFd, rows: u16, cols: u16) -> io::Result<()> {
+/// Sets the size. True when the kernel tells the foreground process group with SIGWINCH; gVisor, where a master does not know
+/// that group, leaves it to the caller.
+pub fn resize(terminal: &OwnedFd, rows: u16, cols: u16) -> io::Result<bool> {
     let size = libc::winsize {
         ws_row: rows,
         ws_col: cols,
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: TIOCSWINSZ reads a winsize, valid for the call.
-    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) }).map(drop)
+    let mut foreground: libc::pid_t = 0;
+    // SAFETY: TIOCSWINSZ reads a winsize and TIOCGPGRP writes a pid_t, both valid for the call.
+    unsafe {
+        check(libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size))?;
+        Ok(libc::ioctl(terminal.as_raw_fd(), libc::TIOCGPGRP, &mut foreground) == 0)
+    }
 }
 
 /// The terminal's current end-of-file character, Ctrl-D unless somebody changed it.

@@ -236,7 +236,14 @@ fn resize(process: &mut Process, payload: &[u8]) -> Result<(), String> {
     let rows = u16::from_le_bytes([payload[0], payload[1]]);
     let cols = u16::from_le_bytes([payload[2], payload[3]]);
     match (process.terminal, process.stdout.fd()) {
-        (true, Some(terminal)) => pty::resize(terminal, rows, cols).map_err(|error| error.to_string()),
+        (true, Some(terminal)) => {
+            let told = pty::resize(terminal, rows, cols).map_err(|error| error.to_string())?;
+            if !told {
+                // By default the signal is ignored, so those in the background do not mind.
+                tree::signal_family(process.pid, process.exit.is_none(), libc::SIGWINCH);
+            }
+            Ok(())
+        }
         // The terminal is already gone, and so is everybody who could care.
         (true, None) => Ok(()),
         (false, _) => Err("the process has no terminal".to_string()),

@@ -20,17 +20,26 @@ const MAX_ROUNDS: usize = 64;
 /// Signals the process `leader`, its process group, its session and all their descendants. With `alive` false the leader itself was
 /// reaped already, and only what it left behind is meant.
 pub fn signal_family(leader: pid_t, alive: bool, signal: c_int) {
+    signal_each(signal, &mut || family(leader, alive));
+    if alive && signal == libc::SIGKILL {
+        // For the case that /proc could not be read.
+        sys::kill(-leader, signal);
+        sys::kill(leader, signal);
+    }
+}
+
+/// Signals everybody that `members` names.
+fn signal_each(signal: c_int, members: &mut dyn FnMut() -> Vec<pid_t>) {
     if signal != libc::SIGKILL {
-        for pid in family(leader, alive) {
-            sys::kill(pid, signal);
-        }
+        members().into_iter().for_each(|pid| sys::kill(pid, signal));
         return;
     }
-    // Stopped first: a stopped parent can neither fork another child between two looks nor die and so orphan one.
+    // Stopped first: a stopped parent can neither fork another child between two looks, nor die and so orphan one, nor see its
+    // children die and end on its own terms.
     let mut stopped = HashSet::new();
     for _ in 0..MAX_ROUNDS {
         let before = stopped.len();
-        for pid in family(leader, alive) {
+        for pid in members() {
             if stopped.insert(pid) {
                 sys::kill(pid, libc::SIGSTOP);
             }
@@ -39,14 +48,7 @@ pub fn signal_family(leader: pid_t, alive: bool, signal: c_int) {
             break;
         }
     }
-    for pid in stopped {
-        sys::kill(pid, libc::SIGKILL);
-    }
-    if alive {
-        // For the case that /proc could not be read.
-        sys::kill(-leader, libc::SIGKILL);
-        sys::kill(leader, libc::SIGKILL);
-    }
+    stopped.into_iter().for_each(|pid| sys::kill(pid, libc::SIGKILL));
 }
 
 /// Signals every process but the agent.
@@ -57,9 +59,9 @@ pub fn signal_all(signal: c_int) {
         return;
     }
     // Not init: -1 would reach processes that are not the sandbox's.
-    for pid in descendants(&snapshot(), &mut |relation| relation.parent == own) {
-        sys::kill(pid, signal);
-    }
+    signal_each(signal, &mut || {
+        descendants(&snapshot(), &mut |relation| relation.parent == own)
+    });
 }
 
 fn family(leader: pid_t, alive: bool) -> Vec<pid_t> {

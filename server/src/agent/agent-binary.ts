@@ -1,6 +1,12 @@
-/** Where the built agent is: `npm run setup` puts it there, the engine mounts it into sandboxes. */
+/** Where the programs built from `agent/` are: `npm run setup` puts them there. */
 import { fileURLToPath } from 'node:url';
 
-export const agentBinaryPath = (): string =>
-  process.env.SKERRY_AGENT_BINARY ||
-  fileURLToPath(new URL('../../../agent/target/release/skerry-agent', import.meta.url));
+const built = (name: string): string =>
+  fileURLToPath(new URL(`../../../agent/target/release/${name}`, import.meta.url));
+
+/** The agent, which the engine mounts into sandboxes. */
+export const agentBinaryPath = (): string => process.env.SKERRY_AGENT_BINARY || built('skerry-agent');
+
+/** The program that holds the server's port and keeps the server running. */
+export const supervisorBinaryPath = (): string =>
+  process.env.SKERRY_SUPERVISOR_BINARY || built('skerry-supervisor');

@@ -133,9 +133,11 @@ describe('standard input and output', () => {
     });
 
     test('turn Ctrl-C into SIGINT', async () => {
-      const { process, sink } = await agent.start(['sh', '-c', 'echo ready; sleep 1000'], { pty });
-      await sink.until('ready', () => sink.text('stdout').includes('ready'));
-      await process.writeStdin(0, Buffer.from('\x03'));
+      // Its answer shows that the program itself runs. A shell would lose a Ctrl-C that comes while it forks.
+      const { process, sink } = await agent.start(['cat'], { pty });
+      await process.writeStdin(0, Buffer.from('ready\n'));
+      await sink.until('ready', () => sink.text('stdout') === 'ready\r\nready\r\n');
+      await process.writeStdin(6, Buffer.from('\x03'));
       await sink.finished();
       assert.deepEqual(sink.exitStatus, { kind: 'signal', value: 2, timedOut: false });
     });
