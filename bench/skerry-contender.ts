@@ -8,10 +8,10 @@ export async function skerryContender(runtime: 'runc' | 'gvisor'): Promise<Conte
   const server = await startServer({ runtime, flags: ['--log-level', 'warn'] });
   let client: ModalClient | undefined;
   try {
+    process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
     client = new ModalClient({
       tokenId: server.token.tokenId,
       tokenSecret: server.token.tokenSecret,
-      endpoint: server.url,
     });
     const { sandboxes, apps, images } = client;
     const app: App = await apps.fromName('bench', { createIfMissing: true });

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { clientEnvironment } from '../../cli/src/commands/env.ts';
 import { readToken, readyLineSchema } from '../../cli/src/server-state.ts';
+import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
 import type { TokenFile } from '../../server/src/auth/token-store.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
@@ -31,6 +32,8 @@ export interface ServerOptions {
    * (`npm test` sets SKERRY_E2E_DATA_DIR). True gives this server an empty one, which `stop` removes.
    */
   readonly freshData?: boolean;
+  /** A data directory that the test made and removes itself. */
+  readonly dataDir?: string;
 }
 
 export interface TestServer {
@@ -42,11 +45,13 @@ export interface TestServer {
   readonly clientEnv: Record<string, string>;
   /** What the server wrote to its log so far. */
   log(): string;
-  /** Kills the server's process as a crash would; sandboxes go on. */
+  /** Kills the server's process as a crash would, and keeps its supervisor from noticing until `restart`; sandboxes go on. */
   kill9(): Promise<void>;
+  /** Lets the supervisor end the server gracefully and start it again. */
+  restartGracefully(): Promise<void>;
   /** SIGTERM; sandboxes go on. @throws when it does not exit with status 0 */
   terminate(): Promise<void>;
-  /** Starts it again on the same data, port and flags. It must not be running. */
+  /** Has it started again on the same data, port and flags, after `kill9` or `terminate`. */
   restart(): Promise<void>;
   /** Ends the server and every sandbox, and asserts that nothing is left on the machine. */
   stop(): Promise<void>;
@@ -61,7 +66,7 @@ export const extraCaFile = (): string | undefined =>
 
 /** Starts a server on a free port. `stop` it in an `after` hook. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
-  const shared = options.freshData ? undefined : process.env.SKERRY_E2E_DATA_DIR;
+  const shared = options.dataDir ?? (options.freshData ? undefined : process.env.SKERRY_E2E_DATA_DIR);
   const dataDir = shared ?? mkdtempSync(join(tmpdir(), 'e2e-data-'));
   assert.deepEqual(await inventory(dataDir), [], 'the machine has something of this server before it starts');
   const ca = extraCaFile();
@@ -74,13 +79,15 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const env = { ...definedEnvironment(), ...options.env };
   const logPath = join(dataDir, 'e2e.log');
 
-  let { child, ready } = await launch([...flags, '--port', '0'], env, logPath);
+  let { child, ready } = await launch('0', flags, env, logPath);
   const port = new URL(ready.url).port;
   const token = readToken(dataDir);
 
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   const ended = async (signal: 'SIGKILL' | 'SIGTERM') => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
+    if (hasEnded()) return;
     const exit = once(child, 'exit', { signal: AbortSignal.timeout(STOP_TIMEOUT_MS) });
+    child.kill('SIGCONT'); // a stopped one would not take the signal
     child.kill(signal);
     await exit;
   };
@@ -95,14 +102,28 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     token,
     clientEnv: { ...clientPathEnvironment(), ...clientEnvironment({ url: ready.url }, token, {}) },
     log: () => readFileSync(logPath, 'utf8'),
-    kill9: () => ended('SIGKILL'),
+    kill9: async () => {
+      child.kill('SIGSTOP');
+      process.kill(ready.serverPid, 'SIGKILL');
+      await untilDead(ready.serverPid);
+    },
+    restartGracefully: async () => {
+      const from = statSync(logPath).size;
+      child.kill('SIGHUP');
+      ready = await untilReady(child, logPath, from);
+    },
     terminate: async () => {
       await ended('SIGTERM');
       assert.equal(child.exitCode, 0, `the server did not end well:\n${logTail(logPath)}`);
     },
     restart: async () => {
-      assert.ok(child.exitCode !== null || child.signalCode !== null, 'the server still runs');
-      ({ child, ready } = await launch([...flags, '--port', port], env, logPath));
+      if (hasEnded()) {
+        ({ child, ready } = await launch(port, flags, env, logPath));
+        return;
+      }
+      const from = statSync(logPath).size;
+      child.kill('SIGCONT');
+      ready = await untilReady(child, logPath, from);
     },
     stop: async () => {
       try {
@@ -129,14 +150,20 @@ export async function settledInventory(dataDir: string): Promise<string[]> {
   return inventory(dataDir);
 }
 
-async function launch(flags: readonly string[], env: Record<string, string>, logPath: string) {
+async function launch(port: string, flags: readonly string[], env: Record<string, string>, logPath: string) {
   const log = openSync(logPath, 'a', 0o600);
   const from = statSync(logPath).size;
-  const child: ChildProcess = spawn(process.execPath, [serverMain, ...flags], {
+  const server = [process.execPath, serverMain, ...flags, '--port', port];
+  const child: ChildProcess = spawn(supervisorBinaryPath(), ['127.0.0.1', port, ...server], {
     stdio: ['ignore', log, log],
     env,
   });
   closeSync(log);
+  return { child, ready: await untilReady(child, logPath, from) };
+}
+
+/** The line a server prints when it is ready, written after byte `from` of its log. */
+async function untilReady(child: ChildProcess, logPath: string, from: number) {
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (;;) {
     const ready = readFileSync(logPath)
@@ -145,13 +172,26 @@ async function launch(flags: readonly string[], env: Record<string, string>, log
       .split('\n')
       .map(parseReady)
       .find(Boolean);
-    if (ready) return { child, ready };
+    if (ready) return ready;
     if (child.exitCode !== null || child.signalCode !== null || performance.now() > deadline) {
       child.kill('SIGKILL');
       throw new Error(`the server did not start:\n${logTail(logPath)}`);
     }
     await delay(50);
   }
+}
+
+/** Waits until a process runs no more; its parent may not have asked for its status yet. */
+async function untilDead(pid: number): Promise<void> {
+  const deadline = performance.now() + STOP_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    const state = existsSync(`/proc/${pid}`)
+      ? /\) (.)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1]
+      : 'Z';
+    if (state === 'Z') return;
+    await delay(10);
+  }
+  throw new Error(`process ${pid} does not die`);
 }
 
 function parseReady(line: string) {

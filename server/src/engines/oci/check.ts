@@ -1,7 +1,7 @@
 /** What the machine must have for this engine, found or not, and what to do about it. */
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { hostFirewall } from '../../network/host-routing.ts';
 import { run } from '../../platform/command.ts';
@@ -57,8 +57,9 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   }
   if (!isRoot()) return checks; // nothing below can be tried
 
-  await mkdir(layout.runDir, { recursive: true, mode: 0o700 });
+  const runDir = await borrowDirectory(layout.runDir);
   const { runc, gvisor } = await findRuntimes(options.config.runscPath, layout.runDir);
+  await runDir.giveBack();
   const wanted = options.config.runtime;
   add(
     'runc',
@@ -96,7 +97,7 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
 async function checkOverlay(layout: Layout): Promise<[boolean, boolean, string, string]> {
   const remedy =
     'Put the data directory on ext4, xfs or btrfs (in a container: on a volume, not on its overlay root).';
-  await mkdir(layout.instancesDir, { recursive: true, mode: 0o700 });
+  const instancesDir = await borrowDirectory(layout.instancesDir);
   const trial = await mkdtemp(join(layout.instancesDir, 'check-'));
   try {
     for (const name of ['lower', 'upper', 'work', 'merged']) await mkdir(join(trial, name));
@@ -119,7 +120,27 @@ async function checkOverlay(layout: Layout): Promise<[boolean, boolean, string, 
     return [false, true, error instanceof Error ? error.message : String(error), remedy];
   } finally {
     await rm(trial, { recursive: true, force: true });
+    await instancesDir.giveBack();
   }
+}
+
+/**
+ * Makes a directory that may be there already. Giving it back removes what was made, as a check must leave nothing behind; directories that
+ * somebody has put something into meanwhile (a server that is just starting) stay.
+ */
+async function borrowDirectory(path: string): Promise<{ giveBack(): Promise<void> }> {
+  const firstMade = await mkdir(path, { recursive: true, mode: 0o700 });
+  return {
+    giveBack: async () => {
+      if (firstMade === undefined) return;
+      await rm(join(path, TRIAL_CACHE), { force: true });
+      try {
+        for (let dir = path; dir.length >= firstMade.length; dir = dirname(dir)) await rmdir(dir);
+      } catch {
+        // in use by now
+      }
+    },
+  };
 }
 
 type Add = (name: string, ok: boolean, required: boolean, found: string, remedy: string) => void;

@@ -45,6 +45,9 @@ const cacheSchema = z.object({
   ]),
 });
 
+/** File in the run directory that remembers whether gVisor works. */
+export const TRIAL_CACHE = 'gvisor-works.json';
+
 /** Runs a trivial container, once per binary and boot: many machines have runsc and a kernel that it cannot work with. */
 async function tryRunsc(configured: string, runDir: string): Promise<RuntimeFinding> {
   const path = findRunsc(configured);
@@ -57,7 +60,7 @@ async function tryRunsc(configured: string, runDir: string): Promise<RuntimeFind
   const { mtimeMs, size } = await stat(path);
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
   const key = `${path} ${mtimeMs} ${size} ${boot.trim()}`;
-  const cacheFile = join(runDir, 'gvisor-works.json');
+  const cacheFile = join(runDir, TRIAL_CACHE);
   try {
     const cached = cacheSchema.parse(JSON.parse(await readFile(cacheFile, 'utf8')));
     if (cached.key === key) return cached.finding;

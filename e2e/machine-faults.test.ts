@@ -1,0 +1,104 @@
+/** What a machine can lack: root, runc, disk space. Each is told in words that help, and leaves nothing behind. */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { run } from '../server/src/platform/command.ts';
+import { runPython } from './support/clients.ts';
+import { inventory } from './support/inventory.ts';
+import { projectRoot, startServer, type TestServer } from './support/server.ts';
+
+const cli = join(projectRoot, 'cli/bin/skerry.mjs');
+
+describe('a machine that lacks something', () => {
+  let scratch: string;
+  before(() => {
+    scratch = mkdtempSync(join(tmpdir(), 'faults-'));
+  });
+  after(() => rmSync(scratch, { recursive: true, force: true }));
+
+  test('not root: `up` says so and how to go on', async () => {
+    const { code, stderr } = await run(
+      [
+        'setpriv',
+        '--reuid=65534',
+        '--regid=65534',
+        '--clear-groups',
+        process.execPath,
+        cli,
+        'up',
+        '--port',
+        '0',
+      ],
+      { cwd: '/', env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent' }, okCodes: [1] },
+    );
+    assert.equal(code, 1);
+    assert.match(stderr, /needs root.*sudo skerry up/);
+  });
+
+  test('no runc: `doctor` names it, says how to get it, and fails', async () => {
+    // System directories without runc. The path contains `/usr/sbin`, so that the real one is not added to PATH.
+    const bin = join(scratch, 'usr/sbin');
+    mkdirSync(bin, { recursive: true });
+    for (const dir of ['/usr/bin', '/usr/sbin']) {
+      for (const name of readdirSync(dir)) {
+        if (name === 'runc') continue;
+        try {
+          symlinkSync(join(dir, name), join(bin, name));
+        } catch {
+          // the same name in both
+        }
+      }
+    }
+    const { code, stdout } = await run(
+      [process.execPath, cli, 'doctor', '--runtime', 'runc', '--data-dir', join(scratch, 'data')],
+      {
+        env: { PATH: bin, HOME: scratch },
+        okCodes: [1],
+      },
+    );
+    assert.equal(code, 1, stdout);
+    assert.match(stdout, /✗ runc .*\n.*→ .*runc/);
+    assert.match(stdout, /Missing: runc\./);
+    assert.deepEqual(await inventory(join(scratch, 'data')), [], 'a check leaves nothing behind');
+    assert.equal(existsSync(join(scratch, 'data')), false);
+  });
+});
+
+describe('a disk that gets full while an image is built', () => {
+  const mountPoint = mkdtempSync(join(tmpdir(), 'full-'));
+  let server: TestServer | undefined;
+  let mounted = false;
+
+  before(async () => {
+    await run(['mount', '-t', 'tmpfs', '-o', 'size=96m,mode=0700', 'full', mountPoint]);
+    mounted = true;
+    const dataDir = join(mountPoint, 'data');
+    mkdirSync(dataDir);
+    server = await startServer({ dataDir });
+  });
+  after(async () => {
+    await server?.stop();
+    if (mounted) await run(['umount', mountPoint]);
+    rmSync(mountPoint, { recursive: true, force: true });
+  });
+
+  test('the build fails with words about disk space, and the server goes on', async () => {
+    assert.ok(server);
+    const source = `
+import modal
+app = modal.App.lookup("e2e-full-disk", create_if_missing=True)
+try:
+    modal.Sandbox.create(app=app, image=modal.Image.debian_slim(python_version="3.11"))
+    print("no error")
+except Exception as error:
+    print(type(error).__name__, error)
+print(modal.App.lookup("e2e-full-disk").app_id)`;
+    const result = await runPython(server, source);
+    assert.equal(result.code, 0, result.stderr);
+    assert.match(result.stdout, /space/i);
+    assert.doesNotMatch(result.stdout, /no error/);
+    assert.match(result.stdout, /^ap-/m);
+  });
+});
