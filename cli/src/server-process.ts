@@ -4,6 +4,8 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, s
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
+import type { Config } from '../../server/src/config/config.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { CliError } from './cli-error.ts';
 import {
@@ -23,6 +25,11 @@ const DESTROY_TIMEOUT_MS = 300_000;
 const LOG_BYTES = 16 << 20;
 
 const serverMain = (): string => fileURLToPath(new URL('../../server/src/main.ts', import.meta.url));
+
+/** The server under the supervisor that holds its port: clients do not notice a restart, and a crash is followed by one. */
+function supervised({ host, port }: Config, flags: readonly string[]): [string, string[]] {
+  return [supervisorBinaryPath(), [host, String(port), process.execPath, serverMain(), ...flags]];
+}
 
 /** @throws CliError when something else listens there */
 export function checkPortIsFree(host: string, port: number): Promise<void> {
@@ -62,7 +69,8 @@ const withFlags = (
  * process would break when it ends.
  * @throws CliError with the server's own words when it ends or is not ready in time
  */
-export async function startDaemon(dataDir: string, flags: readonly string[]): Promise<ServerState> {
+export async function startDaemon(config: Config, flags: readonly string[]): Promise<ServerState> {
+  const { dataDir } = config;
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const log = logFile(dataDir);
   if (existsSync(log) && statSync(log).size > LOG_BYTES) renameSync(log, `${log}.1`);
@@ -70,7 +78,8 @@ export async function startDaemon(dataDir: string, flags: readonly string[]): Pr
   const from = statSync(log).size;
   let child: ChildProcess;
   try {
-    child = spawn(process.execPath, [serverMain(), ...flags], { detached: true, stdio: ['ignore', fd, fd] });
+    const [program, args] = supervised(config, flags);
+    child = spawn(program, args, { detached: true, stdio: ['ignore', fd, fd] });
   } finally {
     closeSync(fd);
   }
@@ -118,12 +127,14 @@ function explain(lines: readonly string[]): string {
 
 /** Runs the server as a child that shares this terminal, until it ends. Resolves with its exit status. */
 export async function runForeground(
-  dataDir: string,
+  config: Config,
   flags: readonly string[],
   onReady: (state: ServerState) => void,
 ): Promise<number> {
+  const { dataDir } = config;
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const child = spawn(process.execPath, [serverMain(), ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [program, args] = supervised(config, flags);
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ignoreInterrupt = () => {}; // the terminal sends it to the server as well, which ends gracefully
   const forward = () => child.kill('SIGTERM');
   process.on('SIGINT', ignoreInterrupt).on('SIGTERM', forward);

@@ -15,6 +15,7 @@ describe('the state of a data directory', () => {
   const state = {
     ready: true as const,
     url: 'http://127.0.0.1:7423',
+    serverPid: 1,
     instance: '0123abcd',
     version: '0.1.0',
     flags: [],

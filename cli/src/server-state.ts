@@ -9,7 +9,9 @@ import { CliError, ExitStatus } from './cli-error.ts';
 export const readyLineSchema = z.object({
   ready: z.literal(true),
   url: z.url(),
+  /** Whom to signal: the supervisor where there is one, else the server itself. */
   pid: z.int().positive(),
+  serverPid: z.int().positive(),
   instance: z.string(),
   version: z.string(),
 });

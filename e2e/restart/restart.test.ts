@@ -33,9 +33,12 @@ for (const { runtime, skip } of await runtimesToTest()) {
         driver.send(`cycle ${cycle}`);
         await driver.expect('working');
         await delay(momentMs);
-        if (how === 'killed') await server.kill9();
-        else await server.terminate();
-        await server.restart();
+        if (how === 'killed') {
+          await server.kill9();
+          await server.restart();
+        } else {
+          await server.restartGracefully();
+        }
         await driver.expect('done');
       });
     }

@@ -13,6 +13,7 @@ enableCompileCache(fileURLToPath(new URL('../../.skerry/compile-cache', import.m
 const { loadConfig } = await import('./config/load-config.ts');
 const { destroyAll, startServer } = await import('./server.ts');
 const { createLogger } = await import('./telemetry/logger.ts');
+const { inheritedSocket } = await import('./transport/inherited-socket.ts');
 const { VERSION } = await import('./version.ts');
 
 const DESTROY_ALL = '--destroy-all';
@@ -22,17 +23,20 @@ async function main(args: readonly string[]): Promise<void> {
   const logger = createLogger(config.logLevel);
   if (args.includes(DESTROY_ALL)) return destroyAll(config, logger);
 
-  const server = await startServer(config, logger);
+  const listenFd = inheritedSocket(process.env, process.pid);
+  const server = await startServer(config, logger, listenFd);
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
   process.on('unhandledRejection', (error) => logger.error({ err: error }, 'process.unhandled-rejection'));
   const { url, instance } = server;
-  process.stdout.write(
-    `${JSON.stringify({ ready: true, url, pid: process.pid, instance, version: VERSION })}\n`,
-  );
+  // Who wants to stop the server must tell its supervisor, which would start it again; signals reach the server through it.
+  const pid = process.env.SKERRY_SUPERVISED === '1' ? process.ppid : process.pid;
+  const ready = { ready: true, url, pid, serverPid: process.pid, instance, version: VERSION };
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
   logger.info({ signal: await stop }, 'server.stopping');
   await server.close();
+  process.exit(); // a start that was under way is taken up by the next server
 }
 
 try {

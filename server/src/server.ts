@@ -47,11 +47,11 @@ const createEngine = (config: Config, logger: Logger): Engine =>
   createOciEngine({ config, dataDir: config.dataDir, agentBinaryPath: agentBinaryPath(), logger });
 
 /**
- * Starts a server: takes over what an earlier one left, then listens.
+ * Starts a server: takes over what an earlier one left, then listens, on `listenFd` when a socket was handed over.
  * @throws SkerryError saying what to do when the machine lacks something, the port is taken, or another server has the data directory; nothing
  * is left behind then
  */
-export async function startServer(config: Config, logger: Logger): Promise<Server> {
+export async function startServer(config: Config, logger: Logger, listenFd?: number): Promise<Server> {
   const { dataDir } = config;
   const now = Date.now;
   const cleanup = new Cleanup();
@@ -144,6 +144,7 @@ export async function startServer(config: Config, logger: Logger): Promise<Serve
     const port = await createPort({
       host: config.host,
       port: config.port,
+      listenFd,
       tls: certificate,
       plaintextFrom: certificate.configured ? 'loopback' : 'anywhere',
       onRequest: routeRequests({

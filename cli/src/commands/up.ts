@@ -11,7 +11,8 @@ export function upCommand(): Command {
     .option('--foreground', 'stay attached to the terminal instead of becoming a daemon');
   return addServerOptions(command).action(async (options: { foreground?: boolean }) => {
     const flags = serverFlags(command);
-    const { dataDir, host, port } = configOf(flags);
+    const config = configOf(flags);
+    const { dataDir, host, port } = config;
     const running = findRunningServer(dataDir);
     if (running) {
       say(`Already running at ${running.url} (process ${running.pid}).`);
@@ -25,10 +26,10 @@ export function upCommand(): Command {
     }
     await checkPortIsFree(host, port);
     if (options.foreground) {
-      process.exitCode = await runForeground(dataDir, flags, announce);
+      process.exitCode = await runForeground(config, flags, announce);
       return;
     }
-    announce(await startDaemon(dataDir, flags));
+    announce(await startDaemon(config, flags));
     say(`Log: ${logFile(dataDir)}`);
   });
 }

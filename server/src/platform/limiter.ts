@@ -3,6 +3,7 @@ export class Limiter {
   readonly #limit: number;
   #running = 0;
   readonly #waiting: (() => void)[] = [];
+  readonly #idle: (() => void)[] = [];
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -10,6 +11,12 @@ export class Limiter {
 
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Resolves as soon as nothing runs and nothing waits. */
+  idle(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
   }
 
   async run<T>(task: () => Promise<T>): Promise<T> {
@@ -20,7 +27,7 @@ export class Limiter {
     } finally {
       const next = this.#waiting.shift();
       if (next) next();
-      else this.#running--;
+      else if (--this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 }

@@ -15,6 +15,7 @@ import {
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import { Limiter } from '../platform/limiter.ts';
+import { withDeadline } from '../platform/wait.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Database } from '../store/database.ts';
 import { ProcessRepository } from '../store/processes.ts';
@@ -27,6 +28,7 @@ import type { Sandbox, Sandboxes, SandboxFilter } from './sandboxes.ts';
 import type { ResourceRequest, SandboxSpec } from './spec.ts';
 
 const HOUR_MS = 3_600_000;
+const CLOSE_PATIENCE_MS = 3_000;
 
 export interface SandboxManagerOptions {
   readonly database: Database;
@@ -133,7 +135,7 @@ export class SandboxManager implements Sandboxes {
     const row = this.#repository.get(id);
     if (!row) throw new Error(`sandbox ${id} vanished from the store`);
     const sandbox = this.#add(row);
-    void this.#starts.run(() => sandbox.start(() => this.#plan(sandbox.spec, image, env)));
+    void this.#start(sandbox, () => this.#plan(sandbox.spec, image, env));
     return sandbox;
   }
 
@@ -168,11 +170,17 @@ export class SandboxManager implements Sandboxes {
     for (const row of rows) void this.#recover(this.#add(row), row, instances.get(row.taskId));
   }
 
+  async #start(sandbox: ManagedSandbox, plan: () => Promise<LaunchPlan>): Promise<void> {
+    await this.#starts.run(async () => {
+      if (!this.#closing) await sandbox.start(plan);
+    });
+  }
+
   async #recover(sandbox: ManagedSandbox, row: SandboxRow, instance: Instance | undefined): Promise<void> {
     try {
       const { env, image } = this.#sealed(row);
       const plan = () => this.#plan(row.spec, image, env);
-      if (await sandbox.recover(instance, plan)) await this.#starts.run(() => sandbox.start(plan));
+      if (await sandbox.recover(instance, plan)) await this.#start(sandbox, plan);
     } catch (error) {
       this.#options.logger.error({ sandbox: row.id, err: error }, 'sandbox.recovery-failed');
       await instance?.destroy();
@@ -180,9 +188,13 @@ export class SandboxManager implements Sandboxes {
     }
   }
 
-  /** Stops taking new ones and lets go of the rest, which go on running. */
-  close(): void {
+  /**
+   * Stops taking new ones and lets go of the rest, which go on running. Starts under way get a moment to finish; the next server begins the others
+   * anew.
+   */
+  async close(): Promise<void> {
     this.#closing = true;
+    await withDeadline(this.#starts.idle(), CLOSE_PATIENCE_MS);
     for (const sandbox of this.#live.values()) sandbox.detach();
   }
 

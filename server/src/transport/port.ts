@@ -28,6 +28,8 @@ export interface PortOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** A listening socket that was handed over (systemd, `skerry-supervisor`): taken instead of `host` and `port`. */
+  readonly listenFd?: number | undefined;
   /** PEM certificate chain and key for connections that start with a TLS handshake. */
   readonly tls: { readonly cert: string; readonly key: string };
   /**
@@ -165,7 +167,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
     });
   });
 
-  await listen(tcpServer, options.host, options.port);
+  await listen(tcpServer, options);
   const bound = tcpServer.address();
   if (bound === null || typeof bound === 'string') throw new TypeError('a TCP server has a numeric address');
 
@@ -198,10 +200,11 @@ function isLoopback(address: string | undefined): boolean {
   return address !== undefined && (/^(::ffff:)?127\./.test(address) || address === '::1');
 }
 
-function listen(server: net.Server, host: string, port: number): Promise<void> {
+function listen(server: net.Server, { host, port, listenFd }: PortOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
-    server.listen({ host, port, backlog: 1024 }, resolve);
+    if (listenFd === undefined) server.listen({ host, port, backlog: 1024 }, resolve);
+    else server.listen({ fd: listenFd }, resolve);
   });
 }
 
