@@ -59,6 +59,10 @@ for (const { runtime, skip } of await runtimesToTest()) {
   else absent.push(`skerry (${runtime}): ${skip}`);
 }
 
+if (!contenders.some(({ name }) => name.startsWith('skerry'))) {
+  throw new Error(`There is nothing of Skerry to measure: ${absent.join('; ')}`);
+}
+
 const samples = new Map<string, number[]>();
 for (let round = 0; round <= rounds; round++) {
   say(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);

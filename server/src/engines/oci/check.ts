@@ -10,7 +10,7 @@ import type { EngineCheck } from '../engine.ts';
 import { Cgroups } from './cgroups.ts';
 import type { OciEngineOptions } from './engine.ts';
 import type { Layout } from './layout.ts';
-import { findRuntimes } from './runtime-choice.ts';
+import { findRuntimes, TRIAL_CACHE } from './runtime-choice.ts';
 
 /** Programs and the Debian package each comes in. */
 const programs = [
