@@ -7,13 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import {
-  Code,
-  ConnectError,
-  createClient,
-  createRouterTransport,
-  type Interceptor,
-} from '@connectrpc/connect';
+import { Code } from '@connectrpc/connect';
 import { AppReaper } from '../../apps/app-reaper.ts';
 import { AppService } from '../../apps/app-service.ts';
 import { FileBlobStore } from '../../blobs/blob-store.ts';
@@ -29,17 +23,16 @@ import { ImageNameRepository } from '../../store/image-names.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { appHandlers } from './apps.ts';
 import { blobHandlers, blobRoute } from './blobs.ts';
-import { type Call, callKey } from './call.ts';
 import { environmentHandlers } from './environments.ts';
-import { toConnectError } from './errors.ts';
 import { AppState } from './gen/modal/apps_pb.ts';
 import { RegistryAuthType, GenericResult_GenericStatus as Status } from './gen/modal/common_pb.ts';
-import { ModalClient } from './gen/modal/service_pb.ts';
 import { ObjectCreationType as Creation } from './gen/modal/workspace_pb.ts';
 import { imageHandlers } from './images.ts';
 import { mountHandlers } from './mounts.ts';
 import { secretHandlers } from './secrets.ts';
+import { code } from './testing/clients.ts';
 import { FakeSandboxes } from './testing/fake-sandboxes.ts';
+import { inMemoryClient, pythonCall } from './testing/in-memory.ts';
 
 const logger = createLogger('silent');
 const sha256 = (data: string): string => createHash('sha256').update(data).digest('hex');
@@ -102,45 +95,23 @@ async function setUp(t: TestContext) {
   t.after(() => http.close());
   const { port } = http.address() as AddressInfo; // a TCP server's address is an object
 
-  const call: Call = {
-    principal: 'test',
-    grant: undefined,
-    client: 'python',
-    clientVersion: '1.6.4',
-    authority: `127.0.0.1:${port}`,
-    encrypted: false,
+  const handlers = {
+    ...appHandlers({ apps, reaper, sandboxes, now }),
+    ...environmentHandlers({ apps, reaper }),
+    ...secretHandlers({ apps, secrets }),
+    ...mountHandlers({ blobs, mounts, now }),
+    ...blobHandlers({ blobs }),
+    // The handlers use no more of Images than the script has.
+    ...imageHandlers({ apps, secrets, mounts, blobs, names, images: images as unknown as Images }),
   };
-  const surround: Interceptor = (next) => async (request) => {
-    request.contextValues.set(callKey, call);
-    try {
-      return await next(request);
-    } catch (error) {
-      throw toConnectError(error, request.method.name, request.signal, logger);
-    }
-  };
-  const transport = createRouterTransport(
-    ({ service }) =>
-      service(ModalClient, {
-        ...appHandlers({ apps, reaper, sandboxes, now }),
-        ...environmentHandlers({ apps, reaper }),
-        ...secretHandlers({ apps, secrets }),
-        ...mountHandlers({ blobs, mounts, now }),
-        ...blobHandlers({ blobs }),
-        // The handlers use no more of Images than the script has.
-        ...imageHandlers({ apps, secrets, mounts, blobs, names, images: images as unknown as Images }),
-      }),
-    { router: { interceptors: [surround] } },
-  );
-  return { client: createClient(ModalClient, transport), apps, secrets, sandboxes, images };
+  const client = inMemoryClient(handlers, database, { ...pythonCall, authority: `127.0.0.1:${port}` });
+  return { client, apps, secrets, sandboxes, images };
 }
-
-const refused = (code: Code, message?: RegExp) => (error: unknown) =>
-  error instanceof ConnectError && error.code === code && (message?.test(error.message) ?? true);
 
 test('an app is looked up, published, listed and stopped with its sandboxes', async (t) => {
   const { client } = await setUp(t);
   const lookup = { appName: 'web', environmentName: '', objectCreationType: Creation.UNSPECIFIED };
-  await assert.rejects(client.appGetOrCreate(lookup), refused(Code.NotFound, /App 'web' not found/));
+  await assert.rejects(client.appGetOrCreate(lookup), code(Code.NotFound, /App 'web' not found/));
   const { appId } = await client.appGetOrCreate({
     ...lookup,
     objectCreationType: Creation.CREATE_IF_MISSING,
@@ -174,7 +145,7 @@ test('disconnecting ends an ephemeral app and spares a detached one', async (t) 
   const { appId } = await client.appCreate({});
   await assert.rejects(
     client.appPublish({ appId, functionIds: { f: 'fu-1' } }),
-    refused(Code.Unimplemented, /Functions/),
+    code(Code.Unimplemented, /Functions/),
   );
 });
 
@@ -194,7 +165,7 @@ test('an old Python client is told a builder version that it knows', async (t) =
 test('environments are made, changed and deleted with what is in them', async (t) => {
   const { client } = await setUp(t);
   await client.environmentCreate({ name: 'dev' });
-  await assert.rejects(client.environmentCreate({ name: 'dev' }), refused(Code.AlreadyExists));
+  await assert.rejects(client.environmentCreate({ name: 'dev' }), code(Code.AlreadyExists));
   await client.environmentUpdate({ currentName: 'dev', name: 'dev2', imageBuilderVersion: '2026.10' });
   const { items } = await client.environmentList({});
   assert.deepEqual(
@@ -205,26 +176,26 @@ test('environments are made, changed and deleted with what is in them', async (t
     ],
   );
   await client.environmentDelete({ name: 'dev2' });
-  await assert.rejects(client.environmentGetOrCreate({ deploymentName: 'dev2' }), refused(Code.NotFound));
-  await assert.rejects(client.environmentDelete({ name: 'main' }), refused(Code.FailedPrecondition));
-  await assert.rejects(client.environmentDelete({ name: '' }), refused(Code.FailedPrecondition));
+  await assert.rejects(client.environmentGetOrCreate({ deploymentName: 'dev2' }), code(Code.NotFound));
+  await assert.rejects(client.environmentDelete({ name: 'main' }), code(Code.FailedPrecondition));
+  await assert.rejects(client.environmentDelete({ name: '' }), code(Code.FailedPrecondition));
 });
 
 test('secrets: the five ways to make one, and pages', async (t) => {
   const { client, secrets } = await setUp(t);
   const make = (objectCreationType: Creation, env: Record<string, string>, more = {}) =>
     client.secretGetOrCreate({ deploymentName: 's', objectCreationType, envDict: env, ...more });
-  await assert.rejects(make(Creation.UNSPECIFIED, {}), refused(Code.NotFound));
+  await assert.rejects(make(Creation.UNSPECIFIED, {}), code(Code.NotFound));
   const { secretId, metadata } = await make(Creation.CREATE_FAIL_IF_EXISTS, { A: '1' });
   assert.deepEqual([metadata?.name, metadata?.keys], ['s', ['A']]);
   assert.ok((metadata?.creationInfo?.createdAt ?? 0) > 0);
-  await assert.rejects(make(Creation.CREATE_FAIL_IF_EXISTS, {}), refused(Code.AlreadyExists));
+  await assert.rejects(make(Creation.CREATE_FAIL_IF_EXISTS, {}), code(Code.AlreadyExists));
   await make(Creation.CREATE_OVERWRITE_IF_EXISTS, { B: '2' });
   await client.secretUpdate({ secretId, updates: [{ key: 'C', value: '3' }, { key: 'B' }] });
   assert.deepEqual((await client.secretGetInfo({ secretId })).metadata?.keys, ['C']);
   await assert.rejects(
     make(Creation.UNSPECIFIED, {}, { requiredKeys: ['C', 'D'] }),
-    refused(Code.FailedPrecondition, /Secret is missing key D/),
+    code(Code.FailedPrecondition, /Secret is missing key D/),
   );
   const { appId } = await client.appCreate({});
   for (const type of [Creation.EPHEMERAL, Creation.ANONYMOUS_OWNED_BY_APP]) {
@@ -240,7 +211,7 @@ test('secrets: the five ways to make one, and pages', async (t) => {
     ['t', 's'],
   );
   await client.secretDelete({ secretId });
-  await assert.rejects(client.secretGetInfo({ secretId }), refused(Code.NotFound));
+  await assert.rejects(client.secretGetInfo({ secretId }), code(Code.NotFound));
 });
 
 test('a file goes up inline or as a blob, and becomes part of a mount', async (t) => {
@@ -270,7 +241,7 @@ test('a file goes up inline or as a blob, and becomes part of a mount', async (t
   assert.equal((await put(oldForm.replace(/signature=.*/, 'signature=x'), big)).status, 403);
   const ofBlob = { case: 'dataBlobId', value: blob.blobId } as const;
   const asFile = { sha256Hex: sha256(big), dataOneof: ofBlob };
-  await assert.rejects(client.mountPutFile(asFile), refused(Code.FailedPrecondition, /not complete/));
+  await assert.rejects(client.mountPutFile(asFile), code(Code.FailedPrecondition, /not complete/));
 
   const stored = await put(oldForm, big);
   assert.equal(stored.status, 200);
@@ -292,7 +263,7 @@ test("Modal's own mounts are refused with a way out", async (t) => {
   const { client } = await setUp(t);
   await assert.rejects(
     client.mountGetOrCreate({ deploymentName: 'python-build-standalone.20251205.3.14.2-gnu' }),
-    refused(Code.NotFound, /add_python/),
+    code(Code.NotFound, /add_python/),
   );
 });
 
@@ -352,21 +323,18 @@ test('what images cannot have is refused by name', async (t) => {
   const build = (image: object) => client.imageGetOrCreate({ image });
   await assert.rejects(
     build({ buildFunction: { definition: 'f' } }),
-    refused(Code.Unimplemented, /run_function/),
+    code(Code.Unimplemented, /run_function/),
   );
-  await assert.rejects(build({ gpuConfig: { count: 1 } }), refused(Code.Unimplemented, /GPU/));
-  await assert.rejects(
-    build({ volumeMounts: [{ volumeId: 'vo-1' }] }),
-    refused(Code.Unimplemented, /Volumes/),
-  );
-  await assert.rejects(build({ contextMountId: 'mo-1' }), refused(Code.NotFound));
-  await assert.rejects(build({ secretIds: ['st-1'] }), refused(Code.NotFound));
+  await assert.rejects(build({ gpuConfig: { count: 1 } }), code(Code.Unimplemented, /GPU/));
+  await assert.rejects(build({ volumeMounts: [{ volumeId: 'vo-1' }] }), code(Code.Unimplemented, /Volumes/));
+  await assert.rejects(build({ contextMountId: 'mo-1' }), code(Code.NotFound));
+  await assert.rejects(build({ secretIds: ['st-1'] }), code(Code.NotFound));
   const contextFiles = [{ filename: '../etc/passwd', data: new Uint8Array() }];
-  await assert.rejects(build({ contextFiles }), refused(Code.InvalidArgument));
-  await assert.rejects(client.imageGetOrCreate({}), refused(Code.InvalidArgument));
+  await assert.rejects(build({ contextFiles }), code(Code.InvalidArgument));
+  await assert.rejects(client.imageGetOrCreate({}), code(Code.InvalidArgument));
   await assert.rejects(
     client.imageGetOrCreate({ image: {}, builderVersion: '../x' }),
-    refused(Code.InvalidArgument),
+    code(Code.InvalidArgument),
   );
 });
 
@@ -417,10 +385,10 @@ test('a build that goes on longer than the client waits ends its stream without 
 test('images are found by id and by name', async (t) => {
   const { client } = await setUp(t);
   assert.equal((await client.imageFromId({ imageId: 'im-1' })).metadata?.imageBuilderVersion, '2025.06');
-  await assert.rejects(client.imageFromId({ imageId: 'im-2' }), refused(Code.NotFound));
+  await assert.rejects(client.imageFromId({ imageId: 'im-2' }), code(Code.NotFound));
   await client.imagePublish({ imageId: 'im-1', tag: 'main/img' });
   assert.equal((await client.imageGetByTag({ tag: 'img:latest' })).imageId, 'im-1');
-  await assert.rejects(client.imageGetByTag({ tag: 'none/img' }), refused(Code.NotFound, /Environment/));
-  await assert.rejects(client.imageNameDelete({ tag: 'img:v9' }), refused(Code.NotFound));
+  await assert.rejects(client.imageGetByTag({ tag: 'none/img' }), code(Code.NotFound, /Environment/));
+  await assert.rejects(client.imageNameDelete({ tag: 'img:v9' }), code(Code.NotFound));
   assert.deepEqual((await client.imageListTags({})).items, []);
 });

@@ -278,7 +278,9 @@ export class FakeSandbox implements Sandbox {
     return this.log;
   }
 
-  logVerbose(): void {}
+  logVerbose(kind: SandboxLogEntry['kind'], text: string): void {
+    if (this.spec.verbose) this.log.push({ timeMs: this.createdAtMs, kind, text });
+  }
 
   touch(): void {
     this.touched++;

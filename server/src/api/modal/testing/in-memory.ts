@@ -1,0 +1,39 @@
+/** A typed client of handlers in this process: errors are worded as on a real port, but nothing listens and nobody is authenticated. */
+import { createClient, createRouterTransport, type Interceptor } from '@connectrpc/connect';
+import type { Database } from '../../../store/database.ts';
+import { createLogger } from '../../../telemetry/logger.ts';
+import { type Call, callKey } from '../call.ts';
+import { surround, unimplemented } from '../calls.ts';
+import { ModalClient } from '../gen/modal/service_pb.ts';
+import { Idempotency } from '../idempotency.ts';
+import type { ModalHandlers } from '../service.ts';
+
+/** A call of the newest Python client. */
+export const pythonCall: Call = {
+  principal: 'test',
+  grant: undefined,
+  client: 'python',
+  clientVersion: '1.6.4',
+  authority: 'localhost',
+  encrypted: false,
+};
+
+export function inMemoryClient(handlers: ModalHandlers, database: Database, call: Call = pythonCall) {
+  const service = surround(ModalClient, handlers, {
+    logger: createLogger('silent'),
+    idempotency: new Idempotency(database, Date.now),
+    clock: () => performance.now(),
+    onUnknown: (rpc) => {
+      throw unimplemented(rpc);
+    },
+  });
+  const withCall: Interceptor = (next) => (request) => {
+    request.contextValues.set(callKey, call);
+    return next(request);
+  };
+  const router = { interceptors: [withCall] };
+  return createClient(
+    ModalClient,
+    createRouterTransport((routes) => routes.service(ModalClient, service), { router }),
+  );
+}
