@@ -24,6 +24,7 @@ import {
 } from '@connectrpc/connect';
 import { parseTimeout, setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
+import { ConnectionWindows } from './connection-window.ts';
 
 /** The prefix of a message: one byte of flags (1 = compressed), four of length. */
 const PREFIX_BYTES = 5;
@@ -41,6 +42,7 @@ interface Served {
 export class GrpcServer {
   readonly #served = new Map<string, Served>();
   readonly #running = new Set<AbortController>();
+  readonly #windows = new ConnectionWindows();
   readonly #maxMessageBytes: number;
 
   constructor(maxMessageBytes: number) {
@@ -101,6 +103,7 @@ export class GrpcServer {
       if (served.method.methodKind === 'server_streaming') {
         // Handlers of this kind return iterables.
         for await (const item of answer as AsyncIterable<Item>) {
+          await this.#windows.roomForStream(request.stream.session, controller.signal);
           const flushed = send(response, context, encode(served.method, item));
           if (!flushed) await drained(response, controller.signal);
         }
