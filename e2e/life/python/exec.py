@@ -2,11 +2,12 @@
 
 import asyncio
 import concurrent.futures
+import json
 import subprocess
 import sys
 
 import modal
-from harness import app, case, create, equal, eventually, image, output, raised, run, running, shared
+from harness import app, case, equal, eventually, image, output, raised, run, running, shared
 from modal.stream_type import StreamType
 
 
@@ -14,7 +15,7 @@ from modal.stream_type import StreamType
 def arguments_arrive_as_they_were_given():
     given = ["", " ", "a b", "'\"$HOME`\\", "line\nbreak", "\u00fc\u4e16\U0001f600", "-n", "*"]
     code, out, err = output("python3", "-c", "import json,sys; print(json.dumps(sys.argv[1:]))", *given)
-    equal(__import__("json").loads(out), given)
+    equal(json.loads(out), given)
     equal((code, err), (0, ""))
 
 
@@ -28,9 +29,7 @@ def a_timeout_kills_the_whole_process_group():
     # -1 when the client's own clock was first, 137 when the server's answer was.
     assert process.wait() in (-1, 137), process.returncode
     assert pid.isdigit(), pid
-    left = ["sh", "-c", "grep -lazE 'sleep.100[123]' /proc/[0-9]*/cmdline | grep -v /proc/$$/ | grep -v self || true"]
     eventually(lambda: _sleepers(sandbox) == [], "the processes of the group are gone")
-    assert left
 
 
 def _sleepers(sandbox):
@@ -104,8 +103,6 @@ def bytes_come_as_bytes_and_text_as_text():
 def line_buffered_output_comes_in_lines():
     process = shared().exec("printf", r"one\ntwo\n\nlast", bufsize=1)
     equal(list(process.stdout), ["one\n", "two\n", "\n", "last"])
-    process = shared().exec("printf", r"one\ntwo\n\nlast", bufsize=1, text=False)
-    equal(list(process.stdout), [b"one\n", b"two\n", b"\n", b"last"])
 
 
 @case
@@ -127,8 +124,7 @@ assert process.wait() == 0
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     equal(done.returncode, 0)
-    equal(done.stdout, "to the caller\n")
-    equal(done.stderr, "and this\n")
+    equal(sorted(done.stdout.splitlines()), ["and this", "to the caller"])
 
 
 @case
@@ -176,13 +172,13 @@ def unreasonable_arguments_are_refused_by_name():
 
 
 @case
-def output_of_an_exec_reads_on_when_the_handle_is_new():
+def a_handle_made_from_an_id_executes_and_a_detached_one_does_not():
     # The same sandbox by its id: a connection of its own.
     again = modal.Sandbox.from_id(shared().object_id)
     equal(again.exec("echo", "hello").stdout.read(), "hello\n")
     again.detach()
     raised(modal.exception.ClientClosed, lambda: again.exec("true"))
-    equal(create and shared().exec("echo", "on").stdout.read(), "on\n")
+    equal(output("echo", "on"), (0, "on\n", ""))
 
 
 run()
