@@ -34,7 +34,7 @@ export async function prepareSkeleton(layout: Layout): Promise<void> {
 
 /**
  * Puts the agent where sandboxes find it, under each of its names. The file is replaced whole: a running agent keeps the one it was started from.
- * @throws SkerryError `unavailable` when it was not built.
+ * @throws SkerryError `unavailable` when it was not built, or in a way that it runs in no image but the machine's own.
  */
 export async function prepareAgent(layout: Layout, agentBinaryPath: string): Promise<void> {
   await mkdir(layout.binDir, { recursive: true, mode: 0o755 });
@@ -50,6 +50,13 @@ export async function prepareAgent(layout: Layout, agentBinaryPath: string): Pro
       },
     );
   }
+  if (!(await isStaticProgram(fresh))) {
+    await rm(fresh, { force: true });
+    throw new SkerryError(
+      'unavailable',
+      `The agent at ${agentBinaryPath} is not a static program: build it from within agent/, whose cargo settings see to that, or run \`npm run setup\`.`,
+    );
+  }
   await chmod(fresh, 0o755);
   for (const path of [GUEST_AGENT, GUEST_FS_TOOLS]) {
     const name = join(layout.binDir, basename(path));
@@ -59,6 +66,25 @@ export async function prepareAgent(layout: Layout, agentBinaryPath: string): Pro
     await rename(temporary, name);
   }
   await rm(fresh, { force: true });
+}
+
+/** Type of the program header that names a dynamic linker, elf(5). */
+const PT_INTERP = 3;
+
+/** Whether a file is a 64-bit little-endian ELF program that needs no dynamic linker, elf(5). */
+export async function isStaticProgram(path: string): Promise<boolean> {
+  const image = await readFile(path);
+  if (image.length < 64 || image.readUInt32BE(0) !== 0x7f454c46 || image[4] !== 2 || image[5] !== 1)
+    return false;
+  const [offset, size, count] = [
+    Number(image.readBigUInt64LE(32)),
+    image.readUInt16LE(54),
+    image.readUInt16LE(56),
+  ];
+  if (offset + size * count > image.length) return false;
+  return Array.from({ length: count }, (_, i) => image.readUInt32LE(offset + i * size)).every(
+    (type) => type !== PT_INTERP,
+  );
 }
 
 /**
