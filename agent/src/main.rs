@@ -1,9 +1,11 @@
 //! The one program of Skerry inside a sandbox. One binary, two roles, told apart by the name it is called by:
-//! `skerry-agent` is the sandbox's init and starts processes for the server (PROTOCOL.md); `modal-sandbox-fs-tools` is the
+//! `skerry-agent` is the sandbox's init and starts processes for the server (PROTOCOL.md), or with `probe-tcp` tries a port;
+//! `modal-sandbox-fs-tools` is the
 //! filesystem helper that the official clients run as an ordinary process.
 
 mod frame;
 mod fstools;
+mod probe;
 mod sandbox;
 mod server;
 mod sys;
@@ -22,7 +24,10 @@ fn main() {
     let name = Path::new(&program).file_name().unwrap_or_default().as_bytes().to_vec();
     let code = match name.as_slice() {
         b"modal-sandbox-fs-tools" => fstools::main(arguments.next().as_ref()),
-        b"skerry-agent" => init(arguments.next()),
+        b"skerry-agent" => match arguments.next() {
+            Some(word) if word == "probe-tcp" => probe::main(arguments.next().as_ref()),
+            socket => init(socket),
+        },
         _ => {
             eprintln!("skerry-agent: call me `skerry-agent` or `modal-sandbox-fs-tools`");
             2

@@ -108,7 +108,8 @@ fn start(command: &[String], listener: &TcpListener) -> Result<Child, Error> {
     let mut child = Command::new(&command[0]);
     child
         .args(&command[1..])
-        .env("LISTEN_FDS", "1").env("SKERRY_SUPERVISED", "1")
+        .env("LISTEN_FDS", "1")
+        .env("SKERRY_SUPERVISED", "1")
         .env_remove("LISTEN_PID");
     // SAFETY: between fork and exec only async-signal-safe calls are made, on values copied in.
     unsafe {

@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::unix::io::{AsRawFd, OwnedFd};
 
+/// Contiguous bytes that lie around the seam of a ring buffer.
+pub type Halves<'a> = (&'a [u8], &'a [u8]);
+
 pub struct Output {
     fd: Option<OwnedFd>,
     token: u64,
@@ -103,11 +106,13 @@ impl Output {
         (self.start..=self.end()).contains(&offset)
     }
 
-    /// Starts sending anew from `offset`, which must be kept, for a new connection.
+    /// Starts sending anew from `offset`, which must be kept, for a new connection. That acknowledges what is below: a server that had
+    /// stored a full window before the old connection broke would otherwise wait for output, and the agent for its ACK.
     pub fn rewind(&mut self, offset: u64) {
         debug_assert!(self.keeps(offset));
         self.sent = offset;
         self.eof_sent = false;
+        self.acknowledge(offset);
     }
 
     /// Forgets everything below `offset`. False when the server acknowledges what it was never sent.
@@ -126,7 +131,7 @@ impl Output {
     }
 
     /// Up to `most` bytes that were not sent on this connection yet, with their offset; counts them as sent.
-    pub fn take(&mut self, most: usize) -> Option<(u64, (&[u8], &[u8]))> {
+    pub fn take(&mut self, most: usize) -> Option<(u64, Halves<'_>)> {
         let from = (self.sent - self.start) as usize;
         let count = (self.window.len() - from).min(most);
         if count == 0 {
@@ -224,5 +229,19 @@ mod tests {
             }
         }
         assert_eq!(output.end(), WINDOW as u64);
+    }
+
+    #[test]
+    fn a_new_connection_that_has_everything_makes_room() {
+        let (epoll, writer, mut output) = stream();
+        let mut scratch = vec![0; WINDOW];
+        for _ in 0..WINDOW / 4096 {
+            sys::write(writer.as_raw_fd(), &[0; 4096]).unwrap();
+            output.fill(&epoll, &mut scratch).unwrap();
+        }
+        assert!(output.is_full());
+        output.rewind(WINDOW as u64);
+        assert!(!output.is_full());
+        assert!(!output.keeps(WINDOW as u64 - 1));
     }
 }

@@ -91,14 +91,18 @@ impl Process {
         self.exit.is_some() && self.stdout.at_eof() && self.stderr.at_eof()
     }
 
-    /// Prepares for a new connection that wants output from these offsets. False when that is not kept.
-    pub fn rewind(&mut self, stdout: u64, stderr: u64) -> bool {
+    /// Prepares for a new connection that wants output from these offsets and so has everything below them. False when they are
+    /// not kept.
+    pub fn rewind(&mut self, epoll: &Epoll, stdout: u64, stderr: u64) -> bool {
         if !self.stdout.keeps(stdout) || !self.stderr.keeps(stderr) {
             return false;
         }
         self.exit_sent = false;
-        self.stdout.rewind(stdout);
-        self.stderr.rewind(stderr);
+        for (stream, offset) in [(&mut self.stdout, stdout), (&mut self.stderr, stderr)] {
+            stream.rewind(offset);
+            // Failing to register means no memory for it; the next ACK tries again.
+            let _ = stream.watch(epoll);
+        }
         true
     }
 

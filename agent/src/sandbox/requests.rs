@@ -119,7 +119,7 @@ impl Agent {
                 })
             }
         };
-        if !process.rewind(stdout, stderr) {
+        if !process.rewind(&self.epoll, stdout, stderr) {
             return Err(invalid("output from these offsets is not kept"));
         }
         if let Some(older) = process.connection.take() {

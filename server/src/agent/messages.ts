@@ -81,21 +81,21 @@ export interface AgentStats {
 
 export const statsSchema = z.object({ rssKiB: count, processes: count, openFiles: count });
 
-const codes: Readonly<Record<string, ErrorCode>> = {
-  'not-found': 'program-not-found',
-  'not-executable': 'program-not-executable',
-  'bad-workdir': 'bad-workdir',
-  'bad-user': 'bad-user',
-  'unknown-process': 'not-found',
-  resources: 'resource-exhausted',
-  invalid: 'invalid-argument',
-};
+const codes: ReadonlyMap<string, ErrorCode> = new Map([
+  ['not-found', 'program-not-found'],
+  ['not-executable', 'program-not-executable'],
+  ['bad-workdir', 'bad-workdir'],
+  ['bad-user', 'bad-user'],
+  ['unknown-process', 'not-found'],
+  ['resources', 'resource-exhausted'],
+  ['invalid', 'invalid-argument'],
+]);
 
 /** Turns the payload of an ERROR frame into the error to throw. */
 export function errorFromAgent(json: string): SkerryError {
   const { kind, message } = parse(errorSchema, json, 'ERROR');
   const text = message.trim() || `the agent refused the request (${kind})`;
-  return new SkerryError(codes[kind] ?? 'internal', text[0]?.toUpperCase() + text.slice(1));
+  return new SkerryError(codes.get(kind) ?? 'internal', text[0]?.toUpperCase() + text.slice(1));
 }
 
 /** An agent broke the protocol. What it said is not to be trusted, so none of it is shown. */
