@@ -1,7 +1,6 @@
 //! The one program of Skerry inside a sandbox. One binary, two roles, told apart by the name it is called by:
 //! `skerry-agent` is the sandbox's init and starts processes for the server (PROTOCOL.md), or with `probe-tcp` tries a port;
-//! `modal-sandbox-fs-tools` is the
-//! filesystem helper that the official clients run as an ordinary process.
+//! `modal-sandbox-fs-tools` is the filesystem helper that the official clients run as an ordinary process.
 
 mod frame;
 mod fstools;

@@ -20,7 +20,9 @@ pub fn main(port: Option<&OsString>) -> i32 {
 
 fn listens(port: u16) -> bool {
     let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    addresses.iter().any(|address| TcpStream::connect_timeout(&SocketAddr::new(*address, port), CONNECT_TIMEOUT).is_ok())
+    addresses
+        .iter()
+        .any(|address| TcpStream::connect_timeout(&SocketAddr::new(*address, port), CONNECT_TIMEOUT).is_ok())
 }
 
 #[cfg(test)]
