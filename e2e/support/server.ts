@@ -79,6 +79,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const env = { ...definedEnvironment(), ...options.env };
   const logPath = join(dataDir, 'e2e.log');
 
+  const logStart = existsSync(logPath) ? statSync(logPath).size : 0;
   let { child, ready } = await launch('0', flags, env, logPath);
   const port = new URL(ready.url).port;
   const token = readToken(dataDir);
@@ -101,7 +102,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     dataDir,
     token,
     clientEnv: { ...clientPathEnvironment(), ...clientEnvironment({ url: ready.url }, token, {}) },
-    log: () => readFileSync(logPath, 'utf8'),
+    log: () => readFileSync(logPath).subarray(logStart).toString('utf8'),
     kill9: async () => {
       child.kill('SIGSTOP');
       process.kill(ready.serverPid, 'SIGKILL');

@@ -45,18 +45,20 @@ const findCargo = () => {
   return which('cargo') ?? (existsSync(byHand) ? byHand : undefined);
 };
 
-/** Builds the agent when its binary is missing or older than a source. */
+/** Builds the agent and the supervisor when one is missing or older than a source. */
 export async function ensureAgent(progress) {
   const agent = join(root, 'agent');
-  const binary = join(agent, 'target', 'release', 'skerry-agent');
-  const sources = ['src', 'Cargo.toml', 'Cargo.lock', '.cargo'].map((name) => join(agent, name));
+  const sources = ['agent/src', 'agent/Cargo.toml', 'agent/Cargo.lock', '.cargo'].map((name) =>
+    join(root, name),
+  );
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
-  if (existsSync(binary) && statSync(binary).mtimeMs >= newest) return 'up to date';
+  const built = ['skerry-agent', 'skerry-supervisor'].map((name) => join(agent, 'target', 'release', name));
+  if (built.every((path) => existsSync(path) && statSync(path).mtimeMs >= newest)) return 'up to date';
   const cargoPackage = findCargo() ? [] : [{ name: 'cargo', command: 'cargo', purpose: 'builds the agent' }];
   await ensurePackages([...cargoPackage, ...buildPackages], progress);
   const cargo = findCargo();
   if (cargo === undefined) throw new SetupError('cargo was installed but is not found in PATH');
-  // Run inside agent/: cargo reads agent/.cargo/config.toml (static linking) from the working directory only.
+  // Run inside the clone: cargo reads .cargo/config.toml (static linking) from the working directory upwards.
   await capture([cargo, 'build', '--release', '--locked', '--target-dir', 'target'], {
     cwd: agent,
     progress,

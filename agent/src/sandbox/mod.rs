@@ -2,6 +2,8 @@
 
 mod agent;
 mod child;
+mod connections;
+mod events;
 pub mod init;
 mod output;
 mod process;

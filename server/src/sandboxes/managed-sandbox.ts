@@ -96,6 +96,8 @@ export class ManagedSandbox implements Sandbox {
   #launching: Promise<void> = Promise.resolve();
   readonly #stopping = new AbortController();
   #ending: Promise<void> | undefined;
+  /** Nothing this server still does may change what the next one takes over. */
+  #detached = false;
   #stopDeadline: () => void = () => {};
   #idle: IdleClock | undefined;
 
@@ -260,6 +262,7 @@ export class ManagedSandbox implements Sandbox {
 
   /** Lets go of the instance, which goes on (the server shuts down). */
   detach(): void {
+    this.#detached = true;
     this.#stopClocks();
     for (const process of this.#processes.values()) process.detach();
   }
@@ -497,6 +500,7 @@ export class ManagedSandbox implements Sandbox {
   }
 
   #run(): void {
+    if (this.#detached) return;
     if (this.#state === 'starting' || this.#state === 'created') {
       const now = this.#context.now();
       this.#startedAtMs = now;
@@ -575,7 +579,7 @@ export class ManagedSandbox implements Sandbox {
 
   /** Ends it with `result`, unless it is ending already. Resolves once nothing of it is left on the machine. */
   #end(result: SandboxResult): Promise<void> {
-    if (this.#state === 'ended') return Promise.resolve();
+    if (this.#state === 'ended' || this.#detached) return Promise.resolve();
     this.#ending ??= this.#stop(result);
     return this.#ending;
   }

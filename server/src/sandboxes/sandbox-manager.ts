@@ -5,14 +5,7 @@ import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
 import type { Engine, Instance } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
-import {
-  type AppId,
-  newSandboxId,
-  newTaskId,
-  type SandboxId,
-  type SandboxIdShape,
-  type TaskId,
-} from '../ids.ts';
+import { type AppId, newSandboxId, newTaskId, type SandboxId, type TaskId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { withDeadline } from '../platform/wait.ts';
@@ -24,7 +17,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { imageWithMounts } from './file-mounts.ts';
 import { type LaunchPlan, ManagedSandbox, nameTaken, type SandboxContext } from './managed-sandbox.ts';
 import { sandboxEnvironment } from './process-environment.ts';
-import type { Sandbox, Sandboxes, SandboxFilter } from './sandboxes.ts';
+import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter } from './sandboxes.ts';
 import type { ResourceRequest, SandboxSpec } from './spec.ts';
 
 const HOUR_MS = 3_600_000;
@@ -96,9 +89,11 @@ export class SandboxManager implements Sandboxes {
     return this.#live.size;
   }
 
-  async create(spec: SandboxSpec, idShape: SandboxIdShape = 'v2'): Promise<Sandbox> {
+  async create(spec: SandboxSpec, { idShape = 'v2', requestKey }: CreateOptions = {}): Promise<Sandbox> {
     const { config, images, secrets, vault } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
+    const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
+    if (made) return this.get(made.id);
     if (this.#live.size >= config.maxSandboxes) {
       throw new SkerryError(
         'resource-exhausted',
@@ -125,6 +120,7 @@ export class SandboxManager implements Sandboxes {
         spec,
         sealedEnv: vault.seal(Buffer.from(JSON.stringify(env))),
         createdAtMs,
+        requestKey,
       });
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;

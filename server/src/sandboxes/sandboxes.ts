@@ -118,13 +118,19 @@ export interface SandboxFilter {
   readonly limit: number;
 }
 
+export interface CreateOptions {
+  /** `v1` for a caller that used the older RPCs and will go on with them. */
+  readonly idShape?: SandboxIdShape;
+  /** The same key again gives the same sandbox, also after a restart of the server. */
+  readonly requestKey?: string | undefined;
+}
+
 export interface Sandboxes {
   /**
    * Admits a sandbox, writes its row and starts it in the background.
-   * @param idShape `v1` for a caller that used the older RPCs and will go on with them
    * @throws SkerryError `already-exists` (name), `not-found` (image, secret, mount), `resource-exhausted` (no room), `invalid-argument`
    */
-  create(spec: SandboxSpec, idShape?: SandboxIdShape): Promise<Sandbox>;
+  create(spec: SandboxSpec, options?: CreateOptions): Promise<Sandbox>;
   /** Running or ended. @throws SkerryError `not-found` */
   get(id: SandboxId): Sandbox;
   /** @throws SkerryError `not-found` */

@@ -77,4 +77,8 @@ export const migrations: readonly string[] = [
   ALTER TABLE images ADD COLUMN deleted_at_ms INTEGER;
   ALTER TABLE image_steps DROP COLUMN config;
   `,
+  /* 3: a create whose answer was lost with the server finds what it made */ `
+  ALTER TABLE sandboxes ADD COLUMN request_key TEXT;
+  CREATE UNIQUE INDEX sandboxes_by_request ON sandboxes(request_key) WHERE request_key IS NOT NULL;
+  `,
 ];

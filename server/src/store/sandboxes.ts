@@ -104,6 +104,7 @@ export class SandboxRepository {
   readonly #insert;
   readonly #byId;
   readonly #byTask;
+  readonly #byRequestKey;
   readonly #live;
   readonly #endedBefore;
   readonly #update;
@@ -118,11 +119,12 @@ export class SandboxRepository {
   constructor(database: Database) {
     this.#database = database;
     this.#insert = database.prepare(
-      `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, created_at_ms, external_key)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?)`,
+      `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, created_at_ms, external_key, request_key)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?)`,
     );
     this.#byId = database.prepare('SELECT * FROM sandboxes WHERE id = ?');
     this.#byTask = database.prepare('SELECT * FROM sandboxes WHERE task_id = ?');
+    this.#byRequestKey = database.prepare('SELECT * FROM sandboxes WHERE request_key = ?');
     this.#live = database.prepare("SELECT * FROM sandboxes WHERE state != 'ended' ORDER BY created_at_ms");
     this.#endedBefore = database.prepare(
       "SELECT * FROM sandboxes WHERE state = 'ended' AND ended_at_ms < ? ORDER BY ended_at_ms LIMIT 100",
@@ -153,6 +155,7 @@ export class SandboxRepository {
     spec: SandboxSpec;
     sealedEnv: Uint8Array;
     createdAtMs: number;
+    requestKey: string | undefined;
   }): void {
     const { appId, environmentId, imageId, name, tags, externalKey, secretSources, ...rest } = row.spec;
     const secretIds = secretSources.flatMap((source) => (source.kind === 'stored' ? [source.id] : []));
@@ -169,6 +172,7 @@ export class SandboxRepository {
       row.sealedEnv,
       row.createdAtMs,
       externalKey ?? null,
+      row.requestKey ?? null,
     );
   }
 
@@ -204,6 +208,12 @@ export class SandboxRepository {
   liveIdByExternalKey(key: string): SandboxId | undefined {
     // Rows of this table hold ids that came from newSandboxId().
     return this.#liveByKey.get(key)?.id as SandboxId | undefined;
+  }
+
+  /** What the request of that key made, running or ended. */
+  getByRequestKey(key: string): SandboxRow | undefined {
+    const row = this.#byRequestKey.get(key);
+    return row && toRow(row);
   }
 
   /** Creation time of the newest sandbox, so that new ones sort strictly after it. */

@@ -44,12 +44,20 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
   const access = (sandbox: Sandbox, context: HandlerContext) =>
     routerAccess(sandbox, callOf(context), accessTokens);
 
-  async function start(appId: string, request: SandboxRequest, idShape: SandboxIdShape): Promise<Sandbox> {
+  async function start(
+    appId: string,
+    request: SandboxRequest,
+    idShape: SandboxIdShape,
+    context: HandlerContext,
+  ): Promise<Sandbox> {
     const app = apps.get(appId as AppId); // likewise
     if (app.state === 'stopped') {
       throw new SkerryError('conflict', `App ${app.id} is stopped; look it up again to get a running one.`);
     }
-    return sandboxes.create(toSandboxSpec(request, app), idShape);
+    // Kept with the sandbox itself: a server that dies before it stored the answer must not make a second one.
+    const key = context.requestHeader.get('x-idempotency-key');
+    const requestKey = key ? `${callOf(context).principal}/${key}` : undefined;
+    return sandboxes.create(toSandboxSpec(request, app), { idShape, requestKey });
   }
 
   const getTaskId = ({ sandboxId }: SandboxGetTaskIdRequest) => {
@@ -125,6 +133,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
           ephemeralSecrets: request.ephemeralSecrets?.contents ?? {},
         },
         'v2',
+        context,
       );
       return {
         sandboxId: sandbox.id,
@@ -133,10 +142,10 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
         commandRouterAccess: await access(sandbox, context),
       };
     },
-    async sandboxCreate({ appId, definition, tags: tagList }) {
+    async sandboxCreate({ appId, definition, tags: tagList }, context) {
       // Clients up to 1.5 open files only in a sandbox whose id says that these are the RPCs for it.
       const request = { definition, tags: tagList, secretSources: [], ephemeralSecrets: {} };
-      const sandbox = await start(appId, request, 'v1');
+      const sandbox = await start(appId, request, 'v1', context);
       return { sandboxId: sandbox.id, metadata: { appId: sandbox.spec.appId } };
     },
     sandboxGetTaskId: getTaskId,

@@ -12,6 +12,7 @@ import {
 } from '../../../ids.ts';
 import type { Image } from '../../../images/image.ts';
 import type {
+  CreateOptions,
   OutputReader,
   Process,
   Sandbox,
@@ -295,7 +296,7 @@ export class FakeSandboxes implements Sandboxes {
   readonly all: FakeSandbox[] = [];
   #lastMs = 1_700_000_000_000;
 
-  async create(spec: SandboxSpec, idShape?: SandboxIdShape): Promise<FakeSandbox> {
+  async create(spec: SandboxSpec, { idShape }: CreateOptions = {}): Promise<FakeSandbox> {
     if (spec.name && this.findByName(spec.appId, spec.name, false)) {
       throw new SkerryError('already-exists', `A running sandbox is named ${spec.name}.`);
     }
