@@ -39,7 +39,6 @@ export const newImageId = (): ImageId => `im-${random(22)}` as ImageId;
 export const newLayerId = (): LayerId => `ly-${random(22)}` as LayerId;
 export const newSecretId = (): SecretId => `st-${random(22)}` as SecretId;
 export const newMountId = (): MountId => `mo-${random(22)}` as MountId;
-export const newBlobId = (): BlobId => `bl-${random(26)}` as BlobId;
 /** A process id for execs whose caller does not bring one (REST, V1 clients). */
 export const newProcessId = (): ProcessId => `ex-${random(26)}` as ProcessId;
 
