@@ -1,18 +1,16 @@
 //! The agent's state. One thread, one epoll: nothing that touches it blocks. What happens to its parts is in `connections`,
 //! `events` and `requests`.
 
-use super::process::{Channel, Exit, Phase, Process};
+use super::process::{Channel, Process};
 use super::spawn::Template;
 use super::timers::{Timer, Timers};
 use super::tree;
 use crate::frame;
-use crate::server::connection::{Connection, Role};
+use crate::server::connection::Connection;
 use crate::server::dialer::Dialer;
-use crate::sys::{self, Ending, Epoll};
+use crate::sys::{self, Epoll};
 use libc::pid_t;
 use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::os::unix::io::AsRawFd;
 use std::time::{Duration, Instant};
 
 const SWEEP_DELAY: Duration = Duration::from_secs(1);

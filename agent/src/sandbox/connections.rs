@@ -1,0 +1,163 @@
+//! The connections to the server: kept in supply, read, written, given up.
+
+use super::agent::{Agent, Token};
+use super::timers::Timer;
+use crate::frame;
+use crate::server::connection::{Connection, Role};
+use crate::sys;
+use std::io;
+
+/// Idle connections kept open for the server to use.
+const SPARES: usize = 2;
+/// Output queued in a connection beyond what its socket took.
+const QUEUED: usize = 64 << 10;
+
+impl Agent {
+    /// Opens connections until there are enough spares, or sets a timer to try again.
+    pub fn dial(&mut self) {
+        while !self.dialer.waiting && self.connections.values().filter(|it| it.role == Role::Spare).count() < SPARES {
+            if self.dial_once().is_err() {
+                self.dial_later();
+            }
+        }
+    }
+
+    fn dial_once(&mut self) -> io::Result<()> {
+        let socket = self.dialer.dial()?;
+        let key = self.new_key();
+        let mut connection = Connection::new(socket, Token::Connection(key).pack(), &self.epoll)?;
+        frame::hello(&mut connection.out, sys::own_pid());
+        self.connections.insert(key, connection);
+        self.touch(Some(key));
+        Ok(())
+    }
+
+    fn dial_later(&mut self) {
+        if !self.dialer.waiting {
+            self.dialer.waiting = true;
+            let delay = self.dialer.next_delay();
+            self.timers.after(delay, Timer::Dial);
+        }
+    }
+
+    /// A spare became a request's connection: replace it at once.
+    pub fn spare_used(&mut self) {
+        self.dialer.reset();
+        self.dial();
+    }
+
+    pub fn drop_connection(&mut self, key: u64) {
+        if let Some(connection) = self.connections.remove(&key) {
+            connection.unwatch(&self.epoll);
+            match connection.role {
+                // The server went away, or does not want us: no hurry.
+                Role::Spare => self.dial_later(),
+                Role::Process(process) => {
+                    if let Some(process) = self.processes.get_mut(&process) {
+                        process.connection = None;
+                    }
+                }
+                Role::Closing => {}
+            }
+        }
+    }
+
+    /// Answers ERROR and closes the connection.
+    pub fn refuse(&mut self, key: u64, kind: &str, message: &str) {
+        let role = match self.connections.get_mut(&key) {
+            Some(connection) => {
+                frame::error(&mut connection.out, kind, message);
+                std::mem::replace(&mut connection.role, Role::Closing)
+            }
+            None => return,
+        };
+        self.touch(Some(key));
+        match role {
+            Role::Spare => self.spare_used(),
+            Role::Process(process) => {
+                if let Some(process) = self.processes.get_mut(&process) {
+                    process.connection = None;
+                }
+            }
+            Role::Closing => {}
+        }
+    }
+
+    pub fn on_connection(&mut self, key: u64, events: u32) {
+        if events & sys::WRITABLE != 0 {
+            self.touch(Some(key));
+        }
+        if events & !sys::WRITABLE == 0 {
+            return;
+        }
+        let Agent {
+            connections, scratch, ..
+        } = self;
+        let read = match connections.get_mut(&key) {
+            Some(connection) => connection.read(scratch),
+            None => return,
+        };
+        match read {
+            Ok(0) => self.drop_connection(key),
+            Ok(_) => self.serve(key),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.drop_connection(key),
+        }
+    }
+
+    /// Handles every whole frame that has arrived on a connection.
+    fn serve(&mut self, key: u64) {
+        self.sweep_later();
+        while let Some(connection) = self.connections.get_mut(&key) {
+            if connection.role == Role::Closing {
+                return;
+            }
+            match connection.decoder.next() {
+                Ok(Some(frame)) => self.on_frame(key, frame),
+                Ok(None) => return,
+                Err(error) => return self.refuse(key, "invalid", &error.to_string()),
+            }
+        }
+    }
+
+    /// Sends what is due on every touched connection, as few writes as possible.
+    pub fn flush(&mut self) {
+        while let Some(key) = self.touched.pop() {
+            if self.flush_one(key).is_err() {
+                self.drop_connection(key);
+            }
+        }
+    }
+
+    fn flush_one(&mut self, key: u64) -> io::Result<()> {
+        let Agent {
+            connections,
+            processes,
+            epoll,
+            ..
+        } = self;
+        let connection = match connections.get_mut(&key) {
+            Some(connection) => connection,
+            None => return Ok(()),
+        };
+        loop {
+            if let Role::Process(process) = connection.role {
+                if let Some(process) = processes.get_mut(&process) {
+                    let pending = connection.pending();
+                    process.pump(&mut connection.out, pending, QUEUED);
+                }
+            }
+            if connection.pending() == 0 {
+                break;
+            }
+            connection.flush(epoll)?;
+            if connection.pending() > 0 {
+                return Ok(());
+            }
+        }
+        if connection.role == Role::Closing {
+            self.drop_connection(key);
+        }
+        Ok(())
+    }
+}
