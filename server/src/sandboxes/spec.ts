@@ -1,6 +1,10 @@
 /** What callers ask for: the validated definition of a sandbox and of a process. Built in `api/`, trusted from here on. */
 import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
+
 import type { AppId, EnvironmentId, ImageId, MountId, SecretId } from '../ids.ts';
+
+/** Callers of the domain name these without knowing the engines. */
+export type { NetworkPolicy, RuntimeChoice };
 
 /** Environment variables by reference to a stored secret or inline; later sources override earlier ones. */
 export type SecretSource =

@@ -1,10 +1,9 @@
 /** Checks of single fields as they come off the wire; each refusal names its field. Whatever passes is trusted from then on. */
 
-import type { NetworkPolicy } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProcessId, SecretId } from '../../ids.ts';
 import { ENTRYPOINT_PROCESS_ID } from '../../ids.ts';
-import type { PtySize, SecretSource } from '../../sandboxes/spec.ts';
+import type { NetworkPolicy, PtySize, SecretSource } from '../../sandboxes/spec.ts';
 import {
   NetworkAccess_NetworkAccessType as AccessType,
   type NetworkAccess,

@@ -4,9 +4,8 @@
  */
 
 import type { App } from '../../apps/apps.ts';
-import type { RuntimeChoice } from '../../engines/engine.ts';
 import type { ImageId, MountId } from '../../ids.ts';
-import type { ReadinessProbe, ResourceRequest, SandboxSpec } from '../../sandboxes/spec.ts';
+import type { ReadinessProbe, ResourceRequest, RuntimeChoice, SandboxSpec } from '../../sandboxes/spec.ts';
 import {
   argv,
   integer,

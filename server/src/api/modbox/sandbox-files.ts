@@ -1,8 +1,8 @@
 /** Files of a sandbox, through the helper inside it: its own root, its own links, never the host's. */
 import { z } from 'zod';
-import { GUEST_FS_TOOLS } from '../../engines/paths.ts';
 import { type ErrorCode, SkerryError } from '../../errors/skerry-error.ts';
 import { newProcessId } from '../../ids.ts';
+import { GUEST_FS_TOOLS } from '../../sandboxes/guest-paths.ts';
 import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import { abandon, rejectIfSandboxEnded, requireRunning } from './commands.ts';
 import { followToExit, HeadBuffer } from './output.ts';

@@ -1,8 +1,8 @@
 /** Files of a sandbox, through the helper that the agent is under another name (docs/protocol/filesystem-tools.md). */
 import { z } from 'zod';
-import { GUEST_FS_TOOLS } from '../../../engines/paths.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import { newProcessId } from '../../../ids.ts';
+import { GUEST_FS_TOOLS } from '../../../sandboxes/guest-paths.ts';
 import type { Process, Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { SystemErrorCode } from '../gen/modal/common_pb.ts';
 
