@@ -1,9 +1,11 @@
 """How sandboxes start and end: entrypoints, wait, poll, return codes, terminate, timeout, idle timeout."""
 
+import subprocess
+import sys
 import time
 
 import modal
-from harness import app, case, create, equal, eventually, image, raised, run, running
+from harness import case, create, equal, eventually, image, raised, run, running
 
 
 @case
@@ -159,9 +161,6 @@ def an_app_that_does_not_exist_is_made_only_when_asked():
 
 @case
 def another_environment_has_apps_of_its_own():
-    import subprocess
-    import sys
-
     modal_command = [sys.executable, "-m", "modal"]
     subprocess.run([*modal_command, "environment", "create", "life-second"], check=True, capture_output=True)
     try:
@@ -218,5 +217,4 @@ def without_ports_there_are_no_tunnels():
         equal(sandbox.tunnels(), {})
 
 
-assert app
 run()
