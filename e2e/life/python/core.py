@@ -101,7 +101,7 @@ def what_is_not_there_is_not_found():
     not_found = modal.exception.NotFoundError if version >= (1, 1) else grpclib.GRPCError
     error = raised(not_found, lambda: modal.App.lookup("life-not-there"))
     assert "life-not-there" in str(error), error
-    raised(modal.exception.NotFoundError, lambda: modal.Sandbox.from_id("sb-00000000000000000000000000"))
+    raised(not_found, lambda: modal.Sandbox.from_id("sb-00000000000000000000000000"))
 
 
 @case

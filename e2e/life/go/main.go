@@ -1,0 +1,312 @@
+// The life of sandboxes through the official Go client: what the Python programs do, in this client's calls.
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modal-labs/modal-client/go"
+)
+
+func main() {
+	runAll([]testCase{
+		{"arguments arrive as they were given", arguments},
+		{"streams, exit code, workdir, environment and secrets", streams},
+		{"a timeout of an exec is its error", execTimeout},
+		{"a terminal has a size and one stream, and interrupts", terminal},
+		{"ignored output does not hold the program up", ignored},
+		{"a line comes while the program still runs", live},
+		{"a hundred execs at once", hundred},
+		{"fifty megabytes go through cat", large},
+		{"output is read after the process and after the sandbox ended", late},
+		{"an entrypoint reads its input and ends by itself", entrypoint},
+		{"terminate can be repeated and is told", terminated},
+		{"timeout, idle timeout and signals have their numbers", ends},
+		{"names are unique while they are used", names},
+		{"tags are set and listed by", tags},
+		{"what is not there is not found", notFound},
+		{"a named secret that is not there is not found", secrets},
+		{"readiness probes are waited for", readiness},
+		{"without ports there are no tunnels", tunnels},
+		{"memory over the limit is killed", memory},
+		{"names and sizes beyond bounds are refused", bounds},
+	})
+}
+
+func arguments(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	given := []string{"", " ", "a b", "'\"$HOME`\\", "line\nbreak", "ü世😀", "-n", "*"}
+	program := "import json,sys; print(json.dumps(sys.argv[1:]))"
+	_, stdout, _ := t.output(sandbox, nil, append([]string{"python3", "-c", program}, given...)...)
+	var found []string
+	check(json.Unmarshal([]byte(stdout), &found))
+	if !slices.Equal(found, given) {
+		fail("found %q", found)
+	}
+}
+
+func streams(t t) {
+	secret := must(t.client.Secrets.FromMap(t.ctx, map[string]string{"A": "secret", "B": "secret"}, nil))
+	sandbox := t.create(&modal.SandboxCreateParams{Env: map[string]string{"C": "sandbox"}})
+	defer t.terminate(sandbox)
+	code, stdout, stderr := t.output(sandbox, &modal.SandboxExecParams{
+		Workdir: "/var/log", Env: map[string]string{"A": "env"}, Secrets: []*modal.Secret{secret},
+	}, "sh", "-c", "echo $A,$B,$C,$PWD; printf '\\377' >&2; exit 9")
+	equal(code, 9)
+	equal(stdout, "env,secret,sandbox,/var/log\n")
+	equal(stderr, "\xff")
+}
+
+func execTimeout(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	params := &modal.SandboxExecParams{Timeout: 2 * time.Second}
+	process := t.exec(sandbox, params, "sh", "-c", "sleep 3001 & sleep 3002")
+	code, err := process.Wait(t.ctx, nil)
+	// The client's own clock and the answer of the server race.
+	if err != nil {
+		raised[modal.ExecTimeoutError](err)
+	} else {
+		equal(code, 137)
+	}
+	count := "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'sleep 300[12]' || true"
+	for attempt := 0; ; attempt++ {
+		_, left, _ := t.output(sandbox, nil, "sh", "-c", count)
+		if left == "0\n" {
+			return
+		}
+		if attempt == 100 {
+			fail("processes of the group are left: %s", left)
+		}
+	}
+}
+
+func terminal(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	script := "trap 'echo interrupted; exit 42' INT; stty size; echo err >&2; echo ready; while :; do sleep 0.1; done"
+	process := t.exec(sandbox, &modal.SandboxExecParams{PTY: true}, "sh", "-c", script)
+	seen, piece := "", make([]byte, 4096)
+	for {
+		count, err := process.Stdout.Read(piece)
+		seen += string(piece[:count])
+		if strings.HasSuffix(seen, "ready\r\n") {
+			must(process.Stdin.Write([]byte{3}))
+		}
+		if err == io.EOF {
+			break
+		}
+		check(err)
+	}
+	if !strings.HasPrefix(seen, "24 80\r\nerr\r\nready\r\n") || !strings.HasSuffix(seen, "interrupted\r\n") {
+		fail("%q", seen)
+	}
+	equal(must(process.Wait(t.ctx, nil)), 42)
+}
+
+func ignored(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	params := &modal.SandboxExecParams{Stdout: modal.Ignore, Stderr: modal.Ignore}
+	process := t.exec(sandbox, params, "sh", "-c", "head -c 4000000 /dev/zero; head -c 4000000 /dev/zero >&2; exit 6")
+	equal(must(process.Wait(t.ctx, nil)), 6)
+}
+
+func live(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	process := t.exec(sandbox, nil, "sh", "-c", "for i in 1 2 3; do echo line $i; read answer; done")
+	piece := make([]byte, 100)
+	for number := 1; number <= 3; number++ {
+		count, err := process.Stdout.Read(piece)
+		check(err)
+		equal(string(piece[:count]), fmt.Sprintf("line %d\n", number))
+		must(process.Stdin.Write([]byte("answer\n")))
+	}
+	equal(must(process.Wait(t.ctx, nil)), 0)
+}
+
+func hundred(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	var group sync.WaitGroup
+	problems := make(chan any, 100)
+	for number := range 100 {
+		group.Go(func() {
+			defer func() {
+				if thrown := recover(); thrown != nil {
+					problems <- thrown
+				}
+			}()
+			process := t.exec(sandbox, nil, "sh", "-c", fmt.Sprintf("read word; echo $word %d; exit %d", number, number))
+			must(process.Stdin.Write([]byte("in\n")))
+			equal(string(must(io.ReadAll(process.Stdout))), fmt.Sprintf("in %d\n", number))
+			equal(must(process.Wait(t.ctx, nil)), number)
+		})
+	}
+	group.Wait()
+	close(problems)
+	for problem := range problems {
+		fail("%v", problem)
+	}
+}
+
+func large(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	process := t.exec(sandbox, nil, "cat")
+	block := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	expected := sha256.New()
+	written := make(chan error, 1)
+	go func() {
+		for range 50 {
+			if _, err := process.Stdin.Write(block); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- process.Stdin.Close()
+	}()
+	for range 50 {
+		expected.Write(block)
+	}
+	found := sha256.New()
+	must(io.Copy(found, process.Stdout))
+	check(<-written)
+	if !bytes.Equal(found.Sum(nil), expected.Sum(nil)) {
+		fail("the bytes differ")
+	}
+	equal(must(process.Wait(t.ctx, nil)), 0)
+}
+
+func late(t t) {
+	sandbox := t.create(&modal.SandboxCreateParams{Command: []string{"sh", "-c", "echo entry; exec sleep 300"}})
+	process := t.exec(sandbox, nil, "sh", "-c", "echo out; echo err >&2")
+	equal(must(process.Wait(t.ctx, nil)), 0)
+	equal(string(must(io.ReadAll(process.Stdout))), "out\n")
+	equal(must(sandbox.Terminate(t.ctx, &modal.SandboxTerminateParams{Wait: true})), 137)
+	equal(string(must(io.ReadAll(process.Stderr))), "err\n")
+	equal(string(must(io.ReadAll(sandbox.Stdout))), "entry\n")
+	again := must(t.client.Sandboxes.FromID(t.ctx, sandbox.SandboxID, nil))
+	equal(string(must(io.ReadAll(again.Stdout))), "entry\n")
+}
+
+func entrypoint(t t) {
+	sandbox := t.create(&modal.SandboxCreateParams{Command: []string{"sh", "-c", "read line; echo got $line; exit 7"}})
+	must(sandbox.Stdin.Write([]byte("it\n")))
+	equal(must(sandbox.Wait(t.ctx, nil)), 7)
+	equal(*must(sandbox.Poll(t.ctx, nil)), 7)
+	equal(string(must(io.ReadAll(sandbox.Stdout))), "got it\n")
+}
+
+func terminated(t t) {
+	sandbox := t.create(nil)
+	if must(sandbox.Poll(t.ctx, nil)) != nil {
+		fail("it has ended")
+	}
+	t.terminate(sandbox)
+	t.terminate(must(t.client.Sandboxes.FromID(t.ctx, sandbox.SandboxID, nil)))
+	equal(must(must(t.client.Sandboxes.FromID(t.ctx, sandbox.SandboxID, nil)).Wait(t.ctx, nil)), 137)
+}
+
+func ends(t t) {
+	timed := t.create(&modal.SandboxCreateParams{Command: []string{"sleep", "300"}, Timeout: 2 * time.Second})
+	idle := t.create(&modal.SandboxCreateParams{IdleTimeout: time.Second})
+	killed := t.create(&modal.SandboxCreateParams{Command: []string{"sh", "-c", "kill -TERM $$; sleep 300"}})
+	equal(must(timed.Wait(t.ctx, nil)), 124)
+	equal(must(idle.Wait(t.ctx, nil)), 137)
+	equal(must(killed.Wait(t.ctx, nil)), 143)
+}
+
+func names(t t) {
+	const name = "comes-and-goes"
+	_, err := t.client.Sandboxes.FromName(t.ctx, "life-go", name, nil)
+	raised[modal.NotFoundError](err)
+	first := t.create(&modal.SandboxCreateParams{Name: name})
+	equal(must(t.client.Sandboxes.FromName(t.ctx, "life-go", name, nil)).SandboxID, first.SandboxID)
+	_, err = t.client.Sandboxes.Create(t.ctx, t.app, t.image, &modal.SandboxCreateParams{Name: name})
+	raised[modal.AlreadyExistsError](err)
+	must(first.Terminate(t.ctx, &modal.SandboxTerminateParams{Wait: true}))
+	_, err = t.client.Sandboxes.FromName(t.ctx, "life-go", name, nil)
+	raised[modal.NotFoundError](err)
+	t.terminate(t.create(&modal.SandboxCreateParams{Name: name}))
+}
+
+func tags(t t) {
+	sandbox := t.create(&modal.SandboxCreateParams{Tags: map[string]string{"go": "born with"}})
+	defer t.terminate(sandbox)
+	check(sandbox.SetTags(t.ctx, map[string]string{"go": "later", "more": "1"}, nil))
+	equal(must(sandbox.GetTags(t.ctx, nil))["more"], "1")
+	count := func(tags map[string]string) int {
+		found := 0
+		for _, err := range must(t.client.Sandboxes.List(t.ctx, &modal.SandboxListParams{AppID: t.app.AppID, Tags: tags})) {
+			check(err)
+			found++
+		}
+		return found
+	}
+	equal(count(map[string]string{"go": "later"}), 1)
+	equal(count(map[string]string{"go": "later", "more": "2"}), 0)
+	equal(count(map[string]string{"go": "born with"}), 0)
+}
+
+func notFound(t t) {
+	_, err := t.client.Apps.FromName(t.ctx, "life-go-not-there", nil)
+	raised[modal.NotFoundError](err)
+	nobody, err := t.client.Sandboxes.FromID(t.ctx, "sb-00000000000000000000000000", nil)
+	if err == nil {
+		// This client asks for it only when it is used.
+		_, err = nobody.Poll(t.ctx, nil)
+	}
+	if err == nil || !strings.Contains(err.Error(), "sb-00000000000000000000000000") {
+		fail("%v", err)
+	}
+}
+
+func secrets(t t) {
+	_, err := t.client.Secrets.FromName(t.ctx, "life-go-not-there", nil)
+	raised[modal.NotFoundError](err)
+	check(t.client.Secrets.Delete(t.ctx, "life-go-not-there", &modal.SecretDeleteParams{AllowMissing: true}))
+}
+
+func readiness(t t) {
+	probe := must(modal.NewExecProbe([]string{"test", "-e", "/tmp/ready"}, &modal.ExecProbeParams{Interval: 50 * time.Millisecond}))
+	command := []string{"sh", "-c", "sleep 1; touch /tmp/ready; exec sleep 300"}
+	sandbox := t.create(&modal.SandboxCreateParams{Command: command, ReadinessProbe: probe})
+	defer t.terminate(sandbox)
+	check(sandbox.WaitUntilReady(t.ctx, 30*time.Second, nil))
+	never := t.create(&modal.SandboxCreateParams{ReadinessProbe: must(modal.NewTCPProbe(9, nil))})
+	defer t.terminate(never)
+	raised[modal.TimeoutError](never.WaitUntilReady(t.ctx, 2*time.Second, nil))
+}
+
+func tunnels(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	equal(len(must(sandbox.Tunnels(t.ctx, 10*time.Second, nil))), 0)
+}
+
+func memory(t t) {
+	sandbox := t.create(&modal.SandboxCreateParams{MemoryMiB: 128, MemoryLimitMiB: 256})
+	defer t.terminate(sandbox)
+	process := t.exec(sandbox, nil, "python3", "-c", "data = []\nwhile True: data.append(bytearray(8 << 20))")
+	equal(must(process.Wait(t.ctx, nil)), 137)
+}
+
+func bounds(t t) {
+	for _, params := range []*modal.SandboxCreateParams{
+		{Name: "with space"}, {Tags: map[string]string{"x": strings.Repeat("x", 1025)}}, {Timeout: 8 * 24 * time.Hour},
+	} {
+		if _, err := t.client.Sandboxes.Create(t.ctx, t.app, t.image, params); err == nil {
+			fail("%+v was taken", params)
+		}
+	}
+}
