@@ -7,6 +7,8 @@ import { CliError, ExitStatus } from './cli-error.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
 import { envCommand } from './commands/env.ts';
+import { lsCommand } from './commands/ls.ts';
+import { restartCommand } from './commands/restart.ts';
 import { statusCommand } from './commands/status.ts';
 import { upCommand } from './commands/up.ts';
 
@@ -20,7 +22,15 @@ export function createProgram(): Command {
       'after',
       '\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 the server is not running.',
     );
-  for (const make of [upCommand, downCommand, statusCommand, envCommand, doctorCommand]) {
+  for (const make of [
+    upCommand,
+    downCommand,
+    restartCommand,
+    statusCommand,
+    lsCommand,
+    envCommand,
+    doctorCommand,
+  ]) {
     program.addCommand(make());
   }
   for (const command of [program, ...program.commands]) command.exitOverride();

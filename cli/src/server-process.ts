@@ -55,6 +55,8 @@ function parseReadyLine(line: string) {
   }
 }
 
+const readyLineIn = (log: Buffer) => log.toString('utf8').split('\n').map(parseReadyLine).find(Boolean);
+
 const withFlags = (
   ready: NonNullable<ReturnType<typeof parseReadyLine>>,
   flags: readonly string[],
@@ -90,10 +92,9 @@ export async function startDaemon(config: Config, flags: readonly string[]): Pro
   child.once('exit', (code, signal) => {
     ended = signal === null ? `it ended with status ${code}` : `it was ended by ${signal}`;
   });
-  const written = () => readFileSync(log).subarray(from).toString('utf8').split('\n');
+  const written = () => readFileSync(log).subarray(from);
   const outcome = await waitUntil('starting the server', START_TIMEOUT_MS, () => {
-    const ready = written().map(parseReadyLine).find(Boolean);
-    return ready ?? ended;
+    return readyLineIn(written()) ?? ended;
   });
   if (typeof outcome === 'object') {
     const state = withFlags(outcome, flags);
@@ -102,7 +103,7 @@ export async function startDaemon(config: Config, flags: readonly string[]): Pro
     return state;
   }
   child.kill('SIGKILL');
-  const words = explain(written());
+  const words = explain(written().toString('utf8').split('\n'));
   const why = outcome ?? `it was not ready within ${START_TIMEOUT_MS / 1000} s`;
   throw new CliError(`The server did not start: ${words || why}\nIts log: ${log}`);
 }
@@ -154,6 +155,23 @@ export async function runForeground(
     process.off('SIGINT', ignoreInterrupt).off('SIGTERM', forward);
     removeServerState(dataDir);
   }
+}
+
+/** Has the supervisor end the server gracefully and start it again. @throws CliError when there is no supervisor, or the server does not come back */
+export async function restartServer(dataDir: string, state: ServerState): Promise<ServerState> {
+  if (state.pid === state.serverPid) {
+    throw new CliError('The server runs without its supervisor: use `skerry down --keep` and `skerry up`.');
+  }
+  const log = logFile(dataDir);
+  const from = statSync(log).size;
+  process.kill(state.pid, 'SIGHUP');
+  const ready = await waitUntil('restarting the server', STOP_TIMEOUT_MS + START_TIMEOUT_MS, () =>
+    readyLineIn(readFileSync(log).subarray(from)),
+  );
+  if (!ready) throw new CliError(`The server did not come back. Its log: ${log}`);
+  const restarted = withFlags(ready, state.flags);
+  writeServerState(dataDir, restarted);
+  return restarted;
 }
 
 /** Stops a running server; its sandboxes go on. @throws CliError when it cannot be stopped */

@@ -1,0 +1,89 @@
+import { Command } from 'commander';
+import { z } from 'zod';
+import { callControlPlane } from '../control-plane.ts';
+import { requireRunningServer } from '../server-state.ts';
+import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+
+const appsSchema = z.object({
+  apps: z
+    .array(z.object({ appId: z.string(), name: z.string().default(''), description: z.string().default('') }))
+    .default([]),
+});
+
+const sandboxSchema = z.object({
+  id: z.string(),
+  /** Seconds since the epoch. */
+  createdAt: z.number(),
+  appId: z.string().default(''),
+  name: z.string().default(''),
+  imageId: z.string().default(''),
+  tags: z.array(z.object({ tagName: z.string(), tagValue: z.string().default('') })).default([]),
+});
+const pageSchema = z.object({ sandboxes: z.array(sandboxSchema).default([]) });
+
+type Listed = z.infer<typeof sandboxSchema> & { readonly app: string };
+
+/** `skerry ls`: the sandboxes that run, whoever made them. */
+export function lsCommand(): Command {
+  const command = new Command('ls')
+    .description('list the running sandboxes, newest first, whichever client made them')
+    .option('--json', 'print one JSON object a line');
+  return addServerOptions(command, ['dataDir']).action(async (options: { json?: boolean }) => {
+    const { dataDir } = configOf(serverFlags(command));
+    const server = requireRunningServer(dataDir);
+    const { apps } = await callControlPlane(server, dataDir, 'AppList', {}, appsSchema);
+    const appNames = new Map(apps.map((app) => [app.appId, app.name || app.description]));
+    const sandboxes: Listed[] = [];
+    for (let beforeTimestamp = 0; ; ) {
+      const page = await callControlPlane(server, dataDir, 'SandboxListV2', { beforeTimestamp }, pageSchema);
+      const last = page.sandboxes.at(-1);
+      if (!last) break;
+      sandboxes.push(
+        ...page.sandboxes.map((each) => ({ ...each, app: appNames.get(each.appId) ?? each.appId })),
+      );
+      beforeTimestamp = last.createdAt;
+    }
+    process.stdout.write(options.json ? formatJson(sandboxes) : formatTable(sandboxes));
+  });
+}
+
+const tagsOf = ({ tags }: Listed) => tags.map(({ tagName, tagValue }) => `${tagName}=${tagValue}`);
+const createdOf = ({ createdAt }: Listed) => new Date(createdAt * 1000).toISOString();
+
+function formatJson(sandboxes: readonly Listed[]): string {
+  return sandboxes
+    .map((each) => {
+      const { id, name, app, appId, imageId } = each;
+      const tags = Object.fromEntries(each.tags.map(({ tagName, tagValue }) => [tagName, tagValue]));
+      return `${JSON.stringify({ id, name, app, appId, imageId, createdAt: createdOf(each), tags })}\n`;
+    })
+    .join('');
+}
+
+/** Columns as wide as their widest cell. Names and tags are the callers' own: control characters in them are escaped. */
+export function formatTable(sandboxes: readonly Listed[]): string {
+  if (sandboxes.length === 0) return 'No sandbox is running.\n';
+  const rows = [
+    ['SANDBOX', 'NAME', 'APP', 'CREATED', 'TAGS'],
+    ...sandboxes.map((each) => [
+      each.id,
+      each.name || '-',
+      each.app,
+      createdOf(each),
+      tagsOf(each).join(' '),
+    ]),
+  ].map((row) => row.map(printable));
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}
+
+const printable = (text: string): string =>
+  text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);

@@ -1,0 +1,43 @@
+/** Calls of the command to its own server: the same RPCs the clients use, as JSON over HTTP/1.1 (the Connect protocol). */
+import { z } from 'zod';
+import { CliError } from './cli-error.ts';
+import { readToken, type ServerState } from './server-state.ts';
+
+const CALL_TIMEOUT_MS = 30_000;
+
+const errorSchema = z.object({ code: z.string(), message: z.string().default('') });
+
+/** Makes one unary call of `modal.client.ModalClient`. @throws CliError with the server's own words */
+export async function callControlPlane<Answer>(
+  { url }: Pick<ServerState, 'url'>,
+  dataDir: string,
+  rpc: string,
+  request: Readonly<Record<string, unknown>>,
+  answer: z.ZodType<Answer>,
+): Promise<Answer> {
+  const { tokenId, tokenSecret } = readToken(dataDir);
+  let response: Response;
+  try {
+    response = await fetch(`${url}/modal.client.ModalClient/${rpc}`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'connect-protocol-version': '1',
+        'x-modal-token-id': tokenId,
+        'x-modal-token-secret': tokenSecret,
+      },
+      body: JSON.stringify(request),
+      signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
+    });
+  } catch (error) {
+    throw new CliError(
+      `The server at ${url} does not answer: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+  const body: unknown = await response.json().catch(() => undefined);
+  if (!response.ok) {
+    const { code, message } = errorSchema.catch({ code: String(response.status), message: '' }).parse(body);
+    throw new CliError(`${rpc} failed (${code}): ${message}`);
+  }
+  return answer.parse(body);
+}
