@@ -1,0 +1,89 @@
+/** `skerry ls` and `skerry restart` with sandboxes of both worlds. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { run } from '../server/src/platform/command.ts';
+import { pythonWith } from './support/clients.ts';
+import { runProgram } from './support/program.ts';
+import { extraCaFile, projectRoot, settledInventory } from './support/server.ts';
+
+const fromModal = `
+import modal
+app = modal.App.lookup("command-line", create_if_missing=True)
+image = modal.Image.from_registry("debian:bookworm-slim")
+print(modal.Sandbox.create("sleep", "600", app=app, image=image, name="from-modal", tags={"world": "modal"}).object_id)
+`;
+
+describe('the command line beside the clients', () => {
+  const home = mkdtempSync(join(tmpdir(), 'command-line-'));
+  const dataDir = process.env.SKERRY_E2E_DATA_DIR ?? join(home, 'data');
+  const ca = extraCaFile();
+  const skerry = async (...args: string[]) => {
+    const result = await run(
+      [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...args, '--data-dir', dataDir],
+      {
+        env: { PATH: process.env.PATH ?? '', HOME: home, ...(ca ? { SKERRY_EXTRA_CA_FILE: ca } : {}) },
+        timeoutMs: 180_000,
+      },
+    );
+    return result.stdout;
+  };
+  const listed = async () =>
+    (await skerry('ls', '--json'))
+      .split('\n')
+      .filter(Boolean)
+      .map(
+        (line) => JSON.parse(line) as { id: string; name: string; app: string; tags: Record<string, string> },
+      );
+  let env: Record<string, string>;
+  const made: string[] = [];
+
+  before(async () => {
+    await skerry('up', '--port', '0');
+    env = JSON.parse(await skerry('env', '--format', 'json'));
+  });
+  after(async () => {
+    await skerry('down');
+    assert.deepEqual(await settledInventory(dataDir), []);
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  test('`ls` shows what runs, whichever client made it, newest first', async () => {
+    assert.equal(await skerry('ls'), 'No sandbox is running.\n');
+    const python = await runProgram([pythonWith(), '-c', fromModal], {
+      env: { PATH: process.env.PATH ?? '', HOME: home, ...env },
+    });
+    assert.equal(python.code, 0, python.stderr);
+    const response = await fetch(`${env.MODBOX_API_URL}/modbox/v1/sandboxes`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${env.MODBOX_API_TOKEN}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ taskId: 'from-modbox', imageId: 'debian:bookworm-slim', ttlSeconds: 600 }),
+    });
+    assert.ok(response.ok, await response.text());
+    const sandboxes = await listed();
+    assert.deepEqual(
+      sandboxes.map(({ app, name }) => [app, name]),
+      [
+        ['modbox', 'from-modbox'],
+        ['command-line', 'from-modal'],
+      ],
+    );
+    assert.equal(sandboxes[1]?.id, python.stdout.trim());
+    made.push(...sandboxes.map(({ id }) => id));
+    const table = await skerry('ls');
+    for (const id of made) assert.match(table, new RegExp(`^${id} `, 'm'));
+  });
+
+  test('`restart` changes the server under them and nothing else', async () => {
+    const before = JSON.parse(await skerry('status', '--json'));
+    assert.match(await skerry('restart'), /is running again at/);
+    const later = JSON.parse(await skerry('status', '--json'));
+    assert.deepEqual([later.url, later.pid, later.sandboxes], [before.url, before.pid, 2]);
+    assert.deepEqual(
+      (await listed()).map(({ id }) => id),
+      made,
+    );
+  });
+});
