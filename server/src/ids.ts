@@ -1,7 +1,7 @@
 /**
  * Branded identifiers, and how they are made.
  *
- * The shapes are what the official clients accept (`proto/README.md`, "Ids"): a sandbox id has 22 characters after the dash only
+ * The shapes are what the official clients accept (`docs/protocol/README.md`, "Ids"): a sandbox id has 22 characters after the dash only
  * where clients are to take it for a V1 sandbox, a task id ends in `V`, all are alphanumeric after the dash.
  */
 import { randomInt } from 'node:crypto';

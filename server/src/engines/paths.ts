@@ -3,7 +3,7 @@
 /** Read-only directory with the agent binary under the names it answers to. The first is fixed by the official clients. */
 export const GUEST_BIN_DIR = '/__modal/.bin';
 export const GUEST_AGENT = `${GUEST_BIN_DIR}/skerry-agent`;
-/** The official clients run all file operations through this path (`shared/protocol/filesystem-tools.md`). */
+/** The official clients run all file operations through this path (`docs/protocol/filesystem-tools.md`). */
 export const GUEST_FS_TOOLS = `${GUEST_BIN_DIR}/modal-sandbox-fs-tools`;
 /** Read-only directory with the server's socket for this sandbox. */
 export const GUEST_RUN_DIR = '/__modal/.run';

@@ -52,7 +52,7 @@ const kind = (
 
 /**
  * Permanent conditions never use CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, INTERNAL or UNAVAILABLE: the official clients retry
- * those, on `TaskExecWait` for ever (`shared/protocol`, trap 6).
+ * those, on `TaskExecWait` for ever (`docs/protocol/errors.md`, section 1).
  */
 export const errorKinds = {
   'invalid-argument': kind(G.INVALID_ARGUMENT, 400, 'caller', 'Correct the named field and try again.'),

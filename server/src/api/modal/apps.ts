@@ -1,4 +1,4 @@
-/** Apps. Facts: shared/protocol/control-plane.md, section 5. */
+/** Apps. Facts: docs/protocol/control-plane.md, section 5. */
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { AppReaper } from '../../apps/app-reaper.ts';
 import type { App, Apps, AppState as DomainAppState } from '../../apps/apps.ts';

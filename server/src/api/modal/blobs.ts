@@ -1,5 +1,5 @@
 /**
- * Blob transfers: RPCs that hand out signed URLs, and the HTTP endpoint behind these. Facts: shared/protocol/volumes-blobs-secrets.md, section 5.
+ * Blob transfers: RPCs that hand out signed URLs, and the HTTP endpoint behind these. Facts: docs/protocol/volumes-blobs-secrets.md, section 2.
  */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** Environments. Facts: shared/protocol/control-plane.md, section 4. */
+/** Environments. Facts: docs/protocol/control-plane.md, section 4. */
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { AppReaper } from '../../apps/app-reaper.ts';
 import type { Apps, Environment } from '../../apps/apps.ts';

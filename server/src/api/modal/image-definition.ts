@@ -1,4 +1,4 @@
-/** From the wire's `Image` message to what the builder builds. Facts: shared/protocol/images-and-mounts.md, sections 1 and 3. */
+/** From the wire's `Image` message to what the builder builds. Facts: docs/protocol/images-and-mounts.md, sections 1 and 3. */
 import { clip } from '../../apps/names.ts';
 import type { BlobStore, Mounts } from '../../blobs/blobs.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';

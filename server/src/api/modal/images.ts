@@ -1,4 +1,4 @@
-/** Images. Facts: shared/protocol/images-and-mounts.md, section 1. */
+/** Images. Facts: docs/protocol/images-and-mounts.md, section 1. */
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../apps/apps.ts';
 import { clip } from '../../apps/names.ts';

@@ -1,4 +1,4 @@
-/** File mounts of the Python client. Facts: shared/protocol/images-and-mounts.md, section 4. */
+/** File mounts of the Python client. Facts: docs/protocol/images-and-mounts.md, section 4. */
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { clip } from '../../apps/names.ts';

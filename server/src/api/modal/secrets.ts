@@ -1,4 +1,4 @@
-/** Secrets. Facts: shared/protocol/volumes-blobs-secrets.md, section 6. */
+/** Secrets. Facts: docs/protocol/volumes-blobs-secrets.md, section 3. */
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../apps/apps.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';

@@ -1,4 +1,4 @@
-/** Who the caller is, and small courtesies of the command line. Facts: shared/protocol/control-plane.md, sections 2 and 6. */
+/** Who the caller is, and small courtesies of the command line. Facts: docs/protocol/control-plane.md, sections 2 and 6. */
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { ModalClient } from './gen/modal/service_pb.ts';
 
