@@ -14,7 +14,7 @@ import { dockerContender } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
 import { ociContender } from './oci-contender.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
-import { skerryContender } from './skerry-contender.ts';
+import { skerryContenders } from './skerry-contender.ts';
 import { milliseconds, type Summary, summarize } from './statistics.ts';
 
 const MAX_ROUNDS = 1_000;
@@ -38,12 +38,13 @@ const contenders: Contender[] = [];
 const absent: string[] = [];
 
 /** One that cannot take part is named in the table's notes with the reason. */
-async function enter(name: string, make: () => Promise<Contender>): Promise<void> {
+async function enter(name: string, make: () => Promise<Contender | readonly Contender[]>): Promise<void> {
   say(`preparing ${name}`);
   try {
-    const contender = await make();
-    cleanup.add(name, () => contender.close());
-    contenders.push(contender);
+    for (const contender of [await make()].flat()) {
+      cleanup.add(contender.name, () => contender.close());
+      contenders.push(contender);
+    }
   } catch (error) {
     absent.push(`${name}: ${error instanceof Error ? error.message : error}`);
   }
@@ -55,7 +56,7 @@ await enter('runc', () =>
 );
 await enter('docker', () => dockerContender({ tar, scratch }));
 for (const { runtime, skip } of await runtimesToTest()) {
-  if (skip === false) await enter(`skerry (${runtime})`, () => skerryContender(runtime));
+  if (skip === false) await enter(`skerry (${runtime})`, () => skerryContenders(runtime));
   else absent.push(`skerry (${runtime}): ${skip}`);
 }
 
@@ -100,7 +101,8 @@ async function report(): Promise<string> {
     ...(await describeMachine()),
     '',
     'Create to first output: from nothing to the first byte of `echo hello`. Exec round trip: `true` in something that runs, until its',
-    'exit status is known. Skerry is measured from the official JavaScript client over the wire, cold (no warm pool), with overlay, network,',
+    'exit status is known. Skerry is measured from the official JavaScript client over the wire (and, where it says REST, from the Modbox',
+    'interface), cold (no warm pool), with overlay, network,',
     'firewall and limits; runc alone has none of these, and Docker runs with `--network=none`. The others are measured as whole commands, as a',
     'user calls them. Milliseconds; ratios are of medians. One warm-up round is not counted.',
     '',

@@ -1,10 +1,11 @@
-/** Skerry through its front door: the official JavaScript client, over the wire, to a server of the bench's own. */
+/** Skerry through its front doors: the official JavaScript client and the REST interface, over the wire, to a server of the bench's own. */
 import { type App, type Image, ModalClient, type Sandbox } from 'modal';
-import { startServer } from '../e2e/support/server.ts';
+import { startServer, type TestServer } from '../e2e/support/server.ts';
+import { ModboxClient } from '../modbox-sdk/src/index.ts';
 import { type Contender, timed } from './contender.ts';
 
-/** Starts a server with one runtime, builds the image, and keeps one sandbox for `exec`. */
-export async function skerryContender(runtime: 'runc' | 'gvisor'): Promise<Contender> {
+/** Starts a server with one runtime, builds the image, and keeps one sandbox for `exec`: by gRPC and by REST, which share them. */
+export async function skerryContenders(runtime: 'runc' | 'gvisor'): Promise<readonly Contender[]> {
   const server = await startServer({ runtime, flags: ['--log-level', 'warn'] });
   let client: ModalClient | undefined;
   try {
@@ -19,7 +20,7 @@ export async function skerryContender(runtime: 'runc' | 'gvisor'): Promise<Conte
     const idle: Sandbox = await sandboxes.create(app, image);
     await (await idle.exec(['true'])).wait();
     const opened = client;
-    return {
+    const grpc: Contender = {
       name: `skerry (${runtime})`,
       createToFirstOutput: async () => {
         let sandbox: Sandbox | undefined;
@@ -42,9 +43,46 @@ export async function skerryContender(runtime: 'runc' | 'gvisor'): Promise<Conte
         await server.stop();
       },
     };
+    return [grpc, restContender(runtime, server, image.imageId, idle.sandboxId)];
   } catch (error) {
     client?.close();
     await server.stop();
     throw error;
   }
+}
+
+function restContender(
+  runtime: string,
+  { url, token }: TestServer,
+  imageId: string,
+  idleSandboxId: string,
+): Contender {
+  const modbox = new ModboxClient({ baseUrl: url, token: `${token.tokenId}:${token.tokenSecret}` });
+  const exec = async (sandboxUrl: string, argv: readonly string[]): Promise<string> => {
+    const response = await fetch(`${sandboxUrl}/modbox/api/exec`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token.apiKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ argv }),
+    });
+    const result = (await response.json()) as { exitCode?: number; stdout?: string };
+    if (result.exitCode !== 0) throw new Error(`exec answered ${response.status} ${JSON.stringify(result)}`);
+    return result.stdout ?? '';
+  };
+  let count = 0;
+  return {
+    name: `skerry (${runtime}), REST`,
+    createToFirstOutput: async () => {
+      const taskId = `bench-${process.pid}-${count++}`;
+      const duration = await timed(async () => {
+        await modbox.provisionSandbox({ taskId, imageId });
+        const { sandboxUrl } = await modbox.waitForSandbox({ taskId, timeout: 60 });
+        const output = await exec(sandboxUrl, ['echo', 'hello']);
+        if (!output.startsWith('hello')) throw new Error(`not the output that was expected: ${output}`);
+      });
+      await modbox.destroySandbox({ taskId });
+      return duration;
+    },
+    execRoundTrip: () => timed(() => exec(`${url}/sandboxes/${idleSandboxId}`, ['true'])),
+    close: async () => {}, // the server is the other contender's
+  };
 }
