@@ -21,10 +21,10 @@ describe('a machine that lacks something', () => {
   test('not root: `up` says so and how to go on', async () => {
     const { code, stderr } = await run(
       [
-        'setpriv',
-        '--reuid=65534',
-        '--regid=65534',
-        '--clear-groups',
+        // Another user to the program, and still the owner of the clone, which others may not be able to read.
+        'unshare',
+        '--user',
+        '--map-user=1000',
         process.execPath,
         cli,
         'up',

@@ -1,5 +1,5 @@
 /** Runs the real agent as an ordinary child on a socket in a temporary directory, and plays the engine's part of handing out connections. */
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ export class AgentHarness implements AsyncDisposable {
     const harness = new AgentHarness(directory, cleanup);
     cleanup.add('listener', () => harness.stopListening());
     await harness.listen();
-    await symlink(agentBinaryPath(), harness.fsTools);
+    await copyFile(agentBinaryPath(), harness.fsTools); // a link would lead through directories that others may not enter
     const ended = new AbortController();
     // `run` kills the agent on abort; the agent's processes are killed before that.
     const agent = run([agentBinaryPath(), harness.socketPath], {
