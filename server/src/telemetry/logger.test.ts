@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createLogger } from './logger.ts';
+
+test('values that may be secret are redacted, control characters escaped, quiet levels quiet', () => {
+  const lines: string[] = [];
+  const logger = createLogger('info', { write: (line) => lines.push(line) });
+  logger.info({ env: { KEY: 'hush' }, call: { token: 'hush' }, a: { b: { password: 'hush' } } }, 'operation');
+  logger.child({ secrets: ['hush'] }).warn({ authorization: 'hush' }, 'operation');
+  logger.info({ output: '\u001b[2J\n' }, 'operation');
+  logger.debug({}, 'not wanted');
+  const text = lines.join('');
+  assert.equal(lines.length, 3);
+  assert.doesNotMatch(text, /hush/);
+  assert.match(text, /\[redacted\]/);
+  assert.equal(text.includes('\u001b'), false);
+});
