@@ -202,7 +202,8 @@ function parseReady(line: string) {
 
 const logTail = (path: string): string => readFileSync(path, 'utf8').split('\n').slice(-30).join('\n');
 
-function definedEnvironment(): Record<string, string> {
+/** This process's environment without the variables of servers and clients. */
+export function definedEnvironment(): Record<string, string> {
   return Object.fromEntries(
     Object.entries(process.env).flatMap(([name, value]) =>
       // The variables of a server or a client that the developer's shell points at must not leak into a test.

@@ -7,7 +7,12 @@ import { app, create, image, modal, output, raised, run, running, shared } from 
 await run({
   async 'arguments arrive as they were given'() {
     const given = ['', ' ', 'a b', `'"$HOME\`\\`, 'line\nbreak', 'ü世😀', '-n', '*'];
-    const { stdout } = await output(['python3', '-c', 'import json,sys; print(json.dumps(sys.argv[1:]))', ...given]);
+    const { stdout } = await output([
+      'python3',
+      '-c',
+      'import json,sys; print(json.dumps(sys.argv[1:]))',
+      ...given,
+    ]);
     assert.deepEqual(JSON.parse(stdout), given);
   },
 
@@ -39,7 +44,11 @@ await run({
       (error) => /deadline|timeout|timed out/i.test(String(error)),
     );
     assert.ok(ended);
-    const count = ['sh', '-c', "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'sleep 200[12]' || true"];
+    const count = [
+      'sh',
+      '-c',
+      "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'sleep 200[12]' || true",
+    ];
     for (let attempt = 0; ; attempt++) {
       const left = (await output(count)).stdout.trim();
       if (left === '0') break;
@@ -49,7 +58,8 @@ await run({
 
   async 'a terminal has a size, one stream, and interrupts'() {
     const sandbox = await shared();
-    const script = "trap 'echo interrupted; exit 42' INT; stty size; echo err >&2; echo ready; while :; do sleep 0.1; done";
+    const script =
+      "trap 'echo interrupted; exit 42' INT; stty size; echo err >&2; echo ready; while :; do sleep 0.1; done";
     const process = await sandbox.exec(['sh', '-c', script], { pty: true });
     let seen = '';
     for await (const piece of process.stdout) {
@@ -65,9 +75,14 @@ await run({
     const sandbox = await shared();
     const program = 'import sys; sys.stdout.buffer.write(bytes(range(256)) * 300)';
     const process = await sandbox.exec(['python3', '-c', program], { mode: 'binary' });
-    const expected = Buffer.concat(Array.from({ length: 300 }, () => Buffer.from(Array.from({ length: 256 }, (_, i) => i))));
+    const expected = Buffer.concat(
+      Array.from({ length: 300 }, () => Buffer.from(Array.from({ length: 256 }, (_, i) => i))),
+    );
     assert.deepEqual(Buffer.from(await process.stdout.readBytes()), expected);
-    assert.equal((await output(['python3', '-c', "print('😀' * 100000)"])).stdout, `${'😀'.repeat(100_000)}\n`);
+    assert.equal(
+      (await output(['python3', '-c', "print('😀' * 100000)"])).stdout,
+      `${'😀'.repeat(100_000)}\n`,
+    );
   },
 
   async 'ignored output does not hold the program up'() {
@@ -182,7 +197,8 @@ await run({
   async 'tags are set and listed by'() {
     const ids = async (tags) => {
       const found = [];
-      for await (const sandbox of modal.sandboxes.list({ appId: app.appId, tags })) found.push(sandbox.sandboxId);
+      for await (const sandbox of modal.sandboxes.list({ appId: app.appId, tags }))
+        found.push(sandbox.sandboxId);
       return found;
     };
     await running({ tags: { js: 'born with' } }, async (sandbox) => {
@@ -234,7 +250,11 @@ await run({
   },
 
   async 'names and sizes beyond bounds are refused'() {
-    for (const params of [{ name: 'with space' }, { tags: { x: 'x'.repeat(1025) } }, { timeoutMs: 8 * 86_400_000 }]) {
+    for (const params of [
+      { name: 'with space' },
+      { tags: { x: 'x'.repeat(1025) } },
+      { timeoutMs: 8 * 86_400_000 },
+    ]) {
       await assert.rejects(create(params), /INVALID_ARGUMENT|InvalidError/);
     }
     assert.ok(image);

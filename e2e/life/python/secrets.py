@@ -91,15 +91,16 @@ def an_error_never_shows_a_value():
     assert VALUE not in str(error), "the value is in the error"
 
 
-@case
-def what_a_test_can_look_for_stays_in_a_running_sandbox():
-    # For the test around this program: it looks for VALUE on the machine while this sandbox runs.
-    if "LIFE_KEEP_NAME" not in os.environ:
-        return
-    secret = modal.Secret.from_dict({"KEY": VALUE})
-    sandbox = create(name=os.environ["LIFE_KEEP_NAME"], secrets=[secret], verbose=True)
-    process = sandbox.exec("sh", "-c", "echo started; exec sleep 300", env={"EXEC_KEY": VALUE})
-    equal(next(iter(process.stdout)), "started\n")
+if "LIFE_KEEP_NAME" in os.environ:
+
+    @case
+    def a_sandbox_with_secrets_is_left_running_for_the_test_to_look_at():
+        modal.Secret.objects.create(os.environ["LIFE_KEEP_NAME"], {"NAMED_KEY": VALUE}, allow_existing=True)
+        secrets = [modal.Secret.from_dict({"KEY": VALUE}), modal.Secret.from_name(os.environ["LIFE_KEEP_NAME"])]
+        sandbox = create("sleep", "300", name=os.environ["LIFE_KEEP_NAME"], secrets=secrets, verbose=True)
+        process = sandbox.exec("sh", "-c", "echo started; exec sleep 300", env={"EXEC_KEY": VALUE})
+        equal(next(iter(process.stdout)), "started\n")
+        equal(output("printenv", "KEY", env={"KEY": "not secret"})[1], "not secret\n")
 
 
 run()

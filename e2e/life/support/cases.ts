@@ -1,15 +1,15 @@
 /** Runs the client programs of this folder and makes each of their cases a test. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { z } from 'zod';
-import { capture } from '../../../scripts/lib/command.mjs';
+import { run } from '../../../server/src/platform/command.ts';
 import { pythonWith } from '../../support/clients.ts';
 import { type ProgramResult, runProgram } from '../../support/program.ts';
-import { projectRoot, type TestServer } from '../../support/server.ts';
+import { definedEnvironment, projectRoot, type TestServer } from '../../support/server.ts';
 
 const life = join(projectRoot, 'e2e/life');
+const GO_BUILD_TIMEOUT_MS = 300_000;
 
 /** What a program reports, one JSON object a line behind an `@`: first its plan, then each case as it ends. */
 const reportSchema = z.union([
@@ -47,9 +47,9 @@ export function jsCases(
 /** Compiles `go/` and runs it with the official Go client. */
 export async function goCases(t: TestContext, server: TestServer, options: CaseOptions = {}): Promise<void> {
   const binary = join(projectRoot, '.skerry/bin/life-go');
-  await capture(['go', 'build', '-o', binary, '.'], {
-    cwd: join(life, 'go'),
-    env: { ...process.env, CGO_ENABLED: '0' },
+  await run(['go', 'build', '-C', join(life, 'go'), '-o', binary, '.'], {
+    env: { ...definedEnvironment(), CGO_ENABLED: '0' },
+    timeoutMs: GO_BUILD_TIMEOUT_MS,
   });
   await runCases(t, server, [binary], options);
 }
@@ -90,11 +90,4 @@ async function report(t: TestContext, result: ProgramResult): Promise<void> {
       assert.equal(done.error, null, `${done.error}\n${result.stderr.slice(-2000)}`);
     });
   }
-}
-
-/** The memory of a process that is not shared with others, MiB. */
-export function residentMiB(pid: number): number {
-  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  assert.ok(line?.[1], `process ${pid} has no memory`);
-  return Number(line[1]) / 1024;
 }
