@@ -15,6 +15,8 @@ for (const { runtime, skip } of await runtimesToTest()) {
     after(() => server?.stop());
 
     test('memory, CPU, processes, output, terminals, signals, idleness', (t) =>
-      pythonCases(t, server, 'limits', { env: { LIFE_OUTPUT_BOUND_MIB: String(OUTPUT_BOUND_MIB) } }));
+      pythonCases(t, server, 'limits', {
+        env: { LIFE_RUNTIME: runtime, LIFE_OUTPUT_BOUND_MIB: String(OUTPUT_BOUND_MIB) },
+      }));
   });
 }
