@@ -19,6 +19,9 @@ the default. The file is \`$XDG_CONFIG_HOME/skerry/config.json\` (\`~/.config/sk
 object with the keys below. Lists are comma-separated in flags and variables, and arrays in the file. A value that is not valid stops the start and is
 reported with the place it came from.
 
+A server that runs reads the file again at \`skerry restart\`; other flags and variables take \`skerry down --keep\` and \`skerry up\`. The key of stored
+secrets is no setting: \`SKERRY_VAULT_KEY\` of the environment (32 bytes, hex or base64) takes the place of \`vault.key\` in the data directory.
+
 | flag | variable | key | default | meaning |
 |---|---|---|---|---|
 ${rows.join('\n')}
