@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../../server/src/config/config.ts';
 import type { EngineCheck } from '../../server/src/engines/engine.ts';
-import { findProgram } from '../../server/src/engines/oci/runtime-choice.ts';
 import { run } from '../../server/src/platform/command.ts';
+import { findProgram } from '../../server/src/platform/find-program.ts';
 import { checkPortIsFree } from './server-process.ts';
 import type { ServerState } from './server-state.ts';
 

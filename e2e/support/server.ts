@@ -97,7 +97,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
       return ready.url;
     },
     get pid() {
-      return ready.pid;
+      return ready.serverPid;
     },
     dataDir,
     token,

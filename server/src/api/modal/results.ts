@@ -1,4 +1,5 @@
 /** Why a sandbox ended, in the words and numbers of the clients (docs/protocol/control-plane.md, "Results"). */
+import { describeResult } from '../../sandboxes/result-text.ts';
 import type { SandboxResult } from '../../sandboxes/state.ts';
 import { GenericResult_GenericStatus as Status } from './gen/modal/common_pb.ts';
 
@@ -35,28 +36,6 @@ export function toGenericResult(result: SandboxResult): WireResult {
       return { status: Status.INIT_FAILURE, exception, exitcode: 1 };
     case 'crashed':
       return { status: Status.INTERNAL_FAILURE, exception, exitcode: 1 };
-    default:
-      return result satisfies never;
-  }
-}
-
-/** One clause that completes "The sandbox ended: ". */
-export function describeResult(result: SandboxResult): string {
-  switch (result.kind) {
-    case 'exited':
-      return `its program exited with status ${result.exitCode}`;
-    case 'terminated':
-      return 'it was terminated';
-    case 'timeout':
-      return 'it reached its timeout';
-    case 'idle-timeout':
-      return 'it was idle for longer than its idle timeout';
-    case 'out-of-memory':
-      return 'it exceeded its memory limit';
-    case 'start-failed':
-      return `it could not start: ${result.message}`;
-    case 'crashed':
-      return `it failed: ${result.message}`;
     default:
       return result satisfies never;
   }

@@ -1,7 +1,7 @@
 /** Single writes to a program's input, of the command router and of V1. */
 import { SkerryError } from '../../errors/skerry-error.ts';
+import { describeResult } from '../../sandboxes/result-text.ts';
 import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
-import { describeResult } from './results.ts';
 
 /** The entrypoint's process, waiting for a starting sandbox. @throws SkerryError `stdin-closed` when there is none */
 export async function entrypointOf(sandbox: Sandbox, signal: AbortSignal): Promise<Process> {

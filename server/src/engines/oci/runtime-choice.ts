@@ -9,7 +9,6 @@ import { findProgram, isExecutable } from '../../platform/find-program.ts';
 import type { RuntimeChoice, RuntimeName } from '../engine.ts';
 
 /** Moved to `platform/`; the command line and the benches still look for it here. */
-export { findProgram } from '../../platform/find-program.ts';
 
 /** What is known of one runtime. */
 export type RuntimeFinding =
