@@ -35,7 +35,7 @@ import {
   TaskSnapshotFilesystemResponseSchema,
 } from './gen/modal/task_command_router_pb.ts';
 import type { Idempotency } from './idempotency.ts';
-import { describeResult } from './results.ts';
+import { describeResult } from '../../sandboxes/result-text.ts';
 import { entrypointOf, type InputWrite, writeInput } from './stdin.ts';
 import { StdinStreams } from './stdin-streams.ts';
 import { toSeconds, waitMs } from './wire-time.ts';
