@@ -117,6 +117,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       apps,
       reaper,
       sandboxes,
+      sidecars: sandboxes.sidecars,
       secrets,
       images,
       names: new ImageNameRepository(database),

@@ -36,6 +36,11 @@ export interface InstanceMount {
 
 export interface InstanceSpec {
   readonly id: TaskId;
+  /**
+   * A running instance whose network this one shares, loopback and addresses included: a sidecar. It also has that instance's runtime and network
+   * policy, whatever this spec says of them, and is destroyed before it. Under gVisor the two share one kernel and the limits of the first.
+   */
+  readonly joins?: TaskId;
   /** Absolute directories of the image's layers in overlayfs format, lowest first. */
   readonly layers: readonly string[];
   readonly hostname: string;
@@ -77,6 +82,7 @@ export interface Instance {
    * files instead of copying them and is only allowed once the instance was stopped with `stop`. A live instance is paused meanwhile.
    */
   commit(directory: string, options: { readonly move: boolean }): Promise<void>;
+  /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */
   stop(): Promise<void>;
@@ -99,7 +105,7 @@ export interface Engine {
   check(): Promise<readonly EngineCheck[]>;
   /** Prepares the machine (bridge, firewall table, cgroup parent, resolver). Must be called once, before anything else. */
   open(): Promise<void>;
-  /** Starts an instance with the agent in it. On failure nothing is left behind. */
+  /** Starts an instance with the agent in it. On failure nothing is left behind. @throws SkerryError `sandbox-ended` when the one it joins is gone */
   create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance>;
   /**
    * After a restart: takes over the instances in `ids` that still live and removes what belongs to nobody. Ids not in the result are gone; `oomKilled`

@@ -39,7 +39,11 @@ export interface SandboxContext {
   readonly now: () => number;
   /** The merged variables of an exec's sources. */
   readonly resolveSecrets: (sources: ExecSpec['secretSources']) => Record<string, string>;
+  /** Awaited before its instance is taken away: what depends on it ends first. */
+  readonly onStopping: (sandbox: ManagedSandbox) => Promise<void>;
   readonly onEnded: (sandbox: ManagedSandbox) => void;
+  /** Whose idle clock its activity counts for, when it is not its own: a sidecar's sandbox. */
+  readonly activity?: Pick<Sandbox, 'touch' | 'hold'>;
 }
 
 /** Everything a start needs that is not in the row: made by the manager out of image, secrets and mounts. */
@@ -107,7 +111,7 @@ export class ManagedSandbox implements Sandbox {
     this.taskId = row.taskId;
     this.spec = row.spec;
     this.createdAtMs = row.createdAtMs;
-    this.#name = row.name;
+    this.#name = row.name ?? row.spec.sidecarOf?.name;
     this.#tags = row.tags;
     this.#state = row.state;
     this.#result = row.result;
@@ -291,7 +295,7 @@ export class ManagedSandbox implements Sandbox {
 
   process(id: ProcessId): Process {
     const process = this.#processes.get(id);
-    if (!process) throw new SkerryError('not-found', `Sandbox ${this.id} has no process ${id}.`);
+    if (!process) throw new SkerryError('not-found', `${this.#label} has no process ${id}.`);
     return process;
   }
 
@@ -349,11 +353,11 @@ export class ManagedSandbox implements Sandbox {
   }
 
   touch(): void {
-    this.#idle?.touch();
+    (this.#context.activity ?? this.#idle)?.touch();
   }
 
   hold(): () => void {
-    return this.#idle?.hold() ?? (() => {});
+    return (this.#context.activity ?? this.#idle)?.hold() ?? (() => {});
   }
 
   // Inside
@@ -362,9 +366,11 @@ export class ManagedSandbox implements Sandbox {
     const signal = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), this.#stopping.signal]);
     const launch = await plan();
     signal.throwIfAborted();
+    const { sidecarOf } = this.spec;
     const instance = await this.#context.engine.create(
       {
         id: this.taskId,
+        ...(sidecarOf && { joins: sidecarOf.taskId }),
         layers: launch.layers,
         hostname: 'modal',
         runtime: launch.runtime,
@@ -515,11 +521,11 @@ export class ManagedSandbox implements Sandbox {
     );
     if (this.spec.idleTimeoutMs !== undefined) {
       this.#idle = new IdleClock(this.spec.idleTimeoutMs, () => void this.#end({ kind: 'idle-timeout' }));
-      for (const process of this.#processes.values()) {
-        if (!process.running || process.id === ENTRYPOINT_PROCESS_ID) continue;
-        const release = this.#idle.hold();
-        void process.wait(this.#endedSignal.signal).then(release, release);
-      }
+    }
+    for (const process of this.#processes.values()) {
+      if (!process.running || process.id === ENTRYPOINT_PROCESS_ID) continue;
+      const release = this.hold();
+      void process.wait(this.#endedSignal.signal).then(release, release);
     }
     this.#running.resolve();
     this.#probe();
@@ -591,6 +597,7 @@ export class ManagedSandbox implements Sandbox {
     this.#stopping.abort(this.#endedError());
     try {
       await this.#launching.catch(() => {});
+      await this.#context.onStopping(this);
       await this.#live?.instance.destroy();
     } catch (error) {
       this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.destroy-failed');
@@ -640,13 +647,19 @@ export class ManagedSandbox implements Sandbox {
       deadlineMs: this.#deadlineMs,
     });
     this.#context.logger.info(
-      { sandbox: this.id, task: this.taskId, result: this.#result },
+      {
+        sandbox: this.id,
+        task: this.taskId,
+        sidecarOf: this.spec.sidecarOf?.sandboxId,
+        result: this.#result,
+      },
       `sandbox.${state}`,
     );
   }
 
   #log(kind: SandboxLogEntry['kind'], text: string): void {
-    this.#context.sandboxes.addEvent(this.taskId, { timeMs: this.#context.now(), kind, text });
+    const { taskId } = this.spec.sidecarOf ?? this;
+    this.#context.sandboxes.addEvent(taskId, { timeMs: this.#context.now(), kind, text });
   }
 
   #entrypointStream(name: 'stdout' | 'stderr'): OutputReader {
@@ -673,7 +686,13 @@ export class ManagedSandbox implements Sandbox {
 
   #endedError(): SkerryError {
     const why = this.#result ? describeResult(this.#result) : 'it has ended';
-    return new SkerryError('sandbox-ended', `Sandbox ${this.id} is not running: ${why}`);
+    return new SkerryError('sandbox-ended', `${this.#label} is not running: ${why}`);
+  }
+
+  /** What its callers know it by. */
+  get #label(): string {
+    const { sidecarOf } = this.spec;
+    return sidecarOf ? `Sidecar '${sidecarOf.name}' of ${sidecarOf.sandboxId}` : `Sandbox ${this.id}`;
   }
 }
 

@@ -5,7 +5,14 @@ import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
 import type { Engine, Instance } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
-import { type AppId, newSandboxId, newTaskId, type SandboxId, type TaskId } from '../ids.ts';
+import {
+  type AppId,
+  newSandboxId,
+  newTaskId,
+  type SandboxId,
+  type SandboxIdShape,
+  type TaskId,
+} from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { withDeadline } from '../platform/wait.ts';
@@ -17,7 +24,8 @@ import type { Logger } from '../telemetry/logger.ts';
 import { imageWithMounts } from './file-mounts.ts';
 import { type LaunchPlan, ManagedSandbox, nameTaken, type SandboxContext } from './managed-sandbox.ts';
 import { sandboxEnvironment } from './process-environment.ts';
-import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter } from './sandboxes.ts';
+import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter, Sidecars } from './sandboxes.ts';
+import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import type { ResourceRequest, SandboxSpec } from './spec.ts';
 
 const HOUR_MS = 3_600_000;
@@ -53,7 +61,8 @@ export class SandboxManager implements Sandboxes {
   readonly #options: SandboxManagerOptions;
   readonly #repository: SandboxRepository;
   readonly #context: SandboxContext;
-  /** Everything that has not ended. Ended ones are read from the store when somebody asks. */
+  readonly #sidecars: ManagedSidecars;
+  /** Everything that has not ended, sidecars included. Ended ones are read from the store when somebody asks. */
   readonly #live = new Map<SandboxId, ManagedSandbox>();
   readonly #liveByTask = new Map<TaskId, ManagedSandbox>();
   readonly #starts: Limiter;
@@ -77,23 +86,39 @@ export class SandboxManager implements Sandboxes {
       logger: options.logger,
       now: options.now,
       resolveSecrets: (sources) => options.secrets.resolve(sources),
+      onStopping: (sandbox) => this.#sidecars.endAll(sandbox),
       onEnded: (sandbox) => {
         this.#live.delete(sandbox.id);
         this.#liveByTask.delete(sandbox.taskId);
+        // One that ended without stopping first (its instance was gone when the server came back) has them still.
+        void this.#sidecars.endAll(sandbox);
       },
     };
+    this.#sidecars = new ManagedSidecars({
+      repository: this.#repository,
+      admit: (spec, requestKey) => this.#admit(spec, 'v2', requestKey),
+      load: (row) => this.#fromRow(row),
+      live: () => this.#live.values(),
+    });
   }
 
-  /** How many have not ended. */
+  get sidecars(): Sidecars {
+    return this.#sidecars;
+  }
+
+  /** How many have not ended, sidecars included. */
   get size(): number {
     return this.#live.size;
   }
 
   async create(spec: SandboxSpec, { idShape = 'v2', requestKey }: CreateOptions = {}): Promise<Sandbox> {
+    const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
+    return made ? this.get(made.id) : this.#admit(spec, idShape, requestKey);
+  }
+
+  #admit(spec: SandboxSpec, idShape: SandboxIdShape, requestKey: string | undefined): ManagedSandbox {
     const { config, images, secrets, vault } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
-    const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
-    if (made) return this.get(made.id);
     if (this.#live.size >= config.maxSandboxes) {
       throw new SkerryError(
         'resource-exhausted',
@@ -104,7 +129,7 @@ export class SandboxManager implements Sandboxes {
     const id = newSandboxId(idShape);
     const taskId = newTaskId();
     const env = sandboxEnvironment({
-      id,
+      id: spec.sidecarOf?.sandboxId ?? id,
       taskId,
       image: image.config,
       caEnvironment: this.#options.caEnvironment,
@@ -124,6 +149,7 @@ export class SandboxManager implements Sandboxes {
       });
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;
+      if (spec.sidecarOf) throw sidecarNameTaken(spec.sidecarOf.name);
       if (spec.name !== undefined && this.#repository.find(spec.appId, spec.name, false))
         throw nameTaken(spec.name);
       throw new SkerryError('already-exists', `A running sandbox already has the key '${spec.externalKey}'.`);
@@ -136,11 +162,11 @@ export class SandboxManager implements Sandboxes {
   }
 
   get(id: SandboxId): Sandbox {
-    return this.#live.get(id) ?? this.#stored(this.#repository.get(id), `sandbox ${id}`);
+    return main(this.#live.get(id) ?? this.#fromRow(this.#repository.get(id)), `sandbox ${id}`);
   }
 
   getByTask(id: TaskId): Sandbox {
-    return this.#liveByTask.get(id) ?? this.#stored(this.#repository.getByTask(id), `task ${id}`);
+    return main(this.#liveByTask.get(id) ?? this.#fromRow(this.#repository.getByTask(id)), `task ${id}`);
   }
 
   findByName(appId: AppId, name: string, includeEnded: boolean): Sandbox | undefined {
@@ -163,7 +189,22 @@ export class SandboxManager implements Sandboxes {
   async recover(): Promise<void> {
     const rows = this.#repository.live();
     const instances = await this.#options.engine.adopt(new Set(rows.map((row) => row.taskId)));
-    for (const row of rows) void this.#recover(this.#add(row), row, instances.get(row.taskId));
+    // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.
+    const recovering = rows.flatMap((row) => {
+      const { sidecarOf } = row.spec;
+      if (!sidecarOf || this.#live.has(sidecarOf.sandboxId)) return [{ row, sandbox: this.#add(row) }];
+      // Its sandbox's end was stored, its own was not.
+      instances
+        .get(row.taskId)
+        ?.destroy()
+        .catch((err: unknown) =>
+          this.#options.logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'),
+        );
+      const endedAtMs = this.#options.now();
+      this.#repository.update({ ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs });
+      return [];
+    });
+    for (const { row, sandbox } of recovering) void this.#recover(sandbox, row, instances.get(row.taskId));
   }
 
   async #start(sandbox: ManagedSandbox, plan: () => Promise<LaunchPlan>): Promise<void> {
@@ -175,8 +216,14 @@ export class SandboxManager implements Sandboxes {
   async #recover(sandbox: ManagedSandbox, row: SandboxRow, instance: Instance | undefined): Promise<void> {
     try {
       const { env, image } = this.#sealed(row);
-      const plan = () => this.#plan(row.spec, image, env);
+      const host = this.#hostOf(row);
+      const plan = async () => {
+        await host?.waitUntilRunning(new AbortController().signal);
+        return this.#plan(row.spec, image, env);
+      };
       if (await sandbox.recover(instance, plan)) await this.#start(sandbox, plan);
+      // It may have been ended before it had taken its instance over.
+      if (sandbox.state === 'ended') await instance?.destroy();
     } catch (error) {
       this.#options.logger.error({ sandbox: row.id, err: error }, 'sandbox.recovery-failed');
       await instance?.destroy();
@@ -212,20 +259,23 @@ export class SandboxManager implements Sandboxes {
   }
 
   #add(row: SandboxRow): ManagedSandbox {
-    const sandbox = new ManagedSandbox(this.#context, row);
+    const activity = this.#hostOf(row);
+    const sandbox = new ManagedSandbox(activity ? { ...this.#context, activity } : this.#context, row);
     this.#live.set(sandbox.id, sandbox);
     this.#liveByTask.set(sandbox.taskId, sandbox);
     return sandbox;
   }
 
-  #fromRow(row: SandboxRow | undefined): Sandbox | undefined {
+  #fromRow(row: SandboxRow | undefined): ManagedSandbox | undefined {
     return row && (this.#live.get(row.id) ?? new ManagedSandbox(this.#context, row));
   }
 
-  #stored(row: SandboxRow | undefined, what: string): Sandbox {
-    const sandbox = this.#fromRow(row);
-    if (!sandbox) throw new SkerryError('not-found', `There is no ${what}.`);
-    return sandbox;
+  /** The sandbox of a sidecar that has not ended. */
+  #hostOf({ spec }: SandboxRow): ManagedSandbox | undefined {
+    if (!spec.sidecarOf) return undefined;
+    const host = this.#live.get(spec.sidecarOf.sandboxId);
+    if (!host) throw new Error(`the sandbox ${spec.sidecarOf.sandboxId} ended before its sidecar`);
+    return host;
   }
 
   #sealed(row: SandboxRow): { env: Record<string, string>; image: Image } {
@@ -263,4 +313,10 @@ export class SandboxManager implements Sandboxes {
       pids: defaultPids,
     };
   }
+}
+
+/** @throws SkerryError `not-found`, also for a sidecar: it is found through its sandbox only */
+function main(sandbox: ManagedSandbox | undefined, what: string): Sandbox {
+  if (!sandbox || sandbox.spec.sidecarOf) throw new SkerryError('not-found', `There is no ${what}.`);
+  return sandbox;
 }

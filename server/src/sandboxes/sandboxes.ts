@@ -6,7 +6,7 @@
 import type { NetworkPolicy } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
-import type { ExecSpec, PtySize, SandboxSpec } from './spec.ts';
+import type { ExecSpec, PtySize, SandboxSpec, SidecarSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 
 /** A stream's bytes, kept from the first on, for any number of readers, also after the process and the sandbox ended. */
@@ -105,6 +105,41 @@ export interface Sandbox {
   touch(): void;
   /** Counts as activity until the returned function is called (an open tunnel connection, a stream). */
   hold(): () => void;
+}
+
+/** What a sandbox's main container and its sidecars have in common. */
+export type Container = Pick<
+  Sandbox,
+  'taskId' | 'result' | 'wait' | 'terminate' | 'exec' | 'process' | 'snapshotFilesystem'
+>;
+
+/** A further container of a sandbox, which shares its network and lifetime; `taskId` is what callers know it by. */
+export interface Sidecar extends Container {
+  /** Always there. */
+  readonly name: Sandbox['name'];
+}
+
+/** The sidecars of all sandboxes. Each counts as one of the sandboxes the server may run. */
+export interface Sidecars {
+  /**
+   * Starts one and waits until it runs. The same `requestKey` again gives the same sidecar, also after a restart of the server.
+   * @throws SkerryError `already-exists` (name), `not-found` (image, secret), `sandbox-ended`, `resource-exhausted`, `conflict` when it cannot
+   * start
+   */
+  create(
+    sandbox: Sandbox,
+    spec: SidecarSpec,
+    requestKey: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Sidecar>;
+  /** The running one of that name; with `includeEnded` the newest that had it. */
+  find(sandbox: Sandbox, name: string, includeEnded: boolean): Sidecar | undefined;
+  /** Running or ended. @throws SkerryError `not-found` */
+  get(sandbox: Sandbox, id: TaskId): Sidecar;
+  /** Newest first, at most 1000. */
+  list(sandbox: Sandbox, includeEnded: boolean): readonly Sidecar[];
+  /** The process of that id in whichever of them has it. */
+  process(sandbox: Sandbox, id: ProcessId): Process | undefined;
 }
 
 export interface SandboxFilter {

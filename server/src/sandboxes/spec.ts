@@ -1,7 +1,7 @@
 /** What callers ask for: the validated definition of a sandbox and of a process. Built in `api/`, trusted from here on. */
 import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
 
-import type { AppId, EnvironmentId, ImageId, MountId, SecretId } from '../ids.ts';
+import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, SecretId, TaskId } from '../ids.ts';
 
 /** Callers of the domain name these without knowing the engines. */
 export type { NetworkPolicy, RuntimeChoice };
@@ -9,7 +9,7 @@ export type { NetworkPolicy, RuntimeChoice };
 /** Environment variables by reference to a stored secret or inline; later sources override earlier ones. */
 export type SecretSource =
   | { readonly kind: 'stored'; readonly id: SecretId }
-  /** Inline values are never persisted in clear (`shared/protocol/volumes-blobs-secrets.md`, section 6). */
+  /** Inline values are never persisted in clear (`docs/protocol/volumes-blobs-secrets.md`, section 3). */
   | { readonly kind: 'inline'; readonly env: Readonly<Record<string, string>> };
 
 export interface PtySize {
@@ -60,7 +60,22 @@ export interface SandboxSpec {
   readonly mountIds: readonly MountId[];
   /** The caller's own id for it, unique among running sandboxes of the server (Modbox `taskId`). */
   readonly externalKey: string | undefined;
+  /** Present = it is a sidecar: it shares that sandbox's network and lifetime, and is found only through it. */
+  readonly sidecarOf?: SidecarOf;
 }
+
+export interface SidecarOf {
+  readonly sandboxId: SandboxId;
+  readonly taskId: TaskId;
+  /** Unique among the sandbox's sidecars that have not ended. */
+  readonly name: string;
+}
+
+/** What a caller says of a sidecar; the rest follows from its sandbox. */
+export type SidecarSpec = Pick<
+  SandboxSpec,
+  'imageId' | 'args' | 'secretSources' | 'workdir' | 'resources' | 'pty'
+> & { readonly name: string };
 
 export type StdioTarget = 'pipe' | 'null';
 

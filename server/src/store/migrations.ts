@@ -81,4 +81,10 @@ export const migrations: readonly string[] = [
   ALTER TABLE sandboxes ADD COLUMN request_key TEXT;
   CREATE UNIQUE INDEX sandboxes_by_request ON sandboxes(request_key) WHERE request_key IS NOT NULL;
   `,
+  /* 4: a sidecar is a row of its own that names the sandbox it belongs to */ `
+  ALTER TABLE sandboxes ADD COLUMN host_id TEXT AS (json_extract(spec, '$.sidecarOf.sandboxId')) VIRTUAL;
+  ALTER TABLE sandboxes ADD COLUMN sidecar_name TEXT AS (json_extract(spec, '$.sidecarOf.name')) VIRTUAL;
+  CREATE UNIQUE INDEX sidecars_by_name ON sandboxes(host_id, sidecar_name) WHERE host_id IS NOT NULL AND state != 'ended';
+  CREATE INDEX sidecars_by_host ON sandboxes(host_id, created_at_ms) WHERE host_id IS NOT NULL;
+  `,
 ];

@@ -1,6 +1,15 @@
 /** Rows of sandboxes: what must survive the server. Times are milliseconds since the epoch. */
 import { z } from 'zod';
-import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, SecretId, TaskId } from '../ids.ts';
+import type {
+  AppId,
+  EnvironmentId,
+  ImageId,
+  MountId,
+  ProcessId,
+  SandboxId,
+  SecretId,
+  TaskId,
+} from '../ids.ts';
 import type { SandboxLogEntry } from '../sandboxes/sandboxes.ts';
 import type { SandboxSpec } from '../sandboxes/spec.ts';
 import type { SandboxResult, SandboxState } from '../sandboxes/state.ts';
@@ -113,6 +122,8 @@ export class SandboxRepository {
   readonly #setReady;
   readonly #liveByKey;
   readonly #newest;
+  readonly #sidecars;
+  readonly #sidecarWithProcess;
   readonly #addEvent;
   readonly #events;
 
@@ -140,6 +151,12 @@ export class SandboxRepository {
       "SELECT id FROM sandboxes WHERE external_key = ? AND state != 'ended'",
     );
     this.#newest = database.prepare('SELECT max(created_at_ms) AS newest FROM sandboxes');
+    this.#sidecars = database.prepare(
+      'SELECT * FROM sandboxes WHERE host_id = ? ORDER BY created_at_ms DESC LIMIT 1000',
+    );
+    this.#sidecarWithProcess = database.prepare(
+      'SELECT sandboxes.* FROM sandboxes JOIN processes USING (task_id) WHERE host_id = ? AND processes.id = ?',
+    );
     this.#addEvent = database.prepare(
       'INSERT INTO sandbox_events (task_id, time_ms, kind, text) VALUES (?, ?, ?, ?)',
     );
@@ -216,6 +233,17 @@ export class SandboxRepository {
     return row && toRow(row);
   }
 
+  /** The sidecars of a sandbox, ended ones included, newest first, at most 1000. */
+  sidecars(hostId: SandboxId): SandboxRow[] {
+    return this.#sidecars.all(hostId).map(toRow);
+  }
+
+  /** The sidecar of a sandbox that has or had a process of that id. */
+  sidecarWithProcess(hostId: SandboxId, processId: ProcessId): SandboxRow | undefined {
+    const row = this.#sidecarWithProcess.get(hostId, processId);
+    return row && toRow(row);
+  }
+
   /** Creation time of the newest sandbox, so that new ones sort strictly after it. */
   newestCreatedAtMs(): number {
     return Number(this.#newest.get()?.newest ?? 0);
@@ -230,8 +258,9 @@ export class SandboxRepository {
     return row && toRow(row);
   }
 
+  /** Without sidecars. */
   list(query: SandboxQuery): SandboxRow[] {
-    const where: string[] = [];
+    const where: string[] = ['host_id IS NULL'];
     const values: (string | number)[] = [];
     const add = (condition: string, ...bound: (string | number)[]) => {
       where.push(condition);
@@ -248,9 +277,8 @@ export class SandboxRepository {
         value,
       );
     }
-    const filter = where.length > 0 ? `WHERE ${where.join(' AND ')}` : '';
     return this.#database
-      .prepare(`SELECT * FROM sandboxes ${filter} ORDER BY created_at_ms DESC LIMIT ?`)
+      .prepare(`SELECT * FROM sandboxes WHERE ${where.join(' AND ')} ORDER BY created_at_ms DESC LIMIT ?`)
       .all(...values, query.limit)
       .map(toRow);
   }

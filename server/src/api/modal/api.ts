@@ -17,6 +17,7 @@ import { type MountHandlerDeps, mountHandlers } from './mounts.ts';
 import { type SandboxHandlerDeps, sandboxHandlers } from './sandboxes.ts';
 import { type SecretHandlerDeps, secretHandlers } from './secrets.ts';
 import { type ModalApi, serveModal } from './service.ts';
+import { type SidecarHandlerDeps, sidecarHandlers, sidecarRouterHandlers } from './sidecars.ts';
 import { workspaceHandlers } from './workspace.ts';
 
 /** What the handlers of every resource need, and what surrounds them. */
@@ -29,7 +30,8 @@ export type ModalApiDeps = AppHandlerDeps &
   LogHandlerDeps &
   MountHandlerDeps &
   SandboxHandlerDeps &
-  SecretHandlerDeps & {
+  SecretHandlerDeps &
+  SidecarHandlerDeps & {
     readonly tokens: TokenStore;
     readonly accessTokens: AccessTokens;
     readonly database: Database;
@@ -54,9 +56,10 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
       mountHandlers(deps),
       sandboxHandlers(deps),
       secretHandlers(deps),
+      sidecarHandlers(deps),
       workspaceHandlers(),
     ],
-    commandRouter: commandRouterHandlers({ sandboxes: deps.sandboxes, idempotency }),
+    commandRouter: { ...commandRouterHandlers({ ...deps, idempotency }), ...sidecarRouterHandlers(deps) },
     tokens: deps.tokens,
     accessTokens: deps.accessTokens,
     idempotency,

@@ -218,7 +218,7 @@ test('what the router refuses names the field', () =>
     }
     await assert.rejects(
       exec.taskExecStart({ ...good, containerId: 'ctr-1' }),
-      code(Code.Unimplemented, /sidecar/),
+      code(Code.NotFound, /container/),
     );
     await exec.taskExecStart(good);
     const read = exec.taskExecStdioRead({ taskId, execId: 'e', offset: 1n << 60n });

@@ -7,10 +7,10 @@ import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProcessId } from '../../ids.ts';
-import type { OutputReader, Process, Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
+import { describeResult } from '../../sandboxes/result-text.ts';
+import type { Container, OutputReader, Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import type { ExecSpec } from '../../sandboxes/spec.ts';
 import type { ProcessExit } from '../../sandboxes/state.ts';
-import { callOf } from './call.ts';
 import {
   argv,
   byteOffset,
@@ -35,13 +35,12 @@ import {
   TaskSnapshotFilesystemResponseSchema,
 } from './gen/modal/task_command_router_pb.ts';
 import type { Idempotency } from './idempotency.ts';
-import { describeResult } from '../../sandboxes/result-text.ts';
+import { type RouterDeps, routerTargets } from './router-sandbox.ts';
 import { entrypointOf, type InputWrite, writeInput } from './stdin.ts';
 import { StdinStreams } from './stdin-streams.ts';
 import { toSeconds, waitMs } from './wire-time.ts';
 
-export interface CommandRouterDeps {
-  readonly sandboxes: Pick<Sandboxes, 'getByTask'>;
+export interface CommandRouterDeps extends RouterDeps {
   readonly idempotency: Idempotency;
 }
 
@@ -51,21 +50,23 @@ export function commandRouterHandlers(
   deps: CommandRouterDeps,
 ): Partial<ServiceImpl<typeof TaskCommandRouter>> {
   const stdinStreams = new StdinStreams();
-
-  /** The sandbox of a call. @throws SkerryError `permission-denied` when its token opens another one */
-  function sandboxOf(taskId: string, context: HandlerContext): Sandbox {
-    const { grant } = callOf(context);
-    if (!grant || grant.taskId !== taskId) {
-      throw new SkerryError('permission-denied', 'This access token belongs to another sandbox.');
-    }
-    return deps.sandboxes.getByTask(grant.taskId);
-  }
+  const targets = routerTargets(deps);
+  const sandboxOf = targets.sandbox;
 
   function processOf(
     request: { readonly taskId: string; readonly execId: string },
     context: HandlerContext,
   ): Process {
-    return sandboxOf(request.taskId, context).process(request.execId as ProcessId); // any string may be looked up
+    return targets.process(sandboxOf(request.taskId, context), request.execId);
+  }
+
+  /** The calls about a process name no container, so an id must mean one process of the whole sandbox. */
+  function refuseIdElsewhere(sandbox: Sandbox, container: Container, id: ProcessId): void {
+    const known =
+      deps.sidecars.process(sandbox, id) ?? sandbox.processes().find((process) => process.id === id);
+    if (known && known.taskId !== container.taskId) {
+      throw invalid(`exec_id ${id} is a process of another container of this sandbox.`);
+    }
   }
 
   return {
@@ -79,8 +80,10 @@ export function commandRouterHandlers(
           `Sandbox ${sandbox.id} has ended: ${describeResult(sandbox.result)}.`,
         );
       }
+      const container = targets.container(sandbox, request.containerId);
+      refuseIdElsewhere(sandbox, container, id);
       sandbox.touch();
-      await sandbox.exec(id, spec, context.signal);
+      await container.exec(id, spec, context.signal);
       return {};
     },
 
@@ -102,7 +105,7 @@ export function commandRouterHandlers(
 
     async taskExecStdinWrite(request, context) {
       const sandbox = sandboxOf(request.taskId, context);
-      const process = sandbox.process(request.execId as ProcessId); // any string may be looked up
+      const process = targets.process(sandbox, request.execId);
       await writeInput(sandbox, process, toWrite(request), context.signal);
       return {};
     },
@@ -110,7 +113,7 @@ export function commandRouterHandlers(
     async taskExecStdinWriteStream(requests, context) {
       const find = (taskId: string, id: string) => {
         const sandbox = sandboxOf(taskId, context);
-        return { sandbox, process: sandbox.process(id as ProcessId) }; // any string may be looked up
+        return { sandbox, process: targets.process(sandbox, id) };
       };
       await stdinStreams.receive(requests, find, context.signal);
       return {};
@@ -156,7 +159,7 @@ export function commandRouterHandlers(
 
     async taskSnapshotFilesystem(request, context) {
       const sandbox = sandboxOf(request.taskId, context);
-      mainContainer(request.containerId);
+      const container = targets.container(sandbox, request.containerId);
       if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
       return deps.idempotency.once({
         principal: sandbox.id,
@@ -165,7 +168,7 @@ export function commandRouterHandlers(
         output: TaskSnapshotFilesystemResponseSchema,
         run: async () => {
           // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
-          const image = await sandbox.snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
+          const image = await container.snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
           return create(TaskSnapshotFilesystemResponseSchema, { imageId: image.id });
         },
       });
@@ -176,12 +179,7 @@ export function commandRouterHandlers(
 /** Far beyond the clients' own 55 s; it only keeps a stuck copy from living for ever. */
 const SNAPSHOT_DEADLINE_MS = 3_600_000;
 
-function mainContainer(containerId: string): void {
-  if (containerId !== '' && containerId !== 'main') throw unsupported('sidecar containers (container_id).');
-}
-
 function toExecSpec(request: TaskExecStartRequest): ExecSpec {
-  mainContainer(request.containerId);
   const args = argv(request.commandArgs, 'command_args');
   if (!args[0]) throw invalid('command_args must name a program.');
   return {

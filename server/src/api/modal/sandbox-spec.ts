@@ -42,7 +42,7 @@ export interface SandboxRequest {
 }
 
 /** @throws SkerryError `invalid-argument`, `unimplemented`, naming the field */
-export function toSandboxSpec(request: SandboxRequest, app: App): SandboxSpec {
+export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'environmentId'>): SandboxSpec {
   const { definition } = request;
   if (!definition) throw invalid('definition is missing.');
   refuseUnsupported(definition);

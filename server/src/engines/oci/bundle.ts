@@ -13,6 +13,8 @@ export interface BundleOptions {
   readonly rootfs: string;
   readonly cgroup: string;
   readonly networkNamespace: string;
+  /** Id of the container whose gVisor kernel it runs in: two of them cannot share a network namespace. */
+  readonly kernelOf?: string;
   readonly limits: InstanceLimits;
   readonly binDir: string;
   readonly socketDir: string;
@@ -108,6 +110,12 @@ function resourcesOf({ limits, cgroups }: BundleOptions): object {
   };
 }
 
+/** How runsc is told to start a container in the kernel of another one, its `specutils/cri.go`. */
+const sharedKernel = (container: string): object => ({
+  'io.kubernetes.cri.container-type': 'container',
+  'io.kubernetes.cri.sandbox-id': container,
+});
+
 /** The whole of config.json as an object. */
 export function createBundle(options: BundleOptions): object {
   const gvisor = options.runtime === 'gvisor';
@@ -116,6 +124,7 @@ export function createBundle(options: BundleOptions): object {
     ociVersion: '1.0.2',
     hostname: options.hostname,
     root: { path: options.rootfs, readonly: false },
+    ...(options.kernelOf === undefined ? {} : { annotations: sharedKernel(options.kernelOf) }),
     process: {
       terminal: false,
       user: { uid: 0, gid: 0 },

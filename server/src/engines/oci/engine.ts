@@ -15,7 +15,7 @@ import { createBundle } from './bundle.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
 import { writeEtcFiles } from './etc-files.ts';
-import { OciInstance, pauseMarker, storable } from './instance.ts';
+import { isUp, OciInstance, pauseMarker, storable } from './instance.ts';
 import { defaultRunDir, Layout, type TaskLayout } from './layout.ts';
 import { validateMounts } from './mounts.ts';
 import { mountRootfs, unmountBelow } from './overlay.ts';
@@ -104,7 +104,10 @@ class OciEngine implements Engine {
       logger: this.#logger,
     });
     const records = await this.#records(cgroups);
-    await network.open([...records.values()]);
+    const leases = [...records.values()].flatMap(({ slot, policy }) =>
+      slot === undefined ? [] : [{ slot, policy }],
+    );
+    await network.open(leases);
     this.#opened = { cgroups, findings, network, caBundle, ownLimits };
   }
 
@@ -117,7 +120,10 @@ class OciEngine implements Engine {
     }
     validateMounts(spec.mounts);
     const task = this.#layout.task(spec.id);
-    const runtime = this.#runtime(spec.runtime === 'auto' ? this.#options.config.runtime : spec.runtime);
+    const host = spec.joins === undefined ? undefined : this.#running(spec.joins);
+    const runtime = this.#runtime(
+      host?.runtime ?? (spec.runtime === 'auto' ? this.#options.config.runtime : spec.runtime),
+    );
     const started = performance.now();
     this.#starting.add(spec.id);
     const undo = new Cleanup();
@@ -130,11 +136,11 @@ class OciEngine implements Engine {
         mkdir(task.work, { recursive: true }),
         mkdir(task.etcDir, { recursive: true, mode: 0o755 }),
       ]);
-      undo.add('processes and mounts', () => haltTask(this.#layout, cgroups, task));
+      undo.add('processes and mounts', () => haltTask(this.#layout, cgroups, task, this.#gvisor()));
       const listener = new AgentListener(task.socket);
       undo.add('listener', () => listener.close());
       const [lease] = await settleAll([
-        this.#prepareNetwork(opened, runtime.name, spec, task, undo),
+        this.#prepareNetwork(opened, runtime.name, spec, task, host, undo),
         mountRootfs(this.#layout, task, spec.layers),
         listener.listen(),
       ]);
@@ -145,11 +151,12 @@ class OciEngine implements Engine {
         version: 1,
         runtime: runtime.name,
         init,
-        slot: lease.slot,
+        ...(host ? { joins: host.id } : { slot: lease.slot }),
         policy: storable(spec.network),
       };
       await writeRecord(task, record);
       signal.throwIfAborted();
+      host?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
       const instance = this.#register(task, runtime, listener, record);
       this.#logger.debug(
         { task: spec.id, runtime: runtime.name, ms: performance.now() - started },
@@ -185,8 +192,8 @@ class OciEngine implements Engine {
       const oomKilled = (await cgroups.oomKills(this.#layout.task(id).cgroup)) > 0;
       this.#logger.info({ task: id, oomKilled, known: ids.has(id) }, 'instance.gone');
       await this.#removeResidue(id, cgroups);
-      const record = records.get(id);
-      if (record) await network.release(record.slot);
+      const slot = records.get(id)?.slot;
+      if (slot !== undefined) await network.release(slot);
     }
     return adopted;
   }
@@ -216,22 +223,37 @@ class OciEngine implements Engine {
     return new OciRuntime(name, path, this.#layout);
   }
 
+  /** gVisor as it is on the machine, for what may be left of it. */
+  #gvisor(): OciRuntime | undefined {
+    const finding = this.#require().findings.gvisor;
+    return finding.ok ? new OciRuntime('gvisor', finding.path, this.#layout) : undefined;
+  }
+
+  /** @throws SkerryError `sandbox-ended` */
+  #running(id: TaskId): OciInstance {
+    const instance = this.#instances.get(id);
+    if (!instance) throw new SkerryError('sandbox-ended', `The sandbox of ${id} has ended.`);
+    return instance;
+  }
+
   /** The bundle can be written as soon as the namespace is known, while the mount is under way. */
   async #prepareNetwork(
     { network, cgroups, caBundle, ownLimits }: Opened,
     runtime: RuntimeName,
     spec: InstanceSpec,
     task: TaskLayout,
+    host: OciInstance | undefined,
     undo: Cleanup,
   ): Promise<Lease> {
-    const lease = await network.acquire(spec.network);
-    undo.add('network', () => network.release(lease.slot));
+    const lease = host ? network.lease(host.shareNetwork()) : await network.acquire(spec.network);
+    if (!host) undo.add('network', () => network.release(lease.slot));
     const bundle = createBundle({
       runtime,
       hostname: spec.hostname,
       rootfs: task.rootfs,
       cgroup: task.cgroup,
       networkNamespace: lease.namespacePath,
+      ...(host && runtime === 'gvisor' ? { kernelOf: host.id } : {}),
       limits: spec.limits,
       binDir: this.#layout.binDir,
       socketDir: task.socketDir,
@@ -280,8 +302,9 @@ class OciEngine implements Engine {
   /** The living instance of a record with its socket bound anew; undefined when it is dead or its runtime is gone from the machine. */
   async #takeOver(task: TaskLayout, record: InstanceRecord): Promise<OciInstance | undefined> {
     const finding = this.#require().findings[record.runtime];
-    if (!finding.ok || !(await isAlive(record.init))) return undefined;
+    if (!finding.ok) return undefined;
     const runtime = new OciRuntime(record.runtime, finding.path, this.#layout);
+    if (!(await isUp(runtime, task, record))) return undefined;
     if (existsSync(pauseMarker(task))) {
       await runtime.resume(task).catch(() => {}); // the pause itself may not have happened
       await rm(pauseMarker(task), { force: true });
@@ -302,6 +325,7 @@ class OciEngine implements Engine {
       layout: this.#layout,
       task,
       runtime,
+      joined: () => [...this.#instances.values()].filter(({ joins }) => joins === task.id),
       cgroups,
       network,
       listener,
@@ -325,7 +349,7 @@ class OciEngine implements Engine {
   async #removeResidue(id: TaskId, cgroups: Cgroups): Promise<void> {
     try {
       const task = this.#layout.task(id);
-      await haltTask(this.#layout, cgroups, task);
+      await haltTask(this.#layout, cgroups, task, this.#gvisor());
       await removeTaskFiles(task);
     } catch (error) {
       this.#logger.error({ task: id, error: toSkerryError(error).message }, 'instance.residue-left');

@@ -26,6 +26,8 @@ export interface InstanceParts {
   readonly layout: Layout;
   readonly task: TaskLayout;
   readonly runtime: OciRuntime;
+  /** The instances that share its network, to be destroyed before it. */
+  readonly joined: () => readonly Instance[];
   readonly cgroups: Cgroups;
   readonly network: Network;
   readonly listener: AgentListener;
@@ -58,6 +60,17 @@ export class OciInstance implements Instance {
     this.exited = this.#exit.promise;
     parts.listener.onLost(() => void this.#watch());
     if (!parts.listener.connected) void this.#watch();
+  }
+
+  /** The task whose network it shares. */
+  get joins(): TaskId | undefined {
+    return this.#record.joins;
+  }
+
+  /** The network slot that another instance may share from now on. @throws SkerryError `sandbox-ended`, `conflict` */
+  shareNetwork(): number {
+    if (this.#phase !== 'running' || this.#destroying) throw ended(this.id);
+    return this.#ownSlot();
   }
 
   dial(signal: AbortSignal): Promise<Duplex> {
@@ -97,7 +110,7 @@ export class OciInstance implements Instance {
   setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
     return this.#exclusive.run(async () => {
       if (this.#phase !== 'running') throw ended(this.id);
-      await this.#parts.network.setPolicy(this.#record.slot, policy);
+      await this.#parts.network.setPolicy(this.#ownSlot(), policy);
       this.#record = { ...this.#record, policy: storable(policy) };
       await writeRecord(this.#parts.task, this.#record);
     });
@@ -110,6 +123,8 @@ export class OciInstance implements Instance {
   destroy(): Promise<void> {
     this.#destroying ??= this.#exclusive.run(async () => {
       try {
+        // What cannot be ended now goes down with this one, and is cleaned up by its own next destroy.
+        await Promise.allSettled(this.#parts.joined().map((instance) => instance.destroy()));
         await this.#halt();
         await removeTaskFiles(this.#parts.task);
         this.#phase = 'destroyed';
@@ -129,10 +144,23 @@ export class OciInstance implements Instance {
 
   async #halt(): Promise<void> {
     if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
-    const { layout, cgroups, task, network, listener } = this.#parts;
+    const { layout, cgroups, task, network, listener, runtime } = this.#parts;
+    const { slot } = this.#record;
     this.#end({ reason: 'destroyed' });
-    await settleAll([listener.close(), haltTask(layout, cgroups, task), network.release(this.#record.slot)]);
+    await settleAll([
+      listener.close(),
+      haltTask(layout, cgroups, task, runtime.name === 'gvisor' ? runtime : undefined),
+      ...(slot === undefined ? [] : [network.release(slot)]),
+    ]);
     this.#phase = 'stopped';
+  }
+
+  #ownSlot(): number {
+    const { slot } = this.#record;
+    if (slot === undefined) {
+      throw new SkerryError('conflict', `${this.id} shares the network of ${this.joins}.`);
+    }
+    return slot;
   }
 
   #end(exit: InstanceExit): void {
@@ -145,10 +173,10 @@ export class OciInstance implements Instance {
   async #watch(): Promise<void> {
     if (this.#watching) return;
     this.#watching = true;
-    const { listener, cgroups, task, logger } = this.#parts;
+    const { listener, cgroups, task, runtime, logger } = this.#parts;
     try {
       while (this.#phase === 'running' && !listener.connected) {
-        if (!(await isAlive(this.#record.init))) {
+        if (!(await isUp(runtime, task, this.#record))) {
           if (this.#phase !== 'running') return;
           const oomKills = await cgroups.oomKills(task.cgroup);
           logger.warn({ task: this.id, runtime: this.runtime, oomKills }, 'instance.died');
@@ -164,6 +192,12 @@ export class OciInstance implements Instance {
       this.#watching = false;
     }
   }
+}
+
+/** Whether the instance's first process lives. In the kernel of another instance it has no number on the machine: then the runtime must tell. */
+export async function isUp(runtime: OciRuntime, task: TaskLayout, record: InstanceRecord): Promise<boolean> {
+  if (!(await isAlive(record.init))) return false;
+  return record.joins === undefined || runtime.name !== 'gvisor' || runtime.isRunning(task);
 }
 
 /** There while the instance is paused; a server killed meanwhile finds it and resumes. */

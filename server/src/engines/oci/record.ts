@@ -1,14 +1,17 @@
 /** What must be remembered of a running instance to take it over after a restart: one small file, written when the instance is up. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import type { TaskLayout } from './layout.ts';
+import type { TaskId } from '../../ids.ts';
+import { isTaskId, type TaskLayout } from './layout.ts';
 import { processIdentitySchema } from './process-identity.ts';
 
 const recordSchema = z.object({
   version: z.literal(1),
   runtime: z.enum(['gvisor', 'runc']),
   init: processIdentitySchema,
-  slot: z.number().int().positive(),
+  /** The task whose network it shares; it then has no slot of its own, and `policy` means nothing. */
+  joins: z.custom<TaskId>((value) => typeof value === 'string' && isTaskId(value)).optional(),
+  slot: z.number().int().positive().optional(),
   policy: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('open') }),
     z.object({ kind: z.literal('blocked') }),

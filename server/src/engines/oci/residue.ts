@@ -5,11 +5,27 @@ import type { TaskId } from '../../ids.ts';
 import type { Cgroups } from './cgroups.ts';
 import { isTaskId, type Layout, type TaskLayout } from './layout.ts';
 import { forgetLinks, unmountBelow } from './overlay.ts';
+import type { OciRuntime } from './runtime.ts';
 
 const runtimeNames = ['runc', 'gvisor'] as const;
 
-/** Kills everything of the task, then removes its mounts, cgroups and the runtimes' state. Its files stay. */
-export async function haltTask(layout: Layout, cgroups: Cgroups, task: TaskLayout): Promise<void> {
+/**
+ * Kills everything of the task, then removes its mounts, cgroups and the runtimes' state. Its files stay. `gvisor` is asked to end a container that runs in the
+ * kernel of another task, whose processes no cgroup of its own holds.
+ */
+export async function haltTask(
+  layout: Layout,
+  cgroups: Cgroups,
+  task: TaskLayout,
+  gvisor: OciRuntime | undefined,
+): Promise<void> {
+  if (gvisor && (await sharesKernel(layout, task.id))) {
+    try {
+      await gvisor.delete(task);
+    } catch (error) {
+      if (await gvisor.isRunning(task)) throw error; // else the kernel is gone, and everything in it
+    }
+  }
   await cgroups.kill(task.cgroup);
   await Promise.all([
     unmountBelow(task.dir),
@@ -36,6 +52,12 @@ export async function killStarters(layout: Layout, ids: ReadonlySet<TaskId>): Pr
       // it ended by itself
     }
   }
+}
+
+/** Whether runsc knows the task as a guest in the kernel of another: its state is named `<task>_sandbox:<other>.state`. */
+async function sharesKernel(layout: Layout, id: TaskId): Promise<boolean> {
+  const names = await readdir(layout.runtimeRoot('gvisor')).catch(() => []);
+  return names.some((name) => name.startsWith(`${id}_sandbox:`) && !name.startsWith(`${id}_sandbox:${id}.`));
 }
 
 /** Removes the files of a halted task. */

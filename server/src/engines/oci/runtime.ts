@@ -45,6 +45,17 @@ export class OciRuntime {
     }
   }
 
+  /** Whether the container's first process runs, by the runtime's own account. */
+  async isRunning(task: TaskLayout): Promise<boolean> {
+    const { stdout } = await run(this.#argv([], ['state', task.id]), { okCodes: [1, 128] });
+    return /"status": ?"(running|paused)"/.test(stdout);
+  }
+
+  /** Kills the container and forgets it, whatever state it is in. */
+  async delete(task: TaskLayout): Promise<void> {
+    await run(this.#argv([], ['delete', '--force', task.id]));
+  }
+
   async pause(task: TaskLayout): Promise<void> {
     await run(this.#argv([], ['pause', task.id]));
   }

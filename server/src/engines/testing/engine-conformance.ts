@@ -483,6 +483,118 @@ export function engineConformance(
         });
       });
 
+      describe('an instance that joins another', { timeout: 60_000 }, () => {
+        /**
+         * Serves one line on a port until the instance ends. gVisor stops the shared kernel to end a container, which interrupts what others wait for, and
+         * busybox's nc takes that for an error.
+         */
+        const serve = (instance: Instance, port: number, text: string) =>
+          shell(instance, `(while :; do nc -ll -p ${port} -e echo ${text}; done) >/dev/null 2>&1 &`);
+        const fetch = (instance: Instance, port: number) =>
+          shell(
+            instance,
+            `for i in $(seq 50); do nc -w 2 127.0.0.1 ${port} </dev/null 2>/dev/null && exit; sleep 0.1; done; exit 1`,
+          );
+
+        it('shares its network, loopback included, and nothing else', async () => {
+          await using({ network: { kind: 'blocked' } }, async (main) => {
+            await using({ joins: main.id }, async (sidecar) => {
+              assert.equal(sidecar.runtime, runtime);
+              await serve(main, 5001, 'main');
+              await serve(sidecar, 5002, 'sidecar');
+              assert.equal(await fetch(sidecar, 5001), 'main');
+              assert.equal(await fetch(main, 5002), 'sidecar');
+              assert.equal(await reaches(sidecar, harness.outside.publicAddress, 7), 'no');
+              await main.setNetworkPolicy({ kind: 'open' });
+              assert.equal(await reaches(sidecar, harness.outside.publicAddress, 7), 'yes');
+              await assert.rejects(sidecar.setNetworkPolicy({ kind: 'open' }), { code: 'conflict' });
+              await shell(main, 'echo private > /tmp/x');
+              // Under gVisor the first one sees the other's programs; never the other way round.
+              assert.equal(
+                await shell(sidecar, 'test -e /tmp/x || echo none; ps | grep -c "[p] 5001" || true'),
+                'none\n0',
+              );
+            });
+            assert.equal(await fetch(main, 5001), 'main', 'the first goes on without the second');
+          });
+        });
+
+        it('is destroyed alone, or with the other; nothing is left', async () => {
+          const traces = await harness.traces();
+          const main = await create();
+          const alone = await create({ joins: main.id });
+          await shell(alone, 'sleep 1000 >/dev/null 2>&1 &');
+          const before = await shell(main, 'cat /proc/net/tcp | wc -l');
+          await destroy(alone);
+          assert.equal(await shell(main, 'cat /proc/net/tcp | wc -l'), before);
+          const sidecar = await create({ joins: main.id });
+          await destroy(main);
+          assert.deepEqual(await sidecar.exited, { reason: 'destroyed' });
+          live.delete(sidecar);
+          assert.deepEqual(await harness.traces(), traces);
+          await assert.rejects(create({ joins: main.id }), { code: 'sandbox-ended' });
+          assert.deepEqual(await harness.traces(), traces);
+        });
+
+        it('an aborted or failed one leaves nothing and does not harm the other', async () => {
+          // gVisor's own nameless helpers of the first one come and go as it works.
+          const lasting = async () =>
+            (await harness.traces()).filter((trace) => !/^process \S+ {2}/.test(trace));
+          await using({}, async (main) => {
+            const traces = await lasting();
+            await assert.rejects(create({ joins: main.id, hostname: 'not a hostname' }), {
+              code: 'invalid-argument',
+            });
+            for (const ms of [5, 20, 40, 80, 120]) {
+              const abort = new AbortController();
+              const spec = { id: newTaskId(), layers: [layer], hostname: 'x', runtime, limits, mounts: [] };
+              const outcome = harness.engine
+                .create({ ...spec, network: { kind: 'open' }, joins: main.id }, abort.signal)
+                .catch(() => undefined);
+              await delay(ms);
+              abort.abort();
+              await (await outcome)?.destroy();
+            }
+            assert.deepEqual(await lasting(), traces);
+            assert.equal(await shell(main, 'echo fine'), 'fine');
+          });
+        });
+
+        it('is adopted after a restart, or removed without harm to the other', async () => {
+          const traces = await harness.traces();
+          const main = await create();
+          const known = await create({ joins: main.id });
+          const unknown = await create({ joins: main.id });
+          await shell(known, 'echo state > /tmp/state');
+          await serve(main, 5003, 'main');
+          await harness.restart();
+          for (const instance of [main, known, unknown]) live.delete(instance);
+          const adopted = await harness.engine.adopt(new Set([main.id, known.id]));
+          assert.deepEqual([...adopted.keys()].sort(), [main.id, known.id].sort());
+          const [again, sidecar] = [adopted.get(main.id), adopted.get(known.id)];
+          assert.ok(again && sidecar);
+          live.add(again);
+          assert.equal(await shell(sidecar, 'cat /tmp/state'), 'state');
+          assert.equal(await fetch(sidecar, 5003), 'main');
+          await destroy(again);
+          assert.deepEqual(await sidecar.exited, { reason: 'destroyed' });
+          assert.deepEqual(await harness.traces(), traces);
+        });
+
+        it('can be taken away after the other ran out of memory, which gVisor does not survive', async () => {
+          const traces = await harness.traces();
+          const main = await create();
+          const sidecar = await create({ joins: main.id });
+          const eat = ['sh', '-c', 'head -c 600m /dev/zero | tail -c 500m | wc -c'];
+          await Promise.race([runInGuest(main, eat).catch(() => undefined), main.exited]);
+          if (await withDeadline(main.exited, 1000)) await sidecar.exited;
+          else assert.equal(await shell(sidecar, 'echo fine'), 'fine');
+          await destroy(sidecar);
+          await destroy(main);
+          assert.deepEqual(await harness.traces(), traces);
+        });
+      });
+
       it('a restart adopts what is known and alive, with its processes, and removes the rest', async () => {
         const traces = await harness.traces();
         const kept = await create({ network: { kind: 'blocked' } });

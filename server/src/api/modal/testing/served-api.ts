@@ -18,14 +18,17 @@ import { Idempotency } from '../idempotency.ts';
 import { logHandlers } from '../logs.ts';
 import { sandboxHandlers } from '../sandboxes.ts';
 import { type ModalApi, type ModalHandlers, serveModal } from '../service.ts';
+import { sidecarHandlers, sidecarRouterHandlers } from '../sidecars.ts';
 import { workspaceHandlers } from '../workspace.ts';
 import { FakeSandboxes } from './fake-sandboxes.ts';
+import { FakeSidecars } from './fake-sidecars.ts';
 
 export interface ServedApi extends AsyncDisposable {
   readonly port: number;
   readonly token: TokenFile;
   readonly certificate: Certificate;
   readonly sandboxes: FakeSandboxes;
+  readonly sidecars: FakeSidecars;
   readonly apps: AppService;
   readonly accessTokens: AccessTokens;
   readonly database: Database;
@@ -63,6 +66,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
     const accessTokens = new AccessTokens(tokens.signingKey, Date.now);
     const apps = new AppService(database, Date.now);
     const sandboxes = new FakeSandboxes();
+    const sidecars = new FakeSidecars();
     const idempotency = new Idempotency(database, Date.now);
     const api = serveModal({
       controlPlane: [
@@ -70,10 +74,14 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
         environmentHandlers({ apps, reaper: { stop: async () => {} } }),
         sandboxHandlers({ sandboxes, apps, accessTokens }),
         logHandlers({ sandboxes, apps, now: Date.now }),
+        sidecarHandlers({ sandboxes, sidecars }),
         workspaceHandlers(),
         options.handlers ?? {},
       ],
-      commandRouter: commandRouterHandlers({ sandboxes, idempotency }),
+      commandRouter: {
+        ...commandRouterHandlers({ sandboxes, sidecars, idempotency }),
+        ...sidecarRouterHandlers({ sandboxes, sidecars }),
+      },
       tokens,
       accessTokens,
       idempotency,
@@ -104,6 +112,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
       token,
       certificate,
       sandboxes,
+      sidecars,
       apps,
       accessTokens,
       database,

@@ -384,7 +384,7 @@ export const SandboxSchema: GenMessage<Sandbox> = /*@__PURE__*/
   messageDesc(file_modal_sandboxes, 4);
 
 /**
- * Sidecar containers: not implemented.
+ * Sidecar containers share their sandbox's network and lifetime.
  *
  * @generated from message modal.client.SandboxContainerCreateV2Request
  */

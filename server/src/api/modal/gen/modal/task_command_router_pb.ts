@@ -174,7 +174,7 @@ export const SandboxWaitUntilReadyTcrResponseSchema: GenMessage<SandboxWaitUntil
   messageDesc(file_modal_task_command_router, 5);
 
 /**
- * Sidecar containers: not implemented.
+ * Sidecar containers share their sandbox's network and lifetime.
  *
  * @generated from message modal.task_command_router.TaskContainerCreateRequest
  */
