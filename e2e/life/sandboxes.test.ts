@@ -13,7 +13,6 @@ describe('sandboxes', () => {
 
   test('how they start and end', (t) => pythonCases(t, server, 'ends'));
   test('how they are found', (t) => pythonCases(t, server, 'names'));
-  test('their sidecars', (t) => pythonCases(t, server, 'sidecars'));
   test('the same in JavaScript', (t) => jsCases(t, server, 'life'));
   test('the same in Go', { skip: goExample() === undefined ? 'no Go toolchain' : false }, (t) =>
     goCases(t, server),

@@ -19,13 +19,13 @@ describe('secrets', () => {
 
   test('what the client does with them', async (t) => {
     const value = randomValue();
-    await pythonCases(t, server, 'secrets', { env: { LIFE_SECRET_VALUE: value } });
+    await pythonCases(t, server, 'secret_values', { env: { LIFE_SECRET_VALUE: value } });
     assert.ok(!server.log().includes(value), 'a value is in the log');
   });
 
   test('while a sandbox runs with them, their values are in no log, no file and no command line', async (t) => {
     const value = randomValue();
-    await pythonCases(t, server, 'secrets', {
+    await pythonCases(t, server, 'secret_values', {
       only: ['a_sandbox_with_secrets_is_left_running_for_the_test_to_look_at'],
       env: { LIFE_SECRET_VALUE: value, LIFE_KEEP_NAME: 'left-running' },
     });
