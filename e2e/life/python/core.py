@@ -33,6 +33,21 @@ def an_entrypoint_runs_and_ends():
 
 
 @case
+def a_snapshot_of_the_filesystem_starts_another_sandbox():
+    sandbox = create()
+    sandbox.exec("sh", "-c", "echo kept > /root/kept; rm -r /usr/share/zoneinfo").wait()
+    image = sandbox.snapshot_filesystem()
+    sandbox.exec("sh", "-c", "echo later > /root/kept").wait()
+    copy = modal.Sandbox.create(app=app, image=image)
+    try:
+        equal(copy.exec("cat", "/root/kept").stdout.read(), "kept\n")
+        equal(copy.exec("test", "-e", "/usr/share/zoneinfo").wait(), 1)
+    finally:
+        copy.terminate()
+        sandbox.terminate()
+
+
+@case
 def exec_takes_its_options():
     equal(output("pwd", workdir="/var/log")[1], "/var/log\n")
     secret = modal.Secret.from_dict({"KEY": "value"})

@@ -38,7 +38,7 @@ import type { Idempotency } from './idempotency.ts';
 import { type RouterDeps, routerTargets } from './router-sandbox.ts';
 import { entrypointOf, type InputWrite, writeInput } from './stdin.ts';
 import { StdinStreams } from './stdin-streams.ts';
-import { toSeconds, waitMs } from './wire-time.ts';
+import { SNAPSHOT_DEADLINE_MS, toSeconds, waitMs } from './wire-time.ts';
 
 export interface CommandRouterDeps extends RouterDeps {
   readonly idempotency: Idempotency;
@@ -175,9 +175,6 @@ export function commandRouterHandlers(
     },
   };
 }
-
-/** Far beyond the clients' own 55 s; it only keeps a stuck copy from living for ever. */
-const SNAPSHOT_DEADLINE_MS = 3_600_000;
 
 function toExecSpec(request: TaskExecStartRequest): ExecSpec {
   const args = argv(request.commandArgs, 'command_args');

@@ -166,7 +166,8 @@ function toWireResult(result: BuildResult) {
 const metadataAfter = (result: BuildResult, id: ImageId, images: Images) =>
   result.kind === 'success' ? { metadata: toMetadata(images.get(id)) } : {};
 
-const toMetadata = (image: Image) => ({
+/** What clients learn of a finished image. */
+export const toMetadata = (image: Image) => ({
   imageBuilderVersion: image.builderVersion,
   ...(image.config.workdir !== '/' && { workdir: image.config.workdir }),
 });

@@ -20,10 +20,11 @@ import type {
   SandboxWaitRequest,
 } from './gen/modal/sandboxes_pb.ts';
 import type { ModalClient } from './gen/modal/service_pb.ts';
+import { toMetadata } from './images.ts';
 import { toGenericResult } from './results.ts';
 import { routerAccess } from './router-access.ts';
 import { type SandboxRequest, toSandboxSpec } from './sandbox-spec.ts';
-import { fromSeconds, toSeconds, waitMs } from './wire-time.ts';
+import { fromSeconds, SNAPSHOT_DEADLINE_MS, toSeconds, waitMs } from './wire-time.ts';
 
 export interface SandboxHandlerDeps {
   readonly sandboxes: Sandboxes;
@@ -179,6 +180,11 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
       }
     },
     taskGetCommandRouterAccess: async ({ taskId }, context) => access(byTask(taskId), context),
+    async sandboxSnapshotFs({ sandboxId }) {
+      // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
+      const image = await byId(sandboxId).snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
+      return { imageId: image.id, result: { status: Status.SUCCESS }, imageMetadata: toMetadata(image) };
+    },
     async sandboxWaitUntilReady({ sandboxId, timeout }, { signal }) {
       const readyAtMs = await byId(sandboxId).waitUntilReady(waitMs(timeout, MAX_READY_WAIT_S), signal);
       return { readyAt: toSeconds(readyAtMs) };
