@@ -67,15 +67,16 @@ def apps_are_listed():
 
 @case
 def logs_of_an_app_and_of_a_container():
-    log_app = modal.App.lookup("life-logs", create_if_missing=True)
+    name = f"life-logs-{os.getpid()}"  # the history of an app reaches back beyond this run
+    log_app = modal.App.lookup(name, create_if_missing=True)
     sandbox = create("sh", "-c", "echo to stdout; echo to stderr >&2; echo found me", app=log_app)
     sandbox.wait()
-    for subject in (["app", "logs", "life-logs"], ["app", "logs", log_app.app_id], ["container", "logs", task_of(sandbox)]):
+    for subject in (["app", "logs", name], ["app", "logs", log_app.app_id], ["container", "logs", task_of(sandbox)]):
         lines = command(*subject).splitlines()
         assert {"to stdout", "to stderr", "found me"} <= {line.strip() for line in lines}, (subject, lines)
     assert "found me" in command("container", "logs", sandbox.object_id)
-    equal(command("app", "logs", "life-logs", "--search", "found").strip(), "found me")
-    equal(command("app", "logs", "life-logs", "--source", "stderr").strip(), "to stderr")
+    equal(command("app", "logs", name, "--search", "found").strip(), "found me")
+    equal(command("app", "logs", name, "--source", "stderr").strip(), "to stderr")
 
 
 @case

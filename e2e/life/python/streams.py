@@ -63,7 +63,9 @@ def two_readers_of_one_output_get_all_of_it():
     script = "for i in $(seq 200); do echo $i; done; read go; for i in $(seq 200); do echo again $i; done"
     expected = "".join(f"{n}\n" for n in range(1, 201)) + "".join(f"again {n}\n" for n in range(1, 201))
     with running("sh", "-c", script) as sandbox, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        readers = [pool.submit(modal.Sandbox.from_id(sandbox.object_id).stdout.read) for _ in range(2)]
+        # The client's readers need their sandbox's handle to live until they are connected.
+        handles = [modal.Sandbox.from_id(sandbox.object_id) for _ in range(2)]
+        readers = [pool.submit(handle.stdout.read) for handle in handles]
         sandbox.stdin.write("go\n")
         sandbox.stdin.drain()
         for reader in readers:

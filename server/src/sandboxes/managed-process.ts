@@ -31,6 +31,8 @@ export interface ProcessContext {
   readonly ended: AbortSignal;
   /** Called when a process starts to run and when it ended: the idle clock. */
   readonly onActivity: () => void;
+  /** Keeps the idle clock from running until the returned function is called. */
+  readonly hold: () => () => void;
 }
 
 const REATTACH_DELAY_MS = 20;
@@ -91,6 +93,7 @@ export class ManagedProcess implements Process {
       hasPty: boolean;
       createdAtMs: number;
       exit: ProcessExit | undefined;
+      stdinAccepted?: number;
     },
   ) {
     this.#context = context;
@@ -101,6 +104,7 @@ export class ManagedProcess implements Process {
     this.#hasPty = row.hasPty;
     this.stdout = new OutputLog(join(context.outputDir, `${row.id}.out`), context.budget);
     this.stderr = new OutputLog(join(context.outputDir, `${row.id}.err`), context.budget);
+    this.#stdinAccepted = row.stdinAccepted ?? 0;
     if (row.exit) {
       this.#exit = row.exit;
       this.#stdinClosed = true;
@@ -166,9 +170,17 @@ export class ManagedProcess implements Process {
 
   writeStdin(offset: number, data: Uint8Array, signal: AbortSignal): Promise<void> {
     const write = this.#stdinQueue.then(async () => {
-      while (true) {
+      // A repeat of what was taken succeeds, also when the process has ended since: the answer to the first try was lost.
+      const wasTaken = () => offset + data.length <= this.#stdinAccepted;
+      while (!wasTaken()) {
         if (this.#stdinClosed || !this.running) throw this.#stdinClosedError();
-        const agentProcess = await this.#connected(signal);
+        let agentProcess: AgentProcess;
+        try {
+          agentProcess = await this.#connected(signal);
+        } catch (error) {
+          if (wasTaken()) return;
+          throw error;
+        }
         if (offset > this.#stdinAccepted) {
           throw new SkerryError(
             'invalid-argument',
@@ -176,10 +188,10 @@ export class ManagedProcess implements Process {
           );
         }
         const fresh = data.subarray(this.#stdinAccepted - offset);
-        if (fresh.length === 0) return;
         try {
           await agentProcess.writeStdin(this.#stdinAccepted, fresh);
           this.#stdinAccepted += fresh.length;
+          if (this.#exit) this.#storeEnd(this.#exit);
           this.#context.onActivity();
           return;
         } catch (error) {
@@ -245,9 +257,13 @@ export class ManagedProcess implements Process {
   #ended(exit: ProcessExit): void {
     this.#exit = exit;
     this.#stdinClosed = true;
-    this.#context.repository.ended(this.taskId, this.id, exit, this.#context.now());
+    this.#storeEnd(exit);
     this.#exited.resolve(exit);
     this.#context.onActivity();
+  }
+
+  #storeEnd(exit: ProcessExit): void {
+    this.#context.repository.ended(this, exit, this.#stdinAccepted, this.#context.now());
   }
 
   #releaseWhenDone(): void {
@@ -276,7 +292,9 @@ export class ManagedProcess implements Process {
         this.#stdinAccepted = Math.max(this.#stdinAccepted, agentProcess.stdinAccepted);
         this.#stdinClosed ||= agentProcess.stdinClosed;
         this.#connection = { kind: 'connected', agentProcess };
-        this.#context.repository.started(this.taskId, this.id);
+        // Its exit may have come with the answer, before this.
+        if (this.#exit) this.#storeEnd(this.#exit);
+        else this.#context.repository.started(this.taskId, this.id);
         this.#releaseWhenDone();
         return;
       } catch (error) {

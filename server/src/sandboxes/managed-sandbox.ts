@@ -6,22 +6,25 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentClient } from '../agent/agent-client.ts';
+import type { StartRequest } from '../agent/messages.ts';
 import type { Engine, Instance, NetworkPolicy } from '../engines/engine.ts';
 import { GUEST_FS_TOOLS } from '../engines/paths.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId, type SandboxId, type TaskId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import { setAlarm } from '../platform/alarm.ts';
-import { withDeadline } from '../platform/wait.ts';
-import type { ProcessRepository, ProcessRow } from '../store/processes.ts';
+import { unlessAborted, withDeadline } from '../platform/wait.ts';
+import type { ProcessRepository } from '../store/processes.ts';
 import { isUniqueViolation, type SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { IdleClock } from './activity.ts';
-import { ManagedProcess, type ProcessContext } from './managed-process.ts';
+import { ComingOutput } from './coming-output.ts';
+import type { ManagedProcess } from './managed-process.ts';
 import { OutputBudget } from './output-budget.ts';
 import { processEnvironment } from './process-environment.ts';
 import { waitUntilProbeSucceeds } from './readiness.ts';
 import { describeResult } from './result-text.ts';
+import { SandboxProcesses } from './sandbox-processes.ts';
 import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
 import type { ExecSpec, SandboxSpec } from './spec.ts';
 import { exitCodeOf, type ProcessExit, type SandboxResult, type SandboxState, transitions } from './state.ts';
@@ -88,10 +91,8 @@ export class ManagedSandbox implements Sandbox {
   #readyAtMs: number | undefined;
   #deadlineMs: number | undefined;
   #live: Live | undefined;
-  readonly #processes = new Map<ProcessId, ManagedProcess>();
-  /** Execs whose START is on its way, by id: the same id joins. */
-  readonly #startingProcesses = new Map<ProcessId, Promise<Process>>();
-  readonly #processContext: ProcessContext;
+  readonly #processes: SandboxProcesses;
+  readonly #outputDir: string;
   readonly #running = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<SandboxResult>();
   readonly #endedSignal = new AbortController();
@@ -119,7 +120,7 @@ export class ManagedSandbox implements Sandbox {
     this.#endedAtMs = row.endedAtMs;
     this.#readyAtMs = row.readyAtMs;
     this.#deadlineMs = row.deadlineMs;
-    const outputDir = join(context.outputRoot, row.taskId);
+    this.#outputDir = join(context.outputRoot, row.taskId);
     const budget = new OutputBudget(context.maxOutputBytes, this.#endedSignal.signal, (reason) =>
       this.#log(
         'limit',
@@ -128,21 +129,22 @@ export class ManagedSandbox implements Sandbox {
           : 'The disk of the machine is full; programs that write output wait until there is room.',
       ),
     );
-    this.#processContext = {
+    this.#processes = new SandboxProcesses({
       taskId: row.taskId,
-      outputDir,
+      outputDir: this.#outputDir,
       budget,
       repository: context.processes,
       logger: context.logger,
       now: context.now,
       ended: this.#endedSignal.signal,
       onActivity: () => this.touch(),
-    };
+      hold: () => this.hold(),
+    });
     // Nobody may be waiting for these; a rejection must not count as unhandled.
     this.#running.promise.catch(() => {});
     this.#ready.promise.catch(() => {});
     if (row.state === 'ended') this.#restoreEnded();
-    else mkdirSync(outputDir, { recursive: true, mode: 0o700 });
+    else mkdirSync(this.#outputDir, { recursive: true, mode: 0o700 });
   }
 
   get name() {
@@ -170,7 +172,7 @@ export class ManagedSandbox implements Sandbox {
     return this.#state === 'ended' ? this.#result : undefined;
   }
   get entrypoint(): Process | undefined {
-    return this.#processes.get(ENTRYPOINT_PROCESS_ID);
+    return this.#processes.entrypoint;
   }
   get stdout(): OutputReader {
     return this.#entrypointStream('stdout');
@@ -213,18 +215,15 @@ export class ManagedSandbox implements Sandbox {
       this.#finish({ kind: 'crashed', message: 'Its processes were gone when the server came back.' });
       return false;
     }
-    const rows = this.#context.processes.list(this.taskId);
     const known = Promise.withResolvers<void>();
-    for (const row of rows) {
-      // One whose start was not answered may never have been started: the agent will tell.
-      if (row.state !== 'starting') this.#adoptProcess(row).awaitAgent(known.promise);
-    }
+    const rows = this.#processes.recall(known.promise);
     try {
       const { agent } = this.#takeOver(instance, await plan());
       const ids = new Set((await agent.list(AbortSignal.timeout(RECOVERY_TIMEOUT_MS))).map(({ id }) => id));
       const lacksEntrypoint = (this.#live?.plan.argv.length ?? 0) > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
       if (this.#state !== 'running' && lacksEntrypoint) return await this.#discard(instance);
-      for (const row of rows) this.#resumeProcess(row, ids.has(row.id), agent);
+      this.#processes.resume(rows, ids, agent);
+      this.#followEntrypoint();
       this.#run();
       return false;
     } catch (error) {
@@ -239,7 +238,7 @@ export class ManagedSandbox implements Sandbox {
   }
 
   waitUntilRunning(signal: AbortSignal): Promise<void> {
-    return raceSignal(this.#running.promise, signal);
+    return unlessAborted(this.#running.promise, signal);
   }
 
   async wait(timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined> {
@@ -268,29 +267,23 @@ export class ManagedSandbox implements Sandbox {
   detach(): void {
     this.#detached = true;
     this.#stopClocks();
-    for (const process of this.#processes.values()) process.detach();
+    this.#processes.detach();
   }
 
   /** Removes its output: nobody may read it any more. */
   forget(): void {
-    rmSync(this.#processContext.outputDir, { recursive: true, force: true });
+    rmSync(this.#outputDir, { recursive: true, force: true });
   }
 
   // Processes
 
   async exec(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process> {
-    if (!this.#live && this.#state === 'running') await this.waitUntilRunning(signal);
-    const existing = this.#processes.get(id);
-    if (existing) return existing;
-    const starting = this.#startingProcesses.get(id);
-    if (starting) return starting;
-    const start = this.#startProcess(id, spec, signal);
-    this.#startingProcesses.set(id, start);
-    try {
-      return await start;
-    } finally {
-      this.#startingProcesses.delete(id);
-    }
+    // After a restart of the server the agent first has to tell which processes there are.
+    if (this.#state === 'running') await this.waitUntilRunning(signal);
+    const starting = this.#processes.startOnce(id, () => this.#execRequest(id, spec));
+    return unlessAborted(starting, signal).catch((error: unknown) => {
+      throw this.#endedSignal.signal.aborted ? this.#endedError() : error;
+    });
   }
 
   process(id: ProcessId): Process {
@@ -300,7 +293,7 @@ export class ManagedSandbox implements Sandbox {
   }
 
   processes(): readonly Process[] {
-    return [...this.#processes.values()].filter((process) => process.id !== ENTRYPOINT_PROCESS_ID);
+    return this.#processes.execs;
   }
 
   // What can be changed
@@ -387,91 +380,53 @@ export class ManagedSandbox implements Sandbox {
     this.#run();
   }
 
-  async #startProcess(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process> {
+  async #execRequest(id: ProcessId, spec: ExecSpec): Promise<{ agent: AgentClient; request: StartRequest }> {
     if (this.#state === 'ended' || this.#state === 'stopping') throw this.#endedError();
-    if (this.#state !== 'running') await this.waitUntilRunning(signal);
-    const live = this.#live;
-    if (!live) throw this.#endedError();
-    const process = new ManagedProcess(this.#processContext, {
-      id,
-      argv: spec.argv,
-      hasPty: spec.pty !== undefined,
-      createdAtMs: this.#context.now(),
-      exit: undefined,
-    });
+    if (this.#state !== 'running') await this.waitUntilRunning(this.#endedSignal.signal);
+    if (!this.#live) throw this.#endedError();
+    const { agent, plan } = this.#live;
     // What the file API runs is no exec of the user's.
     if (spec.argv[0] !== GUEST_FS_TOOLS) {
       this.logVerbose('exec', `Sandbox exec started: ${spec.argv.join(' ')}`);
     }
-    const release = this.hold();
-    try {
-      await process.start(
-        live.agent,
-        {
-          id,
-          argv: spec.argv,
-          env: processEnvironment(
-            live.plan.env,
-            this.#context.resolveSecrets(spec.secretSources),
-            spec.pty !== undefined,
-          ),
-          cwd: spec.workdir ?? live.plan.workdir,
-          createCwd: false,
-          user: live.plan.user,
-          timeoutMs: spec.timeoutMs ?? null,
-          stdin: 'pipe',
-          stdout: spec.stdout,
-          stderr: spec.stderr,
-          pty: spec.pty ?? null,
-        },
-        signal,
-      );
-    } catch (error) {
-      release();
-      if (this.#endedSignal.signal.aborted) throw this.#endedError();
-      throw error;
-    }
-    this.#processes.set(id, process);
-    void process.wait(this.#endedSignal.signal).then(release, release);
-    return process;
+    const own = this.#context.resolveSecrets(spec.secretSources);
+    const request: StartRequest = {
+      id,
+      argv: spec.argv,
+      env: processEnvironment(plan.env, own, spec.pty !== undefined),
+      cwd: spec.workdir ?? plan.workdir,
+      createCwd: false,
+      user: plan.user,
+      timeoutMs: spec.timeoutMs ?? null,
+      stdin: 'pipe',
+      stdout: spec.stdout,
+      stderr: spec.stderr,
+      pty: spec.pty ?? null,
+    };
+    return { agent, request };
   }
 
-  async #startEntrypoint({ agent, plan: launch }: Live, signal: AbortSignal): Promise<void> {
-    const process = this.#adoptProcess({
+  async #startEntrypoint({ agent, plan }: Live, signal: AbortSignal): Promise<void> {
+    const request: StartRequest = {
       id: ENTRYPOINT_PROCESS_ID,
-      argv: launch.argv,
-      hasPty: this.spec.pty !== undefined,
-      createdAtMs: this.#context.now(),
-      exit: undefined,
-    });
-    await process.start(
-      agent,
-      {
-        id: ENTRYPOINT_PROCESS_ID,
-        argv: launch.argv,
-        env: processEnvironment(launch.env, {}, this.spec.pty !== undefined),
-        cwd: launch.workdir,
-        createCwd: true,
-        user: launch.user,
-        timeoutMs: null,
-        stdin: 'pipe',
-        stdout: 'pipe',
-        stderr: 'pipe',
-        pty: this.spec.pty ?? null,
-      },
-      signal,
-    );
-    this.#followEntrypoint(process);
+      argv: plan.argv,
+      env: processEnvironment(plan.env, {}, this.spec.pty !== undefined),
+      cwd: plan.workdir,
+      createCwd: true,
+      user: plan.user,
+      timeoutMs: null,
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      pty: this.spec.pty ?? null,
+    };
+    await this.#processes.start(agent, request, signal);
+    this.#followEntrypoint();
   }
 
-  #adoptProcess(row: ConstructorParameters<typeof ManagedProcess>[1]): ManagedProcess {
-    const process = new ManagedProcess(this.#processContext, row);
-    this.#processes.set(row.id, process);
-    return process;
-  }
-
-  #followEntrypoint(process: ManagedProcess): void {
-    void process.wait(this.#endedSignal.signal).then(
+  #followEntrypoint(): void {
+    const process = this.#processes.entrypoint;
+    void process?.wait(this.#endedSignal.signal).then(
       (exit) => this.#entrypointExited(process, exit),
       () => {},
     );
@@ -522,11 +477,7 @@ export class ManagedSandbox implements Sandbox {
     if (this.spec.idleTimeoutMs !== undefined) {
       this.#idle = new IdleClock(this.spec.idleTimeoutMs, () => void this.#end({ kind: 'idle-timeout' }));
     }
-    for (const process of this.#processes.values()) {
-      if (!process.running || process.id === ENTRYPOINT_PROCESS_ID) continue;
-      const release = this.hold();
-      void process.wait(this.#endedSignal.signal).then(release, release);
-    }
+    this.#processes.holdWhileRunning();
     this.#running.resolve();
     this.#probe();
   }
@@ -554,17 +505,6 @@ export class ManagedSandbox implements Sandbox {
     );
   }
 
-  #resumeProcess(row: ProcessRow, knownToAgent: boolean, agent: AgentClient): void {
-    if (row.state === 'starting' && !knownToAgent) {
-      this.#context.processes.delete(this.taskId, row.id);
-      return;
-    }
-    const process = this.#processes.get(row.id) ?? this.#adoptProcess(row);
-    if (knownToAgent) process.resume(agent);
-    else process.abandon();
-    if (row.id === ENTRYPOINT_PROCESS_ID) this.#followEntrypoint(process);
-  }
-
   async #discard(instance: Instance): Promise<true> {
     this.#live = undefined;
     await instance.destroy();
@@ -574,12 +514,9 @@ export class ManagedSandbox implements Sandbox {
   /** Back to the beginning: nothing of an interrupted start is kept. */
   #reset(): true {
     this.#state = 'created';
-    this.#processes.clear();
-    for (const { id } of this.#context.processes.list(this.taskId)) {
-      this.#context.processes.delete(this.taskId, id);
-    }
+    this.#processes.reset();
     this.forget();
-    mkdirSync(this.#processContext.outputDir, { recursive: true, mode: 0o700 });
+    mkdirSync(this.#outputDir, { recursive: true, mode: 0o700 });
     return true;
   }
 
@@ -611,7 +548,7 @@ export class ManagedSandbox implements Sandbox {
     this.#live = undefined;
     this.#move('ended');
     this.#endedSignal.abort(this.#endedError());
-    for (const process of this.#processes.values()) process.abandon();
+    this.#processes.abandon();
     if (result.kind !== 'exited' && result.kind !== 'terminated') this.#log('life', describeResult(result));
     this.#running.reject(this.#endedError());
     this.#ready.reject(this.#endedError());
@@ -620,7 +557,7 @@ export class ManagedSandbox implements Sandbox {
   }
 
   #restoreEnded(): void {
-    for (const row of this.#context.processes.list(this.taskId)) this.#adoptProcess(row).abandon();
+    this.#processes.restoreEnded();
     this.#endedSignal.abort(this.#endedError());
     this.#running.reject(this.#endedError());
     if (this.#readyAtMs === undefined) this.#ready.reject(this.#endedError());
@@ -663,25 +600,16 @@ export class ManagedSandbox implements Sandbox {
   }
 
   #entrypointStream(name: 'stdout' | 'stderr'): OutputReader {
-    const process = this.#processes.get(ENTRYPOINT_PROCESS_ID);
-    if (process) return process[name];
-    const sandbox = this;
-    // The entrypoint has not been started, or there is none: follow whichever comes first.
-    return {
-      length: 0,
-      get ended() {
-        return sandbox.state === 'ended';
-      },
-      async *read(offset, signal) {
-        await raceSignal(
-          Promise.race([sandbox.#running.promise, sandbox.#ended.promise]).catch(() => {}),
-          signal,
-        );
-        const started = sandbox.#processes.get(ENTRYPOINT_PROCESS_ID);
-        if (started) yield* started[name].read(offset, signal);
-        else await raceSignal(sandbox.#ended.promise, signal);
-      },
-    };
+    const find = () => this.entrypoint?.[name];
+    return (
+      find() ??
+      new ComingOutput({
+        find,
+        begun: Promise.race([this.#running.promise, this.#ended.promise]).catch(() => {}),
+        over: this.#ended.promise,
+        isOver: () => this.#state === 'ended',
+      })
+    );
   }
 
   #endedError(): SkerryError {
@@ -699,16 +627,4 @@ export class ManagedSandbox implements Sandbox {
 /** The error of a name that another running sandbox of the app has. */
 export function nameTaken(name: string): SkerryError {
   return new SkerryError('already-exists', `A running sandbox of this app already has the name '${name}'.`);
-}
-
-async function raceSignal<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

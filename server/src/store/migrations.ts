@@ -87,4 +87,7 @@ export const migrations: readonly string[] = [
   CREATE UNIQUE INDEX sidecars_by_name ON sandboxes(host_id, sidecar_name) WHERE host_id IS NOT NULL AND state != 'ended';
   CREATE INDEX sidecars_by_host ON sandboxes(host_id, created_at_ms) WHERE host_id IS NOT NULL;
   `,
+  /* 5: a repeated write to a process that has ended since is told from a new one */ `
+  ALTER TABLE processes ADD COLUMN stdin_accepted INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

@@ -14,6 +14,8 @@ export interface ProcessRow {
   readonly state: ProcessState;
   readonly exit: ProcessExit | undefined;
   readonly createdAtMs: number;
+  /** Bytes of input it had taken when it ended; 0 before. */
+  readonly stdinAccepted: number;
 }
 
 function toRow(row: Record<string, unknown>): ProcessRow {
@@ -26,12 +28,14 @@ function toRow(row: Record<string, unknown>): ProcessRow {
     state: row.state as ProcessState,
     exit: row.exit === null ? undefined : (JSON.parse(String(row.exit)) as ProcessExit),
     createdAtMs: Number(row.created_at_ms),
+    stdinAccepted: Number(row.stdin_accepted),
   };
 }
 
 export class ProcessRepository {
   readonly #insert;
-  readonly #setState;
+  readonly #setRunning;
+  readonly #setEnded;
   readonly #delete;
   readonly #byTask;
 
@@ -39,8 +43,11 @@ export class ProcessRepository {
     this.#insert = database.prepare(
       `INSERT INTO processes (id, task_id, argv, options, state, created_at_ms) VALUES (?, ?, ?, ?, 'starting', ?)`,
     );
-    this.#setState = database.prepare(
-      'UPDATE processes SET state = ?, exit = ?, ended_at_ms = ? WHERE task_id = ? AND id = ?',
+    this.#setRunning = database.prepare(
+      "UPDATE processes SET state = 'running' WHERE task_id = ? AND id = ?",
+    );
+    this.#setEnded = database.prepare(
+      "UPDATE processes SET state = 'ended', exit = ?, stdin_accepted = ?, ended_at_ms = ? WHERE task_id = ? AND id = ?",
     );
     this.#delete = database.prepare('DELETE FROM processes WHERE task_id = ? AND id = ?');
     this.#byTask = database.prepare('SELECT * FROM processes WHERE task_id = ? ORDER BY created_at_ms');
@@ -57,11 +64,16 @@ export class ProcessRepository {
   }
 
   started(taskId: TaskId, id: ProcessId): void {
-    this.#setState.run('running', null, null, taskId, id);
+    this.#setRunning.run(taskId, id);
   }
 
-  ended(taskId: TaskId, id: ProcessId, exit: ProcessExit, endedAtMs: number): void {
-    this.#setState.run('ended', JSON.stringify(exit), endedAtMs, taskId, id);
+  ended(
+    { taskId, id }: Pick<ProcessRow, 'taskId' | 'id'>,
+    exit: ProcessExit,
+    stdinAccepted: number,
+    endedAtMs: number,
+  ): void {
+    this.#setEnded.run(JSON.stringify(exit), stdinAccepted, endedAtMs, taskId, id);
   }
 
   /** For a start that failed: the caller may try the same id again. */
