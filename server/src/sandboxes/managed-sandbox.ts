@@ -191,7 +191,8 @@ export class ManagedSandbox implements Sandbox {
     try {
       await this.#launching;
     } catch (error) {
-      if (this.#ending) return;
+      // What a server that shuts down could not finish is no failure: the next one begins it anew.
+      if (this.#ending || this.#detached) return;
       const failure = toSkerryError(error);
       if (failure.code === 'internal') {
         this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.start-failed');
@@ -227,7 +228,7 @@ export class ManagedSandbox implements Sandbox {
       this.#run();
       return false;
     } catch (error) {
-      if (this.#ending) return false;
+      if (this.#ending || this.#detached) return false;
       if (this.#state !== 'running') return await this.#discard(instance);
       this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.recovery-failed');
       await this.#end({ kind: 'crashed', message: 'Its agent did not answer when the server came back.' });
