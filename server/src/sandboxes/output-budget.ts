@@ -1,4 +1,5 @@
 /** How much output a sandbox may keep on disk, shared by all its processes. At the bound its programs wait; nothing is dropped. */
+import { delay } from '../platform/wait.ts';
 
 const FULL_DISK_RETRY_MS = 500;
 
@@ -30,17 +31,15 @@ export class OutputBudget {
     return true;
   }
 
-  /** Output is never removed while a sandbox lives, so the wait ends with the sandbox: always false. */
-  waitFor(_bytes: number): Promise<boolean> {
+  /** What a program at the bound waits for: output is never removed while its sandbox lives, so there is room for nothing more. */
+  untilEnded(): Promise<void> {
     this.#say('bound');
-    if (this.#signal.aborted) return Promise.resolve(false);
-    return new Promise((resolve) =>
-      this.#signal.addEventListener('abort', () => resolve(false), { once: true }),
-    );
+    if (this.#signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => this.#signal.addEventListener('abort', () => resolve(), { once: true }));
   }
 
   /** Waits a moment for room on a full disk. False when the sandbox ended meanwhile. */
-  async retryAfterFullDisk(delay: (ms: number, signal: AbortSignal) => Promise<void>): Promise<boolean> {
+  async retryAfterFullDisk(): Promise<boolean> {
     this.#say('disk-full');
     await delay(FULL_DISK_RETRY_MS, this.#signal).catch(() => {});
     return !this.#signal.aborted;

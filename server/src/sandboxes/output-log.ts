@@ -4,7 +4,6 @@
  */
 import { closeSync, existsSync, openSync, statSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { delay } from '../platform/wait.ts';
 import type { OutputBudget } from './output-budget.ts';
 import type { OutputReader } from './sandboxes.ts';
 
@@ -49,9 +48,7 @@ export class OutputLog implements OutputReader {
     const fresh = chunk.subarray(this.#length - offset);
     if (fresh.length === 0 || this.#ended) return undefined;
     if (this.#budget.tryUse(fresh.length)) return this.#store(fresh);
-    return this.#budget.waitFor(fresh.length).then((granted) => {
-      return granted ? this.#store(fresh) : undefined;
-    });
+    return this.#budget.untilEnded();
   }
 
   /** No more bytes will come: readers at the end finish. Idempotent. */
@@ -92,7 +89,7 @@ export class OutputLog implements OutputReader {
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
       const stored = statSync(this.#path).size - this.#length;
       this.#advance(bytes.subarray(0, stored));
-      return this.#budget.retryAfterFullDisk(delay).then((again) => {
+      return this.#budget.retryAfterFullDisk().then((again) => {
         return again ? this.#store(bytes.subarray(stored)) : undefined;
       });
     }
