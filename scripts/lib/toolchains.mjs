@@ -8,7 +8,7 @@ import { SetupError } from './step.mjs';
 import { buildPackages, ensurePackages, installPackages } from './system-packages.mjs';
 
 /** The gVisor that Skerry is tested with. Its `go` branch carries generated code, so that plain `go install` builds it. */
-export const GVISOR_VERSION = 'v0.0.0-20260224225140-573d5e7127a8';
+export const GVISOR_VERSION = 'v0.0.0-20260905035102-160fafc42237';
 
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 
