@@ -9,6 +9,7 @@ import { join, relative } from 'node:path';
 import { attach, capture, which } from './lib/command.mjs';
 import { localDir, node, root } from './lib/paths.mjs';
 import { runMain, step } from './lib/step.mjs';
+import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { findRunsc } from './lib/toolchains.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
@@ -21,6 +22,7 @@ await runMain(async () => {
   const patterns = process.argv.slice(2);
   await setup();
   await setupPythonClients(pythonClientVersions);
+  await step('Packages for tests', (progress) => ensurePackages(testPackages, progress));
   const skipped = [];
   if (!(await buildGoExample())) skipped.push('the Go client (no Go toolchain)');
   if (!findRunsc()) skipped.push('everything under gVisor (no runsc)');

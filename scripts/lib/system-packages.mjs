@@ -31,6 +31,12 @@ export const buildPackages = [
   { name: 'libc6-dev', file: '/usr/include/stdlib.h', purpose: 'links the agent' },
 ];
 
+/** What the tests use besides: without one of these they would be skipped or fail. */
+export const testPackages = [
+  { name: 'busybox-static', command: 'busybox', purpose: 'the smallest image, for tests of the engine' },
+  { name: 'iptables', command: 'iptables', purpose: 'tests beside another firewall' },
+];
+
 const present = (item) =>
   item.command === undefined ? existsSync(item.file) : which(item.command) !== undefined;
 
