@@ -8,7 +8,7 @@ import { ensurePackages, systemPackages } from './lib/system-packages.mjs';
 import { ensureAgent, ensureGvisor, ensureNodeModules, ensurePythonClient } from './lib/toolchains.mjs';
 
 /** The versions of the official clients that are tested; the first is the one that the quickstart uses. */
-export const pythonClientVersions = ['1.6.4', '1.5.5', '1.3.5', '1.0.5'];
+export const pythonClientVersions = ['1.6.4', '1.5.5', '1.3.5', '1.3.0', '1.0.5'];
 
 /** Everything a server needs. @throws SetupError that says what to do */
 export async function setup() {

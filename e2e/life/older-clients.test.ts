@@ -11,7 +11,7 @@ describe('Python clients, older and current', () => {
   });
   after(() => server?.stop());
 
-  for (const version of ['1.0.5', '1.3.5', '1.5.5', CURRENT_PYTHON_CLIENT]) {
+  for (const version of ['1.0.5', '1.3.0', '1.3.5', '1.5.5', CURRENT_PYTHON_CLIENT]) {
     // Only the current client can read logs, which older ones make.
     const env = { LIFE_CURRENT_PYTHON: pythonWith(), PYTHONWARNINGS: 'ignore' };
     test(version, (t) => pythonCases(t, server, 'core', { version, env }));

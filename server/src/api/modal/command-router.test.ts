@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Code } from '@connectrpc/connect';
 import type { ClientKind } from './call.ts';
 import { TaskExecStderrConfig } from './gen/modal/task_command_router_pb.ts';
-import { routerUrl } from './router-access.ts';
+import { hasNoUseOfRouter, routerUrl } from './router-access.ts';
 import { code, collect, controlPlane, router, sandbox, utf8, withApi } from './testing/clients.ts';
 
 test('exec: start, read, wait; the same id again is the same process', () =>
@@ -258,6 +258,18 @@ test('the router URL is what each client insists on', () => {
   assert.equal(url('go', '[::1]:7423'), 'https://[::1]:7423');
   assert.equal(url('python', '[::1]:7423'), 'http://[::1]:7423');
   assert.equal(url('python', 'sandboxes.example.com'), 'https://sandboxes.example.com');
+});
+
+test('Python clients that check certificates on localhost are sent to the container calls there', () => {
+  const refused = (clientVersion: string, authority = 'localhost:7423') =>
+    hasNoUseOfRouter({ client: 'python', clientVersion, authority });
+  const versions = ['1.1.4', '1.2.0', '1.2.1', '1.2.6', '1.3.0', '1.3.0.post1', '1.3.1', '1.3.2', '1.6.4'];
+  assert.deepEqual(
+    versions.filter((version) => refused(version)),
+    ['1.2.1', '1.2.6', '1.3.0', '1.3.0.post1', '1.3.1'],
+  );
+  assert.equal(refused('1.3.0', 'sandboxes.example.com'), false);
+  assert.equal(hasNoUseOfRouter({ client: 'go', clientVersion: '1.3.0', authority: 'localhost' }), false);
 });
 
 test('the router URL has the host the client dialled, whatever a proxy made of it, and never more than a host', () =>

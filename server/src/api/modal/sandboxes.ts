@@ -22,7 +22,7 @@ import type {
 import type { ModalClient } from './gen/modal/service_pb.ts';
 import { toMetadata } from './images.ts';
 import { toGenericResult } from './results.ts';
-import { routerAccess } from './router-access.ts';
+import { refuseUselessRouter, routerAccess } from './router-access.ts';
 import { type SandboxRequest, toSandboxSpec } from './sandbox-spec.ts';
 import { fromSeconds, SNAPSHOT_DEADLINE_MS, toSeconds, waitMs } from './wire-time.ts';
 
@@ -170,6 +170,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     sandboxGetTunnels: getTunnels,
     sandboxGetTunnelsV2: getTunnels,
     async sandboxGetCommandRouterAccess({ target }, context) {
+      refuseUselessRouter(callOf(context));
       switch (target.case) {
         case 'sandboxId':
           return access(byId(target.value), context);
@@ -179,7 +180,10 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
           throw invalid('Neither sandbox_id nor task_id is given.');
       }
     },
-    taskGetCommandRouterAccess: async ({ taskId }, context) => access(byTask(taskId), context),
+    async taskGetCommandRouterAccess({ taskId }, context) {
+      refuseUselessRouter(callOf(context));
+      return access(byTask(taskId), context);
+    },
     async sandboxSnapshotFs({ sandboxId }) {
       // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
       const image = await byId(sandboxId).snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
