@@ -114,15 +114,17 @@ report(lambda: modal.Sandbox.create(app=app, image=broken))`);
   test('a program that is missing or not executable, and a working directory that is missing, are told apart', async () => {
     const out = await python(`
 sb = modal.Sandbox.create(app=app, image=image)
-report(lambda: sb.exec("no-such-program").wait())
-report(lambda: sb.exec("/etc/passwd").wait())
-report(lambda: sb.exec("true", workdir="/no/such/dir").wait())
+def tell(process):
+    print(process.wait(), process.stderr.read(), end="")
+tell(sb.exec("no-such-program"))
+tell(sb.exec("/etc/passwd"))
+tell(sb.exec("true", workdir="/no/such/dir"))
 print(sb.exec("echo", "still works").stdout.read(), end="")
 sb.terminate()`);
     const lines = out.split('\n');
-    assert.match(lines[0] ?? '', /no-such-program/);
-    assert.match(lines[1] ?? '', /\/etc\/passwd.*(execut|permission)/i);
-    assert.match(lines[2] ?? '', /\/no\/such\/dir/);
+    assert.match(lines[0] ?? '', /^128 .*no-such-program/);
+    assert.match(lines[1] ?? '', /^128 .*\/etc\/passwd.*(execut|permission)/i);
+    assert.match(lines[2] ?? '', /^128 .*\/no\/such\/dir/);
     assert.equal(lines[3], 'still works');
     assert.doesNotMatch(out, /^no error/m);
   });

@@ -45,6 +45,17 @@ pub unsafe fn owned(fd: RawFd) -> OwnedFd {
     OwnedFd::from_raw_fd(fd)
 }
 
+/// How much a pipe or terminal holds that can be read now; as much as a pipe holds by default where the system does not tell.
+pub fn readable_bytes(fd: &OwnedFd) -> u64 {
+    const DEFAULT_PIPE_SIZE: u64 = 64 << 10;
+    let mut count: c_int = 0;
+    // SAFETY: FIONREAD writes an int that is valid for the call.
+    match check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut count) }) {
+        Ok(_) => count.max(0) as u64,
+        Err(_) => DEFAULT_PIPE_SIZE,
+    }
+}
+
 /// A pipe, (read end, write end).
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
@@ -69,10 +80,14 @@ pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Changes a file's owner and group.
-pub fn give_to(fd: RawFd, uid: u32, gid: u32) -> io::Result<()> {
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::fchown(fd, uid, gid) }).map(drop)
+/// Has `handler` called for a signal. It may do only what signal-safety(7) allows.
+pub fn on_signal(signal: c_int, handler: extern "C" fn(c_int)) {
+    // SAFETY: an all-zero sigaction is valid, and the handler lives as long as the program.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        libc::sigaction(signal, &action, std::ptr::null_mut());
+    }
 }
 
 pub fn set_close_on_exec(fd: RawFd) {

@@ -40,7 +40,10 @@ app = modal.App.lookup("life-router", create_if_missing=True)
 print(modal.Sandbox.create(app=app, image=modal.Image.from_registry("python:3.11-slim"), timeout=600).object_id)`,
     );
     assert.equal(made.code, 0, made.stderr);
-    const sandboxId = made.stdout.trim();
+    return opened(made.stdout.trim());
+  }
+
+  async function opened(sandboxId: string): Promise<Opened> {
     const { jwt } = await controlPlane(server).sandboxGetCommandRouterAccess({
       target: { case: 'sandboxId', value: sandboxId },
     });
@@ -71,6 +74,46 @@ print(modal.Sandbox.create(app=app, image=modal.Image.from_registry("python:3.11
     await one.exec.taskExecStart(request);
     return stdout(request.execId);
   }
+
+  test('a relative working directory is below that of the sandbox', async () => {
+    const command = `import modal
+app = modal.App.lookup("life-router", create_if_missing=True)
+image = modal.Image.from_registry("python:3.11-slim")
+sandbox = modal.Sandbox.create("sh", "-c", "mkdir sub; ln -s /usr/lib link; sleep 600", app=app, image=image, workdir="/work/dir")
+while sandbox.exec("test", "-L", "link").wait(): pass
+print(sandbox.object_id)`;
+    const made = await runPython(server, command);
+    const at = await opened(made.stdout.trim());
+    for (const [workdir, found] of [
+      ['sub', '/work/dir/sub\n'],
+      ['./sub/..', '/work/dir\n'],
+      ['link/..', '/usr\n'],
+      ['.', '/work/dir\n'],
+      ['', '/work/dir\n'],
+    ] as const) {
+      const request = { ...start(['pwd', '-P']), taskId: at.taskId, workdir };
+      await at.exec.taskExecStart(request);
+      assert.equal(
+        await collect(
+          at.exec.taskExecStdioRead({ ...request, fileDescriptor: TaskExecStdioFileDescriptor.STDOUT }),
+        ),
+        found,
+        workdir,
+      );
+    }
+    const missing = { ...start(['pwd']), taskId: at.taskId, workdir: 'none' };
+    await at.exec.taskExecStart(missing);
+    assert.deepEqual((await at.exec.taskExecWait(missing)).exitStatus, { case: 'code', value: 128 });
+  });
+
+  test('a caller without a clock of its own is told of a timeout, a moment later', async () => {
+    const request = { ...start(['sleep', '100']), timeoutSecs: 1 };
+    await one.exec.taskExecStart(request);
+    assert.equal(await stdout(request.execId), '');
+    assert.equal((await one.exec.taskExecPoll(request)).exitStatus.case, undefined);
+    assert.deepEqual((await one.exec.taskExecWait(request)).exitStatus, { case: 'signal', value: 9 });
+    assert.deepEqual((await one.exec.taskExecPoll(request)).exitStatus, { case: 'signal', value: 9 });
+  });
 
   test('an exec id is one process, however often and however fast it is started', async () => {
     const request = start(['sh', '-c', 'echo $$ >> /tmp/started; echo $$; read line; echo got $line']);

@@ -49,41 +49,11 @@ impl Describer {
             "type": kind,
             "size": meta.size(),
             "mode": meta.mode() & 0o7777,
-            "permissions": permissions(meta.mode()),
+            "permissions": format!("{:04o}", meta.mode() & 0o7777),
             "owner": owner,
             "group": group,
             "modified_time": meta.mtime() as f64 + meta.mtime_nsec() as f64 / 1e9,
             "symlink_target": target.map(|target| target.to_string_lossy().into_owned()),
         })
-    }
-}
-
-/// As in `ls -l`, without the type: `rwxr-xr-x`.
-fn permissions(mode: u32) -> String {
-    let mut text = String::with_capacity(9);
-    for (shift, special, mark) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
-        let bits = mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (mode & special != 0, bits & 1 != 0) {
-            (true, true) => mark,
-            (true, false) => mark.to_ascii_uppercase(),
-            (false, true) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::permissions;
-
-    #[test]
-    fn shows_permissions_as_ls_does() {
-        assert_eq!(permissions(0o100644), "rw-r--r--");
-        assert_eq!(permissions(0o4755), "rwsr-xr-x");
-        assert_eq!(permissions(0o1777), "rwxrwxrwt");
-        assert_eq!(permissions(0o6000), "--S--S---");
     }
 }

@@ -49,7 +49,7 @@ fn dispatch(name: &str, arguments: &Arguments) -> Result<(), Error> {
     let path = path(arguments)?;
     match name {
         "ReadFile" => read::read_file(&path),
-        "WriteFile" => write::write_file(&path),
+        "WriteFile" => write::write_file(&path, flag(arguments, "through")?),
         "ListFiles" => directory::list_files(&path),
         "Stat" => directory::stat(&path),
         "MakeDirectory" => directory::make_directory(&path, flag(arguments, "parents")?),

@@ -3,30 +3,39 @@
 
 use super::error::Error;
 use crate::sys;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::io::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 const BUFFER: usize = 256 << 10;
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
 
-pub fn write_file(path: &Path) -> Result<(), Error> {
-    let target = resolve_links(path)?;
-    let existing = match fs::metadata(&target) {
+/// A new file takes the name: readers see the old content or the new, a link is replaced and not followed, the other names of the
+/// old file keep the old content. With `through` it is what `open` for writing does: the file that the name leads to gets
+/// the content, and keeps its mode, its owner and its other names.
+pub fn write_file(path: &Path, through: bool) -> Result<(), Error> {
+    let existing = match fs::metadata(path) {
         Ok(meta) => Some(meta),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
+        // A link that leads nowhere is a name like any other to a new file.
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) && !through => None,
         Err(error) => return Err(error.into()),
     };
     let names_directory = path.as_os_str().to_string_lossy().ends_with('/');
-    if names_directory || existing.as_ref().map_or(false, Metadata::is_dir) {
-        return Err(io::Error::from_raw_os_error(libc::EISDIR).into());
-    }
     match existing {
-        Some(meta) => replace(&target, &meta),
-        None => create(&target),
+        _ if names_directory => Err(io::Error::from_raw_os_error(libc::EISDIR).into()),
+        Some(meta) if meta.is_dir() => Err(io::Error::from_raw_os_error(libc::EISDIR).into()),
+        // Devices and pipes: their names stay theirs.
+        Some(meta) if !meta.is_file() => stream_into(path),
+        Some(_) if through => write_through(path),
+        Some(_) => replace(path, true),
+        None if through => replace(&resolve_links(path)?, false),
+        None => replace(path, false),
     }
 }
 
@@ -42,8 +51,46 @@ fn resolve_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-fn create(target: &Path) -> Result<(), Error> {
-    let directory = target.parent().unwrap_or_else(|| Path::new("/"));
+fn replace(path: &Path, exists: bool) -> Result<(), Error> {
+    make_parents(path)?;
+    let temporary = match Temporary::create(path) {
+        Ok(temporary) => temporary,
+        Err(error) if exists && takes_no_new_files(&error) => return stream_into(path),
+        Err(error) => return Err(error.into()),
+    };
+    temporary.fill_from_stdin()?;
+    match temporary.rename(path) {
+        Ok(()) => Ok(()),
+        // A file that is itself a mount point, such as /etc/hosts, cannot be replaced, only rewritten.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EXDEV)) => temporary.rewrite(path),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write_through(path: &Path) -> Result<(), Error> {
+    // May this user write here at all? Told before the content comes.
+    OpenOptions::new().write(true).open(path)?;
+    match Temporary::create(&resolve_links(path)?) {
+        Ok(temporary) => {
+            temporary.fill_from_stdin()?;
+            temporary.rewrite(path)
+        }
+        Err(error) if takes_no_new_files(&error) => stream_into(path),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether it is the directory that refuses (/proc, a read-only directory with one file mounted in it): a file in it may still be
+/// writable.
+fn takes_no_new_files(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EACCES | libc::EPERM | libc::EROFS | libc::ENOENT | libc::EOPNOTSUPP)
+    )
+}
+
+fn make_parents(path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)
@@ -56,45 +103,7 @@ fn create(target: &Path) -> Result<(), Error> {
                 error.raw_os_error().unwrap_or(libc::EIO)
             };
             io::Error::from_raw_os_error(code)
-        })?;
-    let temporary = Temporary::create(directory, target)?;
-    temporary.fill_from_stdin()?;
-    temporary.rename(target)?;
-    Ok(())
-}
-
-fn replace(target: &Path, existing: &Metadata) -> Result<(), Error> {
-    // May this user write here at all? Told before the content comes. A running program is fine: it is replaced, not changed.
-    let writable = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(target);
-    match writable {
-        Err(error) if error.raw_os_error() == Some(libc::ETXTBSY) => {}
-        Err(error) if existing.is_file() => return Err(error.into()),
-        _ => {}
-    }
-    let directory = target.parent().unwrap_or_else(|| Path::new("/"));
-    if !existing.is_file() {
-        return stream_into(target);
-    }
-    let temporary = match Temporary::create(directory, target) {
-        Ok(temporary) => temporary,
-        // The directory takes no new files (/proc, a read-only directory with one file mounted in it), but the file itself is writable.
-        Err(_) => return stream_into(target),
-    };
-    // Without the right to give files away the new one belongs to the writer.
-    let _ = sys::give_to(temporary.file.as_raw_fd(), existing.uid(), existing.gid());
-    temporary
-        .file
-        .set_permissions(fs::Permissions::from_mode(existing.mode() & 0o7777))?;
-    temporary.fill_from_stdin()?;
-    match temporary.rename(target) {
-        Ok(()) => Ok(()),
-        // A file that is itself a mount point, such as /etc/hosts, cannot be replaced, only rewritten.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EXDEV)) => temporary.rewrite(target),
-        Err(error) => Err(error.into()),
-    }
+        })
 }
 
 /// Devices, pipes and files that cannot be replaced.
@@ -123,7 +132,8 @@ struct Temporary {
 }
 
 impl Temporary {
-    fn create(directory: &Path, target: &Path) -> io::Result<Temporary> {
+    fn create(target: &Path) -> io::Result<Temporary> {
+        let directory = target.parent().unwrap_or_else(|| Path::new("/"));
         if target.file_name().is_none() {
             return Err(io::Error::from_raw_os_error(libc::EISDIR));
         }
@@ -142,7 +152,10 @@ impl Temporary {
                 .mode(0o644)
                 .open(&path)
             {
-                Ok(file) => return Ok(Temporary { path, file }),
+                Ok(file) => {
+                    remove_when_killed(&path);
+                    return Ok(Temporary { path, file });
+                }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
@@ -171,5 +184,30 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // After the rename there is nothing under this name any more.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// What the signal handler removes; set once.
+static UNFINISHED: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// A writer that is told to end, since its content will not come, leaves nothing behind either.
+fn remove_when_killed(path: &Path) {
+    if let Ok(path) = CString::new(path.as_os_str().as_bytes()) {
+        // Never freed: a handler may read it at any time.
+        UNFINISHED.store(path.into_raw(), Ordering::SeqCst);
+        for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGINT] {
+            sys::on_signal(signal, remove_unfinished);
+        }
+    }
+}
+
+extern "C" fn remove_unfinished(signal: libc::c_int) {
+    let path = UNFINISHED.load(Ordering::SeqCst);
+    // SAFETY: both calls may be made in a signal handler; the path is a C string that is never freed.
+    unsafe {
+        if !path.is_null() {
+            libc::unlink(path);
+        }
+        libc::_exit(128 + signal);
     }
 }

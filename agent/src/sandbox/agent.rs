@@ -11,6 +11,7 @@ use crate::server::dialer::Dialer;
 use crate::sys::{self, Epoll};
 use libc::pid_t;
 use std::collections::{HashMap, VecDeque};
+use std::os::unix::io::OwnedFd;
 use std::time::{Duration, Instant};
 
 const SWEEP_DELAY: Duration = Duration::from_secs(1);
@@ -22,6 +23,8 @@ pub enum Token {
     Signals,
     Connection(u64),
     Process(u64, Channel),
+    /// A stream that ended with its process while others can still write to it.
+    Leftover(u64),
 }
 
 impl Token {
@@ -33,6 +36,7 @@ impl Token {
             Token::Process(key, Channel::Stdin) => key << 3 | 3,
             Token::Process(key, Channel::Stdout) => key << 3 | 4,
             Token::Process(key, Channel::Stderr) => key << 3 | 5,
+            Token::Leftover(key) => key << 3 | 6,
         }
     }
 
@@ -44,7 +48,8 @@ impl Token {
             2 => Token::Process(key, Channel::Report),
             3 => Token::Process(key, Channel::Stdin),
             4 => Token::Process(key, Channel::Stdout),
-            _ => Token::Process(key, Channel::Stderr),
+            5 => Token::Process(key, Channel::Stderr),
+            _ => Token::Leftover(key),
         }
     }
 }
@@ -58,6 +63,8 @@ pub struct Agent {
     pub processes: HashMap<u64, Process>,
     pub ids: HashMap<String, u64>,
     pub pids: HashMap<pid_t, u64>,
+    /// Output that nobody wants: read, so that its writers are neither held up nor killed, and dropped.
+    pub(super) leftovers: HashMap<u64, OwnedFd>,
     /// Finished processes, oldest first.
     pub(super) finished: VecDeque<u64>,
     /// Keys are never used twice, so that an event of something that is gone finds nothing.
@@ -80,6 +87,7 @@ impl Agent {
             processes: HashMap::new(),
             ids: HashMap::new(),
             pids: HashMap::new(),
+            leftovers: HashMap::new(),
             finished: VecDeque::new(),
             last_key: 0,
             touched: Vec::new(),
@@ -163,7 +171,7 @@ mod tests {
     fn tokens_survive_the_kernel() {
         let channels = [Channel::Report, Channel::Stdin, Channel::Stdout, Channel::Stderr];
         let processes = channels.iter().map(|channel| Token::Process(77, *channel));
-        for token in processes.chain([Token::Signals, Token::Connection(5)]) {
+        for token in processes.chain([Token::Signals, Token::Connection(5), Token::Leftover(6)]) {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }

@@ -1,6 +1,6 @@
 //! What happens to processes: they start, write, read, run out of time, end, and are forgotten.
 
-use super::agent::Agent;
+use super::agent::{Agent, Token};
 use super::process::{Channel, Exit, Phase};
 use super::timers::Timer;
 use super::tree;
@@ -8,13 +8,14 @@ use crate::frame;
 use crate::sys::{self, Ending};
 use libc::pid_t;
 use std::io;
-use std::os::unix::io::AsRawFd;
+use std::os::unix::io::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 /// Finished processes kept for a server that has not released them.
 const FINISHED_KEPT: usize = 4096;
-/// How long a terminal may take to hand over its last output after its session leader died.
-const DRAIN_DELAY: Duration = Duration::from_millis(200);
+/// How long after a process's end others may still write to its streams: a terminal hands its last output over, and a child that
+/// carries the process's own output (`exec > >(tee log)`) gets it through.
+const DRAIN_DELAY: Duration = Duration::from_millis(100);
 
 impl Agent {
     pub fn on_process(&mut self, key: u64, channel: Channel, events: u32) {
@@ -42,6 +43,7 @@ impl Agent {
                 // Failing to register means no memory for it; the next ACK tries again.
                 let _ = stream.fill(epoll, scratch);
                 self.sweep_later();
+                self.keep_leftovers(key);
                 self.settle(key);
             }
         }
@@ -125,8 +127,10 @@ impl Agent {
                 timed_out: process.timed_out,
             });
             process.stdin.close(epoll);
-            if process.terminal && !process.stdout.at_eof() {
-                timers.after(DRAIN_DELAY, Timer::Drain(key));
+            if !process.stdout.at_eof() || !process.stderr.at_eof() {
+                // Nobody of its family is left to say anything after a timeout.
+                let delay = if process.timed_out { Duration::ZERO } else { DRAIN_DELAY };
+                timers.after(delay, Timer::Drain(key));
             }
             let connection = process.connection;
             self.touch(connection);
@@ -154,6 +158,11 @@ impl Agent {
     /// Drops everything known of a process. Should it still run, nobody will be told how it ends.
     pub fn forget(&mut self, key: u64) {
         if let Some(mut process) = self.processes.remove(&key) {
+            if process.exit.is_some() {
+                let streams = [&mut process.stdout, &mut process.stderr];
+                let left: Vec<_> = streams.into_iter().filter_map(|it| it.give_up(&self.epoll)).collect();
+                self.drop_output_of(left);
+            }
             process.close(&self.epoll);
             if let Some(at) = process.deadline {
                 self.timers.cancel(at, Timer::Deadline(key));
@@ -178,24 +187,65 @@ impl Agent {
         }
     }
 
-    /// The terminal's session leader is gone: what can be read now is all there is, except when the window is full.
+    /// The process is gone and had its delay: what can be read now is all there is of it.
     pub(super) fn on_drain(&mut self, key: u64) {
         let Agent {
             processes,
             epoll,
             scratch,
-            timers,
             ..
         } = self;
         if let Some(process) = processes.get_mut(&key) {
-            if process.stdout.is_full() || matches!(process.stdout.fill(epoll, scratch), Ok(true)) {
-                timers.after(DRAIN_DELAY, Timer::Drain(key));
-            } else {
-                process.stdout.close(epoll);
+            process.cut_output(epoll);
+            for stream in [&mut process.stdout, &mut process.stderr] {
+                // What does not fit into the window comes with the next ACK, like any output.
+                let _ = stream.fill(epoll, scratch);
             }
             let connection = process.connection;
             self.touch(connection);
+            self.keep_leftovers(key);
             self.settle(key);
+        }
+    }
+
+    fn keep_leftovers(&mut self, key: u64) {
+        if let Some(process) = self.processes.get_mut(&key) {
+            let left: Vec<_> = process.take_leftovers().collect();
+            self.drop_output_of(left);
+        }
+    }
+
+    /// From now on reads these and drops what comes.
+    fn drop_output_of(&mut self, streams: Vec<OwnedFd>) {
+        for fd in streams {
+            let key = self.new_key();
+            // Without memory for it the writers get SIGPIPE.
+            if self
+                .epoll
+                .add(fd.as_raw_fd(), sys::READABLE, Token::Leftover(key).pack())
+                .is_ok()
+            {
+                self.leftovers.insert(key, fd);
+            }
+        }
+    }
+
+    pub fn on_leftover(&mut self, key: u64) {
+        let Agent {
+            leftovers,
+            epoll,
+            scratch,
+            ..
+        } = self;
+        if let Some(fd) = leftovers.get(&key).map(AsRawFd::as_raw_fd) {
+            match sys::read(fd, scratch) {
+                Ok(count) if count > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => {
+                    epoll.remove(fd);
+                    leftovers.remove(&key);
+                }
+            }
         }
     }
 }

@@ -88,6 +88,7 @@ fn serve(mut agent: Agent, signals: &OwnedFd, is_init: bool) -> Result<(), InitE
                 }
                 Token::Connection(key) => agent.on_connection(key, happened),
                 Token::Process(key, channel) => agent.on_process(key, channel, happened),
+                Token::Leftover(key) => agent.on_leftover(key),
             }
         }
         if !agent.on_timers() {

@@ -19,6 +19,10 @@ pub struct Output {
     /// Offset of the next byte to send on the current connection.
     sent: u64,
     eof_sent: bool,
+    /// Where the stream ends although others may still write: set by `cut`.
+    limit: Option<u64>,
+    /// The descriptor of a stream that was cut, until somebody takes it.
+    leftover: Option<OwnedFd>,
 }
 
 impl Output {
@@ -32,6 +36,8 @@ impl Output {
             start: 0,
             sent: 0,
             eof_sent: false,
+            limit: None,
+            leftover: None,
         }
     }
 
@@ -46,11 +52,6 @@ impl Output {
 
     pub fn at_eof(&self) -> bool {
         self.fd.is_none()
-    }
-
-    /// True when reading waits for the server.
-    pub fn is_full(&self) -> bool {
-        self.window.len() >= WINDOW
     }
 
     pub fn free_spare_memory(&mut self) {
@@ -76,7 +77,8 @@ impl Output {
 
     /// Reads once, into what room there is. `Ok(false)`: there was nothing to read just now.
     pub fn fill(&mut self, epoll: &Epoll, scratch: &mut [u8]) -> io::Result<bool> {
-        let room = (WINDOW - self.window.len()).min(scratch.len());
+        let left = self.limit.map_or(u64::MAX, |limit| limit - self.end());
+        let room = (WINDOW - self.window.len()).min(scratch.len()).min(left as usize);
         let fd = match &self.fd {
             Some(fd) if room > 0 => fd.as_raw_fd(),
             _ => return Ok(false),
@@ -84,22 +86,57 @@ impl Output {
         match sys::read(fd, &mut scratch[..room]) {
             Ok(0) => self.close(epoll),
             Ok(count) => self.window.extend(&scratch[..count]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // A stream that was cut has no more than this, whatever was promised.
+                self.limit = self.limit.map(|_| self.end());
+                self.end_at_limit(epoll);
+                return Ok(false);
+            }
             // A terminal whose last user is gone answers EIO; after any other error there is nothing more to get either.
             Err(_) => self.close(epoll),
         }
+        self.end_at_limit(epoll);
         self.watch(epoll)?;
         Ok(true)
     }
 
+    /// The process is gone: the stream ends with what its pipe holds now. Whoever else can write to it may go on, but not to this
+    /// stream: once that is read, the descriptor waits in `take_leftover`.
+    pub fn cut(&mut self, epoll: &Epoll) {
+        if let (Some(fd), None) = (&self.fd, self.limit) {
+            self.limit = Some(self.end() + sys::readable_bytes(fd));
+            self.end_at_limit(epoll);
+        }
+    }
+
+    fn end_at_limit(&mut self, epoll: &Epoll) {
+        if self.limit == Some(self.end()) {
+            self.leftover = self.unregister(epoll);
+        }
+    }
+
+    /// The descriptor of a stream that ended before its last writer, not registered any more.
+    pub fn take_leftover(&mut self) -> Option<OwnedFd> {
+        self.leftover.take()
+    }
+
+    /// Ends the stream where it is and gives its descriptor away.
+    pub fn give_up(&mut self, epoll: &Epoll) -> Option<OwnedFd> {
+        self.unregister(epoll).or_else(|| self.leftover.take())
+    }
+
     /// The stream ends here, whoever may still hold its other end.
     pub fn close(&mut self, epoll: &Epoll) {
-        if let Some(fd) = self.fd.take() {
-            if self.registered {
-                epoll.remove(fd.as_raw_fd());
-            }
-            self.registered = false;
+        drop(self.unregister(epoll));
+    }
+
+    fn unregister(&mut self, epoll: &Epoll) -> Option<OwnedFd> {
+        let fd = self.fd.take()?;
+        if self.registered {
+            epoll.remove(fd.as_raw_fd());
         }
+        self.registered = false;
+        Some(fd)
     }
 
     pub fn keeps(&self, offset: u64) -> bool {
@@ -232,6 +269,31 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_stream_ends_with_what_the_pipe_held() {
+        let (epoll, writer, mut output) = stream();
+        let mut scratch = [0; 4];
+        sys::write(writer.as_raw_fd(), b"012345").unwrap();
+        output.cut(&epoll);
+        sys::write(writer.as_raw_fd(), b"later").unwrap();
+        assert!(!output.at_eof());
+        while output.fill(&epoll, &mut scratch).unwrap() {}
+        assert!(output.at_eof());
+        assert_eq!(sent(&mut output, 100), Some((0, b"012345".to_vec())));
+        assert_eq!(output.take_eof(), Some(6));
+        let leftover = output.take_leftover().expect("the writer goes on");
+        assert_eq!(sys::read(leftover.as_raw_fd(), &mut [0; 100]).unwrap(), 5);
+    }
+
+    #[test]
+    fn a_cut_stream_with_an_empty_pipe_is_at_its_end() {
+        let (epoll, writer, mut output) = stream();
+        output.cut(&epoll);
+        assert!(output.at_eof());
+        assert!(output.take_leftover().is_some());
+        drop(writer);
+    }
+
+    #[test]
     fn a_new_connection_that_has_everything_makes_room() {
         let (epoll, writer, mut output) = stream();
         let mut scratch = vec![0; WINDOW];
@@ -239,9 +301,9 @@ mod tests {
             sys::write(writer.as_raw_fd(), &[0; 4096]).unwrap();
             output.fill(&epoll, &mut scratch).unwrap();
         }
-        assert!(output.is_full());
+        assert_eq!(output.end(), WINDOW as u64);
+        assert!(!output.fill(&epoll, &mut scratch).unwrap(), "the window is full");
         output.rewind(WINDOW as u64);
-        assert!(!output.is_full());
         assert!(!output.keeps(WINDOW as u64 - 1));
     }
 }

@@ -87,6 +87,19 @@ impl Process {
         self.stderr.close(epoll);
     }
 
+    /// The process is gone: its streams end with what it wrote, whoever else still holds them.
+    pub fn cut_output(&mut self, epoll: &Epoll) {
+        self.stdout.cut(epoll);
+        self.stderr.cut(epoll);
+    }
+
+    /// Descriptors of streams that ended before their last writer.
+    pub fn take_leftovers(&mut self) -> impl Iterator<Item = OwnedFd> {
+        [self.stdout.take_leftover(), self.stderr.take_leftover()]
+            .into_iter()
+            .flatten()
+    }
+
     pub fn is_finished(&self) -> bool {
         self.exit.is_some() && self.stdout.at_eof() && self.stderr.at_eof()
     }

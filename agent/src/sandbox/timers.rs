@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub enum Timer {
     /// A process has had its time.
     Deadline(u64),
-    /// A terminal whose session leader is gone has had time to hand over its last output.
+    /// A process is gone, and what its children or its terminal had left to say at that moment should have come by now.
     Drain(u64),
     /// Try the server's socket again.
     Dial,

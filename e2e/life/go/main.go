@@ -19,6 +19,8 @@ func main() {
 	runAll([]testCase{
 		{"arguments arrive as they were given", arguments},
 		{"streams, exit code, workdir, environment and secrets", streams},
+		{"what cannot be started ends with 128 and says why", unstartable},
+		{"files: a new one takes the name, permissions are octal digits", files},
 		{"a timeout of an exec is its error", execTimeout},
 		{"a terminal has a size and one stream, and interrupts", terminal},
 		{"ignored output does not hold the program up", ignored},
@@ -65,18 +67,44 @@ func streams(t t) {
 	equal(stderr, "\xff")
 }
 
+func unstartable(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	for _, one := range []struct{ program, workdir, name string }{
+		{"no-such-program", "", "no-such-program"},
+		{"true", "/no/such/directory", "/no/such/directory"},
+		{"true", "/etc/passwd", "/etc/passwd"},
+	} {
+		code, _, stderr := t.output(sandbox, &modal.SandboxExecParams{Workdir: one.workdir}, one.program)
+		equal(code, 128)
+		if !strings.Contains(stderr, one.name) {
+			fail("%q", stderr)
+		}
+	}
+}
+
+func files(t t) {
+	sandbox := t.create(nil)
+	defer t.terminate(sandbox)
+	prepare := "mkdir /names; cd /names; echo old > target; chmod 640 target; ln target other; ln -s target link"
+	code, _, _ := t.output(sandbox, nil, "sh", "-c", prepare)
+	equal(code, 0)
+	check(sandbox.Filesystem.WriteText(t.ctx, "new", "/names/link", nil))
+	check(sandbox.Filesystem.WriteText(t.ctx, "newer", "/names/target", nil))
+	_, stdout, _ := t.output(sandbox, nil, "sh", "-c", "cd /names; cat link target other")
+	equal(stdout, "newnewerold\n")
+	equal(must(sandbox.Filesystem.Stat(t.ctx, "/names/target", nil)).Permissions, "0644")
+}
+
 func execTimeout(t t) {
 	sandbox := t.create(nil)
 	defer t.terminate(sandbox)
 	params := &modal.SandboxExecParams{Timeout: 2 * time.Second}
-	process := t.exec(sandbox, params, "sh", "-c", "sleep 3001 & sleep 3002")
-	code, err := process.Wait(t.ctx, nil)
-	// The client's own clock and the answer of the server race.
-	if err != nil {
-		raised[modal.ExecTimeoutError](err)
-	} else {
-		equal(code, 137)
-	}
+	process := t.exec(sandbox, params, "sh", "-c", "echo out; echo err >&2; sleep 3001 & sleep 3002")
+	equal(string(must(io.ReadAll(process.Stdout))), "out\n")
+	equal(string(must(io.ReadAll(process.Stderr))), "err\n")
+	_, err := process.Wait(t.ctx, nil)
+	raised[modal.ExecTimeoutError](err)
 	count := "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'sleep 300[12]' || true"
 	for attempt := 0; ; attempt++ {
 		_, left, _ := t.output(sandbox, nil, "sh", "-c", count)

@@ -24,6 +24,30 @@ await run({
     });
   },
 
+  async 'what cannot be started ends with 128 and says why'() {
+    for (const [command, params, name] of [
+      [['no-such-program'], {}, /no-such-program/],
+      [['true'], { workdir: '/no/such/directory' }, /\/no\/such\/directory/],
+      [['true'], { workdir: '/etc/passwd' }, /\/etc\/passwd/],
+      [['no-such-program'], { pty: true }, /no-such-program/],
+    ]) {
+      const { code, stdout, stderr } = await output(command, params);
+      assert.equal(code, 128);
+      assert.match(params.pty ? stdout : stderr, name);
+    }
+  },
+
+  async 'files: a new one takes the name, permissions are octal digits'() {
+    const { filesystem } = await shared();
+    const prepare =
+      'mkdir /names; cd /names; echo old > target; chmod 640 target; ln target other; ln -s target link';
+    assert.equal((await output(['sh', '-c', prepare])).code, 0);
+    await filesystem.writeText('new', '/names/link');
+    await filesystem.writeText('newer', '/names/target');
+    assert.equal((await output(['sh', '-c', 'cd /names; cat link target other'])).stdout, 'newnewerold\n');
+    assert.equal((await filesystem.stat('/names/target')).permissions, '0644');
+  },
+
   async 'workdir, environment and secrets'() {
     assert.equal((await output(['pwd'], { workdir: '/var/log' })).stdout, '/var/log\n');
     const secret = await modal.secrets.fromObject({ A: 'secret', B: 'secret' });
@@ -37,8 +61,12 @@ await run({
 
   async 'a timeout of an exec is an error and kills its group'() {
     const sandbox = await shared();
-    const process = await sandbox.exec(['sh', '-c', 'sleep 2001 & sleep 2002'], { timeoutMs: 2000 });
-    // The client's own clock and the answer of the server race.
+    const script = 'echo out; echo err >&2; sleep 2001 & sleep 2002';
+    const process = await sandbox.exec(['sh', '-c', script], { timeoutMs: 2000 });
+    // Read one after the other: the second is there although the first ended with the process.
+    assert.equal(await process.stdout.readText(), 'out\n');
+    assert.equal(await process.stderr.readText(), 'err\n');
+    // 137 for who waits already when the time is up, an error for who comes later.
     const ended = await process.wait().then(
       (code) => code === 137,
       (error) => /deadline|timeout|timed out/i.test(String(error)),

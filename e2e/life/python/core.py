@@ -57,6 +57,21 @@ def exec_takes_its_options():
 
 
 @case
+def what_cannot_be_started_ends_with_128_and_says_why():
+    for argv, options, name in [(["no-such-program"], {}, "no-such-program"), (["true"], {"workdir": "/no/dir"}, "/no/dir")]:
+        code, out, err = output(*argv, **options)
+        equal((code, out), (128, ""))
+        assert name in err, err
+
+
+@case
+def a_stream_ends_with_its_process():
+    with running() as sandbox:
+        process = sandbox.exec("sh", "-c", "(sleep 250; echo late) & printf done")
+        equal((process.wait(), process.stdout.read()), (0, "done"))
+
+
+@case
 def input_goes_to_an_exec():
     process = shared().exec("cat")
     process.stdin.write("one ")
@@ -154,6 +169,27 @@ if version < (1, 6):
         sandbox.rm("/files", recursive=True)
         equal(output("ls", "/files")[0], 2)
         raised(FileNotFoundError, lambda: sandbox.open("/files/gone", "r"))
+
+    @case
+    def open_for_writing_makes_the_parents():
+        sandbox = shared()
+        for mode in ("w", "a", "xb"):
+            path = f"/parents/of/{mode}/file"
+            with sandbox.open(path, mode) as file:
+                file.write(b"made" if "b" in mode else "made")
+            equal(output("cat", path)[1], "made")
+        sandbox.exec("touch", "/parents/file").wait()
+        raised(NotADirectoryError, lambda: sandbox.open("/parents/file/below", "w"))
+        raised(FileNotFoundError, lambda: sandbox.open("/parents/of/nothing", "r"))
+
+    @case
+    def open_for_writing_writes_through():
+        sandbox = shared()
+        prepare = "mkdir /through; cd /through; echo old > file; chmod 0750 file; ln file name; ln -s file link"
+        equal(output("sh", "-c", prepare)[0], 0)
+        with sandbox.open("/through/link", "w") as file:
+            file.write("new")
+        equal(output("sh", "-c", "cd /through; cat name; stat -c ' %a %h %N' file link")[1], "new 750 2 'file'\n 777 1 'link' -> 'file'\n")
 
     @case
     def verbose_logs_tell_what_the_documentation_shows():

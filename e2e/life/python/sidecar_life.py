@@ -68,7 +68,9 @@ def exec_in_a_sidecar():
         equal(process.stderr.read(), "err\n")
         equal(sandbox.exec("cat", "/kind").wait(), 1)
         equal(sandbox.exec("sh", "-c", "echo ${A-none}").stdout.read(), "none\n")
-        raised(exception.InvalidError, lambda: sidecar.exec("no-such-program").wait())
+        process = sidecar.exec("no-such-program")
+        equal(process.wait(), 128)
+        assert "no-such-program" in process.stderr.read()
 
 
 @case

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   chmod,
+  link,
   lstat,
   mkdir,
   readdir,
@@ -64,7 +65,7 @@ describe('the filesystem helper', () => {
       await chmod(at('a/b/c'), 0o640);
       await ok('WriteFile', { path: at('a/b/c'), later: 'field' }, { input: '' });
       const meta = await stat(at('a/b/c'));
-      assert.deepEqual([meta.size, meta.mode & 0o777], [0, 0o640]);
+      assert.deepEqual([meta.size, meta.mode & 0o777], [0, 0o644]);
       assert.deepEqual(await readdir(at('a/b')), ['c']);
     });
 
@@ -82,20 +83,65 @@ describe('the filesystem helper', () => {
       assert.equal(await readFile(at('x'), 'utf8'), 'old');
     });
 
-    test('follows links, also to what is not there yet, and fills devices', async () => {
+    test('removes what it has so far when it is told that no more will come', async () => {
       const at = await folder();
-      await writeFile(at('target'), 'old');
+      const { process, sink } = await agent.start([
+        agent.fsTools,
+        JSON.stringify({ WriteFile: { path: at('x') } }),
+      ]);
+      await process.writeStdin(0, Buffer.alloc(1 << 20));
+      assert.equal((await readdir(at('.'))).length, 1);
+      process.signal(15, 'process');
+      await sink.finished();
+      assert.deepEqual(await readdir(at('.')), []);
+    });
+
+    test('takes the name for a new file: links and other names keep what they have', async () => {
+      const at = await folder();
+      await writeFile(at('target'), 'old', { mode: 0o600 });
+      await link(at('target'), at('other name'));
       await symlink('target', at('link'));
       await symlink('missing', at('dangling'));
       await symlink('loop', at('loop'));
-      await ok('WriteFile', { path: at('link') }, { input: 'new' });
-      await ok('WriteFile', { path: at('dangling') }, { input: 'there' });
+      await mkdir(at('dir'));
+      await symlink('dir', at('link to dir'));
+      for (const name of ['link', 'dangling', 'loop', 'target', 'link to dir/file']) {
+        await ok('WriteFile', { path: at(name) }, { input: `new ${name}` });
+        const meta = await lstat(at(name));
+        assert.deepEqual([meta.isFile(), meta.mode & 0o7777, meta.nlink], [true, 0o644, 1], name);
+        assert.equal(await readFile(at(name), 'utf8'), `new ${name}`);
+      }
+      assert.equal(await readFile(at('other name'), 'utf8'), 'old');
+      assert.equal(await readFile(at('dir/file'), 'utf8'), 'new link to dir/file');
+      assert.equal((await readdir(at('.'))).includes('missing'), false);
+      await fails('IsDirectory', 'WriteFile', { path: at('link to dir') }, { input: '' });
+    });
+
+    test('writes through when asked: the file, its mode and its names stay, links are followed', async () => {
+      const at = await folder();
+      await writeFile(at('target'), 'old and longer', { mode: 0o640 });
+      await link(at('target'), at('other name'));
+      await symlink('target', at('link'));
+      await symlink('missing', at('dangling'));
+      await symlink('loop', at('loop'));
+      const before = await stat(at('target'));
+      await ok('WriteFile', { path: at('link'), through: true }, { input: 'new' });
+      await ok('WriteFile', { path: at('dangling'), through: true }, { input: 'there' });
+      await ok('WriteFile', { path: at('made/with/parents'), through: true }, { input: 'x' });
       assert.ok((await lstat(at('link'))).isSymbolicLink());
-      assert.equal(await readFile(at('target'), 'utf8'), 'new');
+      assert.equal(await readFile(at('other name'), 'utf8'), 'new');
+      const after = await stat(at('target'));
+      assert.deepEqual([after.ino, after.mode], [before.ino, before.mode]);
       assert.equal(await readFile(at('missing'), 'utf8'), 'there');
-      await ok('WriteFile', { path: '/dev/null' }, { input: 'gone' });
-      assert.ok((await stat('/dev/null')).isCharacterDevice());
-      await fails('InvalidPath', 'WriteFile', { path: at('loop') }, { input: '' });
+      await fails('InvalidPath', 'WriteFile', { path: at('loop'), through: true }, { input: '' });
+      await fails('IsDirectory', 'WriteFile', { path: at('made'), through: true }, { input: '' });
+    });
+
+    test('fills devices', async () => {
+      for (const through of [false, true]) {
+        await ok('WriteFile', { path: '/dev/null', through }, { input: 'gone' });
+        assert.ok((await stat('/dev/null')).isCharacterDevice());
+      }
     });
 
     test('fails early with the kind the clients know', async () => {
@@ -149,7 +195,7 @@ describe('the filesystem helper', () => {
       type: 'file',
       size: 3,
       mode: 0o600,
-      permissions: 'rw-------',
+      permissions: '0600',
       ...owner,
       modified_time: entry.modified_time,
       symlink_target: null,

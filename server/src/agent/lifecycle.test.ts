@@ -12,7 +12,14 @@ describe('the life of processes', () => {
 
   const pidsIn = (sink: Collector) => sink.text('stdout').trim().split('\n').map(Number);
 
-  /** A leader, a child in its group, and a grandchild that left group and session. All hold stdout, so its end tells that all are gone. */
+  /** Waits until none of them runs. */
+  const gone = async (pids: readonly number[]) => {
+    for (const pid of pids) {
+      while ((await agent.exec(['test', '-e', `/proc/${pid}`])).exit?.value === 0);
+    }
+  };
+
+  /** A leader, a child in its group, and a grandchild that left group and session. */
   const family =
     'sleep 1000 & echo $!; sh -c "setsid sh -c \'echo \\$\\$; exec sleep 1000\' & wait" & echo $!; wait';
 
@@ -21,6 +28,7 @@ describe('the life of processes', () => {
     await sink.finished();
     assert.deepEqual(sink.exitStatus, { kind: 'signal', value: 9, timedOut: true });
     assert.equal(pidsIn(sink).length, 3);
+    await gone(pidsIn(sink));
   });
 
   test('a process that ends in time was not timed out', async () => {
@@ -30,21 +38,31 @@ describe('the life of processes', () => {
 
   test('a signal reaches the process alone or its family', async () => {
     // The child speaks for itself: before its exec it would still have the handler of the shell, and lose the signal.
-    const child = 'sh -c "echo child; exec sleep 1000"';
-    const trap = `trap "echo leader; exit 5" TERM; ${child} & while :; do wait; done`;
+    const child = "sh -c 'echo $$; exec sleep 1000'";
+    const trap = `trap "exit 5" TERM; ${child} & while :; do wait; done`;
     const alone = await agent.start(['sh', '-c', trap]);
-    await alone.sink.until('the child', () => alone.sink.lengths.stdout > 0);
+    await alone.sink.until('the child', () => alone.sink.text('stdout').endsWith('\n'));
     alone.process.signal(15, 'process');
-    await alone.sink.until('the exit', () => alone.sink.exitStatus !== undefined);
-    assert.equal(alone.sink.exitStatus?.value, 5);
-    assert.equal(alone.sink.ended.stdout, false, 'the child still holds it');
-    alone.process.signal(15, 'family');
     await alone.sink.finished();
+    assert.equal(alone.sink.exitStatus?.value, 5);
+    const [pid] = pidsIn(alone.sink);
+    assert.equal((await agent.exec(['test', '-e', `/proc/${pid}`])).exit?.value, 0, 'the child lives on');
+    alone.process.release();
+    await agent.exec(['kill', String(pid)]);
+    await gone(pidsIn(alone.sink));
 
     const all = await agent.start(['sh', '-c', family]);
     await all.sink.until('the family', () => pidsIn(all.sink).length === 3);
     all.process.signal(9, 'family');
     await all.sink.finished();
+    await gone(pidsIn(all.sink));
+  });
+
+  test('a signal reaches what a process left behind, until it is released', async () => {
+    const { process, sink } = await agent.start(['sh', '-c', 'sleep 1000 & echo $!']);
+    await sink.finished();
+    process.signal(9, 'family');
+    await gone(pidsIn(sink));
   });
 
   test('100 processes at once', async () => {

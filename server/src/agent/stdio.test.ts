@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { SkerryError } from '../errors/skerry-error.ts';
+import { WINDOW_BYTES } from './frames.ts';
 import { AgentHarness } from './testing/agent-harness.ts';
 import { Collector } from './testing/collector.ts';
 
@@ -55,6 +58,48 @@ describe('standard input and output', () => {
     await sink.finished();
     assert.equal(sink.lengths.stdout, 256 * MIB);
     assert.ok(most > 0 && most < AGENT_RSS_BOUND_KIB, `${most} KiB`);
+    process.release();
+  });
+
+  /** A process that leaves a child which holds both streams: it writes more than a pipe takes, says so in `file`, and waits to be told to go on. */
+  const leavesChild = (file: string) => `
+    (until test -e ${file}.go; do sleep 0.01; done
+     head -c 1000000 /dev/zero && head -c 1000000 /dev/zero >&2 && echo done > ${file}) &
+    head -c 60000 /dev/zero; echo err >&2; exit 3`;
+
+  for (const pty of [undefined, { rows: 24, cols: 80 }]) {
+    test(`streams end with their process, ${pty ? 'on a terminal' : 'through pipes'}; who else writes to them is not held up`, async () => {
+      const file = join(agent.directory, pty ? 'terminal' : 'pipes');
+      const { process, sink } = await agent.start(['sh', '-c', leavesChild(file)], pty ? { pty } : {});
+      await sink.finished();
+      assert.deepEqual(sink.exitStatus, { kind: 'code', value: 3, timedOut: false });
+      assert.equal(sink.lengths.stdout + sink.lengths.stderr, pty ? 60_005 : 60_004);
+      process.release();
+      const before = await agent.client.stats(agent.deadline());
+      await writeFile(`${file}.go`, '');
+      // A terminal is hung up when its session's leader ends: its children may write no more, as on any machine.
+      if (pty) return;
+      while ((await readFile(file, 'utf8').catch(() => '')) !== 'done\n') await nextTurn();
+      while ((await agent.client.stats(agent.deadline())).openFiles > before.openFiles - 2) await nextTurn();
+      assert.ok((await rss()) < AGENT_RSS_BOUND_KIB);
+    });
+  }
+
+  test('all that a process wrote is in its stream, also when the reader is slow and a child writes on', async () => {
+    const sink = new Collector();
+    let release: () => void = () => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    sink.onWrite = () => gate;
+    // More than the window: the rest is in the pipe when the process ends.
+    const script = `yes > /dev/stdout & head -c ${WINDOW_BYTES + 30_000} /dev/zero >&2`;
+    const { process } = await agent.start(['sh', '-c', script], {}, sink);
+    await sink.until('the exit', () => sink.exitStatus !== undefined);
+    release();
+    await sink.finished();
+    assert.equal(sink.lengths.stderr, WINDOW_BYTES + 30_000);
+    process.signal(9, 'family');
     process.release();
   });
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { AgentClient } from '../agent/agent-client.ts';
 import type { AgentProcess, ProcessSink } from '../agent/agent-process.ts';
 import type { StartRequest } from '../agent/messages.ts';
-import { SkerryError } from '../errors/skerry-error.ts';
+import { type ErrorCode, SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId, TaskId } from '../ids.ts';
 import { delay } from '../platform/wait.ts';
 import type { ProcessRepository } from '../store/processes.ts';
@@ -36,6 +36,15 @@ export interface ProcessContext {
 }
 
 const REATTACH_DELAY_MS = 20;
+/** The exit code of a process that could not become its program: what container runtimes give. */
+const UNSTARTABLE_EXIT_CODE = 128;
+/** What the caller of a process can be at fault for. */
+const START_FAILURES: readonly ErrorCode[] = [
+  'program-not-found',
+  'program-not-executable',
+  'bad-workdir',
+  'bad-user',
+];
 /** What a process gets that was still running when its sandbox ended: killed. */
 const KILLED: ProcessExit = { kind: 'signal', signal: 9, timedOut: false };
 
@@ -51,6 +60,7 @@ export class ManagedProcess implements Process {
   readonly taskId: TaskId;
   readonly argv: readonly string[];
   readonly createdAtMs: number;
+  readonly timeoutMs: number | undefined;
   readonly stdout: OutputLog;
   readonly stderr: OutputLog;
   readonly #context: ProcessContext;
@@ -62,6 +72,7 @@ export class ManagedProcess implements Process {
   #agent: AgentClient | undefined;
   #stdinAccepted = 0;
   #stdinClosed = false;
+  #startFailure: SkerryError | undefined;
   /** What the agent says. */
   readonly #sink: ProcessSink = {
     write: (stream, offset, chunk) => this[stream].append(offset, chunk),
@@ -91,6 +102,7 @@ export class ManagedProcess implements Process {
       id: ProcessId;
       argv: readonly string[];
       hasPty: boolean;
+      timeoutMs: number | undefined;
       createdAtMs: number;
       exit: ProcessExit | undefined;
       stdinAccepted?: number;
@@ -101,6 +113,7 @@ export class ManagedProcess implements Process {
     this.taskId = context.taskId;
     this.argv = row.argv;
     this.createdAtMs = row.createdAtMs;
+    this.timeoutMs = row.timeoutMs;
     this.#hasPty = row.hasPty;
     this.stdout = new OutputLog(join(context.outputDir, `${row.id}.out`), context.budget);
     this.stderr = new OutputLog(join(context.outputDir, `${row.id}.err`), context.budget);
@@ -120,13 +133,26 @@ export class ManagedProcess implements Process {
     return this.#exit === undefined && !this.#context.ended.aborted;
   }
 
+  /** Why it could not be started, when that was taken for its end. */
+  get startFailure(): SkerryError | undefined {
+    return this.#startFailure;
+  }
+
   /** Settles once the process ended and both streams reached their end. */
   get drained(): Promise<void> {
     return this.#drained.promise;
   }
 
-  /** Starts it. On failure the id is free again. @throws SkerryError as `AgentClient.start` */
-  async start(agent: AgentClient, request: StartRequest, signal: AbortSignal): Promise<void> {
+  /**
+   * Starts it. On failure the id is free again, unless `failureIsExit` makes the caller's own fault the end of the process.
+   * @throws SkerryError as `AgentClient.start`
+   */
+  async start(
+    agent: AgentClient,
+    request: StartRequest,
+    signal: AbortSignal,
+    failureIsExit = false,
+  ): Promise<void> {
     this.#agent = agent;
     this.#context.repository.insert({ ...this, hasPty: this.#hasPty });
     if (request.stdout !== 'pipe') this.stdout.end();
@@ -136,6 +162,10 @@ export class ManagedProcess implements Process {
       if (!this.#exit) this.#context.repository.started(this.taskId, this.id);
     } catch (error) {
       this.#connection = { kind: 'closed' };
+      if (failureIsExit && error instanceof SkerryError && START_FAILURES.includes(error.code)) {
+        this.#endUnstarted(request, error);
+        return;
+      }
       this.stdout.end();
       this.stderr.end();
       if (!this.#context.ended.aborted) this.#context.repository.delete(this.taskId, this.id);
@@ -252,6 +282,18 @@ export class ManagedProcess implements Process {
   removeOutput(): void {
     for (const suffix of ['out', 'err'])
       rmSync(join(this.#context.outputDir, `${this.id}.${suffix}`), { force: true });
+  }
+
+  #endUnstarted(request: StartRequest, failure: SkerryError): void {
+    this.#startFailure = failure;
+    const words = Buffer.from(`${failure.message}${request.pty ? '\r\n' : '\n'}`);
+    const stream = request.pty || request.stderr === 'stdout' ? this.stdout : this.stderr;
+    // At the bound of the sandbox's output there is no room for it, and nobody waits for any.
+    void stream.append(0, words)?.catch(() => {});
+    this.stdout.end();
+    this.stderr.end();
+    this.#ended({ kind: 'code', code: UNSTARTABLE_EXIT_CODE, timedOut: false });
+    this.#drained.resolve();
   }
 
   #ended(exit: ProcessExit): void {

@@ -281,7 +281,8 @@ export class ManagedSandbox implements Sandbox {
   async exec(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process> {
     // After a restart of the server the agent first has to tell which processes there are.
     if (this.#state === 'running') await this.waitUntilRunning(signal);
-    const starting = this.#processes.startOnce(id, () => this.#execRequest(id, spec));
+    const askedAtMs = this.#context.now();
+    const starting = this.#processes.startOnce(id, () => this.#execRequest(id, spec, askedAtMs), spec);
     return unlessAborted(starting, signal).catch((error: unknown) => {
       throw this.#endedSignal.signal.aborted ? this.#endedError() : error;
     });
@@ -381,24 +382,30 @@ export class ManagedSandbox implements Sandbox {
     this.#run();
   }
 
-  async #execRequest(id: ProcessId, spec: ExecSpec): Promise<{ agent: AgentClient; request: StartRequest }> {
+  async #execRequest(
+    id: ProcessId,
+    spec: ExecSpec,
+    askedAtMs: number,
+  ): Promise<{ agent: AgentClient; request: StartRequest }> {
     if (this.#state === 'ended' || this.#state === 'stopping') throw this.#endedError();
     if (this.#state !== 'running') await this.waitUntilRunning(this.#endedSignal.signal);
     if (!this.#live) throw this.#endedError();
     const { agent, plan } = this.#live;
-    // What the file API runs is no exec of the user's.
-    if (spec.argv[0] !== GUEST_FS_TOOLS) {
+    // What the file API runs is no exec of the user's, and needs no working directory that may have been removed.
+    const isFileTool = spec.argv[0] === GUEST_FS_TOOLS;
+    if (!isFileTool) {
       this.logVerbose('exec', `Sandbox exec started: ${spec.argv.join(' ')}`);
     }
+    const usedMs = this.#context.now() - askedAtMs + (spec.timeoutLeadMs ?? 0);
     const own = this.#context.resolveSecrets(spec.secretSources);
     const request: StartRequest = {
       id,
       argv: spec.argv,
       env: processEnvironment(plan.env, own, spec.pty !== undefined),
-      cwd: spec.workdir ?? plan.workdir,
+      cwd: isFileTool ? '/' : below(plan.workdir, spec.workdir),
       createCwd: false,
       user: plan.user,
-      timeoutMs: spec.timeoutMs ?? null,
+      timeoutMs: spec.timeoutMs === undefined ? null : Math.max(1, spec.timeoutMs - usedMs),
       stdin: 'pipe',
       stdout: spec.stdout,
       stderr: spec.stderr,
@@ -421,7 +428,9 @@ export class ManagedSandbox implements Sandbox {
       stderr: 'pipe',
       pty: this.spec.pty ?? null,
     };
-    await this.#processes.start(agent, request, signal);
+    const process = await this.#processes.start(agent, request, { signal, failureIsExit: true });
+    // Who reads the entrypoint's output is told as well.
+    if (process.startFailure) throw process.startFailure;
     this.#followEntrypoint();
   }
 
@@ -623,6 +632,12 @@ export class ManagedSandbox implements Sandbox {
     const { sidecarOf } = this.spec;
     return sidecarOf ? `Sidecar '${sidecarOf.name}' of ${sidecarOf.sandboxId}` : `Sandbox ${this.id}`;
   }
+}
+
+/** A process's directory. The kernel resolves it: what `..` means depends on the links on the way. */
+function below(directory: string, path: string | undefined): string {
+  if (path === undefined) return directory;
+  return path.startsWith('/') ? path : `${directory.replace(/\/$/, '')}/${path}`;
 }
 
 /** The error of a name that another running sandbox of the app has. */

@@ -7,6 +7,13 @@ import { ENTRYPOINT_PROCESS_ID, type ProcessId } from '../ids.ts';
 import type { ProcessRow } from '../store/processes.ts';
 import { ManagedProcess, type ProcessContext } from './managed-process.ts';
 
+interface StartOptions {
+  readonly signal?: AbortSignal;
+  readonly failureIsExit?: boolean | undefined;
+  /** As its caller gave it; the request has what is left of it. */
+  readonly timeoutMs?: number | undefined;
+}
+
 export class SandboxProcesses {
   readonly #context: ProcessContext;
   readonly #known = new Map<ProcessId, ManagedProcess>();
@@ -35,30 +42,35 @@ export class SandboxProcesses {
    * that began it: others may have joined, and its repeat must find it.
    * @throws SkerryError as `AgentClient.start`; the id is then free again
    */
-  startOnce(id: ProcessId, makeRequest: () => Promise<{ agent: AgentClient; request: StartRequest }>) {
+  startOnce(
+    id: ProcessId,
+    makeRequest: () => Promise<{ agent: AgentClient; request: StartRequest }>,
+    options: Pick<StartOptions, 'failureIsExit' | 'timeoutMs'> = {},
+  ) {
     const known = this.#known.get(id);
     if (known) return Promise.resolve(known);
     let starting = this.#starting.get(id);
     if (!starting) {
       starting = makeRequest()
-        .then(({ agent, request }) => this.start(agent, request))
+        .then(({ agent, request }) => this.start(agent, request, options))
         .finally(() => this.#starting.delete(id));
       this.#starting.set(id, starting);
     }
     return starting;
   }
 
-  /** Starts a process and knows it from then on. @throws SkerryError as `AgentClient.start`; the signal's reason */
+  /** Starts a process and knows it from then on. @throws SkerryError as `ManagedProcess.start`; the signal's reason */
   async start(
     agent: AgentClient,
     request: StartRequest,
-    signal: AbortSignal = this.#context.ended,
+    options: StartOptions = {},
   ): Promise<ManagedProcess> {
     const process = new ManagedProcess(this.#context, {
       // Ids of requests are those of processes, checked by whoever brought them.
       id: request.id as ProcessId,
       argv: request.argv,
       hasPty: request.pty != null,
+      timeoutMs: options.timeoutMs,
       createdAtMs: this.#context.now(),
       exit: undefined,
     });
@@ -66,7 +78,7 @@ export class SandboxProcesses {
     if (process.id === ENTRYPOINT_PROCESS_ID) this.#known.set(process.id, process);
     const release = process.id === ENTRYPOINT_PROCESS_ID ? () => {} : this.#context.hold();
     try {
-      await process.start(agent, request, signal);
+      await process.start(agent, request, options.signal ?? this.#context.ended, options.failureIsExit);
     } catch (error) {
       release();
       throw error;

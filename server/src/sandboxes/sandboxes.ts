@@ -27,6 +27,8 @@ export interface Process {
   readonly taskId: TaskId;
   readonly argv: readonly string[];
   readonly createdAtMs: number;
+  /** `ExecSpec.timeoutMs`. */
+  readonly timeoutMs?: number | undefined;
   readonly stdout: OutputReader;
   readonly stderr: OutputReader;
   /** Undefined while it runs. */

@@ -82,11 +82,18 @@ export type StdioTarget = 'pipe' | 'null';
 export interface ExecSpec {
   readonly argv: readonly string[];
   readonly secretSources: readonly SecretSource[];
-  /** Absolute, must exist. Undefined = the sandbox's. */
+  /** Must exist; a relative one is below the sandbox's. Undefined = the sandbox's. */
   readonly workdir: string | undefined;
-  /** Lifetime of the process; then its whole group is killed. Undefined = none. */
+  /** Lifetime of the process from the call on; then its whole group is killed. Undefined = none. */
   readonly timeoutMs: number | undefined;
+  /** So much earlier than after `timeoutMs` it is killed, for a caller who reads its output with a clock of their own. */
+  readonly timeoutLeadMs?: number;
   readonly pty: PtySize | undefined;
   readonly stdout: StdioTarget;
   readonly stderr: StdioTarget | 'stdout';
+  /**
+   * True = what cannot be started (no such program, no such directory) is a process that ends with exit code 128 and says why on stderr.
+   * Otherwise it is an error.
+   */
+  readonly failureIsExit?: boolean;
 }

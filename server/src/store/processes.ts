@@ -11,6 +11,7 @@ export interface ProcessRow {
   readonly taskId: TaskId;
   readonly argv: readonly string[];
   readonly hasPty: boolean;
+  readonly timeoutMs: number | undefined;
   readonly state: ProcessState;
   readonly exit: ProcessExit | undefined;
   readonly createdAtMs: number;
@@ -20,11 +21,13 @@ export interface ProcessRow {
 
 function toRow(row: Record<string, unknown>): ProcessRow {
   // Every column is written by this repository only.
+  const options = JSON.parse(String(row.options)) as { pty?: boolean; timeoutMs?: number };
   return {
     id: row.id as ProcessId,
     taskId: row.task_id as TaskId,
     argv: JSON.parse(String(row.argv)) as string[],
-    hasPty: (JSON.parse(String(row.options)) as { pty?: boolean }).pty === true,
+    hasPty: options.pty === true,
+    timeoutMs: options.timeoutMs,
     state: row.state as ProcessState,
     exit: row.exit === null ? undefined : (JSON.parse(String(row.exit)) as ProcessExit),
     createdAtMs: Number(row.created_at_ms),
@@ -53,12 +56,12 @@ export class ProcessRepository {
     this.#byTask = database.prepare('SELECT * FROM processes WHERE task_id = ? ORDER BY created_at_ms');
   }
 
-  insert(row: Pick<ProcessRow, 'id' | 'taskId' | 'argv' | 'hasPty' | 'createdAtMs'>): void {
+  insert(row: Pick<ProcessRow, 'id' | 'taskId' | 'argv' | 'hasPty' | 'timeoutMs' | 'createdAtMs'>): void {
     this.#insert.run(
       row.id,
       row.taskId,
       JSON.stringify(row.argv),
-      JSON.stringify({ pty: row.hasPty }),
+      JSON.stringify({ pty: row.hasPty, timeoutMs: row.timeoutMs }),
       row.createdAtMs,
     );
   }

@@ -29,9 +29,11 @@ test('exec: start, read, wait; the same id again is the same process', () =>
       secretSources: [{ kind: 'inline', env: { A: 'b' } }],
       workdir: '/srv',
       timeoutMs: 7000,
+      timeoutLeadMs: 250,
       pty: undefined,
       stdout: 'null',
       stderr: 'pipe',
+      failureIsExit: true,
     });
     assert.equal((await exec.taskExecPoll({ taskId, execId: 'e-1' })).exitStatus.case, undefined);
     const reading = collect(exec.taskExecStdioRead({ taskId, execId: 'e-1' }));
@@ -206,7 +208,7 @@ test('what the router refuses names the field', () =>
       [/command_args/, { ...good, commandArgs: [''] }],
       [/NUL/, { ...good, commandArgs: ['a\0b'] }],
       [/command_args/, { ...good, commandArgs: ['x'.repeat(2 << 20)] }],
-      [/workdir/, { ...good, workdir: 'relative' }],
+      [/workdir/, { ...good, workdir: '/a\0b' }],
       [/environment variable/, { ...good, env: { 'A=B': 'c' } }],
       [/NUL/, { ...good, env: { A: '\0' } }],
       [/secret id/, { ...good, secretIds: ['../x'] }],

@@ -7,6 +7,7 @@ import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProcessId } from '../../ids.ts';
+import { delay } from '../../platform/wait.ts';
 import { describeResult } from '../../sandboxes/result-text.ts';
 import type { Container, OutputReader, Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import type { ExecSpec } from '../../sandboxes/spec.ts';
@@ -15,6 +16,7 @@ import {
   argv,
   byteOffset,
   execId,
+  execWorkdir,
   integer,
   invalid,
   MAX_LIFETIME_S,
@@ -23,7 +25,6 @@ import {
   ptyEnvironment,
   secretSources,
   unsupported,
-  workdir,
 } from './fields.ts';
 import {
   SandboxStdioFileDescriptor,
@@ -42,7 +43,20 @@ import { SNAPSHOT_DEADLINE_MS, toSeconds, waitMs } from './wire-time.ts';
 
 export interface CommandRouterDeps extends RouterDeps {
   readonly idempotency: Idempotency;
+  readonly now: () => number;
 }
+
+/**
+ * The clients' own clock of an exec with a timeout starts before the call, and where it ends reading of output is over as well. So the process is killed
+ * this much earlier, at most: who reads one stream to its end has time for the other.
+ */
+const TIMEOUT_LEAD_MS = 250;
+const TIMEOUT_LEAD_SHARE = 0.1;
+/**
+ * After a timeout the Python and Go clients' own clock has the word: programs know a timeout by what the client makes of that (-1, ExecTimeoutError).
+ * Whoever has no clock while it waits, as the JavaScript client, gets the exit this much later.
+ */
+const TIMEOUT_SILENCE_MS = 250;
 
 const MAX_READY_WAIT_S = 3600;
 
@@ -95,12 +109,16 @@ export function commandRouterHandlers(
 
     async taskExecWait(request, context) {
       const process = processOf(request, context);
-      return { exitStatus: toExitStatus(process.exit ?? (await process.wait(context.signal))) };
+      const exit = process.exit ?? (await process.wait(context.signal));
+      const silenceMs = untilToldMs(process, deps.now());
+      if (silenceMs > 0) await delay(silenceMs, context.signal);
+      return { exitStatus: toExitStatus(exit) };
     },
 
     taskExecPoll(request, context) {
-      const { exit } = processOf(request, context);
-      return exit ? { exitStatus: toExitStatus(exit) } : {};
+      const process = processOf(request, context);
+      if (!process.exit || untilToldMs(process, deps.now()) > 0) return {};
+      return { exitStatus: toExitStatus(process.exit) };
     },
 
     async taskExecStdinWrite(request, context) {
@@ -176,22 +194,31 @@ export function commandRouterHandlers(
   };
 }
 
+/** How long the exit of a process that ended by its timeout is kept back. */
+function untilToldMs({ exit, createdAtMs, timeoutMs }: Process, nowMs: number): number {
+  if (!exit?.timedOut || timeoutMs === undefined) return 0;
+  return Math.max(0, createdAtMs + timeoutMs + TIMEOUT_SILENCE_MS - nowMs);
+}
+
 function toExecSpec(request: TaskExecStartRequest): ExecSpec {
   const args = argv(request.commandArgs, 'command_args');
   if (!args[0]) throw invalid('command_args must name a program.');
+  const timeoutMs = request.timeoutSecs
+    ? integer(request.timeoutSecs, 'timeout_secs', 1, MAX_LIFETIME_S) * 1000
+    : undefined;
   return {
     argv: args,
     secretSources: [
       ...ptyEnvironment(request.ptyInfo),
       ...secretSources(request.secretIds, request.secretSources, [request.env]),
     ],
-    workdir: workdir(request.workdir),
-    timeoutMs: request.timeoutSecs
-      ? integer(request.timeoutSecs, 'timeout_secs', 1, MAX_LIFETIME_S) * 1000
-      : undefined,
+    workdir: execWorkdir(request.workdir),
+    timeoutMs,
+    timeoutLeadMs: Math.min(TIMEOUT_LEAD_MS, (timeoutMs ?? 0) * TIMEOUT_LEAD_SHARE),
     pty: pty(request.ptyInfo),
     stdout: request.stdoutConfig === TaskExecStdoutConfig.DEVNULL ? 'null' : 'pipe',
     stderr: stderrTarget(request.stderrConfig),
+    failureIsExit: true,
   };
 }
 

@@ -13,13 +13,13 @@ import type { Logger } from '../../telemetry/logger.ts';
 import {
   argv,
   execId,
+  execWorkdir,
   integer,
   invalid,
   MAX_LIFETIME_S,
   pty,
   ptyEnvironment,
   secretSources,
-  workdir,
 } from './fields.ts';
 import { ExecOutputOption, FileDescriptor } from './gen/modal/common_pb.ts';
 import type { ContainerExecRequest } from './gen/modal/containers_pb.ts';
@@ -163,12 +163,13 @@ function toExecSpec(request: ContainerExecRequest): ExecSpec {
   return {
     argv: command,
     secretSources: [...ptyEnvironment(request.ptyInfo), ...secretSources(request.secretIds, [], [])],
-    workdir: workdir(request.workdir),
+    workdir: execWorkdir(request.workdir),
     timeoutMs: request.timeoutSecs
       ? integer(request.timeoutSecs, 'timeout_secs', 1, MAX_LIFETIME_S) * 1000
       : undefined,
     pty: pty(request.ptyInfo),
     stdout: request.stdoutOutput === ExecOutputOption.DEVNULL ? 'null' : 'pipe',
     stderr: request.stderrOutput === ExecOutputOption.DEVNULL ? 'null' : 'pipe',
+    failureIsExit: true,
   };
 }

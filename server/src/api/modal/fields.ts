@@ -58,6 +58,11 @@ export function environment(env: Readonly<Record<string, string>>, field: string
   return { ...env };
 }
 
+/** The directory of an exec: absolute, or below the sandbox's. `undefined` and `""` mean "not given". */
+export function execWorkdir(path: string | undefined): string | undefined {
+  return path ? text(path, 'workdir', MAX_PATH_BYTES) : undefined;
+}
+
 /** `undefined` and `""` mean "not given". */
 export function workdir(path: string | undefined): string | undefined {
   if (!path) return undefined;

@@ -12,6 +12,8 @@ export interface WireResult {
 
 /** Shell convention for a process killed by SIGKILL, which is what happens to the programs of a sandbox that is ended from outside. */
 const KILLED = 137;
+/** As for an exec that could not be started. */
+const UNSTARTED = 128;
 /** What `timeout(1)` exits with; the clients report it for TIMEOUT whatever is sent. */
 const TIMED_OUT = 124;
 
@@ -33,7 +35,7 @@ export function toGenericResult(result: SandboxResult): WireResult {
     case 'out-of-memory':
       return { status: Status.KERNEL_OOM_KILL, exception, exitcode: KILLED };
     case 'start-failed':
-      return { status: Status.INIT_FAILURE, exception, exitcode: 1 };
+      return { status: Status.INIT_FAILURE, exception, exitcode: UNSTARTED };
     case 'crashed':
       return { status: Status.INTERNAL_FAILURE, exception, exitcode: 1 };
     default:

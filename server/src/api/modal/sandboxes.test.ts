@@ -113,7 +113,7 @@ test('results are told in the numbers the clients know', () => {
     [{ kind: 'timeout' }, Status.TIMEOUT, 124],
     [{ kind: 'idle-timeout' }, Status.IDLE_TIMEOUT, 137],
     [{ kind: 'out-of-memory' }, Status.KERNEL_OOM_KILL, 137],
-    [{ kind: 'start-failed', message: 'no such image' }, Status.INIT_FAILURE, 1],
+    [{ kind: 'start-failed', message: 'no such image' }, Status.INIT_FAILURE, 128],
     [{ kind: 'crashed', message: 'agent gone' }, Status.INTERNAL_FAILURE, 1],
   ];
   for (const [result, status, exitcode] of cases) {

@@ -111,6 +111,6 @@ export async function rejectIfSandboxEnded(
 }
 
 /** Ends a process whose caller is gone, with everything it started. */
-export async function abandon(process: Process): Promise<void> {
-  if (process.exit === undefined) await process.kill(SIGKILL, 'group');
+export async function abandon(process: Process, signal = SIGKILL): Promise<void> {
+  if (process.exit === undefined) await process.kill(signal, 'group');
 }

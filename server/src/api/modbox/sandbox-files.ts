@@ -10,13 +10,14 @@ import { followToExit, HeadBuffer } from './output.ts';
 /** The helper's commands (`docs/protocol/filesystem-tools.md`): one JSON object as its only argument. */
 type HelperRequest =
   | { readonly ReadFile: { readonly path: string } }
-  | { readonly WriteFile: { readonly path: string } }
+  | { readonly WriteFile: { readonly path: string; readonly through: true } }
   | { readonly ListFiles: { readonly path: string } }
   | { readonly Remove: { readonly path: string; readonly recursive: boolean } };
 
 /** Largest directory listing, in bytes of the helper's JSON; some 40,000 entries. */
 const MAX_LISTING_BYTES = 8 << 20;
 const MAX_ERROR_BYTES = 64 << 10;
+const SIGTERM = 15;
 const STDIN_CHUNK_BYTES = 256 << 10;
 
 // The helper runs beside untrusted code: what it says is checked like any message from outside.
@@ -77,11 +78,12 @@ export class SandboxFiles {
   }
 
   /**
-   * Creates or replaces a file, and its missing parent directories. A body that breaks off leaves what was there. Returns the size in bytes.
+   * Writes the file that the path leads to, which keeps its mode and owner; makes it and its missing parent directories. A body that breaks off leaves
+   * what was there. Returns the size in bytes.
    * @throws SkerryError `too-large`, `conflict` (a directory), `permission-denied`
    */
   async write(path: string, body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<number> {
-    const process = await this.#start({ WriteFile: { path } }, signal);
+    const process = await this.#start({ WriteFile: { path, through: true } }, signal);
     let size = 0;
     try {
       for await (const piece of body) {
@@ -100,7 +102,7 @@ export class SandboxFiles {
     } catch (error) {
       // The helper closes its input early to report an error; everything else means that the file must not be finished.
       if (!(error instanceof SkerryError) || error.code !== 'stdin-closed') {
-        await abandon(process);
+        await abandon(process, SIGTERM); // it removes what it has so far
         throw error;
       }
     }

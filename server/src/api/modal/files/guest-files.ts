@@ -21,6 +21,7 @@ export class GuestFileError extends Error {
 const DEADLINE_MS = 10 * 60_000;
 /** Of what the helper says about an error. */
 const MAX_ERROR_BYTES = 16 * 1024;
+const SIGTERM = 15;
 const MAX_LIST_BYTES = 4 * 1024 * 1024;
 
 const codes: Readonly<Record<string, SystemErrorCode>> = {
@@ -66,10 +67,10 @@ export class GuestFiles {
     }
   }
 
-  /** Replaces a file's content at once, when all of it is there; makes missing parent directories. */
+  /** Writes the file that a path leads to, when all of its content is there; makes it and missing parent directories. */
   async write(path: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
-    const process = await this.#start({ WriteFile: { path } }, deadline);
+    const process = await this.#start({ WriteFile: { path, through: true } }, deadline);
     try {
       let offset = 0;
       for await (const chunk of content) {
@@ -80,7 +81,7 @@ export class GuestFiles {
     } catch (error) {
       // The helper gave up early: its own words say why.
       if (!(error instanceof SkerryError) || error.code !== 'stdin-closed') {
-        await process.kill(9, 'group');
+        await process.kill(SIGTERM, 'group'); // it removes what it has so far
         throw error;
       }
     }

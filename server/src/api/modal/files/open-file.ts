@@ -3,7 +3,6 @@
  * whole on flush and close, as Python's buffered files do: until then nothing of a write shows in the sandbox.
  */
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import { posix } from 'node:path';
 import { SystemErrorCode } from '../gen/modal/common_pb.ts';
 import type { FileMode } from './file-mode.ts';
 import { GuestFileError, type GuestFiles } from './guest-files.ts';
@@ -195,14 +194,8 @@ export class OpenFile {
     }
   }
 
-  /** Makes the file, empty. Python does not make parent directories, the helper would. */
+  /** Makes the file, empty, with its parent directories: programs written for Modal count on that. */
   async #make(signal: AbortSignal): Promise<void> {
-    const parent = await this.#guest.stat(posix.dirname(this.#path), signal);
-    if (parent === undefined) {
-      throw new GuestFileError(SystemErrorCode.NOENT, `No such file or directory: '${this.#path}'`);
-    }
-    if (parent === 'file')
-      throw new GuestFileError(SystemErrorCode.NOTDIR, `Not a directory: '${this.#path}'`);
     await this.#guest.write(this.#path, this.content({ start: 0, end: 0 }), signal);
   }
 

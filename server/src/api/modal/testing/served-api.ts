@@ -79,7 +79,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
         options.handlers ?? {},
       ],
       commandRouter: {
-        ...commandRouterHandlers({ sandboxes, sidecars, idempotency }),
+        ...commandRouterHandlers({ sandboxes, sidecars, idempotency, now: Date.now }),
         ...sidecarRouterHandlers({ sandboxes, sidecars }),
       },
       tokens,

@@ -316,7 +316,7 @@ const list = (at: string, path: string) =>
       type: entry.isDirectory() ? 'directory' : 'file',
       size,
       mode: 0o644,
-      permissions: '-rw-r--r--',
+      permissions: '0644',
       owner: 'root',
       group: 'root',
       modified_time: mtimeMs / 1000,

@@ -1,0 +1,174 @@
+"""What programs written for Modal expect to happen inside a sandbox, under each runtime."""
+
+import contextlib
+import os
+import tempfile
+
+import modal
+from harness import case, create, equal, eventually, image, output, raised, run, running, shared
+
+
+@case
+def what_cannot_be_started_is_a_process_that_ends_with_128_and_says_why():
+    sandbox = shared()
+    prepare = "mkdir /unstartable; cd /unstartable; echo text > text; echo text > executable; chmod +x executable"
+    equal(output("sh", "-c", prepare)[0], 0)
+    for argv, options, name in [
+        (["no-such-program", "argument"], {}, "no-such-program"),
+        (["/no/such/program"], {}, "/no/such/program"),
+        (["/unstartable"], {}, "/unstartable"),
+        (["/unstartable/text"], {}, "/unstartable/text"),
+        (["/unstartable/executable"], {}, "/unstartable/executable"),
+        (["/unstartable/text/below"], {}, "/unstartable/text/below"),
+        (["true"], {"workdir": "/no/such/directory"}, "/no/such/directory"),
+        (["true"], {"workdir": "/unstartable/text"}, "/unstartable/text"),
+    ]:
+        process = sandbox.exec(*argv, **options)
+        equal((process.wait(), process.poll(), process.stdout.read()), (128, 128, ""))
+        error = process.stderr.read()
+        assert name in error and error.endswith("\n"), error
+    equal(sandbox.poll(), None)
+    equal(output("echo", "goes on"), (0, "goes on\n", ""))
+
+
+@case
+def what_cannot_be_started_on_a_terminal_says_so_there():
+    process = shared().exec("no-such-program", pty=True)
+    equal((process.wait(), process.stderr.read()), (128, ""))
+    assert "no-such-program" in process.stdout.read()
+
+
+@case
+def input_for_what_cannot_be_started_is_refused_like_that_of_any_process_that_ended():
+    process = shared().exec("no-such-program")
+    process.stdin.write(b"input")
+    raised(modal.exception.ConflictError, process.stdin.drain)
+    equal(process.wait(), 128)
+
+
+@case
+def an_entrypoint_that_cannot_be_started_ends_its_sandbox_and_is_told():
+    sandbox = create("no-such-program")
+    sandbox.wait()
+    equal((sandbox.returncode, sandbox.poll()), (128, 128))
+    assert "no-such-program" in sandbox.stderr.read()
+    error = raised(modal.exception.NotFoundError, lambda: sandbox.exec("true").wait())
+    assert "no-such-program" in str(error), error
+
+
+@case
+def the_workdir_of_a_sandbox_is_made_also_without_an_entrypoint():
+    with running(workdir="/made/for/it") as sandbox:
+        equal(sandbox.exec("pwd").stdout.read(), "/made/for/it\n")
+
+
+@case
+def the_filesystem_needs_no_workdir():
+    with running("sleep", "300", workdir="/removed") as sandbox:
+        equal(sandbox.exec("rmdir", "/removed").wait(), 0)
+        sandbox.filesystem.write_text("there", "/file")
+        equal(sandbox.filesystem.read_text("/file"), "there")
+        process = sandbox.exec("true")
+        equal(process.wait(), 128)
+        assert "/removed" in process.stderr.read()
+
+
+@case
+def streams_end_with_their_process():
+    with running(timeout=120) as sandbox:
+        script = """
+(until test -e /go; do sleep 0.1; done; head -c 3000000 /dev/zero && touch /wrote; n=0
+ while sleep 0.1; do n=$((n+1)); echo $n | tee /beat; done) & printf done"""
+        process = sandbox.exec("sh", "-c", script)
+        equal((process.wait(), process.stdout.read(), process.stderr.read()), (0, "done", ""))
+        sandbox.exec("touch", "/go").wait()
+        eventually(lambda: sandbox.exec("test", "-e", "/wrote").wait() == 0, "the child writes more than a pipe holds")
+        for beat in ("1", "2"):
+            eventually(lambda: int(sandbox.exec("cat", "/beat").stdout.read() or 0) > int(beat), "the child lives on")
+
+
+@case
+def all_that_a_process_wrote_is_read_whatever_it_leaves_behind():
+    with running(timeout=120) as sandbox:
+        script = "sleep 100 & head -c 3000000 /dev/zero | tr '\\0' x; echo end >&2"
+        process = sandbox.exec("sh", "-c", script)
+        equal((len(process.stdout.read()), process.stderr.read(), process.wait()), (3000000, "end\n", 0))
+
+
+@case
+def a_terminal_ends_with_its_process_too():
+    with running(timeout=120) as sandbox:
+        process = sandbox.exec("sh", "-c", "trap '' HUP; sleep 100 & echo done", pty=True)
+        equal((process.stdout.read(), process.wait()), ("done\r\n", 0))
+
+
+@case
+def a_child_that_carries_the_output_of_its_process_gets_it_through():
+    process = shared().exec("bash", "-c", "exec > >(cat) 2>&1; echo through a child")
+    equal((process.stdout.read(), process.wait()), ("through a child\n", 0))
+
+
+@case
+def a_written_file_takes_the_name():
+    files = shared().filesystem
+    prepare = """
+mkdir /names; cd /names; umask 0; echo old > target; ln target other; ln -s target link; ln -s nowhere dangling
+echo old > closed; chmod 0640 closed; chown 1000:1000 closed
+"""
+    equal(output("sh", "-c", prepare)[0], 0)
+    with _local_file(b"new") as local:
+        for name, write in [
+            ("link", lambda path: files.write_text("new", path)),
+            ("dangling", lambda path: files.write_bytes(b"new", path)),
+            ("target", lambda path: files.copy_from_local(local, path)),
+            ("closed", lambda path: files.write_text("new", path)),
+        ]:
+            write(f"/names/{name}")
+            equal(output("stat", "-c", "%F %a %h %U", f"/names/{name}")[1], "regular file 644 1 root\n")
+            equal(files.read_text(f"/names/{name}"), "new")
+    equal(files.read_text("/names/other"), "old\n")
+    equal(sorted(entry.name for entry in files.list_files("/names")), ["closed", "dangling", "link", "other", "target"])
+    files.write_text("127.0.0.1 localhost changed\n", "/etc/hosts")
+    assert "changed" in files.read_text("/etc/hosts")
+
+
+@contextlib.contextmanager
+def _local_file(content):
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file.name
+
+
+@case
+def readers_see_the_old_content_or_the_new():
+    files = shared().filesystem
+    sizes = (300_000, 500_000)
+    files.write_bytes(b"a" * sizes[0], "/whole")
+    watch = "import os\nwhile not os.path.exists('/stop-watching'):\n data = open('/whole','rb').read(); print(len(data), len(set(data)))"
+    process = shared().exec("python3", "-c", watch)
+    for round in range(10):
+        files.write_bytes(b"ab"[round % 2 : round % 2 + 1] * sizes[round % 2], "/whole")
+    files.write_text("", "/stop-watching")
+    equal(set(process.stdout.read().splitlines()) - {f"{size} 1" for size in sizes}, set())
+
+
+@case
+def permissions_are_four_octal_digits():
+    files = shared().filesystem
+    equal(output("sh", "-c", "mkdir /modes; cd /modes; touch a b; chmod 0644 a; chmod 4755 b; mkdir -m 1777 c")[0], 0)
+    equal([entry.permissions for entry in files.list_files("/modes")], ["0644", "4755", "1777"])
+    equal(files.stat("/modes/b").permissions, "4755")
+
+
+@case
+def what_was_printed_before_a_timeout_is_there_on_both_streams():
+    process = shared().exec("sh", "-c", "echo out; echo err >&2; sleep 100", timeout=3)
+    equal((process.stdout.read(), process.stderr.read()), ("out\n", "err\n"))
+    # The client's word for a timeout, whoever noticed it first.
+    equal((process.wait(), process.returncode, process.poll()), (-1, -1, -1))
+    process = shared().exec("sh", "-c", "echo out; echo err >&2; sleep 100", timeout=2)
+    equal((process.stderr.read(), process.stdout.read(), process.wait()), ("err\n", "out\n", -1))
+
+
+run()
