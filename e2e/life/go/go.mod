@@ -2,7 +2,10 @@ module life
 
 go 1.25.0
 
-require github.com/modal-labs/modal-client/go v0.11.1
+require (
+	github.com/modal-labs/modal-client/go v0.11.1
+	google.golang.org/grpc v1.83.2
+)
 
 require (
 	github.com/aristanetworks/gomap v0.0.0-20230726210543-f4e41046dced // indirect
@@ -18,6 +21,5 @@ require (
 	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260526163538-3dc84a4a5aaa // indirect
-	google.golang.org/grpc v1.83.2 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 )

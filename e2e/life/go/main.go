@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/modal-labs/modal-client/go"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func main() {
@@ -39,6 +41,7 @@ func main() {
 		{"without ports there are no tunnels", tunnels},
 		{"memory over the limit is killed", memory},
 		{"names and sizes beyond bounds are refused", bounds},
+		{"errors have the words that programs look for, in plain text", words},
 	})
 }
 
@@ -336,5 +339,28 @@ func bounds(t t) {
 		if _, err := t.client.Sandboxes.Create(t.ctx, t.app, t.image, params); err == nil {
 			fail("%+v was taken", params)
 		}
+	}
+}
+
+func words(t t) {
+	says := func(err error, code codes.Code, words string) {
+		if status.Code(err) != code || !strings.Contains(status.Convert(err).Message(), words) {
+			fail("%v", err)
+		}
+	}
+	sandbox := t.create(nil)
+	must(sandbox.Terminate(t.ctx, &modal.SandboxTerminateParams{Wait: true}))
+	_, err := sandbox.Exec(t.ctx, []string{"true"}, nil)
+	says(err, codes.NotFound, "already completed: it was terminated")
+	_, err = t.client.Sandboxes.Create(t.ctx, t.app, t.image, &modal.SandboxCreateParams{OutboundCIDRAllowlist: &modal.Allowlist{Entries: []string{"not-an-ip/8"}}})
+	says(err, codes.InvalidArgument, "Invalid CIDR: not-an-ip/8")
+	_, err = t.client.Sandboxes.Create(t.ctx, t.app, t.image, &modal.SandboxCreateParams{Regions: []string{"invalid-region"}})
+	says(err, codes.InvalidArgument, "\"invalid-region\"")
+	environment := "ü-100%41-\n-😀/a:b,c;d?e@f&g=h+i$j#k"
+	for _, err = range must(t.client.Sandboxes.List(t.ctx, &modal.SandboxListParams{Environment: environment})) {
+		says(err, codes.NotFound, environment)
+	}
+	if err == nil {
+		fail("an environment that is not there has sandboxes")
 	}
 }

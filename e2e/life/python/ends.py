@@ -200,7 +200,7 @@ def a_probe_that_never_succeeds_times_out_and_one_that_is_missing_is_told():
         raised(modal.exception.ConflictError, lambda: sandbox.wait_until_ready(timeout=2))
     sandbox = create("false", readiness_probe=modal.Probe.with_exec("false"))
     sandbox.wait()
-    raised(modal.exception.NotFoundError, lambda: sandbox.wait_until_ready(timeout=2))
+    raised(modal.exception.ConflictError, lambda: sandbox.wait_until_ready(timeout=2))
 
 
 @case

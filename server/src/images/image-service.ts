@@ -1,6 +1,7 @@
 /** Images: definitions are built at most once, finished images are found again, layers that nobody needs are removed. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { clip } from '../apps/names.ts';
 import type { Engine, RuntimeChoice } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, newImageId } from '../ids.ts';
@@ -242,7 +243,8 @@ export class ImageService implements Images {
   }
 
   async delete(id: ImageId): Promise<void> {
-    const record = this.#record(id);
+    const record = this.#store.get(id);
+    if (!record) throw new SkerryError('not-found', `No Image with ID ${clip(id)}.`);
     if (record.state === 'building') {
       const build = [...this.#builds.values()].find((each) => each.id === id);
       build?.controller.abort(new BuildAborted('The image was deleted during its build.'));
@@ -260,7 +262,7 @@ export class ImageService implements Images {
   getByName(name: string): ImageId {
     const id = this.#store.getByName(withTag(name));
     if (id === undefined)
-      throw new SkerryError('not-found', `There is no image named ${name.slice(0, 200)}.`);
+      throw new SkerryError('not-found', `Could not find image named ${name.slice(0, 200)}.`);
     return id;
   }
 
@@ -279,7 +281,7 @@ export class ImageService implements Images {
 
   #record(id: ImageId) {
     const record = this.#store.get(id);
-    if (!record) throw new SkerryError('not-found', `There is no image ${String(id).slice(0, 80)}.`);
+    if (!record) throw new SkerryError('not-found', `Could not find image with ID ${clip(id)}.`);
     return record;
   }
 

@@ -362,7 +362,7 @@ export class ManagedProcess implements Process {
       ? 'the process has ended'
       : this.#stdinClosed
         ? 'its input was closed'
-        : 'its sandbox has ended';
+        : 'its sandbox has already completed';
     return new SkerryError('stdin-closed', `Cannot write to ${this.argv[0] ?? 'the process'}: ${why}.`);
   }
 }

@@ -23,7 +23,7 @@ import type { ManagedProcess } from './managed-process.ts';
 import { OutputBudget } from './output-budget.ts';
 import { processEnvironment } from './process-environment.ts';
 import { waitUntilProbeSucceeds } from './readiness.ts';
-import { describeResult } from './result-text.ts';
+import { describeResult, sandboxEnded } from './result-text.ts';
 import { SandboxProcesses } from './sandbox-processes.ts';
 import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
 import type { ExecSpec, SandboxSpec } from './spec.ts';
@@ -304,7 +304,7 @@ export class ManagedSandbox implements Sandbox {
     if (this.#name === name) return;
     if (this.#name !== undefined)
       throw new SkerryError('conflict', `The sandbox already has the name '${this.#name}'.`);
-    if (this.#state === 'ended' || this.#state === 'stopping') throw this.#endedError();
+    if (this.#state === 'ended' || this.#state === 'stopping') throw this.#endedConflict();
     try {
       this.#context.sandboxes.setName(this.id, name);
     } catch (error) {
@@ -561,7 +561,7 @@ export class ManagedSandbox implements Sandbox {
     this.#processes.abandon();
     if (result.kind !== 'exited' && result.kind !== 'terminated') this.#log('life', describeResult(result));
     this.#running.reject(this.#endedError());
-    this.#ready.reject(this.#endedError());
+    this.#ready.reject(this.#endedConflict());
     this.#ended.resolve(result);
     this.#context.onEnded(this);
   }
@@ -570,7 +570,7 @@ export class ManagedSandbox implements Sandbox {
     this.#processes.restoreEnded();
     this.#endedSignal.abort(this.#endedError());
     this.#running.reject(this.#endedError());
-    if (this.#readyAtMs === undefined) this.#ready.reject(this.#endedError());
+    if (this.#readyAtMs === undefined) this.#ready.reject(this.#endedConflict());
     else this.#ready.resolve(this.#readyAtMs);
     this.#ended.resolve(this.#result ?? { kind: 'terminated' });
   }
@@ -623,8 +623,12 @@ export class ManagedSandbox implements Sandbox {
   }
 
   #endedError(): SkerryError {
-    const why = this.#result ? describeResult(this.#result) : 'it has ended';
-    return new SkerryError('sandbox-ended', `${this.#label} is not running: ${why}`);
+    return sandboxEnded({ id: this.id, result: this.#result }, this.#label);
+  }
+
+  /** The clients document the end of the sandbox as a conflict for its name and its readiness, and as not found for the rest. */
+  #endedConflict(): SkerryError {
+    return new SkerryError('conflict', this.#endedError().message);
   }
 
   /** What its callers know it by. */
@@ -642,5 +646,5 @@ function below(directory: string, path: string | undefined): string {
 
 /** The error of a name that another running sandbox of the app has. */
 export function nameTaken(name: string): SkerryError {
-  return new SkerryError('already-exists', `A running sandbox of this app already has the name '${name}'.`);
+  return new SkerryError('already-exists', `A running sandbox named '${name}' already exists in this app.`);
 }

@@ -1,5 +1,16 @@
 /** Why a sandbox ended, in words, for error messages and its log. */
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { SandboxId } from '../ids.ts';
 import type { SandboxResult } from './state.ts';
+
+/** The error of what needs a running sandbox. Programs look for "already completed". `what` is what its callers know it by. */
+export function sandboxEnded(
+  { id, result }: { readonly id: SandboxId; readonly result: SandboxResult | undefined },
+  what = `Sandbox ${id}`,
+): SkerryError {
+  const why = result ? `: ${describeResult(result)}` : '';
+  return new SkerryError('sandbox-ended', `${what} has already completed${why}.`);
+}
 
 /** One clause that completes "The sandbox ended: ". */
 export function describeResult(result: SandboxResult): string {

@@ -79,7 +79,7 @@ export interface Sandbox {
   waitUntilRunning(signal: AbortSignal): Promise<void>;
   /** Its result, or undefined when `timeoutMs` pass first. */
   wait(timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined>;
-  /** Resolves at the first success of the readiness probe. @throws SkerryError `conflict` (no probe), `sandbox-ended`, `deadline-exceeded` */
+  /** Resolves at the first success of the readiness probe. @throws SkerryError `conflict` (no probe, or it ended), `deadline-exceeded` */
   waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<number>;
   /**
    * Starts a process; waits for a starting sandbox. The same id twice is the same process.

@@ -6,6 +6,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId, type TaskId } from '../ids.ts';
 import type { SandboxRepository, SandboxRow } from '../store/sandboxes.ts';
 import type { ManagedSandbox } from './managed-sandbox.ts';
+import { sandboxEnded } from './result-text.ts';
 import type { Process, Sandbox, Sidecar, Sidecars } from './sandboxes.ts';
 import type { SandboxSpec, SidecarSpec } from './spec.ts';
 
@@ -90,7 +91,7 @@ export class ManagedSidecars implements Sidecars {
   ): Promise<ManagedSandbox> {
     await sandbox.waitUntilRunning(signal);
     if (sandbox.state !== 'running') {
-      throw new SkerryError('sandbox-ended', `Sandbox ${sandbox.id} is no longer running.`);
+      throw sandboxEnded(sandbox);
     }
     if (this.#live(sandbox).length >= MAX_PER_SANDBOX) {
       throw new SkerryError(
@@ -124,4 +125,4 @@ export class ManagedSidecars implements Sidecars {
 
 /** The error of a name that another running sidecar of the sandbox has. */
 export const sidecarNameTaken = (name: string): SkerryError =>
-  new SkerryError('already-exists', `A running sidecar of this sandbox already has the name '${name}'.`);
+  new SkerryError('already-exists', `A running sidecar named '${name}' already exists in this sandbox.`);

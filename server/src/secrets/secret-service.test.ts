@@ -52,7 +52,7 @@ test('a lookup names the missing keys in the words the clients know', (t) => {
   assert.equal(secrets.lookup(environmentId, 'a', ['X']).name, 'a');
   assert.throws(() => secrets.lookup(environmentId, 'a', ['X', 'TOKEN']), {
     code: 'conflict',
-    message: /Secret is missing key TOKEN/,
+    message: /Secret is missing key\(s\): TOKEN/,
   });
   assert.throws(() => secrets.lookup(environmentId, 'b', []), { code: 'not-found' });
 });

@@ -63,11 +63,8 @@ export class SecretService implements Secrets {
     const missing = requiredKeys.filter((key) => !row.keys.includes(key));
     if (missing.length > 0) {
       const names = missing.slice(0, 20).map(clip).join(', ');
-      // The JavaScript client recognizes "Secret is missing key".
-      throw new SkerryError(
-        'conflict',
-        `Secret is missing key${missing.length > 1 ? 's' : ''} ${names} (secret '${name}').`,
-      );
+      // Programs look for these words, the JavaScript client for the first four.
+      throw new SkerryError('conflict', `Secret is missing key(s): ${names} (secret '${name}').`);
     }
     return toInfo(row);
   }

@@ -69,7 +69,7 @@ test('an ended sandbox: exec says why it ended, waits end at once, output and ac
     assert.equal(await collect(router(served, access.jwt).sandboxStdioReadV2({ taskId })), 'kept');
     await assert.rejects(
       exec.sandboxStdinWriteV2({ taskId, data: utf8('x') }),
-      code(Code.FailedPrecondition, /ended/),
+      code(Code.FailedPrecondition, /already completed/),
     );
     await assert.rejects(exec.taskExecWait({ taskId, execId: 'never' }), code(Code.NotFound));
   }));
@@ -244,7 +244,7 @@ test('network access of a running sandbox: an allow-list of everything is an ope
     assert.deepEqual(fake.networkPolicy, { kind: 'allowlist', cidrs: [] });
     await assert.rejects(set(['192.0.2.0/24'], ['example.com']), code(Code.Unimplemented, /allowed_domains/));
     for (const cidr of ['192.0.2.0/33', '256.0.0.0/8', '2001:db8::/32', '10.0.0.0/8; drop', '']) {
-      await assert.rejects(set([cidr]), code(Code.InvalidArgument, /allowed_cidrs/));
+      await assert.rejects(set([cidr]), code(Code.InvalidArgument, /Invalid CIDR: /));
     }
     assert.deepEqual(fake.networkPolicy, { kind: 'allowlist', cidrs: [] });
   }));

@@ -5,10 +5,9 @@
 
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
-import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProcessId } from '../../ids.ts';
 import { delay } from '../../platform/wait.ts';
-import { describeResult } from '../../sandboxes/result-text.ts';
+import { sandboxEnded } from '../../sandboxes/result-text.ts';
 import type { Container, OutputReader, Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import type { ExecSpec } from '../../sandboxes/spec.ts';
 import type { ProcessExit } from '../../sandboxes/state.ts';
@@ -89,10 +88,7 @@ export function commandRouterHandlers(
       const id = execId(request.execId);
       const spec = toExecSpec(request);
       if (sandbox.result) {
-        throw new SkerryError(
-          'sandbox-ended',
-          `Sandbox ${sandbox.id} has ended: ${describeResult(sandbox.result)}.`,
-        );
+        throw sandboxEnded(sandbox);
       }
       const container = targets.container(sandbox, request.containerId);
       refuseIdElsewhere(sandbox, container, id);

@@ -1,5 +1,6 @@
 /** Takes gRPC and Connect requests off the port, authenticates them by their headers, and gives them to their handler. */
 import { type ConnectError, type ConnectRouter, createContextValues } from '@connectrpc/connect';
+import type { UniversalServerResponse } from '@connectrpc/connect/protocol';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
@@ -9,6 +10,7 @@ import { unimplemented } from './calls.ts';
 import { toConnectError } from './errors.ts';
 import { ModalClient } from './gen/modal/service_pb.ts';
 import { TaskCommandRouter } from './gen/modal/task_command_router_pb.ts';
+import { reencodeGrpcMessage } from './grpc-message.ts';
 import type { GrpcServer } from './grpc-server.ts';
 
 const CONTROL_PLANE = `/${ModalClient.typeName}/`;
@@ -70,8 +72,19 @@ export function createEndpoint(options: EndpointOptions): RpcRoute {
     // Every handler words a failure to read its request in the protocol of that request: so a refused body is never read.
     const handler = handlers.get(path) ?? anyHandler;
     const answered = await handler(refusal ? { ...universal, body: failing(refusal) } : universal);
-    await universalResponseToNodeResponse(answered, response);
+    await universalResponseToNodeResponse(withPlainMessage(answered), response);
   }
+}
+
+/** Connect completes the trailers when the body has ended. */
+function withPlainMessage(answer: UniversalServerResponse): UniversalServerResponse {
+  const { body, trailer } = answer;
+  return body && trailer ? { ...answer, body: then(body, () => reencodeGrpcMessage(trailer)) } : answer;
+}
+
+async function* then(body: AsyncIterable<Uint8Array>, afterwards: () => void): AsyncIterable<Uint8Array> {
+  yield* body;
+  afterwards();
 }
 
 const neverAborted = new AbortController().signal;

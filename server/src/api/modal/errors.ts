@@ -61,8 +61,12 @@ function wording(error: SkerryError): string {
   return `${message}${/[.!?:)]$/.test(message) ? '' : '.'} ${suggestion}`;
 }
 
+/** Cutting, here and where names are repeated in a message, can leave half of a surrogate pair, which no encoder takes. */
 const clip = (text: string): string =>
-  text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE / 2)} … ${text.slice(-MAX_MESSAGE / 2)}`;
+  (text.length <= MAX_MESSAGE
+    ? text
+    : `${text.slice(0, MAX_MESSAGE / 2)} … ${text.slice(-MAX_MESSAGE / 2)}`
+  ).toWellFormed();
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

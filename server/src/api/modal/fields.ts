@@ -1,7 +1,7 @@
 /** Checks of single fields as they come off the wire; each refusal names its field. Whatever passes is trusted from then on. */
 
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { ProcessId, SecretId } from '../../ids.ts';
+import type { ProcessId, SandboxId, SecretId } from '../../ids.ts';
 import { ENTRYPOINT_PROCESS_ID } from '../../ids.ts';
 import type { NetworkPolicy, PtySize, SecretSource } from '../../sandboxes/spec.ts';
 import {
@@ -88,6 +88,17 @@ export function execId(value: string): ProcessId {
     throw invalid('exec_id must be 1 to 64 letters, digits, dots, dashes or underscores.');
   }
   return value as ProcessId; // just checked
+}
+
+/**
+ * An id of the form that both families of sandbox ids have (`ids.ts`), whether it exists or not: the domain finds no other, and clients tell an id that
+ * cannot be one from a sandbox that is gone.
+ */
+export function parseSandboxId(value: string): SandboxId {
+  if (!/^sb-[A-Za-z0-9]{22,64}$/.test(value)) {
+    throw invalid(`Invalid sandbox ID: ${JSON.stringify(value.slice(0, 64))}.`);
+  }
+  return value as SandboxId; // has the shape
 }
 
 /** The clients' rule for names of every kind (docs/protocol/control-plane.md, "Names"). */
@@ -197,9 +208,8 @@ function ipv4Cidr(cidr: string): string {
   const numbers = match?.slice(1).map(Number) ?? [];
   const prefix = numbers[4] ?? 33;
   if (numbers.slice(0, 4).some((byte) => byte > 255) || prefix > 32) {
-    throw invalid(
-      `allowed_cidrs: ${JSON.stringify(cidr.slice(0, 64))} is no IPv4 range such as 192.0.2.0/24.`,
-    );
+    // These words are what programs look for.
+    throw invalid(`Invalid CIDR: ${cidr.slice(0, 64)}`);
   }
   return cidr;
 }

@@ -4,10 +4,10 @@
  */
 import { posix } from 'node:path';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { SkerryError } from '../../errors/skerry-error.ts';
 import type { TaskId } from '../../ids.ts';
 import type { Images } from '../../images/image.ts';
 import { unlessAborted } from '../../platform/wait.ts';
+import { sandboxEnded } from '../../sandboxes/result-text.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import { invalid, text } from './fields.ts';
 import { parseFileMode } from './files/file-mode.ts';
@@ -39,7 +39,7 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
   return {
     containerFilesystemExec({ taskId, fileExecRequestOneof: request }) {
       const sandbox = deps.sandboxes.getByTask(taskId as TaskId); // looking up what is no id finds nothing
-      if (sandbox.result) throw new SkerryError('sandbox-ended', 'The sandbox has ended.');
+      if (sandbox.result) throw sandboxEnded(sandbox);
       sandbox.touch();
       if (request.case === 'fileOpenRequest') {
         const { descriptor, answer } = openFile(sandbox, request.value);

@@ -3,12 +3,14 @@ import assert from 'node:assert/strict';
 import http2 from 'node:http2';
 import { test } from 'node:test';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { SandboxWaitRequestSchema } from './gen/modal/sandboxes_pb.ts';
+import { SandboxListRequestSchema, SandboxWaitRequestSchema } from './gen/modal/sandboxes_pb.ts';
 import { type ServedApi, serveApi } from './testing/served-api.ts';
 
 interface Reply {
   readonly status: string | undefined;
   readonly message: string;
+  /** The message as it stands in the trailer. */
+  readonly sent: string;
   readonly body: Buffer;
 }
 
@@ -57,6 +59,7 @@ function callRaw(
     stream.on('end', () =>
       resolve({
         status: last['grpc-status']?.toString(),
+        sent: last['grpc-message']?.toString() ?? '',
         message: decodeURIComponent(last['grpc-message']?.toString() ?? ''),
         body: Buffer.concat(chunks),
       }),
@@ -123,8 +126,20 @@ test('a deadline on the wire ends the call with DEADLINE_EXCEEDED', () =>
 
 test('error messages survive the trip whatever characters they hold', () =>
   withSession(async (call) => {
-    const request = create(SandboxWaitRequestSchema, { sandboxId: 'größe %41\n' });
-    const reply = await call('SandboxWaitV2', [framed(toBinary(SandboxWaitRequestSchema, request))]);
+    const request = create(SandboxListRequestSchema, { environmentName: 'größe %41\n' });
+    const body = [framed(toBinary(SandboxListRequestSchema, request))];
+    const reply = await call('SandboxList', body);
     assert.equal(reply.status, '5');
     assert.match(reply.message, /größe %41\n/);
+    assert.match(reply.sent, /^Environment 'gr%C3%B6%C3%9Fe %2541%0A' not found\. Check the id or name; /);
+    // Refusals go through Connect.
+    const refused = await call('SandboxList', body, { 'x-modal-token-secret': 'as-wrong' });
+    assert.equal(refused.status, '16');
+    assert.doesNotMatch(refused.sent, /%/);
+    assert.match(refused.sent, /`eval "\$\(skerry env\)"`/);
+    // Clipping cuts this one between the halves of a surrogate pair.
+    const cut = create(SandboxListRequestSchema, { environmentName: `${'x'.repeat(79)}😀😀` });
+    const half = await call('SandboxList', [framed(toBinary(SandboxListRequestSchema, cut))]);
+    assert.equal(half.status, '5');
+    assert.match(half.message, /x\ufffd…' not found/);
   }));

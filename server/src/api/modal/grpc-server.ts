@@ -25,6 +25,7 @@ import {
 import { parseTimeout, setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
 import { ConnectionWindows } from './connection-window.ts';
+import { reencodeGrpcMessage } from './grpc-message.ts';
 
 /** The prefix of a message: one byte of flags (1 = compressed), four of length. */
 const PREFIX_BYTES = 5;
@@ -288,9 +289,15 @@ function drained(response: Http2ServerResponse, signal: AbortSignal): Promise<vo
 function finish(response: Http2ServerResponse, context: GrpcContext, error: ConnectError | undefined): void {
   if (response.destroyed || response.writableEnded) return;
   begin(response, context);
-  const status = error ? setTrailerStatus(new Headers(), error) : [['grpc-status', '0'] as const];
-  response.addTrailers(Object.fromEntries([...context.ownTrailers, ...status]));
+  response.addTrailers(Object.fromEntries([...context.ownTrailers, ...statusTrailers(error)]));
   response.end();
+}
+
+function statusTrailers(error: ConnectError | undefined): Iterable<readonly [string, string]> {
+  if (!error) return [['grpc-status', '0']];
+  const trailers = setTrailerStatus(new Headers(), error);
+  reencodeGrpcMessage(trailers);
+  return trailers;
 }
 
 function headerOf(request: Http2ServerRequest, name: string): string | undefined {

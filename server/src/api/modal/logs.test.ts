@@ -145,5 +145,5 @@ test('V1 stdio: text from the last entry on, then eof; input in order', () =>
     const rest = await readUntil(read(first?.entryId ?? ''), 'never');
     assert.equal(textOf(rest), 'world');
     assert.equal(rest.at(-1)?.eof, true);
-    await assert.rejects(client.sandboxStdinWrite({ sandboxId, index: 3 }), /ended/);
+    await assert.rejects(client.sandboxStdinWrite({ sandboxId, index: 3 }), /already completed/);
   }));

@@ -4,9 +4,9 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../apps/apps.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { AppId, SandboxId, TaskId } from '../../ids.ts';
+import type { AppId, TaskId } from '../../ids.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
-import { integer, text } from './fields.ts';
+import { integer, parseSandboxId, text } from './fields.ts';
 import { FileDescriptor } from './gen/modal/common_pb.ts';
 import type { ModalClient } from './gen/modal/service_pb.ts';
 import { followLogs, tasksOf } from './log-follow.ts';
@@ -47,7 +47,7 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
   function named({ appId, taskId, sandboxId }: Scope): Sandbox | undefined {
     if (!taskId && !sandboxId) return undefined;
     // Any string may be looked up.
-    const sandbox = taskId ? sandboxes.getByTask(taskId as TaskId) : sandboxes.get(sandboxId as SandboxId);
+    const sandbox = taskId ? sandboxes.getByTask(taskId as TaskId) : sandboxes.get(parseSandboxId(sandboxId));
     if (appId && sandbox.spec.appId !== appId) {
       throw new SkerryError('not-found', `${sandbox.id} is not in app ${appId.slice(0, 64)}.`);
     }
@@ -123,7 +123,7 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
     },
 
     async *sandboxGetLogs({ sandboxId, fileDescriptor, timeout, lastEntryId }, { signal: left }) {
-      const sandbox = sandboxes.get(sandboxId as SandboxId); // any string may be looked up
+      const sandbox = sandboxes.get(parseSandboxId(sandboxId));
       const stderr = fileDescriptor === FileDescriptor.STDERR;
       // JavaScript begins with "0-0", the others with "".
       const offset = /^\d{1,15}$/.test(lastEntryId) ? Number(lastEntryId) : 0;
@@ -153,7 +153,7 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
 
     /** V1 numbers its writes from 1 and does not repeat them on its own; the idempotency key tells repeats apart. */
     async sandboxStdinWrite({ sandboxId, input, eof }, { signal }) {
-      const sandbox = sandboxes.get(sandboxId as SandboxId); // any string may be looked up
+      const sandbox = sandboxes.get(parseSandboxId(sandboxId));
       const process = await entrypointOf(sandbox, signal);
       const { accepted } = await process.stdinStatus(signal);
       await writeInput(sandbox, process, { offset: accepted, data: input, eof }, signal);

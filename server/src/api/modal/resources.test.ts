@@ -195,7 +195,7 @@ test('secrets: the five ways to make one, and pages', async (t) => {
   assert.deepEqual((await client.secretGetInfo({ secretId })).metadata?.keys, ['C']);
   await assert.rejects(
     make(Creation.UNSPECIFIED, {}, { requiredKeys: ['C', 'D'] }),
-    code(Code.FailedPrecondition, /Secret is missing key D/),
+    code(Code.FailedPrecondition, /Secret is missing key\(s\): D/),
   );
   const { appId } = await client.appCreate({});
   for (const type of [Creation.EPHEMERAL, Creation.ANONYMOUS_OWNED_BY_APP]) {

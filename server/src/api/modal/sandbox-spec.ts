@@ -23,6 +23,7 @@ import {
 import type { Resources } from './gen/modal/common_pb.ts';
 import type { Probe, Sandbox, SandboxTag } from './gen/modal/sandboxes_pb.ts';
 import type { SecretSource } from './gen/modal/secrets_pb.ts';
+import { checkPlacement } from './placement.ts';
 
 /** All three clients' default, seconds. */
 const DEFAULT_TIMEOUT_S = 300;
@@ -46,6 +47,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
   const { definition } = request;
   if (!definition) throw invalid('definition is missing.');
   refuseUnsupported(definition);
+  checkPlacement(definition.cloudProviderStr, definition.schedulerPlacement?.regions ?? []);
   return {
     appId: app.id,
     environmentId: app.environmentId,
@@ -77,8 +79,6 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
   };
 }
 
-/** Fields that only choose where or how fast the real service runs a sandbox; on one machine there is nothing to choose. */
-const harmlessUnknownFields: ReadonlySet<number> = new Set([17]);
 /** Fields that are not in our subset of the schema, by their names in the clients' schema. */
 const unknownFieldNames: Readonly<Record<number, string>> = {
   9: 'nfs_mounts (network file systems)',
@@ -114,7 +114,6 @@ function refuseUnsupported(definition: Sandbox): void {
     refuse(value, `the experimental option ${JSON.stringify(name.slice(0, 64))}.`);
   }
   for (const { no } of definition.$unknown ?? []) {
-    if (harmlessUnknownFields.has(no)) continue;
     throw unsupported(
       `${unknownFieldNames[no] ?? `field ${no} of the sandbox definition, which it does not know`}.`,
     );

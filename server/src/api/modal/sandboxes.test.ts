@@ -44,7 +44,7 @@ test('a long poll is answered when the sandbox ends, and both generations of RPC
 test('unknown ids and names are NOT_FOUND for both generations', () =>
   withApi(async (served) => {
     const client = controlPlane(served);
-    const sandboxId = 'sb-none';
+    const sandboxId = `sb-${'0'.repeat(26)}`;
     for (const call of [
       client.sandboxWaitV2({ sandboxId }),
       client.sandboxGetTaskId({ sandboxId }),
@@ -56,6 +56,13 @@ test('unknown ids and names are NOT_FOUND for both generations', () =>
       await assert.rejects(call, code(Code.NotFound));
     }
     await assert.rejects(client.sandboxGetCommandRouterAccess({}), code(Code.InvalidArgument));
+    for (const id of ['sb-none', '', 'im-0000000000000000000000', `sb-${'0'.repeat(21)}/`]) {
+      await assert.rejects(
+        client.sandboxWaitV2({ sandboxId: id }),
+        code(Code.InvalidArgument, /Invalid sandbox ID/),
+      );
+      await assert.rejects(client.sandboxTagsGet({ sandboxId: id }), code(Code.InvalidArgument));
+    }
   }));
 
 test('names and tags: one running sandbox per name; tags filter lists', () =>

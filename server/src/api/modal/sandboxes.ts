@@ -6,10 +6,10 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../apps/apps.ts';
 import type { AccessTokens } from '../../auth/access-tokens.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { AppId, SandboxId, SandboxIdShape, TaskId } from '../../ids.ts';
+import type { AppId, SandboxIdShape, TaskId } from '../../ids.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import { callOf } from './call.ts';
-import { invalid, objectName, tags } from './fields.ts';
+import { invalid, objectName, parseSandboxId, tags } from './fields.ts';
 import { GenericResult_GenericStatus as Status } from './gen/modal/common_pb.ts';
 import type {
   SandboxGetFromNameRequest,
@@ -40,8 +40,8 @@ const LIST_PAGE = 100;
 export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
   const { sandboxes, apps, accessTokens } = deps;
 
-  const byId = (id: string): Sandbox => sandboxes.get(id as SandboxId); // any string may be looked up
-  const byTask = (id: string): Sandbox => sandboxes.getByTask(id as TaskId); // likewise
+  const byId = (id: string): Sandbox => sandboxes.get(parseSandboxId(id));
+  const byTask = (id: string): Sandbox => sandboxes.getByTask(id as TaskId); // any string may be looked up
   const access = (sandbox: Sandbox, context: HandlerContext) =>
     routerAccess(sandbox, callOf(context), accessTokens);
 

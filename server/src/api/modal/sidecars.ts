@@ -5,11 +5,11 @@
 import { create, isFieldSet } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { SandboxId, TaskId } from '../../ids.ts';
+import type { TaskId } from '../../ids.ts';
 import type { Sandbox, Sandboxes, Sidecar, Sidecars } from '../../sandboxes/sandboxes.ts';
 import type { SidecarSpec } from '../../sandboxes/spec.ts';
 import { callOf } from './call.ts';
-import { invalid, objectName, unsupported } from './fields.ts';
+import { invalid, objectName, parseSandboxId, unsupported } from './fields.ts';
 import { type Sandbox as Definition, SandboxSchema } from './gen/modal/sandboxes_pb.ts';
 import type { ModalClient } from './gen/modal/service_pb.ts';
 import type { TaskCommandRouter } from './gen/modal/task_command_router_pb.ts';
@@ -33,7 +33,7 @@ export function sidecarHandlers(deps: SidecarHandlerDeps): Partial<ServiceImpl<t
       if (Object.keys(request.cloudBucketMountCredentials).length > 0) {
         throw unsupported('cloud_bucket_mounts.');
       }
-      const sandbox = deps.sandboxes.get(request.sandboxId as SandboxId); // any string may be looked up
+      const sandbox = deps.sandboxes.get(parseSandboxId(request.sandboxId));
       const spec = toSidecarSpec(sandbox, request.containerName, {
         definition: request.definition,
         tags: [],

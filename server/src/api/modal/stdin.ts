@@ -1,12 +1,12 @@
 /** Single writes to a program's input, of the command router and of V1. */
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { describeResult } from '../../sandboxes/result-text.ts';
+import { sandboxEnded } from '../../sandboxes/result-text.ts';
 import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 
 /** The entrypoint's process, waiting for a starting sandbox. @throws SkerryError `stdin-closed` when there is none */
 export async function entrypointOf(sandbox: Sandbox, signal: AbortSignal): Promise<Process> {
   if (sandbox.result) {
-    throw new SkerryError('stdin-closed', `The sandbox has ended: ${describeResult(sandbox.result)}.`);
+    throw new SkerryError('stdin-closed', sandboxEnded(sandbox).message);
   }
   await sandbox.waitUntilRunning(signal);
   if (!sandbox.entrypoint) {

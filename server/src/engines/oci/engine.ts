@@ -232,7 +232,7 @@ class OciEngine implements Engine {
   /** @throws SkerryError `sandbox-ended` */
   #running(id: TaskId): OciInstance {
     const instance = this.#instances.get(id);
-    if (!instance) throw new SkerryError('sandbox-ended', `The sandbox of ${id} has ended.`);
+    if (!instance) throw new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);
     return instance;
   }
 

@@ -208,4 +208,4 @@ export const storable = (policy: NetworkPolicy): InstanceRecord['policy'] =>
   policy.kind === 'allowlist' ? { kind: 'allowlist', cidrs: [...policy.cidrs] } : policy;
 
 const ended = (id: TaskId): SkerryError =>
-  new SkerryError('sandbox-ended', `The sandbox of ${id} has ended.`);
+  new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import { newProcessId } from '../../../ids.ts';
 import { GUEST_FS_TOOLS } from '../../../sandboxes/guest-paths.ts';
+import { sandboxEnded } from '../../../sandboxes/result-text.ts';
 import type { Process, Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { SystemErrorCode } from '../gen/modal/common_pb.ts';
 
@@ -122,7 +123,7 @@ export class GuestFiles {
   async #finish(process: Process, path: string, signal: AbortSignal): Promise<void> {
     const exit = await process.wait(signal);
     if (exit.kind === 'code' && exit.code === 0) return;
-    if (this.#sandbox.result) throw new SkerryError('sandbox-ended', 'The sandbox ended meanwhile.');
+    if (this.#sandbox.result) throw sandboxEnded(this.#sandbox);
     throw failure(await collect(process.stderr.read(0, signal), MAX_ERROR_BYTES), path);
   }
 
