@@ -50,7 +50,7 @@ pub fn run(socket: &Path) -> Result<(), InitError> {
             )?;
         }
     }
-    let signals = setup("signals", take_signals())?;
+    let signals = setup("signals", take_signals(is_init))?;
     let open_files = setup("limits", raise_open_files())?;
     // Nothing that the sandbox removes or unmounts may be held by the agent. A sandbox without / cannot be.
     let _ = std::env::set_current_dir("/");
@@ -118,8 +118,8 @@ fn own_descriptors() -> io::Result<OwnedFd> {
 }
 
 /// SIGCHLD and SIGTERM come through a descriptor; whatever else the agent's parent ignored is set back to normal, since
-/// children would inherit it.
-fn take_signals() -> io::Result<OwnedFd> {
+/// children would inherit it. Init takes no other signal: Linux protects it from those of the sandbox's own programs, gVisor does not.
+fn take_signals(is_init: bool) -> io::Result<OwnedFd> {
     // SAFETY: `set` is initialised by sigemptyset and valid for each call; the new descriptor is ours alone.
     unsafe {
         for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
@@ -133,7 +133,11 @@ fn take_signals() -> io::Result<OwnedFd> {
         libc::sigemptyset(&mut set);
         libc::sigaddset(&mut set, libc::SIGCHLD);
         libc::sigaddset(&mut set, libc::SIGTERM);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()))?;
+        let mut blocked = set;
+        if is_init {
+            libc::sigfillset(&mut blocked);
+        }
+        check(libc::sigprocmask(libc::SIG_SETMASK, &blocked, std::ptr::null_mut()))?;
         Ok(sys::owned(check(libc::signalfd(
             -1,
             &set,

@@ -5,7 +5,9 @@ import os
 import tempfile
 
 import modal
-from harness import case, create, equal, eventually, image, output, raised, run, running, shared
+from harness import case, create, equal, eventually, output, raised, run, running, shared
+
+RUNTIME = os.environ.get("LIFE_RUNTIME", "runc")
 
 
 @case
@@ -169,6 +171,56 @@ def what_was_printed_before_a_timeout_is_there_on_both_streams():
     equal((process.wait(), process.returncode, process.poll()), (-1, -1, -1))
     process = shared().exec("sh", "-c", "echo out; echo err >&2; sleep 100", timeout=2)
     equal((process.stderr.read(), process.stdout.read(), process.wait()), ("err\n", "out\n", -1))
+
+
+@case
+def killing_everything_inside_has_one_answer():
+    for entrypoint in ((), ("sleep", "300")):
+        sandbox = create(*entrypoint)
+        other = sandbox.exec("sleep", "300")
+        killer = sandbox.exec("sh", "-c", "kill -9 -1; echo spared")
+        assert killer.wait() in (0, 137), killer.returncode
+        equal(other.wait(), 137)
+        eventually(lambda: sandbox.poll() == 137, "the sandbox is told to have ended")
+        error = raised(modal.exception.NotFoundError, lambda: sandbox.exec("true").wait())
+        assert "137" in str(error), error
+        equal((sandbox.poll(), sandbox.wait(), sandbox.returncode), (137, None, 137))
+
+
+@case
+def signals_do_not_reach_init():
+    program = """
+import os, signal, sys
+for number in range(1, 65):
+    if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
+        os.kill(1, number)
+"""
+    with running("sleep", "300") as sandbox:
+        process = sandbox.exec("python3", "-c", program)
+        equal((process.wait(), process.stderr.read()), (0, ""))
+        equal(sandbox.exec("echo", "goes on").stdout.read(), "goes on\n")
+        equal(sandbox.poll(), None)
+
+
+@case
+def killing_init_is_harmless_or_the_end():
+    sandbox = create("sleep", "300")
+    sandbox.exec("sh", "-c", "kill -9 1; sleep 1").wait()
+    if RUNTIME == "runc":
+        equal(sandbox.exec("echo", "goes on").stdout.read(), "goes on\n")
+        sandbox.terminate()
+        return
+    # gVisor lets it happen: init is the sandbox.
+    eventually(lambda: sandbox.poll() is not None, "the sandbox is told to have ended")
+    raised(modal.exception.NotFoundError, lambda: sandbox.exec("true").wait())
+
+
+@case
+def stopping_everything_does_not_stop_the_sandbox():
+    with running("sleep", "300") as sandbox:
+        equal(sandbox.exec("sh", "-c", "kill -STOP -1; kill -STOP 1; echo sent").stdout.read(), "sent\n")
+        equal(sandbox.exec("echo", "goes on").stdout.read(), "goes on\n")
+        equal(sandbox.exec("sh", "-c", "kill -CONT -1; exit 3").wait(), 3)
 
 
 run()

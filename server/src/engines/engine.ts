@@ -77,6 +77,8 @@ export interface Instance {
   /** Settles once, never rejects. */
   readonly exited: Promise<InstanceExit>;
   stats(): Promise<InstanceStats>;
+  /** Lets its agent go on when a program inside stopped it. Absent where the kernel protects the agent from that. */
+  wake?(): Promise<void>;
   /**
    * Writes the instance's writable layer to `directory` (which must not exist) in overlayfs format, ready to be the next layer. `move` may take the
    * files instead of copying them and is only allowed once the instance was stopped with `stop`. A live instance is paused meanwhile.

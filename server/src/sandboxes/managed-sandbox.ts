@@ -18,6 +18,7 @@ import type { ProcessRepository } from '../store/processes.ts';
 import { isUniqueViolation, type SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { IdleClock } from './activity.ts';
+import { watchAgent } from './agent-watch.ts';
 import { ComingOutput } from './coming-output.ts';
 import type { ManagedProcess } from './managed-process.ts';
 import { OutputBudget } from './output-budget.ts';
@@ -105,6 +106,9 @@ export class ManagedSandbox implements Sandbox {
   #detached = false;
   #stopDeadline: () => void = () => {};
   #idle: IdleClock | undefined;
+  readonly #watching = new AbortController();
+  /** Those under way: the instance may be paused. */
+  #snapshots = 0;
 
   constructor(context: SandboxContext, row: SandboxRow) {
     this.#context = context;
@@ -243,8 +247,9 @@ export class ManagedSandbox implements Sandbox {
   }
 
   async wait(timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined> {
-    if (this.#state === 'ended' || timeoutMs <= 0) return this.result;
-    return withDeadline(this.#ended.promise, timeoutMs, signal);
+    if (this.#state !== 'ended' && timeoutMs > 0) await withDeadline(this.#ended.promise, timeoutMs, signal);
+    // From its first moment on the end is sure, however long it takes to clear away: every call says the same.
+    return this.#state === 'ended' || this.#state === 'stopping' ? this.#result : undefined;
   }
 
   async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<number> {
@@ -330,11 +335,13 @@ export class ManagedSandbox implements Sandbox {
     const live = this.#live;
     if (!live) throw this.#endedError();
     const release = this.hold();
+    this.#snapshots++;
     try {
       return await this.#context.images.addLayer(live.plan.image, (directory) =>
         live.instance.commit(directory, { move: false }),
       );
     } finally {
+      this.#snapshots--;
       release();
     }
   }
@@ -490,6 +497,22 @@ export class ManagedSandbox implements Sandbox {
     this.#processes.holdWhileRunning();
     this.#running.resolve();
     this.#probe();
+    this.#watchAgent();
+  }
+
+  #watchAgent(): void {
+    const wake = this.#live?.instance.wake;
+    if (!wake || !this.#live) return;
+    const watched = {
+      agent: this.#live.agent,
+      wake,
+      isNeeded: () => this.#processes.busy,
+      isPaused: () => this.#snapshots > 0,
+    };
+    void watchAgent(watched, this.#watching.signal).then(
+      () => this.#end({ kind: 'crashed', message: 'Its agent does not answer.' }),
+      () => {}, // it ends
+    );
   }
 
   #probe(): void {
@@ -577,6 +600,7 @@ export class ManagedSandbox implements Sandbox {
 
   #stopClocks(): void {
     this.#stopDeadline();
+    this.#watching.abort();
     this.#idle?.stop();
   }
 

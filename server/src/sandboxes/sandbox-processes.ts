@@ -33,6 +33,11 @@ export class SandboxProcesses {
     return [...this.#known.values()].filter((process) => process.id !== ENTRYPOINT_PROCESS_ID);
   }
 
+  /** Whether an exec runs or is being started. */
+  get busy(): boolean {
+    return this.#starting.size > 0 || this.execs.some((process) => process.running);
+  }
+
   get(id: ProcessId): ManagedProcess | undefined {
     return this.#known.get(id);
   }

@@ -77,7 +77,7 @@ export interface Sandbox {
   readonly stderr: OutputReader;
   /** Waits until it runs. @throws SkerryError `sandbox-ended` when it ended first, saying why */
   waitUntilRunning(signal: AbortSignal): Promise<void>;
-  /** Its result, or undefined when `timeoutMs` pass first. */
+  /** Its result once it ended, or at the latest after `timeoutMs`; undefined when nothing ends it by then. */
   wait(timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined>;
   /** Resolves at the first success of the readiness probe. @throws SkerryError `conflict` (no probe, or it ended), `deadline-exceeded` */
   waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<number>;

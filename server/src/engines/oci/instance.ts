@@ -43,6 +43,8 @@ export class OciInstance implements Instance {
   readonly id: TaskId;
   readonly runtime: RuntimeName;
   readonly exited: Promise<InstanceExit>;
+  /** Linux keeps signals from inside away from the first process of a PID namespace; gVisor does not. */
+  readonly wake?: () => Promise<void>;
   readonly #parts: InstanceParts;
   readonly #exit = Promise.withResolvers<InstanceExit>();
   /** Everything that changes the instance, one after the other: a destroy waits for a snapshot under way. */
@@ -58,6 +60,7 @@ export class OciInstance implements Instance {
     this.id = parts.task.id;
     this.runtime = parts.runtime.name;
     this.exited = this.#exit.promise;
+    if (this.runtime === 'gvisor') this.wake = () => parts.runtime.signal(parts.task, 'CONT');
     parts.listener.onLost(() => void this.#watch());
     if (!parts.listener.connected) void this.#watch();
   }

@@ -56,6 +56,11 @@ export class OciRuntime {
     await run(this.#argv([], ['delete', '--force', task.id]));
   }
 
+  /** Sends a signal to the container's first process. */
+  async signal(task: TaskLayout, name: 'CONT'): Promise<void> {
+    await run(this.#argv([], ['kill', task.id, name]));
+  }
+
   async pause(task: TaskLayout): Promise<void> {
     await run(this.#argv([], ['pause', task.id]));
   }

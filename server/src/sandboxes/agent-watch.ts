@@ -1,0 +1,49 @@
+/**
+ * Notices an agent that does not answer although its sandbox lives. Under gVisor a program inside can stop it (`kill -STOP 1`), and every call about
+ * the sandbox would wait for ever.
+ */
+import type { AgentClient } from '../agent/agent-client.ts';
+import { delay } from '../platform/wait.ts';
+
+const TIMES = {
+  lookEveryMs: 5_000,
+  answerWithinMs: 5_000,
+  /** A busy machine may keep an agent from answering for a while; this long is more than that. */
+  lostAfterMs: 60_000,
+};
+
+export interface WatchedAgent {
+  readonly agent: Pick<AgentClient, 'stats'>;
+  /** `Instance.wake`. */
+  readonly wake: () => Promise<void>;
+  /** Whether anybody waits for something of the agent: a sandbox that only idles is left alone. */
+  readonly isNeeded: () => boolean;
+  /** Whether the sandbox is held on purpose. */
+  readonly isPaused: () => boolean;
+}
+
+/** Wakes an agent that does not answer. Returns when it is lost. @throws the signal's reason */
+export async function watchAgent(
+  { agent, wake, isNeeded, isPaused }: WatchedAgent,
+  signal: AbortSignal,
+  { lookEveryMs, answerWithinMs, lostAfterMs } = TIMES,
+): Promise<void> {
+  let silentSince: number | undefined;
+  for (;;) {
+    if (silentSince === undefined) await delay(lookEveryMs, signal);
+    if (!isNeeded() || isPaused()) {
+      silentSince = undefined;
+      continue;
+    }
+    const askedAt = performance.now();
+    try {
+      await agent.stats(AbortSignal.any([signal, AbortSignal.timeout(answerWithinMs)]));
+      silentSince = undefined;
+    } catch {
+      signal.throwIfAborted();
+      silentSince ??= askedAt;
+      if (performance.now() - silentSince > lostAfterMs) return;
+      if (!isPaused()) await wake().catch(() => {}); // it is asked again
+    }
+  }
+}
