@@ -183,7 +183,7 @@ def killing_everything_inside_has_one_answer():
         equal(other.wait(), 137)
         eventually(lambda: sandbox.poll() == 137, "the sandbox is told to have ended")
         error = raised(modal.exception.NotFoundError, lambda: sandbox.exec("true").wait())
-        assert "137" in str(error), error
+        assert "already completed" in str(error), error
         equal((sandbox.poll(), sandbox.wait(), sandbox.returncode), (137, None, 137))
 
 
