@@ -1,6 +1,6 @@
 /** Builds on the real engine (runc) with a busybox base, so that only the bootstrap's own test needs a Debian mirror. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -10,8 +10,9 @@ import { createOciEngine } from '../engines/oci/engine.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
 import type { ImageId } from '../ids.ts';
 import { Cleanup } from '../platform/cleanup.ts';
+import { run } from '../platform/command.ts';
 import { type Database, openDatabase } from '../store/database.ts';
-import { createLogger } from '../telemetry/logger.ts';
+import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
 import { ImageService } from './image-service.ts';
 
@@ -23,7 +24,7 @@ let engine: Engine;
 let images: ImageService;
 let base: ImageId;
 
-const open = () =>
+const open = (overrides: { engine?: Engine; logger?: Logger } = {}) =>
   new ImageService({
     database,
     engine,
@@ -38,6 +39,7 @@ const open = () =>
     caEnvironment: {},
     logger,
     clock: Date.now,
+    ...overrides,
   });
 
 before(async () => {
@@ -346,4 +348,48 @@ test('after a restart finished images and logs are there, unfinished builds have
   await images.delete(retried.id);
   await images.collectGarbage();
   assert.deepEqual(await readdir(join(dataDir, 'images', 'tmp')), []);
+});
+
+test('a step whose sandbox cannot be removed at once is built all the same, and the log says what is left', async () => {
+  const thorns: string[] = [];
+  const lines: string[] = [];
+  const thorny: Engine = {
+    name: engine.name,
+    check: () => engine.check(),
+    open: () => engine.open(),
+    adopt: (ids) => engine.adopt(ids),
+    close: () => engine.close(),
+    remove: () => engine.remove(),
+    // A mount among its files, which no removal of files gets past.
+    create: async (spec, signal) => {
+      const instance = await engine.create(spec, signal);
+      const thorn = join(dataDir, 'instances', spec.id, 'thorn');
+      await mkdir(thorn);
+      await run(['mount', '-t', 'tmpfs', 'thorn', thorn]);
+      thorns.push(thorn);
+      return instance;
+    },
+  };
+  const service = open({
+    engine: thorny,
+    logger: createLogger('info', { write: (line) => lines.push(line) }),
+  });
+  try {
+    const { id } = await service.getOrBuild(define({ lines: ['FROM base', 'RUN echo thorny > /made'] }));
+    const { log, result } = await follow(service, id);
+    assert.deepEqual(result, { kind: 'success' }, log);
+    assert.equal(thorns.length, 1);
+    assert.match(lines.join(''), /cleanup\.failed/);
+    assert.match(lines.join(''), /EBUSY/);
+    const failed = await service.getOrBuild(define({ lines: ['FROM base', 'RUN echo thorny; exit 3'] }));
+    const end = await follow(service, failed.id);
+    assert.ok(
+      end.result?.kind === 'failure' && /exit(ed)? .*3/.test(end.result.message),
+      JSON.stringify(end),
+    );
+    assert.doesNotMatch(end.log, /EBUSY|suppressed/);
+  } finally {
+    for (const thorn of thorns) await run(['umount', thorn]);
+    await service.close();
+  }
 });

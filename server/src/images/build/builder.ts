@@ -3,7 +3,6 @@ import { rename } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ImageId, LayerId } from '../../ids.ts';
-import { Cleanup } from '../../platform/cleanup.ts';
 import type { Limiter } from '../../platform/limiter.ts';
 import type { ImageStore } from '../../store/images.ts';
 import type { Bases } from '../bases/bases.ts';
@@ -245,7 +244,7 @@ export class Builder {
     return this.#cached(key, () =>
       this.#parts.limiter.run(() =>
         this.#parts.layers.add(async (directory) => {
-          await using cleanup = new Cleanup();
+          await using cleanup = this.#parts.layers.scope();
           const output = { stdout: log.output('stdout'), stderr: log.output('stderr') };
           const outcome = await this.#parts.runner.run(
             {
@@ -342,7 +341,7 @@ export class Builder {
 
   #edit(state: StageState, makeEdit: (workspace: string) => Promise<LayerEdit>): Promise<LayerId | null> {
     return this.#parts.layers.add(async (directory) => {
-      await using cleanup = new Cleanup();
+      await using cleanup = this.#parts.layers.scope();
       const workspace = await this.#parts.layers.workspace(cleanup);
       const layers = state.layers.map((layer) => this.#parts.layers.path(layer));
       await editLayer({ workspace, layers, edit: await makeEdit(workspace) }, this.#run.signal);

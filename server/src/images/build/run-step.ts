@@ -6,7 +6,7 @@ import type { ProcessExit } from '../../agent/frames.ts';
 import type { Engine, Instance, InstanceExit, InstanceMount, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { newProcessId, newTaskId } from '../../ids.ts';
-import { Cleanup } from '../../platform/cleanup.ts';
+import { CleanupScope } from '../../platform/cleanup.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { OutputSink } from '../build-log.ts';
@@ -63,7 +63,8 @@ export class StepRunner {
     directory: string,
     signal: AbortSignal,
   ): Promise<RunOutcome> {
-    await using cleanup = new Cleanup();
+    // The step is done when its files are: an instance that cannot be taken away at once is the engine's, which goes on trying.
+    await using cleanup = new CleanupScope(this.#logger);
     const instance = await this.#engine.create(
       {
         id: newTaskId(),
