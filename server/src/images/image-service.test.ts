@@ -188,6 +188,63 @@ test('secrets reach RUN but neither the log nor the image', async () => {
   assert.equal(JSON.stringify(images.get(built.id).config).includes('hunter2'), false);
 });
 
+test('RUN mounts show files of the context, a stage or an image for the length of the step', async () => {
+  const file = (path: string, text = `${path}\n`) => ({
+    ...{ path, content: { bytes: Buffer.from(text) }, mode: 0o644 },
+  });
+  const lines = [
+    'FROM base AS tools',
+    'ARG DIR=opt',
+    'RUN mkdir -p /opt/t && echo tool > /opt/t/tool && ln -s tool /opt/t/link && ln -s /etc/passwd /opt/t/out',
+    'FROM base',
+    'ARG DIR=opt',
+    'WORKDIR /work',
+    // Relative to the working directory; read-only; a part of the context, with a name that looks like a pattern.
+    'RUN --mount=type=bind,source=dir/a[1].txt,target=in.txt cat in.txt && ! echo x > in.txt',
+    'RUN --mount=target=/ctx ls -R /ctx | tr "\\n" " "',
+    'RUN --mount=type=bind,from=tools,source=/$DIR/t,target=/t,rw cat /t/link && readlink /t/out && echo changed > /t/tool',
+    'RUN --mount=type=bind,from=0,source=opt/t,target=/t cat /t/tool',
+    'RUN --mount=type=bind,from=other,source=/etc,target=/etc2 cat /etc2/passwd | wc -l',
+    'RUN --mount=type=secret,id=KEY,env=OTHER,target=/s,mode=0444 --mount=type=cache,target=/c/d,uid=1000,mode=0700 \\',
+    '  [ "$OTHER" = "$(cat /s)" ] && stat -c "%u %a" /c/d && touch /c/d/x',
+    'RUN ls -A / /work | tr "\\n" " "; [ ! -e /ctx ] && [ ! -e /t ] && [ ! -e /etc2 ] && [ ! -e /c ] && [ ! -e /s ]',
+  ];
+  const request = (text: string): Request => ({
+    lines,
+    contextFiles: [file('dir/a[1].txt', text), file('b.txt')],
+    secretEnv: { KEY: 'value-of-the-secret' },
+    baseImages: new Map([
+      ['base', base],
+      ['other', base],
+    ]),
+  });
+  const built = await succeed(request('one\n'));
+  assert.match(built.log, /\none\n/);
+  assert.match(built.log, /\/ctx: b\.txt dir {2}\/ctx\/dir: a\[1\]\.txt/);
+  assert.match(built.log, /\ntool\n\/etc\/passwd\n/);
+  assert.match(built.log, /\ntool\n(?!\/etc)/, 'writes to the mount were lost');
+  assert.match(built.log, /\n1000 700\n/);
+
+  const changed = await build(request('two\n'));
+  const cached = changed.log.match(/Using cache/g)?.length ?? 0;
+  assert.match(changed.log, /\ntwo\n/, 'the content is part of the key');
+  assert.ok(cached >= 2, changed.log);
+});
+
+test('a mount of what is not there is told by its line', async () => {
+  const run = (options: string) => failure({ lines: ['FROM base', `RUN --mount=${options} true`] });
+  const missing = await run('type=bind,source=nothere,target=/x');
+  assert.match(missing.message, /Dockerfile line 2\) failed: no such file.*"nothere" in the build context/);
+  const path = await run('type=bind,from=base,source=/nothere,target=/x');
+  assert.match(path.message, /Dockerfile line 2\) failed: no such file or directory: "\/nothere"/);
+  const stage = await run('type=bind,from=nobody,target=/x');
+  assert.match(stage.message, /Dockerfile line 2\) failed: .*nobody/);
+  const place = await run('type=tmpfs,target=/proc/x');
+  assert.match(place.message, /Dockerfile line 2\) failed: Cannot mount at \/proc\/x/);
+  const secret = await run('type=secret,id=none,required');
+  assert.match(secret.message, /Dockerfile line 2\) failed: the secret `none` is required/);
+});
+
 test('COPY: context, modes, globs, links of the image, owners, stages; unused stages are not built', async () => {
   const file = (path: string, mode = 0o644) => ({ path, content: { bytes: Buffer.from(`${path}\n`) }, mode });
   const built = await succeed({
