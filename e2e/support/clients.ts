@@ -17,9 +17,14 @@ export function pythonWith(version: string = CURRENT_PYTHON_CLIENT): string {
 type ClientOptions = Partial<Omit<ProgramOptions, 'env'>> & {
   readonly env?: Readonly<Record<string, string>>;
   readonly version?: string;
+  /** Arguments of a program file. */
+  readonly argv?: readonly string[];
 };
 
-const options = (server: TestServer, { env, version: _, ...rest }: ClientOptions): ProgramOptions => ({
+const options = (
+  server: TestServer,
+  { env, version: _, argv: __, ...rest }: ClientOptions,
+): ProgramOptions => ({
   ...rest,
   env: { ...server.clientEnv, PYTHONUNBUFFERED: '1', ...env },
 });
@@ -39,7 +44,7 @@ export function runPythonFile(
   path: string,
   given: ClientOptions = {},
 ): Promise<ProgramResult> {
-  return runProgram([pythonWith(given.version), path], options(server, given));
+  return runProgram([pythonWith(given.version), path, ...(given.argv ?? [])], options(server, given));
 }
 
 /** Runs a JavaScript module file with the official JavaScript client. */

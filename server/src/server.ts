@@ -16,8 +16,9 @@ import type { Engine } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { instanceName } from './engines/oci/layout.ts';
 import { ImageService } from './images/image-service.ts';
-import { CleanupScope } from './platform/cleanup.ts';
+import { Cleanup } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
+import { trustCertificates } from './platform/trust.ts';
 import { SandboxManager } from './sandboxes/sandbox-manager.ts';
 import { SecretService } from './secrets/secret-service.ts';
 import { openVault } from './secrets/vault.ts';
@@ -54,7 +55,7 @@ const createEngine = (config: Config, logger: Logger): Engine =>
 export async function startServer(config: Config, logger: Logger, listenFd?: number): Promise<Server> {
   const { dataDir } = config;
   const now = Date.now;
-  const cleanup = new CleanupScope(logger);
+  const cleanup = new Cleanup();
   try {
     cleanup.add('lock', lockDataDir(dataDir));
     const database = openDatabase(dataDir);
@@ -72,6 +73,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const engine = createEngine(config, logger);
     await engine.open();
     cleanup.add('engine', () => engine.close());
+    if (config.extraCaFile !== '') await trustCertificates(config.extraCaFile);
 
     const apps = new AppService(database, now);
     const secrets = new SecretService(database, vault, now);
@@ -171,14 +173,14 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
     return { url: `http://${host}:${port.address.port}`, instance, close: () => cleanup.run() };
   } catch (error) {
-    await cleanup[Symbol.asyncDispose]();
+    await cleanup.run();
     throw error;
   }
 }
 
 /** Ends every sandbox that a stopped server left, and removes everything of it from the machine but its data directory. */
 export async function destroyAll(config: Config, logger: Logger): Promise<void> {
-  await using cleanup = new CleanupScope(logger);
+  await using cleanup = new Cleanup();
   cleanup.add('lock', lockDataDir(config.dataDir));
   const database = openDatabase(config.dataDir);
   cleanup.add('database', () => database.close());

@@ -109,6 +109,13 @@ export const configSchema = z.strictObject({
     .min(100)
     .default(20_000)
     .describe('how long a registry may take to answer a look-up, ms'),
+  goProxy: z
+    .string()
+    .default('')
+    .describe('Go module proxy for what images are made of without a registry; default: GOPROXY'),
+  pypiIndex: z.string().default('').describe('Python package index for the same; default: PIP_INDEX_URL'),
+  npmRegistry: z.string().default('').describe('npm registry for the same; default: npm_config_registry'),
+  mavenRepository: z.string().default('').describe('Maven repository for the same; default: Maven Central'),
   tlsCertFile: z.string().default('').describe('certificate chain (PEM) for TLS'),
   tlsKeyFile: z.string().default('').describe('private key (PEM) for TLS'),
   runscPath: z

@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { clip } from '../apps/names.ts';
 import type { Engine, RuntimeChoice } from '../engines/engine.ts';
-import { firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, newImageId } from '../ids.ts';
 import { Limiter } from '../platform/limiter.ts';
@@ -21,6 +20,7 @@ import type { Dockerfile } from './dockerfile/instruction.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
 import type { BuildEvent, BuildResult, Image, ImageConfig, ImageDefinition, Images } from './image.ts';
 import { LayerStore } from './layer-store.ts';
+import { type PackageSettings, packageSources } from './packages/sources.ts';
 
 /** RUN steps carried out at the same moment; more wait. */
 const MAX_RUNNING_STEPS = 4;
@@ -37,7 +37,7 @@ export interface ImageServiceOptions {
     readonly registryMirrors: readonly string[];
     readonly insecureRegistries: readonly string[];
     readonly registryTimeoutMs: number;
-  };
+  } & PackageSettings;
   /** Environment that points programs in RUN steps at the extra CA certificates; empty without any. */
   readonly caEnvironment: Readonly<Record<string, string>>;
   readonly logger: Logger;
@@ -89,6 +89,7 @@ export class ImageService implements Images {
         clock,
       }),
       debianMirror: config.debianMirror,
+      packages: packageSources(config, process.env),
       timeoutMs: config.registryTimeoutMs,
       clock,
     });
@@ -304,6 +305,7 @@ async function definitionKey(definition: ImageDefinition, context: BuildContext)
     definition.dockerfileLines.join('\n'),
     sorted(Object.fromEntries(definition.baseImages)),
     await context.fingerprint(),
+    definition.standalonePython ?? null,
     sorted(definition.buildArgs),
     Object.keys(definition.secretEnv).sort(),
     definition.builderVersion,
@@ -311,8 +313,7 @@ async function definitionKey(definition: ImageDefinition, context: BuildContext)
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex');
 }
 
-function failedResult(thrown: unknown): Exclude<BuildResult, { kind: 'success' }> {
-  const error = firstError(thrown);
+function failedResult(error: unknown): Exclude<BuildResult, { kind: 'success' }> {
   if (error instanceof BuildAborted) return { kind: 'cancelled', message: error.message };
   const known = toSkerryError(error);
   const next =

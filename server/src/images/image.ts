@@ -1,5 +1,6 @@
 /** What an image is: layers and the configuration its processes start with. */
 import type { ImageId, LayerId } from '../ids.ts';
+import type { StandalonePython } from './packages/standalone-python.ts';
 
 /** The part of an image's configuration that Skerry uses, named as in the OCI image specification (image-spec/config.md). */
 export interface ImageConfig {
@@ -59,6 +60,8 @@ export interface ImageDefinition {
   /** Names that FROM and COPY --from may use for images of ours. */
   readonly baseImages: ReadonlyMap<string, ImageId>;
   readonly contextFiles: readonly ContextFile[];
+  /** A Python that the context has in its folder `python`, besides the files. */
+  readonly standalonePython?: StandalonePython | undefined;
   readonly buildArgs: Readonly<Record<string, string>>;
   /** Environment of RUN steps only; never stored in the image, the cache key or a log. */
   readonly secretEnv: Readonly<Record<string, string>>;

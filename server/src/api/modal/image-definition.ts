@@ -4,6 +4,7 @@ import type { BlobStore, Mounts } from '../../blobs/blobs.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ImageId, MountId, SecretId } from '../../ids.ts';
 import type { ContextFile, ImageDefinition, RegistryCredentials } from '../../images/image.ts';
+import { standalonePythonOf } from '../../images/packages/standalone-python.ts';
 import { checkEnvironmentVariables } from '../../secrets/environment-variables.ts';
 import type { Secrets } from '../../secrets/secrets.ts';
 import { Arch, RegistryAuthType } from './gen/modal/common_pb.ts';
@@ -43,6 +44,7 @@ export function toImageDefinition(
     dockerfileLines: boundedLines(image.dockerfileCommands),
     baseImages: baseImages(image),
     contextFiles: [...inlineFiles(image), ...mountedFiles(image.contextMountId, deps)],
+    standalonePython: standalonePythonOf(image.contextMountId),
     buildArgs: { ...image.buildArgs },
     secretEnv: deps.secrets.resolve(
       image.secretIds.map((id) => ({ kind: 'stored', id: id as SecretId })), // resolving rejects what is no id
@@ -111,7 +113,7 @@ function inlineFiles(image: Image): readonly ContextFile[] {
 }
 
 function mountedFiles(mountId: string, deps: ImageDefinitionDeps): readonly ContextFile[] {
-  if (mountId === '') return [];
+  if (mountId === '' || standalonePythonOf(mountId)) return [];
   // Looking a mount up rejects what is no id; its paths were checked when it was made.
   return deps.mounts.files(mountId as MountId).map(({ path, sha256Hex, mode }) => ({
     path,

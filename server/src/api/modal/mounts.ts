@@ -1,10 +1,12 @@
 /** File mounts of the Python client. Facts: docs/protocol/images-and-mounts.md, section 4. */
+import { createHash } from 'node:crypto';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { clip } from '../../apps/names.ts';
 import type { BlobStore, Mounts } from '../../blobs/blobs.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { BlobId } from '../../ids.ts';
+import { standaloneMountId, standalonePythonNamed } from '../../images/packages/standalone-python.ts';
 import type { ModalClient } from './gen/modal/service_pb.ts';
 import { ObjectCreationType } from './gen/modal/workspace_pb.ts';
 
@@ -55,7 +57,7 @@ export function mountHandlers({
       return { exists: blobs.has(sha256Hex), checkedAt: timestampFromMs(now()) };
     },
     mountGetOrCreate({ deploymentName, objectCreationType, files }) {
-      if (objectCreationType === ObjectCreationType.UNSPECIFIED) throw namedMountMissing(deploymentName);
+      if (objectCreationType === ObjectCreationType.UNSPECIFIED) return namedMount(deploymentName);
       const { id, checksum } = mounts.create(
         files.map(({ filename, sha256Hex, mode }) => ({
           path: filename,
@@ -68,10 +70,16 @@ export function mountHandlers({
   };
 }
 
-/** Only Modal's own named mounts are ever looked up, and only Modal has them. */
-function namedMountMissing(name: string): SkerryError {
-  const why = name.startsWith('python-build-standalone.')
-    ? "Modal's standalone Python builds (add_python=...) are not available here. Install Python in the image instead, for example with .apt_install('python3', 'python3-pip'), or start from Image.debian_slim()."
-    : 'Named mounts are not supported: use add_local_file, add_local_dir or a Volume.';
-  return new SkerryError('not-found', `Mount '${clip(name)}' not found. ${why}`);
+/** Of named mounts only Modal's own standalone Pythons exist here. */
+function namedMount(name: string) {
+  const python = standalonePythonNamed(name);
+  if (!python) {
+    throw new SkerryError(
+      'not-found',
+      `Mount '${clip(name)}' not found. Named mounts are not supported: use add_local_file, add_local_dir or a Volume.`,
+    );
+  }
+  const mountId = standaloneMountId(python);
+  const contentChecksumSha256Hex = createHash('sha256').update(mountId).digest('hex');
+  return { mountId, handleMetadata: { contentChecksumSha256Hex } };
 }

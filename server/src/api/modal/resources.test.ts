@@ -259,12 +259,27 @@ test('a file goes up inline or as a blob, and becomes part of a mount', async (t
   assert.ok(mount.handleMetadata);
 });
 
-test("Modal's own mounts are refused with a way out", async (t) => {
-  const { client } = await setUp(t);
+test("of Modal's own mounts there are standalone Pythons; others are refused with a way out", async (t) => {
+  const { client, images } = await setUp(t);
+  const named = (deploymentName: string) => client.mountGetOrCreate({ deploymentName });
   await assert.rejects(
-    client.mountGetOrCreate({ deploymentName: 'python-build-standalone.20251205.3.14.2-gnu' }),
-    code(Code.NotFound, /add_python/),
+    named('python-build-standalone.20261009.3.15.0-gnu'),
+    code(Code.NotFound, /no standalone Python 3\.15 .*add_python; these work: 3\.9/),
   );
+  await assert.rejects(
+    named('modal-client-mount-1.0.5'),
+    code(Code.NotFound, /Named mounts are not supported/),
+  );
+  const { mountId } = await named('python-build-standalone.20251205.3.14.2-gnu');
+  assert.deepEqual((await named('python-build-standalone.20251205.3.14.2-gnu')).mountId, mountId);
+  const lines = ['FROM debian:12-slim', 'COPY /python/. /usr/local'];
+  await client.imageGetOrCreate({
+    image: { dockerfileCommands: lines, contextMountId: mountId },
+    builderVersion: '2025.06',
+  });
+  const definition = images.definitions.at(-1);
+  assert.deepEqual(definition?.standalonePython, { version: '3.14.2', namesPython: true });
+  assert.deepEqual(definition?.contextFiles, []);
 });
 
 test('an image definition carries its context, arguments, secrets and credentials', async (t) => {

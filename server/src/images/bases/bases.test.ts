@@ -12,10 +12,11 @@ import { createLogger } from '../../telemetry/logger.ts';
 import { StepCache } from '../build/step-cache.ts';
 import type { RegistryCredentials } from '../image.ts';
 import { LayerStore } from '../layer-store.ts';
+import { packageSources } from '../packages/sources.ts';
 import { Bases } from './bases.ts';
-import { matchDebian } from './debian-suites.ts';
 import { formatReference, parseReference } from './reference.ts';
 import { Registry } from './registry.ts';
+import { matchStandIn } from './stand-ins.ts';
 import { startRegistry } from './testing-registry.ts';
 
 let cleanup: Cleanup;
@@ -44,6 +45,7 @@ async function openBases({ insecure = [], mirrors = [] }: Settings) {
     steps: new StepCache(store, layers, clock),
     registry: new Registry({ insecure, mirrors, timeoutMs: 5000, clock }),
     debianMirror: configSchema.parse({}).debianMirror,
+    packages: packageSources(configSchema.parse({}), process.env),
     timeoutMs: 20_000,
     clock,
   });
@@ -75,28 +77,58 @@ test('references get their defaults, and what no registry could hold is refused'
   }
 });
 
-test('tags of python and debian find the suite that has them', () => {
-  const suiteOf = (text: string) => {
-    const match = matchDebian(parseReference(text));
-    return match.kind === 'base' ? match.base.key : match.kind;
+test('tags find what stands in for them, with the suite they name where it can be', () => {
+  const found = (text: string) => {
+    const match = matchStandIn(parseReference(text), 'x64');
+    if (match.kind !== 'stand-in') return match.kind;
+    const version = Object.entries(match.config.env ?? {}).find(([name]) => name.endsWith('_VERSION'))?.[1];
+    return [match.debian?.key ?? 'nothing', ...(version === undefined ? [] : [version])].join(' ');
   };
   const cases: [text: string, expected: string][] = [
     ['python:3.11-slim-bookworm', 'debian:bookworm+python'],
-    ['python:3.11-slim-trixie', 'debian:bookworm+python'],
+    ['python:3.11-slim-trixie', 'debian:trixie+runtime 3.11.11'],
     ['python:3.11.8-slim-bookworm', 'debian:bookworm+python'],
+    ['python:3.11.11-slim-bookworm', 'debian:bookworm+runtime 3.11.11'],
     ['python:3.9', 'debian:bullseye+python'],
+    ['python:3.9.22-slim-bookworm', 'debian:bullseye+python'],
+    ['python:3.13.3-slim-bookworm', 'debian:trixie+python'],
     ['python:3-slim', 'debian:trixie+python'],
     ['python', 'debian:trixie+python'],
     ['python:3-slim-bookworm', 'debian:bookworm+python'],
-    ['python:3.12-slim', 'unavailable'],
+    ['python:slim-bookworm', 'debian:bookworm+python'],
+    ['python:3.10-slim', 'debian:trixie+runtime 3.10.16'],
+    ['python:3.12-slim', 'debian:trixie+runtime 3.12.3'],
+    ['python:3.12.10-slim-bookworm', 'debian:bookworm+runtime 3.12.3'],
+    ['python:3.12-slim-bullseye', 'debian:bullseye+runtime 3.12.3'],
+    ['python:3.14-slim', 'debian:trixie+runtime 3.14.6'],
+    ['python:3.15-slim', 'unavailable'],
+    ['python:3.8', 'unavailable'],
     ['python:3.11-alpine', 'unavailable'],
+    ['python:3.11-slim-slim', 'unavailable'],
     ['debian:12.5-slim', 'debian:bookworm'],
     ['debian:stable-slim', 'debian:trixie'],
     ['debian:sid', 'unavailable'],
+    ['node:22-slim', 'debian:bookworm+runtime'],
+    ['node:22.9.0-trixie-slim', 'debian:trixie+runtime'],
+    ['node:22-alpine', 'unavailable'],
+    ['golang:1.23', 'debian:bookworm+runtime 1.23.12'],
+    ['golang', 'debian:bookworm+runtime 1.27.4'],
+    ['golang:1.23.4-bookworm', 'debian:bookworm+runtime 1.23.12'],
+    ['golang:1.20', 'unavailable'],
+    ['ghcr.io/astral-sh/uv:latest', 'nothing'],
+    ['ghcr.io/astral-sh/uv:0.9.9', 'nothing'],
+    ['ghcr.io/astral-sh/uv:0.9-alpine', 'unavailable'],
     ['ubuntu:24.04', 'none'],
     ['ghcr.io/x/python:3.11', 'none'],
+    [`python@sha256:${'a'.repeat(64)}`, 'none'],
   ];
-  for (const [text, expected] of cases) assert.equal(suiteOf(text), expected, text);
+  for (const [text, expected] of cases) assert.equal(found(text), expected, text);
+  const why = matchStandIn(parseReference('python:3.15-slim'), 'x64');
+  assert.match(
+    why.kind === 'unavailable' ? why.why : '',
+    /these work: 3\.9, 3\.10, 3\.11, 3\.12, 3\.13, 3\.14$/,
+  );
+  assert.equal(matchStandIn(parseReference('python:3.12-slim'), undefined).kind, 'unavailable');
 });
 
 test('an image of a registry: layers, whiteouts, configuration, and only one fetch', async () => {
@@ -153,8 +185,8 @@ test('an image that is not there, and a registry out of reach, which is not aske
 test('python from Debian packages has what the official image has', async () => {
   await using registry = await startRegistry([], {});
   const { resolve, said, layers } = await openBases({ insecure: [registry.host], mirrors: [registry.host] });
-  const image = await resolve('python:3.11-slim-trixie');
-  assert.match(said.join('\n'), /names trixie; Debian bookworm is used/);
+  const image = await resolve('python:3.11.8-slim-bookworm');
+  assert.match(said.join('\n'), /names Python 3\.11\.8; Debian's current 3\.11 is used/);
   const [layer] = image.layers;
   assert.ok(layer);
   const root = layers.path(layer);

@@ -1,24 +1,33 @@
 /**
- * Where `FROM x` comes from: our own published names, a registry, or Debian's packages, in this order. What was found once stays until it is deleted:
- * a base never changes under its users by itself.
+ * Where `FROM x` comes from: our own published names, a registry, or packages that stand in for the image, in this order. What was found once stays until it
+ * is deleted: a base never changes under its users by itself.
  */
 import { createHash } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type LayerId, newImageId } from '../../ids.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
 import type { ImageStore } from '../../store/images.ts';
 import { type StepCache, type StepEvents, stepKey } from '../build/step-cache.ts';
 import { emptyImageConfig, type Image, type ImageConfig, type RegistryCredentials } from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
 import { editLayer } from '../layers/edit-layer.ts';
+import { Fetcher, type PackagedLayer, thisArchitecture } from '../packages/packaged-layer.ts';
+import { pythonLinks } from '../packages/python.ts';
+import type { PackageSources } from '../packages/sources.ts';
+import { type StandalonePython, standaloneCpython } from '../packages/standalone-python.ts';
 import { bootstrapDebian } from './debian-bootstrap.ts';
-import { type DebianBase, matchDebian } from './debian-suites.ts';
+import type { DebianBase } from './debian-suites.ts';
 import { formatReference, parseReference, type Reference } from './reference.ts';
 import type { PulledImage, Registry } from './registry.ts';
+import { matchStandIn, type StandIn } from './stand-ins.ts';
 
-/** Says which bootstrap a base was made by. */
-const BASE_LABEL = 'io.skerry.debian-base';
+/** Says what a base was made of, as lines of the build log. */
+const STAND_IN_LABEL = 'io.skerry.stand-in';
+
+/** How long a package registry may send nothing: a Go proxy makes what nobody asked for before. */
+const PACKAGE_SILENCE_MS = 60_000;
 
 /** The build that asks: where progress goes. */
 export interface BaseRequest {
@@ -37,6 +46,8 @@ interface Parts {
   readonly steps: StepCache;
   readonly registry: Registry;
   readonly debianMirror: string;
+  readonly packages: PackageSources;
+  /** How long a mirror may take to answer. */
   readonly timeoutMs: number;
   readonly clock: () => number;
 }
@@ -57,11 +68,7 @@ export class Bases {
     const key = baseKey(reference, request.credentials);
     const known = this.#parts.store.findReady(key);
     if (known) {
-      const match = matchDebian(reference);
-      if (known.config.labels[BASE_LABEL] !== undefined && match.kind === 'base') {
-        request.say(`Using Debian ${match.base.suite.name} from Debian's packages for ${request.reference}.`);
-        for (const note of match.base.notes) request.say(note);
-      }
+      for (const line of known.config.labels[STAND_IN_LABEL]?.split('\n') ?? []) request.say(line);
       for (const layer of known.layers) this.#parts.layers.pin(layer);
       this.#parts.store.touch(known.id, this.#parts.clock());
       return known;
@@ -83,7 +90,7 @@ export class Bases {
     reference: Reference,
     request: BaseRequest,
   ): Promise<{ layers: LayerId[]; config: ImageConfig }> {
-    await using cleanup = this.#parts.layers.scope();
+    await using cleanup = new Cleanup();
     const workspace = await this.#parts.layers.workspace(cleanup);
     request.say(`Looking for ${formatReference(reference)} ...`);
     const pulled = await this.#parts.registry.pull(reference, request.credentials, workspace, request.signal);
@@ -92,8 +99,8 @@ export class Bases {
       return { layers: await this.#unpack(pulled.image, request), config: pulled.image.config };
     }
     for (const reason of pulled.reasons) request.say(`No image from ${reason}.`);
-    const match = matchDebian(reference);
-    if (match.kind === 'base') return this.#bootstrap(match.base, request);
+    const match = matchStandIn(reference, thisArchitecture());
+    if (match.kind === 'stand-in') return await this.#standIn(match, request);
     const why = match.kind === 'unavailable' ? ` And ${match.why}.` : '';
     throw new SkerryError(
       'image-build-failed',
@@ -102,37 +109,105 @@ export class Bases {
   }
 
   async #unpack(image: PulledImage, request: BaseRequest): Promise<LayerId[]> {
-    const layers: LayerId[] = [];
-    for (const { digest, file } of image.layers) {
-      const { layer } = await this.#parts.steps.get(
-        stepKey('oci', layers, digest),
-        'use',
-        request.signal,
-        events(request),
-        () =>
-          this.#parts.layers.add(async (directory) => {
-            await using cleanup = this.#parts.layers.scope();
-            const workspace = await this.#parts.layers.workspace(cleanup);
-            const below = layers.map((id) => this.#parts.layers.path(id));
-            const notes = await editLayer(
-              { workspace, layers: below, edit: { kind: 'apply-tar', file } },
-              request.signal,
-            );
-            for (const note of notes) request.say(`Layer ${digest.slice(7, 19)}: ${note}.`);
-            await rename(join(workspace, 'upper'), directory);
-          }),
-      );
-      if (layer !== null) layers.push(layer);
-    }
-    return layers;
+    return this.#holding(async (layers) => {
+      for (const { digest, file } of image.layers) {
+        const { layer } = await this.#parts.steps.get(
+          stepKey('oci', layers, digest),
+          'use',
+          request.signal,
+          events(request),
+          () =>
+            this.#parts.layers.add(async (directory) => {
+              await using cleanup = new Cleanup();
+              const workspace = await this.#parts.layers.workspace(cleanup);
+              const below = layers.map((id) => this.#parts.layers.path(id));
+              const notes = await editLayer(
+                { workspace, layers: below, edit: { kind: 'apply-tar', file } },
+                request.signal,
+              );
+              for (const note of notes) request.say(`Layer ${digest.slice(7, 19)}: ${note}.`);
+              await rename(join(workspace, 'upper'), directory);
+            }),
+        );
+        if (layer !== null) layers.push(layer);
+      }
+      return layers;
+    });
   }
 
-  async #bootstrap(
-    base: DebianBase,
+  /** Lets go of the layers that `work` collected when it fails; each is pinned once. */
+  async #holding<T>(work: (layers: LayerId[]) => Promise<T>): Promise<T> {
+    const layers: LayerId[] = [];
+    try {
+      return await work(layers);
+    } catch (error) {
+      this.#parts.layers.unpin(layers);
+      throw error;
+    }
+  }
+
+  async #standIn(
+    { debian, parts, config, notes }: StandIn,
     request: BaseRequest,
   ): Promise<{ layers: LayerId[]; config: ImageConfig }> {
-    request.say(`Making ${request.reference} from Debian's packages (${base.suite.name}).`);
-    for (const note of base.notes) request.say(note);
+    return this.#holding(async (layers) => {
+      const base = debian ? await this.#bootstrap(debian, request, layers) : emptyImageConfig;
+      const env = { ...base.env, ...config.env };
+      const used = debian ? [`Debian ${debian.suite.name} (Debian's packages)`] : [];
+      const options = { signal: request.signal, say: request.say, timeoutMs: PACKAGE_SILENCE_MS };
+      for (const part of parts) {
+        const found = await part(this.#parts.packages, options);
+        const layer = await this.#packaged(found.layer, request);
+        if (layer !== null) layers.push(layer);
+        Object.assign(env, found.env);
+        used.push(found.layer.what);
+      }
+      const lines = [`${request.reference} is made of: ${used.join('; ')}.`, ...notes];
+      for (const line of lines) request.say(line);
+      const labels = { ...base.labels, ...config.labels, [STAND_IN_LABEL]: lines.join('\n') };
+      return { layers, config: { ...base, ...config, env, labels } };
+    });
+  }
+
+  /**
+   * The layers of a Python for any base, in /usr/local. They are pinned once for the caller.
+   * @throws SkerryError `not-found` when there is none, `image-build-failed` when it cannot be fetched, `disk-full`
+   */
+  async standalonePython(wanted: StandalonePython, request: BaseRequest): Promise<readonly LayerId[]> {
+    const python = standaloneCpython(wanted);
+    request.say(`${request.reference} is ${python.layer.what}.`);
+    if (wanted.version !== python.version)
+      request.say(`The client asks for Python ${wanted.version}; ${python.version} is used.`);
+    if (python.limits !== undefined) request.say(python.limits);
+    return this.#holding(async (layers) => {
+      for (const packaged of wanted.namesPython ? [python.layer, pythonLinks] : [python.layer]) {
+        const layer = await this.#packaged(packaged, request);
+        if (layer !== null) layers.push(layer);
+      }
+      return layers;
+    });
+  }
+
+  async #packaged(packaged: PackagedLayer, request: BaseRequest): Promise<LayerId | null> {
+    const { packages, layers } = this.#parts;
+    const make = () =>
+      layers.add(async (directory) => {
+        request.say(`Making ${packaged.what} ...`);
+        await using cleanup = new Cleanup();
+        const workspace = await layers.workspace(cleanup);
+        const { signal, say } = request;
+        const edit = await packaged.prepare(
+          new Fetcher(packages, workspace, { signal, say, timeoutMs: PACKAGE_SILENCE_MS }),
+        );
+        await editLayer({ workspace, layers: [], edit }, signal);
+        await rename(join(workspace, 'upper'), directory);
+      });
+    const key = stepKey('packaged', [], packaged.key);
+    return (await this.#parts.steps.get(key, 'use', request.signal, events(request), make)).layer;
+  }
+
+  /** The configuration of Debian, whose layer goes to `layers`; several references may share them. */
+  async #bootstrap(base: DebianBase, request: BaseRequest, layers: LayerId[]): Promise<ImageConfig> {
     const { layer, cached } = await this.#parts.steps.get(
       stepKey(base.key, [], []),
       'use',
@@ -141,15 +216,17 @@ export class Bases {
       () => this.#makeDebian(base, request),
     );
     if (layer === null) throw new SkerryError('internal', `the bootstrap of ${base.key} made no files`);
+    layers.push(layer);
     const made = this.#parts.store.findReady(base.key)?.config;
-    if (cached) request.say('It was made before.');
+    if (cached) request.say(`Debian ${base.suite.name} was made before.`);
     if (!made) throw new SkerryError('internal', `the base ${base.key} has lost its configuration`);
-    return { layers: [layer], config: made };
+    return made;
   }
 
   /** Makes the layer and keeps the configuration beside it, under the base's own key: several references may mean it. */
   async #makeDebian(base: DebianBase, request: BaseRequest): Promise<LayerId | null> {
     let config = emptyImageConfig;
+    request.say(`Making Debian ${base.suite.name} from Debian's packages ...`);
     const layer = await this.#parts.layers.add(async (directory) => {
       config = await bootstrapDebian(base, directory, {
         mirror: this.#parts.debianMirror,
@@ -163,7 +240,7 @@ export class Bases {
     const image: Image = {
       id: newImageId(),
       layers: layer === null ? [] : [layer],
-      config: { ...config, labels: { ...config.labels, [BASE_LABEL]: base.key } },
+      config,
       builderVersion: '',
       createdAtMs: this.#parts.clock(),
     };

@@ -40,9 +40,6 @@ export async function bootstrapDebian(
 ): Promise<ImageConfig> {
   const { suite } = base;
   const sources = await aptSources(suite, options);
-  const packages = base.withPython
-    ? ['ca-certificates', 'netbase', 'tzdata', 'python3', 'python3-venv', ...suite.pythonExtra]
-    : ['ca-certificates'];
   const argv: [string, ...string[]] = [
     'mmdebstrap',
     '--mode=root',
@@ -56,7 +53,7 @@ export async function bootstrapDebian(
     '--dpkgopt=force-unsafe-io',
     // Makes /bin a link to /usr/bin from the start, so that no package has to move it.
     ...(suite.baseExtra.includes('usr-is-merged') ? [`--hook-dir=${MERGED_USR_HOOKS}`] : []),
-    `--include=${[...packages, ...suite.baseExtra].join(',')}`,
+    `--include=${['ca-certificates', ...base.packages, ...suite.baseExtra].join(',')}`,
     ...(base.withPython ? [`--customize-hook=${pythonHeaders(suite)}`] : []),
     suite.name,
     directory,
@@ -245,7 +242,8 @@ async function setUpPython(directory: string, { python }: Suite, options: Bootst
   const command = {
     timeoutMs: options.timeoutMs + 120_000,
     signal: options.signal,
-    env: { PATH: DEFAULT_PATH, HOME: '/root', LANG: 'C.UTF-8' },
+    // As a variable, since the pip of Debian 11 does not know the option and would refuse it.
+    env: { PATH: DEFAULT_PATH, HOME: '/root', LANG: 'C.UTF-8', PIP_ROOT_USER_ACTION: 'ignore' },
   };
   const chrooted = ['chroot', directory, interpreter] as const;
   await run(
@@ -256,7 +254,6 @@ async function setUpPython(directory: string, { python }: Suite, options: Bootst
       '--quiet',
       '--no-index',
       '--find-links=/usr/share/python-wheels',
-      '--root-user-action=ignore',
       '--no-cache-dir',
       ...names,
     ],

@@ -1,9 +1,7 @@
 /**
- * Which Debian suite stands in for `python:…` and `debian:…` when no registry does.
- * Sources: https://www.debian.org/releases/ for versions, https://packages.debian.org/python3 for the Python of each suite,
- * https://hub.docker.com/_/python and https://hub.docker.com/_/debian for the tags. Testing is left out: its Release file expires, its Python changes.
+ * The Debian suites that bases are made of when no registry answers. Sources: https://www.debian.org/releases/ for versions,
+ * https://packages.debian.org/python3 for the Python of each. Testing is left out: its Release file expires, its Python changes.
  */
-import type { Reference } from './reference.ts';
 
 export interface Suite {
   readonly name: string;
@@ -39,84 +37,44 @@ export const suites: readonly Suite[] = [
   { name: 'trixie', version: 13, python: '3.13', baseExtra: [], pythonExtra: [], sourcesFormat: 'deb822' },
 ];
 
-const STABLE = 'trixie';
+/** The suite of a tag that names none, as of Docker Hub's `python` and `debian`. */
+export const STABLE = 'trixie';
 
 /** A base that can be made from Debian's packages. Equal bases have equal keys. */
 export interface DebianBase {
   readonly key: string;
   readonly suite: Suite;
+  /** Named besides those that every base has. */
+  readonly packages: readonly string[];
+  /** With Debian's own Python, set up as the official image has it. */
   readonly withPython: boolean;
-  /** What differs from the image that was asked for, one sentence each. */
-  readonly notes: readonly string[];
 }
 
-export type DebianMatch =
-  | { readonly kind: 'base'; readonly base: DebianBase }
-  /** It names a Python or Debian that none of the suites has; `why` says which ones work. */
-  | { readonly kind: 'unavailable'; readonly why: string }
-  /** Not an image that Debian's packages could stand in for. */
-  | { readonly kind: 'none' };
+/** What Docker Hub's language images have of Debian besides the language. */
+const RUNTIME_PACKAGES = ['netbase', 'tzdata'];
 
-/** Finds the suite for Docker Hub's `python` and `debian` images. */
-export function matchDebian(reference: Reference): DebianMatch {
-  if (reference.registry !== 'docker.io') return { kind: 'none' };
-  const tag = reference.tag;
-  if (tag === undefined || reference.digest !== undefined) return { kind: 'none' };
-  if (reference.repository === 'library/python') return matchPython(tag);
-  if (reference.repository === 'library/debian') return matchDebianTag(tag);
-  return { kind: 'none' };
-}
+/** Debian alone. */
+export const plainBase = (suite: Suite): DebianBase => ({
+  key: `debian:${suite.name}`,
+  suite,
+  packages: [],
+  withPython: false,
+});
 
-function matchPython(tag: string): DebianMatch {
-  const parts = /^(latest|slim|\d+(?:\.\d+){0,2})(?:-(slim))?(?:-([a-z]+))?$/.exec(tag);
-  const [, first = '', slim, suiteName] = parts ?? [];
-  const known = suites.map(({ name }) => name);
-  if (!parts || (suiteName !== undefined && !known.includes(suiteName))) {
-    return {
-      kind: 'unavailable',
-      why: `no Debian package stands in for the variant \`${tag}\` (suites: ${known.join(', ')})`,
-    };
-  }
-  const asked = /^\d/.test(first) ? first : '';
-  const series = asked.split('.').slice(0, 2).join('.');
-  const suite =
-    asked === '' || asked === '3'
-      ? (byName(suiteName ?? STABLE) ?? byName(STABLE))
-      : suites.find(({ python }) => python === series);
-  if (!suite) {
-    const works = suites.map(({ name, python }) => `${python} (${name})`).join(', ');
-    return { kind: 'unavailable', why: `Debian's packages have no Python ${series}; these work: ${works}` };
-  }
-  const notes: string[] = [];
-  if (suiteName !== undefined && suiteName !== suite.name) {
-    notes.push(
-      `The tag names ${suiteName}; Debian ${suite.name} is used, since it is the suite with Python ${suite.python}.`,
-    );
-  }
-  if (asked.split('.').length === 3)
-    notes.push(`The tag names Python ${asked}; Debian's current ${suite.python} is used.`);
-  if (slim === undefined && first !== 'slim')
-    notes.push('It is the slim variant: compilers and headers of libraries come with `apt-get install`.');
-  return { kind: 'base', base: { key: `debian:${suite.name}+python`, suite, withPython: true, notes } };
-}
+/** Debian with Debian's Python. */
+export const pythonBase = (suite: Suite): DebianBase => ({
+  key: `debian:${suite.name}+python`,
+  suite,
+  packages: [...RUNTIME_PACKAGES, 'python3', 'python3-venv', ...suite.pythonExtra],
+  withPython: true,
+});
 
-function matchDebianTag(tag: string): DebianMatch {
-  const name = tag.replace(/-slim$/, '').replace(/-\d{8}$/, '');
-  const suite =
-    name === 'latest' || name === 'stable'
-      ? byName(STABLE)
-      : (byName(name) ?? suites.find(({ version }) => new RegExp(`^${version}(\\.\\d+)?$`).test(name)));
-  if (!suite) {
-    return {
-      kind: 'unavailable',
-      why: `no bootstrap for Debian \`${tag}\`; these work: ${suites.map((each) => each.name).join(', ')}`,
-    };
-  }
-  const notes =
-    name === suite.name || name === String(suite.version)
-      ? []
-      : [`The tag names ${tag}; the current Debian ${suite.name} is used.`];
-  return { kind: 'base', base: { key: `debian:${suite.name}`, suite, withPython: false, notes } };
-}
+/** Debian to put a language's own release on. */
+export const runtimeBase = (suite: Suite): DebianBase => ({
+  key: `debian:${suite.name}+runtime`,
+  suite,
+  packages: RUNTIME_PACKAGES,
+  withPython: false,
+});
 
-const byName = (name: string) => suites.find((each) => each.name === name);
+export const suiteNamed = (name: string): Suite | undefined => suites.find((each) => each.name === name);

@@ -80,7 +80,7 @@ export class Registry {
     for (const candidate of this.#candidates(reference)) {
       const until = this.#unreachableUntil.get(candidate.registry) ?? 0;
       if (this.#options.clock() < until) {
-        reasons.push(`${candidate.registry} could not be reached a short time ago`);
+        reasons.push(`${candidate.registry}: it could not be reached a short time ago`);
         continue;
       }
       const failure = await this.#copy(

@@ -72,7 +72,8 @@ export async function applyTar(file: string, target: RootedTree, options: Unpack
 /** An archive may hold names that are not UTF-8. The option is missing from the package's types. */
 const namesAsBytes = { filenameEncoding: 'latin1' } as object;
 
-async function* entries(file: string): AsyncGenerator<[Header, AsyncIterable<Buffer>]> {
+/** What is in an archive, bounded; a header's names are byte strings unless a pax header gave them. */
+export async function* entries(file: string): AsyncGenerator<[Header, AsyncIterable<Buffer>]> {
   const kind = archiveKind(file);
   const source: Readable = createReadStream(raw(file));
   const decompressed =

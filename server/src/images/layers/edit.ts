@@ -30,7 +30,35 @@ export type LayerEdit =
       readonly unpack: boolean;
     }
   /** A layer of an OCI image, with its whiteouts. */
-  | { readonly kind: 'apply-tar'; readonly file: string };
+  | { readonly kind: 'apply-tar'; readonly file: string }
+  | {
+      readonly kind: 'unpack';
+      readonly archives: readonly UnpackArchive[];
+      readonly links: readonly { readonly path: string; readonly target: string }[];
+    }
+  | CpythonEdit;
+
+/** Folders (or single files) of an archive that go into the layer. Paths in the layer are relative to its root. */
+export interface UnpackArchive {
+  readonly file: string;
+  readonly format: 'zip' | 'tar';
+  /** The hash of the Go module that the archive must be. Other archives are checked when they are downloaded. */
+  readonly h1?: string | undefined;
+  readonly picks: readonly { readonly from: string; readonly to: string }[];
+  /** Folders of the layer whose files are programs, for archives that do not say so. */
+  readonly programs: readonly string[];
+}
+
+/** A CPython for /usr/local; `cpython.ts` knows the two archives. */
+export interface CpythonEdit {
+  readonly kind: 'cpython';
+  /** `X.Y` */
+  readonly series: string;
+  /** The Go module that has the interpreter; without it the interpreter is that of the jar. */
+  readonly module: { readonly file: string; readonly h1: string; readonly folder: string } | undefined;
+  /** Headers, `ensurepip` with its wheels, and an interpreter of the same series. */
+  readonly jar: { readonly file: string; readonly folder: string };
+}
 
 export interface WorkerJob {
   /** A new empty directory of the caller; the layer is made in its `upper`. */

@@ -7,13 +7,14 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
-import { firstError } from '../../errors/first-error.ts';
 import { baseEnvironment, run } from '../../platform/command.ts';
 import { applyTar } from './apply-tar.ts';
 import { copyInto } from './copy.ts';
+import { installCpython } from './cpython.ts';
 import { EditError, type LayerEdit, type WorkerAnswer, type WorkerJob } from './edit.ts';
 import { lstat, RootedTree, toBytes } from './rooted.ts';
 import { ContextTree, ImageTree } from './source-tree.ts';
+import { unpack } from './unpack.ts';
 
 /**
  * Features that would make a layer depend on where it was written are off, so that it can be moved and lie under other layers. What is in
@@ -23,10 +24,12 @@ const OPTIONS = 'index=off,metacopy=off,redirect_dir=off,xino=off,nodev,nosuid,n
 
 async function edit(job: WorkerJob): Promise<readonly string[]> {
   const merged = await mountLayers(job.workspace, job.layers, 'target', join(job.workspace, 'upper'));
-  await using mounted = new AsyncDisposableStack();
-  // The upper directory is complete only once the overlay let go of it.
-  if (job.layers.length > 0) mounted.defer(async () => void (await run(['umount', merged])));
-  return await apply(new RootedTree(merged), job.edit, job.workspace);
+  try {
+    return await apply(new RootedTree(merged), job.edit, job.workspace);
+  } finally {
+    // The upper directory is complete only once the overlay let go of it.
+    if (job.layers.length > 0) await run(['umount', merged]);
+  }
 }
 
 async function apply(target: RootedTree, change: LayerEdit, workspace: string): Promise<readonly string[]> {
@@ -48,6 +51,12 @@ async function apply(target: RootedTree, change: LayerEdit, workspace: string): 
     }
     case 'apply-tar':
       return applyTar(toBytes(change.file), target, { whiteouts: true, below: '' });
+    case 'unpack':
+      await unpack(target, change);
+      return [];
+    case 'cpython':
+      await installCpython(target, change);
+      return [];
     default:
       return change satisfies never;
   }
@@ -86,8 +95,7 @@ async function mountLayers(
   return join(directory, 'm');
 }
 
-function answerFor(thrown: unknown): WorkerAnswer {
-  const error = firstError(thrown);
+function answerFor(error: unknown): WorkerAnswer {
   const code = (error as NodeJS.ErrnoException).code ?? '';
   const message = error instanceof Error ? error.message : String(error);
   // These come from what the image or the instruction names, the rest from the machine.

@@ -46,11 +46,13 @@ export class OpenFile {
     signal: AbortSignal,
   ): Promise<OpenFile> {
     const file = new OpenFile(guest, path, mode, spoolPath, await open(spoolPath, 'wx+', 0o600));
-    await using undo = new AsyncDisposableStack();
-    undo.defer(() => file.discard());
-    await file.#begin(signal);
-    undo.move(); // keeps it
-    return file;
+    try {
+      await file.#begin(signal);
+      return file;
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
   }
 
   /** Bytes. */
@@ -139,9 +141,11 @@ export class OpenFile {
 
   /** Writes back and lets go of the spool file, of that also when writing back fails. */
   async close(signal: AbortSignal): Promise<void> {
-    await using last = new AsyncDisposableStack();
-    last.defer(() => this.discard());
-    await this.flush(signal);
+    try {
+      await this.flush(signal);
+    } finally {
+      await this.discard();
+    }
   }
 
   /** Lets go without writing back. */

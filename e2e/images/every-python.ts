@@ -1,0 +1,77 @@
+/**
+ * `npm run test:pythons`: builds every Python that a client can ask for, image registries out of reach, from an empty data directory, and writes what came out
+ * to docs/pythons.md. It takes longer than tests may; `pythons.test.ts` has a part of it.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Limiter } from '../../server/src/platform/limiter.ts';
+import { CURRENT_PYTHON_CLIENT } from '../support/clients.ts';
+import { projectRoot, startServer } from '../support/server.ts';
+import { assertWhole, build, type Found, noRegistry } from './support.ts';
+
+/** The only client of those tested that offers Python 3.9. */
+const OLD_CLIENT = '1.0.5';
+const ADDED_TO = 'debian:12-slim';
+
+interface Case {
+  readonly series: string;
+  readonly client: string;
+  readonly argv: readonly string[];
+  readonly call: string;
+}
+
+const cases: readonly Case[] = ['3.9', '3.10', '3.11', '3.12', '3.13', '3.14'].flatMap((series) => {
+  const client = series === '3.9' ? OLD_CLIENT : CURRENT_PYTHON_CLIENT;
+  return [
+    { series, client, argv: ['debian_slim', series], call: `debian_slim("${series}")` },
+    {
+      series,
+      client,
+      argv: ['add_python', ADDED_TO, series],
+      call: `from_registry("${ADDED_TO}", add_python="${series}")`,
+    },
+  ];
+});
+
+const server = await startServer({ runtime: 'runc', freshData: true, env: noRegistry });
+let rows: string[];
+try {
+  const limiter = new Limiter(2);
+  rows = await Promise.all(cases.map((each) => limiter.run(() => row(each))));
+} finally {
+  await server.stop();
+}
+writeFileSync(join(projectRoot, 'docs/pythons.md'), page(rows));
+
+async function row({ series, client, argv, call }: Case): Promise<string> {
+  const { found, output } = await build(server, argv, client);
+  const [only] = found;
+  assertWhole(only, series);
+  process.stdout.write(`${call}: ${only.version} in ${only.buildSeconds} s\n`);
+  return `| \`${call}\` | ${client} | ${only.version} on Debian ${only.debian} | ${madeOf(output)} | ${built(only)} | ${only.buildSeconds} |`;
+}
+
+/** What the build log says. */
+function madeOf(output: string): string {
+  const [, parts = ''] = / ---> python:\S+ is made of: (.*)\.$/m.exec(output) ?? [];
+  const [, added = ''] = / ---> add_python is (.*)\.$/m.exec(output) ?? [];
+  const text = added || parts.split('; ').slice(0, 2).join('; ');
+  return text || 'not said';
+}
+
+function built({ built: fromSource }: Found): string {
+  return fromSource === undefined ? '' : fromSource ? 'yes' : 'no';
+}
+
+function page(lines: readonly string[]): string {
+  return `# Every Python, without a registry
+
+The last result of \`npm run test:pythons\`, two builds at a time from an empty data directory. Each image is built by the Python client with
+\`.pip_install("six")\`; in a sandbox of it the names \`python\`, \`python3\`, \`pythonX.Y\` and \`pip\` lead to \`/usr/local/bin\`, \`six\` is imported, \`python -m venv\`
+makes an environment with pip, a page is fetched over TLS, and nothing names the machine that the Python was built on.
+
+| image | client | Python | made of | package built from its source | seconds |
+| --- | --- | --- | --- | --- | --- |
+${lines.join('\n')}
+`;
+}
