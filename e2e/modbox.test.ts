@@ -68,9 +68,8 @@ describe('the default image', () => {
       'package main\n\nimport (\n\t"fmt"\n\t"runtime"\n)\n\nfunc main() { fmt.Print(runtime.Version()) }\n',
     );
     assert.equal(await output(connection, ['go', 'run', '/work/main.go']), `go${version('Go')}`);
-    const [, minor = 0] = version('Go').split('.').map(Number);
-    assert.ok(minor >= 23, version('Go'));
-    assert.ok(version('Python').startsWith('3.1'), version('Python'));
+    assert.match(version('Go'), /^1\.23\./);
+    assert.match(version('Python'), /^3\.12\./);
   });
 
   test('installs packages that stay for the session', async () => {

@@ -1,7 +1,4 @@
-/**
- * The image of sandboxes whose caller names none: `images/code-interpreter`, built at its first use. Its Dockerfile takes the languages from a registry's
- * bases; where no registry answers, the twin beside it takes them from Debian's packages, PyPI and Go modules.
- */
+/** The image of sandboxes whose caller names none: `images/code-interpreter`, built at its first use. */
 import { createHash } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
@@ -12,9 +9,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { DefaultImageAnswer } from './schemas.ts';
 
 const IMAGE_NAME = 'code-interpreter';
-/** In the order they are tried. */
-const VARIANTS = ['Dockerfile', 'Dockerfile.debian'] as const;
-/** Written by the last step of both Dockerfiles. */
+/** Written by the last step of the Dockerfile. */
 const VERSIONS_FILE = 'etc/code-interpreter.json';
 const MAX_VERSIONS_BYTES = 4096;
 const LOG_TAIL_LINES = 15;
@@ -48,7 +43,7 @@ export class DefaultImage {
   readonly #closing: AbortSignal;
   #state: State = { kind: 'not-built' };
 
-  /** `directory` holds the Dockerfiles; `closing` ends a build under way. */
+  /** `directory` holds the Dockerfile; `closing` ends a build under way. */
   constructor(parts: { images: Images; directory: string; logger: Logger; closing: AbortSignal }) {
     this.#images = parts.images;
     this.#directory = parts.directory;
@@ -58,7 +53,7 @@ export class DefaultImage {
 
   /**
    * The image, built now when it is not there; callers at the same time share one build.
-   * @throws SkerryError `image-build-failed` with the end of each variant's log
+   * @throws SkerryError `image-build-failed` with the end of the build's log
    */
   ensure(): Promise<Image> {
     if (this.#state.kind === 'building') return this.#state.image;
@@ -107,30 +102,19 @@ export class DefaultImage {
   }
 
   async #findOrBuild(): Promise<Image> {
-    const dockerfiles = await Promise.all(
-      VARIANTS.map((variant) => readFile(join(this.#directory, variant), 'utf8')),
-    );
+    const dockerfile = await readFile(join(this.#directory, 'Dockerfile'), 'utf8');
     // The name carries what it was made from, so that a new release builds anew and a restart finds what is there.
-    const digest = createHash('sha256').update(dockerfiles.join('\0')).digest('hex').slice(0, 12);
+    const digest = createHash('sha256').update(dockerfile).digest('hex').slice(0, 12);
     const name = `${IMAGE_NAME}:${digest}`;
     const published = this.#findPublished(name);
     if (published) return published;
 
-    const failures: string[] = [];
-    for (const [index, variant] of VARIANTS.entries()) {
-      const outcome = await this.#build(dockerfiles[index] ?? '');
-      if (typeof outcome !== 'string') {
-        this.#images.publish(outcome.id, name);
-        this.#logger.info({ image: outcome.id, variant }, 'modbox.default-image.built');
-        return outcome;
-      }
-      this.#logger.warn({ variant, log: outcome }, 'modbox.default-image.variant-failed');
-      failures.push(`${variant}: ${outcome}`);
-    }
-    throw new SkerryError(
-      'image-build-failed',
-      `The default image could not be built. ${failures.join('\n')}`,
-    );
+    const outcome = await this.#build(dockerfile);
+    if (typeof outcome === 'string')
+      throw new SkerryError('image-build-failed', `The default image could not be built. ${outcome}`);
+    this.#images.publish(outcome.id, name);
+    this.#logger.info({ image: outcome.id }, 'modbox.default-image.built');
+    return outcome;
   }
 
   #findPublished(name: string): Image | undefined {
@@ -183,7 +167,10 @@ export class DefaultImage {
         return versionsSchema.parse(JSON.parse(await readFile(file, 'utf8')));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
-        this.#logger.warn({ image: image.id, err: error }, 'modbox.default-image.versions-unreadable');
+        this.#logger.warn(
+          { image: image.id, error: String(error) },
+          'modbox.default-image.versions-unreadable',
+        );
         return undefined;
       }
     }

@@ -188,33 +188,32 @@ test('images: unknown 404, still being fetched 503 with Retry-After, beyond the 
   assert.equal(full.headers.get('retry-after'), '5');
 });
 
-test('the default image: built once, from the twin where no registry answers, with its versions', async () => {
+test('the default image: built once, with its versions', async () => {
   await using server = await ApiServer.start();
   assert.equal((await server.call('GET', '/modbox/v1/images/default')).json.status, 'not-built');
   const etc = join(server.images.layerDirectory, 'etc');
   mkdirSync(etc, { recursive: true });
   const versions = {
-    builtFrom: 'Dockerfile.debian',
-    python: '3.13.5',
+    builtFrom: 'Dockerfile',
+    python: '3.12.3',
     node: '22.1.0',
     bash: '5.2.37',
-    go: '1.24.4',
+    go: '1.23.12',
   };
   writeFileSync(join(etc, 'code-interpreter.json'), JSON.stringify(versions));
-  server.images.failing = /python/;
   for (const imageId of [undefined, '']) {
     const { status } = await server.call('POST', sandboxes, { body: { taskId: `t${imageId}`, imageId } });
     assert.equal(status, 201);
   }
-  assert.equal(server.images.builds, 2, 'the first variant failed, the second was built, and then reused');
+  assert.equal(server.images.builds, 1, 'the second uses what the first built');
   const { json } = await server.call('GET', '/modbox/v1/images/default');
   assert.equal(json.status, 'ready');
-  assert.equal(json.builtFrom, 'Dockerfile.debian');
+  assert.equal(json.builtFrom, 'Dockerfile');
   assert.deepEqual(json.languages, [
-    { name: 'Python', version: '3.13.5', invocation: 'python3' },
+    { name: 'Python', version: '3.12.3', invocation: 'python3' },
     { name: 'Node', version: '22.1.0', invocation: 'node' },
     { name: 'Bash', version: '5.2.37', invocation: 'bash' },
-    { name: 'Go', version: '1.24.4', invocation: 'go run' },
+    { name: 'Go', version: '1.23.12', invocation: 'go run' },
   ]);
 });
 

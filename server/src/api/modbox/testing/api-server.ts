@@ -76,7 +76,6 @@ export class ApiServer implements AsyncDisposable {
   static async start(options: Partial<ModboxDeps> = {}): Promise<ApiServer> {
     const directory = mkdtempSync(join(tmpdir(), 'modbox-test-'));
     writeFileSync(join(directory, 'Dockerfile'), 'FROM python:3.12-slim\n');
-    writeFileSync(join(directory, 'Dockerfile.debian'), 'FROM debian:trixie-slim\n');
     const sandboxes = new FakeSandboxes(join(directory, 'sandboxes'));
     const images = new FakeImages(join(directory, 'layer'));
     const logLines: string[] = [];
