@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { configSchema } from '../server/src/config/config.ts';
-import { Cleanup } from '../server/src/platform/cleanup.ts';
+import { CleanupScope } from '../server/src/platform/cleanup.ts';
+import { createLogger } from '../server/src/telemetry/logger.ts';
 import type { Contender } from './contender.ts';
 import { dockerContender } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
@@ -31,7 +32,7 @@ if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS) {
   throw new RangeError(`--rounds must be a whole number from 1 to ${MAX_ROUNDS}`);
 }
 
-await using cleanup = new Cleanup();
+await using cleanup = new CleanupScope(createLogger('error'));
 const scratch = mkdtempSync(join(tmpdir(), 'bench-'));
 cleanup.add('scratch directory', () => rmSync(scratch, { recursive: true, force: true }));
 const contenders: Contender[] = [];

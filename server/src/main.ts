@@ -6,6 +6,7 @@
  */
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { describeError, firstError } from './errors/first-error.ts';
 import { SkerryError } from './errors/skerry-error.ts';
 
 // Clients wait out a restart of about a second: compiled code of the last start saves half of it. Only what is imported after this line profits.
@@ -42,8 +43,10 @@ async function main(args: readonly string[]): Promise<void> {
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  const known = error instanceof SkerryError;
-  process.stderr.write(`skerry: ${known ? error.message : (error as Error).stack}\n`);
-  if (known) process.stderr.write(`${error.kind.suggestion}\n`);
+  const first = firstError(error);
+  const known = first instanceof SkerryError;
+  process.stderr.write(`skerry: ${known ? first.message : describeError(error)}\n`);
+  if (known) process.stderr.write(`${first.kind.suggestion}\n`);
+  if (known && first !== error) process.stderr.write(`${describeError(error)}\n`);
   process.exitCode = 1;
 }

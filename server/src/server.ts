@@ -16,7 +16,7 @@ import type { Engine } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { instanceName } from './engines/oci/layout.ts';
 import { ImageService } from './images/image-service.ts';
-import { Cleanup } from './platform/cleanup.ts';
+import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
 import { trustCertificates } from './platform/trust.ts';
 import { SandboxManager } from './sandboxes/sandbox-manager.ts';
@@ -55,7 +55,7 @@ const createEngine = (config: Config, logger: Logger): Engine =>
 export async function startServer(config: Config, logger: Logger, listenFd?: number): Promise<Server> {
   const { dataDir } = config;
   const now = Date.now;
-  const cleanup = new Cleanup();
+  const cleanup = new CleanupScope(logger);
   try {
     cleanup.add('lock', lockDataDir(dataDir));
     const database = openDatabase(dataDir);
@@ -173,14 +173,14 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
     return { url: `http://${host}:${port.address.port}`, instance, close: () => cleanup.run() };
   } catch (error) {
-    await cleanup.run();
+    await cleanup[Symbol.asyncDispose]();
     throw error;
   }
 }
 
 /** Ends every sandbox that a stopped server left, and removes everything of it from the machine but its data directory. */
 export async function destroyAll(config: Config, logger: Logger): Promise<void> {
-  await using cleanup = new Cleanup();
+  await using cleanup = new CleanupScope(logger);
   cleanup.add('lock', lockDataDir(config.dataDir));
   const database = openDatabase(config.dataDir);
   cleanup.add('database', () => database.close());

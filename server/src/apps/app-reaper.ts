@@ -42,7 +42,7 @@ export class AppReaper {
       try {
         await this.stop(app.id);
       } catch (error) {
-        logger.error({ appId: app.id, error: String(error) }, 'app sweep failed');
+        logger.error({ appId: app.id, err: error }, 'app sweep failed');
       }
     }
   }

@@ -49,12 +49,10 @@ export class FileBlobStore implements BlobStore {
     if (this.has(sha256Hex)) return;
     await this.#place(sha256Hex, async (temporary) => {
       const file = await open(temporary, 'wx', 0o600);
-      try {
-        await file.writeFile(bytes);
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
+      await using opened = new AsyncDisposableStack();
+      opened.defer(() => file.close());
+      await file.writeFile(bytes);
+      await file.datasync();
     });
   }
 
@@ -126,12 +124,13 @@ export class FileBlobStore implements BlobStore {
   async #place(sha256Hex: string, write: (temporary: string) => Promise<void>): Promise<void> {
     const temporary = join(this.#root, 'incoming', randomBytes(12).toString('hex'));
     try {
+      await using undo = new AsyncDisposableStack();
+      undo.defer(() => rm(temporary, { force: true })); // not there any more once it has its name
       await write(temporary);
       const target = this.#file(sha256Hex);
       await mkdir(dirname(target), { recursive: true, mode: 0o700 });
       await rename(temporary, target);
     } catch (error) {
-      await rm(temporary, { force: true });
       throw toSkerryError(error);
     }
   }

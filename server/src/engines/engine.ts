@@ -88,7 +88,10 @@ export interface Instance {
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */
   stop(): Promise<void>;
-  /** Stops and removes every trace: mounts, namespace, cgroup, rules, files. Idempotent; joins a destroy under way. */
+  /**
+   * Stops and removes every trace: mounts, namespace, cgroup, rules, files. Idempotent; joins a destroy under way.
+   * @throws when something could not be removed; the engine goes on trying by itself until it is closed
+   */
   destroy(): Promise<void>;
 }
 

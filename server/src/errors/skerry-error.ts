@@ -3,6 +3,8 @@
  * is and what to do next. Texts are read by users: the official clients show `message` verbatim.
  */
 
+import { firstError } from './first-error.ts';
+
 /** gRPC status codes, https://grpc.io/docs/guides/status-codes/ */
 export const GrpcStatus = {
   CANCELLED: 1,
@@ -143,8 +145,12 @@ export class SkerryError extends Error {
   }
 }
 
-/** Turns anything thrown into a SkerryError; what is not one already is a bug of ours or of the machine. */
-export function toSkerryError(error: unknown): SkerryError {
+/**
+ * Turns anything thrown into a SkerryError; what is not one already is a bug of ours or of the machine. Of errors that came together it is the
+ * first.
+ */
+export function toSkerryError(thrown: unknown): SkerryError {
+  const error = firstError(thrown);
   if (error instanceof SkerryError) return error;
   const code = (error as NodeJS.ErrnoException | null)?.code;
   if (code === 'ENOSPC' || code === 'EDQUOT') {

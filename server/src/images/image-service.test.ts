@@ -1,6 +1,6 @@
 /** Builds on the real engine (runc) with a busybox base, so that only the bootstrap's own test needs a Debian mirror. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -10,8 +10,9 @@ import { createOciEngine } from '../engines/oci/engine.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
 import type { ImageId } from '../ids.ts';
 import { Cleanup } from '../platform/cleanup.ts';
+import { run } from '../platform/command.ts';
 import { type Database, openDatabase } from '../store/database.ts';
-import { createLogger } from '../telemetry/logger.ts';
+import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
 import { ImageService } from './image-service.ts';
 
@@ -23,7 +24,7 @@ let engine: Engine;
 let images: ImageService;
 let base: ImageId;
 
-const open = () =>
+const open = (overrides: { engine?: Engine; logger?: Logger } = {}) =>
   new ImageService({
     database,
     engine,
@@ -42,6 +43,7 @@ const open = () =>
     caEnvironment: {},
     logger,
     clock: Date.now,
+    ...overrides,
   });
 
 before(async () => {
@@ -188,6 +190,63 @@ test('secrets reach RUN but neither the log nor the image', async () => {
   assert.doesNotMatch(built.log, /hunter2/);
   assert.match(built.log, new RegExp(`\\*\\*\\*\\n${value.length}\n`));
   assert.equal(JSON.stringify(images.get(built.id).config).includes('hunter2'), false);
+});
+
+test('RUN mounts show files of the context, a stage or an image for the length of the step', async () => {
+  const file = (path: string, text = `${path}\n`) => ({
+    ...{ path, content: { bytes: Buffer.from(text) }, mode: 0o644 },
+  });
+  const lines = [
+    'FROM base AS tools',
+    'ARG DIR=opt',
+    'RUN mkdir -p /opt/t && echo tool > /opt/t/tool && ln -s tool /opt/t/link && ln -s /etc/passwd /opt/t/out',
+    'FROM base',
+    'ARG DIR=opt',
+    'WORKDIR /work',
+    // Relative to the working directory; read-only; a part of the context, with a name that looks like a pattern.
+    'RUN --mount=type=bind,source=dir/a[1].txt,target=in.txt cat in.txt && ! echo x > in.txt',
+    'RUN --mount=target=/ctx ls -R /ctx | tr "\\n" " "',
+    'RUN --mount=type=bind,from=tools,source=/$DIR/t,target=/t,rw cat /t/link && readlink /t/out && echo changed > /t/tool',
+    'RUN --mount=type=bind,from=0,source=opt/t,target=/t cat /t/tool',
+    'RUN --mount=type=bind,from=other,source=/etc,target=/etc2 cat /etc2/passwd | wc -l',
+    'RUN --mount=type=secret,id=KEY,env=OTHER,target=/s,mode=0444 --mount=type=cache,target=/c/d,uid=1000,mode=0700 \\',
+    '  [ "$OTHER" = "$(cat /s)" ] && stat -c "%u %a" /c/d && touch /c/d/x',
+    'RUN ls -A / /work | tr "\\n" " "; [ ! -e /ctx ] && [ ! -e /t ] && [ ! -e /etc2 ] && [ ! -e /c ] && [ ! -e /s ]',
+  ];
+  const request = (text: string): Request => ({
+    lines,
+    contextFiles: [file('dir/a[1].txt', text), file('b.txt')],
+    secretEnv: { KEY: 'value-of-the-secret' },
+    baseImages: new Map([
+      ['base', base],
+      ['other', base],
+    ]),
+  });
+  const built = await succeed(request('one\n'));
+  assert.match(built.log, /\none\n/);
+  assert.match(built.log, /\/ctx: b\.txt dir {2}\/ctx\/dir: a\[1\]\.txt/);
+  assert.match(built.log, /\ntool\n\/etc\/passwd\n/);
+  assert.match(built.log, /\ntool\n(?!\/etc)/, 'writes to the mount were lost');
+  assert.match(built.log, /\n1000 700\n/);
+
+  const changed = await build(request('two\n'));
+  const cached = changed.log.match(/Using cache/g)?.length ?? 0;
+  assert.match(changed.log, /\ntwo\n/, 'the content is part of the key');
+  assert.ok(cached >= 2, changed.log);
+});
+
+test('a mount of what is not there is told by its line', async () => {
+  const run = (options: string) => failure({ lines: ['FROM base', `RUN --mount=${options} true`] });
+  const missing = await run('type=bind,source=nothere,target=/x');
+  assert.match(missing.message, /Dockerfile line 2\) failed: no such file.*"nothere" in the build context/);
+  const path = await run('type=bind,from=base,source=/nothere,target=/x');
+  assert.match(path.message, /Dockerfile line 2\) failed: no such file or directory: "\/nothere"/);
+  const stage = await run('type=bind,from=nobody,target=/x');
+  assert.match(stage.message, /Dockerfile line 2\) failed: .*nobody/);
+  const place = await run('type=tmpfs,target=/proc/x');
+  assert.match(place.message, /Dockerfile line 2\) failed: Cannot mount at \/proc\/x/);
+  const secret = await run('type=secret,id=none,required');
+  assert.match(secret.message, /Dockerfile line 2\) failed: the secret `none` is required/);
 });
 
 test('COPY: context, modes, globs, links of the image, owners, stages; unused stages are not built', async () => {
@@ -347,4 +406,48 @@ test('after a restart finished images and logs are there, unfinished builds have
   await images.delete(retried.id);
   await images.collectGarbage();
   assert.deepEqual(await readdir(join(dataDir, 'images', 'tmp')), []);
+});
+
+test('a step whose sandbox cannot be removed at once is built all the same, and the log says what is left', async () => {
+  const thorns: string[] = [];
+  const lines: string[] = [];
+  const thorny: Engine = {
+    name: engine.name,
+    check: () => engine.check(),
+    open: () => engine.open(),
+    adopt: (ids) => engine.adopt(ids),
+    close: () => engine.close(),
+    remove: () => engine.remove(),
+    // A mount among its files, which no removal of files gets past.
+    create: async (spec, signal) => {
+      const instance = await engine.create(spec, signal);
+      const thorn = join(dataDir, 'instances', spec.id, 'thorn');
+      await mkdir(thorn);
+      await run(['mount', '-t', 'tmpfs', 'thorn', thorn]);
+      thorns.push(thorn);
+      return instance;
+    },
+  };
+  const service = open({
+    engine: thorny,
+    logger: createLogger('info', { write: (line) => lines.push(line) }),
+  });
+  try {
+    const { id } = await service.getOrBuild(define({ lines: ['FROM base', 'RUN echo thorny > /made'] }));
+    const { log, result } = await follow(service, id);
+    assert.deepEqual(result, { kind: 'success' }, log);
+    assert.equal(thorns.length, 1);
+    assert.match(lines.join(''), /cleanup\.failed/);
+    assert.match(lines.join(''), /EBUSY/);
+    const failed = await service.getOrBuild(define({ lines: ['FROM base', 'RUN echo thorny; exit 3'] }));
+    const end = await follow(service, failed.id);
+    assert.ok(
+      end.result?.kind === 'failure' && /exit(ed)? .*3/.test(end.result.message),
+      JSON.stringify(end),
+    );
+    assert.doesNotMatch(end.log, /EBUSY|suppressed/);
+  } finally {
+    for (const thorn of thorns) await run(['umount', thorn]);
+    await service.close();
+  }
 });

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { clip } from '../apps/names.ts';
 import type { Engine, RuntimeChoice } from '../engines/engine.ts';
+import { firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, newImageId } from '../ids.ts';
 import { Limiter } from '../platform/limiter.ts';
@@ -313,7 +314,8 @@ async function definitionKey(definition: ImageDefinition, context: BuildContext)
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex');
 }
 
-function failedResult(error: unknown): Exclude<BuildResult, { kind: 'success' }> {
+function failedResult(thrown: unknown): Exclude<BuildResult, { kind: 'success' }> {
+  const error = firstError(thrown);
   if (error instanceof BuildAborted) return { kind: 'cancelled', message: error.message };
   const known = toSkerryError(error);
   const next =

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type LayerId, newLayerId } from '../ids.ts';
-import { Cleanup } from '../platform/cleanup.ts';
+import { type Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
 import type { ImageStore } from '../store/images.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -42,6 +42,11 @@ export class LayerStore {
     return this.#store.hasLayer(id);
   }
 
+  /** For what is needed only while something is made: what of it cannot be removed is logged, and goes when the server starts next. */
+  scope(): CleanupScope {
+    return new CleanupScope(this.#logger);
+  }
+
   /** A new empty directory that `cleanup` removes. */
   async workspace(cleanup: Cleanup): Promise<string> {
     const path = join(this.#temporary, newLayerId());
@@ -56,7 +61,7 @@ export class LayerStore {
    * @returns null when there is nothing in it
    */
   async add(take: (directory: string) => Promise<void>): Promise<LayerId | null> {
-    await using cleanup = new Cleanup();
+    await using cleanup = this.scope();
     const made = join(await this.workspace(cleanup), 'layer');
     await take(made);
     if ((await readdir(made)).length === 0) return null;

@@ -4,8 +4,8 @@
  */
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
-import { Cleanup } from '../platform/cleanup.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { CleanupScope } from '../platform/cleanup.ts';
 import { Limiter } from '../platform/limiter.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
@@ -86,7 +86,7 @@ export class Network {
 
   /** Prepares the machine; `inUse` are the leases of instances that may still live, everything else of ours is removed. */
   async open(inUse: readonly LeaseRecord[]): Promise<void> {
-    await using undo = new Cleanup();
+    await using undo = new CleanupScope(this.#options.logger);
     const plan = await this.#choosePlan(inUse.length > 0);
     this.#plan = plan;
     this.#mtu = await uplinkMtu();
@@ -122,12 +122,10 @@ export class Network {
     if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
     const slot = this.#ready.shift() ?? (await this.#makeNow());
     this.#scheduleRefill();
-    try {
-      if (policy.kind !== 'open') await this.setPolicy(slot, policy);
-    } catch (error) {
-      await this.release(slot);
-      throw error;
-    }
+    await using undo = new CleanupScope(this.#options.logger);
+    undo.add('network slot', () => this.release(slot));
+    if (policy.kind !== 'open') await this.setPolicy(slot, policy);
+    undo.release();
     return this.lease(slot);
   }
 
@@ -189,7 +187,7 @@ export class Network {
       await applyRules(script);
       remember();
     } catch (error) {
-      this.#options.logger.warn({ error: toSkerryError(error).message }, 'network.table-rebuilt');
+      this.#options.logger.warn({ err: error }, 'network.table-rebuilt');
       remember();
       await applyRules(this.#renderTable());
     }
@@ -249,20 +247,16 @@ export class Network {
 
   async #make(slots: readonly number[]): Promise<void> {
     const members = slots.map((slot) => this.#member(slot, { kind: 'open' }));
-    const done = new Cleanup();
-    done.add('claims', () => {
-      for (const slot of slots) this.#members.delete(slot);
+    await using undo = new CleanupScope(this.#options.logger);
+    undo.add('network slots', async () => {
+      await removeNamespaces(slots, this.#names);
+      for (const slot of slots) this.#members.delete(slot); // not before they are gone: their names and addresses are taken
     });
-    try {
-      done.add('namespaces', () => removeNamespaces(slots, this.#names));
-      await createNamespaces(slots, this.#names, this.#openPlan(), this.#mtu);
-      await this.#rules.run(() =>
-        this.#change(`${members.map((member) => renderAdd(this.#table, member)).join('\n')}\n`, () => {}),
-      );
-    } catch (error) {
-      await done.run();
-      throw error;
-    }
+    await createNamespaces(slots, this.#names, this.#openPlan(), this.#mtu);
+    await this.#rules.run(() =>
+      this.#change(`${members.map((member) => renderAdd(this.#table, member)).join('\n')}\n`, () => {}),
+    );
+    undo.release();
   }
 
   async #makeNow(): Promise<number> {
@@ -294,7 +288,7 @@ export class Network {
       },
       (error) => {
         // The next start makes its own and reports what is wrong.
-        this.#options.logger.warn({ error: toSkerryError(error).message }, 'network.refill-failed');
+        this.#options.logger.warn({ err: error }, 'network.refill-failed');
       },
     );
     this.#background.add(work);

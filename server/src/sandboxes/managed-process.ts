@@ -318,7 +318,7 @@ export class ManagedProcess implements Process {
   #reconnect(): void {
     const next = this.#attach().catch((error: unknown) => {
       this.#context.logger.debug(
-        { taskId: this.taskId, process: this.id, error: String(error) },
+        { taskId: this.taskId, process: this.id, err: error },
         'agent.reattach-failed',
       );
     });

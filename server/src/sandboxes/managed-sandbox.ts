@@ -211,7 +211,7 @@ export class ManagedSandbox implements Sandbox {
    */
   async recover(instance: Instance | undefined, plan: () => Promise<LaunchPlan>): Promise<boolean> {
     if (this.#state === 'stopping') {
-      await instance?.destroy();
+      await instance?.destroy().catch((error: unknown) => this.#destroyFailed(error));
       this.#finish(this.#result ?? { kind: 'terminated' });
       return false;
     }
@@ -570,9 +570,14 @@ export class ManagedSandbox implements Sandbox {
       await this.#context.onStopping(this);
       await this.#live?.instance.destroy();
     } catch (error) {
-      this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.destroy-failed');
+      this.#destroyFailed(error);
     }
     this.#finish(result);
+  }
+
+  /** It has ended all the same: the engine goes on trying to take away what is left of it. */
+  #destroyFailed(error: unknown): void {
+    this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.destroy-failed');
   }
 
   #finish(result: SandboxResult): void {

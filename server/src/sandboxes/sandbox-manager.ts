@@ -225,9 +225,16 @@ export class SandboxManager implements Sandboxes {
       // It may have been ended before it had taken its instance over.
       if (sandbox.state === 'ended') await instance?.destroy();
     } catch (error) {
-      this.#options.logger.error({ sandbox: row.id, err: error }, 'sandbox.recovery-failed');
-      await instance?.destroy();
-      await sandbox.terminate();
+      const { logger } = this.#options;
+      logger.error({ sandbox: row.id, err: error }, 'sandbox.recovery-failed');
+      // Nobody waits for this: what fails here too is told, and the engine goes on trying.
+      for (const end of [() => instance?.destroy(), () => sandbox.terminate()]) {
+        try {
+          await end();
+        } catch (err) {
+          logger.error({ sandbox: row.id, err }, 'sandbox.recovery-cleanup-failed');
+        }
+      }
     }
   }
 

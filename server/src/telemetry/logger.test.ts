@@ -15,3 +15,15 @@ test('values that may be secret are redacted, control characters escaped, quiet 
   assert.match(text, /\[redacted\]/);
   assert.equal(text.includes('\u001b'), false);
 });
+
+test('an error that holds others is logged with all of them and their causes', async () => {
+  const lines: string[] = [];
+  const logger = createLogger('info', { write: (line) => lines.push(line) });
+  const busy = new Error('could not remove it', { cause: new Error('device or resource busy') });
+  const disposal = new AggregateError([busy, new Error('nor that')], 'disposal failed');
+  logger.error({ err: new SuppressedError(disposal, new Error('the build failed')) }, 'operation');
+  const { err } = JSON.parse(lines.join(''));
+  for (const words of ['the build failed', 'could not remove it', 'device or resource busy', 'nor that']) {
+    assert.ok(err.stack.includes(`Error: ${words}`), `${words} in ${err.stack}`);
+  }
+});

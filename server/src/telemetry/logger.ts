@@ -2,7 +2,8 @@
  * The logger: one structured event per operation, JSON on standard error. Values that may be secret are redacted by
  * key, control characters are escaped by JSON itself.
  */
-import { pino } from 'pino';
+import { pino, stdSerializers } from 'pino';
+import { describeError } from '../errors/first-error.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -34,7 +35,14 @@ export function createLogger(level: LogLevel, destination?: { write(line: string
     base: null,
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: serializeError },
     redact: { paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]), censor: '[redacted]' },
   };
   return pino(options, destination ?? pino.destination({ fd: 2, sync: true }));
+}
+
+/** Pino's own form, with the whole story as its stack: errors within the error, which pino leaves out or shows without their causes. */
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  return { ...stdSerializers.err(error), aggregateErrors: undefined, stack: describeError(error) };
 }

@@ -98,7 +98,7 @@ export function containerHandlers(deps: ContainerHandlerDeps): Partial<ServiceIm
           .wait(new AbortController().signal)
           .then(() => sandbox.terminate())
           .catch((error: unknown) =>
-            logger.error({ taskId: sandbox.taskId, error: String(error) }, 'terminate on exit failed'),
+            logger.error({ taskId: sandbox.taskId, err: error }, 'terminate on exit failed'),
           );
       }
       return { execId: `${sandbox.taskId}.${process.id}` };

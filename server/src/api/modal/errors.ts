@@ -1,6 +1,7 @@
 /** The one place where errors become gRPC statuses. What a user may read stays, what only we can use goes to the log under a code. */
 import { randomInt } from 'node:crypto';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { describeError, firstError } from '../../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 
@@ -15,11 +16,12 @@ const MAX_MESSAGE = 4096;
  * @param signal the call's signal: once it is aborted, failures are the caller's leaving
  */
 export function toConnectError(
-  error: unknown,
+  thrown: unknown,
   rpc: string,
   signal: AbortSignal,
   logger: Logger,
 ): ConnectError {
+  const error = firstError(thrown);
   if (error instanceof ConnectError) return error;
   if (
     signal.aborted &&
@@ -37,7 +39,7 @@ export function toConnectError(
   }
   const errorCode = Array.from({ length: 8 }, () => CODE_ALPHABET[randomInt(CODE_ALPHABET.length)]).join('');
   logger.error(
-    { rpc, errorCode, error: describe(error), details: skerry.details },
+    { rpc, errorCode, error: describeError(thrown), details: skerry.details },
     'rpc failed inside skerry',
   );
   // Words that were meant for people are shown; those of an unforeseen exception are not.
@@ -67,9 +69,3 @@ const clip = (text: string): string =>
     ? text
     : `${text.slice(0, MAX_MESSAGE / 2)} … ${text.slice(-MAX_MESSAGE / 2)}`
   ).toWellFormed();
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause === undefined ? '' : `\ncaused by ${describe(error.cause)}`;
-  return `${error.stack ?? error.message}${cause}`;
-}

@@ -167,10 +167,7 @@ export class DefaultImage {
         return versionsSchema.parse(JSON.parse(await readFile(file, 'utf8')));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
-        this.#logger.warn(
-          { image: image.id, error: String(error) },
-          'modbox.default-image.versions-unreadable',
-        );
+        this.#logger.warn({ image: image.id, err: error }, 'modbox.default-image.versions-unreadable');
         return undefined;
       }
     }

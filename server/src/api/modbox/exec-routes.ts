@@ -113,11 +113,9 @@ async function runToExit(
 ): Promise<ProcessExit> {
   const fed = feedStdin(process, request.stdin ?? '', signal);
   fed.catch(() => {}); // awaited below, unless following fails first
-  try {
-    const exit = await followToExit(process, onOutput, signal);
-    await rejectIfSandboxEnded(sandbox, exit, signal);
-    return exit;
-  } finally {
-    await abandon(process);
-  }
+  await using last = new AsyncDisposableStack();
+  last.defer(() => abandon(process));
+  const exit = await followToExit(process, onOutput, signal);
+  await rejectIfSandboxEnded(sandbox, exit, signal);
+  return exit;
 }

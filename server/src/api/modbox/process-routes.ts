@@ -50,10 +50,7 @@ export function processRoutes(app: ModboxApp, parts: RouteParts): void {
       // The input may be longer than the program reads at once: it is fed for as long as the process lives.
       feedStdin(process, request.body.stdin ?? '', parts.closing).catch((error: unknown) => {
         if (!parts.closing.aborted) {
-          parts.logger.warn(
-            { sandbox: sandbox.id, process: id, error: String(error) },
-            'modbox.stdin-failed',
-          );
+          parts.logger.warn({ sandbox: sandbox.id, process: id, err: error }, 'modbox.stdin-failed');
         }
       });
       return reply.code(201).send(processAnswerOf(process));

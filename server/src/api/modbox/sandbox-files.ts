@@ -67,13 +67,11 @@ export class SandboxFiles {
     if (first.done) await this.#succeed(process, path, signal);
     const finish = () => this.#succeed(process, path, signal);
     return (async function* () {
-      try {
-        for (let piece = first; !piece.done; piece = await chunks.next()) yield piece.value;
-        if (!first.done) await finish();
-      } finally {
-        await chunks.return?.();
-        await abandon(process);
-      }
+      await using last = new AsyncDisposableStack();
+      last.defer(() => abandon(process));
+      last.defer(async () => void (await chunks.return?.()));
+      for (let piece = first; !piece.done; piece = await chunks.next()) yield piece.value;
+      if (!first.done) await finish();
     })();
   }
 

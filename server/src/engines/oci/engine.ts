@@ -21,6 +21,7 @@ import { validateMounts } from './mounts.ts';
 import { mountRootfs, unmountBelow } from './overlay.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
 import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
+import { Reaper } from './reaper.ts';
 import { type InstanceRecord, readRecord, writeRecord } from './record.ts';
 import { haltTask, killStarters, removeTaskFiles, tracedTasks } from './residue.ts';
 import { OciRuntime } from './runtime.ts';
@@ -66,12 +67,14 @@ class OciEngine implements Engine {
   readonly #instances = new Map<TaskId, OciInstance>();
   /** Tasks being created: not yet instances, but not residue either. */
   readonly #starting = new Set<TaskId>();
+  readonly #reaper: Reaper;
   #opened: Opened | undefined;
 
   constructor(options: OciEngineOptions) {
     this.#options = options;
     this.#layout = new Layout(options.dataDir, options.runDir ?? defaultRunDir(options.dataDir));
     this.#logger = options.logger.child({ engine: 'oci' });
+    this.#reaper = new Reaper(this.#logger);
   }
 
   check(): Promise<readonly EngineCheck[]> {
@@ -167,7 +170,8 @@ class OciEngine implements Engine {
       try {
         await undo.run();
       } catch (left) {
-        this.#logger.error({ task: spec.id, error: String(left) }, 'instance.create-cleanup-failed');
+        this.#logger.error({ task: spec.id, err: left }, 'instance.create-cleanup-failed');
+        this.#reaper.retry(spec.id, () => undo.run());
       }
       throw error;
     } finally {
@@ -199,6 +203,7 @@ class OciEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    await this.#reaper.close();
     await Promise.all([...this.#instances.values()].map((instance) => instance.detach()));
     await this.#opened?.network.close();
   }
@@ -331,6 +336,7 @@ class OciEngine implements Engine {
       listener,
       record,
       logger: this.#logger,
+      onLeft: () => this.#reaper.retry(task.id, () => instance.destroy()),
       onDestroyed: () => this.#instances.delete(task.id),
     });
     this.#instances.set(task.id, instance);

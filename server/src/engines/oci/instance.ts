@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { TaskId } from '../../ids.ts';
 import type { Network } from '../../network/network.ts';
+import { CleanupScope } from '../../platform/cleanup.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -33,6 +34,8 @@ export interface InstanceParts {
   readonly listener: AgentListener;
   readonly record: InstanceRecord;
   readonly logger: Logger;
+  /** Called when a destroy failed: to have it tried again. */
+  readonly onLeft: () => void;
   /** Called once nothing of the instance is left. */
   readonly onDestroyed: () => void;
 }
@@ -51,6 +54,8 @@ export class OciInstance implements Instance {
   readonly #exclusive = new Limiter(1);
   #record: InstanceRecord;
   #phase: Phase = 'running';
+  /** Its network slot may have another user by now: a halt that is tried again must leave it alone. */
+  #released = false;
   #watching = false;
   #destroying: Promise<void> | undefined;
 
@@ -100,13 +105,14 @@ export class OciInstance implements Instance {
       if (this.#phase !== 'running') return copyUpper(task.upper, directory);
       const marker = pauseMarker(task);
       await writeFile(marker, '');
-      await runtime.pause(task);
-      try {
-        await copyUpper(task.upper, directory);
-      } finally {
+      await using after = new CleanupScope(this.#parts.logger, { task: this.id });
+      // Also after a pause that failed: it may have happened half-way. While the marker stays, the next server tries.
+      after.add('pause', async () => {
         await runtime.resume(task);
         await rm(marker, { force: true });
-      }
+      });
+      await runtime.pause(task);
+      await copyUpper(task.upper, directory);
     });
   }
 
@@ -133,7 +139,8 @@ export class OciInstance implements Instance {
         this.#phase = 'destroyed';
         this.#parts.onDestroyed();
       } catch (error) {
-        this.#destroying = undefined; // what is left can be tried again
+        this.#destroying = undefined;
+        this.#parts.onLeft();
         throw error;
       }
     });
@@ -148,14 +155,19 @@ export class OciInstance implements Instance {
   async #halt(): Promise<void> {
     if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
     const { layout, cgroups, task, network, listener, runtime } = this.#parts;
-    const { slot } = this.#record;
+    const slot = this.#released ? undefined : this.#record.slot;
     this.#end({ reason: 'destroyed' });
     await settleAll([
       listener.close(),
       haltTask(layout, cgroups, task, runtime.name === 'gvisor' ? runtime : undefined),
-      ...(slot === undefined ? [] : [network.release(slot)]),
+      ...(slot === undefined ? [] : [this.#release(network, slot)]),
     ]);
     this.#phase = 'stopped';
+  }
+
+  async #release(network: Network, slot: number): Promise<void> {
+    await network.release(slot);
+    this.#released = true;
   }
 
   #ownSlot(): number {

@@ -103,17 +103,14 @@ export async function moveUpper(upper: string, directory: string): Promise<void>
 export async function copyUpper(upper: string, directory: string): Promise<void> {
   const partial = join(dirname(directory), `.${basename(directory)}.partial`);
   await rm(partial, { recursive: true, force: true });
-  try {
-    await mkdir(partial, { mode: 0o700 });
-    await run(['cp', '-a', '--reflink=auto', '--sparse=auto', '-T', upper, partial], {
-      timeoutMs: 30 * 60_000,
-    });
-    await syncFilesystem(partial);
-    await rename(partial, directory);
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw error;
-  }
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => rm(partial, { recursive: true, force: true })); // not there any more once it has its name
+  await mkdir(partial, { mode: 0o700 });
+  await run(['cp', '-a', '--reflink=auto', '--sparse=auto', '-T', upper, partial], {
+    timeoutMs: 30 * 60_000,
+  });
+  await syncFilesystem(partial);
+  await rename(partial, directory);
 }
 
 const syncFilesystem = async (path: string): Promise<void> => {

@@ -7,7 +7,6 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type LayerId, newImageId } from '../../ids.ts';
-import { Cleanup } from '../../platform/cleanup.ts';
 import type { ImageStore } from '../../store/images.ts';
 import { type StepCache, type StepEvents, stepKey } from '../build/step-cache.ts';
 import { emptyImageConfig, type Image, type ImageConfig, type RegistryCredentials } from '../image.ts';
@@ -90,7 +89,7 @@ export class Bases {
     reference: Reference,
     request: BaseRequest,
   ): Promise<{ layers: LayerId[]; config: ImageConfig }> {
-    await using cleanup = new Cleanup();
+    await using cleanup = this.#parts.layers.scope();
     const workspace = await this.#parts.layers.workspace(cleanup);
     request.say(`Looking for ${formatReference(reference)} ...`);
     const pulled = await this.#parts.registry.pull(reference, request.credentials, workspace, request.signal);
@@ -118,7 +117,7 @@ export class Bases {
           events(request),
           () =>
             this.#parts.layers.add(async (directory) => {
-              await using cleanup = new Cleanup();
+              await using cleanup = this.#parts.layers.scope();
               const workspace = await this.#parts.layers.workspace(cleanup);
               const below = layers.map((id) => this.#parts.layers.path(id));
               const notes = await editLayer(
@@ -193,7 +192,7 @@ export class Bases {
     const make = () =>
       layers.add(async (directory) => {
         request.say(`Making ${packaged.what} ...`);
-        await using cleanup = new Cleanup();
+        await using cleanup = this.#parts.layers.scope();
         const workspace = await layers.workspace(cleanup);
         const { signal, say } = request;
         const edit = await packaged.prepare(

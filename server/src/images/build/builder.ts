@@ -3,7 +3,6 @@ import { rename } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ImageId, LayerId } from '../../ids.ts';
-import { Cleanup } from '../../platform/cleanup.ts';
 import type { Limiter } from '../../platform/limiter.ts';
 import type { ImageStore } from '../../store/images.ts';
 import type { BaseRequest, Bases } from '../bases/bases.ts';
@@ -20,8 +19,9 @@ import type { LayerStore } from '../layer-store.ts';
 import type { LayerEdit } from '../layers/edit.ts';
 import { editLayer } from '../layers/edit-layer.ts';
 import type { BuildContext } from './context.ts';
-import { describeExit } from './failure.ts';
+import { describeExit, named } from './failure.ts';
 import type { StepRunner } from './run-step.ts';
+import { type SourceFiles, StepSources } from './sources.ts';
 import {
   type ArgValues,
   applyMetadata,
@@ -34,6 +34,7 @@ import {
 } from './stage-state.ts';
 import { neededStages, stageNamed } from './stages.ts';
 import { type CacheMode, type StepCache, sorted, stepKey } from './step-cache.ts';
+import type { StepMount } from './step-mounts.ts';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** https://docs.docker.com/reference/dockerfile/#predefined-args: RUN sees them without an ARG, and they are not in the key. */
@@ -76,6 +77,7 @@ export class Builder {
   readonly #run: BuildRun;
   readonly #values: ArgValues;
   readonly #mode: CacheMode;
+  readonly #sources: StepSources;
   readonly #stages = new Map<Stage, BuiltImage>();
   readonly #pinned: LayerId[] = [];
   #step = 0;
@@ -87,6 +89,7 @@ export class Builder {
     const { definition, dockerfile } = run;
     const fixed = { buildArgs: definition.buildArgs, platform: platformArgs(process.arch) };
     this.#values = { ...fixed, global: globalArgValues(dockerfile.globalArgs, fixed, dockerfile.escapeChar) };
+    this.#sources = new StepSources({ ...run, layers: parts.layers, escapeChar: dockerfile.escapeChar });
     this.#mode = definition.ignoreCache ? 'ignore' : definition.forceBuild ? 'replace' : 'use';
   }
 
@@ -173,7 +176,7 @@ export class Builder {
     const { escapeChar } = this.#run.dockerfile;
     switch (instruction.kind) {
       case 'run':
-        return this.#withLayer(state, await this.#runStep(state, instruction));
+        return this.#withLayer(state, await this.#runStep(state, instruction, stage));
       case 'copy':
         return this.#withLayer(state, await this.#copyStep(state, instruction, stage));
       case 'workdir': {
@@ -214,20 +217,21 @@ export class Builder {
     return layer;
   }
 
-  async #runStep(state: StageState, instruction: RunInstruction): Promise<LayerId | null> {
+  async #runStep(state: StageState, instruction: RunInstruction, stage: Stage): Promise<LayerId | null> {
     const { definition, log, signal } = this.#run;
     const { config } = state;
     const env: Record<string, string> = { PATH: DEFAULT_PATH, ...state.args, ...config.env };
     const argv = scriptArgv(instruction, config.shell);
     if (argv.length === 0)
       throw new SkerryError('image-build-failed', `Dockerfile line ${instruction.line}: RUN has no command`);
+    const mounts = await this.#sources.mounts(state, instruction, this.#images(stage));
     const key = stepKey('run', state.layers, [
       argv,
       sorted(env),
       config.workdir,
       config.user,
       instruction.network,
-      instruction.mounts,
+      mounts.map(({ mount, inputs }) => [mount, inputs]),
       Object.keys(definition.secretEnv).sort(),
     ]);
     const proxies = PROXY_ARGS.flatMap((name) => {
@@ -237,28 +241,28 @@ export class Builder {
     return this.#cached(key, () =>
       this.#parts.limiter.run(() =>
         this.#parts.layers.add(async (directory) => {
-          await using cleanup = new Cleanup();
+          await using cleanup = this.#parts.layers.scope();
           const output = { stdout: log.output('stdout'), stderr: log.output('stderr') };
-          const outcome = await this.#parts.runner.run(
-            {
-              layers: state.layers.map((layer) => this.#parts.layers.path(layer)),
-              argv,
-              env: {
-                ...this.#parts.caEnvironment,
-                ...Object.fromEntries(proxies),
-                ...env,
-                ...definition.secretEnv,
-              },
-              cwd: config.workdir,
-              user: config.user,
-              network: instruction.network,
-              mounts: instruction.mounts,
-              secrets: definition.secretEnv,
-              workspace: await this.#parts.layers.workspace(cleanup),
+          const prepared: StepMount[] = [];
+          for (const { prepare } of mounts) prepared.push(await prepare(cleanup));
+          const request = {
+            layers: state.layers.map((layer) => this.#parts.layers.path(layer)),
+            argv,
+            env: {
+              ...this.#parts.caEnvironment,
+              ...Object.fromEntries(proxies),
+              ...env,
+              ...definition.secretEnv,
             },
-            output,
-            directory,
-            signal,
+            cwd: config.workdir,
+            user: config.user,
+            network: instruction.network,
+            mounts: prepared,
+            secrets: definition.secretEnv,
+            workspace: await this.#parts.layers.workspace(cleanup),
+          };
+          const outcome = await named(instruction, () =>
+            this.#parts.runner.run(request, output, directory, signal),
           );
           const failure = describeExit(instruction, outcome, output);
           if (failure !== undefined) throw new SkerryError('image-build-failed', log.redact(failure));
@@ -280,11 +284,9 @@ export class Builder {
       // Quotes in the text are text, so only the variables go through expansion.
       content: expands ? expandText(content, (word) => expand(word)) : content,
     }));
-    const { from, patterns } = await this.#copySource(instruction, stage, expand);
-    const paths = from ? [] : this.#named(instruction, () => this.#run.context.match(patterns));
-    const inputs = from ? from.layers : await this.#run.context.fingerprint(paths);
+    const { tree, patterns } = await this.#copySource(instruction, stage, expand);
     const key = stepKey('copy', state.layers, [
-      inputs,
+      tree.inputs,
       patterns,
       destination,
       chown ?? null,
@@ -292,49 +294,54 @@ export class Builder {
       heredocs,
       instruction.unpack,
     ]);
-    return this.#cached(key, async () => {
-      try {
-        return await this.#edit(state, async (workspace) => ({
+    return this.#cached(key, () =>
+      named(instruction, () =>
+        this.#edit(state, async (workspace) => ({
           kind: 'copy',
-          source: from
-            ? { kind: 'layers', layers: from.layers.map((layer) => this.#parts.layers.path(layer)) }
-            : { kind: 'context', entries: await this.#run.context.stage(paths, workspace) },
+          source: await tree.source(workspace),
           patterns,
           destination,
           chown,
           chmod,
           heredocs,
           unpack: instruction.unpack,
-        }));
-      } catch (error) {
-        return this.#named(instruction, () => {
-          throw error;
-        });
-      }
-    });
+        })),
+      ),
+    );
   }
 
-  /** The image that files are copied from, undefined for the context, and what is copied. */
+  /** The images and stages that an instruction of this stage can name. */
+  #images(stage: Stage): (name: string) => Promise<BuiltImage> {
+    return (name) => this.#image(name, this.#run.dockerfile.stages.indexOf(stage));
+  }
+
+  /** Where files are copied from, and which. */
   async #copySource(
     instruction: CopyInstruction,
     stage: Stage,
     expand: (word: string) => string,
-  ): Promise<{ from: Pick<BuiltImage, 'layers'> | undefined; patterns: string[] }> {
+  ): Promise<{ tree: SourceFiles; patterns: string[] }> {
     const patterns = instruction.sources.map(expand);
-    if (instruction.from !== undefined) {
-      const name = expand(instruction.from);
-      return { from: await this.#image(name, this.#run.dockerfile.stages.indexOf(stage)), patterns };
-    }
+    const from = instruction.from === undefined ? undefined : expand(instruction.from);
     const { standalonePython } = this.#run.definition;
     const inPython = /^\/?python(?=\/|$)/;
-    if (!standalonePython || patterns.length === 0 || !patterns.every((pattern) => inPython.test(pattern)))
-      return { from: undefined, patterns };
+    if (
+      from !== undefined ||
+      !standalonePython ||
+      patterns.length === 0 ||
+      !patterns.every((pattern) => inPython.test(pattern))
+    ) {
+      return { tree: await this.#sources.tree(instruction, from, patterns, this.#images(stage)), patterns };
+    }
     // The context's folder `python` is that Python, which lies in /usr/local of its layers.
-    const layers = await this.#fetched((request) =>
-      this.#parts.bases.standalonePython(standalonePython, { ...request, reference: 'add_python' }),
-    );
-    this.#pinned.push(...layers);
-    return { from: { layers }, patterns: patterns.map((pattern) => pattern.replace(inPython, '/usr/local')) };
+    const tree = await this.#sources.tree(instruction, 'add_python', [], async (reference) => {
+      const layers = await this.#fetched((request) =>
+        this.#parts.bases.standalonePython(standalonePython, { ...request, reference }),
+      );
+      this.#pinned.push(...layers);
+      return { layers };
+    });
+    return { tree, patterns: patterns.map((pattern) => pattern.replace(inPython, '/usr/local')) };
   }
 
   /** Something that `bases` gets, with its progress in the build log. */
@@ -352,23 +359,9 @@ export class Builder {
     return result;
   }
 
-  /** Puts the instruction in front of a failure's message. */
-  #named<T>(instruction: Instruction, work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      if (!(error instanceof SkerryError)) throw error;
-      throw new SkerryError(
-        error.code,
-        `\`${instruction.source}\` (Dockerfile line ${instruction.line}) failed: ${error.message}`,
-        { cause: error },
-      );
-    }
-  }
-
   #edit(state: StageState, makeEdit: (workspace: string) => Promise<LayerEdit>): Promise<LayerId | null> {
     return this.#parts.layers.add(async (directory) => {
-      await using cleanup = new Cleanup();
+      await using cleanup = this.#parts.layers.scope();
       const workspace = await this.#parts.layers.workspace(cleanup);
       const layers = state.layers.map((layer) => this.#parts.layers.path(layer));
       await editLayer({ workspace, layers, edit: await makeEdit(workspace) }, this.#run.signal);

@@ -1,6 +1,8 @@
 /** What to say about a RUN that failed: the command, how it ended, and its last words. */
+
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { OutputSink } from '../build-log.ts';
-import type { RunInstruction } from '../dockerfile/instruction.ts';
+import type { Instruction, RunInstruction } from '../dockerfile/instruction.ts';
 import type { RunOutcome } from './run-step.ts';
 
 /** Lines of output that a failure message repeats. */
@@ -35,4 +37,18 @@ function lastLines(text: string): string {
     .filter((line) => line.trim() !== '')
     .slice(-LAST_LINES)
     .join('\n');
+}
+
+/** Does the work of an instruction and puts the instruction in front of a failure's message. */
+export async function named<T>(instruction: Instruction, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof SkerryError)) throw error;
+    throw new SkerryError(
+      error.code,
+      `\`${instruction.source}\` (Dockerfile line ${instruction.line}) failed: ${error.message}`,
+      { cause: error },
+    );
+  }
 }

@@ -1,16 +1,14 @@
 /** Carries out one RUN: an instance of ours on the layers below, the command through the agent, and the writable layer as the result. */
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { AgentClient } from '../../agent/agent-client.ts';
 import type { ProcessExit } from '../../agent/frames.ts';
-import type { Engine, Instance, InstanceExit, InstanceMount, RuntimeChoice } from '../../engines/engine.ts';
+import type { Engine, Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { newProcessId, newTaskId } from '../../ids.ts';
-import { Cleanup } from '../../platform/cleanup.ts';
+import { CleanupScope } from '../../platform/cleanup.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { OutputSink } from '../build-log.ts';
-import type { RunMount } from '../dockerfile/instruction.ts';
+import { prepareMounts, removeMountPoints, type StepMount } from './step-mounts.ts';
 
 /** What a build step may use. Package managers and compilers need more than most sandboxes. */
 const LIMITS = { memoryMiB: 8192, milliCpu: 8000, milliCpuRequest: 1000, pids: 8192 } as const;
@@ -29,7 +27,7 @@ export interface RunRequest {
   readonly cwd: string;
   readonly user: string;
   readonly network: 'open' | 'blocked';
-  readonly mounts: readonly RunMount[];
+  readonly mounts: readonly StepMount[];
   /** Values of secret mounts by id. */
   readonly secrets: Readonly<Record<string, string>>;
   /** An empty directory of the caller for what is mounted. */
@@ -63,7 +61,9 @@ export class StepRunner {
     directory: string,
     signal: AbortSignal,
   ): Promise<RunOutcome> {
-    await using cleanup = new Cleanup();
+    // The step is done when its files are: an instance that cannot be taken away at once is the engine's, which goes on trying.
+    await using cleanup = new CleanupScope(this.#logger);
+    const { mounts, env } = await prepareMounts(request.mounts, request.secrets, request.workspace);
     const instance = await this.#engine.create(
       {
         id: newTaskId(),
@@ -72,16 +72,18 @@ export class StepRunner {
         runtime: this.#runtime,
         limits: LIMITS,
         network: request.network === 'open' ? { kind: 'open' } : { kind: 'blocked' },
-        mounts: await makeMounts(request),
+        mounts,
       },
       signal,
     );
     cleanup.add('build instance', () => instance.destroy());
-    const exit = await this.#execute(instance, request, output, signal);
+    const withSecrets = { ...request, env: { ...request.env, ...env } };
+    const exit = await this.#execute(instance, withSecrets, output, signal);
     const outOfMemory = (await instance.stats().catch(() => undefined))?.oomKills ?? 0;
     if (exit.kind === 'code' && exit.value === 0) {
       await instance.stop();
       await instance.commit(directory, { move: true });
+      await removeMountPoints(directory, request.layers, mounts);
     }
     return { exit, outOfMemory: outOfMemory > 0 };
   }
@@ -162,30 +164,4 @@ function instanceGone(why: InstanceExit): SkerryError {
   }
   const how = why.reason === 'crashed' ? why.message : 'it was destroyed';
   return new SkerryError('unavailable', `the sandbox of the step ended: ${how}`);
-}
-
-/** Host files and directories behind the mounts of a step; they go with its workspace. */
-async function makeMounts(request: RunRequest): Promise<InstanceMount[]> {
-  const mounts: InstanceMount[] = [];
-  for (const [index, mount] of request.mounts.entries()) {
-    const source = join(request.workspace, `mount-${index}`);
-    if (mount.type === 'scratch') {
-      await mkdir(source);
-      await chmod(source, 0o755);
-      mounts.push({ source, target: mount.target, readOnly: false });
-      continue;
-    }
-    const value = Object.hasOwn(request.secrets, mount.id) ? request.secrets[mount.id] : undefined;
-    if (value === undefined) {
-      if (mount.required)
-        throw new SkerryError(
-          'image-build-failed',
-          `the secret \`${mount.id}\` is required and was not given`,
-        );
-      continue;
-    }
-    await writeFile(source, value, { mode: 0o400 });
-    mounts.push({ source, target: mount.target, readOnly: true });
-  }
-  return mounts;
 }

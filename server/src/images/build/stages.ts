@@ -1,5 +1,5 @@
 /** Which stages of a Dockerfile a build needs, and what their names mean. */
-import type { Stage } from '../dockerfile/instruction.ts';
+import type { RunMount, Stage } from '../dockerfile/instruction.ts';
 
 /** The stage before number `before` that a name or number means; a later stage of the same name hides an earlier one. */
 export function stageNamed(stages: readonly Stage[], name: string, before: number): Stage | undefined {
@@ -18,7 +18,7 @@ export function neededStages(
     const stage = stages[index];
     if (!stage || needed.has(stage)) return;
     needed.add(stage);
-    for (const name of [expandFrom(stage), ...copySources(stage)]) {
+    for (const name of [expandFrom(stage), ...otherSources(stage)]) {
       // A name that is known only while building could be any of the stages before.
       if (name.includes('$')) for (let earlier = 0; earlier < index; earlier++) visit(earlier);
       const used = stageNamed(stages, name, index);
@@ -29,5 +29,12 @@ export function neededStages(
   return stages.filter((stage) => needed.has(stage));
 }
 
-const copySources = (stage: Stage): string[] =>
-  stage.instructions.flatMap((each) => (each.kind === 'copy' && each.from !== undefined ? [each.from] : []));
+/** What COPY and the mounts of RUN take files from. */
+const otherSources = (stage: Stage): string[] =>
+  stage.instructions.flatMap((each) => {
+    const named =
+      each.kind === 'copy' ? [each.from] : each.kind === 'run' ? each.mounts.map(mountSource) : [];
+    return named.filter((name) => name !== undefined);
+  });
+
+const mountSource = (mount: RunMount) => (mount.type === 'bind' ? mount.from : undefined);

@@ -1,5 +1,6 @@
 /** The step cache: what a step gave before, and one run of a step however many builds need it at the same time. */
 import { createHash } from 'node:crypto';
+import { firstError } from '../../errors/first-error.ts';
 import type { LayerId } from '../../ids.ts';
 import type { ImageStore } from '../../store/images.ts';
 import type { LayerStore } from '../layer-store.ts';
@@ -101,8 +102,10 @@ export class BuildAborted extends Error {
   override readonly name = 'BuildAborted';
 }
 
-const isAbort = (error: unknown) =>
-  error instanceof BuildAborted || (error instanceof Error && error.name === 'AbortError');
+const isAbort = (thrown: unknown) => {
+  const error = firstError(thrown);
+  return error instanceof BuildAborted || (error instanceof Error && error.name === 'AbortError');
+};
 
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) =>

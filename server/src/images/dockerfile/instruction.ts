@@ -6,10 +6,35 @@ export type Command =
   | { readonly form: 'shell'; readonly text: string }
   | { readonly form: 'exec'; readonly argv: readonly string[] };
 
-/** The mounts of RUN that Skerry has. Each lives for one step and leaves nothing in the image. */
+export interface MountOwner {
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** The mounts of RUN that Skerry has. Each lives for one step and leaves nothing in the image. Targets may be relative to the working directory. */
 export type RunMount =
-  | { readonly type: 'scratch'; readonly target: string }
-  | { readonly type: 'secret'; readonly id: string; readonly target: string; readonly required: boolean };
+  | ({ readonly type: 'scratch'; readonly target: string } & MountOwner)
+  | {
+      readonly type: 'bind';
+      readonly target: string;
+      /** A stage or image; undefined is the build context. */
+      readonly from: string | undefined;
+      /** Within it; empty is its root. */
+      readonly source: string;
+      /** Else writes are possible, and lost with the step. */
+      readonly readOnly: boolean;
+    }
+  | ({
+      readonly type: 'secret';
+      readonly id: string;
+      /** The file; undefined when there is only the variable. */
+      readonly target: string | undefined;
+      /** The variable that holds the value. */
+      readonly env: string | undefined;
+      readonly required: boolean;
+    } & MountOwner);
 
 interface Common {
   /** 1-based line of the Dockerfile where the instruction starts. */

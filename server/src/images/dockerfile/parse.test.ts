@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { Instruction } from './instruction.ts';
+import type { Instruction, RunMount } from './instruction.ts';
 import { parseDockerfile } from './parse.ts';
 
 const steps = (...lines: string[]): readonly Instruction[] =>
@@ -130,16 +130,51 @@ test('stages, global ARGs, platforms and digests', () => {
   );
 });
 
-test('RUN mounts: private scratch space and secrets; the rest is refused', () => {
+test('RUN mounts: binds, private scratch space and secrets', () => {
+  const mount = (options: string) => {
+    const [found] = only(`RUN --mount=${options} x`).mounts as readonly RunMount[]; // of a RUN
+    return found;
+  };
+  const root = { uid: 0, gid: 0 };
   assert.deepEqual(
-    only('RUN --mount=type=cache,target=/root/.cache --mount=type=secret,id=k,required=true x').mounts,
+    only('RUN --mount=type=cache,id=a,sharing=locked,target=/root/.cache --mount=type=secret,id=k x').mounts,
     [
-      { type: 'scratch', target: '/root/.cache' },
-      { type: 'secret', id: 'k', target: '/run/secrets/k', required: true },
+      { type: 'scratch', target: '/root/.cache', mode: 0o755, ...root },
+      {
+        ...{ type: 'secret', id: 'k', target: '/run/secrets/k', env: undefined, required: false },
+        ...{ mode: 0o400, ...root },
+      },
     ],
   );
-  refuses('FROM x\nRUN --mount=type=bind,source=a,target=/b x', /line 2: .*type=bind is not supported/);
-  refuses('FROM x\nRUN --mount=type=cache,target=/a/../.. x', /absolute path/);
+  assert.deepEqual(mount('type=tmpfs,dst=/t,size=10m'), {
+    ...{ type: 'scratch', target: '/t', mode: 0o755, ...root },
+  });
+  assert.deepEqual(mount('type=secret,id=k,env=KEY,required,uid=7,mode=0440'), {
+    ...{ type: 'secret', id: 'k', target: undefined, env: 'KEY', required: true },
+    ...{ mode: 0o440, uid: 7, gid: 0 },
+  });
+  const bind = { type: 'bind', target: '/b', from: undefined, source: '', readOnly: true };
+  assert.deepEqual(mount('target=/b'), bind);
+  assert.deepEqual(mount('type=bind,src=a/$B,destination=/b,ro'), { ...bind, source: 'a/$B' });
+  assert.deepEqual(mount('"type=bind,from=s,source=/x,target=b,rw=true"'), {
+    ...{ type: 'bind', target: 'b', from: 's', source: '/x', readOnly: false },
+  });
+  assert.deepEqual(mount('type=cache,from=s,target=/c'), {
+    ...bind,
+    target: '/c',
+    from: 's',
+    readOnly: false,
+  });
+  const refusals: [string, RegExp][] = [
+    ['type=ssh', /line 2: .*type=ssh is not supported/],
+    ['type=bind,source=a', /line 2: .*needs a target/],
+    ['type=volume,target=/b', /`volume` is no type of mount/],
+    ['type=toString,target=/b', /`toString` is no type of mount/],
+    ['type=bind,target=/b,size=1', /type=bind has no option `size`/],
+    ['type=bind,target=/b,rw=maybe', /`rw` of a mount is true or false/],
+    ['type=cache,target=/b,mode=999', /`mode` of a mount is a number/],
+  ];
+  for (const [options, message] of refusals) refuses(`FROM x\nRUN --mount=${options} x`, message);
 });
 
 test('what cannot be built is refused with its line', () => {

@@ -1,42 +1,99 @@
-/** `RUN --mount=...` (https://docs.docker.com/reference/dockerfile/#run---mount). */
-import type { RunMount } from './instruction.ts';
+/** `RUN --mount=...` (https://docs.docker.com/reference/dockerfile/#run---mount). Variables are expanded while building, like those of other flags. */
+import type { MountOwner, RunMount } from './instruction.ts';
+
+type Fail = (problem: string) => never;
+
+/** Options of each type beside `type`, in Docker's spellings. */
+const known: Readonly<Record<string, readonly string[]>> = {
+  bind: ['target', 'source', 'from', 'rw'],
+  cache: ['target', 'id', 'sharing', 'from', 'source', 'mode', 'uid', 'gid', 'ro'],
+  tmpfs: ['target', 'size'],
+  secret: ['target', 'id', 'env', 'required', 'mode', 'uid', 'gid'],
+};
+
+const synonyms: Readonly<Record<string, string>> = {
+  dst: 'target',
+  destination: 'target',
+  src: 'source',
+  readwrite: 'rw',
+  readonly: 'ro',
+};
 
 /** Reads one `--mount` value; `fail` reports what is wrong with it or not supported. */
-export function parseRunMount(value: string, fail: (problem: string) => never): RunMount {
+export function parseRunMount(value: string, fail: Fail): RunMount {
   const options = new Map(
     value
       .replace(/^(["'])(.*)\1$/, '$2')
       .split(',')
       .map((part) => {
         const at = part.indexOf('=');
-        return at < 0 ? [part, 'true'] : [part.slice(0, at), part.slice(at + 1)];
+        const name = (at < 0 ? part : part.slice(0, at)).toLowerCase();
+        return [synonyms[name] ?? name, at < 0 ? 'true' : part.slice(at + 1)];
       }),
   );
   const type = options.get('type') ?? 'bind';
-  const target = options.get('target') ?? options.get('dst') ?? options.get('destination');
+  if (type === 'ssh') {
+    fail('RUN --mount=type=ssh is not supported: no client forwards an agent; pass a key as a secret');
+  }
+  const allowed = Object.hasOwn(known, type)
+    ? known[type]
+    : fail(`\`${type.slice(0, 40)}\` is no type of mount: it is bind, cache, tmpfs or secret`);
+  for (const name of options.keys()) {
+    if (name !== 'type' && !allowed?.includes(name) && !(type === 'bind' && name === 'ro')) {
+      fail(`RUN --mount=type=${type} has no option \`${name.slice(0, 40)}\` (known: ${allowed?.join(', ')})`);
+    }
+  }
+  const target = options.get('target');
+  const from = options.get('from');
+  const source = options.get('source') ?? '';
   switch (type) {
-    // A cache shared between builds would let one tenant's build change another's, so each step gets an empty one.
-    case 'cache':
-    case 'tmpfs':
+    case 'bind':
       return {
-        type: 'scratch',
-        target: absolute(target ?? fail(`RUN --mount=type=${type} needs a target`), fail),
+        type: 'bind',
+        target: target ?? fail('RUN --mount=type=bind needs a target'),
+        ...{ from, source },
+        readOnly: !flag(options, 'rw', fail),
       };
     case 'secret': {
       const id =
         options.get('id') ?? target?.split('/').at(-1) ?? fail('RUN --mount=type=secret needs an id');
-      const required = options.get('required') === 'true';
-      return { type: 'secret', id, target: absolute(target ?? `/run/secrets/${id}`, fail), required };
+      const env = options.get('env');
+      return {
+        type: 'secret',
+        id,
+        // In a variable alone unless a file is asked for as well.
+        target: target ?? (env === undefined ? `/run/secrets/${id}` : undefined),
+        env,
+        required: flag(options, 'required', fail),
+        ...owner(options, 0o400, fail),
+      };
     }
-    default:
-      return fail(`RUN --mount=type=${type} is not supported (cache, tmpfs and secret are); use COPY`);
+    default: {
+      const place = target ?? fail(`RUN --mount=type=${type} needs a target`);
+      // A cache shared between builds would let one tenant's build change another's, so each step gets its own, empty or with what `from` has.
+      return from === undefined
+        ? { type: 'scratch', target: place, ...owner(options, 0o755, fail) }
+        : { type: 'bind', target: place, from, source, readOnly: flag(options, 'ro', fail) };
+    }
   }
 }
 
-function absolute(path: string, fail: (problem: string) => never): string {
-  const parts = path.split('/');
-  if (!path.startsWith('/') || parts.includes('..') || parts.every((part) => part === '' || part === '.')) {
-    fail(`the target \`${path.slice(0, 200)}\` of a mount must be an absolute path below /`);
-  }
-  return path;
+function flag(options: ReadonlyMap<string, string>, name: string, fail: Fail): boolean {
+  const value = options.get(name) ?? 'false';
+  if (/^(true|1)$/i.test(value)) return true;
+  return /^(false|0)$/i.test(value) ? false : fail(`\`${name}\` of a mount is true or false`);
+}
+
+function owner(options: ReadonlyMap<string, string>, defaultMode: number, fail: Fail): MountOwner {
+  const number = (name: string, radix: 8 | 10, otherwise: number): number => {
+    const text = options.get(name);
+    if (text === undefined) return otherwise;
+    if (!(radix === 8 ? /^[0-7]{1,5}$/ : /^\d{1,9}$/).test(text)) fail(`\`${name}\` of a mount is a number`);
+    return Number.parseInt(text, radix);
+  };
+  return {
+    mode: number('mode', 8, defaultMode) & 0o7777,
+    uid: number('uid', 10, 0),
+    gid: number('gid', 10, 0),
+  };
 }

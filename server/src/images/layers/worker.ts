@@ -7,6 +7,7 @@
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
+import { firstError } from '../../errors/first-error.ts';
 import { baseEnvironment, run } from '../../platform/command.ts';
 import { applyTar } from './apply-tar.ts';
 import { copyInto } from './copy.ts';
@@ -24,12 +25,10 @@ const OPTIONS = 'index=off,metacopy=off,redirect_dir=off,xino=off,nodev,nosuid,n
 
 async function edit(job: WorkerJob): Promise<readonly string[]> {
   const merged = await mountLayers(job.workspace, job.layers, 'target', join(job.workspace, 'upper'));
-  try {
-    return await apply(new RootedTree(merged), job.edit, job.workspace);
-  } finally {
-    // The upper directory is complete only once the overlay let go of it.
-    if (job.layers.length > 0) await run(['umount', merged]);
-  }
+  await using mounted = new AsyncDisposableStack();
+  // The upper directory is complete only once the overlay let go of it.
+  if (job.layers.length > 0) mounted.defer(async () => void (await run(['umount', merged])));
+  return await apply(new RootedTree(merged), job.edit, job.workspace);
 }
 
 async function apply(target: RootedTree, change: LayerEdit, workspace: string): Promise<readonly string[]> {
@@ -95,7 +94,8 @@ async function mountLayers(
   return join(directory, 'm');
 }
 
-function answerFor(error: unknown): WorkerAnswer {
+function answerFor(thrown: unknown): WorkerAnswer {
+  const error = firstError(thrown);
   const code = (error as NodeJS.ErrnoException).code ?? '';
   const message = error instanceof Error ? error.message : String(error);
   // These come from what the image or the instruction names, the rest from the machine.

@@ -60,12 +60,12 @@ export class GuestFiles {
   async *read(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
     const process = await this.#start({ ReadFile: { path } }, deadline);
-    try {
-      yield* process.stdout.read(0, deadline);
-      await this.#finish(process, path, deadline);
-    } finally {
+    await using last = new AsyncDisposableStack();
+    last.defer(async () => {
       if (!process.exit) await process.kill(9, 'group');
-    }
+    });
+    yield* process.stdout.read(0, deadline);
+    await this.#finish(process, path, deadline);
   }
 
   /** Writes the file that a path leads to, when all of its content is there; makes it and missing parent directories. */

@@ -46,13 +46,11 @@ export class OpenFile {
     signal: AbortSignal,
   ): Promise<OpenFile> {
     const file = new OpenFile(guest, path, mode, spoolPath, await open(spoolPath, 'wx+', 0o600));
-    try {
-      await file.#begin(signal);
-      return file;
-    } catch (error) {
-      await file.discard();
-      throw error;
-    }
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => file.discard());
+    await file.#begin(signal);
+    undo.move(); // keeps it
+    return file;
   }
 
   /** Bytes. */
@@ -141,11 +139,9 @@ export class OpenFile {
 
   /** Writes back and lets go of the spool file, of that also when writing back fails. */
   async close(signal: AbortSignal): Promise<void> {
-    try {
-      await this.flush(signal);
-    } finally {
-      await this.discard();
-    }
+    await using last = new AsyncDisposableStack();
+    last.defer(() => this.discard());
+    await this.flush(signal);
   }
 
   /** Lets go without writing back. */
