@@ -13,7 +13,7 @@ import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { findRunsc } from './lib/toolchains.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
-const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'scripts', 'bench'];
+const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
 /** No test may take longer; those that build images from packages need minutes. */
 const TEST_TIMEOUT_MS = 900_000;

@@ -4,12 +4,14 @@ import { Command, CommanderError } from 'commander';
 import { SkerryError } from '../../server/src/errors/skerry-error.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
+import { connectCommand } from './commands/connect.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
 import { envCommand } from './commands/env.ts';
 import { lsCommand } from './commands/ls.ts';
 import { restartCommand } from './commands/restart.ts';
 import { statusCommand } from './commands/status.ts';
+import { tokenCommand } from './commands/token.ts';
 import { upCommand } from './commands/up.ts';
 
 /** The command line as a whole. It throws instead of ending the process. */
@@ -17,6 +19,7 @@ export function createProgram(): Command {
   const program = new Command('skerry')
     .description('Self-hosted sandboxes for untrusted code, for the official Modal clients.')
     .version(packageJson.version)
+    .enablePositionalOptions()
     .showHelpAfterError('(--help shows what there is)')
     .addHelpText(
       'after',
@@ -29,11 +32,14 @@ export function createProgram(): Command {
     statusCommand,
     lsCommand,
     envCommand,
+    tokenCommand,
+    connectCommand,
     doctorCommand,
   ]) {
     program.addCommand(make());
   }
-  for (const command of [program, ...program.commands]) command.exitOverride();
+  const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
+  for (const command of all(program)) command.exitOverride();
   return program;
 }
 

@@ -8,7 +8,10 @@ import { CliError, ExitStatus } from './cli-error.ts';
 /** The line that a server prints on standard output when it can be used. */
 export const readyLineSchema = z.object({
   ready: z.literal(true),
+  /** Where the command itself reaches it. */
   url: z.url(),
+  /** What clients of this machine are told; older servers have only the one. */
+  clientUrl: z.url().optional(),
   /** Whom to signal: the supervisor where there is one, else the server itself. */
   pid: z.int().positive(),
   serverPid: z.int().positive(),

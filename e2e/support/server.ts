@@ -6,8 +6,8 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, sta
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { clientEnvironment } from '../../cli/src/commands/env.ts';
 import { readToken, readyLineSchema } from '../../cli/src/server-state.ts';
+import { clientEnvironment } from '../../connect/src/environment.ts';
 import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
 import type { TokenFile } from '../../server/src/auth/token-store.ts';
 import { run } from '../../server/src/platform/command.ts';
@@ -101,7 +101,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     },
     dataDir,
     token,
-    clientEnv: { ...clientPathEnvironment(), ...clientEnvironment({ url: ready.url }, token, {}) },
+    clientEnv: { ...clientPathEnvironment(), ...clientEnvironment(ready.url, token, {}) },
     log: () => readFileSync(logPath).subarray(logStart).toString('utf8'),
     kill9: async () => {
       child.kill('SIGSTOP');

@@ -4,6 +4,7 @@ import { agentBinaryPath } from './agent/agent-binary.ts';
 import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/blobs.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
+import { tokenRoute } from './api/operator/token-route.ts';
 import { AppReaper } from './apps/app-reaper.ts';
 import { AppService } from './apps/app-service.ts';
 import { AccessTokens } from './auth/access-tokens.ts';
@@ -25,14 +26,17 @@ import { openVault } from './secrets/vault.ts';
 import { openDatabase } from './store/database.ts';
 import { ImageNameRepository } from './store/image-names.ts';
 import type { Logger } from './telemetry/logger.ts';
-import { loadCertificate } from './transport/certificate.ts';
+import { loadCertificate, machineNames } from './transport/certificate.ts';
 import { createPort } from './transport/port.ts';
 import { routeRequests } from './transport/routes.ts';
+import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
 import { VERSION } from './version.ts';
 
 export interface Server {
-  /** Where clients of this machine reach it. */
+  /** Where this machine reaches it without TLS. */
   readonly url: string;
+  /** What clients of this machine are told: the same, or the name of the operator's certificate. */
+  readonly clientUrl: string;
   /** 8 hexadecimal digits: what its resources on the machine are named after. */
   readonly instance: string;
   /** Stops answering and lets go of the machine; running sandboxes go on and are taken over by the next start. */
@@ -42,6 +46,8 @@ export interface Server {
 /** How long requests under way may take to finish at shutdown. */
 const DRAIN_MS = 5_000;
 const SWEEP_INTERVAL_MS = 30_000;
+/** How often the certificate is looked at: one that was renewed on disk is used from then on, an own one is renewed before it runs out. */
+const CERTIFICATE_INTERVAL_MS = 3_600_000;
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
 
 const createEngine = (config: Config, logger: Logger): Engine =>
@@ -62,12 +68,14 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     cleanup.add('database', () => database.close());
     const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
     const tokens = await TokenStore.open({ database, dataDir });
-    const certificate = await loadCertificate({
+    const certificateOptions = {
       dataDir,
       certFile: config.tlsCertFile,
       keyFile: config.tlsKeyFile,
+      names: [...config.tlsNames, ...machineNames()],
       now,
-    });
+    };
+    let certificate = await loadCertificate(certificateOptions);
     const guestCa = config.extraCaFile === '' ? {} : caEnvironment();
 
     const engine = createEngine(config, logger);
@@ -144,16 +152,22 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const instance = instanceName(dataDir);
     const health = () =>
       JSON.stringify({ status: 'ok', version: VERSION, instance, sandboxes: sandboxes.size });
+    const listening = (port: number) => ({ host: config.host, port, certificate });
+    const endpoint = () => ({
+      url: remoteUrl(listening(port.address.port), certificateOptions.names),
+      fingerprint: certificate.fingerprint,
+    });
     const port = await createPort({
       host: config.host,
       port: config.port,
       listenFd,
       tls: certificate,
-      plaintextFrom: certificate.configured ? 'loopback' : 'anywhere',
+      plaintextFrom: config.plaintextFrom,
       onRequest: routeRequests({
         rpc,
         routes: [
           blobRoute({ blobs, logger }),
+          tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),
           ...modbox.prefixes.map((prefix) => ({ prefix, handle: modbox.handle })),
           {
             prefix: '/healthz',
@@ -169,9 +183,21 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       logger,
     });
     cleanup.add('port', () => port.close(DRAIN_MS));
+    const renewal = setInterval(() => {
+      loadCertificate(certificateOptions).then(
+        (current) => {
+          if (current.cert === certificate.cert && current.key === certificate.key) return;
+          certificate = current;
+          port.useCertificate(current);
+          logger.info({ fingerprint: current.fingerprint }, 'certificate.renewed');
+        },
+        (error: unknown) => logger.error({ err: error }, 'certificate.renewal-failed'),
+      );
+    }, CERTIFICATE_INTERVAL_MS);
+    cleanup.add('certificate', () => clearInterval(renewal));
     cleanup.add('calls', () => rpc.close());
-    const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host;
-    return { url: `http://${host}:${port.address.port}`, instance, close: () => cleanup.run() };
+    const at = listening(port.address.port);
+    return { url: localUrl(at), clientUrl: clientUrl(at), instance, close: () => cleanup.run() };
   } catch (error) {
     await cleanup[Symbol.asyncDispose]();
     throw error;

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { isLoopback } from '../../../server/src/transport/urls.ts';
 import { CliError } from '../cli-error.ts';
 import { checkPortIsFree, runForeground, startDaemon } from '../server-process.ts';
 import { findRunningServer, logFile, type ServerState } from '../server-state.ts';
@@ -26,17 +27,18 @@ export function upCommand(): Command {
     }
     await checkPortIsFree(host, port);
     if (options.foreground) {
-      process.exitCode = await runForeground(config, flags, announce);
+      process.exitCode = await runForeground(config, flags, (state) => announce(state, host));
       return;
     }
-    announce(await startDaemon(config, flags));
+    announce(await startDaemon(config, flags), host);
     say(`Log: ${logFile(dataDir)}`);
   });
 }
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-function announce(state: ServerState): void {
+function announce(state: ServerState, host: string): void {
   say(`Skerry ${state.version} is running at ${state.url} (process ${state.pid}).`);
   say('Point Modal clients of this shell at it with: eval "$(skerry env)"');
+  if (!isLoopback(host)) say('What another machine needs: skerry token create');
 }

@@ -20,14 +20,19 @@ const reportSchema = z.union([
 interface CaseOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
+  /** Makes of the program's command the one that runs it elsewhere, on `OtherMachine` say. */
+  readonly inside?: (argv: readonly string[]) => [string, ...string[]];
   /** Names of the cases to run; all by default. */
   readonly only?: readonly string[];
 }
 
+/** What of a server the programs are told. */
+type ClientsOf = Pick<TestServer, 'clientEnv' | 'pid'>;
+
 /** Runs `python/<name>.py` with a version of the official Python client, the current one by default. */
 export function pythonCases(
   t: TestContext,
-  server: TestServer,
+  server: ClientsOf,
   name: string,
   options: CaseOptions & { readonly version?: string } = {},
 ): Promise<void> {
@@ -37,7 +42,7 @@ export function pythonCases(
 /** Runs `js/<name>.mjs` with the official JavaScript client. */
 export function jsCases(
   t: TestContext,
-  server: TestServer,
+  server: ClientsOf,
   name: string,
   options: CaseOptions = {},
 ): Promise<void> {
@@ -45,7 +50,7 @@ export function jsCases(
 }
 
 /** Compiles `go/` and runs it with the official Go client. */
-export async function goCases(t: TestContext, server: TestServer, options: CaseOptions = {}): Promise<void> {
+export async function goCases(t: TestContext, server: ClientsOf, options: CaseOptions = {}): Promise<void> {
   const binary = join(projectRoot, '.skerry/bin/life-go');
   await run(['go', 'build', '-C', join(life, 'go'), '-o', binary, '.'], {
     env: { ...definedEnvironment(), CGO_ENABLED: '0' },
@@ -56,11 +61,12 @@ export async function goCases(t: TestContext, server: TestServer, options: CaseO
 
 async function runCases(
   t: TestContext,
-  server: TestServer,
+  server: ClientsOf,
   argv: readonly [string, ...string[]],
-  { env, timeoutMs = 180_000, only = [] }: CaseOptions,
+  { env, timeoutMs = 180_000, inside, only = [] }: CaseOptions,
 ): Promise<void> {
-  const result = await runProgram([...argv, ...only], {
+  const command: [string, ...string[]] = [...argv, ...only];
+  const result = await runProgram(inside ? inside(command) : command, {
     env: {
       ...server.clientEnv,
       PYTHONDONTWRITEBYTECODE: '1',

@@ -62,6 +62,33 @@ test('removing token.json gives a new token and retires the old one', () =>
     assert.notEqual(after.apiKey, before.apiKey);
   }));
 
+test('further tokens outlive a restart until they are revoked, and their secrets are not kept', () =>
+  withDataDir(async (dataDir) => {
+    let one = { tokenId: '', tokenSecret: '' };
+    await withStore(dataDir, (store) => {
+      one = store.issue('one', 1);
+      store.issue('two', 2);
+      assert.equal(store.verify(one.tokenId, one.tokenSecret), one.tokenId);
+    });
+    assert.ok(!(await readFile(join(dataDir, 'skerry.db'))).includes(one.tokenSecret));
+    await withStore(dataDir, (store) => {
+      assert.deepEqual(
+        store.issued().map(({ label }) => label),
+        ['one', 'two'],
+      );
+      assert.equal(store.verify(one.tokenId, one.tokenSecret), one.tokenId);
+      assert.ok(store.verifyApiKey(store.apiKeyForToken(one.tokenId)));
+      assert.throws(() => store.verify(store.tokenId, one.tokenSecret), unauthenticated);
+      store.revoke(one.tokenId);
+      assert.throws(() => store.verify(one.tokenId, one.tokenSecret), unauthenticated);
+    });
+    await withStore(dataDir, (store) => {
+      assert.throws(() => store.verify(one.tokenId, one.tokenSecret), unauthenticated);
+      assert.throws(() => store.revoke(one.tokenId), /no token/);
+      assert.equal(store.issued().length, 1);
+    });
+  }));
+
 test('a sandbox key opens its own sandbox only, also after a restart', () =>
   withDataDir(async (dataDir) => {
     const one = 'sb-one' as SandboxId;

@@ -1,6 +1,7 @@
 /**
- * Who may use the API. The first start makes one token (id and secret, what the official clients call their credentials); its secret is kept as a hash
- * and, for `skerry env` to print, in `<dataDir>/token.json`. REST keys are derived, so there is nothing more to keep.
+ * Who may use the API. The first start makes the owner's token (id and secret, what the official clients call their credentials); its secret is kept
+ * as a hash and, for `skerry env` to print, in `<dataDir>/token.json`. The owner makes further ones, for other machines and people, and revokes them;
+ * of these only the hash is kept. All of them can do the same but that. REST keys are derived, so there is nothing more to keep.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
@@ -23,25 +24,49 @@ export type TokenFile = z.infer<typeof tokenFileSchema>;
 export const tokenFilePath = (dataDir: string): string => join(dataDir, 'token.json');
 
 const storedTokenSchema = z.object({ tokenId: z.string(), secretSha256: z.string() });
+const furtherTokensSchema = z.array(storedTokenSchema.extend({ label: z.string(), createdAtMs: z.number() }));
+type FurtherToken = z.infer<typeof furtherTokensSchema>[number];
+
+/** A token that the owner made, as it is shown: its secret is not known any more. */
+export type IssuedToken = Pick<FurtherToken, 'tokenId' | 'label' | 'createdAtMs'>;
+
+/** More than anybody has machines. */
+const MAX_FURTHER_TOKENS = 1000;
 
 const TOKEN_SETTING = 'auth.token';
+const FURTHER_TOKENS_SETTING = 'auth.further-tokens';
 const SIGNING_KEY_SETTING = 'auth.signing-key';
 
 /** SHA-256 is enough for secrets of 256 random bits: there is no dictionary to try. */
 const sha256 = (text: string): Buffer => createHash('sha256').update(text, 'utf8').digest();
+const NO_HASH = Buffer.alloc(32);
 /** Compares in constant time; hashing first makes the lengths equal. */
 const equal = (a: string, b: string): boolean => timingSafeEqual(sha256(a), sha256(b));
 
 export class TokenStore {
+  /** The owner's. */
   readonly tokenId: string;
   /** 32 bytes that everything this server signs hangs on. Persisted: clients hold on to unexpired tokens across a restart. */
   readonly signingKey: Uint8Array;
-  readonly #secretSha256: Buffer;
+  readonly #settings: SettingsRepository;
+  #further: readonly FurtherToken[];
+  /** SHA-256 of the secret by token id, the owner's among them. */
+  readonly #secretHashes = new Map<string, Buffer>();
+  /** SHA-256 of every token's REST key, hexadecimal: looking a hash up tells nothing about the key by its time. */
+  readonly #apiKeyHashes = new Set<string>();
 
-  private constructor(tokenId: string, secretSha256: Buffer, signingKey: Uint8Array) {
+  private constructor(
+    tokenId: string,
+    secretSha256: Buffer,
+    signingKey: Uint8Array,
+    settings: SettingsRepository,
+  ) {
     this.tokenId = tokenId;
-    this.#secretSha256 = secretSha256;
     this.signingKey = signingKey;
+    this.#settings = settings;
+    this.#further = furtherTokensSchema.parse(JSON.parse(settings.get(FURTHER_TOKENS_SETTING) ?? '[]'));
+    this.#admit(tokenId, secretSha256);
+    for (const token of this.#further) this.#admit(token.tokenId, Buffer.from(token.secretSha256, 'hex'));
   }
 
   /**
@@ -61,13 +86,11 @@ export class TokenStore {
     const stored = settings.get(TOKEN_SETTING);
     if (stored !== undefined && (await exists(path))) {
       const { tokenId, secretSha256 } = storedTokenSchema.parse(JSON.parse(stored));
-      return new TokenStore(tokenId, Buffer.from(secretSha256, 'hex'), signingKey);
+      return new TokenStore(tokenId, Buffer.from(secretSha256, 'hex'), signingKey, settings);
     }
-    // 22 alphanumeric characters, the form of the ids the official clients are used to.
-    const tokenId = `ak-${randomBytes(32).toString('base64').replace(/[+/=]/g, '').slice(0, 22)}`;
-    const tokenSecret = `as-${randomBytes(32).toString('hex')}`;
+    const { tokenId, tokenSecret } = randomToken();
     const hash = sha256(tokenSecret);
-    const store = new TokenStore(tokenId, hash, signingKey);
+    const store = new TokenStore(tokenId, hash, signingKey, settings);
     const file: TokenFile = { tokenId, tokenSecret, apiKey: store.apiKeyForToken() };
     await writeFile(`${path}.new`, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
     settings.set(TOKEN_SETTING, JSON.stringify({ tokenId, secretSha256: hash.toString('hex') }));
@@ -75,32 +98,76 @@ export class TokenStore {
     return store;
   }
 
-  /** @throws SkerryError `unauthenticated` when the pair is missing or wrong, saying which */
-  verify(tokenId: string | undefined, tokenSecret: string | undefined): void {
+  /**
+   * The id of the token that a pair is.
+   * @throws SkerryError `unauthenticated` when the pair is missing or wrong, saying which
+   */
+  verify(tokenId: string | undefined, tokenSecret: string | undefined): string {
     if (!tokenId || !tokenSecret) {
       throw new SkerryError(
         'unauthenticated',
         'Token missing. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET: `eval "$(skerry env)"` does it on the server\'s machine.',
       );
     }
-    // Both are compared whatever the first says, so that the time taken does not tell which was wrong.
-    const idMatches = equal(tokenId, this.tokenId);
-    const secretMatches = timingSafeEqual(sha256(tokenSecret), this.#secretSha256);
-    if (!idMatches || !secretMatches) {
+    // The id is no secret: only the secret's comparison must not tell by its time. An unknown id is compared too, with what nothing hashes to.
+    const expected = this.#secretHashes.get(tokenId) ?? NO_HASH;
+    if (!timingSafeEqual(sha256(tokenSecret), expected)) {
       throw new SkerryError(
         'unauthenticated',
         'Token ID or secret is wrong for this Skerry server. `eval "$(skerry env)"` sets the right ones on its machine.',
       );
     }
+    return tokenId;
   }
 
-  /** The REST API's bearer key (`SANDBOX_API_KEY`), one per token. */
-  apiKeyForToken(): string {
-    return `sk-${this.#derive(`api-key:${this.tokenId}`)}`;
+  /**
+   * Makes a further token. The secret is in the answer and nowhere else.
+   * @throws SkerryError `resource-exhausted` when there are too many
+   */
+  issue(label: string, nowMs: number): { readonly tokenId: string; readonly tokenSecret: string } {
+    if (this.#further.length >= MAX_FURTHER_TOKENS) {
+      throw new SkerryError('resource-exhausted', `There are ${MAX_FURTHER_TOKENS} tokens; revoke some.`);
+    }
+    const { tokenId, tokenSecret } = randomToken();
+    const hash = sha256(tokenSecret);
+    const token = { tokenId, secretSha256: hash.toString('hex'), label, createdAtMs: nowMs };
+    this.#keep([...this.#further, token]);
+    this.#admit(tokenId, hash);
+    return { tokenId, tokenSecret };
+  }
+
+  /** The further tokens, oldest first. */
+  issued(): readonly IssuedToken[] {
+    return this.#further.map(({ tokenId, label, createdAtMs }) => ({ tokenId, label, createdAtMs }));
+  }
+
+  /** Makes a further token useless at once. @throws SkerryError `not-found` */
+  revoke(tokenId: string): void {
+    if (!this.#further.some((token) => token.tokenId === tokenId)) {
+      throw new SkerryError('not-found', `There is no token ${tokenId} that could be revoked.`);
+    }
+    this.#keep(this.#further.filter((token) => token.tokenId !== tokenId));
+    this.#secretHashes.delete(tokenId);
+    this.#apiKeyHashes.delete(sha256(this.apiKeyForToken(tokenId)).toString('hex'));
+  }
+
+  #admit(tokenId: string, secretSha256: Buffer): void {
+    this.#secretHashes.set(tokenId, secretSha256);
+    this.#apiKeyHashes.add(sha256(this.apiKeyForToken(tokenId)).toString('hex'));
+  }
+
+  #keep(tokens: readonly FurtherToken[]): void {
+    this.#settings.set(FURTHER_TOKENS_SETTING, JSON.stringify(tokens));
+    this.#further = tokens;
+  }
+
+  /** The REST API's bearer key (`SANDBOX_API_KEY`), one per token; the owner's when none is named. */
+  apiKeyForToken(tokenId: string = this.tokenId): string {
+    return `sk-${this.#derive(`api-key:${tokenId}`)}`;
   }
 
   verifyApiKey(key: string): boolean {
-    return equal(key, this.apiKeyForToken());
+    return this.#apiKeyHashes.has(sha256(key).toString('hex'));
   }
 
   /** A bearer key that opens this one sandbox only. It names the sandbox, so that a key for another one can be told from a wrong one. */
@@ -123,6 +190,12 @@ export class TokenStore {
   #derive(purpose: string): string {
     return createHmac('sha256', this.signingKey).update(purpose, 'utf8').digest('hex');
   }
+}
+
+/** The id has 22 alphanumeric characters, the form that the official clients are used to. */
+function randomToken(): { readonly tokenId: string; readonly tokenSecret: string } {
+  const characters = randomBytes(48).toString('base64').replace(/[+/=]/g, '').slice(0, 22);
+  return { tokenId: `ak-${characters}`, tokenSecret: `as-${randomBytes(32).toString('hex')}` };
 }
 
 /** Whether there is a token file; one that cannot be understood is an error, not a reason to lock its owner out. */

@@ -8,6 +8,10 @@ import { z } from 'zod';
 
 const stateHome = () => process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
 
+/** A host name, or an address of either family; what is none of them would make a certificate that no client can read. */
+const TLS_NAME =
+  /^(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.|$))+$|^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/;
+
 export const configSchema = z.strictObject({
   host: z.string().default('127.0.0.1').describe('address to listen on'),
   port: z.coerce
@@ -116,8 +120,19 @@ export const configSchema = z.strictObject({
   pypiIndex: z.string().default('').describe('Python package index for the same; default: PIP_INDEX_URL'),
   npmRegistry: z.string().default('').describe('npm registry for the same; default: npm_config_registry'),
   mavenRepository: z.string().default('').describe('Maven repository for the same; default: Maven Central'),
-  tlsCertFile: z.string().default('').describe('certificate chain (PEM) for TLS'),
+  tlsCertFile: z
+    .string()
+    .default('')
+    .describe('certificate chain (PEM) for TLS; without one Skerry makes its own'),
   tlsKeyFile: z.string().default('').describe('private key (PEM) for TLS'),
+  tlsNames: z
+    .array(z.string().regex(TLS_NAME, 'neither a host name nor an address'))
+    .default([])
+    .describe("names and addresses for Skerry's own certificate, beside those the machine has"),
+  plaintextFrom: z
+    .enum(['machine', 'anywhere'])
+    .default('machine')
+    .describe('from where connections without TLS are taken; anywhere suits a port behind a proxy'),
   runscPath: z
     .string()
     .default('')

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Database } from './database.ts';
 
-export type SettingKey = 'default-environment' | 'auth.token' | 'auth.signing-key';
+export type SettingKey = 'default-environment' | 'auth.token' | 'auth.further-tokens' | 'auth.signing-key';
 
 const rowSchema = z.object({ value: z.string() });
 

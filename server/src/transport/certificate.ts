@@ -1,20 +1,27 @@
 /**
- * The certificate of the port: the operator's, or one the server signs itself at its first start. The official clients do not check it on localhost
- * and insist on a trusted one elsewhere.
+ * The certificate of the port: the operator's, or else one of an authority that the server makes for itself at its first start. The official clients
+ * do not check it on localhost and insist on a trusted one elsewhere; `skerry connect` knows it by the fingerprint of its key.
  */
-import { X509Certificate } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { generate } from 'selfsigned';
+import { createSecureContext } from 'node:tls';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { makeAuthority, makeServerCertificate, type Pair, type Validity } from './issue-certificate.ts';
 
 export interface Certificate {
-  /** PEM certificate chain. */
+  /** PEM certificate chain, the server's own first. */
   readonly cert: string;
   /** PEM private key. */
   readonly key: string;
   /** True when the operator named it; clients elsewhere can then be expected to trust it. */
   readonly configured: boolean;
+  /** `sha256:` and 64 hexadecimal digits of the server's public key (DER of its SubjectPublicKeyInfo), which outlives renewals. */
+  readonly fingerprint: string;
+  /** The name clients reach the server by: its first that is no pattern and not of the loopback; undefined when there is none. */
+  readonly name: string | undefined;
 }
 
 export interface CertificateOptions {
@@ -22,60 +29,127 @@ export interface CertificateOptions {
   /** Both or neither. */
   readonly certFile: string;
   readonly keyFile: string;
+  /** Names and addresses that an own certificate has beside those of localhost. */
+  readonly names: readonly string[];
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
 
 const DAY_MS = 86_400_000;
-const LIFETIME_DAYS = 3650;
-/** A self-signed certificate is renewed this long before it runs out. */
+const AUTHORITY_DAYS = 3650;
+/** Some clients refuse certificates of servers that are valid for longer than 825 days. */
+const LIFETIME_DAYS = 397;
+/** An own certificate is renewed this long before it runs out. */
 const RENEW_BEFORE_MS = 30 * DAY_MS;
 
 /**
- * Reads the configured certificate, or the self-signed one of the data directory, making it when it is missing or runs out.
- * @throws SkerryError `invalid-argument` when only one of the two files is named or one cannot be read
+ * Reads the configured certificate, or the own one of the data directory (`tls/`: `ca.pem` and `cert.pem` with their keys), making what is missing,
+ * runs out or lacks a name. The key of the server and its authority stay the same when a certificate is renewed.
+ * @throws SkerryError `invalid-argument` when only one of the two files is named, one cannot be read, or they do not go together
  */
 export async function loadCertificate(options: CertificateOptions): Promise<Certificate> {
   const { certFile, keyFile } = options;
-  if (certFile || keyFile) {
-    if (!certFile || !keyFile) {
-      throw new SkerryError('invalid-argument', 'tlsCertFile and tlsKeyFile must be given together.');
-    }
-    const [cert, key] = await Promise.all([readPem(certFile), readPem(keyFile)]);
-    return { cert, key, configured: true };
+  if (!certFile && !keyFile) return ownCertificate(options);
+  if (!certFile || !keyFile) {
+    throw new SkerryError('invalid-argument', 'tlsCertFile and tlsKeyFile must be given together.');
   }
-  const directory = join(options.dataDir, 'tls');
-  const certPath = join(directory, 'cert.pem');
-  const keyPath = join(directory, 'key.pem');
+  const [cert, key] = await Promise.all([readPem(certFile), readPem(keyFile)]);
   try {
-    const [cert, key] = await Promise.all([readFile(certPath, 'utf8'), readFile(keyPath, 'utf8')]);
-    if (Date.parse(new X509Certificate(cert).validTo) - options.now() > RENEW_BEFORE_MS) {
-      return { cert, key, configured: false };
-    }
-  } catch {
-    // Missing or damaged: made anew below.
+    createSecureContext({ cert, key });
+    return describe(cert, key, true);
+  } catch (error) {
+    throw new SkerryError(
+      'invalid-argument',
+      `${certFile} and ${keyFile} are no certificate with its key: ${error instanceof Error ? error.message : error}`,
+      { cause: error },
+    );
   }
-  const { cert, private: key } = await generate([{ name: 'commonName', value: 'skerry' }], {
-    keyType: 'ec',
-    algorithm: 'sha256',
-    notBeforeDate: new Date(options.now() - DAY_MS),
-    notAfterDate: new Date(options.now() + LIFETIME_DAYS * DAY_MS),
-    extensions: [
-      {
-        name: 'subjectAltName',
-        altNames: [
-          { type: 2, value: 'localhost' },
-          { type: 7, ip: '127.0.0.1' },
-          { type: 7, ip: '::1' },
-        ],
-      },
-    ],
-  });
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await replaceFile(keyPath, key);
-  await replaceFile(certPath, cert);
-  return { cert, key, configured: false };
 }
+
+/** Names and addresses by which other machines may reach this one. */
+export function machineNames(): readonly string[] {
+  const addresses = Object.entries(networkInterfaces())
+    // Skerry's own interfaces come and go with sandboxes, and nobody else is behind them.
+    .filter(([name]) => !/^sk[0-9a-f]{8}/.test(name))
+    .flatMap(([, all = []]) => all)
+    .filter(({ internal, address }) => !internal && !address.startsWith('fe80:'))
+    .map(({ address }) => address);
+  return [...new Set([hostname(), ...addresses])].filter((name) => isIP(name) > 0 || /^[\w.-]+$/.test(name));
+}
+
+function describe(cert: string, key: string, configured: boolean): Certificate {
+  const own = new X509Certificate(cert);
+  const fingerprint = `sha256:${createHash('sha256')
+    .update(own.publicKey.export({ type: 'spki', format: 'der' }))
+    .digest('hex')}`;
+  const names = namesOf(own).filter((each) => !LOOPBACK.test(each));
+  const name =
+    names.find((each) => isIP(each) === 0 && !each.includes('*')) ?? names.find((each) => isIP(each));
+  return { cert, key, configured, fingerprint, name };
+}
+
+/** As Node prints them. */
+const LOOPBACK = /^(localhost|127\.[\d.]+|::1|(0:){7}1)$/;
+
+/** The names of a certificate (RFC 5280, subjectAltName), in its order. */
+function namesOf(certificate: X509Certificate): string[] {
+  return (certificate.subjectAltName ?? '').split(', ').flatMap((entry) => {
+    const match = /^(?:DNS|IP Address):([\w.:*-]+)$/.exec(entry);
+    return match?.[1] ? [match[1]] : [];
+  });
+}
+
+async function ownCertificate({ dataDir, names, now }: CertificateOptions): Promise<Certificate> {
+  const directory = join(dataDir, 'tls');
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const lasts = ({ validTo }: X509Certificate) => Date.parse(validTo) - now() > RENEW_BEFORE_MS;
+
+  const [knownAuthority, known] = await Promise.all([readPair(directory, 'ca'), readPair(directory, 'cert')]);
+  const goodAuthority = knownAuthority && lasts(new X509Certificate(knownAuthority.cert));
+  const validFor = (days: number): Validity => ({
+    notBefore: new Date(now() - DAY_MS),
+    notAfter: new Date(now() + days * DAY_MS),
+  });
+  const authority = goodAuthority
+    ? knownAuthority
+    : await makeAuthority(authorityName(), validFor(AUTHORITY_DAYS), knownAuthority?.key);
+  if (!goodAuthority) await writePair(directory, 'ca', authority);
+
+  const wanted = [...new Set(['localhost', '127.0.0.1', '::1', ...names])];
+  if (known) {
+    const own = new X509Certificate(known.cert);
+    const covers = (name: string) => (isIP(name) ? own.checkIP(name) : own.checkHost(name)) !== undefined;
+    const issued = own.verify(new X509Certificate(authority.cert).publicKey);
+    if (issued && lasts(own) && wanted.every(covers)) return describe(known.cert, known.key, false);
+  }
+  const made = await makeServerCertificate(authority, wanted, validFor(LIFETIME_DAYS), known?.key);
+  await writePair(directory, 'cert', made);
+  return describe(made.cert, made.key, false);
+}
+
+/** Told apart by people who trust several; X.520 allows 64 characters. */
+const authorityName = (): string => `Skerry on ${hostname()}`.slice(0, 64);
+
+/** A certificate with its key, or undefined when it is missing or damaged: it is made anew then. */
+async function readPair(directory: string, name: string): Promise<Pair | undefined> {
+  try {
+    const [cert, key] = await Promise.all([
+      readFile(join(directory, `${name}.pem`), 'utf8'),
+      readFile(join(directory, `${keyNameOf(name)}.pem`), 'utf8'),
+    ]);
+    createSecureContext({ cert, key });
+    return { cert, key };
+  } catch {
+    return undefined;
+  }
+}
+
+async function writePair(directory: string, name: string, { cert, key }: Pair): Promise<void> {
+  await replaceFile(join(directory, `${keyNameOf(name)}.pem`), key);
+  await replaceFile(join(directory, `${name}.pem`), cert);
+}
+
+const keyNameOf = (name: string): string => (name === 'cert' ? 'key' : `${name}-key`);
 
 async function readPem(path: string): Promise<string> {
   try {

@@ -15,6 +15,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { sniff, type WireProtocol } from './first-bytes.ts';
 import { Http1Guard } from './http1-guard.ts';
+import { isTunnelled, markTunnelled, TUNNEL_PROTOCOL } from './tunnel.ts';
 
 /** A request of either HTTP version; both have the stream and header interfaces handlers need. */
 export type AnyRequest = IncomingMessage | Http2ServerRequest;
@@ -32,10 +33,8 @@ export interface PortOptions {
   readonly listenFd?: number | undefined;
   /** PEM certificate chain and key for connections that start with a TLS handshake. */
   readonly tls: { readonly cert: string; readonly key: string };
-  /**
-   * From where connections without TLS are taken. `loopback` suits a port with a real certificate; `anywhere` one behind a proxy or in a private network.
-   */
-  readonly plaintextFrom: 'loopback' | 'anywhere';
+  /** From where connections without TLS are taken: only from this machine, or also from others, for a port behind a proxy that ends TLS. */
+  readonly plaintextFrom: 'machine' | 'anywhere';
   readonly onRequest: RequestListener;
   readonly onUpgrade: UpgradeListener;
   readonly logger: Logger;
@@ -51,6 +50,8 @@ export interface PortOptions {
 
 export interface Port {
   readonly address: { readonly host: string; readonly port: number };
+  /** Shows another certificate (PEM) to connections that come from now on. */
+  useCertificate(tls: PortOptions['tls']): void;
   /** Takes no new connections, lets running requests finish for at most `graceMs`, then cuts what is left. */
   close(graceMs: number): Promise<void>;
 }
@@ -115,7 +116,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
   const tlsServer = tls.createServer({
     cert: options.tls.cert,
     key: options.tls.key,
-    ALPNProtocols: ['h2', 'http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1', TUNNEL_PROTOCOL],
     minVersion: 'TLSv1.2',
     handshakeTimeout: firstBytesTimeoutMs,
   });
@@ -123,7 +124,8 @@ export async function createPort(options: PortOptions): Promise<Port> {
     socket.on('error', () => socket.destroy());
     if (socket.alpnProtocol === 'h2') return speak(socket, 'http2');
     if (socket.alpnProtocol === 'http/1.1') return speak(socket, 'http1');
-    // The Python client offers no ALPN on localhost (transport.md, 2).
+    if (socket.alpnProtocol === TUNNEL_PROTOCOL) markTunnelled(socket);
+    // What is tunnelled speaks for itself; and the Python client offers no ALPN on localhost (transport.md, 2).
     sniff(socket, firstBytesTimeoutMs, (protocol) => speak(socket, protocol));
   });
   tlsServer.on('tlsClientError', (error, socket) => {
@@ -143,7 +145,8 @@ export async function createPort(options: PortOptions): Promise<Port> {
         http1Server.emit('connection', socket);
         return;
       case 'tls':
-        if (socket instanceof tls.TLSSocket) socket.destroy();
+        // Within TLS only a tunnel carries TLS again: some clients insist on it on localhost.
+        if (socket instanceof tls.TLSSocket && !isTunnelled(socket)) socket.destroy();
         else tlsServer.emit('connection', socket);
         return;
       default:
@@ -158,7 +161,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
     socket.once('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy()); // a reset by the peer is not an event worth a crash or a log line
     sniff(socket, firstBytesTimeoutMs, (protocol) => {
-      if (protocol === 'tls' || options.plaintextFrom === 'anywhere' || isLoopback(socket.remoteAddress)) {
+      if (protocol === 'tls' || options.plaintextFrom === 'anywhere' || isOwnMachine(socket)) {
         return speak(socket, protocol);
       }
       logger.info({ remote: socket.remoteAddress, protocol }, 'plaintext connection refused');
@@ -173,6 +176,7 @@ export async function createPort(options: PortOptions): Promise<Port> {
 
   return {
     address: { host: bound.address, port: bound.port },
+    useCertificate: ({ cert, key }) => tlsServer.setSecureContext({ cert, key, minVersion: 'TLSv1.2' }),
     close: async (graceMs) => {
       closing = true;
       const closed = new Promise<void>((resolve) => tcpServer.close(() => resolve()));
@@ -196,8 +200,12 @@ const PLAINTEXT_REFUSED = [
   'This port takes connections without TLS only from its own machine. Use https://.\n',
 ].join('\r\n');
 
-function isLoopback(address: string | undefined): boolean {
-  return address !== undefined && (/^(::ffff:)?127\./.test(address) || address === '::1');
+/** Over the loopback interface: to one of its addresses, or from the machine's address to the same. Nobody else can complete such a connection. */
+function isOwnMachine({ remoteAddress, localAddress }: Socket): boolean {
+  return (
+    remoteAddress !== undefined &&
+    (/^(::ffff:)?127\./.test(remoteAddress) || remoteAddress === '::1' || remoteAddress === localAddress)
+  );
 }
 
 function listen(server: net.Server, { host, port, listenFd }: PortOptions): Promise<void> {

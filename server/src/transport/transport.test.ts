@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import http from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
@@ -16,12 +16,13 @@ import { loadCertificate } from './certificate.ts';
 import { classify } from './first-bytes.ts';
 import { createPort, type Port, type PortOptions, type RequestListener } from './port.ts';
 import { routeRequests } from './routes.ts';
+import { isEncrypted, TUNNEL_PROTOCOL } from './tunnel.ts';
 
 const logger = createLogger('silent');
 const tlsFiles = await (async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tls-'));
   try {
-    return await loadCertificate({ dataDir, certFile: '', keyFile: '', now: Date.now });
+    return await loadCertificate({ dataDir, certFile: '', keyFile: '', names: [], now: Date.now });
   } finally {
     await rm(dataDir, { recursive: true, force: true });
   }
@@ -240,22 +241,63 @@ test('routes: the longest prefix wins, at path boundaries; failures give no deta
   });
 });
 
-test('the self-signed certificate is kept, private, and renewed before it runs out', async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-cert-'));
-  try {
-    const at = (now: number) => loadCertificate({ dataDir, certFile: '', keyFile: '', now: () => now });
-    const now = Date.now();
-    const first = await at(now);
-    assert.equal((await stat(join(dataDir, 'tls', 'key.pem'))).mode & 0o777, 0o600);
-    assert.equal((await at(now)).cert, first.cert);
-    assert.notEqual((await at(now + 3640 * 86_400_000)).cert, first.cert);
-    assert.equal(first.configured, false);
-    const certFile = join(dataDir, 'tls', 'cert.pem');
-    const keyFile = join(dataDir, 'tls', 'key.pem');
-    const own = await loadCertificate({ dataDir: '/nonexistent', certFile, keyFile, now: Date.now });
-    assert.deepEqual([own.configured, own.cert], [true, await readFile(certFile, 'utf8')]);
-    await assert.rejects(loadCertificate({ dataDir, certFile, keyFile: '', now: Date.now }), SkerryError);
-  } finally {
-    await rm(dataDir, { recursive: true, force: true });
-  }
+test("a tunnel carries what a client of this machine could say, TLS included, and its TLS is not the client's", () => {
+  const onRequest: RequestListener = (request, response) => {
+    response.end(`${request.httpVersion} ${isEncrypted(request)}`);
+  };
+  return withPort({ onRequest, plaintextFrom: 'machine' }, async (port) => {
+    const tunnel = async () => {
+      const socket = tls.connect({ port, ALPNProtocols: [TUNNEL_PROTOCOL], rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      assert.equal(socket.alpnProtocol, TUNNEL_PROTOCOL);
+      return socket;
+    };
+    const within = async (options: tls.ConnectionOptions) => {
+      const socket = tls.connect({ ...options, socket: await tunnel(), rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      return socket;
+    };
+    const overHttp1 = async (socket: net.Socket) =>
+      text(
+        await new Promise<http.IncomingMessage>((resolve, reject) => {
+          http.get({ createConnection: () => socket }, resolve).on('error', reject);
+        }),
+      );
+    const overHttp2 = (socket: net.Socket) =>
+      http2Get(http2.connect('http://localhost', { createConnection: () => socket }), '/');
+    assert.equal(await overHttp1(await tunnel()), '1.1 false');
+    assert.equal(await overHttp2(await tunnel()), '2.0 false');
+    assert.equal(await overHttp1(await within({})), '1.1 true');
+    assert.equal(await overHttp2(await within({})), '2.0 true');
+    assert.equal(await overHttp2(await within({ ALPNProtocols: ['h2'] })), '2.0 true');
+  });
 });
+
+test('only TLS of a tunnel may hold TLS', () =>
+  withPort({}, async (port) => {
+    const outer = tls.connect({ port, rejectUnauthorized: false });
+    await once(outer, 'secureConnect');
+    const inner = tls.connect({ socket: outer, rejectUnauthorized: false });
+    await assert.rejects(once(inner, 'secureConnect'));
+  }));
+
+test('a certificate that is changed is shown to the next connection', () =>
+  withPort({}, async (port, opened) => {
+    const shown = async () => {
+      const socket = tls.connect({ port, rejectUnauthorized: false });
+      await once(socket, 'secureConnect');
+      const { fingerprint256 } = socket.getPeerCertificate();
+      socket.destroy();
+      return fingerprint256;
+    };
+    const before = await shown();
+    const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tls-'));
+    try {
+      opened.useCertificate(
+        await loadCertificate({ dataDir, certFile: '', keyFile: '', names: [], now: Date.now }),
+      );
+    } finally {
+      await rm(dataDir, { recursive: true, force: true });
+    }
+    assert.notEqual(await shown(), before);
+  }));

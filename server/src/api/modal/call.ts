@@ -4,6 +4,7 @@ import type { AccessTokens, RouterGrant } from '../../auth/access-tokens.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { AnyRequest } from '../../transport/port.ts';
+import { isEncrypted } from '../../transport/tunnel.ts';
 
 export type ClientKind = 'python' | 'javascript' | 'go' | 'other';
 
@@ -17,7 +18,7 @@ export interface Call {
   readonly clientVersion: string;
   /** `host[:port]` under which the client reached this server. */
   readonly authority: string;
-  /** True when the connection itself is TLS; behind a proxy that ends TLS it is not. */
+  /** True when the client itself speaks TLS to us: not when a proxy or `skerry connect` does in its place. */
   readonly encrypted: boolean;
 }
 
@@ -45,8 +46,8 @@ export interface Authenticators {
 
 /** @throws SkerryError `unauthenticated` */
 export function authenticateControlPlane(request: AnyRequest, { tokens }: Authenticators): Call {
-  tokens.verify(header(request, 'x-modal-token-id'), header(request, 'x-modal-token-secret'));
-  return describe(request, tokens.tokenId, undefined);
+  const tokenId = tokens.verify(header(request, 'x-modal-token-id'), header(request, 'x-modal-token-secret'));
+  return describe(request, tokenId, undefined);
 }
 
 /** @throws SkerryError `unauthenticated` */
@@ -69,7 +70,7 @@ function describe(request: AnyRequest, principal: string, grant: RouterGrant | u
     client: clientKinds[header(request, 'x-modal-client-type') ?? ''] ?? 'other',
     clientVersion: version.slice(0, 64),
     authority: authorityOf(request),
-    encrypted: 'encrypted' in request.socket && request.socket.encrypted === true,
+    encrypted: isEncrypted(request),
   };
 }
 

@@ -24,6 +24,7 @@ import {
 } from '@connectrpc/connect';
 import { parseTimeout, setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
+import { isEncrypted } from '../../transport/tunnel.ts';
 import { ConnectionWindows } from './connection-window.ts';
 import { reencodeGrpcMessage } from './grpc-message.ts';
 
@@ -211,7 +212,7 @@ class GrpcContext implements HandlerContext {
   }
 
   get url(): string {
-    const scheme = this.#request.socket && 'encrypted' in this.#request.socket ? 'https' : 'http';
+    const scheme = isEncrypted(this.#request) ? 'https' : 'http';
     return `${scheme}://${this.#request.authority}${this.#request.url}`;
   }
 

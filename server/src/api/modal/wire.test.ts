@@ -134,7 +134,7 @@ test('calls that are cancelled by the thousand leave the connection and the log 
 
 const python =
   process.env.SKERRY_PYTHON ??
-  fileURLToPath(new URL('../../../../.skerry/venv-1.6.4/bin/python', import.meta.url));
+  fileURLToPath(new URL('../../../../.skerry/venv/modal-1.6.4/bin/python', import.meta.url));
 const skip = existsSync(python) ? false : `no Python with modal at ${python}; name one by SKERRY_PYTHON`;
 
 test('the Python client: wrong credentials are an AuthError at once, right ones work', { skip }, async () => {

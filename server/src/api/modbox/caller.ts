@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { SandboxId } from '../../ids.ts';
+import { isEncrypted } from '../../transport/tunnel.ts';
 
 /** The part of authentication that Modbox needs. */
 export type ModboxAuth = Pick<
@@ -54,7 +55,7 @@ export function requireSandboxAccess(request: FastifyRequest, auth: ModboxAuth, 
 /** `http(s)://host[:port]` as the caller reached us, so that the URLs we hand out work from where the caller is. */
 export function baseUrlOf(request: FastifyRequest): string {
   const { socket } = request.raw;
-  const scheme = 'encrypted' in socket && socket.encrypted ? 'https' : 'http';
+  const scheme = isEncrypted(request.raw) ? 'https' : 'http';
   const authority = request.headers[':authority'];
   const host = request.headers.host ?? (typeof authority === 'string' ? authority : '');
   if (/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$/.test(host)) return `${scheme}://${host}`;

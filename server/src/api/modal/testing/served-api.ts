@@ -48,7 +48,7 @@ export interface ServedApiOptions {
   readonly firstBytesTimeoutMs?: number;
   readonly headerTimeoutMs?: number;
   readonly bodyIdleTimeoutMs?: number;
-  readonly plaintextFrom?: 'loopback' | 'anywhere';
+  readonly plaintextFrom?: 'machine' | 'anywhere';
 }
 
 export async function serveApi(options: ServedApiOptions = {}): Promise<ServedApi> {
@@ -62,7 +62,13 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
     cleanup.add('database', () => database.close());
     const tokens = await TokenStore.open({ database, dataDir });
     const token = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
-    const certificate = await loadCertificate({ dataDir, certFile: '', keyFile: '', now: Date.now });
+    const certificate = await loadCertificate({
+      dataDir,
+      certFile: '',
+      keyFile: '',
+      names: [],
+      now: Date.now,
+    });
     const accessTokens = new AccessTokens(tokens.signingKey, Date.now);
     const apps = new AppService(database, Date.now);
     const sandboxes = new FakeSandboxes();

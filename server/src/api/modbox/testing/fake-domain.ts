@@ -379,6 +379,7 @@ export class FakeSandboxes implements Sandboxes {
 export const fakeAuth: ModboxAuth = {
   verify(tokenId, tokenSecret) {
     if (tokenId !== 'id' || tokenSecret !== 'secret') throw new SkerryError('unauthenticated', 'wrong token');
+    return tokenId;
   },
   verifyApiKey: (key) => key === 'key-for-all',
   sandboxOfKey: (key) => /^key-of-(sb-\w{26})$/.exec(key)?.[1] as SandboxId | undefined,

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { run } from '../../../server/src/platform/command.ts';
-import { clientEnvironment, formatEnvironment } from './env.ts';
+import { run } from '../../server/src/platform/command.ts';
+import { clientEnvironment, formatEnvironment } from './environment.ts';
 
 const token = { tokenId: 'ak-1', tokenSecret: 'as-2', apiKey: 'sk-3' };
-const server = { url: 'http://127.0.0.1:7423' };
+const server = 'http://127.0.0.1:7423';
 
-describe('skerry env', () => {
+describe('the variables for clients', () => {
   test('has what the Modal clients and Modbox read', () => {
     assert.deepEqual(clientEnvironment(server, token, {}), {
       MODAL_SERVER_URL: 'http://127.0.0.1:7423',

@@ -1,0 +1,112 @@
+import { once } from 'node:events';
+import { isIP } from 'node:net';
+import tls from 'node:tls';
+import { Command } from 'commander';
+import { z } from 'zod';
+import { askServer } from '../operator.ts';
+import { requireRunningServer } from '../server-state.ts';
+import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+const endpointSchema = z.object({ url: z.string().optional(), fingerprint: z.string() });
+const issuedSchema = z.object({ tokenId: z.string(), tokenSecret: z.string() });
+const listSchema = z.object({
+  tokens: z.array(z.object({ tokenId: z.string(), label: z.string(), createdAtMs: z.number() })),
+});
+
+/** `skerry token`: tokens for other machines and people, beside the owner's that `skerry env` prints. */
+export function tokenCommand(): Command {
+  const token = new Command('token').description('make, list and revoke tokens for other machines');
+
+  const create = new Command('create')
+    .description('make a token and print what the other machine needs')
+    .option('--label <text>', 'whom or what it is for', '')
+    .option('--json', 'print one JSON object');
+  addServerOptions(create, ['dataDir']).action(async (options: { label: string; json?: boolean }) => {
+    const { dataDir } = configOf(serverFlags(create));
+    const server = requireRunningServer(dataDir);
+    const endpoint = await askServer(server, dataDir, { method: 'GET', path: 'token' }, endpointSchema);
+    const body = { label: options.label };
+    const issued = await askServer(server, dataDir, { method: 'POST', path: 'tokens', body }, issuedSchema);
+    const secret = `${issued.tokenId}:${issued.tokenSecret}`;
+    const known = endpoint.url !== undefined && (await isTrusted(server.url, new URL(endpoint.url).hostname));
+    if (options.json) {
+      process.stdout.write(`${JSON.stringify({ ...issued, ...endpoint })}\n`);
+      return;
+    }
+    process.stdout.write(describeToken({ secret, ...endpoint, known }));
+  });
+
+  const list = new Command('list')
+    .description('list the tokens that were made')
+    .option('--json', 'print one JSON object a line');
+  addServerOptions(list, ['dataDir']).action(async (options: { json?: boolean }) => {
+    const { dataDir } = configOf(serverFlags(list));
+    const server = requireRunningServer(dataDir);
+    const { tokens } = await askServer(server, dataDir, { method: 'GET', path: 'tokens' }, listSchema);
+    for (const { tokenId, label, createdAtMs } of tokens) {
+      const createdAt = new Date(createdAtMs).toISOString();
+      const line = options.json
+        ? JSON.stringify({ tokenId, label, createdAt })
+        : `${tokenId}  ${createdAt}  ${label}`;
+      process.stdout.write(`${line.trimEnd()}\n`);
+    }
+    if (tokens.length === 0 && !options.json) process.stdout.write('No token was made beside the owner’s.\n');
+  });
+
+  const revoke = new Command('revoke')
+    .description('make a token useless; access to a sandbox that it has already ends within 15 minutes')
+    .argument('<id>', 'the part before the colon');
+  addServerOptions(revoke, ['dataDir']).action(async (id: string) => {
+    const { dataDir } = configOf(serverFlags(revoke));
+    const path = `tokens/${encodeURIComponent(id.split(':')[0] ?? '')}`;
+    await askServer(requireRunningServer(dataDir), dataDir, { method: 'DELETE', path }, z.unknown());
+    process.stdout.write('Revoked.\n');
+  });
+
+  return token.addCommand(create).addCommand(list).addCommand(revoke);
+}
+
+/** What the other machine needs, ready to be pasted there. */
+export function describeToken(made: {
+  readonly secret: string;
+  readonly fingerprint: string;
+  /** Undefined when the server is not open to other machines. */
+  readonly url?: string | undefined;
+  /** True when any machine trusts the server's certificate: a fingerprint would only go out of date with it. */
+  readonly known: boolean;
+}): string {
+  const { secret, url, fingerprint, known } = made;
+  const lines = [`token        ${secret}`, `fingerprint  ${fingerprint}`, ''];
+  if (url === undefined) {
+    lines.push(
+      'The server listens on this machine only. For others: skerry down --keep && skerry up --host 0.0.0.0',
+      'The token works here as well: in SKERRY_TOKEN, or as MODAL_TOKEN_ID and MODAL_TOKEN_SECRET.',
+    );
+  } else {
+    lines.push(
+      'It is shown this once. On the other machine, with the package skerry-connect:',
+      '',
+      `SKERRY_TOKEN=${secret} skerry connect ${url}${known ? '' : ` --fingerprint ${fingerprint}`}`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** Whether the certificate that the server shows is trusted without further ado for a name. */
+async function isTrusted(localUrl: string, name: string): Promise<boolean> {
+  if (isIP(name)) return false; // TLS names a server by name only, and nobody certifies addresses for everyone
+  const { hostname, port } = new URL(localUrl);
+  const host = hostname.replace(/^\[|\]$/g, '');
+  const socket = tls.connect({ host, port: Number(port), servername: name, ALPNProtocols: ['http/1.1'] });
+  try {
+    await once(socket, 'secureConnect', { signal: AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS) });
+    return socket.authorized;
+  } catch {
+    return false;
+  } finally {
+    socket.on('error', () => {}); // given up
+    socket.destroy();
+  }
+}

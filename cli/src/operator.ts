@@ -1,0 +1,35 @@
+/** Requests of the command to its own server about tokens: `server/src/api/operator/token-route.ts` answers them. */
+import { z } from 'zod';
+import { CliError } from './cli-error.ts';
+import { readToken, type ServerState } from './server-state.ts';
+
+const TIMEOUT_MS = 30_000;
+
+const errorSchema = z.object({ error: z.object({ message: z.string() }) });
+
+/** Asks with the owner's token. @throws CliError with the server's own words */
+export async function askServer<Answer>(
+  { url }: Pick<ServerState, 'url'>,
+  dataDir: string,
+  request: { readonly method: 'GET' | 'POST' | 'DELETE'; readonly path: string; readonly body?: object },
+  answer: z.ZodType<Answer>,
+): Promise<Answer> {
+  const { tokenId, tokenSecret } = readToken(dataDir);
+  let response: Response;
+  try {
+    response = await fetch(`${url}/skerry/v1/${request.path}`, {
+      method: request.method,
+      headers: { authorization: `Bearer ${tokenId}:${tokenSecret}` },
+      ...(request.body ? { body: JSON.stringify(request.body) } : {}),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch (error) {
+    throw new CliError(
+      `The server at ${url} does not answer: ${error instanceof Error ? error.message : error}`,
+    );
+  }
+  const body: unknown = await response.json().catch(() => undefined);
+  if (response.ok) return answer.parse(body);
+  const { data } = errorSchema.safeParse(body);
+  throw new CliError(data?.error.message ?? `The server at ${url} answered with status ${response.status}.`);
+}

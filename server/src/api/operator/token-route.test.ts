@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { TokenStore, tokenFilePath, tokenFileSchema } from '../../auth/token-store.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
+import { openDatabase } from '../../store/database.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import { tokenRoute } from './token-route.ts';
+
+describe('tokens over HTTP', () => {
+  const cleanup = new Cleanup();
+  let url: string;
+  let owner: string;
+  let tokens: TokenStore;
+  after(() => cleanup.run());
+
+  before(async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tokens-'));
+    cleanup.add('data', () => rm(dataDir, { recursive: true, force: true }));
+    const database = openDatabase(dataDir);
+    cleanup.add('database', () => database.close());
+    tokens = await TokenStore.open({ database, dataDir });
+    const file = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
+    owner = `${file.tokenId}:${file.tokenSecret}`;
+    const logger = createLogger('silent');
+    const endpoint = () => ({ url: 'https://lab:7423', fingerprint: 'sha256:00' });
+    const version = '1.2.3';
+    const route = tokenRoute({ tokens, version, instance: '0badcafe', endpoint, logger, now: () => 5000 });
+    const server = http.createServer((request, response) => void route.handle(request, response));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanup.add('server', () => void server.close());
+    url = `http://127.0.0.1:${(server.address() as { port: number }).port}/skerry/v1`; // TCP, so it has a port
+  });
+
+  const ask = async (method: string, path: string, bearer: string | undefined, body?: string) => {
+    const headers = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
+    const response = await fetch(`${url}/${path}`, {
+      method,
+      headers,
+      ...(body === undefined ? {} : { body }),
+    });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  };
+
+  test('a token tells which server it is for, a wrong one that it is wrong', async () => {
+    const mine = await ask('GET', 'token', owner);
+    assert.deepEqual(mine, {
+      status: 200,
+      body: {
+        skerry: '1.2.3',
+        instance: '0badcafe',
+        url: 'https://lab:7423',
+        fingerprint: 'sha256:00',
+        apiKey: tokens.apiKeyForToken(),
+      },
+    });
+    for (const bearer of [undefined, `${owner}0`, 'ak-x:as-y', 'nonsense', ':'])
+      assert.equal((await ask('GET', 'token', bearer)).status, 401);
+  });
+
+  test('the owner makes, lists and revokes tokens; one of them can do none of it', async () => {
+    const made = await ask('POST', 'tokens', owner, '{"label":"Ada’s laptop"}');
+    assert.equal(made.status, 400, 'a label is shown on terminals');
+    const { status, body } = await ask('POST', 'tokens', owner, '{"label":"laptop of Ada"}');
+    assert.equal(status, 200);
+    const issued = `${body.tokenId}:${body.tokenSecret}`;
+    const theirs = await ask('GET', 'token', issued);
+    assert.equal(theirs.status, 200);
+    assert.ok(tokens.verifyApiKey(String(theirs.body.apiKey)));
+    assert.notEqual(theirs.body.apiKey, tokens.apiKeyForToken());
+    for (const [method, path] of [
+      ['GET', 'tokens'],
+      ['POST', 'tokens'],
+      ['DELETE', `tokens/${body.tokenId}`],
+    ] as const)
+      assert.equal((await ask(method, path, issued, method === 'POST' ? '{}' : undefined)).status, 403);
+
+    assert.deepEqual((await ask('GET', 'tokens', owner)).body, {
+      tokens: [{ tokenId: body.tokenId, label: 'laptop of Ada', createdAtMs: 5000 }],
+    });
+    assert.equal((await ask('DELETE', `tokens/${body.tokenId}`, owner)).status, 200);
+    assert.equal((await ask('GET', 'token', issued)).status, 401);
+    assert.ok(!tokens.verifyApiKey(String(theirs.body.apiKey)));
+    assert.equal((await ask('DELETE', `tokens/${body.tokenId}`, owner)).status, 404);
+    const [ownId = ''] = owner.split(':');
+    assert.equal((await ask('DELETE', `tokens/${ownId}`, owner)).status, 404, "the owner's is token.json's");
+  });
+
+  test('bad requests are refused', async () => {
+    assert.equal((await ask('POST', 'tokens', owner, '{')).status, 400);
+    assert.equal((await ask('POST', 'tokens', owner, '{"lable":"x"}')).status, 400);
+    assert.equal((await ask('POST', 'tokens', owner, `"${'x'.repeat(5000)}"`)).status, 413);
+    assert.equal((await ask('PUT', 'tokens', owner, '{}')).status, 404);
+  });
+});
