@@ -18,7 +18,7 @@ import { file_modal_task_command_router } from './gen/modal/task_command_router_
 
 const python =
   process.env.SKERRY_PYTHON ??
-  fileURLToPath(new URL('../../../../.skerry/venv-1.6.4/bin/python', import.meta.url));
+  fileURLToPath(new URL('../../../../.skerry/venv/modal-1.6.4/bin/python', import.meta.url));
 const skip = existsSync(python) ? false : `no Python with modal at ${python}; name one by SKERRY_PYTHON`;
 
 /** Gone from the current clients, still spoken by older ones. */
