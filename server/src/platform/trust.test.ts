@@ -5,16 +5,16 @@ import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { generate } from 'selfsigned';
+import { makeAuthority, makeServerCertificate } from '../transport/issue-certificate.ts';
 import { trustCertificates } from './trust.ts';
 
 test('a certificate of the extra file is trusted, and only then', async (t) => {
-  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
-    extensions: [
-      { name: 'basicConstraints', cA: true },
-      { name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }] },
-    ],
-  });
+  const validity = {
+    notBefore: new Date(Date.now() - 86_400_000),
+    notAfter: new Date(Date.now() + 86_400_000),
+  };
+  const authority = await makeAuthority('test', validity, undefined);
+  const { cert, key } = await makeServerCertificate(authority, ['localhost'], validity, undefined);
   const server = createServer({ cert, key }, (_, response) => response.end('hello')).listen(0, 'localhost');
   await once(server, 'listening');
   const directory = await mkdtemp(join(tmpdir(), 'skerry-trust-'));
