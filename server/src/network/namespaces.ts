@@ -3,42 +3,49 @@
  * left in it (sockets, connection tracking, gVisor's taking over of the addresses) must not reach the next one.
  */
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { run } from '../platform/command.ts';
+import { unmount } from '../platform/mounts.ts';
 import type { AddressPlan } from './subnet.ts';
 
-const netnsDir = '/run/netns';
+/** Where `ip netns` keeps its own; earlier versions of Skerry used it too. */
+const sharedDir = '/run/netns';
 
-/** Names of everything a slot owns, derived from the server's instance name and the slot's number alone. */
+/** Names of everything a slot owns, derived from the server's instance name, its directory and the slot's number alone. */
 export class SlotNames {
   readonly interfacePrefix: string;
-  readonly #namespacePrefix: string;
+  /** Holds the namespaces: a directory of ours whose mounts nobody else sees, while those below `/run/netns` are copied to every mount namespace. */
+  readonly directory: string;
+  readonly #formerPrefix: string;
 
   /** @param instance 8 hexadecimal digits; with the prefix and 5 digits of a slot that is the 15 characters an interface name may have. */
-  constructor(instance: string) {
+  constructor(instance: string, directory: string) {
     this.interfacePrefix = `sk${instance}`;
-    this.#namespacePrefix = `skerry-${instance}-`;
+    this.directory = directory;
+    this.#formerPrefix = `skerry-${instance}-`;
   }
 
   hostInterface(slot: number): string {
     return `${this.interfacePrefix}${slot.toString(36)}`;
   }
 
-  namespace(slot: number): string {
-    return `${this.#namespacePrefix}${slot}`;
+  namespacePath(slot: number): string {
+    return join(this.directory, String(slot));
   }
 
-  namespacePath(slot: number): string {
-    return join(netnsDir, this.namespace(slot));
+  /** Every path at which a namespace of the slot may be, that of earlier versions included. */
+  namespacePaths(slot: number): readonly string[] {
+    return [this.namespacePath(slot), join(sharedDir, `${this.#formerPrefix}${slot}`)];
   }
 
   /** The slots of which a namespace or a host interface exists. */
   async existing(): Promise<Set<number>> {
     const slots = new Set<number>();
-    for (const name of await readdir(netnsDir).catch(() => [])) {
-      if (name.startsWith(this.#namespacePrefix)) slots.add(Number(name.slice(this.#namespacePrefix.length)));
+    for (const name of await readdir(this.directory).catch(() => [])) slots.add(Number(name));
+    for (const name of await readdir(sharedDir).catch(() => [])) {
+      if (name.startsWith(this.#formerPrefix)) slots.add(Number(name.slice(this.#formerPrefix.length)));
     }
     for (const name of await readdir('/sys/class/net')) {
       if (name.startsWith(this.interfacePrefix)) {
@@ -51,8 +58,8 @@ export class SlotNames {
 }
 
 /**
- * Makes the namespaces of `slots`, ready for use: addresses, default route, everything up, no IPv6. Two kinds of processes in all: one for the host's
- * side of every slot, one per slot for the inside. On failure none of them is left.
+ * Makes the namespaces of `slots`, ready for use: addresses, default route, everything up, no IPv6. One process for the host's side of all slots, two
+ * per slot for the namespace and its inside. On failure none of them is left.
  */
 export async function createNamespaces(
   slots: readonly number[],
@@ -63,8 +70,7 @@ export async function createNamespaces(
   const outside = slots.flatMap((slot) => {
     const device = names.hostInterface(slot);
     return [
-      `netns add ${names.namespace(slot)}`,
-      `link add ${device} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${names.namespace(slot)}`,
+      `link add ${device} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${names.namespacePath(slot)}`,
       `link set ${device} addrgenmode none`,
       `addr add ${plan.hostAddress(slot)}/31 dev ${device}`,
       `link set ${device} up`,
@@ -78,9 +84,13 @@ export async function createNamespaces(
     `route add default via ${plan.hostAddress(slot)}`,
   ];
   try {
+    await mkdir(names.directory, { recursive: true, mode: 0o700 });
+    await Promise.all(slots.map((slot) => holdNewNamespace(names.namespacePath(slot))));
     await batch(['ip', '-batch', '-'], outside);
     await Promise.all(
-      slots.map((slot) => batch(['ip', '-n', names.namespace(slot), '-batch', '-'], inside(slot))),
+      slots.map((slot) =>
+        batch(['nsenter', `--net=${names.namespacePath(slot)}`, '--', 'ip', '-batch', '-'], inside(slot)),
+      ),
     );
   } catch (error) {
     await removeNamespaces(slots, names);
@@ -92,20 +102,29 @@ export async function createNamespaces(
 export async function removeNamespaces(slots: readonly number[], names: SlotNames): Promise<void> {
   // The interface is deleted by name, not left to the namespace's end: that comes later, in a kernel thread.
   const links = slots.map((slot) => names.hostInterface(slot)).filter((name) => existsSync(deviceDir(name)));
-  const spaces = slots
-    .map((slot) => names.namespace(slot))
-    .filter((name) => existsSync(join(netnsDir, name)));
-  if (links.length + spaces.length === 0) return;
-  await batch(
-    ['ip', '-force', '-batch', '-'],
-    [...links.map((name) => `link del ${name}`), ...spaces.map((name) => `netns del ${name}`)],
-    [1],
-  );
+  const spaces = slots.flatMap((slot) => names.namespacePaths(slot)).filter((path) => existsSync(path));
+  const deletion = links.map((name) => `link del ${name}`);
+  await Promise.all([
+    deletion.length > 0 && batch(['ip', '-force', '-batch', '-'], deletion, [1]),
+    ...spaces.map(letGo),
+  ]);
   const left = [
     ...links.filter((name) => existsSync(deviceDir(name))),
-    ...spaces.filter((name) => existsSync(join(netnsDir, name))),
+    ...spaces.filter((path) => existsSync(path)),
   ];
   if (left.length > 0) throw new SkerryError('internal', `Could not remove ${left.join(', ')}.`);
+}
+
+/** Makes a network namespace that lives as long as it is mounted at `path`. */
+async function holdNewNamespace(path: string): Promise<void> {
+  await writeFile(path, '', { mode: 0o600 });
+  await run(['unshare', `--net=${path}`, '--', 'true'], { timeoutMs: 30_000 });
+}
+
+/** Nothing may be mounted on the file, after a start that failed half-way. A failure shows in what is left. */
+async function letGo(path: string): Promise<void> {
+  await unmount([path]).catch(() => {});
+  await rm(path, { force: true }).catch(() => {});
 }
 
 const deviceDir = (name: string): string => join('/sys/class/net', name);

@@ -5,7 +5,7 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
-import { CleanupScope } from '../platform/cleanup.ts';
+import { Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { Limiter } from '../platform/limiter.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
@@ -40,9 +40,13 @@ export interface NetworkOptions {
   readonly allowPrivate: readonly string[];
   /** Where the chosen subnet is remembered until `remove`. */
   readonly stateFile: string;
+  /** Holds the namespaces; should be a private mount (`platform/mounts.ts`). */
+  readonly namespaceDir: string;
   /** Namespaces kept ready. */
   readonly poolSize: number;
   readonly logger: Logger;
+  /** Told of what an earlier server left and nothing could remove. */
+  readonly onLeft: (what: string, error: unknown) => void;
 }
 
 /** A namespace in use. Only `slot` and `policy` need to be remembered to take it over after a restart. */
@@ -69,6 +73,8 @@ export class Network {
   /** Rule changes one after the other: each is computed from `#members`. */
   readonly #rules = new Limiter(1);
   readonly #ready: number[] = [];
+  /** Slots that an earlier server left and that cannot be removed: never used again. */
+  readonly #aside = new Set<number>();
   readonly #background = new Set<Promise<void>>();
   #plan: AddressPlan | undefined;
   #dns: DnsForwarder | undefined;
@@ -79,7 +85,7 @@ export class Network {
 
   constructor(options: NetworkOptions) {
     this.#options = options;
-    this.#names = new SlotNames(options.instance);
+    this.#names = new SlotNames(options.instance, options.namespaceDir);
     this.#table = `skerry_${options.instance}`;
     for (const cidr of options.allowPrivate) parseCidr(cidr);
   }
@@ -93,7 +99,7 @@ export class Network {
     const resolvers = await nameservers(this.#options.nameservers);
     for (const { slot, policy } of inUse) this.#members.set(slot, this.#member(slot, policy));
     const strangers = [...(await this.#names.existing())].filter((slot) => !this.#members.has(slot));
-    await removeNamespaces(strangers, this.#names);
+    await Promise.all(strangers.map((slot) => this.#removeStranger(slot)));
     const label = this.#names.interfacePrefix;
     if (inUse.length === 0) {
       undo.add('resolver address', () => removeResolverAddress(label));
@@ -171,14 +177,28 @@ export class Network {
     for (const slot of this.#ready.splice(0)) await this.release(slot);
   }
 
-  /** Removes everything from the machine. Call `close` first. */
+  /** Removes everything from the machine, as far as it can be. Call `close` first. @throws AggregateError naming what is left */
   async remove(): Promise<void> {
-    await removeNamespaces([...(await this.#names.existing())], this.#names);
-    if (await tableExists(this.#table)) await removeTable(this.#table);
-    await leaveHostFirewall(this.#names.interfacePrefix, this.#openPlan().resolver);
-    await removeResolverAddress(this.#names.interfacePrefix);
-    await restoreForwarding();
-    await rm(this.#options.stateFile, { force: true });
+    const { resolver } = this.#openPlan();
+    const removal = new Cleanup(); // runs from the last to the first
+    removal.add('state file', () => rm(this.#options.stateFile, { force: true }));
+    removal.add('forwarding', () => restoreForwarding());
+    removal.add('resolver address', () => removeResolverAddress(this.#names.interfacePrefix));
+    removal.add('host firewall', () => leaveHostFirewall(this.#names.interfacePrefix, resolver));
+    removal.add('firewall table', async () => {
+      if (await tableExists(this.#table)) await removeTable(this.#table);
+    });
+    removal.add('namespaces', async () => removeNamespaces([...(await this.#names.existing())], this.#names));
+    await removal.run();
+  }
+
+  async #removeStranger(slot: number): Promise<void> {
+    try {
+      await removeNamespaces([slot], this.#names);
+    } catch (error) {
+      this.#aside.add(slot);
+      this.#options.onLeft(`network slot ${slot}`, error);
+    }
   }
 
   /** Applies a change; when that fails because somebody flushed or edited our table, the whole table is made anew. */
@@ -238,7 +258,7 @@ export class Network {
     const claimed: number[] = [];
     for (let tried = 0; tried < slots && claimed.length < count; tried++) {
       this.#lastSlot = (this.#lastSlot % slots) + 1;
-      if (this.#members.has(this.#lastSlot)) continue;
+      if (this.#members.has(this.#lastSlot) || this.#aside.has(this.#lastSlot)) continue;
       this.#members.set(this.#lastSlot, this.#member(this.#lastSlot, { kind: 'open' }));
       claimed.push(this.#lastSlot);
     }

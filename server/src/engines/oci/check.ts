@@ -10,6 +10,7 @@ import type { EngineCheck } from '../engine.ts';
 import { Cgroups } from './cgroups.ts';
 import type { OciEngineOptions } from './engine.ts';
 import type { Layout } from './layout.ts';
+import { Leftovers } from './leftovers.ts';
 import { findRuntimes, TRIAL_CACHE } from './runtime-choice.ts';
 
 /** Programs and the Debian package each comes in. */
@@ -18,6 +19,8 @@ const programs = [
   ['nft', 'nftables'],
   ['mount', 'mount'],
   ['umount', 'mount'],
+  ['unshare', 'util-linux'],
+  ['nsenter', 'util-linux'],
   ['cp', 'coreutils'],
   ['sync', 'coreutils'],
 ] as const;
@@ -90,6 +93,14 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   add('overlayfs', ...(await checkOverlay(layout)));
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
   await addNetworkChecks(add);
+  const leftovers = Leftovers.read(layout.leftoversFile);
+  add(
+    'leftovers',
+    leftovers.length === 0,
+    false,
+    leftovers.map(({ what, reason }) => `${what}: ${reason}`).join('; ') || 'none',
+    'The last start could not remove these and went on without them. End what still uses them and restart the server, or restart the machine.',
+  );
   return checks;
 }
 

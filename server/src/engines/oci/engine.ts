@@ -3,10 +3,11 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../../config/config.ts';
-import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { TaskId } from '../../ids.ts';
 import { type Lease, Network } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
+import { makePrivateMount, removePrivateMount, unmountBelow } from '../../platform/mounts.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Engine, EngineCheck, Instance, InstanceSpec, RuntimeName } from '../engine.ts';
@@ -17,8 +18,9 @@ import { checkMachine, requireMachine } from './check.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { isUp, OciInstance, pauseMarker, storable } from './instance.ts';
 import { defaultRunDir, Layout, type TaskLayout } from './layout.ts';
+import { Leftovers } from './leftovers.ts';
 import { validateMounts } from './mounts.ts';
-import { mountRootfs, unmountBelow } from './overlay.ts';
+import { mountRootfs } from './overlay.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
 import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
 import { Reaper } from './reaper.ts';
@@ -53,6 +55,7 @@ interface Opened {
   readonly cgroups: Cgroups;
   readonly findings: RuntimeFindings;
   readonly network: Network;
+  readonly leftovers: Leftovers;
   readonly caBundle: string | undefined;
   readonly ownLimits: OwnLimits;
 }
@@ -87,6 +90,7 @@ class OciEngine implements Engine {
     for (const directory of [layout.runDir, layout.instancesDir, layout.sharedDir]) {
       await mkdir(directory, { recursive: true, mode: 0o700 });
     }
+    await makePrivateMount(layout.runDir);
     for (const directory of [layout.tasksDir, layout.linksDir]) await mkdir(directory, { recursive: true });
     const [cgroups, findings, caBundle, ownLimits] = await Promise.all([
       Cgroups.detect(),
@@ -97,21 +101,24 @@ class OciEngine implements Engine {
       prepareAgent(layout, this.#options.agentBinaryPath),
     ]);
     const { subnet, nameservers, allowPrivate } = this.#options.config;
+    const leftovers = new Leftovers(layout.leftoversFile, this.#logger);
     const network = new Network({
       instance: layout.instance,
       subnet,
       nameservers,
       allowPrivate,
       stateFile: layout.networkStateFile,
+      namespaceDir: layout.namespacesDir,
       poolSize: this.#options.networkPoolSize ?? 4,
       logger: this.#logger,
+      onLeft: (what, error) => leftovers.note(what, error),
     });
     const records = await this.#records(cgroups);
     const leases = [...records.values()].flatMap(({ slot, policy }) =>
       slot === undefined ? [] : [{ slot, policy }],
     );
     await network.open(leases);
-    this.#opened = { cgroups, findings, network, caBundle, ownLimits };
+    this.#opened = { cgroups, findings, network, leftovers, caBundle, ownLimits };
   }
 
   async create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance> {
@@ -180,13 +187,18 @@ class OciEngine implements Engine {
   }
 
   async adopt(ids: ReadonlySet<TaskId>): Promise<ReadonlyMap<TaskId, Instance>> {
-    const { cgroups, network } = this.#require();
+    const { cgroups, network, leftovers } = this.#require();
     const records = await this.#records(cgroups);
     const adopted = new Map<TaskId, Instance>();
     for (const [id, record] of records) {
       if (!ids.has(id) || this.#instances.has(id)) continue;
-      const instance = await this.#takeOver(this.#layout.task(id), record);
-      if (instance) adopted.set(id, instance);
+      try {
+        const instance = await this.#takeOver(this.#layout.task(id), record);
+        if (instance) adopted.set(id, instance);
+      } catch (error) {
+        // One sandbox that cannot be taken over ends; the others go on.
+        this.#logger.error({ task: id, err: error }, 'instance.not-adopted');
+      }
     }
     const traced = await tracedTasks(this.#layout, cgroups);
     const residue = new Set([...traced].filter((id) => !this.#instances.has(id) && !this.#starting.has(id)));
@@ -195,9 +207,15 @@ class OciEngine implements Engine {
     for (const id of residue) {
       const oomKilled = (await cgroups.oomKills(this.#layout.task(id).cgroup)) > 0;
       this.#logger.info({ task: id, oomKilled, known: ids.has(id) }, 'instance.gone');
-      await this.#removeResidue(id, cgroups);
       const slot = records.get(id)?.slot;
-      if (slot !== undefined) await network.release(slot);
+      try {
+        await settleAll([
+          this.#removeResidue(id, cgroups),
+          ...(slot === undefined ? [] : [network.release(slot)]),
+        ]);
+      } catch (error) {
+        leftovers.note(`sandbox ${id}`, error);
+      }
     }
     return adopted;
   }
@@ -210,12 +228,18 @@ class OciEngine implements Engine {
 
   async remove(): Promise<void> {
     const { cgroups, network } = this.#require();
-    await network.remove();
-    await unmountBelow(this.#layout.runDir);
-    await cgroups.remove(this.#layout.cgroupParent);
-    await rm(this.#layout.runDir, { recursive: true, force: true });
-    await rm(this.#layout.sharedDir, { recursive: true, force: true });
-    await rmdir(this.#layout.instancesDir).catch(() => {});
+    const { runDir, sharedDir, instancesDir, cgroupParent } = this.#layout;
+    const removal = new Cleanup(); // runs from the last to the first, and goes on where one fails
+    removal.add('instances', () => rmdir(instancesDir).catch(() => {}));
+    removal.add('shared files', () => rm(sharedDir, { recursive: true, force: true }));
+    removal.add('run directory', async () => {
+      await unmountBelow(runDir);
+      await removePrivateMount(runDir);
+      await rm(runDir, { recursive: true, force: true });
+    });
+    removal.add('cgroups', () => cgroups.remove(cgroupParent));
+    removal.add('network', () => network.remove());
+    await removal.run();
   }
 
   #require(): Opened {
@@ -353,13 +377,9 @@ class OciEngine implements Engine {
   }
 
   async #removeResidue(id: TaskId, cgroups: Cgroups): Promise<void> {
-    try {
-      const task = this.#layout.task(id);
-      await haltTask(this.#layout, cgroups, task, this.#gvisor());
-      await removeTaskFiles(task);
-    } catch (error) {
-      this.#logger.error({ task: id, error: toSkerryError(error).message }, 'instance.residue-left');
-    }
+    const task = this.#layout.task(id);
+    await haltTask(this.#layout, cgroups, task, this.#gvisor());
+    await removeTaskFiles(task);
   }
 }
 

@@ -57,6 +57,15 @@ export class Layout {
     return join(this.runDir, 'l');
   }
 
+  /** Network namespaces, held by mounts. */
+  get namespacesDir(): string {
+    return join(this.runDir, 'n');
+  }
+
+  get leftoversFile(): string {
+    return join(this.runDir, 'leftovers.json');
+  }
+
   get networkStateFile(): string {
     return join(this.runDir, 'subnet');
   }

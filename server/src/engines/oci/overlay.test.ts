@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { newTaskId } from '../../ids.ts';
 import { run } from '../../platform/command.ts';
+import { mountsBelow, unmountBelow } from '../../platform/mounts.ts';
 import { Layout } from './layout.ts';
-import { copyUpper, mountRootfs, mountsBelow, moveUpper, unmountBelow } from './overlay.ts';
+import { copyUpper, mountRootfs, moveUpper } from './overlay.ts';
 import { prepareSkeleton } from './shared-files.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'skerry, overlay:'));

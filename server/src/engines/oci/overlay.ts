@@ -1,6 +1,6 @@
 /** The root filesystem of a task: an overlay of the image's layers under a writable one, and what becomes of the writable one. */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { baseEnvironment, run } from '../../platform/command.ts';
@@ -59,30 +59,6 @@ async function shortName(layout: Layout, directory: string): Promise<string> {
 export async function forgetLinks(task: TaskLayout): Promise<void> {
   const name = createHash('sha256').update(task.diskDir).digest('hex').slice(0, 10);
   await rm(join(task.linksDir, name), { force: true });
-}
-
-/** Paths of everything mounted below `directory`, innermost last. */
-export async function mountsBelow(directory: string): Promise<string[]> {
-  const text = await readFile('/proc/self/mountinfo', 'utf8');
-  return text
-    .split('\n')
-    .map((line) => unescapeMount(line.split(' ')[4] ?? ''))
-    .filter((path) => path.startsWith(`${directory}/`));
-}
-
-/** Spaces and backslashes are octal escapes in /proc/self/mountinfo, proc(5). */
-const unescapeMount = (path: string): string =>
-  path.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-
-/** Unmounts everything below `directory`; nothing to do is fine. */
-export async function unmountBelow(directory: string): Promise<void> {
-  const mounts = (await mountsBelow(directory)).reverse();
-  if (mounts.length === 0) return;
-  const { code } = await run(['umount', '-n', ...mounts], { okCodes: [1, 32, 64] });
-  if (code === 0) return;
-  // Something still looks at it (a process on the host in that directory): let the kernel finish when it leaves.
-  const rest = (await mountsBelow(directory)).reverse();
-  if (rest.length > 0) await run(['umount', '-n', '-l', ...rest]);
 }
 
 /** Moves a writable layer to its new place: a rename, or a copy when that is another filesystem. */

@@ -2,9 +2,10 @@
 import { readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TaskId } from '../../ids.ts';
+import { unmountBelow } from '../../platform/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
 import { isTaskId, type Layout, type TaskLayout } from './layout.ts';
-import { forgetLinks, unmountBelow } from './overlay.ts';
+import { forgetLinks } from './overlay.ts';
 import type { OciRuntime } from './runtime.ts';
 
 const runtimeNames = ['runc', 'gvisor'] as const;

@@ -7,6 +7,7 @@ import { mkdir, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promis
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type CommandOptions, run } from '../../platform/command.ts';
+import { inOwnMountNamespace } from '../../platform/mounts.ts';
 import { emptyImageConfig, type ImageConfig } from '../image.ts';
 import type { DebianBase, Suite } from './debian-suites.ts';
 
@@ -60,7 +61,7 @@ export async function bootstrapDebian(
     ...sources.map(({ uri, name }) => `deb ${uri} ${name} main`),
   ];
   try {
-    await run(argv, {
+    await run(inOwnMountNamespace(argv), {
       timeoutMs: BOOTSTRAP_TIMEOUT_MS,
       signal: options.signal,
       onOutput: options.onOutput,
@@ -127,7 +128,7 @@ function bootstrapError(error: unknown, suite: Suite, mirror: string): unknown {
   const words = `${error.message}\n${String(error.details.stderr ?? '')}`;
   if (/No space left on device/.test(words))
     return new SkerryError('disk-full', 'the machine is out of disk space', { cause: error });
-  if (/is not installed/.test(error.message)) {
+  if (/is not installed|failed to execute mmdebstrap/.test(error.message)) {
     return new SkerryError(
       'image-build-failed',
       'mmdebstrap is not installed, and no registry has the image: install mmdebstrap or configure --registry-mirrors',
