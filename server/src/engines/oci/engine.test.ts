@@ -10,7 +10,8 @@ import { Cleanup } from '../../platform/cleanup.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { RuntimeName } from '../engine.ts';
-import { type EngineHarness, engineConformance } from '../testing/engine-conformance.ts';
+import { engineConformance } from '../testing/engine-conformance.ts';
+import { engineIsolation, type IsolatingHarness } from '../testing/engine-isolation.ts';
 import { hostTraces } from '../testing/host-traces.ts';
 import { createOutside } from '../testing/outside.ts';
 import { createOciEngine } from './engine.ts';
@@ -20,7 +21,7 @@ import { findRuntimes } from './runtime-choice.ts';
 /** A hostname the runtime takes but the kernel does not: the start fails after everything else was made. */
 const failingLimits = { memoryMiB: 1, milliCpu: 1000, milliCpuRequest: 100, pids: 20 };
 
-async function openHarness(): Promise<EngineHarness> {
+async function openHarness(): Promise<IsolatingHarness> {
   const done = new Cleanup();
   try {
     const dataDir = await mkdtemp(join(tmpdir(), 'skerry-engine-'));
@@ -93,4 +94,4 @@ function reasonToSkip(runtime: RuntimeName): string | false {
 }
 
 for (const runtime of ['runc', 'gvisor'] as const)
-  engineConformance(runtime, openHarness, reasonToSkip(runtime));
+  engineConformance(runtime, openHarness, reasonToSkip(runtime), engineIsolation);

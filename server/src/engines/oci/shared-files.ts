@@ -36,7 +36,7 @@ export async function prepareSkeleton(layout: Layout): Promise<void> {
  * Puts the agent where sandboxes find it, under each of its names. The file is replaced whole: a running agent keeps the one it was started from.
  * @throws SkerryError `unavailable` when it was not built, or in a way that it runs in no image but the machine's own.
  */
-export async function prepareAgent(layout: Layout, agentBinaryPath: string): Promise<void> {
+export async function prepareAgent(layout: Pick<Layout, 'binDir'>, agentBinaryPath: string): Promise<void> {
   await mkdir(layout.binDir, { recursive: true, mode: 0o755 });
   const fresh = join(layout.binDir, `.agent-${process.pid}`);
   try {

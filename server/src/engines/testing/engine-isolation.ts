@@ -1,0 +1,211 @@
+/**
+ * What every engine must do that runs code nobody trusts: the part of the conformance suite about limits, the network and the host. An engine that only
+ * tests use (`fake-engine.ts`) promises none of it.
+ */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { withDeadline } from '../../platform/wait.ts';
+import type { Instance, InstanceSpec } from '../engine.ts';
+import { type EngineHarness, type EngineSuite, limits } from './engine-suite.ts';
+import { runInGuest, shell } from './guest.ts';
+import type { Outside } from './outside.ts';
+
+export interface IsolatingHarness extends EngineHarness {
+  /** The machine beyond the sandboxes' network. */
+  readonly outside: Outside;
+  /** An address of the machine itself on which a TCP server listens. */
+  readonly hostAddress: string;
+  readonly hostPort: number;
+}
+
+/** Whether a TCP connection works: "yes", or "no" when it is refused or does not answer. */
+const reaches = async (instance: Instance, address: string, port: number): Promise<string> =>
+  shell(instance, `echo | nc -w 3 ${address} ${port} >/dev/null 2>&1 && echo yes || echo no`);
+
+/** The cases, to be given to `engineConformance`. */
+export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): void {
+  const create = (spec?: Partial<InstanceSpec>) => suite().create(spec);
+  const destroy = (instance: Instance) => suite().destroy(instance);
+  const using = <T>(spec: Partial<InstanceSpec>, use: (instance: Instance) => Promise<T>) =>
+    suite().using(spec, use);
+
+  it('keeps the host out of reach of root', async () => {
+    await suite().using({}, async (instance) => {
+      const attempts = [
+        'mount -t tmpfs none /mnt',
+        'mknod /dev/disk b 8 0 && cat /dev/disk',
+        'echo 1 > /proc/sys/kernel/sysrq',
+        'echo c > /proc/sysrq-trigger',
+        'unshare -m true',
+        'dmesg',
+        'ip link set eth0 down',
+      ];
+      for (const attempt of attempts) {
+        const { code } = await runInGuest(instance, ['sh', '-c', `${attempt} 2>/dev/null`]);
+        if (!(instance.runtime === 'gvisor' && /^(dmesg|ip|echo)/.test(attempt)))
+          assert.notEqual(code, 0, attempt);
+      }
+    });
+  });
+
+  describe('limits', () => {
+    it('kills a program over the memory limit, and says so', async () => {
+      const instance = await create();
+      try {
+        const eaten = runInGuest(instance, [
+          'sh',
+          '-c',
+          'head -c 600m /dev/zero | tail -c 500m | wc -c',
+        ]).catch(() => undefined);
+        await Promise.race([eaten, instance.exited]);
+        const exit = await withDeadline(instance.exited, 1000);
+        if (exit) assert.deepEqual(exit, { reason: 'out-of-memory' });
+        else assert.ok((await instance.stats()).oomKills > 0);
+      } finally {
+        await destroy(instance);
+      }
+    });
+
+    it('bounds processes without harm to others', async () => {
+      const neighbour = await create();
+      const instance = await create();
+      try {
+        const bomb = runInGuest(
+          instance,
+          ['sh', '-c', 'for i in $(seq 600); do sleep 30 >/dev/null 2>&1 & done; echo all'],
+          { timeoutMs: 20_000 },
+        );
+        const outcome = await bomb.catch((error: Error) => ({
+          stdout: '',
+          code: -1,
+          stderr: error.message,
+        }));
+        assert.ok(!outcome.stdout.includes('all'), 'all 600 processes ran');
+        assert.equal(await shell(neighbour, 'echo fine'), 'fine');
+      } finally {
+        await Promise.all([destroy(instance), destroy(neighbour)]);
+      }
+    });
+
+    it('bounds CPU', async () => {
+      await using({ limits: { ...limits, milliCpu: 200 } }, async (instance) => {
+        const before = await instance.stats();
+        const start = process.hrtime.bigint();
+        await runInGuest(instance, ['timeout', '2', 'sh', '-c', 'while :; do :; done']);
+        const wallNs = Number(process.hrtime.bigint() - start);
+        const used = (await instance.stats()).cpuUsageNs - before.cpuUsageNs;
+        assert.ok(used < wallNs * 0.5, `${used / wallNs} cores were used`);
+      });
+    });
+  });
+
+  describe('network', () => {
+    it('open: reaches the internet and the resolver, not the host, private networks or other instances', async () => {
+      const { outside, hostAddress, hostPort } = suite().harness;
+      const neighbour = await create();
+      try {
+        await using({}, async (instance) => {
+          assert.equal(await reaches(instance, outside.publicAddress, 7), 'yes');
+          assert.match(await shell(instance, 'nslookup example.org'), /198\.51\.100\.2/);
+          assert.equal(await reaches(instance, outside.privateAddress, 7), 'no');
+          assert.equal(await reaches(instance, hostAddress, hostPort), 'no');
+          assert.equal(await reaches(instance, '169.254.169.254', 80), 'no');
+          const gateway = await shell(instance, "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'");
+          assert.equal(await reaches(instance, gateway, hostPort), 'no');
+          const address = await shell(neighbour, "sed -n 's/^\\([0-9.]*\\).sandbox$/\\1/p' /etc/hosts");
+          assert.match(address, /^\d+\.\d+\.\d+\.\d+$/);
+          const served = runInGuest(neighbour, ['timeout', '4', 'nc', '-l', '-p', '8000', '-e', 'true']);
+          await shell(
+            neighbour,
+            'until cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q :1F40; do sleep 0.1; done',
+          );
+          assert.equal(await reaches(instance, address, 8000), 'no');
+          assert.notEqual((await served).code, 0, 'the neighbour was reached');
+          assert.equal(
+            await shell(instance, "cat /proc/net/if_inet6 2>/dev/null | grep -v ' lo$' | wc -l"),
+            '0',
+          );
+        });
+      } finally {
+        await destroy(neighbour);
+      }
+    });
+
+    it('blocked: reaches nothing, not even the resolver', async () => {
+      await using({ network: { kind: 'blocked' } }, async (instance) => {
+        assert.equal(await reaches(instance, suite().harness.outside.publicAddress, 7), 'no');
+        assert.notEqual((await runInGuest(instance, ['timeout', '8', 'nslookup', 'example.org'])).code, 0);
+        assert.equal(
+          await shell(instance, 'nc -l -p 80 -e true & sleep 0.2; echo | nc -w 2 127.0.0.1 80 && echo yes'),
+          'yes',
+        );
+      });
+    });
+
+    it('allowlist: reaches what is listed and the resolver; a listed private network stays closed', async () => {
+      const { publicAddress, privateAddress } = suite().harness.outside;
+      const network = { kind: 'allowlist', cidrs: [`${publicAddress}/32`, '172.31.254.0/24'] } as const;
+      await using({ network }, async (instance) => {
+        assert.equal(await reaches(instance, publicAddress, 7), 'yes');
+        assert.match(await shell(instance, 'nslookup example.org'), /198\.51\.100\.2/);
+        assert.equal(await reaches(instance, privateAddress, 7), 'no');
+      });
+      await using({ network: { kind: 'allowlist', cidrs: ['192.0.2.99/32'] } }, async (instance) => {
+        assert.equal(await reaches(instance, publicAddress, 7), 'no');
+      });
+    });
+
+    it('a changed policy opens, closes and cuts connections that exist', async () => {
+      const { publicAddress } = suite().harness.outside;
+      await using({}, async (instance) => {
+        const flowing = Promise.withResolvers<void>();
+        const talk = `(while sleep 0.1; do echo x; done) | nc ${publicAddress} 7`;
+        const conversation = runInGuest(instance, ['sh', '-c', talk], {
+          onStdout: () => flowing.resolve(),
+        });
+        conversation.catch(flowing.reject);
+        await flowing.promise;
+        await instance.setNetworkPolicy({ kind: 'blocked' });
+        await conversation; // ends only because the connection does
+        assert.equal(await reaches(instance, publicAddress, 7), 'no');
+        await instance.setNetworkPolicy({ kind: 'allowlist', cidrs: [publicAddress] });
+        assert.equal(await reaches(instance, publicAddress, 7), 'yes');
+        await instance.setNetworkPolicy({ kind: 'open' });
+        assert.equal(await reaches(instance, publicAddress, 7), 'yes');
+      });
+    });
+  });
+
+  it('can be taken away after the other ran out of memory, which gVisor does not survive', async () => {
+    const traces = await suite().harness.traces();
+    const main = await create();
+    const sidecar = await create({ joins: main.id });
+    const eat = ['sh', '-c', 'head -c 600m /dev/zero | tail -c 500m | wc -c'];
+    await Promise.race([runInGuest(main, eat).catch(() => undefined), main.exited]);
+    if (await withDeadline(main.exited, 1000)) await sidecar.exited;
+    else assert.equal(await shell(sidecar, 'echo fine'), 'fine');
+    await destroy(sidecar);
+    await destroy(main);
+    assert.deepEqual(await suite().harness.traces(), traces);
+  });
+
+  it('a joined one has the network policy of the first, which a change and a restart keep for both', async () => {
+    const { publicAddress } = suite().harness.outside;
+    const main = await create({ network: { kind: 'blocked' } });
+    const sidecar = await create({ joins: main.id });
+    assert.equal(await reaches(sidecar, publicAddress, 7), 'no');
+    await suite().harness.restart();
+    for (const instance of [main, sidecar]) suite().live.delete(instance);
+    const adopted = await suite().harness.engine.adopt(new Set([main.id, sidecar.id]));
+    const [again, sidecarAgain] = [adopted.get(main.id), adopted.get(sidecar.id)];
+    assert.ok(again && sidecarAgain);
+    try {
+      assert.equal(await reaches(again, publicAddress, 7), 'no');
+      await again.setNetworkPolicy({ kind: 'open' });
+      assert.equal(await reaches(again, publicAddress, 7), 'yes');
+      assert.equal(await reaches(sidecarAgain, publicAddress, 7), 'yes');
+    } finally {
+      await destroy(again);
+    }
+  });
+}

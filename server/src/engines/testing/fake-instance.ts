@@ -1,0 +1,193 @@
+/** One instance of the fake engine, which can be made to crash, to run out of memory, and to lose its connections. */
+import { rm } from 'node:fs/promises';
+import type { Duplex } from 'node:stream';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { TaskId } from '../../ids.ts';
+import { Limiter } from '../../platform/limiter.ts';
+import { delay } from '../../platform/wait.ts';
+import type { Instance, InstanceExit, InstanceStats, NetworkPolicy, RuntimeName } from '../engine.ts';
+import type { AgentListener } from '../oci/agent-listener.ts';
+import { checkPolicy, type FakePlaces } from './fake-engine.ts';
+import type { FakeIdentities, FakeProcess } from './fake-process.ts';
+import { takeLayer } from './fake-root.ts';
+import type { Faults } from './faults.ts';
+
+/** How often an instance without any connection is looked at. */
+const LOST_POLL_MS = 5;
+
+/** What is remembered of an instance for the next engine. */
+export interface FakeRecord extends FakeIdentities {
+  readonly runtime: RuntimeName;
+  readonly joins?: TaskId;
+}
+
+interface Parts {
+  readonly id: TaskId;
+  readonly places: FakePlaces;
+  readonly record: FakeRecord;
+  readonly listener: AgentListener;
+  readonly process: FakeProcess;
+  readonly faults: Faults;
+  readonly joined: () => readonly Instance[];
+  readonly onDestroyed: () => void;
+}
+
+export class FakeInstance implements Instance {
+  readonly id: TaskId;
+  readonly runtime: RuntimeName;
+  readonly joins: TaskId | undefined;
+  readonly exited: Promise<InstanceExit>;
+  readonly #parts: Parts;
+  readonly #exit = Promise.withResolvers<InstanceExit>();
+  readonly #exclusive = new Limiter(1);
+  /** Connections that were handed out. */
+  readonly #open = new Set<Duplex>();
+  #phase: 'running' | 'dead' | 'stopped' | 'destroyed' = 'running';
+  #policy: NetworkPolicy | undefined;
+  #oomKills = 0;
+  #watching = false;
+  #destroying: Promise<void> | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.id = parts.id;
+    this.runtime = parts.record.runtime;
+    this.joins = parts.record.joins;
+    this.exited = this.#exit.promise;
+    parts.listener.onLost(() => void this.#watch());
+    if (!parts.listener.connected) void this.#watch();
+  }
+
+  get running(): boolean {
+    return this.#phase === 'running' && !this.#destroying;
+  }
+
+  get process(): FakeProcess {
+    return this.#parts.process;
+  }
+
+  /** The last one that was set; undefined before. */
+  get policy(): NetworkPolicy | undefined {
+    return this.#policy;
+  }
+
+  async dial(signal: AbortSignal): Promise<Duplex> {
+    await this.#parts.faults.pass('dial', this.id, signal);
+    const connection = await this.#parts.listener.dial(signal);
+    this.#open.add(connection);
+    connection.once('close', () => this.#open.delete(connection));
+    return connection;
+  }
+
+  async stats(): Promise<InstanceStats> {
+    return { ...(await this.#parts.process.stats()), oomKills: this.#oomKills };
+  }
+
+  commit(directory: string, { move }: { readonly move: boolean }): Promise<void> {
+    return this.#exclusive.run(async () => {
+      await this.#parts.faults.pass('commit', this.id);
+      if (this.#phase === 'destroyed') throw goneError(this.id);
+      if (move && this.#phase !== 'stopped') {
+        throw new SkerryError(
+          'conflict',
+          `Sandbox ${this.id} must be stopped before its files can be moved.`,
+        );
+      }
+      await takeLayer(this.#parts.places.root, directory, move);
+    });
+  }
+
+  async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
+    if (this.#phase !== 'running') throw goneError(this.id);
+    if (this.joins !== undefined) {
+      throw new SkerryError('conflict', `${this.id} shares the network of ${this.joins}.`);
+    }
+    checkPolicy(policy);
+    this.#policy = policy;
+  }
+
+  stop(): Promise<void> {
+    return this.#exclusive.run(async () => {
+      await this.#parts.faults.pass('stop', this.id);
+      await this.#halt();
+    });
+  }
+
+  destroy(): Promise<void> {
+    this.#destroying ??= this.#exclusive.run(async () => {
+      try {
+        await this.#parts.faults.pass('destroy', this.id);
+        await Promise.allSettled(this.#parts.joined().map((instance) => instance.destroy()));
+        await this.#halt();
+        await rm(this.#parts.places.dir, { recursive: true, force: true });
+        this.#phase = 'destroyed';
+        this.#parts.onDestroyed();
+      } catch (error) {
+        this.#destroying = undefined; // what is left can be tried again
+        throw error;
+      }
+    });
+    return this.#destroying;
+  }
+
+  detach(): Promise<void> {
+    return this.#parts.listener.close();
+  }
+
+  /** The first process dies, and all with it. */
+  async crash(): Promise<void> {
+    await this.#parts.process.crash();
+  }
+
+  /** The kernel kills one of its processes for memory, as the instance's count tells; which one is the test's to say. */
+  countOomKill(): void {
+    this.#oomKills++;
+  }
+
+  /** It has no memory left for its first process. */
+  async runOutOfMemory(): Promise<void> {
+    this.countOomKill();
+    await this.crash();
+  }
+
+  /** Breaks every connection that was handed out; the agent dials again. */
+  cutConnections(): void {
+    for (const connection of this.#open) connection.destroy();
+  }
+
+  async #halt(): Promise<void> {
+    if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
+    this.#end({ reason: 'destroyed' });
+    await Promise.all([this.#parts.listener.close(), this.#parts.process.kill()]);
+    this.#phase = 'stopped';
+  }
+
+  #end(exit: InstanceExit): void {
+    if (this.#phase === 'running') this.#phase = 'dead';
+    this.#parts.listener.refuse(goneError(this.id));
+    this.#exit.resolve(exit);
+  }
+
+  /** The last connection closed: tells a dead instance from one whose agent dials anew. */
+  async #watch(): Promise<void> {
+    if (this.#watching) return;
+    this.#watching = true;
+    try {
+      while (this.#phase === 'running' && !this.#parts.listener.connected) {
+        if (!(await this.#parts.process.alive())) {
+          return this.#end(
+            this.#oomKills > 0
+              ? { reason: 'out-of-memory' }
+              : { reason: 'crashed', message: 'The first process of the fake sandbox died.' },
+          );
+        }
+        await delay(LOST_POLL_MS);
+      }
+    } finally {
+      this.#watching = false;
+    }
+  }
+}
+
+export const goneError = (id: TaskId): SkerryError =>
+  new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);
