@@ -3,15 +3,18 @@ import { chmod, copyFile, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../platform/command.ts';
 
-/** @throws when no busybox is installed (`apt-get install -y busybox-static`). */
-export async function createBusyboxLayer(directory: string): Promise<string> {
+/**
+ * @param names of the programs it has; by default all of busybox's
+ * @throws when no busybox is installed (`apt-get install -y busybox-static`).
+ */
+export async function createBusyboxLayer(directory: string, names?: readonly string[]): Promise<string> {
   const { stdout: path } = await run(['which', 'busybox']);
-  const { stdout: applets } = await run(['busybox', '--list']);
+  const applets = names ?? (await run(['busybox', '--list'])).stdout.trim().split('\n');
   const bin = join(directory, 'bin');
   await mkdir(bin, { recursive: true });
   await copyFile(path.trim(), join(bin, 'busybox'));
   await chmod(join(bin, 'busybox'), 0o755);
-  for (const name of applets.trim().split('\n')) {
+  for (const name of applets) {
     if (name !== 'busybox') await symlink('busybox', join(bin, name));
   }
   await mkdir(join(directory, 'etc'));

@@ -12,11 +12,13 @@ import type { TaskId } from '../../ids.ts';
 import { parseAllowlist } from '../../network/policy.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { withDeadline } from '../../platform/wait.ts';
+import { createLogger } from '../../telemetry/logger.ts';
 import type { Engine, EngineCheck, Instance, InstanceSpec, NetworkPolicy } from '../engine.ts';
 import { AgentListener } from '../oci/agent-listener.ts';
 import { isTaskId } from '../oci/layout.ts';
 import { validateMounts } from '../oci/mounts.ts';
 import { isAlive } from '../oci/process-identity.ts';
+import { Reaper } from '../oci/reaper.ts';
 import { prepareAgent } from '../oci/shared-files.ts';
 import { FakeInstance, type FakeRecord, goneError } from './fake-instance.ts';
 import { FakeProcess } from './fake-process.ts';
@@ -24,6 +26,7 @@ import { copyLayers, mountTable, namesIn } from './fake-root.ts';
 import { Faults } from './faults.ts';
 
 const START_TIMEOUT_MS = 60_000;
+const REAPER_PAUSE_MS = 2;
 
 /** Where the parts of one instance are. */
 export interface FakePlaces {
@@ -46,6 +49,7 @@ export class FakeEngine implements Engine {
   readonly #agentBinaryPath: string;
   readonly #instances = new Map<TaskId, FakeInstance>();
   readonly #starting = new Set<TaskId>();
+  readonly #reaper = new Reaper(createLogger('silent'), REAPER_PAUSE_MS);
 
   /** @param directory may hold what an earlier engine left; short, since sockets lie in it */
   constructor(directory: string, agentBinaryPath: string) {
@@ -108,7 +112,7 @@ export class FakeEngine implements Engine {
       if (owner && !owner.running) throw goneError(owner.id);
       return this.#register(spec.id, { ...record, ...(await process.identities()) }, listener, process);
     } catch (error) {
-      await undo.run();
+      await undo.run().catch(() => this.#reaper.retry(spec.id, () => undo.run()));
       throw error;
     } finally {
       this.#starting.delete(spec.id);
@@ -137,6 +141,7 @@ export class FakeEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    await this.#reaper.close();
     await Promise.all([...this.#instances.values()].map((instance) => instance.detach()));
     this.#instances.clear();
   }
@@ -177,7 +182,7 @@ export class FakeEngine implements Engine {
   }
 
   #register(id: TaskId, record: FakeRecord, listener: AgentListener, process: FakeProcess): FakeInstance {
-    const instance = new FakeInstance({
+    const instance: FakeInstance = new FakeInstance({
       id,
       places: this.#places(id),
       record,
@@ -185,6 +190,7 @@ export class FakeEngine implements Engine {
       process,
       faults: this.faults,
       joined: () => [...this.#instances.values()].filter(({ joins }) => joins === id),
+      onLeft: () => this.#reaper.retry(id, () => instance.destroy()),
       onDestroyed: () => this.#instances.delete(id),
     });
     this.#instances.set(id, instance);

@@ -29,6 +29,8 @@ interface Parts {
   readonly process: FakeProcess;
   readonly faults: Faults;
   readonly joined: () => readonly Instance[];
+  /** Called when a destroy failed: to have it tried again. */
+  readonly onLeft: () => void;
   readonly onDestroyed: () => void;
 }
 
@@ -123,7 +125,8 @@ export class FakeInstance implements Instance {
         this.#phase = 'destroyed';
         this.#parts.onDestroyed();
       } catch (error) {
-        this.#destroying = undefined; // what is left can be tried again
+        this.#destroying = undefined;
+        this.#parts.onLeft();
         throw error;
       }
     });

@@ -1,0 +1,92 @@
+/** One process of a sandbox: output, input, signals, and connections that break. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { atLeast, Domain, deadline, eventually, exec, text } from './testing/domain.ts';
+
+const bytes = (text: string) => Buffer.from(text);
+
+describe('a process', () => {
+  it('output is read from any offset, live and later, whole though the connection breaks', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const script = 'for i in 1 2 3 4 5 6 7 8; do echo line $i; read x; done';
+    const process = await exec(sandbox, ['sh', '-c', script]);
+    const live = text(process.stdout);
+    for (let i = 1; i <= 8; i++) {
+      await atLeast(process.stdout, i * 7);
+      domain.instance(sandbox).cutConnections();
+      await process.writeStdin(i - 1, bytes('\n'), deadline());
+    }
+    const whole = [1, 2, 3, 4, 5, 6, 7, 8].map((i) => `line ${i}\n`).join('');
+    assert.equal(await live, whole);
+    assert.equal(await text(process.stdout, 14), whole.slice(14));
+    assert.deepEqual(await process.wait(deadline()), { kind: 'code', code: 0, timedOut: false });
+    await sandbox.terminate();
+    const again = domain.manager.get(sandbox.id).process(process.id);
+    assert.equal(await text(again.stdout), whole);
+  });
+
+  it('input is taken once though it is sent again, in order, with no gap, and then closed', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const process = await exec(sandbox, ['cat']);
+    await Promise.all([
+      process.writeStdin(0, bytes('abc'), deadline()),
+      process.writeStdin(3, bytes('def'), deadline()),
+    ]);
+    await process.writeStdin(0, bytes('abcdef'), deadline());
+    await process.writeStdin(3, bytes('defghi'), deadline());
+    await assert.rejects(process.writeStdin(20, bytes('x'), deadline()), { code: 'invalid-argument' });
+    assert.deepEqual(await process.stdinStatus(deadline()), { accepted: 9, closed: false });
+    await process.closeStdin();
+    await process.closeStdin();
+    assert.equal(await text(process.stdout), 'abcdefghi');
+    await assert.rejects(process.writeStdin(9, bytes('x'), deadline()), { code: 'stdin-closed' });
+    assert.equal((await process.stdinStatus(deadline())).closed, true);
+  });
+
+  it('signals and sizes reach it, and do nothing once it ended', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const process = await exec(sandbox, [
+      'sh',
+      '-c',
+      'trap "echo caught" USR1; echo up; while :; do sleep 0.01; done',
+    ]);
+    await atLeast(process.stdout, 3);
+    await process.kill(10, 'process');
+    await atLeast(process.stdout, 10);
+    await assert.rejects(process.resize({ rows: 1, cols: 1 }), { code: 'conflict' });
+    await process.kill(9, 'group');
+    assert.deepEqual(await process.wait(deadline()), { kind: 'signal', signal: 9, timedOut: false });
+    await process.kill(9, 'group');
+    const terminal = await exec(sandbox, ['sh', '-c', 'echo up; read x; echo $x'], {
+      pty: { rows: 24, cols: 80 },
+    });
+    await terminal.resize({ rows: 30, cols: 100 });
+    await terminal.writeStdin(0, bytes('typed\n'), deadline());
+    assert.match(await text(terminal.stdout), /up.*typed\r\n$/s);
+  });
+
+  it('what cannot start is an error, or an end with a reason for who wants it so', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    await assert.rejects(exec(sandbox, ['no-such-program']), { code: 'program-not-found' });
+    await assert.rejects(exec(sandbox, ['true'], { workdir: '/no/such' }), { code: 'bad-workdir' });
+    const ended = await exec(sandbox, ['no-such-program'], { failureIsExit: true });
+    assert.deepEqual(await ended.wait(deadline()), { kind: 'code', code: 128, timedOut: false });
+    assert.match(await text(ended.stderr), /no-such-program/);
+  });
+
+  it('at the bound of output a program waits, and nothing is lost', async () => {
+    await using domain = await Domain.open({ config: { maxOutputMiB: 1 } });
+    const sandbox = await domain.running();
+    const process = await exec(sandbox, ['sh', '-c', 'head -c 3000000 /dev/zero']);
+    await eventually(() => sandbox.events().some(({ text }) => /bound/.test(text)));
+    assert.equal(process.exit, undefined);
+    const kept = process.stdout.length;
+    await sandbox.terminate();
+    assert.ok(kept > 0 && kept <= 2 ** 20);
+    assert.equal((await text(process.stdout)).length, kept);
+  });
+});

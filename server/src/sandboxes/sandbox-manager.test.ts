@@ -1,0 +1,143 @@
+/** Admission, names, keys, look-ups and the sweep, over the fake engine and the real store. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { AppId, ImageId, SandboxId, SecretId } from '../ids.ts';
+import { Domain, deadline, eventually, exec, output, TEST_APP, text } from './testing/domain.ts';
+
+describe('the sandboxes of a server', () => {
+  it('a name belongs to one sandbox of an app from its creation to its end', async () => {
+    await using domain = await Domain.open();
+    const first = await domain.create({ name: 'worker' });
+    await assert.rejects(domain.create({ name: 'worker' }), { code: 'already-exists' });
+    const elsewhere = await domain.create({ name: 'worker', appId: 'ap-other' as AppId });
+    assert.equal(domain.manager.findByName(TEST_APP, 'worker', false)?.id, first.id);
+    const other = await domain.create();
+    assert.throws(() => other.setName('worker'), { code: 'already-exists' });
+    await first.terminate();
+    assert.equal(domain.manager.findByName(TEST_APP, 'worker', false), undefined);
+    assert.equal(domain.manager.findByName(TEST_APP, 'worker', true)?.id, first.id);
+    other.setName('worker');
+    other.setName('worker');
+    assert.throws(() => other.setName('else'), { code: 'conflict' });
+    assert.equal(domain.manager.findByName(TEST_APP, 'worker', false)?.id, other.id);
+    assert.equal(elsewhere.name, 'worker');
+  });
+
+  it('a name is held while its sandbox is still being taken away, and free when a start failed', async () => {
+    await using domain = await Domain.open();
+    const first = await domain.running({ name: 'worker' });
+    const held = domain.engine.faults.hold('destroy');
+    const ending = first.terminate();
+    await held.reached;
+    await assert.rejects(domain.create({ name: 'worker' }), { code: 'already-exists' });
+    held.release();
+    await ending;
+    const failing = await domain.create({ name: 'worker', args: ['no-such-program'] });
+    await failing.wait(60_000, deadline());
+    await eventually(() => failing.state === 'ended');
+    const last = await domain.running({ name: 'worker' });
+    assert.equal(domain.manager.findByName(TEST_APP, 'worker', false)?.id, last.id);
+  });
+
+  it('the same request key is the same sandbox, running, ended, and after a restart', async () => {
+    await using domain = await Domain.open();
+    const options = { requestKey: 'key-1' };
+    const made = await domain.manager.create(domain.spec(), options);
+    assert.equal((await domain.manager.create(domain.spec(), options)).id, made.id);
+    await using next = await domain.restart();
+    assert.equal((await next.manager.create(next.spec(), options)).id, made.id);
+    await next.manager.get(made.id).terminate();
+    assert.equal((await next.manager.create(next.spec(), options)).id, made.id);
+    assert.equal(next.manager.size, 0);
+  });
+
+  it('an external key belongs to one running sandbox', async () => {
+    await using domain = await Domain.open();
+    const made = await domain.running({ externalKey: 'task-1' });
+    await assert.rejects(domain.create({ externalKey: 'task-1' }), { code: 'already-exists' });
+    assert.equal(domain.manager.findByExternalKey('task-1')?.id, made.id);
+    await made.terminate();
+    assert.equal(domain.manager.findByExternalKey('task-1'), undefined);
+    await domain.create({ externalKey: 'task-1' });
+  });
+
+  it('what is not there is refused before anything is written', async () => {
+    await using domain = await Domain.open();
+    await assert.rejects(domain.create({ imageId: 'im-none' as ImageId }), { code: 'not-found' });
+    const secretSources = [{ kind: 'stored', id: 'st-none' as SecretId }] as const;
+    await assert.rejects(domain.create({ secretSources }), { code: 'not-found' });
+    assert.throws(() => domain.manager.get('sb-none' as SandboxId), { code: 'not-found' });
+    assert.deepEqual(domain.manager.list({ includeEnded: true, limit: 10 }), []);
+  });
+
+  it('admits so many and starts so many at once; one that ends makes room', async () => {
+    await using domain = await Domain.open({ config: { maxSandboxes: 3, maxStarting: 2 } });
+    const held = domain.engine.faults.hold('create');
+    const [one, two, three] = [await domain.create(), await domain.create(), await domain.create()];
+    await held.reached;
+    assert.deepEqual([one.state, two.state, three.state], ['starting', 'starting', 'created']);
+    await assert.rejects(domain.create(), { code: 'resource-exhausted' });
+    await three.terminate();
+    assert.deepEqual([three.state, three.result], ['ended', { kind: 'terminated' }]);
+    const four = await domain.create();
+    held.release();
+    await four.waitUntilRunning(deadline());
+    assert.equal(three.state, 'ended');
+    assert.deepEqual(three.startedAtMs, undefined);
+  });
+
+  it('lists newest first, by app, tags and time, ended ones only when asked for', async () => {
+    await using domain = await Domain.open();
+    const a = await domain.create({ tags: { kind: 'a', of: 'both' } });
+    const b = await domain.create({ tags: { kind: 'b', of: 'both' } });
+    await a.terminate();
+    const ids = (filter: Partial<Parameters<typeof domain.manager.list>[0]>) =>
+      domain.manager.list({ limit: 10, ...filter }).map(({ id }) => id);
+    assert.deepEqual(ids({}), [b.id]);
+    assert.deepEqual(ids({ includeEnded: true }), [b.id, a.id]);
+    assert.deepEqual(ids({ includeEnded: true, tags: { of: 'both', kind: 'a' } }), [a.id]);
+    assert.deepEqual(ids({ includeEnded: true, beforeMs: b.createdAtMs }), [a.id]);
+    assert.deepEqual(ids({ appId: 'ap-other' as AppId }), []);
+    b.setTags({ kind: 'c' });
+    assert.deepEqual(ids({ tags: { kind: 'c' } }), [b.id]);
+  });
+
+  it('secrets reach its programs, and only the ones that were named', async () => {
+    await using domain = await Domain.open();
+    const { id } = domain.secrets.createEphemeral(domain.spec().environmentId, { STORED: 'one' });
+    const secretSources = [
+      { kind: 'stored', id },
+      { kind: 'inline', env: { INLINE: 'two' } },
+    ] as const;
+    const sandbox = await domain.running({ secretSources });
+    const own = [{ kind: 'inline', env: { OWN: 'three' } }] as const;
+    const process = await exec(sandbox, ['sh', '-c', 'echo $STORED $INLINE $OWN'], { secretSources: own });
+    assert.equal(await text(process.stdout), 'one two three\n');
+    assert.equal(await output(sandbox, ['sh', '-c', 'echo $STORED $OWN']), 'one\n');
+  });
+
+  it('forgets an ended one with its output when its time is over, and nothing that lives', async () => {
+    let offsetMs = 0;
+    await using domain = await Domain.open({ now: () => Date.now() + offsetMs });
+    const [ended, living] = [await domain.running(), await domain.running()];
+    await output(ended, ['echo', 'hello']);
+    await ended.terminate();
+    const directory = join(domain.dataDir, 'output', ended.taskId);
+    domain.manager.sweep();
+    assert.ok(existsSync(directory));
+    assert.equal(domain.manager.get(ended.id).state, 'ended');
+    offsetMs = 2 * 3_600_000;
+    domain.manager.sweep();
+    assert.ok(!existsSync(directory));
+    assert.throws(() => domain.manager.get(ended.id), { code: 'not-found' });
+    assert.equal(domain.manager.get(living.id).id, living.id);
+  });
+
+  it('takes no new ones while it shuts down', async () => {
+    await using domain = await Domain.open();
+    await domain.manager.close();
+    await assert.rejects(domain.create(), { code: 'unavailable' });
+  });
+});

@@ -1,0 +1,307 @@
+/** The real domain for tests: sandboxes, processes, secrets and the SQLite store in a temporary directory, over the fake engine. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { agentBinaryPath } from '../../agent/agent-binary.ts';
+import { FileBlobStore } from '../../blobs/blob-store.ts';
+import { MountService } from '../../blobs/mount-service.ts';
+import { createBusyboxLayer } from '../../engines/testing/busybox-layer.ts';
+import { FakeEngine } from '../../engines/testing/fake-engine.ts';
+import type { FakeInstance } from '../../engines/testing/fake-instance.ts';
+import type { AppId, EnvironmentId, ImageId, ProcessId } from '../../ids.ts';
+import { newLayerId, newProcessId } from '../../ids.ts';
+import { emptyImageConfig, type ImageConfig } from '../../images/image.ts';
+import { ImageService } from '../../images/image-service.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
+import { delay } from '../../platform/wait.ts';
+import { SecretService } from '../../secrets/secret-service.ts';
+import { openVault } from '../../secrets/vault.ts';
+import { type Database, openDatabase } from '../../store/database.ts';
+import { ImageStore } from '../../store/images.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import { SandboxManager, type SandboxManagerOptions } from '../sandbox-manager.ts';
+import type { OutputReader, Process, Sandbox } from '../sandboxes.ts';
+import type { ExecSpec, SandboxSpec } from '../spec.ts';
+
+/** No test waits longer for anything. */
+export const TEST_DEADLINE_MS = 60_000;
+export const deadline = (): AbortSignal => AbortSignal.timeout(TEST_DEADLINE_MS);
+
+const PROGRAMS = [
+  'cat',
+  'echo',
+  'false',
+  'head',
+  'kill',
+  'pwd',
+  'rm',
+  'sh',
+  'sleep',
+  'test',
+  'touch',
+  'true',
+  'wc',
+];
+const BASE_IMAGE = 'im-base' as ImageId;
+const ENVIRONMENT = 'en-test' as EnvironmentId;
+export const TEST_APP = 'ap-test' as AppId;
+
+type TestConfig = SandboxManagerOptions['config'];
+
+export interface DomainOptions {
+  readonly config?: Partial<TestConfig>;
+  readonly now?: () => number;
+}
+
+export class Domain implements AsyncDisposable {
+  readonly root: string;
+  readonly engine: FakeEngine;
+  readonly manager: SandboxManager;
+  readonly database: Database;
+  readonly secrets: SecretService;
+  readonly images: ImageService;
+  readonly dataDir: string;
+  /** Lines the domain logged, parsed. */
+  readonly log: readonly Record<string, unknown>[];
+  readonly #cleanup: Cleanup;
+  readonly #options: DomainOptions;
+  /** A later server has the directory now, and removes it. */
+  #handedOn = false;
+
+  /** A new server with nothing in it but one image of busybox. */
+  static async open(options: DomainOptions = {}): Promise<Domain> {
+    const root = await mkdtemp(join(tmpdir(), 'skerry-domain-'));
+    return Domain.over(root, options);
+  }
+
+  /** A server over what an earlier one left in `root`, before it recovers. */
+  static async over(root: string, options: DomainOptions = {}): Promise<Domain> {
+    const dataDir = join(root, 'data');
+    const cleanup = new Cleanup();
+    const log: Record<string, unknown>[] = [];
+    const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
+    const now = options.now ?? Date.now;
+    const database = openDatabase(dataDir);
+    cleanup.add('database', () => database.close());
+    const vault = openVault(dataDir, undefined);
+    const engine = new FakeEngine(join(root, 'e'), agentBinaryPath());
+    await engine.open();
+    cleanup.add('engine', () => engine.close());
+    const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), now);
+    const secrets = new SecretService(database, vault, now);
+    const images = new ImageService({
+      database,
+      engine,
+      dataDir,
+      config: {
+        buildRuntime: 'auto',
+        debianMirror: '',
+        registryMirrors: [],
+        insecureRegistries: [],
+        registryTimeoutMs: 1000,
+        goProxy: '',
+        pypiIndex: '',
+        npmRegistry: '',
+        mavenRepository: '',
+      },
+      caEnvironment: {},
+      logger,
+      clock: now,
+    });
+    cleanup.add('images', () => images.close());
+    await addBaseImage(database, images, dataDir);
+    const manager = new SandboxManager({
+      database,
+      engine,
+      images,
+      secrets,
+      vault,
+      mounts: new MountService(database, blobs, now),
+      blobs,
+      dataDir,
+      config: {
+        runtime: 'runc',
+        maxSandboxes: 100,
+        maxStarting: 8,
+        defaultMemoryMiB: 64,
+        defaultMilliCpu: 1000,
+        defaultPids: 100,
+        maxOutputMiB: 16,
+        keepOutputHours: 1,
+        ...options.config,
+      },
+      caEnvironment: {},
+      logger,
+      now,
+    });
+    cleanup.add('sandboxes', () => manager.close());
+    return new Domain({ root, dataDir, engine, manager, database, secrets, images, log, cleanup, options });
+  }
+
+  private constructor(
+    parts: Pick<
+      Domain,
+      'root' | 'dataDir' | 'engine' | 'manager' | 'database' | 'secrets' | 'images' | 'log'
+    > & { cleanup: Cleanup; options: DomainOptions },
+  ) {
+    this.root = parts.root;
+    this.dataDir = parts.dataDir;
+    this.engine = parts.engine;
+    this.manager = parts.manager;
+    this.database = parts.database;
+    this.secrets = parts.secrets;
+    this.images = parts.images;
+    this.log = parts.log;
+    this.#cleanup = parts.cleanup;
+    this.#options = parts.options;
+  }
+
+  /** Runs `sleep` until somebody ends it, unless `args` say otherwise. */
+  spec(more: Partial<SandboxSpec> = {}): SandboxSpec {
+    return {
+      appId: TEST_APP,
+      environmentId: ENVIRONMENT,
+      imageId: BASE_IMAGE,
+      name: undefined,
+      tags: {},
+      args: ['sleep', '1000'],
+      secretSources: [],
+      workdir: undefined,
+      timeoutMs: 3_600_000,
+      idleTimeoutMs: undefined,
+      resources: { memoryMiB: 0, memoryLimitMiB: 0, milliCpu: 0, milliCpuLimit: 0 },
+      network: { kind: 'open' },
+      runtime: undefined,
+      pty: undefined,
+      verbose: false,
+      readinessProbe: undefined,
+      mountIds: [],
+      externalKey: undefined,
+      ...more,
+    };
+  }
+
+  create(more: Partial<SandboxSpec> = {}): Promise<Sandbox> {
+    return this.manager.create(this.spec(more));
+  }
+
+  /** One that runs. */
+  async running(more: Partial<SandboxSpec> = {}): Promise<Sandbox> {
+    const sandbox = await this.create(more);
+    await sandbox.waitUntilRunning(deadline());
+    return sandbox;
+  }
+
+  /** Its instance. @throws when it has none */
+  instance(sandbox: Pick<Sandbox, 'taskId'>): FakeInstance {
+    const instance = this.engine.instances.get(sandbox.taskId);
+    if (!instance) throw new Error(`${sandbox.taskId} has no instance`);
+    return instance;
+  }
+
+  /** The row's state, as another server would find it. */
+  storedState(sandbox: Pick<Sandbox, 'id'>): string {
+    return String(this.database.prepare('SELECT state FROM sandboxes WHERE id = ?').get(sandbox.id)?.state);
+  }
+
+  /** The store takes nothing any more, as on a full disk, until it is called with false. */
+  refuseWrites(refuse: boolean): void {
+    this.database.exec(`PRAGMA query_only = ${refuse ? 'ON' : 'OFF'}`);
+  }
+
+  /** Lets go of everything like a server that shuts down, and starts the next one, which has recovered then. */
+  async restart(options: DomainOptions = {}): Promise<Domain> {
+    await this.#cleanup.run();
+    this.#handedOn = true;
+    const next = await Domain.over(this.root, { ...this.#options, ...options });
+    await next.manager.recover();
+    return next;
+  }
+
+  /** Ends everything and removes the directory. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#handedOn) return;
+    await this.#cleanup.run();
+    const last = new FakeEngine(join(this.root, 'e'), agentBinaryPath());
+    await last.open();
+    await last.adopt(new Set());
+    await rm(this.root, { recursive: true, force: true });
+  }
+}
+
+/** An exec with everything piped. */
+export const execSpec = (argv: readonly string[], more: Partial<ExecSpec> = {}): ExecSpec => ({
+  argv,
+  secretSources: [],
+  workdir: undefined,
+  timeoutMs: undefined,
+  pty: undefined,
+  stdout: 'pipe',
+  stderr: 'pipe',
+  ...more,
+});
+
+export const exec = (
+  sandbox: Pick<Sandbox, 'exec'>,
+  argv: readonly string[],
+  more: Partial<ExecSpec> = {},
+  id: ProcessId = newProcessId(),
+): Promise<Process> => sandbox.exec(id, execSpec(argv, more), deadline());
+
+/** Everything of a stream, to its end. */
+export async function text(reader: OutputReader, offset = 0): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of reader.read(offset, deadline())) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+/** What a program prints, once it printed and ended. */
+export async function output(sandbox: Pick<Sandbox, 'exec'>, argv: readonly string[]): Promise<string> {
+  return text((await exec(sandbox, argv)).stdout);
+}
+
+/** Resolves once the stream has that many bytes. */
+export async function atLeast(reader: OutputReader, bytes: number): Promise<void> {
+  let have = 0;
+  for await (const chunk of reader.read(0, deadline())) {
+    have += chunk.length;
+    if (have >= bytes) return;
+  }
+  throw new Error(`the stream ended after ${have} of ${bytes} bytes`);
+}
+
+/** Polls until it holds: for what has no event to wait for. @throws when it never does */
+export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const signal = deadline();
+  while (!(await holds())) await delay(5, signal);
+}
+
+async function addBaseImage(database: Database, images: ImageService, dataDir: string): Promise<void> {
+  const store = new ImageStore(database);
+  if (store.get(BASE_IMAGE)) return;
+  await addImage(database, images, { env: { FROM_IMAGE: 'yes' } }, BASE_IMAGE, dataDir);
+}
+
+/** An image of busybox with that configuration. */
+export async function addImage(
+  database: Database,
+  images: ImageService,
+  config: Partial<ImageConfig>,
+  id: ImageId,
+  dataDir: string,
+): Promise<ImageId> {
+  const store = new ImageStore(database);
+  const layer = newLayerId();
+  const image = {
+    id,
+    layers: [layer],
+    config: { ...emptyImageConfig, ...config },
+    builderVersion: '2025.06',
+    createdAtMs: 0,
+  };
+  await createBusyboxLayer(join(dataDir, 'images', 'layers', layer), PROGRAMS);
+  store.insertLayer(layer, 0, 0);
+  store.insertReady(image, undefined);
+  images.get(id);
+  return id;
+}
