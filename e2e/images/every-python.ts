@@ -34,13 +34,12 @@ const cases: readonly Case[] = ['3.9', '3.10', '3.11', '3.12', '3.13', '3.14'].f
 });
 
 const server = await startServer({ runtime: 'runc', freshData: true, env: noRegistry });
-let rows: string[];
-try {
-  const limiter = new Limiter(2);
-  rows = await Promise.all(cases.map((each) => limiter.run(() => row(each))));
-} finally {
-  await server.stop();
-}
+const limiter = new Limiter(2);
+const results = await Promise.allSettled(cases.map((each) => limiter.run(() => row(each))));
+await server.stop();
+const failures = results.filter((result) => result.status === 'rejected').map(({ reason }) => reason);
+if (failures.length > 0) throw new AggregateError(failures, failures.map(String).join('\n'));
+const rows = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
 writeFileSync(join(projectRoot, 'docs/pythons.md'), page(rows));
 
 async function row({ series, client, argv, call }: Case): Promise<string> {

@@ -54,11 +54,8 @@ export async function installCpython(target: RootedTree, edit: CpythonEdit): Pro
   for (const name of ['pip', 'pip3', `pip${edit.series}`])
     await writer.file(`${PREFIX}/bin/${name}`, 0o755, [Buffer.from(pipScript(edit.series))]);
   // `bin/python` is left to the caller: not every image of this Python has it.
-  const links = { python3: 'python', 'python3-config': 'python-config', pydoc3: 'pydoc' };
-  for (const [link, stem] of Object.entries(links)) {
-    const [name, suffix = ''] = stem.split('-');
-    writer.link(`${PREFIX}/bin/${link}`, `${name}${edit.series}${suffix && `-${suffix}`}`);
-  }
+  for (const name of programs(edit.series))
+    writer.link(`${PREFIX}/bin/${name.replace(edit.series, '3')}`, name);
 }
 
 interface Layout {
