@@ -234,6 +234,11 @@ test('a closed or unknown descriptor, an ended sandbox and a fetched answer are 
   const { execId } = await start('fileLsRequest', { path: '/' });
   await fetchAnswer(execId);
   await assert.rejects(fetchAnswer(execId), notFound);
+  // What failed can be asked for again: the older JavaScript clients do so before they believe it.
+  const failed = await start('fileOpenRequest', { path: 'nothere', mode: 'r' });
+  for (let time = 0; time < 3; time++) {
+    await assert.rejects(fetchAnswer(failed.execId), fails(SystemErrorCode.NOENT));
+  }
   await sandbox.terminate();
   await assert.rejects(call('fileLsRequest', { path: '/' }), notFound);
 });

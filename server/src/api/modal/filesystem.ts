@@ -54,8 +54,11 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
       const signal = AbortSignal.any([context.signal, deadline]);
       const release = sandbox.hold();
       let batchIndex = 0n;
+      let begun = false;
       try {
-        for await (const chunk of (await unlessAborted(answer, signal)).chunks(signal)) {
+        const { chunks } = await unlessAborted(answer, signal);
+        begun = true;
+        for await (const chunk of chunks(signal)) {
           batchIndex += 1n;
           yield { output: [chunk], batchIndex };
         }
@@ -69,7 +72,8 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
         release();
       }
       yield { eof: true, batchIndex: batchIndex + 1n };
-      sessions.forget(execId);
+      // The JavaScript client up to 0.8 asks ten times more for what failed, and raises the error of the last answer.
+      if (begun) sessions.forget(execId);
     },
   };
 
