@@ -41,7 +41,7 @@ export interface TestServer {
   readonly pid: number;
   readonly dataDir: string;
   readonly token: TokenFile;
-  /** The environment for a client program: PATH, HOME, and what `skerry env` prints. */
+  /** The environment for a client program: PATH, an empty HOME, and what `skerry env` prints. */
   readonly clientEnv: Record<string, string>;
   /** What the server wrote to its log so far. */
   log(): string;
@@ -76,7 +76,8 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     ...(ca ? ['--extra-ca-file', ca] : []),
     ...(options.flags ?? []),
   ];
-  const env = { ...definedEnvironment(), ...options.env };
+  const home = mkdtempSync(join(tmpdir(), 'e2e-home-'));
+  const env = { ...definedEnvironment(), XDG_CONFIG_HOME: home, XDG_STATE_HOME: home, ...options.env };
   const logPath = join(dataDir, 'e2e.log');
 
   const logStart = existsSync(logPath) ? statSync(logPath).size : 0;
@@ -101,7 +102,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     },
     dataDir,
     token,
-    clientEnv: { ...clientPathEnvironment(), ...clientEnvironment(ready.url, token, {}) },
+    clientEnv: { ...clientPathEnvironment(home), ...clientEnvironment(ready.url, token, {}) },
     log: () => readFileSync(logPath).subarray(logStart).toString('utf8'),
     kill9: async () => {
       child.kill('SIGSTOP');
@@ -135,6 +136,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
         });
         assert.deepEqual(await settledInventory(dataDir), [], 'left on the machine');
       } finally {
+        rmSync(home, { recursive: true, force: true });
         if (shared === undefined) rmSync(dataDir, { recursive: true, force: true });
       }
     },
@@ -212,12 +214,12 @@ export function definedEnvironment(): Record<string, string> {
   );
 }
 
-/** What a client program needs besides the token: tools, and the machine's CA settings. */
-function clientPathEnvironment(): Record<string, string> {
-  const { PATH = '', HOME = '/root', SSL_CERT_FILE, NODE_EXTRA_CA_CERTS } = process.env;
+/** What a client program needs besides the token: tools, and the machine's CA settings. Its `~/.modal.toml` is nobody's. */
+function clientPathEnvironment(home: string): Record<string, string> {
+  const { PATH = '', SSL_CERT_FILE, NODE_EXTRA_CA_CERTS } = process.env;
   return {
     PATH,
-    HOME,
+    HOME: home,
     ...(SSL_CERT_FILE ? { SSL_CERT_FILE } : {}),
     ...(NODE_EXTRA_CA_CERTS ? { NODE_EXTRA_CA_CERTS } : {}),
   };

@@ -106,7 +106,9 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
       try {
         await using({}, async (instance) => {
           assert.equal(await reaches(instance, outside.publicAddress, 7), 'yes');
-          assert.match(await shell(instance, 'nslookup example.org'), /198\.51\.100\.2/);
+          assert.ok(
+            (await shell(instance, 'nslookup example.org')).includes(`Address: ${outside.publicAddress}\n`),
+          );
           assert.equal(await reaches(instance, outside.privateAddress, 7), 'no');
           assert.equal(await reaches(instance, hostAddress, hostPort), 'no');
           assert.equal(await reaches(instance, '169.254.169.254', 80), 'no');
@@ -147,7 +149,7 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
       const network = { kind: 'allowlist', cidrs: [`${publicAddress}/32`, '172.31.254.0/24'] } as const;
       await using({ network }, async (instance) => {
         assert.equal(await reaches(instance, publicAddress, 7), 'yes');
-        assert.match(await shell(instance, 'nslookup example.org'), /198\.51\.100\.2/);
+        assert.ok((await shell(instance, 'nslookup example.org')).includes(`Address: ${publicAddress}\n`));
         assert.equal(await reaches(instance, privateAddress, 7), 'no');
       });
       await using({ network: { kind: 'allowlist', cidrs: ['192.0.2.99/32'] } }, async (instance) => {

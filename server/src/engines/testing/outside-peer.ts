@@ -1,12 +1,13 @@
 /**
  * A host "on the internet" for tests, run inside a namespace of its own: echoes TCP on port 7, says where it was reached from on port 79, and answers every DNS
- * question for an A record with 198.51.100.2 on port 53. Prints "ready" once all of it listens.
+ * question for an A record with its own address, the argument, on port 53. Prints "ready" once all of it listens.
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-const answer = Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 2]);
+const [address = ''] = process.argv.slice(2);
+const answer = Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...address.split('.').map(Number)]);
 
 const dns = createSocket('udp4');
 dns.on('message', (question, client) => {

@@ -5,14 +5,27 @@ import { run } from '../../platform/command.ts';
 
 export interface Outside extends AsyncDisposable {
   /** RFC 5737: stands for any address of the internet. */
-  readonly publicAddress: '198.51.100.2';
+  readonly publicAddress: string;
   /** In a range that sandboxes must not reach. */
-  readonly privateAddress: '172.31.254.2';
+  readonly privateAddress: string;
 }
 
 /** @param name at most 11 characters, unique on the machine. */
 export async function createOutside(name: string): Promise<Outside> {
   const done = new Cleanup();
+  const { stdout: taken } = await run(['ip', '-o', '-4', 'address']);
+  // Networks of four addresses each; other runs of the tests have some.
+  const networks = Array.from({ length: 64 }, (_, index) => index * 4);
+  const start = process.pid % networks.length;
+  const base = [...networks.slice(start), ...networks.slice(0, start)].find(
+    (each) => !taken.includes(`198.51.100.${each + 1}/`) && !taken.includes(`172.31.254.${each + 1}/`),
+  );
+  if (base === undefined) throw new Error('no network is left for the outside of a test');
+  const at = (host: number) => ({
+    publicAddress: `198.51.100.${base + host}`,
+    privateAddress: `172.31.254.${base + host}`,
+  });
+  const [near, far] = [at(1), at(2)];
   const namespace = `skerry-out-${name}`;
   try {
     done.add('namespace', () =>
@@ -24,14 +37,17 @@ export async function createOutside(name: string): Promise<Outside> {
     await run(['ip', '-batch', '-'], {
       input: `netns add ${namespace}
 link add o-${name} type veth peer name eth0 netns ${namespace}
-addr add 198.51.100.1/30 dev o-${name}
-addr add 172.31.254.1/30 dev o-${name}
+addr add ${near.publicAddress}/30 dev o-${name}
+addr add ${near.privateAddress}/30 dev o-${name}
 link set o-${name} up
 `,
     });
     await run(['ip', '-n', namespace, '-batch', '-'], {
-      input:
-        'link set lo up\nlink set eth0 up\naddr add 198.51.100.2/30 dev eth0\naddr add 172.31.254.2/30 dev eth0\n',
+      input: `link set lo up
+link set eth0 up
+addr add ${far.publicAddress}/30 dev eth0
+addr add ${far.privateAddress}/30 dev eth0
+`,
     });
     const stop = new AbortController();
     const ready = Promise.withResolvers<void>();
@@ -43,6 +59,7 @@ link set o-${name} up
         namespace,
         process.execPath,
         fileURLToPath(new URL('outside-peer.ts', import.meta.url)),
+        far.publicAddress,
       ],
       {
         signal: stop.signal,
@@ -61,8 +78,7 @@ link set o-${name} up
     throw error;
   }
   return {
-    publicAddress: '198.51.100.2',
-    privateAddress: '172.31.254.2',
+    ...far,
     [Symbol.asyncDispose]: () => done.run(),
   };
 }
