@@ -14,6 +14,7 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
 import { run } from '../server/src/platform/command.ts';
+import { makeAuthority, makeServerCertificate } from '../server/src/transport/issue-certificate.ts';
 import { goCases, jsCases, pythonCases } from './life/support/cases.ts';
 import { goExample, pythonWith } from './support/clients.ts';
 import { type OtherMachine, startOtherMachine } from './support/other-machine.ts';
@@ -369,5 +370,33 @@ describe('clients on another machine', () => {
       SKERRY_TOKEN: secret,
     });
     assert.match(result.stderr, /does not know this token/);
+  });
+
+  test('with a certificate of the operator `skerry env` prints its name, by which other machines reach the server', async () => {
+    const [certFile, keyFile] = ['cert', 'key'].map((name) => join(home, `${name}.pem`));
+    assert.ok(certFile && keyFile);
+    const validity = {
+      notBefore: new Date(Date.now() - 86_400_000),
+      notAfter: new Date(Date.now() + 86_400_000),
+    };
+    const authority = await makeAuthority('Authority of a test', validity, undefined);
+    const { cert, key } = await makeServerCertificate(authority, [machine.serverName], validity, undefined);
+    writeFileSync(certFile, cert);
+    writeFileSync(keyFile, key);
+    const caFile = join(home, 'authority.pem');
+    writeFileSync(caFile, authority.cert);
+    await skerry('down', '--keep');
+    const tls = ['--tls-cert-file', certFile, '--tls-key-file', keyFile];
+    await skerry('up', '--port', '0', '--host', machine.serverAddress, '--runtime', 'runc', ...tls);
+    const variables = variablesSchema.parse(JSON.parse(await skerry('env', '--format', 'json')));
+    const url = variables.MODAL_SERVER_URL ?? '';
+    assert.match(url, new RegExp(`^https://${machine.serverName}:\\d+$`));
+    const health = ['curl', '--silent', '--show-error', '--cacert', caFile, `${url}/healthz`];
+    assert.equal(JSON.parse(succeeded(await there(health))).status, 'ok');
+    const pasted = await skerry('token', 'create');
+    assert.match(pasted, new RegExp(`skerry connect ${url} --fingerprint sha256:`));
+    const token = /^SKERRY_TOKEN=(\S+)/m.exec(pasted)?.[1] ?? '';
+    const connect = ['skerry', 'connect', url, '--ca-file', caFile, '--port', '0', '--', 'true'];
+    succeeded(await there(connect, { SKERRY_TOKEN: token }));
   });
 });

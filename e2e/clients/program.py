@@ -1,0 +1,43 @@
+"""What every release of the Python client since 0.64 can do: create, exec, output, a file, terminate. Prints one line of JSON when all of it worked."""
+
+import contextlib
+import json
+
+import modal
+
+
+@contextlib.contextmanager
+def application():
+    """An app that sandboxes can be made in; the first releases have none that outlives the program."""
+    if hasattr(modal.App, "lookup"):
+        yield modal.App.lookup("every-client", create_if_missing=True)
+    else:
+        with modal.App("every-client").run() as app:
+            yield app
+
+
+def write_and_read(sandbox):
+    """How this release writes files, and what it read back."""
+    if hasattr(sandbox, "filesystem"):
+        sandbox.filesystem.write_text("text", "/tmp/file")
+        return "filesystem", sandbox.filesystem.read_text("/tmp/file")
+    if hasattr(sandbox, "open"):
+        with sandbox.open("/tmp/file", "w") as file:
+            file.write("text")
+        with sandbox.open("/tmp/file", "r") as file:
+            return "open", file.read()
+    return "exec only", sandbox.exec("sh", "-c", "printf text > /tmp/file; cat /tmp/file").stdout.read()
+
+
+with application() as app:
+    image = modal.Image.from_registry("python:3.11-slim")
+    sandbox = modal.Sandbox.create("sleep", "120", app=app, image=image, timeout=120)
+    process = sandbox.exec("sh", "-c", "echo out; echo err >&2; exit 3")
+    found = (process.stdout.read(), process.stderr.read(), process.wait())
+    assert found == ("out\n", "err\n", 3), found
+    files, text = write_and_read(sandbox)
+    assert text == "text", text
+    sandbox.terminate()
+    sandbox.wait(raise_on_termination=False)
+    assert sandbox.poll() is not None
+print(json.dumps({"version": modal.__version__, "files": files}))
