@@ -4,10 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { findExtraCaFile } from '../server/src/config/extra-ca.ts';
 import { run } from '../server/src/platform/command.ts';
 import { pythonWith } from './support/clients.ts';
 import { runProgram } from './support/program.ts';
-import { extraCaFile, projectRoot, settledInventory } from './support/server.ts';
+import { projectRoot, settledInventory } from './support/server.ts';
 
 const fromModal = `
 import modal
@@ -19,7 +20,7 @@ print(modal.Sandbox.create("sleep", "600", app=app, image=image, name="from-moda
 describe('the command line beside the clients', () => {
   const home = mkdtempSync(join(tmpdir(), 'command-line-'));
   const dataDir = process.env.SKERRY_E2E_DATA_DIR ?? join(home, 'data');
-  const ca = extraCaFile();
+  const ca = findExtraCaFile(process.env);
   const skerry = async (...args: string[]) => {
     const result = await run(
       [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...args, '--data-dir', dataDir],

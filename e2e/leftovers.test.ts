@@ -4,12 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { findExtraCaFile } from '../server/src/config/extra-ca.ts';
 import { run } from '../server/src/platform/command.ts';
 import { delay } from '../server/src/platform/wait.ts';
 import { runPython } from './support/clients.ts';
 import { inventory } from './support/inventory.ts';
 import { runtimesToTest } from './support/runtimes.ts';
-import { extraCaFile, projectRoot, startServer, type TestServer } from './support/server.ts';
+import { projectRoot, startServer, type TestServer } from './support/server.ts';
 
 const prelude = `
 import modal
@@ -112,7 +113,7 @@ modal.Sandbox.create(app=app, image=image, name="survivor").exec("true").wait()`
 describe('skerry up and down', () => {
   const home = mkdtempSync(join(tmpdir(), 'updown-'));
   const dataDir = join(home, 'data');
-  const ca = extraCaFile();
+  const ca = findExtraCaFile(process.env);
   const skerry = (...args: string[]) =>
     run([process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...args, '--data-dir', dataDir], {
       env: { PATH: process.env.PATH ?? '', HOME: home, ...(ca ? { SKERRY_EXTRA_CA_FILE: ca } : {}) },

@@ -3,10 +3,10 @@
  */
 import { join } from 'node:path';
 import { attach, capture } from './lib/command.mjs';
-import { extraCaFile, node, root } from './lib/paths.mjs';
+import { node, root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { pythonWithModal } from './lib/toolchains.mjs';
-import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
+import { pythonClientVersions, setup, setupPythonClients, withoutGvisor } from './setup.mjs';
 
 const cli = join(root, 'cli', 'bin', 'skerry.mjs');
 const skerry = (...args) => [node, cli, ...args];
@@ -19,18 +19,16 @@ await runMain(async () => {
     );
   }
   const [version] = pythonClientVersions;
-  await setup();
+  const noGvisor = await setup();
   await setupPythonClients([version]);
 
-  const ca = extraCaFile();
-  const env = { ...process.env, ...(ca ? { SKERRY_EXTRA_CA_FILE: ca } : {}) };
   await step('Server', async (progress) => {
-    const out = await capture(skerry('up', ...flags), { env, progress });
+    const out = await capture(skerry('up', ...flags), { progress });
     return out.split('\n')[0].replace(/\.$/, '');
   });
   const dataDir = flagValue(flags, '--data-dir');
   const at = dataDir ? ['--data-dir', dataDir] : [];
-  const variables = JSON.parse(await capture(skerry('env', '--format', 'json', ...at), { env }));
+  const variables = JSON.parse(await capture(skerry('env', '--format', 'json', ...at)));
 
   const example = join('examples', 'python', 'safe_code_execution.py');
   process.stderr.write(`\n$ python ${example}\n`);
@@ -55,6 +53,7 @@ await runMain(async () => {
       '',
     ].join('\n'),
   );
+  if (noGvisor) process.stderr.write(withoutGvisor(noGvisor));
 });
 
 /** The value of a flag given as `--flag value` or `--flag=value`. */

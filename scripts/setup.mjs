@@ -3,14 +3,26 @@
  * The other scripts call `setup()` first.
  */
 import { pathToFileURL } from 'node:url';
+import { ensureGvisor } from './lib/gvisor.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { ensurePackages, systemPackages } from './lib/system-packages.mjs';
-import { ensureAgent, ensureGvisor, ensureNodeModules, ensurePythonClient } from './lib/toolchains.mjs';
+import { ensureAgent, ensureNodeModules, ensurePythonClient } from './lib/toolchains.mjs';
 
 /** The versions of the official clients that are tested; the first is the one that the quickstart uses. */
 export const pythonClientVersions = ['1.6.4', '1.5.5', '1.3.5', '1.3.0', '1.0.5'];
 
-/** Everything a server needs. @throws SetupError that says what to do */
+/** What a machine without gVisor must be told, each time and where it is not overlooked. */
+export const withoutGvisor = (why) => `
+WARNING: there is no gVisor on this machine. Sandboxes will run under runc, ON THIS MACHINE'S OWN KERNEL:
+         do not let them run code that you do not trust.
+         Why there is none: ${why}
+         When that is mended, \`npm run setup\` tries again.
+`;
+
+/**
+ * Everything a server needs. Resolves with the reason why there is no gVisor, undefined when there is one.
+ * @throws SetupError that says what to do
+ */
 export async function setup() {
   if (process.platform !== 'linux') {
     throw new SetupError(
@@ -20,7 +32,10 @@ export async function setup() {
   await step('Node packages', ensureNodeModules);
   await step('System packages', (progress) => ensurePackages(systemPackages, progress));
   await step('Agent', ensureAgent);
-  await step('gVisor (optional)', ensureGvisor);
+  const { note, missing } = await step('gVisor', ensureGvisor);
+  if (!missing) return undefined;
+  process.stderr.write(withoutGvisor(note));
+  return note;
 }
 
 /** Virtual environments with the official Python client. */
@@ -30,4 +45,8 @@ export async function setupPythonClients(versions) {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await runMain(setup);
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await runMain(async () => {
+    await setup();
+  });
+}

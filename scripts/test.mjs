@@ -6,11 +6,12 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { attach, capture, which } from './lib/command.mjs';
+import { attach, capture } from './lib/command.mjs';
+import { ensureGo } from './lib/go.mjs';
+import { findRunsc, pinned } from './lib/gvisor.mjs';
 import { localDir, node, root } from './lib/paths.mjs';
 import { runMain, step } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
-import { findRunsc } from './lib/toolchains.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
@@ -24,8 +25,9 @@ await runMain(async () => {
   await setupPythonClients(pythonClientVersions);
   await step('Packages for tests', (progress) => ensurePackages(testPackages, progress));
   const skipped = [];
-  if (!(await buildGoExample())) skipped.push('the Go client (no Go toolchain)');
-  if (!findRunsc()) skipped.push('everything under gVisor (no runsc)');
+  const noGo = await step('Go example', buildGoExample);
+  if (noGo?.missing) skipped.push(`the Go client (${noGo.note})`);
+  if (!(await findRunsc())) skipped.push('everything under gVisor (no runsc)');
   if (process.getuid?.() !== 0) skipped.push('everything that makes sandboxes (not root)');
 
   const units = testFiles(unitDirs, patterns);
@@ -69,18 +71,20 @@ function testFiles(dirs, patterns) {
     .sort();
 }
 
-/** Compiles examples/go with the official Go client, which comes through Go's module proxy. False without Go. */
-async function buildGoExample() {
-  const go = which('go');
-  if (go === undefined) return false;
-  await step('Go example', async (progress) => {
-    const bin = join(localDir, 'bin');
-    mkdirSync(bin, { recursive: true });
-    await capture([go, 'build', '-o', join(bin, 'safe-code-execution-go'), '.'], {
-      cwd: join(root, 'examples', 'go'),
-      env: { ...process.env, CGO_ENABLED: '0' },
-      progress,
-    });
+/** Compiles examples/go with the official Go client, which comes through Go's module proxy. Its tests are left out where there is no Go to be had. */
+async function buildGoExample(progress) {
+  let toolchain;
+  try {
+    toolchain = await ensureGo(pinned.go, progress);
+  } catch (error) {
+    return { note: error.message.trim().split('\n').at(-1), missing: true };
+  }
+  const bin = join(localDir, 'bin');
+  mkdirSync(bin, { recursive: true });
+  await capture([toolchain.go, 'build', '-o', join(bin, 'safe-code-execution-go'), '.'], {
+    cwd: join(root, 'examples', 'go'),
+    env: { ...toolchain.env, CGO_ENABLED: '0' },
+    progress,
   });
-  return true;
+  return undefined;
 }

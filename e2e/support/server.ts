@@ -10,6 +10,7 @@ import { readToken, readyLineSchema } from '../../cli/src/server-state.ts';
 import { clientEnvironment } from '../../connect/src/environment.ts';
 import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
 import type { TokenFile } from '../../server/src/auth/token-store.ts';
+import { findExtraCaFile } from '../../server/src/config/extra-ca.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { inventory } from './inventory.ts';
@@ -57,19 +58,13 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-/** The CA bundle that sandboxes need on networks that inspect TLS, as `npm run quickstart` finds it. */
-export const extraCaFile = (): string | undefined =>
-  process.env.SKERRY_EXTRA_CA_FILE ||
-  process.env.NODE_EXTRA_CA_CERTS ||
-  process.env.SSL_CERT_FILE ||
-  undefined;
-
 /** Starts a server on a free port. `stop` it in an `after` hook. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const shared = options.dataDir ?? (options.freshData ? undefined : process.env.SKERRY_E2E_DATA_DIR);
   const dataDir = shared ?? mkdtempSync(join(tmpdir(), 'e2e-data-'));
   assert.deepEqual(await inventory(dataDir), [], 'the machine has something of this server before it starts');
-  const ca = extraCaFile();
+  // The server finds it as well, but not what the developer's shell says to Skerry itself (`definedEnvironment`).
+  const ca = findExtraCaFile(process.env);
   const flags = [
     ...['--data-dir', dataDir, '--log-level', 'info'],
     ...(options.runtime ? ['--runtime', options.runtime] : []),

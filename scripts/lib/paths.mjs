@@ -12,13 +12,6 @@ export const node = join(root, 'node_modules', '.bin', 'node');
 /** What is made for this clone alone and may be deleted at any time: virtual environments, compiled examples. */
 export const localDir = join(root, '.skerry');
 
-/** What all clones of a user share: the gVisor binary. The server looks there too. */
+/** What all clones of a user share: gVisor, and a Go that was fetched to build it. The server looks there too. */
 export const cacheDir = (env = process.env) =>
   join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'skerry');
-
-/**
- * The CA bundle that sandboxes have to trust as well, from SKERRY_EXTRA_CA_FILE or from what the machine's other tools were
- * told (networks that inspect TLS); undefined when there is none.
- */
-export const extraCaFile = (env = process.env) =>
-  env.SKERRY_EXTRA_CA_FILE || env.NODE_EXTRA_CA_CERTS || env.SSL_CERT_FILE || undefined;

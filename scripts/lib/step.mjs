@@ -1,6 +1,6 @@
 /**
  * Steps of a script: each says what it does, shows that it is alive when it takes longer than two seconds, and how long it took.
- * Everything in `scripts/` runs on Node 20 without any dependency, since it is what installs them.
+ * What `npm run setup` starts with runs on Node 18 (Debian 12's own) without any dependency, since it is what installs them.
  */
 import { stripVTControlCharacters } from 'node:util';
 
@@ -21,7 +21,8 @@ export function oneLine(text, width) {
 }
 
 /**
- * Runs one step. `work` gets `progress(text)` to say what it is at, and returns a short note on what was done (or nothing).
+ * Runs one step. `work` gets `progress(text)` to say what it is at, and returns a short note on what was done (or nothing), or
+ * `{ note, missing: true }` for a failure that the caller goes on without. Resolves with what `work` returned.
  * On a terminal the line is redrawn; elsewhere a line is printed every ten seconds.
  * @throws whatever `work` throws, after printing that the step failed
  */
@@ -47,11 +48,15 @@ export async function step(title, work, out = process.stderr) {
     }
   }, REDRAW_MS);
   try {
-    const note = await work((text) => {
+    const result = await work((text) => {
       last = oneLine(text, 100) || last;
     });
+    const { note, missing } = typeof result === 'object' ? result : { note: result };
     clear();
-    out.write(`✓ ${title}${note ? `: ${note}` : ''} (${seconds(performance.now() - started)})\n`);
+    out.write(
+      `${missing ? '!' : '✓'} ${title}${note ? `: ${note}` : ''} (${seconds(performance.now() - started)})\n`,
+    );
+    return result;
   } catch (error) {
     clear();
     out.write(`✗ ${title} (${seconds(performance.now() - started)})\n`);

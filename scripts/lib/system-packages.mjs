@@ -68,18 +68,32 @@ export async function installPackages(packages, progress) {
       `Missing system packages:\n${list}\nInstall them with: sudo apt-get install -y --no-install-recommends ${names.join(' ')}`,
     );
   }
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' };
-  await capture(['apt-get', 'update'], { env, progress });
+  await updatePackageLists(progress);
   await capture(
     [
       'apt-get',
       'install',
       '-y',
       '--no-install-recommends',
+      '--no-remove', // what is there is somebody's: rather fail than take it away
       '-o',
       'Dpkg::Options::=--force-confold',
       ...names,
     ],
-    { env, progress },
+    { env: aptEnvironment(), progress },
   );
+}
+
+const aptEnvironment = () => ({ ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' });
+
+/** Fetches the lists of packages, so that what is asked next is answered for today. Needs root. */
+export const updatePackageLists = (progress) =>
+  capture(['apt-get', 'update'], { env: aptEnvironment(), progress });
+
+/** The version that apt would install of a package; undefined when it has none, or there is no apt. */
+export async function aptCandidate(name) {
+  if (which('apt-cache') === undefined) return undefined;
+  const policy = await capture(['apt-cache', 'policy', name], { env: aptEnvironment() });
+  const version = /^ {2}Candidate: (\S+)$/m.exec(policy)?.[1];
+  return version === '(none)' ? undefined : version;
 }

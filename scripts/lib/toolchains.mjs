@@ -1,14 +1,18 @@
-/** What is compiled or installed from language registries: Node packages, the agent, gVisor, the official Python client. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+/** What is compiled or installed from language registries: Node packages, the agent, the official Python client. */
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { capture, which } from './command.mjs';
-import { cacheDir, localDir, root } from './paths.mjs';
+import { localDir, root } from './paths.mjs';
 import { SetupError } from './step.mjs';
-import { buildPackages, ensurePackages, installPackages } from './system-packages.mjs';
-
-/** The gVisor that Skerry is tested with. Its `go` branch carries generated code, so that plain `go install` builds it. */
-export const GVISOR_VERSION = 'v0.0.0-20260905035102-160fafc42237';
+import {
+  aptCandidate,
+  buildPackages,
+  ensurePackages,
+  installPackages,
+  updatePackageLists,
+} from './system-packages.mjs';
+import { isAtLeast, parseVersion } from './versions.mjs';
 
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 
@@ -40,10 +44,66 @@ const newestMtimeMs = (path) => {
   return Math.max(0, ...readdirSync(path).map((name) => newestMtimeMs(join(path, name))));
 };
 
-const findCargo = () => {
+const cargoCandidates = () => {
   const byHand = join(process.env.CARGO_HOME || join(homedir(), '.cargo'), 'bin', 'cargo');
-  return which('cargo') ?? (existsSync(byHand) ? byHand : undefined);
+  return [...new Set([which('cargo'), byHand, '/usr/bin/cargo'])].filter((path) => path && existsSync(path));
 };
+
+/** The first cargo on the machine that is new enough, and those that are not (or do not work). */
+async function findCargo(wanted) {
+  const others = [];
+  for (const path of cargoCandidates()) {
+    const answer = await capture([path, '--version']).catch(() => 'does not work');
+    if (isAtLeast(parseVersion(answer), wanted)) return { cargo: path, others };
+    others.push(`${path}: ${answer.trim()}`);
+  }
+  return { cargo: undefined, others };
+}
+
+/**
+ * Debian's package of a cargo that is new enough: `cargo` itself, or `cargo-web`, the newer one that Debian keeps for its browsers
+ * (Debian 12's `cargo` is 1.65, which fetches the index of crates by git).
+ */
+async function cargoPackage(wanted) {
+  for (const name of ['cargo', 'cargo-web']) {
+    if (isAtLeast(parseVersion((await aptCandidate(name)) ?? ''), wanted)) {
+      return { name, command: 'cargo', purpose: 'builds the agent' };
+    }
+  }
+  return undefined;
+}
+
+/**
+ * A cargo that can build the agent, installed if there is none. Never replaces one that is there: it is somebody's.
+ * @throws SetupError
+ */
+async function ensureCargo(progress) {
+  const manifest = readFileSync(join(root, 'agent', 'Cargo.toml'), 'utf8');
+  const lowest = /^rust-version = "(.+)"$/m.exec(manifest)?.[1] ?? '';
+  const wanted = parseVersion(lowest);
+  const { cargo, others } = await findCargo(wanted);
+  if (cargo !== undefined) return cargo;
+  if (others.length > 0) {
+    throw new SetupError(
+      `The agent needs Rust ${lowest} or newer. Too old or not working:\n  ${others.join('\n  ')}\n` +
+        'Put a newer one into PATH (https://rustup.rs), or let Debian replace its own: apt-get install cargo-web',
+    );
+  }
+  if (which('apt-get') && process.getuid?.() === 0) await updatePackageLists(progress);
+  const chosen = await cargoPackage(wanted);
+  if (chosen === undefined && which('apt-get')) {
+    throw new SetupError(
+      `The agent needs Rust ${lowest} or newer, and no package of this machine has it. Install it from https://rustup.rs`,
+    );
+  }
+  await installPackages(
+    [chosen ?? { name: 'cargo', purpose: `builds the agent, ${lowest} or newer` }],
+    progress,
+  );
+  const installed = await findCargo(wanted);
+  if (installed.cargo === undefined) throw new SetupError('cargo was installed but is not found in PATH');
+  return installed.cargo;
+}
 
 /** Builds the agent and the supervisor when one is missing or older than a source. */
 export async function ensureAgent(progress) {
@@ -54,52 +114,14 @@ export async function ensureAgent(progress) {
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
   const built = ['skerry-agent', 'skerry-supervisor'].map((name) => join(agent, 'target', 'release', name));
   if (built.every((path) => existsSync(path) && statSync(path).mtimeMs >= newest)) return 'up to date';
-  const cargoPackage = findCargo() ? [] : [{ name: 'cargo', command: 'cargo', purpose: 'builds the agent' }];
-  await ensurePackages([...cargoPackage, ...buildPackages], progress);
-  const cargo = findCargo();
-  if (cargo === undefined) throw new SetupError('cargo was installed but is not found in PATH');
+  await ensurePackages(buildPackages, progress);
+  const cargo = await ensureCargo(progress);
   // Run inside the clone: cargo reads .cargo/config.toml (static linking) from the working directory upwards.
   await capture([cargo, 'build', '--release', '--locked', '--target-dir', 'target'], {
     cwd: agent,
     progress,
   });
   return 'built';
-}
-
-/** Where gVisor is: in PATH, or built by this script. */
-export const findRunsc = () => {
-  const ours = join(cacheDir(), 'bin', 'runsc');
-  return which('runsc') ?? (existsSync(ours) ? ours : undefined);
-};
-
-/**
- * Builds gVisor from its Go module when a Go toolchain is there. Optional: without it sandboxes run under runc.
- * Returns a note; never throws for a build that fails.
- */
-export async function ensureGvisor(progress) {
-  const inPath = which('runsc');
-  if (inPath) return `found ${inPath}`;
-  const bin = join(cacheDir(), 'bin');
-  const stamp = join(bin, 'runsc.version');
-  if (existsSync(join(bin, 'runsc')) && existsSync(stamp) && readFileSync(stamp, 'utf8') === GVISOR_VERSION) {
-    return 'up to date';
-  }
-  const instead = 'runc will be used, which shares the kernel with the sandboxes';
-  const go = which('go') ?? (existsSync('/usr/local/go/bin/go') ? '/usr/local/go/bin/go' : undefined);
-  if (go === undefined) return `not available (no runsc, and no Go to build it with): ${instead}`;
-  mkdirSync(bin, { recursive: true });
-  try {
-    await capture([go, 'install', '-v', `gvisor.dev/gvisor/runsc@${GVISOR_VERSION}`], {
-      // Linked statically, since runsc executes itself inside a root without libraries.
-      env: { ...process.env, CGO_ENABLED: '0', GOBIN: bin, GOFLAGS: '', HOME: process.env.HOME || homedir() },
-      progress,
-    });
-  } catch (error) {
-    const words = error.message.split('\n').slice(-3).join(' ');
-    return `not available (its build failed: ${words}): ${instead}`;
-  }
-  writeFileSync(stamp, GVISOR_VERSION);
-  return `built ${GVISOR_VERSION}`;
 }
 
 const pythonRange = 'import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] < (3, 15)))';

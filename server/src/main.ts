@@ -12,6 +12,7 @@ import { SkerryError } from './errors/skerry-error.ts';
 // Clients wait out a restart of about a second: compiled code of the last start saves half of it. Only what is imported after this line profits.
 enableCompileCache(fileURLToPath(new URL('../../.skerry/compile-cache', import.meta.url)));
 const { loadConfig } = await import('./config/load-config.ts');
+const { rememberExtraCaFile } = await import('./config/extra-ca.ts');
 const { destroyAll, startServer } = await import('./server.ts');
 const { createLogger } = await import('./telemetry/logger.ts');
 const { inheritedSocket } = await import('./transport/inherited-socket.ts');
@@ -26,6 +27,7 @@ async function main(args: readonly string[]): Promise<void> {
 
   const listenFd = inheritedSocket(process.env, process.pid);
   const server = await startServer(config, logger, listenFd);
+  rememberExtraCaFile(config.dataDir, config.extraCaFile);
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });

@@ -39,8 +39,10 @@ export const configSchema = z.strictObject({
     .describe('what runs image build steps; choose gvisor when strangers define images'),
   extraCaFile: z
     .string()
-    .default('')
-    .describe('PEM file with CA certificates that sandboxes and builds trust in addition'),
+    .default('auto')
+    .describe(
+      "PEM file with CA certificates that sandboxes and builds trust in addition; auto takes the one that this machine's tools are told of, none takes none",
+    ),
   allowPrivate: z
     .array(z.string())
     .default([])

@@ -7,6 +7,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type Config, configSchema } from './config.ts';
+import { findOrRememberExtraCaFile } from './extra-ca.ts';
 import { describeSettings, type Setting } from './settings.ts';
 
 export interface ConfigSources {
@@ -23,7 +24,7 @@ const invalid = (message: string, cause?: unknown) =>
   new SkerryError('invalid-argument', message, cause === undefined ? {} : { cause });
 
 /**
- * The configuration a server runs with.
+ * The configuration a server runs with. `extraCaFile` is a path or empty in it: what `auto` and `none` come to on this machine.
  * @throws SkerryError `invalid-argument` naming the setting and where it was given
  */
 export function loadConfig({ argv, env, configFile }: ConfigSources): Config {
@@ -37,7 +38,7 @@ export function loadConfig({ argv, env, configFile }: ConfigSources): Config {
   const result = configSchema.safeParse(
     Object.fromEntries([...given].map(([key, { value }]) => [key, value])),
   );
-  if (result.success) return result.data;
+  if (result.success) return { ...result.data, extraCaFile: extraCaFileOf(result.data, env) };
   const lines = result.error.issues.map((issue) => {
     const setting = settings.find(({ key }) => key === issue.path[0]);
     const from = setting && given.get(setting.key);
@@ -45,6 +46,17 @@ export function loadConfig({ argv, env, configFile }: ConfigSources): Config {
     return `${from.source}: ${JSON.stringify(from.value)} is not a valid ${setting.key} (${setting.description}): ${issue.message}`;
   });
   throw invalid(lines.join('\n'));
+}
+
+function extraCaFileOf({ extraCaFile, dataDir }: Config, env: ConfigSources['env']): string {
+  switch (extraCaFile) {
+    case 'auto':
+      return findOrRememberExtraCaFile(env, dataDir) ?? '';
+    case 'none':
+      return '';
+    default:
+      return extraCaFile;
+  }
 }
 
 /** Where the configuration file is when nobody says otherwise. */

@@ -3,12 +3,11 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import gvisor from '../../../gvisor.json' with { type: 'json' };
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram, isExecutable } from '../../platform/find-program.ts';
 import type { RuntimeChoice, RuntimeName } from '../engine.ts';
-
-/** Moved to `platform/`; the command line and the benches still look for it here. */
 
 /** What is known of one runtime. */
 export type RuntimeFinding =
@@ -17,11 +16,25 @@ export type RuntimeFinding =
 
 export type RuntimeFindings = Readonly<Record<RuntimeName, RuntimeFinding>>;
 
-/** Where runsc is: the configured path alone, or else PATH, or else where the setup puts it. */
-function findRunsc(configured: string): string | undefined {
+/**
+ * Where runsc is: the configured path alone, or else in PATH, or else where the setup puts it. The setup builds one although there
+ * is one in PATH when that is older than what Skerry is tested with; the built one goes before it then.
+ */
+async function findRunsc(configured: string): Promise<string | undefined> {
   if (configured !== '') return isExecutable(configured) ? configured : undefined;
   const cached = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'skerry', 'bin', 'runsc');
-  return findProgram('runsc') ?? (isExecutable(cached) ? cached : undefined);
+  const inPath = findProgram('runsc');
+  if (!isExecutable(cached)) return inPath;
+  return inPath !== undefined && !(await isTooOld(inPath)) ? inPath : cached;
+}
+
+/** By the day in the release's name; a runsc that tells none (made by `go install`) is taken for new enough. */
+async function isTooOld(runsc: string): Promise<boolean> {
+  const version = await run([runsc, '--version']).then(
+    ({ stdout }) => stdout,
+    () => '',
+  );
+  return (/release-(20\d{6})/.exec(version)?.[1] ?? gvisor.oldest) < gvisor.oldest;
 }
 
 const firstLine = (text: string): string => text.trim().split('\n')[0] ?? '';
@@ -49,7 +62,7 @@ export const TRIAL_CACHE = 'gvisor-works.json';
 
 /** Runs a trivial container, once per binary and boot: many machines have runsc and a kernel that it cannot work with. */
 async function tryRunsc(configured: string, runDir: string): Promise<RuntimeFinding> {
-  const path = findRunsc(configured);
+  const path = await findRunsc(configured);
   if (!path) {
     return {
       ok: false,

@@ -1,0 +1,85 @@
+/** gVisor: found on the machine, installed from its packages, or built. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { capture, which } from './command.mjs';
+import { ensureGo } from './go.mjs';
+import { cacheDir, root } from './paths.mjs';
+import { aptCandidate, installPackages } from './system-packages.mjs';
+
+/**
+ * The one place that names gVisor's version, for these scripts and for the server: the module (its `go` branch carries generated
+ * code, so that plain `go install` builds it), the version that is built, the day of the oldest release that the server was tested
+ * with, and the oldest Go that builds it.
+ */
+export const pinned = JSON.parse(readFileSync(join(root, 'server', 'gvisor.json'), 'utf8'));
+
+const built = () => join(cacheDir(), 'bin', 'runsc');
+
+/**
+ * The day (`20241202`) of a gVisor, from what `runsc --version` prints, a module's version, or a Debian package's. Undefined when
+ * it tells none: a binary made by `go install` calls itself VERSION_MISSING.
+ */
+export const releaseDay = (text) => /(?:release-|~|v0\.0\.0-)(20\d{6})/.exec(text)?.[1];
+
+const isTooOld = (text) => (releaseDay(text) ?? pinned.oldest) < pinned.oldest;
+
+/** The `runsc` in PATH, and whether it is older than what the server works with; one that does not tell its age is trusted. */
+async function runscInPath() {
+  const path = which('runsc');
+  if (path === undefined) return undefined;
+  const version = await capture([path, '--version']).catch(() => 'no answer');
+  return { path, version: version.split('\n')[0], tooOld: isTooOld(version) };
+}
+
+/** Where gVisor is, as the server looks for it: in PATH if that one is new enough, or built by this script. */
+export async function findRunsc() {
+  const found = await runscInPath();
+  if (found && !found.tooOld) return found.path;
+  return existsSync(built()) ? built() : found?.path;
+}
+
+/**
+ * Sees to it that there is a gVisor. Never throws: without it sandboxes run under runc, and the caller says so.
+ * Returns a note, with `missing: true` when there is none.
+ */
+export async function ensureGvisor(progress) {
+  try {
+    const found = await runscInPath();
+    if (found && !found.tooOld) return { note: `found ${found.path}` };
+    const instead = found ? ` (${found.path} is too old: ${found.version})` : '';
+    // Debian 12 and 13 have `runsc`, of 2022 and 2024: too old at the time of writing. A later Debian may have one that is not.
+    const candidate = await aptCandidate('runsc');
+    if (!found && candidate && releaseDay(candidate) && !isTooOld(candidate) && process.getuid?.() === 0) {
+      await installPackages([{ name: 'runsc', purpose: 'gVisor' }], progress);
+      return { note: `installed Debian's runsc ${candidate}` };
+    }
+    return { note: (await build(progress)) + instead };
+  } catch (error) {
+    return { note: error.message.trim().split('\n').slice(-3).join(' '), missing: true };
+  }
+}
+
+async function build(progress) {
+  const stamp = `${built()}.version`;
+  if (existsSync(built()) && existsSync(stamp) && readFileSync(stamp, 'utf8') === pinned.version) {
+    return 'up to date';
+  }
+  const bin = join(cacheDir(), 'bin');
+  mkdirSync(bin, { recursive: true });
+  const work = mkdtempSync(join(bin, 'build-'));
+  try {
+    const { go, env, caches = [] } = await ensureGo(pinned.go, progress);
+    await capture([go, 'install', '-v', `${pinned.module}/runsc@${pinned.version}`], {
+      // Linked statically, since runsc executes itself inside a root without libraries. Flags of the shell are for other programs.
+      env: { ...env, CGO_ENABLED: '0', GOBIN: work, GOFLAGS: caches.length > 0 ? env.GOFLAGS : '' },
+      progress,
+    });
+    // Renamed over the old one: sandboxes that run keep the file they were started from.
+    renameSync(join(work, 'runsc'), built());
+    writeFileSync(stamp, pinned.version);
+    for (const cache of caches) rmSync(cache, { recursive: true, force: true });
+    return `built ${pinned.version} with ${go}`;
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
