@@ -1,9 +1,10 @@
 /** `skerry ls` and `skerry restart` with sandboxes of both worlds. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { generate } from 'selfsigned';
 import { findExtraCaFile } from '../server/src/config/extra-ca.ts';
 import { run } from '../server/src/platform/command.ts';
 import { pythonWith } from './support/clients.ts';
@@ -17,32 +18,52 @@ image = modal.Image.from_registry("debian:bookworm-slim")
 print(modal.Sandbox.create("sleep", "600", app=app, image=image, name="from-modal", tags={"world": "modal"}).object_id)
 `;
 
+const afterRestart = `
+import modal
+app = modal.App.lookup("command-line", create_if_missing=True)
+image = modal.Image.debian_slim(python_version="3.11").pip_install("six", force_build=True)
+sandbox = modal.Sandbox.create(app=app, image=image)
+print(sandbox.exec("sh", "-c", "cat $SSL_CERT_FILE").stdout.read())
+print(sandbox.exec("python", "-c", "import six; print('six', six.__version__)").stdout.read())
+sandbox.terminate()
+`;
+
 describe('the command line beside the clients', () => {
   const home = mkdtempSync(join(tmpdir(), 'command-line-'));
   const dataDir = process.env.SKERRY_E2E_DATA_DIR ?? join(home, 'data');
-  const ca = findExtraCaFile(process.env);
-  const skerry = async (...args: string[]) => {
+  /** What this machine's tools trust, and a certificate of the test's own. */
+  const caFile = join(home, 'ca.pem');
+  const plainShell = { PATH: process.env.PATH ?? '', HOME: home };
+  const skerryWith = async (env: Record<string, string>, ...args: string[]) => {
     const result = await run(
       [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...args, '--data-dir', dataDir],
-      {
-        env: { PATH: process.env.PATH ?? '', HOME: home, ...(ca ? { SKERRY_EXTRA_CA_FILE: ca } : {}) },
-        timeoutMs: 180_000,
-      },
+      { env, timeoutMs: 180_000 },
     );
     return result.stdout;
   };
+  const skerry = (...args: string[]) => skerryWith(plainShell, ...args);
   const listed = async () =>
     (await skerry('ls', '--json'))
       .split('\n')
       .filter(Boolean)
       .map(
-        (line) => JSON.parse(line) as { id: string; name: string; app: string; tags: Record<string, string> },
+        (line) =>
+          JSON.parse(line) as {
+            id: string;
+            name: string;
+            app: string;
+            isolation: string;
+            tags: Record<string, string>;
+          },
       );
   let env: Record<string, string>;
   const made: string[] = [];
 
   before(async () => {
-    await skerry('up', '--port', '0');
+    const machines = findExtraCaFile(process.env);
+    const { cert } = await generate([{ name: 'commonName', value: 'e2e' }]);
+    writeFileSync(caFile, `${machines ? readFileSync(machines, 'utf8') : ''}\n${cert}`);
+    await skerryWith({ ...plainShell, NODE_EXTRA_CA_CERTS: caFile }, 'up', '--port', '0');
     env = JSON.parse(await skerry('env', '--format', 'json'));
   });
   after(async () => {
@@ -73,6 +94,16 @@ describe('the command line beside the clients', () => {
     );
     assert.equal(sandboxes[1]?.id, python.stdout.trim());
     made.push(...sandboxes.map(({ id }) => id));
+    const checks = JSON.parse(await skerry('doctor', '--json')) as { name: string; found: string }[];
+    const isolation = checks
+      .find(({ name }) => name === 'isolation')
+      ?.found.split(':')[0]
+      ?.toLowerCase();
+    assert.deepEqual(
+      sandboxes.map((each) => each.isolation),
+      [isolation, isolation],
+      'what `doctor` says holds',
+    );
     const table = await skerry('ls');
     for (const id of made) assert.match(table, new RegExp(`^${id} `, 'm'));
   });
@@ -86,5 +117,19 @@ describe('the command line beside the clients', () => {
       (await listed()).map(({ id }) => id),
       made,
     );
+  });
+
+  test('`up` from a plain shell trusts what the last server trusted: builds install, sandboxes have the certificates', async () => {
+    await skerry('down');
+    await skerry('up', '--port', '0');
+    env = JSON.parse(await skerry('env', '--format', 'json'));
+    const python = await runProgram([pythonWith(), '-c', afterRestart], {
+      env: { ...plainShell, ...env },
+    });
+    assert.equal(python.code, 0, python.stderr);
+    const certificates = readFileSync(caFile, 'utf8').match(/-----BEGIN CERTIFICATE-----[^-]+/g) ?? [];
+    const last = certificates.at(-1)?.trim().replaceAll('\r', '');
+    assert.ok(last && python.stdout.replaceAll('\r', '').includes(last), 'the certificate is in the bundle');
+    assert.match(python.stdout, /^six \d/m);
   });
 });

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The `skerry` command for any Node from 20 on: runs `src/main.ts` when this Node is new enough to run TypeScript, or else starts
+ * The `skerry` command for any Node from 18 on: runs `src/main.ts` when this Node is new enough to run TypeScript, or else starts
  * itself again with the Node 24 that npm installed.
  */
 import { spawn } from 'node:child_process';

@@ -7,13 +7,14 @@ const CALL_TIMEOUT_MS = 30_000;
 
 const errorSchema = z.object({ code: z.string(), message: z.string().default('') });
 
-/** Makes one unary call of `modal.client.ModalClient`. @throws CliError with the server's own words */
+/** Makes one unary call of `modal.client.ModalClient`. `onHeaders` gets the answer's headers. @throws CliError with the server's own words */
 export async function callControlPlane<Answer>(
   { url }: Pick<ServerState, 'url'>,
   dataDir: string,
   rpc: string,
   request: Readonly<Record<string, unknown>>,
   answer: z.ZodType<Answer>,
+  onHeaders?: (headers: Headers) => void,
 ): Promise<Answer> {
   const { tokenId, tokenSecret } = readToken(dataDir);
   let response: Response;
@@ -39,5 +40,6 @@ export async function callControlPlane<Answer>(
     const { code, message } = errorSchema.catch({ code: String(response.status), message: '' }).parse(body);
     throw new CliError(`${rpc} failed (${code}): ${message}`);
   }
+  onHeaders?.(response.headers);
   return answer.parse(body);
 }

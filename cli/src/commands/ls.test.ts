@@ -9,6 +9,7 @@ const sandbox = (fields: object) => ({
   app: 'my-app',
   name: '',
   imageId: 'im-1',
+  isolation: 'gvisor',
   tags: [],
   ...fields,
 });
@@ -19,9 +20,9 @@ test('columns line up, and what callers chose cannot play with the terminal', ()
     sandbox({ id: 'sb-long-id', tags: [{ tagName: 'x', tagValue: '\u001b[2J' }] }),
   ]);
   assert.deepEqual(table.split('\n'), [
-    'SANDBOX     NAME    APP     CREATED                   TAGS',
-    'sb-1        worker  my-app  1970-01-01T00:00:00.000Z  k=v',
-    'sb-long-id  -       my-app  1970-01-01T00:00:00.000Z  x=\\x1b[2J',
+    'SANDBOX     NAME    APP     ISOLATION  CREATED                   TAGS',
+    'sb-1        worker  my-app  gvisor     1970-01-01T00:00:00.000Z  k=v',
+    'sb-long-id  -       my-app  gvisor     1970-01-01T00:00:00.000Z  x=\\x1b[2J',
     '',
   ]);
 });

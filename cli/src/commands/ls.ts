@@ -21,7 +21,11 @@ const sandboxSchema = z.object({
 });
 const pageSchema = z.object({ sandboxes: z.array(sandboxSchema).default([]) });
 
-type Listed = z.infer<typeof sandboxSchema> & { readonly app: string };
+interface Listed extends z.infer<typeof sandboxSchema> {
+  readonly app: string;
+  /** `gvisor`, `runc`, or `-` for one that has ended since. */
+  readonly isolation: string;
+}
 
 /** `skerry ls`: the sandboxes that run, whoever made them. */
 export function lsCommand(): Command {
@@ -35,11 +39,25 @@ export function lsCommand(): Command {
     const appNames = new Map(apps.map((app) => [app.appId, app.name || app.description]));
     const sandboxes: Listed[] = [];
     for (let beforeTimestamp = 0; ; ) {
-      const page = await callControlPlane(server, dataDir, 'SandboxListV2', { beforeTimestamp }, pageSchema);
+      let isolations: string[] = [];
+      const page = await callControlPlane(
+        server,
+        dataDir,
+        'SandboxListV2',
+        { beforeTimestamp },
+        pageSchema,
+        (headers) => {
+          isolations = headers.get('x-skerry-isolation')?.split(',') ?? [];
+        },
+      );
       const last = page.sandboxes.at(-1);
       if (!last) break;
       sandboxes.push(
-        ...page.sandboxes.map((each) => ({ ...each, app: appNames.get(each.appId) ?? each.appId })),
+        ...page.sandboxes.map((each, index) => ({
+          ...each,
+          app: appNames.get(each.appId) ?? each.appId,
+          isolation: isolations[index]?.trim() || '-',
+        })),
       );
       beforeTimestamp = last.createdAt;
     }
@@ -53,9 +71,9 @@ const createdOf = ({ createdAt }: Listed) => new Date(createdAt * 1000).toISOStr
 function formatJson(sandboxes: readonly Listed[]): string {
   return sandboxes
     .map((each) => {
-      const { id, name, app, appId, imageId } = each;
+      const { id, name, app, appId, imageId, isolation } = each;
       const tags = Object.fromEntries(each.tags.map(({ tagName, tagValue }) => [tagName, tagValue]));
-      return `${JSON.stringify({ id, name, app, appId, imageId, createdAt: createdOf(each), tags })}\n`;
+      return `${JSON.stringify({ id, name, app, appId, imageId, isolation, createdAt: createdOf(each), tags })}\n`;
     })
     .join('');
 }
@@ -64,11 +82,12 @@ function formatJson(sandboxes: readonly Listed[]): string {
 export function formatTable(sandboxes: readonly Listed[]): string {
   if (sandboxes.length === 0) return 'No sandbox is running.\n';
   const rows = [
-    ['SANDBOX', 'NAME', 'APP', 'CREATED', 'TAGS'],
+    ['SANDBOX', 'NAME', 'APP', 'ISOLATION', 'CREATED', 'TAGS'],
     ...sandboxes.map((each) => [
       each.id,
       each.name || '-',
       each.app,
+      each.isolation,
       createdOf(each),
       tagsOf(each).join(' '),
     ]),

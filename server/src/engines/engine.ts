@@ -110,6 +110,8 @@ export interface Engine {
   check(): Promise<readonly EngineCheck[]>;
   /** Prepares the machine (bridge, firewall table, cgroup parent, resolver). Must be called once, before anything else. */
   open(): Promise<void>;
+  /** What runs an instance with this choice that joins none, as far as it is known before one is made. @throws SkerryError `unavailable` */
+  runtimeFor(choice: RuntimeChoice): RuntimeName;
   /** Starts an instance with the agent in it. On failure nothing is left behind. @throws SkerryError `sandbox-ended` when the one it joins is gone */
   create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance>;
   /**

@@ -414,6 +414,7 @@ test('a step whose sandbox cannot be removed at once is built all the same, and 
   const thorny: Engine = {
     name: engine.name,
     check: () => engine.check(),
+    runtimeFor: (choice) => engine.runtimeFor(choice),
     open: () => engine.open(),
     adopt: (ids) => engine.adopt(ids),
     close: () => engine.close(),

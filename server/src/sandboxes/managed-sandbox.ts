@@ -7,7 +7,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentClient } from '../agent/agent-client.ts';
 import type { StartRequest } from '../agent/messages.ts';
-import type { Engine, Instance, NetworkPolicy } from '../engines/engine.ts';
+import type { Engine, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import { GUEST_FS_TOOLS } from '../engines/paths.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId, type SandboxId, type TaskId } from '../ids.ts';
@@ -151,6 +151,15 @@ export class ManagedSandbox implements Sandbox {
     else mkdirSync(this.#outputDir, { recursive: true, mode: 0o700 });
   }
 
+  get isolation(): RuntimeName | undefined {
+    if (this.#state === 'ended') return undefined;
+    if (this.#live) return this.#live.instance.runtime;
+    try {
+      return this.#context.engine.runtimeFor(this.spec.runtime ?? 'auto');
+    } catch {
+      return undefined; // its start fails for the same reason and says so
+    }
+  }
   get name() {
     return this.#name;
   }

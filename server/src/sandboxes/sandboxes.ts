@@ -3,7 +3,7 @@
  * else of this folder but the types of `spec.ts` and `state.ts`.
  */
 
-import type { NetworkPolicy } from '../engines/engine.ts';
+import type { NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
 import type { ExecSpec, PtySize, SandboxSpec, SidecarSpec } from './spec.ts';
@@ -60,6 +60,8 @@ export interface Sandbox {
   readonly id: SandboxId;
   readonly taskId: TaskId;
   readonly spec: SandboxSpec;
+  /** What keeps its programs from the machine, also while it starts. Undefined when it has ended, or when no usable runtime is there to start it. */
+  readonly isolation: RuntimeName | undefined;
   readonly name: string | undefined;
   readonly tags: Readonly<Record<string, string>>;
   /** Unique among all sandboxes of the server: lists page by it. */

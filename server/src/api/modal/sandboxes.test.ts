@@ -32,6 +32,23 @@ test('create: ids of the shapes the clients tell V1 and V2 by, access at once, r
     assert.equal((await client.sandboxTerminateV2({ sandboxId })).existingResult?.status, Status.FAILURE);
   }));
 
+test('the answer to a create says what isolates the sandbox, and a list of each', () =>
+  withApi(async (served) => {
+    const client = controlPlane(served);
+    let isolation: string | null = null;
+    const onHeader = (headers: Headers) => {
+      isolation = headers.get('x-skerry-isolation');
+    };
+    const { appId } = served;
+    const { sandboxId } = await client.sandboxCreateV2({ appId, definition }, { onHeader });
+    assert.equal(isolation, 'gvisor');
+    await client.sandboxCreate({ appId, definition }, { onHeader });
+    assert.equal(isolation, 'gvisor');
+    await client.sandboxTerminateV2({ sandboxId });
+    await client.sandboxListV2({ appId, includeFinished: true }, { onHeader });
+    assert.equal(isolation, 'gvisor,-');
+  }));
+
 test('a long poll is answered when the sandbox ends, and both generations of RPC see the same sandbox', () =>
   withApi(async (served) => {
     const client = controlPlane(served);

@@ -36,6 +36,11 @@ export interface SandboxHandlerDeps {
 const MAX_POLL_S = 60;
 const MAX_READY_WAIT_S = 3600;
 const LIST_PAGE = 100;
+/**
+ * On the answer to a create: `gvisor` or `runc`. On a list one for each sandbox, in its order, `-` for one that has ended. Not of the clients' protocol;
+ * they pass over it.
+ */
+const ISOLATION_HEADER = 'x-skerry-isolation';
 
 export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
   const { sandboxes, apps, accessTokens } = deps;
@@ -58,7 +63,10 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     // Kept with the sandbox itself: a server that dies before it stored the answer must not make a second one.
     const key = context.requestHeader.get('x-idempotency-key');
     const requestKey = key ? `${callOf(context).principal}/${key}` : undefined;
-    return sandboxes.create(toSandboxSpec(request, app), { idShape, requestKey });
+    const sandbox = await sandboxes.create(toSandboxSpec(request, app), { idShape, requestKey });
+    // The answers have no field for it, and a program may want to know before it runs code that nobody trusts.
+    if (sandbox.isolation) context.responseHeader.set(ISOLATION_HEADER, sandbox.isolation);
+    return sandbox;
   }
 
   const getTaskId = ({ sandboxId }: SandboxGetTaskIdRequest) => {
@@ -93,7 +101,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     return { sandboxId: sandbox.id, metadata: handleMetadata(sandbox) };
   };
 
-  const list = (request: SandboxListRequest) => {
+  const list = (request: SandboxListRequest, { responseHeader }: HandlerContext) => {
     const beforeMs = fromSeconds(request.beforeTimestamp);
     const scope = request.appId
       ? { appId: apps.get(request.appId as AppId).id } // looked up, so any string will do
@@ -105,6 +113,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
       ...(beforeMs !== undefined && { beforeMs }),
       limit: LIST_PAGE,
     });
+    responseHeader.set(ISOLATION_HEADER, page.map(({ isolation }) => isolation ?? '-').join(','));
     return { sandboxes: page.map(toSandboxInfo) };
   };
 

@@ -177,6 +177,7 @@ function sandboxAnswerOf(sandbox: Sandbox, baseUrl: string, apiKey: string): San
     taskId: spec.externalKey ?? sandbox.id,
     sandboxId: sandbox.id,
     status: statuses[sandbox.state],
+    isolation: sandbox.isolation ?? null,
     endReason: sandbox.state === 'ended' ? (sandbox.result?.kind ?? 'crashed') : null,
     sandboxUrl: `${baseUrl}/sandboxes/${sandbox.id}`,
     apiKey,

@@ -95,6 +95,10 @@ export const sandboxAnswer = z
       .meta({ description: "The caller's id; the sandbox id where the sandbox was made without one." }),
     sandboxId: z.string(),
     status: z.enum(['starting', 'running', 'stopping', 'ended']),
+    isolation: z.enum(['gvisor', 'runc']).nullable().meta({
+      description:
+        "What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's; null once it ended.",
+    }),
     endReason: endReason.nullable().meta({ description: 'Why it ended; null while it has not.' }),
     sandboxUrl: z.string().meta({ description: 'Base of this sandbox: add /modbox/api/exec and so on.' }),
     apiKey: z.string().meta({ description: 'Bearer key that is good for this sandbox alone.' }),

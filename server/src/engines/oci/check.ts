@@ -75,8 +75,18 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
     'gVisor',
     gvisor.ok,
     wanted === 'gvisor',
-    gvisor.ok ? gvisor.version : gvisor.reason,
-    'Install runsc (https://gvisor.dev/docs/user_guide/install) for a kernel of its own around untrusted code.',
+    gvisor.ok ? `${gvisor.version} (${gvisor.path})` : gvisor.reason,
+    '`npm run setup` gets it or says why it cannot; or install runsc (https://gvisor.dev/docs/user_guide/install).',
+  );
+  const own = wanted !== 'runc' && gvisor.ok;
+  add(
+    'isolation',
+    own || wanted === 'runc', // who asked for runc has chosen
+    false,
+    own
+      ? "gVisor: sandboxes have a kernel of their own between them and this machine's"
+      : "runc: sandboxes run on this machine's own kernel",
+    'Do not let them run code that you do not trust until gVisor works.',
   );
 
   const cgroups = await Cgroups.detect();

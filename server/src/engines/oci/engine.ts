@@ -121,6 +121,11 @@ class OciEngine implements Engine {
     this.#opened = { cgroups, findings, network, leftovers, caBundle, ownLimits };
   }
 
+  runtimeFor(choice: InstanceSpec['runtime']): RuntimeName {
+    const asked = choice === 'auto' ? this.#options.config.runtime : choice;
+    return chooseRuntime(asked, this.#require().findings).name;
+  }
+
   async create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance> {
     const opened = this.#require();
     const { cgroups } = opened;

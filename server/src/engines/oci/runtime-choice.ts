@@ -37,6 +37,14 @@ async function isTooOld(runsc: string): Promise<boolean> {
   return (/release-(20\d{6})/.exec(version)?.[1] ?? gvisor.oldest) < gvisor.oldest;
 }
 
+/** A runsc made by `go install` knows no version of its own; the setup writes beside it which one it built. */
+async function versionOf(runsc: string): Promise<string> {
+  const version = firstLine((await run([runsc, '--version'])).stdout);
+  if (!version.includes('VERSION_MISSING')) return version;
+  const built = await readFile(`${runsc}.version`, 'utf8').catch(() => '');
+  return built === '' ? version : `runsc ${built.trim()}`;
+}
+
 const firstLine = (text: string): string => text.trim().split('\n')[0] ?? '';
 
 async function findRunc(): Promise<RuntimeFinding> {
@@ -82,7 +90,7 @@ async function tryRunsc(configured: string, runDir: string): Promise<RuntimeFind
   const root = await mkdtemp(join(runDir, 'gvisor-try-'));
   let finding: RuntimeFinding;
   try {
-    const version = firstLine((await run([path, '--version'])).stdout);
+    const version = await versionOf(path);
     await run(
       [path, '--root', root, '--platform=systrap', '--network=none', '--ignore-cgroups', 'do', '/bin/true'],
       { timeoutMs: 20_000 },

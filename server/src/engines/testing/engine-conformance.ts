@@ -42,7 +42,10 @@ export function engineConformance<Harness extends EngineHarness>(
       });
       after(() => destroy(instance));
 
-      it('says which runtime it is', () => assert.equal(instance.runtime, runtime));
+      it('says which runtime it is, also before', () => {
+        assert.equal(instance.runtime, runtime);
+        assert.equal(harness.engine.runtimeFor(runtime), runtime);
+      });
 
       it('runs programs with input, both outputs and exit codes', async () => {
         const result = await runInGuest(instance, ['sh', '-c', 'cat; echo problem >&2; exit 7'], {

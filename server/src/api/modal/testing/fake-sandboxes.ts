@@ -184,6 +184,10 @@ export class FakeSandbox implements Sandbox {
   readonly log: SandboxLogEntry[] = [];
   readonly #changes = new Changes();
 
+  get isolation() {
+    return this.state === 'ended' ? undefined : 'gvisor';
+  }
+
   constructor(spec: SandboxSpec, createdAtMs: number, idShape: SandboxIdShape = 'v2') {
     this.id = newSandboxId(idShape);
     this.spec = spec;

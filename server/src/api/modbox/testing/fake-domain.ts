@@ -160,6 +160,10 @@ export class FakeSandbox implements Sandbox {
   readonly #processes = new Map<ProcessId, FakeProcess>();
   readonly #missing: ReadonlySet<string>;
 
+  get isolation() {
+    return this.state === 'ended' ? undefined : 'gvisor';
+  }
+
   constructor(spec: SandboxSpec, root: string, createdAtMs: number, missing: ReadonlySet<string>) {
     this.spec = spec;
     this.tags = spec.tags;
