@@ -43,19 +43,22 @@ export async function findRunsc() {
  * Returns a note, with `missing: true` when there is none.
  */
 export async function ensureGvisor(progress) {
+  const found = await runscInPath();
+  if (found && !found.tooOld) return { note: `found ${found.path}` };
+  const old = found && `${found.path} is too old: ${found.version}`;
   try {
-    const found = await runscInPath();
-    if (found && !found.tooOld) return { note: `found ${found.path}` };
-    const instead = found ? ` (${found.path} is too old: ${found.version})` : '';
     // Debian 12 and 13 have `runsc`, of 2022 and 2024: too old at the time of writing. A later Debian may have one that is not.
     const candidate = await aptCandidate('runsc');
     if (!found && candidate && releaseDay(candidate) && !isTooOld(candidate) && process.getuid?.() === 0) {
       await installPackages([{ name: 'runsc', purpose: 'gVisor' }], progress);
       return { note: `installed Debian's runsc ${candidate}` };
     }
-    return { note: (await build(progress)) + instead };
+    const note = await build(progress);
+    return { note: old ? `${note} (${old})` : note };
   } catch (error) {
-    return { note: error.message.trim().split('\n').slice(-3).join(' '), missing: true };
+    const why = error.message.trim().split('\n').slice(-3).join(' ');
+    if (old) return { note: `${old}; it is used untested, since no newer one could be built: ${why}` };
+    return { note: why, missing: true };
   }
 }
 

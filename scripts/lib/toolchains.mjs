@@ -50,7 +50,7 @@ const cargoCandidates = () => {
 };
 
 /** The first cargo on the machine that is new enough, and those that are not (or do not work). */
-async function findCargo(wanted) {
+export async function findCargo(wanted) {
   const others = [];
   for (const path of cargoCandidates()) {
     const answer = await capture([path, '--version']).catch(() => 'does not work');
@@ -89,9 +89,10 @@ async function ensureCargo(progress) {
         'Put a newer one into PATH (https://rustup.rs), or let Debian replace its own: apt-get install cargo-web',
     );
   }
-  if (which('apt-get') && process.getuid?.() === 0) await updatePackageLists(progress);
+  const canInstall = which('apt-get') !== undefined && process.getuid?.() === 0;
+  if (canInstall) await updatePackageLists(progress);
   const chosen = await cargoPackage(wanted);
-  if (chosen === undefined && which('apt-get')) {
+  if (chosen === undefined && canInstall) {
     throw new SetupError(
       `The agent needs Rust ${lowest} or newer, and no package of this machine has it. Install it from https://rustup.rs`,
     );
