@@ -56,7 +56,9 @@ export async function ensureGvisor(progress) {
     const note = await build(progress);
     return { note: old ? `${note} (${old})` : note };
   } catch (error) {
-    const why = error.message.trim().split('\n').slice(-3).join(' ');
+    // Of a program that failed its last words; its command line would bury them.
+    const [first, , ...said] = error.message.trim().split('\n');
+    const why = said.length > 0 ? said.slice(-3).join(' ') : first;
     if (old) return { note: `${old}; it is used untested, since no newer one could be built: ${why}` };
     return { note: why, missing: true };
   }
