@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { generate } from 'selfsigned';
 import { findExtraCaFile } from '../server/src/config/extra-ca.ts';
 import { run } from '../server/src/platform/command.ts';
+import { makeAuthority } from '../server/src/transport/issue-certificate.ts';
 import { pythonWith } from './support/clients.ts';
 import { runProgram } from './support/program.ts';
 import { projectRoot, settledInventory } from './support/server.ts';
@@ -61,7 +61,8 @@ describe('the command line beside the clients', () => {
 
   before(async () => {
     const machines = findExtraCaFile(process.env);
-    const { cert } = await generate([{ name: 'commonName', value: 'e2e' }]);
+    const validity = { notBefore: new Date(), notAfter: new Date(Date.now() + 86_400_000) };
+    const { cert } = await makeAuthority('command line test', validity, undefined);
     writeFileSync(caFile, `${machines ? readFileSync(machines, 'utf8') : ''}\n${cert}`);
     await skerryWith({ ...plainShell, NODE_EXTRA_CA_CERTS: caFile }, 'up', '--port', '0');
     env = JSON.parse(await skerry('env', '--format', 'json'));

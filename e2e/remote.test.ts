@@ -13,13 +13,14 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
+import { findExtraCaFile } from '../server/src/config/extra-ca.ts';
 import { run } from '../server/src/platform/command.ts';
 import { makeAuthority, makeServerCertificate } from '../server/src/transport/issue-certificate.ts';
 import { goCases, jsCases, pythonCases } from './life/support/cases.ts';
 import { goExample, pythonWith } from './support/clients.ts';
 import { type OtherMachine, startOtherMachine } from './support/other-machine.ts';
 import { type ProgramResult, runProgram } from './support/program.ts';
-import { definedEnvironment, extraCaFile, projectRoot, settledInventory } from './support/server.ts';
+import { definedEnvironment, projectRoot, settledInventory } from './support/server.ts';
 
 const noGo = goExample() === undefined ? 'no Go toolchain' : false;
 const variablesSchema = z.record(z.string(), z.string());
@@ -81,7 +82,7 @@ describe('clients on another machine', () => {
   let env: Record<string, string>;
 
   const skerry = async (...args: string[]) => {
-    const ca = extraCaFile();
+    const ca = findExtraCaFile(process.env);
     const result = await run(
       [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...args, '--data-dir', dataDir],
       {

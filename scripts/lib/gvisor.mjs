@@ -45,6 +45,7 @@ export async function findRunsc() {
 export async function ensureGvisor(progress) {
   const found = await runscInPath();
   if (found && !found.tooOld) return { note: `found ${found.path}` };
+  if (isBuilt()) return { note: 'up to date' };
   const old = found && `${found.path} is too old: ${found.version}`;
   try {
     // Debian 12 and 13 have `runsc`, of 2022 and 2024: too old at the time of writing. A later Debian may have one that is not.
@@ -64,11 +65,13 @@ export async function ensureGvisor(progress) {
   }
 }
 
+/** Names the version that was built; the server shows it. */
+const stamp = () => `${built()}.version`;
+
+const isBuilt = () =>
+  existsSync(built()) && existsSync(stamp()) && readFileSync(stamp(), 'utf8') === pinned.version;
+
 async function build(progress) {
-  const stamp = `${built()}.version`;
-  if (existsSync(built()) && existsSync(stamp) && readFileSync(stamp, 'utf8') === pinned.version) {
-    return 'up to date';
-  }
   const bin = join(cacheDir(), 'bin');
   mkdirSync(bin, { recursive: true });
   const work = mkdtempSync(join(bin, 'build-'));
@@ -81,7 +84,7 @@ async function build(progress) {
     });
     // Renamed over the old one: sandboxes that run keep the file they were started from.
     renameSync(join(work, 'runsc'), built());
-    writeFileSync(stamp, pinned.version);
+    writeFileSync(stamp(), pinned.version);
     for (const cache of caches) rmSync(cache, { recursive: true, force: true });
     return `built ${pinned.version} with ${go}`;
   } finally {

@@ -13,7 +13,15 @@ import { parseAllowlist } from '../../network/policy.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { withDeadline } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
-import type { Engine, EngineCheck, Instance, InstanceSpec, NetworkPolicy } from '../engine.ts';
+import type {
+  Engine,
+  EngineCheck,
+  Instance,
+  InstanceSpec,
+  NetworkPolicy,
+  RuntimeChoice,
+  RuntimeName,
+} from '../engine.ts';
 import { AgentListener } from '../oci/agent-listener.ts';
 import { isTaskId } from '../oci/layout.ts';
 import { validateMounts } from '../oci/mounts.ts';
@@ -73,6 +81,10 @@ export class FakeEngine implements Engine {
     await prepareAgent({ binDir: this.#binDir }, this.#agentBinaryPath);
   }
 
+  runtimeFor(choice: RuntimeChoice): RuntimeName {
+    return choice === 'gvisor' ? 'gvisor' : 'runc';
+  }
+
   async create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance> {
     signal.throwIfAborted();
     if (this.#instances.has(spec.id) || this.#starting.has(spec.id)) {
@@ -101,7 +113,7 @@ export class FakeEngine implements Engine {
       const process = await FakeProcess.start(places, spec.hostname, owner?.process);
       undo.add('process', () => process.kill());
       const record = {
-        runtime: owner?.runtime ?? (spec.runtime === 'gvisor' ? 'gvisor' : 'runc'),
+        runtime: owner?.runtime ?? this.runtimeFor(spec.runtime),
         ...(owner && { joins: owner.id }),
       } as const;
       await this.#awaitAgent(listener, process, places, signal);
