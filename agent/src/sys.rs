@@ -2,8 +2,11 @@
 //! and every descriptor is close-on-exec.
 
 use libc::{c_int, c_void, pid_t};
+use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::io::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 /// Turns the -1 convention into a `Result`.
 pub fn check(result: c_int) -> io::Result<c_int> {
@@ -93,6 +96,32 @@ pub fn on_signal(signal: c_int, handler: extern "C" fn(c_int)) {
 pub fn set_close_on_exec(fd: RawFd) {
     // SAFETY: a flag call; a descriptor that is not open just fails.
     unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+pub fn change_owner(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: a NUL-terminated path.
+    check(unsafe { libc::lchown(path.as_ptr(), uid, gid) }).map(drop)
+}
+
+pub fn make_fifo(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: a NUL-terminated path.
+    check(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).map(drop)
+}
+
+/// Sets when a file was changed; when it was read stays.
+pub fn set_modified(path: &Path, seconds: i64, nanoseconds: i64) -> io::Result<()> {
+    let path = c_path(path)?;
+    let time = |tv_sec, tv_nsec| libc::timespec { tv_sec, tv_nsec };
+    let times = [time(0, libc::UTIME_OMIT), time(seconds, nanoseconds)];
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: a NUL-terminated path and two times.
+    check(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), times.as_ptr(), flags) }).map(drop)
 }
 
 /// Sends a signal; a process that is already gone is no error to anybody here.

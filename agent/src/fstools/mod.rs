@@ -7,6 +7,7 @@ mod error;
 mod inotify;
 mod read;
 mod remove;
+mod settle;
 mod watch;
 mod watch_tree;
 mod write;
@@ -54,6 +55,8 @@ fn dispatch(name: &str, arguments: &Arguments) -> Result<(), Error> {
         "Stat" => directory::stat(&path),
         "MakeDirectory" => directory::make_directory(&path, flag(arguments, "parents")?),
         "Remove" => remove::remove(&path, flag(arguments, "recursive")?),
+        "Settle" => settle::settle(&path),
+        "RemakeFifos" => settle::remake_fifos(arguments.get("paths")),
         "Watch" => watch::watch(&path, &watch::Options::parse(arguments)?),
         _ => Err(Error::new(Kind::InvalidRequest, "there is no such operation")),
     }

@@ -1,6 +1,7 @@
 """What programs written for Modal expect to happen inside a sandbox, under each runtime."""
 
 import contextlib
+import json
 import os
 import tempfile
 
@@ -221,6 +222,91 @@ def stopping_everything_does_not_stop_the_sandbox():
         equal(sandbox.exec("sh", "-c", "kill -STOP -1; kill -STOP 1; echo sent").stdout.read(), "sent\n")
         equal(sandbox.exec("echo", "goes on").stdout.read(), "goes on\n")
         equal(sandbox.exec("sh", "-c", "kill -CONT -1; exit 3").wait(), 3)
+
+
+MAKE_TREE = r"""
+import os, socket
+os.makedirs("/tree/empty"); os.chdir("/tree")
+def write(path, content=b"content"):
+    with open(path, "wb") as file: file.write(content)
+write("file"); os.chmod("file", 0o640); os.chown("file", 12, 34)
+write("setuid"); os.chown("setuid", 5, 6); os.chmod("setuid", 0o6755)
+os.mkdir("sticky"); os.chmod("sticky", 0o3777)
+os.link("file", "hard link"); os.symlink("file", "link"); os.symlink("/no/where", "dangling")
+os.mkfifo("fifo"); os.chmod("fifo", 0o622); os.chown("fifo", 7, 8)
+os.mkfifo("/usr/share/doc/fifo in a directory of the image")
+os.mkdir("with fifo"); os.mkfifo("with fifo/fi\nfo"); os.chmod("with fifo", 0o2711)
+os.unlink("/etc/debian_version"); os.mkfifo("/etc/debian_version")
+with open("sparse", "wb") as file: file.truncate(100 << 20); file.seek(50 << 20); file.write(b"middle")
+socket.socket(socket.AF_UNIX).bind("socket")
+for path in ("file", "setuid"): os.setxattr(path, "user.name", b"va\0lue")
+for nanoseconds, path in enumerate(("link", "file", "setuid", "fifo", "sparse", "empty", "with fifo/fi\nfo", "with fifo"), 1234567890123456789):
+    os.utime(path, ns=(1, nanoseconds), follow_symlinks=False)
+"""
+LOOK_AT_TREE = r"""
+import json, os, stat, time
+tree = {}
+def look(path):
+    meta = os.lstat(path)
+    explicit = meta.st_mtime_ns if meta.st_mtime_ns < 2 * 10**18 and meta.st_mtime_ns // 10**9 == 1234567890 else "now"
+    links = meta.st_nlink if stat.S_ISREG(meta.st_mode) else None
+    names = os.listxattr(path, follow_symlinks=False)
+    values = {name: os.getxattr(path, name, follow_symlinks=False).hex() for name in names}
+    target = os.readlink(path) if stat.S_ISLNK(meta.st_mode) else None
+    content = hash_of(path) if stat.S_ISREG(meta.st_mode) else None
+    tree[path] = [oct(meta.st_mode), meta.st_uid, meta.st_gid, explicit, links, values, target, content]
+def hash_of(path):
+    import hashlib
+    return hashlib.sha256(open(path, "rb").read()).hexdigest()
+for directory, directories, files in os.walk("/tree"):
+    for name in directories + files: look(os.path.join(directory, name))
+look("/usr/share/doc/fifo in a directory of the image")
+look("/etc/debian_version")
+assert os.stat("/tree/file").st_ino == os.stat("/tree/hard link").st_ino
+print(json.dumps(tree))
+"""
+USE_FIFO = "(echo through > '{0}' & cat '{0}')"
+
+
+@case
+def a_snapshot_is_the_tree_as_it_was():
+    with running() as sandbox:
+        process = sandbox.exec("python3", "-c", MAKE_TREE)
+        equal((process.wait(), process.stderr.read()), (0, ""))
+        before = json.loads(sandbox.exec("python3", "-c", LOOK_AT_TREE).stdout.read())
+        image = sandbox.snapshot_filesystem()
+        # A socket means nothing without the program that listens on it.
+        assert before.pop("/tree/socket")[0].startswith("0o14"), before
+        with running(image=image) as copy:
+            process = copy.exec("python3", "-c", LOOK_AT_TREE)
+            equal(process.stderr.read(), "")
+            after = json.loads(process.stdout.read())
+            equal({path: (before.get(path), after.get(path)) for path in before | after if before.get(path) != after.get(path)}, {})
+            if RUNTIME == "runc":  # gVisor tells no holes
+                assert int(copy.exec("sh", "-c", "du -k /tree/sparse | cut -f1").stdout.read()) < 2000
+            equal(copy.exec("sh", "-c", USE_FIFO.format("/tree/fifo")).stdout.read(), "through\n")
+            again = copy.snapshot_filesystem()
+        with running(image=again) as copy:
+            equal(json.loads(copy.exec("python3", "-c", LOOK_AT_TREE).stdout.read()), after)
+        # The sandbox itself goes on as if nothing had been.
+        equal(sandbox.exec("sh", "-c", USE_FIFO.format("/tree/fifo")).stdout.read(), "through\n")
+        equal(sandbox.exec("sh", "-c", "rm /tree/fifo; ls -A /tree/empty; test -e /tree/fifo").wait(), 1)
+        equal(sandbox.exec("test", "-S", "/tree/socket").wait(), 0)
+
+
+@case
+def a_snapshot_has_what_was_written_through_a_mapping():
+    with running() as sandbox:
+        program = """
+import mmap, sys, time
+file = open("/mapped", "w+b"); file.truncate(1 << 20)
+mapped = mmap.mmap(file.fileno(), 1 << 20); mapped[:6] = b"mapped"
+print("written", flush=True); time.sleep(300)
+"""
+        process = sandbox.exec("python3", "-c", program)
+        equal(next(iter(process.stdout)), "written\n")
+        with running(image=sandbox.snapshot_filesystem()) as copy:
+            equal(copy.exec("head", "-c", "6", "/mapped").stdout.read(), "mapped")
 
 
 run()

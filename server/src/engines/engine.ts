@@ -65,6 +65,25 @@ export interface InstanceStats {
   readonly oomKills: number;
 }
 
+/** A FIFO of a sandbox. */
+export interface Fifo {
+  /** Absolute, without links. */
+  readonly path: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Seconds after 1970 with nine decimals. */
+  readonly mtime: string;
+  /** The same of the directory it is in. */
+  readonly directoryMtime: string;
+}
+
+export interface CommitOptions {
+  readonly move: boolean;
+  /** Those that `filesInMemory` keeps from the engine; only for a live instance. */
+  readonly fifos?: readonly Fifo[];
+}
+
 export interface Instance {
   readonly id: TaskId;
   readonly runtime: RuntimeName;
@@ -74,6 +93,13 @@ export interface Instance {
    * @throws SkerryError `sandbox-ended` when the instance is gone; the signal's reason when aborted.
    */
   dial(signal: AbortSignal): Promise<Duplex>;
+  /**
+   * True when its kernel keeps part of its files to itself: before `commit`, or `stop` and `commit`, the agent has to write them out and tell the FIFOs
+   * (`agent/settle-files.ts`).
+   */
+  readonly filesInMemory?: boolean;
+  /** Where the layers of an instance with `filesInMemory` have FIFOs, absolute: they work once its agent made them anew. */
+  imageFifos?(): Promise<readonly string[]>;
   /** Settles once, never rejects. */
   readonly exited: Promise<InstanceExit>;
   stats(): Promise<InstanceStats>;
@@ -81,9 +107,10 @@ export interface Instance {
   wake?(): Promise<void>;
   /**
    * Writes the instance's writable layer to `directory` (which must not exist) in overlayfs format, ready to be the next layer. `move` may take the
-   * files instead of copying them and is only allowed once the instance was stopped with `stop`. A live instance is paused meanwhile.
+   * files instead of copying them and is only allowed once the instance was stopped with `stop`. A live instance is paused meanwhile; its destroy
+   * breaks the commit off. Sockets are left out.
    */
-  commit(directory: string, options: { readonly move: boolean }): Promise<void>;
+  commit(directory: string, options: CommitOptions): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */

@@ -7,6 +7,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentClient } from '../agent/agent-client.ts';
 import type { StartRequest } from '../agent/messages.ts';
+import { remakeFifos, settleFiles } from '../agent/settle-files.ts';
 import type { Engine, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import { GUEST_FS_TOOLS } from '../engines/paths.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
@@ -346,8 +347,9 @@ export class ManagedSandbox implements Sandbox {
     const release = this.hold();
     this.#snapshots++;
     try {
+      const fifos = await settleFiles(live.instance, live.agent, signal);
       return await this.#context.images.addLayer(live.plan.image, (directory) =>
-        live.instance.commit(directory, { move: false }),
+        live.instance.commit(directory, { move: false, fifos }),
       );
     } finally {
       this.#snapshots--;
@@ -393,6 +395,7 @@ export class ManagedSandbox implements Sandbox {
     );
     const live = this.#takeOver(instance, launch);
     signal.throwIfAborted();
+    await remakeFifos(instance, live.agent, signal);
     if (launch.argv.length > 0) await this.#startEntrypoint(live, signal);
     signal.throwIfAborted();
     this.#run();

@@ -16,6 +16,7 @@ import { createBundle } from './bundle.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
 import { writeEtcFiles } from './etc-files.ts';
+import { LayerFifos } from './fifos.ts';
 import { isUp, OciInstance, pauseMarker, storable } from './instance.ts';
 import { defaultRunDir, Layout, type TaskLayout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
@@ -71,6 +72,7 @@ class OciEngine implements Engine {
   /** Tasks being created: not yet instances, but not residue either. */
   readonly #starting = new Set<TaskId>();
   readonly #reaper: Reaper;
+  readonly #layerFifos = new LayerFifos();
   #opened: Opened | undefined;
 
   constructor(options: OciEngineOptions) {
@@ -172,7 +174,7 @@ class OciEngine implements Engine {
       await writeRecord(task, record);
       signal.throwIfAborted();
       host?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
-      const instance = this.#register(task, runtime, listener, record);
+      const instance = this.#register(task, runtime, listener, record, spec.layers);
       this.#logger.debug(
         { task: spec.id, runtime: runtime.name, ms: performance.now() - started },
         'instance.created',
@@ -345,7 +347,7 @@ class OciEngine implements Engine {
     }
     const listener = new AgentListener(task.socket);
     await listener.listen();
-    return this.#register(task, runtime, listener, record);
+    return this.#register(task, runtime, listener, record, []);
   }
 
   #register(
@@ -353,6 +355,7 @@ class OciEngine implements Engine {
     runtime: OciRuntime,
     listener: AgentListener,
     record: InstanceRecord,
+    layers: readonly string[],
   ): OciInstance {
     const { cgroups, network } = this.#require();
     const instance = new OciInstance({
@@ -366,6 +369,7 @@ class OciEngine implements Engine {
       record,
       logger: this.#logger,
       onLeft: () => this.#reaper.retry(task.id, () => instance.destroy()),
+      imageFifos: () => this.#layerFifos.in(layers),
       onDestroyed: () => this.#instances.delete(task.id),
     });
     this.#instances.set(task.id, instance);

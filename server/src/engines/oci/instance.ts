@@ -9,9 +9,17 @@ import { CleanupScope } from '../../platform/cleanup.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { Instance, InstanceExit, InstanceStats, NetworkPolicy, RuntimeName } from '../engine.ts';
+import type {
+  CommitOptions,
+  Instance,
+  InstanceExit,
+  InstanceStats,
+  NetworkPolicy,
+  RuntimeName,
+} from '../engine.ts';
 import type { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
+import { showFifos } from './fifos.ts';
 import type { Layout, TaskLayout } from './layout.ts';
 import { copyUpper, moveUpper } from './overlay.ts';
 import { isAlive } from './process-identity.ts';
@@ -36,6 +44,7 @@ export interface InstanceParts {
   readonly logger: Logger;
   /** Called when a destroy failed: to have it tried again. */
   readonly onLeft: () => void;
+  readonly imageFifos: () => Promise<readonly string[]>;
   /** Called once nothing of the instance is left. */
   readonly onDestroyed: () => void;
 }
@@ -46,12 +55,16 @@ export class OciInstance implements Instance {
   readonly id: TaskId;
   readonly runtime: RuntimeName;
   readonly exited: Promise<InstanceExit>;
+  readonly filesInMemory: boolean;
+  readonly imageFifos: () => Promise<readonly string[]>;
   /** Linux keeps signals from inside away from the first process of a PID namespace; gVisor does not. */
   readonly wake?: () => Promise<void>;
   readonly #parts: InstanceParts;
   readonly #exit = Promise.withResolvers<InstanceExit>();
   /** Everything that changes the instance, one after the other: a destroy waits for a snapshot under way. */
   readonly #exclusive = new Limiter(1);
+  /** Aborted by the first destroy: a copy under way is of no use any more. */
+  readonly #leaving = new AbortController();
   #record: InstanceRecord;
   #phase: Phase = 'running';
   /** Its network slot may have another user by now: a halt that is tried again must leave it alone. */
@@ -65,6 +78,8 @@ export class OciInstance implements Instance {
     this.id = parts.task.id;
     this.runtime = parts.runtime.name;
     this.exited = this.#exit.promise;
+    this.filesInMemory = this.runtime === 'gvisor';
+    this.imageFifos = parts.imageFifos;
     if (this.runtime === 'gvisor') this.wake = () => parts.runtime.signal(parts.task, 'CONT');
     parts.listener.onLost(() => void this.#watch());
     if (!parts.listener.connected) void this.#watch();
@@ -89,10 +104,10 @@ export class OciInstance implements Instance {
     return this.#parts.cgroups.stats(this.#parts.task.cgroup);
   }
 
-  commit(directory: string, options: { readonly move: boolean }): Promise<void> {
+  commit(directory: string, options: CommitOptions): Promise<void> {
     return this.#exclusive.run(async () => {
       const { task, runtime } = this.#parts;
-      if (this.#phase === 'destroyed') throw ended(this.id);
+      if (this.#phase === 'destroyed' || this.#destroying) throw ended(this.id);
       if (options.move) {
         if (this.#phase !== 'stopped') {
           throw new SkerryError(
@@ -112,7 +127,8 @@ export class OciInstance implements Instance {
         await rm(marker, { force: true });
       });
       await runtime.pause(task);
-      await copyUpper(task.upper, directory);
+      await showFifos(task.rootfs, options.fifos ?? [], after);
+      await copyUpper(task.upper, directory, this.#leaving.signal);
     });
   }
 
@@ -130,6 +146,7 @@ export class OciInstance implements Instance {
   }
 
   destroy(): Promise<void> {
+    this.#leaving.abort(ended(this.id));
     this.#destroying ??= this.#exclusive.run(async () => {
       try {
         // What cannot be ended now goes down with this one, and is cleaned up by its own next destroy.

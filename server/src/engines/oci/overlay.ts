@@ -4,6 +4,7 @@ import { mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { baseEnvironment, run } from '../../platform/command.ts';
+import { removeSockets } from './fifos.ts';
 import type { Layout, TaskLayout } from './layout.ts';
 
 /**
@@ -65,6 +66,7 @@ export async function forgetLinks(task: TaskLayout): Promise<void> {
 export async function moveUpper(upper: string, directory: string): Promise<void> {
   try {
     await rename(upper, directory);
+    await removeSockets(directory);
     await syncFilesystem(directory);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error; // what node:fs throws
@@ -74,9 +76,9 @@ export async function moveUpper(upper: string, directory: string): Promise<void>
 
 /**
  * Copies a writable layer with everything that overlayfs means by it: owners, modes, times, hard links, holes, whiteouts (devices 0:0) and
- * extended attributes. The copy appears under its name only when it is whole and on disk.
+ * extended attributes, but without sockets. The copy appears under its name only when it is whole and on disk.
  */
-export async function copyUpper(upper: string, directory: string): Promise<void> {
+export async function copyUpper(upper: string, directory: string, signal?: AbortSignal): Promise<void> {
   const partial = join(dirname(directory), `.${basename(directory)}.partial`);
   await rm(partial, { recursive: true, force: true });
   await using undo = new AsyncDisposableStack();
@@ -84,7 +86,9 @@ export async function copyUpper(upper: string, directory: string): Promise<void>
   await mkdir(partial, { mode: 0o700 });
   await run(['cp', '-a', '--reflink=auto', '--sparse=auto', '-T', upper, partial], {
     timeoutMs: 30 * 60_000,
+    ...(signal ? { signal } : {}),
   });
+  await removeSockets(partial);
   await syncFilesystem(partial);
   await rename(partial, directory);
 }

@@ -126,6 +126,21 @@ export function engineConformance<Harness extends EngineHarness>(
         await rm(target, { recursive: true });
       });
 
+      it('a destroy breaks a commit off', async () => {
+        const target = join(directory, 'broken-off');
+        await using({}, async (instance) => {
+          await shell(instance, change);
+          const commit = instance.commit(target, { move: false });
+          const broken = assert.rejects(commit, { code: 'sandbox-ended' });
+          await instance.destroy();
+          await broken;
+        });
+        assert.deepEqual(
+          (await readdir(directory)).filter((name) => name.includes('broken-off')),
+          [],
+        );
+      });
+
       it('a stopped instance gives its files away, also when layers changed the same directory twice', async () => {
         const first = join(suite.directory, 'first');
         const second = join(suite.directory, 'second');

@@ -1,6 +1,7 @@
 /** Carries out one RUN: an instance of ours on the layers below, the command through the agent, and the writable layer as the result. */
 import { AgentClient } from '../../agent/agent-client.ts';
 import type { ProcessExit } from '../../agent/frames.ts';
+import { settleFiles } from '../../agent/settle-files.ts';
 import type { Engine, Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { newProcessId, newTaskId } from '../../ids.ts';
@@ -81,11 +82,20 @@ export class StepRunner {
     const exit = await this.#execute(instance, withSecrets, output, signal);
     const outOfMemory = (await instance.stats().catch(() => undefined))?.oomKills ?? 0;
     if (exit.kind === 'code' && exit.value === 0) {
-      await instance.stop();
-      await instance.commit(directory, { move: true });
+      const fifos = await settleFiles(instance, this.#agent(instance), signal);
+      // Where there are none, which is nearly always, the files need not be copied.
+      if (fifos.length > 0) await instance.commit(directory, { move: false, fifos });
+      else {
+        await instance.stop();
+        await instance.commit(directory, { move: true });
+      }
       await removeMountPoints(directory, request.layers, mounts);
     }
     return { exit, outOfMemory: outOfMemory > 0 };
+  }
+
+  #agent(instance: Instance): AgentClient {
+    return new AgentClient((signal) => instance.dial(signal), this.#logger);
   }
 
   async #execute(
@@ -100,7 +110,7 @@ export class StepRunner {
     gone.catch(() => {}); // looked at below; an instance that ends after the step is no failure
     const exited = Promise.withResolvers<ProcessExit>();
     const drained = { stdout: Promise.withResolvers<void>(), stderr: Promise.withResolvers<void>() };
-    const agent = new AgentClient((inner) => instance.dial(inner), this.#logger);
+    const agent = this.#agent(instance);
     const starting = agent.start(
       {
         id: newProcessId(),
