@@ -102,7 +102,7 @@ func files(t t) {
 func execTimeout(t t) {
 	sandbox := t.create(nil)
 	defer t.terminate(sandbox)
-	params := &modal.SandboxExecParams{Timeout: 2 * time.Second}
+	params := &modal.SandboxExecParams{Timeout: 10 * time.Second}
 	process := t.exec(sandbox, params, "sh", "-c", "echo out; echo err >&2; sleep 3001 & sleep 3002")
 	equal(string(must(io.ReadAll(process.Stdout))), "out\n")
 	equal(string(must(io.ReadAll(process.Stderr))), "err\n")

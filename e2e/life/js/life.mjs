@@ -62,7 +62,7 @@ await run({
   async 'a timeout of an exec is an error and kills its group'() {
     const sandbox = await shared();
     const script = 'echo out; echo err >&2; sleep 2001 & sleep 2002';
-    const process = await sandbox.exec(['sh', '-c', script], { timeoutMs: 2000 });
+    const process = await sandbox.exec(['sh', '-c', script], { timeoutMs: 10_000 });
     // Read one after the other: the second is there although the first ended with the process.
     assert.equal(await process.stdout.readText(), 'out\n');
     assert.equal(await process.stderr.readText(), 'err\n');

@@ -29,7 +29,7 @@ test('exec: start, read, wait; the same id again is the same process', () =>
       secretSources: [{ kind: 'inline', env: { A: 'b' } }],
       workdir: '/srv',
       timeoutMs: 7000,
-      timeoutLeadMs: 250,
+      timeoutLeadMs: 350,
       pty: undefined,
       stdout: 'null',
       stderr: 'pipe',

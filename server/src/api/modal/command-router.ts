@@ -49,8 +49,8 @@ export interface CommandRouterDeps extends RouterDeps {
  * The clients' own clock of an exec with a timeout starts before the call, and where it ends reading of output is over as well. So the process is killed
  * this much earlier, at most: who reads one stream to its end has time for the other.
  */
-const TIMEOUT_LEAD_MS = 250;
-const TIMEOUT_LEAD_SHARE = 0.1;
+const timeoutLeadMs = (timeoutMs: number): number =>
+  Math.min(1000, Math.max(timeoutMs * 0.05, Math.min(250, timeoutMs * 0.1)));
 /**
  * After a timeout the Python and Go clients' own clock has the word: programs know a timeout by what the client makes of that (-1, ExecTimeoutError).
  * Whoever has no clock while it waits, as the JavaScript client, gets the exit this much later.
@@ -210,7 +210,7 @@ function toExecSpec(request: TaskExecStartRequest): ExecSpec {
     ],
     workdir: execWorkdir(request.workdir),
     timeoutMs,
-    timeoutLeadMs: Math.min(TIMEOUT_LEAD_MS, (timeoutMs ?? 0) * TIMEOUT_LEAD_SHARE),
+    timeoutLeadMs: timeoutLeadMs(timeoutMs ?? 0),
     pty: pty(request.ptyInfo),
     stdout: request.stdoutConfig === TaskExecStdoutConfig.DEVNULL ? 'null' : 'pipe',
     stderr: stderrTarget(request.stderrConfig),
