@@ -127,7 +127,7 @@ export function engineConformance<Harness extends EngineHarness>(
       });
 
       it('a destroy breaks a commit off', async () => {
-        const target = join(directory, 'broken-off');
+        const target = join(suite.directory, 'broken-off');
         await using({}, async (instance) => {
           await shell(instance, change);
           const commit = instance.commit(target, { move: false });
@@ -136,7 +136,7 @@ export function engineConformance<Harness extends EngineHarness>(
           await broken;
         });
         assert.deepEqual(
-          (await readdir(directory)).filter((name) => name.includes('broken-off')),
+          (await readdir(suite.directory)).filter((name) => name.includes('broken-off')),
           [],
         );
       });

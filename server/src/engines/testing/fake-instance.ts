@@ -96,6 +96,11 @@ export class FakeInstance implements Instance {
         );
       }
       await takeLayer(this.#parts.places.root, directory, move);
+      // A copy that nobody will use: the real engine breaks it off.
+      if (this.#destroying) {
+        await rm(directory, { recursive: true, force: true });
+        throw goneError(this.id);
+      }
     });
   }
 
