@@ -10,6 +10,7 @@ import type { StartRequest } from '../agent/messages.ts';
 import { type ErrorCode, SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId, TaskId } from '../ids.ts';
 import { delay } from '../platform/wait.ts';
+import type { Ledger } from '../store/ledger.ts';
 import type { ProcessRepository } from '../store/processes.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { OutputBudget } from './output-budget.ts';
@@ -25,6 +26,7 @@ export interface ProcessContext {
   readonly outputDir: string;
   readonly budget: OutputBudget;
   readonly repository: ProcessRepository;
+  readonly ledger: Ledger;
   readonly logger: Logger;
   readonly now: () => number;
   /** Aborted when the sandbox ended. */
@@ -159,7 +161,7 @@ export class ManagedProcess implements Process {
     if (request.stderr !== 'pipe') this.stderr.end();
     try {
       this.#connection = { kind: 'connected', agentProcess: await agent.start(request, this.#sink, signal) };
-      if (!this.#exit) this.#context.repository.started(this.taskId, this.id);
+      if (!this.#exit) this.#tell(() => this.#context.repository.started(this.taskId, this.id));
     } catch (error) {
       this.#connection = { kind: 'closed' };
       if (failureIsExit && error instanceof SkerryError && START_FAILURES.includes(error.code)) {
@@ -168,7 +170,8 @@ export class ManagedProcess implements Process {
       }
       this.stdout.end();
       this.stderr.end();
-      if (!this.#context.ended.aborted) this.#context.repository.delete(this.taskId, this.id);
+      if (!this.#context.ended.aborted)
+        this.#tell(() => this.#context.repository.delete(this.taskId, this.id));
       throw error;
     }
     this.#context.onActivity();
@@ -305,7 +308,12 @@ export class ManagedProcess implements Process {
   }
 
   #storeEnd(exit: ProcessExit): void {
-    this.#context.repository.ended(this, exit, this.#stdinAccepted, this.#context.now());
+    const [accepted, atMs] = [this.#stdinAccepted, this.#context.now()];
+    this.#tell(() => this.#context.repository.ended(this, exit, accepted, atMs));
+  }
+
+  #tell(write: () => void): void {
+    this.#context.ledger.tell(`process ${this.taskId} ${this.id}`, write);
   }
 
   #releaseWhenDone(): void {
@@ -336,7 +344,7 @@ export class ManagedProcess implements Process {
         this.#connection = { kind: 'connected', agentProcess };
         // Its exit may have come with the answer, before this.
         if (this.#exit) this.#storeEnd(this.#exit);
-        else this.#context.repository.started(this.taskId, this.id);
+        else this.#tell(() => this.#context.repository.started(this.taskId, this.id));
         this.#releaseWhenDone();
         return;
       } catch (error) {

@@ -1,5 +1,6 @@
 /**
- * One sandbox: its state machine, its processes, its clocks. Every edge of the machine is one row update; whoever waits is told after it.
+ * One sandbox: its state machine, its processes, its clocks. Every edge of the machine is one row update, which the store may take later: no end waits
+ * for it.
  *
  * An ended sandbox is the same object without an instance: its output and exits stay readable.
  */
@@ -15,7 +16,8 @@ import { ENTRYPOINT_PROCESS_ID, type ProcessId, type SandboxId, type TaskId } fr
 import type { Image, Images } from '../images/image.ts';
 import { setAlarm } from '../platform/alarm.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
-import type { ProcessRepository } from '../store/processes.ts';
+import type { Ledger } from '../store/ledger.ts';
+import type { ProcessRepository, ProcessRow } from '../store/processes.ts';
 import { isUniqueViolation, type SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { IdleClock } from './activity.ts';
@@ -37,6 +39,8 @@ export interface SandboxContext {
   readonly images: Images;
   readonly sandboxes: SandboxRepository;
   readonly processes: ProcessRepository;
+  /** Takes what happened, for the store. */
+  readonly ledger: Ledger;
   /** Directory with one folder of output files per task. */
   readonly outputRoot: string;
   readonly maxOutputBytes: number;
@@ -46,7 +50,10 @@ export interface SandboxContext {
   readonly resolveSecrets: (sources: ExecSpec['secretSources']) => Record<string, string>;
   /** Awaited before its instance is taken away: what depends on it ends first. */
   readonly onStopping: (sandbox: ManagedSandbox) => Promise<void>;
+  /** At its end, whether or not the store knows yet. */
   readonly onEnded: (sandbox: ManagedSandbox) => void;
+  /** Its end is in the store: from now on it can be read from there. */
+  readonly onEndStored: (sandbox: ManagedSandbox) => void;
   /** Whose idle clock its activity counts for, when it is not its own: a sidecar's sandbox. */
   readonly activity?: Pick<Sandbox, 'touch' | 'hold'>;
 }
@@ -99,10 +106,12 @@ export class ManagedSandbox implements Sandbox {
   readonly #ended = Promise.withResolvers<SandboxResult>();
   readonly #endedSignal = new AbortController();
   readonly #ready = Promise.withResolvers<number>();
-  /** The start under way or done; its end must be awaited before the instance can be taken away. */
+  /** The start or recovery under way or done; its end must be awaited before the instance can be taken away. */
   #launching: Promise<void> = Promise.resolve();
   readonly #stopping = new AbortController();
   #ending: Promise<void> | undefined;
+  /** What an earlier server left of it, until it is taken over. */
+  #left: Instance | undefined;
   /** Nothing this server still does may change what the next one takes over. */
   #detached = false;
   #stopDeadline: () => void = () => {};
@@ -139,6 +148,7 @@ export class ManagedSandbox implements Sandbox {
       outputDir: this.#outputDir,
       budget,
       repository: context.processes,
+      ledger: context.ledger,
       logger: context.logger,
       now: context.now,
       ended: this.#endedSignal.signal,
@@ -220,9 +230,10 @@ export class ManagedSandbox implements Sandbox {
    * promise, which resolves to whether the sandbox has to be started (again).
    */
   async recover(instance: Instance | undefined, plan: () => Promise<LaunchPlan>): Promise<boolean> {
+    this.#left = instance;
     if (this.#state === 'stopping') {
-      await instance?.destroy().catch((error: unknown) => this.#destroyFailed(error));
-      this.#finish(this.#result ?? { kind: 'terminated' });
+      this.#ending = this.#takeAway(this.#result ?? { kind: 'terminated' });
+      await this.#ending;
       return false;
     }
     if (!instance) {
@@ -231,25 +242,22 @@ export class ManagedSandbox implements Sandbox {
       return false;
     }
     const known = Promise.withResolvers<void>();
-    const rows = this.#processes.recall(known.promise);
+    const rejoining = this.#rejoin(instance, plan, this.#processes.recall(known.promise));
+    this.#launching = rejoining.then(() => {});
+    this.#launching.catch(() => {}); // its end looks at it, if there is one
     try {
-      const { agent } = this.#takeOver(instance, await plan());
-      const ids = new Set((await agent.list(AbortSignal.timeout(RECOVERY_TIMEOUT_MS))).map(({ id }) => id));
-      const lacksEntrypoint = (this.#live?.plan.argv.length ?? 0) > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
-      if (this.#state !== 'running' && lacksEntrypoint) return await this.#discard(instance);
-      this.#processes.resume(rows, ids, agent);
-      this.#followEntrypoint();
-      this.#run();
-      return false;
+      if (await rejoining) return false;
     } catch (error) {
       if (this.#ending || this.#detached) return false;
-      if (this.#state !== 'running') return await this.#discard(instance);
-      this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.recovery-failed');
-      await this.#end({ kind: 'crashed', message: 'Its agent did not answer when the server came back.' });
-      return false;
+      if (this.#state === 'running') {
+        this.#context.logger.error({ sandbox: this.id, err: error }, 'sandbox.recovery-failed');
+        await this.#end({ kind: 'crashed', message: 'Its agent did not answer when the server came back.' });
+        return false;
+      }
     } finally {
       known.resolve();
     }
+    return this.#discard(instance);
   }
 
   waitUntilRunning(signal: AbortSignal): Promise<void> {
@@ -401,6 +409,25 @@ export class ManagedSandbox implements Sandbox {
     this.#run();
   }
 
+  /** Whether it can go on as the earlier server left it. @throws when its agent does not answer, or it is to end */
+  async #rejoin(
+    instance: Instance,
+    plan: () => Promise<LaunchPlan>,
+    rows: readonly ProcessRow[],
+  ): Promise<boolean> {
+    const stopping = this.#stopping.signal;
+    const { agent } = this.#takeOver(instance, await unlessAborted(plan(), stopping));
+    const signal = AbortSignal.any([AbortSignal.timeout(RECOVERY_TIMEOUT_MS), stopping]);
+    const ids = new Set((await agent.list(signal)).map(({ id }) => id));
+    stopping.throwIfAborted();
+    const lacksEntrypoint = (this.#live?.plan.argv.length ?? 0) > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
+    if (this.#state !== 'running' && lacksEntrypoint) return false;
+    this.#processes.resume(rows, ids, agent);
+    this.#followEntrypoint();
+    this.#run();
+    return true;
+  }
+
   async #execRequest(
     id: ProcessId,
     spec: ExecSpec,
@@ -542,17 +569,22 @@ export class ManagedSandbox implements Sandbox {
       this.#endedSignal.signal,
     ).then(
       () => {
-        this.#readyAtMs = this.#context.now();
-        this.#context.sandboxes.setReadyAt(this.id, this.#readyAtMs);
-        this.#ready.resolve(this.#readyAtMs);
+        const readyAtMs = this.#context.now();
+        this.#readyAtMs = readyAtMs;
+        const { sandboxes, ledger } = this.#context;
+        ledger.tell(`ready ${this.id}`, () => sandboxes.setReadyAt(this.id, readyAtMs));
+        this.#ready.resolve(readyAtMs);
       },
       () => {}, // the sandbox ended, which rejects the promise by itself
     );
   }
 
-  async #discard(instance: Instance): Promise<true> {
+  /** Whether it has to be started again; not when somebody ended it meanwhile. */
+  async #discard(instance: Instance): Promise<boolean> {
     this.#live = undefined;
     await instance.destroy();
+    if (this.#ending || this.#detached) return false;
+    this.#left = undefined;
     return this.#reset();
   }
 
@@ -574,15 +606,22 @@ export class ManagedSandbox implements Sandbox {
 
   async #stop(result: SandboxResult): Promise<void> {
     this.#result = result;
-    this.#move('stopping');
+    if (this.#state !== 'stopping') this.#move('stopping');
     this.#stopClocks();
     this.#stopping.abort(this.#endedError());
-    try {
-      await this.#launching.catch(() => {});
-      await this.#context.onStopping(this);
-      await this.#live?.instance.destroy();
-    } catch (error) {
-      this.#destroyFailed(error);
+    await this.#launching.catch(() => {});
+    await this.#takeAway(result);
+  }
+
+  /** What is on the machine goes first; nothing that fails on the way keeps it from ending. */
+  async #takeAway(result: SandboxResult): Promise<void> {
+    const { onStopping } = this.#context;
+    for (const step of [() => onStopping(this), () => (this.#live?.instance ?? this.#left)?.destroy()]) {
+      try {
+        await step();
+      } catch (error) {
+        this.#destroyFailed(error);
+      }
     }
     this.#finish(result);
   }
@@ -596,7 +635,8 @@ export class ManagedSandbox implements Sandbox {
     this.#result = result;
     this.#endedAtMs = this.#context.now();
     this.#live = undefined;
-    this.#move('ended');
+    this.#left = undefined;
+    this.#move('ended', () => this.#context.onEndStored(this));
     this.#endedSignal.abort(this.#endedError());
     this.#processes.abandon();
     if (result.kind !== 'exited' && result.kind !== 'terminated') this.#log('life', describeResult(result));
@@ -621,19 +661,21 @@ export class ManagedSandbox implements Sandbox {
     this.#idle?.stop();
   }
 
-  #move(state: SandboxState): void {
+  #move(state: SandboxState, onStored?: () => void): void {
     if (!transitions[this.#state].includes(state)) {
       throw new Error(`sandbox ${this.id} cannot go from ${this.#state} to ${state}`);
     }
     this.#state = state;
-    this.#context.sandboxes.update({
+    const row = {
       id: this.id,
       state,
       result: this.#result,
       startedAtMs: this.#startedAtMs,
       endedAtMs: this.#endedAtMs,
       deadlineMs: this.#deadlineMs,
-    });
+    };
+    const { sandboxes, ledger } = this.#context;
+    ledger.tell(`sandbox ${this.id}`, () => sandboxes.update(row), onStored);
     this.#context.logger.info(
       {
         sandbox: this.id,
@@ -647,7 +689,9 @@ export class ManagedSandbox implements Sandbox {
 
   #log(kind: SandboxLogEntry['kind'], text: string): void {
     const { taskId } = this.spec.sidecarOf ?? this;
-    this.#context.sandboxes.addEvent(taskId, { timeMs: this.#context.now(), kind, text });
+    const { sandboxes, ledger } = this.#context;
+    const entry = { timeMs: this.#context.now(), kind, text };
+    ledger.tell(undefined, () => sandboxes.addEvent(taskId, entry));
   }
 
   #entrypointStream(name: 'stdout' | 'stderr'): OutputReader {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -85,6 +85,22 @@ describe('OutputLog', () => {
     await Promise.all(held);
     assert.equal(log.length, 8);
     assert.equal(other.length, 0);
+  });
+
+  test('on a full disk the writer waits; what a reconnect brings again meanwhile is written and counted once', async () => {
+    const file = path();
+    symlinkSync('/dev/full', file);
+    const reasons: string[] = [];
+    const log = new OutputLog(file, new OutputBudget(11, never, (reason) => reasons.push(reason)));
+    const waiting = [log.append(0, Buffer.from('hello ')), log.append(0, Buffer.from('hello '))];
+    assert.deepEqual([reasons, log.length], [['disk-full'], 0]);
+    rmSync(file); // there is room again
+    await Promise.all(waiting);
+    await log.append(6, Buffer.from('world'));
+    log.end();
+    assert.equal(await readAll(log), 'hello world');
+    assert.equal(readFileSync(file, 'utf8'), 'hello world');
+    assert.deepEqual(reasons, ['disk-full']);
   });
 
   test('a reader that is aborted stops waiting', async () => {

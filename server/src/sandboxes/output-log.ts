@@ -47,15 +47,21 @@ export class OutputLog implements OutputReader {
       throw new Error(`output gap: have ${this.#length} bytes, got offset ${offset}`);
     const fresh = chunk.subarray(this.#length - offset);
     if (fresh.length === 0 || this.#ended) return undefined;
-    if (this.#budget.tryUse(fresh.length)) return this.#store(fresh);
-    return this.#budget.untilEnded();
+    if (!this.#budget.tryUse(fresh.length)) return this.#budget.untilEnded();
+    const stored = this.#store(fresh);
+    if (stored === fresh.length) return undefined;
+    this.#budget.use(stored - fresh.length);
+    // A full disk must not lose output nor end the program: it waits, like at the bound, until there is room again. Meanwhile a new connection may have
+    // brought the same bytes, so what is missing is looked at anew.
+    return this.#budget
+      .retryAfterFullDisk()
+      .then((again) => (again ? this.append(offset, chunk) : undefined));
   }
 
   /** No more bytes will come: readers at the end finish. Idempotent. */
   end(): void {
     this.#ended = true;
-    if (this.#fd !== undefined) closeSync(this.#fd);
-    this.#fd = undefined;
+    this.#close();
     this.#wake();
   }
 
@@ -80,21 +86,24 @@ export class OutputLog implements OutputReader {
     }
   }
 
-  #store(bytes: Uint8Array): Promise<void> | undefined {
+  /** How many of the bytes there was room for. */
+  #store(bytes: Uint8Array): number {
+    let stored = bytes.length;
     try {
       this.#fd ??= openSync(this.#path, 'a', 0o600);
       for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
     } catch (error) {
-      // A full disk must not lose output nor end the program: it waits, like at the bound, until there is room again.
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-      const stored = statSync(this.#path).size - this.#length;
-      this.#advance(bytes.subarray(0, stored));
-      return this.#budget.retryAfterFullDisk().then((again) => {
-        return again ? this.#store(bytes.subarray(stored)) : undefined;
-      });
+      this.#close(); // whoever waits for room needs no descriptor
+      stored = (existsSync(this.#path) ? statSync(this.#path).size : 0) - this.#length;
     }
-    this.#advance(bytes);
-    return undefined;
+    if (stored > 0) this.#advance(bytes.subarray(0, stored));
+    return stored;
+  }
+
+  #close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
   }
 
   #advance(bytes: Uint8Array): void {

@@ -18,6 +18,7 @@ import { Limiter } from '../platform/limiter.ts';
 import { withDeadline } from '../platform/wait.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Database } from '../store/database.ts';
+import { Ledger } from '../store/ledger.ts';
 import { ProcessRepository } from '../store/processes.ts';
 import { isUniqueViolation, SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -62,10 +63,11 @@ export class SandboxManager implements Sandboxes {
   readonly #repository: SandboxRepository;
   readonly #context: SandboxContext;
   readonly #sidecars: ManagedSidecars;
-  /** Everything that has not ended, sidecars included. Ended ones are read from the store when somebody asks. */
+  /** Everything whose end is not in the store, sidecars included. Ended ones are read from there when somebody asks. */
   readonly #live = new Map<SandboxId, ManagedSandbox>();
   readonly #liveByTask = new Map<TaskId, ManagedSandbox>();
   readonly #starts: Limiter;
+  readonly #ledger: Ledger;
   #lastCreatedAtMs: number;
   #closing = false;
 
@@ -76,20 +78,24 @@ export class SandboxManager implements Sandboxes {
     this.#lastCreatedAtMs = this.#repository.newestCreatedAtMs();
     const outputRoot = join(options.dataDir, 'output');
     mkdirSync(outputRoot, { recursive: true, mode: 0o700 });
+    this.#ledger = new Ledger(options.logger);
     this.#context = {
       engine: options.engine,
       images: options.images,
       sandboxes: this.#repository,
       processes: new ProcessRepository(options.database),
+      ledger: this.#ledger,
       outputRoot,
       maxOutputBytes: options.config.maxOutputMiB * 2 ** 20,
       logger: options.logger,
       now: options.now,
       resolveSecrets: (sources) => options.secrets.resolve(sources),
       onStopping: (sandbox) => this.#sidecars.endAll(sandbox),
-      onEnded: (sandbox) => {
+      onEndStored: (sandbox) => {
         this.#live.delete(sandbox.id);
         this.#liveByTask.delete(sandbox.taskId);
+      },
+      onEnded: (sandbox) => {
         // One that ended without stopping first (its instance was gone when the server came back) has them still.
         void this.#sidecars.endAll(sandbox);
       },
@@ -98,7 +104,7 @@ export class SandboxManager implements Sandboxes {
       repository: this.#repository,
       admit: (spec, requestKey) => this.#admit(spec, 'v2', requestKey),
       load: (row) => this.#fromRow(row),
-      live: () => this.#live.values(),
+      live: () => [...this.#live.values()].filter(hasNotEnded),
     });
   }
 
@@ -156,7 +162,13 @@ export class SandboxManager implements Sandboxes {
     }
     const row = this.#repository.get(id);
     if (!row) throw new Error(`sandbox ${id} vanished from the store`);
-    const sandbox = this.#add(row);
+    let sandbox: ManagedSandbox;
+    try {
+      sandbox = this.#add(row); // makes its directory, for which there may be no room
+    } catch (error) {
+      this.#ledger.tell(`sandbox ${id}`, () => this.#repository.delete(row));
+      throw error;
+    }
     void this.#start(sandbox, () => this.#plan(sandbox.spec, image, env));
     return sandbox;
   }
@@ -170,16 +182,19 @@ export class SandboxManager implements Sandboxes {
   }
 
   findByName(appId: AppId, name: string, includeEnded: boolean): Sandbox | undefined {
-    return this.#fromRow(this.#repository.find(appId, name, includeEnded));
+    const sandbox = this.#fromRow(this.#repository.find(appId, name, includeEnded));
+    return sandbox && (includeEnded || hasNotEnded(sandbox)) ? sandbox : undefined;
   }
 
   findByExternalKey(key: string): Sandbox | undefined {
     const id = this.#repository.liveIdByExternalKey(key);
-    return id && this.#live.get(id);
+    const sandbox = id && this.#live.get(id);
+    return sandbox && hasNotEnded(sandbox) ? sandbox : undefined;
   }
 
   list(filter: SandboxFilter): readonly Sandbox[] {
-    return this.#repository.list(filter).flatMap((row) => this.#fromRow(row) ?? []);
+    const found = this.#repository.list(filter).flatMap((row) => this.#fromRow(row) ?? []);
+    return filter.includeEnded ? found : found.filter(hasNotEnded);
   }
 
   /**
@@ -201,7 +216,8 @@ export class SandboxManager implements Sandboxes {
           this.#options.logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'),
         );
       const endedAtMs = this.#options.now();
-      this.#repository.update({ ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs });
+      const ended = { ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs } as const;
+      this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.update(ended));
       return [];
     });
     for (const { row, sandbox } of recovering) void this.#recover(sandbox, row, instances.get(row.taskId));
@@ -246,6 +262,7 @@ export class SandboxManager implements Sandboxes {
     this.#closing = true;
     await withDeadline(this.#starts.idle(), CLOSE_PATIENCE_MS);
     for (const sandbox of this.#live.values()) sandbox.detach();
+    this.#ledger.close();
   }
 
   /** Removes the output of sandboxes that ended longer ago than it is kept. Called on a timer. */
@@ -321,6 +338,9 @@ export class SandboxManager implements Sandboxes {
     };
   }
 }
+
+/** The store may say otherwise for a while. */
+const hasNotEnded = (sandbox: ManagedSandbox): boolean => sandbox.state !== 'ended';
 
 /** @throws SkerryError `not-found`, also for a sidecar: it is found through its sandbox only */
 function main(sandbox: ManagedSandbox | undefined, what: string): Sandbox {

@@ -107,7 +107,7 @@ export class SandboxProcesses {
   resume(rows: readonly ProcessRow[], knownToAgent: ReadonlySet<string>, agent: AgentClient): void {
     for (const row of rows) {
       if (knownToAgent.has(row.id)) (this.#known.get(row.id) ?? this.#add(row)).resume(agent);
-      else if (row.state === 'starting') this.#context.repository.delete(this.#context.taskId, row.id);
+      else if (row.state === 'starting') this.#delete(row.id);
       else this.#known.get(row.id)?.abandon();
     }
   }
@@ -126,7 +126,7 @@ export class SandboxProcesses {
   reset(): void {
     this.#known.clear();
     const { repository, taskId } = this.#context;
-    for (const { id } of repository.list(taskId)) repository.delete(taskId, id);
+    for (const { id } of repository.list(taskId)) this.#delete(id);
   }
 
   /** Lets go of all, which go on. */
@@ -137,6 +137,11 @@ export class SandboxProcesses {
   /** The sandbox is gone, and all with it. */
   abandon(): void {
     for (const process of this.#known.values()) process.abandon();
+  }
+
+  #delete(id: ProcessId): void {
+    const { repository, ledger, taskId } = this.#context;
+    ledger.tell(`process ${taskId} ${id}`, () => repository.delete(taskId, id));
   }
 
   #atEnd(process: ManagedProcess, action: () => void): void {

@@ -8,6 +8,7 @@ import { MountService } from '../../blobs/mount-service.ts';
 import { createBusyboxLayer } from '../../engines/testing/busybox-layer.ts';
 import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { FakeInstance } from '../../engines/testing/fake-instance.ts';
+import type { Held } from '../../engines/testing/faults.ts';
 import type { AppId, EnvironmentId, ImageId, ProcessId } from '../../ids.ts';
 import { newLayerId, newProcessId } from '../../ids.ts';
 import { emptyImageConfig, type ImageConfig } from '../../images/image.ts';
@@ -51,6 +52,8 @@ type TestConfig = SandboxManagerOptions['config'];
 export interface DomainOptions {
   readonly config?: Partial<TestConfig>;
   readonly now?: () => number;
+  /** For `restart`: something that is to be held up in the next server from the first moment on. */
+  readonly beforeRecovery?: (domain: Domain) => Held;
 }
 
 export class Domain implements AsyncDisposable {
@@ -67,6 +70,8 @@ export class Domain implements AsyncDisposable {
   readonly #options: DomainOptions;
   /** A later server has the directory now, and removes it. */
   #handedOn = false;
+  /** What `beforeRecovery` gave. */
+  held: Held | undefined;
 
   /** A new server with nothing in it but one image of busybox. */
   static async open(options: DomainOptions = {}): Promise<Domain> {
@@ -214,6 +219,7 @@ export class Domain implements AsyncDisposable {
     await this.#cleanup.run();
     this.#handedOn = true;
     const next = await Domain.over(this.root, { ...this.#options, ...options });
+    next.held = options.beforeRecovery?.(next);
     await next.manager.recover();
     return next;
   }
