@@ -45,6 +45,46 @@ describe('a process', () => {
     assert.equal((await process.stdinStatus(deadline())).closed, true);
   });
 
+  it('a writer who leaves is let go, though the program never reads; the next one goes on where it came to', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const gate = 'while ! test -e /tmp/go; do sleep 0.01; done; wc -c';
+    const process = await exec(sandbox, ['sh', '-c', gate]);
+    const data = Buffer.alloc(1_000_000, 'x');
+    const leaver = new AbortController();
+    const left = process.writeStdin(0, data, leaver.signal);
+    const queued = process.writeStdin(1_000_000, bytes('y'), leaver.signal);
+    left.catch(() => {});
+    queued.catch(() => {});
+    await eventually(async () => (await process.stdinStatus(deadline())).accepted > 0);
+    leaver.abort(new Error('another took over'));
+    await assert.rejects(left, /took over/);
+    await assert.rejects(queued, /took over/);
+    const { accepted, closed } = await process.stdinStatus(deadline());
+    assert.ok(accepted < data.length && !closed);
+    const resumed = process.writeStdin(accepted, data.subarray(accepted), deadline());
+    await exec(sandbox, ['touch', '/tmp/go']);
+    await resumed;
+    await process.closeStdin();
+    assert.equal(await text(process.stdout), '1000000\n');
+  });
+
+  it('the end of its input arrives though the connection breaks under it', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const process = await exec(sandbox, ['cat']);
+    await process.writeStdin(0, bytes('all there is'), deadline());
+    const instance = domain.instance(sandbox);
+    instance.holdBackSent();
+    const closing = process.closeStdin();
+    await eventually(() => instance.heldBack > 0);
+    assert.equal((await process.stdinStatus(deadline())).closed, false);
+    instance.cutConnections();
+    await closing;
+    assert.equal(await text(process.stdout), 'all there is');
+    assert.equal((await process.stdinStatus(deadline())).closed, true);
+  });
+
   it('signals and sizes reach it, and do nothing once it ended', async () => {
     await using domain = await Domain.open();
     const sandbox = await domain.running();

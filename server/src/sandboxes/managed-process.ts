@@ -9,7 +9,7 @@ import type { AgentProcess, ProcessSink } from '../agent/agent-process.ts';
 import type { StartRequest } from '../agent/messages.ts';
 import { type ErrorCode, SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId, TaskId } from '../ids.ts';
-import { delay } from '../platform/wait.ts';
+import { delay, unlessAborted } from '../platform/wait.ts';
 import type { Ledger } from '../store/ledger.ts';
 import type { ProcessRepository } from '../store/processes.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -206,6 +206,7 @@ export class ManagedProcess implements Process {
       // A repeat of what was taken succeeds, also when the process has ended since: the answer to the first try was lost.
       const wasTaken = () => offset + data.length <= this.#stdinAccepted;
       while (!wasTaken()) {
+        signal.throwIfAborted();
         if (this.#stdinClosed || !this.running) throw this.#stdinClosedError();
         let agentProcess: AgentProcess;
         try {
@@ -222,12 +223,13 @@ export class ManagedProcess implements Process {
         }
         const fresh = data.subarray(this.#stdinAccepted - offset);
         try {
-          await agentProcess.writeStdin(this.#stdinAccepted, fresh);
-          this.#stdinAccepted += fresh.length;
+          await unlessAborted(agentProcess.writeStdin(this.#stdinAccepted, fresh), signal);
+          this.#countTaken(agentProcess);
           if (this.#exit) this.#storeEnd(this.#exit);
           this.#context.onActivity();
           return;
         } catch (error) {
+          this.#countTaken(agentProcess);
           if (this.#connection.kind === 'connected' && this.#connection.agentProcess === agentProcess)
             throw error;
           // The connection broke under the write: after the reconnect the agent says how much it took.
@@ -235,15 +237,22 @@ export class ManagedProcess implements Process {
       }
     });
     this.#stdinQueue = write.catch(() => {});
-    return write;
+    return unlessAborted(write, signal);
   }
 
   closeStdin(): Promise<void> {
     const close = this.#stdinQueue.then(async () => {
-      if (this.#stdinClosed || !this.running) return;
-      const agentProcess = await this.#connected(this.#context.ended);
-      this.#stdinClosed = true;
-      await agentProcess.closeStdin();
+      while (!this.#stdinClosed && this.running) {
+        const agentProcess = await this.#connected(this.#context.ended);
+        try {
+          await agentProcess.closeStdin();
+          this.#stdinClosed = true;
+        } catch (error) {
+          if (this.#connection.kind === 'connected' && this.#connection.agentProcess === agentProcess)
+            throw error;
+          // The connection broke under it: after the reconnect the agent says whether it got the end.
+        }
+      }
     });
     this.#stdinQueue = close.catch(() => {});
     return close;
@@ -251,7 +260,10 @@ export class ManagedProcess implements Process {
 
   async stdinStatus(signal: AbortSignal): Promise<{ readonly accepted: number; readonly closed: boolean }> {
     if (!this.#stdinClosed && this.running)
-      await this.#connected(signal).catch(() => signal.throwIfAborted());
+      await this.#connected(signal).then(
+        (agentProcess) => this.#countTaken(agentProcess),
+        () => signal.throwIfAborted(),
+      );
     return { accepted: this.#stdinAccepted, closed: this.#stdinClosed || !this.running };
   }
 
@@ -307,6 +319,11 @@ export class ManagedProcess implements Process {
     this.#context.onActivity();
   }
 
+  /** The agent counts further than a writer waits that left. */
+  #countTaken({ stdinAccepted }: AgentProcess): void {
+    this.#stdinAccepted = Math.max(this.#stdinAccepted, stdinAccepted);
+  }
+
   #storeEnd(exit: ProcessExit): void {
     const [accepted, atMs] = [this.#stdinAccepted, this.#context.now()];
     this.#tell(() => this.#context.repository.ended(this, exit, accepted, atMs));
@@ -339,7 +356,7 @@ export class ManagedProcess implements Process {
       const offsets = { stdout: this.stdout.length, stderr: this.stderr.length };
       try {
         const agentProcess = await this.#agent.attach(this.id, offsets, this.#sink, ended);
-        this.#stdinAccepted = Math.max(this.#stdinAccepted, agentProcess.stdinAccepted);
+        this.#countTaken(agentProcess);
         this.#stdinClosed ||= agentProcess.stdinClosed;
         this.#connection = { kind: 'connected', agentProcess };
         // Its exit may have come with the answer, before this.

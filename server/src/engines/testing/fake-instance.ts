@@ -163,6 +163,16 @@ export class FakeInstance implements Instance {
     for (const connection of this.#open) connection.destroy();
   }
 
+  /** What is sent to the agent from now on stays here, and is lost when the connections are cut. */
+  holdBackSent(): void {
+    for (const connection of this.#open) connection.cork();
+  }
+
+  /** Bytes that are held back. */
+  get heldBack(): number {
+    return [...this.#open].reduce((sum, connection) => sum + connection.writableLength, 0);
+  }
+
   async #halt(): Promise<void> {
     if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
     this.#end({ reason: 'destroyed' });
