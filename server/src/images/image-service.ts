@@ -8,7 +8,7 @@ import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, newImageId } from '../ids.ts';
 import { Limiter } from '../platform/limiter.ts';
 import type { Database } from '../store/database.ts';
-import { ImageStore } from '../store/images.ts';
+import { type ImageRecord, ImageStore } from '../store/images.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Bases } from './bases/bases.ts';
 import { Registry } from './bases/registry.ts';
@@ -202,10 +202,11 @@ export class ImageService implements Images {
   }
 
   get(id: ImageId): Image {
-    const record = this.#record(id);
-    if (record.state === 'ready') return record.image;
-    const why = record.state === 'building' ? 'is still being built' : `was not built: ${record.message}`;
-    throw new SkerryError('conflict', `Image ${id} ${why}`);
+    return finished(this.#record(id));
+  }
+
+  getUsed(id: ImageId): Image {
+    return finished(this.#store.getUsed(id) ?? this.#record(id));
   }
 
   layerDirectories(image: Image): readonly string[] {
@@ -264,8 +265,7 @@ export class ImageService implements Images {
 
   getByName(name: string): ImageId {
     const id = this.#store.getByName(withTag(name));
-    if (id === undefined)
-      throw new SkerryError('not-found', `Could not find image named ${name.slice(0, 200)}.`);
+    if (id === undefined) throw new SkerryError('not-found', `Image '${name.slice(0, 200)}' not found.`);
     return id;
   }
 
@@ -293,6 +293,12 @@ export class ImageService implements Images {
     const record = id && this.#store.get(id);
     return record?.state === 'ready' ? record.image : undefined;
   }
+}
+
+function finished(record: ImageRecord): Image {
+  if (record.state === 'ready') return record.image;
+  const why = record.state === 'building' ? 'is still being built' : `was not built: ${record.message}`;
+  throw new SkerryError('conflict', `Image ${record.id} ${why}`);
 }
 
 /** The name's tag is `latest` when it has none. */

@@ -107,6 +107,8 @@ export interface Images {
   follow(id: ImageId, afterIndex: number, signal: AbortSignal): AsyncIterable<BuildEvent>;
   /** A finished image. @throws SkerryError `not-found`; `conflict` while it is being built or when its build failed */
   get(id: ImageId): Image;
+  /** Like `get`, but of an image that a sandbox runs on, which is kept until that ends though it was deleted meanwhile. */
+  getUsed(id: ImageId): Image;
   /** Absolute directories of an image's layers, lowest first, for `InstanceSpec.layers`. */
   layerDirectories(image: Image): readonly string[];
   /** Makes an image out of a frozen writable layer on top of `parent` (snapshots use it; a build step is the same operation). */

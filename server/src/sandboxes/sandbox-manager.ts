@@ -174,11 +174,11 @@ export class SandboxManager implements Sandboxes {
   }
 
   get(id: SandboxId): Sandbox {
-    return main(this.#live.get(id) ?? this.#fromRow(this.#repository.get(id)), `sandbox ${id}`);
+    return main(this.#live.get(id) ?? this.#fromRow(this.#repository.get(id)), `Sandbox '${id}'`);
   }
 
   getByTask(id: TaskId): Sandbox {
-    return main(this.#liveByTask.get(id) ?? this.#fromRow(this.#repository.getByTask(id)), `task ${id}`);
+    return main(this.#liveByTask.get(id) ?? this.#fromRow(this.#repository.getByTask(id)), `Task '${id}'`);
   }
 
   findByName(appId: AppId, name: string, includeEnded: boolean): Sandbox | undefined {
@@ -309,7 +309,7 @@ export class SandboxManager implements Sandboxes {
       string,
       string
     >;
-    return { env, image: this.#options.images.get(row.spec.imageId) };
+    return { env, image: this.#options.images.getUsed(row.spec.imageId) };
   }
 
   async #plan(spec: SandboxSpec, image: Image, env: Readonly<Record<string, string>>): Promise<LaunchPlan> {
@@ -344,6 +344,6 @@ const hasNotEnded = (sandbox: ManagedSandbox): boolean => sandbox.state !== 'end
 
 /** @throws SkerryError `not-found`, also for a sidecar: it is found through its sandbox only */
 function main(sandbox: ManagedSandbox | undefined, what: string): Sandbox {
-  if (!sandbox || sandbox.spec.sidecarOf) throw new SkerryError('not-found', `There is no ${what}.`);
+  if (!sandbox || sandbox.spec.sidecarOf) throw new SkerryError('not-found', `${what} not found.`);
   return sandbox;
 }

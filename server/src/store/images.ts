@@ -76,6 +76,12 @@ export class ImageStore {
     return row && toRecord(row);
   }
 
+  /** Also one that was deleted and not purged yet. */
+  getUsed(id: ImageId): ImageRecord | undefined {
+    const row = this.#one('SELECT * FROM images WHERE id = ?', id);
+    return row && toRecord(row);
+  }
+
   /** The finished image of a definition. */
   findReady(definitionKey: string): Image | undefined {
     const row = this.#one(

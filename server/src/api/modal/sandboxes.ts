@@ -4,6 +4,7 @@
  */
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../apps/apps.ts';
+import { clip } from '../../apps/names.ts';
 import type { AccessTokens } from '../../auth/access-tokens.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { AppId, SandboxIdShape, TaskId } from '../../ids.ts';
@@ -95,7 +96,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     if (!sandbox) {
       throw new SkerryError(
         'not-found',
-        `No ${request.includeTerminated ? '' : 'running '}sandbox is named ${JSON.stringify(request.sandboxName.slice(0, 64))} in app ${JSON.stringify(request.appName.slice(0, 64))}.`,
+        `${request.includeTerminated ? 'Sandbox' : 'Running sandbox'} with name '${clip(request.sandboxName)}' not found in app '${clip(request.appName)}'.`,
       );
     }
     return { sandboxId: sandbox.id, metadata: handleMetadata(sandbox) };

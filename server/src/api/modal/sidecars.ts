@@ -4,6 +4,7 @@
  */
 import { create, isFieldSet } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { clip } from '../../apps/names.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { TaskId } from '../../ids.ts';
 import type { Sandbox, Sandboxes, Sidecar, Sidecars } from '../../sandboxes/sandboxes.ts';
@@ -81,7 +82,7 @@ export function sidecarRouterHandlers(deps: RouterDeps): Partial<ServiceImpl<typ
       if (!sidecar) {
         throw new SkerryError(
           'not-found',
-          `No ${request.includeTerminated ? '' : 'running '}sidecar of ${sandbox.id} is named ${JSON.stringify(request.containerName.slice(0, 64))}.`,
+          `${request.includeTerminated ? 'Sidecar' : 'Running sidecar'} with name '${clip(request.containerName)}' not found in ${sandbox.id}.`,
         );
       }
       return { container: toInfo(sidecar) };

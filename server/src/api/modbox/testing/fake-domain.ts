@@ -448,6 +448,10 @@ export class FakeImages implements Images {
     return this.image(reference);
   }
 
+  getUsed(id: ImageId): Image {
+    return this.get(id);
+  }
+
   get(id: ImageId): Image {
     const image = [...this.#byKey.values()].find((candidate) => candidate.id === id);
     if (!image) throw new SkerryError('not-found', `There is no image ${id}.`);
