@@ -128,7 +128,8 @@ export async function ensureAgent(progress) {
 const pythonRange = 'import sys; sys.exit(not ((3, 10) <= sys.version_info[:2] < (3, 15)))';
 
 /** A Python that can make virtual environments, for the official client. */
-async function findPython(progress) {
+/** A Python that can make virtual environments; installs Debian's where there is none. @throws SetupError */
+export async function findPython(progress) {
   const works = async (python) => {
     try {
       await capture([python, '-c', pythonRange]);
