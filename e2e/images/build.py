@@ -30,7 +30,7 @@ print(json.dumps({
     "pip": output("pip", "--version").split("python ")[-1],
     "venv": output("/tmp/venv/bin/pip", "--version").split("python ")[-1],
     "headers": os.path.exists(sysconfig.get_config_h_filename()),
-    "strange": [v for v in names if isinstance(v, str) and v.startswith(("/install", "/tools", "/build", "/home", "/__w"))],
+    "strange": [v for v in names if isinstance(v, str) and v.startswith(("/install", "/tools", "/build/Python", "/home", "/__w"))],
     "tls": urllib.request.urlopen("https://pypi.org/simple/six/").status,
 }))
 """

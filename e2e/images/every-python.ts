@@ -1,8 +1,8 @@
 /**
- * `npm run test:pythons`: builds every Python that a client can ask for, image registries out of reach, from an empty data directory, and writes what came out
- * to docs/pythons.md. It takes longer than tests may; `pythons.test.ts` has a part of it.
+ * `npm run test:pythons [-- 3.9 ...]`: builds every Python that a client can ask for (or those named), image registries out of reach, from an empty data
+ * directory, and writes what came out to docs/pythons.md, where the rows of others stay. It takes longer than tests may; `pythons.test.ts` has a part of it.
  */
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Limiter } from '../../server/src/platform/limiter.ts';
 import { CURRENT_PYTHON_CLIENT } from '../support/clients.ts';
@@ -33,14 +33,22 @@ const cases: readonly Case[] = ['3.9', '3.10', '3.11', '3.12', '3.13', '3.14'].f
   ];
 });
 
+const pagePath = join(projectRoot, 'docs/pythons.md');
+const named = process.argv.slice(2);
+const chosen = cases.filter(({ series }) => named.length === 0 || named.includes(series));
 const server = await startServer({ runtime: 'runc', freshData: true, env: noRegistry });
 const limiter = new Limiter(2);
-const results = await Promise.allSettled(cases.map((each) => limiter.run(() => row(each))));
+const results = await Promise.allSettled(chosen.map((each) => limiter.run(() => row(each))));
 await server.stop();
+const earlier = existsSync(pagePath) ? readFileSync(pagePath, 'utf8').split('\n') : [];
+const rows = cases.flatMap((each) => {
+  const result = results[chosen.indexOf(each)];
+  if (!result) return earlier.filter((line) => line.startsWith(`| \`${each.call}\` |`));
+  return result.status === 'fulfilled' ? [result.value] : [];
+});
+writeFileSync(pagePath, page(rows));
 const failures = results.filter((result) => result.status === 'rejected').map(({ reason }) => reason);
 if (failures.length > 0) throw new AggregateError(failures, failures.map(String).join('\n'));
-const rows = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-writeFileSync(join(projectRoot, 'docs/pythons.md'), page(rows));
 
 async function row({ series, client, argv, call }: Case): Promise<string> {
   const { found, output } = await build(server, argv, client);
