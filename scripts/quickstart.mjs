@@ -30,6 +30,8 @@ await runMain(async () => {
   const at = dataDir ? ['--data-dir', dataDir] : [];
   const variables = JSON.parse(await capture(skerry('env', '--format', 'json', ...at)));
 
+  const { isolation } = JSON.parse(await capture(skerry('status', '--json', ...at)));
+
   const example = join('examples', 'python', 'safe_code_execution.py');
   process.stderr.write(`\n$ python ${example}\n`);
   const code = await attach([pythonWithModal(version), join(root, example)], {
@@ -44,6 +46,9 @@ await runMain(async () => {
   process.stdout.write(
     [
       '',
+      isolation === 'gvisor'
+        ? 'That ran under gVisor: a kernel of its own between the code and this machine.'
+        : "That ran under runc, on this machine's own kernel.",
       'The server goes on running. Any Modal client of this machine reaches it with:',
       '',
       ...names.map((name) => `export ${name}=${variables[name]}`),
@@ -53,7 +58,10 @@ await runMain(async () => {
       '',
     ].join('\n'),
   );
-  if (noGvisor) process.stderr.write(withoutGvisor(noGvisor));
+  if (isolation !== 'gvisor' && flagValue(flags, '--runtime') !== 'runc') {
+    const why = noGvisor ?? 'it does not work here; `npx --no-install skerry doctor` says more';
+    process.stderr.write(withoutGvisor(why));
+  }
 });
 
 /** The value of a flag given as `--flag value` or `--flag=value`. */

@@ -17,6 +17,8 @@ export const readyLineSchema = z.object({
   serverPid: z.int().positive(),
   instance: z.string(),
   version: z.string(),
+  /** What runs sandboxes that ask for no runtime; older servers do not tell. */
+  isolation: z.enum(['gvisor', 'runc']).optional(),
 });
 
 const serverStateSchema = readyLineSchema.extend({

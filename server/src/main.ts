@@ -32,10 +32,19 @@ async function main(args: readonly string[]): Promise<void> {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
   process.on('unhandledRejection', (error) => logger.error({ err: error }, 'process.unhandled-rejection'));
-  const { url, clientUrl, instance } = server;
+  const { url, clientUrl, instance, isolation } = server;
   // Who wants to stop the server must tell its supervisor, which would start it again; signals reach the server through it.
   const pid = process.env.SKERRY_SUPERVISED === '1' ? process.ppid : process.pid;
-  const ready = { ready: true, url, clientUrl, pid, serverPid: process.pid, instance, version: VERSION };
+  const ready = {
+    ready: true,
+    url,
+    clientUrl,
+    pid,
+    serverPid: process.pid,
+    instance,
+    isolation,
+    version: VERSION,
+  };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
   logger.info({ signal: await stop }, 'server.stopping');
   await server.close();

@@ -13,7 +13,7 @@ import { FileBlobStore } from './blobs/blob-store.ts';
 import { MountService } from './blobs/mount-service.ts';
 import type { Config } from './config/config.ts';
 import { caEnvironment } from './engines/ca-environment.ts';
-import type { Engine } from './engines/engine.ts';
+import type { Engine, RuntimeName } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { instanceName } from './engines/oci/layout.ts';
 import { ImageService } from './images/image-service.ts';
@@ -39,6 +39,8 @@ export interface Server {
   readonly clientUrl: string;
   /** 8 hexadecimal digits: what its resources on the machine are named after. */
   readonly instance: string;
+  /** What runs sandboxes that ask for no runtime; undefined when nothing usable is there. */
+  readonly isolation: RuntimeName | undefined;
   /** Stops answering and lets go of the machine; running sandboxes go on and are taken over by the next start. */
   close(): Promise<void>;
 }
@@ -197,10 +199,19 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     cleanup.add('certificate', () => clearInterval(renewal));
     cleanup.add('calls', () => rpc.close());
     const at = listening(port.address.port);
-    return { url: localUrl(at), clientUrl: clientUrl(at), instance, close: () => cleanup.run() };
+    const isolation = isolationOf(engine);
+    return { url: localUrl(at), clientUrl: clientUrl(at), instance, isolation, close: () => cleanup.run() };
   } catch (error) {
     await cleanup[Symbol.asyncDispose]();
     throw error;
+  }
+}
+
+function isolationOf(engine: Engine): RuntimeName | undefined {
+  try {
+    return engine.runtimeFor('auto');
+  } catch {
+    return undefined; // each create says why
   }
 }
 

@@ -26,10 +26,10 @@ export function statusCommand(): Command {
       throw new CliError(`Not running (data directory ${dataDir}).`, ExitStatus.notRunning);
     }
     const health = await fetchHealth(state.url);
-    const { url, pid, instance, version, startedAt } = state;
+    const { url, pid, instance, isolation, version, startedAt } = state;
     if (options.json) {
       const { sandboxes } = health;
-      const report = { running: true, url, pid, instance, version, startedAt, sandboxes, dataDir };
+      const report = { running: true, url, pid, instance, isolation, version, startedAt, sandboxes, dataDir };
       process.stdout.write(`${JSON.stringify(report)}\n`);
       return;
     }
@@ -37,6 +37,7 @@ export function statusCommand(): Command {
       ['Skerry', `${version}, running at ${url}`],
       ['process', `${pid}, since ${startedAt}`],
       ['sandboxes', String(health.sandboxes)],
+      ['isolation', isolation ?? 'unknown'],
       ['instance', instance],
       ['data', dataDir],
       ['log', logFile(dataDir)],

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { Config } from '../../../server/src/config/config.ts';
 import { isLoopback } from '../../../server/src/transport/urls.ts';
 import { CliError } from '../cli-error.ts';
 import { checkPortIsFree, runForeground, startDaemon } from '../server-process.ts';
@@ -27,18 +28,35 @@ export function upCommand(): Command {
     }
     await checkPortIsFree(host, port);
     if (options.foreground) {
-      process.exitCode = await runForeground(config, flags, (state) => announce(state, host));
+      process.exitCode = await runForeground(config, flags, (state) => announce(state, config));
       return;
     }
-    announce(await startDaemon(config, flags), host);
+    announce(await startDaemon(config, flags), config);
     say(`Log: ${logFile(dataDir)}`);
   });
 }
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-function announce(state: ServerState, host: string): void {
+function announce(state: ServerState, { host, runtime }: Pick<Config, 'host' | 'runtime'>): void {
   say(`Skerry ${state.version} is running at ${state.url} (process ${state.pid}).`);
+  say(describeIsolation(state.isolation, runtime));
   say('Point Modal clients of this shell at it with: eval "$(skerry env)"');
   if (!isLoopback(host)) say('What another machine needs: skerry token create');
+}
+
+/** What a user must know of where the code of sandboxes runs; loud when gVisor was wanted and is not there. */
+export function describeIsolation(isolation: ServerState['isolation'], wanted: Config['runtime']): string {
+  switch (isolation) {
+    case 'gvisor':
+      return 'Sandboxes run under gVisor: a kernel of its own between them and this machine.';
+    case 'runc':
+      return wanted === 'runc'
+        ? "Sandboxes run under runc, as it was asked for: on this machine's own kernel."
+        : "WARNING: gVisor does not work here. Sandboxes run under runc, ON THIS MACHINE'S OWN KERNEL: let them run no code that you do not trust. `skerry doctor` says why.";
+    case undefined:
+      return 'WARNING: there is no runtime for sandboxes on this machine; none can start. `skerry doctor` says what is missing.';
+    default:
+      return isolation satisfies never;
+  }
 }
