@@ -35,6 +35,8 @@ export async function install(
         language satisfies never;
     }
   }
+  // Where it finds this release.
+  if (language === 'JavaScript') cpSync(join(here, 'program.mjs'), join(directory, 'program.mjs'));
   // Only `done` writes it.
   return JSON.parse(readFileSync(stamp, 'utf8')) as [string, ...string[]];
 }
@@ -58,7 +60,6 @@ async function installJavaScript(version: string, directory: string): Promise<st
   writeFileSync(join(directory, 'package.json'), '{"private": true, "type": "module"}\n');
   await run(['npm', 'install', '--no-audit', '--no-fund', `modal@${version}`], options(directory));
   const program = join(directory, 'program.mjs');
-  cpSync(join(here, 'program.mjs'), program); // where it finds this release
   return [process.execPath, program];
 }
 

@@ -92,7 +92,9 @@ async function attempt(server: TestServer, release: Release): Promise<Outcome> {
     const line = result.stdout.split('\n').findLast((each) => each.startsWith('{'));
     if (result.code !== 0 || line === undefined) {
       const lines = result.stderr.split('\n').filter((each) => /\w/.test(each));
-      return { release, files: undefined, error: lines.at(-1) ?? `ended with ${result.code}` };
+      // Node prints its own version below an error and its stack.
+      const said = lines.findLast((each) => /^\S*Error\b/.test(each)) ?? lines.at(-1);
+      return { release, files: undefined, error: said ?? `ended with ${result.code}` };
     }
     // The programs of this folder write nothing else.
     return { release, files: (JSON.parse(line) as { files: string }).files, error: '' };

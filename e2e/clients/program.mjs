@@ -5,7 +5,7 @@ import { ModalClient } from 'modal';
 const modal = new ModalClient();
 const app = await modal.apps.fromName('every-client', { createIfMissing: true });
 const image = modal.images.fromRegistry('python:3.11-slim');
-const sandbox = await modal.sandboxes.create(app, image, { timeoutMs: 120_000, timeout: 120_000 });
+const sandbox = await modal.sandboxes.create(app, image, { timeoutMs: 120_000 });
 const run = await sandbox.exec(['sh', '-c', 'echo out; echo err >&2; exit 3']);
 const found = [await run.stdout.readText(), await run.stderr.readText(), await run.wait()];
 assert.deepEqual(found, ['out\n', 'err\n', 3]);
@@ -26,8 +26,9 @@ if (sandbox.filesystem) {
 }
 
 await sandbox.terminate();
-await sandbox.wait();
-assert.notEqual(await sandbox.poll(), null);
+// Between 0.7.6 and 0.10.0 the handle itself is of no use any more.
+const ended = await modal.sandboxes.fromId(sandbox.sandboxId);
+assert.notEqual(await ended.poll(), null);
 console.log(JSON.stringify({ files }));
 modal.close?.();
 process.exit(0);

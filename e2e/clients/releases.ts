@@ -1,4 +1,5 @@
 /** Which releases of the official clients there are, asked of the registries, and which of them are tried. */
+import { z } from 'zod';
 import { run } from '../../server/src/platform/command.ts';
 import { definedEnvironment } from '../support/server.ts';
 
@@ -15,6 +16,7 @@ export const GO_MODULE = 'github.com/modal-labs/modal-client/go';
 
 /** Python clients before it know no sandboxes like today's; JavaScript before 0.5 had another interface. Go's first release is in reach. */
 const FIRST: Readonly<Record<Language, string>> = { Python: '0.64', JavaScript: '0.5', Go: '0.0' };
+const npmAnswerSchema = z.array(z.object({ version: z.string(), 'repository.url': z.string().optional() }));
 const LOOK_UP_TIMEOUT_MS = 120_000;
 
 /** The first and the last release of each minor version, oldest first. @param python an interpreter with pip */
@@ -41,13 +43,13 @@ async function listed(language: Language, python: string, directory: string): Pr
       return (/^Available versions: (.*)$/m.exec(stdout)?.[1] ?? '').split(', ').filter(isRelease);
     }
     case 'JavaScript': {
-      const { stdout } = await run(['npm', 'view', 'modal', 'time', '--json'], options);
+      const argv = ['view', 'modal@>=0.5.0', 'version', 'repository.url', '--json'] as const;
+      const { stdout } = await run(['npm', ...argv], options);
       // The name belonged to another package before, whose last version is higher than all of the client's.
-      const times = Object.entries(JSON.parse(stdout) as Record<string, string>);
-      const first = times.find(([version]) => version === '0.5.0')?.[1] ?? '';
-      return times
-        .filter(([version, time]) => isRelease(version) && time >= first)
-        .map(([version]) => version);
+      return npmAnswerSchema
+        .parse(JSON.parse(stdout))
+        .filter((release) => release['repository.url']?.includes('modal-labs') && isRelease(release.version))
+        .map(({ version }) => version);
     }
     case 'Go': {
       const { stdout } = await run(['go', 'list', '-m', '-versions', GO_MODULE], options);

@@ -1,4 +1,4 @@
-/** The same core cases through every Python client that is supported. Up to 1.3 exec goes through the older container RPCs. */
+/** The same core cases through every Python client that is supported. Up to 1.3.1 exec goes through the older container RPCs. */
 import { after, before, describe, test } from 'node:test';
 import { CURRENT_PYTHON_CLIENT, pythonWith } from '../support/clients.ts';
 import { startServer, type TestServer } from '../support/server.ts';

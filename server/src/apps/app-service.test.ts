@@ -165,6 +165,7 @@ test('a Python client is told a builder version it knows', () => {
   assert.equal(builderVersionFor('2026.10', '1.5.5'), '2025.06');
   assert.equal(builderVersionFor('2026.10', '1.6.4'), '2026.10');
   assert.equal(builderVersionFor('2025.06', '0.73.1'), '2024.10');
+  assert.equal(builderVersionFor('2025.06', '0.64.1'), '2024.04');
   assert.equal(builderVersionFor('2025.06', '1.10.0'), '2025.06');
   assert.equal(builderVersionFor('PREVIEW', '1.0.5'), 'PREVIEW');
   assert.equal(builderVersionFor('2025.06', 'unknown'), '2025.06');

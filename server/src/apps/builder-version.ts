@@ -10,7 +10,7 @@ export const DEFAULT_BUILDER_VERSION = '2025.06';
 const versions = [
   { name: '2023.12', since: [0, 0] },
   { name: '2024.04', since: [0, 0] },
-  { name: '2024.10', since: [0, 0] },
+  { name: '2024.10', since: [0, 65] },
   { name: '2025.06', since: [1, 1] },
   { name: '2026.10', since: [1, 6] },
 ] as const;

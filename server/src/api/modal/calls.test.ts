@@ -63,6 +63,12 @@ test('errors keep their words and status; a bug shows an error code and nothing 
     },
   ));
 
+test('the greeting tells Python 0.64 which image builder version its images are defined with', () =>
+  withApi(async (served) => {
+    const python = { ...served.credentials, 'x-modal-client-type': '1', 'x-modal-client-version': '0.64.1' };
+    assert.equal((await controlPlane(served, python).clientHello({})).imageBuilderVersion, '2024.04');
+  }));
+
 test('every call leaves one event with method, outcome, duration and client', () =>
   withApi(async (served) => {
     await controlPlane(served, {
