@@ -48,6 +48,10 @@ export interface Sandbox {
   sandboxId: string;
   status: 'starting' | 'running' | 'stopping' | 'ended';
   /**
+   * What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's; null once it ended.
+   */
+  isolation: ('gvisor' | 'runc') | null;
+  /**
    * Why it ended; null while it has not.
    */
   endReason:

@@ -5,6 +5,7 @@
 
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProcessId } from '../../ids.ts';
 import { delay } from '../../platform/wait.ts';
 import { sandboxEnded } from '../../sandboxes/result-text.ts';
@@ -108,6 +109,9 @@ export function commandRouterHandlers(
       const exit = process.exit ?? (await process.wait(context.signal));
       const silenceMs = untilToldMs(process, deps.now());
       if (silenceMs > 0) await delay(silenceMs, context.signal);
+      if (exit.timedOut && isGoClient(context)) {
+        throw new SkerryError('deadline-exceeded', `Exec ${request.execId} exceeded its timeout.`);
+      }
       return { exitStatus: toExitStatus(exit) };
     },
 
@@ -189,6 +193,13 @@ export function commandRouterHandlers(
     },
   };
 }
+
+/**
+ * The Go client looks at its clock only when a call begins or fails, so one that waits already has to be told of a timeout by a status. Calls to the router
+ * name no client; the library that makes them does (gRPC over HTTP/2, "User-Agents").
+ */
+const isGoClient = (context: HandlerContext): boolean =>
+  (context.requestHeader.get('user-agent') ?? '').startsWith('grpc-go/');
 
 /** How long the exit of a process that ended by its timeout is kept back. */
 function untilToldMs({ exit, createdAtMs, timeoutMs }: Process, nowMs: number): number {
