@@ -67,6 +67,14 @@ describe('the skerry command', () => {
     }
   });
 
+  test('install takes the settings of `up`, and uninstall has nothing to do where nothing is installed', async () => {
+    const value = await skerry('install', '--port', 'x');
+    assert.deepEqual([value.code, value.stdout], [2, '']);
+    const { code, stdout, stderr } = await skerry('uninstall');
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /Nothing to do/);
+  });
+
   test('doctor says what to do under each thing that is missing', () => {
     const text = formatChecks([
       { name: 'runc', ok: false, required: true, found: 'not found', remedy: 'Install runc.' },

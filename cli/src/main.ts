@@ -8,6 +8,7 @@ import { connectCommand } from './commands/connect.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
 import { envCommand } from './commands/env.ts';
+import { installCommand, uninstallCommand } from './commands/install.ts';
 import { lsCommand } from './commands/ls.ts';
 import { restartCommand } from './commands/restart.ts';
 import { statusCommand } from './commands/status.ts';
@@ -35,6 +36,8 @@ export function createProgram(): Command {
     tokenCommand,
     connectCommand,
     doctorCommand,
+    installCommand,
+    uninstallCommand,
   ]) {
     program.addCommand(make());
   }

@@ -6,9 +6,12 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
 import type { Config } from '../../server/src/config/config.ts';
+import { instanceName } from '../../server/src/engines/oci/layout.ts';
 import { run } from '../../server/src/platform/command.ts';
+import { sandboxesUnit, serverScope } from '../../server/src/platform/systemd.ts';
 import { CliError } from './cli-error.ts';
 import {
+  findRunningServer,
   isServerProcess,
   logFile,
   readyLineSchema,
@@ -16,6 +19,7 @@ import {
   type ServerState,
   writeServerState,
 } from './server-state.ts';
+import { hasSystemd } from './systemd.ts';
 import { waitUntil } from './wait-until.ts';
 
 const START_TIMEOUT_MS = 120_000;
@@ -29,6 +33,24 @@ const serverMain = (): string => fileURLToPath(new URL('../../server/src/main.ts
 /** The server under the supervisor that holds its port: clients do not notice a restart, and a crash is followed by one. */
 function supervised({ host, port }: Config, flags: readonly string[]): [string, string[]] {
   return [supervisorBinaryPath(), [host, String(port), process.execPath, serverMain(), ...flags]];
+}
+
+/**
+ * Puts a command into a systemd scope of its own, where there is systemd: the scope of the login session that it would be in otherwise may be ended with the
+ * session. systemd-run becomes the command, so its process id, environment and descriptors stay.
+ */
+function outOfSession(dataDir: string, [program, args]: [string, string[]]): [string, string[]] {
+  if (!hasSystemd()) return [program, args];
+  const instance = instanceName(dataDir);
+  const scope = [
+    ...['--scope', '--quiet', '--collect', `--unit=${serverScope(instance)}`, '--slice=system.slice'],
+    ...[
+      '--description=Skerry',
+      `--property=After=${sandboxesUnit(instance)}`,
+      '--property=TasksMax=infinity',
+    ],
+  ];
+  return ['systemd-run', [...scope, program, ...args]];
 }
 
 /** @throws CliError when something else listens there */
@@ -80,7 +102,7 @@ export async function startDaemon(config: Config, flags: readonly string[]): Pro
   const from = statSync(log).size;
   let child: ChildProcess;
   try {
-    const [program, args] = supervised(config, flags);
+    const [program, args] = outOfSession(dataDir, supervised(config, flags));
     child = spawn(program, args, { detached: true, stdio: ['ignore', fd, fd] });
   } finally {
     closeSync(fd);
@@ -163,11 +185,16 @@ export async function restartServer(dataDir: string, state: ServerState): Promis
     throw new CliError('The server runs without its supervisor: use `skerry down --keep` and `skerry up`.');
   }
   const log = logFile(dataDir);
-  const from = statSync(log).size;
+  const from = existsSync(log) ? statSync(log).size : 0;
   process.kill(state.pid, 'SIGHUP');
-  const ready = await waitUntil('restarting the server', STOP_TIMEOUT_MS + START_TIMEOUT_MS, () =>
-    readyLineIn(readFileSync(log).subarray(from)),
-  );
+  const look = () => {
+    const logged = existsSync(log) ? readyLineIn(readFileSync(log).subarray(from)) : undefined;
+    if (logged) return logged;
+    // One in the foreground does not write that line to a log: whoever started it notes the new server.
+    const noted = findRunningServer(dataDir);
+    return noted && noted.serverPid !== state.serverPid ? noted : undefined;
+  };
+  const ready = await waitUntil('restarting the server', STOP_TIMEOUT_MS + START_TIMEOUT_MS, look);
   if (!ready) throw new CliError(`The server did not come back. Its log: ${log}`);
   const restarted = withFlags(ready, state.flags);
   writeServerState(dataDir, restarted);

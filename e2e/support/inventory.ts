@@ -61,7 +61,7 @@ function processes(): string[] {
         const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n');
         const group = groups
           .map((line) => line.split(':')[2] ?? '')
-          .find((path) => path.startsWith('/skerry-'));
+          .find((path) => path.includes('/skerry-'));
         return [`process ${pid} ${argv} cwd=${readlinkSync(`/proc/${pid}/cwd`)} cgroup=${group ?? ''}`];
       } catch {
         return []; // ended meanwhile

@@ -29,7 +29,8 @@ async function main(args: readonly string[]): Promise<void> {
   const server = await startServer(config, logger, listenFd);
   rememberExtraCaFile(config.dataDir, config.extraCaFile);
   const stop = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+    // systemd tells every process of a scope, and then the supervisor tells this one again.
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
   });
   process.on('unhandledRejection', (error) => logger.error({ err: error }, 'process.unhandled-rejection'));
   const { url, clientUrl, instance, isolation } = server;

@@ -17,6 +17,7 @@ import type { Engine, RuntimeName } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { instanceName } from './engines/oci/layout.ts';
 import { ImageService } from './images/image-service.ts';
+import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
 import { trustCertificates } from './platform/trust.ts';
@@ -112,6 +113,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       caEnvironment: guestCa,
       logger,
       now,
+      bootId: bootId(),
     });
     cleanup.add('sandboxes', () => sandboxes.close());
     await sandboxes.recover();

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { destroyAll, stopServer } from '../server-process.ts';
 import { findRunningServer, removeServerState } from '../server-state.ts';
+import { isActive, isInstalled, systemctl, unitOf } from '../systemd.ts';
 import { addServerOptions, flagsOfServer } from './server-options.ts';
 
 /** `skerry down`: stops the server and, unless told to keep them, ends its sandboxes and takes everything off the machine. */
@@ -21,12 +22,16 @@ export function downCommand(): Command {
       return;
     }
     const running = findRunningServer(dataDir);
-    if (running) {
+    if (await isActive(dataDir)) {
+      await systemctl('stop', unitOf(dataDir)); // a server that is only killed would be started again
+      say(`Stopped the service ${unitOf(dataDir)}.`);
+    } else if (running) {
       await stopServer(dataDir, running);
       say(`Stopped the server at ${running.url}.`);
     } else {
       say('The server was not running.');
     }
+    if (isInstalled(dataDir)) say('It starts again at the next boot, unless: skerry uninstall');
     if (options.keep) {
       say('Its sandboxes go on.');
       return;

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { findRunningServer, logFile } from '../server-state.ts';
+import { isInstalled, unitOf } from '../systemd.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const HEALTH_TIMEOUT_MS = 5_000;
@@ -41,6 +42,7 @@ export function statusCommand(): Command {
       ['instance', instance],
       ['data', dataDir],
       ['log', logFile(dataDir)],
+      ...(isInstalled(dataDir) ? [['service', unitOf(dataDir)] as const] : []),
     ] as const;
     for (const [name, value] of rows) process.stdout.write(`${name.padEnd(10)} ${value}\n`);
   });

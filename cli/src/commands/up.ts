@@ -3,7 +3,8 @@ import type { Config } from '../../../server/src/config/config.ts';
 import { isLoopback } from '../../../server/src/transport/urls.ts';
 import { CliError } from '../cli-error.ts';
 import { checkPortIsFree, runForeground, startDaemon } from '../server-process.ts';
-import { findRunningServer, logFile, type ServerState } from '../server-state.ts';
+import { findRunningServer, logFile, requireRunningServer, type ServerState } from '../server-state.ts';
+import { hasSystemd, isInstalled, notifyReady, systemctl, unitOf } from '../systemd.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** `skerry up`: starts the server unless it runs already. */
@@ -26,9 +27,20 @@ export function upCommand(): Command {
     if (process.getuid?.() !== 0) {
       throw new CliError('Skerry needs root to make namespaces, mounts and cgroups. Run: sudo skerry up');
     }
+    if (!options.foreground && hasSystemd() && isInstalled(dataDir)) {
+      await systemctl('start', unitOf(dataDir));
+      announce(requireRunningServer(dataDir), config);
+      if (serverFlags(command).some((word) => word !== '--data-dir' && word !== dataDir)) {
+        say('It has the settings of its service; to change them: skerry install …');
+      }
+      return;
+    }
     await checkPortIsFree(host, port);
     if (options.foreground) {
-      process.exitCode = await runForeground(config, flags, (state) => announce(state, config));
+      process.exitCode = await runForeground(config, flags, (state) => {
+        announce(state, config);
+        void notifyReady().catch((error: unknown) => process.stderr.write(`skerry: ${error}\n`));
+      });
       return;
     }
     announce(await startDaemon(config, flags), config);

@@ -227,9 +227,13 @@ export class ManagedSandbox implements Sandbox {
 
   /**
    * After a restart of the server: takes over the instance that still lives, or ends what did not survive. The processes are known when this returns its
-   * promise, which resolves to whether the sandbox has to be started (again).
+   * promise, which resolves to whether the sandbox has to be started (again). `fate` says what became of an instance that ran and is gone.
    */
-  async recover(instance: Instance | undefined, plan: () => Promise<LaunchPlan>): Promise<boolean> {
+  async recover(
+    instance: Instance | undefined,
+    plan: () => Promise<LaunchPlan>,
+    fate: string,
+  ): Promise<boolean> {
     this.#left = instance;
     if (this.#state === 'stopping') {
       this.#ending = this.#takeAway(this.#result ?? { kind: 'terminated' });
@@ -238,7 +242,7 @@ export class ManagedSandbox implements Sandbox {
     }
     if (!instance) {
       if (this.#state !== 'running') return this.#reset();
-      this.#finish({ kind: 'crashed', message: 'Its processes were gone when the server came back.' });
+      this.#finish({ kind: 'crashed', message: fate });
       return false;
     }
     const known = Promise.withResolvers<void>();

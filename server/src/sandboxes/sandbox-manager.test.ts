@@ -53,6 +53,27 @@ describe('the sandboxes of a server', () => {
     assert.equal(next.manager.size, 0);
   });
 
+  it('after a reboot, what ran is told as ended by it, its name is free, and the next restart says so no more', async () => {
+    await using domain = await Domain.open();
+    await domain.manager.recover();
+    const sandbox = await domain.running({ name: 'worker' });
+    const instance = domain.instance(sandbox);
+    await domain.manager.close();
+    await instance.crash();
+    await using next = await domain.restart({ bootId: 'boot-2' });
+    const ended = next.manager.get(sandbox.id);
+    assert.deepEqual(ended.result, { kind: 'crashed', message: 'The machine was rebooted while it ran.' });
+    const successor = await next.running({ name: 'worker' });
+    const its = next.instance(successor);
+    await next.manager.close();
+    await its.crash();
+    await using last = await next.restart();
+    assert.deepEqual(last.manager.get(successor.id).result, {
+      kind: 'crashed',
+      message: 'Its processes were gone when the server came back.',
+    });
+  });
+
   it('an external key belongs to one running sandbox', async () => {
     await using domain = await Domain.open();
     const made = await domain.running({ externalKey: 'task-1' });

@@ -21,6 +21,7 @@ import type { Database } from '../store/database.ts';
 import { Ledger } from '../store/ledger.ts';
 import { ProcessRepository } from '../store/processes.ts';
 import { isUniqueViolation, SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
+import { SettingsRepository } from '../store/settings.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { imageWithMounts } from './file-mounts.ts';
 import { type LaunchPlan, ManagedSandbox, nameTaken, type SandboxContext } from './managed-sandbox.ts';
@@ -56,6 +57,8 @@ export interface SandboxManagerOptions {
   readonly caEnvironment: Readonly<Record<string, string>>;
   readonly logger: Logger;
   readonly now: () => number;
+  /** Which boot of the machine this is: what ran in an earlier one was ended by the reboot. */
+  readonly bootId: string;
 }
 
 export class SandboxManager implements Sandboxes {
@@ -203,6 +206,13 @@ export class SandboxManager implements Sandboxes {
    */
   async recover(): Promise<void> {
     const rows = this.#repository.live();
+    const { bootId } = this.#options;
+    const settings = new SettingsRepository(this.#options.database);
+    const lastBootId = settings.get('boot-id');
+    const fate =
+      lastBootId === undefined || lastBootId === bootId
+        ? 'Its processes were gone when the server came back.'
+        : 'The machine was rebooted while it ran.';
     const instances = await this.#options.engine.adopt(new Set(rows.map((row) => row.taskId)));
     // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.
     const recovering = rows.flatMap((row) => {
@@ -220,7 +230,11 @@ export class SandboxManager implements Sandboxes {
       this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.update(ended));
       return [];
     });
-    for (const { row, sandbox } of recovering) void this.#recover(sandbox, row, instances.get(row.taskId));
+    for (const { row, sandbox } of recovering) {
+      void this.#recover(sandbox, row, instances.get(row.taskId), fate);
+    }
+    // What was gone has its result in the store by now: a server that starts after this one need not know of the reboot.
+    settings.set('boot-id', bootId);
   }
 
   async #start(sandbox: ManagedSandbox, plan: () => Promise<LaunchPlan>): Promise<void> {
@@ -229,7 +243,12 @@ export class SandboxManager implements Sandboxes {
     });
   }
 
-  async #recover(sandbox: ManagedSandbox, row: SandboxRow, instance: Instance | undefined): Promise<void> {
+  async #recover(
+    sandbox: ManagedSandbox,
+    row: SandboxRow,
+    instance: Instance | undefined,
+    fate: string,
+  ): Promise<void> {
     try {
       const { env, image } = this.#sealed(row);
       const host = this.#hostOf(row);
@@ -237,7 +256,7 @@ export class SandboxManager implements Sandboxes {
         await host?.waitUntilRunning(new AbortController().signal);
         return this.#plan(row.spec, image, env);
       };
-      if (await sandbox.recover(instance, plan)) await this.#start(sandbox, plan);
+      if (await sandbox.recover(instance, plan, fate)) await this.#start(sandbox, plan);
       // It may have been ended before it had taken its instance over.
       if (sandbox.state === 'ended') await instance?.destroy();
     } catch (error) {

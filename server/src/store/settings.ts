@@ -2,7 +2,12 @@
 import { z } from 'zod';
 import type { Database } from './database.ts';
 
-export type SettingKey = 'default-environment' | 'auth.token' | 'auth.further-tokens' | 'auth.signing-key';
+export type SettingKey =
+  | 'boot-id'
+  | 'default-environment'
+  | 'auth.token'
+  | 'auth.further-tokens'
+  | 'auth.signing-key';
 
 const rowSchema = z.object({ value: z.string() });
 

@@ -13,6 +13,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { Engine, EngineCheck, Instance, InstanceSpec, RuntimeName } from '../engine.ts';
 import { AgentListener } from './agent-listener.ts';
 import { createBundle } from './bundle.ts';
+import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
 import { writeEtcFiles } from './etc-files.ts';
@@ -89,6 +90,7 @@ class OciEngine implements Engine {
   async open(): Promise<void> {
     await requireMachine();
     const layout = this.#layout;
+    await openCgroupPlace(layout.instance);
     for (const directory of [layout.runDir, layout.instancesDir, layout.sharedDir]) {
       await mkdir(directory, { recursive: true, mode: 0o700 });
     }
@@ -235,7 +237,7 @@ class OciEngine implements Engine {
 
   async remove(): Promise<void> {
     const { cgroups, network } = this.#require();
-    const { runDir, sharedDir, instancesDir, cgroupParent } = this.#layout;
+    const { instance, runDir, sharedDir, instancesDir, cgroupParent } = this.#layout;
     const removal = new Cleanup(); // runs from the last to the first, and goes on where one fails
     removal.add('instances', () => rmdir(instancesDir).catch(() => {}));
     removal.add('shared files', () => rm(sharedDir, { recursive: true, force: true }));
@@ -244,7 +246,10 @@ class OciEngine implements Engine {
       await removePrivateMount(runDir);
       await rm(runDir, { recursive: true, force: true });
     });
-    removal.add('cgroups', () => cgroups.remove(cgroupParent));
+    removal.add('cgroups', async () => {
+      await closeCgroupPlace(instance);
+      await cgroups.remove(cgroupParent);
+    });
     removal.add('network', () => network.remove());
     await removal.run();
   }

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { TaskId } from '../../ids.ts';
+import { cgroupPlace } from './cgroup-place.ts';
 
 /** Bytes of `sun_path` in `struct sockaddr_un` without the final zero, unix(7). */
 const MAX_SOCKET_PATH = 107;
@@ -45,7 +46,7 @@ export class Layout {
 
   /** Name of the parent of all cgroups of this server, in each hierarchy. */
   get cgroupParent(): string {
-    return `/skerry-${this.instance}`;
+    return cgroupPlace(this.instance);
   }
 
   get tasksDir(): string {

@@ -54,6 +54,8 @@ export interface DomainOptions {
   readonly now?: () => number;
   /** For `restart`: something that is to be held up in the next server from the first moment on. */
   readonly beforeRecovery?: (domain: Domain) => Held;
+  /** Another than before is a reboot of the machine. */
+  readonly bootId?: string;
 }
 
 export class Domain implements AsyncDisposable {
@@ -138,6 +140,7 @@ export class Domain implements AsyncDisposable {
       caEnvironment: {},
       logger,
       now,
+      bootId: options.bootId ?? 'boot-1',
     });
     cleanup.add('sandboxes', () => manager.close());
     return new Domain({ root, dataDir, engine, manager, database, secrets, images, log, cleanup, options });
