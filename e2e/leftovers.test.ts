@@ -11,6 +11,7 @@ import { runPython } from './support/clients.ts';
 import { inventory } from './support/inventory.ts';
 import { runtimesToTest } from './support/runtimes.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
+import { patient } from './support/slowness.ts';
 
 const prelude = `
 import modal
@@ -118,7 +119,7 @@ describe('skerry up and down', () => {
     run([process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...args, '--data-dir', dataDir], {
       env: { PATH: process.env.PATH ?? '', HOME: home, ...(ca ? { SKERRY_EXTRA_CA_FILE: ca } : {}) },
       okCodes: [1, 2, 3],
-      timeoutMs: 180_000,
+      timeoutMs: patient(180_000),
     });
 
   after(async () => {

@@ -17,7 +17,7 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
 /** No test may take longer; those that build images from packages need minutes. */
-const TEST_TIMEOUT_MS = 900_000;
+const TEST_TIMEOUT_MS = 900_000 * Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
 
 await runMain(async () => {
   const patterns = process.argv.slice(2);

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { withDeadline } from '../../server/src/platform/wait.ts';
 import { pythonWith } from '../support/clients.ts';
 import { projectRoot, type TestServer } from '../support/server.ts';
+import { patient } from '../support/slowness.ts';
 
 export interface Driver extends AsyncDisposable {
   /** Sends a command; its events are then awaited with `expect`. */
@@ -17,7 +18,7 @@ export interface Driver extends AsyncDisposable {
   end(): Promise<void>;
 }
 
-const EVENT_TIMEOUT_MS = 120_000;
+const EVENT_TIMEOUT_MS = patient(120_000);
 
 export function startDriver(server: TestServer): Driver {
   const child = spawn(pythonWith(), [join(projectRoot, 'e2e/restart/driver.py')], {

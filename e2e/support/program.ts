@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { patient } from './slowness.ts';
 
 export interface OutputLine {
   readonly stream: 'stdout' | 'stderr';
@@ -36,7 +37,7 @@ export async function runProgram(
     cwd,
     env,
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: timeoutMs,
+    timeout: patient(timeoutMs),
     killSignal: 'SIGKILL',
   });
   child.stdin.on('error', () => {}); // a program need not read its input

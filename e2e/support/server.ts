@@ -14,14 +14,15 @@ import { findExtraCaFile } from '../../server/src/config/extra-ca.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { inventory } from './inventory.ts';
+import { patient } from './slowness.ts';
 
 /** The root of the clone. */
 export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 const serverMain = join(projectRoot, 'server/src/main.ts');
-const START_TIMEOUT_MS = 120_000;
-const STOP_TIMEOUT_MS = 60_000;
-const DESTROY_TIMEOUT_MS = 120_000;
+const START_TIMEOUT_MS = patient(120_000);
+const STOP_TIMEOUT_MS = patient(60_000);
+const DESTROY_TIMEOUT_MS = patient(120_000);
 
 export interface ServerOptions {
   readonly runtime?: 'gvisor' | 'runc' | 'auto';
