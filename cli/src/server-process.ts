@@ -8,7 +8,7 @@ import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
 import type { Config } from '../../server/src/config/config.ts';
 import { instanceName } from '../../server/src/engines/oci/layout.ts';
 import { run } from '../../server/src/platform/command.ts';
-import { sandboxesUnit, serverScope } from '../../server/src/platform/systemd.ts';
+import { serverScope } from '../../server/src/platform/systemd.ts';
 import { CliError } from './cli-error.ts';
 import {
   findRunningServer,
@@ -44,11 +44,7 @@ function outOfSession(dataDir: string, [program, args]: [string, string[]]): [st
   const instance = instanceName(dataDir);
   const scope = [
     ...['--scope', '--quiet', '--collect', `--unit=${serverScope(instance)}`, '--slice=system.slice'],
-    ...[
-      '--description=Skerry',
-      `--property=After=${sandboxesUnit(instance)}`,
-      '--property=TasksMax=infinity',
-    ],
+    ...['--description=Skerry', '--property=TasksMax=infinity'],
   ];
   return ['systemd-run', [...scope, program, ...args]];
 }

@@ -6,7 +6,7 @@ import { instanceName } from '../../server/src/engines/oci/layout.ts';
 import { SkerryError } from '../../server/src/errors/skerry-error.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { findProgram } from '../../server/src/platform/find-program.ts';
-import { isSystemdBooted, sandboxesUnit, serviceUnit } from '../../server/src/platform/systemd.ts';
+import { isSystemdBooted, serviceUnit } from '../../server/src/platform/systemd.ts';
 import { CliError } from './cli-error.ts';
 import { logFile } from './server-state.ts';
 
@@ -84,7 +84,7 @@ export function renderUnit({ dataDir, node, command, flags }: UnitOptions): stri
 [Unit]
 Description=Skerry, sandboxes for untrusted code
 Wants=network-online.target
-After=network-online.target ${sandboxesUnit(instanceName(dataDir))}
+After=network-online.target
 RequiresMountsFor=${quoteWord(dataDir).replaceAll('$$', '$')}
 StartLimitIntervalSec=0
 

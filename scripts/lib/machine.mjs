@@ -119,6 +119,8 @@ export class Machine {
     ];
     this.qemu = spawn('qemu-system-x86_64', argv, { stdio: ['ignore', console, console] });
     closeSync(console);
+    process.once('exit', () => this.qemu?.kill());
+    process.once('SIGTERM', () => process.exit(143));
     await this.answers(progress);
   }
 

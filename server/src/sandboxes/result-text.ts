@@ -8,7 +8,7 @@ export function sandboxEnded(
   { id, result }: { readonly id: SandboxId; readonly result: SandboxResult | undefined },
   what = `Sandbox ${id}`,
 ): SkerryError {
-  const why = result ? `: ${describeResult(result)}` : '';
+  const why = result ? `: ${describeResult(result).replace(/\.$/, '')}` : '';
   return new SkerryError('sandbox-ended', `${what} has already completed${why}.`);
 }
 

@@ -35,7 +35,9 @@ export const delegationArguments = (instance: string): string[] => [
   '--property=TasksMax=infinity',
   '--property=OOMPolicy=continue',
   '--property=KillSignal=SIGKILL',
-  // A shutdown stops in the reverse order: a server that watched its sandboxes being killed would record crashes.
+  '--property=SuccessExitStatus=SIGKILL',
+  // A shutdown stops in the reverse order: a server that watched its sandboxes being killed would record crashes. The order is told here alone: a unit that
+  // others name stays loaded when it has ended, and cannot be made again then.
   `--property=Before=${serviceUnit(instance)} ${serverScope(instance)}`,
   'sleep',
   'infinity',
@@ -47,7 +49,10 @@ export async function openCgroupPlace(instance: string): Promise<void> {
   const unit = sandboxesUnit(instance);
   try {
     const { code } = await run(['systemctl', '--quiet', 'is-active', unit], { okCodes: [1, 3, 4] });
-    if (code !== 0) await run(['systemd-run', ...delegationArguments(instance)]);
+    if (code !== 0) {
+      await run(['systemctl', '--quiet', 'reset-failed', unit], { okCodes: [1] }); // one that failed is in the way of the new one
+      await run(['systemd-run', ...delegationArguments(instance)]);
+    }
     const place = join(CGROUP_ROOT, cgroupPlace(instance));
     await mkdir(join(place, SLEEPER), { recursive: true });
     // A server that was killed here may have left it where it was started.
