@@ -59,7 +59,7 @@ export class SlotNames {
 
 /**
  * Makes the namespaces of `slots`, ready for use: addresses, default route, everything up, no IPv6. One process for the host's side of all slots, two
- * per slot for the namespace and its inside. On failure none of them is left.
+ * per slot for the namespace and its inside. On failure the caller removes what there is, with `removeNamespaces`.
  */
 export async function createNamespaces(
   slots: readonly number[],
@@ -83,19 +83,14 @@ export async function createNamespaces(
     'link set eth0 up',
     `route add default via ${plan.hostAddress(slot)}`,
   ];
-  try {
-    await mkdir(names.directory, { recursive: true, mode: 0o700 });
-    await Promise.all(slots.map((slot) => holdNewNamespace(names.namespacePath(slot))));
-    await batch(['ip', '-batch', '-'], outside);
-    await Promise.all(
-      slots.map((slot) =>
-        batch(['nsenter', `--net=${names.namespacePath(slot)}`, '--', 'ip', '-batch', '-'], inside(slot)),
-      ),
-    );
-  } catch (error) {
-    await removeNamespaces(slots, names);
-    throw error;
-  }
+  await mkdir(names.directory, { recursive: true, mode: 0o700 });
+  await Promise.all(slots.map((slot) => holdNewNamespace(names.namespacePath(slot))));
+  await batch(['ip', '-batch', '-'], outside);
+  await Promise.all(
+    slots.map((slot) =>
+      batch(['nsenter', `--net=${names.namespacePath(slot)}`, '--', 'ip', '-batch', '-'], inside(slot)),
+    ),
+  );
 }
 
 /** Takes away whatever exists of the slots. @throws SkerryError `internal` when something could not be removed. */
