@@ -42,6 +42,9 @@ else:
     assert again.exec("printenv", "WORD").stdout.read() == "treasure\\n"
     again.terminate(wait=True)
 `;
+/** What kind of machine it is, and what isolates on it. */
+const FACTS =
+  '. /etc/os-release; echo "$PRETTY_NAME"; uname -r; stat -fc %T /sys/fs/cgroup; systemctl --version | head -1; runc --version | head -1; node --version; ~/.cache/skerry/bin/runsc --version | head -1';
 /** Everything of Skerry's on the machine, one thing a line. */
 const LEFT = [
   'grep -h skerry- /proc/mounts',
@@ -75,6 +78,8 @@ await runMain(async () => {
 
 async function report(machine, withSuites) {
   const rows = [];
+  const commit = (await capture(['git', '-C', root, 'rev-parse', 'HEAD'])).trim();
+  let facts = '';
   /** Does one thing in the machine and records how it went. */
   const attempt = async (title, commandLine, isGood = ({ code }) => code === 0) => {
     const started = Date.now();
@@ -83,6 +88,8 @@ async function report(machine, withSuites) {
       result = await machine.run(commandLine, progress);
       const good = isGood(result);
       rows.push({ title, seconds: Math.round((Date.now() - started) / 1000), good, output: result.output });
+      // After each of them: a machine that is cut off after hours leaves what it had shown.
+      write(machine.suite, commit, facts, rows);
       return good ? undefined : { note: `status ${result.code}`, missing: true };
     });
     return result;
@@ -94,6 +101,7 @@ async function report(machine, withSuites) {
   const client = (word) => `eval "$(${skerry} env)"; ${python} /root/client.py ${word}`;
   await attempt('`npm run quickstart`, from nothing', 'npm run quickstart');
   await attempt('`npm run quickstart`, again', 'npm run quickstart');
+  facts = (await machine.run(FACTS)).output;
   await attempt('gVisor is in use', `${skerry} status`, ({ output }) => /^isolation +gvisor$/m.test(output));
   await attempt('`skerry install`', `${skerry} install`);
   await attempt('a sandbox', client('before'));
@@ -107,25 +115,21 @@ async function report(machine, withSuites) {
     `for i in $(seq 200); do ${skerry} status && exit 0; sleep 3; done; exit 1`,
   );
   await attempt('the sandbox ended by the reboot; name and secret are there', client('after'));
+  await attempt('`skerry down`', `${skerry} down`);
+  await attempt('`skerry uninstall`', `${skerry} uninstall`);
+  await attempt('nothing is left', LEFT, nothing);
   if (withSuites) {
-    await attempt('`skerry uninstall` before the tests', `${skerry} uninstall`);
     for (const tests of testSuites) {
       await attempt(`\`npm test -- ${tests}\``, `SKERRY_TEST_SLOWNESS=${SLOWNESS} npm test -- ${tests}`);
     }
-  } else {
-    await attempt('`skerry down`', `${skerry} down`);
-    await attempt('`skerry uninstall`', `${skerry} uninstall`);
+    await attempt('nothing is left after the tests', LEFT, nothing);
   }
-  await attempt('nothing is left', LEFT, nothing);
-  const facts = await machine.run(
-    '. /etc/os-release; echo "$PRETTY_NAME"; uname -r; stat -fc %T /sys/fs/cgroup; systemctl --version | head -1; runc --version | head -1; ~/.cache/skerry/bin/runsc --version | head -1; node --version',
-  );
-  return write(machine.suite, facts.output, rows);
+  return rows.every(({ good }) => good) ? 0 : 1;
 }
 
-async function write(suite, facts, rows) {
+/** Writes the record so far to `docs/machines/`. */
+function write(suite, commit, facts, rows) {
   const date = new Date().toISOString().slice(0, 10);
-  const commit = (await capture(['git', '-C', root, 'rev-parse', 'HEAD'])).trim();
   const failed = rows.filter(({ good }) => !good);
   const text = [
     `# ${suite}, ${date}`,
@@ -151,8 +155,5 @@ async function write(suite, facts, rows) {
   ].join('\n');
   const dir = join(root, 'docs', 'machines');
   mkdirSync(dir, { recursive: true });
-  const path = join(dir, `${date}-${suite}.md`);
-  writeFileSync(path, text);
-  process.stdout.write(`\n${text}\nWritten to ${path}\n`);
-  return failed.length > 0 ? 1 : 0;
+  writeFileSync(join(dir, `${date}-${suite}.md`), text);
 }
