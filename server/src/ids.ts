@@ -42,7 +42,7 @@ export const newMountId = (): MountId => `mo-${random(22)}` as MountId;
 /** A process id for execs whose caller does not bring one (REST, V1 clients). */
 export const newProcessId = (): ProcessId => `ex-${random(26)}` as ProcessId;
 
-/** A file that an older client opened in a sandbox (`api/modal/files/`). */
+/** A file that an older client opened in a sandbox (`api/modal/legacy/files/`). */
 export const newFileDescriptor = (): string => `fd-${random(22)}`;
 
 /** The process id of a sandbox's entrypoint; no client can choose it, since client ids are checked to differ. */

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { agentBinaryPath } from './agent/agent-binary.ts';
 import { buildModalApi } from './api/modal/api.ts';
-import { blobRoute } from './api/modal/blobs.ts';
+import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { AppReaper } from './apps/app-reaper.ts';

@@ -3,22 +3,22 @@ import type { AccessTokens } from '../../auth/access-tokens.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
 import type { Database } from '../../store/database.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { type AppHandlerDeps, appHandlers } from './apps.ts';
-import { authHandlers } from './auth-token.ts';
-import { type BlobHandlerDeps, blobHandlers } from './blobs.ts';
-import { commandRouterHandlers } from './command-router.ts';
-import { type ContainerHandlerDeps, containerHandlers } from './containers.ts';
-import { type EnvironmentHandlerDeps, environmentHandlers } from './environments.ts';
-import { type FilesystemHandlerDeps, filesystemHandlers } from './filesystem.ts';
-import { Idempotency } from './idempotency.ts';
-import { type ImageHandlerDeps, imageHandlers } from './images.ts';
-import { type LogHandlerDeps, logHandlers } from './logs.ts';
-import { type MountHandlerDeps, mountHandlers } from './mounts.ts';
-import { type SandboxHandlerDeps, sandboxHandlers } from './sandboxes.ts';
-import { type SecretHandlerDeps, secretHandlers } from './secrets.ts';
-import { type ModalApi, serveModal } from './service.ts';
-import { type SidecarHandlerDeps, sidecarHandlers, sidecarRouterHandlers } from './sidecars.ts';
-import { workspaceHandlers } from './workspace.ts';
+import { type AppHandlerDeps, appHandlers } from './control-plane/apps.ts';
+import { authHandlers } from './control-plane/auth-token.ts';
+import { type BlobHandlerDeps, blobHandlers } from './control-plane/blobs.ts';
+import { type ContainerHandlerDeps, containerHandlers } from './control-plane/containers.ts';
+import { type EnvironmentHandlerDeps, environmentHandlers } from './control-plane/environments.ts';
+import { type ImageHandlerDeps, imageHandlers } from './control-plane/images.ts';
+import { type LogHandlerDeps, logHandlers } from './control-plane/logs.ts';
+import { type MountHandlerDeps, mountHandlers } from './control-plane/mounts.ts';
+import { type SandboxHandlerDeps, sandboxHandlers } from './control-plane/sandboxes.ts';
+import { type SecretHandlerDeps, secretHandlers } from './control-plane/secrets.ts';
+import { workspaceHandlers } from './control-plane/workspace.ts';
+import { type FilesystemHandlerDeps, filesystemHandlers } from './legacy/filesystem.ts';
+import { commandRouterHandlers } from './router/command-router.ts';
+import { type SidecarHandlerDeps, sidecarHandlers, sidecarRouterHandlers } from './router/sidecars.ts';
+import { Idempotency } from './rpc/idempotency.ts';
+import { type ModalApi, serveModal } from './rpc/service.ts';
 
 /** What the handlers of every resource need, and what surrounds them. */
 export type ModalApiDeps = AppHandlerDeps &

@@ -2,11 +2,11 @@
 import { createClient, createRouterTransport, type Interceptor } from '@connectrpc/connect';
 import type { Database } from '../../../store/database.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
-import { type Call, callKey } from '../call.ts';
-import { surround, unimplemented } from '../calls.ts';
 import { ModalClient } from '../gen/modal/service_pb.ts';
-import { Idempotency } from '../idempotency.ts';
-import type { ModalHandlers } from '../service.ts';
+import { type Call, callKey } from '../rpc/call.ts';
+import { surround, unimplemented } from '../rpc/calls.ts';
+import { Idempotency } from '../rpc/idempotency.ts';
+import type { ModalHandlers } from '../rpc/service.ts';
 
 /** A call of the newest Python client. */
 export const pythonCall: Call = {

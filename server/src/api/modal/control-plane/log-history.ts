@@ -1,0 +1,93 @@
+/**
+ * What sandboxes have logged so far: lines of their entrypoints' output and what Skerry says about them. Output is kept as bytes without times, so a
+ * line has the time its sandbox started, in order; Skerry's own lines have their true time.
+ */
+import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
+import { FileDescriptor } from '../gen/modal/common_pb.ts';
+import { currentText } from './log-text.ts';
+
+export interface LogEntry {
+  readonly sandbox: Sandbox;
+  readonly timeNs: bigint;
+  readonly source: FileDescriptor;
+  readonly text: string;
+}
+
+export interface LogQuery {
+  /** Both inclusive and exclusive bounds as the clients use them: from `sinceNs`, before `untilNs`. */
+  readonly sinceNs: bigint;
+  readonly untilNs: bigint;
+  /** UNSPECIFIED is all. */
+  readonly source: FileDescriptor;
+  /** Case-sensitive; '' matches all. */
+  readonly searchText: string;
+}
+
+/** Of each stream of a sandbox, the last this many bytes are looked at. */
+const MAX_STREAM_BYTES = 8 << 20;
+/** Entries kept while looking through many sandboxes, and the most one answer may have. */
+export const MAX_ENTRIES = 20_000;
+/** Text of one answer, well below the clients' 100 MiB. */
+const MAX_ANSWER_BYTES = 32 << 20;
+
+/** The last `limit` entries of the sandboxes that match, oldest first. */
+export async function logHistory(
+  sandboxes: readonly Sandbox[],
+  query: LogQuery,
+  limit: number,
+  signal: AbortSignal,
+): Promise<LogEntry[]> {
+  let found: LogEntry[] = [];
+  for (const sandbox of sandboxes) {
+    const more = (await entriesOf(sandbox, query, signal)).slice(-limit);
+    found = [...found, ...more].sort(byTime).slice(-limit);
+  }
+  return withinBytes(found);
+}
+
+async function entriesOf(sandbox: Sandbox, query: LogQuery, signal: AbortSignal): Promise<LogEntry[]> {
+  const wants = (source: FileDescriptor) =>
+    query.source === FileDescriptor.UNSPECIFIED || query.source === source;
+  const startedNs = toNs(sandbox.startedAtMs ?? sandbox.createdAtMs);
+  const entries: LogEntry[] = [];
+  const add = (timeNs: bigint, source: FileDescriptor, text: string) => {
+    if (timeNs < query.sinceNs || timeNs >= query.untilNs || !text.includes(query.searchText)) return;
+    entries.push({ sandbox, timeNs, source, text });
+  };
+  const streams = [
+    [FileDescriptor.STDOUT, sandbox.stdout],
+    [FileDescriptor.STDERR, sandbox.stderr],
+  ] as const;
+  for (const [source, output] of streams) {
+    if (!wants(source)) continue;
+    // A nanosecond apart: the order of lines survives sorting.
+    let position = 0n;
+    for (const line of lines(await currentText(output, MAX_STREAM_BYTES, signal))) {
+      add(startedNs + position, source, line);
+      position += 1n;
+    }
+  }
+  if (wants(FileDescriptor.INFO)) {
+    for (const { timeMs, text } of sandbox.events()) add(toNs(timeMs), FileDescriptor.INFO, `${text}\n`);
+  }
+  return entries.sort(byTime);
+}
+
+/** Lines with their line feed, and a last one without. */
+function lines(text: string): string[] {
+  return text === '' ? [] : text.split(/(?<=\n)/);
+}
+
+export const toNs = (ms: number): bigint => BigInt(Math.round(ms)) * 1_000_000n;
+
+const byTime = (a: LogEntry, b: LogEntry): number => (a.timeNs < b.timeNs ? -1 : a.timeNs > b.timeNs ? 1 : 0);
+
+/** Drops the oldest entries beyond what one answer may hold. */
+function withinBytes(entries: LogEntry[]): LogEntry[] {
+  let bytes = 0;
+  for (let index = entries.length - 1; index >= 0; index--) {
+    bytes += Buffer.byteLength(entries[index]?.text ?? '');
+    if (bytes > MAX_ANSWER_BYTES) return entries.slice(index + 1);
+  }
+  return entries;
+}

@@ -1,0 +1,409 @@
+/** The handlers of apps, environments, secrets, mounts, blobs and images over the wire, on a database and files of their own. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { Code } from '@connectrpc/connect';
+import { AppReaper } from '../../../apps/app-reaper.ts';
+import { AppService } from '../../../apps/app-service.ts';
+import { FileBlobStore } from '../../../blobs/blob-store.ts';
+import { MountService } from '../../../blobs/mount-service.ts';
+import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { ImageId } from '../../../ids.ts';
+import type { BuildEvent, ImageDefinition, Images } from '../../../images/image.ts';
+import { emptyImageConfig } from '../../../images/image.ts';
+import { SecretService } from '../../../secrets/secret-service.ts';
+import { AesVault } from '../../../secrets/vault.ts';
+import { openDatabase } from '../../../store/database.ts';
+import { ImageNameRepository } from '../../../store/image-names.ts';
+import { createLogger } from '../../../telemetry/logger.ts';
+import { AppState } from '../gen/modal/apps_pb.ts';
+import { RegistryAuthType, GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
+import { ObjectCreationType as Creation } from '../gen/modal/workspace_pb.ts';
+import { code } from '../testing/clients.ts';
+import { FakeSandboxes } from '../testing/fake-sandboxes.ts';
+import { inMemoryClient, pythonCall } from '../testing/in-memory.ts';
+import { appHandlers } from './apps.ts';
+import { blobHandlers, blobRoute } from './blobs.ts';
+import { environmentHandlers } from './environments.ts';
+import { imageHandlers } from './images.ts';
+import { mountHandlers } from './mounts.ts';
+import { secretHandlers } from './secrets.ts';
+
+const logger = createLogger('silent');
+const sha256 = (data: string): string => createHash('sha256').update(data).digest('hex');
+
+/** Images whose builds the test decides; names are real. */
+class ScriptedImages
+  implements Pick<Images, 'getOrBuild' | 'follow' | 'get' | 'delete' | 'publish' | 'getByName'>
+{
+  readonly definitions: ImageDefinition[] = [];
+  readonly names = new Map<string, ImageId>();
+  result: Awaited<ReturnType<Images['getOrBuild']>>['result'];
+  events: (after: number, signal: AbortSignal) => AsyncIterable<BuildEvent> = async function* () {};
+
+  async getOrBuild(definition: ImageDefinition) {
+    this.definitions.push(definition);
+    return { id: 'im-1' as ImageId, result: this.result };
+  }
+  follow(_id: ImageId, after: number, signal: AbortSignal) {
+    return this.events(after, signal);
+  }
+  get(id: ImageId) {
+    if (id !== 'im-1') throw new SkerryError('not-found', 'no image');
+    const config = { ...emptyImageConfig, workdir: '/work' };
+    return { id, layers: [], config, builderVersion: '2025.06', createdAtMs: 0 };
+  }
+  async delete(id: ImageId) {
+    this.get(id);
+  }
+  publish(id: ImageId, name: string) {
+    this.names.set(name, id);
+  }
+  getByName(name: string) {
+    const id = this.names.get(name);
+    if (!id) throw new SkerryError('not-found', 'no name');
+    return id;
+  }
+}
+
+async function setUp(t: TestContext) {
+  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-resources-'));
+  const database = openDatabase(dataDir);
+  t.after(() => {
+    database.close();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+  const vault = new AesVault(Buffer.alloc(32, 5));
+  const apps = new AppService(database);
+  const secrets = new SecretService(database, vault);
+  const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'));
+  const mounts = new MountService(database, blobs);
+  const sandboxes = new FakeSandboxes();
+  const reaper = new AppReaper({ apps, sandboxes, logger });
+  const images = new ScriptedImages();
+  const names = new ImageNameRepository(database);
+  const now = Date.now;
+
+  const route = blobRoute({ blobs, logger });
+  const http = createServer((request, response) => void route.handle(request, response));
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  t.after(() => http.close());
+  const { port } = http.address() as AddressInfo; // a TCP server's address is an object
+
+  const handlers = {
+    ...appHandlers({ apps, reaper, sandboxes, now }),
+    ...environmentHandlers({ apps, reaper }),
+    ...secretHandlers({ apps, secrets }),
+    ...mountHandlers({ blobs, mounts, now }),
+    ...blobHandlers({ blobs }),
+    // The handlers use no more of Images than the script has.
+    ...imageHandlers({ apps, secrets, mounts, blobs, names, images: images as unknown as Images }),
+  };
+  const client = inMemoryClient(handlers, database, { ...pythonCall, authority: `127.0.0.1:${port}` });
+  return { client, apps, secrets, sandboxes, images };
+}
+
+test('an app is looked up, published, listed and stopped with its sandboxes', async (t) => {
+  const { client } = await setUp(t);
+  const lookup = { appName: 'web', environmentName: '', objectCreationType: Creation.UNSPECIFIED };
+  await assert.rejects(client.appGetOrCreate(lookup), code(Code.NotFound, /App 'web' not found/));
+  const { appId } = await client.appGetOrCreate({
+    ...lookup,
+    objectCreationType: Creation.CREATE_IF_MISSING,
+  });
+  const found = await client.appGetByDeploymentName({ name: 'web' });
+  assert.equal(found.appId, appId);
+  assert.equal(found.lifecycle?.appState, AppState.DEPLOYED);
+  assert.equal((await client.appGetByDeploymentName({ name: 'none' })).appId, '');
+  await client.appSetTags({ appId, tags: { a: '1' } });
+  assert.deepEqual((await client.appGetTags({ appId })).tags, { a: '1' });
+  await client.appStop({ appId });
+  const { apps } = await client.appList({});
+  assert.deepEqual(
+    apps.map(({ state }) => state),
+    [AppState.STOPPED],
+  );
+  assert.ok((apps[0]?.stoppedAt ?? 0) > 0);
+});
+
+test('disconnecting ends an ephemeral app and spares a detached one', async (t) => {
+  const { client } = await setUp(t);
+  const state = async (appState: AppState) => {
+    const { appId } = await client.appCreate({ description: 'x', appState });
+    await client.appHeartbeat({ appId });
+    await client.appPublish({ appId, appState });
+    await client.appClientDisconnect({ appId });
+    return (await client.appGetLifecycle({ appId })).lifecycle?.appState;
+  };
+  assert.equal(await state(AppState.EPHEMERAL), AppState.STOPPED);
+  assert.equal(await state(AppState.DETACHED), AppState.DETACHED);
+  const { appId } = await client.appCreate({});
+  await assert.rejects(
+    client.appPublish({ appId, functionIds: { f: 'fu-1' } }),
+    code(Code.Unimplemented, /Functions/),
+  );
+});
+
+test('an old Python client is told a builder version that it knows', async (t) => {
+  const { client } = await setUp(t);
+  const version = async (headers: Record<string, string>) =>
+    (await client.environmentGetOrCreate({}, { headers })).metadata?.settings?.imageBuilderVersion;
+  const python = (clientVersion: string) => ({
+    'x-modal-client-type': '1',
+    'x-modal-client-version': clientVersion,
+  });
+  assert.equal(await version(python('1.0.5')), '2024.10');
+  assert.equal(await version(python('1.6.4')), '2025.06');
+  assert.equal(await version({ 'x-modal-client-type': '8', 'x-modal-client-version': '1.0.0' }), '2025.06');
+});
+
+test('environments are made, changed and deleted with what is in them', async (t) => {
+  const { client } = await setUp(t);
+  await client.environmentCreate({ name: 'dev' });
+  await assert.rejects(client.environmentCreate({ name: 'dev' }), code(Code.AlreadyExists));
+  await client.environmentUpdate({ currentName: 'dev', name: 'dev2', imageBuilderVersion: '2026.10' });
+  const { items } = await client.environmentList({});
+  assert.deepEqual(
+    items.map((item) => [item.name, item.default, item.imageBuilderVersion]),
+    [
+      ['main', true, '2025.06'],
+      ['dev2', false, '2026.10'],
+    ],
+  );
+  await client.environmentDelete({ name: 'dev2' });
+  await assert.rejects(client.environmentGetOrCreate({ deploymentName: 'dev2' }), code(Code.NotFound));
+  await assert.rejects(client.environmentDelete({ name: 'main' }), code(Code.FailedPrecondition));
+  await assert.rejects(client.environmentDelete({ name: '' }), code(Code.FailedPrecondition));
+});
+
+test('secrets: the five ways to make one, and pages', async (t) => {
+  const { client, secrets } = await setUp(t);
+  const make = (objectCreationType: Creation, env: Record<string, string>, more = {}) =>
+    client.secretGetOrCreate({ deploymentName: 's', objectCreationType, envDict: env, ...more });
+  await assert.rejects(make(Creation.UNSPECIFIED, {}), code(Code.NotFound));
+  const { secretId, metadata } = await make(Creation.CREATE_FAIL_IF_EXISTS, { A: '1' });
+  assert.deepEqual([metadata?.name, metadata?.keys], ['s', ['A']]);
+  assert.ok((metadata?.creationInfo?.createdAt ?? 0) > 0);
+  await assert.rejects(make(Creation.CREATE_FAIL_IF_EXISTS, {}), code(Code.AlreadyExists));
+  await make(Creation.CREATE_OVERWRITE_IF_EXISTS, { B: '2' });
+  await client.secretUpdate({ secretId, updates: [{ key: 'C', value: '3' }, { key: 'B' }] });
+  assert.deepEqual((await client.secretGetInfo({ secretId })).metadata?.keys, ['C']);
+  await assert.rejects(
+    make(Creation.UNSPECIFIED, {}, { requiredKeys: ['C', 'D'] }),
+    code(Code.FailedPrecondition, /Secret is missing key\(s\): D/),
+  );
+  const { appId } = await client.appCreate({});
+  for (const type of [Creation.EPHEMERAL, Creation.ANONYMOUS_OWNED_BY_APP]) {
+    const { secretId: id } = await make(type, { E: '4' }, { appId });
+    assert.deepEqual(secrets.resolve([{ kind: 'stored', id: id as never }]), { E: '4' });
+  }
+  await client.secretGetOrCreate({ deploymentName: 't', objectCreationType: Creation.CREATE_IF_MISSING });
+  const first = await client.secretList({ pagination: { maxObjects: 1 } });
+  const createdBefore = first.items[0]?.metadata?.creationInfo?.createdAt ?? 0;
+  const second = await client.secretList({ pagination: { maxObjects: 1, createdBefore } });
+  assert.deepEqual(
+    [...first.items, ...second.items].map(({ label }) => label),
+    ['t', 's'],
+  );
+  await client.secretDelete({ secretId });
+  await assert.rejects(client.secretGetInfo({ secretId }), code(Code.NotFound));
+});
+
+test('a file goes up inline or as a blob, and becomes part of a mount', async (t) => {
+  const { client } = await setUp(t);
+  const [small, big] = ['', 'big content'];
+  const hashes = [sha256(small), sha256(big)];
+  const missing = async () =>
+    (await client.mountBatchedCheckExistence({ sha256HexHashes: hashes })).missingSha256HexHashes;
+  assert.deepEqual(await missing(), hashes);
+  assert.equal((await client.mountPutFile({ sha256Hex: sha256(small) })).exists, false);
+  const data = { case: 'data', value: new Uint8Array() } as const;
+  assert.equal((await client.mountPutFile({ sha256Hex: sha256(small), dataOneof: data })).exists, true);
+
+  const blob = await client.blobCreate({
+    contentSha256Base64: Buffer.from(sha256(big), 'hex').toString('base64'),
+    contentLength: BigInt(big.length),
+  });
+  const oldForm = blob.uploadTypeOneof.case === 'uploadUrl' ? blob.uploadTypeOneof.value : '';
+  const newForm = blob.uploadTypesOneof.case === 'uploadUrls' ? blob.uploadTypesOneof.value.items : [];
+  assert.deepEqual(newForm, [oldForm]);
+  assert.deepEqual(blob.blobIds, [blob.blobId]);
+  const put = (url: string, body: string) => fetch(url, { method: 'PUT', body });
+
+  const torn = await put(oldForm, 'bad content');
+  assert.equal(torn.status, 400);
+  assert.match(await torn.text(), /The Content-MD5 you specified did not match what we received\./);
+  assert.equal((await put(oldForm.replace(/signature=.*/, 'signature=x'), big)).status, 403);
+  const ofBlob = { case: 'dataBlobId', value: blob.blobId } as const;
+  const asFile = { sha256Hex: sha256(big), dataOneof: ofBlob };
+  await assert.rejects(client.mountPutFile(asFile), code(Code.FailedPrecondition, /not complete/));
+
+  const stored = await put(oldForm, big);
+  assert.equal(stored.status, 200);
+  assert.equal(stored.headers.get('etag'), `"${createHash('md5').update(big).digest('hex')}"`);
+  assert.equal((await client.mountPutFile(asFile)).exists, true);
+  assert.deepEqual(await missing(), []);
+  const { downloadUrl } = await client.blobGet({ blobId: blob.blobId });
+  assert.equal(await (await fetch(downloadUrl)).text(), big);
+
+  const mount = await client.mountGetOrCreate({
+    objectCreationType: Creation.EPHEMERAL,
+    files: [{ filename: '/a', sha256Hex: sha256(big), mode: 0o755 }],
+  });
+  assert.match(mount.mountId, /^mo-/);
+  assert.ok(mount.handleMetadata);
+});
+
+test("of Modal's own mounts there are standalone Pythons; others are refused with a way out", async (t) => {
+  const { client, images } = await setUp(t);
+  const named = (deploymentName: string) => client.mountGetOrCreate({ deploymentName });
+  await assert.rejects(
+    named('python-build-standalone.20261009.3.15.0-gnu'),
+    code(Code.NotFound, /no standalone Python 3\.15 .*add_python; these work: 3\.9/),
+  );
+  await assert.rejects(
+    named('modal-client-mount-1.0.5'),
+    code(Code.NotFound, /Named mounts are not supported/),
+  );
+  const { mountId } = await named('python-build-standalone.20251205.3.14.2-gnu');
+  assert.deepEqual((await named('python-build-standalone.20251205.3.14.2-gnu')).mountId, mountId);
+  const lines = ['FROM debian:12-slim', 'COPY /python/. /usr/local'];
+  await client.imageGetOrCreate({
+    image: { dockerfileCommands: lines, contextMountId: mountId },
+    builderVersion: '2025.06',
+  });
+  const definition = images.definitions.at(-1);
+  assert.deepEqual(definition?.standalonePython, { version: '3.14.2', namesPython: true });
+  assert.deepEqual(definition?.contextFiles, []);
+});
+
+test('an image definition carries its context, arguments, secrets and credentials', async (t) => {
+  const { client, images } = await setUp(t);
+  const content = 'file';
+  await client.mountPutFile({
+    sha256Hex: sha256(content),
+    dataOneof: { case: 'data', value: Buffer.from(content) },
+  });
+  const { mountId } = await client.mountGetOrCreate({
+    objectCreationType: Creation.EPHEMERAL,
+    files: [{ filename: '/app/a.txt', sha256Hex: sha256(content), mode: 0o600 }],
+  });
+  const secret = async (envDict: Record<string, string>) =>
+    (await client.secretGetOrCreate({ objectCreationType: Creation.EPHEMERAL, envDict })).secretId;
+  const registry = await secret({ REGISTRY_USERNAME: 'u', REGISTRY_PASSWORD: 'p' });
+  const image = {
+    dockerfileCommands: ['FROM base', 'RUN a \\', '  b'],
+    baseImages: [{ imageId: 'im-0', dockerTag: 'base' }],
+    contextFiles: [{ filename: '/.requirements.txt', data: Buffer.from('x') }],
+    contextMountId: mountId,
+    buildArgs: { V: '1' },
+    secretIds: [await secret({ TOKEN: 't' })],
+    gpuConfig: {},
+    imageRegistryConfig: { registryAuthType: RegistryAuthType.STATIC_CREDS, secretId: registry },
+  };
+  const building = await client.imageGetOrCreate({ image, builderVersion: '2024.10', forceBuild: true });
+  assert.equal(building.imageId, 'im-1');
+  assert.equal(building.result, undefined);
+  const [definition] = images.definitions;
+  assert.deepEqual(definition?.dockerfileLines, image.dockerfileCommands);
+  assert.deepEqual([...(definition?.baseImages ?? [])], [['base', 'im-0']]);
+  assert.deepEqual(
+    definition?.contextFiles.map(({ path, mode }) => [path, mode]),
+    [
+      ['/.requirements.txt', 0o644],
+      ['/app/a.txt', 0o600],
+    ],
+  );
+  assert.deepEqual(definition?.buildArgs, { V: '1' });
+  assert.deepEqual(definition?.secretEnv, { TOKEN: 't' });
+  assert.deepEqual(definition?.registryCredentials, { username: 'u', password: 'p' });
+  assert.deepEqual([definition?.builderVersion, definition?.forceBuild], ['2024.10', true]);
+
+  images.result = { kind: 'failure', message: 'no' };
+  const failed = await client.imageGetOrCreate({ image });
+  assert.deepEqual([failed.result?.status, failed.result?.exception], [Status.FAILURE, 'no']);
+  images.result = { kind: 'success' };
+  const built = await client.imageGetOrCreate({ image });
+  assert.equal(built.result?.status, Status.SUCCESS);
+  assert.equal(built.metadata?.workdir, '/work');
+});
+
+test('what images cannot have is refused by name', async (t) => {
+  const { client } = await setUp(t);
+  const build = (image: object) => client.imageGetOrCreate({ image });
+  await assert.rejects(
+    build({ buildFunction: { definition: 'f' } }),
+    code(Code.Unimplemented, /run_function/),
+  );
+  await assert.rejects(build({ gpuConfig: { count: 1 } }), code(Code.Unimplemented, /GPU/));
+  await assert.rejects(build({ volumeMounts: [{ volumeId: 'vo-1' }] }), code(Code.Unimplemented, /Volumes/));
+  await assert.rejects(build({ contextMountId: 'mo-1' }), code(Code.NotFound));
+  await assert.rejects(build({ secretIds: ['st-1'] }), code(Code.NotFound));
+  const contextFiles = [{ filename: '../etc/passwd', data: new Uint8Array() }];
+  await assert.rejects(build({ contextFiles }), code(Code.InvalidArgument));
+  await assert.rejects(client.imageGetOrCreate({}), code(Code.InvalidArgument));
+  await assert.rejects(
+    client.imageGetOrCreate({ image: {}, builderVersion: '../x' }),
+    code(Code.InvalidArgument),
+  );
+});
+
+test('a build is followed from any entry to its result', async (t) => {
+  const { client, images } = await setUp(t);
+  const entry = (index: number): BuildEvent => ({
+    kind: 'log',
+    entry: { index, timeMs: 1500, stream: 'stderr', text: `line ${index}\n` },
+  });
+  images.events = async function* (after) {
+    for (const index of [1, 2, 3]) if (index > after) yield entry(index);
+    yield { kind: 'result', result: { kind: 'success' } };
+  };
+  const messages = await Array.fromAsync(
+    client.imageJoinStreaming({ imageId: 'im-1', timeout: 55, lastEntryId: '1' }),
+  );
+  assert.deepEqual(
+    messages.flatMap(({ taskLogs }) => taskLogs.map(({ data, timestamp }) => [data, timestamp])),
+    [
+      ['line 2\n', 1.5],
+      ['line 3\n', 1.5],
+    ],
+  );
+  assert.deepEqual(
+    messages.map(({ entryId }) => entryId),
+    ['3', ''],
+  );
+  // A result before the end would end the wait of JavaScript and Go.
+  assert.deepEqual(
+    messages.map(({ result }) => result?.status),
+    [undefined, Status.SUCCESS],
+  );
+});
+
+test('a build that goes on longer than the client waits ends its stream without a result', async (t) => {
+  const { client, images } = await setUp(t);
+  images.events = async function* (_after, signal) {
+    yield { kind: 'log', entry: { index: 1, timeMs: 0, stream: 'stdout', text: 'x' } };
+    await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+  };
+  const messages = await Array.fromAsync(client.imageJoinStreaming({ imageId: 'im-1', timeout: 0.05 }));
+  assert.deepEqual(
+    messages.map(({ entryId, result }) => [entryId, result]),
+    [['1', undefined]],
+  );
+});
+
+test('images are found by id and by name', async (t) => {
+  const { client } = await setUp(t);
+  assert.equal((await client.imageFromId({ imageId: 'im-1' })).metadata?.imageBuilderVersion, '2025.06');
+  await assert.rejects(client.imageFromId({ imageId: 'im-2' }), code(Code.NotFound));
+  await client.imagePublish({ imageId: 'im-1', tag: 'main/img' });
+  assert.equal((await client.imageGetByTag({ tag: 'img:latest' })).imageId, 'im-1');
+  await assert.rejects(client.imageGetByTag({ tag: 'none/img' }), code(Code.NotFound, /Environment/));
+  await assert.rejects(client.imageNameDelete({ tag: 'img:v9' }), code(Code.NotFound));
+  assert.deepEqual((await client.imageListTags({})).items, []);
+});

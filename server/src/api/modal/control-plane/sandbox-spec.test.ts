@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { Code } from '@connectrpc/connect';
+import { type Sandbox as SandboxMessage, SandboxSchema } from '../gen/modal/sandboxes_pb.ts';
+import { code, controlPlane, definition, withApi } from '../testing/clients.ts';
+
+test('definitions: defaults, and refusals by name', () =>
+  withApi(async (served) => {
+    const client = controlPlane(served);
+    type Fields = MessageInitShape<typeof SandboxSchema> & { $unknown?: SandboxMessage['$unknown'] };
+    const createWith = ({ $unknown, ...fields }: Fields) => {
+      const message = create(SandboxSchema, { ...definition, ...fields });
+      if ($unknown) message.$unknown = $unknown;
+      return client.sandboxCreateV2({ appId: served.appId, definition: message });
+    };
+    await createWith({ timeoutSecs: 0, ptyInfo: { enabled: true }, workdir: '' });
+    const spec = served.sandboxes.all.at(-1)?.spec;
+    assert.equal(spec?.timeoutMs, 300_000);
+    assert.deepEqual(spec?.pty, { rows: 24, cols: 80 });
+    assert.equal(spec?.workdir, undefined);
+    assert.deepEqual(spec?.network, { kind: 'open' });
+    await createWith({ blockNetwork: true });
+    assert.deepEqual(served.sandboxes.all.at(-1)?.spec.network, { kind: 'blocked' });
+    await createWith({ experimentalOptionsV2: { enable_exit_snapshot: 'False' } });
+
+    const count = served.sandboxes.all.length;
+    const refused: [RegExp, Fields][] = [
+      [/volume_mounts/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v' }] }],
+      [/cloud_bucket_mounts/, { cloudBucketMounts: [{ bucketName: 'b' }] }],
+      [/open_ports/, { openPortsOneof: { case: 'openPorts', value: { ports: [{ port: 80 }] } } }],
+      [/inbound_cidr_allowlist/, { inboundCidrAllowlist: ['0.0.0.0/0'] }],
+      [/proxy_id/, { proxyId: 'pr-1' }],
+      [/custom_domain/, { customDomain: 'x.example' }],
+      [/enable_snapshot/, { enableSnapshot: true }],
+      [/oidc/, { includeOidcIdentityToken: true }],
+      [/x509/, { includeX509Svid: true }],
+      [/GPU/, { resources: { gpuConfig: { gpuType: 'H100', count: 1 } } }],
+      [/ephemeral_disk_mb/, { resources: { ephemeralDiskMb: 1024 } }],
+      [/runtime "vm"/, { runtime: 'vm' }],
+      [/enable_exit_snapshot/, { experimentalOptionsV2: { enable_exit_snapshot: 'True' } }],
+      [/enable_exit_snapshot/, { experimentalOptionsV2: { enable_exit_snapshot: 'true' } }],
+      [/allowed_domains/, { networkAccess: { networkAccessType: 3, allowedDomains: ['example.com'] } }],
+      [/nfs_mounts/, { $unknown: [{ no: 9, wireType: 2, data: new Uint8Array([0]) }] }],
+      [/outbound_policy/, { $unknown: [{ no: 42, wireType: 2, data: new Uint8Array([0]) }] }],
+      [/field 99/, { $unknown: [{ no: 99, wireType: 0, data: new Uint8Array([1]) }] }],
+    ];
+    for (const [message, fields] of refused) {
+      await assert.rejects(createWith(fields), code(Code.Unimplemented, message));
+    }
+    const invalid: [RegExp, Fields][] = [
+      [/image_id/, { imageId: '' }],
+      [/name/, { name: 'a/b' }],
+      [/timeout_secs/, { timeoutSecs: 8 * 86_400 }],
+      [/idle_timeout_secs/, { idleTimeoutSecs: 0 }],
+      [/workdir/, { workdir: 'x' }],
+      [/memory_mb_max/, { resources: { memoryMb: 512, memoryMbMax: 256 } }],
+      [/milli_cpu_max/, { resources: { milliCpu: 512, milliCpuMax: 256 } }],
+      [/runtime/, { runtime: 'qemu' }],
+      [/mount_ids/, { mountIds: ['../x'] }],
+      [/readiness_probe/, { readinessProbe: {} }],
+      [/tcp_port/, { readinessProbe: { probeOneof: { case: 'tcpPort', value: 70_000 } } }],
+      [/NUL/, { entrypointArgs: ['\0'] }],
+      [/exclude/, { blockNetwork: true, networkAccess: { networkAccessType: 1 } }],
+    ];
+    for (const [message, fields] of invalid) {
+      await assert.rejects(createWith(fields), code(Code.InvalidArgument, message));
+    }
+    await assert.rejects(
+      client.sandboxCreateV2({ appId: served.appId }),
+      code(Code.InvalidArgument, /definition/),
+    );
+    await assert.rejects(client.sandboxCreateV2({ appId: 'ap-none', definition }), code(Code.NotFound));
+    assert.equal(served.sandboxes.all.length, count, 'nothing was created');
+  }));

@@ -1,0 +1,196 @@
+/**
+ * The clients' definition of a sandbox (docs/protocol/control-plane.md, section 8) made into ours. What Skerry cannot do is refused by name, never
+ * dropped: a caller who asked for a volume or an egress rule must not get a sandbox without it.
+ */
+
+import type { App } from '../../../apps/apps.ts';
+import type { ImageId, MountId } from '../../../ids.ts';
+import type { ReadinessProbe, ResourceRequest, RuntimeChoice, SandboxSpec } from '../../../sandboxes/spec.ts';
+import type { Resources } from '../gen/modal/common_pb.ts';
+import type { Probe, Sandbox, SandboxTag } from '../gen/modal/sandboxes_pb.ts';
+import type { SecretSource } from '../gen/modal/secrets_pb.ts';
+import {
+  argv,
+  integer,
+  invalid,
+  MAX_LIFETIME_S,
+  networkPolicy,
+  objectName,
+  pty,
+  ptyEnvironment,
+  secretSources,
+  tags,
+  unsupported,
+  workdir,
+} from '../rpc/fields.ts';
+import { checkPlacement } from './placement.ts';
+
+/** All three clients' default, seconds. */
+const DEFAULT_TIMEOUT_S = 300;
+const DEFAULT_PROBE_INTERVAL_MS = 100;
+const MAX_MOUNTS = 256;
+/** 16 TiB and 4096 cores: beyond any machine, within every number type on the way. */
+const MAX_MEMORY_MIB = 1 << 24;
+const MAX_MILLI_CPU = 4_096_000;
+
+/** A definition with what travels beside it in the create requests. */
+export interface SandboxRequest {
+  readonly definition: Sandbox | undefined;
+  readonly tags: readonly SandboxTag[];
+  readonly secretSources: readonly SecretSource[];
+  /** V2's `ephemeral_secrets`, of older clients. */
+  readonly ephemeralSecrets: Readonly<Record<string, string>>;
+}
+
+/** @throws SkerryError `invalid-argument`, `unimplemented`, naming the field */
+export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'environmentId'>): SandboxSpec {
+  const { definition } = request;
+  if (!definition) throw invalid('definition is missing.');
+  refuseUnsupported(definition);
+  checkPlacement(definition.cloudProviderStr, definition.schedulerPlacement?.regions ?? []);
+  return {
+    appId: app.id,
+    environmentId: app.environmentId,
+    imageId: imageId(definition.imageId),
+    name: definition.name ? objectName(definition.name, 'name') : undefined,
+    tags: tags(request.tags),
+    args: argv(definition.entrypointArgs, 'entrypoint_args'),
+    secretSources: [
+      ...ptyEnvironment(definition.ptyInfo),
+      ...secretSources(definition.secretIds, request.secretSources, [
+        definition.environmentVariables?.contents ?? {},
+        request.ephemeralSecrets,
+      ]),
+    ],
+    workdir: workdir(definition.workdir),
+    timeoutMs: integer(definition.timeoutSecs || DEFAULT_TIMEOUT_S, 'timeout_secs', 1, MAX_LIFETIME_S) * 1000,
+    idleTimeoutMs:
+      definition.idleTimeoutSecs === undefined
+        ? undefined
+        : integer(definition.idleTimeoutSecs, 'idle_timeout_secs', 1, MAX_LIFETIME_S) * 1000,
+    resources: resources(definition.resources),
+    network: networkPolicy(definition.networkAccess, definition.blockNetwork),
+    runtime: runtime(definition.runtime),
+    pty: pty(definition.ptyInfo),
+    verbose: definition.verbose,
+    readinessProbe: readinessProbe(definition.readinessProbe),
+    mountIds: mountIds(definition.mountIds),
+    externalKey: undefined,
+  };
+}
+
+/** Fields that are not in our subset of the schema, by their names in the clients' schema. */
+const unknownFieldNames: Readonly<Record<number, string>> = {
+  9: 'nfs_mounts (network file systems)',
+  12: 's3_mounts',
+  42: 'experimental_outbound_policy (header replacement)',
+  44: 'outbound_policy (header replacement)',
+};
+
+function refuseUnsupported(definition: Sandbox): void {
+  const refuse = (given: unknown, what: string) => {
+    if (given) throw unsupported(what);
+  };
+  refuse(definition.volumeMounts.length, 'volume_mounts (volumes).');
+  refuse(definition.cloudBucketMounts.length, 'cloud_bucket_mounts.');
+  refuse(
+    definition.openPortsOneof.case === 'openPorts' && definition.openPortsOneof.value.ports.length,
+    'open_ports (tunnels).',
+  );
+  refuse(definition.inboundCidrAllowlist.length, 'inbound_cidr_allowlist (tunnels).');
+  refuse(definition.proxyId, 'proxy_id (static outbound addresses).');
+  refuse(definition.customDomain, 'custom_domain.');
+  refuse(definition.i6pnEnabled, 'i6pn_enabled (networks between sandboxes).');
+  refuse(definition.enableSnapshot, 'enable_snapshot (memory snapshots).');
+  refuse(definition.includeOidcIdentityToken, 'include_oidc_identity_token.');
+  refuse(definition.includeX509Svid, 'include_x509_svid.');
+  for (const [name, value] of Object.entries(definition.experimentalOptionsV2)) {
+    refuse(
+      !['', '0', 'none'].includes(value.toLowerCase()) && value.toLowerCase() !== 'false',
+      `the experimental option ${JSON.stringify(name.slice(0, 64))}.`,
+    );
+  }
+  for (const [name, value] of Object.entries(definition.experimentalOptions)) {
+    refuse(value, `the experimental option ${JSON.stringify(name.slice(0, 64))}.`);
+  }
+  for (const { no } of definition.$unknown ?? []) {
+    throw unsupported(
+      `${unknownFieldNames[no] ?? `field ${no} of the sandbox definition, which it does not know`}.`,
+    );
+  }
+}
+
+function imageId(value: string): ImageId {
+  if (!/^im-[A-Za-z0-9]{1,64}$/.test(value))
+    throw invalid(`image_id ${JSON.stringify(value.slice(0, 64))} is no image id.`);
+  return value as ImageId; // has the shape; whether it exists is the domain's to say
+}
+
+function mountIds(ids: readonly string[]): readonly MountId[] {
+  if (ids.length > MAX_MOUNTS) throw invalid(`mount_ids has more than ${MAX_MOUNTS} items.`);
+  for (const id of ids) {
+    if (!/^mo-[A-Za-z0-9]{1,64}$/.test(id))
+      throw invalid(`mount_ids: ${JSON.stringify(id.slice(0, 64))} is no mount id.`);
+  }
+  return ids as readonly MountId[]; // each has the shape
+}
+
+function resources(wire: Resources | undefined): ResourceRequest {
+  const gpu = wire?.gpuConfig;
+  if (gpu && (gpu.count > 0 || gpu.type !== 0 || gpu.gpuType !== ''))
+    throw unsupported('GPUs (resources.gpu_config).');
+  if (wire?.rdma) throw unsupported('resources.rdma.');
+  if (wire?.ephemeralDiskMb) throw unsupported('resources.ephemeral_disk_mb (a disk size per sandbox).');
+  const result = {
+    memoryMiB: integer(wire?.memoryMb ?? 0, 'resources.memory_mb', 0, MAX_MEMORY_MIB),
+    memoryLimitMiB: integer(wire?.memoryMbMax ?? 0, 'resources.memory_mb_max', 0, MAX_MEMORY_MIB),
+    milliCpu: integer(wire?.milliCpu ?? 0, 'resources.milli_cpu', 0, MAX_MILLI_CPU),
+    milliCpuLimit: integer(wire?.milliCpuMax ?? 0, 'resources.milli_cpu_max', 0, MAX_MILLI_CPU),
+  };
+  if (result.memoryLimitMiB && result.memoryLimitMiB < result.memoryMiB) {
+    throw invalid('resources.memory_mb_max is below resources.memory_mb.');
+  }
+  if (result.milliCpuLimit && result.milliCpuLimit < result.milliCpu) {
+    throw invalid('resources.milli_cpu_max is below resources.milli_cpu.');
+  }
+  return result;
+}
+
+function runtime(name: string | undefined): RuntimeChoice | undefined {
+  switch (name ?? '') {
+    case '':
+      return undefined;
+    case 'gvisor':
+    case 'runc':
+      return name as RuntimeChoice; // one of the two literals above
+    case 'vm':
+      throw unsupported('the runtime "vm": use "gvisor".');
+    default:
+      throw invalid('runtime must be "gvisor" or "runc".');
+  }
+}
+
+function readinessProbe(probe: Probe | undefined): ReadinessProbe | undefined {
+  if (!probe) return undefined;
+  const intervalMs = integer(
+    probe.intervalMs || DEFAULT_PROBE_INTERVAL_MS,
+    'readiness_probe.interval_ms',
+    10,
+    3_600_000,
+  );
+  const { probeOneof } = probe;
+  switch (probeOneof.case) {
+    case 'tcpPort':
+      return {
+        check: { kind: 'tcp', port: integer(probeOneof.value, 'readiness_probe.tcp_port', 1, 65_535) },
+        intervalMs,
+      };
+    case 'execCommand': {
+      const command = argv(probeOneof.value.argv, 'readiness_probe.exec_command');
+      if (!command[0]) throw invalid('readiness_probe.exec_command is empty.');
+      return { check: { kind: 'exec', argv: command }, intervalMs };
+    }
+    default:
+      throw invalid('readiness_probe is neither a TCP port nor a command.');
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * Sandbox RPCs of the control plane. The clients have two names for most (V1 and V2); one implementation serves both, and every sandbox has ids of the
+ * V2 shape. Facts: docs/protocol/control-plane.md, section 7.
+ */
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { Apps } from '../../../apps/apps.ts';
+import { clip } from '../../../apps/names.ts';
+import type { AccessTokens } from '../../../auth/access-tokens.ts';
+import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { AppId, SandboxIdShape, TaskId } from '../../../ids.ts';
+import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
+import { GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
+import type {
+  SandboxGetFromNameRequest,
+  SandboxGetTaskIdRequest,
+  SandboxListRequest,
+  SandboxTagsSetRequest,
+  SandboxTerminateRequest,
+  SandboxWaitRequest,
+} from '../gen/modal/sandboxes_pb.ts';
+import type { ModalClient } from '../gen/modal/service_pb.ts';
+import { callOf } from '../rpc/call.ts';
+import { invalid, objectName, parseSandboxId, tags } from '../rpc/fields.ts';
+import { fromSeconds, SNAPSHOT_DEADLINE_MS, toSeconds, waitMs } from '../rpc/wire-time.ts';
+import { toMetadata } from './images.ts';
+import { toGenericResult } from './results.ts';
+import { refuseUselessRouter, routerAccess } from './router-access.ts';
+import { type SandboxRequest, toSandboxSpec } from './sandbox-spec.ts';
+
+export interface SandboxHandlerDeps {
+  readonly sandboxes: Sandboxes;
+  readonly apps: Pick<Apps, 'get' | 'find' | 'environment'>;
+  readonly accessTokens: AccessTokens;
+}
+
+/** Longest a single long poll is held, seconds; clients ask again. */
+const MAX_POLL_S = 60;
+const MAX_READY_WAIT_S = 3600;
+const LIST_PAGE = 100;
+/**
+ * On the answer to a create: `gvisor` or `runc`. On a list one for each sandbox, in its order, `-` for one that has ended. Not of the clients' protocol;
+ * they pass over it.
+ */
+const ISOLATION_HEADER = 'x-skerry-isolation';
+
+export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
+  const { sandboxes, apps, accessTokens } = deps;
+
+  const byId = (id: string): Sandbox => sandboxes.get(parseSandboxId(id));
+  const byTask = (id: string): Sandbox => sandboxes.getByTask(id as TaskId); // any string may be looked up
+  const access = (sandbox: Sandbox, context: HandlerContext) =>
+    routerAccess(sandbox, callOf(context), accessTokens);
+
+  async function start(
+    appId: string,
+    request: SandboxRequest,
+    idShape: SandboxIdShape,
+    context: HandlerContext,
+  ): Promise<Sandbox> {
+    const app = apps.get(appId as AppId); // likewise
+    if (app.state === 'stopped') {
+      throw new SkerryError('conflict', `App ${app.id} is stopped; look it up again to get a running one.`);
+    }
+    // Kept with the sandbox itself: a server that dies before it stored the answer must not make a second one.
+    const key = context.requestHeader.get('x-idempotency-key');
+    const requestKey = key ? `${callOf(context).principal}/${key}` : undefined;
+    const sandbox = await sandboxes.create(toSandboxSpec(request, app), { idShape, requestKey });
+    // The answers have no field for it, and a program may want to know before it runs code that nobody trusts.
+    if (sandbox.isolation) context.responseHeader.set(ISOLATION_HEADER, sandbox.isolation);
+    return sandbox;
+  }
+
+  const getTaskId = ({ sandboxId }: SandboxGetTaskIdRequest) => {
+    const { taskId, result } = byId(sandboxId);
+    // Set only when it ended: JavaScript and Go take a present message for an ended sandbox.
+    return { taskId, ...(result && { taskResult: toGenericResult(result) }) };
+  };
+
+  const wait = async ({ sandboxId, timeout }: SandboxWaitRequest, { signal }: HandlerContext) => {
+    const sandbox = byId(sandboxId);
+    const ended = sandbox.result ?? (await sandbox.wait(waitMs(timeout, MAX_POLL_S), signal));
+    const result = ended && { result: toGenericResult(ended) };
+    return { ...result, metadata: { appId: sandbox.spec.appId, ...result } };
+  };
+
+  const terminate = async ({ sandboxId }: SandboxTerminateRequest) => {
+    const sandbox = byId(sandboxId);
+    const { result } = sandbox;
+    await sandbox.terminate();
+    return result ? { existingResult: toGenericResult(result) } : {};
+  };
+
+  const getFromName = (request: SandboxGetFromNameRequest) => {
+    const app = apps.find(request.environmentName, request.appName);
+    const sandbox = app && sandboxes.findByName(app.id, request.sandboxName, request.includeTerminated);
+    if (!sandbox) {
+      throw new SkerryError(
+        'not-found',
+        `${request.includeTerminated ? 'Sandbox' : 'Running sandbox'} with name '${clip(request.sandboxName)}' not found in app '${clip(request.appName)}'.`,
+      );
+    }
+    return { sandboxId: sandbox.id, metadata: handleMetadata(sandbox) };
+  };
+
+  const list = (request: SandboxListRequest, { responseHeader }: HandlerContext) => {
+    const beforeMs = fromSeconds(request.beforeTimestamp);
+    const scope = request.appId
+      ? { appId: apps.get(request.appId as AppId).id } // looked up, so any string will do
+      : { environmentId: apps.environment(request.environmentName).id };
+    const page = sandboxes.list({
+      ...scope,
+      tags: tags(request.tags),
+      includeEnded: request.includeFinished,
+      ...(beforeMs !== undefined && { beforeMs }),
+      limit: LIST_PAGE,
+    });
+    responseHeader.set(ISOLATION_HEADER, page.map(({ isolation }) => isolation ?? '-').join(','));
+    return { sandboxes: page.map(toSandboxInfo) };
+  };
+
+  const tagsGet = ({ sandboxId }: { readonly sandboxId: string }) => ({ tags: toTags(byId(sandboxId)) });
+  const tagsSet = (request: SandboxTagsSetRequest) => {
+    byId(request.sandboxId).setTags(tags(request.tags));
+    return {};
+  };
+
+  /** No sandbox has tunnels: one that asks for ports is refused at its creation. */
+  const getTunnels = ({ sandboxId }: { readonly sandboxId: string }) => {
+    byId(sandboxId);
+    return { result: { status: Status.SUCCESS }, tunnels: [] };
+  };
+
+  return {
+    async sandboxCreateV2(request, context) {
+      if (Object.keys(request.cloudBucketMountCredentials).length > 0) {
+        throw new SkerryError('unimplemented', 'Skerry does not support cloud_bucket_mounts.');
+      }
+      const sandbox = await start(
+        request.appId,
+        {
+          definition: request.definition,
+          tags: request.tags,
+          secretSources: request.secretSources,
+          ephemeralSecrets: request.ephemeralSecrets?.contents ?? {},
+        },
+        'v2',
+        context,
+      );
+      return {
+        sandboxId: sandbox.id,
+        taskId: sandbox.taskId,
+        metadata: { appId: sandbox.spec.appId },
+        commandRouterAccess: await access(sandbox, context),
+      };
+    },
+    async sandboxCreate({ appId, definition, tags: tagList }, context) {
+      // Clients up to 1.5 open files only in a sandbox whose id says that these are the RPCs for it.
+      const request = { definition, tags: tagList, secretSources: [], ephemeralSecrets: {} };
+      const sandbox = await start(appId, request, 'v1', context);
+      return { sandboxId: sandbox.id, metadata: { appId: sandbox.spec.appId } };
+    },
+    sandboxGetTaskId: getTaskId,
+    sandboxGetTaskIdV2: getTaskId,
+    sandboxWait: wait,
+    sandboxWaitV2: wait,
+    sandboxTerminate: terminate,
+    sandboxTerminateV2: terminate,
+    sandboxGetFromName: getFromName,
+    sandboxGetFromNameV2: getFromName,
+    sandboxSetName({ sandboxId, name }) {
+      byId(sandboxId).setName(objectName(name, 'name'));
+      return {};
+    },
+    sandboxList: list,
+    sandboxListV2: list,
+    sandboxTagsGet: tagsGet,
+    sandboxTagsGetV2: tagsGet,
+    sandboxTagsSet: tagsSet,
+    sandboxTagsSetV2: tagsSet,
+    sandboxGetTunnels: getTunnels,
+    sandboxGetTunnelsV2: getTunnels,
+    async sandboxGetCommandRouterAccess({ target }, context) {
+      refuseUselessRouter(callOf(context));
+      switch (target.case) {
+        case 'sandboxId':
+          return access(byId(target.value), context);
+        case 'taskId':
+          return access(byTask(target.value), context);
+        default:
+          throw invalid('Neither sandbox_id nor task_id is given.');
+      }
+    },
+    async taskGetCommandRouterAccess({ taskId }, context) {
+      refuseUselessRouter(callOf(context));
+      return access(byTask(taskId), context);
+    },
+    async sandboxSnapshotFs({ sandboxId }) {
+      // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
+      const image = await byId(sandboxId).snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
+      return { imageId: image.id, result: { status: Status.SUCCESS }, imageMetadata: toMetadata(image) };
+    },
+    async sandboxWaitUntilReady({ sandboxId, timeout }, { signal }) {
+      const readyAtMs = await byId(sandboxId).waitUntilReady(waitMs(timeout, MAX_READY_WAIT_S), signal);
+      return { readyAt: toSeconds(readyAtMs) };
+    },
+  };
+}
+
+const handleMetadata = (sandbox: Sandbox) => ({
+  appId: sandbox.spec.appId,
+  ...(sandbox.result && { result: toGenericResult(sandbox.result) }),
+});
+
+const toTags = (sandbox: Sandbox) =>
+  Object.entries(sandbox.tags).map(([tagName, tagValue]) => ({ tagName, tagValue }));
+
+function toSandboxInfo(sandbox: Sandbox) {
+  const { spec, result, readyAtMs } = sandbox;
+  return {
+    id: sandbox.id,
+    createdAt: toSeconds(sandbox.createdAtMs),
+    taskInfo: {
+      id: sandbox.taskId,
+      sandboxId: sandbox.id,
+      enqueuedAt: toSeconds(sandbox.createdAtMs),
+      startedAt: toSeconds(sandbox.startedAtMs),
+      finishedAt: toSeconds(sandbox.endedAtMs),
+      ...(result && { result: toGenericResult(result) }),
+    },
+    appId: spec.appId,
+    tags: toTags(sandbox),
+    name: sandbox.name ?? '',
+    imageId: spec.imageId,
+    timeoutSecs: Math.ceil(spec.timeoutMs / 1000),
+    ...(spec.idleTimeoutMs !== undefined && { idleTimeoutSecs: Math.ceil(spec.idleTimeoutMs / 1000) }),
+    ...(readyAtMs !== undefined && { readyAt: toSeconds(readyAtMs) }),
+    metadata: handleMetadata(sandbox),
+  };
+}

@@ -1,0 +1,292 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Code } from '@connectrpc/connect';
+import { hasNoUseOfRouter, routerUrl } from '../control-plane/router-access.ts';
+import { TaskExecStderrConfig } from '../gen/modal/task_command_router_pb.ts';
+import type { ClientKind } from '../rpc/call.ts';
+import { code, collect, controlPlane, router, sandbox, utf8, withApi } from '../testing/clients.ts';
+
+test('exec: start, read, wait; the same id again is the same process', () =>
+  withApi(async (served) => {
+    const { created, fake, exec } = await sandbox(served);
+    const { taskId } = created;
+    const start = () =>
+      exec.taskExecStart({
+        taskId,
+        execId: 'e-1',
+        commandArgs: ['sh', '-c', 'true'],
+        stderrConfig: TaskExecStderrConfig.PIPE,
+        workdir: '/srv',
+        timeoutSecs: 7,
+        secretSources: [{ source: { case: 'env', value: { contents: { A: 'b' } } } }],
+      });
+    await start();
+    await start();
+    assert.equal(fake.execs.size, 1);
+    const [process] = fake.processes();
+    assert.deepEqual(process?.spec, {
+      argv: ['sh', '-c', 'true'],
+      secretSources: [{ kind: 'inline', env: { A: 'b' } }],
+      workdir: '/srv',
+      timeoutMs: 7000,
+      timeoutLeadMs: 350,
+      pty: undefined,
+      stdout: 'null',
+      stderr: 'pipe',
+      failureIsExit: true,
+    });
+    assert.equal((await exec.taskExecPoll({ taskId, execId: 'e-1' })).exitStatus.case, undefined);
+    const reading = collect(exec.taskExecStdioRead({ taskId, execId: 'e-1' }));
+    const waiting = exec.taskExecWait({ taskId, execId: 'e-1' });
+    process?.stdout.write('hello ');
+    process?.stdout.write('world');
+    process?.finish({ kind: 'code', code: 5, timedOut: false });
+    assert.equal(await reading, 'hello world');
+    assert.deepEqual((await waiting).exitStatus, { case: 'code', value: 5 });
+    assert.equal(await collect(exec.taskExecStdioRead({ taskId, execId: 'e-1', offset: 6n })), 'world');
+  }));
+
+test('an ended sandbox: exec says why it ended, waits end at once, output and access stay', () =>
+  withApi(async (served) => {
+    const { client, created, fake, exec } = await sandbox(served);
+    const { taskId, sandboxId } = created;
+    await exec.taskExecStart({ taskId, execId: 'e', commandArgs: ['sleep'] });
+    fake.stdout.write('kept');
+    const waiting = exec.taskExecWait({ taskId, execId: 'e' });
+    fake.end({ kind: 'out-of-memory' });
+    assert.deepEqual((await waiting).exitStatus, { case: 'signal', value: 9 });
+    assert.deepEqual((await exec.taskExecWait({ taskId, execId: 'e' })).exitStatus, {
+      case: 'signal',
+      value: 9,
+    });
+    await assert.rejects(
+      exec.taskExecStart({ taskId, execId: 'late', commandArgs: ['true'] }),
+      code(Code.NotFound, /exceeded its memory limit/),
+    );
+    const access = await client.sandboxGetCommandRouterAccess({
+      target: { case: 'sandboxId', value: sandboxId },
+    });
+    assert.equal(await collect(router(served, access.jwt).sandboxStdioReadV2({ taskId })), 'kept');
+    await assert.rejects(
+      exec.sandboxStdinWriteV2({ taskId, data: utf8('x') }),
+      code(Code.FailedPrecondition, /already completed/),
+    );
+    await assert.rejects(exec.taskExecWait({ taskId, execId: 'never' }), code(Code.NotFound));
+  }));
+
+test('sandbox stdio starts at the offset asked for and counts on', () =>
+  withApi(async (served) => {
+    const { created, fake, exec } = await sandbox(served);
+    fake.stdout.write('x'.repeat(300 << 10));
+    fake.end({ kind: 'exited', exitCode: 0 });
+    let position = 10n;
+    for await (const { data, startingOffset } of exec.sandboxStdioReadV2({
+      taskId: created.taskId,
+      offset: 10n,
+    })) {
+      assert.equal(startingOffset, position);
+      position += BigInt(data.length);
+    }
+    assert.equal(position, BigInt(300 << 10));
+  }));
+
+test('a token opens its own sandbox only', () =>
+  withApi(async (served) => {
+    const first = await sandbox(served);
+    const second = await sandbox(served);
+    const theirs = { taskId: second.created.taskId, execId: 'e', commandArgs: ['true'] };
+    await assert.rejects(first.exec.taskExecStart(theirs), code(Code.PermissionDenied));
+    await assert.rejects(
+      collect(first.exec.taskExecStdioRead({ taskId: second.created.taskId, execId: 'e' })),
+      code(Code.PermissionDenied),
+    );
+    for (const jwt of ['', 'x.y.z', served.token.tokenSecret]) {
+      await assert.rejects(router(served, jwt).taskExecStart(theirs), code(Code.Unauthenticated));
+    }
+    assert.equal(second.fake.execs.size, 0);
+  }));
+
+test('stdin: replays are skipped, end of input works with a stale offset, a closed input is FAILED_PRECONDITION', () =>
+  withApi(async (served) => {
+    const { created, fake, exec } = await sandbox(served);
+    const target = { taskId: created.taskId, execId: 'e' };
+    await exec.taskExecStart({ ...target, commandArgs: ['cat'] });
+    await exec.taskExecStdinWrite({ ...target, data: utf8('abc') });
+    await exec.taskExecStdinWrite({ ...target, data: utf8('abc') });
+    await exec.taskExecStdinWrite({ ...target, offset: 2n, data: utf8('cde') });
+    await exec.taskExecStdinWrite({ ...target, eof: true }); // JavaScript, whatever was written before
+    await exec.taskExecStdinWrite({ ...target, eof: true });
+    const [process] = fake.processes();
+    assert.equal(process?.inputText, 'abcde');
+    const status = await exec.taskExecStdinStatus(target);
+    assert.deepEqual([status.numBytesWritten, status.closed], [5n, true]);
+    await assert.rejects(
+      exec.taskExecStdinWrite({ ...target, offset: 5n, data: utf8('f') }),
+      code(Code.FailedPrecondition),
+    );
+  }));
+
+test('a stdin stream that breaks off leaves the input open; asking how far it came ends it, and another goes on', () =>
+  withApi(async (served) => {
+    const { created, fake, exec } = await sandbox(served);
+    const target = { taskId: created.taskId, execId: 'e' };
+    await exec.taskExecStart({ ...target, commandArgs: ['cat'] });
+    const [process] = fake.processes();
+    assert.ok(process);
+    const start = (offset: bigint) => ({ payload: { case: 'start' as const, value: { ...target, offset } } });
+    const data = (text: string) => ({ payload: { case: 'data' as const, value: utf8(text) } });
+    const end = { payload: { case: 'end' as const, value: {} } };
+
+    const hang = Promise.withResolvers<void>();
+    const first = exec.taskExecStdinWriteStream(
+      (async function* () {
+        yield start(0n);
+        yield data('one ');
+        await hang.promise;
+      })(),
+    );
+    const failed = assert.rejects(first);
+    await process.accepted(4, AbortSignal.timeout(10_000));
+    const status = await exec.taskExecStdinStatus(target);
+    assert.deepEqual([status.numBytesWritten, status.closed], [4n, false]);
+    hang.resolve();
+    await failed;
+
+    await exec.taskExecStdinWriteStream(
+      (async function* () {
+        yield start(status.numBytesWritten);
+        yield data('two');
+        yield end;
+      })(),
+    );
+    assert.equal(process.inputText, 'one two');
+    assert.equal((await exec.taskExecStdinStatus(target)).closed, true);
+  }));
+
+test('asking how far a stream came works while the program does not read', () =>
+  withApi(async (served) => {
+    const { created, fake, exec } = await sandbox(served);
+    const target = { taskId: created.taskId, execId: 'e' };
+    await exec.taskExecStart({ ...target, commandArgs: ['sleep'] });
+    const [process] = fake.processes();
+    assert.ok(process);
+    await exec.taskExecStdinWrite({ ...target, data: utf8('ab') });
+    process.stopReading();
+    const sent = Promise.withResolvers<void>();
+    const stuck = assert.rejects(
+      exec.taskExecStdinWriteStream(
+        (async function* () {
+          yield { payload: { case: 'start' as const, value: { ...target, offset: 2n } } };
+          yield { payload: { case: 'data' as const, value: utf8('cd') } };
+          sent.resolve();
+        })(),
+      ),
+      code(Code.Canceled),
+    );
+    await sent.promise;
+    // The status must come back although the write hangs. It may arrive before the stream did, so it is asked until the stream is over.
+    let over = false;
+    void stuck.then(() => {
+      over = true;
+    });
+    while (!over) assert.equal((await exec.taskExecStdinStatus(target)).numBytesWritten, 2n);
+    process.readInput();
+  }));
+
+test('what the router refuses names the field', () =>
+  withApi(async (served) => {
+    const { created, exec } = await sandbox(served);
+    const { taskId } = created;
+    const good = { taskId, execId: 'e', commandArgs: ['true'] };
+    const bad: [RegExp, Parameters<typeof exec.taskExecStart>[0]][] = [
+      [/exec_id/, { ...good, execId: 'entrypoint' }],
+      [/exec_id/, { ...good, execId: '../../etc' }],
+      [/exec_id/, { ...good, execId: '..' }],
+      [/exec_id/, { ...good, execId: 'x'.repeat(65) }],
+      [/exec_id/, { ...good, execId: '' }],
+      [/command_args/, { ...good, commandArgs: [] }],
+      [/command_args/, { ...good, commandArgs: [''] }],
+      [/NUL/, { ...good, commandArgs: ['a\0b'] }],
+      [/command_args/, { ...good, commandArgs: ['x'.repeat(2 << 20)] }],
+      [/workdir/, { ...good, workdir: '/a\0b' }],
+      [/environment variable/, { ...good, env: { 'A=B': 'c' } }],
+      [/NUL/, { ...good, env: { A: '\0' } }],
+      [/secret id/, { ...good, secretIds: ['../x'] }],
+      [/timeout_secs/, { ...good, timeoutSecs: 4_000_000_000 }],
+      [/stderr_config/, { ...good, stderrConfig: 9 as TaskExecStderrConfig }],
+    ];
+    for (const [message, request] of bad) {
+      await assert.rejects(exec.taskExecStart(request), code(Code.InvalidArgument, message));
+    }
+    await assert.rejects(
+      exec.taskExecStart({ ...good, containerId: 'ctr-1' }),
+      code(Code.NotFound, /container/),
+    );
+    await exec.taskExecStart(good);
+    const read = exec.taskExecStdioRead({ taskId, execId: 'e', offset: 1n << 60n });
+    await assert.rejects(collect(read), code(Code.InvalidArgument, /offset/));
+    await assert.rejects(exec.taskMountDirectory({ taskId }), code(Code.Unimplemented, /TaskMountDirectory/));
+  }));
+
+test('network access of a running sandbox: an allow-list of everything is an open network', () =>
+  withApi(async (served) => {
+    const { created, fake, exec } = await sandbox(served);
+    const set = (allowedCidrs: string[], allowedDomains: string[] = []) =>
+      exec.taskSetNetworkAccess({
+        taskId: created.taskId,
+        networkAccess: { networkAccessType: 3, allowedCidrs, allowedDomains },
+      });
+    await set(['192.0.2.0/24']);
+    assert.deepEqual(fake.networkPolicy, { kind: 'allowlist', cidrs: ['192.0.2.0/24'] });
+    await set(['0.0.0.0/0', '::/0'], ['*']);
+    assert.deepEqual(fake.networkPolicy, { kind: 'open' });
+    await set([]);
+    assert.deepEqual(fake.networkPolicy, { kind: 'allowlist', cidrs: [] });
+    await assert.rejects(set(['192.0.2.0/24'], ['example.com']), code(Code.Unimplemented, /allowed_domains/));
+    for (const cidr of ['192.0.2.0/33', '256.0.0.0/8', '2001:db8::/32', '10.0.0.0/8; drop', '']) {
+      await assert.rejects(set([cidr]), code(Code.InvalidArgument, /Invalid CIDR: /));
+    }
+    assert.deepEqual(fake.networkPolicy, { kind: 'allowlist', cidrs: [] });
+  }));
+
+test('the router URL is what each client insists on', () => {
+  const url = (client: ClientKind, authority: string, encrypted = false) => {
+    const call = { client, clientVersion: '1.6.4', authority, encrypted };
+    return routerUrl(call);
+  };
+  assert.equal(url('python', 'localhost:7423'), 'http://localhost:7423');
+  assert.equal(url('python', 'localhost:7423', true), 'https://localhost:7423');
+  assert.equal(url('javascript', '127.0.0.1:7423'), 'https://127.0.0.1:7423');
+  assert.equal(url('go', '[::1]:7423'), 'https://[::1]:7423');
+  assert.equal(url('python', '[::1]:7423'), 'http://[::1]:7423');
+  assert.equal(url('python', 'sandboxes.example.com'), 'https://sandboxes.example.com');
+});
+
+test('Python clients that check certificates on localhost are sent to the container calls there', () => {
+  const refused = (clientVersion: string, authority = 'localhost:7423') =>
+    hasNoUseOfRouter({ client: 'python', clientVersion, authority });
+  const versions = ['1.1.4', '1.2.0', '1.2.1', '1.2.6', '1.3.0', '1.3.0.post1', '1.3.1', '1.3.2', '1.6.4'];
+  assert.deepEqual(
+    versions.filter((version) => refused(version)),
+    ['1.2.1', '1.2.6', '1.3.0', '1.3.0.post1', '1.3.1'],
+  );
+  assert.equal(refused('1.3.0', 'sandboxes.example.com'), false);
+  assert.equal(hasNoUseOfRouter({ client: 'go', clientVersion: '1.3.0', authority: 'localhost' }), false);
+});
+
+test('the router URL has the host the client dialled, whatever a proxy made of it, and never more than a host', () =>
+  withApi(async (served) => {
+    const { taskId } = (await sandbox(served)).created;
+    const urlFor = async (host: string) =>
+      (
+        await controlPlane(served, {
+          ...served.credentials,
+          'x-modal-host': host,
+        }).taskGetCommandRouterAccess({
+          taskId,
+        })
+      ).url;
+    assert.equal(await urlFor('localhost'), `http://localhost:${served.port}`);
+    assert.equal(await urlFor('skerry.example.com'), 'https://skerry.example.com');
+    assert.equal(await urlFor('evil.com/path?'), `http://localhost:${served.port}`);
+  }));

@@ -1,0 +1,264 @@
+/**
+ * The data plane of a sandbox: processes, their input and output, readiness, snapshots. Every call carries a token that opens one sandbox.
+ * Facts: docs/protocol/command-router.md.
+ */
+
+import { create } from '@bufbuild/protobuf';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { ProcessId } from '../../../ids.ts';
+import { delay } from '../../../platform/wait.ts';
+import { sandboxEnded } from '../../../sandboxes/result-text.ts';
+import type { Container, OutputReader, Process, Sandbox } from '../../../sandboxes/sandboxes.ts';
+import type { ExecSpec } from '../../../sandboxes/spec.ts';
+import type { ProcessExit } from '../../../sandboxes/state.ts';
+import {
+  SandboxStdioFileDescriptor,
+  type TaskCommandRouter,
+  type TaskExecStartRequest,
+  TaskExecStderrConfig,
+  TaskExecStdioFileDescriptor,
+  TaskExecStdoutConfig,
+  TaskSnapshotFilesystemResponseSchema,
+} from '../gen/modal/task_command_router_pb.ts';
+import {
+  argv,
+  byteOffset,
+  execId,
+  execWorkdir,
+  integer,
+  invalid,
+  MAX_LIFETIME_S,
+  networkPolicy,
+  pty,
+  ptyEnvironment,
+  secretSources,
+  unsupported,
+} from '../rpc/fields.ts';
+import type { Idempotency } from '../rpc/idempotency.ts';
+import { SNAPSHOT_DEADLINE_MS, toSeconds, waitMs } from '../rpc/wire-time.ts';
+import { type RouterDeps, routerTargets } from './router-sandbox.ts';
+import { entrypointOf, type InputWrite, writeInput } from './stdin.ts';
+import { StdinStreams } from './stdin-streams.ts';
+
+export interface CommandRouterDeps extends RouterDeps {
+  readonly idempotency: Idempotency;
+  readonly now: () => number;
+}
+
+/**
+ * The clients' own clock of an exec with a timeout starts before the call, and where it ends reading of output is over as well. So the process is killed
+ * this much earlier, at most: who reads one stream to its end has time for the other.
+ */
+const timeoutLeadMs = (timeoutMs: number): number =>
+  Math.min(1000, Math.max(timeoutMs * 0.05, Math.min(250, timeoutMs * 0.1)));
+/**
+ * After a timeout the Python and Go clients' own clock has the word: programs know a timeout by what the client makes of that (-1, ExecTimeoutError).
+ * Whoever has no clock while it waits, as the JavaScript client, gets the exit this much later.
+ */
+const TIMEOUT_SILENCE_MS = 250;
+
+const MAX_READY_WAIT_S = 3600;
+
+export function commandRouterHandlers(
+  deps: CommandRouterDeps,
+): Partial<ServiceImpl<typeof TaskCommandRouter>> {
+  const stdinStreams = new StdinStreams();
+  const targets = routerTargets(deps);
+  const sandboxOf = targets.sandbox;
+
+  function processOf(
+    request: { readonly taskId: string; readonly execId: string },
+    context: HandlerContext,
+  ): Process {
+    return targets.process(sandboxOf(request.taskId, context), request.execId);
+  }
+
+  /** The calls about a process name no container, so an id must mean one process of the whole sandbox. */
+  function refuseIdElsewhere(sandbox: Sandbox, container: Container, id: ProcessId): void {
+    const known =
+      deps.sidecars.process(sandbox, id) ?? sandbox.processes().find((process) => process.id === id);
+    if (known && known.taskId !== container.taskId) {
+      throw invalid(`exec_id ${id} is a process of another container of this sandbox.`);
+    }
+  }
+
+  return {
+    async taskExecStart(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const id = execId(request.execId);
+      const spec = toExecSpec(request);
+      if (sandbox.result) {
+        throw sandboxEnded(sandbox);
+      }
+      const container = targets.container(sandbox, request.containerId);
+      refuseIdElsewhere(sandbox, container, id);
+      sandbox.touch();
+      await container.exec(id, spec, context.signal);
+      return {};
+    },
+
+    async *taskExecStdioRead(request, context) {
+      const process = processOf(request, context);
+      const output = pick(request.fileDescriptor === TaskExecStdioFileDescriptor.STDERR, process);
+      for await (const data of output.read(byteOffset(request.offset), context.signal)) yield { data };
+    },
+
+    async taskExecWait(request, context) {
+      const process = processOf(request, context);
+      const exit = process.exit ?? (await process.wait(context.signal));
+      const silenceMs = untilToldMs(process, deps.now());
+      if (silenceMs > 0) await delay(silenceMs, context.signal);
+      if (exit.timedOut && isGoClient(context)) {
+        throw new SkerryError('deadline-exceeded', `Exec ${request.execId} exceeded its timeout.`);
+      }
+      return { exitStatus: toExitStatus(exit) };
+    },
+
+    taskExecPoll(request, context) {
+      const process = processOf(request, context);
+      if (!process.exit || untilToldMs(process, deps.now()) > 0) return {};
+      return { exitStatus: toExitStatus(process.exit) };
+    },
+
+    async taskExecStdinWrite(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const process = targets.process(sandbox, request.execId);
+      await writeInput(sandbox, process, toWrite(request), context.signal);
+      return {};
+    },
+
+    async taskExecStdinWriteStream(requests, context) {
+      const find = (taskId: string, id: string) => {
+        const sandbox = sandboxOf(taskId, context);
+        return { sandbox, process: targets.process(sandbox, id) };
+      };
+      await stdinStreams.receive(requests, find, context.signal);
+      return {};
+    },
+
+    async taskExecStdinStatus(request, context) {
+      const process = processOf(request, context);
+      await stdinStreams.evict(process);
+      const { accepted, closed } = await process.stdinStatus(context.signal);
+      return { numBytesWritten: BigInt(accepted), closed };
+    },
+
+    async *sandboxStdioReadV2(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const output = pick(request.fileDescriptor === SandboxStdioFileDescriptor.STDERR, sandbox);
+      let offset = byteOffset(request.offset);
+      for await (const data of output.read(offset, context.signal)) {
+        // Python compares this with its own count in every message.
+        yield { data, startingOffset: BigInt(offset) };
+        offset += data.length;
+      }
+    },
+
+    async sandboxStdinWriteV2(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const process = await entrypointOf(sandbox, context.signal);
+      await writeInput(sandbox, process, toWrite(request), context.signal);
+      return {};
+    },
+
+    async sandboxWaitUntilReady({ taskId, timeout }, context) {
+      const sandbox = sandboxOf(taskId, context);
+      const readyAtMs = await sandbox.waitUntilReady(waitMs(timeout, MAX_READY_WAIT_S), context.signal);
+      return { readyAt: toSeconds(readyAtMs) };
+    },
+
+    async taskSetNetworkAccess({ taskId, networkAccess }, context) {
+      const sandbox = sandboxOf(taskId, context);
+      if (!networkAccess) throw invalid('network_access is missing.');
+      await sandbox.setNetworkPolicy(networkPolicy(networkAccess));
+      return {};
+    },
+
+    async taskSnapshotFilesystem(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const container = targets.container(sandbox, request.containerId);
+      if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+      return deps.idempotency.once({
+        principal: sandbox.id,
+        method: 'TaskSnapshotFilesystem',
+        key: request.snapshotId,
+        output: TaskSnapshotFilesystemResponseSchema,
+        run: async () => {
+          // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
+          const image = await container.snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
+          return create(TaskSnapshotFilesystemResponseSchema, { imageId: image.id });
+        },
+      });
+    },
+  };
+}
+
+/**
+ * The Go client looks at its clock only when a call begins or fails, so one that waits already has to be told of a timeout by a status. Calls to the router
+ * name no client; the library that makes them does (gRPC over HTTP/2, "User-Agents").
+ */
+const isGoClient = (context: HandlerContext): boolean =>
+  (context.requestHeader.get('user-agent') ?? '').startsWith('grpc-go/');
+
+/** How long the exit of a process that ended by its timeout is kept back. */
+function untilToldMs({ exit, createdAtMs, timeoutMs }: Process, nowMs: number): number {
+  if (!exit?.timedOut || timeoutMs === undefined) return 0;
+  return Math.max(0, createdAtMs + timeoutMs + TIMEOUT_SILENCE_MS - nowMs);
+}
+
+function toExecSpec(request: TaskExecStartRequest): ExecSpec {
+  const args = argv(request.commandArgs, 'command_args');
+  if (!args[0]) throw invalid('command_args must name a program.');
+  const timeoutMs = request.timeoutSecs
+    ? integer(request.timeoutSecs, 'timeout_secs', 1, MAX_LIFETIME_S) * 1000
+    : undefined;
+  return {
+    argv: args,
+    secretSources: [
+      ...ptyEnvironment(request.ptyInfo),
+      ...secretSources(request.secretIds, request.secretSources, [request.env]),
+    ],
+    workdir: execWorkdir(request.workdir),
+    timeoutMs,
+    timeoutLeadMs: timeoutLeadMs(timeoutMs ?? 0),
+    pty: pty(request.ptyInfo),
+    stdout: request.stdoutConfig === TaskExecStdoutConfig.DEVNULL ? 'null' : 'pipe',
+    stderr: stderrTarget(request.stderrConfig),
+    failureIsExit: true,
+  };
+}
+
+function stderrTarget(config: TaskExecStderrConfig): ExecSpec['stderr'] {
+  switch (config) {
+    case TaskExecStderrConfig.DEVNULL:
+      return 'null';
+    case TaskExecStderrConfig.PIPE:
+      return 'pipe';
+    case TaskExecStderrConfig.STDOUT:
+      return 'stdout';
+    default:
+      throw invalid(`stderr_config ${config} is unknown.`);
+  }
+}
+
+function pick(
+  stderr: boolean,
+  from: { readonly stdout: OutputReader; readonly stderr: OutputReader },
+): OutputReader {
+  return stderr ? from.stderr : from.stdout;
+}
+
+function toWrite(request: {
+  readonly offset: bigint;
+  readonly data: Uint8Array;
+  readonly eof: boolean;
+}): InputWrite {
+  return { offset: byteOffset(request.offset), data: request.data, eof: request.eof };
+}
+
+function toExitStatus(exit: ProcessExit) {
+  return exit.kind === 'code'
+    ? ({ case: 'code', value: exit.code } as const)
+    : ({ case: 'signal', value: exit.signal } as const);
+}

@@ -1,0 +1,183 @@
+/** What surrounds every handler: the effect happens once per idempotency key, errors are worded in one place, each call leaves one event in the log. */
+import {
+  create,
+  type DescMethodClientStreaming,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescService,
+} from '@bufbuild/protobuf';
+import {
+  Code,
+  ConnectError,
+  type HandlerContext,
+  type MethodImpl,
+  type ServiceImpl,
+} from '@connectrpc/connect';
+import type { Logger } from '../../../telemetry/logger.ts';
+import { type SandboxCreateV2Response, SandboxCreateV2ResponseSchema } from '../gen/modal/sandboxes_pb.ts';
+import { callKey } from './call.ts';
+import { toConnectError } from './errors.ts';
+import type { Idempotency } from './idempotency.ts';
+
+/** Control plane RPCs whose repetition would do something twice, or fail on what the first did. */
+const oncePerKey: ReadonlySet<string> = new Set([
+  'AppCreate',
+  'ContainerExec',
+  'ContainerFilesystemExec',
+  'EnvironmentCreate',
+  'ImageGetOrCreate',
+  'ImagePublish',
+  'SandboxContainerCreateV2',
+  'SandboxCreate',
+  'SandboxCreateV2',
+  'SandboxSnapshotFs',
+  'SandboxStdinWrite',
+  'SecretGetOrCreate',
+]);
+
+export interface Surroundings {
+  readonly logger: Logger;
+  readonly idempotency: Idempotency;
+  /** Milliseconds, monotonic. */
+  readonly clock: () => number;
+  /** Called for an RPC of the schema without a handler; throws. */
+  readonly onUnknown: (rpc: string) => never;
+}
+
+type AnyUnary = MethodImpl<DescMethodUnary>;
+type AnyServerStreaming = MethodImpl<DescMethodServerStreaming>;
+type AnyClientStreaming = MethodImpl<DescMethodClientStreaming>;
+
+/** The service with every method surrounded; methods without a handler answer UNIMPLEMENTED. */
+export function surround<Service extends DescService>(
+  service: Service,
+  handlers: Partial<ServiceImpl<Service>>,
+  around: Surroundings,
+): ServiceImpl<Service> {
+  const result: Record<string, AnyUnary | AnyServerStreaming | AnyClientStreaming> = {};
+  // A type cannot follow a name that is only known at run time; `methodKind` below tells which of the signatures it is.
+  const byName = handlers as Record<string, unknown>;
+  for (const method of service.methods) {
+    const handler = byName[method.localName] ?? (() => around.onUnknown(method.name));
+    switch (method.methodKind) {
+      case 'unary':
+        result[method.localName] = surroundUnary(method as DescMethodUnary, handler as AnyUnary, around);
+        break;
+      case 'server_streaming':
+        result[method.localName] = surroundServerStreaming(
+          method.name,
+          handler as AnyServerStreaming,
+          around,
+        );
+        break;
+      case 'client_streaming':
+        result[method.localName] = surroundClientStreaming(
+          method.name,
+          handler as AnyClientStreaming,
+          around,
+        );
+        break;
+      default:
+        throw new TypeError(`${method.name} is bidirectional, which no RPC of the clients is`);
+    }
+  }
+  return result as ServiceImpl<Service>;
+}
+
+function surroundUnary(method: DescMethodUnary, handler: AnyUnary, around: Surroundings): AnyUnary {
+  const once = oncePerKey.has(method.name);
+  return (request, context) =>
+    observed(method.name, context, around, async () => {
+      if (!once) return await handler(request, context);
+      return around.idempotency.once({
+        principal: context.values.get(callKey)?.principal ?? '',
+        method: method.name,
+        key: context.requestHeader.get('x-idempotency-key') ?? undefined,
+        output: method.output,
+        run: async () => create(method.output, await handler(request, context)),
+        ...(method.name === 'SandboxCreateV2' && { keep: withoutAccess as (response: unknown) => never }),
+      });
+    });
+}
+
+/** A repeat may come after the access token ran out; without one, clients ask for a fresh one. */
+function withoutAccess(response: SandboxCreateV2Response): SandboxCreateV2Response {
+  const { commandRouterAccess: _, ...rest } = response;
+  return create(SandboxCreateV2ResponseSchema, rest);
+}
+
+function surroundClientStreaming(
+  rpc: string,
+  handler: AnyClientStreaming,
+  around: Surroundings,
+): AnyClientStreaming {
+  return (requests, context) => observed(rpc, context, around, async () => handler(requests, context));
+}
+
+function surroundServerStreaming(
+  rpc: string,
+  handler: AnyServerStreaming,
+  around: Surroundings,
+): AnyServerStreaming {
+  return async function* (request, context) {
+    const startedAt = around.clock();
+    // Stays so when the consumer stops asking: the client left.
+    let outcome: Code | 'ok' = Code.Canceled;
+    try {
+      yield* handler(request, context);
+      outcome = 'ok';
+    } catch (error) {
+      const connectError = toConnectError(error, rpc, context.signal, around.logger);
+      outcome = connectError.code;
+      throw connectError;
+    } finally {
+      report(rpc, context, around, startedAt, outcome);
+    }
+  };
+}
+
+async function observed<T>(
+  rpc: string,
+  context: HandlerContext,
+  around: Surroundings,
+  run: () => Promise<T>,
+): Promise<T> {
+  const startedAt = around.clock();
+  let outcome: Code | 'ok' = 'ok';
+  try {
+    return await run();
+  } catch (error) {
+    const connectError = toConnectError(error, rpc, context.signal, around.logger);
+    outcome = connectError.code;
+    throw connectError;
+  } finally {
+    report(rpc, context, around, startedAt, outcome);
+  }
+}
+
+function report(
+  rpc: string,
+  context: HandlerContext,
+  around: Surroundings,
+  startedAt: number,
+  outcome: Code | 'ok',
+): void {
+  const call = context.values.get(callKey);
+  around.logger.debug(
+    {
+      rpc,
+      outcome: outcome === 'ok' ? 'OK' : Code[outcome],
+      durationMs: Math.round((around.clock() - startedAt) * 1000) / 1000,
+      client: call?.client,
+      clientVersion: call?.clientVersion,
+    },
+    'rpc',
+  );
+}
+
+/** The error of an RPC that Skerry does not have. */
+export const unimplemented = (rpc: string): ConnectError =>
+  new ConnectError(
+    `Skerry does not implement ${rpc}. See docs/compatibility.md for what works.`,
+    Code.Unimplemented,
+  );
