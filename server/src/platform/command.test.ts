@@ -33,3 +33,10 @@ test('output beyond the bound is dropped, not kept in memory', async () => {
   const { stdout } = await run(['head', '-c', '10000000', '/dev/zero'], { maxOutputBytes: 1_000_000 });
   assert.ok(stdout.length >= 1_000_000 && stdout.length < 2_000_000, String(stdout.length));
 });
+
+test('a listener of the output that throws ends the command with its error', async () => {
+  const full = () => {
+    throw new Error('no space left');
+  };
+  await assert.rejects(run(['sh', '-c', 'echo line; sleep 1000'], { onOutput: full }), /no space left/);
+});

@@ -15,7 +15,7 @@ export interface CommandOptions {
   readonly signal?: AbortSignal;
   /** Exit codes besides 0 that are not failures. */
   readonly okCodes?: readonly number[];
-  /** Called with each piece of output as it comes (both streams), for progress and build logs. */
+  /** Called with each piece of output as it comes (both streams), for progress and build logs. What it throws ends the command and is thrown. */
   readonly onOutput?: (chunk: Buffer, stream: 'stdout' | 'stderr') => void;
   /** Bytes of each stream kept, 4 MiB by default; the rest is dropped. */
   readonly maxOutputBytes?: number;
@@ -59,11 +59,25 @@ export async function run(
     stdio: [options.input === undefined ? 'ignore' : 'pipe', out, out, ...(options.extraFds ?? [])],
     detached: true,
   });
+  const killGroup = () => {
+    if (child.pid === undefined) return;
+    try {
+      process.kill(-child.pid, 'SIGKILL');
+    } catch {
+      // already gone
+    }
+  };
+  let listenerFailed: { readonly error: unknown } | undefined;
   const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
   const size = { stdout: 0, stderr: 0 };
   for (const stream of ['stdout', 'stderr'] as const) {
     child[stream]?.on('data', (chunk: Buffer) => {
-      options.onOutput?.(chunk, stream);
+      try {
+        options.onOutput?.(chunk, stream);
+      } catch (error) {
+        listenerFailed ??= { error };
+        killGroup();
+      }
       if (size[stream] >= maxOutputBytes) return;
       output[stream].push(chunk);
       size[stream] += chunk.length;
@@ -73,14 +87,6 @@ export async function run(
     child.stdin?.on('error', () => {}); // the command may exit without reading its input; its status tells
     child.stdin?.end(options.input);
   }
-  const killGroup = () => {
-    if (child.pid === undefined) return;
-    try {
-      process.kill(-child.pid, 'SIGKILL');
-    } catch {
-      // already gone
-    }
-  };
   let timedOut = false;
   const timer = setTimeout(() => {
     timedOut = true;
@@ -95,6 +101,7 @@ export async function run(
       },
     );
     options.signal?.throwIfAborted();
+    if (listenerFailed) throw listenerFailed.error;
     const result = {
       code: code ?? -1,
       stdout: Buffer.concat(output.stdout).toString('utf8'),
