@@ -67,6 +67,15 @@ describe('DnsForwarder', () => {
     assert.ok(answer.toString('latin1').endsWith('two'));
   });
 
+  it('asks the next server when there is no way to one', async () => {
+    const noWay = { address: '255.255.255.255', port: 53 }; // refused at once: the socket may not broadcast
+    const dns = await forwarder([noWay, await upstream('two')]);
+    const socket = await client();
+    socket.send(question, dns.udpPort, '127.0.0.1');
+    const [answer] = await once(socket, 'message');
+    assert.ok(answer.toString('latin1').endsWith('two'));
+  });
+
   it('answers SERVFAIL when none answers', async () => {
     const dns = await forwarder([await upstream(undefined)]);
     const socket = await client();

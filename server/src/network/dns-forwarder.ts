@@ -98,7 +98,8 @@ export class DnsForwarder {
 
   async #onQuestion(question: Buffer, client: RemoteInfo): Promise<void> {
     const ofClient = this.#clients.get(client.address) ?? 0;
-    if (question.length < HEADER_BYTES || question.length > MAX_QUESTION_BYTES) return;
+    // Port 0 is what only a forged packet has: nothing can be sent there.
+    if (client.port === 0 || question.length < HEADER_BYTES || question.length > MAX_QUESTION_BYTES) return;
     if (this.#pending >= MAX_PENDING || ofClient >= MAX_PENDING_PER_CLIENT) return;
     this.#pending++;
     this.#clients.set(client.address, ofClient + 1);
@@ -125,20 +126,24 @@ export class DnsForwarder {
   #askOne(question: Buffer, address: string, port: number): Promise<Buffer | undefined> {
     return new Promise((resolve) => {
       const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+      let finished = false;
       const finish = (answer?: Buffer) => {
+        if (finished) return; // a socket cannot be closed twice
+        finished = true;
         clearTimeout(timer);
         socket.removeAllListeners();
         socket.on('error', () => {});
         socket.close();
         resolve(answer);
       };
-      const timer = setTimeout(finish, this.#options.timeoutMs ?? 3000);
+      const timer = setTimeout(() => finish(), this.#options.timeoutMs ?? 3000);
       socket.on('error', () => finish());
       socket.on('message', (answer) => {
         if (answer.length >= HEADER_BYTES && answer.readUInt16BE(0) === question.readUInt16BE(0))
           finish(answer);
       });
-      socket.connect(port, address, () => socket.send(question, () => {}));
+      // Node calls back on failure too (no route to an IPv6 server, say), and sending would throw then.
+      socket.connect(port, address, (error?: Error) => (error ? finish() : socket.send(question, () => {})));
     });
   }
 
