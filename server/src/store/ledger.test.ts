@@ -46,3 +46,25 @@ test('what has no key is bounded, and a closed ledger tries once more', () => {
   ledger.close();
   assert.equal(events, 1001);
 });
+
+test('a listener that throws neither ends the timer nor has its write done again', async () => {
+  const ledger = open();
+  const written: string[] = [];
+  const all = Promise.withResolvers<void>();
+  let full = false;
+  const write = (text: string) => () => {
+    if (full) throw new Error('database or disk is full');
+    written.push(text);
+  };
+  const broken = () => {
+    throw new Error('listener');
+  };
+  ledger.tell('a', write('a'), broken);
+  full = true;
+  ledger.tell('b', write('b'), broken);
+  ledger.tell('c', write('c'), () => all.resolve());
+  full = false;
+  await all.promise;
+  assert.deepEqual([written, ledger.behind], [['a', 'b', 'c'], 0]);
+  ledger.close();
+});

@@ -37,18 +37,9 @@ export class Ledger {
    * @param onWritten called once the store has it
    */
   tell(key: string | undefined, write: () => void, onWritten: () => void = () => {}): void {
-    if (this.#behind.size === 0) {
-      try {
-        write();
-        onWritten();
-        return;
-      } catch (error) {
-        this.#logger.error({ err: error }, 'store.refused');
-      }
-    }
-    if (key === undefined && this.#behind.size >= MAX_KEYLESS) return;
-    this.#behind.set(key ?? Symbol('entry'), { write, onWritten });
-    this.#arm();
+    const written = this.#behind.size === 0 && this.#try(write);
+    if (written) this.#written(onWritten);
+    else this.#keep(key, { write, onWritten });
   }
 
   /** Tries what is left once more, and never again: the next server finds out by itself. */
@@ -56,6 +47,31 @@ export class Ledger {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#drain();
+  }
+
+  #try(write: () => void): boolean {
+    try {
+      write();
+      return true;
+    } catch (error) {
+      this.#logger.error({ err: error }, 'store.refused');
+      return false;
+    }
+  }
+
+  #keep(key: string | undefined, entry: Entry): void {
+    if (key === undefined && this.#behind.size >= MAX_KEYLESS) return;
+    this.#behind.set(key ?? Symbol('entry'), entry);
+    this.#arm();
+  }
+
+  /** The write is done: what its listener throws changes nothing about that, and must not end the timer's turn. */
+  #written(onWritten: () => void): void {
+    try {
+      onWritten();
+    } catch (error) {
+      this.#logger.error({ err: error }, 'store.listener-failed');
+    }
   }
 
   #arm(): void {
@@ -76,7 +92,7 @@ export class Ledger {
         return; // said when it was refused first
       }
       this.#behind.delete(key);
-      onWritten();
+      this.#written(onWritten);
     }
     if (before > 0) this.#logger.info({ writes: before }, 'store.caught-up');
   }
