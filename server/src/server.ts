@@ -20,6 +20,7 @@ import { ImageService } from './images/image-service.ts';
 import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
+import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
 import { SandboxManager } from './sandboxes/sandbox-manager.ts';
 import { SecretService } from './secrets/secret-service.ts';
@@ -120,12 +121,16 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     images.collectGarbage().catch((error: unknown) => logger.error({ err: error }, 'images.collect-failed'));
 
     const reaper = new AppReaper({ apps, sandboxes, logger });
-    const sweep = setInterval(() => {
-      sandboxes.sweep();
-      secrets.sweep(now());
-      reaper.sweep(now()).catch((error: unknown) => logger.error({ err: error }, 'apps.sweep-failed'));
-    }, SWEEP_INTERVAL_MS);
-    cleanup.add('sweep', () => clearInterval(sweep));
+    const sweep = repeat(
+      SWEEP_INTERVAL_MS,
+      [
+        { name: 'sandboxes', run: () => sandboxes.sweep() },
+        { name: 'secrets', run: () => secrets.sweep(now()) },
+        { name: 'apps', run: () => reaper.sweep(now()) },
+      ],
+      logger,
+    );
+    cleanup.add('sweep', sweep);
 
     const rpc = buildModalApi({
       apps,
@@ -187,18 +192,14 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       logger,
     });
     cleanup.add('port', () => port.close(DRAIN_MS));
-    const renewal = setInterval(() => {
-      loadCertificate(certificateOptions).then(
-        (current) => {
-          if (current.cert === certificate.cert && current.key === certificate.key) return;
-          certificate = current;
-          port.useCertificate(current);
-          logger.info({ fingerprint: current.fingerprint }, 'certificate.renewed');
-        },
-        (error: unknown) => logger.error({ err: error }, 'certificate.renewal-failed'),
-      );
-    }, CERTIFICATE_INTERVAL_MS);
-    cleanup.add('certificate', () => clearInterval(renewal));
+    const renew = async () => {
+      const current = await loadCertificate(certificateOptions);
+      if (current.cert === certificate.cert && current.key === certificate.key) return;
+      port.useCertificate(current);
+      certificate = current;
+      logger.info({ fingerprint: current.fingerprint }, 'certificate.renewed');
+    };
+    cleanup.add('renewal', repeat(CERTIFICATE_INTERVAL_MS, [{ name: 'certificate', run: renew }], logger));
     cleanup.add('calls', () => rpc.close());
     const at = listening(port.address.port);
     const isolation = isolationOf(engine);
