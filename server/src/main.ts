@@ -13,6 +13,7 @@ import { SkerryError } from './errors/skerry-error.ts';
 enableCompileCache(fileURLToPath(new URL('../../.skerry/compile-cache', import.meta.url)));
 const { loadConfig } = await import('./config/load-config.ts');
 const { rememberExtraCaFile } = await import('./config/extra-ca.ts');
+const { surviveStrayErrors } = await import('./platform/last-resort.ts');
 const { destroyAll, startServer } = await import('./server.ts');
 const { createLogger } = await import('./telemetry/logger.ts');
 const { inheritedSocket } = await import('./transport/inherited-socket.ts');
@@ -23,6 +24,7 @@ const DESTROY_ALL = '--destroy-all';
 async function main(args: readonly string[]): Promise<void> {
   const config = loadConfig({ argv: args.filter((arg) => arg !== DESTROY_ALL), env: process.env });
   const logger = createLogger(config.logLevel);
+  surviveStrayErrors(process, logger); // the start recovers sandboxes: what goes wrong with one must not keep the server down
   if (args.includes(DESTROY_ALL)) return destroyAll(config, logger);
 
   const listenFd = inheritedSocket(process.env, process.pid);
@@ -32,7 +34,6 @@ async function main(args: readonly string[]): Promise<void> {
     // systemd tells every process of a scope, and then the supervisor tells this one again.
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
   });
-  process.on('unhandledRejection', (error) => logger.error({ err: error }, 'process.unhandled-rejection'));
   const { url, clientUrl, instance, isolation } = server;
   // Who wants to stop the server must tell its supervisor, which would start it again; signals reach the server through it.
   const pid = process.env.SKERRY_SUPERVISED === '1' ? process.ppid : process.pid;
