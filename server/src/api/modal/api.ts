@@ -6,15 +6,17 @@ import type { Logger } from '../../telemetry/logger.ts';
 import { type AppHandlerDeps, appHandlers } from './control-plane/apps.ts';
 import { authHandlers } from './control-plane/auth-token.ts';
 import { type BlobHandlerDeps, blobHandlers } from './control-plane/blobs.ts';
-import { type ContainerHandlerDeps, containerHandlers } from './control-plane/containers.ts';
 import { type EnvironmentHandlerDeps, environmentHandlers } from './control-plane/environments.ts';
 import { type ImageHandlerDeps, imageHandlers } from './control-plane/images.ts';
 import { type LogHandlerDeps, logHandlers } from './control-plane/logs.ts';
 import { type MountHandlerDeps, mountHandlers } from './control-plane/mounts.ts';
 import { type SandboxHandlerDeps, sandboxHandlers } from './control-plane/sandboxes.ts';
 import { type SecretHandlerDeps, secretHandlers } from './control-plane/secrets.ts';
+import { type TaskHandlerDeps, taskHandlers } from './control-plane/tasks.ts';
 import { workspaceHandlers } from './control-plane/workspace.ts';
+import { type ContainerExecHandlerDeps, containerExecHandlers } from './legacy/container-exec.ts';
 import { type FilesystemHandlerDeps, filesystemHandlers } from './legacy/filesystem.ts';
+import { type SandboxStdioHandlerDeps, sandboxStdioHandlers } from './legacy/sandbox-stdio.ts';
 import { commandRouterHandlers } from './router/command-router.ts';
 import { type SidecarHandlerDeps, sidecarHandlers, sidecarRouterHandlers } from './router/sidecars.ts';
 import { Idempotency } from './rpc/idempotency.ts';
@@ -23,15 +25,17 @@ import { type ModalApi, serveModal } from './rpc/service.ts';
 /** What the handlers of every resource need, and what surrounds them. */
 export type ModalApiDeps = AppHandlerDeps &
   BlobHandlerDeps &
-  ContainerHandlerDeps &
+  ContainerExecHandlerDeps &
   EnvironmentHandlerDeps &
   FilesystemHandlerDeps &
   ImageHandlerDeps &
   LogHandlerDeps &
   MountHandlerDeps &
   SandboxHandlerDeps &
+  SandboxStdioHandlerDeps &
   SecretHandlerDeps &
-  SidecarHandlerDeps & {
+  SidecarHandlerDeps &
+  TaskHandlerDeps & {
     readonly tokens: TokenStore;
     readonly accessTokens: AccessTokens;
     readonly database: Database;
@@ -48,15 +52,17 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
       appHandlers(deps),
       authHandlers(deps),
       blobHandlers(deps),
-      containerHandlers(deps),
+      containerExecHandlers(deps),
       environmentHandlers(deps),
       filesystemHandlers(deps),
       imageHandlers(deps),
       logHandlers(deps),
       mountHandlers(deps),
       sandboxHandlers(deps),
+      sandboxStdioHandlers(deps),
       secretHandlers(deps),
       sidecarHandlers(deps),
+      taskHandlers(deps),
       workspaceHandlers(),
     ],
     commandRouter: { ...commandRouterHandlers({ ...deps, idempotency }), ...sidecarRouterHandlers(deps) },

@@ -8,12 +8,10 @@ import type { AppId, TaskId } from '../../../ids.ts';
 import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
-import { entrypointOf, writeInput } from '../router/stdin.ts';
 import { integer, parseSandboxId, text } from '../rpc/fields.ts';
 import { waitMs } from '../rpc/wire-time.ts';
 import { followLogs, tasksOf } from './log-follow.ts';
 import { type LogEntry, type LogQuery, logHistory, MAX_ENTRIES, toNs } from './log-history.ts';
-import { followText } from './log-text.ts';
 
 export interface LogHandlerDeps {
   readonly apps: Pick<Apps, 'get'>;
@@ -21,7 +19,8 @@ export interface LogHandlerDeps {
   readonly now: () => number;
 }
 
-const MAX_STREAM_S = 60;
+/** The longest that one log stream lasts; clients open the next. */
+export const MAX_STREAM_S = 60;
 /** A follower with time-out 0 wants what is there and no more: long enough to send it. */
 const MIN_STREAM_S = 0.25;
 /** The longest range the clients ask for. */
@@ -110,7 +109,7 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
             taskId: entry.sandbox.taskId,
             sandboxId: entry.sandbox.id,
             entryId: entry.entryId,
-            items: [item(toNs(entry.timeMs), entry.source, entry.text)],
+            items: [logItem(toNs(entry.timeMs), entry.source, entry.text)],
           };
         }
       } catch (error) {
@@ -120,44 +119,6 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
       }
       // Only this keeps clients from opening the stream again, also where they follow a single sandbox.
       yield { appDone: true };
-    },
-
-    async *sandboxGetLogs({ sandboxId, fileDescriptor, timeout, lastEntryId }, { signal: left }) {
-      const sandbox = sandboxes.get(parseSandboxId(sandboxId));
-      const stderr = fileDescriptor === FileDescriptor.STDERR;
-      // JavaScript begins with "0-0", the others with "".
-      const offset = /^\d{1,15}$/.test(lastEntryId) ? Number(lastEntryId) : 0;
-      const deadline = AbortSignal.timeout(waitMs(timeout, MAX_STREAM_S));
-      const output = stderr ? sandbox.stderr : sandbox.stdout;
-      let end = offset;
-      try {
-        for await (const { text: data, endOffset } of followText(
-          output,
-          offset,
-          AbortSignal.any([left, deadline]),
-        )) {
-          end = endOffset;
-          yield {
-            taskId: sandbox.taskId,
-            sandboxId: sandbox.id,
-            entryId: String(end),
-            items: [item(toNs(now()), stderr ? FileDescriptor.STDERR : FileDescriptor.STDOUT, data)],
-          };
-        }
-      } catch (error) {
-        if (deadline.aborted && !left.aborted) return;
-        throw error;
-      }
-      yield { taskId: sandbox.taskId, sandboxId: sandbox.id, entryId: String(end), eof: true };
-    },
-
-    /** V1 numbers its writes from 1 and does not repeat them on its own; the idempotency key tells repeats apart. */
-    async sandboxStdinWrite({ sandboxId, input, eof }, { signal }) {
-      const sandbox = sandboxes.get(parseSandboxId(sandboxId));
-      const process = await entrypointOf(sandbox, signal);
-      const { accepted } = await process.stdinStatus(signal);
-      await writeInput(sandbox, process, { offset: accepted, data: input, eof }, signal);
-      return {};
     },
   };
 }
@@ -175,7 +136,8 @@ function toQuery(
 
 const timestampNs = ({ seconds, nanos }: Timestamp): bigint => seconds * 1_000_000_000n + BigInt(nanos);
 
-const item = (timeNs: bigint, fileDescriptor: FileDescriptor, data: string) => ({
+/** One message of a batch of logs. */
+export const logItem = (timeNs: bigint, fileDescriptor: FileDescriptor, data: string) => ({
   data,
   timestamp: Number(timeNs / 1000n) / 1e6,
   timestampNs: timeNs,
@@ -184,14 +146,14 @@ const item = (timeNs: bigint, fileDescriptor: FileDescriptor, data: string) => (
 
 /** Neighbours of the same sandbox share a batch; the order stays. */
 function toBatches(entries: readonly LogEntry[]) {
-  const batches: { taskId: string; sandboxId: string; items: ReturnType<typeof item>[] }[] = [];
+  const batches: { taskId: string; sandboxId: string; items: ReturnType<typeof logItem>[] }[] = [];
   for (const { sandbox, timeNs, source, text: data } of entries) {
     let batch = batches.at(-1);
     if (batch?.taskId !== sandbox.taskId) {
       batch = { taskId: sandbox.taskId, sandboxId: sandbox.id, items: [] };
       batches.push(batch);
     }
-    batch.items.push(item(timeNs, source, data));
+    batch.items.push(logItem(timeNs, source, data));
   }
   return batches;
 }

@@ -15,7 +15,9 @@ import { authHandlers } from '../control-plane/auth-token.ts';
 import { environmentHandlers } from '../control-plane/environments.ts';
 import { logHandlers } from '../control-plane/logs.ts';
 import { sandboxHandlers } from '../control-plane/sandboxes.ts';
+import { taskHandlers } from '../control-plane/tasks.ts';
 import { workspaceHandlers } from '../control-plane/workspace.ts';
+import { sandboxStdioHandlers } from '../legacy/sandbox-stdio.ts';
 import { commandRouterHandlers } from '../router/command-router.ts';
 import { sidecarHandlers, sidecarRouterHandlers } from '../router/sidecars.ts';
 import { Idempotency } from '../rpc/idempotency.ts';
@@ -80,7 +82,9 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
         environmentHandlers({ apps, reaper: { stop: async () => {} } }),
         sandboxHandlers({ sandboxes, apps, accessTokens }),
         logHandlers({ sandboxes, apps, now: Date.now }),
+        sandboxStdioHandlers({ sandboxes, now: Date.now }),
         sidecarHandlers({ sandboxes, sidecars }),
+        taskHandlers({ apps, sandboxes }),
         workspaceHandlers(),
         options.handlers ?? {},
       ],

@@ -1,10 +1,9 @@
 /**
- * Tasks as containers: lists and stops for the command line, and the exec of Python clients up to 1.3, which goes through the control plane. Written from
- * `modal/container_process.py` and `modal/io_streams.py` of 1.0.5 and 1.3.5.
+ * The exec of Python clients up to 1.3, which goes through the control plane. Written from `modal/container_process.py` and `modal/io_streams.py` of 1.0.5
+ * and 1.3.5.
  */
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { Apps } from '../../../apps/apps.ts';
-import { type AppId, newProcessId, type TaskId } from '../../../ids.ts';
+import { newProcessId, type TaskId } from '../../../ids.ts';
 import { withDeadline } from '../../../platform/wait.ts';
 import type { Process, Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
 import type { ExecSpec } from '../../../sandboxes/spec.ts';
@@ -13,8 +12,6 @@ import type { Logger } from '../../../telemetry/logger.ts';
 import { ExecOutputOption, FileDescriptor } from '../gen/modal/common_pb.ts';
 import type { ContainerExecRequest } from '../gen/modal/containers_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
-import { NumberedInputs } from '../legacy/numbered-inputs.ts';
-import { wholeCharacters } from '../legacy/utf8-chunks.ts';
 import {
   argv,
   execId,
@@ -26,21 +23,21 @@ import {
   ptyEnvironment,
   secretSources,
 } from '../rpc/fields.ts';
-import { toSeconds, waitMs } from '../rpc/wire-time.ts';
-import { toGenericResult } from './results.ts';
+import { waitMs } from '../rpc/wire-time.ts';
+import { NumberedInputs } from './numbered-inputs.ts';
+import { wholeCharacters } from './utf8-chunks.ts';
 
-export interface ContainerHandlerDeps {
-  readonly apps: Apps;
-  readonly sandboxes: Pick<Sandboxes, 'getByTask' | 'list'>;
+export interface ContainerExecHandlerDeps {
+  readonly sandboxes: Pick<Sandboxes, 'getByTask'>;
   readonly logger: Logger;
 }
 
 const MAX_WAIT_SECONDS = 600;
-/** More than any server runs at once. */
-const ALL_SANDBOXES = 100_000;
 
-export function containerHandlers(deps: ContainerHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
-  const { apps, sandboxes, logger } = deps;
+export function containerExecHandlers(
+  deps: ContainerExecHandlerDeps,
+): Partial<ServiceImpl<typeof ModalClient>> {
+  const { sandboxes, logger } = deps;
   const inputs = new NumberedInputs();
 
   // Looking up what is no id finds nothing.
@@ -54,42 +51,6 @@ export function containerHandlers(deps: ContainerHandlerDeps): Partial<ServiceIm
   };
 
   return {
-    taskList({ environmentName, appId }) {
-      const environment = apps.environment(environmentName);
-      const filter =
-        appId === '' ? { environmentId: environment.id } : { appId: apps.get(appId as AppId).id };
-      return {
-        tasks: sandboxes.list({ ...filter, limit: ALL_SANDBOXES }).map((sandbox) => ({
-          taskId: sandbox.taskId,
-          appId: sandbox.spec.appId,
-          appDescription: apps.get(sandbox.spec.appId).description,
-          startedAt: toSeconds(sandbox.startedAtMs),
-          enqueuedAt: toSeconds(sandbox.createdAtMs),
-        })),
-      };
-    },
-    taskGetInfo({ taskId }) {
-      const sandbox = byTask(taskId);
-      return {
-        appId: sandbox.spec.appId,
-        info: {
-          id: sandbox.taskId,
-          sandboxId: sandbox.id,
-          enqueuedAt: toSeconds(sandbox.createdAtMs),
-          startedAt: toSeconds(sandbox.startedAtMs),
-          finishedAt: toSeconds(sandbox.endedAtMs),
-          ...(sandbox.result && { result: toGenericResult(sandbox.result) }),
-        },
-      };
-    },
-    async containerStop({ taskId }) {
-      await byTask(taskId).terminate();
-      return {};
-    },
-    // Sandboxes have no function inputs, and form no clusters.
-    taskCurrentInputs: () => ({ inputIds: [] }),
-    clusterList: () => ({}),
-
     async containerExec(request, context) {
       const sandbox = byTask(request.taskId);
       const process = await sandbox.exec(newProcessId(), toExecSpec(request), context.signal);

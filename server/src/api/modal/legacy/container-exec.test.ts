@@ -4,29 +4,26 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Code } from '@connectrpc/connect';
-import { AppService } from '../../../apps/app-service.ts';
-import type { ImageId, ProcessId } from '../../../ids.ts';
+import type { AppId, EnvironmentId, ImageId, ProcessId } from '../../../ids.ts';
 import { openDatabase } from '../../../store/database.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
 import { code, utf8 } from '../testing/clients.ts';
 import { FakeSandboxes } from '../testing/fake-sandboxes.ts';
 import { inMemoryClient } from '../testing/in-memory.ts';
-import { containerHandlers } from './containers.ts';
+import { containerExecHandlers } from './container-exec.ts';
 
 async function setUp(t: TestContext) {
-  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-containers-'));
+  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-container-exec-'));
   const database = openDatabase(dataDir);
   t.after(() => {
     database.close();
     rmSync(dataDir, { recursive: true, force: true });
   });
-  const apps = new AppService(database);
-  const app = apps.lookup('', 'web', true);
   const sandboxes = new FakeSandboxes();
   const sandbox = await sandboxes.create({
-    appId: app.id,
-    environmentId: app.environmentId,
+    appId: 'ap-1' as AppId,
+    environmentId: 'en-1' as EnvironmentId,
     imageId: 'im-1' as ImageId,
     name: undefined,
     tags: {},
@@ -45,7 +42,7 @@ async function setUp(t: TestContext) {
     externalKey: undefined,
   });
   const client = inMemoryClient(
-    containerHandlers({ apps, sandboxes, logger: createLogger('silent') }),
+    containerExecHandlers({ sandboxes, logger: createLogger('silent') }),
     database,
   );
   const exec = async (options: object = {}) => {
@@ -63,7 +60,7 @@ async function setUp(t: TestContext) {
         ...options,
       }),
     );
-  return { client, app, sandbox, exec, output };
+  return { client, sandbox, exec, output };
 }
 
 const bytes = (batches: Awaited<ReturnType<Awaited<ReturnType<typeof setUp>>['output']>>): string =>
@@ -128,24 +125,6 @@ test('input is taken once, in order, until its end', async (t) => {
   assert.equal(process.inputText, 'one two');
   assert.equal((await process.stdinStatus()).closed, true);
   await assert.rejects(put(4n, 'late'), code(Code.FailedPrecondition));
-});
-
-test('tasks are listed, described and stopped', async (t) => {
-  const { client, app, sandbox } = await setUp(t);
-  const { taskId } = sandbox;
-  const { tasks } = await client.taskList({});
-  assert.deepEqual(
-    tasks.map((task) => [task.taskId, task.appId, task.appDescription]),
-    [[taskId, app.id, 'web']],
-  );
-  assert.ok((tasks[0]?.startedAt ?? 0) > 0);
-  assert.equal((await client.taskGetInfo({ taskId })).info?.finishedAt, 0);
-  await client.containerStop({ taskId });
-  const { info } = await client.taskGetInfo({ taskId });
-  assert.ok((info?.finishedAt ?? 0) > 0);
-  assert.equal(info?.sandboxId, sandbox.id);
-  assert.deepEqual((await client.taskList({ appId: app.id })).tasks, []);
-  await assert.rejects(client.taskGetInfo({ taskId: 'ta-none' }), code(Code.NotFound));
 });
 
 test('what is no exec is not found, and a command without a program is refused', async (t) => {
