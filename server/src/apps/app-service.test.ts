@@ -5,11 +5,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { SkerryError } from '../errors/skerry-error.ts';
 import { openDatabase } from '../store/database.ts';
-import { AppReaper } from './app-reaper.ts';
 import { AppService } from './app-service.ts';
 import { builderVersionFor } from './builder-version.ts';
-
-const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent };
 
 function setUp(t: TestContext) {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-apps-'));
@@ -128,35 +125,6 @@ test('tags are replaced as a whole and bounded', (t) => {
   assert.deepEqual(apps.get(app.id).tags, { b: '2' });
   assert.throws(() => apps.setTags(app.id, { '': 'x' }), code('invalid-argument'));
   assert.throws(() => apps.setTags(app.id, { k: 'x'.repeat(513) }), code('invalid-argument'));
-});
-
-test('the sweep ends silent ephemeral apps and their sandboxes, and no others', async (t) => {
-  const { apps, clock } = setUp(t);
-  const silentApp = apps.createEphemeral('', 'silent', 'ephemeral', {});
-  const alive = apps.createEphemeral('', 'alive', 'ephemeral', {});
-  const busy = apps.createEphemeral('', 'busy', 'detached', {});
-  const idle = apps.createEphemeral('', 'idle', 'detached', {});
-  const deployed = apps.lookup('', 'deployed', true);
-  const ended: string[] = [];
-  const live = new Set<string>([silentApp.id, busy.id]);
-  const reaper = new AppReaper({
-    apps,
-    logger: silent,
-    sandboxes: {
-      // Only what the reaper uses of a sandbox.
-      list: ({ appId = '' }) =>
-        (live.has(appId) ? [{ terminate: async () => void ended.push(appId) }] : []) as never,
-    },
-  });
-  clock.ms += 119_000;
-  await reaper.sweep(clock.ms);
-  assert.equal(apps.get(silentApp.id).state, 'ephemeral');
-  apps.heartbeat(alive.id);
-  clock.ms += 2_000;
-  await reaper.sweep(clock.ms);
-  const states = [silentApp, alive, busy, idle, deployed].map(({ id }) => apps.get(id).state);
-  assert.deepEqual(states, ['stopped', 'ephemeral', 'detached', 'stopped', 'deployed']);
-  assert.deepEqual(ended, [silentApp.id]);
 });
 
 test('a Python client is told a builder version it knows', () => {

@@ -1,12 +1,13 @@
-/** Environments and apps on the database. Ending an app's sandboxes is `app-reaper.ts`'s part: this file knows no sandboxes. */
+/** Environments and apps on the database. Ending an app's sandboxes is `sandboxes/app-reaper.ts`'s part: this file knows no sandboxes. */
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type AppId, newAppId, newEnvironmentId } from '../ids.ts';
+import { clip } from '../platform/text.ts';
 import { AppRepository, type AppRow, EnvironmentRepository, type EnvironmentRow } from '../store/apps.ts';
 import type { Database } from '../store/database.ts';
 import { SettingsRepository } from '../store/settings.ts';
 import type { App, AppState, Apps, Environment } from './apps.ts';
 import { builderVersionNames, DEFAULT_BUILDER_VERSION, isBuilderVersion } from './builder-version.ts';
-import { checkEnvironmentName, checkObjectName, checkTags, clip, isAppId } from './names.ts';
+import { checkEnvironmentName, checkObjectName, checkTags, isAppId } from './names.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const maxDescription = 512;

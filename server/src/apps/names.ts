@@ -1,5 +1,6 @@
 /** What names and tags may look like. The same rules hold in the official clients; a hand-written client is held to them here. */
 import { SkerryError } from '../errors/skerry-error.ts';
+import { clip } from '../platform/text.ts';
 
 const objectName = /^[A-Za-z0-9._-]{1,64}$/;
 const appIdShape = /^ap-[A-Za-z0-9]{22}$/;
@@ -54,6 +55,3 @@ export function checkTags(tags: Readonly<Record<string, string>>): void {
     }
   }
 }
-
-/** Text of a caller, short enough to repeat in a message. */
-export const clip = (text: string): string => (text.length > 80 ? `${text.slice(0, 80)}…` : text);

@@ -2,9 +2,10 @@
  * What a blob id says: the digest and the length of the content it announces. Being self-describing it needs no table and stays valid over a restart of
  * the server in the middle of an upload.
  */
-import { clip } from '../apps/names.ts';
+
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { BlobId } from '../ids.ts';
+import { clip } from '../platform/text.ts';
 
 const digestPattern = /^[0-9a-f]{64}$/;
 const idPattern = /^bl-([0-9a-f]{64})x(0|[1-9][0-9]{0,10})$/;

@@ -8,9 +8,9 @@ import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { clip } from '../apps/names.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { BlobId } from '../ids.ts';
+import { clip } from '../platform/text.ts';
 import { type BlobAnnouncement, decodeBlobId, encodeBlobId, isSha256Hex } from './blob-id.ts';
 import type { BlobStore } from './blobs.ts';
 

@@ -1,9 +1,9 @@
 /** File mounts on the database. A mount never changes; equal file lists are one mount. */
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
-import { clip } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type MountId, newMountId } from '../ids.ts';
+import { clip } from '../platform/text.ts';
 import type { Database } from '../store/database.ts';
 import { MountRepository } from '../store/mounts.ts';
 import { isSha256Hex } from './blob-id.ts';

@@ -1,12 +1,12 @@
 /** Images: definitions are built at most once, finished images are found again, layers that nobody needs are removed. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { clip } from '../apps/names.ts';
 import type { Engine, RuntimeChoice } from '../engines/engine.ts';
 import { firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, newImageId } from '../ids.ts';
 import { Limiter } from '../platform/limiter.ts';
+import { clip } from '../platform/text.ts';
 import type { Database } from '../store/database.ts';
 import { type ImageRecord, ImageStore } from '../store/images.ts';
 import type { Logger } from '../telemetry/logger.ts';

@@ -1,16 +1,10 @@
 /** What callers ask for: the validated definition of a sandbox and of a process. Built in `api/`, trusted from here on. */
 import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
-
-import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, SecretId, TaskId } from '../ids.ts';
+import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, TaskId } from '../ids.ts';
+import type { SecretSource } from '../secrets/secrets.ts';
 
 /** Callers of the domain name these without knowing the engines. */
 export type { NetworkPolicy, RuntimeChoice };
-
-/** Environment variables by reference to a stored secret or inline; later sources override earlier ones. */
-export type SecretSource =
-  | { readonly kind: 'stored'; readonly id: SecretId }
-  /** Inline values are never persisted in clear (`docs/protocol/volumes-blobs-secrets.md`, section 3). */
-  | { readonly kind: 'inline'; readonly env: Readonly<Record<string, string>> };
 
 export interface PtySize {
   readonly rows: number;
@@ -53,7 +47,7 @@ export interface SandboxSpec {
   readonly runtime: RuntimeChoice | undefined;
   /** Present = the entrypoint runs on a terminal. */
   readonly pty: PtySize | undefined;
-  /** Ports the caller wants tunnels for. */
+  /** True = its log also tells of execs and file operations. */
   readonly verbose: boolean;
   readonly readinessProbe: ReadinessProbe | undefined;
   /** File mounts of the Python client (`add_local_*` without copy), laid over the image at their absolute paths. */

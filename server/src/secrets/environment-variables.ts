@@ -1,6 +1,7 @@
 /** Bounds of the environment variables that callers hand over, in secrets and inline. */
-import { clip } from '../apps/names.ts';
+
 import { SkerryError } from '../errors/skerry-error.ts';
+import { clip } from '../platform/text.ts';
 
 const keyPattern = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const MAX_KEY_LENGTH = 256;

@@ -1,13 +1,13 @@
 /** Secrets on the database: values sealed by the vault, each bound to its secret's id. */
 import { z } from 'zod';
-import { checkObjectName, clip } from '../apps/names.ts';
+import { checkObjectName } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type EnvironmentId, newSecretId, type SecretId } from '../ids.ts';
-import type { SecretSource } from '../sandboxes/spec.ts';
+import { clip } from '../platform/text.ts';
 import type { Database } from '../store/database.ts';
 import { SecretRepository, type SecretRow } from '../store/secrets.ts';
 import { checkEnvironmentVariables } from './environment-variables.ts';
-import type { SecretInfo, Secrets, Vault } from './secrets.ts';
+import type { SecretInfo, SecretSource, Secrets, Vault } from './secrets.ts';
 
 /** How long an ephemeral secret can be referred to: long enough for any build or create that its caller has under way. */
 const EPHEMERAL_MS = 24 * 60 * 60 * 1000;

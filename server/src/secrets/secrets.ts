@@ -1,6 +1,11 @@
 /** Named and ephemeral secrets: sets of environment variables, encrypted at rest. `secret-service.ts` implements this. */
 import type { EnvironmentId, SecretId } from '../ids.ts';
-import type { SecretSource } from '../sandboxes/spec.ts';
+
+/** Environment variables by reference to a stored secret or inline; later sources override earlier ones. */
+export type SecretSource =
+  | { readonly kind: 'stored'; readonly id: SecretId }
+  /** Inline values are never persisted in clear (`docs/protocol/volumes-blobs-secrets.md`, section 3). */
+  | { readonly kind: 'inline'; readonly env: Readonly<Record<string, string>> };
 
 export interface SecretInfo {
   readonly id: SecretId;

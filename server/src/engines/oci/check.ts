@@ -8,9 +8,9 @@ import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import type { EngineCheck } from '../engine.ts';
 import { Cgroups } from './cgroups.ts';
-import type { OciEngineOptions } from './engine.ts';
 import type { Layout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
+import type { OciEngineOptions } from './options.ts';
 import { findRuntimes, TRIAL_CACHE } from './runtime-choice.ts';
 
 /** Programs and the Debian package each comes in. */

@@ -2,7 +2,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Config } from '../../config/config.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { TaskId } from '../../ids.ts';
 import { type Lease, Network } from '../../network/network.ts';
@@ -22,6 +21,7 @@ import { isUp, OciInstance, pauseMarker, storable } from './instance.ts';
 import { defaultRunDir, Layout, type TaskLayout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
 import { validateMounts } from './mounts.ts';
+import type { OciEngineOptions } from './options.ts';
 import { mountRootfs } from './overlay.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
 import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
@@ -32,20 +32,6 @@ import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { settleAll } from './settle-all.ts';
 import { prepareAgent, prepareCaBundle, prepareSkeleton } from './shared-files.ts';
-
-export interface OciEngineOptions {
-  readonly config: Pick<
-    Config,
-    'runtime' | 'extraCaFile' | 'allowPrivate' | 'subnet' | 'nameservers' | 'runscPath'
-  >;
-  readonly dataDir: string;
-  /** Where sockets, mount points and runtime state go; by default `/run/skerry-<instance>`. Gone after a reboot, removed by `remove`. */
-  readonly runDir?: string;
-  readonly agentBinaryPath: string;
-  readonly logger: Logger;
-  /** Network namespaces kept ready, 4 by default. */
-  readonly networkPoolSize?: number;
-}
 
 /** How long a started sandbox's agent may take to dial; under gVisor on a busy machine it takes seconds. */
 const AGENT_TIMEOUT_MS = 30_000;

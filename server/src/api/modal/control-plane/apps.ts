@@ -1,9 +1,9 @@
 /** Apps. Facts: docs/protocol/control-plane.md, section 5. */
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { AppReaper } from '../../../apps/app-reaper.ts';
 import type { App, Apps, AppState as DomainAppState } from '../../../apps/apps.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId } from '../../../ids.ts';
+import type { AppReaper } from '../../../sandboxes/app-reaper.ts';
 import type { Sandboxes } from '../../../sandboxes/sandboxes.ts';
 import { AppState } from '../gen/modal/apps_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';

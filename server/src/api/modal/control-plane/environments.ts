@@ -1,9 +1,9 @@
 /** Environments. Facts: docs/protocol/control-plane.md, section 4. */
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
-import type { AppReaper } from '../../../apps/app-reaper.ts';
 import type { Apps, Environment } from '../../../apps/apps.ts';
 import { builderVersionFor } from '../../../apps/builder-version.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { AppReaper } from '../../../sandboxes/app-reaper.ts';
 import { EnvironmentType } from '../gen/modal/environments_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { ObjectCreationType } from '../gen/modal/workspace_pb.ts';

@@ -1,10 +1,11 @@
 /** From the wire's `Image` message to what the builder builds. Facts: docs/protocol/images-and-mounts.md, sections 1 and 3. */
-import { clip } from '../../../apps/names.ts';
+
 import type { BlobStore, Mounts } from '../../../blobs/blobs.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { ImageId, MountId, SecretId } from '../../../ids.ts';
 import type { ContextFile, ImageDefinition, RegistryCredentials } from '../../../images/image.ts';
 import { standalonePythonOf } from '../../../images/packages/standalone-python.ts';
+import { clip } from '../../../platform/text.ts';
 import { checkEnvironmentVariables } from '../../../secrets/environment-variables.ts';
 import type { Secrets } from '../../../secrets/secrets.ts';
 import { Arch, RegistryAuthType } from '../gen/modal/common_pb.ts';

@@ -1,6 +1,7 @@
 /** Names that images are published under: `[[workspace/]environment/]name[:tag]` on the wire. */
-import { checkObjectName, clip } from '../../../apps/names.ts';
+import { checkObjectName } from '../../../apps/names.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
+import { clip } from '../../../platform/text.ts';
 
 const DEFAULT_TAG = 'latest';
 

@@ -1,10 +1,10 @@
 /** Images. Facts: docs/protocol/images-and-mounts.md, section 1. */
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
-import { clip } from '../../../apps/names.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId, ImageId } from '../../../ids.ts';
 import type { BuildEvent, BuildLogEntry, BuildResult, Image, Images } from '../../../images/image.ts';
+import { clip } from '../../../platform/text.ts';
 import { FileDescriptor, GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { inBatches } from '../rpc/batches.ts';

@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { clip } from '../../../apps/names.ts';
 import type { BlobStore, Mounts } from '../../../blobs/blobs.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { BlobId } from '../../../ids.ts';
 import { standaloneMountId, standalonePythonNamed } from '../../../images/packages/standalone-python.ts';
+import { clip } from '../../../platform/text.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { ObjectCreationType } from '../gen/modal/workspace_pb.ts';
 

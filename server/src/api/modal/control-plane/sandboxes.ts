@@ -4,10 +4,10 @@
  */
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
-import { clip } from '../../../apps/names.ts';
 import type { AccessTokens } from '../../../auth/access-tokens.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId, SandboxIdShape, TaskId } from '../../../ids.ts';
+import { clip } from '../../../platform/text.ts';
 import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
 import { GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
 import type {

@@ -4,9 +4,9 @@
  */
 import { create, isFieldSet } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
-import { clip } from '../../../apps/names.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { TaskId } from '../../../ids.ts';
+import { clip } from '../../../platform/text.ts';
 import type { Sandbox, Sandboxes, Sidecar, Sidecars } from '../../../sandboxes/sandboxes.ts';
 import type { SidecarSpec } from '../../../sandboxes/spec.ts';
 import { toGenericResult } from '../control-plane/results.ts';

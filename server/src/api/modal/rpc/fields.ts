@@ -3,7 +3,8 @@
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { ProcessId, SandboxId, SecretId } from '../../../ids.ts';
 import { ENTRYPOINT_PROCESS_ID } from '../../../ids.ts';
-import type { NetworkPolicy, PtySize, SecretSource } from '../../../sandboxes/spec.ts';
+import type { NetworkPolicy, PtySize } from '../../../sandboxes/spec.ts';
+import type { SecretSource } from '../../../secrets/secrets.ts';
 import {
   NetworkAccess_NetworkAccessType as AccessType,
   type NetworkAccess,

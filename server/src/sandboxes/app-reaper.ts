@@ -1,8 +1,8 @@
 /** Ends apps together with what runs in them: on request, and when their client is gone. */
+import type { Apps } from '../apps/apps.ts';
 import type { AppId } from '../ids.ts';
-import type { Sandboxes } from '../sandboxes/sandboxes.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Apps } from './apps.ts';
+import type { Sandboxes } from './sandboxes.ts';
 
 /** A client sends a heartbeat every 15 s; an app that missed eight of them has no client any more. */
 const SILENCE_MS = 2 * 60 * 1000;

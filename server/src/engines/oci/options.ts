@@ -1,0 +1,17 @@
+/** What the engine of this machine is made with. */
+import type { Config } from '../../config/config.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+
+export interface OciEngineOptions {
+  readonly config: Pick<
+    Config,
+    'runtime' | 'extraCaFile' | 'allowPrivate' | 'subnet' | 'nameservers' | 'runscPath'
+  >;
+  readonly dataDir: string;
+  /** Where sockets, mount points and runtime state go; by default `/run/skerry-<instance>`. Gone after a reboot, removed by `remove`. */
+  readonly runDir?: string;
+  readonly agentBinaryPath: string;
+  readonly logger: Logger;
+  /** Network namespaces kept ready, 4 by default. */
+  readonly networkPoolSize?: number;
+}

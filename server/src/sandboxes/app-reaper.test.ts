@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { AppService } from '../apps/app-service.ts';
+import { openDatabase } from '../store/database.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { AppReaper } from './app-reaper.ts';
+
+test('the sweep ends silent ephemeral apps and their sandboxes, and no others', async (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-app-reaper-'));
+  const database = openDatabase(dataDir);
+  t.after(() => {
+    database.close();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+  const clock = { ms: 1_700_000_000_000 };
+  const apps = new AppService(database, () => clock.ms);
+  const silentApp = apps.createEphemeral('', 'silent', 'ephemeral', {});
+  const alive = apps.createEphemeral('', 'alive', 'ephemeral', {});
+  const busy = apps.createEphemeral('', 'busy', 'detached', {});
+  const idle = apps.createEphemeral('', 'idle', 'detached', {});
+  const deployed = apps.lookup('', 'deployed', true);
+  const ended: string[] = [];
+  const live = new Set<string>([silentApp.id, busy.id]);
+  const reaper = new AppReaper({
+    apps,
+    logger: createLogger('silent'),
+    sandboxes: {
+      // Only what the reaper uses of a sandbox.
+      list: ({ appId = '' }) =>
+        (live.has(appId) ? [{ terminate: async () => void ended.push(appId) }] : []) as never,
+    },
+  });
+  clock.ms += 119_000;
+  await reaper.sweep(clock.ms);
+  assert.equal(apps.get(silentApp.id).state, 'ephemeral');
+  apps.heartbeat(alive.id);
+  clock.ms += 2_000;
+  await reaper.sweep(clock.ms);
+  const states = [silentApp, alive, busy, idle, deployed].map(({ id }) => apps.get(id).state);
+  assert.deepEqual(states, ['stopped', 'ephemeral', 'detached', 'stopped', 'deployed']);
+  assert.deepEqual(ended, [silentApp.id]);
+});
