@@ -128,9 +128,8 @@ export class BuildLog {
     const entry: BuildLogEntry = { index: ++this.#index, timeMs: this.#now(), stream, text };
     try {
       appendFileSync(this.#path, `${JSON.stringify(entry)}\n`);
-    } catch (error) {
-      // A full disk must not hide the failure it causes: the build itself reports it.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    } catch {
+      // A full or broken disk must neither end the build for its log, nor hide the failure that it causes and the build reports.
     }
     this.#pending.resolve();
     this.#pending = Promise.withResolvers();

@@ -9,6 +9,7 @@ import { Limiter } from '../platform/limiter.ts';
 import { clip } from '../platform/text.ts';
 import type { Database } from '../store/database.ts';
 import { type ImageRecord, ImageStore } from '../store/images.ts';
+import { Ledger } from '../store/ledger.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Bases } from './bases/bases.ts';
 import { Registry } from './bases/registry.ts';
@@ -64,6 +65,9 @@ export class ImageService implements Images {
   readonly #parts: BuilderParts;
   /** Builds under way, by what was asked for. */
   readonly #builds = new Map<string, RunningBuild>();
+  /** How builds ended whose rows do not say so yet. */
+  readonly #untold = new Map<ImageId, ImageRecord>();
+  readonly #ledger: Ledger;
   readonly #closing = new AbortController();
 
   constructor(options: ImageServiceOptions) {
@@ -71,6 +75,7 @@ export class ImageService implements Images {
     const directory = join(options.dataDir, 'images');
     this.#now = clock;
     this.#logger = logger;
+    this.#ledger = new Ledger(logger);
     this.#store = new ImageStore(options.database);
     this.#layers = new LayerStore(directory, this.#store, logger, clock);
     this.#logs = new BuildLogs(join(directory, 'logs'), clock);
@@ -139,8 +144,14 @@ export class ImageService implements Images {
     const id = newImageId();
     const controller = new AbortController();
     const worked = Promise.withResolvers<void>();
-    this.#store.insertBuilding(id, definition.builderVersion, this.#now());
     const log = this.#logs.start(id, Object.values(definition.secretEnv));
+    try {
+      this.#store.insertBuilding(id, definition.builderVersion, this.#now());
+    } catch (error) {
+      log.end();
+      this.#logs.remove(id);
+      throw error;
+    }
     const work = async (): Promise<void> => {
       const signal = AbortSignal.any([controller.signal, this.#closing.signal]);
       const run = { definition, dockerfile, context, log, signal, onMiss: worked.resolve };
@@ -160,7 +171,7 @@ export class ImageService implements Images {
     return build;
   }
 
-  /** Runs a build to its end and writes down how it went. Never rejects. */
+  /** Runs a build to its end and tells how it went: the log, and the store as soon as that takes it. Never rejects. */
   async #conclude(id: ImageId, slot: string, log: BuildLog, work: () => Promise<void>): Promise<BuildResult> {
     const started = performance.now();
     let result: BuildResult = { kind: 'success' };
@@ -173,7 +184,7 @@ export class ImageService implements Images {
       log.say(
         `${result.kind === 'failure' ? 'The build failed' : 'The build was cancelled'}: ${result.message}`,
       );
-      this.#store.fail(id, result.kind === 'failure' ? 'failed' : 'cancelled', result.message, this.#now());
+      this.#fail(id, result.kind === 'failure' ? 'failed' : 'cancelled', result.message);
       if (result.kind === 'failure') this.#logger.warn({ image: id, err: error }, 'image.build.failed');
     }
     this.#builds.delete(slot);
@@ -181,6 +192,17 @@ export class ImageService implements Images {
     const durationMs = Math.round(performance.now() - started);
     this.#logger.info({ image: id, outcome: result.kind, durationMs }, 'image.build');
     return result;
+  }
+
+  /** The build is over for everybody, though the disk may be too full for its row. */
+  #fail(id: ImageId, state: 'failed' | 'cancelled', message: string): void {
+    const endedAtMs = this.#now();
+    this.#untold.set(id, { state, id, message });
+    this.#ledger.tell(
+      `image ${id}`,
+      () => this.#store.fail(id, state, message, endedAtMs),
+      () => this.#untold.delete(id),
+    );
   }
 
   async *follow(id: ImageId, afterIndex: number, signal: AbortSignal): AsyncIterable<BuildEvent> {
@@ -280,12 +302,13 @@ export class ImageService implements Images {
       new BuildAborted('The server was stopped during the build. Ask for the image again to build it.'),
     );
     await Promise.all([...this.#builds.values()].map((build) => build.done));
+    this.#ledger.close();
   }
 
-  #record(id: ImageId) {
+  #record(id: ImageId): ImageRecord {
     const record = this.#store.get(id);
     if (!record) throw new SkerryError('not-found', `Could not find image with ID ${clip(id)}.`);
-    return record;
+    return this.#untold.get(id) ?? record;
   }
 
   #findNamed(name: string): Image | undefined {

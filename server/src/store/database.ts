@@ -35,7 +35,8 @@ export function transaction<T>(database: Database, work: () => T): T {
     database.exec('COMMIT');
     return result;
   } catch (error) {
-    database.exec('ROLLBACK');
+    // On a full disk SQLite has rolled back by itself, and another one would fail and hide why.
+    if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
 }
