@@ -331,7 +331,8 @@ class OciEngine implements Engine {
     const finding = this.#require().findings[record.runtime];
     if (!finding.ok) return undefined;
     const runtime = new OciRuntime(record.runtime, finding.path, this.#layout);
-    if (!(await isUp(runtime, task, record))) return undefined;
+    // One that cannot be looked at now is not for that reason dead: its watch looks again.
+    if (!(await isUp(runtime, task, record).catch(() => true))) return undefined;
     if (existsSync(pauseMarker(task))) {
       await runtime.resume(task).catch(() => {}); // the pause itself may not have happened
       await rm(pauseMarker(task), { force: true });

@@ -7,7 +7,6 @@ import type { TaskId } from '../../ids.ts';
 import type { Network } from '../../network/network.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import { Limiter } from '../../platform/limiter.ts';
-import { delay } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
   CommitOptions,
@@ -19,6 +18,7 @@ import type {
 } from '../engine.ts';
 import type { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
+import { watchForDeath } from './death-watch.ts';
 import { showFifos } from './fifos.ts';
 import type { Layout, TaskLayout } from './layout.ts';
 import { copyUpper, moveUpper } from './overlay.ts';
@@ -27,9 +27,6 @@ import { type InstanceRecord, writeRecord } from './record.ts';
 import { haltTask, removeTaskFiles } from './residue.ts';
 import type { OciRuntime } from './runtime.ts';
 import { settleAll } from './settle-all.ts';
-
-/** How often an instance without any connection is looked at: its agent may be dialling anew. */
-const LOST_POLL_MS = 500;
 
 export interface InstanceParts {
   readonly layout: Layout;
@@ -201,32 +198,32 @@ export class OciInstance implements Instance {
     this.#exit.resolve(exit);
   }
 
-  /** The last connection closed: tells a dead instance from one whose agent dials anew. */
+  /** The last connection closed: tells a dead instance from one whose agent dials anew. Never rejects. */
   async #watch(): Promise<void> {
     if (this.#watching) return;
     this.#watching = true;
-    const { listener, cgroups, task, runtime, logger } = this.#parts;
-    try {
-      while (this.#phase === 'running' && !listener.connected) {
-        if (!(await isUp(runtime, task, this.#record))) {
-          if (this.#phase !== 'running') return;
-          const oomKills = await cgroups.oomKills(task.cgroup);
-          logger.warn({ task: this.id, runtime: this.runtime, oomKills }, 'instance.died');
-          return this.#end(
-            oomKills > 0
-              ? { reason: 'out-of-memory' }
-              : { reason: 'crashed', message: `The sandbox's init process under ${this.runtime} died.` },
-          );
-        }
-        await delay(LOST_POLL_MS);
-      }
-    } finally {
-      this.#watching = false;
-    }
+    const { listener, cgroups, task, runtime } = this.#parts;
+    const logger = this.#parts.logger.child({ task: this.id, runtime: this.runtime });
+    const died = await watchForDeath(
+      {
+        inDoubt: () => this.#phase === 'running' && !listener.connected,
+        isUp: () => isUp(runtime, task, this.#record),
+      },
+      logger,
+    );
+    this.#watching = false;
+    if (!died) return;
+    const oomKills = await cgroups.oomKills(task.cgroup);
+    logger.warn({ oomKills }, 'instance.died');
+    this.#end(
+      oomKills > 0
+        ? { reason: 'out-of-memory' }
+        : { reason: 'crashed', message: `The sandbox's init process under ${this.runtime} died.` },
+    );
   }
 }
 
-/** Whether the instance's first process lives. In the kernel of another instance it has no number on the machine: then the runtime must tell. */
+/** Whether the instance's first process lives. In the kernel of another instance it has no number on the machine: then the runtime must tell. @throws what keeps it from finding out */
 export async function isUp(runtime: OciRuntime, task: TaskLayout, record: InstanceRecord): Promise<boolean> {
   if (!(await isAlive(record.init))) return false;
   return record.joins === undefined || runtime.name !== 'gvisor' || runtime.isRunning(task);
