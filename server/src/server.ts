@@ -71,7 +71,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const database = openDatabase(dataDir);
     cleanup.add('database', () => database.close());
     const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
-    const tokens = await TokenStore.open({ database, dataDir });
+    const tokens = await TokenStore.open({ database, dataDir, vault });
     const certificateOptions = {
       dataDir,
       certFile: config.tlsCertFile,

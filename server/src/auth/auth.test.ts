@@ -6,7 +6,9 @@ import { test } from 'node:test';
 import { SignJWT } from 'jose';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId, TaskId } from '../ids.ts';
+import { openVault } from '../secrets/vault.ts';
 import { openDatabase } from '../store/database.ts';
+import { SettingsRepository } from '../store/settings.ts';
 import { ACCESS_TOKEN_LIFETIME_S, AccessTokens } from './access-tokens.ts';
 import { TokenStore, tokenFilePath, tokenFileSchema } from './token-store.ts';
 
@@ -22,7 +24,7 @@ async function withDataDir(use: (dataDir: string) => Promise<void>): Promise<voi
 async function withStore(dataDir: string, use: (store: TokenStore) => unknown): Promise<void> {
   const database = openDatabase(dataDir);
   try {
-    await use(await TokenStore.open({ database, dataDir }));
+    await use(await TokenStore.open({ database, dataDir, vault: openVault(dataDir, undefined) }));
   } finally {
     database.close();
   }
@@ -103,6 +105,57 @@ test('a sandbox key opens its own sandbox only, also after a restart', () =>
       assert.equal(store.sandboxOfKey(key.replace('one', 'two')), undefined);
       assert.equal(store.sandboxOfKey(store.apiKeyForToken()), undefined);
     });
+  }));
+
+/** Every byte of the database, its log included. */
+async function databaseBytes(dataDir: string): Promise<Buffer> {
+  const parts = ['skerry.db', 'skerry.db-wal'].map((name) =>
+    readFile(join(dataDir, name)).catch(() => Buffer.alloc(0)),
+  );
+  return Buffer.concat(await Promise.all(parts));
+}
+
+test('the database has no key that anything is signed with, in no form', () =>
+  withDataDir(async (dataDir) => {
+    let key: Uint8Array = new Uint8Array();
+    await withStore(dataDir, async (store) => {
+      key = store.signingKey;
+      const bytes = await databaseBytes(dataDir);
+      assert.equal(bytes.includes(Buffer.from(key)), false);
+      assert.equal(bytes.includes(Buffer.from(key).toString('hex')), false);
+    });
+    await withStore(dataDir, (store) => assert.deepEqual(store.signingKey, key));
+    // Who has the database and not the vault's key gets keys that open nothing here.
+    const { apiKey } = await readToken(dataDir);
+    await rm(join(dataDir, 'vault.key'));
+    await withStore(dataDir, async (store) => {
+      assert.equal(store.verifyApiKey(apiKey), false);
+      assert.ok(
+        store.verifyApiKey((await readToken(dataDir)).apiKey),
+        'the file has the key that is good now',
+      );
+    });
+  }));
+
+test('a database of an earlier version keeps its key, sealed, and no trace of it in clear', () =>
+  withDataDir(async (dataDir) => {
+    const key = 'c0ffee11'.repeat(8);
+    const database = openDatabase(dataDir);
+    const settings = new SettingsRepository(database);
+    settings.set('auth.signing-key', key);
+    database.close();
+    assert.ok((await databaseBytes(dataDir)).includes(key));
+    await withStore(dataDir, async (store) => {
+      assert.equal(Buffer.from(store.signingKey).toString('hex'), key);
+      const bytes = await databaseBytes(dataDir);
+      assert.equal(bytes.includes(key) || bytes.includes(Buffer.from(key, 'hex')), false);
+    });
+    await withStore(dataDir, (store) => assert.equal(Buffer.from(store.signingKey).toString('hex'), key));
+    await rm(join(dataDir, 'vault.key'));
+    await assert.rejects(
+      withStore(dataDir, () => {}),
+      /vault\.key/,
+    );
   }));
 
 const grant = { sandboxId: 'sb-A' as SandboxId, taskId: 'ta-AV' as TaskId };

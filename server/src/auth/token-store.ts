@@ -9,8 +9,10 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId } from '../ids.ts';
+import type { AesVault } from '../secrets/vault.ts';
 import type { Database } from '../store/database.ts';
 import { SettingsRepository } from '../store/settings.ts';
+import { openSigningKey } from './signing-key.ts';
 
 /** What `token.json` holds. */
 export const tokenFileSchema = z.object({
@@ -35,7 +37,6 @@ const MAX_FURTHER_TOKENS = 1000;
 
 const TOKEN_SETTING = 'auth.token';
 const FURTHER_TOKENS_SETTING = 'auth.further-tokens';
-const SIGNING_KEY_SETTING = 'auth.signing-key';
 
 /** SHA-256 is enough for secrets of 256 random bits: there is no dictionary to try. */
 const sha256 = (text: string): Buffer => createHash('sha256').update(text, 'utf8').digest();
@@ -46,7 +47,7 @@ const equal = (a: string, b: string): boolean => timingSafeEqual(sha256(a), sha2
 export class TokenStore {
   /** The owner's. */
   readonly tokenId: string;
-  /** 32 bytes that everything this server signs hangs on. Persisted: clients hold on to unexpired tokens across a restart. */
+  /** What everything this server signs hangs on: `signing-key.ts`. */
   readonly signingKey: Uint8Array;
   readonly #settings: SettingsRepository;
   #further: readonly FurtherToken[];
@@ -73,28 +74,30 @@ export class TokenStore {
    * Reads the token, or makes one: at the first start, and when `token.json` was removed, which is how an operator gets a new one (the old one then
    * stops working).
    */
-  static async open(options: { readonly database: Database; readonly dataDir: string }): Promise<TokenStore> {
+  static async open(options: {
+    readonly database: Database;
+    readonly dataDir: string;
+    readonly vault: Pick<AesVault, 'seal' | 'open' | 'deriveKey'>;
+  }): Promise<TokenStore> {
     const settings = new SettingsRepository(options.database);
-    let keyHex = settings.get(SIGNING_KEY_SETTING);
-    if (keyHex === undefined) {
-      keyHex = randomBytes(32).toString('hex');
-      settings.set(SIGNING_KEY_SETTING, keyHex);
-    }
-    const signingKey = new Uint8Array(Buffer.from(keyHex, 'hex'));
-
+    const signingKey = openSigningKey(options.database, options.vault);
     const path = tokenFilePath(options.dataDir);
     const stored = settings.get(TOKEN_SETTING);
-    if (stored !== undefined && (await exists(path))) {
+    const file = stored === undefined ? undefined : await readTokenFile(path);
+    if (stored !== undefined && file) {
       const { tokenId, secretSha256 } = storedTokenSchema.parse(JSON.parse(stored));
-      return new TokenStore(tokenId, Buffer.from(secretSha256, 'hex'), signingKey, settings);
+      const store = new TokenStore(tokenId, Buffer.from(secretSha256, 'hex'), signingKey, settings);
+      const apiKey = store.apiKeyForToken();
+      // With another key in the vault it is another one.
+      if (file.tokenId === tokenId && file.apiKey !== apiKey) await writeTokenFile(path, { ...file, apiKey });
+      return store;
     }
     const { tokenId, tokenSecret } = randomToken();
     const hash = sha256(tokenSecret);
     const store = new TokenStore(tokenId, hash, signingKey, settings);
-    const file: TokenFile = { tokenId, tokenSecret, apiKey: store.apiKeyForToken() };
-    await writeFile(`${path}.new`, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
-    settings.set(TOKEN_SETTING, JSON.stringify({ tokenId, secretSha256: hash.toString('hex') }));
-    await rename(`${path}.new`, path);
+    await writeTokenFile(path, { tokenId, tokenSecret, apiKey: store.apiKeyForToken() }, () =>
+      settings.set(TOKEN_SETTING, JSON.stringify({ tokenId, secretSha256: hash.toString('hex') })),
+    );
     return store;
   }
 
@@ -198,21 +201,27 @@ function randomToken(): { readonly tokenId: string; readonly tokenSecret: string
   return { tokenId: `ak-${characters}`, tokenSecret: `as-${randomBytes(32).toString('hex')}` };
 }
 
-/** Whether there is a token file; one that cannot be understood is an error, not a reason to lock its owner out. */
-async function exists(path: string): Promise<boolean> {
+/** The token file, undefined when there is none; one that cannot be understood is an error, not a reason to lock its owner out. */
+async function readTokenFile(path: string): Promise<TokenFile | undefined> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
   try {
-    tokenFileSchema.parse(JSON.parse(text));
-    return true;
+    return tokenFileSchema.parse(JSON.parse(text));
   } catch (error) {
     throw new SkerryError('internal', `${path} is damaged. Remove it to get a new token at the next start.`, {
       cause: error,
     });
   }
+}
+
+/** The file is there whole or not at all. `beforeItIsThere` is called once it is safe on disk. */
+async function writeTokenFile(path: string, file: TokenFile, beforeItIsThere = () => {}): Promise<void> {
+  await writeFile(`${path}.new`, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 });
+  beforeItIsThere();
+  await rename(`${path}.new`, path);
 }

@@ -7,19 +7,22 @@ export type SettingKey =
   | 'default-environment'
   | 'auth.token'
   | 'auth.further-tokens'
-  | 'auth.signing-key';
+  | 'auth.signing-key'
+  | 'auth.sealed-signing-key';
 
 const rowSchema = z.object({ value: z.string() });
 
 export class SettingsRepository {
   readonly #get;
   readonly #set;
+  readonly #delete;
 
   constructor(database: Database) {
     this.#get = database.prepare('SELECT value FROM settings WHERE key = ?');
     this.#set = database.prepare(
       'INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
     );
+    this.#delete = database.prepare('DELETE FROM settings WHERE key = ?');
   }
 
   get(key: SettingKey): string | undefined {
@@ -29,5 +32,9 @@ export class SettingsRepository {
 
   set(key: SettingKey, value: string): void {
     this.#set.run(key, value);
+  }
+
+  delete(key: SettingKey): void {
+    this.#delete.run(key);
   }
 }

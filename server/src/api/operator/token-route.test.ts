@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { TokenStore, tokenFilePath, tokenFileSchema } from '../../auth/token-store.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
+import { openVault } from '../../secrets/vault.ts';
 import { openDatabase } from '../../store/database.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { tokenRoute } from './token-route.ts';
@@ -22,7 +23,7 @@ describe('tokens over HTTP', () => {
     cleanup.add('data', () => rm(dataDir, { recursive: true, force: true }));
     const database = openDatabase(dataDir);
     cleanup.add('database', () => database.close());
-    tokens = await TokenStore.open({ database, dataDir });
+    tokens = await TokenStore.open({ database, dataDir, vault: openVault(dataDir, undefined) });
     const file = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
     owner = `${file.tokenId}:${file.tokenSecret}`;
     const logger = createLogger('silent');

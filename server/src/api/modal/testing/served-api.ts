@@ -6,6 +6,7 @@ import { AppService } from '../../../apps/app-service.ts';
 import { AccessTokens } from '../../../auth/access-tokens.ts';
 import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../../auth/token-store.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
+import { openVault } from '../../../secrets/vault.ts';
 import { type Database, openDatabase } from '../../../store/database.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
@@ -62,7 +63,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
     const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
     const database = openDatabase(dataDir);
     cleanup.add('database', () => database.close());
-    const tokens = await TokenStore.open({ database, dataDir });
+    const tokens = await TokenStore.open({ database, dataDir, vault: openVault(dataDir, undefined) });
     const token = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
     const certificate = await loadCertificate({
       dataDir,
