@@ -4,9 +4,11 @@
  */
 import { appendFileSync, closeSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { StringDecoder } from 'node:string_decoder';
 import type { ImageId } from '../ids.ts';
+import { unlessAborted } from '../platform/wait.ts';
+import { Redactor } from '../secrets/redactor.ts';
 import type { BuildLogEntry } from './image.ts';
+import { OutputSink } from './output-sink.ts';
 
 /** Text of one entry, in UTF-16 units; with four bytes each it stays below the 64 KiB that `BuildLogEntry` promises. */
 const MAX_ENTRY = 16_000;
@@ -48,7 +50,7 @@ export class BuildLogs {
           signal.throwIfAborted();
         }
         if (!more) return;
-        await abortable(more, signal);
+        await unlessAborted(more, signal);
       }
     } finally {
       reader.close();
@@ -63,7 +65,7 @@ export class BuildLogs {
 /** The writing end of one build's log. */
 export class BuildLog {
   readonly #path: string;
-  readonly #secrets: readonly string[];
+  readonly #redactor: Redactor;
   readonly #now: () => number;
   readonly #onEnd: () => void;
   #index = 0;
@@ -72,8 +74,7 @@ export class BuildLog {
 
   constructor(path: string, secrets: readonly string[], now: () => number, onEnd: () => void) {
     this.#path = path;
-    // Shorter values would black out ordinary words and protect nothing.
-    this.#secrets = secrets.filter((value) => value.length >= 4).toSorted((a, b) => b.length - a.length);
+    this.#redactor = new Redactor(secrets);
     this.#now = now;
     this.#onEnd = onEnd;
     appendFileSync(path, '', { mode: 0o600 });
@@ -81,16 +82,16 @@ export class BuildLog {
 
   /** What Skerry has to say, one or more whole lines. */
   say(text: string): void {
-    this.#append('system', `${text}\n`);
+    this.#append('system', this.redact(`${text}\n`));
   }
 
   /** A sink for one program's output: whole lines become entries as they come, the rest with `end()`. */
   output(stream: 'stdout' | 'stderr'): OutputSink {
-    return new OutputSink((text) => this.#append(stream, text));
+    return new OutputSink((text) => this.#append(stream, text), this.#redactor.stream());
   }
 
   redact(text: string): string {
-    return this.#secrets.reduce((result, secret) => result.replaceAll(secret, '***'), text);
+    return this.#redactor.redact(text);
   }
 
   /** Resolves at the next entry or the end. */
@@ -103,9 +104,9 @@ export class BuildLog {
     this.#pending.resolve();
   }
 
-  #append(stream: BuildLogEntry['stream'], text: string): void {
+  #append(stream: BuildLogEntry['stream'], clean: string): void {
     const before = this.#size;
-    this.#size += text.length;
+    this.#size += clean.length;
     if (stream !== 'system' && this.#size > MAX_LOG) {
       if (before <= MAX_LOG)
         this.#write(
@@ -114,7 +115,6 @@ export class BuildLog {
         );
       return;
     }
-    const clean = this.redact(text);
     for (let at = 0; at < clean.length; ) {
       let end = Math.min(at + MAX_ENTRY, clean.length);
       // Never cut between the two halves of a character.
@@ -133,46 +133,6 @@ export class BuildLog {
     }
     this.#pending.resolve();
     this.#pending = Promise.withResolvers();
-  }
-}
-
-/** Turns a program's bytes into lines of valid UTF-8 and remembers the last of them for the failure message. */
-export class OutputSink {
-  readonly #emit: (text: string) => void;
-  readonly #decoder = new StringDecoder('utf8');
-  #partial = '';
-  #tail = '';
-
-  constructor(emit: (text: string) => void) {
-    this.#emit = emit;
-  }
-
-  /** The last 4000 characters of the output. */
-  get tail(): string {
-    return this.#tail;
-  }
-
-  write(data: Uint8Array): void {
-    this.#take(this.#decoder.write(data));
-  }
-
-  end(): void {
-    this.#take(this.#decoder.end());
-    if (this.#partial !== '') this.#flush(this.#partial.length);
-  }
-
-  #take(text: string): void {
-    this.#partial += text;
-    const whole = Math.max(this.#partial.lastIndexOf('\n'), this.#partial.lastIndexOf('\r')) + 1;
-    if (whole > 0) this.#flush(whole);
-    else if (this.#partial.length > MAX_ENTRY) this.#flush(this.#partial.length);
-  }
-
-  #flush(length: number): void {
-    const text = this.#partial.slice(0, length);
-    this.#partial = this.#partial.slice(length);
-    this.#tail = (this.#tail + text).slice(-4000);
-    this.#emit(text);
   }
 }
 
@@ -223,16 +183,5 @@ function parseEntry(line: string): BuildLogEntry | undefined {
     return JSON.parse(line) as BuildLogEntry;
   } catch {
     return undefined;
-  }
-}
-
-async function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }

@@ -192,6 +192,19 @@ test('secrets reach RUN but neither the log nor the image', async () => {
   assert.equal(JSON.stringify(images.get(built.id).config).includes('hunter2'), false);
 });
 
+test('secrets are kept out of the log though they have lines and are written in pieces', async () => {
+  const key = '-----BEGIN KEY-----\nabcd1234efgh\n-----END KEY-----\n';
+  const lines = [
+    'FROM base',
+    'RUN echo "$KEY"; echo "$KEY" | sed "s/^/> /" >&2; printf "[%s" "${PASSWORD%%-*}"; sleep 0.6; echo "-${PASSWORD#*-}]"',
+  ];
+  const built = await succeed({ lines, secretEnv: { KEY: key, PASSWORD: 'hunter2-and-more' } });
+  assert.doesNotMatch(built.log, /BEGIN KEY|abcd|END KEY|hunter2|and-more/);
+  assert.match(built.log, /\n\*\*\*\n/);
+  assert.match(built.log, /> \*\*\*\n> \*\*\*\n/);
+  assert.match(built.log, /\[\*\*\*\]\n/);
+});
+
 test('RUN mounts show files of the context, a stage or an image for the length of the step', async () => {
   const file = (path: string, text = `${path}\n`) => ({
     ...{ path, content: { bytes: Buffer.from(text) }, mode: 0o644 },

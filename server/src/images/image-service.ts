@@ -144,7 +144,9 @@ export class ImageService implements Images {
     const id = newImageId();
     const controller = new AbortController();
     const worked = Promise.withResolvers<void>();
-    const log = this.#logs.start(id, Object.values(definition.secretEnv));
+    const password = definition.registryCredentials?.password;
+    const secrets = [...Object.values(definition.secretEnv), ...(password === undefined ? [] : [password])];
+    const log = this.#logs.start(id, secrets);
     try {
       this.#store.insertBuilding(id, definition.builderVersion, this.#now());
     } catch (error) {

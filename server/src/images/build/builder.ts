@@ -348,15 +348,17 @@ export class Builder {
   async #fetched<T>(work: (request: Omit<BaseRequest, 'reference'>) => Promise<T>): Promise<T> {
     const { definition, log, signal, onMiss } = this.#run;
     const output = log.output('stderr');
-    const result = await work({
-      credentials: definition.registryCredentials,
-      signal,
-      onMiss,
-      say: (line) => log.say(` ---> ${line}`),
-      onOutput: (chunk) => output.write(chunk),
-    });
-    output.end();
-    return result;
+    try {
+      return await work({
+        credentials: definition.registryCredentials,
+        signal,
+        onMiss,
+        say: (line) => log.say(` ---> ${line}`),
+        onOutput: (chunk) => output.write(chunk),
+      });
+    } finally {
+      output.end();
+    }
   }
 
   #edit(state: StageState, makeEdit: (workspace: string) => Promise<LayerEdit>): Promise<LayerId | null> {

@@ -1,8 +1,8 @@
 /** What to say about a RUN that failed: the command, how it ended, and its last words. */
 
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { OutputSink } from '../build-log.ts';
 import type { Instruction, RunInstruction } from '../dockerfile/instruction.ts';
+import type { OutputSink } from '../output-sink.ts';
 import type { RunOutcome } from './run-step.ts';
 
 /** Lines of output that a failure message repeats. */

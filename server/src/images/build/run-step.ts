@@ -8,7 +8,7 @@ import { newProcessId, newTaskId } from '../../ids.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { OutputSink } from '../build-log.ts';
+import type { OutputSink } from '../output-sink.ts';
 import { prepareMounts, removeMountPoints, type StepMount } from './step-mounts.ts';
 
 /** What a build step may use. Package managers and compilers need more than most sandboxes. */
