@@ -2,10 +2,7 @@
 import { existsSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Config } from '../../server/src/config/config.ts';
-import type { EngineCheck } from '../../server/src/engines/engine.ts';
-import { run } from '../../server/src/platform/command.ts';
-import { findProgram } from '../../server/src/platform/find-program.ts';
+import { type Config, type EngineCheck, findProgram, run } from '../../server/src/operator.ts';
 import { checkPortIsFree } from './server-process.ts';
 import type { ServerState } from './server-state.ts';
 

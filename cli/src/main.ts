@@ -1,7 +1,7 @@
 /** The `skerry` command. Results go to standard output, everything else to standard error. */
 
 import { Command, CommanderError } from 'commander';
-import { SkerryError } from '../../server/src/errors/skerry-error.ts';
+import { SkerryError } from '../../server/src/operator.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
 import { connectCommand } from './commands/connect.ts';

@@ -4,11 +4,13 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, s
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
-import type { Config } from '../../server/src/config/config.ts';
-import { instanceName } from '../../server/src/engines/oci/layout.ts';
-import { run } from '../../server/src/platform/command.ts';
-import { serverScope } from '../../server/src/platform/systemd.ts';
+import {
+  type Config,
+  instanceName,
+  run,
+  serverScope,
+  supervisorBinaryPath,
+} from '../../server/src/operator.ts';
 import { CliError } from './cli-error.ts';
 import {
   findRunningServer,

@@ -2,7 +2,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type TokenFile, tokenFilePath, tokenFileSchema } from '../../server/src/auth/token-store.ts';
+import { type TokenFile, tokenFilePath, tokenFileSchema } from '../../server/src/operator.ts';
 import { CliError, ExitStatus } from './cli-error.ts';
 
 /** The line that a server prints on standard output when it can be used. */

@@ -2,11 +2,14 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { instanceName } from '../../server/src/engines/oci/layout.ts';
-import { SkerryError } from '../../server/src/errors/skerry-error.ts';
-import { run } from '../../server/src/platform/command.ts';
-import { findProgram } from '../../server/src/platform/find-program.ts';
-import { isSystemdBooted, serviceUnit } from '../../server/src/platform/systemd.ts';
+import {
+  findProgram,
+  instanceName,
+  isSystemdBooted,
+  run,
+  SkerryError,
+  serviceUnit,
+} from '../../server/src/operator.ts';
 import { CliError } from './cli-error.ts';
 import { logFile } from './server-state.ts';
 

@@ -25,8 +25,7 @@ import { AppReaper } from './sandboxes/app-reaper.ts';
 import { SandboxManager } from './sandboxes/sandbox-manager.ts';
 import { SecretService } from './secrets/secret-service.ts';
 import { openVault } from './secrets/vault.ts';
-import { openDatabase } from './store/database.ts';
-import { ImageNameRepository } from './store/image-names.ts';
+import { openStore } from './store/store.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { loadCertificate, machineNames } from './transport/certificate.ts';
 import { createPort } from './transport/port.ts';
@@ -68,10 +67,10 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
   const cleanup = new CleanupScope(logger);
   try {
     cleanup.add('lock', lockDataDir(dataDir));
-    const database = openDatabase(dataDir);
-    cleanup.add('database', () => database.close());
+    const store = openStore(dataDir);
+    cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
-    const tokens = await TokenStore.open({ database, dataDir, vault });
+    const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault });
     const certificateOptions = {
       dataDir,
       certFile: config.tlsCertFile,
@@ -87,12 +86,12 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     cleanup.add('engine', () => engine.close());
     if (config.extraCaFile !== '') await trustCertificates(config.extraCaFile);
 
-    const apps = new AppService(database, now);
-    const secrets = new SecretService(database, vault, now);
+    const apps = new AppService(store, now);
+    const secrets = new SecretService(store.secrets, vault, now);
     const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), now);
-    const mounts = new MountService(database, blobs, now);
+    const mounts = new MountService(store.mounts, blobs, now);
     const images = new ImageService({
-      database,
+      repository: store.images,
       engine,
       dataDir,
       config,
@@ -102,7 +101,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     });
     cleanup.add('images', () => images.close());
     const sandboxes = new SandboxManager({
-      database,
+      store,
       engine,
       images,
       secrets,
@@ -139,13 +138,12 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       sidecars: sandboxes.sidecars,
       secrets,
       images,
-      names: new ImageNameRepository(database),
       mounts,
       blobs,
       fileSpoolDir: `${dataDir}/open-files`,
       tokens,
       accessTokens: new AccessTokens(tokens.signingKey, now),
-      database,
+      answers: store.answers,
       logger,
       now,
     });
@@ -222,12 +220,12 @@ function isolationOf(engine: Engine): RuntimeName | undefined {
 export async function destroyAll(config: Config, logger: Logger): Promise<void> {
   await using cleanup = new CleanupScope(logger);
   cleanup.add('lock', lockDataDir(config.dataDir));
-  const database = openDatabase(config.dataDir);
-  cleanup.add('database', () => database.close());
+  const store = openStore(config.dataDir);
+  cleanup.add('store', () => store.close());
   const engine = createEngine(config, logger);
   await engine.open();
   await engine.adopt(new Set());
-  SandboxManager.markAllTerminated(database, Date.now());
+  SandboxManager.markAllTerminated(store.sandboxes, Date.now());
   await engine.close();
   await engine.remove();
 }

@@ -1,8 +1,5 @@
 import { Command } from 'commander';
-import { agentBinaryPath } from '../../../server/src/agent/agent-binary.ts';
-import type { EngineCheck } from '../../../server/src/engines/engine.ts';
-import { createOciEngine } from '../../../server/src/engines/oci/engine.ts';
-import { createLogger } from '../../../server/src/telemetry/logger.ts';
+import { checkEngine, type EngineCheck } from '../../../server/src/operator.ts';
 import { machineChecks } from '../checks.ts';
 import { ExitStatus } from '../cli-error.ts';
 import { findRunningServer } from '../server-state.ts';
@@ -15,15 +12,9 @@ export function doctorCommand(): Command {
     .option('--json', 'print one JSON array');
   return addServerOptions(command).action(async (options: { json?: boolean }) => {
     const config = configOf(serverFlags(command));
-    const engine = createOciEngine({
-      config,
-      dataDir: config.dataDir,
-      agentBinaryPath: agentBinaryPath(),
-      logger: createLogger('silent'),
-    });
     const checks = [
       ...(await machineChecks(config, findRunningServer(config.dataDir))),
-      ...(await engine.check()),
+      ...(await checkEngine(config)),
     ];
     process.stdout.write(options.json ? `${JSON.stringify(checks, null, 2)}\n` : formatChecks(checks));
     if (checks.some(({ ok, required }) => required && !ok)) process.exitCode = ExitStatus.failed;

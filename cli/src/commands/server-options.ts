@@ -1,9 +1,7 @@
 /** The server's settings as options of a command. */
 
 import { type Command, Option } from 'commander';
-import type { Config } from '../../../server/src/config/config.ts';
-import { loadConfig } from '../../../server/src/config/load-config.ts';
-import { describeSettings } from '../../../server/src/config/settings.ts';
+import { type Config, describeSettings, loadConfig } from '../../../server/src/operator.ts';
 import { readServerState } from '../server-state.ts';
 
 /** Adds one option per setting, or only those named. */

@@ -1,6 +1,5 @@
 import { Command } from 'commander';
-import type { Config } from '../../../server/src/config/config.ts';
-import { isLoopback } from '../../../server/src/transport/urls.ts';
+import { type Config, isLoopback } from '../../../server/src/operator.ts';
 import { CliError } from '../cli-error.ts';
 import { checkPortIsFree, runForeground, startDaemon } from '../server-process.ts';
 import { findRunningServer, logFile, requireRunningServer, type ServerState } from '../server-state.ts';

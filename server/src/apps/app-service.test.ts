@@ -4,19 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { SkerryError } from '../errors/skerry-error.ts';
-import { openDatabase } from '../store/database.ts';
+import { openStore } from '../store/store.ts';
 import { AppService } from './app-service.ts';
 import { builderVersionFor } from './builder-version.ts';
 
 function setUp(t: TestContext) {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-apps-'));
-  const database = openDatabase(dataDir);
+  const store = openStore(dataDir);
   t.after(() => {
-    database.close();
+    store.close();
     rmSync(dataDir, { recursive: true, force: true });
   });
   const clock = { ms: 1_700_000_000_000 };
-  return { database, clock, apps: new AppService(database, () => clock.ms) };
+  return { store, clock, apps: new AppService(store, () => clock.ms) };
 }
 
 const code =
@@ -25,11 +25,11 @@ const code =
     (error as SkerryError).code === expected;
 
 test('the empty name is the default environment, which is made once', (t) => {
-  const { database, apps } = setUp(t);
+  const { store, apps } = setUp(t);
   const environment = apps.environment('');
   assert.equal(environment.name, 'main');
   assert.equal(environment.isDefault, true);
-  assert.equal(new AppService(database).environment('main').id, environment.id);
+  assert.equal(new AppService(store).environment('main').id, environment.id);
   assert.throws(() => apps.deleteEnvironment('main'), code('conflict'));
 });
 

@@ -1,29 +1,35 @@
 /** Environments and apps on the database. Ending an app's sandboxes is `sandboxes/app-reaper.ts`'s part: this file knows no sandboxes. */
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type AppId, newAppId, newEnvironmentId } from '../ids.ts';
+import type { KeptValues } from '../platform/kept-values.ts';
 import { clip } from '../platform/text.ts';
-import { AppRepository, type AppRow, EnvironmentRepository, type EnvironmentRow } from '../store/apps.ts';
-import type { Database } from '../store/database.ts';
-import { SettingsRepository } from '../store/settings.ts';
 import type { App, AppState, Apps, Environment } from './apps.ts';
 import { builderVersionNames, DEFAULT_BUILDER_VERSION, isBuilderVersion } from './builder-version.ts';
 import { checkEnvironmentName, checkObjectName, checkTags, isAppId } from './names.ts';
+import type { AppRepository, EnvironmentRepository, EnvironmentRow } from './repositories.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const maxDescription = 512;
 const webSuffixPattern = /^[a-z0-9-]{0,63}$/;
 
+/** Where apps and environments are kept. */
+export interface AppStorage {
+  readonly apps: AppRepository;
+  readonly environments: EnvironmentRepository;
+  readonly settings: KeptValues<'default-environment'>;
+}
+
 export class AppService implements Apps {
   readonly #environments: EnvironmentRepository;
   readonly #apps: AppRepository;
-  readonly #settings: SettingsRepository;
+  readonly #settings: KeptValues<'default-environment'>;
   readonly #now: () => number;
 
-  /** Makes the default environment `main` when the database is new. `now` is in Unix milliseconds. */
-  constructor(database: Database, now: () => number = Date.now) {
-    this.#environments = new EnvironmentRepository(database);
-    this.#apps = new AppRepository(database);
-    this.#settings = new SettingsRepository(database);
+  /** Makes the default environment `main` when there is none. `now` is in Unix milliseconds. */
+  constructor(storage: AppStorage, now: () => number = Date.now) {
+    this.#environments = storage.environments;
+    this.#apps = storage.apps;
+    this.#settings = storage.settings;
     this.#now = now;
     if (this.#settings.get('default-environment') === undefined) {
       const row = this.#environments.insert(newEnvironmentId(), 'main', DEFAULT_BUILDER_VERSION, now());
@@ -80,9 +86,9 @@ export class AppService implements Apps {
     const row = this.#environments.update({
       id: current.id,
       name: next.name,
-      created_at_ms: current.createdAtMs,
-      image_builder_version: next.imageBuilderVersion,
-      web_suffix: next.webSuffix,
+      createdAtMs: current.createdAtMs,
+      imageBuilderVersion: next.imageBuilderVersion,
+      webSuffix: next.webSuffix,
     });
     return toEnvironment(row, this.#defaultId());
   }
@@ -103,7 +109,7 @@ export class AppService implements Apps {
     checkObjectName('app', name);
     const environment = this.environment(environmentName);
     const existing = this.#apps.byName(environment.id, name);
-    if (existing) return toApp(existing);
+    if (existing) return existing;
     if (!create) {
       throw new SkerryError('not-found', `App '${name}' not found in environment '${environment.name}'.`);
     }
@@ -116,14 +122,13 @@ export class AppService implements Apps {
   }
 
   get(id: AppId): App {
-    const row = this.#apps.byId(id);
-    if (!row) throw new SkerryError('not-found', `App '${clip(id)}' not found.`);
-    return toApp(row);
+    const app = this.#apps.byId(id);
+    if (!app) throw new SkerryError('not-found', `App '${clip(id)}' not found.`);
+    return app;
   }
 
   find(environmentName: string, name: string): App | undefined {
-    const row = this.#apps.byName(this.environment(environmentName).id, name);
-    return row && toApp(row);
+    return this.#apps.byName(this.environment(environmentName).id, name);
   }
 
   createEphemeral(
@@ -180,12 +185,12 @@ export class AppService implements Apps {
   }
 
   unheardSince(sinceMs: number): readonly App[] {
-    return this.#apps.unheard(sinceMs).map(toApp);
+    return this.#apps.unheard(sinceMs);
   }
 
   list(environmentName: string): readonly App[] {
     const environment = this.environment(environmentName);
-    return this.#apps.list(environment.id, this.#now() - DAY_MS).map(toApp);
+    return this.#apps.list(environment.id, this.#now() - DAY_MS);
   }
 
   #defaultId(): string {
@@ -196,22 +201,6 @@ export class AppService implements Apps {
 }
 
 const toEnvironment = (row: EnvironmentRow, defaultId: string): Environment => ({
-  id: row.id,
-  name: row.name,
-  createdAtMs: row.created_at_ms,
-  imageBuilderVersion: row.image_builder_version,
-  webSuffix: row.web_suffix,
+  ...row,
   isDefault: row.id === defaultId,
-});
-
-const toApp = (row: AppRow): App => ({
-  id: row.id,
-  environmentId: row.environment_id,
-  environmentName: row.environment_name,
-  name: row.name ?? undefined,
-  description: row.description,
-  state: row.state,
-  tags: row.tags,
-  createdAtMs: row.created_at_ms,
-  stoppedAtMs: row.stopped_at_ms ?? undefined,
 });

@@ -7,8 +7,7 @@ import { SignJWT } from 'jose';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId, TaskId } from '../ids.ts';
 import { openVault } from '../secrets/vault.ts';
-import { openDatabase } from '../store/database.ts';
-import { SettingsRepository } from '../store/settings.ts';
+import { openStore } from '../store/store.ts';
 import { ACCESS_TOKEN_LIFETIME_S, AccessTokens } from './access-tokens.ts';
 import { TokenStore, tokenFilePath, tokenFileSchema } from './token-store.ts';
 
@@ -22,11 +21,13 @@ async function withDataDir(use: (dataDir: string) => Promise<void>): Promise<voi
 }
 
 async function withStore(dataDir: string, use: (store: TokenStore) => unknown): Promise<void> {
-  const database = openDatabase(dataDir);
+  const store = openStore(dataDir);
   try {
-    await use(await TokenStore.open({ database, dataDir, vault: openVault(dataDir, undefined) }));
+    await use(
+      await TokenStore.open({ settings: store.settings, dataDir, vault: openVault(dataDir, undefined) }),
+    );
   } finally {
-    database.close();
+    store.close();
   }
 }
 
@@ -140,10 +141,10 @@ test('the database has no key that anything is signed with, in no form', () =>
 test('a database of an earlier version keeps its key, sealed, and no trace of it in clear', () =>
   withDataDir(async (dataDir) => {
     const key = 'c0ffee11'.repeat(8);
-    const database = openDatabase(dataDir);
-    const settings = new SettingsRepository(database);
+    const store = openStore(dataDir);
+    const { settings } = store;
     settings.set('auth.signing-key', key);
-    database.close();
+    store.close();
     assert.ok((await databaseBytes(dataDir)).includes(key));
     await withStore(dataDir, async (store) => {
       assert.equal(Buffer.from(store.signingKey).toString('hex'), key);

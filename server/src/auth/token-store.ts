@@ -9,10 +9,9 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId } from '../ids.ts';
+import type { KeptValues } from '../platform/kept-values.ts';
 import type { AesVault } from '../secrets/vault.ts';
-import type { Database } from '../store/database.ts';
-import { SettingsRepository } from '../store/settings.ts';
-import { openSigningKey } from './signing-key.ts';
+import { openSigningKey, type SigningKeySettings } from './signing-key.ts';
 
 /** What `token.json` holds. */
 export const tokenFileSchema = z.object({
@@ -35,6 +34,10 @@ export type IssuedToken = Pick<FurtherToken, 'tokenId' | 'label' | 'createdAtMs'
 /** More than anybody has machines. */
 const MAX_FURTHER_TOKENS = 1000;
 
+/** Where tokens are kept. */
+export type TokenSettings = KeptValues<typeof TOKEN_SETTING | typeof FURTHER_TOKENS_SETTING> &
+  SigningKeySettings;
+
 const TOKEN_SETTING = 'auth.token';
 const FURTHER_TOKENS_SETTING = 'auth.further-tokens';
 
@@ -49,7 +52,7 @@ export class TokenStore {
   readonly tokenId: string;
   /** What everything this server signs hangs on: `signing-key.ts`. */
   readonly signingKey: Uint8Array;
-  readonly #settings: SettingsRepository;
+  readonly #settings: TokenSettings;
   #further: readonly FurtherToken[];
   /** SHA-256 of the secret by token id, the owner's among them. */
   readonly #secretHashes = new Map<string, Buffer>();
@@ -60,7 +63,7 @@ export class TokenStore {
     tokenId: string,
     secretSha256: Buffer,
     signingKey: Uint8Array,
-    settings: SettingsRepository,
+    settings: TokenSettings,
   ) {
     this.tokenId = tokenId;
     this.signingKey = signingKey;
@@ -75,12 +78,12 @@ export class TokenStore {
    * stops working).
    */
   static async open(options: {
-    readonly database: Database;
+    readonly settings: TokenSettings;
     readonly dataDir: string;
     readonly vault: Pick<AesVault, 'seal' | 'open' | 'deriveKey'>;
   }): Promise<TokenStore> {
-    const settings = new SettingsRepository(options.database);
-    const signingKey = openSigningKey(options.database, options.vault);
+    const { settings, vault } = options;
+    const signingKey = openSigningKey(settings, vault);
     const path = tokenFilePath(options.dataDir);
     const stored = settings.get(TOKEN_SETTING);
     const file = stored === undefined ? undefined : await readTokenFile(path);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { MountId } from '../ids.ts';
-import { openDatabase } from '../store/database.ts';
+import { openStore } from '../store/store.ts';
 import type { MountedFile } from './blobs.ts';
 import { MountService } from './mount-service.ts';
 
@@ -13,12 +13,12 @@ const missing = 'b'.repeat(64);
 
 function setUp(t: TestContext): MountService {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-mounts-'));
-  const database = openDatabase(dataDir);
+  const store = openStore(dataDir);
   t.after(() => {
-    database.close();
+    store.close();
     rmSync(dataDir, { recursive: true, force: true });
   });
-  return new MountService(database, { has: (sha256Hex) => sha256Hex === digest });
+  return new MountService(store.mounts, { has: (sha256Hex) => sha256Hex === digest });
 }
 
 const file = (path: string, mode = 0o644, sha256Hex = digest): MountedFile => ({ path, sha256Hex, mode });

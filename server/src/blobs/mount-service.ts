@@ -1,13 +1,12 @@
-/** File mounts on the database. A mount never changes; equal file lists are one mount. */
+/** File mounts. A mount never changes; equal file lists are one mount. */
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type MountId, newMountId } from '../ids.ts';
 import { clip } from '../platform/text.ts';
-import type { Database } from '../store/database.ts';
-import { MountRepository } from '../store/mounts.ts';
 import { isSha256Hex } from './blob-id.ts';
 import type { BlobStore, MountedFile, Mounts } from './blobs.ts';
+import type { MountRepository } from './repositories.ts';
 
 const MAX_FILES = 100_000;
 /** PATH_MAX of Linux without its terminating NUL. */
@@ -22,8 +21,8 @@ export class MountService implements Mounts {
   readonly #now: () => number;
 
   /** `now` is in Unix milliseconds. */
-  constructor(database: Database, blobs: Pick<BlobStore, 'has'>, now: () => number = Date.now) {
-    this.#mounts = new MountRepository(database);
+  constructor(mounts: MountRepository, blobs: Pick<BlobStore, 'has'>, now: () => number = Date.now) {
+    this.#mounts = mounts;
     this.#blobs = blobs;
     this.#now = now;
   }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { FakeEngine } from '../engines/testing/fake-engine.ts';
 import type { ImageId } from '../ids.ts';
-import { openDatabase } from '../store/database.ts';
+import { openStore } from '../store/store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import type { BuildResult, ImageDefinition } from './image.ts';
 import { ImageService } from './image-service.ts';
@@ -25,9 +25,10 @@ const DEFINITION: ImageDefinition = {
 
 async function open(t: TestContext) {
   const dataDir = await mkdtemp(join(tmpdir(), 'skerry-full-'));
-  const database = openDatabase(dataDir);
+  const store = openStore(dataDir);
+  const { database } = store;
   const images = new ImageService({
-    database,
+    repository: store.images,
     engine: new FakeEngine(join(dataDir, 'e'), ''), // no step of these builds runs anything
     dataDir,
     config: {
@@ -47,7 +48,7 @@ async function open(t: TestContext) {
   });
   t.after(async () => {
     await images.close();
-    database.close();
+    store.close();
     await rm(dataDir, { recursive: true, force: true });
   });
   /** No image can be `INSERT`ed or `UPDATE`d, until the returned function is called. */

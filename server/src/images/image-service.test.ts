@@ -11,7 +11,7 @@ import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
 import type { ImageId } from '../ids.ts';
 import { Cleanup } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
-import { type Database, openDatabase } from '../store/database.ts';
+import { openStore, type Store } from '../store/store.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
 import { ImageService } from './image-service.ts';
@@ -19,14 +19,14 @@ import { ImageService } from './image-service.ts';
 const logger = createLogger('silent');
 const cleanup = new Cleanup();
 let dataDir: string;
-let database: Database;
+let store: Store;
 let engine: Engine;
 let images: ImageService;
 let base: ImageId;
 
 const open = (overrides: { engine?: Engine; logger?: Logger } = {}) =>
   new ImageService({
-    database,
+    repository: store.images,
     engine,
     dataDir,
     config: {
@@ -49,8 +49,8 @@ const open = (overrides: { engine?: Engine; logger?: Logger } = {}) =>
 before(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'skerry-images-'));
   cleanup.add('data directory', () => rm(dataDir, { recursive: true, force: true }));
-  database = openDatabase(dataDir);
-  cleanup.add('database', () => database.close());
+  store = openStore(dataDir);
+  cleanup.add('store', () => store.close());
   engine = createOciEngine({
     config: {
       runtime: 'runc',
@@ -407,7 +407,7 @@ test('after a restart finished images and logs are there, unfinished builds have
   const { id } = await images.getOrBuild(define({ lines }));
   // What a killed server leaves: the row still says that it is being built.
   await images.close();
-  database.prepare(`UPDATE images SET state = 'building' WHERE id = ?`).run(id);
+  store.database.prepare(`UPDATE images SET state = 'building' WHERE id = ?`).run(id);
   images = open();
   const { log, result } = await follow(images, done.id);
   assert.match(log, /kept\n.*Successfully built/s);

@@ -5,11 +5,9 @@ import type { Engine, RuntimeChoice } from '../engines/engine.ts';
 import { firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, newImageId } from '../ids.ts';
+import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { clip } from '../platform/text.ts';
-import type { Database } from '../store/database.ts';
-import { type ImageRecord, ImageStore } from '../store/images.ts';
-import { Ledger } from '../store/ledger.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Bases } from './bases/bases.ts';
 import { Registry } from './bases/registry.ts';
@@ -20,15 +18,24 @@ import { BuildAborted, StepCache, sorted } from './build/step-cache.ts';
 import { type BuildLog, BuildLogs } from './build-log.ts';
 import type { Dockerfile } from './dockerfile/instruction.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
-import type { BuildEvent, BuildResult, Image, ImageConfig, ImageDefinition, Images } from './image.ts';
+import type {
+  BuildEvent,
+  BuildResult,
+  Image,
+  ImageConfig,
+  ImageDefinition,
+  Images,
+  PublishedImage,
+} from './image.ts';
 import { LayerStore } from './layer-store.ts';
 import { type PackageSettings, packageSources } from './packages/sources.ts';
+import type { ImageRecord, ImageRepository } from './repositories.ts';
 
 /** RUN steps carried out at the same moment; more wait. */
 const MAX_RUNNING_STEPS = 4;
 
 export interface ImageServiceOptions {
-  readonly database: Database;
+  readonly repository: ImageRepository;
   /** Must be open. Used for RUN steps only. */
   readonly engine: Engine;
   /** Layers, logs and temporary files are below `<dataDir>/images`. */
@@ -56,7 +63,7 @@ interface RunningBuild {
 }
 
 export class ImageService implements Images {
-  readonly #store: ImageStore;
+  readonly #store: ImageRepository;
   readonly #layers: LayerStore;
   readonly #logs: BuildLogs;
   readonly #logger: Logger;
@@ -76,7 +83,7 @@ export class ImageService implements Images {
     this.#now = clock;
     this.#logger = logger;
     this.#ledger = new Ledger(logger);
-    this.#store = new ImageStore(options.database);
+    this.#store = options.repository;
     this.#layers = new LayerStore(directory, this.#store, logger, clock);
     this.#logs = new BuildLogs(join(directory, 'logs'), clock);
     this.#store.failUnfinished(
@@ -287,9 +294,17 @@ export class ImageService implements Images {
     this.#store.publish(withTag(name), id, this.#now());
   }
 
+  unpublish(name: string): void {
+    if (!this.#store.unpublish(withTag(name))) throw nameNotFound(name);
+  }
+
+  names(prefix: string, after: string, limit: number): readonly PublishedImage[] {
+    return this.#store.names(prefix, after, limit);
+  }
+
   getByName(name: string): ImageId {
     const id = this.#store.getByName(withTag(name));
-    if (id === undefined) throw new SkerryError('not-found', `Image '${name.slice(0, 200)}' not found.`);
+    if (id === undefined) throw nameNotFound(name);
     return id;
   }
 
@@ -325,6 +340,9 @@ function finished(record: ImageRecord): Image {
   const why = record.state === 'building' ? 'is still being built' : `was not built: ${record.message}`;
   throw new SkerryError('conflict', `Image ${record.id} ${why}`);
 }
+
+const nameNotFound = (name: string): SkerryError =>
+  new SkerryError('not-found', `Image '${name.slice(0, 200)}' not found.`);
 
 /** The name's tag is `latest` when it has none. */
 function withTag(name: string): string {

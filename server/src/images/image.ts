@@ -94,6 +94,14 @@ export type BuildEvent =
   | { readonly kind: 'result'; readonly result: BuildResult };
 
 /** Where image ids and their layers come from. Implemented by `image-service.ts`. */
+/** A name that an image is published under. */
+export interface PublishedImage {
+  readonly name: string;
+  readonly imageId: ImageId;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+}
+
 export interface Images {
   /**
    * The image of a definition: finished (`result` set) when every step is cached, else being built in the background. Equal definitions asked for
@@ -122,6 +130,10 @@ export interface Images {
   /** @throws SkerryError `not-found` */
   delete(id: ImageId): Promise<void>;
   publish(id: ImageId, name: string): void;
+  /** Forgets a published name, not its image. @throws SkerryError `not-found` */
+  unpublish(name: string): void;
+  /** Published names that start with `prefix`, in order, after the name `after` ('' is the start). */
+  names(prefix: string, after: string, limit: number): readonly PublishedImage[];
   /** The image a published `name[:tag]` points to. @throws SkerryError `not-found` */
   getByName(name: string): ImageId;
   /** Stops builds under way; they end as `cancelled`. */

@@ -5,20 +5,20 @@ import { join } from 'node:path';
 import { type LayerId, newLayerId } from '../ids.ts';
 import { type Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
-import type { ImageStore } from '../store/images.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { ImageRepository } from './repositories.ts';
 
 export class LayerStore {
   readonly #layers: string;
   readonly #temporary: string;
-  readonly #store: ImageStore;
+  readonly #store: ImageRepository;
   readonly #logger: Logger;
   readonly #now: () => number;
   /** Layers of builds under way, which no row refers to yet; how many builds hold each. */
   readonly #pins = new Map<LayerId, number>();
 
   /** Removes what an earlier run of the server left unfinished. */
-  constructor(directory: string, store: ImageStore, logger: Logger, now: () => number) {
+  constructor(directory: string, store: ImageRepository, logger: Logger, now: () => number) {
     this.#layers = join(directory, 'layers');
     this.#temporary = join(directory, 'tmp');
     this.#store = store;

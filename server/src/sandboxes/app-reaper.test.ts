@@ -4,19 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AppService } from '../apps/app-service.ts';
-import { openDatabase } from '../store/database.ts';
+import { openStore } from '../store/store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { AppReaper } from './app-reaper.ts';
 
 test('the sweep ends silent ephemeral apps and their sandboxes, and no others', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-app-reaper-'));
-  const database = openDatabase(dataDir);
+  const store = openStore(dataDir);
   t.after(() => {
-    database.close();
+    store.close();
     rmSync(dataDir, { recursive: true, force: true });
   });
   const clock = { ms: 1_700_000_000_000 };
-  const apps = new AppService(database, () => clock.ms);
+  const apps = new AppService(store, () => clock.ms);
   const silentApp = apps.createEphemeral('', 'silent', 'ephemeral', {});
   const alive = apps.createEphemeral('', 'alive', 'ephemeral', {});
   const busy = apps.createEphemeral('', 'busy', 'detached', {});

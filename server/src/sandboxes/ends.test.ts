@@ -87,7 +87,7 @@ describe('with a store that takes nothing', () => {
   it('a lock that another program holds on the store keeps nothing alive', async () => {
     await using domain = await Domain.open();
     const sandbox = await domain.running();
-    domain.database.exec('PRAGMA busy_timeout = 1');
+    domain.store.database.exec('PRAGMA busy_timeout = 1');
     const other = openDatabase(domain.dataDir);
     other.exec('BEGIN IMMEDIATE');
     try {

@@ -4,6 +4,7 @@
  *
  * An ended sandbox is the same object without an instance: its output and exits stay readable.
  */
+
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentClient } from '../agent/agent-client.ts';
@@ -15,10 +16,8 @@ import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId, type SandboxId, type TaskId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import { setAlarm } from '../platform/alarm.ts';
+import type { Ledger } from '../platform/ledger.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
-import type { Ledger } from '../store/ledger.ts';
-import type { ProcessRepository, ProcessRow } from '../store/processes.ts';
-import { isUniqueViolation, type SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { IdleClock } from './activity.ts';
 import { watchAgent } from './agent-watch.ts';
@@ -27,6 +26,13 @@ import type { ManagedProcess } from './managed-process.ts';
 import { OutputBudget } from './output-budget.ts';
 import { processEnvironment } from './process-environment.ts';
 import { waitUntilProbeSucceeds } from './readiness.ts';
+import {
+  isUniqueViolation,
+  type ProcessRepository,
+  type ProcessRow,
+  type SandboxRepository,
+  type SandboxRow,
+} from './repositories.ts';
 import { describeResult, sandboxEnded } from './result-text.ts';
 import { SandboxProcesses } from './sandbox-processes.ts';
 import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';

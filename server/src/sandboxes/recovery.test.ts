@@ -6,7 +6,7 @@ import type { Sandbox } from './sandboxes.ts';
 import { atLeast, Domain, deadline, eventually, exec, execSpec, text } from './testing/domain.ts';
 
 const asIfKilled = (domain: Domain, state: string, id: string) =>
-  domain.database.prepare('UPDATE sandboxes SET state = ?, result = NULL WHERE id = ?').run(state, id);
+  domain.store.database.prepare('UPDATE sandboxes SET state = ?, result = NULL WHERE id = ?').run(state, id);
 
 /** As a server leaves it that is killed between the start of the instance and that of the entrypoint. */
 async function startedWithoutEntrypoint(domain: Domain): Promise<Sandbox> {
@@ -14,7 +14,7 @@ async function startedWithoutEntrypoint(domain: Domain): Promise<Sandbox> {
   await (await exec(sandbox, ['touch', '/tmp/of-the-first-start'])).wait(deadline());
   await domain.manager.close();
   asIfKilled(domain, 'starting', sandbox.id);
-  domain.database
+  domain.store.database
     .prepare("UPDATE sandboxes SET spec = json_remove(spec, '$.noEntrypoint') WHERE id = ?")
     .run(sandbox.id);
   return sandbox;

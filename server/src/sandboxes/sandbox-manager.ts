@@ -14,18 +14,21 @@ import {
   type TaskId,
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
+import type { KeptValues } from '../platform/kept-values.ts';
+import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { withDeadline } from '../platform/wait.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
-import type { Database } from '../store/database.ts';
-import { Ledger } from '../store/ledger.ts';
-import { ProcessRepository } from '../store/processes.ts';
-import { isUniqueViolation, SandboxRepository, type SandboxRow } from '../store/sandboxes.ts';
-import { SettingsRepository } from '../store/settings.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { imageWithMounts } from './file-mounts.ts';
 import { type LaunchPlan, ManagedSandbox, nameTaken, type SandboxContext } from './managed-sandbox.ts';
 import { sandboxEnvironment } from './process-environment.ts';
+import {
+  isUniqueViolation,
+  type ProcessRepository,
+  type SandboxRepository,
+  type SandboxRow,
+} from './repositories.ts';
 import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter, Sidecars } from './sandboxes.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import type { ResourceRequest, SandboxSpec } from './spec.ts';
@@ -34,7 +37,12 @@ const HOUR_MS = 3_600_000;
 const CLOSE_PATIENCE_MS = 3_000;
 
 export interface SandboxManagerOptions {
-  readonly database: Database;
+  /** Where sandboxes and their processes are kept. */
+  readonly store: {
+    readonly sandboxes: SandboxRepository;
+    readonly processes: ProcessRepository;
+    readonly settings: KeptValues<'boot-id'>;
+  };
   readonly engine: Engine;
   readonly images: Images;
   readonly secrets: Secrets;
@@ -76,7 +84,7 @@ export class SandboxManager implements Sandboxes {
 
   constructor(options: SandboxManagerOptions) {
     this.#options = options;
-    this.#repository = new SandboxRepository(options.database);
+    this.#repository = options.store.sandboxes;
     this.#starts = new Limiter(options.config.maxStarting);
     this.#lastCreatedAtMs = this.#repository.newestCreatedAtMs();
     const outputRoot = join(options.dataDir, 'output');
@@ -86,7 +94,7 @@ export class SandboxManager implements Sandboxes {
       engine: options.engine,
       images: options.images,
       sandboxes: this.#repository,
-      processes: new ProcessRepository(options.database),
+      processes: options.store.processes,
       ledger: this.#ledger,
       outputRoot,
       maxOutputBytes: options.config.maxOutputMiB * 2 ** 20,
@@ -207,7 +215,7 @@ export class SandboxManager implements Sandboxes {
   async recover(): Promise<void> {
     const rows = this.#repository.live();
     const { bootId } = this.#options;
-    const settings = new SettingsRepository(this.#options.database);
+    const { settings } = this.#options.store;
     const lastBootId = settings.get('boot-id');
     const fate =
       lastBootId === undefined || lastBootId === bootId
@@ -294,8 +302,7 @@ export class SandboxManager implements Sandboxes {
   }
 
   /** For a data directory whose engine was emptied: says so in the store. */
-  static markAllTerminated(database: Database, nowMs: number): void {
-    const repository = new SandboxRepository(database);
+  static markAllTerminated(repository: SandboxRepository, nowMs: number): void {
     for (const row of repository.live()) {
       repository.update({ ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs: nowMs });
     }

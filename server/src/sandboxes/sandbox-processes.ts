@@ -4,8 +4,8 @@
 import type { AgentClient } from '../agent/agent-client.ts';
 import type { StartRequest } from '../agent/messages.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId } from '../ids.ts';
-import type { ProcessRow } from '../store/processes.ts';
 import { ManagedProcess, type ProcessContext } from './managed-process.ts';
+import type { ProcessRow } from './repositories.ts';
 
 interface StartOptions {
   readonly signal?: AbortSignal;

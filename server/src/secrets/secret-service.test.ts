@@ -5,20 +5,20 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { AppService } from '../apps/app-service.ts';
 import type { SecretId } from '../ids.ts';
-import { openDatabase } from '../store/database.ts';
+import { openStore } from '../store/store.ts';
 import { SecretService } from './secret-service.ts';
 import { AesVault } from './vault.ts';
 
 function setUp(t: TestContext) {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-secrets-'));
-  const database = openDatabase(dataDir);
+  const store = openStore(dataDir);
   t.after(() => {
-    database.close();
+    store.close();
     rmSync(dataDir, { recursive: true, force: true });
   });
   const clock = { ms: 1_700_000_000_000 };
-  const secrets = new SecretService(database, new AesVault(Buffer.alloc(32, 7)), () => clock.ms);
-  const environmentId = new AppService(database).environment('').id;
+  const secrets = new SecretService(store.secrets, new AesVault(Buffer.alloc(32, 7)), () => clock.ms);
+  const environmentId = new AppService(store).environment('').id;
   return { dataDir, secrets, environmentId, clock };
 }
 

@@ -1,12 +1,11 @@
-/** Secrets on the database: values sealed by the vault, each bound to its secret's id. */
+/** Secrets: values sealed by the vault, each bound to its secret's id. */
 import { z } from 'zod';
 import { checkObjectName } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type EnvironmentId, newSecretId, type SecretId } from '../ids.ts';
 import { clip } from '../platform/text.ts';
-import type { Database } from '../store/database.ts';
-import { SecretRepository, type SecretRow } from '../store/secrets.ts';
 import { checkEnvironmentVariables } from './environment-variables.ts';
+import type { SecretRepository, SecretRow } from './repositories.ts';
 import type { SecretInfo, SecretSource, Secrets, Vault } from './secrets.ts';
 
 /** How long an ephemeral secret can be referred to: long enough for any build or create that its caller has under way. */
@@ -24,8 +23,8 @@ export class SecretService implements Secrets {
   readonly #now: () => number;
 
   /** `now` is in Unix milliseconds. */
-  constructor(database: Database, vault: Vault, now: () => number = Date.now) {
-    this.#secrets = new SecretRepository(database);
+  constructor(secrets: SecretRepository, vault: Vault, now: () => number = Date.now) {
+    this.#secrets = secrets;
     this.#vault = vault;
     this.#now = now;
   }
@@ -123,7 +122,7 @@ export class SecretService implements Secrets {
 
   #row(id: SecretId): SecretRow {
     const row = this.#secrets.byId(id);
-    if (!row || (row.expires_at_ms !== null && row.expires_at_ms <= this.#now())) {
+    if (!row || (row.expiresAtMs !== undefined && row.expiresAtMs <= this.#now())) {
       throw new SkerryError('not-found', `Secret '${clip(id)}' not found.`);
     }
     return row;
@@ -161,11 +160,5 @@ export class SecretService implements Secrets {
   }
 }
 
-const toInfo = (row: SecretRow): SecretInfo => ({
-  id: row.id,
-  environmentId: row.environment_id,
-  name: row.name ?? undefined,
-  keys: row.keys,
-  createdAtMs: row.created_at_ms,
-  lastUsedAtMs: row.last_used_at_ms ?? undefined,
-});
+/** Without what only this file may see. */
+const toInfo = ({ ciphertext, expiresAtMs, ...info }: SecretRow): SecretInfo => info;

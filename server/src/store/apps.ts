@@ -1,22 +1,31 @@
 /** Rows of environments and apps. */
 import { z } from 'zod';
-import type { AppState } from '../apps/apps.ts';
+import type { App, AppState } from '../apps/apps.ts';
+import type { AppRepository, EnvironmentRepository, EnvironmentRow, NewApp } from '../apps/repositories.ts';
 import type { AppId, EnvironmentId } from '../ids.ts';
 import { type Database, transaction } from './database.ts';
 import { nextCreationTime } from './timestamps.ts';
 
 // The id casts below are sound: the columns hold only what `ids.ts` made.
-const environmentRow = z.object({
-  id: z.string().transform((id) => id as EnvironmentId),
-  name: z.string(),
-  created_at_ms: z.number(),
-  image_builder_version: z.string(),
-  web_suffix: z.string(),
-});
+const environmentRow = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    created_at_ms: z.number(),
+    image_builder_version: z.string(),
+    web_suffix: z.string(),
+  })
+  .transform(
+    (row): EnvironmentRow => ({
+      id: row.id as EnvironmentId,
+      name: row.name,
+      createdAtMs: row.created_at_ms,
+      imageBuilderVersion: row.image_builder_version,
+      webSuffix: row.web_suffix,
+    }),
+  );
 
-export type EnvironmentRow = z.infer<typeof environmentRow>;
-
-export class EnvironmentRepository {
+export class SqlEnvironments implements EnvironmentRepository {
   readonly #database: Database;
   readonly #byName;
   readonly #byId;
@@ -51,7 +60,6 @@ export class EnvironmentRepository {
     return row && environmentRow.parse(row);
   }
 
-  /** Oldest first. */
   all(): readonly EnvironmentRow[] {
     return this.#all.all().map((row) => environmentRow.parse(row));
   }
@@ -62,12 +70,9 @@ export class EnvironmentRepository {
   }
 
   update(row: EnvironmentRow): EnvironmentRow {
-    return environmentRow.parse(
-      this.#update.get(row.name, row.web_suffix, row.image_builder_version, row.id),
-    );
+    return environmentRow.parse(this.#update.get(row.name, row.webSuffix, row.imageBuilderVersion, row.id));
   }
 
-  /** Removes it with its apps and secrets. */
   delete(id: EnvironmentId): void {
     transaction(this.#database, () => {
       this.#deleteSecrets.run(id);
@@ -84,34 +89,36 @@ const appStates = [
   'stopped',
 ] as const satisfies AppState[];
 
-const appRow = z.object({
-  id: z.string().transform((id) => id as AppId),
-  environment_id: z.string().transform((id) => id as EnvironmentId),
-  environment_name: z.string(),
-  name: z.string().nullable(),
-  description: z.string(),
-  state: z.enum(appStates),
-  tags: z.string().transform((text) => z.record(z.string(), z.string()).parse(JSON.parse(text))),
-  created_at_ms: z.number(),
-  stopped_at_ms: z.number().nullable(),
-  last_seen_ms: z.number().nullable(),
-});
-
-export type AppRow = z.infer<typeof appRow>;
-
-export interface NewApp {
-  readonly id: AppId;
-  readonly environmentId: EnvironmentId;
-  readonly name: string | undefined;
-  readonly description: string;
-  readonly state: AppState;
-  readonly tags: Readonly<Record<string, string>>;
-}
+const appRow = z
+  .object({
+    id: z.string(),
+    environment_id: z.string(),
+    environment_name: z.string(),
+    name: z.string().nullable(),
+    description: z.string(),
+    state: z.enum(appStates),
+    tags: z.string(),
+    created_at_ms: z.number(),
+    stopped_at_ms: z.number().nullable(),
+  })
+  .transform(
+    (row): App => ({
+      id: row.id as AppId,
+      environmentId: row.environment_id as EnvironmentId,
+      environmentName: row.environment_name,
+      name: row.name ?? undefined,
+      description: row.description,
+      state: row.state,
+      tags: z.record(z.string(), z.string()).parse(JSON.parse(row.tags)),
+      createdAtMs: row.created_at_ms,
+      stoppedAtMs: row.stopped_at_ms ?? undefined,
+    }),
+  );
 
 const selectApps =
   'SELECT apps.*, environments.name AS environment_name FROM apps JOIN environments ON environments.id = apps.environment_id';
 
-export class AppRepository {
+export class SqlApps implements AppRepository {
   readonly #database: Database;
   readonly #byId;
   readonly #byName;
@@ -147,24 +154,21 @@ export class AppRepository {
     this.#seen = database.prepare('UPDATE apps SET last_seen_ms = ? WHERE id = ? AND stopped_at_ms IS NULL');
   }
 
-  byId(id: string): AppRow | undefined {
+  byId(id: string): App | undefined {
     const row = this.#byId.get(id);
     return row && appRow.parse(row);
   }
 
-  /** The one of that name that is not stopped. */
-  byName(environmentId: EnvironmentId, name: string): AppRow | undefined {
+  byName(environmentId: EnvironmentId, name: string): App | undefined {
     const row = this.#byName.get(environmentId, name);
     return row && appRow.parse(row);
   }
 
-  /** Newest first; without those that stopped before `stoppedSinceMs`. */
-  list(environmentId: EnvironmentId, stoppedSinceMs: number): readonly AppRow[] {
+  list(environmentId: EnvironmentId, stoppedSinceMs: number): readonly App[] {
     return this.#list.all(environmentId, stoppedSinceMs).map((row) => appRow.parse(row));
   }
 
-  /** Apps that live only as long as a client keeps them, last heard of before `beforeMs`. */
-  unheard(beforeMs: number): readonly AppRow[] {
+  unheard(beforeMs: number): readonly App[] {
     return this.#unheard.all(beforeMs).map((row) => appRow.parse(row));
   }
 

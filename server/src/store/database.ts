@@ -1,6 +1,6 @@
 /**
- * The embedded database: one SQLite file, opened once, migrated forward on open. Repositories (one per aggregate, beside this file) take a `Database` and
- * prepare their own statements.
+ * The embedded database: one SQLite file, opened once, migrated forward on open. The repositories beside this file, one per aggregate, write their own
+ * statements; `store.ts` has them all.
  */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';

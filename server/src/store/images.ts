@@ -1,18 +1,13 @@
-/** Images, their layers, the step cache and published names in the database. Files are `images/layer-store.ts`' concern. */
+/** Rows of images, their layers, cached steps and published names. */
 import type { ImageId, LayerId } from '../ids.ts';
-import type { Image, ImageConfig } from '../images/image.ts';
+import type { Image, ImageConfig, PublishedImage } from '../images/image.ts';
+import type { ImageRecord, ImageRepository } from '../images/repositories.ts';
 import type { Database } from './database.ts';
 import { transaction } from './database.ts';
 
-/** What the database knows of an image. `cancelled` and `failed` differ only in whose doing it was. */
-export type ImageRecord =
-  | { readonly state: 'building'; readonly id: ImageId }
-  | { readonly state: 'ready'; readonly id: ImageId; readonly image: Image }
-  | { readonly state: 'failed' | 'cancelled'; readonly id: ImageId; readonly message: string };
-
 type Row = Record<string, string | number | bigint | Uint8Array | null>;
 
-export class ImageStore {
+export class SqlImages implements ImageRepository {
   readonly #database: Database;
 
   constructor(database: Database) {
@@ -28,13 +23,11 @@ export class ImageStore {
     );
   }
 
-  /** Adds an image that is finished from the start: a base or a snapshot. */
   insertReady(image: Image, definitionKey: string | undefined): void {
     this.insertBuilding(image.id, image.builderVersion, image.createdAtMs);
     this.finish(image, definitionKey, image.createdAtMs);
   }
 
-  /** Marks an image as built. With a `definitionKey` it becomes what that definition gives from now on, instead of any earlier image. */
   finish(image: Image, definitionKey: string | undefined, nowMs: number): void {
     transaction(this.#database, () => {
       if (definitionKey !== undefined) {
@@ -62,7 +55,6 @@ export class ImageStore {
     );
   }
 
-  /** Ends every build that an earlier run of the server left unfinished. */
   failUnfinished(message: string, nowMs: number): void {
     this.#run(
       `UPDATE images SET state = 'failed', failure = ?, finished_at_ms = ? WHERE state = 'building'`,
@@ -76,13 +68,11 @@ export class ImageStore {
     return row && toRecord(row);
   }
 
-  /** Also one that was deleted and not purged yet. */
   getUsed(id: ImageId): ImageRecord | undefined {
     const row = this.#one('SELECT * FROM images WHERE id = ?', id);
     return row && toRecord(row);
   }
 
-  /** The finished image of a definition. */
   findReady(definitionKey: string): Image | undefined {
     const row = this.#one(
       `SELECT * FROM images WHERE definition_key = ? AND state = 'ready' AND deleted_at_ms IS NULL`,
@@ -96,7 +86,6 @@ export class ImageStore {
     this.#run('UPDATE images SET last_used_at_ms = ? WHERE id = ?', nowMs, id);
   }
 
-  /** Forgets an image, its names and the cached steps that only it used. Its layers stay until `purge`. */
   markDeleted(id: ImageId, nowMs: number): void {
     transaction(this.#database, () => {
       this.#run('UPDATE images SET deleted_at_ms = ?, definition_key = NULL WHERE id = ?', nowMs, id);
@@ -109,7 +98,6 @@ export class ImageStore {
     });
   }
 
-  /** Removes deleted images that no living sandbox runs on. @returns their ids */
   purgeDeleted(): ImageId[] {
     const unused = `deleted_at_ms IS NOT NULL AND id NOT IN (SELECT image_id FROM sandboxes WHERE state != 'ended')`;
     const ids = this.#all(`SELECT id FROM images WHERE ${unused}`).map((row) => imageId(row.id));
@@ -133,7 +121,6 @@ export class ImageStore {
     return this.#all('SELECT id FROM layers').map((row) => layerId(row.id));
   }
 
-  /** Layers that an image, deleted ones included, or a cached step needs. */
   referencedLayers(): ReadonlySet<LayerId> {
     const rows = this.#all(
       `SELECT value AS id FROM images, json_each(images.layers)
@@ -142,7 +129,6 @@ export class ImageStore {
     return new Set(rows.map((row) => layerId(row.id)));
   }
 
-  /** The cached result of a step: its layer, `null` when it changed no file, undefined when it is not cached. */
   getStep(key: string): LayerId | null | undefined {
     const row = this.#one('SELECT layer_id FROM image_steps WHERE key = ?', key);
     if (!row) return undefined;
@@ -173,6 +159,25 @@ export class ImageStore {
     return row && imageId(row.image_id);
   }
 
+  names(prefix: string, after: string, limit: number): readonly PublishedImage[] {
+    const rows = this.#all(
+      'SELECT * FROM image_names WHERE substr(name, 1, length(?1)) = ?1 AND name > ?2 ORDER BY name LIMIT ?3',
+      prefix,
+      after,
+      limit,
+    );
+    return rows.map((row) => ({
+      name: String(row.name),
+      imageId: imageId(row.image_id),
+      createdAtMs: Number(row.created_at_ms),
+      updatedAtMs: Number(row.updated_at_ms),
+    }));
+  }
+
+  unpublish(name: string): boolean {
+    return this.#database.prepare('DELETE FROM image_names WHERE name = ?').run(name).changes > 0;
+  }
+
   #run(sql: string, ...values: (string | number | null)[]): void {
     this.#database.prepare(sql).run(...values);
   }
@@ -181,8 +186,8 @@ export class ImageStore {
     return this.#database.prepare(sql).get(...values);
   }
 
-  #all(sql: string): Row[] {
-    return this.#database.prepare(sql).all();
+  #all(sql: string, ...values: (string | number | null)[]): Row[] {
+    return this.#database.prepare(sql).all(...values);
   }
 }
 

@@ -1,6 +1,7 @@
-/** Rows of file mounts: lists of paths whose contents are in the blob store. */
+/** Rows of file mounts. */
 import { z } from 'zod';
 import type { MountedFile } from '../blobs/blobs.ts';
+import type { MountRepository, MountRow } from '../blobs/repositories.ts';
 import type { MountId } from '../ids.ts';
 import type { Database } from './database.ts';
 import { nextCreationTime } from './timestamps.ts';
@@ -13,9 +14,7 @@ const mountRow = z.object({
   files: z.string().transform((text): readonly MountedFile[] => filesSchema.parse(JSON.parse(text))),
 });
 
-export type MountRow = z.infer<typeof mountRow>;
-
-export class MountRepository {
+export class SqlMounts implements MountRepository {
   readonly #database: Database;
   readonly #byId;
   readonly #byChecksum;

@@ -1,23 +1,8 @@
 /** Rows of processes: the idempotency of exec ids and the exits that must outlive the server. Output is in files. */
 import type { ProcessId, TaskId } from '../ids.ts';
+import type { ProcessRepository, ProcessRow, ProcessState } from '../sandboxes/repositories.ts';
 import type { ProcessExit } from '../sandboxes/state.ts';
 import type { Database } from './database.ts';
-
-/** `starting`: handed to the agent, whose answer was not stored yet. */
-export type ProcessState = 'starting' | 'running' | 'ended';
-
-export interface ProcessRow {
-  readonly id: ProcessId;
-  readonly taskId: TaskId;
-  readonly argv: readonly string[];
-  readonly hasPty: boolean;
-  readonly timeoutMs: number | undefined;
-  readonly state: ProcessState;
-  readonly exit: ProcessExit | undefined;
-  readonly createdAtMs: number;
-  /** Bytes of input it had taken when it ended; 0 before. */
-  readonly stdinAccepted: number;
-}
 
 function toRow(row: Record<string, unknown>): ProcessRow {
   // Every column is written by this repository only.
@@ -35,7 +20,7 @@ function toRow(row: Record<string, unknown>): ProcessRow {
   };
 }
 
-export class ProcessRepository {
+export class SqlProcesses implements ProcessRepository {
   readonly #insert;
   readonly #setRunning;
   readonly #setEnded;
@@ -79,7 +64,6 @@ export class ProcessRepository {
     this.#setEnded.run(JSON.stringify(exit), stdinAccepted, endedAtMs, taskId, id);
   }
 
-  /** For a start that failed: the caller may try the same id again. */
   delete(taskId: TaskId, id: ProcessId): void {
     this.#delete.run(taskId, id);
   }

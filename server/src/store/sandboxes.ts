@@ -1,114 +1,19 @@
-/** Rows of sandboxes: what must survive the server. Times are milliseconds since the epoch. */
-import { z } from 'zod';
-import type {
-  AppId,
-  EnvironmentId,
-  ImageId,
-  MountId,
-  ProcessId,
-  SandboxId,
-  SecretId,
-  TaskId,
-} from '../ids.ts';
-import type { SandboxLogEntry } from '../sandboxes/sandboxes.ts';
-import type { SandboxSpec } from '../sandboxes/spec.ts';
-import type { SandboxResult, SandboxState } from '../sandboxes/state.ts';
+/** Rows of sandboxes and of what Skerry says about them. */
+import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import {
+  type NewSandboxRow,
+  type SandboxRepository,
+  type SandboxRow,
+  UniqueViolation,
+} from '../sandboxes/repositories.ts';
+import type { SandboxFilter, SandboxLogEntry } from '../sandboxes/sandboxes.ts';
 import { type Database, transaction } from './database.ts';
+import { storedSpec, toRow } from './sandbox-rows.ts';
 
-export interface SandboxRow {
-  readonly id: SandboxId;
-  readonly taskId: TaskId;
-  readonly spec: SandboxSpec;
-  readonly name: string | undefined;
-  readonly tags: Readonly<Record<string, string>>;
-  readonly state: SandboxState;
-  /** The environment of its processes, sealed; gone once it ended. */
-  readonly sealedEnv: Uint8Array | undefined;
-  readonly result: SandboxResult | undefined;
-  readonly createdAtMs: number;
-  readonly startedAtMs: number | undefined;
-  readonly endedAtMs: number | undefined;
-  readonly deadlineMs: number | undefined;
-  readonly readyAtMs: number | undefined;
-}
+/** SQLITE_CONSTRAINT_UNIQUE: what a unique index refuses. */
+const CONSTRAINT_UNIQUE = 2067;
 
-export interface SandboxQuery {
-  readonly appId?: AppId | undefined;
-  readonly environmentId?: EnvironmentId | undefined;
-  readonly tags?: Readonly<Record<string, string>> | undefined;
-  readonly includeEnded?: boolean | undefined;
-  readonly beforeMs?: number | undefined;
-  readonly limit: number;
-}
-
-const rowSchema = z.object({
-  id: z.string(),
-  task_id: z.string(),
-  app_id: z.string(),
-  environment_id: z.string(),
-  image_id: z.string(),
-  name: z.string().nullable(),
-  tags: z.string(),
-  state: z.enum(['created', 'starting', 'running', 'stopping', 'ended']),
-  spec: z.string(),
-  env_ciphertext: z.instanceof(Uint8Array).nullable(),
-  result: z.string().nullable(),
-  created_at_ms: z.number(),
-  started_at_ms: z.number().nullable(),
-  ended_at_ms: z.number().nullable(),
-  deadline_ms: z.number().nullable(),
-  ready_at_ms: z.number().nullable(),
-});
-
-/** The part of a spec that has no column of its own. Inline secret values are left out: they are in the sealed environment. */
-type StoredSpec = Omit<
-  SandboxSpec,
-  'appId' | 'environmentId' | 'imageId' | 'name' | 'tags' | 'externalKey' | 'secretSources' | 'mountIds'
-> & {
-  readonly secretIds: readonly SecretId[];
-  readonly mountIds: readonly MountId[];
-  readonly externalKey: string | null;
-};
-
-function toRow(raw: unknown): SandboxRow {
-  const row = rowSchema.parse(raw);
-  // Written by insert() below and by nothing else, so the shape is known.
-  const stored = JSON.parse(row.spec) as StoredSpec;
-  const { secretIds, externalKey, ...rest } = stored;
-  const tags = JSON.parse(row.tags) as Record<string, string>;
-  const name = row.name ?? undefined;
-  return {
-    id: row.id as SandboxId,
-    taskId: row.task_id as TaskId,
-    spec: {
-      ...rest,
-      workdir: rest.workdir,
-      idleTimeoutMs: rest.idleTimeoutMs,
-      runtime: rest.runtime,
-      pty: rest.pty,
-      readinessProbe: rest.readinessProbe,
-      secretSources: secretIds.map((id) => ({ kind: 'stored', id })),
-      externalKey: externalKey ?? undefined,
-      appId: row.app_id as AppId,
-      environmentId: row.environment_id as EnvironmentId,
-      imageId: row.image_id as ImageId,
-      name,
-      tags,
-    },
-    name,
-    tags,
-    state: row.state,
-    sealedEnv: row.env_ciphertext ?? undefined,
-    result: row.result === null ? undefined : (JSON.parse(row.result) as SandboxResult),
-    createdAtMs: row.created_at_ms,
-    startedAtMs: row.started_at_ms ?? undefined,
-    endedAtMs: row.ended_at_ms ?? undefined,
-    deadlineMs: row.deadline_ms ?? undefined,
-    readyAtMs: row.ready_at_ms ?? undefined,
-  };
-}
-
-export class SandboxRepository {
+export class SqlSandboxes implements SandboxRepository {
   readonly #database: Database;
   readonly #insert;
   readonly #byId;
@@ -165,31 +70,23 @@ export class SandboxRepository {
     );
   }
 
-  /** @throws Error with `errcode` 2067 (SQLite unique constraint) when the name or external key is taken */
-  insert(row: {
-    id: SandboxId;
-    taskId: TaskId;
-    spec: SandboxSpec;
-    sealedEnv: Uint8Array;
-    createdAtMs: number;
-    requestKey: string | undefined;
-  }): void {
-    const { appId, environmentId, imageId, name, tags, externalKey, secretSources, ...rest } = row.spec;
-    const secretIds = secretSources.flatMap((source) => (source.kind === 'stored' ? [source.id] : []));
-    const spec = JSON.stringify({ ...rest, secretIds, externalKey: externalKey ?? null });
-    this.#insert.run(
-      row.id,
-      row.taskId,
-      appId,
-      environmentId,
-      imageId,
-      name ?? null,
-      JSON.stringify(tags),
-      spec,
-      row.sealedEnv,
-      row.createdAtMs,
-      externalKey ?? null,
-      row.requestKey ?? null,
+  insert(row: NewSandboxRow): void {
+    const { appId, environmentId, imageId, name, tags, externalKey } = row.spec;
+    onceOnly(() =>
+      this.#insert.run(
+        row.id,
+        row.taskId,
+        appId,
+        environmentId,
+        imageId,
+        name ?? null,
+        JSON.stringify(tags),
+        storedSpec(row.spec),
+        row.sealedEnv,
+        row.createdAtMs,
+        externalKey ?? null,
+        row.requestKey ?? null,
+      ),
     );
   }
 
@@ -207,12 +104,10 @@ export class SandboxRepository {
     return this.#live.all().map(toRow);
   }
 
-  /** Ended sandboxes whose end lies before `beforeMs`, some at a time. */
   endedBefore(beforeMs: number): SandboxRow[] {
     return this.#endedBefore.all(beforeMs).map(toRow);
   }
 
-  /** Forgets an ended sandbox with all its processes and log lines. */
   delete({ id, taskId }: Pick<SandboxRow, 'id' | 'taskId'>): void {
     transaction(this.#database, () => {
       for (const table of ['processes', 'sandbox_events']) {
@@ -227,24 +122,20 @@ export class SandboxRepository {
     return this.#liveByKey.get(key)?.id as SandboxId | undefined;
   }
 
-  /** What the request of that key made, running or ended. */
   getByRequestKey(key: string): SandboxRow | undefined {
     const row = this.#byRequestKey.get(key);
     return row && toRow(row);
   }
 
-  /** The sidecars of a sandbox, ended ones included, newest first, at most 1000. */
   sidecars(hostId: SandboxId): SandboxRow[] {
     return this.#sidecars.all(hostId).map(toRow);
   }
 
-  /** The sidecar of a sandbox that has or had a process of that id. */
   sidecarWithProcess(hostId: SandboxId, processId: ProcessId): SandboxRow | undefined {
     const row = this.#sidecarWithProcess.get(hostId, processId);
     return row && toRow(row);
   }
 
-  /** Creation time of the newest sandbox, so that new ones sort strictly after it. */
   newestCreatedAtMs(): number {
     return Number(this.#newest.get()?.newest ?? 0);
   }
@@ -258,8 +149,7 @@ export class SandboxRepository {
     return row && toRow(row);
   }
 
-  /** Without sidecars. */
-  list(query: SandboxQuery): SandboxRow[] {
+  list(query: SandboxFilter): SandboxRow[] {
     const where: string[] = ['host_id IS NULL'];
     const values: (string | number)[] = [];
     const add = (condition: string, ...bound: (string | number)[]) => {
@@ -283,7 +173,6 @@ export class SandboxRepository {
       .map(toRow);
   }
 
-  /** One edge of the state machine: one row update. */
   update(
     row: Pick<SandboxRow, 'id' | 'state' | 'result' | 'startedAtMs' | 'endedAtMs' | 'deadlineMs'>,
   ): void {
@@ -297,9 +186,8 @@ export class SandboxRepository {
     );
   }
 
-  /** @throws like insert() */
   setName(id: SandboxId, name: string): void {
-    this.#setName.run(name, id);
+    onceOnly(() => this.#setName.run(name, id));
   }
 
   setTags(id: SandboxId, tags: Readonly<Record<string, string>>): void {
@@ -323,7 +211,11 @@ export class SandboxRepository {
   }
 }
 
-/** True for the error SQLite raises when a unique index refuses a row. */
-export function isUniqueViolation(error: unknown): boolean {
-  return (error as { errcode?: number } | null)?.errcode === 2067;
+function onceOnly(write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    if ((error as { errcode?: number } | null)?.errcode !== CONSTRAINT_UNIQUE) throw error;
+    throw new UniqueViolation('another row has it', { cause: error });
+  }
 }

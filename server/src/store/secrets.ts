@@ -1,33 +1,35 @@
-/** Rows of secrets. Values are ciphertext; only their keys are in clear. */
+/** Rows of secrets. */
 import { z } from 'zod';
 import type { EnvironmentId, SecretId } from '../ids.ts';
+import type { SecretRepository, SecretRow } from '../secrets/repositories.ts';
 import type { Database } from './database.ts';
 import { nextCreationTime } from './timestamps.ts';
 
-// The id casts are sound: the columns hold only what `ids.ts` made.
-const secretRow = z.object({
-  id: z.string().transform((id) => id as SecretId),
-  environment_id: z.string().transform((id) => id as EnvironmentId),
-  name: z.string().nullable(),
-  keys: z.string().transform((text) => z.array(z.string()).parse(JSON.parse(text))),
-  ciphertext: z.instanceof(Uint8Array),
-  created_at_ms: z.number(),
-  last_used_at_ms: z.number().nullable(),
-  expires_at_ms: z.number().nullable(),
-});
+const secretRow = z
+  .object({
+    id: z.string(),
+    environment_id: z.string(),
+    name: z.string().nullable(),
+    keys: z.string(),
+    ciphertext: z.instanceof(Uint8Array),
+    created_at_ms: z.number(),
+    last_used_at_ms: z.number().nullable(),
+    expires_at_ms: z.number().nullable(),
+  })
+  .transform(
+    (row): SecretRow => ({
+      id: row.id as SecretId, // the columns hold only ids that `ids.ts` made
+      environmentId: row.environment_id as EnvironmentId,
+      name: row.name ?? undefined,
+      keys: z.array(z.string()).parse(JSON.parse(row.keys)),
+      ciphertext: row.ciphertext,
+      createdAtMs: row.created_at_ms,
+      lastUsedAtMs: row.last_used_at_ms ?? undefined,
+      expiresAtMs: row.expires_at_ms ?? undefined,
+    }),
+  );
 
-export type SecretRow = z.infer<typeof secretRow>;
-
-export interface NewSecret {
-  readonly id: SecretId;
-  readonly environmentId: EnvironmentId;
-  readonly name: string | undefined;
-  readonly keys: readonly string[];
-  readonly ciphertext: Uint8Array;
-  readonly expiresAtMs: number | undefined;
-}
-
-export class SecretRepository {
+export class SqlSecrets implements SecretRepository {
   readonly #database: Database;
   readonly #byId;
   readonly #byName;
@@ -68,12 +70,11 @@ export class SecretRepository {
     return row && secretRow.parse(row);
   }
 
-  /** Named ones, newest first, created strictly before `beforeMs`. */
   list(environmentId: EnvironmentId, beforeMs: number, limit: number): readonly SecretRow[] {
     return this.#list.all(environmentId, beforeMs, limit).map((row) => secretRow.parse(row));
   }
 
-  insert(secret: NewSecret, nowMs: number): SecretRow {
+  insert(secret: Omit<SecretRow, 'createdAtMs' | 'lastUsedAtMs'>, nowMs: number): SecretRow {
     const row = this.#insert.get(
       secret.id,
       secret.environmentId,
@@ -98,7 +99,6 @@ export class SecretRepository {
     this.#delete.run(id);
   }
 
-  /** Removes what expired at or before `nowMs`; how many. */
   deleteExpired(nowMs: number): number {
     return Number(this.#deleteExpired.run(nowMs).changes);
   }

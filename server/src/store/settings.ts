@@ -1,5 +1,6 @@
-/** Small facts about this installation that must outlive a restart, as text by key. */
+/** The texts by key that this installation keeps. */
 import { z } from 'zod';
+import type { KeptValues } from '../platform/kept-values.ts';
 import type { Database } from './database.ts';
 
 export type SettingKey =
@@ -12,12 +13,14 @@ export type SettingKey =
 
 const rowSchema = z.object({ value: z.string() });
 
-export class SettingsRepository {
+export class SqlSettings implements KeptValues<SettingKey> {
+  readonly #database: Database;
   readonly #get;
   readonly #set;
   readonly #delete;
 
   constructor(database: Database) {
+    this.#database = database;
     this.#get = database.prepare('SELECT value FROM settings WHERE key = ?');
     this.#set = database.prepare(
       'INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
@@ -36,5 +39,10 @@ export class SettingsRepository {
 
   delete(key: SettingKey): void {
     this.#delete.run(key);
+  }
+
+  /** What was deleted or replaced stays in the file's free places until it is written anew (VACUUM), and in the log until that is taken over. */
+  scrub(): void {
+    this.#database.exec('VACUUM; PRAGMA wal_checkpoint(TRUNCATE)');
   }
 }

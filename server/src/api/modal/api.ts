@@ -1,7 +1,6 @@
 /** The Modal-compatible gRPC API put together: what the server needs to know of this folder. */
 import type { AccessTokens } from '../../auth/access-tokens.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
-import type { Database } from '../../store/database.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { type AppHandlerDeps, appHandlers } from './control-plane/apps.ts';
 import { authHandlers } from './control-plane/auth-token.ts';
@@ -19,7 +18,7 @@ import { type FilesystemHandlerDeps, filesystemHandlers } from './legacy/filesys
 import { type SandboxStdioHandlerDeps, sandboxStdioHandlers } from './legacy/sandbox-stdio.ts';
 import { commandRouterHandlers } from './router/command-router.ts';
 import { type SidecarHandlerDeps, sidecarHandlers, sidecarRouterHandlers } from './router/sidecars.ts';
-import { Idempotency } from './rpc/idempotency.ts';
+import { Idempotency, type KeptAnswers } from './rpc/idempotency.ts';
 import { type ModalApi, serveModal } from './rpc/service.ts';
 
 /** What the handlers of every resource need, and what surrounds them. */
@@ -38,7 +37,7 @@ export type ModalApiDeps = AppHandlerDeps &
   TaskHandlerDeps & {
     readonly tokens: TokenStore;
     readonly accessTokens: AccessTokens;
-    readonly database: Database;
+    readonly answers: KeptAnswers;
     readonly logger: Logger;
     /** Milliseconds since the epoch. */
     readonly now: () => number;
@@ -46,7 +45,7 @@ export type ModalApiDeps = AppHandlerDeps &
 
 /** Give the result to `routeRequests({ rpc })`; call its `close` before the port's. */
 export function buildModalApi(deps: ModalApiDeps): ModalApi {
-  const idempotency = new Idempotency(deps.database, deps.now);
+  const idempotency = new Idempotency(deps.answers, deps.now);
   return serveModal({
     controlPlane: [
       appHandlers(deps),

@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { TokenStore, tokenFilePath, tokenFileSchema } from '../../auth/token-store.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { openVault } from '../../secrets/vault.ts';
-import { openDatabase } from '../../store/database.ts';
+import { openStore } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { tokenRoute } from './token-route.ts';
 
@@ -21,9 +21,13 @@ describe('tokens over HTTP', () => {
   before(async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tokens-'));
     cleanup.add('data', () => rm(dataDir, { recursive: true, force: true }));
-    const database = openDatabase(dataDir);
-    cleanup.add('database', () => database.close());
-    tokens = await TokenStore.open({ database, dataDir, vault: openVault(dataDir, undefined) });
+    const store = openStore(dataDir);
+    cleanup.add('store', () => store.close());
+    tokens = await TokenStore.open({
+      settings: store.settings,
+      dataDir,
+      vault: openVault(dataDir, undefined),
+    });
     const file = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
     owner = `${file.tokenId}:${file.tokenSecret}`;
     const logger = createLogger('silent');

@@ -6,8 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { configSchema } from '../../config/config.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { run } from '../../platform/command.ts';
-import { openDatabase } from '../../store/database.ts';
-import { ImageStore } from '../../store/images.ts';
+import { openStore } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { StepCache } from '../build/step-cache.ts';
 import type { RegistryCredentials } from '../image.ts';
@@ -34,10 +33,10 @@ interface Settings {
 async function openBases({ insecure = [], mirrors = [] }: Settings) {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-bases-'));
   cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
-  const database = openDatabase(directory);
-  cleanup.add('database', () => database.close());
   const clock = () => now;
-  const store = new ImageStore(database);
+  const opened = openStore(directory);
+  cleanup.add('store', () => opened.close());
+  const store = opened.images;
   const layers = new LayerStore(directory, store, createLogger('silent'), clock);
   const bases = new Bases({
     store,

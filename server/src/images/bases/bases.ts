@@ -7,7 +7,6 @@ import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type LayerId, newImageId } from '../../ids.ts';
-import type { ImageStore } from '../../store/images.ts';
 import { type StepCache, type StepEvents, stepKey } from '../build/step-cache.ts';
 import { emptyImageConfig, type Image, type ImageConfig, type RegistryCredentials } from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
@@ -16,6 +15,7 @@ import { Fetcher, type PackagedLayer, thisArchitecture } from '../packages/packa
 import { pythonLinks } from '../packages/python.ts';
 import type { PackageSources } from '../packages/sources.ts';
 import { type StandalonePython, standaloneCpython } from '../packages/standalone-python.ts';
+import type { ImageRepository } from '../repositories.ts';
 import { bootstrapDebian } from './debian-bootstrap.ts';
 import type { DebianBase } from './debian-suites.ts';
 import { formatReference, parseReference, type Reference } from './reference.ts';
@@ -40,7 +40,7 @@ export interface BaseRequest {
 }
 
 interface Parts {
-  readonly store: ImageStore;
+  readonly store: ImageRepository;
   readonly layers: LayerStore;
   readonly steps: StepCache;
   readonly registry: Registry;

@@ -4,7 +4,6 @@ import { join, posix } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ImageId, LayerId } from '../../ids.ts';
 import type { Limiter } from '../../platform/limiter.ts';
-import type { ImageStore } from '../../store/images.ts';
 import type { BaseRequest, Bases } from '../bases/bases.ts';
 import type { BuildLog } from '../build-log.ts';
 import type {
@@ -18,6 +17,7 @@ import { emptyImageConfig, type Image, type ImageConfig, type ImageDefinition } 
 import type { LayerStore } from '../layer-store.ts';
 import type { LayerEdit } from '../layers/edit.ts';
 import { editLayer } from '../layers/edit-layer.ts';
+import type { ImageRepository } from '../repositories.ts';
 import type { BuildContext } from './context.ts';
 import { describeExit, named } from './failure.ts';
 import type { StepRunner } from './run-step.ts';
@@ -44,7 +44,7 @@ const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_P
 ]);
 
 export interface BuilderParts {
-  readonly store: ImageStore;
+  readonly store: ImageRepository;
   readonly layers: LayerStore;
   readonly steps: StepCache;
   readonly bases: Bases;

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { firstError } from '../../errors/first-error.ts';
 import type { LayerId } from '../../ids.ts';
-import type { ImageStore } from '../../store/images.ts';
 import type { LayerStore } from '../layer-store.ts';
+import type { ImageRepository } from '../repositories.ts';
 
 /** How a build uses the cache: as it is, writing over it, or not at all. */
 export type CacheMode = 'use' | 'replace' | 'ignore';
@@ -36,12 +36,12 @@ export interface StepEvents {
 }
 
 export class StepCache {
-  readonly #store: ImageStore;
+  readonly #store: ImageRepository;
   readonly #layers: LayerStore;
   readonly #now: () => number;
   readonly #running = new Map<string, Promise<LayerId | null>>();
 
-  constructor(store: ImageStore, layers: LayerStore, now: () => number) {
+  constructor(store: ImageRepository, layers: LayerStore, now: () => number) {
     this.#store = store;
     this.#layers = layers;
     this.#now = now;

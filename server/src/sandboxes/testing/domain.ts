@@ -13,12 +13,12 @@ import type { AppId, EnvironmentId, ImageId, ProcessId } from '../../ids.ts';
 import { newLayerId, newProcessId } from '../../ids.ts';
 import { emptyImageConfig, type ImageConfig } from '../../images/image.ts';
 import { ImageService } from '../../images/image-service.ts';
+import type { ImageRepository } from '../../images/repositories.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { delay } from '../../platform/wait.ts';
 import { SecretService } from '../../secrets/secret-service.ts';
 import { openVault } from '../../secrets/vault.ts';
-import { type Database, openDatabase } from '../../store/database.ts';
-import { ImageStore } from '../../store/images.ts';
+import { openStore, type Store } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { SandboxManager, type SandboxManagerOptions } from '../sandbox-manager.ts';
 import type { OutputReader, Process, Sandbox } from '../sandboxes.ts';
@@ -62,7 +62,7 @@ export class Domain implements AsyncDisposable {
   readonly root: string;
   readonly engine: FakeEngine;
   readonly manager: SandboxManager;
-  readonly database: Database;
+  readonly store: Store;
   readonly secrets: SecretService;
   readonly images: ImageService;
   readonly dataDir: string;
@@ -88,16 +88,16 @@ export class Domain implements AsyncDisposable {
     const log: Record<string, unknown>[] = [];
     const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
     const now = options.now ?? Date.now;
-    const database = openDatabase(dataDir);
-    cleanup.add('database', () => database.close());
+    const store = openStore(dataDir);
+    cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, undefined);
     const engine = new FakeEngine(join(root, 'e'), agentBinaryPath());
     await engine.open();
     cleanup.add('engine', () => engine.close());
     const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), now);
-    const secrets = new SecretService(database, vault, now);
+    const secrets = new SecretService(store.secrets, vault, now);
     const images = new ImageService({
-      database,
+      repository: store.images,
       engine,
       dataDir,
       config: {
@@ -116,14 +116,14 @@ export class Domain implements AsyncDisposable {
       clock: now,
     });
     cleanup.add('images', () => images.close());
-    await addBaseImage(database, images, dataDir);
+    await addBaseImage(store.images, images, dataDir);
     const manager = new SandboxManager({
-      database,
+      store,
       engine,
       images,
       secrets,
       vault,
-      mounts: new MountService(database, blobs, now),
+      mounts: new MountService(store.mounts, blobs, now),
       blobs,
       dataDir,
       config: {
@@ -143,20 +143,20 @@ export class Domain implements AsyncDisposable {
       bootId: options.bootId ?? 'boot-1',
     });
     cleanup.add('sandboxes', () => manager.close());
-    return new Domain({ root, dataDir, engine, manager, database, secrets, images, log, cleanup, options });
+    return new Domain({ root, dataDir, engine, manager, store, secrets, images, log, cleanup, options });
   }
 
   private constructor(
     parts: Pick<
       Domain,
-      'root' | 'dataDir' | 'engine' | 'manager' | 'database' | 'secrets' | 'images' | 'log'
+      'root' | 'dataDir' | 'engine' | 'manager' | 'store' | 'secrets' | 'images' | 'log'
     > & { cleanup: Cleanup; options: DomainOptions },
   ) {
     this.root = parts.root;
     this.dataDir = parts.dataDir;
     this.engine = parts.engine;
     this.manager = parts.manager;
-    this.database = parts.database;
+    this.store = parts.store;
     this.secrets = parts.secrets;
     this.images = parts.images;
     this.log = parts.log;
@@ -209,12 +209,14 @@ export class Domain implements AsyncDisposable {
 
   /** The row's state, as another server would find it. */
   storedState(sandbox: Pick<Sandbox, 'id'>): string {
-    return String(this.database.prepare('SELECT state FROM sandboxes WHERE id = ?').get(sandbox.id)?.state);
+    return String(
+      this.store.database.prepare('SELECT state FROM sandboxes WHERE id = ?').get(sandbox.id)?.state,
+    );
   }
 
   /** The store takes nothing any more, as on a full disk, until it is called with false. */
   refuseWrites(refuse: boolean): void {
-    this.database.exec(`PRAGMA query_only = ${refuse ? 'ON' : 'OFF'}`);
+    this.store.database.exec(`PRAGMA query_only = ${refuse ? 'ON' : 'OFF'}`);
   }
 
   /** Lets go of everything like a server that shuts down, and starts the next one, which has recovered then. */
@@ -285,21 +287,19 @@ export async function eventually(holds: () => boolean | Promise<boolean>): Promi
   while (!(await holds())) await delay(5, signal);
 }
 
-async function addBaseImage(database: Database, images: ImageService, dataDir: string): Promise<void> {
-  const store = new ImageStore(database);
+async function addBaseImage(store: ImageRepository, images: ImageService, dataDir: string): Promise<void> {
   if (store.get(BASE_IMAGE)) return;
-  await addImage(database, images, { env: { FROM_IMAGE: 'yes' } }, BASE_IMAGE, dataDir);
+  await addImage(store, images, { env: { FROM_IMAGE: 'yes' } }, BASE_IMAGE, dataDir);
 }
 
 /** An image of busybox with that configuration. */
 export async function addImage(
-  database: Database,
+  store: ImageRepository,
   images: ImageService,
   config: Partial<ImageConfig>,
   id: ImageId,
   dataDir: string,
 ): Promise<ImageId> {
-  const store = new ImageStore(database);
   const layer = newLayerId();
   const image = {
     id,

@@ -1,10 +1,8 @@
 /** Images. Facts: docs/protocol/images-and-mounts.md, section 1. */
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
-import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId, ImageId } from '../../../ids.ts';
 import type { BuildEvent, BuildLogEntry, BuildResult, Image, Images } from '../../../images/image.ts';
-import { clip } from '../../../platform/text.ts';
 import { FileDescriptor, GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { inBatches } from '../rpc/batches.ts';
@@ -12,25 +10,9 @@ import { toSeconds, waitMs } from '../rpc/wire-time.ts';
 import { type ImageDefinitionDeps, toImageDefinition } from './image-definition.ts';
 import { canonicalImageName, imageNamePrefix } from './image-name.ts';
 
-export interface PublishedImage {
-  readonly name: string;
-  readonly imageId: ImageId;
-  readonly createdAtMs: number;
-  readonly updatedAtMs: number;
-}
-
-/** Published names beyond what `Images` resolves. `store/image-names.ts` implements it. */
-export interface ImageNames {
-  /** Those that start with `prefix`, in order, after `after`. */
-  list(prefix: string, after: string, limit: number): readonly PublishedImage[];
-  /** False when there was none. */
-  delete(name: string): boolean;
-}
-
 export interface ImageHandlerDeps extends ImageDefinitionDeps {
   readonly apps: Apps;
   readonly images: Images;
-  readonly names: ImageNames;
 }
 
 const MAX_JOIN_SECONDS = 600;
@@ -39,7 +21,7 @@ const MAX_ENTRIES = 32;
 const MAX_NAMES_PAGE = 500;
 
 export function imageHandlers(deps: ImageHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
-  const { apps, images, names } = deps;
+  const { apps, images } = deps;
 
   const environmentOfApp = (appId: string) =>
     apps.environment(appId === '' ? '' : apps.get(appId as AppId).environmentName);
@@ -102,7 +84,7 @@ export function imageHandlers(deps: ImageHandlerDeps): Partial<ServiceImpl<typeo
       const environment = apps.environment(request.environmentName);
       const prefix = imageNamePrefix(environment);
       const limit = Math.min(request.maxObjects || MAX_NAMES_PAGE, MAX_NAMES_PAGE);
-      const found = names.list(`${prefix}${request.tagPrefix}`, request.pageToken, limit);
+      const found = images.names(`${prefix}${request.tagPrefix}`, request.pageToken, limit);
       // Names of other environments carry their prefix; those of the default one carry none.
       const own = found.filter(({ name }) => prefix !== '' || !name.includes('/'));
       return {
@@ -119,9 +101,7 @@ export function imageHandlers(deps: ImageHandlerDeps): Partial<ServiceImpl<typeo
       };
     },
     imageNameDelete({ tag }) {
-      if (!names.delete(canonicalName(tag, ''))) {
-        throw new SkerryError('not-found', `Image name '${clip(tag)}' not found.`);
-      }
+      images.unpublish(canonicalName(tag, ''));
       return {};
     },
     imageBuildChainGet({ imageId }) {

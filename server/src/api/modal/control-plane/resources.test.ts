@@ -18,8 +18,7 @@ import { emptyImageConfig } from '../../../images/image.ts';
 import { AppReaper } from '../../../sandboxes/app-reaper.ts';
 import { SecretService } from '../../../secrets/secret-service.ts';
 import { AesVault } from '../../../secrets/vault.ts';
-import { openDatabase } from '../../../store/database.ts';
-import { ImageNameRepository } from '../../../store/image-names.ts';
+import { openStore } from '../../../store/store.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import { AppState } from '../gen/modal/apps_pb.ts';
 import { RegistryAuthType, GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
@@ -37,12 +36,13 @@ import { secretHandlers } from './secrets.ts';
 const logger = createLogger('silent');
 const sha256 = (data: string): string => createHash('sha256').update(data).digest('hex');
 
-/** Images whose builds the test decides; names are real. */
+/** Images whose builds the test decides. */
 class ScriptedImages
-  implements Pick<Images, 'getOrBuild' | 'follow' | 'get' | 'delete' | 'publish' | 'getByName'>
+  implements
+    Pick<Images, 'getOrBuild' | 'follow' | 'get' | 'delete' | 'publish' | 'unpublish' | 'names' | 'getByName'>
 {
   readonly definitions: ImageDefinition[] = [];
-  readonly names = new Map<string, ImageId>();
+  readonly #names = new Map<string, ImageId>();
   result: Awaited<ReturnType<Images['getOrBuild']>>['result'];
   events: (after: number, signal: AbortSignal) => AsyncIterable<BuildEvent> = async function* () {};
 
@@ -62,10 +62,16 @@ class ScriptedImages
     this.get(id);
   }
   publish(id: ImageId, name: string) {
-    this.names.set(name, id);
+    this.#names.set(name, id);
+  }
+  unpublish(name: string) {
+    if (!this.#names.delete(name)) throw new SkerryError('not-found', 'no name');
+  }
+  names() {
+    return [...this.#names].map(([name, imageId]) => ({ name, imageId, createdAtMs: 1, updatedAtMs: 1 }));
   }
   getByName(name: string) {
-    const id = this.names.get(name);
+    const id = this.#names.get(name);
     if (!id) throw new SkerryError('not-found', 'no name');
     return id;
   }
@@ -73,20 +79,19 @@ class ScriptedImages
 
 async function setUp(t: TestContext) {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-resources-'));
-  const database = openDatabase(dataDir);
+  const store = openStore(dataDir);
   t.after(() => {
-    database.close();
+    store.close();
     rmSync(dataDir, { recursive: true, force: true });
   });
   const vault = new AesVault(Buffer.alloc(32, 5));
-  const apps = new AppService(database);
-  const secrets = new SecretService(database, vault);
+  const apps = new AppService(store);
+  const secrets = new SecretService(store.secrets, vault);
   const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'));
-  const mounts = new MountService(database, blobs);
+  const mounts = new MountService(store.mounts, blobs);
   const sandboxes = new FakeSandboxes();
   const reaper = new AppReaper({ apps, sandboxes, logger });
   const images = new ScriptedImages();
-  const names = new ImageNameRepository(database);
   const now = Date.now;
 
   const route = blobRoute({ blobs, logger });
@@ -102,9 +107,9 @@ async function setUp(t: TestContext) {
     ...mountHandlers({ blobs, mounts, now }),
     ...blobHandlers({ blobs }),
     // The handlers use no more of Images than the script has.
-    ...imageHandlers({ apps, secrets, mounts, blobs, names, images: images as unknown as Images }),
+    ...imageHandlers({ apps, secrets, mounts, blobs, images: images as unknown as Images }),
   };
-  const client = inMemoryClient(handlers, database, { ...pythonCall, authority: `127.0.0.1:${port}` });
+  const client = inMemoryClient(handlers, store.answers, { ...pythonCall, authority: `127.0.0.1:${port}` });
   return { client, apps, secrets, sandboxes, images };
 }
 
@@ -405,5 +410,8 @@ test('images are found by id and by name', async (t) => {
   assert.equal((await client.imageGetByTag({ tag: 'img:latest' })).imageId, 'im-1');
   await assert.rejects(client.imageGetByTag({ tag: 'none/img' }), code(Code.NotFound, /Environment/));
   await assert.rejects(client.imageNameDelete({ tag: 'img:v9' }), code(Code.NotFound));
-  assert.deepEqual((await client.imageListTags({})).items, []);
+  const tags = async () => (await client.imageListTags({})).items.map(({ tag }) => tag);
+  assert.deepEqual(await tags(), ['img:latest']);
+  await client.imageNameDelete({ tag: 'img' });
+  assert.deepEqual(await tags(), []);
 });

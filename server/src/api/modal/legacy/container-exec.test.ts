@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Code } from '@connectrpc/connect';
 import type { AppId, EnvironmentId, ImageId, ProcessId } from '../../../ids.ts';
-import { openDatabase } from '../../../store/database.ts';
+import { openStore } from '../../../store/store.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
 import { code, utf8 } from '../testing/clients.ts';
@@ -15,9 +15,9 @@ import { containerExecHandlers } from './container-exec.ts';
 
 async function setUp(t: TestContext) {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-container-exec-'));
-  const database = openDatabase(dataDir);
+  const store = openStore(dataDir);
   t.after(() => {
-    database.close();
+    store.close();
     rmSync(dataDir, { recursive: true, force: true });
   });
   const sandboxes = new FakeSandboxes();
@@ -43,7 +43,7 @@ async function setUp(t: TestContext) {
   });
   const client = inMemoryClient(
     containerExecHandlers({ sandboxes, logger: createLogger('silent') }),
-    database,
+    store.answers,
   );
   const exec = async (options: object = {}) => {
     const { execId } = await client.containerExec({ taskId: sandbox.taskId, command: ['cat'], ...options });

@@ -8,7 +8,7 @@ import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId, EnvironmentId, ImageId } from '../../../ids.ts';
 import { emptyImageConfig } from '../../../images/image.ts';
 import type { SandboxSpec } from '../../../sandboxes/spec.ts';
-import { openDatabase } from '../../../store/database.ts';
+import { openStore } from '../../../store/store.ts';
 import { SeekWhence, SystemErrorCode } from '../gen/modal/common_pb.ts';
 import type { ContainerFilesystemExecRequest } from '../gen/modal/containers_pb.ts';
 import { code } from '../testing/clients.ts';
@@ -72,9 +72,9 @@ function setUp(t: TestContext) {
     images: { get: () => image as never }, // only its working directory is asked for
     fileSpoolDir: join(root, 'spool'),
   });
-  const database = openDatabase(root);
-  t.after(() => database.close());
-  const client = inMemoryClient(handlers, database);
+  const store = openStore(root);
+  t.after(() => store.close());
+  const client = inMemoryClient(handlers, store.answers);
 
   const start = <Case extends NonNullable<Request['case']>>(kind: Case, value: Init<Case>) =>
     client.containerFilesystemExec({

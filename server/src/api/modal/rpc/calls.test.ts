@@ -20,7 +20,7 @@ test('an RPC that Skerry does not have is UNIMPLEMENTED by name, counted, and lo
   withApi(async (served) => {
     const client = controlPlane(served);
     for (const _ of [1, 2])
-      await assert.rejects(client.clusterList({}), code(Code.Unimplemented, /ClusterList/));
+      await assert.rejects(client.secretList({}), code(Code.Unimplemented, /SecretList/));
     const call = (path: string) =>
       fetch(`http://127.0.0.1:${served.port}/modal.client.ModalClient/${path}`, {
         method: 'POST',
@@ -31,7 +31,7 @@ test('an RPC that Skerry does not have is UNIMPLEMENTED by name, counted, and lo
     assert.deepEqual(
       [...served.api.unknownRpcs()],
       [
-        ['ClusterList', 2],
+        ['SecretList', 2],
         ['FunctionMap', 1],
       ],
     );
@@ -102,20 +102,20 @@ test('a repeated create with the same key is the same sandbox, also while the fi
     await assert.rejects(other.sandboxCreateV2(request), code(Code.AlreadyExists));
     const long = controlPlane(served, { ...served.credentials, 'x-idempotency-key': 'k'.repeat(129) });
     await assert.rejects(long.sandboxCreateV2(request), code(Code.InvalidArgument, /x-idempotency-key/));
-    const rows = served.database.prepare('SELECT response FROM idempotency').all();
+    const rows = served.store.database.prepare('SELECT response FROM idempotency').all();
     assert.equal(rows.length, 1);
     assert.ok(!Buffer.from(rows[0]?.response as Uint8Array).includes('eyJ'), 'no token is stored');
   }));
 
 test('answers are kept for an hour and across restarts; failures and other callers are not joined', () =>
-  withApi(async ({ database }) => {
+  withApi(async ({ store }) => {
     let now = 1_000_000;
     let runs = 0;
     const once = (
       principal: string,
       run = async () => create(SandboxCreateResponseSchema, { sandboxId: `sb-${++runs}` }),
     ) =>
-      new Idempotency(database, () => now).once({
+      new Idempotency(store.answers, () => now).once({
         principal,
         method: 'M',
         key: 'k',
@@ -132,7 +132,11 @@ test('answers are kept for an hour and across restarts; failures and other calle
     assert.equal((await once('b')).sandboxId, 'sb-2');
     now += 3_600_001;
     assert.equal((await once('a')).sandboxId, 'sb-3');
-    assert.equal(database.prepare('SELECT key FROM idempotency').all().length, 1, 'the old ones are gone');
+    assert.equal(
+      store.database.prepare('SELECT key FROM idempotency').all().length,
+      1,
+      'the old ones are gone',
+    );
   }));
 
 test('closing the API ends long polls with UNAVAILABLE, which clients repeat', () =>

@@ -4,10 +4,18 @@
  */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { SkerryError } from '../../../errors/skerry-error.ts';
-import type { Database } from '../../../store/database.ts';
 
 const LIFETIME_MS = 3_600_000;
 const MAX_KEY_LENGTH = 128;
+
+/** Where answers are kept. `store/idempotency.ts` implements it. */
+export interface KeptAnswers {
+  /** The answer under that key, unless it was kept at `sinceMs` or before. */
+  get(key: string, sinceMs: number): Uint8Array | undefined;
+  put(key: string, method: string, answer: Uint8Array, nowMs: number): void;
+  /** Forgets what was kept at `untilMs` or before. */
+  expire(untilMs: number): void;
+}
 
 export interface OnceRequest<Output extends DescMessage> {
   /** Who asks: one caller's key means nothing to another. */
@@ -23,19 +31,13 @@ export interface OnceRequest<Output extends DescMessage> {
 
 export class Idempotency {
   readonly #now: () => number;
-  readonly #select;
-  readonly #insert;
-  readonly #expire;
+  readonly #answers: KeptAnswers;
   readonly #running = new Map<string, Promise<unknown>>();
   #expiredAtMs = 0;
 
-  constructor(database: Database, now: () => number) {
+  constructor(answers: KeptAnswers, now: () => number) {
+    this.#answers = answers;
     this.#now = now;
-    this.#select = database.prepare('SELECT response FROM idempotency WHERE key = ? AND created_at_ms > ?');
-    this.#insert = database.prepare(
-      'INSERT OR REPLACE INTO idempotency (key, method, response, created_at_ms) VALUES (?, ?, ?, ?)',
-    );
-    this.#expire = database.prepare('DELETE FROM idempotency WHERE created_at_ms <= ?');
   }
 
   /**
@@ -53,8 +55,8 @@ export class Idempotency {
     }
     const fullKey = `${principal}/${method}/${key}`;
     const now = this.#now();
-    const stored = this.#select.get(fullKey, now - LIFETIME_MS)?.response;
-    if (stored instanceof Uint8Array) return fromBinary(output, stored);
+    const stored = this.#answers.get(fullKey, now - LIFETIME_MS);
+    if (stored) return fromBinary(output, stored);
     // The key names the method, so what runs under it answers with `output`.
     const underWay = this.#running.get(fullKey) as Promise<MessageShape<Output>> | undefined;
     if (underWay) return underWay;
@@ -74,10 +76,10 @@ export class Idempotency {
     const response = await request.run();
     const kept = request.keep ? request.keep(response) : response;
     const now = this.#now();
-    this.#insert.run(fullKey, request.method, toBinary(request.output, kept), now);
+    this.#answers.put(fullKey, request.method, toBinary(request.output, kept), now);
     if (now - this.#expiredAtMs > LIFETIME_MS / 12) {
       this.#expiredAtMs = now;
-      this.#expire.run(now - LIFETIME_MS);
+      this.#answers.expire(now - LIFETIME_MS);
     }
     return response;
   }

@@ -1,11 +1,10 @@
 /** A typed client of handlers in this process: errors are worded as on a real port, but nothing listens and nobody is authenticated. */
 import { createClient, createRouterTransport, type Interceptor } from '@connectrpc/connect';
-import type { Database } from '../../../store/database.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import { ModalClient } from '../gen/modal/service_pb.ts';
 import { type Call, callKey } from '../rpc/call.ts';
 import { surround, unimplemented } from '../rpc/calls.ts';
-import { Idempotency } from '../rpc/idempotency.ts';
+import { Idempotency, type KeptAnswers } from '../rpc/idempotency.ts';
 import type { ModalHandlers } from '../rpc/service.ts';
 
 /** A call of the newest Python client. */
@@ -18,10 +17,10 @@ export const pythonCall: Call = {
   encrypted: false,
 };
 
-export function inMemoryClient(handlers: ModalHandlers, database: Database, call: Call = pythonCall) {
+export function inMemoryClient(handlers: ModalHandlers, answers: KeptAnswers, call: Call = pythonCall) {
   const service = surround(ModalClient, handlers, {
     logger: createLogger('silent'),
-    idempotency: new Idempotency(database, Date.now),
+    idempotency: new Idempotency(answers, Date.now),
     clock: () => performance.now(),
     onUnknown: (rpc) => {
       throw unimplemented(rpc);

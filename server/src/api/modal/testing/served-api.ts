@@ -7,7 +7,7 @@ import { AccessTokens } from '../../../auth/access-tokens.ts';
 import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../../auth/token-store.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
 import { openVault } from '../../../secrets/vault.ts';
-import { type Database, openDatabase } from '../../../store/database.ts';
+import { openStore, type Store } from '../../../store/store.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
 import { createPort } from '../../../transport/port.ts';
@@ -34,7 +34,7 @@ export interface ServedApi extends AsyncDisposable {
   readonly sidecars: FakeSidecars;
   readonly apps: AppService;
   readonly accessTokens: AccessTokens;
-  readonly database: Database;
+  readonly store: Store;
   readonly api: ModalApi;
   /** Lines the server logged, parsed. */
   readonly log: Record<string, unknown>[];
@@ -61,9 +61,13 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
     cleanup.add('data', () => rm(dataDir, { recursive: true, force: true }));
     const log: Record<string, unknown>[] = [];
     const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
-    const database = openDatabase(dataDir);
-    cleanup.add('database', () => database.close());
-    const tokens = await TokenStore.open({ database, dataDir, vault: openVault(dataDir, undefined) });
+    const store = openStore(dataDir);
+    cleanup.add('store', () => store.close());
+    const tokens = await TokenStore.open({
+      settings: store.settings,
+      dataDir,
+      vault: openVault(dataDir, undefined),
+    });
     const token = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
     const certificate = await loadCertificate({
       dataDir,
@@ -73,10 +77,10 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
       now: Date.now,
     });
     const accessTokens = new AccessTokens(tokens.signingKey, Date.now);
-    const apps = new AppService(database, Date.now);
+    const apps = new AppService(store, Date.now);
     const sandboxes = new FakeSandboxes();
     const sidecars = new FakeSidecars();
-    const idempotency = new Idempotency(database, Date.now);
+    const idempotency = new Idempotency(store.answers, Date.now);
     const api = serveModal({
       controlPlane: [
         authHandlers({ accessTokens }),
@@ -126,7 +130,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
       sidecars,
       apps,
       accessTokens,
-      database,
+      store,
       api,
       log,
       credentials: { 'x-modal-token-id': token.tokenId, 'x-modal-token-secret': token.tokenSecret },

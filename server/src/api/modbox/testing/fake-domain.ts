@@ -487,5 +487,7 @@ export class FakeImages implements Images {
 
   addLayer = unused;
   delete = unused;
+  unpublish = unused;
+  names = unused;
   async close(): Promise<void> {}
 }

@@ -1,0 +1,49 @@
+/** The rows that images, their layers, cached steps and published names are kept in. `store/images.ts` implements this; files are `layer-store.ts`'s. */
+import type { ImageId, LayerId } from '../ids.ts';
+import type { Image, PublishedImage } from './image.ts';
+
+/** What is known of an image. `cancelled` and `failed` differ only in whose doing it was. */
+export type ImageRecord =
+  | { readonly state: 'building'; readonly id: ImageId }
+  | { readonly state: 'ready'; readonly id: ImageId; readonly image: Image }
+  | { readonly state: 'failed' | 'cancelled'; readonly id: ImageId; readonly message: string };
+
+export interface ImageRepository {
+  insertBuilding(id: ImageId, builderVersion: string, nowMs: number): void;
+  /** Adds an image that is finished from the start: a base or a snapshot. */
+  insertReady(image: Image, definitionKey: string | undefined): void;
+  /** Marks an image as built. With a `definitionKey` it becomes what that definition gives from now on, instead of any earlier image. */
+  finish(image: Image, definitionKey: string | undefined, nowMs: number): void;
+  fail(id: ImageId, state: 'failed' | 'cancelled', message: string, nowMs: number): void;
+  /** Ends every build that an earlier run of the server left unfinished. */
+  failUnfinished(message: string, nowMs: number): void;
+  get(id: ImageId): ImageRecord | undefined;
+  /** Also one that was deleted and not purged yet. */
+  getUsed(id: ImageId): ImageRecord | undefined;
+  /** The finished image of a definition. */
+  findReady(definitionKey: string): Image | undefined;
+  touch(id: ImageId, nowMs: number): void;
+  /** Forgets an image, its names and the cached steps that only it used. Its layers stay until `purgeDeleted`. */
+  markDeleted(id: ImageId, nowMs: number): void;
+  /** Removes deleted images that no living sandbox runs on. @returns their ids */
+  purgeDeleted(): ImageId[];
+
+  insertLayer(id: LayerId, sizeBytes: number, nowMs: number): void;
+  hasLayer(id: LayerId): boolean;
+  deleteLayer(id: LayerId): void;
+  allLayers(): LayerId[];
+  /** Layers that an image, deleted ones included, or a cached step needs. */
+  referencedLayers(): ReadonlySet<LayerId>;
+
+  /** The cached result of a step: its layer, `null` when it changed no file, undefined when it is not cached. */
+  getStep(key: string): LayerId | null | undefined;
+  putStep(key: string, layer: LayerId | null, nowMs: number): void;
+
+  /** Makes the name point to the image, whatever it pointed to before. */
+  publish(name: string, id: ImageId, nowMs: number): void;
+  getByName(name: string): ImageId | undefined;
+  /** Names that start with `prefix`, in order, after the name `after` ('' is the start). */
+  names(prefix: string, after: string, limit: number): readonly PublishedImage[];
+  /** Forgets a name, not its image. False when there was none. */
+  unpublish(name: string): boolean;
+}

@@ -1,0 +1,26 @@
+/** What the `skerry` command needs of the server it starts, stops and looks after: the one door between the two. */
+import { agentBinaryPath } from './agent/agent-binary.ts';
+import type { Config } from './config/config.ts';
+import type { EngineCheck } from './engines/engine.ts';
+import { createOciEngine } from './engines/oci/engine.ts';
+import { createLogger } from './telemetry/logger.ts';
+
+export { supervisorBinaryPath } from './agent/agent-binary.ts';
+export { type TokenFile, tokenFilePath, tokenFileSchema } from './auth/token-store.ts';
+export type { Config } from './config/config.ts';
+export { loadConfig } from './config/load-config.ts';
+export { describeSettings } from './config/settings.ts';
+export type { EngineCheck } from './engines/engine.ts';
+export { instanceName } from './engines/oci/layout.ts';
+export { SkerryError } from './errors/skerry-error.ts';
+export { run } from './platform/command.ts';
+export { findProgram } from './platform/find-program.ts';
+export { isSystemdBooted, serverScope, serviceUnit } from './platform/systemd.ts';
+export { isLoopback } from './transport/urls.ts';
+
+/** What the engine of that configuration must have on this machine, found or not. Needs no running server and changes nothing. */
+export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
+  const logger = createLogger('silent');
+  const { dataDir } = config;
+  return createOciEngine({ config, dataDir, agentBinaryPath: agentBinaryPath(), logger }).check();
+}

@@ -1,0 +1,103 @@
+/**
+ * The rows that must survive the server: sandboxes, and the processes in them. `store/sandboxes.ts` and `store/processes.ts` implement these. Times are
+ * milliseconds since the epoch.
+ */
+import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { SandboxFilter, SandboxLogEntry } from './sandboxes.ts';
+import type { SandboxSpec } from './spec.ts';
+import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
+
+export interface SandboxRow {
+  readonly id: SandboxId;
+  readonly taskId: TaskId;
+  readonly spec: SandboxSpec;
+  readonly name: string | undefined;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly state: SandboxState;
+  /** The environment of its processes, sealed; gone once it ended. */
+  readonly sealedEnv: Uint8Array | undefined;
+  readonly result: SandboxResult | undefined;
+  readonly createdAtMs: number;
+  readonly startedAtMs: number | undefined;
+  readonly endedAtMs: number | undefined;
+  readonly deadlineMs: number | undefined;
+  readonly readyAtMs: number | undefined;
+}
+
+export interface NewSandboxRow {
+  readonly id: SandboxId;
+  readonly taskId: TaskId;
+  readonly spec: SandboxSpec;
+  readonly sealedEnv: Uint8Array;
+  readonly createdAtMs: number;
+  readonly requestKey: string | undefined;
+}
+
+export interface SandboxRepository {
+  /** @throws UniqueViolation when the name or external key is taken */
+  insert(row: NewSandboxRow): void;
+  get(id: SandboxId): SandboxRow | undefined;
+  getByTask(id: TaskId): SandboxRow | undefined;
+  live(): SandboxRow[];
+  /** Ended sandboxes whose end lies before `beforeMs`, some at a time. */
+  endedBefore(beforeMs: number): SandboxRow[];
+  /** Forgets an ended sandbox with all its processes and log lines. */
+  delete(row: Pick<SandboxRow, 'id' | 'taskId'>): void;
+  liveIdByExternalKey(key: string): SandboxId | undefined;
+  /** What the request of that key made, running or ended. */
+  getByRequestKey(key: string): SandboxRow | undefined;
+  /** The sidecars of a sandbox, ended ones included, newest first, at most 1000. */
+  sidecars(hostId: SandboxId): SandboxRow[];
+  /** The sidecar of a sandbox that has or had a process of that id. */
+  sidecarWithProcess(hostId: SandboxId, processId: ProcessId): SandboxRow | undefined;
+  /** Creation time of the newest sandbox, so that new ones sort strictly after it. */
+  newestCreatedAtMs(): number;
+  find(appId: AppId, name: string, includeEnded: boolean): SandboxRow | undefined;
+  /** Without sidecars, newest first. */
+  list(filter: SandboxFilter): SandboxRow[];
+  /** One edge of the state machine: one row update. */
+  update(row: Pick<SandboxRow, 'id' | 'state' | 'result' | 'startedAtMs' | 'endedAtMs' | 'deadlineMs'>): void;
+  /** @throws like insert() */
+  setName(id: SandboxId, name: string): void;
+  setTags(id: SandboxId, tags: Readonly<Record<string, string>>): void;
+  setReadyAt(id: SandboxId, readyAtMs: number): void;
+  addEvent(taskId: TaskId, entry: SandboxLogEntry): void;
+  events(taskId: TaskId): SandboxLogEntry[];
+}
+
+/** Another row has what may be there once. */
+export class UniqueViolation extends Error {}
+
+export const isUniqueViolation = (error: unknown): error is UniqueViolation =>
+  error instanceof UniqueViolation;
+
+/** `starting`: handed to the agent, whose answer was not stored yet. */
+export type ProcessState = 'starting' | 'running' | 'ended';
+
+export interface ProcessRow {
+  readonly id: ProcessId;
+  readonly taskId: TaskId;
+  readonly argv: readonly string[];
+  readonly hasPty: boolean;
+  readonly timeoutMs: number | undefined;
+  readonly state: ProcessState;
+  readonly exit: ProcessExit | undefined;
+  readonly createdAtMs: number;
+  /** Bytes of input it had taken when it ended; 0 before. */
+  readonly stdinAccepted: number;
+}
+
+export interface ProcessRepository {
+  insert(row: Pick<ProcessRow, 'id' | 'taskId' | 'argv' | 'hasPty' | 'timeoutMs' | 'createdAtMs'>): void;
+  started(taskId: TaskId, id: ProcessId): void;
+  ended(
+    process: Pick<ProcessRow, 'taskId' | 'id'>,
+    exit: ProcessExit,
+    stdinAccepted: number,
+    endedAtMs: number,
+  ): void;
+  /** For a start that failed: the caller may try the same id again. */
+  delete(taskId: TaskId, id: ProcessId): void;
+  /** Oldest first. */
+  list(taskId: TaskId): ProcessRow[];
+}

@@ -1,0 +1,44 @@
+/** Everything that rows are kept of, over one database. What each part is for says the room whose interface it implements. */
+import { SqlApps, SqlEnvironments } from './apps.ts';
+import { type Database, openDatabase } from './database.ts';
+import { SqlAnswers } from './idempotency.ts';
+import { SqlImages } from './images.ts';
+import { SqlMounts } from './mounts.ts';
+import { SqlProcesses } from './processes.ts';
+import { SqlSandboxes } from './sandboxes.ts';
+import { SqlSecrets } from './secrets.ts';
+import { SqlSettings } from './settings.ts';
+
+export class Store {
+  /** For what is no aggregate's business: tests look in here. */
+  readonly database: Database;
+  readonly answers: SqlAnswers;
+  readonly apps: SqlApps;
+  readonly environments: SqlEnvironments;
+  readonly images: SqlImages;
+  readonly mounts: SqlMounts;
+  readonly processes: SqlProcesses;
+  readonly sandboxes: SqlSandboxes;
+  readonly secrets: SqlSecrets;
+  readonly settings: SqlSettings;
+
+  constructor(database: Database) {
+    this.database = database;
+    this.answers = new SqlAnswers(database);
+    this.apps = new SqlApps(database);
+    this.environments = new SqlEnvironments(database);
+    this.images = new SqlImages(database);
+    this.mounts = new SqlMounts(database);
+    this.processes = new SqlProcesses(database);
+    this.sandboxes = new SqlSandboxes(database);
+    this.secrets = new SqlSecrets(database);
+    this.settings = new SqlSettings(database);
+  }
+
+  close(): void {
+    this.database.close();
+  }
+}
+
+/** Opens `<dataDir>/skerry.db`. @throws like `openDatabase` */
+export const openStore = (dataDir: string): Store => new Store(openDatabase(dataDir));
