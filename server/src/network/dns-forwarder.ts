@@ -1,12 +1,14 @@
 /**
  * The sandboxes' resolver: passes DNS messages (RFC 1035) on to other servers, over UDP and TCP. It rewrites nothing, so it reads no more than the
- * 12-byte header. Everything is bounded, since both sides are untrusted; beyond a bound a question is dropped, and clients ask again.
+ * 12-byte header. Everything is bounded, since both sides are untrusted, and shared so that no sandboxes together take it from another one; beyond a bound
+ * a question is dropped, and clients ask again.
  */
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createConnection, createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { FairShare, type Shares } from './fair-share.ts';
 
 export interface DnsForwarderOptions {
   readonly address: string;
@@ -17,16 +19,29 @@ export interface DnsForwarderOptions {
   readonly logger: Logger;
   /** How long one server may take, 3 s by default. */
   readonly timeoutMs?: number;
+  /** Others than the usual bounds, for tests. */
+  readonly bounds?: Partial<DnsBounds>;
+}
+
+export interface DnsBounds {
+  /** Questions over UDP that were not answered yet. */
+  readonly pending: Shares;
+  readonly connections: Shares;
+  /** How long nothing may come over a TCP connection. */
+  readonly idleMs: number;
+  /** How long one may last, whatever comes over it: resolver libraries ask and leave, and others connect anew (RFC 7766, 6.2.1). */
+  readonly connectionMs: number;
 }
 
 const HEADER_BYTES = 12;
 /** EDNS (RFC 6891) questions are far below this; larger ones are nothing a resolver library sends. */
 const MAX_QUESTION_BYTES = 4096;
-const MAX_PENDING = 512;
-/** Per sandbox, so that one cannot take the resolver from the others. */
-const MAX_PENDING_PER_CLIENT = 64;
-const MAX_TCP_CONNECTIONS = 128;
-const TCP_IDLE_MS = 10_000;
+const BOUNDS: DnsBounds = {
+  pending: { total: 512, perClient: 64 },
+  connections: { total: 256, perClient: 16 },
+  idleMs: 10_000,
+  connectionMs: 60_000,
+};
 
 /** Sets QR and RCODE=2 (SERVFAIL) in a copy of the question: the answer when no server answers. */
 function serverFailure(question: Buffer): Buffer {
@@ -40,16 +55,19 @@ export class DnsForwarder {
   readonly #options: DnsForwarderOptions;
   readonly #udp: UdpSocket = createSocket('udp4');
   readonly #tcp: Server;
-  readonly #clients = new Map<string, number>();
+  readonly #bounds: DnsBounds;
+  readonly #pending: FairShare;
+  readonly #clients: FairShare;
   readonly #connections = new Set<Socket>();
-  #pending = 0;
   #closed = false;
 
   constructor(options: DnsForwarderOptions) {
     this.#options = options;
+    this.#bounds = { ...BOUNDS, ...options.bounds };
+    this.#pending = new FairShare(this.#bounds.pending);
+    this.#clients = new FairShare(this.#bounds.connections);
     this.#udp.on('message', (question, client) => void this.#onQuestion(question, client));
     this.#tcp = createServer((socket) => this.#onConnection(socket));
-    this.#tcp.maxConnections = MAX_TCP_CONNECTIONS;
   }
 
   get udpPort(): number {
@@ -97,33 +115,35 @@ export class DnsForwarder {
   }
 
   async #onQuestion(question: Buffer, client: RemoteInfo): Promise<void> {
-    const ofClient = this.#clients.get(client.address) ?? 0;
     // Port 0 is what only a forged packet has: nothing can be sent there.
     if (client.port === 0 || question.length < HEADER_BYTES || question.length > MAX_QUESTION_BYTES) return;
-    if (this.#pending >= MAX_PENDING || ofClient >= MAX_PENDING_PER_CLIENT) return;
-    this.#pending++;
-    this.#clients.set(client.address, ofClient + 1);
+    const dropped = new AbortController();
+    const done = this.#pending.take(client.address, () => dropped.abort());
+    if (!done) return;
     try {
-      const answer = (await this.#ask(question)) ?? serverFailure(question);
-      if (!this.#closed) this.#udp.send(answer, client.port, client.address, () => {});
+      const answer = (await this.#ask(question, dropped.signal)) ?? serverFailure(question);
+      if (this.#closed || dropped.signal.aborted) return;
+      this.#udp.send(answer, client.port, client.address, () => {});
     } finally {
-      this.#pending--;
-      const left = (this.#clients.get(client.address) ?? 1) - 1;
-      if (left > 0) this.#clients.set(client.address, left);
-      else this.#clients.delete(client.address);
+      done();
     }
   }
 
-  async #ask(question: Buffer): Promise<Buffer | undefined> {
+  async #ask(question: Buffer, dropped: AbortSignal): Promise<Buffer | undefined> {
     for (const upstream of this.#options.upstreams) {
-      const answer = await this.#askOne(question, upstream.address, upstream.port);
-      if (answer || this.#closed) return answer;
+      const answer = await this.#askOne(question, upstream.address, upstream.port, dropped);
+      if (answer || this.#closed || dropped.aborted) return answer;
     }
     return undefined;
   }
 
   /** One socket per question: its random source port and the kernel's check of the sender make answers hard to forge. */
-  #askOne(question: Buffer, address: string, port: number): Promise<Buffer | undefined> {
+  #askOne(
+    question: Buffer,
+    address: string,
+    port: number,
+    dropped: AbortSignal,
+  ): Promise<Buffer | undefined> {
     return new Promise((resolve) => {
       const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
       let finished = false;
@@ -137,6 +157,7 @@ export class DnsForwarder {
         resolve(answer);
       };
       const timer = setTimeout(() => finish(), this.#options.timeoutMs ?? 3000);
+      dropped.addEventListener('abort', () => finish(), { once: true });
       socket.on('error', () => finish());
       socket.on('message', (answer) => {
         if (answer.length >= HEADER_BYTES && answer.readUInt16BE(0) === question.readUInt16BE(0))
@@ -147,22 +168,30 @@ export class DnsForwarder {
     });
   }
 
-  /** TCP is only joined to the first upstream that accepts: both sides frame by themselves (RFC 7766), and idle connections end. */
+  /** TCP is only joined to the first upstream that accepts: both sides frame by themselves (RFC 7766). */
   #onConnection(client: Socket): void {
     this.#track(client);
+    const done = this.#clients.take(client.remoteAddress ?? '', () => client.destroy());
+    if (!done) return void client.destroy();
+    const age = setTimeout(() => client.destroy(), this.#bounds.connectionMs);
+    client.once('close', () => {
+      clearTimeout(age);
+      done();
+    });
     const join = (index: number) => {
       const upstream = this.#options.upstreams[index];
       if (!upstream || client.destroyed) return void client.destroy();
       const server = createConnection({ host: upstream.address, port: upstream.port });
       this.#track(server);
+      const leave = () => server.destroy();
+      client.once('close', leave);
       let connected = false;
       server.once('connect', () => {
         connected = true;
         client.pipe(server).pipe(client);
-        client.once('close', () => server.destroy());
-        server.once('close', () => client.destroy());
       });
-      server.once('error', () => {
+      server.once('close', () => {
+        client.off('close', leave);
         if (connected) client.destroy();
         else join(index + 1);
       });
@@ -170,9 +199,10 @@ export class DnsForwarder {
     join(0);
   }
 
+  /** Ends it, whichever side fails or falls silent. */
   #track(socket: Socket): void {
     this.#connections.add(socket);
-    socket.setTimeout(TCP_IDLE_MS, () => socket.destroy());
+    socket.setTimeout(this.#bounds.idleMs, () => socket.destroy());
     socket.on('error', () => socket.destroy());
     socket.once('close', () => this.#connections.delete(socket));
   }
