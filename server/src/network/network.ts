@@ -30,6 +30,7 @@ import {
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
 import { type OutboundPolicy, parseAllowlist } from './policy.ts';
+import { ReadyPool } from './ready-pool.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
 
 export interface NetworkOptions {
@@ -62,7 +63,6 @@ export interface LeaseRecord {
   readonly policy: OutboundPolicy;
 }
 
-/** A refill waits this long, so that it does not compete with the start that took a namespace. */
 const REFILL_DELAY_MS = 100;
 
 export class Network {
@@ -72,22 +72,26 @@ export class Network {
   readonly #members = new Map<number, FirewallMember>();
   /** Rule changes one after the other: each is computed from `#members`. */
   readonly #rules = new Limiter(1);
-  readonly #ready: number[] = [];
+  readonly #pool: ReadyPool;
   /** Slots that an earlier server left and that cannot be removed: never used again. */
   readonly #aside = new Set<number>();
-  readonly #background = new Set<Promise<void>>();
   #plan: AddressPlan | undefined;
   #dns: DnsForwarder | undefined;
   #mtu = 1500;
   #lastSlot = 0;
-  #refillTimer: NodeJS.Timeout | undefined;
-  #closed = false;
 
   constructor(options: NetworkOptions) {
     this.#options = options;
     this.#names = new SlotNames(options.instance, options.namespaceDir);
     this.#table = `skerry_${options.instance}`;
     for (const cidr of options.allowPrivate) parseCidr(cidr);
+    this.#pool = new ReadyPool({
+      size: options.poolSize,
+      delayMs: REFILL_DELAY_MS,
+      claim: (count) => this.#claimSlots(count),
+      make: (slots) => this.#make(slots),
+      logger: options.logger,
+    });
   }
 
   /** Prepares the machine; `inUse` are the leases of instances that may still live, everything else of ours is removed. */
@@ -120,14 +124,13 @@ export class Network {
     await this.#dns.open();
     undo.release();
     this.#lastSlot = Math.max(0, ...this.#members.keys());
-    this.#refill();
+    this.#pool.refill();
   }
 
   /** @throws SkerryError `resource-exhausted` when the subnet has no free address, `invalid-argument` for a bad allowlist. */
   async acquire(policy: OutboundPolicy): Promise<Lease> {
     if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
-    const slot = this.#ready.shift() ?? (await this.#makeNow());
-    this.#scheduleRefill();
+    const slot = this.#pool.take() ?? (await this.#makeNow());
     await using undo = new CleanupScope(this.#options.logger);
     undo.add('network slot', () => this.release(slot));
     if (policy.kind !== 'open') await this.setPolicy(slot, policy);
@@ -170,11 +173,9 @@ export class Network {
 
   /** Stops the resolver and removes the namespaces that nobody uses; those in use stay. */
   async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#refillTimer);
-    await Promise.all(this.#background);
+    const unused = await this.#pool.close();
     await this.#dns?.close();
-    for (const slot of this.#ready.splice(0)) await this.release(slot);
+    for (const slot of unused) await this.release(slot);
   }
 
   /** Removes everything from the machine, as far as it can be. Call `close` first. @throws AggregateError naming what is left */
@@ -289,29 +290,5 @@ export class Network {
     }
     await this.#make([slot]);
     return slot;
-  }
-
-  #scheduleRefill(): void {
-    if (this.#closed || this.#refillTimer) return;
-    this.#refillTimer = setTimeout(() => this.#refill(), REFILL_DELAY_MS);
-    this.#refillTimer.unref();
-  }
-
-  #refill(): void {
-    this.#refillTimer = undefined;
-    if (this.#closed || this.#background.size > 0) return;
-    const slots = this.#claimSlots(this.#options.poolSize - this.#ready.length);
-    if (slots.length === 0) return;
-    const work = this.#make(slots).then(
-      () => {
-        this.#ready.push(...slots);
-      },
-      (error) => {
-        // The next start makes its own and reports what is wrong.
-        this.#options.logger.warn({ err: error }, 'network.refill-failed');
-      },
-    );
-    this.#background.add(work);
-    void work.finally(() => this.#background.delete(work));
   }
 }
