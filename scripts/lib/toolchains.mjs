@@ -78,7 +78,7 @@ async function cargoPackage(wanted) {
  * @throws SetupError
  */
 async function ensureCargo(progress) {
-  const manifest = readFileSync(join(root, 'agent', 'Cargo.toml'), 'utf8');
+  const manifest = readFileSync(join(root, 'Cargo.toml'), 'utf8');
   const lowest = /^rust-version = "(.+)"$/m.exec(manifest)?.[1] ?? '';
   const wanted = parseVersion(lowest);
   const { cargo, others } = await findCargo(wanted);
@@ -108,18 +108,16 @@ async function ensureCargo(progress) {
 
 /** Builds the agent and the supervisor when one is missing or older than a source. */
 export async function ensureAgent(progress) {
-  const agent = join(root, 'agent');
-  const sources = ['agent/src', 'agent/Cargo.toml', 'agent/Cargo.lock', '.cargo'].map((name) =>
-    join(root, name),
-  );
+  const crates = ['agent', 'supervisor'].flatMap((crate) => [`${crate}/src`, `${crate}/Cargo.toml`]);
+  const sources = [...crates, 'Cargo.toml', 'Cargo.lock', '.cargo'].map((name) => join(root, name));
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
-  const built = ['skerry-agent', 'skerry-supervisor'].map((name) => join(agent, 'target', 'release', name));
+  const built = ['skerry-agent', 'skerry-supervisor'].map((name) => join(root, 'target', 'release', name));
   if (built.every((path) => existsSync(path) && statSync(path).mtimeMs >= newest)) return 'up to date';
   await ensurePackages(buildPackages, progress);
   const cargo = await ensureCargo(progress);
   // Run inside the clone: cargo reads .cargo/config.toml (static linking) from the working directory upwards.
   await capture([cargo, 'build', '--release', '--locked', '--target-dir', 'target'], {
-    cwd: agent,
+    cwd: root,
     progress,
   });
   return 'built';

@@ -1,8 +1,8 @@
-/** Where the programs built from `agent/` are: `npm run setup` puts them there. */
+/** Where the programs built from `agent/` and `supervisor/` are: `npm run setup` puts them there. */
 import { fileURLToPath } from 'node:url';
 
 const built = (name: string): string =>
-  fileURLToPath(new URL(`../../../agent/target/release/${name}`, import.meta.url));
+  fileURLToPath(new URL(`../../../target/release/${name}`, import.meta.url));
 
 /** The agent, which the engine mounts into sandboxes. */
 export const agentBinaryPath = (): string => process.env.SKERRY_AGENT_BINARY || built('skerry-agent');

@@ -54,7 +54,7 @@ export async function prepareAgent(layout: Pick<Layout, 'binDir'>, agentBinaryPa
     await rm(fresh, { force: true });
     throw new SkerryError(
       'unavailable',
-      `The agent at ${agentBinaryPath} is not a static program: build it from within agent/, whose cargo settings see to that, or run \`npm run setup\`.`,
+      `The agent at ${agentBinaryPath} is not a static program: build it from within the clone, whose cargo settings see to that, or run \`npm run setup\`.`,
     );
   }
   await chmod(fresh, 0o755);
