@@ -81,7 +81,8 @@ class OciEngine implements Engine {
       await mkdir(directory, { recursive: true, mode: 0o700 });
     }
     await makePrivateMount(layout.runDir);
-    for (const directory of [layout.tasksDir, layout.linksDir]) await mkdir(directory, { recursive: true });
+    await mkdir(layout.tasksDir, { recursive: true });
+    await rm(layout.formerLinksDir, { recursive: true, force: true });
     const [cgroups, findings, caBundle, ownLimits] = await Promise.all([
       Cgroups.detect(),
       findRuntimes(this.#options.config.runscPath, layout.runDir),

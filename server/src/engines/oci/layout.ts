@@ -53,8 +53,8 @@ export class Layout {
     return join(this.runDir, 't');
   }
 
-  /** Short names for layers, since the mount options must fit a page. */
-  get linksDir(): string {
+  /** Where earlier versions kept links to layers; nothing needs them. */
+  get formerLinksDir(): string {
     return join(this.runDir, 'l');
   }
 
@@ -100,7 +100,6 @@ export class TaskLayout {
   /** On disk. */
   readonly diskDir: string;
   readonly cgroup: string;
-  readonly linksDir: string;
 
   constructor(layout: Layout, id: TaskId) {
     if (!isTaskId(id)) throw new SkerryError('invalid-argument', `Not a task id: ${JSON.stringify(id)}`);
@@ -108,11 +107,15 @@ export class TaskLayout {
     this.dir = join(layout.tasksDir, id);
     this.diskDir = join(layout.instancesDir, id);
     this.cgroup = `${layout.cgroupParent}/${id}`;
-    this.linksDir = layout.linksDir;
   }
 
   get rootfs(): string {
     return join(this.dir, 'rootfs');
+  }
+
+  /** Short names for what its root filesystem is mounted of, since the mount options must fit a page. */
+  get linksDir(): string {
+    return join(this.dir, 'l');
   }
 
   /** Mounted read-only at `GUEST_RUN_DIR`; only root may enter, so only root in the sandbox can pose as the agent. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -8,6 +9,7 @@ import { run } from '../../platform/command.ts';
 import { mountsBelow, unmountBelow } from '../../platform/mounts.ts';
 import { Layout } from './layout.ts';
 import { copyUpper, mountRootfs, moveUpper } from './overlay.ts';
+import { removeTaskFiles } from './residue.ts';
 import { prepareSkeleton } from './shared-files.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'skerry, overlay:'));
@@ -20,7 +22,6 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
   it('mounts in paths with any characters, and whiteouts survive copy and move as layers', async () => {
     const layout = new Layout(join(scratch, 'data'), await mkdtemp(join(tmpdir(), 'sk-')));
     after(() => rm(layout.runDir, { recursive: true, force: true }));
-    await mkdir(layout.linksDir, { recursive: true });
     await prepareSkeleton(layout);
     const lower = join(scratch, 'a, b:c\\d');
     await mkdir(join(lower, 'dir'), { recursive: true });
@@ -57,6 +58,32 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
       assert.ok(!(await readdir(second.rootfs)).includes('gone'));
       await unmountBelow(second.dir);
     }
+  });
+
+  it('mounts the layers it is given, whatever links lie about, and leaves none when the task is removed', async () => {
+    const layout = new Layout(join(scratch, 'links'), await mkdtemp(join(tmpdir(), 'sk-')));
+    after(() => rm(layout.runDir, { recursive: true, force: true }));
+    await prepareSkeleton(layout);
+    const [right, wrong] = [join(scratch, 'right'), join(scratch, 'wrong')];
+    for (const layer of [right, wrong]) {
+      await mkdir(layer);
+      await writeFile(join(layer, 'name'), layer);
+    }
+    // As if two directories had the same hash, from which names were made once.
+    await mkdir(layout.formerLinksDir, { recursive: true });
+    const hash = createHash('sha256').update(right).digest('hex').slice(0, 10);
+    await symlink(wrong, join(layout.formerLinksDir, hash));
+    const before = await readdir(layout.runDir, { recursive: true });
+    const task = layout.task(newTaskId());
+    for (const path of [task.rootfs, task.upper, task.work]) await mkdir(path, { recursive: true });
+    await mountRootfs(layout, task, [right]);
+    assert.equal(await readFile(join(task.rootfs, 'name'), 'utf8'), right);
+    await unmountBelow(task.dir);
+    await removeTaskFiles(task);
+    assert.deepEqual(
+      (await readdir(layout.runDir, { recursive: true })).filter((name) => name !== 't'),
+      before,
+    );
   });
 
   it('refuses more layers than mount options can name', async () => {

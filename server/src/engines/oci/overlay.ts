@@ -1,5 +1,4 @@
 /** The root filesystem of a task: an overlay of the image's layers under a writable one, and what becomes of the writable one. */
-import { createHash } from 'node:crypto';
 import { mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
@@ -7,10 +6,7 @@ import { baseEnvironment, run } from '../../platform/command.ts';
 import { removeSockets } from './fifos.ts';
 import type { Layout, TaskLayout } from './layout.ts';
 
-/**
- * mount(2) takes one page of options; what is left of it after the fixed ones, with names of 11 characters a layer, is room for more layers than a
- * Dockerfile has instructions. The kernel's own bound is 500.
- */
+/** mount(2) takes one page of options: more than a Dockerfile has instructions, with room to spare. The kernel's own bound is 500. */
 const MAX_LAYERS = 300;
 
 /**
@@ -34,32 +30,22 @@ export async function mountRootfs(
   }
   // overlayfs wants the top layer first; the skeleton with our mount points is below all.
   const lower = [...layers].reverse().concat(layout.skeletonDir);
-  const names = await Promise.all(lower.map((directory) => shortName(layout, directory)));
-  const disk = await shortName(layout, task.diskDir);
-  const options = `lowerdir=${names.join(':')},upperdir=${disk}/upper,workdir=${disk}/work,${OPTIONS}`;
+  const names = lower.map((_, index) => String(index));
+  // Links with short, safe names: no character of a path can end up in mount options. They belong to this mount alone, so that no name is another's.
+  await mkdir(task.linksDir);
+  await Promise.all([
+    ...lower.map((directory, index) => symlink(directory, join(task.linksDir, String(index)))),
+    symlink(task.diskDir, join(task.linksDir, 'disk')),
+  ]);
+  const options = `lowerdir=${names.join(':')},upperdir=disk/upper,workdir=disk/work,${OPTIONS}`;
   await run(
-    ['mount', '-n', '-t', 'overlay', '-o', options, 'overlay', relative(layout.linksDir, task.rootfs)],
+    ['mount', '-n', '-t', 'overlay', '-o', options, 'overlay', relative(task.linksDir, task.rootfs)],
     {
-      cwd: layout.linksDir,
+      cwd: task.linksDir,
       // libmount's newer interface to the kernel takes at most 255 bytes a parameter.
       env: { ...baseEnvironment(), LIBMOUNT_FORCE_MOUNT2: 'always' },
     },
   );
-}
-
-/** A link with a short, safe name in the links directory: no character of a path can end up in mount options. */
-async function shortName(layout: Layout, directory: string): Promise<string> {
-  const name = createHash('sha256').update(directory).digest('hex').slice(0, 10);
-  await symlink(directory, join(layout.linksDir, name)).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error; // the same name is the same directory
-  });
-  return name;
-}
-
-/** Removes the link to a task's own directory. Links to layers stay: other tasks share them. */
-export async function forgetLinks(task: TaskLayout): Promise<void> {
-  const name = createHash('sha256').update(task.diskDir).digest('hex').slice(0, 10);
-  await rm(join(task.linksDir, name), { force: true });
 }
 
 /** Moves a writable layer to its new place: a rename, or a copy when that is another filesystem. */

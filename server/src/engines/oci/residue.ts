@@ -5,7 +5,6 @@ import type { TaskId } from '../../ids.ts';
 import { unmountBelow } from '../../platform/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
 import { isTaskId, type Layout, type TaskLayout } from './layout.ts';
-import { forgetLinks } from './overlay.ts';
 import type { OciRuntime } from './runtime.ts';
 
 const runtimeNames = ['runc', 'gvisor'] as const;
@@ -66,7 +65,6 @@ export async function removeTaskFiles(task: TaskLayout): Promise<void> {
   await Promise.all([
     rm(task.dir, { recursive: true, force: true }),
     rm(task.diskDir, { recursive: true, force: true }),
-    forgetLinks(task),
   ]);
 }
 
