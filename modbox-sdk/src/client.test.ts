@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { ApiServer } from '../../server/src/api/modbox/testing/api-server.ts';
+import { BASE_IMAGE } from '../../server/src/sandboxes/testing/test-images.ts';
 import { generateTypes } from '../scripts/generate-types.ts';
 import {
   AuthenticationError,
@@ -13,7 +14,7 @@ import {
 } from './index.ts';
 
 const clientOf = (server: ApiServer): Client =>
-  new ModboxClient({ token: 'id:secret', baseUrl: `${server.url}/` });
+  new ModboxClient({ token: server.token, baseUrl: `${server.url}/` });
 
 test('the types are those of the server as it is', async () => {
   const committed = await readFile(new URL('./gen/types.ts', import.meta.url), 'utf8');
@@ -25,8 +26,9 @@ test('a sandbox from provisioning to its end', async () => {
   const modbox = clientOf(server);
   const taskId = 'user/ü 1';
   const made = await modbox.provisionSandbox({ taskId, imageId: 'base', ttlSeconds: undefined });
-  assert.equal((await modbox.waitForSandbox({ taskId, timeout: 30 })).sandboxId, made.sandboxId);
-  assert.deepEqual(await modbox.getSandbox(taskId), made);
+  const running = await modbox.waitForSandbox({ taskId, timeout: 60 });
+  assert.deepEqual([running.sandboxId, running.status], [made.sandboxId, 'running']);
+  assert.deepEqual(await modbox.getSandbox(taskId), running);
   assert.deepEqual(
     (await modbox.listSandboxes()).map((sandbox) => sandbox.taskId),
     [taskId],
@@ -60,7 +62,7 @@ test('a sandbox from provisioning to its end', async () => {
 });
 
 test('errors are typed, and their messages end with what to do', async () => {
-  await using server = await ApiServer.start();
+  await using server = await ApiServer.start({ config: { maxSandboxes: 1 } });
   const modbox = clientOf(server);
   assert.throws(
     () => new ModboxClient({ token: '' }),
@@ -70,7 +72,7 @@ test('errors are typed, and their messages end with what to do', async () => {
       return true;
     },
   );
-  const wrong = new ModboxClient({ token: 'id:wrong', baseUrl: server.url });
+  const wrong = new ModboxClient({ token: `${server.token}x`, baseUrl: server.url });
   await assert.rejects(wrong.listSandboxes(), AuthenticationError);
   await assert.rejects(modbox.getSandbox('none'), { name: 'NotFoundError', status: 404 });
   await assert.rejects(modbox.provisionSandbox({ taskId: 't', ttlSeconds: -1 }), {
@@ -78,43 +80,39 @@ test('errors are typed, and their messages end with what to do', async () => {
     path: 'ttlSeconds',
   });
   await modbox.provisionSandbox({ taskId: 't', imageId: 'base' });
-  await assert.rejects(modbox.provisionSandbox({ taskId: 't', imageId: 'other' }), (error: unknown) => {
-    assert.ok(error instanceof ConflictError);
-    assert.deepEqual(error.differs, ['imageId']);
-    assert.ok(error.message.endsWith(error.suggestion));
-    return true;
-  });
-  server.sandboxes.maxRunning = 0;
+  await assert.rejects(
+    modbox.provisionSandbox({ taskId: 't', imageId: 'base', cpu: 2 }),
+    (error: unknown) => {
+      assert.ok(error instanceof ConflictError);
+      assert.deepEqual(error.differs, ['cpu']);
+      assert.ok(error.message.endsWith(error.suggestion));
+      return true;
+    },
+  );
   await assert.rejects(modbox.provisionSandbox({ taskId: 'u', imageId: 'base' }), {
     name: 'QuotaError',
     retryAfterSeconds: 5,
   });
-  const nowhere = new ModboxClient({ token: 'id:secret', baseUrl: 'http://127.0.0.1:1' });
+  const nowhere = new ModboxClient({ token: server.token, baseUrl: 'http://127.0.0.1:1' });
   await assert.rejects(nowhere.listSandboxes(), (error: unknown) => {
     assert.ok(error instanceof ConnectionError);
     assert.match(error.message, /MODBOX_API_URL/);
     return true;
   });
   const page = new ModboxClient({
-    token: 'id:secret',
+    token: server.token,
     fetch: async () => new Response('<html>', { status: 502 }),
   });
   await assert.rejects(page.listSandboxes(), ConnectionError);
 });
 
 test('waits end when the caller says so, and an image that is being made is waited for', async (context) => {
-  await using server = await ApiServer.start({ imagePatienceMs: 0 });
+  await using server = await ApiServer.start({ imagePatienceMs: 0, dockerfile: 'FROM base\nRUN true' });
+  const held = server.domain.engine.faults.hold('create');
   const modbox = clientOf(server);
-  await assert.rejects(
-    modbox.provisionSandbox({ taskId: 't', imageId: 'slow:1' }, { imageTimeout: 1 }),
-    WaitTimeoutError,
-  );
-  const { id: imageId } = server.images.image('base');
+  await assert.rejects(modbox.provisionSandbox({ taskId: 't' }, { imageTimeout: 1 }), WaitTimeoutError);
+  const imageId = BASE_IMAGE;
   await modbox.provisionSandbox({ taskId: 't', imageId });
-  const sandbox = server.sandboxes.findByExternalKey('t');
-  assert.ok(sandbox);
-  sandbox.state = 'starting';
-  sandbox.running = new Promise(() => {});
   await assert.rejects(modbox.waitForSandbox({ taskId: 't', timeout: 0.05 }), WaitTimeoutError);
   const hangUp = new AbortController();
   const waiting = modbox.waitForSandbox({ taskId: 't', signal: hangUp.signal });
@@ -124,7 +122,7 @@ test('waits end when the caller says so, and an image that is being made is wait
   let calls = 0;
   context.mock.timers.enable({ apis: ['setTimeout'] });
   const retrying = new ModboxClient({
-    token: 'id:secret',
+    token: server.token,
     baseUrl: server.url,
     fetch: async (url, init) => {
       calls++;
@@ -140,6 +138,9 @@ test('waits end when the caller says so, and an image that is being made is wait
       return Response.json({ error }, { status: 503, headers: { 'retry-after': '5' } });
     },
   });
-  assert.equal((await retrying.provisionSandbox({ taskId: 't', imageId })).sandboxId, sandbox.id);
+  const { sandboxId } = await retrying.provisionSandbox({ taskId: 't', imageId });
+  assert.equal(sandboxId, server.of('t').id);
   assert.equal(calls, 2);
+  context.mock.timers.reset();
+  held.release();
 });

@@ -9,13 +9,14 @@ test('no key, a wrong key and a key of less reach are told apart', async () => {
   await using server = await ApiServer.start();
   const one = await server.sandbox('one');
   const two = await server.sandbox('two');
-  const keyOf = (path: string) => `key-of-${path.split('/')[2]}`;
+  const keyOf = (path: string) => server.keyOf(path.split('/')[2] ?? '');
   const exec = (path: string, key: string | null) =>
     server.call('POST', `${path}/exec`, { key, body: { argv: ['true'] } });
 
-  for (const key of ['key-for-all', 'id:secret', keyOf(one)])
+  const wrongSecret = server.token.replace(/:as-./, ':as-x');
+  for (const key of [server.apiKey, server.token, keyOf(one)])
     assert.equal((await exec(one, key)).status, 200);
-  for (const key of [null, 'wrong', 'id:wrong', 'wrong:secret', ':']) {
+  for (const key of [null, 'wrong', wrongSecret, 'wrong:secret', ':', keyOf('sb-nobody')]) {
     const { status, headers, json } = await exec(one, key);
     assert.equal(status, 401);
     assert.equal(headers.get('www-authenticate'), 'Bearer');
@@ -27,11 +28,11 @@ test('no key, a wrong key and a key of less reach are told apart', async () => {
     403,
     'not even that it is missing',
   );
-  assert.equal((await exec('/sandboxes/sb-nobody/modbox/api', 'key-for-all')).status, 404);
+  assert.equal((await exec('/sandboxes/sb-nobody/modbox/api', server.apiKey)).status, 404);
 
   assert.equal((await server.call('GET', sandboxes, { key: null })).status, 401);
-  assert.equal((await server.call('GET', sandboxes, { key: 'id:wrong' })).status, 401);
-  for (const key of ['key-for-all', keyOf(one)]) {
+  assert.equal((await server.call('GET', sandboxes, { key: wrongSecret })).status, 401);
+  for (const key of [server.apiKey, keyOf(one)]) {
     assert.equal((await server.call('GET', sandboxes, { key })).status, 403);
   }
 });
@@ -95,16 +96,14 @@ test('too large is 413, an unknown path 404, and no answer has a stack', async (
 
 test('a failure of our own is a 500 without details, which the log has', async () => {
   await using server = await ApiServer.start();
-  const api = await server.sandbox();
-  const sandbox = server.sandboxes.all[0];
-  assert.ok(sandbox);
-  sandbox.exec = async () => {
+  const api = await server.sandbox('t');
+  server.of('t').exec = async () => {
     throw new TypeError('undefined is not a sandbox at /srv/x.ts:1');
   };
   const { status, text } = await server.call('POST', `${api}/exec`, { body: { argv: ['true'] } });
   assert.equal(status, 500);
   assert.doesNotMatch(text, /undefined is not/);
-  assert.ok(server.logLines.some((line) => line.includes('undefined is not a sandbox')));
+  assert.ok(server.domain.log.some((line) => JSON.stringify(line).includes('undefined is not a sandbox')));
 });
 
 test('URLs lead back by the name the caller used; a Host header that is none is not repeated', async () => {
@@ -112,7 +111,7 @@ test('URLs lead back by the name the caller used; a Host header that is none is 
   await server.sandbox('t');
   const urlWith = (host: string) =>
     new Promise<string>((resolve, reject) => {
-      const headers = { host, authorization: 'Bearer id:secret' };
+      const headers = { host, authorization: `Bearer ${server.token}` };
       request(`${server.url}${sandboxes}/t`, { headers, agent: false }, async (response) => {
         let text = '';
         for await (const chunk of response) text += String(chunk);

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { deadline } from '../../sandboxes/testing/domain.ts';
 import { ApiServer, type CallOptions } from './testing/api-server.ts';
-import { until } from './testing/events.ts';
 
 interface Operation {
   readonly operationId: string;
@@ -51,7 +51,7 @@ test('every endpoint answers, well and badly, as the document says', async () =>
 
   const api = await server.sandbox('t');
   await call('POST', `${v1}/sandboxes`, { body: { taskId: 't', imageId: 'base' } });
-  await call('POST', `${v1}/sandboxes`, { body: { taskId: 't', imageId: 'other' } });
+  await call('POST', `${v1}/sandboxes`, { body: { taskId: 't', imageId: 'base', cpu: 2 } });
   await call('POST', `${v1}/sandboxes`, { body: {} });
   for (const path of [
     'sandboxes',
@@ -67,8 +67,8 @@ test('every endpoint answers, well and badly, as the document says', async () =>
   await call('GET', `${v1}/images/default`);
 
   const { json: process } = await call('POST', `${api}/processes`, { body: { command: 'echo out' } });
-  await until(() => server.sandboxes.findByExternalKey('t')?.processes()[0]?.exit !== undefined);
-  for (const key of ['key-for-all', 'wrong', 'key-of-sb-00000000000000000000000000']) {
+  await server.of('t').processes()[0]?.wait(deadline());
+  for (const key of [server.apiKey, 'wrong', server.keyOf('sb-00000000000000000000000000')]) {
     await call('POST', `${api}/exec`, { key, body: { command: 'echo out' } });
     await call('POST', `${api}/exec/stream`, { key, body: { command: 'echo out' } });
     await call('POST', `${api}/processes`, { key, body: { command: 'true' } });

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { atLeast, deadline, eventually } from '../../sandboxes/testing/domain.ts';
 import { ApiServer } from './testing/api-server.ts';
-import { readEvents, until } from './testing/events.ts';
-
-const auth = { authorization: 'Bearer key-for-all' };
+import { readEvents } from './testing/events.ts';
 
 test('a background process outlives its request, is listed, and is killed', async () => {
   await using server = await ApiServer.start();
@@ -21,11 +20,11 @@ test('a background process outlives its request, is listed, and is killed', asyn
   );
   const killed = await server.call('POST', `${api}/processes/${processId}/kill`);
   assert.equal(killed.status, 200);
-  const process = server.sandboxes
-    .findByExternalKey('t')
-    ?.processes()
-    .find(({ id }) => id === processId);
-  await until(() => process?.exit !== undefined);
+  await server
+    .of('t')
+    .processes()
+    .find(({ id }) => id === processId)
+    ?.wait(deadline());
   const { json } = await server.call('GET', `${api}/processes/${processId}`);
   assert.equal(json.status, 'exited');
   assert.equal((await server.call('GET', `${api}/processes`)).json.processes[0]?.exitCode, 143);
@@ -47,8 +46,10 @@ test('logs are read on from an offset, without cutting characters, to the end', 
   });
   const logs = async (query: string) =>
     (await server.call('GET', `${api}/processes/${started.processId}/logs?${query}`)).json;
-  const process = server.sandboxes.findByExternalKey('t')?.processes()[0];
-  await until(() => process?.stdout.ended === true && process.stderr.ended && process.exit !== undefined);
+  const [process] = server.of('t').processes();
+  await eventually(
+    () => process?.stdout.ended === true && process.stderr.ended && process.exit !== undefined,
+  );
   const whole = await logs('');
   assert.deepEqual(
     [
@@ -77,7 +78,7 @@ test('logs are followed from the start or an event id, and end with the exit', a
   });
   const follow = (headers = {}) =>
     fetch(`${server.url}${api}/processes/${started.processId}/logs/stream`, {
-      headers: { ...auth, ...headers },
+      headers: { authorization: `Bearer ${server.apiKey}`, ...headers },
     });
   let id = '';
   const events: string[] = [];
@@ -102,9 +103,10 @@ test('logs stay readable after the sandbox ended; starting there is 410', async 
   const { json } = await server.call('POST', `${api}/processes`, {
     body: { command: 'echo here; sleep 1000' },
   });
-  const sandbox = server.sandboxes.findByExternalKey('t');
-  await until(() => (sandbox?.processes()[0]?.stdout.length ?? 0) > 0);
-  await sandbox?.end({ kind: 'timeout' });
+  const [process] = server.of('t').processes();
+  assert.ok(process);
+  await atLeast(process.stdout, 'here\n'.length);
+  await server.of('t').terminate();
   const logs = await server.call('GET', `${api}/processes/${json.processId}/logs`);
   assert.equal(logs.json.stdout, 'here\n');
   assert.equal((await server.call('POST', `${api}/processes`, { body: { argv: ['true'] } })).status, 410);

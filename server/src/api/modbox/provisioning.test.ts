@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
+import { eventually } from '../../sandboxes/testing/domain.ts';
+import { BASE_IMAGE, buildImage } from '../../sandboxes/testing/test-images.ts';
 import { type AnyAnswer, ApiServer } from './testing/api-server.ts';
 
 const sandboxes = '/modbox/v1/sandboxes';
+
+/** All that are not ended, newest first. */
+const live = ({ domain }: ApiServer) => domain.manager.list({ limit: 100 });
 
 test('provisioning makes a sandbox without an entrypoint and says where it is', async () => {
   await using server = await ApiServer.start();
@@ -15,36 +20,34 @@ test('provisioning makes a sandbox without an entrypoint and says where it is', 
     envVars: { A: '1' },
     cpu: 0.5,
     memoryMiB: 128,
-    workdir: '/work',
+    workdir: '/data',
     network: 'blocked',
   };
+  const held = server.domain.engine.faults.hold('create');
   const { status, json } = await server.call('POST', sandboxes, { body });
   assert.equal(status, 201);
-  const [made] = server.sandboxes.all;
-  assert.ok(made);
+  const made = server.of('task-1');
   assert.deepEqual(
     { ...json, createdAt: '', expiresAt: '' },
     {
       taskId: 'task-1',
       sandboxId: made.id,
-      status: 'running',
+      status: 'starting',
       isolation: 'gvisor',
       endReason: null,
       sandboxUrl: `${server.url}/sandboxes/${made.id}`,
-      apiKey: `key-of-${made.id}`,
-      imageId: server.images.image('python:3.12-slim').id,
+      apiKey: server.keyOf(made.id),
+      imageId: BASE_IMAGE,
       ttlSeconds: 60,
       ttlMode: 'absolute',
       createdAt: '',
       expiresAt: '',
     },
   );
-  assert.equal(Date.parse(json.expiresAt ?? '') - Date.parse(json.createdAt), 60_000);
   const { spec } = made;
   assert.equal(spec.noEntrypoint, true);
   assert.equal(spec.externalKey, 'task-1');
   assert.equal(spec.name, 'task-1');
-  assert.deepEqual(spec.secretSources, [{ kind: 'inline', env: { A: '1' } }]);
   assert.deepEqual(spec.resources, {
     memoryMiB: 128,
     memoryLimitMiB: 128,
@@ -52,8 +55,20 @@ test('provisioning makes a sandbox without an entrypoint and says where it is', 
     milliCpuLimit: 500,
   });
   assert.deepEqual(spec.network, { kind: 'blocked' });
-  assert.equal(spec.workdir, '/work');
-  assert.ok(!JSON.stringify(spec.tags).includes('"1"'), 'no value of the environment is in a tag');
+  assert.equal(spec.workdir, '/data');
+  assert.ok(
+    !JSON.stringify([spec, made.tags]).includes('"1"'),
+    'no value of the environment is stored in clear',
+  );
+  held.release();
+  const { json: waited } = await server.call('GET', `${sandboxes}/task-1/wait?timeoutSeconds=60`);
+  const { startedAtMs = 0 } = made;
+  const expiresAt = new Date(startedAtMs + 60_000).toISOString();
+  assert.deepEqual(waited, { ...json, status: 'running', expiresAt }, 'its time counts from its start');
+  const { json: ran } = await server.call('POST', `/sandboxes/${made.id}/modbox/api/exec`, {
+    body: { command: 'echo $A; pwd' },
+  });
+  assert.equal(ran.stdout, '1\n/data\n');
 });
 
 test('ttlMode idle counts from the last activity, with the longest lifetime as the bound', async () => {
@@ -62,8 +77,8 @@ test('ttlMode idle counts from the last activity, with the longest lifetime as t
   const { json } = await server.call('POST', sandboxes, { body });
   assert.equal(json.ttlMode, 'idle');
   assert.equal(json.ttlSeconds, 3600);
-  assert.equal(server.sandboxes.all[0]?.spec.idleTimeoutMs, 3_600_000);
-  assert.equal(server.sandboxes.all[0]?.spec.timeoutMs, 86_400_000);
+  assert.equal(server.of('t').spec.idleTimeoutMs, 3_600_000);
+  assert.equal(server.of('t').spec.timeoutMs, 86_400_000);
 });
 
 test('the same definition gives back the running sandbox, also 20 at a time', async () => {
@@ -72,7 +87,7 @@ test('the same definition gives back the running sandbox, also 20 at a time', as
   const answers = await Promise.all(
     Array.from({ length: 20 }, () => server.call('POST', sandboxes, { body })),
   );
-  assert.equal(server.sandboxes.all.length, 1);
+  assert.equal(live(server).length, 1);
   assert.deepEqual(answers.map((answer) => answer.status).sort(), [...Array(19).fill(200), 201]);
   const reordered = { ...body, envVars: { A: '1', B: '2' } };
   assert.equal((await server.call('POST', sandboxes, { body: reordered })).status, 200);
@@ -80,10 +95,11 @@ test('the same definition gives back the running sandbox, also 20 at a time', as
 
 test('another definition under the same task id is refused, naming what differs', async () => {
   await using server = await ApiServer.start();
+  const other = await buildImage(server.domain.images, ['FROM base', 'ENV OTHER=yes']);
   const body = { taskId: 't', imageId: 'base', envVars: { A: 'secret-1' } };
   await server.call('POST', sandboxes, { body });
   for (const [change, differs] of [
-    [{ imageId: 'other' }, ['imageId']],
+    [{ imageId: other }, ['imageId']],
     [{ ttlSeconds: 61 }, ['ttlSeconds']],
     [{ ttlMode: 'idle' }, ['ttlMode']],
     [{ envVars: { A: 'secret-2' } }, ['envVars']],
@@ -98,7 +114,7 @@ test('another definition under the same task id is refused, naming what differs'
     for (const field of differs) assert.ok(String(json.error.message).includes(field), text);
     assert.ok(!text.includes('secret-'), 'values stay out of the answer');
   }
-  assert.equal(server.sandboxes.all.length, 1);
+  assert.equal(live(server).length, 1);
 });
 
 test('a destroyed sandbox is still found, and its task id is free again', async () => {
@@ -116,15 +132,13 @@ test('a destroyed sandbox is still found, and its task id is free again', async 
   assert.equal(waited.status, 410);
   assert.equal(waited.json.error.reason, 'terminated');
   assert.equal((await server.call('POST', sandboxes, { body })).status, 201);
-  assert.equal((await server.call('GET', `${sandboxes}/t`)).json.status, 'running');
+  assert.notEqual((await server.call('GET', `${sandboxes}/t`)).json.status, 'ended');
 });
 
 test('sandboxes are found by sandbox id whoever made them; what is missing is 404', async () => {
   await using server = await ApiServer.start();
   await server.sandbox('t');
-  const spec = server.sandboxes.all[0]?.spec;
-  assert.ok(spec);
-  const other = await server.sandboxes.create({ ...spec, externalKey: undefined, tags: {} });
+  const other = await server.domain.create();
   const { json } = await server.call('GET', `${sandboxes}/${other.id}`);
   assert.equal(json.sandboxId, other.id);
   assert.equal(json.taskId, other.id);
@@ -142,20 +156,27 @@ test('sandboxes are found by sandbox id whoever made them; what is missing is 40
 
 test('waiting returns when it runs, and says 425 with Retry-After when it does not yet', async () => {
   await using server = await ApiServer.start();
-  await server.sandbox('t');
-  const sandbox = server.sandboxes.all[0];
-  assert.ok(sandbox);
-  const started = Promise.withResolvers<void>();
-  sandbox.state = 'starting';
-  sandbox.running = started.promise;
+  const held = server.domain.engine.faults.hold('create');
+  await server.call('POST', sandboxes, { body: { taskId: 't', imageId: 'base' } });
   const early = await server.call('GET', `${sandboxes}/t/wait?timeoutSeconds=0`);
   assert.equal(early.status, 425);
   assert.equal(early.headers.get('retry-after'), '1');
   assert.equal(early.json.error.retryable, true);
   const waiting = server.call('GET', `${sandboxes}/t/wait?timeoutSeconds=60`);
-  sandbox.state = 'running';
-  started.resolve();
+  held.release();
   assert.equal((await waiting).json.status, 'running');
+});
+
+test('a sandbox that cannot start is told so by the wait, and leaves its task id free', async () => {
+  await using server = await ApiServer.start();
+  server.domain.engine.faults.failTimes('create', 1, new Error('no room for it'));
+  const body = { taskId: 't', imageId: 'base' };
+  await server.call('POST', sandboxes, { body });
+  const waited = await server.call('GET', `${sandboxes}/t/wait?timeoutSeconds=60`);
+  assert.equal(waited.status, 410);
+  assert.equal(waited.json.error.reason, 'start-failed');
+  assert.equal((await server.call('GET', `${sandboxes}/t`)).json.endReason, 'start-failed');
+  assert.equal((await server.call('POST', sandboxes, { body })).status, 201);
 });
 
 test('lists page by cursor, newest first, ended ones on request', async () => {
@@ -174,40 +195,45 @@ test('lists page by cursor, newest first, ended ones on request', async () => {
   assert.equal(next.json.nextCursor, null);
 });
 
-test('images: unknown 404, still being fetched 503 with Retry-After, beyond the quota 429', async () => {
-  await using server = await ApiServer.start({ imagePatienceMs: 1 });
+test('images: an unknown id 404, no name of one 400, still being fetched 503, beyond the quota 429', async () => {
+  await using server = await ApiServer.start({ imagePatienceMs: 1, config: { maxSandboxes: 1 } });
+  const silent = createServer().listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const address = silent.address();
+  assert.ok(typeof address === 'object' && address);
   const provision = (imageId: string) => server.call('POST', sandboxes, { body: { taskId: 't', imageId } });
-  assert.equal((await provision('gone:1')).status, 404);
   assert.equal((await provision('im-0000000000000000000000')).status, 404);
-  const slow = await provision('slow:1');
+  assert.equal((await provision('no image')).status, 400);
+  const slow = await provision(`127.0.0.1:${address.port}/slow:1`);
   assert.equal(slow.status, 503);
   assert.equal(slow.headers.get('retry-after'), '5');
   assert.equal(slow.json.error.path, 'imageId');
-  server.sandboxes.maxRunning = 0;
-  const full = await provision(server.images.image('base').id);
+  silent.close();
+  await server.sandbox('first', { imageId: BASE_IMAGE });
+  const full = await provision(BASE_IMAGE);
   assert.equal(full.status, 429);
   assert.equal(full.headers.get('retry-after'), '5');
 });
 
+const versions = { builtFrom: 'Dockerfile', python: '3.12.3', node: '22.1.0', bash: '5.2.37', go: '1.23.12' };
+const writesVersions = (values: object) =>
+  `FROM base\nRUN printf %s '${JSON.stringify(values)}' > /etc/code-interpreter.json`;
+
 test('the default image: built once, with its versions', async () => {
-  await using server = await ApiServer.start();
+  await using server = await ApiServer.start({ dockerfile: writesVersions(versions) });
   assert.equal((await server.call('GET', '/modbox/v1/images/default')).json.status, 'not-built');
-  const etc = join(server.images.layerDirectory, 'etc');
-  mkdirSync(etc, { recursive: true });
-  const versions = {
-    builtFrom: 'Dockerfile',
-    python: '3.12.3',
-    node: '22.1.0',
-    bash: '5.2.37',
-    go: '1.23.12',
-  };
-  writeFileSync(join(etc, 'code-interpreter.json'), JSON.stringify(versions));
-  for (const imageId of [undefined, '']) {
-    const { status } = await server.call('POST', sandboxes, { body: { taskId: `t${imageId}`, imageId } });
-    assert.equal(status, 201);
-  }
-  assert.equal(server.images.builds, 1, 'the second uses what the first built');
+  const answers = await Promise.all(
+    [undefined, '', undefined].map((imageId, index) =>
+      server.call('POST', sandboxes, { body: { taskId: `t${index}`, imageId } }),
+    ),
+  );
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [201, 201, 201],
+  );
   const { json } = await server.call('GET', '/modbox/v1/images/default');
+  assert.deepEqual(new Set(answers.map(({ json: { imageId } }) => imageId)), new Set([json.imageId]));
+  assert.equal(server.domain.log.filter(({ msg }) => msg === 'modbox.default-image.built').length, 1);
   assert.equal(json.status, 'ready');
   assert.equal(json.builtFrom, 'Dockerfile');
   assert.deepEqual(json.languages, [
@@ -218,24 +244,43 @@ test('the default image: built once, with its versions', async () => {
   ]);
 });
 
-test('the default image: a link out of the layer is not read, a failed build says why with 422', async () => {
-  await using server = await ApiServer.start();
-  server.images.failing = /./;
-  const failed = await server.call('POST', sandboxes, { body: { taskId: 't' } });
-  assert.equal(failed.status, 422);
-  assert.match(failed.text, /no such base/);
-  assert.equal((await server.call('GET', '/modbox/v1/images/default')).json.status, 'failed');
-
-  server.images.failing = /^$/;
-  const etc = join(server.images.layerDirectory, 'etc');
-  mkdirSync(etc, { recursive: true });
-  const outside = join(server.images.layerDirectory, '..', 'outside.json');
-  writeFileSync(outside, JSON.stringify({ builtFrom: '', python: 'host', node: '', bash: '', go: '' }));
-  symlinkSync(outside, join(etc, 'code-interpreter.json'));
+test('the default image: it is told while it is being built, and a caller told to come back', async () => {
+  await using server = await ApiServer.start({
+    dockerfile: writesVersions(versions),
+    imagePatienceMs: 1,
+  });
+  const held = server.domain.engine.faults.hold('create');
   assert.equal((await server.call('POST', '/modbox/v1/images/default')).status, 202);
+  assert.equal((await server.call('GET', '/modbox/v1/images/default')).json.status, 'building');
+  assert.equal((await server.call('POST', sandboxes, { body: { taskId: 't' } })).status, 503);
+  held.release();
+  await eventually(
+    async () => (await server.call('GET', '/modbox/v1/images/default')).json.status === 'ready',
+  );
   assert.equal((await server.call('POST', sandboxes, { body: { taskId: 't' } })).status, 201);
-  const { json } = await server.call('GET', '/modbox/v1/images/default');
+});
+
+test('the default image: a link out of its layer is not read', async () => {
+  const outside = JSON.stringify({ ...versions, python: 'host' });
+  const dockerfile = `FROM base\nRUN printf %s '${outside}' > /data/own.json && ln -s ../data/own.json /etc/code-interpreter.json`;
+  await using server = await ApiServer.start({ dockerfile });
+  assert.equal((await server.call('POST', sandboxes, { body: { taskId: 't' } })).status, 201);
+  assert.equal((await server.call('GET', '/modbox/v1/images/default')).json.languages[0]?.version, 'host');
+
+  const leading = `FROM base\nRUN ln -s /etc/hostname /etc/code-interpreter.json`;
+  await using other = await ApiServer.start({ dockerfile: leading });
+  assert.equal((await other.call('POST', sandboxes, { body: { taskId: 't' } })).status, 201);
+  const { json } = await other.call('GET', '/modbox/v1/images/default');
   assert.equal(json.status, 'ready');
   assert.deepEqual(json.languages, []);
-  rmSync(outside);
+});
+
+test('the default image: a failed build says why with 422, and is tried again', async () => {
+  await using server = await ApiServer.start({ dockerfile: 'FROM base\nRUN echo "no such thing"; false' });
+  for (const taskId of ['t', 'again']) {
+    const failed = await server.call('POST', sandboxes, { body: { taskId } });
+    assert.equal(failed.status, 422);
+    assert.match(failed.text, /no such thing/);
+    assert.equal((await server.call('GET', '/modbox/v1/images/default')).json.status, 'failed');
+  }
 });

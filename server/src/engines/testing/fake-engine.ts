@@ -55,15 +55,20 @@ export class FakeEngine implements Engine {
   readonly #directory: string;
   readonly #binDir: string;
   readonly #agentBinaryPath: string;
+  readonly #usual: RuntimeName;
   readonly #instances = new Map<TaskId, FakeInstance>();
   readonly #starting = new Set<TaskId>();
   readonly #reaper = new Reaper(createLogger('silent'), REAPER_PAUSE_MS);
 
-  /** @param directory may hold what an earlier engine left; short, since sockets lie in it */
-  constructor(directory: string, agentBinaryPath: string) {
+  /**
+   * @param directory may hold what an earlier engine left; short, since sockets lie in it
+   * @param usual what an instance says it runs on whose creator leaves that open
+   */
+  constructor(directory: string, agentBinaryPath: string, usual: RuntimeName = 'runc') {
     this.#directory = directory;
     this.#binDir = join(directory, 'bin');
     this.#agentBinaryPath = agentBinaryPath;
+    this.#usual = usual;
   }
 
   /** Instances that were not destroyed. */
@@ -82,7 +87,7 @@ export class FakeEngine implements Engine {
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
-    return choice === 'gvisor' ? 'gvisor' : 'runc';
+    return choice === 'auto' ? this.#usual : choice;
   }
 
   async create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance> {

@@ -1,49 +1,35 @@
-/** The real domain for tests: sandboxes, processes, secrets and the SQLite store in a temporary directory, over the fake engine. */
+/**
+ * The real domain for tests: sandboxes, processes, images, apps, secrets, blobs and the SQLite store in a temporary directory, over the fake engine. The
+ * APIs' tests serve it, the domain's own call it.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
+import { AppService } from '../../apps/app-service.ts';
 import { FileBlobStore } from '../../blobs/blob-store.ts';
 import { MountService } from '../../blobs/mount-service.ts';
-import { createBusyboxLayer } from '../../engines/testing/busybox-layer.ts';
 import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { FakeInstance } from '../../engines/testing/fake-instance.ts';
 import type { Held } from '../../engines/testing/faults.ts';
-import type { AppId, EnvironmentId, ImageId, ProcessId } from '../../ids.ts';
-import { newLayerId, newProcessId } from '../../ids.ts';
-import { emptyImageConfig, type ImageConfig } from '../../images/image.ts';
+import type { AppId, EnvironmentId, ProcessId } from '../../ids.ts';
+import { newProcessId } from '../../ids.ts';
 import { ImageService } from '../../images/image-service.ts';
-import type { ImageRepository } from '../../images/repositories.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { delay } from '../../platform/wait.ts';
 import { SecretService } from '../../secrets/secret-service.ts';
-import { openVault } from '../../secrets/vault.ts';
+import { type AesVault, openVault } from '../../secrets/vault.ts';
 import { openStore, type Store } from '../../store/store.ts';
-import { createLogger } from '../../telemetry/logger.ts';
+import { createLogger, type Logger } from '../../telemetry/logger.ts';
 import { SandboxManager, type SandboxManagerOptions } from '../sandbox-manager.ts';
 import type { OutputReader, Process, Sandbox } from '../sandboxes.ts';
 import type { ExecSpec, SandboxSpec } from '../spec.ts';
+import { addBaseImage, BASE_IMAGE } from './test-images.ts';
 
 /** No test waits longer for anything. */
 export const TEST_DEADLINE_MS = 60_000;
 export const deadline = (): AbortSignal => AbortSignal.timeout(TEST_DEADLINE_MS);
 
-const PROGRAMS = [
-  'cat',
-  'echo',
-  'false',
-  'head',
-  'kill',
-  'pwd',
-  'rm',
-  'sh',
-  'sleep',
-  'test',
-  'touch',
-  'true',
-  'wc',
-];
-const BASE_IMAGE = 'im-base' as ImageId;
 const ENVIRONMENT = 'en-test' as EnvironmentId;
 export const TEST_APP = 'ap-test' as AppId;
 
@@ -58,14 +44,36 @@ export interface DomainOptions {
   readonly bootId?: string;
 }
 
+type Parts = Pick<
+  Domain,
+  | 'root'
+  | 'dataDir'
+  | 'store'
+  | 'vault'
+  | 'log'
+  | 'logger'
+  | 'engine'
+  | 'manager'
+  | 'apps'
+  | 'secrets'
+  | 'blobs'
+  | 'mounts'
+  | 'images'
+> & { readonly cleanup: Cleanup; readonly options: DomainOptions };
+
 export class Domain implements AsyncDisposable {
   readonly root: string;
   readonly engine: FakeEngine;
   readonly manager: SandboxManager;
   readonly store: Store;
+  readonly vault: AesVault;
+  readonly apps: AppService;
   readonly secrets: SecretService;
+  readonly blobs: FileBlobStore;
+  readonly mounts: MountService;
   readonly images: ImageService;
   readonly dataDir: string;
+  readonly logger: Logger;
   /** Lines the domain logged, parsed. */
   readonly log: readonly Record<string, unknown>[];
   readonly #cleanup: Cleanup;
@@ -91,11 +99,13 @@ export class Domain implements AsyncDisposable {
     const store = openStore(dataDir);
     cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, undefined);
-    const engine = new FakeEngine(join(root, 'e'), agentBinaryPath());
+    const { runtime = 'runc' } = options.config ?? {};
+    const engine = new FakeEngine(join(root, 'e'), agentBinaryPath(), runtime === 'auto' ? 'runc' : runtime);
     await engine.open();
     cleanup.add('engine', () => engine.close());
     const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), now);
     const secrets = new SecretService(store.secrets, vault, now);
+    const mounts = new MountService(store.mounts, blobs, now);
     const images = new ImageService({
       repository: store.images,
       engine,
@@ -123,11 +133,11 @@ export class Domain implements AsyncDisposable {
       images,
       secrets,
       vault,
-      mounts: new MountService(store.mounts, blobs, now),
+      mounts,
       blobs,
       dataDir,
       config: {
-        runtime: 'runc',
+        runtime,
         maxSandboxes: 100,
         maxStarting: 8,
         defaultMemoryMiB: 64,
@@ -143,23 +153,26 @@ export class Domain implements AsyncDisposable {
       bootId: options.bootId ?? 'boot-1',
     });
     cleanup.add('sandboxes', () => manager.close());
-    return new Domain({ root, dataDir, engine, manager, store, secrets, images, log, cleanup, options });
+    const apps = new AppService(store, now);
+    const files = { root, dataDir, store, vault, log, logger };
+    const services = { engine, manager, apps, secrets, blobs, mounts, images };
+    return new Domain({ ...files, ...services, cleanup, options });
   }
 
-  private constructor(
-    parts: Pick<
-      Domain,
-      'root' | 'dataDir' | 'engine' | 'manager' | 'store' | 'secrets' | 'images' | 'log'
-    > & { cleanup: Cleanup; options: DomainOptions },
-  ) {
+  private constructor(parts: Parts) {
     this.root = parts.root;
     this.dataDir = parts.dataDir;
+    this.store = parts.store;
+    this.vault = parts.vault;
+    this.log = parts.log;
+    this.logger = parts.logger;
     this.engine = parts.engine;
     this.manager = parts.manager;
-    this.store = parts.store;
+    this.apps = parts.apps;
     this.secrets = parts.secrets;
+    this.blobs = parts.blobs;
+    this.mounts = parts.mounts;
     this.images = parts.images;
-    this.log = parts.log;
     this.#cleanup = parts.cleanup;
     this.#options = parts.options;
   }
@@ -285,32 +298,4 @@ export async function atLeast(reader: OutputReader, bytes: number): Promise<void
 export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
   const signal = deadline();
   while (!(await holds())) await delay(5, signal);
-}
-
-async function addBaseImage(store: ImageRepository, images: ImageService, dataDir: string): Promise<void> {
-  if (store.get(BASE_IMAGE)) return;
-  await addImage(store, images, { env: { FROM_IMAGE: 'yes' } }, BASE_IMAGE, dataDir);
-}
-
-/** An image of busybox with that configuration. */
-export async function addImage(
-  store: ImageRepository,
-  images: ImageService,
-  config: Partial<ImageConfig>,
-  id: ImageId,
-  dataDir: string,
-): Promise<ImageId> {
-  const layer = newLayerId();
-  const image = {
-    id,
-    layers: [layer],
-    config: { ...emptyImageConfig, ...config },
-    builderVersion: '2025.06',
-    createdAtMs: 0,
-  };
-  await createBusyboxLayer(join(dataDir, 'images', 'layers', layer), PROGRAMS);
-  store.insertLayer(layer, 0, 0);
-  store.insertReady(image, undefined);
-  images.get(id);
-  return id;
 }

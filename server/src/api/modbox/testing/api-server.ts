@@ -1,11 +1,14 @@
-/** The REST interface over the fake domain, on a real port. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+/** The REST interface on a real port, over the real domain and the fake engine. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { createLogger } from '../../../telemetry/logger.ts';
-import { createModboxApi, type ModboxApi, type ModboxDeps } from '../modbox-api.ts';
+import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../../auth/token-store.ts';
+import type { SandboxId } from '../../../ids.ts';
+import { Cleanup } from '../../../platform/cleanup.ts';
+import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
+import { Domain, type DomainOptions, deadline } from '../../../sandboxes/testing/domain.ts';
+import { createModboxApi, type ModboxDeps } from '../modbox-api.ts';
 import type {
   defaultImageAnswer,
   ErrorAnswer,
@@ -18,7 +21,6 @@ import type {
   sandboxAnswer,
   sandboxList,
 } from '../schemas.ts';
-import { FakeImages, FakeSandboxes, fakeApps, fakeAuth } from './fake-domain.ts';
 
 type AnswerOf<Schema extends z.ZodType> = Omit<z.output<Schema>, 'status'>;
 /**
@@ -44,70 +46,100 @@ export interface Answer {
 }
 
 export interface CallOptions {
-  /** Bearer token; the API token or the key for all sandboxes by default. Null sends none. */
+  /** Bearer token; the one that fits the path by default. Null sends none. */
   readonly key?: string | null;
   readonly body?: unknown;
   readonly raw?: string | Uint8Array<ArrayBuffer>;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+export interface ApiServerOptions extends Pick<ModboxDeps, 'maxFileBytes' | 'imagePatienceMs'> {
+  readonly config?: DomainOptions['config'];
+  /** Of the default image. */
+  readonly dockerfile?: string;
+}
+
 export class ApiServer implements AsyncDisposable {
   readonly url: string;
-  readonly api: ModboxApi;
-  readonly sandboxes: FakeSandboxes;
-  readonly images: FakeImages;
-  readonly logLines: string[];
+  readonly domain: Domain;
+  /** `<id>:<secret>`, the token that provisions. */
+  readonly token: string;
+  /** Reaches every sandbox. */
+  readonly apiKey: string;
   /** Everything that was answered, for the OpenAPI test: method, path without query, status, content type, body. */
   readonly answers: { method: string; path: string; status: number; type: string; body: string }[] = [];
-  readonly #close: () => Promise<void>;
+  readonly #tokens: TokenStore;
+  readonly #cleanup: Cleanup;
 
   private constructor(
-    parts: Pick<ApiServer, 'url' | 'api' | 'sandboxes' | 'images' | 'logLines'>,
-    close: () => Promise<void>,
+    url: string,
+    parts: { domain: Domain; tokens: TokenStore; file: TokenFile },
+    cleanup: Cleanup,
   ) {
-    this.url = parts.url;
-    this.api = parts.api;
-    this.sandboxes = parts.sandboxes;
-    this.images = parts.images;
-    this.logLines = parts.logLines;
-    this.#close = close;
+    this.url = url;
+    this.domain = parts.domain;
+    this.token = `${parts.file.tokenId}:${parts.file.tokenSecret}`;
+    this.apiKey = parts.file.apiKey;
+    this.#tokens = parts.tokens;
+    this.#cleanup = cleanup;
   }
 
-  static async start(options: Partial<ModboxDeps> = {}): Promise<ApiServer> {
-    const directory = mkdtempSync(join(tmpdir(), 'modbox-test-'));
-    writeFileSync(join(directory, 'Dockerfile'), 'FROM python:3.12-slim\n');
-    const sandboxes = new FakeSandboxes(join(directory, 'sandboxes'));
-    const images = new FakeImages(join(directory, 'layer'));
-    const logLines: string[] = [];
-    const api = createModboxApi({
-      sandboxes,
-      images,
-      apps: fakeApps(),
-      auth: fakeAuth,
-      logger: createLogger('info', { write: (line) => logLines.push(line) }),
-      defaultImageDirectory: directory,
-      ...options,
-    });
-    const server = createServer((request, response) => void api.handle(request, response));
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('not listening on a port');
-    const url = `http://127.0.0.1:${address.port}`;
-    return new ApiServer({ url, api, sandboxes, images, logLines }, async () => {
-      await api.close();
-      for (const sandbox of sandboxes.all) await sandbox.terminate();
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-      rmSync(directory, { recursive: true, force: true });
-    });
+  static async start(options: ApiServerOptions = {}): Promise<ApiServer> {
+    const { config, dockerfile = 'FROM base', ...rest } = options;
+    const cleanup = new Cleanup();
+    try {
+      const domain = await Domain.open({ config: { runtime: 'gvisor', ...config } });
+      cleanup.add('domain', () => domain[Symbol.asyncDispose]());
+      const { dataDir, store, vault } = domain;
+      const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault });
+      const file = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
+      const defaultImageDirectory = join(domain.root, 'default-image');
+      await mkdir(defaultImageDirectory);
+      await writeFile(join(defaultImageDirectory, 'Dockerfile'), dockerfile);
+      const { manager: sandboxes, images, apps, logger } = domain;
+      const api = createModboxApi({
+        sandboxes,
+        images,
+        apps,
+        auth: tokens,
+        logger,
+        defaultImageDirectory,
+        ...rest,
+      });
+      const server = createServer((request, response) => void api.handle(request, response));
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      cleanup.add('port', async () => {
+        await api.close();
+        server.closeAllConnections();
+        await new Promise((resolve) => server.close(resolve));
+      });
+      const address = server.address();
+      if (address === null || typeof address === 'string') throw new Error('not listening on a port');
+      return new ApiServer(`http://127.0.0.1:${address.port}`, { domain, tokens, file }, cleanup);
+    } catch (error) {
+      await cleanup.run();
+      throw error;
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.#close();
+    return this.#cleanup.run();
+  }
+
+  /** The key of that sandbox alone. */
+  keyOf(sandboxId: string): string {
+    return this.#tokens.sandboxKey(sandboxId as SandboxId); // an id or what is tried as one
+  }
+
+  /** The running sandbox of a task. @throws when there is none */
+  of(taskId: string): Sandbox {
+    const sandbox = this.domain.manager.findByExternalKey(taskId);
+    if (!sandbox) throw new Error(`nothing runs for ${taskId}`);
+    return sandbox;
   }
 
   async fetch(method: string, path: string, options: CallOptions = {}): Promise<Response> {
-    const { key = path.startsWith('/sandboxes') ? 'key-for-all' : 'id:secret', body, raw } = options;
+    const { key = path.startsWith('/sandboxes') ? this.apiKey : this.token, body, raw } = options;
     const response = await fetch(this.url + path, {
       method,
       headers: {
@@ -135,9 +167,13 @@ export class ApiServer implements AsyncDisposable {
     return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : {} };
   }
 
-  /** Provisions a sandbox and returns the base path of its own API. */
-  async sandbox(taskId = 'task'): Promise<string> {
-    const { json } = await this.call('POST', '/modbox/v1/sandboxes', { body: { taskId, imageId: 'base' } });
-    return `/sandboxes/${String(json.sandboxId)}/modbox/api`;
+  /** Provisions a sandbox, waits until it runs and returns the base path of its own API. */
+  async sandbox(taskId = 'task', more: object = {}): Promise<string> {
+    const body = { taskId, imageId: 'base', ...more };
+    const { status, text } = await this.call('POST', '/modbox/v1/sandboxes', { body });
+    if (status > 201) throw new Error(`not provisioned: ${status} ${text}`);
+    const sandbox = this.of(taskId);
+    await sandbox.waitUntilRunning(deadline());
+    return `/sandboxes/${sandbox.id}/modbox/api`;
   }
 }

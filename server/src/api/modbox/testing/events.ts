@@ -1,5 +1,4 @@
-/** Reading server-sent events, and waiting for a condition without guessing how long it takes. */
-import { setImmediate } from 'node:timers/promises';
+/** Reading server-sent events. */
 
 export interface ReceivedEvent {
   readonly event: string;
@@ -29,9 +28,4 @@ export async function* readEvents(response: Response): AsyncIterable<ReceivedEve
       yield { event, id: fields.get('id'), data: JSON.parse(fields.get('data') ?? '{}') };
     }
   }
-}
-
-/** Resolves once the condition holds; the test's own time limit ends a wait for what never comes. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await setImmediate();
 }
