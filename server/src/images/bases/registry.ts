@@ -6,6 +6,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
 import { emptyImageConfig, type ImageConfig, type RegistryCredentials } from '../image.ts';
 import { formatReference, type Reference } from './reference.ts';
+import { type RegistryFailure, understandFailure } from './registry-failure.ts';
 
 /** A registry that did not answer is not asked again for this long, so that not every build waits for it. */
 const UNREACHABLE_FOR_MS = 5 * 60_000;
@@ -122,7 +123,7 @@ export class Registry {
     credentials: RegistryCredentials | undefined,
     workspace: string,
     signal: AbortSignal,
-  ): Promise<{ readonly answered: boolean; readonly message: string } | undefined> {
+  ): Promise<RegistryFailure | undefined> {
     const tls = this.#options.insecure.includes(reference.registry) ? ['--tls-verify=false'] : [];
     const authFile = join(workspace, 'auth.json');
     // A file that only we can read: command lines are visible to every user of the machine.
@@ -136,7 +137,7 @@ export class Registry {
         timeoutMs: this.#options.timeoutMs,
       });
     } catch (error) {
-      return classify(error);
+      return understand(error, reference);
     }
     try {
       const srcTls = tls.map((flag) => flag.replace('--', '--src-'));
@@ -155,7 +156,7 @@ export class Registry {
       );
       return undefined;
     } catch (error) {
-      return classify(error);
+      return understand(error, reference);
     }
   }
 }
@@ -182,19 +183,12 @@ function skopeoEnvironment(workspace: string): Record<string, string> {
   return { PATH, HOME: workspace, TMPDIR: workspace, ...Object.fromEntries(present) };
 }
 
-function classify(error: unknown): { answered: boolean; message: string } {
+function understand(error: unknown, reference: Reference): RegistryFailure {
   if (!(error instanceof SkerryError)) throw error;
   const words = String(error.details.stderr ?? error.message);
   if (/no space left on device/i.test(words))
     throw new SkerryError('disk-full', 'the machine is out of disk space', { cause: error });
-  const message = /msg="?(.*?)"?\s*$/m.exec(words)?.[1]?.replaceAll('\\"', '"') ?? error.message;
-  if (/unauthorized|denied|authentication required|403/i.test(words))
-    return { answered: true, message: `access was denied (${message})` };
-  if (/manifest unknown|not found|name unknown|404/i.test(words) && !/no such host/.test(words))
-    return { answered: true, message: 'it has no such image' };
-  if (/no image found in manifest list|no image found in image index/i.test(words))
-    return { answered: true, message: 'the image is not made for this architecture' };
-  return { answered: false, message: `it cannot be reached (${message})` };
+  return understandFailure(words || error.message, reference);
 }
 
 /** Reads skopeo's `oci:` directory; the image in it is as hostile as anything from a registry. */
