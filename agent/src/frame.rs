@@ -1,5 +1,6 @@
 //! The codec of PROTOCOL.md: frame types, their bounds, an incremental decoder and the encoders.
 
+use crate::failure::Failure;
 use std::fmt;
 
 /// Unacknowledged bytes kept per output stream, and unaccepted bytes of stdin.
@@ -153,10 +154,10 @@ pub fn started(out: &mut Vec<u8>, pid: i32, accepted: u64, closed: bool) {
     push(out, 0x02, &[json.as_bytes()]);
 }
 
-pub fn error(out: &mut Vec<u8>, kind: &str, message: &str) {
+pub fn error(out: &mut Vec<u8>, failure: &Failure) {
     // Well below the bound of 8 KiB even if every character needs a six-byte escape.
-    let short: String = message.chars().take(1200).collect();
-    let json = serde_json::json!({ "kind": kind, "message": short }).to_string();
+    let short: String = failure.message.chars().take(1200).collect();
+    let json = serde_json::json!({ "kind": failure.kind.as_str(), "message": short }).to_string();
     push(out, 0x03, &[json.as_bytes()]);
 }
 
@@ -240,10 +241,10 @@ mod tests {
     #[test]
     fn an_error_stays_within_its_bound_whatever_the_message_is() {
         let mut out = Vec::new();
-        error(&mut out, "not-found", &"\u{1}".repeat(100_000));
+        error(&mut out, &Failure::invalid("\u{1}".repeat(100_000)));
         assert!(out.len() < 8 << 10, "{}", out.len());
         let mut out = Vec::new();
-        error(&mut out, "not-found", &"\u{10000}".repeat(100_000));
+        error(&mut out, &Failure::invalid("\u{10000}".repeat(100_000)));
         assert!(out.len() < 8 << 10, "{}", out.len());
     }
 }

@@ -2,6 +2,7 @@
 //! `skerry-agent` is the sandbox's init and starts processes for the server (PROTOCOL.md), or with `probe-tcp` tries a port;
 //! `modal-sandbox-fs-tools` is the filesystem helper that the official clients run as an ordinary process.
 
+mod failure;
 mod frame;
 mod fstools;
 mod probe;

@@ -1,6 +1,7 @@
 //! What happens in a new process between fork and exec. The agent has one thread, so ordinary code may run here, and
 //! whatever blocks (a hung file system) blocks only this process. Failures go back through a close-on-exec pipe.
 
+use crate::failure::{ErrorKind, Failure};
 use crate::server::request::Start;
 use crate::sys::{self, check};
 use crate::users;
@@ -13,17 +14,6 @@ use std::path::Path;
 /// Where the report pipe is once the descriptors are in order.
 const REPORT: RawFd = 3;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// An ERROR for the server: its kind and what to tell the caller.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Failure {
-    pub kind: &'static str,
-    pub message: String,
-}
-
-fn failure(kind: &'static str, message: String) -> Failure {
-    Failure { kind, message }
-}
 
 /// What the child gets from the agent besides the request.
 pub struct Inheritance {
@@ -43,10 +33,7 @@ pub struct Inheritance {
 pub fn run(start: &Start, inheritance: &Inheritance) -> ! {
     let mut report_to = inheritance.report;
     let failure = become_program(start, inheritance, &mut report_to);
-    let mut report = failure.kind.as_bytes().to_vec();
-    report.push(0);
-    report.extend(failure.message.bytes().take(4000));
-    let _ = sys::write(report_to, &report);
+    let _ = sys::write(report_to, &failure.to_report());
     // 127 is never seen: the agent answers ERROR and forgets the process.
     // SAFETY: ends this process without running the agent's exit handlers.
     unsafe { libc::_exit(127) }
@@ -54,19 +41,17 @@ pub fn run(start: &Start, inheritance: &Inheritance) -> ! {
 
 fn become_program(start: &Start, inheritance: &Inheritance, report: &mut RawFd) -> Failure {
     let prepared = isolate(inheritance, report)
-        .map_err(|error| failure(resource_kind(&error), format!("cannot set up the process: {}", error)))
+        .map_err(|error| {
+            Failure::new(
+                ErrorKind::of_system(&error),
+                format!("cannot set up the process: {}", error),
+            )
+        })
         .and_then(|()| enter_directory(start))
         .and_then(|()| become_user(start, inheritance));
     match prepared {
         Err(failure) => failure,
         Ok(home) => execute(start, home),
-    }
-}
-
-fn resource_kind(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => "resources",
-        _ => "internal",
     }
 }
 
@@ -105,8 +90,8 @@ fn isolate(inheritance: &Inheritance, report: &mut RawFd) -> io::Result<()> {
 fn enter_directory(start: &Start) -> Result<(), Failure> {
     let cwd = if start.cwd.is_empty() { "/" } else { start.cwd.as_str() };
     let bad = |error: io::Error| {
-        failure(
-            "bad-workdir",
+        Failure::new(
+            ErrorKind::BadWorkdir,
             format!("working directory '{}': {}", short(cwd), reason(&error)),
         )
     };
@@ -131,14 +116,14 @@ fn become_user(start: &Start, inheritance: &Inheritance) -> Result<Option<String
             None
         });
     }
-    let identity = users::resolve(&start.user).map_err(|error| failure("bad-user", error.to_string()))?;
+    let identity = users::resolve(&start.user).map_err(|error| Failure::new(ErrorKind::BadUser, error))?;
     let refused = |error: io::Error| match error.raw_os_error() {
-        Some(libc::EAGAIN) => failure(
-            "resources",
+        Some(libc::EAGAIN) => Failure::new(
+            ErrorKind::Resources,
             format!("user '{}' has too many processes", short(&start.user)),
         ),
-        _ => failure(
-            "bad-user",
+        _ => Failure::new(
+            ErrorKind::BadUser,
             format!("cannot become user '{}': {}", short(&start.user), reason(&error)),
         ),
     };
@@ -197,8 +182,8 @@ fn execute(start: &Start, home: Option<String>) -> Failure {
     match denied {
         // A directory that may not be searched is as good as one without the program.
         Some((candidate, error)) if exists(&candidate) => explain(program, &candidate, &error),
-        _ => failure(
-            "not-found",
+        _ => Failure::new(
+            ErrorKind::NotFound,
             format!("program '{}' was not found in PATH ({})", short(program), short(path)),
         ),
     }
@@ -237,43 +222,48 @@ fn explain(program: &str, path: &str, error: &io::Error) -> Failure {
         // gVisor's word for an argument that is too long.
         Some(libc::ENAMETOOLONG) if exists(path) => too_long(&name),
         Some(libc::ENOENT) if exists(path) => (
-            "not-executable",
+            ErrorKind::NotExecutable,
             format!(
                 "'{}' needs an interpreter or dynamic loader that is not in the sandbox",
                 name
             ),
         ),
         Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG) => {
-            ("not-found", format!("program '{}' was not found", name))
+            (ErrorKind::NotFound, format!("program '{}' was not found", name))
         }
-        Some(libc::EACCES) if Path::new(path).is_dir() => ("not-executable", format!("'{}' is a directory", name)),
+        Some(libc::EACCES) if Path::new(path).is_dir() => {
+            (ErrorKind::NotExecutable, format!("'{}' is a directory", name))
+        }
         Some(libc::EACCES | libc::EPERM) => (
-            "not-executable",
+            ErrorKind::NotExecutable,
             format!("program '{}' may not be executed: {}", name, reason(error)),
         ),
         Some(libc::ENOEXEC | libc::ELIBBAD | libc::EINVAL) => (
-            "not-executable",
+            ErrorKind::NotExecutable,
             format!(
                 "program '{}' has no format this machine can execute (or no #! line)",
                 name
             ),
         ),
-        Some(libc::ETXTBSY) => ("not-executable", format!("program '{}' is being written to", name)),
+        Some(libc::ETXTBSY) => (
+            ErrorKind::NotExecutable,
+            format!("program '{}' is being written to", name),
+        ),
         Some(libc::E2BIG) => too_long(&name),
         _ => (
-            resource_kind(error),
+            ErrorKind::of_system(error),
             format!("program '{}' could not be started: {}", name, reason(error)),
         ),
     };
-    failure(kind, message)
+    Failure::new(kind, message)
 }
 
-fn too_long(name: &str) -> (&'static str, String) {
+fn too_long(name: &str) -> (ErrorKind, String) {
     let message = format!(
         "the arguments and environment of '{}' are longer than the kernel accepts",
         name
     );
-    ("invalid", message)
+    (ErrorKind::Invalid, message)
 }
 
 /// The system's own words, without Rust's "(os error n)".

@@ -2,6 +2,7 @@
 
 use super::agent::{Agent, Token};
 use super::timers::Timer;
+use crate::failure::Failure;
 use crate::frame;
 use crate::server::connection::{Connection, Role};
 use crate::sys;
@@ -63,10 +64,10 @@ impl Agent {
     }
 
     /// Answers ERROR and closes the connection.
-    pub fn refuse(&mut self, key: u64, kind: &str, message: &str) {
+    pub fn refuse(&mut self, key: u64, failure: &Failure) {
         let role = match self.connections.get_mut(&key) {
             Some(connection) => {
-                frame::error(&mut connection.out, kind, message);
+                frame::error(&mut connection.out, failure);
                 std::mem::replace(&mut connection.role, Role::Closing)
             }
             None => return,
@@ -115,7 +116,7 @@ impl Agent {
             match connection.decoder.next() {
                 Ok(Some(frame)) => self.on_frame(key, frame),
                 Ok(None) => return,
-                Err(error) => return self.refuse(key, "invalid", &error.to_string()),
+                Err(error) => return self.refuse(key, &Failure::invalid(error)),
             }
         }
     }

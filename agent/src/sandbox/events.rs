@@ -4,6 +4,7 @@ use super::agent::{Agent, Token};
 use super::process::{Channel, Exit, Phase};
 use super::timers::Timer;
 use super::tree;
+use crate::failure::Failure;
 use crate::frame;
 use crate::sys::{self, Ending};
 use libc::pid_t;
@@ -72,8 +73,8 @@ impl Agent {
             }
             epoll.remove(report.as_raw_fd());
             if !text.is_empty() {
-                let text = String::from_utf8_lossy(text).into_owned();
-                return self.start_failed(key, &text);
+                let failure = Failure::from_report(text);
+                return self.start_failed(key, &failure);
             }
         }
         process.phase = Phase::Running;
@@ -86,12 +87,11 @@ impl Agent {
         self.settle(key);
     }
 
-    fn start_failed(&mut self, key: u64, report: &str) {
-        let (kind, message) = report.split_once('\0').unwrap_or(("internal", report));
+    fn start_failed(&mut self, key: u64, failure: &Failure) {
         let connection = self.processes.get(&key).and_then(|process| process.connection);
         self.forget(key);
         if let Some(connection) = connection {
-            self.refuse(connection, kind, message);
+            self.refuse(connection, failure);
         }
     }
 

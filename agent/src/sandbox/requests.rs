@@ -1,12 +1,12 @@
 //! What each frame from the server does.
 
 use super::agent::{Agent, Token};
-use super::child::Failure;
 use super::process::{Channel, Phase, Process};
 use super::pty;
 use super::spawn;
 use super::timers::Timer;
 use super::tree;
+use crate::failure::{ErrorKind, Failure};
 use crate::frame::{self, Frame, Kind};
 use crate::server::connection::Role;
 use crate::server::request;
@@ -32,31 +32,31 @@ impl Agent {
         let payload = frame.payload.as_slice();
         let answer = match frame.kind {
             Kind::Start => self.start(key, payload),
-            Kind::Attach => {
-                request::parse_attach(payload)
-                    .map_err(invalid)
-                    .and_then(|attach| match self.ids.get(&attach.id) {
-                        Some(&process) => self.attach(key, process, attach.stdout_offset, attach.stderr_offset),
-                        None => Err(Failure {
-                            kind: "unknown-process",
-                            message: format!("there is no process '{}'", attach.id),
-                        }),
-                    })
-            }
+            Kind::Attach => request::parse_attach(payload)
+                .map_err(Failure::invalid)
+                .and_then(|attach| match self.ids.get(&attach.id) {
+                    Some(&process) => self.attach(key, process, attach.stdout_offset, attach.stderr_offset),
+                    None => Err(Failure::new(
+                        ErrorKind::UnknownProcess,
+                        format!("there is no process '{}'", attach.id),
+                    )),
+                }),
             Kind::List => request::check_object(payload)
-                .map_err(invalid)
+                .map_err(Failure::invalid)
                 .and_then(|()| self.list(key)),
             Kind::Stats => request::check_object(payload)
-                .map_err(invalid)
+                .map_err(Failure::invalid)
                 .and_then(|()| self.stats(key)),
-            Kind::KillAll => request::parse_kill_all(payload).map_err(invalid).map(|signal| {
-                tree::signal_all(signal);
-                self.answer(key, "{}");
-            }),
-            other => Err(invalid(format!("{:?} cannot be the first frame", other))),
+            Kind::KillAll => request::parse_kill_all(payload)
+                .map_err(Failure::invalid)
+                .map(|signal| {
+                    tree::signal_all(signal);
+                    self.answer(key, "{}");
+                }),
+            other => Err(Failure::invalid(format!("{:?} cannot be the first frame", other))),
         };
         if let Err(failure) = answer {
-            self.refuse(key, failure.kind, &failure.message);
+            self.refuse(key, &failure);
         } else {
             self.spare_used();
         }
@@ -67,15 +67,12 @@ impl Agent {
     }
 
     fn start(&mut self, key: u64, payload: &[u8]) -> Result<(), Failure> {
-        let start = request::parse_start(payload).map_err(invalid)?;
+        let start = request::parse_start(payload).map_err(Failure::invalid)?;
         if let Some(&process) = self.ids.get(&start.id) {
             return self.attach(key, process, 0, 0);
         }
         if self.stopping {
-            return Err(Failure {
-                kind: "resources",
-                message: "the sandbox is stopping".to_string(),
-            });
+            return Err(Failure::new(ErrorKind::Resources, "the sandbox is stopping"));
         }
         let spawned = spawn::spawn(&start, &self.template)?;
         let (pid, report) = (spawned.pid, spawned.report.as_raw_fd());
@@ -98,10 +95,10 @@ impl Agent {
         if let Err(error) = watched {
             sys::kill(pid, libc::SIGKILL);
             self.forget(process_key);
-            return Err(Failure {
-                kind: "resources",
-                message: format!("the process cannot be watched: {}", error),
-            });
+            return Err(Failure::new(
+                ErrorKind::Resources,
+                format!("the process cannot be watched: {}", error),
+            ));
         }
         if let Some(connection) = self.connections.get_mut(&key) {
             connection.role = Role::Process(process_key);
@@ -112,15 +109,10 @@ impl Agent {
     fn attach(&mut self, key: u64, process_key: u64, stdout: u64, stderr: u64) -> Result<(), Failure> {
         let process = match self.processes.get_mut(&process_key) {
             Some(process) => process,
-            None => {
-                return Err(Failure {
-                    kind: "internal",
-                    message: "the process is gone".to_string(),
-                })
-            }
+            None => return Err(Failure::new(ErrorKind::Internal, "the process is gone")),
         };
         if !process.rewind(&self.epoll, stdout, stderr) {
-            return Err(invalid("output from these offsets is not kept"));
+            return Err(Failure::invalid("output from these offsets is not kept"));
         }
         if let Some(older) = process.connection.take() {
             self.drop_connection(older);
@@ -155,10 +147,10 @@ impl Agent {
         let processes: Vec<Value> = running.map(Process::describe).collect();
         let json = json!({ "processes": processes }).to_string();
         if json.len() > RESULT_BOUND {
-            return Err(Failure {
-                kind: "resources",
-                message: "there are too many processes to list".to_string(),
-            });
+            return Err(Failure::new(
+                ErrorKind::Resources,
+                "there are too many processes to list",
+            ));
         }
         self.answer(key, &json);
         Ok(())
@@ -208,15 +200,8 @@ impl Agent {
         };
         match outcome {
             Ok(()) => self.touch(Some(key)),
-            Err(message) => self.refuse(key, "invalid", &message),
+            Err(message) => self.refuse(key, &Failure::invalid(message)),
         }
-    }
-}
-
-fn invalid(problem: impl std::fmt::Display) -> Failure {
-    Failure {
-        kind: "invalid",
-        message: problem.to_string(),
     }
 }
 

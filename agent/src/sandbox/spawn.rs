@@ -1,7 +1,8 @@
 //! Starts a process: pipes or a terminal, then fork. What the child does with them is in `child`.
 
-use super::child::{self, Failure, Inheritance};
+use super::child::{self, Inheritance};
 use super::pty;
+use crate::failure::{ErrorKind, Failure};
 use crate::server::request::{Start, Stdio};
 use crate::sys;
 use libc::pid_t;
@@ -35,18 +36,15 @@ struct Ends {
 pub fn spawn(start: &Start, template: &Template) -> Result<Spawned, Failure> {
     spawn_or_error(start, template).map_err(|error| {
         let kind = match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ENODEV | libc::EIO) => "internal",
-            _ => "resources",
+            Some(libc::ENOENT | libc::ENODEV | libc::EIO) => ErrorKind::Internal,
+            _ => ErrorKind::Resources,
         };
         let what = if start.pty.is_some() {
             "a process with a terminal"
         } else {
             "a process"
         };
-        Failure {
-            kind,
-            message: format!("the sandbox could not start {}: {}", what, error),
-        }
+        Failure::new(kind, format!("the sandbox could not start {}: {}", what, error))
     })
 }
 

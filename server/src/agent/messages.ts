@@ -81,7 +81,8 @@ export interface AgentStats {
 
 export const statsSchema = z.object({ rssKiB: count, processes: count, openFiles: count });
 
-const codes: ReadonlyMap<string, ErrorCode> = new Map([
+/** What each kind of ERROR (`agent/PROTOCOL.md`, `agent/src/failure.rs`) is to the caller. */
+export const agentErrors: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ['not-found', 'program-not-found'],
   ['not-executable', 'program-not-executable'],
   ['bad-workdir', 'bad-workdir'],
@@ -89,13 +90,14 @@ const codes: ReadonlyMap<string, ErrorCode> = new Map([
   ['unknown-process', 'not-found'],
   ['resources', 'resource-exhausted'],
   ['invalid', 'invalid-argument'],
+  ['internal', 'internal'],
 ]);
 
 /** Turns the payload of an ERROR frame into the error to throw. */
 export function errorFromAgent(json: string): SkerryError {
   const { kind, message } = parse(errorSchema, json, 'ERROR');
   const text = message.trim() || `the agent refused the request (${kind})`;
-  return new SkerryError(codes.get(kind) ?? 'internal', text[0]?.toUpperCase() + text.slice(1));
+  return new SkerryError(agentErrors.get(kind) ?? 'internal', text[0]?.toUpperCase() + text.slice(1));
 }
 
 /** An agent broke the protocol. What it said is not to be trusted, so none of it is shown. */
