@@ -92,7 +92,7 @@ export class AgentListener {
     for (const waiter of [...this.#waiters]) waiter.reject(this.#refusal);
   }
 
-  /** Closes the socket and every connection; the socket's file stays for its directory's owner to remove. */
+  /** Closes the socket, whose file Node removes, and every connection. */
   async close(): Promise<void> {
     this.#onLost = () => {};
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));

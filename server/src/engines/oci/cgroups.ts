@@ -7,7 +7,7 @@ import { delay } from '../../platform/wait.ts';
 import type { InstanceStats } from '../engine.ts';
 
 const DEFAULT_ROOT = '/sys/fs/cgroup';
-/** Killing is repeated while new processes appear; a fork bomb is caught by freezing it first. */
+/** Killing is repeated while new processes appear: the limit of processes is what a fork bomb cannot outrun. */
 const KILL_DEADLINE_MS = 10_000;
 
 export class Cgroups {

@@ -1,6 +1,6 @@
 /**
- * Sandbox RPCs of the control plane. The clients have two names for most (V1 and V2); one implementation serves both, and every sandbox has ids of the
- * V2 shape. Facts: docs/protocol/control-plane.md, section 7.
+ * Sandbox RPCs of the control plane. The clients have two names for most (V1 and V2); one implementation serves both. Which RPCs a sandbox was created
+ * by shows in the shape of its id only, by which clients choose theirs. Facts: docs/protocol/control-plane.md, section 7.
  */
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
