@@ -109,6 +109,12 @@ export const configSchema = z.strictObject({
     .array(z.string())
     .default([])
     .describe('registry hosts spoken to without TLS, comma-separated'),
+  privateRegistries: z
+    .array(z.string())
+    .default([])
+    .describe(
+      'hosts and IPv4 networks that images may come from though they are not public, comma-separated; the two above always may',
+    ),
   registryTimeoutMs: z.coerce
     .number()
     .int()

@@ -36,6 +36,7 @@ async function open(t: TestContext) {
       debianMirror: '',
       registryMirrors: [],
       insecureRegistries: [],
+      privateRegistries: [],
       registryTimeoutMs: 1000,
       goProxy: '',
       pypiIndex: '',

@@ -34,6 +34,7 @@ const open = (overrides: { engine?: Engine; logger?: Logger } = {}) =>
       debianMirror: 'http://127.0.0.1:9/debian',
       registryMirrors: [],
       insecureRegistries: [],
+      privateRegistries: [],
       goProxy: '',
       pypiIndex: '',
       npmRegistry: '',
@@ -196,7 +197,7 @@ test('secrets are kept out of the log though they have lines and are written in 
   const key = '-----BEGIN KEY-----\nabcd1234efgh\n-----END KEY-----\n';
   const lines = [
     'FROM base',
-    'RUN echo "$KEY"; echo "$KEY" | sed "s/^/> /" >&2; printf "[%s" "${PASSWORD%%-*}"; sleep 0.6; echo "-${PASSWORD#*-}]"',
+    'RUN echo "$KEY"; echo "$KEY" | sed "s/^/> /" >&2; printf "[$(echo $PASSWORD | cut -c1-7)"; sleep 0.6; echo "$(echo $PASSWORD | cut -c8-)]"',
   ];
   const built = await succeed({ lines, secretEnv: { KEY: key, PASSWORD: 'hunter2-and-more' } });
   assert.doesNotMatch(built.log, /BEGIN KEY|abcd|END KEY|hunter2|and-more/);

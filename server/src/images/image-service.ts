@@ -45,6 +45,7 @@ export interface ImageServiceOptions {
     readonly debianMirror: string;
     readonly registryMirrors: readonly string[];
     readonly insecureRegistries: readonly string[];
+    readonly privateRegistries: readonly string[];
     readonly registryTimeoutMs: number;
   } & PackageSettings;
   /** Environment that points programs in RUN steps at the extra CA certificates; empty without any. */
@@ -98,6 +99,7 @@ export class ImageService implements Images {
       registry: new Registry({
         mirrors: config.registryMirrors,
         insecure: config.insecureRegistries,
+        allowed: config.privateRegistries,
         timeoutMs: config.registryTimeoutMs,
         clock,
       }),

@@ -42,7 +42,7 @@ async function openBases({ insecure = [], mirrors = [] }: Settings) {
     store,
     layers,
     steps: new StepCache(store, layers, clock),
-    registry: new Registry({ insecure, mirrors, timeoutMs: 5000, clock }),
+    registry: new Registry({ insecure, mirrors, allowed: [], timeoutMs: 5000, clock }),
     debianMirror: configSchema.parse({}).debianMirror,
     packages: packageSources(configSchema.parse({}), process.env),
     timeoutMs: 20_000,

@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
+import { withDeadline } from '../../platform/wait.ts';
 import { emptyImageConfig, type ImageConfig, type RegistryCredentials } from '../image.ts';
 import { formatReference, type Reference } from './reference.ts';
 import { type RegistryFailure, understandFailure } from './registry-failure.ts';
+import { RegistryGate } from './registry-gate.ts';
+import { AddressRefused, hostOf, type ReachOptions, RegistryReach } from './registry-reach.ts';
 
 /** A registry that did not answer is not asked again for this long, so that not every build waits for it. */
 const UNREACHABLE_FOR_MS = 5 * 60_000;
@@ -18,6 +21,10 @@ export interface RegistryOptions {
   /** Hosts asked before Docker Hub; `registry=host` names a mirror of another registry. */
   readonly mirrors: readonly string[];
   readonly insecure: readonly string[];
+  /** Hosts and IPv4 networks that images may come from though they are not public; the mirrors and the insecure ones may always. */
+  readonly allowed: readonly string[];
+  /** Looks names up in place of the system's resolver, for tests. */
+  readonly lookup?: ReachOptions['lookup'];
   readonly timeoutMs: number;
   readonly clock: () => number;
 }
@@ -61,9 +68,14 @@ const configSchema = z.object({
 export class Registry {
   readonly #options: RegistryOptions;
   readonly #unreachableUntil = new Map<string, number>();
+  readonly #reach: RegistryReach;
 
+  /** @throws SkerryError `invalid-argument` when an allowed network is none */
   constructor(options: RegistryOptions) {
     this.#options = options;
+    const { mirrors, insecure, allowed, lookup } = options;
+    const named = [...insecure, ...mirrors.map((entry) => mirrorOf(entry).host)];
+    this.#reach = new RegistryReach({ named, allowed, ...(lookup && { lookup }) });
   }
 
   /**
@@ -105,15 +117,10 @@ export class Registry {
 
   /** The mirrors of the reference's registry, then the registry itself. */
   #candidates(reference: Reference): Reference[] {
-    const mirrors = this.#options.mirrors.map((entry) => {
-      const at = entry.indexOf('=');
-      return at < 0
-        ? { of: 'docker.io', host: entry }
-        : { of: entry.slice(0, at), host: entry.slice(at + 1) };
-    });
-    const hosts = mirrors
+    const hosts = this.#options.mirrors
+      .map(mirrorOf)
       .filter(({ of }) => of === reference.registry)
-      .map(({ host }) => host.replace(/^https?:\/\//, ''));
+      .map(({ host }) => host);
     return [...hosts, reference.registry].map((registry) => ({ ...reference, registry }));
   }
 
@@ -130,19 +137,19 @@ export class Registry {
     await writeFile(authFile, JSON.stringify(authConfig(reference.registry, credentials)), { mode: 0o600 });
     const source = `docker://${formatReference(reference)}`;
     const common = { signal, env: skopeoEnvironment(workspace) };
+    const way = await this.#wayTo(reference.registry, signal);
+    if ('message' in way) return way;
+    await using gate = way.gated ? await RegistryGate.open(this.#reach) : undefined;
+    const behind = (argv: readonly [string, ...string[]]) => (gate ? gate.behind(argv) : argv);
     try {
       // Quick and small, to tell a registry that does not answer from one that takes long to send layers.
-      await run(['skopeo', 'inspect', '--raw', `--authfile=${authFile}`, ...tls, source], {
+      await run(behind(['skopeo', 'inspect', '--raw', `--authfile=${authFile}`, ...tls, source]), {
         ...common,
         timeoutMs: this.#options.timeoutMs,
       });
-    } catch (error) {
-      return understand(error, reference);
-    }
-    try {
       const srcTls = tls.map((flag) => flag.replace('--', '--src-'));
       await run(
-        [
+        behind([
           'skopeo',
           '--override-os=linux',
           'copy',
@@ -151,14 +158,39 @@ export class Registry {
           ...srcTls,
           source,
           `oci:${join(workspace, 'oci')}:image`,
-        ],
+        ]),
         { ...common, timeoutMs: PULL_TIMEOUT_MS },
       );
       return undefined;
     } catch (error) {
-      return understand(error, reference);
+      const failure = understand(error, reference);
+      return gate?.refused === undefined ? failure : { answered: true, message: gate.refused };
     }
   }
+
+  /** How the registry may be spoken to; what keeps it from being. */
+  async #wayTo(
+    registry: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly gated: boolean } | RegistryFailure> {
+    if (this.#reach.trusts(registry)) return { gated: false };
+    try {
+      await withDeadline(this.#reach.addresses(hostOf(registry)), this.#options.timeoutMs, signal);
+    } catch (error) {
+      if (error instanceof AddressRefused) return { answered: true, message: error.message };
+      signal.throwIfAborted();
+      // A name that cannot be looked up here: the gate will say so, or the operator's proxy knows it.
+    }
+    // Behind a proxy it is the proxy that looks names up and decides what is reached.
+    return { gated: process.env.HTTPS_PROXY === undefined };
+  }
+}
+
+/** `host`, a mirror of Docker Hub, or `registry=host`. */
+function mirrorOf(entry: string): { readonly of: string; readonly host: string } {
+  const at = entry.indexOf('=');
+  const host = entry.slice(at + 1).replace(/^https?:\/\//, '');
+  return { of: at < 0 ? 'docker.io' : entry.slice(0, at), host };
 }
 
 /** https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md */
@@ -188,7 +220,8 @@ function understand(error: unknown, reference: Reference): RegistryFailure {
   const words = String(error.details.stderr ?? error.message);
   if (/no space left on device/i.test(words))
     throw new SkerryError('disk-full', 'the machine is out of disk space', { cause: error });
-  return understandFailure(words || error.message, reference);
+  const message = error.message.replace(/^unshare /, 'skopeo '); // which was started by it
+  return understandFailure(words || message, reference);
 }
 
 /** Reads skopeo's `oci:` directory; the image in it is as hostile as anything from a registry. */

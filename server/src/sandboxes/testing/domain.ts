@@ -115,6 +115,7 @@ export class Domain implements AsyncDisposable {
         debianMirror: '',
         registryMirrors: [],
         insecureRegistries: [],
+        privateRegistries: [],
         registryTimeoutMs: 1000,
         goProxy: '',
         pypiIndex: '',
