@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Engine, RuntimeChoice } from '../engines/engine.ts';
 import { firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
-import { type ImageId, newImageId } from '../ids.ts';
+import { type ImageId, type LayerId, newImageId } from '../ids.ts';
 import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { clip } from '../platform/text.ts';
@@ -251,17 +251,28 @@ export class ImageService implements Images {
     takeLayer: (directory: string) => Promise<void>,
     config: ImageConfig = parent.config,
   ): Promise<Image> {
-    const layer = await this.#layers.add(takeLayer);
-    const image: Image = {
-      id: newImageId(),
-      layers: layer === null ? parent.layers : [...parent.layers, layer],
-      config,
-      builderVersion: parent.builderVersion,
-      createdAtMs: this.#now(),
-    };
-    this.#store.insertReady(image, undefined);
-    if (layer !== null) this.#layers.unpin([layer]);
-    return image;
+    // What is below may be deleted while the layer is taken.
+    const held: LayerId[] = [];
+    try {
+      for (const layer of parent.layers) {
+        if (!this.#layers.has(layer)) throw new SkerryError('not-found', `Image ${parent.id} was deleted.`);
+        this.#layers.pin(layer);
+        held.push(layer);
+      }
+      const layer = await this.#layers.add(takeLayer);
+      if (layer !== null) held.push(layer);
+      const image: Image = {
+        id: newImageId(),
+        layers: layer === null ? parent.layers : [...parent.layers, layer],
+        config,
+        builderVersion: parent.builderVersion,
+        createdAtMs: this.#now(),
+      };
+      this.#store.insertReady(image, undefined);
+      return image;
+    } finally {
+      this.#layers.unpin(held);
+    }
   }
 
   async fromReference(reference: string, signal: AbortSignal): Promise<Image> {

@@ -81,7 +81,12 @@ export class Bases {
       builderVersion: '',
       createdAtMs: this.#parts.clock(),
     };
-    this.#parts.store.insertReady(image, key);
+    try {
+      this.#parts.store.insertReady(image, key);
+    } catch (error) {
+      this.#parts.layers.unpin(layers); // the caller does not get them
+      throw error;
+    }
     return image;
   }
 

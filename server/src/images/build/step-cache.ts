@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { firstError } from '../../errors/first-error.ts';
 import type { LayerId } from '../../ids.ts';
+import { unlessAborted } from '../../platform/wait.ts';
 import type { LayerStore } from '../layer-store.ts';
 import type { ImageRepository } from '../repositories.ts';
 
@@ -61,7 +62,7 @@ export class StepCache {
     if (mode !== 'use') {
       events.onMiss();
       const layer = await make();
-      if (mode === 'replace') this.#store.putStep(key, layer, this.#now());
+      if (mode === 'replace') this.#keep(key, layer);
       return { layer, cached: false };
     }
     for (;;) {
@@ -77,7 +78,7 @@ export class StepCache {
       if (!running) return { layer: await this.#make(key, make), cached: false };
       events.onJoin();
       // Its result is in the cache when it worked; when it was aborted, this build takes its turn.
-      await Promise.race([running, aborted(signal)]).catch((error: unknown) => {
+      await unlessAborted(running, signal).catch((error: unknown) => {
         if (!isAbort(error)) throw error;
       });
     }
@@ -85,7 +86,7 @@ export class StepCache {
 
   async #make(key: string, make: () => Promise<LayerId | null>): Promise<LayerId | null> {
     const made = make().then((layer) => {
-      this.#store.putStep(key, layer, this.#now());
+      this.#keep(key, layer);
       return layer;
     });
     this.#running.set(key, made);
@@ -93,6 +94,16 @@ export class StepCache {
       return await made;
     } finally {
       this.#running.delete(key);
+    }
+  }
+
+  /** When it cannot be written down, the caller does not get the layer and cannot let go of it. */
+  #keep(key: string, layer: LayerId | null): void {
+    try {
+      this.#store.putStep(key, layer, this.#now());
+    } catch (error) {
+      if (layer !== null) this.#layers.unpin([layer]);
+      throw error;
     }
   }
 }
@@ -106,9 +117,3 @@ const isAbort = (thrown: unknown) => {
   const error = firstError(thrown);
   return error instanceof BuildAborted || (error instanceof Error && error.name === 'AbortError');
 };
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) =>
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-  );
-}

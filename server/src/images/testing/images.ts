@@ -1,0 +1,76 @@
+/** The image service over a real store, for what needs no step that runs anything. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { FakeEngine } from '../../engines/testing/fake-engine.ts';
+import type { ImageId } from '../../ids.ts';
+import { openStore } from '../../store/store.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import type { BuildResult, ImageDefinition } from '../image.ts';
+import { ImageService } from '../image-service.ts';
+
+export const DEFINITION: ImageDefinition = {
+  dockerfileLines: ['FROM scratch', 'ENV A=1'],
+  baseImages: new Map(),
+  contextFiles: [],
+  buildArgs: {},
+  secretEnv: {},
+  registryCredentials: undefined,
+  builderVersion: 'test',
+  forceBuild: false,
+  ignoreCache: false,
+};
+
+export async function openImages(t: TestContext) {
+  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-full-'));
+  const store = openStore(dataDir);
+  const { database } = store;
+  const images = new ImageService({
+    repository: store.images,
+    engine: new FakeEngine(join(dataDir, 'e'), ''), // no step of these builds runs anything
+    dataDir,
+    config: {
+      buildRuntime: 'auto',
+      debianMirror: '',
+      registryMirrors: [],
+      insecureRegistries: [],
+      privateRegistries: [],
+      registryTimeoutMs: 1000,
+      goProxy: '',
+      pypiIndex: '',
+      npmRegistry: '',
+      mavenRepository: '',
+    },
+    caEnvironment: {},
+    logger: createLogger('silent'),
+    clock: Date.now,
+  });
+  t.after(async () => {
+    await images.close();
+    store.close();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+  /** No image can be `INSERT`ed or `UPDATE`d, until the returned function is called. */
+  const refuse = (what: 'INSERT' | 'UPDATE') => {
+    database.exec(
+      `CREATE TEMP TRIGGER full BEFORE ${what} ON images BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END`,
+    );
+    return () => database.exec('DROP TRIGGER full');
+  };
+  const stateOf = (id: ImageId) => database.prepare('SELECT state FROM images WHERE id = ?').get(id)?.state;
+  return {
+    images,
+    refuse,
+    stateOf,
+    logs: join(dataDir, 'images/logs'),
+    layers: join(dataDir, 'images/layers'),
+  };
+}
+
+export async function resultOf(images: ImageService, id: ImageId): Promise<BuildResult | undefined> {
+  for await (const event of images.follow(id, 0, AbortSignal.timeout(30_000))) {
+    if (event.kind === 'result') return event.result;
+  }
+  return undefined;
+}
