@@ -23,6 +23,7 @@ test('provisioning makes a sandbox without an entrypoint and says where it is', 
     workdir: '/data',
     network: 'blocked',
   };
+  server.domain.images.publish(BASE_IMAGE, body.imageId);
   const held = server.domain.engine.faults.hold('create');
   const { status, json } = await server.call('POST', sandboxes, { body });
   assert.equal(status, 201);

@@ -68,6 +68,11 @@ export class FakeInstance implements Instance {
     return this.#parts.process;
   }
 
+  /** Where its files are on this machine. */
+  get root(): string {
+    return this.#parts.places.root;
+  }
+
   /** The last one that was set; undefined before. */
   get policy(): NetworkPolicy | undefined {
     return this.#policy;

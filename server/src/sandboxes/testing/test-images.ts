@@ -7,8 +7,8 @@ import type { ImageService } from '../../images/image-service.ts';
 import type { ImageRepository } from '../../images/repositories.ts';
 
 export const BASE_IMAGE = 'im-base' as ImageId;
-/** By what names the base image is found, as one that somebody published. */
-const NAMES = ['base', 'python:3.12-slim'];
+/** What a Dockerfile's FROM and a caller of the REST interface name it by. */
+const BASE_NAME = 'base';
 const PROGRAMS = [
   'cat',
   'echo',
@@ -48,7 +48,7 @@ export async function addBaseImage(
   await createBusyboxLayer(join(dataDir, 'images', 'layers', layer), PROGRAMS);
   store.insertLayer(layer, 0, 0);
   store.insertReady(image, undefined);
-  for (const name of NAMES) images.publish(image.id, name);
+  images.publish(image.id, BASE_NAME);
 }
 
 /** Builds an image of a Dockerfile, `FROM base` for one on the base image. @throws when that fails, with what it said */

@@ -2,22 +2,26 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import type { AppId } from '../../../ids.ts';
+import type { OutputReader, Sandbox } from '../../../sandboxes/sandboxes.ts';
+import { atLeast, deadline } from '../../../sandboxes/testing/domain.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
 import { ModalClient } from '../gen/modal/service_pb.ts';
 import type { TaskLogsBatch } from '../gen/modal/tasks_pb.ts';
-import { FakeOutput, type FakeSandbox } from '../testing/fake-sandboxes.ts';
-import { type ServedApi, serveApi } from '../testing/served-api.ts';
+import { utf8 } from '../testing/clients.ts';
+import { type ServedApi, type ServedApiOptions, serveApi } from '../testing/served-api.ts';
 import { followText, unfinishedTail } from './log-text.ts';
 
+/** Serves the API for the time of `use`, with a sandbox whose entrypoint is `args`. */
 async function withSandbox(
-  use: (client: ReturnType<typeof connect>, fake: FakeSandbox, served: ServedApi) => Promise<void>,
+  args: readonly string[],
+  use: (client: ReturnType<typeof connect>, made: Sandbox, served: ServedApi) => Promise<void>,
+  options?: ServedApiOptions,
 ): Promise<void> {
-  await using served = await serveApi();
+  await using served = await serveApi(options);
   const client = connect(served);
-  await client.sandboxCreate({ appId: served.appId, definition: { imageId: 'im-test' } });
-  const [fake] = served.sandboxes.all;
-  assert.ok(fake);
-  await use(client, fake, served);
+  const made = await served.domain.running({ appId: served.appId as AppId, args, verbose: true });
+  await use(client, made, served);
 }
 
 function connect(served: ServedApi) {
@@ -54,38 +58,40 @@ test('text is cut between characters, and what is no UTF-8 is replaced', async (
   assert.equal(unfinishedTail(Buffer.from('😀').subarray(0, 3)), 3);
   assert.equal(unfinishedTail(Buffer.from('😀')), 0);
   assert.equal(unfinishedTail(Buffer.from([0x80, 0x80, 0x80, 0x80])), 0);
-  const output = new FakeOutput();
-  const pieces: { text: string; endOffset: number }[] = [];
-  const reading = (async () => {
-    for await (const piece of followText(output, 0, AbortSignal.timeout(10_000))) pieces.push(piece);
-  })();
   const smile = Buffer.from('a😀');
-  for (const byte of [...smile, 0xff, 0xf0]) {
-    output.write(Uint8Array.of(byte));
-    await new Promise(setImmediate);
-  }
-  output.end();
-  await reading;
+  const bytes = [...smile, 0xff, 0xf0];
+  const output: OutputReader = {
+    length: bytes.length,
+    ended: true,
+    async *read() {
+      for (const byte of bytes) yield Uint8Array.of(byte);
+    },
+  };
+  const pieces = await Array.fromAsync(followText(output, 0, deadline()));
   assert.equal(pieces.map(({ text }) => text).join(''), 'a😀\ufffd\ufffd');
   assert.equal(pieces.at(-1)?.endOffset, smile.length + 2);
 });
 
-test('history: lines of output and of Skerry, filtered, the last ones, counted the same', () =>
-  withSandbox(async (client, fake, { appId }) => {
-    fake.stdout.write('one\ntwo\nlast without end');
-    fake.stderr.write('oops\n');
-    fake.log.push({ timeMs: fake.createdAtMs + 5000, kind: 'limit', text: 'output bound reached' });
+test('history: lines of output and of Skerry, filtered, the last ones, counted the same', () => {
+  let now = Date.now();
+  const args = ['sh', '-c', "printf 'one\\ntwo\\nlast without end'; echo oops >&2; exec sleep 1000"];
+  const history = async (client: ReturnType<typeof connect>, made: Sandbox, { appId }: ServedApi) => {
+    await atLeast(made.stdout, 'one\ntwo\nlast without end'.length);
+    await atLeast(made.stderr, 'oops\n'.length);
+    const startedAtMs = made.startedAtMs ?? assert.fail();
+    now = startedAtMs + 5000;
+    made.logVerbose('limit', 'output bound reached');
     const fetch = async (fields: Parameters<typeof client.appFetchLogs>[0]) =>
       (await client.appFetchLogs({ appId, ...fields })).batches;
     const all = await fetch({});
     assert.equal(textOf(all).length, 'one\ntwo\nlast without endoops\noutput bound reached\n'.length);
-    assert.ok(all.every(({ taskId, sandboxId }) => taskId === fake.taskId && sandboxId === fake.id));
+    assert.ok(all.every(({ taskId, sandboxId }) => taskId === made.taskId && sandboxId === made.id));
     assert.equal(textOf(await fetch({ source: FileDescriptor.STDOUT })), 'one\ntwo\nlast without end');
-    assert.equal(textOf(await fetch({ source: FileDescriptor.STDERR, taskId: fake.taskId })), 'oops\n');
+    assert.equal(textOf(await fetch({ source: FileDescriptor.STDERR, taskId: made.taskId })), 'oops\n');
     assert.equal(textOf(await fetch({ limit: 1 })), 'output bound reached\n');
     assert.equal(textOf(await fetch({ searchText: 'tw' })), 'two\n');
     assert.equal(textOf(await fetch({ functionId: 'fu-1' })), '');
-    const since = { seconds: BigInt(fake.createdAtMs) / 1000n + 3n, nanos: 0 };
+    const since = { seconds: BigInt(startedAtMs) / 1000n + 3n, nanos: 0 };
     assert.equal(textOf(await fetch({ since })), 'output bound reached\n');
     assert.equal(
       textOf(await fetch({ since: { seconds: since.seconds - 10n }, until: since })).includes('bound'),
@@ -101,22 +107,28 @@ test('history: lines of output and of Skerry, filtered, the last ones, counted t
       buckets.reduce((total, bucket) => total + Number(bucket[key]), 0);
     assert.deepEqual([sum('stdoutLogs'), sum('stderrLogs'), sum('systemLogs')], [3, 1, 1]);
     assert.ok(buckets.every(({ bucketStartAt }) => Number(bucketStartAt?.seconds) % 2 === 0));
-    await assert.rejects(client.appFetchLogs({ appId: 'ap-other', taskId: fake.taskId }), /not in app/);
-  }));
+    await assert.rejects(client.appFetchLogs({ appId: 'ap-other', taskId: made.taskId }), /not in app/);
+  };
+  return withSandbox(args, history, { now: () => now });
+});
 
 test('following an app: output as it comes, resumed without loss or repetition, ended when the app is', () =>
-  withSandbox(async (client, fake, { appId, apps }) => {
-    fake.stdout.write('early\n');
+  withSandbox(['cat'], async (client, made, { appId, apps }) => {
+    let index = 0;
+    const put = (input: string) =>
+      client.sandboxStdinWrite({ sandboxId: made.id, index: ++index, input: utf8(input) });
+    await put('early\n');
     const first = await readUntil(client.appGetLogs({ appId, timeout: 55 }), 'early\n');
-    fake.stdout.write('later\n');
+    await put('later\n');
     const lastEntryId = first.at(-1)?.entryId ?? '';
     const second = client.appGetLogs({ appId, timeout: 55, lastEntryId });
     const batches: TaskLogsBatch[] = [];
     for await (const batch of second) {
       batches.push(batch);
       if (textOf(batches) === 'later\n') {
-        fake.stdout.write('end\n');
-        fake.end({ kind: 'exited', exitCode: 0 });
+        await put('end\n');
+        await client.sandboxStdinWrite({ sandboxId: made.id, index: ++index, eof: true });
+        await made.wait(60_000, deadline());
         apps.setState(apps.lookup('', 'test-app', false).id, 'stopped');
       }
     }
@@ -125,25 +137,24 @@ test('following an app: output as it comes, resumed without loss or repetition, 
   }));
 
 test('following with a short time-out ends normally', () =>
-  withSandbox(async (client, _fake, { appId }) => {
+  withSandbox(['cat'], async (client, _made, { appId }) => {
     assert.deepEqual(await readUntil(client.appGetLogs({ appId, timeout: 0.01 }), 'never'), []);
   }));
 
 test('V1 stdio: text from the last entry on, then eof; input in order', () =>
-  withSandbox(async (client, fake) => {
-    const sandboxId = fake.id;
-    fake.stdout.write('hello ');
+  withSandbox(['cat'], async (client, made) => {
+    const sandboxId = made.id;
+    const put = (index: number, input: string) =>
+      client.sandboxStdinWrite({ sandboxId, index, input: utf8(input) });
     const read = (lastEntryId: string) =>
       client.sandboxGetLogs({ sandboxId, fileDescriptor: FileDescriptor.STDOUT, timeout: 55, lastEntryId });
+    await put(1, 'hello ');
     const [first] = await readUntil(read('0-0'), 'hello ');
-    await client.sandboxStdinWrite({ sandboxId, index: 1, input: new TextEncoder().encode('in') });
-    await client.sandboxStdinWrite({ sandboxId, index: 2, eof: true });
-    assert.equal(fake.entrypoint.inputText, 'in');
-    assert.equal((await fake.entrypoint.stdinStatus()).closed, true);
-    fake.stdout.write('world');
-    fake.end({ kind: 'exited', exitCode: 0 });
+    await put(2, 'world');
+    await client.sandboxStdinWrite({ sandboxId, index: 3, eof: true });
     const rest = await readUntil(read(first?.entryId ?? ''), 'never');
     assert.equal(textOf(rest), 'world');
     assert.equal(rest.at(-1)?.eof, true);
-    await assert.rejects(client.sandboxStdinWrite({ sandboxId, index: 3 }), /already completed/);
+    assert.deepEqual(await made.wait(60_000, deadline()), { kind: 'exited', exitCode: 0 });
+    await assert.rejects(client.sandboxStdinWrite({ sandboxId, index: 4 }), /already completed/);
   }));

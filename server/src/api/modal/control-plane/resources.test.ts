@@ -1,30 +1,20 @@
-/** The handlers of apps, environments, secrets, mounts, blobs and images over the wire, on a database and files of their own. */
+/** The handlers of apps, environments, secrets, mounts, blobs and images over the wire, on the real domain over the fake engine. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Code } from '@connectrpc/connect';
-import { AppService } from '../../../apps/app-service.ts';
-import { FileBlobStore } from '../../../blobs/blob-store.ts';
-import { MountService } from '../../../blobs/mount-service.ts';
-import { SkerryError } from '../../../errors/skerry-error.ts';
-import type { ImageId } from '../../../ids.ts';
-import type { BuildEvent, ImageDefinition, Images } from '../../../images/image.ts';
-import { emptyImageConfig } from '../../../images/image.ts';
+import type { AppId } from '../../../ids.ts';
+import type { ImageDefinition } from '../../../images/image.ts';
 import { AppReaper } from '../../../sandboxes/app-reaper.ts';
-import { SecretService } from '../../../secrets/secret-service.ts';
-import { AesVault } from '../../../secrets/vault.ts';
-import { openStore } from '../../../store/store.ts';
+import { Domain } from '../../../sandboxes/testing/domain.ts';
+import { BASE_IMAGE } from '../../../sandboxes/testing/test-images.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import { AppState } from '../gen/modal/apps_pb.ts';
 import { RegistryAuthType, GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
 import { ObjectCreationType as Creation } from '../gen/modal/workspace_pb.ts';
 import { code } from '../testing/clients.ts';
-import { FakeSandboxes } from '../testing/fake-sandboxes.ts';
 import { inMemoryClient, pythonCall } from '../testing/in-memory.ts';
 import { appHandlers } from './apps.ts';
 import { blobHandlers, blobRoute } from './blobs.ts';
@@ -36,63 +26,19 @@ import { secretHandlers } from './secrets.ts';
 const logger = createLogger('silent');
 const sha256 = (data: string): string => createHash('sha256').update(data).digest('hex');
 
-/** Images whose builds the test decides. */
-class ScriptedImages
-  implements
-    Pick<Images, 'getOrBuild' | 'follow' | 'get' | 'delete' | 'publish' | 'unpublish' | 'names' | 'getByName'>
-{
-  readonly definitions: ImageDefinition[] = [];
-  readonly #names = new Map<string, ImageId>();
-  result: Awaited<ReturnType<Images['getOrBuild']>>['result'];
-  events: (after: number, signal: AbortSignal) => AsyncIterable<BuildEvent> = async function* () {};
-
-  async getOrBuild(definition: ImageDefinition) {
-    this.definitions.push(definition);
-    return { id: 'im-1' as ImageId, result: this.result };
-  }
-  follow(_id: ImageId, after: number, signal: AbortSignal) {
-    return this.events(after, signal);
-  }
-  get(id: ImageId) {
-    if (id !== 'im-1') throw new SkerryError('not-found', 'no image');
-    const config = { ...emptyImageConfig, workdir: '/work' };
-    return { id, layers: [], config, builderVersion: '2025.06', createdAtMs: 0 };
-  }
-  async delete(id: ImageId) {
-    this.get(id);
-  }
-  publish(id: ImageId, name: string) {
-    this.#names.set(name, id);
-  }
-  unpublish(name: string) {
-    if (!this.#names.delete(name)) throw new SkerryError('not-found', 'no name');
-  }
-  names() {
-    return [...this.#names].map(([name, imageId]) => ({ name, imageId, createdAtMs: 1, updatedAtMs: 1 }));
-  }
-  getByName(name: string) {
-    const id = this.#names.get(name);
-    if (!id) throw new SkerryError('not-found', 'no name');
-    return id;
-  }
-}
-
 async function setUp(t: TestContext) {
-  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-resources-'));
-  const store = openStore(dataDir);
-  t.after(() => {
-    store.close();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
-  const vault = new AesVault(Buffer.alloc(32, 5));
-  const apps = new AppService(store);
-  const secrets = new SecretService(store.secrets, vault);
-  const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'));
-  const mounts = new MountService(store.mounts, blobs);
-  const sandboxes = new FakeSandboxes();
+  const domain = await Domain.open();
+  t.after(() => domain[Symbol.asyncDispose]());
+  const { apps, secrets, blobs, mounts, images, manager: sandboxes } = domain;
   const reaper = new AppReaper({ apps, sandboxes, logger });
-  const images = new ScriptedImages();
   const now = Date.now;
+  /** What was asked to be built. */
+  const definitions: ImageDefinition[] = [];
+  const build = images.getOrBuild.bind(images);
+  images.getOrBuild = (definition) => {
+    definitions.push(definition);
+    return build(definition);
+  };
 
   const route = blobRoute({ blobs, logger });
   const http = createServer((request, response) => void route.handle(request, response));
@@ -106,15 +52,18 @@ async function setUp(t: TestContext) {
     ...secretHandlers({ apps, secrets }),
     ...mountHandlers({ blobs, mounts, now }),
     ...blobHandlers({ blobs }),
-    // The handlers use no more of Images than the script has.
-    ...imageHandlers({ apps, secrets, mounts, blobs, images: images as unknown as Images }),
+    ...imageHandlers({ apps, secrets, mounts, blobs, images }),
   };
-  const client = inMemoryClient(handlers, store.answers, { ...pythonCall, authority: `127.0.0.1:${port}` });
-  return { client, apps, secrets, sandboxes, images };
+  const authority = `127.0.0.1:${port}`;
+  const client = inMemoryClient(handlers, domain.store.answers, { ...pythonCall, authority });
+  /** Follows a build from after an entry. */
+  const join = async (imageId: string, lastEntryId = '', timeout = 55) =>
+    Array.fromAsync(client.imageJoinStreaming({ imageId, timeout, lastEntryId }));
+  return { domain, client, definitions, join };
 }
 
 test('an app is looked up, published, listed and stopped with its sandboxes', async (t) => {
-  const { client } = await setUp(t);
+  const { client, domain } = await setUp(t);
   const lookup = { appName: 'web', environmentName: '', objectCreationType: Creation.UNSPECIFIED };
   await assert.rejects(client.appGetOrCreate(lookup), code(Code.NotFound, /App 'web' not found/));
   const { appId } = await client.appGetOrCreate({
@@ -127,7 +76,9 @@ test('an app is looked up, published, listed and stopped with its sandboxes', as
   assert.equal((await client.appGetByDeploymentName({ name: 'none' })).appId, '');
   await client.appSetTags({ appId, tags: { a: '1' } });
   assert.deepEqual((await client.appGetTags({ appId })).tags, { a: '1' });
+  const sandbox = await domain.running({ appId: appId as AppId });
   await client.appStop({ appId });
+  assert.equal(sandbox.result?.kind, 'terminated');
   const { apps } = await client.appList({});
   assert.deepEqual(
     apps.map(({ state }) => state),
@@ -187,7 +138,7 @@ test('environments are made, changed and deleted with what is in them', async (t
 });
 
 test('secrets: the five ways to make one, and pages', async (t) => {
-  const { client, secrets } = await setUp(t);
+  const { client, domain } = await setUp(t);
   const make = (objectCreationType: Creation, env: Record<string, string>, more = {}) =>
     client.secretGetOrCreate({ deploymentName: 's', objectCreationType, envDict: env, ...more });
   await assert.rejects(make(Creation.UNSPECIFIED, {}), code(Code.NotFound));
@@ -205,7 +156,7 @@ test('secrets: the five ways to make one, and pages', async (t) => {
   const { appId } = await client.appCreate({});
   for (const type of [Creation.EPHEMERAL, Creation.ANONYMOUS_OWNED_BY_APP]) {
     const { secretId: id } = await make(type, { E: '4' }, { appId });
-    assert.deepEqual(secrets.resolve([{ kind: 'stored', id: id as never }]), { E: '4' });
+    assert.deepEqual(domain.secrets.resolve([{ kind: 'stored', id: id as never }]), { E: '4' });
   }
   await client.secretGetOrCreate({ deploymentName: 't', objectCreationType: Creation.CREATE_IF_MISSING });
   const first = await client.secretList({ pagination: { maxObjects: 1 } });
@@ -265,7 +216,7 @@ test('a file goes up inline or as a blob, and becomes part of a mount', async (t
 });
 
 test("of Modal's own mounts there are standalone Pythons; others are refused with a way out", async (t) => {
-  const { client, images } = await setUp(t);
+  const { client, definitions, domain } = await setUp(t);
   const named = (deploymentName: string) => client.mountGetOrCreate({ deploymentName });
   await assert.rejects(
     named('python-build-standalone.20261009.3.15.0-gnu'),
@@ -277,18 +228,19 @@ test("of Modal's own mounts there are standalone Pythons; others are refused wit
   );
   const { mountId } = await named('python-build-standalone.20251205.3.14.2-gnu');
   assert.deepEqual((await named('python-build-standalone.20251205.3.14.2-gnu')).mountId, mountId);
-  const lines = ['FROM debian:12-slim', 'COPY /python/. /usr/local'];
+  domain.engine.faults.failTimes('create', 1); // the build ends before anything is fetched
+  const lines = ['FROM base', 'RUN true', 'COPY /python/. /usr/local'];
   await client.imageGetOrCreate({
     image: { dockerfileCommands: lines, contextMountId: mountId },
     builderVersion: '2025.06',
   });
-  const definition = images.definitions.at(-1);
+  const definition = definitions.at(-1);
   assert.deepEqual(definition?.standalonePython, { version: '3.14.2', namesPython: true });
   assert.deepEqual(definition?.contextFiles, []);
 });
 
 test('an image definition carries its context, arguments, secrets and credentials', async (t) => {
-  const { client, images } = await setUp(t);
+  const { client, definitions, join } = await setUp(t);
   const content = 'file';
   await client.mountPutFile({
     sha256Hex: sha256(content),
@@ -302,8 +254,15 @@ test('an image definition carries its context, arguments, secrets and credential
     (await client.secretGetOrCreate({ objectCreationType: Creation.EPHEMERAL, envDict })).secretId;
   const registry = await secret({ REGISTRY_USERNAME: 'u', REGISTRY_PASSWORD: 'p' });
   const image = {
-    dockerfileCommands: ['FROM base', 'RUN a \\', '  b'],
-    baseImages: [{ imageId: 'im-0', dockerTag: 'base' }],
+    dockerfileCommands: [
+      'FROM ours',
+      'ARG V',
+      'WORKDIR /work',
+      'COPY . .',
+      'RUN test "$V$TOKEN" = 1t \\',
+      ' && test "$(cat app/a.txt .requirements.txt)" = filex',
+    ],
+    baseImages: [{ imageId: BASE_IMAGE, dockerTag: 'ours' }],
     contextFiles: [{ filename: '/.requirements.txt', data: Buffer.from('x') }],
     contextMountId: mountId,
     buildArgs: { V: '1' },
@@ -312,11 +271,10 @@ test('an image definition carries its context, arguments, secrets and credential
     imageRegistryConfig: { registryAuthType: RegistryAuthType.STATIC_CREDS, secretId: registry },
   };
   const building = await client.imageGetOrCreate({ image, builderVersion: '2024.10', forceBuild: true });
-  assert.equal(building.imageId, 'im-1');
   assert.equal(building.result, undefined);
-  const [definition] = images.definitions;
+  const [definition] = definitions;
   assert.deepEqual(definition?.dockerfileLines, image.dockerfileCommands);
-  assert.deepEqual([...(definition?.baseImages ?? [])], [['base', 'im-0']]);
+  assert.deepEqual([...(definition?.baseImages ?? [])], [['ours', BASE_IMAGE]]);
   assert.deepEqual(
     definition?.contextFiles.map(({ path, mode }) => [path, mode]),
     [
@@ -329,13 +287,21 @@ test('an image definition carries its context, arguments, secrets and credential
   assert.deepEqual(definition?.registryCredentials, { username: 'u', password: 'p' });
   assert.deepEqual([definition?.builderVersion, definition?.forceBuild], ['2024.10', true]);
 
-  images.result = { kind: 'failure', message: 'no' };
-  const failed = await client.imageGetOrCreate({ image });
-  assert.deepEqual([failed.result?.status, failed.result?.exception], [Status.FAILURE, 'no']);
-  images.result = { kind: 'success' };
-  const built = await client.imageGetOrCreate({ image });
-  assert.equal(built.result?.status, Status.SUCCESS);
-  assert.equal(built.metadata?.workdir, '/work');
+  const joined = (await join(building.imageId)).at(-1);
+  assert.equal(joined?.result?.status, Status.SUCCESS, JSON.stringify(joined?.result));
+  const built = await client.imageGetOrCreate({ image, builderVersion: '2024.10' });
+  assert.deepEqual([built.imageId, built.result?.status], [building.imageId, Status.SUCCESS]);
+  assert.deepEqual([built.metadata?.workdir, built.metadata?.imageBuilderVersion], ['/work', '2024.10']);
+});
+
+test('a build that fails says so to who follows it', async (t) => {
+  const { client, join } = await setUp(t);
+  const image = { dockerfileCommands: ['FROM base', 'RUN echo oh no; false'] };
+  const messages = await join((await client.imageGetOrCreate({ image })).imageId);
+  assert.match(messages.flatMap(({ taskLogs }) => taskLogs.map(({ data }) => data)).join(''), /oh no/);
+  const { result } = messages.at(-1) ?? {};
+  assert.equal(result?.status, Status.FAILURE);
+  assert.match(result?.exception ?? '', /RUN/);
 });
 
 test('what images cannot have is refused by name', async (t) => {
@@ -359,59 +325,53 @@ test('what images cannot have is refused by name', async (t) => {
 });
 
 test('a build is followed from any entry to its result', async (t) => {
-  const { client, images } = await setUp(t);
-  const entry = (index: number): BuildEvent => ({
-    kind: 'log',
-    entry: { index, timeMs: 1500, stream: 'stderr', text: `line ${index}\n` },
-  });
-  images.events = async function* (after) {
-    for (const index of [1, 2, 3]) if (index > after) yield entry(index);
-    yield { kind: 'result', result: { kind: 'success' } };
-  };
-  const messages = await Array.fromAsync(
-    client.imageJoinStreaming({ imageId: 'im-1', timeout: 55, lastEntryId: '1' }),
-  );
+  const { client, join } = await setUp(t);
+  const image = { dockerfileCommands: ['FROM base', 'RUN echo one', 'RUN echo two >&2'] };
+  const { imageId } = await client.imageGetOrCreate({ image });
+  const texts = (messages: Awaited<ReturnType<typeof join>>) =>
+    messages.flatMap(({ taskLogs }) => taskLogs.map(({ data }) => data));
+  const all = await join(imageId);
+  assert.match(texts(all).join(''), /one\n[\s\S]*two\n/);
+  const rest = await join(imageId, '1');
+  assert.deepEqual(texts(rest), texts(all).slice(1));
   assert.deepEqual(
-    messages.flatMap(({ taskLogs }) => taskLogs.map(({ data, timestamp }) => [data, timestamp])),
-    [
-      ['line 2\n', 1.5],
-      ['line 3\n', 1.5],
-    ],
-  );
-  assert.deepEqual(
-    messages.map(({ entryId }) => entryId),
-    ['3', ''],
+    rest.map(({ entryId }) => entryId),
+    [String(texts(all).length), ''],
   );
   // A result before the end would end the wait of JavaScript and Go.
   assert.deepEqual(
-    messages.map(({ result }) => result?.status),
+    rest.map(({ result }) => result?.status),
     [undefined, Status.SUCCESS],
   );
 });
 
 test('a build that goes on longer than the client waits ends its stream without a result', async (t) => {
-  const { client, images } = await setUp(t);
-  images.events = async function* (_after, signal) {
-    yield { kind: 'log', entry: { index: 1, timeMs: 0, stream: 'stdout', text: 'x' } };
-    await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-  };
-  const messages = await Array.fromAsync(client.imageJoinStreaming({ imageId: 'im-1', timeout: 0.05 }));
-  assert.deepEqual(
-    messages.map(({ entryId, result }) => [entryId, result]),
-    [['1', undefined]],
-  );
+  const { client, domain, join } = await setUp(t);
+  const held = domain.engine.faults.hold('create');
+  const { imageId } = await client.imageGetOrCreate({
+    image: { dockerfileCommands: ['FROM base', 'RUN true'] },
+  });
+  const messages = await join(imageId, '', 0.5);
+  assert.ok(messages.length > 0);
+  assert.ok(messages.every(({ result }) => result === undefined));
+  held.release();
+  const rest = await join(imageId, messages.at(-1)?.entryId);
+  assert.equal(rest.at(-1)?.result?.status, Status.SUCCESS);
 });
 
 test('images are found by id and by name', async (t) => {
   const { client } = await setUp(t);
-  assert.equal((await client.imageFromId({ imageId: 'im-1' })).metadata?.imageBuilderVersion, '2025.06');
+  const imageId = BASE_IMAGE;
+  assert.equal((await client.imageFromId({ imageId })).metadata?.imageBuilderVersion, '2025.06');
   await assert.rejects(client.imageFromId({ imageId: 'im-2' }), code(Code.NotFound));
-  await client.imagePublish({ imageId: 'im-1', tag: 'main/img' });
-  assert.equal((await client.imageGetByTag({ tag: 'img:latest' })).imageId, 'im-1');
+  await client.imagePublish({ imageId, tag: 'main/img' });
+  assert.equal((await client.imageGetByTag({ tag: 'img:latest' })).imageId, imageId);
   await assert.rejects(client.imageGetByTag({ tag: 'none/img' }), code(Code.NotFound, /Environment/));
   await assert.rejects(client.imageNameDelete({ tag: 'img:v9' }), code(Code.NotFound));
   const tags = async () => (await client.imageListTags({})).items.map(({ tag }) => tag);
-  assert.deepEqual(await tags(), ['img:latest']);
+  assert.deepEqual(await tags(), ['base:latest', 'img:latest']);
   await client.imageNameDelete({ tag: 'img' });
-  assert.deepEqual(await tags(), []);
+  assert.deepEqual(await tags(), ['base:latest']);
+  await client.imageDelete({ imageId });
+  await assert.rejects(client.imageFromId({ imageId }), code(Code.NotFound));
 });

@@ -15,16 +15,17 @@ test('definitions: defaults, and refusals by name', () =>
       return client.sandboxCreateV2({ appId: served.appId, definition: message });
     };
     await createWith({ timeoutSecs: 0, ptyInfo: { enabled: true }, workdir: '' });
-    const spec = served.sandboxes.all.at(-1)?.spec;
+    const newest = () => served.sandboxes.list({ limit: 1 })[0];
+    const spec = newest()?.spec;
     assert.equal(spec?.timeoutMs, 300_000);
     assert.deepEqual(spec?.pty, { rows: 24, cols: 80 });
     assert.equal(spec?.workdir, undefined);
     assert.deepEqual(spec?.network, { kind: 'open' });
     await createWith({ blockNetwork: true });
-    assert.deepEqual(served.sandboxes.all.at(-1)?.spec.network, { kind: 'blocked' });
+    assert.deepEqual(newest()?.spec.network, { kind: 'blocked' });
     await createWith({ experimentalOptionsV2: { enable_exit_snapshot: 'False' } });
 
-    const count = served.sandboxes.all.length;
+    const last = newest()?.id;
     const refused: [RegExp, Fields][] = [
       [/volume_mounts/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v' }] }],
       [/cloud_bucket_mounts/, { cloudBucketMounts: [{ bucketName: 'b' }] }],
@@ -71,5 +72,5 @@ test('definitions: defaults, and refusals by name', () =>
       code(Code.InvalidArgument, /definition/),
     );
     await assert.rejects(client.sandboxCreateV2({ appId: 'ap-none', definition }), code(Code.NotFound));
-    assert.equal(served.sandboxes.all.length, count, 'nothing was created');
+    assert.equal(newest()?.id, last, 'nothing was created');
   }));

@@ -7,7 +7,8 @@ import { toGenericResult } from './results.ts';
 
 test('create: ids of the shapes the clients tell V1 and V2 by, access at once, result unset while it runs', () =>
   withApi(async (served) => {
-    const { client, created, fake } = await sandbox(served);
+    const entrypointArgs = ['sh', '-c', 'read line; exit 3'];
+    const { client, created, exec } = await sandbox(served, { entrypointArgs });
     assert.doesNotMatch(created.sandboxId, /^sb-[0-9A-Za-z]{22}$/);
     assert.match(created.taskId, /^ta-[0-9A-Za-z]+V$/);
     assert.equal(created.metadata?.appId, served.appId);
@@ -20,8 +21,8 @@ test('create: ids of the shapes the clients tell V1 and V2 by, access at once, r
     const task = await client.sandboxGetTaskIdV2({ sandboxId });
     assert.deepEqual([task.taskId, task.taskResult], [created.taskId, undefined]);
 
-    fake.end({ kind: 'exited', exitCode: 3 });
-    const ended = await client.sandboxWaitV2({ sandboxId, timeout: 10 });
+    await exec.sandboxStdinWriteV2({ taskId: created.taskId, eof: true });
+    const ended = await client.sandboxWaitV2({ sandboxId, timeout: 55 });
     assert.equal(ended.result?.status, Status.FAILURE);
     assert.equal(ended.result?.exitcode, 3);
     assert.equal(
@@ -84,7 +85,7 @@ test('unknown ids and names are NOT_FOUND for both generations', () =>
 
 test('names and tags: one running sandbox per name; tags filter lists', () =>
   withApi(async (served) => {
-    const { client, created, fake } = await sandbox(served, { name: 'worker' });
+    const { client, created } = await sandbox(served, { name: 'worker' });
     await assert.rejects(sandbox(served, { name: 'worker' }), code(Code.AlreadyExists));
     const found = await client.sandboxGetFromNameV2({ appName: 'test-app', sandboxName: 'worker' });
     assert.equal(found.sandboxId, created.sandboxId);
@@ -101,7 +102,7 @@ test('names and tags: one running sandbox per name; tags filter lists', () =>
       client.sandboxTagsSetV2({ sandboxId: unnamed, tags: [...tags, ...tags] }),
       code(Code.InvalidArgument, /twice/),
     );
-    fake.end({ kind: 'terminated' });
+    await client.sandboxTerminateV2({ sandboxId: created.sandboxId });
     const gone = { appName: 'test-app', sandboxName: 'worker' };
     await assert.rejects(client.sandboxGetFromNameV2(gone), code(Code.NotFound));
     assert.ok((await client.sandboxGetFromNameV2({ ...gone, includeTerminated: true })).sandboxId);
@@ -116,10 +117,18 @@ test('lists page by creation time and end with an empty page', () =>
   withApi(async (served) => {
     const client = controlPlane(served);
     const expected = 101;
+    // Ended ones are lighter to have so many of.
+    served.domain.engine.faults.at('create', () => {
+      throw new Error('it need not start');
+    });
     for (let index = 0; index < expected; index++) await sandbox(served);
     const seen: number[] = [];
     for (let beforeTimestamp = 0; ; ) {
-      const { sandboxes } = await client.sandboxListV2({ environmentName: '', beforeTimestamp });
+      const { sandboxes } = await client.sandboxListV2({
+        environmentName: '',
+        beforeTimestamp,
+        includeFinished: true,
+      });
       const last = sandboxes.at(-1);
       if (!last) break;
       seen.push(...sandboxes.map(({ createdAt }) => createdAt));

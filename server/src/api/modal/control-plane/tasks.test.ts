@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Code } from '@connectrpc/connect';
-import { code, sandbox, withApi } from '../testing/clients.ts';
+import { code, runningSandbox, withApi } from '../testing/clients.ts';
 
 test('tasks are listed, described and stopped', () =>
   withApi(async (served) => {
-    const { client, created } = await sandbox(served);
+    const { client, created } = await runningSandbox(served);
     const { taskId, sandboxId } = created;
     const { tasks } = await client.taskList({});
     assert.deepEqual(

@@ -1,42 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Code } from '@connectrpc/connect';
-import { SkerryError } from '../../../errors/skerry-error.ts';
-import type { AppId, EnvironmentId, ImageId } from '../../../ids.ts';
-import { emptyImageConfig } from '../../../images/image.ts';
-import type { SandboxSpec } from '../../../sandboxes/spec.ts';
-import { openStore } from '../../../store/store.ts';
+import { Domain } from '../../../sandboxes/testing/domain.ts';
 import { SeekWhence, SystemErrorCode } from '../gen/modal/common_pb.ts';
 import type { ContainerFilesystemExecRequest } from '../gen/modal/containers_pb.ts';
 import { code } from '../testing/clients.ts';
-import { HostSandbox } from '../testing/host-sandbox.ts';
 import { inMemoryClient } from '../testing/in-memory.ts';
 import { parseFileMode } from './files/file-mode.ts';
 import { filesystemHandlers } from './filesystem.ts';
-
-const spec = (workdir: string | undefined): SandboxSpec => ({
-  appId: 'ap-1' as AppId,
-  environmentId: 'en-1' as EnvironmentId,
-  imageId: 'im-1' as ImageId,
-  name: undefined,
-  tags: {},
-  args: [],
-  secretSources: [],
-  workdir,
-  timeoutMs: 60_000,
-  idleTimeoutMs: undefined,
-  resources: { memoryMiB: 0, memoryLimitMiB: 0, milliCpu: 0, milliCpuLimit: 0 },
-  network: { kind: 'open' },
-  runtime: undefined,
-  pty: undefined,
-  verbose: true,
-  readinessProbe: undefined,
-  mountIds: [],
-  externalKey: undefined,
-});
 
 /** Raised by `call` for an answer that is an error, as the Python client does. */
 class Answered extends Error {
@@ -55,26 +28,19 @@ type Init<Case> =
     ? Partial<Omit<Value, '$typeName' | '$unknown'>>
     : never;
 
-function setUp(t: TestContext) {
-  const root = mkdtempSync(join(tmpdir(), 'skerry-files-'));
-  t.after(() => rmSync(root, { recursive: true, force: true }));
-  const work = join(root, 'work');
-  mkdirSync(work);
-  const sandbox = new HostSandbox(spec(work), root);
-  const image = { config: { ...emptyImageConfig, workdir: work } };
+async function setUp(t: TestContext) {
+  const domain = await Domain.open();
+  t.after(() => domain[Symbol.asyncDispose]());
+  const sandbox = await domain.running({ workdir: '/work', verbose: true });
+  /** The sandbox's /work as this machine sees it. */
+  const work = join(domain.instance(sandbox).root, 'work');
+  const spool = join(domain.root, 'spool');
   const handlers = filesystemHandlers({
-    sandboxes: {
-      getByTask: (id) => {
-        if (id !== sandbox.taskId) throw new SkerryError('not-found', 'No such task.');
-        return sandbox;
-      },
-    },
-    images: { get: () => image as never }, // only its working directory is asked for
-    fileSpoolDir: join(root, 'spool'),
+    sandboxes: domain.manager,
+    images: domain.images,
+    fileSpoolDir: spool,
   });
-  const store = openStore(root);
-  t.after(() => store.close());
-  const client = inMemoryClient(handlers, store.answers);
+  const client = inMemoryClient(handlers, domain.store.answers);
 
   const start = <Case extends NonNullable<Request['case']>>(kind: Case, value: Init<Case>) =>
     client.containerFilesystemExec({
@@ -107,11 +73,11 @@ function setUp(t: TestContext) {
     call('fileReadRequest', { fileDescriptor, ...(n !== undefined && { n }) });
   const close = (fileDescriptor: string) => call('fileCloseRequest', { fileDescriptor });
   const content = (name: string) => readFileSync(join(work, name), 'utf8');
-  return { root, work, sandbox, client, start, call, fetchAnswer, openFile, write, read, close, content };
+  return { spool, work, sandbox, client, start, call, fetchAnswer, openFile, write, read, close, content };
 }
 
 test('a written file is in the sandbox after flush and close, and verbose says what happened', async (t) => {
-  const { sandbox, openFile, write, call, close, content, root } = setUp(t);
+  const { sandbox, openFile, write, call, close, content, spool } = await setUp(t);
   const fd = await openFile('test.txt', 'w');
   assert.equal(content('test.txt'), '');
   await write(fd, 'Hello ');
@@ -122,16 +88,16 @@ test('a written file is in the sandbox after flush and close, and verbose says w
   await close(fd);
   assert.equal(content('test.txt'), 'Hello World\n');
   assert.deepEqual(
-    sandbox.log.map(({ text }) => text),
+    sandbox.events().flatMap(({ kind, text }) => (kind === 'file' ? [text] : [])),
     [`Opened file 'test.txt': ${fd}`, `Wrote to file: ${fd}`, `Wrote to file: ${fd}`, `Closed file: ${fd}`],
   );
-  assert.deepEqual(readdirSync(join(root, 'spool')), []);
+  assert.deepEqual(readdirSync(spool), []);
 });
 
 test('reading goes on where it stopped; lines, sizes and seeks are those of Python', async (t) => {
-  const { work, openFile, read, call, write, close, content } = setUp(t);
+  const { work, openFile, read, call, write, close, content } = await setUp(t);
   writeFileSync(join(work, 'a'), 'one\ntwo\nthree');
-  const fd = await openFile(join(work, 'a'), 'r+');
+  const fd = await openFile('/work/a', 'r+');
   const line = () => call('fileReadLineRequest', { fileDescriptor: fd });
   const seek = (offset: number, whence: SeekWhence) =>
     call('fileSeekRequest', { fileDescriptor: fd, offset, whence });
@@ -153,7 +119,7 @@ test('reading goes on where it stopped; lines, sizes and seeks are those of Pyth
 });
 
 test('appending ignores the position, and a seek past the end leaves zeros', async (t) => {
-  const { work, openFile, write, call, close, content } = setUp(t);
+  const { work, openFile, write, call, close, content } = await setUp(t);
   writeFileSync(join(work, 'a'), 'x');
   const appended = await openFile('a', 'a+');
   await call('fileSeekRequest', { fileDescriptor: appended, offset: 0, whence: SeekWhence.SEEK_SET });
@@ -172,7 +138,7 @@ test('appending ignores the position, and a seek past the end leaves zeros', asy
 });
 
 test('ranges of bytes are deleted and replaced', async (t) => {
-  const { work, openFile, call, close, content } = setUp(t);
+  const { work, openFile, call, close, content } = await setUp(t);
   writeFileSync(join(work, 'a'), '0123456789');
   const fileDescriptor = await openFile('a', 'r+b');
   const splice = (data: string, range: { startInclusive?: number; endExclusive?: number }) =>
@@ -189,15 +155,15 @@ test('ranges of bytes are deleted and replaced', async (t) => {
 });
 
 test('what the modes of open promise', async (t) => {
-  const { work, openFile, read, write, close } = setUp(t);
+  const { work, openFile, read, write, close } = await setUp(t);
   writeFileSync(join(work, 'there'), 'x');
   await assert.rejects(openFile('missing', 'r'), fails(SystemErrorCode.NOENT));
   await assert.rejects(openFile('missing', 'r+'), fails(SystemErrorCode.NOENT));
   await assert.rejects(openFile('there', 'x'), fails(SystemErrorCode.EXIST));
   await close(await openFile('made/with/parents', 'w'));
   await assert.rejects(openFile('there/below', 'w'), fails(SystemErrorCode.NOTDIR));
-  await assert.rejects(openFile(work, 'w'), fails(SystemErrorCode.ISDIR));
-  await assert.rejects(openFile(work, 'r'), fails(SystemErrorCode.ISDIR));
+  await assert.rejects(openFile('/work', 'w'), fails(SystemErrorCode.ISDIR));
+  await assert.rejects(openFile('/work', 'r'), fails(SystemErrorCode.ISDIR));
   const readOnly = await openFile('there', 'rb');
   await assert.rejects(write(readOnly, 'y'), fails(SystemErrorCode.INVAL));
   const writeOnly = await openFile('fresh', 'x');
@@ -210,13 +176,13 @@ test('what the modes of open promise', async (t) => {
 });
 
 test('directories are listed, made and removed', async (t) => {
-  const { work, call } = setUp(t);
-  const path = join(work, 'd');
+  const { work, call } = await setUp(t);
+  const path = '/work/d';
   await assert.rejects(call('fileMkdirRequest', { path: `${path}/e` }), fails(SystemErrorCode.NOENT));
   await call('fileMkdirRequest', { path: `${path}/e`, makeParents: true });
-  assert.ok(statSync(`${path}/e`).isDirectory());
+  assert.ok(statSync(join(work, 'd/e')).isDirectory());
   await assert.rejects(call('fileMkdirRequest', { path }), fails(SystemErrorCode.EXIST));
-  writeFileSync(`${path}/a`, '');
+  writeFileSync(join(work, 'd/a'), '');
   assert.deepEqual(JSON.parse(await call('fileLsRequest', { path: 'd' })), { paths: ['a', 'e'] });
   await assert.rejects(call('fileLsRequest', { path: 'none' }), fails(SystemErrorCode.NOENT));
   await assert.rejects(call('fileRmRequest', { path }), fails(SystemErrorCode.INVAL));
@@ -225,7 +191,7 @@ test('directories are listed, made and removed', async (t) => {
 });
 
 test('a closed or unknown descriptor, an ended sandbox and a fetched answer are not found', async (t) => {
-  const { openFile, close, start, call, fetchAnswer, sandbox } = setUp(t);
+  const { openFile, close, start, call, fetchAnswer, sandbox } = await setUp(t);
   const notFound = code(Code.NotFound);
   const fd = await openFile('a', 'w');
   await close(fd);
@@ -244,7 +210,7 @@ test('a closed or unknown descriptor, an ended sandbox and a fetched answer are 
 });
 
 test('a sandbox has at most 64 files open', async (t) => {
-  const { work, openFile, close } = setUp(t);
+  const { work, openFile, close } = await setUp(t);
   writeFileSync(join(work, 'a'), 'x');
   const open = [];
   for (let i = 0; i < 64; i++) open.push(await openFile('a', 'r'));
@@ -254,12 +220,12 @@ test('a sandbox has at most 64 files open', async (t) => {
 });
 
 test('a failed write back gives the descriptor up', async (t) => {
-  const { work, openFile, write, close, root } = setUp(t);
+  const { work, openFile, write, close, spool } = await setUp(t);
   mkdirSync(join(work, 'd'));
   const fd = await openFile('d/a', 'w');
   await write(fd, 'x');
   rmSync(join(work, 'd'), { recursive: true });
   writeFileSync(join(work, 'd'), '');
   await assert.rejects(close(fd), fails(SystemErrorCode.NOTDIR));
-  assert.deepEqual(readdirSync(join(root, 'spool')), []);
+  assert.deepEqual(readdirSync(spool), []);
 });

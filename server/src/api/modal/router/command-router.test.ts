@@ -1,59 +1,93 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Code } from '@connectrpc/connect';
+import { atLeast } from '../../../sandboxes/testing/domain.ts';
 import { hasNoUseOfRouter, routerUrl } from '../control-plane/router-access.ts';
-import { TaskExecStderrConfig } from '../gen/modal/task_command_router_pb.ts';
+import {
+  TaskExecStderrConfig,
+  TaskExecStdioFileDescriptor,
+  TaskExecStdoutConfig,
+} from '../gen/modal/task_command_router_pb.ts';
 import type { ClientKind } from '../rpc/call.ts';
-import { code, collect, controlPlane, router, sandbox, utf8, withApi } from '../testing/clients.ts';
+import {
+  code,
+  collect,
+  controlPlane,
+  execSpecsOf,
+  router,
+  runningSandbox,
+  sandbox,
+  utf8,
+  withApi,
+} from '../testing/clients.ts';
+
+const stdoutConfig = TaskExecStdoutConfig.PIPE;
 
 test('exec: start, read, wait; the same id again is the same process', () =>
   withApi(async (served) => {
-    const { created, fake, exec } = await sandbox(served);
+    const { created, made, exec } = await sandbox(served);
+    const specs = execSpecsOf(made);
     const { taskId } = created;
+    const argv = ['sh', '-c', 'read line; printf "hello $A"; pwd >&2; exit 5'];
     const start = () =>
       exec.taskExecStart({
         taskId,
         execId: 'e-1',
-        commandArgs: ['sh', '-c', 'true'],
+        commandArgs: argv,
+        stdoutConfig,
         stderrConfig: TaskExecStderrConfig.PIPE,
-        workdir: '/srv',
-        timeoutSecs: 7,
-        secretSources: [{ source: { case: 'env', value: { contents: { A: 'b' } } } }],
+        workdir: '/data',
+        timeoutSecs: 700,
+        secretSources: [{ source: { case: 'env', value: { contents: { A: 'world' } } } }],
       });
     await start();
     await start();
-    assert.equal(fake.execs.size, 1);
-    const [process] = fake.processes();
-    assert.deepEqual(process?.spec, {
-      argv: ['sh', '-c', 'true'],
-      secretSources: [{ kind: 'inline', env: { A: 'b' } }],
-      workdir: '/srv',
-      timeoutMs: 7000,
-      timeoutLeadMs: 350,
+    assert.equal(made.processes().length, 1);
+    assert.deepEqual(specs[0], {
+      argv,
+      secretSources: [{ kind: 'inline', env: { A: 'world' } }],
+      workdir: '/data',
+      timeoutMs: 700_000,
+      timeoutLeadMs: 1000,
       pty: undefined,
-      stdout: 'null',
+      stdout: 'pipe',
       stderr: 'pipe',
       failureIsExit: true,
     });
-    assert.equal((await exec.taskExecPoll({ taskId, execId: 'e-1' })).exitStatus.case, undefined);
-    const reading = collect(exec.taskExecStdioRead({ taskId, execId: 'e-1' }));
-    const waiting = exec.taskExecWait({ taskId, execId: 'e-1' });
-    process?.stdout.write('hello ');
-    process?.stdout.write('world');
-    process?.finish({ kind: 'code', code: 5, timedOut: false });
+    const target = { taskId, execId: 'e-1' };
+    assert.equal((await exec.taskExecPoll(target)).exitStatus.case, undefined);
+    const reading = collect(exec.taskExecStdioRead(target));
+    const waiting = exec.taskExecWait(target);
+    await exec.taskExecStdinWrite({ ...target, eof: true });
     assert.equal(await reading, 'hello world');
     assert.deepEqual((await waiting).exitStatus, { case: 'code', value: 5 });
-    assert.equal(await collect(exec.taskExecStdioRead({ taskId, execId: 'e-1', offset: 6n })), 'world');
+    assert.equal(await collect(exec.taskExecStdioRead({ ...target, offset: 6n })), 'world');
+    assert.equal(
+      await collect(
+        exec.taskExecStdioRead({ ...target, fileDescriptor: TaskExecStdioFileDescriptor.STDERR }),
+      ),
+      '/data\n',
+    );
+  }));
+
+test('an exec without any configuration of its output keeps none', () =>
+  withApi(async (served) => {
+    const { created, exec } = await sandbox(served);
+    const target = { taskId: created.taskId, execId: 'e' };
+    await exec.taskExecStart({ ...target, commandArgs: ['echo', 'x'] });
+    assert.deepEqual((await exec.taskExecWait(target)).exitStatus, { case: 'code', value: 0 });
+    assert.equal(await collect(exec.taskExecStdioRead(target)), '');
   }));
 
 test('an ended sandbox: exec says why it ended, waits end at once, output and access stay', () =>
   withApi(async (served) => {
-    const { client, created, fake, exec } = await sandbox(served);
+    const entrypointArgs = ['sh', '-c', 'printf kept; exec sleep 1000'];
+    const { client, created, made, exec } = await sandbox(served, { entrypointArgs });
     const { taskId, sandboxId } = created;
-    await exec.taskExecStart({ taskId, execId: 'e', commandArgs: ['sleep'] });
-    fake.stdout.write('kept');
+    await exec.taskExecStart({ taskId, execId: 'e', commandArgs: ['sleep', '1000'] });
+    await atLeast(made.stdout, 'kept'.length);
     const waiting = exec.taskExecWait({ taskId, execId: 'e' });
-    fake.end({ kind: 'out-of-memory' });
+    await served.domain.instance(made).runOutOfMemory();
     assert.deepEqual((await waiting).exitStatus, { case: 'signal', value: 9 });
     assert.deepEqual((await exec.taskExecWait({ taskId, execId: 'e' })).exitStatus, {
       case: 'signal',
@@ -76,9 +110,8 @@ test('an ended sandbox: exec says why it ended, waits end at once, output and ac
 
 test('sandbox stdio starts at the offset asked for and counts on', () =>
   withApi(async (served) => {
-    const { created, fake, exec } = await sandbox(served);
-    fake.stdout.write('x'.repeat(300 << 10));
-    fake.end({ kind: 'exited', exitCode: 0 });
+    const entrypointArgs = ['head', '-c', String(300 << 10), '/dev/zero'];
+    const { created, exec } = await sandbox(served, { entrypointArgs });
     let position = 10n;
     for await (const { data, startingOffset } of exec.sandboxStdioReadV2({
       taskId: created.taskId,
@@ -103,21 +136,20 @@ test('a token opens its own sandbox only', () =>
     for (const jwt of ['', 'x.y.z', served.token.tokenSecret]) {
       await assert.rejects(router(served, jwt).taskExecStart(theirs), code(Code.Unauthenticated));
     }
-    assert.equal(second.fake.execs.size, 0);
+    assert.deepEqual(second.made.processes(), []);
   }));
 
 test('stdin: replays are skipped, end of input works with a stale offset, a closed input is FAILED_PRECONDITION', () =>
   withApi(async (served) => {
-    const { created, fake, exec } = await sandbox(served);
+    const { created, exec } = await sandbox(served);
     const target = { taskId: created.taskId, execId: 'e' };
-    await exec.taskExecStart({ ...target, commandArgs: ['cat'] });
+    await exec.taskExecStart({ ...target, commandArgs: ['cat'], stdoutConfig });
     await exec.taskExecStdinWrite({ ...target, data: utf8('abc') });
     await exec.taskExecStdinWrite({ ...target, data: utf8('abc') });
     await exec.taskExecStdinWrite({ ...target, offset: 2n, data: utf8('cde') });
     await exec.taskExecStdinWrite({ ...target, eof: true }); // JavaScript, whatever was written before
     await exec.taskExecStdinWrite({ ...target, eof: true });
-    const [process] = fake.processes();
-    assert.equal(process?.inputText, 'abcde');
+    assert.equal(await collect(exec.taskExecStdioRead(target)), 'abcde');
     const status = await exec.taskExecStdinStatus(target);
     assert.deepEqual([status.numBytesWritten, status.closed], [5n, true]);
     await assert.rejects(
@@ -128,10 +160,10 @@ test('stdin: replays are skipped, end of input works with a stale offset, a clos
 
 test('a stdin stream that breaks off leaves the input open; asking how far it came ends it, and another goes on', () =>
   withApi(async (served) => {
-    const { created, fake, exec } = await sandbox(served);
+    const { created, made, exec } = await sandbox(served);
     const target = { taskId: created.taskId, execId: 'e' };
-    await exec.taskExecStart({ ...target, commandArgs: ['cat'] });
-    const [process] = fake.processes();
+    await exec.taskExecStart({ ...target, commandArgs: ['cat'], stdoutConfig });
+    const [process] = made.processes();
     assert.ok(process);
     const start = (offset: bigint) => ({ payload: { case: 'start' as const, value: { ...target, offset } } });
     const data = (text: string) => ({ payload: { case: 'data' as const, value: utf8(text) } });
@@ -146,7 +178,7 @@ test('a stdin stream that breaks off leaves the input open; asking how far it ca
       })(),
     );
     const failed = assert.rejects(first);
-    await process.accepted(4, AbortSignal.timeout(10_000));
+    await atLeast(process.stdout, 4);
     const status = await exec.taskExecStdinStatus(target);
     assert.deepEqual([status.numBytesWritten, status.closed], [4n, false]);
     hang.resolve();
@@ -159,25 +191,23 @@ test('a stdin stream that breaks off leaves the input open; asking how far it ca
         yield end;
       })(),
     );
-    assert.equal(process.inputText, 'one two');
+    assert.equal(await collect(exec.taskExecStdioRead(target)), 'one two');
     assert.equal((await exec.taskExecStdinStatus(target)).closed, true);
   }));
 
 test('asking how far a stream came works while the program does not read', () =>
   withApi(async (served) => {
-    const { created, fake, exec } = await sandbox(served);
+    const { created, exec } = await sandbox(served);
     const target = { taskId: created.taskId, execId: 'e' };
-    await exec.taskExecStart({ ...target, commandArgs: ['sleep'] });
-    const [process] = fake.processes();
-    assert.ok(process);
+    await exec.taskExecStart({ ...target, commandArgs: ['sleep', '1000'] });
     await exec.taskExecStdinWrite({ ...target, data: utf8('ab') });
-    process.stopReading();
+    const more = new Uint8Array(1 << 20); // more than a pipe holds
     const sent = Promise.withResolvers<void>();
     const stuck = assert.rejects(
       exec.taskExecStdinWriteStream(
         (async function* () {
           yield { payload: { case: 'start' as const, value: { ...target, offset: 2n } } };
-          yield { payload: { case: 'data' as const, value: utf8('cd') } };
+          yield { payload: { case: 'data' as const, value: more } };
           sent.resolve();
         })(),
       ),
@@ -189,8 +219,10 @@ test('asking how far a stream came works while the program does not read', () =>
     void stuck.then(() => {
       over = true;
     });
-    while (!over) assert.equal((await exec.taskExecStdinStatus(target)).numBytesWritten, 2n);
-    process.readInput();
+    const written = async () => (await exec.taskExecStdinStatus(target)).numBytesWritten;
+    while (!over) assert.ok((await written()) >= 2n);
+    await stuck;
+    assert.ok((await written()) < BigInt(more.length));
   }));
 
 test('what the router refuses names the field', () =>
@@ -230,23 +262,24 @@ test('what the router refuses names the field', () =>
 
 test('network access of a running sandbox: an allow-list of everything is an open network', () =>
   withApi(async (served) => {
-    const { created, fake, exec } = await sandbox(served);
+    const { created, made, exec } = await runningSandbox(served);
+    const policy = () => served.domain.instance(made).policy;
     const set = (allowedCidrs: string[], allowedDomains: string[] = []) =>
       exec.taskSetNetworkAccess({
         taskId: created.taskId,
         networkAccess: { networkAccessType: 3, allowedCidrs, allowedDomains },
       });
     await set(['192.0.2.0/24']);
-    assert.deepEqual(fake.networkPolicy, { kind: 'allowlist', cidrs: ['192.0.2.0/24'] });
+    assert.deepEqual(policy(), { kind: 'allowlist', cidrs: ['192.0.2.0/24'] });
     await set(['0.0.0.0/0', '::/0'], ['*']);
-    assert.deepEqual(fake.networkPolicy, { kind: 'open' });
+    assert.deepEqual(policy(), { kind: 'open' });
     await set([]);
-    assert.deepEqual(fake.networkPolicy, { kind: 'allowlist', cidrs: [] });
+    assert.deepEqual(policy(), { kind: 'allowlist', cidrs: [] });
     await assert.rejects(set(['192.0.2.0/24'], ['example.com']), code(Code.Unimplemented, /allowed_domains/));
     for (const cidr of ['192.0.2.0/33', '256.0.0.0/8', '2001:db8::/32', '10.0.0.0/8; drop', '']) {
       await assert.rejects(set([cidr]), code(Code.InvalidArgument, /Invalid CIDR: /));
     }
-    assert.deepEqual(fake.networkPolicy, { kind: 'allowlist', cidrs: [] });
+    assert.deepEqual(policy(), { kind: 'allowlist', cidrs: [] });
   }));
 
 test('the router URL is what each client insists on', () => {

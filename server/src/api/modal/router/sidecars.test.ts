@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Code } from '@connectrpc/connect';
+import { BASE_IMAGE } from '../../../sandboxes/testing/test-images.ts';
 import {
   NetworkAccess_NetworkAccessType as AccessType,
   GenericResult_GenericStatus as Status,
@@ -8,11 +9,11 @@ import {
 import { TaskExecStdoutConfig } from '../gen/modal/task_command_router_pb.ts';
 import { code, collect, controlPlane, sandbox, withApi } from '../testing/clients.ts';
 
-const definition = { imageId: 'im-other', entrypointArgs: ['serve'] };
+const definition = { imageId: BASE_IMAGE, entrypointArgs: ['sleep', '1000'] };
 
 test('create through either service; get, list, wait, terminate', () =>
   withApi(async (served) => {
-    const { client, created, exec } = await sandbox(served);
+    const { client, created, made, exec } = await sandbox(served);
     const { sandboxId, taskId } = created;
     const first = await client.sandboxContainerCreateV2({
       sandboxId,
@@ -21,16 +22,25 @@ test('create through either service; get, list, wait, terminate', () =>
       secretSources: [{ source: { case: 'env', value: { contents: { A: 'b' } } } }],
     });
     assert.equal(first.containerName, 'db');
-    const { name, spec } = served.sidecars.all[0] ?? assert.fail();
-    assert.equal(name, 'db');
-    assert.deepEqual(
-      [spec.imageId, spec.args, spec.workdir, spec.resources.memoryMiB, spec.secretSources],
-      ['im-other', ['serve'], '/srv', 64, [{ kind: 'inline', env: { A: 'b' } }]],
-    );
+    const { containerId } = first;
+    const [sidecar] = served.sandboxes.sidecars.list(made, false);
+    assert.deepEqual([sidecar?.name, sidecar?.taskId], ['db', containerId]);
+    const spec = served.domain.store.sandboxes.getByTask(sidecar?.taskId ?? assert.fail())?.spec;
+    assert.deepEqual([spec?.imageId, spec?.args, spec?.workdir], [BASE_IMAGE, ['sleep', '1000'], '/srv']);
+    assert.equal(spec?.resources.memoryMiB, 64);
+    const target = { taskId, execId: 'env' };
+    const commandArgs = ['sh', '-c', 'echo $A; pwd'];
+    await exec.taskExecStart({
+      ...target,
+      containerId,
+      commandArgs,
+      stdoutConfig: TaskExecStdoutConfig.PIPE,
+    });
+    assert.equal(await collect(exec.taskExecStdioRead(target)), 'b\n/srv\n');
     const second = await exec.taskContainerCreate({
       taskId,
       containerName: 'cache',
-      imageId: 'im-other',
+      imageId: BASE_IMAGE,
       env: { C: 'd' },
       memoryReserveConsumeMib: 32,
     });
@@ -38,8 +48,7 @@ test('create through either service; get, list, wait, terminate', () =>
       (await exec.taskContainerList({ taskId, includeTerminated })).containers.map(
         ({ containerName }) => containerName,
       );
-    assert.deepEqual(await names(false), ['db', 'cache']);
-    const { containerId } = first;
+    assert.deepEqual(await names(false), ['cache', 'db'], 'newest first');
     assert.equal(
       (await exec.taskContainerGet({ taskId, containerName: 'db' })).container?.containerId,
       containerId,
@@ -49,7 +58,7 @@ test('create through either service; get, list, wait, terminate', () =>
     await exec.taskContainerTerminate({ taskId, containerId });
     assert.equal((await waiting).result?.status, Status.TERMINATED);
     await exec.taskContainerTerminate({ taskId, containerId });
-    assert.deepEqual([await names(false), await names(true)], [['cache'], ['db', 'cache']]);
+    assert.deepEqual([await names(false), await names(true)], [['cache'], ['cache', 'db']]);
     await assert.rejects(exec.taskContainerGet({ taskId, containerName: 'db' }), code(Code.NotFound));
     const { container } = await exec.taskContainerGet({
       taskId,
@@ -80,7 +89,7 @@ test('names: the main one is reserved, a taken one is ALREADY_EXISTS, a repeated
 
 test('what a sidecar cannot have is refused by name', () =>
   withApi(async (served) => {
-    const { client, created } = await sandbox(served);
+    const { client, created, made } = await sandbox(served);
     const { sandboxId } = created;
     const refused = (extra: object, expected: Code, message: RegExp) =>
       assert.rejects(
@@ -104,12 +113,12 @@ test('what a sidecar cannot have is refused by name', () =>
       client.sandboxContainerCreateV2({ sandboxId, containerName: 'x' }),
       code(Code.InvalidArgument),
     );
-    assert.equal(served.sidecars.all.length, 0);
+    assert.deepEqual(served.sandboxes.sidecars.list(made, true), []);
   }));
 
 test('exec in a sidecar; its process is found by its id, which no other container may use', () =>
   withApi(async (served) => {
-    const { client, created, fake, exec } = await sandbox(served);
+    const { client, created, made, exec } = await sandbox(served);
     const { sandboxId, taskId } = created;
     const { containerId } = await client.sandboxContainerCreateV2({
       sandboxId,
@@ -121,23 +130,19 @@ test('exec in a sidecar; its process is found by its id, which no other containe
         taskId,
         execId,
         containerId: id,
-        commandArgs: ['true'],
+        commandArgs: ['sh', '-c', 'printf "from the sidecar"; exit 4'],
         stdoutConfig: TaskExecStdoutConfig.PIPE,
       });
     await start('e-1', containerId);
     await start('e-1', containerId);
-    const process = served.sidecars.all[0]?.processes()[0];
-    assert.ok(process);
-    process.stdout.write('from the sidecar');
-    process.finish({ kind: 'code', code: 4, timedOut: false });
     assert.equal(await collect(exec.taskExecStdioRead({ taskId, execId: 'e-1' })), 'from the sidecar');
     assert.deepEqual((await exec.taskExecWait({ taskId, execId: 'e-1' })).exitStatus, {
       case: 'code',
       value: 4,
     });
-    assert.equal(fake.execs.size, 0);
+    assert.equal(made.processes().length, 0);
     await start('e-2', 'main');
-    assert.equal(fake.execs.size, 1);
+    assert.equal(made.processes().length, 1);
     await assert.rejects(start('e-1', ''), code(Code.InvalidArgument, /another container/));
     await assert.rejects(start('e-2', containerId), code(Code.InvalidArgument, /another container/));
     await assert.rejects(start('e-3', 'ta-none'), code(Code.NotFound));
@@ -158,5 +163,5 @@ test('a token reaches the sidecars of its own sandbox only', () =>
       two.exec.taskContainerTerminate({ taskId: one.created.taskId, containerId }),
       code(Code.PermissionDenied),
     );
-    assert.equal(served.sidecars.all[0]?.result, undefined);
+    assert.equal(served.sandboxes.sidecars.list(one.made, false).length, 1);
   }));

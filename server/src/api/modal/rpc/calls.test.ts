@@ -94,7 +94,7 @@ test('a repeated create with the same key is the same sandbox, also while the fi
       client.sandboxCreateV2(request),
     ]);
     const repeated = await client.sandboxCreateV2(request);
-    assert.equal(served.sandboxes.all.length, 1);
+    assert.equal(served.sandboxes.list({ limit: 10 }).length, 1);
     assert.deepEqual([joined.sandboxId, repeated.sandboxId], [first.sandboxId, first.sandboxId]);
     assert.equal(repeated.taskId, first.taskId);
     assert.equal(repeated.commandRouterAccess, undefined, 'a token that may have run out is not given again');
@@ -102,13 +102,13 @@ test('a repeated create with the same key is the same sandbox, also while the fi
     await assert.rejects(other.sandboxCreateV2(request), code(Code.AlreadyExists));
     const long = controlPlane(served, { ...served.credentials, 'x-idempotency-key': 'k'.repeat(129) });
     await assert.rejects(long.sandboxCreateV2(request), code(Code.InvalidArgument, /x-idempotency-key/));
-    const rows = served.store.database.prepare('SELECT response FROM idempotency').all();
+    const rows = served.domain.store.database.prepare('SELECT response FROM idempotency').all();
     assert.equal(rows.length, 1);
     assert.ok(!Buffer.from(rows[0]?.response as Uint8Array).includes('eyJ'), 'no token is stored');
   }));
 
 test('answers are kept for an hour and across restarts; failures and other callers are not joined', () =>
-  withApi(async ({ store }) => {
+  withApi(async ({ domain: { store } }) => {
     let now = 1_000_000;
     let runs = 0;
     const once = (
@@ -142,7 +142,7 @@ test('answers are kept for an hour and across restarts; failures and other calle
 test('closing the API ends long polls with UNAVAILABLE, which clients repeat', () =>
   withApi(async (served) => {
     const { created, exec } = await sandbox(served);
-    await exec.taskExecStart({ taskId: created.taskId, execId: 'e', commandArgs: ['sleep'] });
+    await exec.taskExecStart({ taskId: created.taskId, execId: 'e', commandArgs: ['sleep', '1000'] });
     const waiting = assert.rejects(
       exec.taskExecWait({ taskId: created.taskId, execId: 'e' }),
       code(Code.Unavailable),

@@ -113,12 +113,7 @@ test('calls with no message, several, a compressed, a cut or an announced huge o
 
 test('a deadline on the wire ends the call with DEADLINE_EXCEEDED', () =>
   withSession(async (call, served) => {
-    const sandbox = await served.sandboxes.create({
-      appId: served.apps.get(served.apps.lookup('', 'test-app', false).id).id,
-      args: [],
-      tags: {},
-      timeoutMs: 1000,
-    } as unknown as Parameters<typeof served.sandboxes.create>[0]); // the fake looks at these only
+    const sandbox = await served.domain.create();
     const request = create(SandboxWaitRequestSchema, { sandboxId: sandbox.id, timeout: 50 });
     const body = [framed(toBinary(SandboxWaitRequestSchema, request))];
     assert.equal((await call('SandboxWaitV2', body, { 'grpc-timeout': '20m' })).status, '4');

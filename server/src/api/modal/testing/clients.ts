@@ -2,8 +2,13 @@
 import assert from 'node:assert/strict';
 import { Code, ConnectError, createClient, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
+import type { ExecSpec } from '../../../sandboxes/spec.ts';
+import { deadline } from '../../../sandboxes/testing/domain.ts';
+import { BASE_IMAGE } from '../../../sandboxes/testing/test-images.ts';
 import { ModalClient } from '../gen/modal/service_pb.ts';
 import { TaskCommandRouter } from '../gen/modal/task_command_router_pb.ts';
+import { parseSandboxId } from '../rpc/fields.ts';
 import { type ServedApi, type ServedApiOptions, serveApi } from './served-api.ts';
 
 /** Bytes of a text. */
@@ -47,18 +52,39 @@ export async function withApi(
 }
 
 /** The least that a sandbox can be made of. */
-export const definition = { imageId: 'im-test', timeoutSecs: 300, entrypointArgs: ['cat'] };
+export const definition = { imageId: BASE_IMAGE, timeoutSecs: 300, entrypointArgs: ['cat'] };
 
-/** A sandbox with its router client. */
-export async function sandbox(served: ServedApi, extra: Partial<{ name: string; verbose: boolean }> = {}) {
+/** A sandbox, as the domain has it, with its router client. */
+export async function sandbox(
+  served: ServedApi,
+  extra: Partial<{ name: string; verbose: boolean; entrypointArgs: string[] }> = {},
+) {
   const client = controlPlane(served);
   const created = await client.sandboxCreateV2({
     appId: served.appId,
     definition: { ...definition, ...extra },
   });
-  const fake = served.sandboxes.all.at(-1);
-  assert.ok(fake && created.commandRouterAccess);
-  return { client, created, fake, exec: router(served, created.commandRouterAccess.jwt) };
+  assert.ok(created.commandRouterAccess);
+  const made = served.sandboxes.get(parseSandboxId(created.sandboxId));
+  return { client, created, made, exec: router(served, created.commandRouterAccess.jwt) };
+}
+
+/** One that runs. */
+export async function runningSandbox(...args: Parameters<typeof sandbox>) {
+  const all = await sandbox(...args);
+  await all.made.waitUntilRunning(deadline());
+  return all;
+}
+
+/** What the domain is asked to run in a sandbox from now on. */
+export function execSpecsOf(made: Sandbox): readonly ExecSpec[] {
+  const specs: ExecSpec[] = [];
+  const exec = made.exec.bind(made);
+  made.exec = (id, spec, signal) => {
+    specs.push(spec);
+    return exec(id, spec, signal);
+  };
+  return specs;
 }
 
 /** The whole of a stream of output, as text. */

@@ -1,14 +1,12 @@
-/** The API on a real port of this machine, with sandboxes that are fakes and everything else real. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { AppService } from '../../../apps/app-service.ts';
+/** The API on a real port of this machine, over the real domain and the fake engine. */
+import { readFile } from 'node:fs/promises';
+import type { AppService } from '../../../apps/app-service.ts';
 import { AccessTokens } from '../../../auth/access-tokens.ts';
 import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../../auth/token-store.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
-import { openVault } from '../../../secrets/vault.ts';
-import { openStore, type Store } from '../../../store/store.ts';
-import { createLogger } from '../../../telemetry/logger.ts';
+import { AppReaper } from '../../../sandboxes/app-reaper.ts';
+import type { SandboxManager } from '../../../sandboxes/sandbox-manager.ts';
+import { Domain, type DomainOptions } from '../../../sandboxes/testing/domain.ts';
 import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
 import { createPort } from '../../../transport/port.ts';
 import { type HttpRoute, routeRequests } from '../../../transport/routes.ts';
@@ -23,21 +21,18 @@ import { commandRouterHandlers } from '../router/command-router.ts';
 import { sidecarHandlers, sidecarRouterHandlers } from '../router/sidecars.ts';
 import { Idempotency } from '../rpc/idempotency.ts';
 import { type ModalApi, type ModalHandlers, serveModal } from '../rpc/service.ts';
-import { FakeSandboxes } from './fake-sandboxes.ts';
-import { FakeSidecars } from './fake-sidecars.ts';
 
 export interface ServedApi extends AsyncDisposable {
   readonly port: number;
   readonly token: TokenFile;
   readonly certificate: Certificate;
-  readonly sandboxes: FakeSandboxes;
-  readonly sidecars: FakeSidecars;
+  /** What is served. */
+  readonly domain: Domain;
+  readonly sandboxes: SandboxManager;
   readonly apps: AppService;
-  readonly accessTokens: AccessTokens;
-  readonly store: Store;
   readonly api: ModalApi;
   /** Lines the server logged, parsed. */
-  readonly log: Record<string, unknown>[];
+  readonly log: readonly Record<string, unknown>[];
   /** Headers of a control plane call. */
   readonly credentials: Readonly<Record<string, string>>;
   /** Id of an app to create sandboxes in. */
@@ -45,7 +40,7 @@ export interface ServedApi extends AsyncDisposable {
   close(graceMs: number): Promise<void>;
 }
 
-export interface ServedApiOptions {
+export interface ServedApiOptions extends Pick<DomainOptions, 'now'> {
   readonly handlers?: ModalHandlers;
   readonly routes?: readonly HttpRoute[];
   readonly firstBytesTimeoutMs?: number;
@@ -55,19 +50,14 @@ export interface ServedApiOptions {
 }
 
 export async function serveApi(options: ServedApiOptions = {}): Promise<ServedApi> {
+  const { now = Date.now } = options;
   const cleanup = new Cleanup();
   try {
-    const dataDir = await mkdtemp(join(tmpdir(), 'skerry-api-'));
-    cleanup.add('data', () => rm(dataDir, { recursive: true, force: true }));
-    const log: Record<string, unknown>[] = [];
-    const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
-    const store = openStore(dataDir);
-    cleanup.add('store', () => store.close());
-    const tokens = await TokenStore.open({
-      settings: store.settings,
-      dataDir,
-      vault: openVault(dataDir, undefined),
-    });
+    const domain = await Domain.open({ now, config: { runtime: 'gvisor', maxSandboxes: 200 } });
+    cleanup.add('domain', () => domain[Symbol.asyncDispose]());
+    const { dataDir, store, vault, logger, apps, manager: sandboxes } = domain;
+    const { sidecars } = sandboxes;
+    const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault });
     const token = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
     const certificate = await loadCertificate({
       dataDir,
@@ -77,24 +67,21 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
       now: Date.now,
     });
     const accessTokens = new AccessTokens(tokens.signingKey, Date.now);
-    const apps = new AppService(store, Date.now);
-    const sandboxes = new FakeSandboxes();
-    const sidecars = new FakeSidecars();
     const idempotency = new Idempotency(store.answers, Date.now);
     const api = serveModal({
       controlPlane: [
         authHandlers({ accessTokens }),
-        environmentHandlers({ apps, reaper: { stop: async () => {} } }),
+        environmentHandlers({ apps, reaper: new AppReaper({ apps, sandboxes, logger }) }),
         sandboxHandlers({ sandboxes, apps, accessTokens }),
-        logHandlers({ sandboxes, apps, now: Date.now }),
-        sandboxStdioHandlers({ sandboxes, now: Date.now }),
+        logHandlers({ sandboxes, apps, now }),
+        sandboxStdioHandlers({ sandboxes, now }),
         sidecarHandlers({ sandboxes, sidecars }),
         taskHandlers({ apps, sandboxes }),
         workspaceHandlers(),
         options.handlers ?? {},
       ],
       commandRouter: {
-        ...commandRouterHandlers({ sandboxes, sidecars, idempotency, now: Date.now }),
+        ...commandRouterHandlers({ sandboxes, sidecars, idempotency, now }),
         ...sidecarRouterHandlers({ sandboxes, sidecars }),
       },
       tokens,
@@ -126,13 +113,11 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
       port: port.address.port,
       token,
       certificate,
+      domain,
       sandboxes,
-      sidecars,
       apps,
-      accessTokens,
-      store,
       api,
-      log,
+      log: domain.log,
       credentials: { 'x-modal-token-id': token.tokenId, 'x-modal-token-secret': token.tokenSecret },
       appId: apps.lookup('', 'test-app', true).id,
       close,
