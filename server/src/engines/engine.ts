@@ -4,17 +4,13 @@
  */
 import type { Duplex } from 'node:stream';
 import type { TaskId } from '../ids.ts';
+import type { NetworkPolicy } from '../network/policy.ts';
 
 /** `auto` prefers gVisor where it works on the machine and falls back to hardened runc. */
 export type RuntimeChoice = 'auto' | 'gvisor' | 'runc';
 export type RuntimeName = 'gvisor' | 'runc';
 
-/** Outbound network policy of an instance. Addresses of the host, of other instances and of private networks stay closed in each. */
-export type NetworkPolicy =
-  | { readonly kind: 'open' }
-  | { readonly kind: 'blocked' }
-  /** Only these CIDRs (IPv4) may be reached; DNS still answers. */
-  | { readonly kind: 'allowlist'; readonly cidrs: readonly string[] };
+export type { NetworkPolicy };
 
 export interface InstanceLimits {
   /** Hard memory limit in MiB; a program over it is killed. */

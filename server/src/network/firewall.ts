@@ -5,13 +5,13 @@
  */
 import { run } from '../platform/command.ts';
 import { type Cidr, formatCidr, parseCidr, withoutOverlaps } from './cidr.ts';
-import { closedNetworks, type OutboundPolicy, parseAllowlist } from './policy.ts';
+import { closedNetworks, type NetworkPolicy, parseAllowlist } from './policy.ts';
 import type { AddressPlan } from './subnet.ts';
 
 export interface FirewallMember {
   readonly hostInterface: string;
   readonly guestAddress: string;
-  readonly policy: OutboundPolicy;
+  readonly policy: NetworkPolicy;
 }
 
 export interface FirewallOptions {

@@ -29,7 +29,7 @@ import {
 } from './host-routing.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
-import { type OutboundPolicy, parseAllowlist } from './policy.ts';
+import { type NetworkPolicy, parseAllowlist } from './policy.ts';
 import { ReadyPool } from './ready-pool.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
 
@@ -60,7 +60,7 @@ export interface Lease {
 
 export interface LeaseRecord {
   readonly slot: number;
-  readonly policy: OutboundPolicy;
+  readonly policy: NetworkPolicy;
 }
 
 const REFILL_DELAY_MS = 100;
@@ -128,7 +128,7 @@ export class Network {
   }
 
   /** @throws SkerryError `resource-exhausted` when the subnet has no free address, `invalid-argument` for a bad allowlist. */
-  async acquire(policy: OutboundPolicy): Promise<Lease> {
+  async acquire(policy: NetworkPolicy): Promise<Lease> {
     if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
     const slot = this.#pool.take() ?? (await this.#makeNow());
     await using undo = new CleanupScope(this.#options.logger);
@@ -150,7 +150,7 @@ export class Network {
   }
 
   /** Applies to packets from now on, also of connections that exist. */
-  async setPolicy(slot: number, policy: OutboundPolicy): Promise<void> {
+  async setPolicy(slot: number, policy: NetworkPolicy): Promise<void> {
     const after = this.#member(slot, policy);
     await this.#rules.run(async () => {
       const before = this.#members.get(slot);
@@ -233,7 +233,7 @@ export class Network {
     return plan;
   }
 
-  #member(slot: number, policy: OutboundPolicy): FirewallMember {
+  #member(slot: number, policy: NetworkPolicy): FirewallMember {
     return {
       hostInterface: this.#names.hostInterface(slot),
       guestAddress: this.#openPlan().guestAddress(slot),

@@ -1,12 +1,18 @@
 /** What may be reached from a sandbox: the ranges that are closed to all, and checked policies. */
+import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type Cidr, parseCidr, withoutOverlaps } from './cidr.ts';
 
-/** The policy as the engine seam states it (`engines/engine.ts`, `NetworkPolicy`); repeated here since nothing below points up. */
-export type OutboundPolicy =
-  | { readonly kind: 'open' }
-  | { readonly kind: 'blocked' }
-  | { readonly kind: 'allowlist'; readonly cidrs: readonly string[] };
+/** A policy as it is written down. */
+export const networkPolicySchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('open') }),
+  z.object({ kind: z.literal('blocked') }),
+  /** Only these CIDRs (IPv4) may be reached; DNS still answers. */
+  z.object({ kind: z.literal('allowlist'), cidrs: z.array(z.string()).readonly() }),
+]);
+
+/** What may be reached from a sandbox. Addresses of the host, of other sandboxes and of private networks stay closed in each. */
+export type NetworkPolicy = Readonly<z.infer<typeof networkPolicySchema>>;
 
 /** CIDRs one sandbox may list; each is an element of a kernel set. */
 export const MAX_ALLOWLIST = 1000;

@@ -47,9 +47,9 @@ export interface SandboxRepository {
   /** What the request of that key made, running or ended. */
   getByRequestKey(key: string): SandboxRow | undefined;
   /** The sidecars of a sandbox, ended ones included, newest first, at most 1000. */
-  sidecars(hostId: SandboxId): SandboxRow[];
+  sidecars(ownerId: SandboxId): SandboxRow[];
   /** The sidecar of a sandbox that has or had a process of that id. */
-  sidecarWithProcess(hostId: SandboxId, processId: ProcessId): SandboxRow | undefined;
+  sidecarWithProcess(ownerId: SandboxId, processId: ProcessId): SandboxRow | undefined;
   /** Creation time of the newest sandbox, so that new ones sort strictly after it. */
   newestCreatedAtMs(): number;
   find(appId: AppId, name: string, includeEnded: boolean): SandboxRow | undefined;

@@ -127,12 +127,12 @@ export class SqlSandboxes implements SandboxRepository {
     return row && toRow(row);
   }
 
-  sidecars(hostId: SandboxId): SandboxRow[] {
-    return this.#sidecars.all(hostId).map(toRow);
+  sidecars(ownerId: SandboxId): SandboxRow[] {
+    return this.#sidecars.all(ownerId).map(toRow);
   }
 
-  sidecarWithProcess(hostId: SandboxId, processId: ProcessId): SandboxRow | undefined {
-    const row = this.#sidecarWithProcess.get(hostId, processId);
+  sidecarWithProcess(ownerId: SandboxId, processId: ProcessId): SandboxRow | undefined {
+    const row = this.#sidecarWithProcess.get(ownerId, processId);
     return row && toRow(row);
   }
 

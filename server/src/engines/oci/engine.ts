@@ -17,7 +17,7 @@ import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { LayerFifos } from './fifos.ts';
-import { isUp, OciInstance, pauseMarker, storable } from './instance.ts';
+import { isUp, OciInstance, pauseMarker } from './instance.ts';
 import { defaultRunDir, Layout, type TaskLayout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
 import { validateMounts } from './mounts.ts';
@@ -126,9 +126,9 @@ class OciEngine implements Engine {
     }
     validateMounts(spec.mounts);
     const task = this.#layout.task(spec.id);
-    const host = spec.joins === undefined ? undefined : this.#running(spec.joins);
+    const owner = spec.joins === undefined ? undefined : this.#running(spec.joins);
     const runtime = this.#runtime(
-      host?.runtime ?? (spec.runtime === 'auto' ? this.#options.config.runtime : spec.runtime),
+      owner?.runtime ?? (spec.runtime === 'auto' ? this.#options.config.runtime : spec.runtime),
     );
     const started = performance.now();
     this.#starting.add(spec.id);
@@ -146,7 +146,7 @@ class OciEngine implements Engine {
       const listener = new AgentListener(task.socket);
       undo.add('listener', () => listener.close());
       const [lease] = await settleAll([
-        this.#prepareNetwork(opened, runtime.name, spec, task, host, undo),
+        this.#prepareNetwork(opened, runtime.name, spec, task, owner, undo),
         mountRootfs(this.#layout, task, spec.layers),
         listener.listen(),
       ]);
@@ -157,12 +157,12 @@ class OciEngine implements Engine {
         version: 1,
         runtime: runtime.name,
         init,
-        ...(host ? { joins: host.id } : { slot: lease.slot }),
-        policy: storable(spec.network),
+        ...(owner ? { joins: owner.id } : { slot: lease.slot }),
+        policy: spec.network,
       };
       await writeRecord(task, record);
       signal.throwIfAborted();
-      host?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
+      owner?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
       const instance = this.#register(task, runtime, listener, record, spec.layers);
       this.#logger.debug(
         { task: spec.id, runtime: runtime.name, ms: performance.now() - started },
@@ -270,18 +270,18 @@ class OciEngine implements Engine {
     runtime: RuntimeName,
     spec: InstanceSpec,
     task: TaskLayout,
-    host: OciInstance | undefined,
+    owner: OciInstance | undefined,
     undo: Cleanup,
   ): Promise<Lease> {
-    const lease = host ? network.lease(host.shareNetwork()) : await network.acquire(spec.network);
-    if (!host) undo.add('network', () => network.release(lease.slot));
+    const lease = owner ? network.lease(owner.shareNetwork()) : await network.acquire(spec.network);
+    if (!owner) undo.add('network', () => network.release(lease.slot));
     const bundle = createBundle({
       runtime,
       hostname: spec.hostname,
       rootfs: task.rootfs,
       cgroup: task.cgroup,
       networkNamespace: lease.namespacePath,
-      ...(host && runtime === 'gvisor' ? { kernelOf: host.id } : {}),
+      ...(owner && runtime === 'gvisor' ? { kernelOf: owner.id } : {}),
       limits: spec.limits,
       binDir: this.#layout.binDir,
       socketDir: task.socketDir,

@@ -133,7 +133,7 @@ export class OciInstance implements Instance {
     return this.#exclusive.run(async () => {
       if (this.#phase !== 'running') throw ended(this.id);
       await this.#parts.network.setPolicy(this.#ownSlot(), policy);
-      this.#record = { ...this.#record, policy: storable(policy) };
+      this.#record = { ...this.#record, policy };
       await writeRecord(this.#parts.task, this.#record);
     });
   }
@@ -231,10 +231,6 @@ export async function isUp(runtime: OciRuntime, task: TaskLayout, record: Instan
 
 /** There while the instance is paused; a server killed meanwhile finds it and resumes. */
 export const pauseMarker = (task: TaskLayout): string => join(task.dir, 'paused');
-
-/** The policy in the record's shape. */
-export const storable = (policy: NetworkPolicy): InstanceRecord['policy'] =>
-  policy.kind === 'allowlist' ? { kind: 'allowlist', cidrs: [...policy.cidrs] } : policy;
 
 const ended = (id: TaskId): SkerryError =>
   new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);

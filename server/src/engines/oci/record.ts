@@ -2,6 +2,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import type { TaskId } from '../../ids.ts';
+import { networkPolicySchema } from '../../network/policy.ts';
 import { isTaskId, type TaskLayout } from './layout.ts';
 import { processIdentitySchema } from './process-identity.ts';
 
@@ -12,11 +13,7 @@ const recordSchema = z.object({
   /** The task whose network it shares; it then has no slot of its own, and `policy` means nothing. */
   joins: z.custom<TaskId>((value) => typeof value === 'string' && isTaskId(value)).optional(),
   slot: z.number().int().positive().optional(),
-  policy: z.discriminatedUnion('kind', [
-    z.object({ kind: z.literal('open') }),
-    z.object({ kind: z.literal('blocked') }),
-    z.object({ kind: z.literal('allowlist'), cidrs: z.array(z.string()) }),
-  ]),
+  policy: networkPolicySchema,
 });
 
 export type InstanceRecord = z.infer<typeof recordSchema>;
