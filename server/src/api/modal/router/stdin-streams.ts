@@ -3,6 +3,7 @@
  * broken stream leaves it open, so that the client can ask how far it came and go on from there with another.
  */
 import { Code, ConnectError } from '@connectrpc/connect';
+import { unlessAborted } from '../../../platform/wait.ts';
 import type { Process, Sandbox } from '../../../sandboxes/sandboxes.ts';
 import type { TaskExecStdinWriteStreamRequest } from '../gen/modal/task_command_router_pb.ts';
 import { byteOffset, invalid } from '../rpc/fields.ts';
@@ -88,14 +89,4 @@ export class StdinStreams {
       }
     }
   }
-}
-
-/** `promise`, unless the signal is aborted first: then its reason is thrown. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) return Promise.reject(signal.reason);
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
