@@ -3,6 +3,7 @@
  * re-open the stream about every minute.
  */
 
+import { FanIn } from '../../../platform/fan-in.ts';
 import { delay } from '../../../platform/wait.ts';
 import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
@@ -41,17 +42,21 @@ interface Cursor {
 interface Followed {
   readonly sandbox: Sandbox;
   readonly cursor: Cursor;
-  /** The next piece of each stream that has not ended. */
-  readonly pending: Map<'stdout' | 'stderr', Promise<LiveText | undefined>>;
 }
 
-interface LiveText {
-  readonly followed: Followed;
-  readonly stream: 'stdout' | 'stderr';
-  readonly text: string;
-  readonly endOffset: number;
-  readonly again: () => void;
-}
+type Stream = 'stdout' | 'stderr';
+
+/** What a reader of many streams hears: text, that a stream has ended, and that it is time to look for news. */
+type News =
+  | {
+      readonly kind: 'text';
+      readonly followed: Followed;
+      readonly stream: Stream;
+      readonly text: string;
+      readonly endOffset: number;
+    }
+  | { readonly kind: 'end' }
+  | { readonly kind: 'tick' };
 
 /** How often new sandboxes and Skerry's own lines are looked for. */
 const TICK_MS = 1000;
@@ -59,30 +64,47 @@ const MAX_FOLLOWED = 512;
 const MAX_ENTRY_ID_LENGTH = 64 << 10;
 
 export async function* followLogs(options: FollowOptions): AsyncGenerator<LiveEntry> {
-  const { signal, source } = options;
+  const { source } = options;
+  const left = new AbortController();
+  const signal = AbortSignal.any([options.signal, left.signal]);
   const resume = parseEntryId(options.after);
   const followed = new Map<string, Followed>();
   const wants = (one: FileDescriptor) => source === FileDescriptor.UNSPECIFIED || source === one;
   const entryId = () => formatEntryId(followed.values());
+  const news = new FanIn<News>();
+  let open = 0;
 
+  const listen = (one: Followed, stream: Stream) => {
+    open++;
+    news.add(read(one, stream, signal));
+  };
   const adopt = () => {
     for (const sandbox of options.find()) {
       if (followed.has(sandbox.taskId) || followed.size >= MAX_FOLLOWED) continue;
       const cursor = resume.get(sandbox.taskId) ?? { stdout: 0, stderr: 0, events: 0 };
-      const entry: Followed = { sandbox, cursor, pending: new Map() };
-      followed.set(sandbox.taskId, entry);
-      if (wants(FileDescriptor.STDOUT)) listen(entry, 'stdout', signal);
-      if (wants(FileDescriptor.STDERR)) listen(entry, 'stderr', signal);
+      const one = { sandbox, cursor };
+      followed.set(sandbox.taskId, one);
+      if (wants(FileDescriptor.STDOUT)) listen(one, 'stdout');
+      if (wants(FileDescriptor.STDERR)) listen(one, 'stderr');
     }
   };
 
   adopt();
-  let tick = delay(0, signal);
-  for (;;) {
-    const waiting = [...followed.values()].flatMap(({ pending }) => [...pending.values()]);
-    tick.catch(() => {}); // looked at in the race; a loser's rejection is not unhandled
-    const next = await Promise.race([...waiting, tick.then(() => 'tick' as const)]);
-    if (next === 'tick') {
+  news.add(ticks(signal));
+  try {
+    for await (const item of news) {
+      if (item.kind === 'text') {
+        const { sandbox, cursor } = item.followed;
+        cursor[item.stream] = item.endOffset;
+        const fd = item.stream === 'stdout' ? FileDescriptor.STDOUT : FileDescriptor.STDERR;
+        yield { sandbox, source: fd, timeMs: options.now(), text: item.text, entryId: entryId() };
+        continue;
+      }
+      if (item.kind === 'end') {
+        open--;
+        // It may have been the last: that is seen at once.
+        if (!options.complete()) continue;
+      }
       adopt();
       for (const { sandbox, cursor } of wants(FileDescriptor.INFO) ? followed.values() : []) {
         for (const { timeMs, text } of sandbox.events().slice(cursor.events)) {
@@ -90,35 +112,26 @@ export async function* followLogs(options: FollowOptions): AsyncGenerator<LiveEn
           yield { sandbox, source: FileDescriptor.INFO, timeMs, text: `${text}\n`, entryId: entryId() };
         }
       }
-      const idle = [...followed.values()].every(({ pending }) => pending.size === 0);
-      if (idle && options.complete()) return;
-      tick = delay(TICK_MS, signal);
-    } else if (next) {
-      const { cursor, sandbox } = next.followed;
-      cursor[next.stream] = next.endOffset;
-      next.again();
-      const fd = next.stream === 'stdout' ? FileDescriptor.STDOUT : FileDescriptor.STDERR;
-      yield { sandbox, source: fd, timeMs: options.now(), text: next.text, entryId: entryId() };
-    } else if (options.complete()) {
-      // A stream came to its end: see at once whether it was the last.
-      tick = delay(0, signal);
+      if (open === 0 && options.complete()) return;
     }
+  } finally {
+    left.abort();
   }
 }
 
-/** Keeps one pending piece of the stream in `pending` until it ends. */
-function listen(followed: Followed, stream: 'stdout' | 'stderr', signal: AbortSignal): void {
-  const pieces = followText(followed.sandbox[stream], followed.cursor[stream], signal);
-  const ask = () => {
-    const piece = pieces.next().then(({ done, value }): LiveText | undefined => {
-      if (!done) return { followed, stream, ...value, again: ask };
-      followed.pending.delete(stream);
-      return undefined;
-    });
-    piece.catch(() => {}); // an abort rejects all of them; the race reports the first
-    followed.pending.set(stream, piece);
-  };
-  ask();
+async function* read(followed: Followed, stream: Stream, signal: AbortSignal): AsyncGenerator<News> {
+  const { sandbox, cursor } = followed;
+  for await (const piece of followText(sandbox[stream], cursor[stream], signal)) {
+    yield { kind: 'text', followed, stream, ...piece };
+  }
+  yield { kind: 'end' };
+}
+
+async function* ticks(signal: AbortSignal): AsyncGenerator<News> {
+  for (;;) {
+    yield { kind: 'tick' };
+    await delay(TICK_MS, signal);
+  }
 }
 
 function formatEntryId(followed: Iterable<Followed>): string {
