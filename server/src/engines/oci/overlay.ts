@@ -1,20 +1,17 @@
 /** The root filesystem of a task: an overlay of the image's layers under a writable one, and what becomes of the writable one. */
-import { mkdir, rename, rm, symlink } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { baseEnvironment, run } from '../../platform/command.ts';
+import { run } from '../../platform/command.ts';
+import { mountOverlay } from '../../platform/overlayfs.ts';
 import { removeSockets } from './fifos.ts';
 import type { Layout, TaskLayout } from './layout.ts';
 
 /** mount(2) takes one page of options: more than a Dockerfile has instructions, with room to spare. The kernel's own bound is 500. */
 const MAX_LAYERS = 300;
 
-/**
- * Features that would make a writable layer depend on where it was written (its inode numbers, absolute redirects, copies of metadata alone) are off,
- * so that it can be moved and become a layer of another overlay. `volatile`: what a sandbox syncs need not survive a crash of the machine, since
- * the sandbox does not; `commit` syncs what is kept.
- */
-const OPTIONS = 'index=off,metacopy=off,redirect_dir=off,xino=off,volatile';
+/** What a sandbox syncs need not survive a crash of the machine, since the sandbox does not; `commit` syncs what is kept. */
+const OPTIONS = ['volatile'];
 
 /** Mounts the root filesystem of a task. Its directories must exist. */
 export async function mountRootfs(
@@ -28,24 +25,13 @@ export async function mountRootfs(
       `An image can have at most ${MAX_LAYERS} layers, not ${layers.length}.`,
     );
   }
-  // overlayfs wants the top layer first; the skeleton with our mount points is below all.
-  const lower = [...layers].reverse().concat(layout.skeletonDir);
-  const names = lower.map((_, index) => String(index));
-  // Links with short, safe names: no character of a path can end up in mount options. They belong to this mount alone, so that no name is another's.
-  await mkdir(task.linksDir);
-  await Promise.all([
-    ...lower.map((directory, index) => symlink(directory, join(task.linksDir, String(index)))),
-    symlink(task.diskDir, join(task.linksDir, 'disk')),
-  ]);
-  const options = `lowerdir=${names.join(':')},upperdir=disk/upper,workdir=disk/work,${OPTIONS}`;
-  await run(
-    ['mount', '-n', '-t', 'overlay', '-o', options, 'overlay', relative(task.linksDir, task.rootfs)],
-    {
-      cwd: task.linksDir,
-      // libmount's newer interface to the kernel takes at most 255 bytes a parameter.
-      env: { ...baseEnvironment(), LIBMOUNT_FORCE_MOUNT2: 'always' },
-    },
-  );
+  await mountOverlay({
+    layers: [layout.skeletonDir, ...layers], // our mount points are below all
+    writable: { upper: task.upper, work: task.work },
+    target: task.rootfs,
+    linksDir: task.linksDir,
+    options: OPTIONS,
+  });
 }
 
 /** Moves a writable layer to its new place: a rename, or a copy when that is another filesystem. */

@@ -4,11 +4,12 @@
  *
  * Standard input: a WorkerJob as JSON. Standard output: a WorkerAnswer as JSON.
  */
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { firstError } from '../../errors/first-error.ts';
-import { baseEnvironment, run } from '../../platform/command.ts';
+import { run } from '../../platform/command.ts';
+import { mountOverlay } from '../../platform/overlayfs.ts';
 import { applyTar } from './apply-tar.ts';
 import { copyInto } from './copy.ts';
 import { installCpython } from './cpython.ts';
@@ -17,11 +18,8 @@ import { lstat, RootedTree, toBytes } from './rooted.ts';
 import { ContextTree, ImageTree } from './source-tree.ts';
 import { unpack } from './unpack.ts';
 
-/**
- * Features that would make a layer depend on where it was written are off, so that it can be moved and lie under other layers. What is in
- * the layers is data here: no device, setuid bit or program of theirs is used.
- */
-const OPTIONS = 'index=off,metacopy=off,redirect_dir=off,xino=off,nodev,nosuid,noexec';
+/** What is in the layers is data here: no device, setuid bit or program of theirs is used. */
+const OPTIONS = ['nodev', 'nosuid', 'noexec'];
 
 async function edit(job: WorkerJob): Promise<readonly string[]> {
   const merged = await mountLayers(job.workspace, job.layers, 'target', join(job.workspace, 'upper'));
@@ -74,24 +72,12 @@ async function mountLayers(
   if (layers.length === 0) return upper ?? join(directory);
   const [only] = layers;
   if (upper === undefined && layers.length === 1 && only !== undefined) return only;
-  // mount(2) takes one page of options: short names in the working directory make room for some 400 layers.
-  const order = layers.toReversed();
-  order.forEach((layer, index) => {
-    symlinkSync(layer, join(directory, String(index)));
-  });
-  mkdirSync(join(directory, 'm'));
-  const options = [`lowerdir=${order.map((_, index) => index).join(':')}`];
-  if (upper !== undefined) {
-    mkdirSync(join(directory, 'w'));
-    symlinkSync(upper, join(directory, 'u'));
-    options.push('upperdir=u', 'workdir=w');
-  }
-  await run(
-    ['mount', '-t', 'overlay', '-o', [...options, OPTIONS].join(','), 'skerry-layer', 'm'],
-    // libmount's newer interface to the kernel takes at most 255 bytes a parameter.
-    { cwd: directory, env: { ...baseEnvironment(), LIBMOUNT_FORCE_MOUNT2: 'always' } },
-  );
-  return join(directory, 'm');
+  const target = join(directory, 'm');
+  mkdirSync(target);
+  const writable = upper === undefined ? undefined : { upper, work: join(directory, 'work') };
+  if (writable) mkdirSync(writable.work);
+  await mountOverlay({ layers, writable, target, linksDir: directory, options: OPTIONS });
+  return target;
 }
 
 function answerFor(thrown: unknown): WorkerAnswer {
