@@ -18,7 +18,7 @@ export interface ProvisionRequest {
    */
   ttlMode?: 'absolute' | 'idle';
   /**
-   * Environment of every process. Encrypted at rest, never logged.
+   * Environment of every process. Encrypted at rest, never logged. At most 256 variables of 32768 bytes, 524288 bytes in all.
    */
   envVars?: {
     [k: string]: string;
@@ -117,6 +117,9 @@ export interface ExecRequest {
    */
   argv?: string[];
   cwd?: string;
+  /**
+   * Added to the sandbox's. At most 256 variables of 32768 bytes, 524288 bytes in all.
+   */
   env?: {
     [k: string]: string;
   };
@@ -146,6 +149,9 @@ export interface CommandRequest {
    */
   argv?: string[];
   cwd?: string;
+  /**
+   * Added to the sandbox's. At most 256 variables of 32768 bytes, 524288 bytes in all.
+   */
   env?: {
     [k: string]: string;
   };

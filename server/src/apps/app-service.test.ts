@@ -124,7 +124,7 @@ test('tags are replaced as a whole and bounded', (t) => {
   apps.setTags(app.id, { b: '2' });
   assert.deepEqual(apps.get(app.id).tags, { b: '2' });
   assert.throws(() => apps.setTags(app.id, { '': 'x' }), code('invalid-argument'));
-  assert.throws(() => apps.setTags(app.id, { k: 'x'.repeat(513) }), code('invalid-argument'));
+  assert.throws(() => apps.setTags(app.id, { k: 'x'.repeat(1025) }), code('invalid-argument'));
 });
 
 test('a Python client is told a builder version it knows', () => {

@@ -106,7 +106,7 @@ export class AppService implements Apps {
 
   lookup(environmentName: string, name: string, create: boolean): App {
     if (isAppId(name)) return this.get(name as AppId); // just checked to have an id's shape
-    checkObjectName('app', name);
+    checkObjectName('app name', name);
     const environment = this.environment(environmentName);
     const existing = this.#apps.byName(environment.id, name);
     if (existing) return existing;
@@ -157,7 +157,7 @@ export class AppService implements Apps {
   setState(id: AppId, state: AppState, name?: string): App {
     const app = this.get(id);
     if (name !== undefined && name !== app.name) {
-      checkObjectName('app', name);
+      checkObjectName('app name', name);
       if (this.#apps.byName(app.environmentId, name)) {
         throw new SkerryError(
           'already-exists',

@@ -35,8 +35,8 @@ export class SecretService implements Secrets {
     env: Variables,
     onExisting: 'keep' | 'fail' | 'replace',
   ): SecretInfo {
-    checkObjectName('secret', name);
-    checkEnvironmentVariables(env);
+    checkObjectName('secret name', name);
+    checkEnvironmentVariables(env, 'A secret');
     const existing = this.#secrets.byName(environmentId, name);
     if (!existing) return this.#insert(environmentId, name, env, undefined);
     switch (onExisting) {
@@ -52,7 +52,7 @@ export class SecretService implements Secrets {
   }
 
   createEphemeral(environmentId: EnvironmentId, env: Variables): SecretInfo {
-    checkEnvironmentVariables(env);
+    checkEnvironmentVariables(env, 'A secret');
     return this.#insert(environmentId, undefined, env, this.#now() + EPHEMERAL_MS);
   }
 
@@ -79,7 +79,7 @@ export class SecretService implements Secrets {
       else merged.set(key, value);
     }
     const env = Object.fromEntries(merged);
-    checkEnvironmentVariables(env);
+    checkEnvironmentVariables(env, 'A secret');
     this.#replace(id, env);
   }
 
@@ -108,7 +108,7 @@ export class SecretService implements Secrets {
   #values(source: SecretSource): Variables {
     switch (source.kind) {
       case 'inline':
-        checkEnvironmentVariables(source.env);
+        checkEnvironmentVariables(source.env, 'The environment');
         return source.env;
       case 'stored': {
         const row = this.#row(source.id);

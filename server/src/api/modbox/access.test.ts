@@ -78,6 +78,42 @@ test('a malformed body is 400 with the path of the field', async () => {
   assert.equal((await server.call('GET', `${sandboxes}?limit=0`)).json.error.path, 'limit');
 });
 
+test('environments are refused by the name of the variable, in the words of the bound, whichever call has them', async () => {
+  await using server = await ApiServer.start();
+  const api = await server.sandbox();
+  const many = Object.fromEntries(Array.from({ length: 257 }, (_, index) => [`K${index}`, '']));
+  const large = Object.fromEntries(
+    Array.from({ length: 17 }, (_, index) => [`K${index}`, 'x'.repeat(32_768)]),
+  );
+  for (const [env, field, words] of [
+    [{ 'my.var': '1' }, '.my.var', /a variable has a name of letters/],
+    [{ '1A': '1' }, '.1A', /not starting with a digit/],
+    [{ A: 'ü'.repeat(16_385) }, '.A', /at most 32768 bytes/],
+    [{ A: 'a\0b' }, '.A', /NUL/],
+    [many, '', /at most 256 variables/],
+    [large, '', /at most 524288 bytes in all/],
+  ] as const) {
+    for (const [path, name, body] of [
+      [sandboxes, 'envVars', { taskId: 't', imageId: 'base', envVars: env }],
+      [`${api}/exec`, 'env', { argv: ['true'], env }],
+      [`${api}/processes`, 'env', { argv: ['true'], env }],
+    ] as const) {
+      const { status, json } = await server.call('POST', path, { body });
+      assert.equal(status, 400);
+      assert.equal(json.error.path, `${name}${field}`);
+      assert.match(json.error.message, words);
+      assert.doesNotMatch(json.error.message, /secret/i);
+    }
+  }
+  const most = Object.fromEntries(
+    Array.from({ length: 15 }, (_, index) => [`K${index}`, 'x'.repeat(32_768)]),
+  );
+  const { json } = await server.call('POST', `${api}/exec`, {
+    body: { command: 'printf %s "$K0$K14" | wc -c', env: most },
+  });
+  assert.equal(json.stdout, '65536\n', 'what the bounds allow arrives');
+});
+
 test('too large is 413, an unknown path 404, and no answer has a stack', async () => {
   await using server = await ApiServer.start();
   const api = await server.sandbox();

@@ -51,12 +51,16 @@ function fromFastify(thrown: unknown): SkerryError | undefined {
 /** A validation failure as one error that names the first field at fault and says what is wrong with up to five. */
 export function invalidRequest(part: string, error: $ZodError): SkerryError {
   const issues = error.issues.slice(0, 5);
-  const text = issues.map((issue) => `${pathOf(part, issue)}: ${issue.message}`).join('; ');
+  const text = issues.map((issue) => `${pathOf(part, issue)}: ${wordsOf(issue)}`).join('; ');
   const first = issues[0];
   return new SkerryError('invalid-argument', text, {
     details: { path: first ? pathOf(part, first) : part },
   });
 }
+
+/** What is wrong with a key of a record stands below the issue. */
+const wordsOf = (issue: $ZodIssue): string =>
+  (issue.code === 'invalid_key' && issue.issues[0]?.message) || issue.message;
 
 function pathOf(part: string, issue: $ZodIssue): string {
   const unknown = issue.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];

@@ -4,6 +4,11 @@ import { test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { deadline } from '../../sandboxes/testing/domain.ts';
+import {
+  MAX_VARIABLE_BYTES,
+  MAX_VARIABLES,
+  variableNamePattern,
+} from '../../secrets/environment-variables.ts';
 import { ApiServer, type CallOptions } from './testing/api-server.ts';
 
 interface Operation {
@@ -41,6 +46,28 @@ test('it is a valid OpenAPI 3.1 document without schemas nobody uses', async () 
   const result = await new Validator().validate({ ...structuredClone(document) });
   assert.deepEqual(result.errors ?? [], []);
   assert.ok(Object.keys(document.components.schemas).every((name) => !name.endsWith('Input')));
+});
+
+test('it says what an environment may be', async () => {
+  await using server = await ApiServer.start();
+  const { schemas } = (await documentOf(server)).components;
+  for (const [request, field] of [
+    ['ProvisionRequest', 'envVars'],
+    ['ExecRequest', 'env'],
+    ['CommandRequest', 'env'],
+  ] as const) {
+    const { properties } = schemas[request] as { properties: Record<string, Record<string, unknown>> };
+    assert.deepEqual(properties[field]?.propertyNames, {
+      type: 'string',
+      pattern: variableNamePattern.source,
+    });
+    assert.deepEqual(properties[field]?.additionalProperties, {
+      type: 'string',
+      maxLength: MAX_VARIABLE_BYTES,
+    });
+    assert.equal(properties[field]?.maxProperties, MAX_VARIABLES);
+    assert.match(String(properties[field]?.description), /524288 bytes in all/);
+  }
 });
 
 test('every endpoint answers, well and badly, as the document says', async () => {

@@ -1,6 +1,7 @@
 /** Sandboxes under the caller's own task ids: made once, found again, and told apart when the definition is another. */
 import { createHmac } from 'node:crypto';
 import type { Apps } from '../../apps/apps.ts';
+import { isObjectName } from '../../apps/names.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ImageId, SandboxId } from '../../ids.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
@@ -13,8 +14,6 @@ export const MODBOX_APP = 'modbox';
 /** Tags by which a sandbox is found again after it ended, and its environment compared without storing it in clear. */
 const TASK_TAG = 'modbox-task-id';
 const ENV_TAG = 'modbox-env';
-/** What the official clients accept as a name; a task id that fits is also the sandbox's name, so `Sandbox.from_name` finds it. */
-const objectName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
 export interface ProvisionerParts {
   readonly sandboxes: Sandboxes;
@@ -121,7 +120,8 @@ export class Provisioner {
       appId: app.id,
       environmentId: app.environmentId,
       imageId,
-      name: objectName.test(taskId) ? taskId : undefined,
+      // A task id that can be a name is the sandbox's too, so that `Sandbox.from_name` finds it.
+      name: isObjectName(taskId) ? taskId : undefined,
       tags: { [TASK_TAG]: taskId, [ENV_TAG]: this.#digest(envVars) },
       args: [],
       noEntrypoint: true,

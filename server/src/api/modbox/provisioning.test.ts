@@ -72,6 +72,20 @@ test('provisioning makes a sandbox without an entrypoint and says where it is', 
   assert.equal(ran.stdout, '1\n/data\n');
 });
 
+test('a task id is the name of the sandbox where the Modal clients would take it for one', async () => {
+  await using server = await ApiServer.start();
+  for (const [taskId, name] of [
+    ['_a.b-c', '_a.b-c'],
+    ['x'.repeat(64), 'x'.repeat(64)],
+    ['x'.repeat(65), undefined],
+    ['a/b', undefined],
+    [`ap-${'A'.repeat(22)}`, undefined],
+  ] as const) {
+    await server.call('POST', sandboxes, { body: { taskId, imageId: 'base' } });
+    assert.equal(server.of(taskId).name, name, taskId);
+  }
+});
+
 test('ttlMode idle counts from the last activity, with the longest lifetime as the bound', async () => {
   await using server = await ApiServer.start();
   const body = { taskId: 't', imageId: 'base', ttlSeconds: 3600, ttlMode: 'idle' };

@@ -3,6 +3,14 @@
  * is made from them (`modbox-api.ts`), and so are the types of the `modbox-sdk` package (`modbox-sdk/scripts/generate-types.ts`).
  */
 import { z } from 'zod';
+import {
+  environmentBytes,
+  MAX_ENVIRONMENT_BYTES,
+  MAX_VARIABLE_BYTES,
+  MAX_VARIABLES,
+  VARIABLE_NAME_RULE,
+  variableNamePattern,
+} from '../../secrets/environment-variables.ts';
 
 /** Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN, execve(2)). */
 export const MAX_ARGUMENT_BYTES = 131_071;
@@ -23,13 +31,22 @@ const argument = cText.refine(
 const absolutePath = cText.max(4096).refine((path) => path.startsWith('/'), 'must be an absolute path');
 const environment = z
   .record(
-    z
-      .string()
-      .min(1)
-      .refine((name) => noNul(name) && !name.includes('='), 'a variable name must not contain = or NUL'),
-    argument,
+    z.string().regex(variableNamePattern, VARIABLE_NAME_RULE),
+    // Characters, of which each has a byte at least: the bytes are counted below.
+    cText
+      .max(MAX_VARIABLE_BYTES)
+      .refine(
+        (text) => Buffer.byteLength(text) <= MAX_VARIABLE_BYTES,
+        `must be at most ${MAX_VARIABLE_BYTES} bytes`,
+      ),
   )
-  .refine((env) => Object.keys(env).length <= 1024, 'at most 1024 variables');
+  .refine((env) => Object.keys(env).length <= MAX_VARIABLES, `at most ${MAX_VARIABLES} variables`)
+  .refine(
+    (env) => environmentBytes(env) <= MAX_ENVIRONMENT_BYTES,
+    `at most ${MAX_ENVIRONMENT_BYTES} bytes in all`,
+  )
+  .meta({ maxProperties: MAX_VARIABLES });
+const environmentBounds = `At most ${MAX_VARIABLES} variables of ${MAX_VARIABLE_BYTES} bytes, ${MAX_ENVIRONMENT_BYTES} bytes in all.`;
 const timestamp = z.iso.datetime().meta({ description: 'UTC, ISO 8601.' });
 
 /** The caller's own name for a sandbox: printable, and not of a sandbox id's shape, which the same URLs accept. */
@@ -57,9 +74,9 @@ export const provisionRequest = z
       .meta({
         description: `absolute: from the start, no matter what. idle: from the last activity, and at most ${MAX_TTL_SECONDS} s in all.`,
       }),
-    envVars: environment
-      .default({})
-      .meta({ description: 'Environment of every process. Encrypted at rest, never logged.' }),
+    envVars: environment.default({}).meta({
+      description: `Environment of every process. Encrypted at rest, never logged. ${environmentBounds}`,
+    }),
     workdir: absolutePath
       .optional()
       .meta({ description: "Working directory of every process. Default: the image's." }),
@@ -154,7 +171,7 @@ const commandShape = {
     .optional()
     .meta({ description: 'Program and arguments, without a shell: nothing needs quoting.' }),
   cwd: absolutePath.optional(),
-  env: environment.default({}),
+  env: environment.default({}).meta({ description: `Added to the sandbox's. ${environmentBounds}` }),
   stdin: z
     .string()
     .optional()

@@ -6,7 +6,6 @@ import type { ImageId, MountId, SecretId } from '../../../ids.ts';
 import type { ContextFile, ImageDefinition, RegistryCredentials } from '../../../images/image.ts';
 import { standalonePythonOf } from '../../../images/packages/standalone-python.ts';
 import { clip } from '../../../platform/text.ts';
-import { checkEnvironmentVariables } from '../../../secrets/environment-variables.ts';
 import type { Secrets } from '../../../secrets/secrets.ts';
 import { Arch, RegistryAuthType } from '../gen/modal/common_pb.ts';
 import type { Image, ImageGetOrCreateRequest, ImageRegistryConfig } from '../gen/modal/images_pb.ts';
@@ -129,7 +128,6 @@ function registryCredentials(
 ): RegistryCredentials | undefined {
   if (!config || config.secretId === '') return undefined;
   const env = secrets.resolve([{ kind: 'stored', id: config.secretId as SecretId }]);
-  checkEnvironmentVariables(env);
   const value = (key: string): string => {
     const text = env[key];
     if (text === undefined || text === '') {

@@ -25,7 +25,7 @@ export function canonicalImageName(
       `Invalid image name '${clip(text)}': use name:tag, where the name does not start with 'im-'.`,
     );
   }
-  checkObjectName('image', name);
+  checkObjectName('image name', name);
   checkObjectName('image tag', tag);
   const environment = resolve(parts.at(-2) ?? fallbackEnvironment);
   return `${imageNamePrefix(environment)}${name}:${tag}`;

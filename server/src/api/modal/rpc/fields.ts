@@ -1,9 +1,11 @@
 /** Checks of single fields as they come off the wire; each refusal names its field. Whatever passes is trusted from then on. */
 
+import { checkObjectName, checkTags } from '../../../apps/names.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { ProcessId, SandboxId, SecretId } from '../../../ids.ts';
 import { ENTRYPOINT_PROCESS_ID } from '../../../ids.ts';
 import type { NetworkPolicy, PtySize } from '../../../sandboxes/spec.ts';
+import { checkEnvironmentVariables } from '../../../secrets/environment-variables.ts';
 import type { SecretSource } from '../../../secrets/secrets.ts';
 import {
   NetworkAccess_NetworkAccessType as AccessType,
@@ -17,7 +19,6 @@ const MAX_STRINGS_BYTES = 1 << 20;
 const MAX_STRINGS = 65_536;
 const MAX_PATH_BYTES = 4096;
 const MAX_CIDRS = 256;
-const MAX_TAGS = 64;
 const MAX_SECRETS = 256;
 /** Seven days: the longest a sandbox or a process of one may be asked to live, seconds. */
 export const MAX_LIFETIME_S = 7 * 86_400;
@@ -42,20 +43,8 @@ export function argv(args: readonly string[], field: string): readonly string[] 
   return args;
 }
 
-const ENV_KEY = /^[A-Za-z_][A-Za-z0-9_]*$/;
-
-export function environment(env: Readonly<Record<string, string>>, field: string): Record<string, string> {
-  let bytes = 0;
-  for (const [key, value] of Object.entries(env)) {
-    if (!ENV_KEY.test(key) || key.length > 256) {
-      throw invalid(
-        `${field}: ${JSON.stringify(key.slice(0, 64))} is no name of an environment variable (letters, digits and _, not starting with a digit).`,
-      );
-    }
-    bytes += key.length + Buffer.byteLength(text(value, `${field}: ${key}`, MAX_STRINGS_BYTES)) + 2;
-  }
-  if (bytes > MAX_STRINGS_BYTES)
-    throw invalid(`${field} is longer than ${MAX_STRINGS_BYTES} bytes in total.`);
+function environment(env: Readonly<Record<string, string>>, field: string): Record<string, string> {
+  checkEnvironmentVariables(env, field);
   return { ...env };
 }
 
@@ -104,25 +93,21 @@ export function parseSandboxId(value: string): SandboxId {
 
 /** The clients' rule for names of every kind (docs/protocol/control-plane.md, "Names"). */
 export function objectName(name: string, field: string): string {
-  if (!/^[A-Za-z0-9._-]{1,64}$/.test(name) || /^ap-[A-Za-z0-9]{22}$/.test(name)) {
-    throw invalid(
-      `${field} must be 1 to 64 letters, digits, dots, dashes or underscores, and not look like an app id.`,
-    );
-  }
+  checkObjectName(field, name);
   return name;
 }
 
 export function tags(
   list: readonly { readonly tagName: string; readonly tagValue: string }[],
 ): Record<string, string> {
-  if (list.length > MAX_TAGS) throw invalid(`A sandbox can have at most ${MAX_TAGS} tags.`);
   const result = new Map<string, string>();
   for (const { tagName, tagValue } of list) {
-    if (tagName === '') throw invalid('The name of a tag must not be empty.');
     if (result.has(tagName)) throw invalid(`The tag ${JSON.stringify(tagName.slice(0, 64))} is given twice.`);
-    result.set(text(tagName, 'tag name', 128), text(tagValue, 'tag value', 1024));
+    result.set(tagName, tagValue);
   }
-  return Object.fromEntries(result);
+  const record = Object.fromEntries(result);
+  checkTags(record);
+  return record;
 }
 
 /** Present but not enabled is no terminal; a size of 0x0 (a client without one) is the classic 24x80. */
