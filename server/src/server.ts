@@ -144,6 +144,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       tokens,
       accessTokens: new AccessTokens(tokens.signingKey, now),
       answers: store.answers,
+      legacyExecs: store.legacyExecs,
       logger,
       now,
     });

@@ -90,4 +90,13 @@ export const migrations: readonly string[] = [
   /* 5: a repeated write to a process that has ended since is told from a new one */ `
   ALTER TABLE processes ADD COLUMN stdin_accepted INTEGER NOT NULL DEFAULT 0;
   `,
+  /* 6: execs of older clients: numbered input, and sandboxes that end with one, also after a restart */ `
+  CREATE TABLE legacy_execs (
+    task_id TEXT NOT NULL, process_id TEXT NOT NULL, ends_sandbox INTEGER NOT NULL DEFAULT 0,
+    input_index TEXT, input_offset INTEGER, PRIMARY KEY (task_id, process_id)
+  ) STRICT;
+  CREATE TRIGGER legacy_execs_end AFTER DELETE ON sandboxes BEGIN
+    DELETE FROM legacy_execs WHERE task_id = OLD.task_id;
+  END;
+  `,
 ];

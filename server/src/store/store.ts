@@ -3,6 +3,7 @@ import { SqlApps, SqlEnvironments } from './apps.ts';
 import { type Database, openDatabase } from './database.ts';
 import { SqlAnswers } from './idempotency.ts';
 import { SqlImages } from './images.ts';
+import { SqlLegacyExecs } from './legacy-execs.ts';
 import { SqlMounts } from './mounts.ts';
 import { SqlProcesses } from './processes.ts';
 import { SqlSandboxes } from './sandboxes.ts';
@@ -16,6 +17,7 @@ export class Store {
   readonly apps: SqlApps;
   readonly environments: SqlEnvironments;
   readonly images: SqlImages;
+  readonly legacyExecs: SqlLegacyExecs;
   readonly mounts: SqlMounts;
   readonly processes: SqlProcesses;
   readonly sandboxes: SqlSandboxes;
@@ -28,6 +30,7 @@ export class Store {
     this.apps = new SqlApps(database);
     this.environments = new SqlEnvironments(database);
     this.images = new SqlImages(database);
+    this.legacyExecs = new SqlLegacyExecs(database);
     this.mounts = new SqlMounts(database);
     this.processes = new SqlProcesses(database);
     this.sandboxes = new SqlSandboxes(database);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Code } from '@connectrpc/connect';
 import type { ProcessId } from '../../../ids.ts';
+import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { atLeast, Domain, deadline } from '../../../sandboxes/testing/domain.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
@@ -12,10 +13,16 @@ import { containerExecHandlers } from './container-exec.ts';
 async function setUp(t: TestContext) {
   const domain = await Domain.open();
   t.after(() => domain[Symbol.asyncDispose]());
-  const sandbox = await domain.create();
+  return over(domain, await domain.create());
+}
+
+/** The API of a server, for one of its sandboxes. */
+function over(domain: Domain, sandbox: Sandbox) {
+  const { manager: sandboxes, store } = domain;
+  const logger = createLogger('silent');
   const client = inMemoryClient(
-    containerExecHandlers({ sandboxes: domain.manager, logger: createLogger('silent') }),
-    domain.store.answers,
+    containerExecHandlers({ sandboxes, legacyExecs: store.legacyExecs, logger }),
+    store.answers,
   );
   const exec = async (options: object = {}) => {
     const { execId } = await client.containerExec({ taskId: sandbox.taskId, command: ['cat'], ...options });
@@ -35,7 +42,13 @@ async function setUp(t: TestContext) {
   /** Its next input, the `index`th message. */
   const put = (execId: string, index: number, message: Uint8Array, eof = false) =>
     client.containerExecPutInput({ execId, input: { messageIndex: BigInt(index), message, eof } });
-  return { domain, client, sandbox, exec, output, put };
+  /** The same on the next server. */
+  const restart = async (t: TestContext) => {
+    const next = await domain.restart();
+    t.after(() => next[Symbol.asyncDispose]());
+    return over(next, next.manager.get(sandbox.id));
+  };
+  return { domain, client, sandbox, exec, output, put, restart };
 }
 
 const bytes = (batches: Awaited<ReturnType<Awaited<ReturnType<typeof setUp>>['output']>>): string =>
@@ -123,4 +136,42 @@ test('an exec that the sandbox lives for ends it', async (t) => {
   const { execId } = await exec({ terminateContainerOnExit: true });
   await put(execId, 1, utf8(''), true);
   assert.equal((await sandbox.wait(60_000, deadline()))?.kind, 'terminated');
+});
+
+test('also when the server was restarted before that exec ended', async (t) => {
+  const before = await setUp(t);
+  const { execId } = await before.exec({ terminateContainerOnExit: true });
+  const { put, sandbox } = await before.restart(t);
+  assert.equal(sandbox.result, undefined);
+  await put(execId, 1, utf8(''), true);
+  assert.equal((await sandbox.wait(60_000, deadline()))?.kind, 'terminated');
+});
+
+test('input that comes again after a restart of the server is taken once', async (t) => {
+  const before = await setUp(t);
+  const { execId } = await before.exec();
+  await before.put(execId, 1, utf8('one '));
+  await before.put(execId, 2, utf8('two '));
+  const { put, output } = await before.restart(t);
+  await put(execId, 1, utf8('one '));
+  await put(execId, 2, utf8('two '));
+  await assert.rejects(put(execId, 4, utf8('four')), code(Code.InvalidArgument, /message 3 is missing/));
+  await put(execId, 3, utf8('three'), true);
+  await put(execId, 3, utf8('three'), true);
+  assert.equal(bytes(await output(execId)), 'one two three');
+});
+
+test('input that a restart cut off in the middle goes on where the program was', async (t) => {
+  const before = await setUp(t);
+  const command = ['sh', '-c', 'while ! [ -e /tmp/go ]; do sleep 0.02; done; wc -c'];
+  const { execId, process } = await before.exec({ command });
+  const large = new Uint8Array(1 << 20);
+  const cut = before.put(execId, 1, large).catch(() => 'cut off');
+  while ((await process.stdinStatus(deadline())).accepted === 0) await new Promise(setImmediate);
+  const { put, output, exec } = await before.restart(t);
+  assert.equal(await cut, 'cut off');
+  await exec({ command: ['touch', '/tmp/go'] });
+  await put(execId, 1, large);
+  await put(execId, 2, utf8(''), true);
+  assert.equal(bytes(await output(execId)).trim(), String(large.length));
 });

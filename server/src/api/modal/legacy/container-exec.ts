@@ -24,11 +24,14 @@ import {
   secretSources,
 } from '../rpc/fields.ts';
 import { waitMs } from '../rpc/wire-time.ts';
+import { EndingExecs } from './ending-execs.ts';
+import type { KeptExecs } from './kept-execs.ts';
 import { NumberedInputs } from './numbered-inputs.ts';
 import { wholeCharacters } from './utf8-chunks.ts';
 
 export interface ContainerExecHandlerDeps {
   readonly sandboxes: Pick<Sandboxes, 'getByTask'>;
+  readonly legacyExecs: KeptExecs;
   readonly logger: Logger;
 }
 
@@ -37,8 +40,10 @@ const MAX_WAIT_SECONDS = 600;
 export function containerExecHandlers(
   deps: ContainerExecHandlerDeps,
 ): Partial<ServiceImpl<typeof ModalClient>> {
-  const { sandboxes, logger } = deps;
-  const inputs = new NumberedInputs();
+  const { sandboxes, legacyExecs, logger } = deps;
+  const inputs = new NumberedInputs(legacyExecs);
+  const ending = new EndingExecs(legacyExecs, logger);
+  ending.resume(sandboxes);
 
   // Looking up what is no id finds nothing.
   const byTask = (taskId: string): Sandbox => sandboxes.getByTask(taskId as TaskId);
@@ -53,15 +58,10 @@ export function containerExecHandlers(
   return {
     async containerExec(request, context) {
       const sandbox = byTask(request.taskId);
-      const process = await sandbox.exec(newProcessId(), toExecSpec(request), context.signal);
-      if (request.terminateContainerOnExit) {
-        process
-          .wait(new AbortController().signal)
-          .then(() => sandbox.terminate())
-          .catch((error: unknown) =>
-            logger.error({ taskId: sandbox.taskId, err: error }, 'terminate on exit failed'),
-          );
-      }
+      const id = newProcessId();
+      if (request.terminateContainerOnExit) ending.add({ taskId: sandbox.taskId, processId: id });
+      const process = await sandbox.exec(id, toExecSpec(request), context.signal);
+      if (request.terminateContainerOnExit) ending.watch(sandbox, process);
       return { execId: `${sandbox.taskId}.${process.id}` };
     },
 
@@ -98,7 +98,8 @@ export function containerExecHandlers(
       if (!input) throw invalid('The request has no input.');
       const { sandbox, process } = find(id);
       sandbox.touch();
-      await inputs.write(process, input.messageIndex, input.message, input.eof, context.signal);
+      const exec = { taskId: sandbox.taskId, processId: process.id };
+      await inputs.write(exec, process, input, context.signal);
       return {};
     },
 

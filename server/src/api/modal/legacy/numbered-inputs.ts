@@ -1,52 +1,79 @@
-/** Input of older clients: messages numbered 1, 2, 3, ... instead of byte offsets. A message that comes again (a retry) has its effect once. */
+/**
+ * Input of older clients: messages numbered 1, 2, 3, ... instead of byte offsets. A message that comes again (a retry) has its effect once, also when the
+ * server was restarted between the two: where a message begins is written down before it is taken.
+ */
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { Process } from '../../../sandboxes/sandboxes.ts';
+import type { BegunInput, ExecKey, KeptExecs } from './kept-execs.ts';
+
+export interface InputMessage {
+  readonly messageIndex: bigint;
+  readonly message: Uint8Array;
+  readonly eof: boolean;
+}
 
 interface Progress {
-  /** The number of the last message that was taken. */
-  last: bigint;
-  /** Where the next message's first byte belongs; a second try of it skips what the first one got through. Unknown before the first. */
-  offset: number | undefined;
+  /** The last message that was begun; undefined before the first. */
+  begun: BegunInput | undefined;
+  /** Where the input goes on after it: known once it was taken whole. */
+  end: number | undefined;
+  /** It was begun by an earlier server, which may have taken it whole or not. */
+  inherited: boolean;
   /** Settles when the message under way was taken or failed; never rejects. */
   busy: Promise<void>;
 }
 
 export class NumberedInputs {
+  readonly #kept: KeptExecs;
   /** Numbers live as long as the process they are for is known. */
   readonly #progress = new WeakMap<Process, Progress>();
 
+  constructor(kept: KeptExecs) {
+    this.#kept = kept;
+  }
+
   /** Messages are written one after another in the order they come. @throws SkerryError `stdin-closed`, `invalid-argument` (a gap) */
-  async write(
-    process: Process,
-    index: bigint,
-    data: Uint8Array,
-    eof: boolean,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const progress = this.#of(process);
-    const work = progress.busy.then(async () => {
-      if (index <= progress.last) return;
-      // After a restart of the server the first number is whatever the client goes on with.
-      if (progress.last > 0n && index !== progress.last + 1n) {
-        throw new SkerryError(
-          'invalid-argument',
-          `Input message ${progress.last + 1n} is missing before ${index}.`,
-        );
-      }
-      progress.offset ??= (await process.stdinStatus(signal)).accepted;
-      if (data.length > 0) await process.writeStdin(progress.offset, data, signal);
-      if (eof) await process.closeStdin();
-      progress.offset += data.length;
-      progress.last = index;
-    });
+  async write(exec: ExecKey, process: Process, input: InputMessage, signal: AbortSignal): Promise<void> {
+    const progress = this.#of(exec, process);
+    const work = progress.busy.then(() => this.#take(progress, exec, process, input, signal));
     progress.busy = work.catch(() => {});
     return work;
   }
 
-  #of(process: Process): Progress {
+  async #take(
+    progress: Progress,
+    exec: ExecKey,
+    process: Process,
+    { messageIndex: index, message, eof }: InputMessage,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { begun, end } = progress;
+    if (begun && (index < begun.index || (index === begun.index && end !== undefined))) return;
+    let offset: number;
+    if (index === begun?.index) {
+      offset = begun.offset; // again: the process skips what of it was taken
+    } else {
+      const next =
+        begun === undefined ? index : begun.index + (end === undefined && !progress.inherited ? 0n : 1n);
+      if (index !== next) {
+        throw new SkerryError('invalid-argument', `Input message ${next} is missing before ${index}.`);
+      }
+      offset = end ?? (await process.stdinStatus(signal)).accepted;
+      this.#kept.beginInput(exec, { index, offset });
+      progress.begun = { index, offset };
+      progress.end = undefined;
+      progress.inherited = false;
+    }
+    if (message.length > 0) await process.writeStdin(offset, message, signal);
+    if (eof) await process.closeStdin();
+    progress.end = offset + message.length;
+  }
+
+  #of(exec: ExecKey, process: Process): Progress {
     let progress = this.#progress.get(process);
     if (!progress) {
-      progress = { last: 0n, offset: undefined, busy: Promise.resolve() };
+      const begun = this.#kept.begunInput(exec);
+      progress = { begun, end: undefined, inherited: begun !== undefined, busy: Promise.resolve() };
       this.#progress.set(process, progress);
     }
     return progress;
