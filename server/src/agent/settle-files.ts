@@ -6,6 +6,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { newProcessId } from '../ids.ts';
 import type { AgentClient } from './agent-client.ts';
 import type { ProcessExit } from './frames.ts';
+import { runToExit } from './run-to-exit.ts';
 
 /** Every directory of the sandbox is looked at, and all that it wrote goes to the disk. */
 const TIMEOUT_MS = 10 * 60_000;
@@ -62,50 +63,26 @@ async function runHelper(
   request: object,
   signal: AbortSignal,
 ): Promise<{ exit: ProcessExit; stdout: string }> {
-  const exited = Promise.withResolvers<ProcessExit>();
-  const drained = Promise.withResolvers<void>();
-  exited.promise.catch(() => {}); // awaited below, unless the start fails first
   const chunks: Buffer[] = [];
   let size = 0;
-  const process = await agent.start(
+  const exit = await runToExit(
+    agent,
     {
       id: newProcessId(),
       argv: [GUEST_FS_TOOLS, JSON.stringify(request)],
       env: {},
       cwd: '/',
       timeoutMs: TIMEOUT_MS,
-      stdin: 'null',
       stdout: 'pipe',
       stderr: 'null',
     },
-    {
-      write: (_stream, _offset, chunk) => {
-        size += chunk.length;
-        if (size <= MAX_ANSWER_BYTES) chunks.push(chunk);
-        return undefined;
-      },
-      eof: (stream) => {
-        if (stream === 'stdout') drained.resolve();
-      },
-      exit: (exit) => exited.resolve(exit),
-      lost: (error) => exited.reject(error),
+    (_stream, chunk) => {
+      size += chunk.length;
+      if (size <= MAX_ANSWER_BYTES) chunks.push(chunk);
     },
     signal,
   );
-  const onAbort = () => exited.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    const exit = await exited.promise;
-    await drained.promise;
-    process.release();
-    return { exit, stdout: Buffer.concat(chunks).toString('utf8') };
-  } catch (error) {
-    process.signal(9, 'family');
-    process.detach();
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
+  return { exit, stdout: Buffer.concat(chunks).toString('utf8') };
 }
 
 function parseJson(text: string): unknown {

@@ -1,11 +1,10 @@
 /** Readiness probes: run inside the sandbox, so that a server bound to its loopback interface is found as well. */
 import type { AgentClient } from '../agent/agent-client.ts';
-import type { ProcessSink } from '../agent/agent-process.ts';
+import { runToExit } from '../agent/run-to-exit.ts';
 import { GUEST_AGENT } from '../engines/paths.ts';
 import { newProcessId } from '../ids.ts';
 import { delay } from '../platform/wait.ts';
 import type { ReadinessProbe } from './spec.ts';
-import { exitCodeOf, type ProcessExit, toProcessExit } from './state.ts';
 
 /** One attempt may take this long before it counts as failed. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
@@ -31,34 +30,17 @@ async function attempt(
   start: { readonly env: Readonly<Record<string, string>>; readonly cwd: string; readonly user: string },
   signal: AbortSignal,
 ): Promise<boolean> {
-  const exited = Promise.withResolvers<ProcessExit>();
-  const sink: ProcessSink = {
-    write: () => undefined,
-    eof() {},
-    exit: (exit) => exited.resolve(toProcessExit(exit)),
-    lost: (error) => exited.reject(error),
-  };
+  const request = {
+    id: newProcessId(),
+    argv,
+    ...start,
+    timeoutMs: ATTEMPT_TIMEOUT_MS,
+    stdout: 'null',
+    stderr: 'null',
+  } as const;
   try {
-    const agentProcess = await agent.start(
-      {
-        id: newProcessId(),
-        argv,
-        env: start.env,
-        cwd: start.cwd,
-        createCwd: false,
-        user: start.user,
-        timeoutMs: ATTEMPT_TIMEOUT_MS,
-        stdin: 'null',
-        stdout: 'null',
-        stderr: 'null',
-        pty: null,
-      },
-      sink,
-      signal,
-    );
-    const exit = await exited.promise;
-    agentProcess.release();
-    return exitCodeOf(exit) === 0;
+    const exit = await runToExit(agent, request, () => {}, signal);
+    return exit.kind === 'code' && exit.value === 0;
   } catch {
     signal.throwIfAborted();
     return false; // a probe program that is not there yet is a probe that does not succeed yet

@@ -1,12 +1,12 @@
 /** Carries out one RUN: an instance of ours on the layers below, the command through the agent, and the writable layer as the result. */
 import { AgentClient } from '../../agent/agent-client.ts';
 import type { ProcessExit } from '../../agent/frames.ts';
+import { runToExit } from '../../agent/run-to-exit.ts';
 import { settleFiles } from '../../agent/settle-files.ts';
 import type { Engine, Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { newProcessId, newTaskId } from '../../ids.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
-import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { OutputSink } from '../output-sink.ts';
 import { prepareMounts, removeMountPoints, type StepMount } from './step-mounts.ts';
@@ -15,10 +15,6 @@ import { prepareMounts, removeMountPoints, type StepMount } from './step-mounts.
 const LIMITS = { memoryMiB: 8192, milliCpu: 8000, milliCpuRequest: 1000, pids: 8192 } as const;
 /** A step that takes longer is taken for stuck. */
 const STEP_TIMEOUT_MS = 2 * 60 * 60_000;
-/** The agent answers in milliseconds; under gVisor on a busy machine in seconds. */
-const START_TIMEOUT_MS = 60_000;
-/** How long output may still come after the program's end, from children that hold its pipes. */
-const DRAIN_MS = 2000;
 
 export interface RunRequest {
   /** Directories of the layers below, lowest first. */
@@ -104,65 +100,34 @@ export class StepRunner {
     output: Readonly<Record<'stdout' | 'stderr', OutputSink>>,
     signal: AbortSignal,
   ): Promise<ProcessExit> {
-    const gone = instance.exited.then((why) => {
-      throw instanceGone(why);
-    });
-    gone.catch(() => {}); // looked at below; an instance that ends after the step is no failure
-    const exited = Promise.withResolvers<ProcessExit>();
-    const drained = { stdout: Promise.withResolvers<void>(), stderr: Promise.withResolvers<void>() };
-    const agent = this.#agent(instance);
-    const starting = agent.start(
-      {
-        id: newProcessId(),
-        argv: request.argv,
-        env: request.env,
-        cwd: request.cwd,
-        createCwd: true,
-        user: request.user,
-        timeoutMs: STEP_TIMEOUT_MS,
-        stdin: 'null',
-        stdout: 'pipe',
-        stderr: 'pipe',
-      },
-      {
-        write: (stream, _offset, chunk) => {
-          output[stream].write(chunk);
-          return undefined;
-        },
-        eof: (stream) => drained[stream].resolve(),
-        exit: (exit) => exited.resolve(exit),
-        lost: (error) => exited.reject(error),
-      },
-      signal,
-    );
-    starting.catch(() => {}); // awaited below, unless the instance is gone first
-    const stopped = new AbortController();
+    const gone = new AbortController();
+    void instance.exited.then((why) => gone.abort(instanceGone(why)));
     try {
-      const started = await withDeadline(Promise.race([starting, gone]), START_TIMEOUT_MS, signal);
-      if (!started)
-        throw new SkerryError('unavailable', 'the agent in the sandbox of the step did not answer');
-      const aborted = whenAborted(signal, stopped.signal);
-      const ended = Promise.race([exited.promise, gone, aborted]);
-      const exit = await withDeadline(ended, STEP_TIMEOUT_MS + START_TIMEOUT_MS, signal);
-      if (!exit)
-        throw new SkerryError('unavailable', 'the agent in the sandbox of the step stopped answering');
-      const allOutput = Promise.all([drained.stdout.promise, drained.stderr.promise]);
-      await Promise.race([allOutput, gone, aborted, delay(DRAIN_MS, stopped.signal)]);
-      return exit;
+      return await runToExit(
+        this.#agent(instance),
+        {
+          id: newProcessId(),
+          argv: request.argv,
+          env: request.env,
+          cwd: request.cwd,
+          createCwd: true,
+          user: request.user,
+          timeoutMs: STEP_TIMEOUT_MS,
+          stdout: 'pipe',
+          stderr: 'pipe',
+        },
+        (stream, chunk) => output[stream].write(chunk),
+        AbortSignal.any([signal, gone.signal]),
+      );
+    } catch (error) {
+      // A connection that breaks may tell of it before the engine says why.
+      const ended = error instanceof SkerryError && error.code === 'sandbox-ended';
+      throw ended ? instanceGone(await instance.exited) : error;
     } finally {
-      stopped.abort();
       output.stdout.end();
       output.stderr.end();
     }
   }
-}
-
-/** Never resolves; rejects with `signal`'s reason. `done` takes the listener away. */
-function whenAborted(signal: AbortSignal, done: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: done });
-    if (signal.aborted) reject(signal.reason);
-  });
 }
 
 function instanceGone(why: InstanceExit): SkerryError {
