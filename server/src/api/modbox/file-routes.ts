@@ -1,21 +1,38 @@
 /** `{sandboxUrl}/modbox/api/files`: a sandbox's files, by absolute path. */
 import { Readable } from 'node:stream';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { FileError } from '../../sandboxes/file-error.ts';
+import { SandboxFiles } from '../../sandboxes/files.ts';
+import { requireRunning } from './commands.ts';
+import { sandboxEnded } from './error-answers.ts';
 import { sandboxParams } from './exec-routes.ts';
 import { answers, content, type ModboxApp, openSandbox, type RouteParts } from './routes.ts';
-import { SandboxFiles } from './sandbox-files.ts';
 import { deleteFileQuery, fileDeleted, fileList, fileQuery, fileWritten } from './schemas.ts';
 
 const bytes = z.any().meta({ type: 'string', format: 'binary' });
 
 export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
   const common = { tags: ['Files'], security: [{ sandboxKey: [] }], params: sandboxParams };
-  const files = (
-    ...[request, reply]: Parameters<typeof openSandbox> extends [unknown, ...infer Rest] ? Rest : never
-  ) => {
+  /** Calls the files of the sandbox that a request is about. */
+  async function use<T>(
+    request: FastifyRequest<{ Params: { sandboxId: string } }>,
+    reply: FastifyReply,
+    call: (files: SandboxFiles, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const { sandbox, signal } = openSandbox(parts, request, reply);
-    return { files: new SandboxFiles(sandbox, parts.maxFileBytes), signal };
-  };
+    await requireRunning(sandbox, signal);
+    try {
+      return await call(new SandboxFiles(sandbox), signal);
+    } catch (error) {
+      if (error instanceof FileError) {
+        throw new SkerryError(error.code, error.message, { cause: error, details: { path: 'path' } });
+      }
+      const ended = error instanceof SkerryError && error.code === 'sandbox-ended';
+      throw ended ? sandboxEnded(sandbox.result, ' meanwhile') : error;
+    }
+  }
   // A file is bytes, whatever type its sender gives it: the body is passed on as it comes and never held in memory.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
@@ -38,8 +55,8 @@ export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
       },
     },
     async (request, reply) => {
-      const { files: sandboxFiles, signal } = files(request, reply);
-      const pieces = await sandboxFiles.read(request.query.path, signal);
+      const { path } = request.query;
+      const pieces = await use(request, reply, (files, signal) => begun(files.read(path, signal), signal));
       return reply.type('application/octet-stream').send(Readable.from(pieces, { objectMode: false }));
     },
   );
@@ -47,7 +64,7 @@ export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
   app.put(
     '/files',
     {
-      // Counted by SandboxFiles as it comes; there is no other bound.
+      // Counted as it comes; there is no other bound.
       bodyLimit: Number.MAX_SAFE_INTEGER,
       schema: {
         ...common,
@@ -61,11 +78,11 @@ export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
       },
     },
     async (request, reply) => {
-      const { files: sandboxFiles, signal } = files(request, reply);
       const { path } = request.query;
       // Without a content type there is no body to parse, and the stream is still on the request.
       const body: AsyncIterable<Uint8Array> = request.body instanceof Readable ? request.body : request.raw;
-      return { path, size: await sandboxFiles.write(path, body, signal) };
+      const content = bounded(body, parts.maxFileBytes);
+      return { path, size: await use(request, reply, (files, signal) => files.write(path, content, signal)) };
     },
   );
 
@@ -81,9 +98,8 @@ export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
       },
     },
     async (request, reply) => {
-      const { files: sandboxFiles, signal } = files(request, reply);
       const { path, recursive } = request.query;
-      await sandboxFiles.remove(path, recursive, signal);
+      await use(request, reply, (files, signal) => files.remove(path, recursive, signal));
       return { path };
     },
   );
@@ -100,9 +116,8 @@ export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
       },
     },
     async (request, reply) => {
-      const { files: sandboxFiles, signal } = files(request, reply);
       const { path } = request.query;
-      const entries = await sandboxFiles.list(path, signal);
+      const entries = await use(request, reply, (files, signal) => files.list(path, signal));
       return {
         path,
         entries: entries.map(({ modifiedAtMs, symlinkTarget, ...entry }) => ({
@@ -113,4 +128,33 @@ export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
       };
     },
   );
+}
+
+/** Has the first piece when it resolves, so that what can go wrong at the start has a status of its own. Ends the reading when the caller hangs up. */
+async function begun(
+  pieces: AsyncGenerator<Uint8Array>,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Uint8Array>> {
+  const first = await pieces.next();
+  // Also for an answer that nobody took a piece of.
+  signal.addEventListener('abort', () => void pieces.return(undefined).catch(() => {}), { once: true });
+  return (async function* () {
+    if (first.done) return;
+    yield first.value;
+    yield* pieces;
+  })();
+}
+
+/** @throws SkerryError `too-large` at the first byte too many */
+async function* bounded(body: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
+  let size = 0;
+  for await (const piece of body) {
+    size += piece.length;
+    if (size > maxBytes) {
+      throw new SkerryError('too-large', `A file may have at most ${maxBytes} bytes.`, {
+        details: { path: 'body' },
+      });
+    }
+    yield piece;
+  }
 }

@@ -17,6 +17,7 @@ const PROGRAMS = [
   'head',
   'kill',
   'mkdir',
+  'mkfifo',
   'mv',
   'printf',
   'pwd',

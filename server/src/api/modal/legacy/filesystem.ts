@@ -7,6 +7,8 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import type { TaskId } from '../../../ids.ts';
 import type { Images } from '../../../images/image.ts';
 import { unlessAborted } from '../../../platform/wait.ts';
+import { FileError } from '../../../sandboxes/file-error.ts';
+import { SandboxFiles } from '../../../sandboxes/files.ts';
 import { sandboxEnded } from '../../../sandboxes/result-text.ts';
 import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
 import { SeekWhence } from '../gen/modal/common_pb.ts';
@@ -16,8 +18,8 @@ import { invalid, text } from '../rpc/fields.ts';
 import { waitMs } from '../rpc/wire-time.ts';
 import { parseFileMode } from './files/file-mode.ts';
 import { type Answer, FileSessions } from './files/file-sessions.ts';
-import { GuestFileError, GuestFiles } from './files/guest-files.ts';
 import { OpenFile, type Whence } from './files/open-file.ts';
+import { systemErrorCodes } from './files/system-error.ts';
 import { watchAnswer } from './files/watch.ts';
 
 export interface FilesystemHandlerDeps {
@@ -65,9 +67,12 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
       } catch (error) {
         // The client asks again when its time is over.
         if (deadline.aborted && !context.signal.aborted) return;
-        if (!(error instanceof GuestFileError)) throw error;
+        if (!(error instanceof FileError)) throw error;
         batchIndex += 1n;
-        yield { error: { errorCode: error.code, errorMessage: error.message }, batchIndex };
+        yield {
+          error: { errorCode: systemErrorCodes[error.fault], errorMessage: error.message },
+          batchIndex,
+        };
       } finally {
         release();
       }
@@ -80,9 +85,9 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
   function openFile(sandbox: Sandbox, request: { readonly path: string; readonly mode: string }) {
     const mode = parseFileMode(request.mode);
     const path = resolve(sandbox, request.path);
-    const guest = new GuestFiles(sandbox);
+    const files = filesOf(sandbox);
     const { descriptor, opened } = sessions.open(sandbox, (spoolPath) =>
-      OpenFile.open(guest, path, mode, spoolPath, unending),
+      OpenFile.open(files, path, mode, spoolPath, unending),
     );
     const answer = opened.then(() => {
       sandbox.logVerbose('file', `Opened file '${request.path}': ${descriptor}`);
@@ -93,7 +98,7 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
 
   /** @throws SkerryError at once for what no operation can be started for */
   function start(sandbox: Sandbox, request: Exclude<Request, { case: 'fileOpenRequest' }>): Promise<Answer> {
-    const guest = new GuestFiles(sandbox);
+    const files = filesOf(sandbox);
     switch (request.case) {
       case 'fileReadRequest': {
         const { fileDescriptor, n } = request.value;
@@ -151,15 +156,17 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
       }
       case 'fileLsRequest': {
         const path = resolve(sandbox, request.value.path);
-        return guest.list(path, unending).then((paths) => inline(JSON.stringify({ paths })));
+        return files
+          .list(path, unending)
+          .then((entries) => inline(JSON.stringify({ paths: entries.map(({ name }) => name) })));
       }
       case 'fileMkdirRequest': {
         const { path, makeParents } = request.value;
-        return guest.makeDirectory(resolve(sandbox, path), makeParents, unending).then(() => nothing);
+        return files.makeDirectory(resolve(sandbox, path), makeParents, unending).then(() => nothing);
       }
       case 'fileRmRequest': {
         const { path, recursive } = request.value;
-        return guest.remove(resolve(sandbox, path), recursive, unending).then(() => nothing);
+        return files.remove(resolve(sandbox, path), recursive, unending).then(() => nothing);
       }
       case 'fileWatchRequest': {
         const { recursive, timeoutSecs } = request.value;
@@ -168,7 +175,7 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
           throw invalid(`timeout_secs must be at most ${MAX_WATCH_SECONDS}.`);
         }
         const options = { recursive, timeoutSecs: timeoutSecs === undefined ? null : Number(timeoutSecs) };
-        return guest.watch(path, options, unending).then((process) => watchAnswer(guest, path, process));
+        return files.watch(path, options, unending).then((process) => watchAnswer(files, path, process));
       }
       case undefined:
         throw invalid('The request names no file operation.');
@@ -185,6 +192,10 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
     return text(absolute, 'path', MAX_PATH_BYTES);
   }
 }
+
+/** One operation on a file takes at most this long. */
+const OPERATION_TIMEOUT_MS = 10 * 60_000;
+const filesOf = (sandbox: Sandbox) => new SandboxFiles(sandbox, { timeoutMs: OPERATION_TIMEOUT_MS });
 
 /** Operations go on when the client that started them is gone: they have deadlines of their own. */
 const unending = new AbortController().signal;

@@ -3,9 +3,8 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { SkerryError } from '../../../../errors/skerry-error.ts';
 import { newFileDescriptor, newProcessId, type TaskId } from '../../../../ids.ts';
+import { FileError } from '../../../../sandboxes/file-error.ts';
 import type { Sandbox } from '../../../../sandboxes/sandboxes.ts';
-import { SystemErrorCode } from '../../gen/modal/common_pb.ts';
-import { GuestFileError } from './guest-files.ts';
 import { MAX_FILE_BYTES, type OpenFile } from './open-file.ts';
 
 /** As few as a program may be asked to make do with, and enough for one that closes what it opens. */
@@ -22,7 +21,7 @@ export interface Answer {
   dispose?(): void;
 }
 
-/** Started already; rejects with GuestFileError or SkerryError. */
+/** Started already; rejects with FileError or SkerryError. */
 export interface Operation {
   readonly sandbox: Sandbox;
   readonly answer: Promise<Answer>;
@@ -84,10 +83,7 @@ export class FileSessions {
     const { files } = this.#session(sandbox);
     const descriptor = newFileDescriptor();
     if (files.size >= MAX_OPEN_FILES) {
-      const error = new GuestFileError(
-        SystemErrorCode.MFILE,
-        `At most ${MAX_OPEN_FILES} files can be open at once`,
-      );
+      const error = new FileError('too-many-open', `At most ${MAX_OPEN_FILES} files can be open at once`);
       return { descriptor, opened: Promise.reject(error) };
     }
     const opened = open(join(this.#spoolDir, descriptor)).then(
@@ -156,10 +152,7 @@ export class FileSessions {
     let total = adding;
     for (const { file } of this.#sessions.get(taskId)?.files.values() ?? []) total += file?.size ?? 0;
     if (total > MAX_SPOOL_BYTES) {
-      throw new GuestFileError(
-        SystemErrorCode.FBIG,
-        `The open files have more than ${MAX_SPOOL_BYTES} bytes`,
-      );
+      throw new FileError('too-large', `The open files have more than ${MAX_SPOOL_BYTES} bytes`);
     }
   }
 

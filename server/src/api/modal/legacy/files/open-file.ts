@@ -3,9 +3,9 @@
  * whole on flush and close, as Python's buffered files do: until then nothing of a write shows in the sandbox.
  */
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import { SystemErrorCode } from '../../gen/modal/common_pb.ts';
+import { FileError } from '../../../../sandboxes/file-error.ts';
+import type { SandboxFiles } from '../../../../sandboxes/files.ts';
 import type { FileMode } from './file-mode.ts';
-import { GuestFileError, type GuestFiles } from './guest-files.ts';
 
 /** Bytes of one open file. */
 export const MAX_FILE_BYTES = 1024 ** 3;
@@ -20,7 +20,7 @@ export interface FileRange {
 export type Whence = 'start' | 'current' | 'end';
 
 export class OpenFile {
-  readonly #guest: GuestFiles;
+  readonly #files: SandboxFiles;
   readonly #path: string;
   readonly #mode: FileMode;
   readonly #spoolPath: string;
@@ -29,23 +29,29 @@ export class OpenFile {
   #position = 0;
   #changed = false;
 
-  private constructor(guest: GuestFiles, path: string, mode: FileMode, spoolPath: string, spool: FileHandle) {
-    this.#guest = guest;
+  private constructor(
+    files: SandboxFiles,
+    path: string,
+    mode: FileMode,
+    spoolPath: string,
+    spool: FileHandle,
+  ) {
+    this.#files = files;
     this.#path = path;
     this.#mode = mode;
     this.#spoolPath = spoolPath;
     this.#spool = spool;
   }
 
-  /** @param spoolPath a file of its own, which must not exist; removed on close. @throws GuestFileError */
+  /** @param spoolPath a file of its own, which must not exist; removed on close. @throws FileError */
   static async open(
-    guest: GuestFiles,
+    files: SandboxFiles,
     path: string,
     mode: FileMode,
     spoolPath: string,
     signal: AbortSignal,
   ): Promise<OpenFile> {
-    const file = new OpenFile(guest, path, mode, spoolPath, await open(spoolPath, 'wx+', 0o600));
+    const file = new OpenFile(files, path, mode, spoolPath, await open(spoolPath, 'wx+', 0o600));
     await using undo = new AsyncDisposableStack();
     undo.defer(() => file.discard());
     await file.#begin(signal);
@@ -133,7 +139,7 @@ export class OpenFile {
 
   async flush(signal: AbortSignal): Promise<void> {
     if (!this.#changed) return;
-    await this.#guest.write(this.#path, this.content({ start: 0, end: this.#size }), signal);
+    await this.#files.write(this.#path, this.content({ start: 0, end: this.#size }), signal);
     this.#changed = false;
   }
 
@@ -166,13 +172,13 @@ export class OpenFile {
       case 'existing':
         return this.#load(signal);
       case 'append':
-        if ((await this.#guest.stat(this.#path, signal)) === undefined) await this.#make(signal);
+        if ((await this.#files.stat(this.#path, signal)) === undefined) await this.#make(signal);
         else await this.#load(signal);
         this.#position = this.#size;
         return;
       case 'exclusive':
-        if ((await this.#guest.stat(this.#path, signal)) !== undefined) {
-          throw new GuestFileError(SystemErrorCode.EXIST, `File exists: '${this.#path}'`);
+        if ((await this.#files.stat(this.#path, signal)) !== undefined) {
+          throw new FileError('exists', `File exists: '${this.#path}'`);
         }
         return this.#make(signal);
       case 'truncate':
@@ -183,7 +189,7 @@ export class OpenFile {
   }
 
   async #load(signal: AbortSignal): Promise<void> {
-    for await (const chunk of this.#guest.read(this.#path, signal)) {
+    for await (const chunk of this.#files.read(this.#path, signal)) {
       checkSize(this.#size + chunk.length, this.#path);
       await writeAll(this.#spool, chunk, this.#size);
       this.#size += chunk.length;
@@ -192,7 +198,7 @@ export class OpenFile {
 
   /** Makes the file, empty, with its parent directories: programs written for Modal count on that. */
   async #make(signal: AbortSignal): Promise<void> {
-    await this.#guest.write(this.#path, this.content({ start: 0, end: 0 }), signal);
+    await this.#files.write(this.#path, this.content({ start: 0, end: 0 }), signal);
   }
 
   #check(ability: 'readable' | 'writable'): void {
@@ -208,8 +214,7 @@ async function writeAll(file: FileHandle, data: Uint8Array, position: number): P
 }
 
 function checkSize(size: number, path: string): void {
-  if (size > MAX_FILE_BYTES) throw new GuestFileError(SystemErrorCode.FBIG, `File too large: '${path}'`);
+  if (size > MAX_FILE_BYTES) throw new FileError('too-large', `File too large: '${path}'`);
 }
 
-const invalidOperation = (message: string): GuestFileError =>
-  new GuestFileError(SystemErrorCode.INVAL, message);
+const invalidOperation = (message: string): FileError => new FileError('invalid', message);

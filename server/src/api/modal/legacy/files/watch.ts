@@ -2,15 +2,15 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { z } from 'zod';
+import type { SandboxFiles } from '../../../../sandboxes/files.ts';
 import type { Process } from '../../../../sandboxes/sandboxes.ts';
 import type { Answer } from './file-sessions.ts';
-import type { GuestFiles } from './guest-files.ts';
 
 /** A watch that nobody reads is ended after this long; a client that lost its connection is back much sooner. */
 const ABANDONED_MS = 60_000;
 const eventSchema = z.object({ event_type: z.string(), paths: z.array(z.string()) });
 
-export function watchAnswer(guest: GuestFiles, path: string, process: Process): Answer {
+export function watchAnswer(files: SandboxFiles, path: string, process: Process): Answer {
   /** Bytes of the helper's output that were sent as whole events. */
   let sent = 0;
   let abandoned: NodeJS.Timeout | undefined;
@@ -25,7 +25,7 @@ export function watchAnswer(guest: GuestFiles, path: string, process: Process): 
           if (event) yield event;
           sent += Buffer.byteLength(line) + 1;
         }
-        await guest.finish(process, path, signal);
+        await files.finish(process, path, signal);
       } finally {
         if (!process.exit) abandoned = setTimeout(stop, ABANDONED_MS).unref();
       }
