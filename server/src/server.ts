@@ -15,6 +15,8 @@ import { caEnvironment } from './engines/ca-environment.ts';
 import type { Engine, RuntimeName } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { instanceName } from './engines/oci/layout.ts';
+import { DefaultImage } from './images/default-image.ts';
+import { ImageResolver } from './images/image-resolver.ts';
 import { ImageService } from './images/image-service.ts';
 import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
@@ -22,6 +24,7 @@ import { lockDataDir } from './platform/exclusive.ts';
 import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
+import { Provisioner } from './sandboxes/provisioner.ts';
 import { SandboxManager } from './sandboxes/sandbox-manager.ts';
 import { SecretService } from './secrets/secret-service.ts';
 import { openVault } from './secrets/vault.ts';
@@ -148,14 +151,14 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       logger,
       now,
     });
-    const modbox = createModboxApi({
+    const defaultImage = new DefaultImage({ images, directory: CODE_INTERPRETER, logger });
+    const provisioner = new Provisioner({
       sandboxes,
-      images,
       apps,
-      auth: tokens,
-      logger,
-      defaultImageDirectory: CODE_INTERPRETER,
+      images: new ImageResolver({ images, defaultImage }),
+      digestKey: () => tokens.apiKeyForToken(),
     });
+    const modbox = createModboxApi({ sandboxes, provisioner, defaultImage, auth: tokens, logger });
     cleanup.add('modbox', () => modbox.close());
     const instance = instanceName(dataDir);
     const health = () =>

@@ -13,21 +13,18 @@ import {
   type ZodTypeProvider,
 } from 'fastify-type-provider-zod';
 import { type $ZodType, safeParse } from 'zod/v4/core';
-import type { Apps } from '../../apps/apps.ts';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
-import type { Images } from '../../images/image.ts';
+import type { DefaultImage } from '../../images/default-image.ts';
+import type { Provisioner } from '../../sandboxes/provisioner.ts';
 import type { Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
 import { type ModboxAuth, requireSandboxAccess } from './caller.ts';
-import { DefaultImage } from './default-image.ts';
 import { errorAnswerOf, invalidRequest } from './error-answers.ts';
 import { execRoutes } from './exec-routes.ts';
 import { fileRoutes } from './file-routes.ts';
-import { ImageResolver } from './image-resolver.ts';
 import { tidyComponents } from './openapi.ts';
 import { processRoutes } from './process-routes.ts';
-import { Provisioner } from './provisioner.ts';
 import { provisioningRoutes } from './provisioning-routes.ts';
 import type { ModboxApp, RouteParts } from './routes.ts';
 
@@ -39,24 +36,19 @@ const MAX_PARAM_LENGTH = 1536;
 
 export interface ModboxDeps {
   readonly sandboxes: Sandboxes;
-  readonly images: Images;
-  readonly apps: Apps;
+  readonly provisioner: Provisioner;
+  /** The image of sandboxes that name none. */
+  readonly defaultImage: DefaultImage;
   readonly auth: ModboxAuth;
   readonly logger: Logger;
-  /** The directory with the Dockerfiles of the default image: `images/code-interpreter`. */
-  readonly defaultImageDirectory: string;
   /** Largest file that may be written, in bytes; 1 GiB by default. */
   readonly maxFileBytes?: number;
-  /** How long a request waits for an image that is being made, in milliseconds; 20 s by default. */
-  readonly imagePatienceMs?: number;
 }
 
 export interface ModboxApi {
   /** The paths this API owns, each with everything below it. */
   readonly prefixes: readonly string[];
   handle(request: AnyRequest, response: AnyResponse): Promise<void>;
-  /** The image of sandboxes that name none. */
-  readonly defaultImage: DefaultImage;
   /** The OpenAPI 3.1 document. */
   openapi(): Promise<unknown>;
   /** Ends every request under way. */
@@ -67,35 +59,17 @@ export function createModboxApi(deps: ModboxDeps): ModboxApi {
   const closing = new AbortController();
   const { signal } = closing;
   const logger = deps.logger.child({ part: 'modbox' });
-  const defaultImage = new DefaultImage({
-    images: deps.images,
-    directory: deps.defaultImageDirectory,
-    logger,
-    closing: signal,
-  });
-  const images = new ImageResolver({
-    images: deps.images,
-    defaultImage,
-    closing: signal,
-    ...(deps.imagePatienceMs === undefined ? {} : { patienceMs: deps.imagePatienceMs }),
-  });
   const app = createApp({
     auth: deps.auth,
     sandboxes: deps.sandboxes,
-    provisioner: new Provisioner({
-      sandboxes: deps.sandboxes,
-      apps: deps.apps,
-      images,
-      digestKey: () => deps.auth.apiKeyForToken(),
-    }),
-    defaultImage,
+    provisioner: deps.provisioner,
+    defaultImage: deps.defaultImage,
     logger,
     maxFileBytes: deps.maxFileBytes ?? DEFAULT_MAX_FILE_BYTES,
     closing: signal,
   });
   return {
     prefixes: ['/modbox', '/sandboxes'],
-    defaultImage,
     async handle(request, response) {
       await app.ready();
       // HTTP/2 requests come through Node's compatibility API, which has every part of HTTP/1.1's that Fastify touches.

@@ -2,15 +2,19 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import type { DefaultImageState } from '../../images/default-image.ts';
 import { withDeadline } from '../../platform/wait.ts';
+import { type Provision, ProvisionConflict, type ProvisionPart } from '../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
 import { baseUrlOf, requireToken } from './caller.ts';
 import { sandboxEnded } from './error-answers.ts';
 import { hangUpSignal } from './event-stream.ts';
 import { answers, type ModboxApp, type RouteParts } from './routes.ts';
 import {
+  type DefaultImageAnswer,
   defaultImageAnswer,
   listQuery,
+  type ProvisionRequest,
   provisionRequest,
   type SandboxAnswer,
   sandboxAnswer,
@@ -41,7 +45,11 @@ export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const signal = hangUpSignal(reply, parts.closing);
-      const { sandbox, created } = await provisioner.provision(request.body, signal);
+      const { sandbox, created } = await provisioner
+        .provision(toProvision(request.body), signal)
+        .catch((error: unknown) => {
+          throw error instanceof ProvisionConflict ? conflictAnswer(error) : error;
+        });
       return reply.code(created ? 201 : 200).send(describe(request, sandbox));
     },
   );
@@ -143,7 +151,7 @@ export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
         response: answers({ 200: defaultImageAnswer }),
       },
     },
-    async () => defaultImage.describe(),
+    async () => defaultImageAnswerOf(defaultImage.state),
   );
 
   app.post(
@@ -158,9 +166,45 @@ export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
     },
     async (_request, reply) => {
       defaultImage.ensure().catch(() => {}); // its failure is in the description
-      return reply.code(202).send(defaultImage.describe());
+      return reply.code(202).send(defaultImageAnswerOf(defaultImage.state));
     },
   );
+}
+
+function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionRequest): Provision {
+  const { ttlMode, envVars, workdir, cpu = 0, memoryMiB = 0, network } = request;
+  const times = { ttlMs: ttlSeconds * 1000, ttlMode };
+  const limits = { milliCpu: Math.round(cpu * 1000), memoryMiB };
+  return { taskId, imageId, ...times, env: envVars, workdir, ...limits, network };
+}
+
+const fields = {
+  imageId: 'imageId',
+  ttlMs: 'ttlSeconds',
+  ttlMode: 'ttlMode',
+  env: 'envVars',
+  workdir: 'workdir',
+  milliCpu: 'cpu',
+  memoryMiB: 'memoryMiB',
+  network: 'network',
+} as const satisfies Record<ProvisionPart, keyof ProvisionRequest>;
+
+/** In the request's own names. */
+function conflictAnswer(error: ProvisionConflict): SkerryError {
+  const differs = error.differs.map((part) => fields[part]);
+  const text = `Task ${JSON.stringify(error.taskId)} has a running sandbox with another ${differs.join(', ')}. Destroy it first, or use another taskId.`;
+  return new SkerryError('conflict', text, { cause: error, details: { path: differs[0], differs } });
+}
+
+function defaultImageAnswerOf(state: DefaultImageState): DefaultImageAnswer {
+  const ready = state.kind === 'ready' ? state : undefined;
+  return {
+    status: state.kind,
+    imageId: ready?.image.id ?? null,
+    builtFrom: ready?.builtFrom ?? null,
+    languages: [...(ready?.languages ?? [])],
+    message: state.kind === 'failed' ? state.message : null,
+  };
 }
 
 const statuses = {

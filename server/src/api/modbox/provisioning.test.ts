@@ -248,7 +248,7 @@ test('the default image: built once, with its versions', async () => {
   );
   const { json } = await server.call('GET', '/modbox/v1/images/default');
   assert.deepEqual(new Set(answers.map(({ json: { imageId } }) => imageId)), new Set([json.imageId]));
-  assert.equal(server.domain.log.filter(({ msg }) => msg === 'modbox.default-image.built').length, 1);
+  assert.equal(server.domain.log.filter(({ msg }) => msg === 'image.default.built').length, 1);
   assert.equal(json.status, 'ready');
   assert.equal(json.builtFrom, 'Dockerfile');
   assert.deepEqual(json.languages, [

@@ -11,12 +11,12 @@ import type {
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { $ZodType } from 'zod/v4/core';
 import type { SandboxId } from '../../ids.ts';
+import type { DefaultImage } from '../../images/default-image.ts';
+import type { Provisioner } from '../../sandboxes/provisioner.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { ModboxAuth } from './caller.ts';
-import type { DefaultImage } from './default-image.ts';
 import { hangUpSignal } from './event-stream.ts';
-import type { Provisioner } from './provisioner.ts';
 import { errorAnswer } from './schemas.ts';
 
 export interface RouteParts {

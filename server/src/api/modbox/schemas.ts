@@ -3,6 +3,7 @@
  * is made from them (`modbox-api.ts`), and so are the types of the `modbox-sdk` package (`modbox-sdk/scripts/generate-types.ts`).
  */
 import { z } from 'zod';
+import { MAX_TTL_MS } from '../../sandboxes/provisioner.ts';
 import {
   environmentBytes,
   MAX_ENVIRONMENT_BYTES,
@@ -14,8 +15,7 @@ import {
 
 /** Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN, execve(2)). */
 export const MAX_ARGUMENT_BYTES = 131_071;
-/** Longest lifetime, 24 hours; also the absolute bound of a sandbox that ends by idling. */
-export const MAX_TTL_SECONDS = 86_400;
+const MAX_TTL_SECONDS = MAX_TTL_MS / 1000;
 export const DEFAULT_TTL_SECONDS = 300;
 /** Kept of each output stream of an exec unless the caller asks for another bound. */
 export const DEFAULT_OUTPUT_BYTES = 1 << 20;

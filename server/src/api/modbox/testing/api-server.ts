@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../../auth/token-store.ts';
 import type { SandboxId } from '../../../ids.ts';
+import { DefaultImage } from '../../../images/default-image.ts';
+import { ImageResolver } from '../../../images/image-resolver.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
+import { Provisioner } from '../../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { Domain, type DomainOptions, deadline } from '../../../sandboxes/testing/domain.ts';
 import { createModboxApi, type ModboxDeps } from '../modbox-api.ts';
@@ -53,7 +56,9 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export interface ApiServerOptions extends Pick<ModboxDeps, 'maxFileBytes' | 'imagePatienceMs'> {
+export interface ApiServerOptions extends Pick<ModboxDeps, 'maxFileBytes'> {
+  /** How long a call waits for an image; 20 s by default. */
+  readonly imagePatienceMs?: number;
   readonly config?: DomainOptions['config'];
   /** Of the default image. */
   readonly dockerfile?: string;
@@ -85,7 +90,7 @@ export class ApiServer implements AsyncDisposable {
   }
 
   static async start(options: ApiServerOptions = {}): Promise<ApiServer> {
-    const { config, dockerfile = 'FROM base', ...rest } = options;
+    const { config, dockerfile = 'FROM base', imagePatienceMs, ...rest } = options;
     const cleanup = new Cleanup();
     try {
       const domain = await Domain.open({ config: { runtime: 'gvisor', ...config } });
@@ -93,19 +98,22 @@ export class ApiServer implements AsyncDisposable {
       const { dataDir, store, vault } = domain;
       const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault });
       const file = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
-      const defaultImageDirectory = join(domain.root, 'default-image');
-      await mkdir(defaultImageDirectory);
-      await writeFile(join(defaultImageDirectory, 'Dockerfile'), dockerfile);
+      const directory = join(domain.root, 'default-image');
+      await mkdir(directory);
+      await writeFile(join(directory, 'Dockerfile'), dockerfile);
       const { manager: sandboxes, images, apps, logger } = domain;
-      const api = createModboxApi({
+      const defaultImage = new DefaultImage({ images, directory, logger });
+      const provisioner = new Provisioner({
         sandboxes,
-        images,
         apps,
-        auth: tokens,
-        logger,
-        defaultImageDirectory,
-        ...rest,
+        images: new ImageResolver({
+          images,
+          defaultImage,
+          ...(imagePatienceMs === undefined ? {} : { patienceMs: imagePatienceMs }),
+        }),
+        digestKey: () => tokens.apiKeyForToken(),
       });
+      const api = createModboxApi({ sandboxes, provisioner, defaultImage, auth: tokens, logger, ...rest });
       const server = createServer((request, response) => void api.handle(request, response));
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       cleanup.add('port', async () => {

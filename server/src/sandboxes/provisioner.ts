@@ -1,25 +1,62 @@
 /** Sandboxes under the caller's own task ids: made once, found again, and told apart when the definition is another. */
 import { createHmac } from 'node:crypto';
-import type { Apps } from '../../apps/apps.ts';
-import { isObjectName } from '../../apps/names.ts';
-import { SkerryError } from '../../errors/skerry-error.ts';
-import type { ImageId, SandboxId } from '../../ids.ts';
-import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
-import type { SandboxSpec } from '../../sandboxes/spec.ts';
-import type { ImageResolver } from './image-resolver.ts';
-import { MAX_TTL_SECONDS, type ProvisionRequest } from './schemas.ts';
+import type { Apps } from '../apps/apps.ts';
+import { isObjectName } from '../apps/names.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { ImageId, SandboxId } from '../ids.ts';
+import type { ImageResolver } from '../images/image-resolver.ts';
+import type { Sandbox, Sandboxes } from './sandboxes.ts';
+import type { SandboxSpec } from './spec.ts';
 
-/** The app that Modbox sandboxes belong to, in the default environment: `modal.App.lookup("modbox")` lists them. */
-export const MODBOX_APP = 'modbox';
+/** Longest lifetime, 24 hours; also the absolute bound of a sandbox that ends by idling. */
+export const MAX_TTL_MS = 86_400_000;
+/** The app that provisioned sandboxes belong to, in the default environment: `modal.App.lookup("modbox")` lists them. */
+export const PROVISIONED_APP = 'modbox';
 /** Tags by which a sandbox is found again after it ended, and its environment compared without storing it in clear. */
 const TASK_TAG = 'modbox-task-id';
 const ENV_TAG = 'modbox-env';
+
+/** What a caller wants, validated. */
+export interface Provision {
+  /** The caller's own id, unique among running sandboxes. */
+  readonly taskId: string;
+  /** An id of ours or a registry's reference; undefined or '' is the default image. */
+  readonly imageId: string | undefined;
+  /** At most MAX_TTL_MS. */
+  readonly ttlMs: number;
+  /** What the time counts from: `absolute` its start, `idle` its last activity, and then MAX_TTL_MS is the bound. */
+  readonly ttlMode: 'absolute' | 'idle';
+  readonly env: Readonly<Record<string, string>>;
+  readonly workdir: string | undefined;
+  /** Zero means the configured default. */
+  readonly milliCpu: number;
+  readonly memoryMiB: number;
+  readonly network: 'open' | 'blocked';
+}
+
+/** The parts of a definition that are compared. */
+export type ProvisionPart = Exclude<keyof Provision, 'taskId'>;
+
+/** A running sandbox has the task id, and another definition. */
+export class ProvisionConflict extends SkerryError {
+  readonly taskId: string;
+  readonly differs: readonly ProvisionPart[];
+
+  constructor(taskId: string, differs: readonly ProvisionPart[]) {
+    super(
+      'conflict',
+      `Task ${JSON.stringify(taskId)} has a running sandbox with another ${differs.join(', ')}.`,
+    );
+    this.taskId = taskId;
+    this.differs = differs;
+  }
+}
 
 export interface ProvisionerParts {
   readonly sandboxes: Sandboxes;
   readonly apps: Apps;
   readonly images: ImageResolver;
-  /** Keys the digest of environments ; a secret that stays the same over restarts. */
+  /** Keys the digest of environments; a secret that stays the same over restarts. */
   readonly digestKey: () => string;
 }
 
@@ -40,10 +77,10 @@ export class Provisioner {
 
   /**
    * The running sandbox of that task id when its definition is the same, else a new one.
-   * @throws SkerryError `conflict` naming what differs; `unavailable` while its image is being made; what `Sandboxes.create` throws
+   * @throws ProvisionConflict; SkerryError `unavailable` while its image is being made; what `Sandboxes.create` throws
    */
   async provision(
-    request: ProvisionRequest,
+    request: Provision,
     signal: AbortSignal,
   ): Promise<{ readonly sandbox: Sandbox; readonly created: boolean }> {
     const image = await this.#images.resolve(request.imageId, signal);
@@ -67,7 +104,7 @@ export class Provisioner {
     if (/^sb-[0-9A-Za-z]{26}$/.test(taskId)) return this.#sandboxes.get(taskId as SandboxId);
     const running = this.#sandboxes.findByExternalKey(taskId);
     if (running) return running;
-    const app = this.#apps.find('', MODBOX_APP);
+    const app = this.#apps.find('', PROVISIONED_APP);
     const [ended] = app
       ? this.#sandboxes.list({ appId: app.id, tags: { [TASK_TAG]: taskId }, includeEnded: true, limit: 1 })
       : [];
@@ -79,7 +116,7 @@ export class Provisioner {
 
   /** Newest first, at most `limit`, created before `beforeMs`. */
   list(query: { includeEnded: boolean; limit: number; beforeMs: number | undefined }): readonly Sandbox[] {
-    const app = this.#apps.find('', MODBOX_APP);
+    const app = this.#apps.find('', PROVISIONED_APP);
     if (!app) return [];
     const { includeEnded, limit, beforeMs } = query;
     return this.#sandboxes.list({
@@ -90,8 +127,8 @@ export class Provisioner {
     });
   }
 
-  async #findOrCreate(request: ProvisionRequest, imageId: ImageId) {
-    const app = this.#apps.lookup('', MODBOX_APP, true);
+  async #findOrCreate(request: Provision, imageId: ImageId) {
+    const app = this.#apps.lookup('', PROVISIONED_APP, true);
     const spec = this.#specOf(request, imageId, app);
     const existing = this.#sandboxes.findByExternalKey(request.taskId);
     // One that is on its way out still holds the id; its successor waits until it is gone.
@@ -99,35 +136,29 @@ export class Provisioner {
     else if (existing) {
       const differs = differences(existing, spec);
       if (differs.length === 0) return { sandbox: existing, created: false };
-      throw new SkerryError(
-        'conflict',
-        `Task ${JSON.stringify(request.taskId)} has a running sandbox with another ${differs.join(', ')}. Destroy it first, or use another taskId.`,
-        { details: { path: differs[0], differs } },
-      );
+      throw new ProvisionConflict(request.taskId, differs);
     }
     return { sandbox: await this.#sandboxes.create(spec), created: true };
   }
 
   #specOf(
-    request: ProvisionRequest,
+    request: Provision,
     imageId: ImageId,
     app: Pick<SandboxSpec, 'environmentId'> & { readonly id: SandboxSpec['appId'] },
   ): SandboxSpec {
-    const { taskId, envVars, ttlSeconds, ttlMode, memoryMiB = 0, cpu = 0 } = request;
-    const ttlMs = ttlSeconds * 1000;
-    const milliCpu = Math.round(cpu * 1000);
+    const { taskId, env, ttlMs, ttlMode, memoryMiB, milliCpu } = request;
     return {
       appId: app.id,
       environmentId: app.environmentId,
       imageId,
       // A task id that can be a name is the sandbox's too, so that `Sandbox.from_name` finds it.
       name: isObjectName(taskId) ? taskId : undefined,
-      tags: { [TASK_TAG]: taskId, [ENV_TAG]: this.#digest(envVars) },
+      tags: { [TASK_TAG]: taskId, [ENV_TAG]: this.#digest(env) },
       args: [],
       noEntrypoint: true,
-      secretSources: [{ kind: 'inline', env: envVars }],
+      secretSources: [{ kind: 'inline', env }],
       workdir: request.workdir,
-      timeoutMs: ttlMode === 'idle' ? MAX_TTL_SECONDS * 1000 : ttlMs,
+      timeoutMs: ttlMode === 'idle' ? MAX_TTL_MS : ttlMs,
       idleTimeoutMs: ttlMode === 'idle' ? ttlMs : undefined,
       resources: { memoryMiB, memoryLimitMiB: memoryMiB, milliCpu, milliCpuLimit: milliCpu },
       network: { kind: request.network },
@@ -147,21 +178,21 @@ export class Provisioner {
   }
 }
 
-/** The request's field names in which the running sandbox is another. */
-function differences(existing: Sandbox, wanted: SandboxSpec): string[] {
+/** In what the running sandbox is another. */
+function differences(existing: Sandbox, wanted: SandboxSpec): ProvisionPart[] {
   const { spec } = existing;
   const sameMode = (spec.idleTimeoutMs === undefined) === (wanted.idleTimeoutMs === undefined);
   const ttl = (of: SandboxSpec) => of.idleTimeoutMs ?? of.timeoutMs;
-  const checks: readonly (readonly [string, boolean])[] = [
+  const checks: readonly (readonly [ProvisionPart, boolean])[] = [
     ['imageId', spec.imageId === wanted.imageId],
-    ['ttlSeconds', ttl(spec) === ttl(wanted)],
+    ['ttlMs', ttl(spec) === ttl(wanted)],
     ['ttlMode', sameMode],
-    // Someone who replaced its tags through the other API took the digest away: then the environment cannot be compared.
-    ['envVars', (existing.tags[ENV_TAG] ?? wanted.tags[ENV_TAG]) === wanted.tags[ENV_TAG]],
+    // Someone who replaced its tags through another API took the digest away: then the environment cannot be compared.
+    ['env', (existing.tags[ENV_TAG] ?? wanted.tags[ENV_TAG]) === wanted.tags[ENV_TAG]],
     ['workdir', spec.workdir === wanted.workdir],
-    ['cpu', spec.resources.milliCpuLimit === wanted.resources.milliCpuLimit],
+    ['milliCpu', spec.resources.milliCpuLimit === wanted.resources.milliCpuLimit],
     ['memoryMiB', spec.resources.memoryLimitMiB === wanted.resources.memoryLimitMiB],
     ['network', spec.network.kind === wanted.network.kind],
   ];
-  return checks.flatMap(([field, same]) => (same ? [] : [field]));
+  return checks.flatMap(([part, same]) => (same ? [] : [part]));
 }

@@ -3,10 +3,9 @@ import { createHash } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { z } from 'zod';
-import { SkerryError } from '../../errors/skerry-error.ts';
-import type { Image, Images } from '../../images/image.ts';
-import type { Logger } from '../../telemetry/logger.ts';
-import type { DefaultImageAnswer } from './schemas.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Image, Images } from './image.ts';
 
 const IMAGE_NAME = 'code-interpreter';
 /** Written by the last step of the Dockerfile. */
@@ -30,6 +29,29 @@ const invocations = [
   { key: 'go', name: 'Go', invocation: 'go run' },
 ] as const;
 
+/** What is known of it. The versions are those that its build wrote down; none where it did not. */
+export type DefaultImageState =
+  | { readonly kind: 'not-built' }
+  | { readonly kind: 'building' }
+  | { readonly kind: 'failed'; readonly message: string }
+  | {
+      readonly kind: 'ready';
+      readonly image: Image;
+      /** The Dockerfile it was made with. */
+      readonly builtFrom: string | undefined;
+      readonly languages: readonly Language[];
+    };
+
+export interface Language {
+  readonly name: string;
+  readonly version: string;
+  /** The command that runs a program in it. */
+  readonly invocation: string;
+}
+
+/** A build has bounds of its own, and is for whoever comes next when the one who asked is gone. */
+const unending = new AbortController().signal;
+
 type State =
   | { readonly kind: 'not-built' }
   | { readonly kind: 'building'; readonly image: Promise<Image> }
@@ -40,15 +62,13 @@ export class DefaultImage {
   readonly #images: Images;
   readonly #directory: string;
   readonly #logger: Logger;
-  readonly #closing: AbortSignal;
   #state: State = { kind: 'not-built' };
 
-  /** `directory` holds the Dockerfile; `closing` ends a build under way. */
-  constructor(parts: { images: Images; directory: string; logger: Logger; closing: AbortSignal }) {
+  /** `directory` holds the Dockerfile. A build under way ends with `images`. */
+  constructor(parts: { images: Images; directory: string; logger: Logger }) {
     this.#images = parts.images;
     this.#directory = parts.directory;
     this.#logger = parts.logger;
-    this.#closing = parts.closing;
   }
 
   /**
@@ -66,18 +86,24 @@ export class DefaultImage {
   }
 
   /** What is known of it, without starting a build. */
-  describe(): DefaultImageAnswer {
+  get state(): DefaultImageState {
     const state = this.#state;
-    const versions = state.kind === 'ready' ? state.versions : undefined;
-    return {
-      status: state.kind,
-      imageId: state.kind === 'ready' ? state.image.id : null,
-      builtFrom: versions?.builtFrom ?? null,
-      languages: versions
-        ? invocations.map(({ key, name, invocation }) => ({ name, version: versions[key], invocation }))
-        : [],
-      message: state.kind === 'failed' ? state.message : null,
-    };
+    switch (state.kind) {
+      case 'not-built':
+      case 'failed':
+        return state;
+      case 'building':
+        return { kind: 'building' };
+      case 'ready': {
+        const { image, versions } = state;
+        const languages = versions
+          ? invocations.map(({ key, name, invocation }) => ({ name, version: versions[key], invocation }))
+          : [];
+        return { kind: 'ready', image, builtFrom: versions?.builtFrom, languages };
+      }
+      default:
+        return state satisfies never;
+    }
   }
 
   /** The image may have been deleted through the API since. */
@@ -113,7 +139,7 @@ export class DefaultImage {
     if (typeof outcome === 'string')
       throw new SkerryError('image-build-failed', `The default image could not be built. ${outcome}`);
     this.#images.publish(outcome.id, name);
-    this.#logger.info({ image: outcome.id }, 'modbox.default-image.built');
+    this.#logger.info({ image: outcome.id }, 'image.default.built');
     return outcome;
   }
 
@@ -143,7 +169,7 @@ export class DefaultImage {
         ignoreCache: false,
       });
       if (result?.kind === 'success') return this.#images.get(id);
-      for await (const event of this.#images.follow(id, 0, this.#closing)) {
+      for await (const event of this.#images.follow(id, 0, unending)) {
         if (event.kind === 'log') {
           log.push(...event.entry.text.trimEnd().split('\n'));
           log.splice(0, Math.max(0, log.length - LOG_TAIL_LINES));
@@ -152,7 +178,6 @@ export class DefaultImage {
       }
       return [...log, 'the build log ended without a result'].join('\n');
     } catch (error) {
-      this.#closing.throwIfAborted();
       return [...log, error instanceof Error ? error.message : String(error)].join('\n');
     }
   }
@@ -167,7 +192,7 @@ export class DefaultImage {
         return versionsSchema.parse(JSON.parse(await readFile(file, 'utf8')));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
-        this.#logger.warn({ image: image.id, err: error }, 'modbox.default-image.versions-unreadable');
+        this.#logger.warn({ image: image.id, err: error }, 'image.default.versions-unreadable');
         return undefined;
       }
     }
