@@ -149,10 +149,10 @@ export async function applyRules(script: string): Promise<void> {
   await run(['nft', '-f', '-'], { input: script, timeoutMs: 20_000 });
 }
 
-/** True when the table exists. */
-export async function tableExists(table: string): Promise<boolean> {
-  const { code } = await run(['nft', 'list', 'table', 'inet', table], { okCodes: [1] });
-  return code === 0;
+/** Whether the rules are in force: not when somebody flushed them, or everything. */
+export async function rulesStand(table: string): Promise<boolean> {
+  const { stdout } = await run(['nft', 'list', 'chain', 'inet', table, 'forward'], { okCodes: [1] });
+  return stdout.includes('goto leaving') && stdout.includes('goto arriving');
 }
 
 /** Removes the table with everything in it; fine when it is not there. */

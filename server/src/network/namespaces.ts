@@ -60,12 +60,14 @@ export class SlotNames {
 /**
  * Makes the namespaces of `slots`, ready for use: addresses, default route, everything up, no IPv6. One process for the host's side of all slots, two
  * per slot for the namespace and its inside. On failure the caller removes what there is, with `removeNamespaces`.
+ * @param gatewayAddress the hardware address that sandboxes send to (`latch.ts`); undefined lets them ask for it
  */
 export async function createNamespaces(
   slots: readonly number[],
   names: SlotNames,
   plan: AddressPlan,
   mtu: number,
+  gatewayAddress: string | undefined,
 ): Promise<void> {
   const outside = slots.flatMap((slot) => {
     const device = names.hostInterface(slot);
@@ -81,6 +83,9 @@ export async function createNamespaces(
     'link set eth0 addrgenmode none',
     `addr add ${plan.guestAddress(slot)}/31 dev eth0`,
     'link set eth0 up',
+    ...(gatewayAddress === undefined
+      ? []
+      : [`neigh add ${plan.hostAddress(slot)} lladdr ${gatewayAddress} dev eth0 nud permanent`]),
     `route add default via ${plan.hostAddress(slot)}`,
   ];
   await mkdir(names.directory, { recursive: true, mode: 0o700 });
@@ -96,17 +101,14 @@ export async function createNamespaces(
 /** Takes away whatever exists of the slots. @throws SkerryError `internal` when something could not be removed. */
 export async function removeNamespaces(slots: readonly number[], names: SlotNames): Promise<void> {
   // The interface is deleted by name, not left to the namespace's end: that comes later, in a kernel thread.
-  const links = slots.map((slot) => names.hostInterface(slot)).filter((name) => existsSync(deviceDir(name)));
+  const links = slots.map((slot) => names.hostInterface(slot)).filter(isDevice);
   const spaces = slots.flatMap((slot) => names.namespacePaths(slot)).filter((path) => existsSync(path));
   const deletion = links.map((name) => `link del ${name}`);
   await Promise.all([
     deletion.length > 0 && batch(['ip', '-force', '-batch', '-'], deletion, [1]),
     ...spaces.map(letGo),
   ]);
-  const left = [
-    ...links.filter((name) => existsSync(deviceDir(name))),
-    ...spaces.filter((path) => existsSync(path)),
-  ];
+  const left = [...links.filter(isDevice), ...spaces.filter((path) => existsSync(path))];
   if (left.length > 0) throw new SkerryError('internal', `Could not remove ${left.join(', ')}.`);
 }
 
@@ -122,7 +124,8 @@ async function letGo(path: string): Promise<void> {
   await rm(path, { force: true }).catch(() => {});
 }
 
-const deviceDir = (name: string): string => join('/sys/class/net', name);
+/** Whether the host has a network device of this name. */
+export const isDevice = (name: string): boolean => existsSync(join('/sys/class/net', name));
 
 async function batch(
   argv: readonly [string, ...string[]],

@@ -7,30 +7,24 @@ import { dirname } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { Limiter } from '../platform/limiter.ts';
+import { repeat } from '../platform/repeat.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
-import {
-  applyRules,
-  type FirewallMember,
-  removeTable,
-  renderAdd,
-  renderRemove,
-  renderTable,
-  tableExists,
-} from './firewall.ts';
+import type { FirewallMember } from './firewall.ts';
 import {
   addResolverAddress,
   enableForwarding,
   leaveHostFirewall,
-  passHostFirewall,
   removeResolverAddress,
   restoreForwarding,
 } from './host-routing.ts';
+import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
 import { type NetworkPolicy, parseAllowlist } from './policy.ts';
 import { ReadyPool } from './ready-pool.ts';
+import { Rules } from './rules.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
 
 export interface NetworkOptions {
@@ -43,6 +37,8 @@ export interface NetworkOptions {
   readonly stateFile: string;
   /** Holds the namespaces; should be a private mount (`platform/mounts.ts`). */
   readonly namespaceDir: string;
+  /** How often it is looked whether somebody took our rules away. Until that is seen, sandboxes reach nothing (`latch.ts`). */
+  readonly watchMs: number;
   /** Namespaces kept ready. */
   readonly poolSize: number;
   readonly logger: Logger;
@@ -68,22 +64,22 @@ const REFILL_DELAY_MS = 100;
 export class Network {
   readonly #options: NetworkOptions;
   readonly #names: SlotNames;
-  readonly #table: string;
   readonly #members = new Map<number, FirewallMember>();
   /** Rule changes one after the other: each is computed from `#members`. */
-  readonly #rules = new Limiter(1);
+  readonly #changes = new Limiter(1);
   readonly #pool: ReadyPool;
   /** Slots that an earlier server left and that cannot be removed: never used again. */
   readonly #aside = new Set<number>();
   #plan: AddressPlan | undefined;
+  #rules: Rules | undefined;
   #dns: DnsForwarder | undefined;
   #mtu = 1500;
   #lastSlot = 0;
+  #stopWatch: () => void = () => {};
 
   constructor(options: NetworkOptions) {
     this.#options = options;
     this.#names = new SlotNames(options.instance, options.namespaceDir);
-    this.#table = `skerry_${options.instance}`;
     for (const cidr of options.allowPrivate) parseCidr(cidr);
     this.#pool = new ReadyPool({
       size: options.poolSize,
@@ -105,15 +101,23 @@ export class Network {
     const strangers = [...(await this.#names.existing())].filter((slot) => !this.#members.has(slot));
     await Promise.all(strangers.map((slot) => this.#removeStranger(slot)));
     const label = this.#names.interfacePrefix;
+    const rules = await Rules.open({
+      table: `skerry_${this.#options.instance}`,
+      interfacePrefix: label,
+      plan,
+      allowPrivate: this.#options.allowPrivate,
+      logger: this.#options.logger,
+      members: () => this.#members.values(),
+    });
+    this.#rules = rules;
     if (inUse.length === 0) {
       undo.add('resolver address', () => removeResolverAddress(label));
       undo.add('forwarding', () => restoreForwarding());
-      undo.add('table', () => removeTable(this.#table));
+      undo.add('tables', () => rules.remove());
     }
     await addResolverAddress(plan.resolver, label);
     await enableForwarding();
-    await applyRules(this.#renderTable());
-    await passHostFirewall(this.#names.interfacePrefix, plan.resolver);
+    await rules.build();
     const upstreams = resolvers.map((address) => ({ address, port: 53 }));
     this.#dns = new DnsForwarder({
       address: plan.resolver,
@@ -125,6 +129,11 @@ export class Network {
     undo.release();
     this.#lastSlot = Math.max(0, ...this.#members.keys());
     this.#pool.refill();
+    this.#stopWatch = repeat(
+      this.#options.watchMs,
+      [{ name: 'network-rules', run: () => this.#changes.run(() => rules.mend()) }],
+      this.#options.logger,
+    );
   }
 
   /** @throws SkerryError `resource-exhausted` when the subnet has no free address, `invalid-argument` for a bad allowlist. */
@@ -152,27 +161,26 @@ export class Network {
   /** Applies to packets from now on, also of connections that exist. */
   async setPolicy(slot: number, policy: NetworkPolicy): Promise<void> {
     const after = this.#member(slot, policy);
-    await this.#rules.run(async () => {
+    await this.#changes.run(async () => {
       const before = this.#members.get(slot);
       if (!before) throw new SkerryError('internal', `Network slot ${slot} is not in use.`);
-      await this.#change(`${renderRemove(this.#table, before)}\n${renderAdd(this.#table, after)}\n`, () =>
-        this.#members.set(slot, after),
-      );
+      await this.#openRules().replace(before, after, () => this.#members.set(slot, after));
     });
   }
 
   /** Removes the namespace and its rules. Idempotent. */
   async release(slot: number): Promise<void> {
     await removeNamespaces([slot], this.#names);
-    await this.#rules.run(async () => {
+    await this.#changes.run(async () => {
       const member = this.#members.get(slot);
       if (!member) return;
-      await this.#change(`${renderRemove(this.#table, member)}\n`, () => this.#members.delete(slot));
+      await this.#openRules().drop(member, () => this.#members.delete(slot));
     });
   }
 
   /** Stops the resolver and removes the namespaces that nobody uses; those in use stay. */
   async close(): Promise<void> {
+    this.#stopWatch();
     const unused = await this.#pool.close();
     await this.#dns?.close();
     for (const slot of unused) await this.release(slot);
@@ -186,9 +194,7 @@ export class Network {
     removal.add('forwarding', () => restoreForwarding());
     removal.add('resolver address', () => removeResolverAddress(this.#names.interfacePrefix));
     removal.add('host firewall', () => leaveHostFirewall(this.#names.interfacePrefix, resolver));
-    removal.add('firewall table', async () => {
-      if (await tableExists(this.#table)) await removeTable(this.#table);
-    });
+    removal.add('firewall tables', () => this.#openRules().remove());
     removal.add('namespaces', async () => removeNamespaces([...(await this.#names.existing())], this.#names));
     await removal.run();
   }
@@ -202,16 +208,9 @@ export class Network {
     }
   }
 
-  /** Applies a change; when that fails because somebody flushed or edited our table, the whole table is made anew. */
-  async #change(script: string, remember: () => unknown): Promise<void> {
-    try {
-      await applyRules(script);
-      remember();
-    } catch (error) {
-      this.#options.logger.warn({ err: error }, 'network.table-rebuilt');
-      remember();
-      await applyRules(this.#renderTable());
-    }
+  #openRules(): Rules {
+    if (!this.#rules) throw new SkerryError('internal', 'The network was used before it was opened.');
+    return this.#rules;
   }
 
   #openPlan(): AddressPlan {
@@ -241,18 +240,6 @@ export class Network {
     };
   }
 
-  #renderTable(): string {
-    return renderTable(
-      {
-        table: this.#table,
-        interfacePrefix: this.#names.interfacePrefix,
-        plan: this.#openPlan(),
-        allowPrivate: this.#options.allowPrivate,
-      },
-      [...this.#members.values()],
-    );
-  }
-
   /** Numbers go round, so that an address rests before it is used again. The slots are taken at once, before any wait. */
   #claimSlots(count: number): number[] {
     const { slots } = this.#openPlan();
@@ -273,10 +260,10 @@ export class Network {
       await removeNamespaces(slots, this.#names);
       for (const slot of slots) this.#members.delete(slot); // not before they are gone: their names and addresses are taken
     });
-    await createNamespaces(slots, this.#names, this.#openPlan(), this.#mtu);
-    await this.#rules.run(() =>
-      this.#change(`${members.map((member) => renderAdd(this.#table, member)).join('\n')}\n`, () => {}),
-    );
+    const rules = this.#openRules();
+    const gateway = rules.latched ? GATEWAY_ADDRESS : undefined;
+    await createNamespaces(slots, this.#names, this.#openPlan(), this.#mtu, gateway);
+    await this.#changes.run(() => rules.add(members));
     undo.release();
   }
 

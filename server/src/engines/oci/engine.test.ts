@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
+import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { RuntimeName } from '../engine.ts';
@@ -29,9 +30,15 @@ async function openHarness(): Promise<IsolatingHarness> {
     const name = instanceName(dataDir);
     const outside = await createOutside(name.slice(0, 6));
     done.add('outside', () => outside[Symbol.asyncDispose]());
-    const server = createServer((socket) => socket.on('error', () => {}).end('host\n')).listen(0);
+    const reached = new Set<Socket>();
+    const server = createServer((socket) => reached.add(socket.on('error', () => {}).end('host\n'))).listen(
+      0,
+    );
     await once(server, 'listening');
-    done.add('host server', () => new Promise((resolve) => server.close(resolve)));
+    done.add('host server', () => {
+      for (const socket of reached) socket.destroy(); // of sandboxes that should not have reached it, and are gone without a word
+      server.close();
+    });
     const address = server.address();
     if (typeof address !== 'object' || !address) throw new Error('no port');
     const make = () =>
@@ -48,6 +55,7 @@ async function openHarness(): Promise<IsolatingHarness> {
         agentBinaryPath: agentBinaryPath(),
         logger: createLogger('silent'),
         networkPoolSize: 0,
+        networkWatchMs: 3_600_000,
       });
     let engine = make();
     await engine.open();
@@ -62,6 +70,11 @@ async function openHarness(): Promise<IsolatingHarness> {
       hostAddress: foreign?.address ?? '198.51.100.1',
       hostPort: address.port,
       traces: () => hostTraces([name]),
+      dropRules: async () => {
+        for (const family of ['inet', 'netdev']) {
+          await run(['nft', 'delete', 'table', family, `skerry_${name}`]);
+        }
+      },
       restart: async () => {
         // `close` stops what lives in this process (sockets, resolver) and touches no instance: what a killed process leaves.
         await engine.close();

@@ -101,6 +101,7 @@ class OciEngine implements Engine {
       stateFile: layout.networkStateFile,
       namespaceDir: layout.namespacesDir,
       poolSize: this.#options.networkPoolSize ?? 4,
+      watchMs: this.#options.networkWatchMs ?? 10_000,
       logger: this.#logger,
       onLeft: (what, error) => leftovers.note(what, error),
     });

@@ -14,4 +14,6 @@ export interface OciEngineOptions {
   readonly logger: Logger;
   /** Network namespaces kept ready, 4 by default. */
   readonly networkPoolSize?: number;
+  /** How often it is looked whether the firewall's rules are still there, 10 s by default. */
+  readonly networkWatchMs?: number;
 }

@@ -16,6 +16,8 @@ export interface IsolatingHarness extends EngineHarness {
   /** An address of the machine itself on which a TCP server listens. */
   readonly hostAddress: string;
   readonly hostPort: number;
+  /** Takes the engine's own rules off the machine, as an administrator does who flushes all; undefined where nobody but the engine can. */
+  readonly dropRules?: () => Promise<void>;
 }
 
 /** Whether a TCP connection works: "yes", or "no" when it is refused or does not answer. */
@@ -131,6 +133,27 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
       } finally {
         await destroy(neighbour);
       }
+    });
+
+    it('is closed, not open, when the rules are taken away from under it, until they are made anew', async (t) => {
+      const { outside, hostAddress, hostPort, dropRules } = suite().harness;
+      if (!dropRules) return t.skip('nobody can');
+      await using({}, async (instance) => {
+        assert.equal(await reaches(instance, outside.publicAddress, 7), 'yes');
+        const gateway = await shell(instance, "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'");
+        await dropRules();
+        const targets = [
+          [outside.publicAddress, 7],
+          [outside.privateAddress, 7],
+          [hostAddress, hostPort],
+          [gateway, hostPort],
+        ] as const;
+        const reached = await Promise.all(targets.map(([address, port]) => reaches(instance, address, port)));
+        assert.deepEqual(reached, ['no', 'no', 'no', 'no']);
+        await instance.setNetworkPolicy({ kind: 'open' });
+        assert.equal(await reaches(instance, outside.publicAddress, 7), 'yes');
+        assert.equal(await reaches(instance, gateway, hostPort), 'no');
+      });
     });
 
     it('blocked: reaches nothing, not even the resolver', async () => {

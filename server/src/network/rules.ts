@@ -1,0 +1,118 @@
+/** The rules of one server in the kernel: the firewall's table and the latch's, made together, changed together, and made anew when somebody took them away. */
+import type { Logger } from '../telemetry/logger.ts';
+import {
+  applyRules,
+  type FirewallMember,
+  removeTable,
+  renderAdd,
+  renderRemove,
+  renderTable,
+  rulesStand,
+} from './firewall.ts';
+import { passHostFirewall } from './host-routing.ts';
+import { hasLatch, latchStands, renderClosed, renderNoLatch, renderOpen } from './latch.ts';
+import { isDevice } from './namespaces.ts';
+import type { AddressPlan } from './subnet.ts';
+
+export interface RulesOptions {
+  readonly table: string;
+  readonly interfacePrefix: string;
+  readonly plan: AddressPlan;
+  readonly allowPrivate: readonly string[];
+  readonly logger: Logger;
+  /** Everybody whose address is taken, as of now. */
+  readonly members: () => Iterable<FirewallMember>;
+}
+
+/** Callers see to it that one call follows the other: each is computed from the members. */
+export class Rules {
+  readonly #options: RulesOptions;
+  /** Whether sandboxes are closed while there are no rules: an old kernel may lack what that takes. */
+  readonly latched: boolean;
+
+  static async open(options: RulesOptions): Promise<Rules> {
+    const latched = await hasLatch(options.table);
+    if (!latched) options.logger.warn({}, 'network.no-latch');
+    return new Rules(options, latched);
+  }
+
+  private constructor(options: RulesOptions, latched: boolean) {
+    this.#options = options;
+    this.latched = latched;
+  }
+
+  /** All rules; sandboxes are let out when these are in force, and not before. */
+  async build(): Promise<void> {
+    const { table, interfacePrefix, plan, members, logger } = this.#options;
+    await applyRules(renderTable(this.#options, [...members()]));
+    await passHostFirewall(interfacePrefix, plan.resolver);
+    if (!this.latched) return;
+    const anew = renderNoLatch(table);
+    const devices = [...members()].map(({ hostInterface }) => hostInterface).filter(isDevice);
+    try {
+      await applyRules(`${anew}${renderOpen(table, devices)}\n`);
+    } catch {
+      // One of them went meanwhile: then each by itself.
+      await applyRules(anew);
+      for (const device of devices) {
+        const opened = applyRules(`${renderOpen(table, [device])}\n`);
+        await opened.catch((err: unknown) => logger.warn({ device, err }, 'network.not-let-out'));
+      }
+    }
+  }
+
+  /** Adds members whose devices are there. */
+  async add(members: readonly FirewallMember[]): Promise<void> {
+    const { table } = this.#options;
+    const lines = members.map((member) => renderAdd(table, member));
+    if (this.latched)
+      lines.push(
+        renderOpen(
+          table,
+          members.map(({ hostInterface }) => hostInterface),
+        ),
+      );
+    await this.#change(lines, () => {});
+  }
+
+  /** @param remember makes `members` give the one instead of the other */
+  async replace(before: FirewallMember, after: FirewallMember, remember: () => void): Promise<void> {
+    const { table } = this.#options;
+    await this.#change([renderRemove(table, before), renderAdd(table, after)], remember);
+  }
+
+  /** @param remember makes `members` give it no more */
+  async drop(member: FirewallMember, remember: () => void): Promise<void> {
+    const { table } = this.#options;
+    const lines = [renderRemove(table, member)];
+    if (this.latched) lines.push(renderClosed(table, member.hostInterface));
+    await this.#change(lines, remember);
+  }
+
+  /** Makes the rules anew where somebody took them away. */
+  async mend(): Promise<void> {
+    const { table, logger } = this.#options;
+    const stands = !this.latched || (await latchStands(table));
+    if (stands && (await rulesStand(table))) return;
+    logger.warn({}, 'network.table-rebuilt');
+    await this.build();
+  }
+
+  async remove(): Promise<void> {
+    const { table } = this.#options;
+    await removeTable(table);
+    if (this.latched) await applyRules(renderNoLatch(table));
+  }
+
+  /** Applies a change; when that fails because somebody flushed or edited our table, the whole table is made anew. */
+  async #change(lines: readonly string[], remember: () => void): Promise<void> {
+    try {
+      await applyRules(`${lines.join('\n')}\n`);
+      remember();
+    } catch (error) {
+      this.#options.logger.warn({ err: error }, 'network.table-rebuilt');
+      remember();
+      await this.build();
+    }
+  }
+}
