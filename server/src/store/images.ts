@@ -1,26 +1,132 @@
 /** Rows of images, their layers, cached steps and published names. */
+import { z } from 'zod';
 import type { ImageId, LayerId } from '../ids.ts';
 import type { Image, ImageConfig, PublishedImage } from '../images/image.ts';
 import type { ImageRecord, ImageRepository } from '../images/repositories.ts';
-import type { Database } from './database.ts';
-import { transaction } from './database.ts';
+import { type Database, transaction } from './database.ts';
 
-type Row = Record<string, string | number | bigint | Uint8Array | null>;
+// The ids and the JSON are in columns that only this file writes, from values of the types they get back here.
+const imageId = (value: unknown) => value as ImageId;
+const layerId = (value: unknown) => value as LayerId;
+
+const imageRow = z
+  .object({
+    id: z.string(),
+    state: z.enum(['building', 'ready', 'failed', 'cancelled']),
+    layers: z.string(),
+    config: z.string(),
+    builder_version: z.string(),
+    failure: z.string().nullable(),
+    created_at_ms: z.number(),
+  })
+  .transform((row): ImageRecord => {
+    const id = imageId(row.id);
+    if (row.state === 'building') return { state: row.state, id };
+    if (row.state !== 'ready') return { state: row.state, id, message: row.failure ?? '' };
+    const image = {
+      id,
+      layers: JSON.parse(row.layers) as LayerId[],
+      config: JSON.parse(row.config) as ImageConfig,
+      builderVersion: row.builder_version,
+      createdAtMs: row.created_at_ms,
+    };
+    return { state: row.state, id, image };
+  });
+
+const nameRow = z
+  .object({ name: z.string(), image_id: z.string(), created_at_ms: z.number(), updated_at_ms: z.number() })
+  .transform(
+    (row): PublishedImage => ({
+      name: row.name,
+      imageId: imageId(row.image_id),
+      createdAtMs: row.created_at_ms,
+      updatedAtMs: row.updated_at_ms,
+    }),
+  );
 
 export class SqlImages implements ImageRepository {
   readonly #database: Database;
+  readonly #insert;
+  readonly #freeDefinition;
+  readonly #finish;
+  readonly #fail;
+  readonly #failUnfinished;
+  readonly #get;
+  readonly #getUsed;
+  readonly #findReady;
+  readonly #touch;
+  readonly #markDeleted;
+  readonly #deleteNames;
+  readonly #deleteSteps;
+  readonly #purgeDeleted;
+  readonly #insertLayer;
+  readonly #hasLayer;
+  readonly #deleteLayer;
+  readonly #allLayers;
+  readonly #referencedLayers;
+  readonly #getStep;
+  readonly #putStep;
+  readonly #publish;
+  readonly #getByName;
+  readonly #names;
+  readonly #unpublish;
 
   constructor(database: Database) {
     this.#database = database;
+    this.#insert = database.prepare(
+      `INSERT INTO images (id, state, builder_version, created_at_ms) VALUES (?, 'building', ?, ?)`,
+    );
+    this.#freeDefinition = database.prepare(
+      'UPDATE images SET definition_key = NULL WHERE definition_key = ?',
+    );
+    this.#finish = database.prepare(
+      `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
+    );
+    this.#fail = database.prepare(
+      'UPDATE images SET state = ?, failure = ?, finished_at_ms = ? WHERE id = ?',
+    );
+    this.#failUnfinished = database.prepare(
+      `UPDATE images SET state = 'failed', failure = ?, finished_at_ms = ? WHERE state = 'building'`,
+    );
+    this.#get = database.prepare('SELECT * FROM images WHERE id = ? AND deleted_at_ms IS NULL');
+    this.#getUsed = database.prepare('SELECT * FROM images WHERE id = ?');
+    this.#findReady = database.prepare(
+      `SELECT * FROM images WHERE definition_key = ? AND state = 'ready' AND deleted_at_ms IS NULL`,
+    );
+    this.#touch = database.prepare('UPDATE images SET last_used_at_ms = ? WHERE id = ?');
+    this.#markDeleted = database.prepare(
+      'UPDATE images SET deleted_at_ms = ?, definition_key = NULL WHERE id = ?',
+    );
+    this.#deleteNames = database.prepare('DELETE FROM image_names WHERE image_id = ?');
+    this.#deleteSteps =
+      database.prepare(`DELETE FROM image_steps WHERE layer_id IN (SELECT value FROM images, json_each(images.layers) WHERE images.id = ?1)
+         AND layer_id NOT IN (SELECT value FROM images, json_each(images.layers) WHERE images.deleted_at_ms IS NULL)`);
+    this.#purgeDeleted = database.prepare(`DELETE FROM images WHERE deleted_at_ms IS NOT NULL
+       AND id NOT IN (SELECT image_id FROM sandboxes WHERE state != 'ended') RETURNING id`);
+    this.#insertLayer = database.prepare(
+      'INSERT INTO layers (id, created_at_ms, size_bytes) VALUES (?, ?, ?)',
+    );
+    this.#hasLayer = database.prepare('SELECT 1 FROM layers WHERE id = ?');
+    this.#deleteLayer = database.prepare('DELETE FROM layers WHERE id = ?');
+    this.#allLayers = database.prepare('SELECT id FROM layers');
+    this.#referencedLayers = database.prepare(`SELECT value AS id FROM images, json_each(images.layers)
+       UNION SELECT layer_id AS id FROM image_steps WHERE layer_id IS NOT NULL`);
+    this.#getStep = database.prepare('SELECT layer_id FROM image_steps WHERE key = ?');
+    this.#putStep = database.prepare(
+      'INSERT INTO image_steps (key, layer_id, created_at_ms) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET layer_id = excluded.layer_id, created_at_ms = excluded.created_at_ms',
+    );
+    this.#publish = database.prepare(
+      'INSERT INTO image_names (name, image_id, created_at_ms, updated_at_ms) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id, updated_at_ms = excluded.updated_at_ms',
+    );
+    this.#getByName = database.prepare('SELECT image_id FROM image_names WHERE name = ?');
+    this.#names = database.prepare(
+      'SELECT * FROM image_names WHERE substr(name, 1, length(?1)) = ?1 AND name > ?2 ORDER BY name LIMIT ?3',
+    );
+    this.#unpublish = database.prepare('DELETE FROM image_names WHERE name = ?');
   }
 
   insertBuilding(id: ImageId, builderVersion: string, nowMs: number): void {
-    this.#run(
-      `INSERT INTO images (id, state, builder_version, created_at_ms) VALUES (?, 'building', ?, ?)`,
-      id,
-      builderVersion,
-      nowMs,
-    );
+    this.#insert.run(id, builderVersion, nowMs);
   }
 
   insertReady(image: Image, definitionKey: string | undefined): void {
@@ -30,11 +136,8 @@ export class SqlImages implements ImageRepository {
 
   finish(image: Image, definitionKey: string | undefined, nowMs: number): void {
     transaction(this.#database, () => {
-      if (definitionKey !== undefined) {
-        this.#run('UPDATE images SET definition_key = NULL WHERE definition_key = ?', definitionKey);
-      }
-      this.#run(
-        `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
+      if (definitionKey !== undefined) this.#freeDefinition.run(definitionKey);
+      this.#finish.run(
         definitionKey ?? null,
         JSON.stringify(image.layers),
         JSON.stringify(image.config),
@@ -46,177 +149,91 @@ export class SqlImages implements ImageRepository {
   }
 
   fail(id: ImageId, state: 'failed' | 'cancelled', message: string, nowMs: number): void {
-    this.#run(
-      'UPDATE images SET state = ?, failure = ?, finished_at_ms = ? WHERE id = ?',
-      state,
-      message,
-      nowMs,
-      id,
-    );
+    this.#fail.run(state, message, nowMs, id);
   }
 
   failUnfinished(message: string, nowMs: number): void {
-    this.#run(
-      `UPDATE images SET state = 'failed', failure = ?, finished_at_ms = ? WHERE state = 'building'`,
-      message,
-      nowMs,
-    );
+    this.#failUnfinished.run(message, nowMs);
   }
 
   get(id: ImageId): ImageRecord | undefined {
-    const row = this.#one('SELECT * FROM images WHERE id = ? AND deleted_at_ms IS NULL', id);
-    return row && toRecord(row);
+    const row = this.#get.get(id);
+    return row && imageRow.parse(row);
   }
 
   getUsed(id: ImageId): ImageRecord | undefined {
-    const row = this.#one('SELECT * FROM images WHERE id = ?', id);
-    return row && toRecord(row);
+    const row = this.#getUsed.get(id);
+    return row && imageRow.parse(row);
   }
 
   findReady(definitionKey: string): Image | undefined {
-    const row = this.#one(
-      `SELECT * FROM images WHERE definition_key = ? AND state = 'ready' AND deleted_at_ms IS NULL`,
-      definitionKey,
-    );
-    const record = row && toRecord(row);
+    const row = this.#findReady.get(definitionKey);
+    const record = row && imageRow.parse(row);
     return record?.state === 'ready' ? record.image : undefined;
   }
 
   touch(id: ImageId, nowMs: number): void {
-    this.#run('UPDATE images SET last_used_at_ms = ? WHERE id = ?', nowMs, id);
+    this.#touch.run(nowMs, id);
   }
 
   markDeleted(id: ImageId, nowMs: number): void {
     transaction(this.#database, () => {
-      this.#run('UPDATE images SET deleted_at_ms = ?, definition_key = NULL WHERE id = ?', nowMs, id);
-      this.#run('DELETE FROM image_names WHERE image_id = ?', id);
-      this.#run(
-        `DELETE FROM image_steps WHERE layer_id IN (SELECT value FROM images, json_each(images.layers) WHERE images.id = ?1)
-         AND layer_id NOT IN (SELECT value FROM images, json_each(images.layers) WHERE images.deleted_at_ms IS NULL)`,
-        id,
-      );
+      this.#markDeleted.run(nowMs, id);
+      this.#deleteNames.run(id);
+      this.#deleteSteps.run(id);
     });
   }
 
   purgeDeleted(): ImageId[] {
-    const unused = `deleted_at_ms IS NOT NULL AND id NOT IN (SELECT image_id FROM sandboxes WHERE state != 'ended')`;
-    const ids = this.#all(`SELECT id FROM images WHERE ${unused}`).map((row) => imageId(row.id));
-    this.#run(`DELETE FROM images WHERE ${unused}`);
-    return ids;
+    return this.#purgeDeleted.all().map((row) => imageId(row.id));
   }
 
   insertLayer(id: LayerId, sizeBytes: number, nowMs: number): void {
-    this.#run('INSERT INTO layers (id, created_at_ms, size_bytes) VALUES (?, ?, ?)', id, nowMs, sizeBytes);
+    this.#insertLayer.run(id, nowMs, sizeBytes);
   }
 
   hasLayer(id: LayerId): boolean {
-    return this.#one('SELECT 1 FROM layers WHERE id = ?', id) !== undefined;
+    return this.#hasLayer.get(id) !== undefined;
   }
 
   deleteLayer(id: LayerId): void {
-    this.#run('DELETE FROM layers WHERE id = ?', id);
+    this.#deleteLayer.run(id);
   }
 
   allLayers(): LayerId[] {
-    return this.#all('SELECT id FROM layers').map((row) => layerId(row.id));
+    return this.#allLayers.all().map((row) => layerId(row.id));
   }
 
   referencedLayers(): ReadonlySet<LayerId> {
-    const rows = this.#all(
-      `SELECT value AS id FROM images, json_each(images.layers)
-       UNION SELECT layer_id AS id FROM image_steps WHERE layer_id IS NOT NULL`,
-    );
+    const rows = this.#referencedLayers.all();
     return new Set(rows.map((row) => layerId(row.id)));
   }
 
   getStep(key: string): LayerId | null | undefined {
-    const row = this.#one('SELECT layer_id FROM image_steps WHERE key = ?', key);
+    const row = this.#getStep.get(key);
     if (!row) return undefined;
     return row.layer_id === null ? null : layerId(row.layer_id);
   }
 
   putStep(key: string, layer: LayerId | null, nowMs: number): void {
-    this.#run(
-      'INSERT INTO image_steps (key, layer_id, created_at_ms) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET layer_id = excluded.layer_id, created_at_ms = excluded.created_at_ms',
-      key,
-      layer,
-      nowMs,
-    );
+    this.#putStep.run(key, layer, nowMs);
   }
 
   publish(name: string, id: ImageId, nowMs: number): void {
-    this.#run(
-      'INSERT INTO image_names (name, image_id, created_at_ms, updated_at_ms) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id, updated_at_ms = excluded.updated_at_ms',
-      name,
-      id,
-      nowMs,
-      nowMs,
-    );
+    this.#publish.run(name, id, nowMs, nowMs);
   }
 
   getByName(name: string): ImageId | undefined {
-    const row = this.#one('SELECT image_id FROM image_names WHERE name = ?', name);
+    const row = this.#getByName.get(name);
     return row && imageId(row.image_id);
   }
 
   names(prefix: string, after: string, limit: number): readonly PublishedImage[] {
-    const rows = this.#all(
-      'SELECT * FROM image_names WHERE substr(name, 1, length(?1)) = ?1 AND name > ?2 ORDER BY name LIMIT ?3',
-      prefix,
-      after,
-      limit,
-    );
-    return rows.map((row) => ({
-      name: String(row.name),
-      imageId: imageId(row.image_id),
-      createdAtMs: Number(row.created_at_ms),
-      updatedAtMs: Number(row.updated_at_ms),
-    }));
+    const rows = this.#names.all(prefix, after, limit);
+    return rows.map((row) => nameRow.parse(row));
   }
 
   unpublish(name: string): boolean {
-    return this.#database.prepare('DELETE FROM image_names WHERE name = ?').run(name).changes > 0;
-  }
-
-  #run(sql: string, ...values: (string | number | null)[]): void {
-    this.#database.prepare(sql).run(...values);
-  }
-
-  #one(sql: string, ...values: (string | number | null)[]): Row | undefined {
-    return this.#database.prepare(sql).get(...values);
-  }
-
-  #all(sql: string, ...values: (string | number | null)[]): Row[] {
-    return this.#database.prepare(sql).all(...values);
-  }
-}
-
-// Ids and JSON come out of columns that only this file writes, from values of the types they get back here.
-const imageId = (value: unknown) => value as ImageId;
-const layerId = (value: unknown) => value as LayerId;
-
-function toRecord(row: Row): ImageRecord {
-  const id = imageId(row.id);
-  switch (row.state) {
-    case 'building':
-      return { state: 'building', id };
-    case 'ready':
-      return {
-        state: 'ready',
-        id,
-        image: {
-          id,
-          layers: JSON.parse(String(row.layers)) as LayerId[],
-          config: JSON.parse(String(row.config)) as ImageConfig,
-          builderVersion: String(row.builder_version),
-          createdAtMs: Number(row.created_at_ms),
-        },
-      };
-    default:
-      return {
-        state: row.state === 'cancelled' ? 'cancelled' : 'failed',
-        id,
-        message: String(row.failure ?? ''),
-      };
+    return this.#unpublish.run(name).changes > 0;
   }
 }
