@@ -17,16 +17,40 @@ const START_PATIENCE_MS = 10_000;
 const RESULT_PATIENCE_MS = 5_000;
 const SIGKILL = 9;
 
-/** @throws SkerryError `not-ready` while it is starting, `sandbox-ended` */
-export async function requireRunning(sandbox: Sandbox, signal: AbortSignal): Promise<void> {
-  if (sandbox.state === 'running') return;
-  if (sandbox.state === 'ended') throw sandboxEnded(sandbox.result);
-  const running = await withDeadline(
-    sandbox.waitUntilRunning(signal).then(() => true),
-    START_PATIENCE_MS,
-    signal,
-  );
-  if (!running) throw new SkerryError('not-ready', 'The sandbox is still starting.');
+/** @throws SkerryError `not-ready` while it is starting, `sandbox-ended` saying why, also while it is being ended */
+export async function requireRunning(
+  sandbox: Sandbox,
+  signal: AbortSignal,
+  patienceMs = START_PATIENCE_MS,
+): Promise<void> {
+  try {
+    const running = await withDeadline(
+      sandbox.waitUntilRunning(signal).then(() => true),
+      patienceMs,
+      signal,
+    );
+    if (!running) throw new SkerryError('not-ready', 'The sandbox is still starting.');
+  } catch (error) {
+    throw await toldWhy(error, sandbox, signal);
+  }
+  // One that ran once has been waited for, whatever became of it.
+  if (sandbox.state !== 'running') throw await endedError(sandbox, signal);
+}
+
+/** The error of a call to a sandbox that ended, or is being ended: then its result comes a moment later. */
+export async function endedError(sandbox: Sandbox, signal: AbortSignal, when = ''): Promise<SkerryError> {
+  return sandboxEnded(sandbox.result ?? (await sandbox.wait(RESULT_PATIENCE_MS, signal)), when);
+}
+
+/** `error`, or in the place of the domain's own word that the sandbox ended this interface's, with the reason. */
+export async function toldWhy(
+  error: unknown,
+  sandbox: Sandbox,
+  signal: AbortSignal,
+  when = '',
+): Promise<unknown> {
+  const ended = error instanceof SkerryError && error.code === 'sandbox-ended';
+  return ended ? endedError(sandbox, signal, when) : error;
 }
 
 /** @throws SkerryError as `Sandbox.exec`, naming the request's field at fault */
@@ -45,7 +69,7 @@ export async function startCommand(
     } catch (error) {
       const missing = error instanceof SkerryError && error.code === 'program-not-found';
       if (missing && index + 1 < candidates.length) continue;
-      throw withField(error, argv ? 'argv' : 'command', sandbox);
+      throw await toldWhy(withField(error, argv ? 'argv' : 'command'), sandbox, signal);
     }
   }
   throw new SkerryError('internal', 'unreachable: every command has a candidate');
@@ -66,11 +90,9 @@ function execSpec(
   };
 }
 
-function withField(error: unknown, commandField: string, sandbox: Sandbox): unknown {
+function withField(error: unknown, commandField: string): unknown {
   if (!(error instanceof SkerryError)) return error;
   switch (error.code) {
-    case 'sandbox-ended':
-      return sandboxEnded(sandbox.result);
     case 'program-not-found':
     case 'program-not-executable':
       return new SkerryError(error.code, error.message, { cause: error, details: { path: commandField } });
@@ -106,8 +128,7 @@ export async function rejectIfSandboxEnded(
 ): Promise<void> {
   const killed = exit.kind === 'signal' && exit.signal === SIGKILL && !exit.timedOut;
   if (!killed || sandbox.state === 'running') return;
-  const result = sandbox.result ?? (await sandbox.wait(RESULT_PATIENCE_MS, signal));
-  throw sandboxEnded(result, ' while the command ran');
+  throw await endedError(sandbox, signal, ' while the command ran');
 }
 
 /** Ends a process whose caller is gone, with everything it started. */

@@ -84,7 +84,7 @@ const isEndReason = (value: unknown): value is SandboxResult['kind'] =>
 
 /** The error of a call to a sandbox that ended. `when` goes between: "The sandbox ended while the command ran: …". */
 export function sandboxEnded(result: SandboxResult | undefined, when = ''): SkerryError {
-  const why = result ? endReasons[result.kind] : 'it is gone';
+  const why = result ? endReasons[result.kind] : 'it is being taken away';
   const more = result && 'message' in result ? ` (${result.message})` : '';
   return new SkerryError('sandbox-ended', `The sandbox ended${when}: ${why}${more}.`, {
     details: result ? { reason: result.kind } : {},

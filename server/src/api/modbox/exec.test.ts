@@ -128,6 +128,48 @@ test('why a sandbox ended while an exec ran is told to its caller, and to all la
   }
 });
 
+test('a sandbox that is being ended is gone for every call, and each is told why', async () => {
+  await using server = await ApiServer.start();
+  const api = await server.sandbox('t');
+  const held = server.domain.engine.faults.hold('destroy');
+  const ending = server.call('DELETE', '/modbox/v1/sandboxes/t');
+  await held.reached;
+  const calls = [
+    server.call('GET', '/modbox/v1/sandboxes/t/wait'),
+    server.call('POST', `${api}/exec`, { body: { command: 'true' } }),
+    server.call('POST', `${api}/exec/stream`, { body: { command: 'true' } }),
+    server.call('POST', `${api}/processes`, { body: { command: 'true' } }),
+    server.call('GET', `${api}/files?path=/data/lower.txt`),
+  ];
+  held.release();
+  for (const { status, json } of await Promise.all(calls)) {
+    assert.equal(status, 410);
+    assert.equal(json.error.reason, 'terminated');
+  }
+  assert.equal((await ending).json.status, 'ended');
+});
+
+test('an exec that waits for a sandbox which cannot start is told so', async () => {
+  await using server = await ApiServer.start();
+  const { faults } = server.domain.engine;
+  const reached = Promise.withResolvers<void>();
+  const failing = Promise.withResolvers<void>();
+  faults.at('create', async () => {
+    reached.resolve();
+    await failing.promise;
+  });
+  const body = { taskId: 't', imageId: 'base' };
+  const { json: made } = await server.call('POST', '/modbox/v1/sandboxes', { body });
+  await reached.promise;
+  const holds = countHolds(server.of('t'));
+  const path = `/sandboxes/${made.sandboxId}/modbox/api/exec`;
+  const answer = server.call('POST', path, { body: { command: 'true' } });
+  await eventually(() => holds() > 0);
+  failing.reject(new Error('no room for it'));
+  const { status, json } = await answer;
+  assert.deepEqual([status, json.error.reason], [410, 'start-failed']);
+});
+
 test('a sandbox whose time is over says whether it was its deadline or that nothing happened', async () => {
   await using server = await ApiServer.start();
   for (const [ttlMode, reason, words] of [

@@ -5,8 +5,7 @@ import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { FileError } from '../../sandboxes/file-error.ts';
 import { SandboxFiles } from '../../sandboxes/files.ts';
-import { requireRunning } from './commands.ts';
-import { sandboxEnded } from './error-answers.ts';
+import { requireRunning, toldWhy } from './commands.ts';
 import { sandboxParams } from './exec-routes.ts';
 import { answers, content, type ModboxApp, openSandbox, type RouteParts } from './routes.ts';
 import { deleteFileQuery, fileDeleted, fileList, fileQuery, fileWritten } from './schemas.ts';
@@ -29,8 +28,7 @@ export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
       if (error instanceof FileError) {
         throw new SkerryError(error.code, error.message, { cause: error, details: { path: 'path' } });
       }
-      const ended = error instanceof SkerryError && error.code === 'sandbox-ended';
-      throw ended ? sandboxEnded(sandbox.result, ' meanwhile') : error;
+      throw await toldWhy(error, sandbox, signal, ' meanwhile');
     }
   }
   // A file is bytes, whatever type its sender gives it: the body is passed on as it comes and never held in memory.

@@ -3,11 +3,10 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { DefaultImageState } from '../../images/default-image.ts';
-import { withDeadline } from '../../platform/wait.ts';
 import { type Provision, ProvisionConflict, type ProvisionPart } from '../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
 import { baseUrlOf, requireToken } from './caller.ts';
-import { sandboxEnded } from './error-answers.ts';
+import { requireRunning } from './commands.ts';
 import { hangUpSignal } from './event-stream.ts';
 import { answers, type ModboxApp, type RouteParts } from './routes.ts';
 import {
@@ -108,17 +107,8 @@ export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const sandbox = provisioner.find(request.params.taskId);
-      if (sandbox.state === 'ended') throw sandboxEnded(sandbox.result);
       const signal = hangUpSignal(reply, parts.closing);
-      const running = sandbox.waitUntilRunning(signal).then(
-        () => true,
-        (error: unknown) => {
-          throw sandbox.state === 'ended' ? sandboxEnded(sandbox.result) : error;
-        },
-      );
-      if (!(await withDeadline(running, request.query.timeoutSeconds * 1000, signal))) {
-        throw new SkerryError('not-ready', 'The sandbox is still starting.');
-      }
+      await requireRunning(sandbox, signal, request.query.timeoutSeconds * 1000);
       return describe(request, sandbox);
     },
   );
