@@ -1,8 +1,7 @@
 /** The API on a real port of this machine, over the real domain and the fake engine. */
-import { readFile } from 'node:fs/promises';
 import type { AppService } from '../../../apps/app-service.ts';
 import { AccessTokens } from '../../../auth/access-tokens.ts';
-import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../../auth/token-store.ts';
+import type { TokenFile } from '../../../auth/token-store.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
 import { AppReaper } from '../../../sandboxes/app-reaper.ts';
 import type { SandboxManager } from '../../../sandboxes/sandbox-manager.ts';
@@ -10,6 +9,7 @@ import { Domain, type DomainOptions } from '../../../sandboxes/testing/domain.ts
 import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
 import { createPort } from '../../../transport/port.ts';
 import { type HttpRoute, routeRequests } from '../../../transport/routes.ts';
+import { openTokens } from '../../testing/owner-token.ts';
 import { authHandlers } from '../control-plane/auth-token.ts';
 import { environmentHandlers } from '../control-plane/environments.ts';
 import { logHandlers } from '../control-plane/logs.ts';
@@ -55,10 +55,9 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
   try {
     const domain = await Domain.open({ now, config: { runtime: 'gvisor', maxSandboxes: 200 } });
     cleanup.add('domain', () => domain[Symbol.asyncDispose]());
-    const { dataDir, store, vault, logger, apps, manager: sandboxes } = domain;
+    const { dataDir, store, logger, apps, manager: sandboxes } = domain;
     const { sidecars } = sandboxes;
-    const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault });
-    const token = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
+    const { tokens, token } = await openTokens(domain);
     const certificate = await loadCertificate({
       dataDir,
       certFile: '',

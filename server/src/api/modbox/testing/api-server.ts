@@ -1,9 +1,9 @@
 /** The REST interface on a real port, over the real domain and the fake engine. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../../auth/token-store.ts';
+import type { TokenFile, TokenStore } from '../../../auth/token-store.ts';
 import type { SandboxId } from '../../../ids.ts';
 import { DefaultImage } from '../../../images/default-image.ts';
 import { ImageResolver } from '../../../images/image-resolver.ts';
@@ -11,6 +11,7 @@ import { Cleanup } from '../../../platform/cleanup.ts';
 import { Provisioner } from '../../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { Domain, type DomainOptions, deadline } from '../../../sandboxes/testing/domain.ts';
+import { openTokens } from '../../testing/owner-token.ts';
 import { createModboxApi, type ModboxDeps } from '../modbox-api.ts';
 import type {
   defaultImageAnswer,
@@ -78,13 +79,13 @@ export class ApiServer implements AsyncDisposable {
 
   private constructor(
     url: string,
-    parts: { domain: Domain; tokens: TokenStore; file: TokenFile },
+    parts: { domain: Domain; tokens: TokenStore; token: TokenFile },
     cleanup: Cleanup,
   ) {
     this.url = url;
     this.domain = parts.domain;
-    this.token = `${parts.file.tokenId}:${parts.file.tokenSecret}`;
-    this.apiKey = parts.file.apiKey;
+    this.token = `${parts.token.tokenId}:${parts.token.tokenSecret}`;
+    this.apiKey = parts.token.apiKey;
     this.#tokens = parts.tokens;
     this.#cleanup = cleanup;
   }
@@ -95,9 +96,7 @@ export class ApiServer implements AsyncDisposable {
     try {
       const domain = await Domain.open({ config: { runtime: 'gvisor', ...config } });
       cleanup.add('domain', () => domain[Symbol.asyncDispose]());
-      const { dataDir, store, vault } = domain;
-      const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault });
-      const file = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
+      const { tokens, token } = await openTokens(domain);
       const directory = join(domain.root, 'default-image');
       await mkdir(directory);
       await writeFile(join(directory, 'Dockerfile'), dockerfile);
@@ -123,7 +122,7 @@ export class ApiServer implements AsyncDisposable {
       });
       const address = server.address();
       if (address === null || typeof address === 'string') throw new Error('not listening on a port');
-      return new ApiServer(`http://127.0.0.1:${address.port}`, { domain, tokens, file }, cleanup);
+      return new ApiServer(`http://127.0.0.1:${address.port}`, { domain, tokens, token }, cleanup);
     } catch (error) {
       await cleanup.run();
       throw error;
