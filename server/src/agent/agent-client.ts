@@ -7,7 +7,6 @@ import { z } from 'zod';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { AgentConnection } from './agent-connection.ts';
-import { type AgentProcess, type OutputOffsets, openProcess, type ProcessSink } from './agent-process.ts';
 import { type AgentFrame, encode, MAX_START_BYTES } from './frames.ts';
 import {
   type AgentProcessInfo,
@@ -19,6 +18,7 @@ import {
   type StartRequest,
   statsSchema,
 } from './messages.ts';
+import { type OutputOffsets, openChannel, type ProcessChannel, type ProcessSink } from './process-channel.ts';
 
 /** A connection that broke before the answer is replaced this often: every request may be repeated. */
 const ATTEMPTS = 3;
@@ -38,7 +38,7 @@ export class AgentClient {
    * @throws SkerryError `program-not-found`, `program-not-executable`, `bad-workdir`, `bad-user`, `invalid-argument`, `too-large`,
    * `resource-exhausted`; `unavailable` when the agent does not answer; what `dial` throws.
    */
-  start(request: StartRequest, sink: ProcessSink, signal: AbortSignal): Promise<AgentProcess> {
+  start(request: StartRequest, sink: ProcessSink, signal: AbortSignal): Promise<ProcessChannel> {
     const frame = encode.start(request);
     if (frame.length > MAX_START_BYTES) {
       const message = 'The arguments and environment of the process are longer than 8 MiB.';
@@ -51,7 +51,12 @@ export class AgentClient {
    * Goes on with a process that was started before, reading from `offsets`; a connection it still has is closed.
    * @throws SkerryError `not-found` when the agent does not know it, `invalid-argument` when output from there was acknowledged before.
    */
-  attach(id: string, offsets: OutputOffsets, sink: ProcessSink, signal: AbortSignal): Promise<AgentProcess> {
+  attach(
+    id: string,
+    offsets: OutputOffsets,
+    sink: ProcessSink,
+    signal: AbortSignal,
+  ): Promise<ProcessChannel> {
     return this.#process(encode.attach(id, offsets.stdout, offsets.stderr), offsets, sink, signal);
   }
 
@@ -74,9 +79,9 @@ export class AgentClient {
     offsets: OutputOffsets,
     sink: ProcessSink,
     signal: AbortSignal,
-  ): Promise<AgentProcess> {
+  ): Promise<ProcessChannel> {
     const logger = this.#logger;
-    return this.#again(signal, (duplex) => openProcess(duplex, { request, offsets, sink, logger, signal }));
+    return this.#again(signal, (duplex) => openChannel(duplex, { request, offsets, sink, logger, signal }));
   }
 
   #ask<T>(request: Buffer, schema: z.ZodType<T>, signal: AbortSignal): Promise<T> {

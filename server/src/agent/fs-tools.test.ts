@@ -15,7 +15,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { AgentProcess } from './agent-process.ts';
+import type { ProcessChannel } from './process-channel.ts';
 import { AgentHarness } from './testing/agent-harness.ts';
 import type { Collector } from './testing/collector.ts';
 
@@ -360,7 +360,7 @@ describe('the filesystem helper', () => {
       return { process, sink, expected };
     }
 
-    async function stop(process: AgentProcess, sink: Collector): Promise<void> {
+    async function stop(process: ProcessChannel, sink: Collector): Promise<void> {
       await process.closeStdin();
       await sink.finished();
       assert.deepEqual([sink.exitStatus?.value, sink.text('stderr')], [0, '']);

@@ -5,9 +5,9 @@
 import { SkerryError } from '../errors/skerry-error.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { AgentClient } from './agent-client.ts';
-import type { AgentProcess, ProcessSink } from './agent-process.ts';
 import type { OutputStream, ProcessExit } from './frames.ts';
 import type { StartRequest } from './messages.ts';
+import type { ProcessChannel, ProcessSink } from './process-channel.ts';
 
 /** The agent answers in milliseconds; under gVisor on a busy machine in seconds. */
 const ANSWER_MS = 60_000;
@@ -51,7 +51,7 @@ class Program {
   readonly #taken = { stdout: 0, stderr: 0 };
   readonly #done = new AbortController();
   /** While a connection to it is open. */
-  #process: AgentProcess | undefined;
+  #process: ProcessChannel | undefined;
   /** The agent said that it did not start it. */
   #refused = false;
   #exited = false;
@@ -97,7 +97,7 @@ class Program {
     else void this.#forget().catch(() => {}); // the sandbox is gone, or will be
   }
 
-  async #start(): Promise<AgentProcess> {
+  async #start(): Promise<ProcessChannel> {
     try {
       return await this.#agent.start(this.#request, this.#sink, this.#done.signal);
     } catch (error) {

@@ -49,7 +49,7 @@ export class StdinWriter {
     return this.#closed;
   }
 
-  /** See `AgentProcess.writeStdin`. */
+  /** See `ProcessChannel.writeStdin`. */
   write(offset: number, data: Uint8Array): Promise<void> {
     const end = offset + data.length;
     if (this.#lost) return Promise.reject(this.#lost);

@@ -5,8 +5,8 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentClient } from '../agent/agent-client.ts';
-import type { AgentProcess, ProcessSink } from '../agent/agent-process.ts';
 import type { StartRequest } from '../agent/messages.ts';
+import type { ProcessChannel, ProcessSink } from '../agent/process-channel.ts';
 import { type ErrorCode, SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId, TaskId } from '../ids.ts';
 import type { Ledger } from '../platform/ledger.ts';
@@ -51,7 +51,7 @@ const START_FAILURES: readonly ErrorCode[] = [
 const KILLED: ProcessExit = { kind: 'signal', signal: 9, timedOut: false };
 
 type Connection =
-  | { readonly kind: 'connected'; readonly agentProcess: AgentProcess }
+  | { readonly kind: 'connected'; readonly channel: ProcessChannel }
   /** Broken; a new one is being made. `next` settles with it. */
   | { readonly kind: 'reconnecting'; readonly next: Promise<void> }
   /** The process ended and was released, or its sandbox is gone. */
@@ -160,7 +160,7 @@ export class ManagedProcess implements Process {
     if (request.stdout !== 'pipe') this.stdout.end();
     if (request.stderr !== 'pipe') this.stderr.end();
     try {
-      this.#connection = { kind: 'connected', agentProcess: await agent.start(request, this.#sink, signal) };
+      this.#connection = { kind: 'connected', channel: await agent.start(request, this.#sink, signal) };
       if (!this.#exit) this.#tell(() => this.#context.repository.started(this.taskId, this.id));
     } catch (error) {
       this.#connection = { kind: 'closed' };
@@ -208,9 +208,9 @@ export class ManagedProcess implements Process {
       while (!wasTaken()) {
         signal.throwIfAborted();
         if (this.#stdinClosed || !this.running) throw this.#stdinClosedError();
-        let agentProcess: AgentProcess;
+        let channel: ProcessChannel;
         try {
-          agentProcess = await this.#connected(signal);
+          channel = await this.#connected(signal);
         } catch (error) {
           if (wasTaken()) return;
           throw error;
@@ -223,15 +223,14 @@ export class ManagedProcess implements Process {
         }
         const fresh = data.subarray(this.#stdinAccepted - offset);
         try {
-          await unlessAborted(agentProcess.writeStdin(this.#stdinAccepted, fresh), signal);
-          this.#countTaken(agentProcess);
+          await unlessAborted(channel.writeStdin(this.#stdinAccepted, fresh), signal);
+          this.#countTaken(channel);
           if (this.#exit) this.#storeEnd(this.#exit);
           this.#context.onActivity();
           return;
         } catch (error) {
-          this.#countTaken(agentProcess);
-          if (this.#connection.kind === 'connected' && this.#connection.agentProcess === agentProcess)
-            throw error;
+          this.#countTaken(channel);
+          if (this.#connection.kind === 'connected' && this.#connection.channel === channel) throw error;
           // The connection broke under the write: after the reconnect the agent says how much it took.
         }
       }
@@ -243,13 +242,12 @@ export class ManagedProcess implements Process {
   closeStdin(): Promise<void> {
     const close = this.#stdinQueue.then(async () => {
       while (!this.#stdinClosed && this.running) {
-        const agentProcess = await this.#connected(this.#context.ended);
+        const channel = await this.#connected(this.#context.ended);
         try {
-          await agentProcess.closeStdin();
+          await channel.closeStdin();
           this.#stdinClosed = true;
         } catch (error) {
-          if (this.#connection.kind === 'connected' && this.#connection.agentProcess === agentProcess)
-            throw error;
+          if (this.#connection.kind === 'connected' && this.#connection.channel === channel) throw error;
           // The connection broke under it: after the reconnect the agent says whether it got the end.
         }
       }
@@ -261,7 +259,7 @@ export class ManagedProcess implements Process {
   async stdinStatus(signal: AbortSignal): Promise<{ readonly accepted: number; readonly closed: boolean }> {
     if (!this.#stdinClosed && this.running)
       await this.#connected(signal).then(
-        (agentProcess) => this.#countTaken(agentProcess),
+        (channel) => this.#countTaken(channel),
         () => signal.throwIfAborted(),
       );
     return { accepted: this.#stdinAccepted, closed: this.#stdinClosed || !this.running };
@@ -289,7 +287,7 @@ export class ManagedProcess implements Process {
 
   /** Lets go of the connection; the process goes on (the server shuts down). */
   detach(): void {
-    if (this.#connection.kind === 'connected') this.#connection.agentProcess.detach();
+    if (this.#connection.kind === 'connected') this.#connection.channel.detach();
     this.#connection = { kind: 'closed' };
   }
 
@@ -320,7 +318,7 @@ export class ManagedProcess implements Process {
   }
 
   /** The agent counts further than a writer waits that left. */
-  #countTaken({ stdinAccepted }: AgentProcess): void {
+  #countTaken({ stdinAccepted }: ProcessChannel): void {
     this.#stdinAccepted = Math.max(this.#stdinAccepted, stdinAccepted);
   }
 
@@ -335,7 +333,7 @@ export class ManagedProcess implements Process {
 
   #releaseWhenDone(): void {
     if (!this.#exit || !this.stdout.ended || !this.stderr.ended) return;
-    if (this.#connection.kind === 'connected') this.#connection.agentProcess.release();
+    if (this.#connection.kind === 'connected') this.#connection.channel.release();
     this.#connection = { kind: 'closed' };
     this.#drained.resolve();
   }
@@ -355,10 +353,10 @@ export class ManagedProcess implements Process {
     while (!ended.aborted && this.#agent) {
       const offsets = { stdout: this.stdout.length, stderr: this.stderr.length };
       try {
-        const agentProcess = await this.#agent.attach(this.id, offsets, this.#sink, ended);
-        this.#countTaken(agentProcess);
-        this.#stdinClosed ||= agentProcess.stdinClosed;
-        this.#connection = { kind: 'connected', agentProcess };
+        const channel = await this.#agent.attach(this.id, offsets, this.#sink, ended);
+        this.#countTaken(channel);
+        this.#stdinClosed ||= channel.stdinClosed;
+        this.#connection = { kind: 'connected', channel };
         // Its exit may have come with the answer, before this.
         if (this.#exit) this.#storeEnd(this.#exit);
         else this.#tell(() => this.#context.repository.started(this.taskId, this.id));
@@ -372,11 +370,11 @@ export class ManagedProcess implements Process {
     }
   }
 
-  async #connected(signal: AbortSignal): Promise<AgentProcess> {
+  async #connected(signal: AbortSignal): Promise<ProcessChannel> {
     while (true) {
       signal.throwIfAborted();
       const connection = this.#connection;
-      if (connection.kind === 'connected') return connection.agentProcess;
+      if (connection.kind === 'connected') return connection.channel;
       if (connection.kind === 'closed') throw this.#stdinClosedError();
       await connection.next;
     }

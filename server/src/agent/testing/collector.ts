@@ -1,7 +1,7 @@
 /** A sink that keeps everything and lets a test wait for what it expects. */
 import type { SkerryError } from '../../errors/skerry-error.ts';
-import type { ProcessSink } from '../agent-process.ts';
 import type { OutputStream, ProcessExit } from '../frames.ts';
+import type { ProcessSink } from '../process-channel.ts';
 
 const DEADLINE_MS = 60_000;
 

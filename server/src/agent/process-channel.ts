@@ -1,4 +1,4 @@
-/** A process in a sandbox, as the server holds it while a connection to it is open. */
+/** What the server has of a process in a sandbox while a connection to it is open. */
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -31,7 +31,7 @@ export interface OutputOffsets {
   readonly stderr: number;
 }
 
-export interface AgentProcess {
+export interface ProcessChannel {
   /** In the sandbox's own numbering. */
   readonly pid: number;
   /** Bytes of standard input the process has taken so far. */
@@ -67,7 +67,7 @@ interface OpenOptions {
  * Sends START or ATTACH on a fresh connection and waits for the answer. HELLO is not waited for: the agent sent it when it dialled.
  * @throws SkerryError what the agent answered; `unavailable` when it did not; the signal's reason.
  */
-export function openProcess(duplex: Duplex, options: OpenOptions): Promise<AgentProcess> {
+export function openChannel(duplex: Duplex, options: OpenOptions): Promise<ProcessChannel> {
   const { signal } = options;
   return new Promise((resolve, reject) => {
     const onAbort = () => {
@@ -75,7 +75,7 @@ export function openProcess(duplex: Duplex, options: OpenOptions): Promise<Agent
       reject(signal.reason);
     };
     const settled = () => signal.removeEventListener('abort', onAbort);
-    const process = new ConnectedProcess(duplex, options, {
+    const process = new ConnectedChannel(duplex, options, {
       started: () => {
         settled();
         resolve(process);
@@ -100,7 +100,7 @@ type State =
   | { readonly name: 'open'; readonly pid: number; readonly stdin: StdinWriter }
   | { readonly name: 'closed'; readonly pid: number; readonly stdin: StdinWriter | undefined };
 
-class ConnectedProcess implements AgentProcess {
+class ConnectedChannel implements ProcessChannel {
   readonly #connection: AgentConnection;
   readonly #sink: ProcessSink;
   readonly #logger: Logger;
