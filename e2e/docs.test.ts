@@ -54,4 +54,38 @@ describe('the documentation', () => {
       }
     }
   });
+
+  test('docs/architecture.md has a floor for every room of the server, and every import goes down', () => {
+    const rooms = readdirSync(join(projectRoot, 'server/src')).filter((name) => !name.endsWith('.test.ts'));
+    const floors = new Map<string, number>();
+    for (const [, floor, words = ''] of read('docs/architecture.md').matchAll(/^\| (\d+) \| (.*) \|$/gm)) {
+      for (const [, name = ''] of words.matchAll(/`([\w.-]+)\/?`/g)) floors.set(name, Number(floor));
+    }
+    assert.deepEqual(
+      rooms.filter((room) => !floors.has(room)),
+      [],
+    );
+    const up = serverSources().flatMap(({ room, imports }) =>
+      imports
+        .filter((other) => other !== room && (floors.get(other) ?? 0) >= (floors.get(room) ?? 0))
+        .map((other) => `${room} -> ${other}`),
+    );
+    assert.deepEqual(up, []);
+  });
 });
+
+/** The room of each file of the server but tests, and the rooms that it imports from. */
+function serverSources(): { readonly room: string; readonly imports: readonly string[] }[] {
+  const root = join(projectRoot, 'server/src');
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.ts') && !/\.test\.ts$|(^|\/)(testing|gen)\//.test(name),
+  );
+  const roomOf = (file: string): string => file.split('/')[0] ?? '';
+  return files.map((file) => {
+    const text = readFileSync(join(root, file), 'utf8');
+    const targets = [...text.matchAll(/from '(\.[^']+\.ts)'/g)].map(([, target = '']) =>
+      join(dirname(file), target),
+    );
+    return { room: roomOf(file), imports: targets.map(roomOf) };
+  });
+}
