@@ -34,6 +34,9 @@ export const newEnvironmentId = (): EnvironmentId => `en-${random(22)}` as Envir
 export type SandboxIdShape = 'v1' | 'v2';
 export const newSandboxId = (shape: SandboxIdShape = 'v2'): SandboxId =>
   `sb-${random(shape === 'v1' ? 22 : 26)}` as SandboxId;
+/** True for text of either shape, whether there is such a sandbox or not. */
+export const isSandboxId = (text: string): text is SandboxId =>
+  /^sb-[0-9A-Za-z]{22}([0-9A-Za-z]{4})?$/.test(text);
 export const newTaskId = (): TaskId => `ta-${random(25)}V` as TaskId;
 export const newImageId = (): ImageId => `im-${random(22)}` as ImageId;
 export const newLayerId = (): LayerId => `ly-${random(22)}` as LayerId;

@@ -3,7 +3,7 @@ import { createHmac } from 'node:crypto';
 import type { Apps } from '../apps/apps.ts';
 import { isObjectName } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
-import type { ImageId, SandboxId } from '../ids.ts';
+import { type ImageId, isSandboxId } from '../ids.ts';
 import type { ImageResolver } from '../images/image-resolver.ts';
 import type { Sandbox, Sandboxes } from './sandboxes.ts';
 import type { SandboxSpec } from './spec.ts';
@@ -101,7 +101,7 @@ export class Provisioner {
    * @throws SkerryError `not-found`
    */
   find(taskId: string): Sandbox {
-    if (/^sb-[0-9A-Za-z]{26}$/.test(taskId)) return this.#sandboxes.get(taskId as SandboxId);
+    if (isSandboxId(taskId)) return this.#sandboxes.get(taskId);
     const running = this.#sandboxes.findByExternalKey(taskId);
     if (running) return running;
     const app = this.#apps.find('', PROVISIONED_APP);

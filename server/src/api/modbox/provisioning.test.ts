@@ -153,10 +153,14 @@ test('a destroyed sandbox is still found, and its task id is free again', async 
 test('sandboxes are found by sandbox id whoever made them; what is missing is 404', async () => {
   await using server = await ApiServer.start();
   await server.sandbox('t');
-  const other = await server.domain.create();
-  const { json } = await server.call('GET', `${sandboxes}/${other.id}`);
-  assert.equal(json.sandboxId, other.id);
-  assert.equal(json.taskId, other.id);
+  for (const idShape of ['v1', 'v2'] as const) {
+    const other = await server.domain.manager.create(server.domain.spec(), { idShape });
+    const { json } = await server.call('GET', `${sandboxes}/${other.id}`);
+    assert.equal(json.sandboxId, other.id);
+    assert.equal(json.taskId, other.id);
+    const refused = await server.call('POST', sandboxes, { body: { taskId: other.id } });
+    assert.deepEqual([refused.status, refused.json.error.path], [400, 'taskId']);
+  }
   for (const [method, path] of [
     ['GET', 'nobody'],
     ['GET', 'nobody/wait'],

@@ -3,6 +3,7 @@
  * is made from them (`modbox-api.ts`), and so are the types of the `modbox-sdk` package (`modbox-sdk/scripts/generate-types.ts`).
  */
 import { z } from 'zod';
+import { isSandboxId } from '../../ids.ts';
 import { MAX_TTL_MS } from '../../sandboxes/provisioner.ts';
 import {
   environmentBytes,
@@ -56,7 +57,7 @@ export const taskIdSchema = z
   .max(128)
   .refine((id) => !/\p{C}/u.test(id), 'must not contain control characters')
   .refine((id) => id !== '.' && id !== '..', 'must not be a dot segment, URLs drop those')
-  .refine((id) => !/^sb-[0-9A-Za-z]{26}$/.test(id), 'must not have the shape of a sandbox id');
+  .refine((id) => !isSandboxId(id), 'must not have the shape of a sandbox id');
 
 export const provisionRequest = z
   .strictObject({
