@@ -139,6 +139,7 @@ class Program {
   }
 }
 
+/** Like `withDeadline`, but with a timer that keeps no process alive: a server that lets go of its sandboxes leaves these waits as they are. */
 async function inTime<T>(
   promise: Promise<T>,
   ms: number,
@@ -146,7 +147,11 @@ async function inTime<T>(
   otherwise: string,
 ): Promise<T> {
   promise.catch(() => {}); // it may fail after the wait is over
-  const result = await withDeadline(promise, ms, signal);
-  if (result === undefined) throw new SkerryError('unavailable', `The agent in the sandbox ${otherwise}.`);
-  return result;
+  const limit = AbortSignal.timeout(ms);
+  try {
+    return await unlessAborted(promise, AbortSignal.any([signal, limit]));
+  } catch (error) {
+    const late = limit.aborted && !signal.aborted && error === limit.reason;
+    throw late ? new SkerryError('unavailable', `The agent in the sandbox ${otherwise}.`) : error;
+  }
 }
