@@ -42,9 +42,16 @@ export function findOrRememberExtraCaFile(
   }
 }
 
-/** Keeps a found file's path for the next start; nothing is forgotten when none was found. */
+/** Keeps a found file's path for the next start; nothing is forgotten when none was found. Never throws: on a full disk the next start looks again. */
 export function rememberExtraCaFile(dataDir: string, path: string): void {
   if (path === '') return;
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  writeFileSync(join(dataDir, MEMORY), `${path}\n`, { mode: 0o600 });
+  const file = join(dataDir, MEMORY);
+  const line = `${path}\n`;
+  try {
+    if (existsSync(file) && readFileSync(file, 'utf8') === line) return;
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    writeFileSync(file, line, { mode: 0o600 });
+  } catch {
+    // what was remembered is lost at worst
+  }
 }

@@ -12,9 +12,11 @@ export function lockDataDir(dataDir: string): () => void {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const lock = new DatabaseSync(join(dataDir, 'server.lock'));
   try {
-    lock.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+    // Nothing is ever written, and no journal is: a full disk must keep no server from starting, nor `skerry down` from working.
+    lock.exec('PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (error) {
     lock.close();
+    if (!isBusy(error)) throw error;
     throw new SkerryError(
       'conflict',
       `Another Skerry server works on ${dataDir}. Stop it with \`skerry down\`, or choose another --data-dir.`,
@@ -23,3 +25,7 @@ export function lockDataDir(dataDir: string): () => void {
   }
   return () => lock.close();
 }
+
+/** SQLITE_BUSY, https://www.sqlite.org/rescode.html#busy: another process has the lock. */
+const isBusy = (error: unknown): boolean =>
+  error instanceof Error && 'errcode' in error && error.errcode === 5;

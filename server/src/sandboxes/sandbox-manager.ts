@@ -242,7 +242,7 @@ export class SandboxManager implements Sandboxes {
       void this.#recover(sandbox, row, instances.get(row.taskId), fate);
     }
     // What was gone has its result in the store by now: a server that starts after this one need not know of the reboot.
-    settings.set('boot-id', bootId);
+    if (lastBootId !== bootId) this.#ledger.tell('boot-id', () => settings.set('boot-id', bootId));
   }
 
   async #start(sandbox: ManagedSandbox, plan: () => Promise<LaunchPlan>): Promise<void> {

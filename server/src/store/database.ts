@@ -17,15 +17,43 @@ export type Database = DatabaseSync;
 export function openDatabase(dataDir: string): Database {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const path = join(dataDir, 'skerry.db');
-  const database = new DatabaseSync(path);
-  chmodSync(path, 0o600);
-  // WAL with NORMAL survives a killed process without losing a committed row; only a power cut may lose the last ones.
-  database.exec(
-    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;',
-  );
+  const database = openFile(path);
   migrate(database);
   return database;
 }
+
+/**
+ * WAL with NORMAL survives a killed process without losing a committed row; only a power cut may lose the last ones. It takes a file of memory shared with
+ * other programs that read the database, for which a full disk has no room: then it is opened for this server alone, which needs none.
+ */
+function openFile(path: string): Database {
+  const settings =
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;';
+  const open = (first: string): Database => {
+    const database = new DatabaseSync(path);
+    try {
+      chmodSync(path, 0o600);
+      database.exec(`${first}${settings}`);
+      return database;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  };
+  try {
+    return open('');
+  } catch (error) {
+    if (!isOutOfRoom(error)) throw error;
+    return open('PRAGMA locking_mode = EXCLUSIVE;');
+  }
+}
+
+/** SQLITE_IOERR of any kind, SQLITE_FULL: https://www.sqlite.org/rescode.html */
+const isOutOfRoom = (error: unknown): boolean =>
+  error instanceof Error &&
+  'errcode' in error &&
+  typeof error.errcode === 'number' &&
+  [10, 13].includes(error.errcode & 0xff);
 
 /** Runs `work` in one transaction; rolls back when it throws. Synchronous, as SQLite is. */
 export function transaction<T>(database: Database, work: () => T): T {

@@ -38,10 +38,20 @@ export async function prepareSkeleton(layout: Layout): Promise<void> {
  */
 export async function prepareAgent(layout: Pick<Layout, 'binDir'>, agentBinaryPath: string): Promise<void> {
   await mkdir(layout.binDir, { recursive: true, mode: 0o755 });
+  const names = [GUEST_AGENT, GUEST_FS_TOOLS].map((path) => join(layout.binDir, basename(path)));
+  // Nearly always it is there: then a start needs no room on the disk.
+  const same = await Promise.all(names.map((name) => haveSameBytes(name, agentBinaryPath)));
+  if (same.every(Boolean)) return;
   const fresh = join(layout.binDir, `.agent-${process.pid}`);
   try {
     await copyFile(agentBinaryPath, fresh);
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
+      await rm(fresh, { force: true });
+      throw new SkerryError('disk-full', `There is no room for the agent in ${layout.binDir}.`, {
+        cause: error,
+      });
+    }
     throw new SkerryError(
       'unavailable',
       `The agent is missing at ${agentBinaryPath}: run \`npm run setup\`.`,
@@ -58,14 +68,19 @@ export async function prepareAgent(layout: Pick<Layout, 'binDir'>, agentBinaryPa
     );
   }
   await chmod(fresh, 0o755);
-  for (const path of [GUEST_AGENT, GUEST_FS_TOOLS]) {
-    const name = join(layout.binDir, basename(path));
+  for (const name of names) {
     const temporary = `${name}.new`;
     await rm(temporary, { force: true });
     await link(fresh, temporary);
     await rename(temporary, name);
   }
   await rm(fresh, { force: true });
+}
+
+/** Whether both are files with the same content. */
+async function haveSameBytes(one: string, other: string): Promise<boolean> {
+  const [a, b] = await Promise.all([one, other].map((path) => readFile(path).catch(() => undefined)));
+  return a !== undefined && b !== undefined && a.equals(b);
 }
 
 /** Type of the program header that names a dynamic linker, elf(5). */
@@ -106,7 +121,9 @@ export async function prepareCaBundle(layout: Layout, extraCaFile: string): Prom
   // The extra file may itself be the host's bundle: each certificate once keeps start-up of TLS libraries short.
   const certificates =
     `${host}\n${extra}`.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
-  await writeFile(`${path}.new`, `${[...new Set(certificates)].join('\n')}\n`, { mode: 0o644 });
+  const bundle = `${[...new Set(certificates)].join('\n')}\n`;
+  if ((await readFile(path, 'utf8').catch(() => undefined)) === bundle) return path;
+  await writeFile(`${path}.new`, bundle, { mode: 0o644 });
   await rename(`${path}.new`, path);
   return path;
 }
