@@ -38,7 +38,24 @@ export function createLogger(level: LogLevel, destination?: { write(line: string
     serializers: { err: serializeError },
     redact: { paths: secretKeys.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]), censor: '[redacted]' },
   };
-  return pino(options, destination ?? pino.destination({ fd: 2, sync: true }));
+  return pino(options, destination ?? standardError());
+}
+
+/** Lines that wait while none can be written, bytes. */
+const MAX_WAITING = 1 << 20;
+
+/** Standard error is often a file beside what sandboxes fill: a line that finds no room waits for the next one that does, and whoever logged goes on. */
+function standardError(): { write(line: string): void } {
+  const stream = pino.destination({ fd: 2, sync: true, maxLength: MAX_WAITING });
+  return {
+    write: (line) => {
+      try {
+        stream.write(line);
+      } catch {
+        // it waits in the stream
+      }
+    },
+  };
 }
 
 /** Pino's own form, with the whole story as its stack: errors within the error, which pino leaves out or shows without their causes. */
