@@ -12,7 +12,7 @@
 //! gracefully. A server that was killed is started again at once; one that ended by itself is not, unless it had run for a while.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::io::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     match supervise(&std::env::args().skip(1).collect::<Vec<_>>()) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("skerry: {error}");
+            say(format_args!("{error}"));
             ExitCode::from(if matches!(error, Error::Usage) { 2 } else { 1 })
         }
     }
@@ -82,7 +82,7 @@ fn supervise(arguments: &[String]) -> Result<u8, Error> {
             Wish::Restart => pause = FIRST_PAUSE,
             Wish::None if status.signal().is_none() && !settled => return Ok(code_of(status)),
             Wish::None => {
-                eprintln!("skerry: the server ended ({status}); it is started again");
+                say(format_args!("the server ended ({status}); it is started again"));
                 if settled {
                     pause = FIRST_PAUSE;
                 }
@@ -91,6 +91,11 @@ fn supervise(arguments: &[String]) -> Result<u8, Error> {
             }
         }
     }
+}
+
+/// A line for whoever reads the log. That may be a file on a full disk: then nobody hears it, and everything goes on.
+fn say(words: fmt::Arguments) {
+    let _ = writeln!(io::stderr(), "skerry: {words}");
 }
 
 fn listen(address: &str) -> Result<TcpListener, Error> {
