@@ -1,6 +1,6 @@
 /** What a machine can lack: root, runc, disk space. Each is told in words that help, and leaves nothing behind. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -111,5 +111,14 @@ print(modal.App.lookup("e2e-full-disk").app_id)`;
     assert.match(result.stdout, /space/i);
     assert.doesNotMatch(result.stdout, /no error/);
     assert.match(result.stdout, /^ap-/m);
+  });
+
+  test('a server that is killed on the full disk comes back', async () => {
+    assert.ok(server);
+    assert.throws(() => writeFileSync(join(mountPoint, 'fill'), Buffer.alloc(100 << 20)), { code: 'ENOSPC' });
+    await server.kill9();
+    await server.restart();
+    const { status } = await fetch(`${server.url}/healthz`);
+    assert.equal(status, 200); // and `stop` finds that it can be taken down
   });
 });
