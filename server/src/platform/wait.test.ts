@@ -1,20 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { isLetGo } from './testing/collected.ts';
 import { unlessAborted, withDeadline } from './wait.ts';
-
-setFlagsFromString('--expose_gc');
-const collect = runInNewContext('gc') as () => void; // what the flag adds
-
-/** Whether nothing holds the object any more; what only the last turns of the event loop hold gets a few to be let go. */
-async function isLetGo(reference: WeakRef<object>): Promise<boolean> {
-  for (let turn = 0; turn < 20 && reference.deref(); turn++) {
-    await new Promise(setImmediate);
-    collect();
-  }
-  return reference.deref() === undefined;
-}
 
 test('gives what comes first: the value, the error, the end of patience, or the reason of the abort', async () => {
   const live = new AbortController().signal;

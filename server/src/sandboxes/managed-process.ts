@@ -190,15 +190,7 @@ export class ManagedProcess implements Process {
 
   wait(signal: AbortSignal): Promise<ProcessExit> {
     if (this.#exit) return Promise.resolve(this.#exit);
-    return new Promise((resolve, reject) => {
-      const onAbort = () => reject(signal.reason);
-      if (signal.aborted) return onAbort();
-      signal.addEventListener('abort', onAbort, { once: true });
-      void this.#exited.promise.then((exit) => {
-        signal.removeEventListener('abort', onAbort);
-        resolve(exit);
-      });
-    });
+    return unlessAborted(this.#exited.promise, signal);
   }
 
   writeStdin(offset: number, data: Uint8Array, signal: AbortSignal): Promise<void> {
