@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Engine, RuntimeChoice } from '../engines/engine.ts';
-import { firstError } from '../errors/first-error.ts';
+import { describeError, firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, type LayerId, newImageId } from '../ids.ts';
 import { Ledger } from '../platform/ledger.ts';
@@ -191,12 +191,15 @@ export class ImageService implements Images {
       await work();
       log.say(`Successfully built ${id}`);
     } catch (error) {
-      result = failedResult(error);
+      const failed = failedResult(error);
+      result = { ...failed, message: log.redact(failed.message) };
       log.say(
         `${result.kind === 'failure' ? 'The build failed' : 'The build was cancelled'}: ${result.message}`,
       );
       this.#fail(id, result.kind === 'failure' ? 'failed' : 'cancelled', result.message);
-      if (result.kind === 'failure') this.#logger.warn({ image: id, err: error }, 'image.build.failed');
+      if (result.kind === 'failure') {
+        this.#logger.warn({ image: id, reason: log.redact(describeError(error)) }, 'image.build.failed');
+      }
     }
     this.#builds.delete(slot);
     log.end();

@@ -26,6 +26,7 @@ export async function openImages(t: TestContext) {
   const dataDir = await mkdtemp(join(tmpdir(), 'skerry-full-'));
   const store = openStore(dataDir);
   const { database } = store;
+  const log: string[] = [];
   const images = new ImageService({
     repository: store.images,
     engine: new FakeEngine(join(dataDir, 'e'), ''), // no step of these builds runs anything
@@ -43,7 +44,7 @@ export async function openImages(t: TestContext) {
       mavenRepository: '',
     },
     caEnvironment: {},
-    logger: createLogger('silent'),
+    logger: createLogger('info', { write: (line) => log.push(line) }),
     clock: Date.now,
   });
   t.after(async () => {
@@ -63,6 +64,7 @@ export async function openImages(t: TestContext) {
     images,
     refuse,
     stateOf,
+    log,
     logs: join(dataDir, 'images/logs'),
     layers: join(dataDir, 'images/layers'),
   };
