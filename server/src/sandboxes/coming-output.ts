@@ -1,15 +1,14 @@
 /** Output of a process that has not been started yet, or never will be: readers wait for it instead of failing. */
-import { unlessAborted } from '../platform/wait.ts';
 import type { OutputReader } from './sandboxes.ts';
 
 export interface ComingOutputParts {
   /** The real output, once there is one. */
   readonly find: () => OutputReader | undefined;
-  /** Settles when it is decided whether there is one; never rejects. */
-  readonly begun: Promise<unknown>;
-  /** Settles when none can come any more; never rejects. */
-  readonly over: Promise<unknown>;
-  /** Whether `over` has settled. */
+  /** Resolves when it is decided whether there is one. @throws the signal's reason */
+  readonly begun: (signal: AbortSignal) => Promise<unknown>;
+  /** Resolves when none can come any more. @throws the signal's reason */
+  readonly over: (signal: AbortSignal) => Promise<unknown>;
+  /** Whether `over` would resolve at once. */
   readonly isOver: () => boolean;
 }
 
@@ -30,9 +29,9 @@ export class ComingOutput implements OutputReader {
 
   async *read(offset: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const { find, begun, over } = this.#parts;
-    await unlessAborted(begun, signal);
+    await begun(signal);
     const output = find();
     if (output) yield* output.read(offset, signal);
-    else await unlessAborted(over, signal);
+    else await over(signal);
   }
 }

@@ -2,7 +2,6 @@
  * One process of a sandbox, from the server's side: its output logs, its input, its exit, and the connection to the agent, which may break and be
  * made again without the process noticing.
  */
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentClient } from '../agent/agent-client.ts';
 import type { StartRequest } from '../agent/messages.ts';
@@ -33,6 +32,8 @@ export interface ProcessContext {
   readonly ended: AbortSignal;
   /** Called when a process starts to run and when it ended: the idle clock. */
   readonly onActivity: () => void;
+  /** Called when one ended by SIGKILL. */
+  readonly onKilled: () => void;
   /** Keeps the idle clock from running until the returned function is called. */
   readonly hold: () => () => void;
 }
@@ -47,8 +48,9 @@ const START_FAILURES: readonly ErrorCode[] = [
   'bad-workdir',
   'bad-user',
 ];
+const SIGKILL = 9;
 /** What a process gets that was still running when its sandbox ended: killed. */
-const KILLED: ProcessExit = { kind: 'signal', signal: 9, timedOut: false };
+const KILLED: ProcessExit = { kind: 'signal', signal: SIGKILL, timedOut: false };
 
 type Connection =
   | { readonly kind: 'connected'; readonly channel: ProcessChannel }
@@ -70,6 +72,7 @@ export class ManagedProcess implements Process {
   #exit: ProcessExit | undefined;
   readonly #exited = Promise.withResolvers<ProcessExit>();
   readonly #drained = Promise.withResolvers<void>();
+  readonly #stored = Promise.withResolvers<void>();
   #connection: Connection = { kind: 'closed' };
   #agent: AgentClient | undefined;
   #stdinAccepted = 0;
@@ -124,6 +127,7 @@ export class ManagedProcess implements Process {
       this.#exit = row.exit;
       this.#stdinClosed = true;
       this.#exited.resolve(row.exit);
+      this.#stored.resolve();
     }
   }
 
@@ -143,6 +147,11 @@ export class ManagedProcess implements Process {
   /** Settles once the process ended and both streams reached their end. */
   get drained(): Promise<void> {
     return this.#drained.promise;
+  }
+
+  /** Settles once nothing of it is known here alone: it is over, and the store and its files have all of it. */
+  get forgettable(): Promise<unknown> {
+    return Promise.all([this.#drained.promise, this.#stored.promise]);
   }
 
   /**
@@ -283,12 +292,6 @@ export class ManagedProcess implements Process {
     this.#connection = { kind: 'closed' };
   }
 
-  /** Removes its output files. */
-  removeOutput(): void {
-    for (const suffix of ['out', 'err'])
-      rmSync(join(this.#context.outputDir, `${this.id}.${suffix}`), { force: true });
-  }
-
   #endUnstarted(request: StartRequest, failure: SkerryError): void {
     this.#startFailure = failure;
     const words = Buffer.from(`${failure.message}${request.pty ? '\r\n' : '\n'}`);
@@ -306,6 +309,7 @@ export class ManagedProcess implements Process {
     this.#stdinClosed = true;
     this.#storeEnd(exit);
     this.#exited.resolve(exit);
+    if (exit.kind === 'signal' && exit.signal === SIGKILL) this.#context.onKilled();
     this.#context.onActivity();
   }
 
@@ -316,11 +320,14 @@ export class ManagedProcess implements Process {
 
   #storeEnd(exit: ProcessExit): void {
     const [accepted, atMs] = [this.#stdinAccepted, this.#context.now()];
-    this.#tell(() => this.#context.repository.ended(this, exit, accepted, atMs));
+    this.#tell(
+      () => this.#context.repository.ended(this, exit, accepted, atMs),
+      () => this.#stored.resolve(),
+    );
   }
 
-  #tell(write: () => void): void {
-    this.#context.ledger.tell(`process ${this.taskId} ${this.id}`, write);
+  #tell(write: () => void, onWritten?: () => void): void {
+    this.#context.ledger.tell(`process ${this.taskId} ${this.id}`, write, onWritten);
   }
 
   #releaseWhenDone(): void {

@@ -3,6 +3,8 @@
  * milliseconds since the epoch.
  */
 import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { StoredLife } from './life.ts';
+import type { Entry } from './life-log.ts';
 import type { SandboxFilter, SandboxLogEntry } from './sandboxes.ts';
 import type { SandboxSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
@@ -55,12 +57,13 @@ export interface SandboxRepository {
   find(appId: AppId, name: string, includeEnded: boolean): SandboxRow | undefined;
   /** Without sidecars, newest first. */
   list(filter: SandboxFilter): SandboxRow[];
-  /** One edge of the state machine: one row update. */
-  update(row: Pick<SandboxRow, 'id' | 'state' | 'result' | 'startedAtMs' | 'endedAtMs' | 'deadlineMs'>): void;
+  /** Where its life has come to, and the entries of its log that led there: both or neither. */
+  update(row: Pick<SandboxRow, 'id' | 'taskId'>, life: StoredLife, entries: readonly Entry[]): void;
+  /** What happened to a sandbox, oldest first. */
+  life(taskId: TaskId): Entry[];
   /** @throws like insert() */
   setName(id: SandboxId, name: string): void;
   setTags(id: SandboxId, tags: Readonly<Record<string, string>>): void;
-  setReadyAt(id: SandboxId, readyAtMs: number): void;
   addEvent(taskId: TaskId, entry: SandboxLogEntry): void;
   events(taskId: TaskId): SandboxLogEntry[];
 }
@@ -98,6 +101,7 @@ export interface ProcessRepository {
   ): void;
   /** For a start that failed: the caller may try the same id again. */
   delete(taskId: TaskId, id: ProcessId): void;
+  get(taskId: TaskId, id: ProcessId): ProcessRow | undefined;
   /** Oldest first. */
   list(taskId: TaskId): ProcessRow[];
 }

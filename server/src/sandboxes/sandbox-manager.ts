@@ -14,14 +14,17 @@ import {
   type TaskId,
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
+import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { withDeadline } from '../platform/wait.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { EndedSandbox } from './ended-sandbox.ts';
 import { imageWithMounts } from './file-mounts.ts';
-import { type LaunchPlan, ManagedSandbox, nameTaken, type SandboxContext } from './managed-sandbox.ts';
+import { LifeLog } from './life-log.ts';
+import { LiveSandbox, nameTaken, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
 import { sandboxEnvironment } from './process-environment.ts';
 import {
   isUniqueViolation,
@@ -32,6 +35,7 @@ import {
 import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter, Sidecars } from './sandboxes.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import type { ResourceRequest, SandboxSpec } from './spec.ts';
+import type { LaunchPlan } from './tenant.ts';
 
 const HOUR_MS = 3_600_000;
 const CLOSE_PATIENCE_MS = 3_000;
@@ -67,6 +71,8 @@ export interface SandboxManagerOptions {
   readonly now: () => number;
   /** Which boot of the machine this is: what ran in an earlier one was ended by the reboot. */
   readonly bootId: string;
+  /** For tests that end the server at a chosen moment. */
+  readonly faultPoint?: FaultPoint;
 }
 
 export class SandboxManager implements Sandboxes {
@@ -75,10 +81,11 @@ export class SandboxManager implements Sandboxes {
   readonly #context: SandboxContext;
   readonly #sidecars: ManagedSidecars;
   /** Everything whose end is not in the store, sidecars included. Ended ones are read from there when somebody asks. */
-  readonly #live = new Map<SandboxId, ManagedSandbox>();
-  readonly #liveByTask = new Map<TaskId, ManagedSandbox>();
+  readonly #live = new Map<SandboxId, LiveSandbox>();
+  readonly #liveByTask = new Map<TaskId, LiveSandbox>();
   readonly #starts: Limiter;
   readonly #ledger: Ledger;
+  readonly #lifeLog: LifeLog;
   #lastCreatedAtMs: number;
   #closing = false;
 
@@ -90,6 +97,7 @@ export class SandboxManager implements Sandboxes {
     const outputRoot = join(options.dataDir, 'output');
     mkdirSync(outputRoot, { recursive: true, mode: 0o700 });
     this.#ledger = new Ledger(options.logger);
+    this.#lifeLog = new LifeLog(options.logger);
     this.#context = {
       engine: options.engine,
       images: options.images,
@@ -100,17 +108,23 @@ export class SandboxManager implements Sandboxes {
       maxOutputBytes: options.config.maxOutputMiB * 2 ** 20,
       logger: options.logger,
       now: options.now,
+      lifeLog: this.#lifeLog,
+      faultPoint: options.faultPoint ?? noFaultPoint,
       resolveSecrets: (sources) => options.secrets.resolve(sources),
-      onStopping: (sandbox) => this.#sidecars.endAll(sandbox),
+      queue: (turn) => void this.#starts.run(async () => (this.#closing ? undefined : turn())),
+      endDependents: (sandbox) => this.#sidecars.endAll(sandbox),
       onEndStored: (sandbox) => {
         this.#live.delete(sandbox.id);
         this.#liveByTask.delete(sandbox.taskId);
       },
-      onEnded: (sandbox) => {
-        // One that ended without stopping first (its instance was gone when the server came back) has them still.
-        void this.#sidecars.endAll(sandbox);
-      },
     };
+    this.#lifeLog.follow(({ sandboxId: sandbox, taskId: task, kind, sidecarOf, result }) =>
+      options.logger.info({ sandbox, task, sidecarOf, result }, `sandbox.${kind}`),
+    );
+    this.#lifeLog.follow(({ sandboxId: id, kind }) => {
+      // One that ended without stopping first (its instance was gone when the server came back) has them still.
+      if (kind === 'ended') void this.#sidecars.endAll({ id });
+    });
     this.#sidecars = new ManagedSidecars({
       repository: this.#repository,
       admit: (spec, requestKey) => this.#admit(spec, 'v2', requestKey),
@@ -133,7 +147,7 @@ export class SandboxManager implements Sandboxes {
     return made ? this.get(made.id) : this.#admit(spec, idShape, requestKey);
   }
 
-  #admit(spec: SandboxSpec, idShape: SandboxIdShape, requestKey: string | undefined): ManagedSandbox {
+  #admit(spec: SandboxSpec, idShape: SandboxIdShape, requestKey: string | undefined): LiveSandbox {
     const { config, images, secrets, vault } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
     if (this.#live.size >= config.maxSandboxes) {
@@ -173,14 +187,15 @@ export class SandboxManager implements Sandboxes {
     }
     const row = this.#repository.get(id);
     if (!row) throw new Error(`sandbox ${id} vanished from the store`);
-    let sandbox: ManagedSandbox;
+    const sandbox = this.#add(row, { plan: () => this.#plan(spec, image, env) });
     try {
-      sandbox = this.#add(row); // makes its directory, for which there may be no room
+      sandbox.admit(); // makes its directory, for which there may be no room
     } catch (error) {
+      this.#live.delete(id);
+      this.#liveByTask.delete(taskId);
       this.#ledger.tell(`sandbox ${id}`, () => this.#repository.delete(row));
       throw error;
     }
-    void this.#start(sandbox, () => this.#plan(sandbox.spec, image, env));
     return sandbox;
   }
 
@@ -224,61 +239,41 @@ export class SandboxManager implements Sandboxes {
     const instances = await this.#options.engine.adopt(new Set(rows.map((row) => row.taskId)));
     // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.
     const recovering = rows.flatMap((row) => {
-      const { sidecarOf } = row.spec;
-      if (!sidecarOf || this.#live.has(sidecarOf.sandboxId)) return [{ row, sandbox: this.#add(row) }];
-      // Its sandbox's end was stored, its own was not.
-      instances
-        .get(row.taskId)
-        ?.destroy()
-        .catch((err: unknown) =>
-          this.#options.logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'),
-        );
-      const endedAtMs = this.#options.now();
-      const ended = { ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs } as const;
-      this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.update(ended));
-      return [];
+      const left = instances.get(row.taskId);
+      if (row.spec.sidecarOf && !this.#live.has(row.spec.sidecarOf.sandboxId)) {
+        this.#endOrphan(row, left);
+        return [];
+      }
+      return [
+        { sandbox: this.#add(row, { plan: this.#planAgain(row), left }), instance: left !== undefined },
+      ];
     });
-    for (const { row, sandbox } of recovering) {
-      void this.#recover(sandbox, row, instances.get(row.taskId), fate);
+    for (const { sandbox, instance } of recovering) {
+      sandbox.tell({ kind: 'found', instance, fate, atMs: this.#options.now() });
     }
     // What was gone has its result in the store by now: a server that starts after this one need not know of the reboot.
     if (lastBootId !== bootId) this.#ledger.tell('boot-id', () => settings.set('boot-id', bootId));
   }
 
-  async #start(sandbox: ManagedSandbox, plan: () => Promise<LaunchPlan>): Promise<void> {
-    await this.#starts.run(async () => {
-      if (!this.#closing) await sandbox.start(plan);
-    });
+  /** A sidecar whose sandbox's end was stored while its own was not. */
+  #endOrphan(row: SandboxRow, left: Instance | undefined): void {
+    const { logger, now } = this.#options;
+    left
+      ?.destroy()
+      .catch((err: unknown) => logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'));
+    const endedAtMs = now();
+    const life = { ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs } as const;
+    const entry = { kind: life.state, timeMs: endedAtMs, result: life.result };
+    this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.update(row, life, [entry]));
   }
 
-  async #recover(
-    sandbox: ManagedSandbox,
-    row: SandboxRow,
-    instance: Instance | undefined,
-    fate: string,
-  ): Promise<void> {
-    try {
+  /** How one that an earlier server admitted is started, or gone on with. */
+  #planAgain(row: SandboxRow): () => Promise<LaunchPlan> {
+    return async () => {
       const { env, image } = this.#sealed(row);
-      const host = this.#hostOf(row);
-      const plan = async () => {
-        await host?.waitUntilRunning(new AbortController().signal);
-        return this.#plan(row.spec, image, env);
-      };
-      if (await sandbox.recover(instance, plan, fate)) await this.#start(sandbox, plan);
-      // It may have been ended before it had taken its instance over.
-      if (sandbox.state === 'ended') await instance?.destroy();
-    } catch (error) {
-      const { logger } = this.#options;
-      logger.error({ sandbox: row.id, err: error }, 'sandbox.recovery-failed');
-      // Nobody waits for this: what fails here too is told, and the engine goes on trying.
-      for (const end of [() => instance?.destroy(), () => sandbox.terminate()]) {
-        try {
-          await end();
-        } catch (err) {
-          logger.error({ sandbox: row.id, err }, 'sandbox.recovery-cleanup-failed');
-        }
-      }
-    }
+      await this.#ownerOf(row)?.waitUntilRunning(new AbortController().signal);
+      return this.#plan(row.spec, image, env);
+    };
   }
 
   /**
@@ -296,36 +291,37 @@ export class SandboxManager implements Sandboxes {
   sweep(): void {
     const before = this.#options.now() - this.#options.config.keepOutputHours * HOUR_MS;
     for (const row of this.#repository.endedBefore(before)) {
-      new ManagedSandbox(this.#context, row).forget();
-      this.#repository.delete(row);
+      new EndedSandbox(this.#context, row).forget();
     }
   }
 
   /** For a data directory whose engine was emptied: says so in the store. */
   static markAllTerminated(repository: SandboxRepository, nowMs: number): void {
+    const entry = { kind: 'ended', result: { kind: 'terminated' }, timeMs: nowMs } as const;
     for (const row of repository.live()) {
-      repository.update({ ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs: nowMs });
+      const life = { ...row, state: entry.kind, result: entry.result, endedAtMs: nowMs };
+      repository.update(row, life, [entry]);
     }
   }
 
-  #add(row: SandboxRow): ManagedSandbox {
-    const activity = this.#hostOf(row);
-    const sandbox = new ManagedSandbox(activity ? { ...this.#context, activity } : this.#context, row);
+  #add(row: SandboxRow, parts: Omit<SandboxParts, 'owner'>): LiveSandbox {
+    const sandbox = new LiveSandbox(this.#context, row, { ...parts, owner: this.#ownerOf(row) });
     this.#live.set(sandbox.id, sandbox);
     this.#liveByTask.set(sandbox.taskId, sandbox);
     return sandbox;
   }
 
-  #fromRow(row: SandboxRow | undefined): ManagedSandbox | undefined {
-    return row && (this.#live.get(row.id) ?? new ManagedSandbox(this.#context, row));
+  /** One that has not ended is known; everything else that is in the store has. */
+  #fromRow(row: SandboxRow | undefined): Sandbox | undefined {
+    return row && (this.#live.get(row.id) ?? new EndedSandbox(this.#context, row));
   }
 
   /** The sandbox of a sidecar that has not ended. */
-  #hostOf({ spec }: SandboxRow): ManagedSandbox | undefined {
+  #ownerOf({ spec }: SandboxRow): LiveSandbox | undefined {
     if (!spec.sidecarOf) return undefined;
-    const host = this.#live.get(spec.sidecarOf.sandboxId);
-    if (!host) throw new Error(`the sandbox ${spec.sidecarOf.sandboxId} ended before its sidecar`);
-    return host;
+    const owner = this.#live.get(spec.sidecarOf.sandboxId);
+    if (!owner) throw new Error(`the sandbox ${spec.sidecarOf.sandboxId} ended before its sidecar`);
+    return owner;
   }
 
   #sealed(row: SandboxRow): { env: Record<string, string>; image: Image } {
@@ -366,10 +362,10 @@ export class SandboxManager implements Sandboxes {
 }
 
 /** The store may say otherwise for a while. */
-const hasNotEnded = (sandbox: ManagedSandbox): boolean => sandbox.state !== 'ended';
+const hasNotEnded = (sandbox: Sandbox): boolean => sandbox.state !== 'ended';
 
 /** @throws SkerryError `not-found`, also for a sidecar: it is found through its sandbox only */
-function main(sandbox: ManagedSandbox | undefined, what: string): Sandbox {
+function main(sandbox: Sandbox | undefined, what: string): Sandbox {
   if (!sandbox || sandbox.spec.sidecarOf) throw new SkerryError('not-found', `${what} not found.`);
   return sandbox;
 }

@@ -1,11 +1,18 @@
 /**
- * The processes of one sandbox: found by id, started once per id, taken up again after a restart of the server, and over with the sandbox.
+ * The processes of one sandbox: found by id, started once per id, taken up again after a restart of the server, and over with the sandbox. Those that are
+ * over are not kept: the store and their files have all of them.
  */
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { AgentClient } from '../agent/agent-client.ts';
 import type { StartRequest } from '../agent/messages.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId } from '../ids.ts';
 import { ManagedProcess, type ProcessContext } from './managed-process.ts';
+import { OutputBudget } from './output-budget.ts';
 import type { ProcessRow } from './repositories.ts';
+
+/** How many that are over stay at hand, with up to 128 KiB of output each: most are asked about right after their end, and hardly ever again. */
+const MAX_RECENT = 16;
 
 interface StartOptions {
   readonly signal?: AbortSignal;
@@ -16,30 +23,44 @@ interface StartOptions {
 
 export class SandboxProcesses {
   readonly #context: ProcessContext;
+  /** Those that are not over, and the entrypoint. */
   readonly #known = new Map<ProcessId, ManagedProcess>();
+  /** Those that are over, the latest last. */
+  readonly #recent = new Map<ProcessId, ManagedProcess>();
   /** Those whose START is on its way: the same id joins. */
   readonly #starting = new Map<ProcessId, Promise<ManagedProcess>>();
+  /** After a restart of the server: rows the agent may still know something of. */
+  readonly #recalled = new Map<ProcessId, ProcessRow>();
+  #agentAnswered: Promise<void> = Promise.resolve();
 
   constructor(context: ProcessContext) {
     this.#context = context;
   }
 
   get entrypoint(): ManagedProcess | undefined {
-    return this.#known.get(ENTRYPOINT_PROCESS_ID);
+    return this.get(ENTRYPOINT_PROCESS_ID);
   }
 
   /** All but the entrypoint, oldest first. */
   get execs(): readonly ManagedProcess[] {
-    return [...this.#known.values()].filter((process) => process.id !== ENTRYPOINT_PROCESS_ID);
+    const { repository, taskId } = this.#context;
+    return repository
+      .list(taskId)
+      .filter(({ id }) => id !== ENTRYPOINT_PROCESS_ID)
+      .flatMap(({ id }) => this.get(id) ?? []);
   }
 
   /** Whether an exec runs or is being started. */
   get busy(): boolean {
-    return this.#starting.size > 0 || this.execs.some((process) => process.running);
+    return this.#starting.size > 0 || this.#running.length > 0;
   }
 
   get(id: ProcessId): ManagedProcess | undefined {
-    return this.#known.get(id);
+    const known = this.#known.get(id) ?? this.#recent.get(id);
+    if (known) return known;
+    const recalled = this.#recalled.get(id);
+    if (recalled) return this.#recall(recalled);
+    return this.#starting.has(id) ? undefined : this.#fromStore(id);
   }
 
   /**
@@ -52,7 +73,7 @@ export class SandboxProcesses {
     makeRequest: () => Promise<{ agent: AgentClient; request: StartRequest }>,
     options: Pick<StartOptions, 'failureIsExit' | 'timeoutMs'> = {},
   ) {
-    const known = this.#known.get(id);
+    const known = this.get(id);
     if (known) return Promise.resolve(known);
     let starting = this.#starting.get(id);
     if (!starting) {
@@ -88,7 +109,7 @@ export class SandboxProcesses {
       release();
       throw error;
     }
-    this.#known.set(process.id, process);
+    this.#keep(process);
     this.#atEnd(process, release);
     return process;
   }
@@ -98,33 +119,35 @@ export class SandboxProcesses {
    * of the others wait until `known` resolves.
    */
   recall(known: Promise<void>): readonly ProcessRow[] {
-    const rows = this.#context.repository.list(this.#context.taskId);
-    for (const row of rows) if (row.state !== 'starting') this.#add(row).awaitAgent(known);
+    const { repository, taskId, budget } = this.#context;
+    const rows = repository.list(taskId);
+    this.#agentAnswered = known;
+    for (const row of rows) {
+      if (row.state === 'ended') budget.use(this.#outputBytes(row.id));
+      if (row.state !== 'starting') this.#recalled.set(row.id, row);
+    }
     return rows;
   }
 
   /** Goes on with what `recall` gave, once the agent told which processes it has. */
   resume(rows: readonly ProcessRow[], knownToAgent: ReadonlySet<string>, agent: AgentClient): void {
     for (const row of rows) {
-      if (knownToAgent.has(row.id)) (this.#known.get(row.id) ?? this.#add(row)).resume(agent);
+      if (knownToAgent.has(row.id)) (this.#known.get(row.id) ?? this.#recall(row)).resume(agent);
       else if (row.state === 'starting') this.#delete(row.id);
+      else if (row.state !== 'ended') (this.#known.get(row.id) ?? this.#recall(row)).abandon();
       else this.#known.get(row.id)?.abandon();
     }
+    this.#recalled.clear();
   }
 
   /** After a restart of the server the idle clock is a new one: what still runs holds it again. */
   holdWhileRunning(): void {
-    for (const process of this.execs) if (process.running) this.#atEnd(process, this.#context.hold());
-  }
-
-  /** What the store knows of an ended sandbox. */
-  restoreEnded(): void {
-    for (const row of this.#context.repository.list(this.#context.taskId)) this.#add(row).abandon();
+    for (const process of this.#running) this.#atEnd(process, this.#context.hold());
   }
 
   /** Forgets all, here and in the store: the sandbox is started again. */
   reset(): void {
-    this.#known.clear();
+    for (const some of [this.#known, this.#recent, this.#recalled]) some.clear();
     const { repository, taskId } = this.#context;
     for (const { id } of repository.list(taskId)) this.#delete(id);
   }
@@ -148,9 +171,55 @@ export class SandboxProcesses {
     void process.wait(this.#context.ended).then(action, action);
   }
 
-  #add(row: ProcessRow): ManagedProcess {
-    const process = new ManagedProcess(this.#context, row);
-    this.#known.set(row.id, process);
+  get #running(): ManagedProcess[] {
+    return [...this.#known.values()].filter(({ id, running }) => running && id !== ENTRYPOINT_PROCESS_ID);
+  }
+
+  #recall(row: ProcessRow): ManagedProcess {
+    this.#recalled.delete(row.id);
+    // Of one that is over the bytes are counted already.
+    const process = new ManagedProcess(row.state === 'ended' ? this.#uncounted() : this.#context, row);
+    process.awaitAgent(this.#agentAnswered);
+    this.#keep(process);
     return process;
+  }
+
+  /** One that is over, or whose sandbox is. */
+  #fromStore(id: ProcessId): ManagedProcess | undefined {
+    const { repository, taskId, ended } = this.#context;
+    const row = repository.get(taskId, id);
+    if (!row || (row.state !== 'ended' && !ended.aborted)) return undefined;
+    const process = new ManagedProcess(this.#uncounted(), row);
+    process.abandon();
+    this.#remember(process);
+    return process;
+  }
+
+  /** Known until it is over. */
+  #keep(process: ManagedProcess): void {
+    this.#known.set(process.id, process);
+    if (process.id === ENTRYPOINT_PROCESS_ID) return;
+    void process.forgettable.then(() => {
+      if (this.#known.get(process.id) !== process) return; // reset meanwhile
+      this.#known.delete(process.id);
+      this.#remember(process);
+    });
+  }
+
+  #remember(process: ManagedProcess): void {
+    this.#recent.set(process.id, process);
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > MAX_RECENT && oldest !== undefined) this.#recent.delete(oldest);
+  }
+
+  #uncounted(): ProcessContext {
+    const budget = new OutputBudget(Number.POSITIVE_INFINITY, this.#context.ended, () => {});
+    return { ...this.#context, budget };
+  }
+
+  #outputBytes(id: ProcessId): number {
+    const size = (file: string) =>
+      statSync(join(this.#context.outputDir, file), { throwIfNoEntry: false })?.size ?? 0;
+    return size(`${id}.out`) + size(`${id}.err`);
   }
 }

@@ -4,7 +4,6 @@
  */
 import { SkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId, type TaskId } from '../ids.ts';
-import type { ManagedSandbox } from './managed-sandbox.ts';
 import type { SandboxRepository, SandboxRow } from './repositories.ts';
 import { sandboxEnded } from './result-text.ts';
 import type { Process, Sandbox, Sidecar, Sidecars } from './sandboxes.ts';
@@ -16,10 +15,10 @@ const MAX_PER_SANDBOX = 16;
 export interface SidecarParts {
   readonly repository: SandboxRepository;
   /** Writes the row and starts it in the background. @throws SkerryError as `Sandboxes.create` */
-  readonly admit: (spec: SandboxSpec, requestKey: string | undefined) => ManagedSandbox;
-  readonly load: (row: SandboxRow | undefined) => ManagedSandbox | undefined;
+  readonly admit: (spec: SandboxSpec, requestKey: string | undefined) => Sandbox;
+  readonly load: (row: SandboxRow | undefined) => Sandbox | undefined;
   /** All sandboxes that have not ended, sidecars included. */
-  readonly live: () => Iterable<ManagedSandbox>;
+  readonly live: () => Iterable<Sandbox>;
 }
 
 export class ManagedSidecars implements Sidecars {
@@ -88,7 +87,7 @@ export class ManagedSidecars implements Sidecars {
     { name, ...spec }: SidecarSpec,
     requestKey: string | undefined,
     signal: AbortSignal,
-  ): Promise<ManagedSandbox> {
+  ): Promise<Sandbox> {
     await sandbox.waitUntilRunning(signal);
     if (sandbox.state !== 'running') {
       throw sandboxEnded(sandbox);
@@ -118,7 +117,7 @@ export class ManagedSidecars implements Sidecars {
     );
   }
 
-  #live(sandbox: Pick<Sandbox, 'id'>): ManagedSandbox[] {
+  #live(sandbox: Pick<Sandbox, 'id'>): Sandbox[] {
     return [...this.#parts.live()].filter(({ spec }) => spec.sidecarOf?.sandboxId === sandbox.id);
   }
 }

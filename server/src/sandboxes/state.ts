@@ -1,16 +1,8 @@
-/** A sandbox's states and results. The transition table is the only one there is. */
+/** A sandbox's states and results, in words that everybody shares. How one follows from another is in `life.ts`. */
 import type { ProcessExit as AgentExit } from '../agent/frames.ts';
 
+/** `stopping`: its end is sure, and it is being taken away. */
 export type SandboxState = 'created' | 'starting' | 'running' | 'stopping' | 'ended';
-
-/** From each state, where it may go. `created` and `starting` may end directly: a start can fail or be terminated. */
-export const transitions: Readonly<Record<SandboxState, readonly SandboxState[]>> = {
-  created: ['starting', 'stopping', 'ended'],
-  starting: ['running', 'stopping', 'ended'],
-  running: ['stopping', 'ended'],
-  stopping: ['ended'],
-  ended: [],
-};
 
 /** Why a sandbox ended. Data, not prose: every surface words it for its own readers. */
 export type SandboxResult =

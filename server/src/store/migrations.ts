@@ -99,4 +99,10 @@ export const migrations: readonly string[] = [
     DELETE FROM legacy_execs WHERE task_id = OLD.task_id;
   END;
   `,
+  /* 7: what happened to a sandbox, written together with its row; kind: a state, or ready */ `
+  CREATE TABLE life_events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL, result TEXT
+  ) STRICT;
+  CREATE INDEX life_events_by_task ON life_events(task_id, seq);
+  `,
 ];

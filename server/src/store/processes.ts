@@ -26,6 +26,7 @@ export class SqlProcesses implements ProcessRepository {
   readonly #setEnded;
   readonly #delete;
   readonly #byTask;
+  readonly #byId;
 
   constructor(database: Database) {
     this.#insert = database.prepare(
@@ -39,6 +40,7 @@ export class SqlProcesses implements ProcessRepository {
     );
     this.#delete = database.prepare('DELETE FROM processes WHERE task_id = ? AND id = ?');
     this.#byTask = database.prepare('SELECT * FROM processes WHERE task_id = ? ORDER BY created_at_ms');
+    this.#byId = database.prepare('SELECT * FROM processes WHERE task_id = ? AND id = ?');
   }
 
   insert(row: Pick<ProcessRow, 'id' | 'taskId' | 'argv' | 'hasPty' | 'timeoutMs' | 'createdAtMs'>): void {
@@ -66,6 +68,11 @@ export class SqlProcesses implements ProcessRepository {
 
   delete(taskId: TaskId, id: ProcessId): void {
     this.#delete.run(taskId, id);
+  }
+
+  get(taskId: TaskId, id: ProcessId): ProcessRow | undefined {
+    const row = this.#byId.get(taskId, id);
+    return row && toRow(row);
   }
 
   list(taskId: TaskId): ProcessRow[] {

@@ -1,5 +1,7 @@
 /** Rows of sandboxes and of what Skerry says about them. */
 import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { StoredLife } from '../sandboxes/life.ts';
+import type { Entry } from '../sandboxes/life-log.ts';
 import {
   type NewSandboxRow,
   type SandboxRepository,
@@ -7,6 +9,7 @@ import {
   UniqueViolation,
 } from '../sandboxes/repositories.ts';
 import type { SandboxFilter, SandboxLogEntry } from '../sandboxes/sandboxes.ts';
+import type { SandboxResult } from '../sandboxes/state.ts';
 import { type Database, transaction } from './database.ts';
 import { storedSpec, toRow } from './sandbox-rows.ts';
 
@@ -24,13 +27,14 @@ export class SqlSandboxes implements SandboxRepository {
   readonly #update;
   readonly #setName;
   readonly #setTags;
-  readonly #setReady;
   readonly #liveByKey;
   readonly #newest;
   readonly #sidecars;
   readonly #sidecarWithProcess;
   readonly #addEvent;
   readonly #events;
+  readonly #insertEntry;
+  readonly #life;
 
   constructor(database: Database) {
     this.#database = database;
@@ -46,12 +50,11 @@ export class SqlSandboxes implements SandboxRepository {
       "SELECT * FROM sandboxes WHERE state = 'ended' AND ended_at_ms < ? ORDER BY ended_at_ms LIMIT 100",
     );
     this.#update = database.prepare(
-      `UPDATE sandboxes SET state = ?, result = ?, started_at_ms = ?, ended_at_ms = ?, deadline_ms = ?,
+      `UPDATE sandboxes SET state = ?, result = ?, started_at_ms = ?, ended_at_ms = ?, deadline_ms = ?, ready_at_ms = ?7,
        env_ciphertext = CASE WHEN ?1 = 'ended' THEN NULL ELSE env_ciphertext END WHERE id = ?6`,
     );
     this.#setName = database.prepare('UPDATE sandboxes SET name = ? WHERE id = ?');
     this.#setTags = database.prepare('UPDATE sandboxes SET tags = ? WHERE id = ?');
-    this.#setReady = database.prepare('UPDATE sandboxes SET ready_at_ms = ? WHERE id = ?');
     this.#liveByKey = database.prepare(
       "SELECT id FROM sandboxes WHERE external_key = ? AND state != 'ended'",
     );
@@ -68,26 +71,39 @@ export class SqlSandboxes implements SandboxRepository {
     this.#events = database.prepare(
       'SELECT time_ms, kind, text FROM sandbox_events WHERE task_id = ? ORDER BY time_ms, rowid LIMIT 10000',
     );
+    this.#insertEntry = database.prepare(
+      'INSERT INTO life_events (task_id, time_ms, kind, result) VALUES (?, ?, ?, ?)',
+    );
+    this.#life = database.prepare(
+      'SELECT time_ms, kind, result FROM life_events WHERE task_id = ? ORDER BY seq',
+    );
   }
 
   insert(row: NewSandboxRow): void {
+    onceOnly(() => transaction(this.#database, () => this.#insertWithEntry(row)));
+  }
+
+  #insertWithEntry(row: NewSandboxRow): void {
     const { appId, environmentId, imageId, name, tags, externalKey } = row.spec;
-    onceOnly(() =>
-      this.#insert.run(
-        row.id,
-        row.taskId,
-        appId,
-        environmentId,
-        imageId,
-        name ?? null,
-        JSON.stringify(tags),
-        storedSpec(row.spec),
-        row.sealedEnv,
-        row.createdAtMs,
-        externalKey ?? null,
-        row.requestKey ?? null,
-      ),
+    this.#insert.run(
+      row.id,
+      row.taskId,
+      appId,
+      environmentId,
+      imageId,
+      name ?? null,
+      JSON.stringify(tags),
+      storedSpec(row.spec),
+      row.sealedEnv,
+      row.createdAtMs,
+      externalKey ?? null,
+      row.requestKey ?? null,
     );
+    this.#addEntry(row.taskId, { kind: 'created', timeMs: row.createdAtMs, result: undefined });
+  }
+
+  #addEntry(taskId: TaskId, { timeMs, kind, result }: Entry): void {
+    this.#insertEntry.run(taskId, timeMs, kind, result ? JSON.stringify(result) : null);
   }
 
   get(id: SandboxId): SandboxRow | undefined {
@@ -110,7 +126,7 @@ export class SqlSandboxes implements SandboxRepository {
 
   delete({ id, taskId }: Pick<SandboxRow, 'id' | 'taskId'>): void {
     transaction(this.#database, () => {
-      for (const table of ['processes', 'sandbox_events']) {
+      for (const table of ['processes', 'sandbox_events', 'life_events']) {
         this.#database.prepare(`DELETE FROM ${table} WHERE task_id = ?`).run(taskId);
       }
       this.#database.prepare('DELETE FROM sandboxes WHERE id = ?').run(id);
@@ -174,16 +190,22 @@ export class SqlSandboxes implements SandboxRepository {
   }
 
   update(
-    row: Pick<SandboxRow, 'id' | 'state' | 'result' | 'startedAtMs' | 'endedAtMs' | 'deadlineMs'>,
+    { id, taskId }: Pick<SandboxRow, 'id' | 'taskId'>,
+    life: StoredLife,
+    entries: readonly Entry[],
   ): void {
-    this.#update.run(
-      row.state,
-      row.result ? JSON.stringify(row.result) : null,
-      row.startedAtMs ?? null,
-      row.endedAtMs ?? null,
-      row.deadlineMs ?? null,
-      row.id,
-    );
+    transaction(this.#database, () => {
+      this.#update.run(
+        life.state,
+        life.result ? JSON.stringify(life.result) : null,
+        life.startedAtMs ?? null,
+        life.endedAtMs ?? null,
+        life.deadlineMs ?? null,
+        id,
+        life.readyAtMs ?? null,
+      );
+      for (const entry of entries) this.#addEntry(taskId, entry);
+    });
   }
 
   setName(id: SandboxId, name: string): void {
@@ -194,8 +216,13 @@ export class SqlSandboxes implements SandboxRepository {
     this.#setTags.run(JSON.stringify(tags), id);
   }
 
-  setReadyAt(id: SandboxId, readyAtMs: number): void {
-    this.#setReady.run(readyAtMs, id);
+  /** What happened to a sandbox, oldest first. */
+  life(taskId: TaskId): Entry[] {
+    return this.#life.all(taskId).map((row) => ({
+      timeMs: Number(row.time_ms),
+      kind: row.kind as Entry['kind'], // written by #addEntry() only
+      result: row.result === null ? undefined : (JSON.parse(String(row.result)) as SandboxResult),
+    }));
   }
 
   addEvent(taskId: TaskId, entry: SandboxLogEntry): void {

@@ -17,7 +17,7 @@ test('provisioning makes a sandbox without an entrypoint and says where it is', 
     envVars: { A: '1' },
     cpu: 0.5,
     memoryMiB: 128,
-    workdir: '/data',
+    workdir: '/work',
     network: 'blocked',
   };
   server.domain.images.publish(BASE_IMAGE, body.imageId);
@@ -53,7 +53,7 @@ test('provisioning makes a sandbox without an entrypoint and says where it is', 
     milliCpuLimit: 500,
   });
   assert.deepEqual(spec.network, { kind: 'blocked' });
-  assert.equal(spec.workdir, '/data');
+  assert.equal(spec.workdir, '/work');
   assert.ok(
     !JSON.stringify([spec, made.tags]).includes('"1"'),
     'no value of the environment is stored in clear',
@@ -66,7 +66,7 @@ test('provisioning makes a sandbox without an entrypoint and says where it is', 
   const { json: ran } = await server.call('POST', `/sandboxes/${made.id}/modbox/api/exec`, {
     body: { command: 'echo $A; pwd' },
   });
-  assert.equal(ran.stdout, '1\n/data\n');
+  assert.equal(ran.stdout, '1\n/work\n');
 });
 
 test('a task id is the name of the sandbox where the Modal clients would take it for one', async () => {

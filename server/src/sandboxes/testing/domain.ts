@@ -16,6 +16,7 @@ import type { AppId, EnvironmentId, ProcessId } from '../../ids.ts';
 import { newProcessId } from '../../ids.ts';
 import { ImageService } from '../../images/image-service.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
+import type { FaultPoint } from '../../platform/fault-points.ts';
 import { delay } from '../../platform/wait.ts';
 import { SecretService } from '../../secrets/secret-service.ts';
 import { type AesVault, openVault } from '../../secrets/vault.ts';
@@ -42,6 +43,8 @@ export interface DomainOptions {
   readonly beforeRecovery?: (domain: Domain) => Held;
   /** Another than before is a reboot of the machine. */
   readonly bootId?: string;
+  /** Is called at each fault point. */
+  readonly faultPoint?: FaultPoint;
 }
 
 type Parts = Pick<
@@ -152,6 +155,7 @@ export class Domain implements AsyncDisposable {
       logger,
       now,
       bootId: options.bootId ?? 'boot-1',
+      ...(options.faultPoint && { faultPoint: options.faultPoint }),
     });
     cleanup.add('sandboxes', () => manager.close());
     const apps = new AppService(store, now);

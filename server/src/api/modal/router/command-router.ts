@@ -76,9 +76,9 @@ export function commandRouterHandlers(
 
   /** The calls about a process name no container, so an id must mean one process of the whole sandbox. */
   function refuseIdElsewhere(sandbox: Sandbox, container: Container, id: ProcessId): void {
-    const known =
-      deps.sidecars.process(sandbox, id) ?? sandbox.processes().find((process) => process.id === id);
-    if (known && known.taskId !== container.taskId) {
+    const elsewhere = container.taskId !== sandbox.taskId && has(sandbox, id);
+    const inSidecar = deps.sidecars.process(sandbox, id);
+    if (elsewhere || (inSidecar && inSidecar.taskId !== container.taskId)) {
       throw invalid(`exec_id ${id} is a process of another container of this sandbox.`);
     }
   }
@@ -261,4 +261,13 @@ function toExitStatus(exit: ProcessExit) {
   return exit.kind === 'code'
     ? ({ case: 'code', value: exit.code } as const)
     : ({ case: 'signal', value: exit.signal } as const);
+}
+
+function has(sandbox: Sandbox, id: ProcessId): boolean {
+  try {
+    return sandbox.process(id).id === id;
+  } catch (error) {
+    if (error instanceof SkerryError && error.code === 'not-found') return false;
+    throw error;
+  }
 }

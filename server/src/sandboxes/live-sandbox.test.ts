@@ -68,6 +68,36 @@ describe('a sandbox', () => {
     assert.deepEqual(await domain.engine.traces(), []);
   });
 
+  it('does not take a kill by hand for one by the kernel, though one of its programs ran out of memory before', async () => {
+    await using domain = await Domain.open();
+    const args = ['sh', '-c', 'read x; kill -9 $$'];
+    const [survivor, victim] = [await domain.running({ args }), await domain.running({ args })];
+    const eater = await exec(survivor, ['sleep', '1000']);
+    domain.instance(survivor).countOomKill();
+    await eater.kill(9, 'process');
+    await eater.wait(deadline());
+    domain.instance(victim).countOomKill();
+    for (const sandbox of [survivor, victim]) await sandbox.entrypoint?.closeStdin();
+    assert.deepEqual(await survivor.wait(60_000, deadline()), { kind: 'exited', exitCode: 137 });
+    assert.deepEqual(await victim.wait(60_000, deadline()), { kind: 'out-of-memory' });
+  });
+
+  it('forgets processes that are over, and still knows what each of them was', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const first = await exec(sandbox, ['sh', '-c', 'echo first; exit 3']);
+    assert.equal(await text(first.stdout), 'first\n');
+    for (let count = 0; count < 40; count++) await output(sandbox, ['true']);
+    const again = sandbox.process(first.id);
+    assert.notEqual(again, first, 'it was forgotten');
+    assert.deepEqual(again.exit, { kind: 'code', code: 3, timedOut: false });
+    assert.equal(await text(again.stdout), 'first\n');
+    assert.equal(await exec(sandbox, ['false'], {}, first.id), again, 'its id is its own for ever');
+    assert.equal(sandbox.processes().length, 41);
+    await using next = await domain.restart();
+    assert.equal(await text(next.manager.get(sandbox.id).process(first.id).stdout), 'first\n');
+  });
+
   it('says why it could not start: no such program, no such directory, an engine that fails', async () => {
     await using domain = await Domain.open();
     const noProgram = await domain.create({ args: ['no-such-program'] });

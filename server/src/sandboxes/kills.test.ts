@@ -1,0 +1,134 @@
+/** A server that is killed at each fault point of a sandbox's life, and what the next one makes of it. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Limiter } from '../platform/limiter.ts';
+import { Domain, deadline, eventually, output, TEST_APP } from './testing/domain.ts';
+
+const program = fileURLToPath(new URL('./testing/killed-server.ts', import.meta.url));
+const MOST_AT_ONCE = 3;
+
+/** What the log of a life may say after what. */
+const followers: Readonly<Record<string, readonly string[]>> = {
+  created: ['starting', 'stopping'],
+  starting: ['created', 'running', 'stopping'],
+  running: ['ready', 'stopping', 'ended'],
+  ready: ['stopping', 'ended'],
+  stopping: ['ended'],
+  ended: [],
+};
+
+/** Runs a server over `root` to its end, or to the point. Gives the lines it said, and whether it was killed. */
+function serve(root: string, point: string): Promise<{ said: string[]; killed: boolean }> {
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [program, root, point], (error, stdout, stderr) => {
+      const killed = error?.signal === 'SIGKILL';
+      if (error && !killed) reject(new Error(`${point}: ${error.message}\n${stderr}`));
+      else resolve({ said: stdout.trim().split('\n'), killed });
+    });
+  });
+}
+
+const scratch = () => mkdtemp(join(tmpdir(), 'skerry-kill-'));
+
+/** What is true whenever the server was killed, once the next one has taken over. */
+async function survives(root: string, said: readonly string[]): Promise<void> {
+  await using next = await Domain.over(root);
+  await next.manager.recover();
+  const sandbox = next.manager.list({ limit: 1, includeEnded: true })[0];
+  const id = said.find((line) => line.startsWith('created '))?.slice('created '.length);
+  if (id !== undefined) assert.equal(sandbox?.id, id, 'who was told of it finds it');
+  if (!sandbox) return;
+  if (said.includes('terminated')) assert.equal(sandbox.state, 'ended');
+  if (sandbox.state !== 'ended' && next.storedState(sandbox) !== 'stopping') {
+    assert.ok(!said.includes('terminated'));
+    await sandbox.waitUntilRunning(deadline());
+    assert.equal(next.manager.findByName(TEST_APP, 'worker', false)?.id, sandbox.id, 'it has its name');
+    await sandbox.waitUntilReady(60_000, deadline());
+    const runs = await output(sandbox, ['sh', '-c', 'cat /runs 2>/dev/null || true']);
+    assert.ok(runs === 'run\n' || (runs === '' && !said.includes('ran')), `it ran: ${runs}`);
+  }
+  await sandbox.terminate();
+  await eventually(() => next.manager.size === 0);
+  const ended = next.manager.get(sandbox.id);
+  assert.deepEqual([ended.state, ended.result], ['ended', { kind: 'terminated' }]);
+  assert.deepEqual(await next.engine.traces(), [], 'nothing of it is left');
+  const log = next.store.sandboxes.life(sandbox.taskId).map(({ kind }) => kind);
+  assert.equal(log[0], 'created');
+  assert.equal(log.at(-1), 'ended');
+  for (const [index, kind] of log.entries()) {
+    const then = log[index + 1];
+    if (then) assert.ok(followers[kind]?.includes(then), `${kind} -> ${then} in ${log}`);
+  }
+  await next.running({ name: 'worker' });
+}
+
+/** The points a server passes over what `before` made, killed at each; each is one subtest. */
+async function walk(
+  points: readonly string[],
+  before: (root: string) => Promise<void>,
+  check: (point: string, root: string) => Promise<void>,
+): Promise<void> {
+  const limiter = new Limiter(MOST_AT_ONCE);
+  await Promise.all(
+    points.map((point) =>
+      limiter.run(async () => {
+        const root = await scratch();
+        await before(root);
+        await check(point, root).catch((cause: unknown) => {
+          throw new Error(`killed at ${point}`, { cause });
+        });
+      }),
+    ),
+  );
+}
+
+const pointsIn = (said: readonly string[]): string[] => [
+  ...new Set(said.flatMap((line) => (line.startsWith('point ') ? [line.slice('point '.length)] : []))),
+];
+
+describe('a server that is killed', () => {
+  /** Points that were tried already are not tried again. */
+  const walked = new Set<string>();
+
+  it('at any edge of a sandbox it made', async () => {
+    const root = await scratch();
+    const { said } = await serve(root, '');
+    await survives(root, said);
+    const points = pointsIn(said);
+    for (const state of ['starting', 'running', 'ready', 'stopping', 'ended']) {
+      assert.ok(points.includes(`sandbox.${state}.before-store`), `${points} has no ${state}`);
+    }
+    for (const point of points) walked.add(point);
+    await walk(
+      points,
+      async () => {},
+      async (point, at) => {
+        const { said: told, killed } = await serve(at, point);
+        assert.ok(killed);
+        await survives(at, told);
+      },
+    );
+  });
+
+  for (const left of ['sandbox.starting.after-launch', 'sandbox.running.after-open']) {
+    it(`on the way back of a sandbox that another left when it was killed (${left})`, async () => {
+      const before = async (root: string) => assert.ok((await serve(root, left)).killed);
+      const root = await scratch();
+      await before(root);
+      const { said } = await serve(root, '');
+      await survives(root, said);
+      const points = pointsIn(said).filter((point) => !walked.has(point));
+      for (const point of points) walked.add(point);
+      await walk(points, before, async (point, at) => {
+        const { said: told, killed } = await serve(at, point);
+        assert.ok(killed);
+        await survives(at, told);
+      });
+    });
+  }
+});

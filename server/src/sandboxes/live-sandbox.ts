@@ -1,0 +1,417 @@
+/** A sandbox that has not ended, or ended under this server: its life, its processes, and what can be asked of it. */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { settleFiles } from '../agent/settle-files.ts';
+import type { Engine, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { Image, Images } from '../images/image.ts';
+import type { FaultPoint } from '../platform/fault-points.ts';
+import type { Ledger } from '../platform/ledger.ts';
+import { unlessAborted, withDeadline } from '../platform/wait.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { ComingOutput } from './coming-output.ts';
+import { execRequest } from './exec-request.ts';
+import { fromStored, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
+import { LifeKeeper } from './life-keeper.ts';
+import type { Entry, LifeLog } from './life-log.ts';
+import { OutputBudget } from './output-budget.ts';
+import {
+  isUniqueViolation,
+  type ProcessRepository,
+  type SandboxRepository,
+  type SandboxRow,
+} from './repositories.ts';
+import { describeResult, labelOf, notReadyWithin, sandboxEnded } from './result-text.ts';
+import { SandboxProcesses } from './sandbox-processes.ts';
+import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
+import type { ExecSpec, SandboxSpec } from './spec.ts';
+import type { SandboxResult, SandboxState } from './state.ts';
+import { Tenancy } from './tenancy.ts';
+import type { LaunchPlan, Tenant } from './tenant.ts';
+
+/** What a sandbox needs of its surroundings; the manager provides it. */
+export interface SandboxContext {
+  readonly engine: Engine;
+  readonly images: Images;
+  readonly sandboxes: SandboxRepository;
+  readonly processes: ProcessRepository;
+  /** Takes what happened, for the store. */
+  readonly ledger: Ledger;
+  readonly lifeLog: LifeLog;
+  /** Directory with one folder of output files per task. */
+  readonly outputRoot: string;
+  readonly maxOutputBytes: number;
+  readonly logger: Logger;
+  readonly now: () => number;
+  readonly faultPoint: FaultPoint;
+  /** The merged variables of an exec's sources. */
+  readonly resolveSecrets: (sources: ExecSpec['secretSources']) => Record<string, string>;
+  /** @see TenancyParts.queue */
+  readonly queue: (turn: () => Promise<void>) => void;
+  /** Ends what depends on a sandbox, before its instance is taken away. */
+  readonly endDependents: (sandbox: LiveSandbox) => Promise<void>;
+  /** Its end is in the store: from now on it can be read from there. */
+  readonly onEndStored: (sandbox: LiveSandbox) => void;
+}
+
+/** What this one has of its own. */
+export interface SandboxParts {
+  readonly plan: () => Promise<LaunchPlan>;
+  /** What an earlier server left running of it. */
+  readonly left?: Instance | undefined;
+  /** The sandbox it is a sidecar of, whose idle clock its activity counts for. */
+  readonly owner?: Pick<Sandbox, 'touch' | 'hold'> | undefined;
+}
+
+export class LiveSandbox implements Sandbox {
+  readonly id: SandboxId;
+  readonly taskId: TaskId;
+  readonly spec: SandboxSpec;
+  readonly createdAtMs: number;
+  readonly #context: SandboxContext;
+  readonly #owner: SandboxParts['owner'];
+  readonly #keeper: LifeKeeper;
+  readonly #tenancy: Tenancy;
+  readonly #processes: SandboxProcesses;
+  readonly #outputDir: string;
+  readonly #ended = new AbortController();
+  /** Entries of its log that the store has not taken yet. */
+  readonly #unstored: Entry[] = [];
+  #name: string | undefined;
+  #tags: Readonly<Record<string, string>>;
+
+  constructor(context: SandboxContext, row: SandboxRow, parts: SandboxParts) {
+    this.#context = context;
+    this.#owner = parts.owner;
+    this.id = row.id;
+    this.taskId = row.taskId;
+    this.spec = row.spec;
+    this.createdAtMs = row.createdAtMs;
+    this.#name = row.name ?? row.spec.sidecarOf?.name;
+    this.#tags = row.tags;
+    this.#outputDir = join(context.outputRoot, row.taskId);
+    const { engine, logger, now, ledger, faultPoint, queue, endDependents } = context;
+    const ended = this.#ended.signal;
+    this.#processes = new SandboxProcesses({
+      taskId: row.taskId,
+      outputDir: this.#outputDir,
+      budget: new OutputBudget(context.maxOutputBytes, ended, (reason) =>
+        this.#log('limit', this.#outputStopped(reason)),
+      ),
+      repository: context.processes,
+      ...{ ledger, logger, now, ended },
+      onActivity: () => this.touch(),
+      onKilled: () => void this.#noteOomKills(),
+      hold: () => this.hold(),
+    });
+    this.#keeper = new LifeKeeper(fromStored(row), {
+      ...{ now, faultPoint },
+      store: (life, entry) => this.#store(life, entry),
+      perform: (effect, life) => {
+        if (effect === 'settle') this.#settle(life);
+        this.#tenancy.perform(effect, life);
+      },
+    });
+    this.#tenancy = new Tenancy({
+      ...{ id: row.id, taskId: row.taskId, spec: row.spec },
+      ...{ engine, logger, now, queue, ended },
+      processes: this.#processes,
+      plan: parts.plan,
+      left: parts.left,
+      life: () => this.#keeper.life,
+      tell: (event) => this.#keeper.tell(event),
+      forgetOutput: () => this.#emptyOutput(),
+      endDependents: () => endDependents(this),
+    });
+  }
+
+  get isolation(): RuntimeName | undefined {
+    if (this.state === 'ended') return undefined;
+    const { tenant } = this.#tenancy;
+    if (tenant) return tenant.instance.runtime;
+    try {
+      return this.#context.engine.runtimeFor(this.spec.runtime ?? 'auto');
+    } catch {
+      return undefined; // its start fails for the same reason and says so
+    }
+  }
+  get name() {
+    return this.#name;
+  }
+  get tags() {
+    return this.#tags;
+  }
+  get startedAtMs() {
+    return 'startedAtMs' in this.#life ? this.#life.startedAtMs : undefined;
+  }
+  get endedAtMs() {
+    return this.#life.state === 'ended' ? this.#life.endedAtMs : undefined;
+  }
+  get readyAtMs() {
+    return 'readyAtMs' in this.#life ? this.#life.readyAtMs : undefined;
+  }
+  get deadlineMs() {
+    const deadlineMs = 'deadlineMs' in this.#life ? this.#life.deadlineMs : undefined;
+    return deadlineMs ?? this.createdAtMs + this.spec.timeoutMs;
+  }
+  get state(): SandboxState {
+    return this.#life.state;
+  }
+  get result(): SandboxResult | undefined {
+    return this.#life.state === 'ended' ? this.#life.result : undefined;
+  }
+  get entrypoint(): Process | undefined {
+    return this.#processes.entrypoint;
+  }
+  get stdout(): OutputReader {
+    return this.#entrypointStream('stdout');
+  }
+  get stderr(): OutputReader {
+    return this.#entrypointStream('stderr');
+  }
+
+  // Life
+
+  /** Begins its life. @throws when there is no room for its directory; it has then not begun */
+  admit(): void {
+    mkdirSync(this.#outputDir, { recursive: true, mode: 0o700 });
+    this.#keeper.tell({ kind: 'admitted' });
+  }
+
+  /** Goes on with its life under another server. */
+  tell(event: Extract<LifeEvent, { kind: 'found' }>): void {
+    this.#keeper.tell(event);
+  }
+
+  async waitUntilRunning(signal: AbortSignal): Promise<void> {
+    await this.#keeper.until((life) => {
+      if (life.state === 'ended') throw this.#endedError();
+      return isRunning(life);
+    }, signal);
+  }
+
+  async wait(timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined> {
+    if (this.state !== 'ended' && timeoutMs > 0) await this.#within(timeoutMs, signal, isEnded);
+    // From its first moment on the end is sure, however long it takes to clear away: every call says the same.
+    return resultOf(this.#life);
+  }
+
+  async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<number> {
+    if (!this.spec.readinessProbe)
+      throw new SkerryError('conflict', 'The sandbox was created without a readiness probe.');
+    const readyAtMs = await this.#within(timeoutMs, signal, (life) => {
+      if ('readyAtMs' in life && life.readyAtMs !== undefined) return life.readyAtMs;
+      if (life.state === 'ended') throw this.#endedConflict();
+      return undefined;
+    });
+    if (readyAtMs === undefined) throw notReadyWithin(timeoutMs);
+    return readyAtMs;
+  }
+
+  async terminate(): Promise<void> {
+    this.#keeper.tell({ kind: 'end', result: { kind: 'terminated' } });
+    if (!this.#keeper.detached) await this.#keeper.until(isEnded);
+  }
+
+  /** Lets go of the instance, which goes on (the server shuts down). */
+  detach(): void {
+    this.#keeper.detach();
+    this.#tenancy.clocks.stop();
+    this.#processes.detach();
+  }
+
+  // Processes
+
+  async exec(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process> {
+    // After a restart of the server the agent first has to tell which processes there are.
+    if (this.state === 'running') await this.waitUntilRunning(signal);
+    const askedAtMs = this.#context.now();
+    const starting = this.#processes.startOnce(id, () => this.#execRequest(id, spec, askedAtMs), spec);
+    return unlessAborted(starting, signal).catch((error: unknown) => {
+      throw this.#ended.signal.aborted ? this.#endedError() : error;
+    });
+  }
+
+  process(id: ProcessId): Process {
+    const process = this.#processes.get(id);
+    if (!process) throw new SkerryError('not-found', `${labelOf(this)} has no process ${id}.`);
+    return process;
+  }
+
+  processes(): readonly Process[] {
+    return this.#processes.execs;
+  }
+
+  // What can be changed
+
+  setName(name: string): void {
+    if (this.#name === name) return;
+    if (this.#name !== undefined)
+      throw new SkerryError('conflict', `The sandbox already has the name '${this.#name}'.`);
+    if (resultOf(this.#life)) throw this.#endedConflict();
+    try {
+      this.#context.sandboxes.setName(this.id, name);
+    } catch (error) {
+      if (isUniqueViolation(error)) throw nameTaken(name);
+      throw error;
+    }
+    this.#name = name;
+  }
+
+  setTags(tags: Readonly<Record<string, string>>): void {
+    this.#context.sandboxes.setTags(this.id, tags);
+    this.#tags = tags;
+  }
+
+  async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
+    const { instance } = await this.#whileRunning(this.#ended.signal);
+    await instance.setNetworkPolicy(policy);
+  }
+
+  async snapshotFilesystem(signal: AbortSignal): Promise<Image> {
+    const { instance, agent, plan } = await this.#whileRunning(signal);
+    const release = this.hold();
+    const resumed = this.#tenancy.clocks.pausing();
+    try {
+      const fifos = await settleFiles(instance, agent, signal);
+      return await this.#context.images.addLayer(plan.image, (directory) =>
+        instance.commit(directory, { move: false, fifos }),
+      );
+    } finally {
+      resumed();
+      release();
+    }
+  }
+
+  events(): readonly SandboxLogEntry[] {
+    return this.#context.sandboxes.events(this.taskId);
+  }
+
+  logVerbose(kind: SandboxLogEntry['kind'], text: string): void {
+    if (this.spec.verbose) this.#log(kind, text);
+  }
+
+  touch(): void {
+    (this.#owner ?? this.#tenancy.clocks.idle)?.touch();
+  }
+
+  hold(): () => void {
+    return (this.#owner ?? this.#tenancy.clocks.idle)?.hold() ?? (() => {});
+  }
+
+  // Inside
+
+  get #life(): Life {
+    return this.#keeper.life;
+  }
+
+  /** What `pick` gives within that time, or undefined. */
+  async #within<T>(
+    timeoutMs: number,
+    signal: AbortSignal,
+    pick: (life: Life) => T | undefined,
+  ): Promise<T | undefined> {
+    const over = new AbortController();
+    const found = this.#keeper.until(pick, AbortSignal.any([signal, over.signal]));
+    try {
+      return await withDeadline(found, timeoutMs, signal);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Its parts, once it runs. @throws SkerryError `sandbox-ended` */
+  async #whileRunning(signal: AbortSignal): Promise<Tenant> {
+    await this.waitUntilRunning(signal);
+    const { tenant } = this.#tenancy;
+    if (!tenant) throw this.#endedError();
+    return tenant;
+  }
+
+  async #execRequest(id: ProcessId, spec: ExecSpec, askedAtMs: number) {
+    if (resultOf(this.#life)) throw this.#endedError();
+    const { agent, plan } = await this.#whileRunning(this.#ended.signal);
+    const own = this.#context.resolveSecrets(spec.secretSources);
+    const { request, isFileTool } = execRequest(id, spec, plan, own, this.#context.now() - askedAtMs);
+    if (!isFileTool) this.logVerbose('exec', `Sandbox exec started: ${spec.argv.join(' ')}`);
+    return { agent, request };
+  }
+
+  /** An edge of its life: row and entry go into the store together, whenever that takes them. */
+  #store(life: StoredLife, entry: Entry): void {
+    const { sandboxes, ledger, lifeLog, onEndStored } = this.#context;
+    this.#unstored.push(entry);
+    ledger.tell(
+      `sandbox ${this.id}`,
+      () => sandboxes.update(this, life, this.#unstored),
+      () => {
+        this.#unstored.length = 0;
+        if (life.state === 'ended') onEndStored(this);
+      },
+    );
+    const { sidecarOf } = this.spec;
+    lifeLog.append({ ...entry, sandboxId: this.id, taskId: this.taskId, sidecarOf: sidecarOf?.sandboxId });
+  }
+
+  #settle(life: Life): void {
+    this.#ended.abort(this.#endedError());
+    const result = resultOf(life);
+    if (result && result.kind !== 'exited' && result.kind !== 'terminated') {
+      this.#log('life', describeResult(result));
+    }
+  }
+
+  async #noteOomKills(): Promise<void> {
+    const { tenant, clocks } = this.#tenancy;
+    if (tenant && this.entrypoint?.exit === undefined) await clocks.noteOomKills(tenant);
+  }
+
+  #emptyOutput(): void {
+    rmSync(this.#outputDir, { recursive: true, force: true });
+    mkdirSync(this.#outputDir, { recursive: true, mode: 0o700 });
+  }
+
+  #outputStopped(reason: 'bound' | 'disk-full'): string {
+    return reason === 'bound'
+      ? `Output reached the bound of ${Math.round(this.#context.maxOutputBytes / 2 ** 20)} MiB per sandbox; programs that write more wait.`
+      : 'The disk of the machine is full; programs that write output wait until there is room.';
+  }
+
+  #log(kind: SandboxLogEntry['kind'], text: string): void {
+    const { taskId } = this.spec.sidecarOf ?? this;
+    const { sandboxes, ledger, now } = this.#context;
+    const entry = { timeMs: now(), kind, text };
+    ledger.tell(undefined, () => sandboxes.addEvent(taskId, entry));
+  }
+
+  #entrypointStream(name: 'stdout' | 'stderr'): OutputReader {
+    const find = () => this.#processes.entrypoint?.[name];
+    return (
+      find() ??
+      new ComingOutput({
+        find,
+        begun: (signal) => this.#keeper.until((life) => isRunning(life) ?? isEnded(life), signal),
+        over: (signal) => this.#keeper.until(isEnded, signal),
+        isOver: () => this.state === 'ended',
+      })
+    );
+  }
+
+  #endedError(): SkerryError {
+    return sandboxEnded({ id: this.id, result: resultOf(this.#life) }, labelOf(this));
+  }
+
+  /** The clients document the end of the sandbox as a conflict for its name and its readiness, and as not found for the rest. */
+  #endedConflict(): SkerryError {
+    return new SkerryError('conflict', this.#endedError().message);
+  }
+}
+
+const isRunning = (life: Life) => (life.state === 'running' && life.contact === 'made') || undefined;
+const isEnded = (life: Life) => life.state === 'ended' || undefined;
+
+/** The error of a name that another running sandbox of the app has. */
+export function nameTaken(name: string): SkerryError {
+  return new SkerryError('already-exists', `A running sandbox named '${name}' already exists in this app.`);
+}

@@ -1,0 +1,281 @@
+/**
+ * A sandbox's time on the machine: does what its life asks for (`life.ts`), one thing at a time, and tells it how that went. It has the instance, the
+ * agent and the clocks of the sandbox while there are any.
+ */
+import { AgentClient } from '../agent/agent-client.ts';
+import type { StartRequest } from '../agent/messages.ts';
+import { remakeFifos } from '../agent/settle-files.ts';
+import type { Engine, Instance } from '../engines/engine.ts';
+import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
+import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
+import { unlessAborted, withDeadline } from '../platform/wait.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { Clocks } from './clocks.ts';
+import type { Effect, Life, LifeEvent } from './life.ts';
+import type { ManagedProcess } from './managed-process.ts';
+import { processEnvironment } from './process-environment.ts';
+import type { ProcessRow } from './repositories.ts';
+import type { SandboxProcesses } from './sandbox-processes.ts';
+import type { SandboxSpec } from './spec.ts';
+import { exitCodeOf, type ProcessExit, type SandboxResult } from './state.ts';
+import type { LaunchPlan, Tenant } from './tenant.ts';
+
+export interface TenancyParts {
+  readonly id: SandboxId;
+  readonly taskId: TaskId;
+  readonly spec: SandboxSpec;
+  readonly engine: Engine;
+  readonly processes: SandboxProcesses;
+  readonly plan: () => Promise<LaunchPlan>;
+  /** What an earlier server left of it. */
+  readonly left: Instance | undefined;
+  readonly logger: Logger;
+  readonly now: () => number;
+  readonly life: () => Life;
+  readonly tell: (event: LifeEvent) => void;
+  /** Calls `turn` when the server has room for one more that starts, and keeps that room until what `turn` gives has settled. */
+  readonly queue: (turn: () => Promise<void>) => void;
+  /** Empties its directory of output. */
+  readonly forgetOutput: () => void;
+  /** Ends what depends on it. */
+  readonly endDependents: () => Promise<void>;
+  readonly ended: AbortSignal;
+}
+
+const START_TIMEOUT_MS = 120_000;
+/** An agent that lives dials again within half a second; under gVisor on a busy machine it may take seconds. */
+const RECOVERY_TIMEOUT_MS = 30_000;
+/** How long the entrypoint's last output may take to arrive once everything in the sandbox was killed. */
+const DRAIN_TIMEOUT_MS = 5_000;
+const SIGKILL = 9;
+
+export class Tenancy {
+  readonly #parts: TenancyParts;
+  /** There from the instance's start, or its taking over, to the end. */
+  #tenant: Tenant | undefined;
+  #left: Instance | undefined;
+  #callOff = new AbortController();
+  #activity: Promise<void> = Promise.resolve();
+  readonly #clocks: Clocks;
+
+  constructor(parts: TenancyParts) {
+    this.#parts = parts;
+    this.#left = parts.left;
+    this.#clocks = new Clocks({ ...parts, onEnd: (result) => parts.tell({ kind: 'end', result }) });
+  }
+
+  get tenant(): Tenant | undefined {
+    return this.#tenant;
+  }
+
+  get clocks(): Clocks {
+    return this.#clocks;
+  }
+
+  /** @see LifeKeeperParts.perform */
+  perform(effect: Effect, life: Life): void {
+    try {
+      this.#do(effect, life);
+    } catch (error) {
+      const { logger, id } = this.#parts;
+      logger.error({ sandbox: id, err: error, effect }, 'sandbox.effect-failed');
+      this.#end({ kind: 'crashed', message: toSkerryError(error).message });
+    }
+  }
+
+  #do(effect: Effect, life: Life): void {
+    const { processes, forgetOutput, queue, tell } = this.#parts;
+    switch (effect) {
+      case 'queue':
+        queue(async () => {
+          await undefined; // until the event that asked for this is done with: only then this one begins something
+          tell({ kind: 'turn' });
+          await this.#activity;
+        });
+        break;
+      case 'forget':
+        processes.reset();
+        forgetOutput();
+        break;
+      case 'launch':
+        this.#begin(async (signal) => {
+          await this.#launch(signal);
+          return this.#up();
+        });
+        break;
+      case 'rejoin': {
+        // Which processes there are is known at once; those who ask for one wait for the agent's answer.
+        const known = Promise.withResolvers<void>();
+        const rows = processes.recall(known.promise);
+        this.#begin((signal) => this.#rejoin(rows, signal).finally(known.resolve));
+        break;
+      }
+      case 'discard':
+        this.#begin(() => this.#discard());
+        break;
+      case 'call-off':
+        this.#callOff.abort(new SkerryError('sandbox-ended', 'The sandbox is being ended.'));
+        break;
+      case 'open':
+        this.#open(life);
+        break;
+      case 'close':
+        this.#clocks.stop();
+        break;
+      case 'remove':
+        void this.#remove().then(() => tell({ kind: 'removed', atMs: this.#parts.now() }));
+        break;
+      case 'settle':
+        this.#tenant = undefined;
+        this.#left = undefined;
+        processes.abandon();
+        break;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  /** Starts what the life calls an activity. */
+  #begin(work: (signal: AbortSignal) => Promise<LifeEvent>): void {
+    this.#callOff = new AbortController();
+    const { tell } = this.#parts;
+    this.#activity = work(this.#callOff.signal).then(tell, (error: unknown) => {
+      const failure = toSkerryError(error);
+      if (failure.code === 'internal' && !this.#callOff.signal.aborted) {
+        const { logger, id } = this.#parts;
+        logger.error({ sandbox: id, err: error, during: this.#parts.life() }, 'sandbox.activity-failed');
+      }
+      tell({ kind: 'failed', message: failure.message });
+    });
+  }
+
+  #up(): LifeEvent {
+    return { kind: 'up', atMs: this.#parts.now(), timeoutMs: this.#parts.spec.timeoutMs };
+  }
+
+  async #launch(calledOff: AbortSignal): Promise<void> {
+    const { spec, engine, taskId, plan } = this.#parts;
+    const signal = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), calledOff]);
+    const launch = await plan();
+    signal.throwIfAborted();
+    const instance = await engine.create(
+      {
+        id: taskId,
+        ...(spec.sidecarOf && { joins: spec.sidecarOf.taskId }),
+        layers: launch.layers,
+        hostname: 'modal',
+        runtime: launch.runtime,
+        limits: launch.limits,
+        network: spec.network,
+        mounts: [],
+      },
+      signal,
+    );
+    const tenant = this.#takeOver(instance, launch);
+    signal.throwIfAborted();
+    await remakeFifos(instance, tenant.agent, signal);
+    if (launch.argv.length > 0) await this.#startEntrypoint(tenant, signal);
+    signal.throwIfAborted();
+  }
+
+  /** Takes up what an earlier server left, if it can go on as it is. */
+  async #rejoin(rows: readonly ProcessRow[], calledOff: AbortSignal): Promise<LifeEvent> {
+    const { plan, processes, life } = this.#parts;
+    if (!this.#left) throw new Error('there is nothing to rejoin');
+    const tenant = this.#takeOver(this.#left, await unlessAborted(plan(), calledOff));
+    const signal = AbortSignal.any([AbortSignal.timeout(RECOVERY_TIMEOUT_MS), calledOff]);
+    const ids = new Set((await tenant.agent.list(signal)).map(({ id }) => id));
+    calledOff.throwIfAborted();
+    const lacksEntrypoint = tenant.plan.argv.length > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
+    if (life().state === 'starting' && lacksEntrypoint) return { kind: 'incomplete' };
+    processes.resume(rows, ids, tenant.agent);
+    this.#followEntrypoint();
+    return this.#up();
+  }
+
+  async #discard(): Promise<LifeEvent> {
+    this.#tenant = undefined;
+    await this.#left?.destroy();
+    this.#left = undefined;
+    return { kind: 'discarded' };
+  }
+
+  /** What is on the machine goes; nothing that fails on the way keeps the sandbox from ending, and the engine goes on trying. */
+  async #remove(): Promise<void> {
+    const { endDependents, logger, id } = this.#parts;
+    for (const part of [endDependents, () => (this.#tenant?.instance ?? this.#left)?.destroy()]) {
+      try {
+        await part();
+      } catch (error) {
+        logger.error({ sandbox: id, err: error }, 'sandbox.destroy-failed');
+      }
+    }
+  }
+
+  #takeOver(instance: Instance, plan: LaunchPlan): Tenant {
+    const agent = new AgentClient((signal) => instance.dial(signal), this.#parts.logger);
+    const tenant = { instance, plan, agent };
+    this.#tenant = tenant;
+    void instance.exited.then((exit) => {
+      if (exit.reason === 'destroyed') return;
+      this.#end(
+        exit.reason === 'out-of-memory'
+          ? { kind: 'out-of-memory' }
+          : { kind: 'crashed', message: exit.message },
+      );
+    });
+    return tenant;
+  }
+
+  #open(life: Life): void {
+    const { processes } = this.#parts;
+    if (life.state !== 'running' || !this.#tenant) return;
+    this.#clocks.start(life, this.#tenant);
+    processes.holdWhileRunning();
+  }
+
+  async #startEntrypoint({ agent, plan }: Tenant, signal: AbortSignal): Promise<void> {
+    const { spec, processes } = this.#parts;
+    const request: StartRequest = {
+      id: ENTRYPOINT_PROCESS_ID,
+      argv: plan.argv,
+      env: processEnvironment(plan.env, {}, spec.pty !== undefined),
+      cwd: plan.workdir,
+      createCwd: true,
+      user: plan.user,
+      timeoutMs: null,
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'pipe',
+      pty: spec.pty ?? null,
+    };
+    const process = await processes.start(agent, request, { signal, failureIsExit: true });
+    // Who reads the entrypoint's output is told as well.
+    if (process.startFailure) throw process.startFailure;
+    this.#followEntrypoint();
+  }
+
+  #followEntrypoint(): void {
+    const process = this.#parts.processes.entrypoint;
+    void process?.wait(this.#parts.ended).then(
+      (exit) => this.#entrypointExited(process, exit),
+      () => {}, // the sandbox ended first
+    );
+  }
+
+  /** Its main process ended: like a container, the sandbox ends with it, once the output is complete. */
+  async #entrypointExited(process: ManagedProcess, exit: ProcessExit): Promise<void> {
+    const tenant = this.#tenant;
+    const { state } = this.#parts.life();
+    if (!tenant || state === 'stopping' || state === 'ended') return;
+    const wasKilled = exit.kind === 'signal' && exit.signal === SIGKILL;
+    const oomKilled = wasKilled && (await this.#clocks.oomKilledSince(tenant));
+    await tenant.agent.killAll(SIGKILL, AbortSignal.timeout(DRAIN_TIMEOUT_MS)).catch(() => {});
+    await withDeadline(process.drained, DRAIN_TIMEOUT_MS);
+    this.#end(oomKilled ? { kind: 'out-of-memory' } : { kind: 'exited', exitCode: exitCodeOf(exit) });
+  }
+
+  #end(result: SandboxResult): void {
+    this.#parts.tell({ kind: 'end', result });
+  }
+}

@@ -1,0 +1,24 @@
+/** What a sandbox runs as, and the parts it runs with. */
+import type { AgentClient } from '../agent/agent-client.ts';
+import type { Instance } from '../engines/engine.ts';
+import type { Image } from '../images/image.ts';
+
+/** Everything a start needs that is not in the row: made by the manager out of image, secrets and mounts. */
+export interface LaunchPlan {
+  /** The image with the file mounts over it; snapshots continue from it. */
+  readonly image: Image;
+  readonly layers: readonly string[];
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly workdir: string;
+  readonly user: string;
+  readonly runtime: 'auto' | 'gvisor' | 'runc';
+  readonly limits: { memoryMiB: number; milliCpu: number; milliCpuRequest: number; pids: number };
+}
+
+/** The parts of a running sandbox; they exist together or not at all. */
+export interface Tenant {
+  readonly instance: Instance;
+  readonly agent: AgentClient;
+  readonly plan: LaunchPlan;
+}
