@@ -49,11 +49,11 @@ const FACTS =
 const LEFT = [
   'grep -h skerry- /proc/mounts',
   "find /sys/fs/cgroup -name '*skerry*'",
-  'ls -d /run/skerry-* /etc/systemd/system/skerry-*',
+  "find /run /etc/systemd/system -maxdepth 1 -name 'skerry-*'",
   'ip netns list',
   'ip -o link | grep -i sk',
   'nft list tables',
-  "systemctl list-units --no-legend 'skerry*'",
+  "systemctl list-units --all --no-legend 'skerry*'",
 ].join('; ');
 
 await runMain(async () => {
