@@ -1,10 +1,12 @@
 /**
  * `npm run bench [-- --rounds N]`: how long a user waits for a sandbox's first output and for one exec, beside runc and Docker in the same
  * run. The contenders take turns, so that whatever else the machine does hits all of them. Prints a table and writes it to `results/`.
+ * `--beside DIR` has the Skerry of another clone, set up there, take part as well: what a change costs, in pairs.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { configSchema } from '../server/src/config/config.ts';
@@ -12,7 +14,7 @@ import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
 import type { Contender } from './contender.ts';
 import { dockerContender } from './docker-contender.ts';
-import { describeMachine } from './machine.ts';
+import { commitOf, describeMachine } from './machine.ts';
 import { ociContender } from './oci-contender.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { skerryContenders } from './skerry-contender.ts';
@@ -26,7 +28,9 @@ const measures = [
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '15' } } });
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '15' }, beside: { type: 'string' } },
+});
 const rounds = Number(values.rounds);
 if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS) {
   throw new RangeError(`--rounds must be a whole number from 1 to ${MAX_ROUNDS}`);
@@ -51,14 +55,33 @@ async function enter(name: string, make: () => Promise<Contender | readonly Cont
   }
 }
 
+/** The contenders of another clone, by their own code. */
+async function others(runtime: 'runc' | 'gvisor'): Promise<Contender[]> {
+  const clone = resolve(values.beside ?? '');
+  const theirs: { skerryContenders: typeof skerryContenders } = await import(
+    pathToFileURL(join(clone, 'bench/skerry-contender.ts')).href
+  );
+  const commit = await commitOf(clone);
+  return (await theirs.skerryContenders(runtime)).map((contender) => ({
+    name: `${contender.name} at ${commit}`,
+    createToFirstOutput: () => contender.createToFirstOutput(),
+    execRoundTrip: () => contender.execRoundTrip(),
+    close: () => contender.close(),
+  }));
+}
+
 const { dir, tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
 await enter('runc', () =>
   ociContender({ name: 'runc', command: ['runc', '--root', join(scratch, 'runc')], rootfs: dir, scratch }),
 );
 await enter('docker', () => dockerContender({ tar, scratch }));
 for (const { runtime, skip } of await runtimesToTest()) {
-  if (skip === false) await enter(`skerry (${runtime})`, () => skerryContenders(runtime));
-  else absent.push(`skerry (${runtime}): ${skip}`);
+  if (skip !== false) {
+    absent.push(`skerry (${runtime}): ${skip}`);
+    continue;
+  }
+  await enter(`skerry (${runtime})`, () => skerryContenders(runtime));
+  if (values.beside !== undefined) await enter(`the other skerry (${runtime})`, () => others(runtime));
 }
 
 if (!contenders.some(({ name }) => name.startsWith('skerry'))) {
@@ -82,7 +105,8 @@ const text = await report();
 process.stdout.write(text);
 const results = join(import.meta.dirname, 'results');
 mkdirSync(results, { recursive: true });
-const file = join(results, `${new Date().toISOString().slice(0, 10)}-create-and-exec.md`);
+const kind = values.beside === undefined ? 'create-and-exec' : `beside-${await commitOf(values.beside)}`;
+const file = join(results, `${new Date().toISOString().slice(0, 10)}-${kind}.md`);
 writeFileSync(file, text);
 say(`written to ${file}`);
 
@@ -97,7 +121,7 @@ async function report(): Promise<string> {
   return [
     '# Create and exec, beside runc and Docker',
     '',
-    `Made by \`npm run bench -- --rounds ${rounds}\` on ${new Date().toISOString().slice(0, 10)}.`,
+    `Made by \`npm run bench -- --rounds ${rounds}${values.beside === undefined ? '' : ' --beside ...'}\` on ${new Date().toISOString().slice(0, 10)}.`,
     '',
     ...(await describeMachine()),
     '',
