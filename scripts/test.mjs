@@ -5,7 +5,7 @@
  */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { attach, capture } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
 import { findRunsc, pinned } from './lib/gvisor.mjs';
@@ -25,8 +25,8 @@ await runMain(async () => {
   await setupPythonClients(pythonClientVersions);
   await step('Packages for tests', (progress) => ensurePackages(testPackages, progress));
   const skipped = [];
-  const noGo = await step('Go example', buildGoExample);
-  if (noGo?.missing) skipped.push(`the Go client (${noGo.note})`);
+  const go = await step('Go example', buildGoExample);
+  if (go.missing) skipped.push(`the Go client (${go.note})`);
   if (!(await findRunsc())) skipped.push('everything under gVisor (no runsc)');
   if (process.getuid?.() !== 0) skipped.push('everything that makes sandboxes (not root)');
 
@@ -41,7 +41,7 @@ await runMain(async () => {
   if (e2e.length > 0) {
     const scratch = mkdtempSync(join(tmpdir(), 'e2e-'));
     try {
-      const env = { ...process.env, SKERRY_E2E_DATA_DIR: join(scratch, 'data') };
+      const env = { ...(go.environment ?? process.env), SKERRY_E2E_DATA_DIR: join(scratch, 'data') };
       mkdirSync(env.SKERRY_E2E_DATA_DIR, { mode: 0o700 });
       failed = (await nodeTest(e2e, 1, env)) !== 0 || failed;
     } finally {
@@ -90,5 +90,6 @@ async function buildGoExample(progress) {
     env: { ...toolchain.env, CGO_ENABLED: '0' },
     progress,
   });
-  return undefined;
+  // Tests build programs of their own with it, also where it is in no PATH.
+  return { environment: { ...toolchain.env, PATH: `${dirname(toolchain.go)}:${process.env.PATH}` } };
 }
