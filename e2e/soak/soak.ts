@@ -16,7 +16,7 @@ const WORKERS = 8;
 /** What each exec prints. */
 const OUTPUT_KIB = 50;
 /** How long the server is left alone before it is looked at: what it frees later than at once it frees then. */
-const REST_MS = 20_000;
+const REST_MS = 10_000;
 const RUNTIME = 'runc';
 
 const server = await startServer({ runtime: RUNTIME, freshData: true, flags: ['--max-output-mib', '4096'] });
