@@ -100,7 +100,6 @@ async function note(what: string, restMs = REST_MS): Promise<void> {
     readdirSync(`${proc}/fd`).filter((fd) => isOpen(`${proc}/fd/${fd}`)).length,
     field('Threads'),
     count(readFileSync('/proc/mounts', 'utf8')),
-    (await run(['ip', 'netns', 'list'])).stdout.split('\n').filter((line) => line.includes(name)).length,
     rules.stdout.split('\n').length,
     (await run(['find', '/run', '-maxdepth', '3', '-path', `*${name}*`])).stdout.split('\n').length,
   ];
@@ -124,8 +123,8 @@ async function page(): Promise<string> {
 time through the official JavaScript client; each exec prints ${OUTPUT_KIB} KiB, which the client reads. The server is left alone for ${REST_MS / 1000} s before each row. Output, and the
 rows of what is over, stay on disk for \`--keep-output-hours\` and are not counted.
 
-| after | memory (MiB) | descriptors | threads | mounts | network namespaces | lines of firewall rules | entries below /run |
-|---|---|---|---|---|---|---|---|
+| after | memory (MiB) | descriptors | threads | mounts | lines of firewall rules | entries below /run |
+|---|---|---|---|---|---|---|
 ${rows.join('\n')}
 `;
 }

@@ -98,6 +98,15 @@ describe('a sandbox', () => {
     assert.equal(await text(next.manager.get(sandbox.id).process(first.id).stdout), 'first\n');
   });
 
+  it('keeps no connection of a process that is over, however short it was', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const before = domain.instance(sandbox).openConnections;
+    const short = Array.from({ length: 40 }, async () => (await exec(sandbox, ['true'])).wait(deadline()));
+    await Promise.all(short);
+    await eventually(() => domain.instance(sandbox).openConnections <= before);
+  });
+
   it('says why it could not start: no such program, no such directory, an engine that fails', async () => {
     await using domain = await Domain.open();
     const noProgram = await domain.create({ args: ['no-such-program'] });

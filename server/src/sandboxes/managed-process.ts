@@ -171,6 +171,8 @@ export class ManagedProcess implements Process {
     try {
       this.#connection = { kind: 'connected', channel: await agent.start(request, this.#sink, signal) };
       if (!this.#exit) this.#tell(() => this.#context.repository.started(this.taskId, this.id));
+      // A short program's end may have come with the answer, before this.
+      this.#releaseWhenDone();
     } catch (error) {
       this.#connection = { kind: 'closed' };
       if (failureIsExit && error instanceof SkerryError && START_FAILURES.includes(error.code)) {

@@ -94,8 +94,10 @@ describe('a sidecar', () => {
   it('its activity keeps its sandbox from being idle', async () => {
     await using domain = await Domain.open();
     const sandbox = await domain.running({ idleTimeoutMs: 300 });
+    const release = sandbox.hold(); // the sidecar's start may take longer than that
     const sidecar = await start(domain, sandbox, 'busy');
     const process = await exec(sidecar, ['sleep', '0.5']);
+    release();
     await process.wait(deadline());
     assert.equal(sandbox.state, 'running');
     assert.deepEqual(await sandbox.wait(60_000, deadline()), { kind: 'idle-timeout' });

@@ -163,6 +163,11 @@ export class FakeInstance implements Instance {
     await this.crash();
   }
 
+  /** Connections that were handed out and are open. */
+  get openConnections(): number {
+    return this.#open.size;
+  }
+
   /** Breaks every connection that was handed out; the agent dials again. */
   cutConnections(): void {
     for (const connection of this.#open) connection.destroy();
