@@ -292,6 +292,7 @@ export class ManagedProcess implements Process {
   detach(): void {
     if (this.#connection.kind === 'connected') this.#connection.channel.detach();
     this.#connection = { kind: 'closed' };
+    this.#agent = undefined; // nor is a broken connection made again
   }
 
   #endUnstarted(request: StartRequest, failure: SkerryError): void {
@@ -355,6 +356,7 @@ export class ManagedProcess implements Process {
       const offsets = { stdout: this.stdout.length, stderr: this.stderr.length };
       try {
         const channel = await this.#agent.attach(this.id, offsets, this.#sink, ended);
+        if (!this.#agent) return channel.detach();
         this.#countTaken(channel);
         this.#stdinClosed ||= channel.stdinClosed;
         this.#connection = { kind: 'connected', channel };
