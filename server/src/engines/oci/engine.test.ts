@@ -70,10 +70,14 @@ async function openHarness(): Promise<IsolatingHarness> {
       hostAddress: foreign?.address ?? '198.51.100.1',
       hostPort: address.port,
       traces: () => hostTraces([name]),
-      dropRules: async () => {
-        for (const family of ['inet', 'netdev']) {
-          await run(['nft', 'delete', 'table', family, `skerry_${name}`]);
-        }
+      rules: {
+        drop: async () => {
+          for (const family of ['inet', 'netdev']) {
+            await run(['nft', 'delete', 'table', family, `skerry_${name}`]);
+          }
+        },
+        stand: async () =>
+          (await run(['nft', 'list', 'table', 'netdev', `skerry_${name}`], { okCodes: [1] })).code === 0,
       },
       restart: async () => {
         // `close` stops what lives in this process (sockets, resolver) and touches no instance: what a killed process leaves.
