@@ -5,7 +5,7 @@ import { join, sep } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Image, Images } from './image.ts';
+import { type Image, type Images, plainDefinition } from './image.ts';
 
 const IMAGE_NAME = 'code-interpreter';
 /** Written by the last step of the Dockerfile. */
@@ -158,15 +158,9 @@ export class DefaultImage {
     const log: string[] = [];
     try {
       const { id, result } = await this.#images.getOrBuild({
+        ...plainDefinition,
         dockerfileLines: dockerfile.split('\n'),
-        baseImages: new Map(),
-        contextFiles: [],
-        buildArgs: {},
-        secretEnv: {},
-        registryCredentials: undefined,
         builderVersion: '',
-        forceBuild: false,
-        ignoreCache: false,
       });
       if (result?.kind === 'success') return this.#images.get(id);
       for await (const event of this.#images.follow(id, 0, unending)) {

@@ -15,6 +15,7 @@ import { openStore, type Store } from '../store/store.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
 import { ImageService } from './image-service.ts';
+import { DEFINITION, TEST_IMAGE_CONFIG } from './testing/images.ts';
 
 const logger = createLogger('silent');
 const cleanup = new Cleanup();
@@ -29,18 +30,7 @@ const open = (overrides: { engine?: Engine; logger?: Logger } = {}) =>
     repository: store.images,
     engine,
     dataDir,
-    config: {
-      buildRuntime: 'runc',
-      debianMirror: 'http://127.0.0.1:9/debian',
-      registryMirrors: [],
-      insecureRegistries: [],
-      privateRegistries: [],
-      goProxy: '',
-      pypiIndex: '',
-      npmRegistry: '',
-      mavenRepository: '',
-      registryTimeoutMs: 1000,
-    },
+    config: { ...TEST_IMAGE_CONFIG, buildRuntime: 'runc', debianMirror: 'http://127.0.0.1:9/debian' },
     caEnvironment: {},
     logger,
     clock: Date.now,
@@ -90,15 +80,9 @@ interface Request extends Partial<ImageDefinition> {
 }
 
 const define = ({ lines, ...rest }: Request): ImageDefinition => ({
+  ...DEFINITION,
   dockerfileLines: lines,
   baseImages: base === undefined ? new Map() : new Map([['base', base]]),
-  contextFiles: [],
-  buildArgs: {},
-  secretEnv: {},
-  registryCredentials: undefined,
-  builderVersion: 'test',
-  forceBuild: false,
-  ignoreCache: false,
   ...rest,
 });
 

@@ -73,6 +73,17 @@ export interface ImageDefinition {
   readonly ignoreCache: boolean;
 }
 
+/** All of a definition but what it says: a Dockerfile with nothing around it. */
+export const plainDefinition: Omit<ImageDefinition, 'dockerfileLines' | 'builderVersion'> = {
+  baseImages: new Map(),
+  contextFiles: [],
+  buildArgs: {},
+  secretEnv: {},
+  registryCredentials: undefined,
+  forceBuild: false,
+  ignoreCache: false,
+};
+
 /** How a build ended. A failure is cached for joiners of that image id but not for later requests of the same definition. */
 export type BuildResult =
   | { readonly kind: 'success' }

@@ -5,25 +5,34 @@ import { Ledger } from './ledger.ts';
 
 const open = () => new Ledger(createLogger('silent'), 1);
 
+/** A store that takes nothing while it is full. */
+class Disk {
+  full = false;
+  readonly written: string[] = [];
+
+  write(text: string): () => void {
+    return () => {
+      if (this.full) throw new Error('database or disk is full');
+      this.written.push(text);
+    };
+  }
+}
+
 test('writes at once where it can, and later in the order of what was told', async () => {
   const ledger = open();
-  const written: string[] = [];
+  const disk = new Disk();
+  const { written } = disk;
   const all = Promise.withResolvers<void>();
-  let full = false;
-  const write = (text: string) => () => {
-    if (full) throw new Error('database or disk is full');
-    written.push(text);
-  };
-  ledger.tell('a', write('a1'));
+  ledger.tell('a', disk.write('a1'));
   assert.deepEqual(written, ['a1']);
-  full = true;
-  ledger.tell('a', write('a2'));
-  ledger.tell(undefined, write('event'));
-  ledger.tell('b', write('b1'), () => all.resolve());
-  ledger.tell('a', write('a3'));
+  disk.full = true;
+  ledger.tell('a', disk.write('a2'));
+  ledger.tell(undefined, disk.write('event'));
+  ledger.tell('b', disk.write('b1'), () => all.resolve());
+  ledger.tell('a', disk.write('a3'));
   assert.deepEqual([written, ledger.behind], [['a1'], 3]);
-  full = false;
-  ledger.tell('c', write('c1'));
+  disk.full = false;
+  ledger.tell('c', disk.write('c1'));
   assert.deepEqual(written, ['a1'], 'nothing overtakes what waits');
   await all.promise;
   assert.deepEqual(written.slice(0, 4), ['a1', 'a3', 'event', 'b1']);
@@ -49,21 +58,17 @@ test('what has no key is bounded, and a closed ledger tries once more', () => {
 
 test('a listener that throws neither ends the timer nor has its write done again', async () => {
   const ledger = open();
-  const written: string[] = [];
+  const disk = new Disk();
+  const { written } = disk;
   const all = Promise.withResolvers<void>();
-  let full = false;
-  const write = (text: string) => () => {
-    if (full) throw new Error('database or disk is full');
-    written.push(text);
-  };
   const broken = () => {
     throw new Error('listener');
   };
-  ledger.tell('a', write('a'), broken);
-  full = true;
-  ledger.tell('b', write('b'), broken);
-  ledger.tell('c', write('c'), () => all.resolve());
-  full = false;
+  ledger.tell('a', disk.write('a'), broken);
+  disk.full = true;
+  ledger.tell('b', disk.write('b'), broken);
+  ledger.tell('c', disk.write('c'), () => all.resolve());
+  disk.full = false;
   await all.promise;
   assert.deepEqual([written, ledger.behind], [['a', 'b', 'c'], 0]);
   ledger.close();

@@ -1,7 +1,5 @@
 /** What runs beside a sandbox while it runs: its deadline, its idle clock, its readiness probe, and the watches over its agent and its memory. */
-
 import { setAlarm } from '../platform/alarm.ts';
-import type { Logger } from '../telemetry/logger.ts';
 import { IdleClock } from './activity.ts';
 import { watchAgent } from './agent-watch.ts';
 import type { LifeEvent, Running } from './life.ts';
@@ -14,9 +12,7 @@ export interface ClocksParts {
   readonly spec: SandboxSpec;
   readonly now: () => number;
   readonly processes: { readonly busy: boolean };
-  readonly logger: Logger;
   readonly tell: (event: LifeEvent) => void;
-  readonly onEnd: (result: SandboxResult) => void;
   readonly ended: AbortSignal;
 }
 
@@ -42,11 +38,11 @@ export class Clocks {
   }
 
   start(life: Running, tenant: Tenant): void {
-    const { spec, now, onEnd } = this.#parts;
+    const { spec, now } = this.#parts;
     if (this.#stopped.signal.aborted) return;
-    const stopDeadline = setAlarm(life.deadlineMs, now, () => onEnd({ kind: 'timeout' }));
+    const stopDeadline = setAlarm(life.deadlineMs, now, () => this.#end({ kind: 'timeout' }));
     if (spec.idleTimeoutMs !== undefined) {
-      this.#idle = new IdleClock(spec.idleTimeoutMs, () => onEnd({ kind: 'idle-timeout' }));
+      this.#idle = new IdleClock(spec.idleTimeoutMs, () => this.#end({ kind: 'idle-timeout' }));
     }
     const memory = setInterval(() => void this.noteOomKills(tenant), OOM_LOOK_EVERY_MS);
     this.#stopped.signal.addEventListener('abort', () => {
@@ -97,7 +93,7 @@ export class Clocks {
       isPaused: () => this.#snapshots > 0,
     };
     void watchAgent(watched, this.#stopped.signal).then(
-      () => this.#parts.onEnd({ kind: 'crashed', message: 'Its agent does not answer.' }),
+      () => this.#end({ kind: 'crashed', message: 'Its agent does not answer.' }),
       () => {}, // it ends
     );
   }
@@ -110,5 +106,9 @@ export class Clocks {
       () => tell({ kind: 'ready', atMs: now() }),
       () => {}, // the sandbox ended
     );
+  }
+
+  #end(result: SandboxResult): void {
+    this.#parts.tell({ kind: 'end', result });
   }
 }

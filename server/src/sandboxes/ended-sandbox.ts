@@ -4,12 +4,12 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { SkerryError } from '../errors/skerry-error.ts';
+import type { SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId } from '../ids.ts';
 import type { SandboxContext } from './live-sandbox.ts';
 import { OutputBudget } from './output-budget.ts';
 import type { SandboxRow } from './repositories.ts';
-import { labelOf, sandboxEnded } from './result-text.ts';
+import { alreadyNamed, endedConflict, labelOf, noProbe, noProcess, sandboxEnded } from './sandbox-errors.ts';
 import { SandboxProcesses } from './sandbox-processes.ts';
 import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
 import type { SandboxResult } from './state.ts';
@@ -70,9 +70,8 @@ export class EndedSandbox implements Sandbox {
   }
 
   async waitUntilReady(): Promise<number> {
-    if (!this.spec.readinessProbe)
-      throw new SkerryError('conflict', 'The sandbox was created without a readiness probe.');
-    if (this.readyAtMs === undefined) throw this.#endedConflict();
+    if (!this.spec.readinessProbe) throw noProbe();
+    if (this.readyAtMs === undefined) throw endedConflict(this.#endedError());
     return this.readyAtMs;
   }
 
@@ -87,7 +86,7 @@ export class EndedSandbox implements Sandbox {
 
   process(id: ProcessId): Process {
     const process = this.#processes.get(id);
-    if (!process) throw new SkerryError('not-found', `${labelOf(this)} has no process ${id}.`);
+    if (!process) throw noProcess(this, id);
     return process;
   }
 
@@ -97,9 +96,8 @@ export class EndedSandbox implements Sandbox {
 
   setName(name: string): void {
     if (this.name === name) return;
-    if (this.name !== undefined)
-      throw new SkerryError('conflict', `The sandbox already has the name '${this.name}'.`);
-    throw this.#endedConflict();
+    if (this.name !== undefined) throw alreadyNamed(this.name);
+    throw endedConflict(this.#endedError());
   }
 
   setTags(tags: Readonly<Record<string, string>>): void {
@@ -149,11 +147,6 @@ export class EndedSandbox implements Sandbox {
 
   #endedError(): SkerryError {
     return sandboxEnded(this, labelOf(this));
-  }
-
-  /** The clients document the end of the sandbox as a conflict for its name and its readiness, and as not found for the rest. */
-  #endedConflict(): SkerryError {
-    return new SkerryError('conflict', this.#endedError().message);
   }
 }
 

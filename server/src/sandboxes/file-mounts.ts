@@ -5,7 +5,7 @@
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { MountId } from '../ids.ts';
-import type { ContextFile, Image, Images } from '../images/image.ts';
+import { type ContextFile, type Image, type Images, plainDefinition } from '../images/image.ts';
 
 const BUILD_TIMEOUT_MS = 10 * 60_000;
 
@@ -26,15 +26,11 @@ export async function imageWithMounts(
   );
   if (contextFiles.length === 0) return image;
   const built = await parts.images.getOrBuild({
+    ...plainDefinition,
     dockerfileLines: ['FROM base', 'COPY . /'],
     baseImages: new Map([['base', image.id]]),
     contextFiles,
-    buildArgs: {},
-    secretEnv: {},
-    registryCredentials: undefined,
     builderVersion: image.builderVersion,
-    forceBuild: false,
-    ignoreCache: false,
   });
   if (built.result === undefined) {
     for await (const event of parts.images.follow(built.id, 0, AbortSignal.timeout(BUILD_TIMEOUT_MS))) {

@@ -7,7 +7,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { newProcessId } from '../ids.ts';
 import { FileError, faultOf } from './file-error.ts';
 import { GUEST_FS_TOOLS } from './guest-paths.ts';
-import { sandboxEnded } from './result-text.ts';
+import { sandboxEnded } from './sandbox-errors.ts';
 import type { Process, Sandbox } from './sandboxes.ts';
 import type { ProcessExit } from './state.ts';
 

@@ -125,8 +125,8 @@ export function step(life: Life, event: LifeEvent): Step {
   }
 }
 
-/** Whether anybody else may have its name, its key, or its place among those that run. */
-export const holdsName = (life: Life): boolean => life.state !== 'ended';
+/** Whether it has not ended: until then nobody else may have its name, its key, or its place among those that run, whatever the store still says. */
+export const holdsName = ({ state }: { readonly state: SandboxState }): boolean => state !== 'ended';
 
 /** The result, from the first moment its end is sure. */
 export const resultOf = (life: Life): SandboxResult | undefined =>

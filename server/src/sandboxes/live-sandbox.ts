@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { settleFiles } from '../agent/settle-files.ts';
 import type { Engine, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
-import { SkerryError } from '../errors/skerry-error.ts';
+import type { SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId, SandboxId, TaskId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
@@ -22,7 +22,17 @@ import {
   type SandboxRepository,
   type SandboxRow,
 } from './repositories.ts';
-import { describeResult, labelOf, notReadyWithin, sandboxEnded } from './result-text.ts';
+import { describeResult } from './result-text.ts';
+import {
+  alreadyNamed,
+  endedConflict,
+  labelOf,
+  nameTaken,
+  noProbe,
+  noProcess,
+  notReadyWithin,
+  sandboxEnded,
+} from './sandbox-errors.ts';
 import { SandboxProcesses } from './sandbox-processes.ts';
 import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
 import type { ExecSpec, SandboxSpec } from './spec.ts';
@@ -198,11 +208,10 @@ export class LiveSandbox implements Sandbox {
   }
 
   async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<number> {
-    if (!this.spec.readinessProbe)
-      throw new SkerryError('conflict', 'The sandbox was created without a readiness probe.');
+    if (!this.spec.readinessProbe) throw noProbe();
     const readyAtMs = await this.#within(timeoutMs, signal, (life) => {
       if ('readyAtMs' in life && life.readyAtMs !== undefined) return life.readyAtMs;
-      if (life.state === 'ended') throw this.#endedConflict();
+      if (life.state === 'ended') throw endedConflict(this.#endedError());
       return undefined;
     });
     if (readyAtMs === undefined) throw notReadyWithin(timeoutMs);
@@ -235,7 +244,7 @@ export class LiveSandbox implements Sandbox {
 
   process(id: ProcessId): Process {
     const process = this.#processes.get(id);
-    if (!process) throw new SkerryError('not-found', `${labelOf(this)} has no process ${id}.`);
+    if (!process) throw noProcess(this, id);
     return process;
   }
 
@@ -247,9 +256,8 @@ export class LiveSandbox implements Sandbox {
 
   setName(name: string): void {
     if (this.#name === name) return;
-    if (this.#name !== undefined)
-      throw new SkerryError('conflict', `The sandbox already has the name '${this.#name}'.`);
-    if (resultOf(this.#life)) throw this.#endedConflict();
+    if (this.#name !== undefined) throw alreadyNamed(this.#name);
+    if (resultOf(this.#life)) throw endedConflict(this.#endedError());
     try {
       this.#context.sandboxes.setName(this.id, name);
     } catch (error) {
@@ -401,17 +409,7 @@ export class LiveSandbox implements Sandbox {
   #endedError(): SkerryError {
     return sandboxEnded({ id: this.id, result: resultOf(this.#life) }, labelOf(this));
   }
-
-  /** The clients document the end of the sandbox as a conflict for its name and its readiness, and as not found for the rest. */
-  #endedConflict(): SkerryError {
-    return new SkerryError('conflict', this.#endedError().message);
-  }
 }
 
 const isRunning = (life: Life) => (life.state === 'running' && life.contact === 'made') || undefined;
 const isEnded = (life: Life) => life.state === 'ended' || undefined;
-
-/** The error of a name that another running sandbox of the app has. */
-export function nameTaken(name: string): SkerryError {
-  return new SkerryError('already-exists', `A running sandbox named '${name}' already exists in this app.`);
-}

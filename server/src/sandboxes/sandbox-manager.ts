@@ -23,8 +23,9 @@ import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { EndedSandbox } from './ended-sandbox.ts';
 import { imageWithMounts } from './file-mounts.ts';
+import { holdsName } from './life.ts';
 import { LifeLog } from './life-log.ts';
-import { LiveSandbox, nameTaken, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
+import { LiveSandbox, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
 import { sandboxEnvironment } from './process-environment.ts';
 import {
   isUniqueViolation,
@@ -32,6 +33,7 @@ import {
   type SandboxRepository,
   type SandboxRow,
 } from './repositories.ts';
+import { nameTaken } from './sandbox-errors.ts';
 import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter, Sidecars } from './sandboxes.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import type { ResourceRequest, SandboxSpec } from './spec.ts';
@@ -129,7 +131,7 @@ export class SandboxManager implements Sandboxes {
       repository: this.#repository,
       admit: (spec, requestKey) => this.#admit(spec, 'v2', requestKey),
       load: (row) => this.#fromRow(row),
-      live: () => [...this.#live.values()].filter(hasNotEnded),
+      live: () => [...this.#live.values()].filter(holdsName),
     });
   }
 
@@ -209,18 +211,18 @@ export class SandboxManager implements Sandboxes {
 
   findByName(appId: AppId, name: string, includeEnded: boolean): Sandbox | undefined {
     const sandbox = this.#fromRow(this.#repository.find(appId, name, includeEnded));
-    return sandbox && (includeEnded || hasNotEnded(sandbox)) ? sandbox : undefined;
+    return sandbox && (includeEnded || holdsName(sandbox)) ? sandbox : undefined;
   }
 
   findByExternalKey(key: string): Sandbox | undefined {
     const id = this.#repository.liveIdByExternalKey(key);
     const sandbox = id && this.#live.get(id);
-    return sandbox && hasNotEnded(sandbox) ? sandbox : undefined;
+    return sandbox && holdsName(sandbox) ? sandbox : undefined;
   }
 
   list(filter: SandboxFilter): readonly Sandbox[] {
     const found = this.#repository.list(filter).flatMap((row) => this.#fromRow(row) ?? []);
-    return filter.includeEnded ? found : found.filter(hasNotEnded);
+    return filter.includeEnded ? found : found.filter(holdsName);
   }
 
   /**
@@ -360,9 +362,6 @@ export class SandboxManager implements Sandboxes {
     };
   }
 }
-
-/** The store may say otherwise for a while. */
-const hasNotEnded = (sandbox: Sandbox): boolean => sandbox.state !== 'ended';
 
 /** @throws SkerryError `not-found`, also for a sidecar: it is found through its sandbox only */
 function main(sandbox: Sandbox | undefined, what: string): Sandbox {

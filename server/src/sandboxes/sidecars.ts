@@ -5,7 +5,7 @@
 import { SkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type ProcessId, type TaskId } from '../ids.ts';
 import type { SandboxRepository, SandboxRow } from './repositories.ts';
-import { sandboxEnded } from './result-text.ts';
+import { sandboxEnded } from './sandbox-errors.ts';
 import type { Process, Sandbox, Sidecar, Sidecars } from './sandboxes.ts';
 import type { SandboxSpec, SidecarSpec } from './spec.ts';
 

@@ -61,7 +61,7 @@ export class Tenancy {
   constructor(parts: TenancyParts) {
     this.#parts = parts;
     this.#left = parts.left;
-    this.#clocks = new Clocks({ ...parts, onEnd: (result) => parts.tell({ kind: 'end', result }) });
+    this.#clocks = new Clocks(parts);
   }
 
   get tenant(): Tenant | undefined {

@@ -7,19 +7,27 @@ import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { ImageId } from '../../ids.ts';
 import { openStore } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
-import type { BuildResult, ImageDefinition } from '../image.ts';
-import { ImageService } from '../image-service.ts';
+import { type BuildResult, type ImageDefinition, plainDefinition } from '../image.ts';
+import { ImageService, type ImageServiceOptions } from '../image-service.ts';
 
 export const DEFINITION: ImageDefinition = {
+  ...plainDefinition,
   dockerfileLines: ['FROM scratch', 'ENV A=1'],
-  baseImages: new Map(),
-  contextFiles: [],
-  buildArgs: {},
-  secretEnv: {},
-  registryCredentials: undefined,
   builderVersion: 'test',
-  forceBuild: false,
-  ignoreCache: false,
+};
+
+/** Settings under which nothing is fetched from anywhere. */
+export const TEST_IMAGE_CONFIG: ImageServiceOptions['config'] = {
+  buildRuntime: 'auto',
+  debianMirror: '',
+  registryMirrors: [],
+  insecureRegistries: [],
+  privateRegistries: [],
+  registryTimeoutMs: 1000,
+  goProxy: '',
+  pypiIndex: '',
+  npmRegistry: '',
+  mavenRepository: '',
 };
 
 export async function openImages(t: TestContext) {
@@ -31,18 +39,7 @@ export async function openImages(t: TestContext) {
     repository: store.images,
     engine: new FakeEngine(join(dataDir, 'e'), ''), // no step of these builds runs anything
     dataDir,
-    config: {
-      buildRuntime: 'auto',
-      debianMirror: '',
-      registryMirrors: [],
-      insecureRegistries: [],
-      privateRegistries: [],
-      registryTimeoutMs: 1000,
-      goProxy: '',
-      pypiIndex: '',
-      npmRegistry: '',
-      mavenRepository: '',
-    },
+    config: TEST_IMAGE_CONFIG,
     caEnvironment: {},
     logger: createLogger('info', { write: (line) => log.push(line) }),
     clock: Date.now,

@@ -15,6 +15,7 @@ import type { Held } from '../../engines/testing/faults.ts';
 import type { AppId, EnvironmentId, ProcessId } from '../../ids.ts';
 import { newProcessId } from '../../ids.ts';
 import { ImageService } from '../../images/image-service.ts';
+import { TEST_IMAGE_CONFIG } from '../../images/testing/images.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import { delay } from '../../platform/wait.ts';
@@ -113,18 +114,7 @@ export class Domain implements AsyncDisposable {
       repository: store.images,
       engine,
       dataDir,
-      config: {
-        buildRuntime: 'auto',
-        debianMirror: '',
-        registryMirrors: [],
-        insecureRegistries: [],
-        privateRegistries: [],
-        registryTimeoutMs: 1000,
-        goProxy: '',
-        pypiIndex: '',
-        npmRegistry: '',
-        mavenRepository: '',
-      },
+      config: TEST_IMAGE_CONFIG,
       caEnvironment: {},
       logger,
       clock: now,

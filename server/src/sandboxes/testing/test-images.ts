@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { createBusyboxLayer } from '../../engines/testing/busybox-layer.ts';
 import { type ImageId, newLayerId } from '../../ids.ts';
-import { emptyImageConfig, type ImageDefinition } from '../../images/image.ts';
+import { emptyImageConfig, type ImageDefinition, plainDefinition } from '../../images/image.ts';
 import type { ImageService } from '../../images/image-service.ts';
 import type { ImageRepository } from '../../images/repositories.ts';
 
@@ -59,15 +59,9 @@ export async function buildImage(
   more: Partial<ImageDefinition> = {},
 ): Promise<ImageId> {
   const { id } = await images.getOrBuild({
+    ...plainDefinition,
     dockerfileLines,
-    baseImages: new Map(),
-    contextFiles: [],
-    buildArgs: {},
-    secretEnv: {},
-    registryCredentials: undefined,
     builderVersion: '2025.06',
-    forceBuild: false,
-    ignoreCache: false,
     ...more,
   });
   const log: string[] = [];

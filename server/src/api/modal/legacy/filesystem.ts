@@ -9,7 +9,7 @@ import type { Images } from '../../../images/image.ts';
 import { unlessAborted } from '../../../platform/wait.ts';
 import { FileError } from '../../../sandboxes/file-error.ts';
 import { SandboxFiles } from '../../../sandboxes/files.ts';
-import { sandboxEnded } from '../../../sandboxes/result-text.ts';
+import { sandboxEnded } from '../../../sandboxes/sandbox-errors.ts';
 import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
 import { SeekWhence } from '../gen/modal/common_pb.ts';
 import type { ContainerFilesystemExecRequest } from '../gen/modal/containers_pb.ts';

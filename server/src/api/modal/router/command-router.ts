@@ -8,7 +8,7 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { ProcessId } from '../../../ids.ts';
 import { delay } from '../../../platform/wait.ts';
-import { sandboxEnded } from '../../../sandboxes/result-text.ts';
+import { sandboxEnded } from '../../../sandboxes/sandbox-errors.ts';
 import type { Container, OutputReader, Process, Sandbox } from '../../../sandboxes/sandboxes.ts';
 import type { ExecSpec } from '../../../sandboxes/spec.ts';
 import type { ProcessExit } from '../../../sandboxes/state.ts';

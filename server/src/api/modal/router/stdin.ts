@@ -1,6 +1,6 @@
 /** Single writes to a program's input, of the command router and of V1. */
 import { SkerryError } from '../../../errors/skerry-error.ts';
-import { sandboxEnded } from '../../../sandboxes/result-text.ts';
+import { sandboxEnded } from '../../../sandboxes/sandbox-errors.ts';
 import type { Process, Sandbox } from '../../../sandboxes/sandboxes.ts';
 
 /** The entrypoint's process, waiting for a starting sandbox. @throws SkerryError `stdin-closed` when there is none */
