@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { after, describe, it } from 'node:test';
+import { readdir } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
 import { run } from '../platform/command.ts';
 import { findProgram } from '../platform/find-program.ts';
 
@@ -23,11 +24,11 @@ const inNamespace = (call: string) =>
 const iptables = async (...args: string[]) =>
   (await run(['ip', 'netns', 'exec', namespace, 'iptables', ...args])).stdout;
 
-describe('host firewall', { skip: ready ? false : 'needs root, ip and iptables' }, () => {
+describe('the host', { skip: ready ? false : 'needs root, ip and iptables' }, () => {
+  before(() => run(['ip', 'netns', 'add', namespace]));
   after(() => run(['ip', 'netns', 'del', namespace]));
 
-  it('is left alone when it lets everything pass; else our packets pass first, and nothing of it stays', async () => {
-    await run(['ip', 'netns', 'add', namespace]);
+  it('keeps its firewall as it is when that lets everything pass; else our packets pass first, and nothing of it stays', async () => {
     await inNamespace("await host.passHostFirewall('sk01234567', '10.9.0.1')");
     assert.doesNotMatch(await iptables('-S'), /sk01234567/);
 
@@ -40,6 +41,33 @@ describe('host firewall', { skip: ready ? false : 'needs root, ip and iptables' 
     assert.match(passing, /-A INPUT -d 10\.9\.0\.1\/32 -i sk01234567\+ -p udp -m udp --dport 53 -j ACCEPT/);
     await inNamespace("await host.leaveHostFirewall('sk01234567', '10.9.0.1')");
     assert.equal(await iptables('-S'), before);
+  });
+
+  it('forwards while a server needs it, whatever became of the rules, and then as before', async () => {
+    const forwards = async () =>
+      (await run(['ip', 'netns', 'exec', namespace, 'cat', '/proc/sys/net/ipv4/ip_forward'])).stdout.trim();
+    const set = (value: string) =>
+      run(['ip', 'netns', 'exec', namespace, 'sysctl', '-qw', `net.ipv4.ip_forward=${value}`]);
+    const ours = async () => {
+      const inode = /\d+/.exec(
+        (await run(['ip', 'netns', 'exec', namespace, 'readlink', '/proc/self/ns/net'])).stdout,
+      );
+      return (await readdir('/run')).filter((name) => name.includes(`-${inode}`));
+    };
+    await set('0');
+    await inNamespace("await host.enableForwarding('one'); await host.enableForwarding('other')");
+    assert.equal(await forwards(), '1');
+    await inNamespace("await host.restoreForwarding('other'); await host.restoreForwarding('other')");
+    assert.equal(await forwards(), '1');
+    await set('0');
+    await inNamespace('if (!(await host.keepForwarding())) throw new Error("was on")');
+    assert.equal(await forwards(), '1');
+    await inNamespace("await host.restoreForwarding('one')");
+    assert.equal(await forwards(), '0');
+    await set('1');
+    await inNamespace("await host.enableForwarding('one'); await host.restoreForwarding('one')");
+    assert.equal(await forwards(), '1');
+    assert.deepEqual(await ours(), []);
   });
 
   it("adds the resolver's address once and finds it by its label", async () => {

@@ -1,28 +1,44 @@
 /** What sandboxes' traffic needs of the host beyond our own table: forwarding switched on, the resolver's address, a way past others' firewalls. */
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { run } from '../platform/command.ts';
 
 const forwardSwitch = '/proc/sys/net/ipv4/ip_forward';
-/** Shared by all servers of a machine: there while forwarding was off before the first of them came. */
-const wasOffMarker = '/run/skerry-ip-forward-was-off';
+const markerDir = '/run';
 
-/** Switches IPv4 forwarding on, remembering when it was off. */
-export async function enableForwarding(): Promise<void> {
-  if ((await readFile(forwardSwitch, 'utf8')).trim() === '1') return;
-  await writeFile(wasOffMarker, '');
-  await writeFile(forwardSwitch, '1');
+/** Names what all servers of this network namespace share: the switch is one for them all. */
+async function markers(): Promise<{ readonly user: string; readonly wasOff: string }> {
+  const { ino } = await stat('/proc/self/ns/net');
+  return { user: `skerry-forwarding-${ino}-`, wasOff: `${markerDir}/skerry-forwarding-was-off-${ino}` };
 }
 
-/** Switches forwarding off again when a server of ours had switched it on and no table of another one is left. */
-export async function restoreForwarding(): Promise<void> {
-  const { stdout } = await run(['nft', 'list', 'tables']);
-  if (stdout.includes(' skerry_')) return;
+/** Switches IPv4 forwarding on for this server, remembering when it was off before the first of them came. */
+export async function enableForwarding(instance: string): Promise<void> {
+  const { user } = await markers();
+  await writeFile(`${markerDir}/${user}${instance}`, '');
+  await keepForwarding();
+}
+
+/** Switches it on again where somebody (`sysctl --system`, a service's script) switched it off. @returns whether it was off */
+export async function keepForwarding(): Promise<boolean> {
+  if ((await readFile(forwardSwitch, 'utf8')).trim() === '1') return false;
+  await writeFile((await markers()).wasOff, '');
+  await writeFile(forwardSwitch, '1');
+  return true;
+}
+
+/** This server needs it no more; switches it off when none does and it was off before them. */
+export async function restoreForwarding(instance: string): Promise<void> {
+  const { user, wasOff } = await markers();
+  const needed = async () => (await readdir(markerDir)).some((name) => name.startsWith(user));
+  await rm(`${markerDir}/${user}${instance}`, { force: true });
+  if (await needed()) return;
   try {
-    await rm(wasOffMarker);
+    await rm(wasOff);
   } catch {
-    return; // it was on before us
+    return; // it was on before us, or another one that leaves has just done this
   }
   await writeFile(forwardSwitch, '0');
+  if (await needed()) await keepForwarding(); // of one that came meanwhile and still found it on
 }
 
 /** The resolver's address lives on `lo`, labelled with the instance, so that no device of its own is needed. */

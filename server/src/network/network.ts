@@ -15,6 +15,7 @@ import type { FirewallMember } from './firewall.ts';
 import {
   addResolverAddress,
   enableForwarding,
+  keepForwarding,
   leaveHostFirewall,
   removeResolverAddress,
   restoreForwarding,
@@ -112,11 +113,11 @@ export class Network {
     this.#rules = rules;
     if (inUse.length === 0) {
       undo.add('resolver address', () => removeResolverAddress(label));
-      undo.add('forwarding', () => restoreForwarding());
+      undo.add('forwarding', () => restoreForwarding(this.#options.instance));
       undo.add('tables', () => rules.remove());
     }
     await addResolverAddress(plan.resolver, label);
-    await enableForwarding();
+    await enableForwarding(this.#options.instance);
     await rules.build();
     const upstreams = resolvers.map((address) => ({ address, port: 53 }));
     this.#dns = new DnsForwarder({
@@ -131,7 +132,10 @@ export class Network {
     this.#pool.refill();
     this.#stopWatch = repeat(
       this.#options.watchMs,
-      [{ name: 'network-rules', run: () => this.#changes.run(() => rules.mend()) }],
+      [
+        { name: 'network-rules', run: () => this.#changes.run(() => rules.mend()) },
+        { name: 'network-forwarding', run: () => this.#mendForwarding() },
+      ],
       this.#options.logger,
     );
   }
@@ -191,12 +195,16 @@ export class Network {
     const { resolver } = this.#openPlan();
     const removal = new Cleanup(); // runs from the last to the first
     removal.add('state file', () => rm(this.#options.stateFile, { force: true }));
-    removal.add('forwarding', () => restoreForwarding());
+    removal.add('forwarding', () => restoreForwarding(this.#options.instance));
     removal.add('resolver address', () => removeResolverAddress(this.#names.interfacePrefix));
     removal.add('host firewall', () => leaveHostFirewall(this.#names.interfacePrefix, resolver));
     removal.add('firewall tables', () => this.#openRules().remove());
     removal.add('namespaces', async () => removeNamespaces([...(await this.#names.existing())], this.#names));
     await removal.run();
+  }
+
+  async #mendForwarding(): Promise<void> {
+    if (await keepForwarding()) this.#options.logger.warn({}, 'network.forwarding-was-off');
   }
 
   async #removeStranger(slot: number): Promise<void> {

@@ -6,7 +6,7 @@
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -59,7 +59,6 @@ class Receiver {
 
 const [directory = '', outsideNamespace = '', outside = '', watch = ''] = process.argv.slice(2);
 const watchMs = Number(watch);
-await writeFile('/proc/sys/net/ipv4/ip_forward', '1'); // so that the network leaves the marker of the machine alone
 const network = new Network({
   instance: '0badcafe',
   subnet: '10.250.0.0/24',
@@ -114,3 +113,4 @@ process.stdout.write(`${JSON.stringify(results)}\n`);
 for (const receiver of Object.values(receivers)) receiver.stop();
 for (const { slot } of [one, other]) await network.release(slot);
 await network.close();
+await network.remove();
