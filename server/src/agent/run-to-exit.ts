@@ -7,7 +7,7 @@ import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { AgentClient } from './agent-client.ts';
 import type { OutputStream, ProcessExit } from './frames.ts';
 import type { StartRequest } from './messages.ts';
-import type { ProcessChannel, ProcessSink } from './process-channel.ts';
+import type { OutputOffsets, ProcessChannel, ProcessSink } from './process-channel.ts';
 
 /** The agent answers in milliseconds; under gVisor on a busy machine in seconds. */
 const ANSWER_MS = 60_000;
@@ -38,6 +38,31 @@ export async function runToExit(
     return await program.run(request.timeoutMs, signal);
   } finally {
     program.letGo();
+  }
+}
+
+/**
+ * Kills a process that nobody waits for, with its children, and has the agent forget it: over a connection of its own, reading from `offsets`.
+ * @throws SkerryError as `AgentClient.attach`; the reason of a timeout of 30 s
+ */
+export async function forgetProgram(agent: AgentClient, id: string, offsets: OutputOffsets): Promise<void> {
+  const signal = AbortSignal.timeout(FORGET_MS);
+  const ended = Promise.withResolvers<void>();
+  ended.promise.catch(() => {}); // awaited below, unless it cannot be attached to
+  const sink: ProcessSink = {
+    write: () => undefined,
+    eof: () => {},
+    exit: () => ended.resolve(),
+    lost: (error) => ended.reject(error),
+  };
+  const process = await agent.attach(id, offsets, sink, signal);
+  try {
+    process.signal(SIGKILL, 'family');
+    await unlessAborted(ended.promise, signal);
+    process.release();
+  } catch (error) {
+    process.detach();
+    throw error;
   }
 }
 
@@ -94,7 +119,7 @@ class Program {
     this.#done.abort();
     if (this.#refused) return;
     if (this.#process && this.#exited) this.#process.release();
-    else void this.#forget().catch(() => {}); // the sandbox is gone, or will be
+    else void forgetProgram(this.#agent, this.#request.id, this.#taken).catch(() => {}); // the sandbox is gone, or will be
   }
 
   async #start(): Promise<ProcessChannel> {
@@ -113,28 +138,6 @@ class Program {
       this.#process = await this.#agent.attach(this.#request.id, this.#taken, this.#sink, this.#done.signal);
     } catch (error) {
       this.#exit.reject(error);
-    }
-  }
-
-  /** Kills what may run, over a connection of its own, and has it forgotten. */
-  async #forget(): Promise<void> {
-    const signal = AbortSignal.timeout(FORGET_MS);
-    const ended = Promise.withResolvers<void>();
-    ended.promise.catch(() => {}); // awaited below, unless it cannot be attached to
-    const sink: ProcessSink = {
-      write: () => undefined,
-      eof: () => {},
-      exit: () => ended.resolve(),
-      lost: (error) => ended.reject(error),
-    };
-    const process = await this.#agent.attach(this.#request.id, this.#taken, sink, signal);
-    try {
-      process.signal(SIGKILL, 'family');
-      await unlessAborted(ended.promise, signal);
-      process.release();
-    } catch (error) {
-      process.detach();
-      throw error;
     }
   }
 }

@@ -1,7 +1,8 @@
 /** What a restart of the server makes of sandboxes in each state. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { newProcessId } from '../ids.ts';
+import { AgentClient } from '../agent/agent-client.ts';
+import { ENTRYPOINT_PROCESS_ID, newProcessId } from '../ids.ts';
 import type { Sandbox } from './sandboxes.ts';
 import { atLeast, Domain, deadline, eventually, exec, execSpec, text } from './testing/domain.ts';
 
@@ -59,6 +60,25 @@ describe('after a restart of the server', () => {
     assert.deepEqual(await again.wait(60_000, deadline()), { kind: 'exited', exitCode: 9 });
     assert.equal(await text(again.stdout), 'last words\n');
     assert.equal(stdout.length, 0);
+  });
+
+  it('a probe that the earlier server was waiting for is ended, and the agent forgets it', async () => {
+    await using domain = await Domain.open();
+    const check = { kind: 'exec', argv: ['sleep', '1000'] } as const;
+    const sandbox = await domain.running({ readinessProbe: { check, intervalMs: 1 } });
+    const known = async (server: Domain): Promise<string[]> => {
+      const agent = new AgentClient((signal) => server.instance(sandbox).dial(signal), server.logger);
+      return (await agent.list(deadline())).map(({ id }) => id);
+    };
+    let former: string | undefined;
+    await eventually(async () => {
+      former = (await known(domain)).find((id) => id !== ENTRYPOINT_PROCESS_ID);
+      return former !== undefined;
+    });
+    await using next = await domain.restart();
+    await next.manager.get(sandbox.id).waitUntilRunning(deadline());
+    await eventually(async () => !(await known(next)).includes(former ?? ''));
+    assert.ok((await known(next)).includes(ENTRYPOINT_PROCESS_ID));
   });
 
   it('one that was created starts, one whose instance is gone has crashed', async () => {

@@ -3,7 +3,8 @@
  * agent and the clocks of the sandbox while there are any.
  */
 import { AgentClient } from '../agent/agent-client.ts';
-import type { StartRequest } from '../agent/messages.ts';
+import type { AgentProcessInfo, StartRequest } from '../agent/messages.ts';
+import { forgetProgram } from '../agent/run-to-exit.ts';
 import { remakeFifos } from '../agent/settle-files.ts';
 import type { Engine, Instance } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
@@ -184,13 +185,31 @@ export class Tenancy {
     if (!this.#left) throw new Error('there is nothing to rejoin');
     const tenant = this.#takeOver(this.#left, await unlessAborted(plan(), calledOff));
     const signal = AbortSignal.any([AbortSignal.timeout(RECOVERY_TIMEOUT_MS), calledOff]);
-    const ids = new Set((await tenant.agent.list(signal)).map(({ id }) => id));
+    const listed = await tenant.agent.list(signal);
+    const ids = new Set(listed.map(({ id }) => id));
     calledOff.throwIfAborted();
     const lacksEntrypoint = tenant.plan.argv.length > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
     if (life().state === 'starting' && lacksEntrypoint) return { kind: 'incomplete' };
     processes.resume(rows, ids, tenant.agent);
+    this.#forgetStrangers(tenant, rows, listed);
     this.#followEntrypoint();
     return this.#up();
+  }
+
+  /** What no row is about an earlier server ran for itself, a readiness probe for one: nobody waits for it any more. */
+  #forgetStrangers(
+    { agent }: Tenant,
+    rows: readonly ProcessRow[],
+    listed: readonly AgentProcessInfo[],
+  ): void {
+    const { logger, id: sandbox } = this.#parts;
+    const known = new Set<string>(rows.map(({ id }) => id));
+    for (const { id, stdout, stderr } of listed.filter((process) => !known.has(process.id))) {
+      forgetProgram(agent, id, { stdout, stderr }).then(
+        () => logger.debug({ sandbox, process: id }, 'sandbox.stranger-forgotten'),
+        (err: unknown) => logger.warn({ sandbox, process: id, err }, 'sandbox.stranger-kept'),
+      );
+    }
   }
 
   async #discard(): Promise<LifeEvent> {
