@@ -41,8 +41,8 @@ export interface SandboxRepository {
   get(id: SandboxId): SandboxRow | undefined;
   getByTask(id: TaskId): SandboxRow | undefined;
   live(): SandboxRow[];
-  /** Ended sandboxes whose end lies before `beforeMs`, some at a time. */
-  endedBefore(beforeMs: number): SandboxRow[];
+  /** Ended sandboxes whose end lies before `beforeMs`, by the time of their end, 100 at a time: those that come behind `after` in that order. */
+  endedBefore(beforeMs: number, after?: SandboxRow): SandboxRow[];
   /** Forgets an ended sandbox with all its processes and log lines. */
   delete(row: Pick<SandboxRow, 'id' | 'taskId'>): void;
   liveIdByExternalKey(key: string): SandboxId | undefined;

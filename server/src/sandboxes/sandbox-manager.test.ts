@@ -156,6 +156,31 @@ describe('the sandboxes of a server', () => {
     assert.equal(domain.manager.get(living.id).id, living.id);
   });
 
+  it('forgets the others where some cannot be forgotten, says so once, and comes back to them', async () => {
+    let offsetMs = 0;
+    await using domain = await Domain.open({ now: () => Date.now() + offsetMs });
+    const [stuck, other] = [await domain.running(), await domain.running()];
+    for (const sandbox of [stuck, other]) await sandbox.terminate();
+    // Before them in the order of ends, more that are stuck than a sweep looks at.
+    const copy = domain.store.database.prepare(`
+      INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, state, spec, created_at_ms, ended_at_ms)
+      SELECT ?1, ?1, app_id, environment_id, image_id, state, spec, ?2, 1 FROM sandboxes WHERE id = ?3`);
+    for (let i = 1; i <= 100; i++) copy.run(`copy-${i}`, i, stuck.id);
+    domain.store.database.exec(
+      `CREATE TRIGGER stuck BEFORE DELETE ON sandboxes WHEN OLD.id != '${other.id}' BEGIN SELECT RAISE(FAIL, 'stuck'); END`,
+    );
+    const left = () => domain.store.database.prepare('SELECT count(*) AS n FROM sandboxes').get()?.n;
+    offsetMs = 2 * 3_600_000;
+    for (let sweeps = 0; sweeps < 6; sweeps++) domain.manager.sweep();
+    assert.equal(left(), 101);
+    assert.throws(() => domain.manager.get(other.id), { code: 'not-found' });
+    const told = domain.log.filter(({ msg }) => msg === 'sandbox.not-forgotten');
+    assert.equal(told.length, 101, 'each once');
+    domain.store.database.exec('DROP TRIGGER stuck');
+    for (let sweeps = 0; sweeps < 4; sweeps++) domain.manager.sweep();
+    assert.equal(left(), 0);
+  });
+
   it('takes no new ones while it shuts down', async () => {
     await using domain = await Domain.open();
     await domain.manager.close();

@@ -22,6 +22,7 @@ import { withDeadline } from '../platform/wait.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { EndedSandbox } from './ended-sandbox.ts';
+import { EndedSweep } from './ended-sweep.ts';
 import { imageWithMounts } from './file-mounts.ts';
 import { holdsName } from './life.ts';
 import { LifeLog } from './life-log.ts';
@@ -88,6 +89,7 @@ export class SandboxManager implements Sandboxes {
   readonly #starts: Limiter;
   readonly #ledger: Ledger;
   readonly #lifeLog: LifeLog;
+  readonly #sweep: EndedSweep;
   #lastCreatedAtMs: number;
   #closing = false;
 
@@ -120,6 +122,11 @@ export class SandboxManager implements Sandboxes {
         this.#liveByTask.delete(sandbox.taskId);
       },
     };
+    this.#sweep = new EndedSweep({
+      repository: this.#repository,
+      forget: (row) => new EndedSandbox(this.#context, row).forget(),
+      logger: options.logger,
+    });
     this.#lifeLog.follow(({ sandboxId: sandbox, taskId: task, kind, sidecarOf, result }) =>
       options.logger.info({ sandbox, task, sidecarOf, result }, `sandbox.${kind}`),
     );
@@ -291,10 +298,7 @@ export class SandboxManager implements Sandboxes {
 
   /** Removes the output of sandboxes that ended longer ago than it is kept. Called on a timer. */
   sweep(): void {
-    const before = this.#options.now() - this.#options.config.keepOutputHours * HOUR_MS;
-    for (const row of this.#repository.endedBefore(before)) {
-      new EndedSandbox(this.#context, row).forget();
-    }
+    this.#sweep.run(this.#options.now() - this.#options.config.keepOutputHours * HOUR_MS);
   }
 
   /** For a data directory whose engine was emptied: says so in the store. */

@@ -47,7 +47,8 @@ export class SqlSandboxes implements SandboxRepository {
     this.#byRequestKey = database.prepare('SELECT * FROM sandboxes WHERE request_key = ?');
     this.#live = database.prepare("SELECT * FROM sandboxes WHERE state != 'ended' ORDER BY created_at_ms");
     this.#endedBefore = database.prepare(
-      "SELECT * FROM sandboxes WHERE state = 'ended' AND ended_at_ms < ? ORDER BY ended_at_ms LIMIT 100",
+      `SELECT * FROM sandboxes WHERE state = 'ended' AND ended_at_ms < ? AND (ended_at_ms, id) > (?, ?)
+       ORDER BY ended_at_ms, id LIMIT 100`,
     );
     this.#update = database.prepare(
       `UPDATE sandboxes SET state = ?, result = ?, started_at_ms = ?, ended_at_ms = ?, deadline_ms = ?, ready_at_ms = ?7,
@@ -120,8 +121,8 @@ export class SqlSandboxes implements SandboxRepository {
     return this.#live.all().map(toRow);
   }
 
-  endedBefore(beforeMs: number): SandboxRow[] {
-    return this.#endedBefore.all(beforeMs).map(toRow);
+  endedBefore(beforeMs: number, after?: SandboxRow): SandboxRow[] {
+    return this.#endedBefore.all(beforeMs, after?.endedAtMs ?? 0, after?.id ?? '').map(toRow);
   }
 
   delete({ id, taskId }: Pick<SandboxRow, 'id' | 'taskId'>): void {
