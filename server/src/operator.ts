@@ -3,6 +3,7 @@ import { agentBinaryPath } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { EngineCheck } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
+import { ImagePlaces } from './images/image-places.ts';
 import { createLogger } from './telemetry/logger.ts';
 
 export { supervisorBinaryPath } from './agent/agent-binary.ts';
@@ -22,5 +23,6 @@ export { isLoopback } from './transport/urls.ts';
 export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
   const logger = createLogger('silent');
   const { dataDir } = config;
-  return createOciEngine({ config, dataDir, agentBinaryPath: agentBinaryPath(), logger }).check();
+  const content = ImagePlaces.in(dataDir);
+  return createOciEngine({ config, dataDir, content, agentBinaryPath: agentBinaryPath(), logger }).check();
 }

@@ -16,6 +16,7 @@ import type { Engine, RuntimeName } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { instanceName } from './engines/oci/layout.ts';
 import { DefaultImage } from './images/default-image.ts';
+import { ImagePlaces } from './images/image-places.ts';
 import { ImageResolver } from './images/image-resolver.ts';
 import { ImageService } from './images/image-service.ts';
 import { bootId } from './platform/boot-id.ts';
@@ -57,7 +58,13 @@ const CERTIFICATE_INTERVAL_MS = 3_600_000;
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
 
 const createEngine = (config: Config, logger: Logger): Engine =>
-  createOciEngine({ config, dataDir: config.dataDir, agentBinaryPath: agentBinaryPath(), logger });
+  createOciEngine({
+    config,
+    dataDir: config.dataDir,
+    content: ImagePlaces.in(config.dataDir),
+    agentBinaryPath: agentBinaryPath(),
+    logger,
+  });
 
 /**
  * Starts a server: takes over what an earlier one left, then listens, on `listenFd` when a socket was handed over.

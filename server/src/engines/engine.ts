@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { TaskId } from '../ids.ts';
 import type { NetworkPolicy } from '../network/policy.ts';
+import type { LayerRef, MountRef } from './references.ts';
 
 /** `auto` prefers gVisor where it works on the machine and falls back to hardened runc. */
 export type RuntimeChoice = 'auto' | 'gvisor' | 'runc';
@@ -23,9 +24,9 @@ export interface InstanceLimits {
   readonly pids: number;
 }
 
-/** A directory or file of the host shown inside the instance. */
+/** A directory or file shown inside the instance. */
 export interface InstanceMount {
-  readonly source: string;
+  readonly source: MountRef;
   readonly target: string;
   readonly readOnly: boolean;
 }
@@ -37,8 +38,8 @@ export interface InstanceSpec {
    * policy, whatever this spec says of them, and is destroyed before it. Under gVisor the two share one kernel and the limits of the first.
    */
   readonly joins?: TaskId;
-  /** Absolute directories of the image's layers in overlayfs format, lowest first. */
-  readonly layers: readonly string[];
+  /** Those of the image, lowest first. */
+  readonly layers: readonly LayerRef[];
   readonly hostname: string;
   readonly runtime: RuntimeChoice;
   readonly limits: InstanceLimits;
@@ -102,11 +103,11 @@ export interface Instance {
   /** Lets its agent go on when a program inside stopped it. Absent where the kernel protects the agent from that. */
   wake?(): Promise<void>;
   /**
-   * Writes the instance's writable layer to `directory` (which must not exist) in overlayfs format, ready to be the next layer. `move` may take the
+   * Makes the instance's writable layer the new layer `layer`. `move` may take the
    * files instead of copying them and is only allowed once the instance was stopped with `stop`. A live instance is paused meanwhile; its destroy
    * breaks the commit off. Sockets are left out.
    */
-  commit(directory: string, options: CommitOptions): Promise<void>;
+  commit(layer: LayerRef, options: CommitOptions): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */

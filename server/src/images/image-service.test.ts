@@ -14,6 +14,7 @@ import { run } from '../platform/command.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
+import { ImagePlaces } from './image-places.ts';
 import { ImageService } from './image-service.ts';
 import { DEFINITION, TEST_IMAGE_CONFIG } from './testing/images.ts';
 
@@ -52,6 +53,7 @@ before(async () => {
       runscPath: '',
     },
     dataDir,
+    content: ImagePlaces.in(dataDir),
     agentBinaryPath: agentBinaryPath(),
     logger,
     networkPoolSize: 0,
@@ -66,7 +68,7 @@ before(async () => {
   const scratch = await build({ lines: ['FROM scratch'] });
   const root = await images.addLayer(
     images.get(scratch.id),
-    async (directory) => {
+    async ({ directory }) => {
       await createBusyboxLayer(directory);
     },
     { ...emptyImageConfig, env: { PATH: '/bin' } },

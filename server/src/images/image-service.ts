@@ -25,6 +25,7 @@ import type {
   ImageConfig,
   ImageDefinition,
   Images,
+  NewLayer,
   PublishedImage,
 } from './image.ts';
 import { LayerStore } from './layer-store.ts';
@@ -113,7 +114,12 @@ export class ImageService implements Images {
       layers: this.#layers,
       steps,
       bases: this.#bases,
-      runner: new StepRunner(options.engine, config.buildRuntime, logger),
+      runner: new StepRunner({
+        engine: options.engine,
+        runtime: config.buildRuntime,
+        layers: this.#layers,
+        logger,
+      }),
       limiter: new Limiter(MAX_RUNNING_STEPS),
       caEnvironment: options.caEnvironment,
       findNamed: (name) => this.#findNamed(name),
@@ -251,7 +257,7 @@ export class ImageService implements Images {
 
   async addLayer(
     parent: Image,
-    takeLayer: (directory: string) => Promise<void>,
+    takeLayer: (layer: NewLayer) => Promise<void>,
     config: ImageConfig = parent.config,
   ): Promise<Image> {
     // What is below may be deleted while the layer is taken.

@@ -39,6 +39,14 @@ export interface Image {
   readonly createdAtMs: number;
 }
 
+/** A layer that is being made. */
+export interface NewLayer {
+  /** How an engine is told of it. */
+  readonly ref: LayerId;
+  /** Where its files go; not there yet. */
+  readonly directory: string;
+}
+
 /** A file of the build context. `path` is relative to the context root; a leading slash is dropped. */
 export interface ContextFile {
   readonly path: string;
@@ -128,12 +136,12 @@ export interface Images {
   get(id: ImageId): Image;
   /** Like `get`, but of an image that a sandbox runs on, which is kept until that ends though it was deleted meanwhile. */
   getUsed(id: ImageId): Image;
-  /** Absolute directories of an image's layers, lowest first, for `InstanceSpec.layers`. */
+  /** Absolute directories of an image's layers, lowest first. */
   layerDirectories(image: Image): readonly string[];
   /** Makes an image out of a frozen writable layer on top of `parent` (snapshots use it; a build step is the same operation). */
   addLayer(
     parent: Image,
-    takeLayer: (directory: string) => Promise<void>,
+    takeLayer: (layer: NewLayer) => Promise<void>,
     config?: ImageConfig,
   ): Promise<Image>;
   /** Finds a published name or pulls/bootstraps a reference such as `python:3.12-slim`; used where no Dockerfile is given (REST `imageId`). */

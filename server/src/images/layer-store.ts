@@ -1,16 +1,18 @@
-/** The layers' directories: `<directory>/layers/<LayerId>` in overlayfs format, and `<directory>/tmp` for what is being made. */
+/** The layers: kept under their ids, made in a workspace first, removed when nothing refers to them any more. */
 import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { MountRef } from '../engines/references.ts';
 import { type LayerId, newLayerId } from '../ids.ts';
 import { type Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { NewLayer } from './image.ts';
+import { ImagePlaces } from './image-places.ts';
 import type { ImageRepository } from './repositories.ts';
 
 export class LayerStore {
-  readonly #layers: string;
-  readonly #temporary: string;
+  readonly #places: ImagePlaces;
   readonly #store: ImageRepository;
   readonly #logger: Logger;
   readonly #now: () => number;
@@ -19,23 +21,23 @@ export class LayerStore {
 
   /** Removes what an earlier run of the server left unfinished. */
   constructor(directory: string, store: ImageRepository, logger: Logger, now: () => number) {
-    this.#layers = join(directory, 'layers');
-    this.#temporary = join(directory, 'tmp');
+    this.#places = new ImagePlaces(directory);
     this.#store = store;
     this.#logger = logger;
     this.#now = now;
-    rmSync(this.#temporary, { recursive: true, force: true });
-    for (const path of [this.#layers, this.#temporary]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    const { layers, temporary } = this.#places;
+    rmSync(temporary, { recursive: true, force: true });
+    for (const path of [layers, temporary]) mkdirSync(path, { recursive: true, mode: 0o700 });
   }
 
   /** Directory for temporary files; emptied when the server starts. */
   get temporary(): string {
-    return this.#temporary;
+    return this.#places.temporary;
   }
 
   /** Absolute directory of a layer. */
   path(id: LayerId): string {
-    return join(this.#layers, id);
+    return this.#places.layer(id);
   }
 
   has(id: LayerId): boolean {
@@ -48,25 +50,35 @@ export class LayerStore {
   }
 
   /** A new empty directory that `cleanup` removes. */
-  async workspace(cleanup: Cleanup): Promise<string> {
-    const path = join(this.#temporary, newLayerId());
+  workspace(cleanup: Cleanup): Promise<string> {
+    return this.#workspace(newLayerId(), cleanup);
+  }
+
+  /** How a file or directory of a workspace is named to an engine. */
+  refer(path: string): MountRef {
+    return this.#places.refer(path);
+  }
+
+  async #workspace(name: LayerId, cleanup: Cleanup): Promise<string> {
+    const path = this.#places.workspace(name);
     await mkdir(path, { mode: 0o700 });
     cleanup.add('workspace', () => rm(path, { recursive: true, force: true }));
     return path;
   }
 
   /**
-   * Makes a layer: `take` writes the directory it is given, which does not exist yet.
+   * Makes a layer: `take` writes the directory it is given, or has it written.
    * The layer is pinned until `unpin`, so that a collection does not take it before something refers to it.
    * @returns null when there is nothing in it
    */
-  async add(take: (directory: string) => Promise<void>): Promise<LayerId | null> {
+  async add(take: (layer: NewLayer) => Promise<void>): Promise<LayerId | null> {
     await using cleanup = this.scope();
-    const made = join(await this.workspace(cleanup), 'layer');
-    await take(made);
+    const id = newLayerId();
+    await this.#workspace(id, cleanup);
+    const made = this.#places.newLayer(id);
+    await take({ ref: id, directory: made });
     if ((await readdir(made)).length === 0) return null;
     const { stdout } = await run(['du', '-s', '-B1', '--', made], { timeoutMs: 10 * 60_000 });
-    const id = newLayerId();
     // Nothing can come between the rename and the row: both are synchronous.
     renameSync(made, this.path(id));
     this.#store.insertLayer(id, Number.parseInt(stdout, 10) || 0, this.#now());
@@ -93,9 +105,10 @@ export class LayerStore {
     for (const id of this.#store.allLayers()) if (!keep(id)) this.#store.deleteLayer(id);
     const known = new Set<string>(this.#store.allLayers());
     // Out of sight at once, so that nothing can start to use what is half removed.
-    const doomed = readdirSync(this.#layers).filter((name) => !known.has(name));
-    for (const name of doomed) renameSync(join(this.#layers, name), join(this.#temporary, name));
-    for (const name of doomed) await rm(join(this.#temporary, name), { recursive: true, force: true });
+    const { layers, temporary } = this.#places;
+    const doomed = readdirSync(layers).filter((name) => !known.has(name));
+    for (const name of doomed) renameSync(join(layers, name), join(temporary, name));
+    for (const name of doomed) await rm(join(temporary, name), { recursive: true, force: true });
     if (doomed.length > 0) this.#logger.info({ layers: doomed.length }, 'images.collected');
     return doomed.length;
   }

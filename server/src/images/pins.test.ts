@@ -4,14 +4,16 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Image } from './image.ts';
+import type { Image, NewLayer } from './image.ts';
 import type { ImageService } from './image-service.ts';
 import { DEFINITION, openImages, resultOf } from './testing/images.ts';
 
-const layer = (name: string) => async (directory: string) => {
-  await mkdir(directory);
-  await writeFile(join(directory, name), name);
-};
+const layer =
+  (name: string) =>
+  async ({ directory }: Pick<NewLayer, 'directory'>) => {
+    await mkdir(directory);
+    await writeFile(join(directory, name), name);
+  };
 
 async function scratch(images: ImageService): Promise<Image> {
   const { id } = await images.getOrBuild(DEFINITION);
@@ -22,9 +24,9 @@ async function scratch(images: ImageService): Promise<Image> {
 test('an image that is deleted while a snapshot is taken on it leaves the snapshot its layers', async (t) => {
   const { images } = await openImages(t);
   const parent = await images.addLayer(await scratch(images), layer('below'));
-  const snapshot = await images.addLayer(parent, async (directory) => {
+  const snapshot = await images.addLayer(parent, async (made) => {
     await images.delete(parent.id);
-    await layer('above')(directory);
+    await layer('above')(made);
   });
   assert.equal(snapshot.layers.length, 2);
   for (const path of images.layerDirectories(snapshot)) assert.ok(existsSync(path), path);

@@ -283,8 +283,8 @@ export class LiveSandbox implements Sandbox {
     const resumed = this.#tenancy.clocks.pausing();
     try {
       const fifos = await settleFiles(instance, agent, signal);
-      return await this.#context.images.addLayer(plan.image, (directory) =>
-        instance.commit(directory, { move: false, fifos }),
+      return await this.#context.images.addLayer(plan.image, ({ ref }) =>
+        instance.commit(ref, { move: false, fifos }),
       );
     } finally {
       resumed();

@@ -341,12 +341,11 @@ export class SandboxManager implements Sandboxes {
   }
 
   async #plan(spec: SandboxSpec, image: Image, env: Readonly<Record<string, string>>): Promise<LaunchPlan> {
-    const { images, config } = this.#options;
+    const { config } = this.#options;
     const rootImage = await imageWithMounts(spec.mountIds, image, this.#options);
     const args = spec.args.length > 0 ? spec.args : image.config.cmd;
     return {
       image: rootImage,
-      layers: images.layerDirectories(rootImage),
       argv: spec.noEntrypoint ? [] : [...image.config.entrypoint, ...args],
       env,
       workdir: spec.workdir ?? image.config.workdir,

@@ -163,7 +163,7 @@ export class Tenancy {
       {
         id: taskId,
         ...(spec.sidecarOf && { joins: spec.sidecarOf.taskId }),
-        layers: launch.layers,
+        layers: launch.image.layers,
         hostname: 'modal',
         runtime: launch.runtime,
         limits: launch.limits,

@@ -7,7 +7,6 @@ import type { Image } from '../images/image.ts';
 export interface LaunchPlan {
   /** The image with the file mounts over it; snapshots continue from it. */
   readonly image: Image;
-  readonly layers: readonly string[];
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly workdir: string;

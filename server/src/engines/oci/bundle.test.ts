@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { TestContent } from '../testing/test-content.ts';
 import { type BundleOptions, createBundle } from './bundle.ts';
-import { validateMounts } from './mounts.ts';
+import { placeMounts } from './mounts.ts';
 
 const options: BundleOptions = {
   runtime: 'runc',
@@ -81,8 +82,10 @@ describe('createBundle', () => {
   });
 });
 
-describe('validateMounts', () => {
-  const mount = (target: string) => () => validateMounts([{ source: '/s', target, readOnly: false }]);
+describe('placeMounts', () => {
+  const source = { kind: 'scratch', path: 's' } as const;
+  const mount = (target: string) => () =>
+    placeMounts([{ source, target, readOnly: false }], new TestContent('/'));
   it('takes absolute directories', () => {
     for (const target of ['/data', '/data/', '/a/b/c', '/procession'])
       assert.doesNotThrow(mount(target), target);

@@ -1,9 +1,10 @@
 /** The OCI bundle's config.json (https://github.com/opencontainers/runtime-spec, 1.0.2) for runc and for gVisor. */
 
-import type { InstanceLimits, InstanceMount, RuntimeName } from '../engine.ts';
+import type { InstanceLimits, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_BIN_DIR, GUEST_CA_BUNDLE, GUEST_RUN_DIR } from '../paths.ts';
 import { capabilities } from './capabilities.ts';
 import { deviceRules, maskedPaths, readonlyPaths, sysctls } from './isolation.ts';
+import type { PlacedMount } from './mounts.ts';
 import type { OwnLimits } from './own-limits.ts';
 import { seccompProfile } from './seccomp.ts';
 
@@ -22,7 +23,7 @@ export interface BundleOptions {
   readonly etcDir: string;
   /** The host's file with extra CA certificates; absent when none are configured. */
   readonly caBundle?: string;
-  readonly mounts: readonly InstanceMount[];
+  readonly mounts: readonly PlacedMount[];
   readonly ownLimits: OwnLimits;
   /** `limitsSwap` is false on kernels that keep no account of swap. */
   readonly cgroups: { readonly version: 1 | 2; readonly limitsSwap: boolean };

@@ -11,6 +11,7 @@ import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { RuntimeName } from '../engine.ts';
+import type { ContentPlaces } from '../references.ts';
 import { engineConformance } from '../testing/engine-conformance.ts';
 import { engineIsolation, type IsolatingHarness } from '../testing/engine-isolation.ts';
 import { hostTraces } from '../testing/host-traces.ts';
@@ -22,7 +23,7 @@ import { findRuntimes } from './runtime-choice.ts';
 /** A hostname the runtime takes but the kernel does not: the start fails after everything else was made. */
 const failingLimits = { memoryMiB: 1, milliCpu: 1000, milliCpuRequest: 100, pids: 20 };
 
-async function openHarness(): Promise<IsolatingHarness> {
+async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
   const done = new Cleanup();
   try {
     const dataDir = await mkdtemp(join(tmpdir(), 'skerry-engine-'));
@@ -52,6 +53,7 @@ async function openHarness(): Promise<IsolatingHarness> {
           runscPath: process.env.SKERRY_RUNSC ?? '',
         },
         dataDir,
+        content,
         agentBinaryPath: agentBinaryPath(),
         logger: createLogger('silent'),
         networkPoolSize: 0,

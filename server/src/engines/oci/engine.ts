@@ -20,7 +20,7 @@ import { LayerFifos } from './fifos.ts';
 import { isUp, OciInstance, pauseMarker } from './instance.ts';
 import { defaultRunDir, Layout, type TaskLayout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
-import { validateMounts } from './mounts.ts';
+import { type PlacedMount, placeMounts } from './mounts.ts';
 import type { OciEngineOptions } from './options.ts';
 import { mountRootfs } from './overlay.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
@@ -125,7 +125,9 @@ class OciEngine implements Engine {
     if (this.#instances.has(spec.id) || this.#starting.has(spec.id)) {
       throw new SkerryError('already-exists', `The task ${spec.id} exists already.`);
     }
-    validateMounts(spec.mounts);
+    const { content } = this.#options;
+    const mounts = placeMounts(spec.mounts, content);
+    const layers = spec.layers.map((layer) => content.layer(layer));
     const task = this.#layout.task(spec.id);
     const owner = spec.joins === undefined ? undefined : this.#running(spec.joins);
     const runtime = this.#runtime(
@@ -147,8 +149,8 @@ class OciEngine implements Engine {
       const listener = new AgentListener(task.socket);
       undo.add('listener', () => listener.close());
       const [lease] = await settleAll([
-        this.#prepareNetwork(opened, runtime.name, spec, task, owner, undo),
-        mountRootfs(this.#layout, task, spec.layers),
+        this.#prepareNetwork(opened, runtime.name, spec, mounts, task, owner, undo),
+        mountRootfs(this.#layout, task, layers),
         listener.listen(),
       ]);
       await runtime.start(task, signal);
@@ -164,7 +166,7 @@ class OciEngine implements Engine {
       await writeRecord(task, record);
       signal.throwIfAborted();
       owner?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
-      const instance = this.#register(task, runtime, listener, record, spec.layers);
+      const instance = this.#register(task, runtime, listener, record, layers);
       this.#logger.debug(
         { task: spec.id, runtime: runtime.name, ms: performance.now() - started },
         'instance.created',
@@ -270,6 +272,7 @@ class OciEngine implements Engine {
     { network, cgroups, caBundle, ownLimits }: Opened,
     runtime: RuntimeName,
     spec: InstanceSpec,
+    mounts: readonly PlacedMount[],
     task: TaskLayout,
     owner: OciInstance | undefined,
     undo: Cleanup,
@@ -288,7 +291,7 @@ class OciEngine implements Engine {
       socketDir: task.socketDir,
       etcDir: task.etcDir,
       ...(caBundle === undefined ? {} : { caBundle }),
-      mounts: spec.mounts,
+      mounts,
       ownLimits,
       cgroups,
     });
@@ -364,6 +367,7 @@ class OciEngine implements Engine {
       logger: this.#logger,
       onLeft: () => this.#reaper.retry(task.id, () => instance.destroy()),
       imageFifos: () => this.#layerFifos.in(layers),
+      content: this.#options.content,
       onDestroyed: () => this.#instances.delete(task.id),
     });
     this.#instances.set(task.id, instance);

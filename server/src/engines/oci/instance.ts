@@ -16,6 +16,7 @@ import type {
   NetworkPolicy,
   RuntimeName,
 } from '../engine.ts';
+import type { ContentPlaces, LayerRef } from '../references.ts';
 import type { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
 import { watchForDeath } from './death-watch.ts';
@@ -42,6 +43,7 @@ export interface InstanceParts {
   /** Called when a destroy failed: to have it tried again. */
   readonly onLeft: () => void;
   readonly imageFifos: () => Promise<readonly string[]>;
+  readonly content: ContentPlaces;
   /** Called once nothing of the instance is left. */
   readonly onDestroyed: () => void;
 }
@@ -101,10 +103,11 @@ export class OciInstance implements Instance {
     return this.#parts.cgroups.stats(this.#parts.task.cgroup);
   }
 
-  commit(directory: string, options: CommitOptions): Promise<void> {
+  commit(layer: LayerRef, options: CommitOptions): Promise<void> {
     return this.#exclusive.run(async () => {
-      const { task, runtime } = this.#parts;
+      const { task, runtime, content } = this.#parts;
       if (this.#phase === 'destroyed' || this.#destroying) throw ended(this.id);
+      const directory = content.newLayer(layer);
       if (options.move) {
         if (this.#phase !== 'stopped') {
           throw new SkerryError(

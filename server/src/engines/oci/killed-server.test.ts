@@ -12,6 +12,7 @@ import { delay } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createBusyboxLayer } from '../testing/busybox-layer.ts';
 import { hostTraces } from '../testing/host-traces.ts';
+import { TestContent } from '../testing/test-content.ts';
 import { createOciEngine } from './engine.ts';
 import { instanceName } from './layout.ts';
 import { findRuntimes } from './runtime-choice.ts';
@@ -31,14 +32,15 @@ for (const runtime of ['runc', 'gvisor'] as const) {
   describe(`a server killed at any moment, ${runtime}`, { skip }, () => {
     it('leaves nothing that the next one does not remove', async () => {
       const dataDir = await mkdtemp(join(scratch, 'data-'));
-      const layer = await createBusyboxLayer(join(scratch, `layer-${runtime}`));
+      const layer = `layer-${runtime}`;
+      await createBusyboxLayer(join(scratch, layer));
       const words = [instanceName(dataDir)];
       assert.deepEqual(await hostTraces(words), []);
       for (const moment of moments) {
         const kill = new AbortController();
         const ready = Promise.withResolvers<void>();
         const child = fileURLToPath(new URL('../testing/engine-child.ts', import.meta.url));
-        const server = run([process.execPath, child, dataDir, layer, runtime], {
+        const server = run([process.execPath, child, dataDir, scratch, layer, runtime], {
           signal: kill.signal, // the supervisor kills with SIGKILL
           env: { ...process.env, HOME: '/root' } as Record<string, string>, // no variable is undefined in a copy of process.env
           onOutput: () => ready.resolve(),
@@ -58,6 +60,7 @@ for (const runtime of ['runc', 'gvisor'] as const) {
             runscPath: process.env.SKERRY_RUNSC ?? '',
           },
           dataDir,
+          content: new TestContent(scratch),
           agentBinaryPath: agentBinaryPath(),
           logger: createLogger('silent'),
           networkPoolSize: 0,

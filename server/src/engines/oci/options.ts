@@ -1,6 +1,7 @@
 /** What the engine of this machine is made with. */
 import type { Config } from '../../config/config.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { ContentPlaces } from '../references.ts';
 
 export interface OciEngineOptions {
   readonly config: Pick<
@@ -8,6 +9,8 @@ export interface OciEngineOptions {
     'runtime' | 'extraCaFile' | 'allowPrivate' | 'subnet' | 'nameservers' | 'runscPath'
   >;
   readonly dataDir: string;
+  /** Where layers and mounts are. */
+  readonly content: ContentPlaces;
   /** Where sockets, mount points and runtime state go; by default `/run/skerry-<instance>`. Gone after a reboot, removed by `remove`. */
   readonly runDir?: string;
   readonly agentBinaryPath: string;

@@ -12,6 +12,7 @@ import { delay } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createBusyboxLayer } from '../testing/busybox-layer.ts';
 import { hostTraces } from '../testing/host-traces.ts';
+import { TestContent } from '../testing/test-content.ts';
 import { createOciEngine } from './engine.ts';
 import { defaultRunDir, instanceName, Layout } from './layout.ts';
 import { Reaper } from './reaper.ts';
@@ -53,18 +54,19 @@ test('an instance that could not be removed is removed once it can be, and leave
       runscPath: '',
     },
     dataDir,
+    content: new TestContent(scratch),
     agentBinaryPath: agentBinaryPath(),
     logger: createLogger('silent'),
     networkPoolSize: 0,
   });
   await engine.open();
   try {
-    const layer = await createBusyboxLayer(join(scratch, 'layer'));
+    await createBusyboxLayer(join(scratch, 'layer'));
     const create = () =>
       engine.create(
         {
           id: newTaskId(),
-          layers: [layer],
+          layers: [TestContent.ref('layer')],
           hostname: 'held',
           runtime: 'runc',
           limits: { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 100 },

@@ -1,13 +1,14 @@
 /**
  * A server reduced to its engine, to be killed: opens an engine over a data directory and starts and destroys instances for ever. Arguments: data
- * directory, layer, runtime. Prints a line once the first instance was made, so that kills hit a busy engine.
+ * directory, directory of layers, layer, runtime. Prints a line once the first instance was made, so that kills hit a busy engine.
  */
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import { newTaskId } from '../../ids.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createOciEngine } from '../oci/engine.ts';
+import { TestContent } from './test-content.ts';
 
-const [dataDir = '', layer = '', runtime = ''] = process.argv.slice(2);
+const [dataDir = '', content = '', layer = '', runtime = ''] = process.argv.slice(2);
 const engine = createOciEngine({
   config: {
     runtime: 'auto',
@@ -18,6 +19,7 @@ const engine = createOciEngine({
     runscPath: process.env.SKERRY_RUNSC ?? '',
   },
   dataDir,
+  content: new TestContent(content),
   agentBinaryPath: agentBinaryPath(),
   logger: createLogger('silent'),
 });
@@ -27,7 +29,7 @@ for (;;) {
   const instance = await engine.create(
     {
       id: newTaskId(),
-      layers: [layer],
+      layers: [TestContent.ref(layer)],
       hostname: 'doomed',
       runtime: runtime === 'gvisor' ? 'gvisor' : 'runc',
       limits,

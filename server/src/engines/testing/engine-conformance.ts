@@ -11,8 +11,10 @@ import { newTaskId } from '../../ids.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Instance, InstanceSpec, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
+import type { ContentPlaces } from '../references.ts';
 import { type EngineHarness, EngineSuite, signal } from './engine-suite.ts';
 import { runInGuest, shell } from './guest.ts';
+import { TestContent } from './test-content.ts';
 
 /**
  * Registers the suite with node:test. `open` is called once.
@@ -20,7 +22,7 @@ import { runInGuest, shell } from './guest.ts';
  */
 export function engineConformance<Harness extends EngineHarness>(
   runtime: RuntimeName,
-  open: () => Promise<Harness>,
+  open: (content: ContentPlaces) => Promise<Harness>,
   skip: string | false,
   promises?: (suite: () => EngineSuite<Harness>) => void,
 ): void {
@@ -107,7 +109,7 @@ export function engineConformance<Harness extends EngineHarness>(
       const seen = 'new\nlower\nmore\n1\nnew\nt\n700 0\n644 1000';
 
       it('a live commit becomes a layer with all changes and none of our mounts; the instance goes on', async () => {
-        const target = join(suite.directory, 'live');
+        const target = TestContent.ref('live');
         await using({}, async (instance) => {
           await shell(instance, change);
           await instance.commit(target, { move: false });
@@ -116,18 +118,19 @@ export function engineConformance<Harness extends EngineHarness>(
         await using({ layers: [suite.layer, target] }, async (instance) =>
           assert.equal(await shell(instance, look), seen),
         );
-        assert.ok(!(await readdir(target)).includes('__modal'));
+        const made = suite.content.layer(target);
+        assert.ok(!(await readdir(made)).includes('__modal'));
         assert.deepEqual(
-          (await readdir(join(target, 'etc')).catch(() => [])).filter((name) =>
+          (await readdir(join(made, 'etc')).catch(() => [])).filter((name) =>
             /^(hosts|hostname|resolv.conf)$/.test(name),
           ),
           [],
         );
-        await rm(target, { recursive: true });
+        await rm(made, { recursive: true });
       });
 
       it('a destroy breaks a commit off', async () => {
-        const target = join(suite.directory, 'broken-off');
+        const target = TestContent.ref('broken-off');
         await using({}, async (instance) => {
           await shell(instance, change);
           const commit = instance.commit(target, { move: false });
@@ -142,8 +145,8 @@ export function engineConformance<Harness extends EngineHarness>(
       });
 
       it('a stopped instance gives its files away, also when layers changed the same directory twice', async () => {
-        const first = join(suite.directory, 'first');
-        const second = join(suite.directory, 'second');
+        const first = TestContent.ref('first');
+        const second = TestContent.ref('second');
         await using({}, async (instance) => {
           await shell(instance, change);
           await assert.rejects(instance.commit(first, { move: true }), { code: 'conflict' });
@@ -161,35 +164,35 @@ export function engineConformance<Harness extends EngineHarness>(
         await using({ layers: [suite.layer, first, second] }, async (instance) => {
           assert.equal(await shell(instance, 'ls /made; ls /data'), 'link\nlower.txt\nrenamed.txt');
         });
-        await rm(first, { recursive: true });
-        await rm(second, { recursive: true });
+        for (const layer of [first, second]) await rm(suite.content.layer(layer), { recursive: true });
       });
 
       it('starts an empty image, and one with very many layers', async () => {
-        const empty = join(suite.directory, 'empty');
-        await mkdir(empty);
+        const empty = TestContent.ref('empty');
+        await mkdir(suite.content.layer(empty));
         await using({ layers: [empty] }, async (instance) => {
           await assert.rejects(runInGuest(instance, ['sh']), { code: 'program-not-found' });
         });
-        const many: string[] = [suite.layer];
+        const many = [suite.layer];
         for (let i = 0; i < 120; i++) {
-          const path = join(suite.directory, `a-layer-in-a-directory-with-quite-a-long-name-${i}`);
-          await mkdir(path);
-          await writeFile(join(path, 'top'), String(i));
-          many.push(path);
+          const layer = TestContent.ref(`a-layer-in-a-directory-with-quite-a-long-name-${i}`);
+          await mkdir(suite.content.layer(layer));
+          await writeFile(join(suite.content.layer(layer), 'top'), String(i));
+          many.push(layer);
         }
         await using({ layers: many }, async (instance) =>
           assert.equal(await shell(instance, 'cat /top'), '119'),
         );
       });
 
-      it('mounts directories of the host, read-only where asked, and refuses bad targets', async () => {
+      it('mounts directories, read-only where asked, and refuses bad targets', async () => {
         const shared = join(suite.directory, 'shared');
         await mkdir(shared);
         await writeFile(join(shared, 'file'), 'from the host');
+        const source = { kind: 'scratch', path: 'shared' } as const;
         const mounts = [
-          { source: shared, target: '/mnt/ro', readOnly: true },
-          { source: shared, target: '/mnt/rw', readOnly: false },
+          { source, target: '/mnt/ro', readOnly: true },
+          { source, target: '/mnt/rw', readOnly: false },
         ];
         await using({ mounts }, async (instance) => {
           assert.equal(await shell(instance, 'cat /mnt/ro/file'), 'from the host');
@@ -198,7 +201,7 @@ export function engineConformance<Harness extends EngineHarness>(
           assert.equal(await readFile(join(shared, 'guest'), 'utf8'), 'guest\n');
         });
         for (const target of ['relative', '/a/../../b', '/', '/proc', '/__modal/.bin', '/dev/x']) {
-          await assert.rejects(create({ mounts: [{ source: shared, target, readOnly: false }] }), {
+          await assert.rejects(create({ mounts: [{ source, target, readOnly: false }] }), {
             code: 'invalid-argument',
           });
         }
@@ -215,7 +218,7 @@ export function engineConformance<Harness extends EngineHarness>(
         } finally {
           await destroy(neighbour);
         }
-        await stat(join(suite.layer, 'data', 'doomed.txt'));
+        await stat(join(suite.content.layer(suite.layer), 'data', 'doomed.txt'));
         await using({}, async (instance) =>
           assert.equal(await shell(instance, 'cat /data/doomed.txt'), 'doomed'),
         );

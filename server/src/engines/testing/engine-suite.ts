@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newTaskId } from '../../ids.ts';
 import type { Engine, Instance, InstanceSpec, RuntimeName } from '../engine.ts';
+import type { ContentPlaces } from '../references.ts';
 import { createBusyboxLayer } from './busybox-layer.ts';
+import { TestContent } from './test-content.ts';
 
 export interface EngineHarness extends AsyncDisposable {
   /** Opened; the harness closes and removes it. */
@@ -26,25 +28,28 @@ export class EngineSuite<Harness extends EngineHarness = EngineHarness> implemen
   readonly runtime: RuntimeName;
   /** For whatever a test writes. */
   readonly directory: string;
+  /** Where layers and mounts are, under the names they are referred to by. */
+  readonly content: ContentPlaces;
   /** A root filesystem with busybox and a few files. */
-  readonly layer: string;
+  readonly layer = TestContent.ref('layer');
   readonly harness: Harness;
   /** Destroyed after the last test, unless a test took them out. */
   readonly live = new Set<Instance>();
 
   static async open<Harness extends EngineHarness>(
     runtime: RuntimeName,
-    open: () => Promise<Harness>,
+    open: (content: ContentPlaces) => Promise<Harness>,
   ): Promise<EngineSuite<Harness>> {
     const directory = await mkdtemp(join(tmpdir(), 'skerry-conformance-'));
-    const layer = await createBusyboxLayer(join(directory, 'layer'));
-    return new EngineSuite(runtime, directory, layer, await open());
+    await createBusyboxLayer(join(directory, 'layer'));
+    const content = new TestContent(directory);
+    return new EngineSuite(runtime, directory, content, await open(content));
   }
 
-  private constructor(runtime: RuntimeName, directory: string, layer: string, harness: Harness) {
+  private constructor(runtime: RuntimeName, directory: string, content: ContentPlaces, harness: Harness) {
     this.runtime = runtime;
     this.directory = directory;
-    this.layer = layer;
+    this.content = content;
     this.harness = harness;
   }
 

@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe } from 'node:test';
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
+import type { ContentPlaces } from '../references.ts';
 import { engineConformance } from './engine-conformance.ts';
 import type { EngineHarness } from './engine-suite.ts';
 import { FakeEngine } from './fake-engine.ts';
 
-async function openHarness(): Promise<EngineHarness> {
+async function openHarness(content: ContentPlaces): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-fake-'));
-  const make = () => new FakeEngine(directory, agentBinaryPath());
+  const make = () => new FakeEngine(directory, agentBinaryPath(), content);
   let engine = make();
   await engine.open();
   return {
@@ -22,7 +23,9 @@ async function openHarness(): Promise<EngineHarness> {
       engine = make();
       await engine.open();
     },
-    failingSpec: { mounts: [{ source: '/no-such-directory', target: '/mnt', readOnly: true }] },
+    failingSpec: {
+      mounts: [{ source: { kind: 'scratch', path: 'no-such-directory' }, target: '/mnt', readOnly: true }],
+    },
     [Symbol.asyncDispose]: async () => {
       await engine.close();
       await engine.remove();

@@ -24,10 +24,11 @@ import type {
 } from '../engine.ts';
 import { AgentListener } from '../oci/agent-listener.ts';
 import { isTaskId } from '../oci/layout.ts';
-import { validateMounts } from '../oci/mounts.ts';
+import { placeMounts } from '../oci/mounts.ts';
 import { isAlive } from '../oci/process-identity.ts';
 import { Reaper } from '../oci/reaper.ts';
 import { prepareAgent } from '../oci/shared-files.ts';
+import type { ContentPlaces } from '../references.ts';
 import { FakeInstance, type FakeRecord, goneError } from './fake-instance.ts';
 import { FakeProcess } from './fake-process.ts';
 import { copyLayers, mountTable, namesIn } from './fake-root.ts';
@@ -55,6 +56,7 @@ export class FakeEngine implements Engine {
   readonly #directory: string;
   readonly #binDir: string;
   readonly #agentBinaryPath: string;
+  readonly #content: ContentPlaces;
   readonly #usual: RuntimeName;
   readonly #instances = new Map<TaskId, FakeInstance>();
   readonly #starting = new Set<TaskId>();
@@ -62,10 +64,17 @@ export class FakeEngine implements Engine {
 
   /**
    * @param directory may hold what an earlier engine left; short, since sockets lie in it
+   * @param content where layers and mounts are
    * @param usual what an instance says it runs on whose creator leaves that open
    */
-  constructor(directory: string, agentBinaryPath: string, usual: RuntimeName = 'runc') {
+  constructor(
+    directory: string,
+    agentBinaryPath: string,
+    content: ContentPlaces,
+    usual: RuntimeName = 'runc',
+  ) {
     this.#directory = directory;
+    this.#content = content;
     this.#binDir = join(directory, 'bin');
     this.#agentBinaryPath = agentBinaryPath;
     this.#usual = usual;
@@ -95,7 +104,8 @@ export class FakeEngine implements Engine {
     if (this.#instances.has(spec.id) || this.#starting.has(spec.id)) {
       throw new SkerryError('already-exists', `The task ${spec.id} exists already.`);
     }
-    validateMounts(spec.mounts);
+    const mounts = placeMounts(spec.mounts, this.#content);
+    const layers = spec.layers.map((layer) => this.#content.layer(layer));
     if (!/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(spec.hostname)) {
       throw new SkerryError('invalid-argument', `"${spec.hostname}" is not a hostname.`);
     }
@@ -108,8 +118,8 @@ export class FakeEngine implements Engine {
       await this.faults.pass('create', spec.id, signal);
       undo.add('files', () => rm(places.dir, { recursive: true, force: true }));
       await mkdir(places.socketDir, { recursive: true, mode: 0o700 });
-      await copyLayers(places.root, spec.layers);
-      const table = await mountTable({ ...places, binDir: this.#binDir }, spec.hostname, spec.mounts);
+      await copyLayers(places.root, layers);
+      const table = await mountTable({ ...places, binDir: this.#binDir }, spec.hostname, mounts);
       await writeFile(places.mountTable, table);
       signal.throwIfAborted();
       const listener = new AgentListener(places.socket);
@@ -206,6 +216,7 @@ export class FakeEngine implements Engine {
       listener,
       process,
       faults: this.faults,
+      content: this.#content,
       joined: () => [...this.#instances.values()].filter(({ joins }) => joins === id),
       onLeft: () => this.#reaper.retry(id, () => instance.destroy()),
       onDestroyed: () => this.#instances.delete(id),

@@ -7,6 +7,7 @@ import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Instance, InstanceExit, InstanceStats, NetworkPolicy, RuntimeName } from '../engine.ts';
 import type { AgentListener } from '../oci/agent-listener.ts';
+import type { ContentPlaces, LayerRef } from '../references.ts';
 import { checkPolicy, type FakePlaces } from './fake-engine.ts';
 import type { FakeIdentities, FakeProcess } from './fake-process.ts';
 import { takeLayer } from './fake-root.ts';
@@ -28,6 +29,7 @@ interface Parts {
   readonly listener: AgentListener;
   readonly process: FakeProcess;
   readonly faults: Faults;
+  readonly content: ContentPlaces;
   readonly joined: () => readonly Instance[];
   /** Called when a destroy failed: to have it tried again. */
   readonly onLeft: () => void;
@@ -90,7 +92,7 @@ export class FakeInstance implements Instance {
     return { ...(await this.#parts.process.stats()), oomKills: this.#oomKills };
   }
 
-  commit(directory: string, { move }: { readonly move: boolean }): Promise<void> {
+  commit(layer: LayerRef, { move }: { readonly move: boolean }): Promise<void> {
     return this.#exclusive.run(async () => {
       await this.#parts.faults.pass('commit', this.id);
       if (this.#phase === 'destroyed') throw goneError(this.id);
@@ -100,6 +102,7 @@ export class FakeInstance implements Instance {
           `Sandbox ${this.id} must be stopped before its files can be moved.`,
         );
       }
+      const directory = this.#parts.content.newLayer(layer);
       await takeLayer(this.#parts.places.root, directory, move);
       // A copy that nobody will use: the real engine breaks it off.
       if (this.#destroying) {

@@ -6,7 +6,7 @@ import { chmod, mkdir, readdir, rename, rm, rmdir, stat, writeFile } from 'node:
 import { dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
-import type { InstanceMount } from '../engine.ts';
+import type { PlacedMount } from '../oci/mounts.ts';
 import { GUEST_BIN_DIR, GUEST_RUN_DIR } from '../paths.ts';
 
 /** The name that image layers use for "nothing below this directory shows", image-spec/layer.md. */
@@ -38,7 +38,7 @@ export async function copyLayers(root: string, layers: readonly string[]): Promi
 export async function mountTable(
   { root, binDir, socketDir, etcDir }: FakeRoot,
   hostname: string,
-  mounts: readonly InstanceMount[],
+  mounts: readonly PlacedMount[],
 ): Promise<string> {
   const lines: string[] = [];
   const add = (source: string, target: string, type: string, options: string) =>

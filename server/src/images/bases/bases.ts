@@ -121,7 +121,7 @@ export class Bases {
           request.signal,
           events(request),
           () =>
-            this.#parts.layers.add(async (directory) => {
+            this.#parts.layers.add(async ({ directory }) => {
               await using cleanup = this.#parts.layers.scope();
               const workspace = await this.#parts.layers.workspace(cleanup);
               const below = layers.map((id) => this.#parts.layers.path(id));
@@ -195,7 +195,7 @@ export class Bases {
   async #packaged(packaged: PackagedLayer, request: BaseRequest): Promise<LayerId | null> {
     const { packages, layers } = this.#parts;
     const make = () =>
-      layers.add(async (directory) => {
+      layers.add(async ({ directory }) => {
         request.say(`Making ${packaged.what} ...`);
         await using cleanup = this.#parts.layers.scope();
         const workspace = await layers.workspace(cleanup);
@@ -231,7 +231,7 @@ export class Bases {
   async #makeDebian(base: DebianBase, request: BaseRequest): Promise<LayerId | null> {
     let config = emptyImageConfig;
     request.say(`Making Debian ${base.suite.name} from Debian's packages ...`);
-    const layer = await this.#parts.layers.add(async (directory) => {
+    const layer = await this.#parts.layers.add(async ({ directory }) => {
       config = await bootstrapDebian(base, directory, {
         mirror: this.#parts.debianMirror,
         signal: request.signal,

@@ -240,13 +240,13 @@ export class Builder {
     });
     return this.#cached(key, () =>
       this.#parts.limiter.run(() =>
-        this.#parts.layers.add(async (directory) => {
+        this.#parts.layers.add(async (layer) => {
           await using cleanup = this.#parts.layers.scope();
           const output = { stdout: log.output('stdout'), stderr: log.output('stderr') };
           const prepared: StepMount[] = [];
           for (const { prepare } of mounts) prepared.push(await prepare(cleanup));
           const request = {
-            layers: state.layers.map((layer) => this.#parts.layers.path(layer)),
+            layers: state.layers,
             argv,
             env: {
               ...this.#parts.caEnvironment,
@@ -262,7 +262,7 @@ export class Builder {
             workspace: await this.#parts.layers.workspace(cleanup),
           };
           const outcome = await named(instruction, () =>
-            this.#parts.runner.run(request, output, directory, signal),
+            this.#parts.runner.run(request, output, layer, signal),
           );
           const failure = describeExit(instruction, outcome, output);
           if (failure !== undefined) throw new SkerryError('image-build-failed', log.redact(failure));
@@ -362,7 +362,7 @@ export class Builder {
   }
 
   #edit(state: StageState, makeEdit: (workspace: string) => Promise<LayerEdit>): Promise<LayerId | null> {
-    return this.#parts.layers.add(async (directory) => {
+    return this.#parts.layers.add(async ({ directory }) => {
       await using cleanup = this.#parts.layers.scope();
       const workspace = await this.#parts.layers.workspace(cleanup);
       const layers = state.layers.map((layer) => this.#parts.layers.path(layer));

@@ -5,9 +5,11 @@ import { runToExit } from '../../agent/run-to-exit.ts';
 import { settleFiles } from '../../agent/settle-files.ts';
 import type { Engine, Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { newProcessId, newTaskId } from '../../ids.ts';
+import { type LayerId, newProcessId, newTaskId } from '../../ids.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { NewLayer } from '../image.ts';
+import type { LayerStore } from '../layer-store.ts';
 import type { OutputSink } from '../output-sink.ts';
 import { prepareMounts, removeMountPoints, type StepMount } from './step-mounts.ts';
 
@@ -17,8 +19,8 @@ const LIMITS = { memoryMiB: 8192, milliCpu: 8000, milliCpuRequest: 1000, pids: 8
 const STEP_TIMEOUT_MS = 2 * 60 * 60_000;
 
 export interface RunRequest {
-  /** Directories of the layers below, lowest first. */
-  readonly layers: readonly string[];
+  /** Those below, lowest first. */
+  readonly layers: readonly LayerId[];
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
@@ -37,36 +39,42 @@ export interface RunOutcome {
   readonly outOfMemory: boolean;
 }
 
-export class StepRunner {
-  readonly #engine: Engine;
-  readonly #runtime: RuntimeChoice;
-  readonly #logger: Logger;
+export interface StepRunnerParts {
+  readonly engine: Engine;
+  readonly runtime: RuntimeChoice;
+  readonly layers: LayerStore;
+  readonly logger: Logger;
+}
 
-  constructor(engine: Engine, runtime: RuntimeChoice, logger: Logger) {
-    this.#engine = engine;
-    this.#runtime = runtime;
-    this.#logger = logger;
+export class StepRunner {
+  readonly #parts: StepRunnerParts;
+
+  constructor(parts: StepRunnerParts) {
+    this.#parts = parts;
   }
 
   /**
-   * Runs the command; when it exits with 0 its files are moved to `directory`, which must not exist.
+   * Runs the command; when it exits with 0 its files become `layer`.
    * @throws SkerryError what the engine or the agent throws; `image-build-failed` when the instance died
    */
   async run(
     request: RunRequest,
     output: Readonly<Record<'stdout' | 'stderr', OutputSink>>,
-    directory: string,
+    layer: NewLayer,
     signal: AbortSignal,
   ): Promise<RunOutcome> {
     // The step is done when its files are: an instance that cannot be taken away at once is the engine's, which goes on trying.
-    await using cleanup = new CleanupScope(this.#logger);
-    const { mounts, env } = await prepareMounts(request.mounts, request.secrets, request.workspace);
-    const instance = await this.#engine.create(
+    await using cleanup = new CleanupScope(this.#parts.logger);
+    const { engine, runtime, layers } = this.#parts;
+    const { mounts, env } = await prepareMounts(request.mounts, request.secrets, request.workspace, (path) =>
+      layers.refer(path),
+    );
+    const instance = await engine.create(
       {
         id: newTaskId(),
         layers: request.layers,
         hostname: 'skerry-build',
-        runtime: this.#runtime,
+        runtime,
         limits: LIMITS,
         network: request.network === 'open' ? { kind: 'open' } : { kind: 'blocked' },
         mounts,
@@ -80,18 +88,19 @@ export class StepRunner {
     if (exit.kind === 'code' && exit.value === 0) {
       const fifos = await settleFiles(instance, this.#agent(instance), signal);
       // Where there are none, which is nearly always, the files need not be copied.
-      if (fifos.length > 0) await instance.commit(directory, { move: false, fifos });
+      if (fifos.length > 0) await instance.commit(layer.ref, { move: false, fifos });
       else {
         await instance.stop();
-        await instance.commit(directory, { move: true });
+        await instance.commit(layer.ref, { move: true });
       }
-      await removeMountPoints(directory, request.layers, mounts);
+      const below = request.layers.map((each) => layers.path(each));
+      await removeMountPoints(layer.directory, below, mounts);
     }
     return { exit, outOfMemory: outOfMemory > 0 };
   }
 
   #agent(instance: Instance): AgentClient {
-    return new AgentClient((signal) => instance.dial(signal), this.#logger);
+    return new AgentClient((signal) => instance.dial(signal), this.#parts.logger);
   }
 
   async #execute(

@@ -2,6 +2,7 @@
 import { chmod, chown, lstat, mkdir, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InstanceMount } from '../../engines/engine.ts';
+import type { MountRef } from '../../engines/references.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { MountOwner, RunMount } from '../dockerfile/instruction.ts';
 
@@ -21,11 +22,12 @@ export interface PreparedMounts {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** @param secrets values of secret mounts by id @param workspace an empty directory of the caller */
+/** @param secrets values of secret mounts by id @param workspace an empty directory of the caller @param refer how the engine is told of what is in one */
 export async function prepareMounts(
   wanted: readonly StepMount[],
   secrets: Readonly<Record<string, string>>,
   workspace: string,
+  refer: (path: string) => MountRef,
 ): Promise<PreparedMounts> {
   const mounts: InstanceMount[] = [];
   const env: Record<string, string> = {};
@@ -33,12 +35,12 @@ export async function prepareMounts(
     const source = join(workspace, `mount-${index}`);
     switch (mount.type) {
       case 'bind':
-        mounts.push({ source: mount.directory, target: mount.target, readOnly: mount.readOnly });
+        mounts.push({ source: refer(mount.directory), target: mount.target, readOnly: mount.readOnly });
         break;
       case 'scratch':
         await mkdir(source);
         await give(source, mount);
-        mounts.push({ source, target: mount.target, readOnly: false });
+        mounts.push({ source: refer(source), target: mount.target, readOnly: false });
         break;
       case 'secret': {
         const value = secretValue(mount.id, mount.required, secrets);
@@ -47,7 +49,7 @@ export async function prepareMounts(
         if (mount.target === undefined) break;
         await writeFile(source, value, { mode: 0o400 });
         await give(source, mount);
-        mounts.push({ source, target: mount.target, readOnly: true });
+        mounts.push({ source: refer(source), target: mount.target, readOnly: true });
         break;
       }
       default:

@@ -8,6 +8,7 @@ import type { ImageId } from '../../ids.ts';
 import { openStore } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { type BuildResult, type ImageDefinition, plainDefinition } from '../image.ts';
+import { ImagePlaces } from '../image-places.ts';
 import { ImageService, type ImageServiceOptions } from '../image-service.ts';
 
 export const DEFINITION: ImageDefinition = {
@@ -37,7 +38,7 @@ export async function openImages(t: TestContext) {
   const log: string[] = [];
   const images = new ImageService({
     repository: store.images,
-    engine: new FakeEngine(join(dataDir, 'e'), ''), // no step of these builds runs anything
+    engine: new FakeEngine(join(dataDir, 'e'), '', ImagePlaces.in(dataDir)), // no step of these builds runs anything
     dataDir,
     config: TEST_IMAGE_CONFIG,
     caEnvironment: {},

@@ -14,6 +14,7 @@ import type { FakeInstance } from '../../engines/testing/fake-instance.ts';
 import type { Held } from '../../engines/testing/faults.ts';
 import type { AppId, EnvironmentId, ProcessId } from '../../ids.ts';
 import { newProcessId } from '../../ids.ts';
+import { ImagePlaces } from '../../images/image-places.ts';
 import { ImageService } from '../../images/image-service.ts';
 import { TEST_IMAGE_CONFIG } from '../../images/testing/images.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
@@ -104,7 +105,13 @@ export class Domain implements AsyncDisposable {
     cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, undefined);
     const { runtime = 'runc' } = options.config ?? {};
-    const engine = new FakeEngine(join(root, 'e'), agentBinaryPath(), runtime === 'auto' ? 'runc' : runtime);
+    const content = ImagePlaces.in(dataDir);
+    const engine = new FakeEngine(
+      join(root, 'e'),
+      agentBinaryPath(),
+      content,
+      runtime === 'auto' ? 'runc' : runtime,
+    );
     await engine.open();
     cleanup.add('engine', () => engine.close());
     const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), now);
@@ -241,7 +248,7 @@ export class Domain implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#handedOn) return;
     await this.#cleanup.run();
-    const last = new FakeEngine(join(this.root, 'e'), agentBinaryPath());
+    const last = new FakeEngine(join(this.root, 'e'), agentBinaryPath(), ImagePlaces.in(this.dataDir));
     await last.open();
     await last.adopt(new Set());
     await rm(this.root, { recursive: true, force: true });

@@ -1,0 +1,27 @@
+/**
+ * What instances are made of, by name. An engine asks `ContentPlaces` where on its machine that is, so whoever asks for an instance need not know, and need
+ * not be on the same machine.
+ */
+import type { LayerId } from '../ids.ts';
+
+/** A layer of an image, or one that is being made. */
+export type LayerRef = LayerId;
+
+/** What can be mounted into an instance. */
+export type MountRef = ScratchRef;
+
+/** A file or directory of somebody's own for a while: what a build shows to one of its steps. */
+export interface ScratchRef {
+  readonly kind: 'scratch';
+  /** Relative, without `.`, `..` or links. */
+  readonly path: string;
+}
+
+/** Where on this machine is what references name: absolute paths. */
+export interface ContentPlaces {
+  /** The directory of a layer, in overlayfs format. */
+  layer(ref: LayerRef): string;
+  /** The directory that a layer under construction is written to; it does not exist before, and the directory it lies in does. */
+  newLayer(ref: LayerRef): string;
+  mount(ref: MountRef): string;
+}

@@ -1,0 +1,28 @@
+/** Layers and mounts of tests: each is in one directory under the name it is referred to by. */
+import { join } from 'node:path';
+import type { ContentPlaces, LayerRef, MountRef } from '../references.ts';
+
+export class TestContent implements ContentPlaces {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** A name as a reference to a layer. */
+  static ref(name: string): LayerRef {
+    return name as LayerRef; // to this content any name is one
+  }
+
+  layer(ref: LayerRef): string {
+    return join(this.#directory, ref);
+  }
+
+  newLayer(ref: LayerRef): string {
+    return this.layer(ref);
+  }
+
+  mount(ref: MountRef): string {
+    return join(this.#directory, ref.path);
+  }
+}

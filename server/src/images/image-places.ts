@@ -1,0 +1,48 @@
+/** Where the files of images are: `<directory>/layers/<LayerId>` in overlayfs format, and `<directory>/tmp` for what is being made. */
+import { join, relative } from 'node:path';
+import type { ContentPlaces, LayerRef, MountRef } from '../engines/references.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+
+export class ImagePlaces implements ContentPlaces {
+  readonly layers: string;
+  /** Emptied when the server starts. */
+  readonly temporary: string;
+
+  /** The places below a server's data directory. */
+  static in(dataDir: string): ImagePlaces {
+    return new ImagePlaces(join(dataDir, 'images'));
+  }
+
+  constructor(directory: string) {
+    this.layers = join(directory, 'layers');
+    this.temporary = join(directory, 'tmp');
+  }
+
+  layer(ref: LayerRef): string {
+    return below(this.layers, ref);
+  }
+
+  newLayer(ref: LayerRef): string {
+    return join(this.workspace(ref), 'layer');
+  }
+
+  mount(ref: MountRef): string {
+    return below(this.temporary, ref.path);
+  }
+
+  /** A directory for one purpose, whose name is made like a layer's. */
+  workspace(name: LayerRef): string {
+    return below(this.temporary, name);
+  }
+
+  /** How a file or directory of a workspace is named to an engine. */
+  refer(path: string): MountRef {
+    return { kind: 'scratch', path: relative(this.temporary, path) };
+  }
+}
+
+function below(directory: string, name: string): string {
+  const path = join(directory, name);
+  if (path.startsWith(`${directory}/`)) return path;
+  throw new SkerryError('internal', `${JSON.stringify(name)} is nothing in ${directory}.`);
+}
