@@ -18,6 +18,11 @@ export type ImageId = Branded<'ImageId'>;
 export type LayerId = Branded<'LayerId'>;
 export type SecretId = Branded<'SecretId'>;
 export type MountId = Branded<'MountId'>;
+export type VolumeId = Branded<'VolumeId'>;
+/** A layer of a volume's files. */
+export type VolumeLayerId = Branded<'VolumeLayerId'>;
+/** Blocks of files on their way into a volume. */
+export type UploadId = Branded<'UploadId'>;
 export type BlobId = Branded<'BlobId'>;
 /** Identifies one exec of a sandbox. Chosen by the client (a UUID4): the same id twice is the same process. */
 export type ProcessId = Branded<'ProcessId'>;
@@ -42,6 +47,11 @@ export const newImageId = (): ImageId => `im-${random(22)}` as ImageId;
 export const newLayerId = (): LayerId => `ly-${random(22)}` as LayerId;
 export const newSecretId = (): SecretId => `st-${random(22)}` as SecretId;
 export const newMountId = (): MountId => `mo-${random(22)}` as MountId;
+export const newVolumeId = (): VolumeId => `vo-${random(22)}` as VolumeId;
+export const newVolumeLayerId = (): VolumeLayerId => `vl-${random(22)}` as VolumeLayerId;
+export const newUploadId = (): UploadId => `up-${random(22)}` as UploadId;
+/** True for text of an upload id's shape, whether there is such an upload or not. */
+export const isUploadId = (text: string): text is UploadId => /^up-[0-9A-Za-z]{22}$/.test(text);
 /** A process id for execs whose caller does not bring one (REST, V1 clients). */
 export const newProcessId = (): ProcessId => `ex-${random(26)}` as ProcessId;
 

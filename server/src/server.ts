@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { agentBinaryPath } from './agent/agent-binary.ts';
 import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
+import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { AppService } from './apps/app-service.ts';
@@ -36,6 +37,8 @@ import { createPort } from './transport/port.ts';
 import { routeRequests } from './transport/routes.ts';
 import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
 import { VERSION } from './version.ts';
+import { LayeredVolumeFiles } from './volumes/volume-files.ts';
+import { VolumeService } from './volumes/volume-service.ts';
 
 export interface Server {
   /** Where this machine reaches it without TLS. */
@@ -100,6 +103,16 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const secrets = new SecretService(store.secrets, vault, now);
     const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), now);
     const mounts = new MountService(store.mounts, blobs, now);
+    const volumes = new VolumeService(store.volumes, now);
+    const volumeFiles = new LayeredVolumeFiles({
+      directory: `${dataDir}/volumes`,
+      volumes: store.volumes,
+      blocks: store.volumeBlocks,
+      blobs,
+      ticketKey: vault.deriveKey('volume-urls'),
+      logger,
+      now,
+    });
     const images = new ImageService({
       repository: store.images,
       engine,
@@ -136,6 +149,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
         { name: 'sandboxes', run: () => sandboxes.sweep() },
         { name: 'secrets', run: () => secrets.sweep(now()) },
         { name: 'apps', run: () => reaper.sweep(now()) },
+        { name: 'volumes', run: () => volumes.sweep(now()) },
+        { name: 'volume-files', run: () => volumeFiles.sweep(now()) },
       ],
       logger,
     );
@@ -150,6 +165,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       images,
       mounts,
       blobs,
+      volumes,
+      volumeFiles,
       fileSpoolDir: `${dataDir}/open-files`,
       tokens,
       accessTokens: new AccessTokens(tokens.signingKey, now),
@@ -185,6 +202,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
         rpc,
         routes: [
           blobRoute({ blobs, logger }),
+          volumeRoute({ volumeFiles, logger }),
           tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),
           ...modbox.prefixes.map((prefix) => ({ prefix, handle: modbox.handle })),
           {

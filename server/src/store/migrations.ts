@@ -105,4 +105,17 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX life_events_by_task ON life_events(task_id, seq);
   `,
+  /* 8: volumes; what they hold is a stack of layers, JSON. Where the blocks of uploaded files are, so that none is sent twice */ `
+  CREATE TABLE volumes (
+    id TEXT PRIMARY KEY, environment_id TEXT NOT NULL, name TEXT, protocol INTEGER NOT NULL,
+    created_at_ms INTEGER NOT NULL, last_heard_ms INTEGER NOT NULL,
+    version INTEGER NOT NULL DEFAULT 0, layers TEXT NOT NULL DEFAULT '[]', bytes INTEGER NOT NULL DEFAULT 0, files INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE UNIQUE INDEX volumes_by_name ON volumes(environment_id, name) WHERE name IS NOT NULL;
+  CREATE TABLE volume_blocks (
+    sha256 TEXT NOT NULL, holder TEXT NOT NULL, path TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+    PRIMARY KEY (holder, path, offset)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX volume_blocks_by_digest ON volume_blocks(sha256);
+  `,
 ];

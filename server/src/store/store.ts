@@ -9,6 +9,7 @@ import { SqlProcesses } from './processes.ts';
 import { SqlSandboxes } from './sandboxes.ts';
 import { SqlSecrets } from './secrets.ts';
 import { SqlSettings } from './settings.ts';
+import { SqlBlocks, SqlVolumes } from './volumes.ts';
 
 export class Store {
   /** For what is no aggregate's business: tests look in here. */
@@ -23,6 +24,8 @@ export class Store {
   readonly sandboxes: SqlSandboxes;
   readonly secrets: SqlSecrets;
   readonly settings: SqlSettings;
+  readonly volumeBlocks: SqlBlocks;
+  readonly volumes: SqlVolumes;
 
   constructor(database: Database) {
     this.database = database;
@@ -36,6 +39,8 @@ export class Store {
     this.sandboxes = new SqlSandboxes(database);
     this.secrets = new SqlSecrets(database);
     this.settings = new SqlSettings(database);
+    this.volumeBlocks = new SqlBlocks(database);
+    this.volumes = new SqlVolumes(database);
   }
 
   close(): void {

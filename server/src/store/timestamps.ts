@@ -2,7 +2,7 @@
 import type { Database } from './database.ts';
 
 /** Tables whose `created_at_ms` orders a list that clients page through. */
-export type TimestampedTable = 'apps' | 'environments' | 'secrets' | 'mounts';
+export type TimestampedTable = 'apps' | 'environments' | 'secrets' | 'mounts' | 'volumes';
 
 /**
  * The creation time of the next row: the clock's, or one millisecond after the newest row when the clock has not moved on (or went back). Clients page

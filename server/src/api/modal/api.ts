@@ -12,6 +12,8 @@ import { type MountHandlerDeps, mountHandlers } from './control-plane/mounts.ts'
 import { type SandboxHandlerDeps, sandboxHandlers } from './control-plane/sandboxes.ts';
 import { type SecretHandlerDeps, secretHandlers } from './control-plane/secrets.ts';
 import { type TaskHandlerDeps, taskHandlers } from './control-plane/tasks.ts';
+import { type VolumeFileHandlerDeps, volumeFileHandlers } from './control-plane/volume-files.ts';
+import { type VolumeHandlerDeps, volumeHandlers } from './control-plane/volumes.ts';
 import { workspaceHandlers } from './control-plane/workspace.ts';
 import { type ContainerExecHandlerDeps, containerExecHandlers } from './legacy/container-exec.ts';
 import { type FilesystemHandlerDeps, filesystemHandlers } from './legacy/filesystem.ts';
@@ -34,7 +36,9 @@ export type ModalApiDeps = AppHandlerDeps &
   SandboxStdioHandlerDeps &
   SecretHandlerDeps &
   SidecarHandlerDeps &
-  TaskHandlerDeps & {
+  TaskHandlerDeps &
+  VolumeFileHandlerDeps &
+  VolumeHandlerDeps & {
     readonly tokens: TokenStore;
     readonly accessTokens: AccessTokens;
     readonly answers: KeptAnswers;
@@ -62,6 +66,8 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
       secretHandlers(deps),
       sidecarHandlers(deps),
       taskHandlers(deps),
+      volumeFileHandlers(deps),
+      volumeHandlers(deps),
       workspaceHandlers(),
     ],
     commandRouter: { ...commandRouterHandlers({ ...deps, idempotency }), ...sidecarRouterHandlers(deps) },

@@ -5,10 +5,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import { fromBytes, toBytes } from '../../platform/byte-paths.ts';
 import type { ContextFile } from '../image.ts';
 import type { ContextEntry } from '../layers/edit.ts';
 import { EditError } from '../layers/edit.ts';
-import { fromBytes, toBytes } from '../layers/rooted.ts';
 import { ContextTree, matchSources } from '../layers/source-tree.ts';
 
 export class BuildContext {

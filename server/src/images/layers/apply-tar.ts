@@ -25,9 +25,10 @@ import {
 import type { Readable } from 'node:stream';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { extract, type Header } from 'tar-stream';
+import { fromBytes, raw, toBytes } from '../../platform/byte-paths.ts';
 import { run } from '../../platform/command.ts';
 import { EditError } from './edit.ts';
-import { fromBytes, lstat, type RootedTree, raw, toBytes } from './rooted.ts';
+import { lstat, type RootedTree } from './rooted.ts';
 
 const MAX_ENTRIES = 2_000_000;
 const MAX_BYTES = 64 * 2 ** 30;

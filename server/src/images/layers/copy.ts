@@ -11,10 +11,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename } from 'node:path/posix';
+import { fromBytes, raw, toBytes } from '../../platform/byte-paths.ts';
 import { applyTar, archiveKind } from './apply-tar.ts';
 import { EditError, type LayerEdit } from './edit.ts';
 import { type Owner, resolveOwner } from './ownership.ts';
-import { fromBytes, lstat, type RootedTree, raw, toBytes } from './rooted.ts';
+import { lstat, type RootedTree } from './rooted.ts';
 import { matchSources, type SourceNode, type SourceTree } from './source-tree.ts';
 
 type CopyEdit = Extract<LayerEdit, { kind: 'copy' }>;

@@ -1,7 +1,8 @@
 /** `--chown`: names are looked up in the image's own /etc/passwd and /etc/group. */
 import { closeSync, openSync, readSync } from 'node:fs';
+import { raw } from '../../platform/byte-paths.ts';
 import { EditError } from './edit.ts';
-import { lstat, type RootedTree, raw } from './rooted.ts';
+import { lstat, type RootedTree } from './rooted.ts';
 
 export interface Owner {
   readonly uid: number;

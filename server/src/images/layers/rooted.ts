@@ -3,17 +3,13 @@
  * tree as its root would follow them. No process runs in these trees while they are edited, so a name cannot change between
  * its resolution and its use.
  *
- * Paths in this folder are byte strings (each character one byte, `latin1`): names in an image need not be UTF-8.
+ * Paths in this folder are byte strings (`platform/byte-paths.ts`).
  */
 import { lstatSync, mkdirSync, readlinkSync, type Stats } from 'node:fs';
+import { raw, toBytes } from '../../platform/byte-paths.ts';
 
 /** As the kernel: more links than this in one path are a loop. */
 const MAX_LINKS = 40;
-
-export const toBytes = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');
-export const fromBytes = (path: string): string => Buffer.from(path, 'latin1').toString('utf8');
-/** What the `fs` functions take for a byte string. */
-export const raw = (path: string): Buffer => Buffer.from(path, 'latin1');
 
 export class RootedTree {
   readonly root: string;

@@ -1,8 +1,9 @@
 /** Where COPY takes files from: the build context, or the tree of an image or stage. Both answer the same questions. */
 import { readdirSync, readlinkSync } from 'node:fs';
+import { raw, toBytes } from '../../platform/byte-paths.ts';
 import { globMatches, isGlob } from '../dockerfile/glob.ts';
 import { type ContextEntry, EditError } from './edit.ts';
-import { lstat, type RootedTree, raw, toBytes } from './rooted.ts';
+import { lstat, type RootedTree } from './rooted.ts';
 
 export interface SourceNode {
   readonly kind: 'file' | 'directory' | 'link' | 'other';

@@ -1,7 +1,8 @@
 /** Writes the files of packages into a layer. Names come from archives: each is checked and resolved inside the tree. */
 import { chmodSync, closeSync, openSync, symlinkSync, writeSync } from 'node:fs';
+import { raw, toBytes } from '../../platform/byte-paths.ts';
 import { EditError } from './edit.ts';
-import { lstat, type RootedTree, raw, toBytes } from './rooted.ts';
+import { lstat, type RootedTree } from './rooted.ts';
 
 export class TreeWriter {
   readonly #tree: RootedTree;

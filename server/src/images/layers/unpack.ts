@@ -1,7 +1,9 @@
 /** Unpacks chosen folders of archives into a layer. */
+
+import { fromBytes, toBytes } from '../../platform/byte-paths.ts';
 import { entries as tarEntries } from './apply-tar.ts';
 import { EditError, type LayerEdit, type UnpackArchive } from './edit.ts';
-import { fromBytes, type RootedTree, toBytes } from './rooted.ts';
+import type { RootedTree } from './rooted.ts';
 import { TreeWriter } from './tree-writer.ts';
 import { Zip } from './zip.ts';
 

@@ -8,13 +8,14 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { firstError } from '../../errors/first-error.ts';
+import { toBytes } from '../../platform/byte-paths.ts';
 import { run } from '../../platform/command.ts';
 import { mountOverlay } from '../../platform/overlayfs.ts';
 import { applyTar } from './apply-tar.ts';
 import { copyInto } from './copy.ts';
 import { installCpython } from './cpython.ts';
 import { EditError, type LayerEdit, type WorkerAnswer, type WorkerJob } from './edit.ts';
-import { lstat, RootedTree, toBytes } from './rooted.ts';
+import { lstat, RootedTree } from './rooted.ts';
 import { ContextTree, ImageTree } from './source-tree.ts';
 import { unpack } from './unpack.ts';
 

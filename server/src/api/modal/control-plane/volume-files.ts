@@ -1,0 +1,172 @@
+/** Files of volumes, and the HTTP endpoint that their bytes go through. Facts: docs/protocol/volumes-blobs-secrets.md, sections 1 and 2. */
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { Logger } from '../../../telemetry/logger.ts';
+import type { LayeredVolumeFiles } from '../../../volumes/volume-files.ts';
+import { BLOCK_BYTES, type FileEntry } from '../../../volumes/volumes.ts';
+import type { ModalClient } from '../gen/modal/service_pb.ts';
+import { FileEntry_FileType as FileType, type VolumePutFiles2Request_File } from '../gen/modal/volumes_pb.ts';
+import { absoluteUrl, respond, type TransferRoute, type Transfers, transferRoute } from '../rpc/transfers.ts';
+import { asVolumeId } from './volumes.ts';
+
+export interface VolumeFileHandlerDeps {
+  readonly volumeFiles: LayeredVolumeFiles;
+}
+
+const URL_PREFIX = '/volumes/';
+const DEFAULT_MODE = 0o644;
+/** Entries of one message of a list. */
+const ENTRIES_AT_ONCE = 1000;
+
+const fileTypes = {
+  file: FileType.FILE,
+  directory: FileType.DIRECTORY,
+  link: FileType.SYMLINK,
+  fifo: FileType.FIFO,
+} as const;
+
+export function volumeFileHandlers({
+  volumeFiles: files,
+}: VolumeFileHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
+  const urlOf = (ticket: string, context: HandlerContext) => absoluteUrl(URL_PREFIX + ticket, context);
+  const list = (request: ListRequest) => batches(files, request);
+  const remove = async ({ volumeId, path, recursive }: RemoveRequest) => {
+    await files.remove(asVolumeId(volumeId), path, recursive);
+    return {};
+  };
+  const copy = async ({ volumeId, srcPaths, dstPath, recursive }: CopyRequest) => {
+    await files.copy(asVolumeId(volumeId), srcPaths, dstPath, { recursive });
+    return {};
+  };
+  return {
+    volumeListFiles: list,
+    volumeListFiles2: list,
+    volumeRemoveFile: remove,
+    volumeRemoveFile2: remove,
+    volumeCopyFiles: copy,
+    volumeCopyFiles2: copy,
+    async volumeGetFile2({ volumeId, path, start, len }, context) {
+      const range = await files.range(asVolumeId(volumeId), path, bounded(start), bounded(len));
+      const end = range.start + range.length;
+      const urls: string[] = [];
+      for (let at = range.start; at < end; ) {
+        const next = Math.min(end, (Math.floor(at / BLOCK_BYTES) + 1) * BLOCK_BYTES);
+        const part = { kind: 'get', place: range.place, start: at, length: next - at } as const;
+        urls.push(urlOf(files.tickets.issue(part), context));
+        at = next;
+      }
+      return {
+        getUrls: urls,
+        size: BigInt(range.size),
+        start: BigInt(range.start),
+        len: BigInt(range.length),
+      };
+    },
+    async volumePutFiles({ volumeId, files: given, disallowOverwriteExistingFiles }) {
+      const whole = given.map(({ filename, sha256Hex, mode }) => ({
+        path: filename,
+        sha256Hex,
+        mode: mode ?? DEFAULT_MODE,
+      }));
+      await files.putWhole(asVolumeId(volumeId), whole, { overwrite: !disallowOverwriteExistingFiles });
+      return {};
+    },
+    async volumePutFiles2({ volumeId, files: given, disallowOverwriteExistingFiles }, context) {
+      const missing = await files.putBlocks(asVolumeId(volumeId), given.map(toBlockFile), {
+        overwrite: !disallowOverwriteExistingFiles,
+      });
+      return {
+        missingBlocks: missing.map(({ file, block, ticket }) => ({
+          fileIndex: BigInt(file),
+          blockIndex: BigInt(block),
+          putUrl: urlOf(ticket, context),
+        })),
+      };
+    },
+  };
+}
+
+/** PUT of blocks and GET of parts of files. */
+export function volumeRoute({
+  volumeFiles: files,
+  logger,
+}: VolumeFileHandlerDeps & { readonly logger: Logger }): TransferRoute {
+  const ticketOf = (url: string) => files.tickets.open(url.slice(URL_PREFIX.length));
+  const transfers = {
+    async put({ url, request, response, signal }) {
+      const ticket = ticketOf(url);
+      if (ticket.kind !== 'put') throw otherDirection();
+      respond(response, 200, await files.uploads.receive(ticket, request, signal));
+    },
+    async get({ url, response, signal }) {
+      const ticket = ticketOf(url);
+      if (ticket.kind !== 'get') throw otherDirection();
+      const { start, length } = ticket;
+      response.setHeader('content-type', 'application/octet-stream');
+      response.setHeader('content-length', length);
+      const part = createReadStream(files.hostPath(ticket.place), { start, end: start + length - 1 });
+      await pipeline(part, response, { signal });
+    },
+  } satisfies Transfers;
+  return transferRoute(URL_PREFIX, transfers, logger);
+}
+
+const otherDirection = (): SkerryError =>
+  new SkerryError('permission-denied', 'This URL is for a transfer the other way.');
+
+interface ListRequest {
+  readonly volumeId: string;
+  readonly path: string;
+  readonly maxEntries?: number | undefined;
+  readonly recursive: boolean;
+}
+
+interface RemoveRequest {
+  readonly volumeId: string;
+  readonly path: string;
+  readonly recursive: boolean;
+}
+
+interface CopyRequest {
+  readonly volumeId: string;
+  readonly srcPaths: readonly string[];
+  readonly dstPath: string;
+  readonly recursive: boolean;
+}
+
+async function* batches(files: LayeredVolumeFiles, request: ListRequest) {
+  let entries: ReturnType<typeof toEntry>[] = [];
+  let left = request.maxEntries ?? Number.POSITIVE_INFINITY;
+  for await (const entry of files.list(asVolumeId(request.volumeId), request.path, request)) {
+    if (left-- <= 0) break;
+    if (entries.push(toEntry(entry)) < ENTRIES_AT_ONCE) continue;
+    yield { entries };
+    entries = [];
+  }
+  if (entries.length > 0) yield { entries };
+}
+
+const toEntry = ({ path, kind, mtimeMs, size }: FileEntry) => ({
+  path,
+  type: fileTypes[kind],
+  mtime: BigInt(Math.max(0, Math.floor(mtimeMs / 1000))),
+  size: BigInt(size),
+});
+
+const toBlockFile = ({ path, size, mode, blocks }: VolumePutFiles2Request_File) => ({
+  path,
+  size: bounded(size),
+  mode: mode ?? DEFAULT_MODE,
+  blocks: blocks.map(({ contentsSha256, putResponse }) => ({
+    sha256Hex: Buffer.from(contentsSha256).toString('hex'),
+    receipt: putResponse && Buffer.from(putResponse).toString('latin1'),
+  })),
+});
+
+/** No file is larger than what a double holds exactly. */
+function bounded(value: bigint): number {
+  if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
+  throw new SkerryError('invalid-argument', `${value} is more bytes than a file can have.`);
+}

@@ -1,0 +1,79 @@
+/** Bytes that clients move by plain HTTP beside their calls, under URLs that are their own credential. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { HandlerContext } from '@connectrpc/connect';
+import { type SkerryError, toSkerryError } from '../../../errors/skerry-error.ts';
+import type { Logger } from '../../../telemetry/logger.ts';
+import { callOf } from './call.ts';
+
+/** HTTP/1.1, or HTTP/2 through Node's compatibility layer. */
+type AnyRequest = IncomingMessage | Http2ServerRequest;
+type AnyResponse = ServerResponse | Http2ServerResponse;
+
+/** Takes the requests below a path prefix; the transport routes to it. */
+export interface TransferRoute {
+  readonly prefix: string;
+  /** Answers the request completely; never rejects. */
+  handle(request: AnyRequest, response: AnyResponse): Promise<void>;
+}
+
+export interface Transfer {
+  /** Path and query. */
+  readonly url: string;
+  readonly request: AnyRequest;
+  readonly response: AnyResponse;
+  /** Aborted when the client goes. */
+  readonly signal: AbortSignal;
+}
+
+export interface Transfers {
+  put(transfer: Transfer): Promise<void>;
+  get(transfer: Transfer): Promise<void>;
+}
+
+/** A transfer that moves no byte for this long is given up. */
+const IDLE_MS = 60_000;
+
+export function transferRoute(prefix: string, transfers: Transfers, logger: Logger): TransferRoute {
+  return {
+    prefix,
+    async handle(request, response) {
+      const started = performance.now();
+      const gone = new AbortController();
+      response.once('close', () => gone.abort());
+      request.setTimeout(IDLE_MS, () => request.destroy());
+      const transfer = { url: request.url ?? '', request, response, signal: gone.signal };
+      try {
+        if (request.method === 'PUT') await transfers.put(transfer);
+        else if (request.method === 'GET') await transfers.get(transfer);
+        else respond(response, 405, 'Use PUT to upload and GET to download.');
+      } catch (error) {
+        fail(request, response, toSkerryError(error));
+      }
+      const durationMs = Math.round(performance.now() - started);
+      logger.debug({ prefix, method: request.method, status: response.statusCode, durationMs }, 'transfer');
+    },
+  };
+}
+
+/** At the host the client reached us by: no other name is known to lead here from where it is. */
+export function absoluteUrl(path: string, context: HandlerContext): string {
+  const { encrypted, authority } = callOf(context);
+  return `${encrypted ? 'https' : 'http'}://${authority}${path}`;
+}
+
+export function respond(response: AnyResponse, status: number, text: string): void {
+  response.statusCode = status;
+  response.setHeader('content-type', 'text/plain; charset=utf-8');
+  response.end(text);
+}
+
+function fail(request: AnyRequest, response: AnyResponse, error: SkerryError): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  // The body may not have been read to its end: an HTTP/1.1 connection cannot carry another request then.
+  if (request.httpVersionMajor === 1) response.setHeader('connection', 'close');
+  respond(response, error.kind.http, `${error.message}\n`);
+}

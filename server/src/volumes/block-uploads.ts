@@ -1,0 +1,210 @@
+/**
+ * Files on their way into a volume, block by block: `<directory>/uploads/<UploadId>/<number>`, each as long as it will be and without holes filled in yet.
+ * A block that is known from another file, of any volume or upload, is copied from there and need not be sent.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { isUploadId, newUploadId, type UploadId, type VolumeLayerId } from '../ids.ts';
+import { raw, toBytes } from '../platform/byte-paths.ts';
+import { Limiter } from '../platform/limiter.ts';
+import type { BlockPlace, BlockRepository } from './repositories.ts';
+import { BLOCK_BYTES, type BlockFile } from './volumes.ts';
+
+/** How long the blocks of an upload wait for the rest. */
+const ABANDONED_MS = 24 * 60 * 60_000;
+/** Of a block of nothing but zeros. */
+const NO_BYTES = createHash('sha256').digest('hex');
+/** Files looked at at a time. */
+const CONCURRENT_FILES = 16;
+
+/** One block that a client is asked for. */
+export interface BlockTicket {
+  readonly upload: UploadId;
+  readonly file: number;
+  readonly block: number;
+  readonly sha256Hex: string;
+  /** The most it can have. */
+  readonly bytes: number;
+}
+
+/** An upload and what it lacks. */
+export interface Staged {
+  readonly upload: UploadId;
+  readonly missing: readonly BlockTicket[];
+}
+
+export class BlockUploads {
+  readonly #uploads: string;
+  readonly #layerRoot: (id: VolumeLayerId) => string;
+  readonly #blocks: BlockRepository;
+
+  constructor(directory: string, layerRoot: (id: VolumeLayerId) => string, blocks: BlockRepository) {
+    this.#uploads = join(directory, 'uploads');
+    this.#layerRoot = layerRoot;
+    this.#blocks = blocks;
+    mkdirSync(this.#uploads, { recursive: true, mode: 0o700 });
+  }
+
+  /**
+   * Makes room for files, or finds what an earlier call made for the same ones, and copies what is known.
+   * @throws SkerryError `invalid-argument` where sizes and blocks do not fit
+   */
+  async stage(files: readonly BlockFile[]): Promise<Staged> {
+    for (const file of files) checkBlocks(file);
+    const earlier = files.flatMap(({ blocks }) => blocks).find(({ receipt }) => receipt)?.receipt ?? '';
+    const upload = (await this.#resumable(earlier, files)) ?? newUploadId();
+    await mkdir(this.#directory(upload), { recursive: true, mode: 0o700 });
+    const limiter = new Limiter(CONCURRENT_FILES);
+    const asked = new Set<string>();
+    const missing = await Promise.all(
+      files.map((file, index) => limiter.run(() => this.#stageFile(upload, index, file, asked))),
+    );
+    return { upload, missing: missing.flat() };
+  }
+
+  /** @returns what the client says of it when all are there @throws SkerryError `invalid-argument` when it is another block, `not-found` for an upload that was given up */
+  async receive(ticket: BlockTicket, body: Readable, signal: AbortSignal): Promise<string> {
+    const { upload, file, block, sha256Hex, bytes } = ticket;
+    await using handle = await this.#open(upload, file);
+    const offset = block * BLOCK_BYTES;
+    const hash = createHash('sha256');
+    let length = 0;
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        signal.throwIfAborted();
+        if (length + chunk.length > bytes) throw wrongBlock(ticket);
+        hash.update(chunk);
+        await handle.write(chunk, 0, chunk.length, offset + length);
+        length += chunk.length;
+      }
+      if (hash.digest('hex') !== sha256Hex) throw wrongBlock(ticket);
+    } catch (error) {
+      // What stays unwritten of a block is zeros.
+      await handle.write(Buffer.alloc(length), 0, length, offset);
+      throw error;
+    }
+    this.#blocks.insert(sha256Hex, { holder: upload, path: String(file), offset, length });
+    return upload;
+  }
+
+  /** Gives a file of an upload its place in a layer. */
+  async place(upload: UploadId, file: number, target: string): Promise<void> {
+    await rename(join(this.#directory(upload), String(file)), raw(target));
+  }
+
+  /** All its files are in their places, under these paths. */
+  async finish(upload: UploadId, layer: VolumeLayerId, paths: ReadonlyMap<string, string>): Promise<void> {
+    this.#blocks.move(upload, layer, paths);
+    await rm(this.#directory(upload), { recursive: true, force: true });
+  }
+
+  async discard(upload: UploadId): Promise<void> {
+    this.#blocks.forgetHolder(upload);
+    await rm(this.#directory(upload), { recursive: true, force: true });
+  }
+
+  /** Removes uploads that nobody went on with for a day. */
+  async sweep(nowMs: number): Promise<void> {
+    for (const name of readdirSync(this.#uploads)) {
+      if (!isUploadId(name)) continue;
+      if (statSync(this.#directory(name)).mtimeMs < nowMs - ABANDONED_MS) await this.discard(name);
+    }
+  }
+
+  #directory(upload: UploadId): string {
+    return join(this.#uploads, upload);
+  }
+
+  /** An upload of these very files; what a client says is checked against what was received. */
+  async #resumable(receipt: string, files: readonly BlockFile[]): Promise<UploadId | undefined> {
+    if (!isUploadId(receipt)) return undefined;
+    for (const [index, { size, blocks }] of files.entries()) {
+      for (const [offset, sha256Hex] of this.#blocks.received(receipt, String(index))) {
+        if (blocks[offset / BLOCK_BYTES]?.sha256Hex !== sha256Hex) return undefined;
+      }
+      const path = join(this.#directory(receipt), String(index));
+      const stats = statSync(path, { throwIfNoEntry: false });
+      if (stats?.size !== size) return undefined;
+    }
+    return receipt;
+  }
+
+  async #stageFile(
+    upload: UploadId,
+    index: number,
+    file: BlockFile,
+    asked: Set<string>,
+  ): Promise<readonly BlockTicket[]> {
+    const path = join(this.#directory(upload), String(index));
+    await using handle = await open(path, 'a+', 0o600).then(async (created) => {
+      await created.close();
+      return open(path, 'r+');
+    });
+    await handle.truncate(file.size);
+    const received = this.#blocks.received(upload, String(index));
+    const missing: BlockTicket[] = [];
+    for (const [block, { sha256Hex }] of file.blocks.entries()) {
+      const offset = block * BLOCK_BYTES;
+      if (sha256Hex === NO_BYTES || received.has(offset)) continue;
+      const bytes = Math.min(BLOCK_BYTES, file.size - offset);
+      const known = await this.#read(sha256Hex, bytes);
+      if (known) {
+        await handle.write(known, 0, known.length, offset);
+        this.#blocks.insert(sha256Hex, { holder: upload, path: String(index), offset, length: known.length });
+      } else if (!asked.has(sha256Hex)) {
+        asked.add(sha256Hex);
+        missing.push({ upload, file: index, block, sha256Hex, bytes });
+      }
+    }
+    return missing;
+  }
+
+  /** The bytes of a known block; what is not as it was recorded is forgotten. */
+  async #read(sha256Hex: string, atMost: number): Promise<Buffer | undefined> {
+    for (let place = this.#blocks.find(sha256Hex); place; place = this.#blocks.find(sha256Hex)) {
+      const bytes = await this.#bytesAt(place);
+      if (bytes && createHash('sha256').update(bytes).digest('hex') === sha256Hex)
+        return bytes.length <= atMost ? bytes : undefined;
+      this.#blocks.forget(place);
+    }
+    return undefined;
+  }
+
+  async #bytesAt({ holder, path, offset, length }: BlockPlace): Promise<Buffer | undefined> {
+    const root = isUploadId(holder) ? toBytes(this.#directory(holder)) : this.#layerRoot(holder);
+    try {
+      await using handle = await open(raw(`${root}/${path}`), 'r');
+      const bytes = Buffer.alloc(length);
+      const { bytesRead } = await handle.read(bytes, 0, length, offset);
+      return bytesRead === length ? bytes : undefined;
+    } catch {
+      return undefined; // its file is gone
+    }
+  }
+
+  async #open(upload: UploadId, file: number): Promise<FileHandle> {
+    try {
+      return await open(join(this.#directory(upload), String(file)), 'r+');
+    } catch (error) {
+      throw new SkerryError('not-found', 'This upload was finished or given up: start it again.', {
+        cause: error,
+      });
+    }
+  }
+}
+
+function checkBlocks({ path, size, blocks }: BlockFile): void {
+  const expected = Math.ceil(size / BLOCK_BYTES);
+  if (blocks.length === expected) return;
+  throw new SkerryError(
+    'invalid-argument',
+    `'${path.slice(0, 80)}' has ${size} bytes and so ${expected} blocks, not ${blocks.length}.`,
+  );
+}
+
+const wrongBlock = ({ sha256Hex }: BlockTicket): SkerryError =>
+  new SkerryError('invalid-argument', `The bytes that were sent do not have the SHA-256 ${sha256Hex}.`);

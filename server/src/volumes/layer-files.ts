@@ -1,0 +1,98 @@
+/**
+ * The layers of all volumes on disk: `<directory>/layers/<VolumeLayerId>/tree` in the format of `layer-tree.ts`. A layer appears whole, with its bytes on
+ * the disk, or not at all, and never changes.
+ */
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { newVolumeLayerId, type VolumeLayerId } from '../ids.ts';
+import { toBytes } from '../platform/byte-paths.ts';
+import { CleanupScope } from '../platform/cleanup.ts';
+import { run } from '../platform/command.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { LayerWriter } from './layer-writer.ts';
+
+/** How long a layer stays after the last version that had it: downloads under way may still read it. */
+const RETIRED_MS = 60 * 60_000;
+
+export interface NewLayer {
+  readonly id: VolumeLayerId;
+  readonly growth: LayerWriter['growth'];
+}
+
+export class LayerFiles {
+  readonly #layers: string;
+  readonly #temporary: string;
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  #whiteout: string | undefined;
+
+  /** Removes what an earlier run left unfinished. `now` is in Unix milliseconds. */
+  constructor(directory: string, logger: Logger, now: () => number) {
+    this.#layers = join(directory, 'layers');
+    this.#temporary = join(directory, 'tmp');
+    this.#logger = logger;
+    this.#now = now;
+    rmSync(this.#temporary, { recursive: true, force: true });
+    for (const path of [this.#layers, this.#temporary]) mkdirSync(path, { recursive: true, mode: 0o700 });
+  }
+
+  /** A layer's tree on the host, a byte string. */
+  root(id: VolumeLayerId): string {
+    return toBytes(join(this.#layers, id, 'tree'));
+  }
+
+  /**
+   * Makes a layer over others. Nothing of it is left when `write` fails.
+   * @returns undefined when it changes nothing
+   */
+  async make(
+    below: readonly VolumeLayerId[],
+    write: (writer: LayerWriter, id: VolumeLayerId) => Promise<void>,
+  ): Promise<NewLayer | undefined> {
+    const id = newVolumeLayerId();
+    const made = join(this.#temporary, id);
+    await using scope = new CleanupScope(this.#logger);
+    scope.add('unfinished layer', () => rm(made, { recursive: true, force: true }));
+    await mkdir(made, { mode: 0o700 });
+    const roots = below.map((layer) => this.root(layer));
+    const writer = await LayerWriter.create(roots, toBytes(join(made, 'tree')), await this.#whiteoutFile());
+    await write(writer, id);
+    if (!writer.touched) return undefined;
+    // What a version names must be there after a power cut too.
+    await run(['sync', '--file-system', made], { timeoutMs: 10 * 60_000 });
+    this.#stamp(made); // else a collection could take it before a version names it
+    renameSync(made, join(this.#layers, id));
+    return { id, growth: writer.growth };
+  }
+
+  /** Says that no version has it any more. */
+  retire(ids: readonly VolumeLayerId[]): void {
+    for (const id of ids) this.#stamp(join(this.#layers, id));
+  }
+
+  /** Removes layers that no version has. @returns those */
+  async collect(used: ReadonlySet<VolumeLayerId>, nowMs: number): Promise<readonly VolumeLayerId[]> {
+    const unused = (readdirSync(this.#layers) as VolumeLayerId[]) // made here only
+      .filter((id) => !used.has(id) && statSync(join(this.#layers, id)).mtimeMs < nowMs - RETIRED_MS);
+    for (const id of unused) {
+      renameSync(join(this.#layers, id), join(this.#temporary, id));
+      await rm(join(this.#temporary, id), { recursive: true, force: true });
+    }
+    return unused;
+  }
+
+  /** From now on it is kept for a while, whoever has it. */
+  #stamp(directory: string): void {
+    utimesSync(directory, this.#now() / 1000, this.#now() / 1000);
+  }
+
+  async #whiteoutFile(): Promise<string> {
+    if (this.#whiteout === undefined) {
+      const path = join(this.#temporary, 'whiteout');
+      await run(['mknod', path, 'c', '0', '0']);
+      this.#whiteout = path;
+    }
+    return this.#whiteout;
+  }
+}

@@ -1,0 +1,303 @@
+/** What volumes hold, over real directories: uploads that break off, tickets that are misused, layers that are merged and collected. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { describe, type TestContext, test } from 'node:test';
+import { FileBlobStore } from '../blobs/blob-store.ts';
+import type { EnvironmentId, VolumeId } from '../ids.ts';
+import { openStore } from '../store/store.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { LayeredVolumeFiles } from './volume-files.ts';
+import { VolumeService } from './volume-service.ts';
+import { BLOCK_BYTES, type BlockFile, type MissingBlock } from './volumes.ts';
+
+const ENVIRONMENT = 'en-test' as EnvironmentId;
+const HOUR_MS = 3_600_000;
+const never = new AbortController().signal;
+const sha256 = (data: Buffer | string) => createHash('sha256').update(data).digest('hex');
+const skip = process.getuid?.() === 0 ? false : 'whiteouts need root';
+
+class Setting {
+  readonly directory = mkdtempSync(join(tmpdir(), 'skerry-volumes-'));
+  readonly clock = { ms: Date.now() };
+  store = openStore(this.directory);
+  files = this.#open();
+
+  constructor(t: TestContext) {
+    t.after(() => {
+      this.store.close();
+      rmSync(this.directory, { recursive: true, force: true });
+    });
+  }
+
+  /** As after a restart of the server. */
+  restart(): void {
+    this.store.close();
+    this.store = openStore(this.directory);
+    this.files = this.#open();
+  }
+
+  volume(name = 'vol'): VolumeId {
+    return new VolumeService(this.store.volumes, () => this.clock.ms).create(ENVIRONMENT, name, 2, 'keep').id;
+  }
+
+  async list(id: VolumeId, path = '/'): Promise<string[]> {
+    const entries = await Array.fromAsync(this.files.list(id, path, { recursive: true }));
+    return entries.map((entry) => entry.path);
+  }
+
+  async read(id: VolumeId, path: string): Promise<Buffer> {
+    const { place, start, length } = await this.files.range(id, path, 0, 0);
+    return (await readFile(this.files.hostPath(place))).subarray(start, start + length);
+  }
+
+  /** As a client does it: asks, sends what is missing, asks again. */
+  async put(id: VolumeId, contents: Readonly<Record<string, Buffer | string>>, overwrite = false) {
+    const files = Object.entries(contents).map(([path, data]) => blockFile(path, Buffer.from(data)));
+    const missing = await this.files.putBlocks(id, files, { overwrite });
+    const receipts = new Map<string, string>();
+    for (const block of missing) {
+      const data = trimmed(Buffer.from(Object.values(contents)[block.file] ?? ''), block.block);
+      receipts.set(sha256(data), await this.send(block, data));
+    }
+    if (missing.length > 0) {
+      assert.deepEqual(await this.files.putBlocks(id, withReceipts(files, receipts), { overwrite }), []);
+    }
+    return missing;
+  }
+
+  send({ ticket }: MissingBlock, data: Buffer): Promise<string> {
+    const opened = this.files.tickets.open(ticket);
+    assert.equal(opened.kind, 'put');
+    return this.files.uploads.receive(opened, Readable.from([data]), never);
+  }
+
+  #open(): LayeredVolumeFiles {
+    return new LayeredVolumeFiles({
+      directory: join(this.directory, 'volumes'),
+      volumes: this.store.volumes,
+      blocks: this.store.volumeBlocks,
+      blobs: new FileBlobStore(join(this.directory, 'blobs'), Buffer.alloc(32, 1)),
+      ticketKey: Buffer.alloc(32, 2),
+      logger: createLogger('silent'),
+      now: () => this.clock.ms,
+    });
+  }
+}
+
+function trimmed(data: Buffer, block: number): Buffer {
+  const bytes = data.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return bytes.subarray(0, end);
+}
+
+const blockFile = (path: string, data: Buffer): BlockFile => ({
+  path,
+  size: data.length,
+  mode: 0o644,
+  blocks: Array.from({ length: Math.ceil(data.length / BLOCK_BYTES) }, (_, block) => ({
+    sha256Hex: sha256(trimmed(data, block)),
+    receipt: undefined,
+  })),
+});
+
+const withReceipts = (files: readonly BlockFile[], receipts: ReadonlyMap<string, string>): BlockFile[] =>
+  files.map((file) => ({
+    ...file,
+    blocks: file.blocks.map(({ sha256Hex }) => ({ sha256Hex, receipt: receipts.get(sha256Hex) })),
+  }));
+
+const big = (fill: string, bytes: number) => Buffer.alloc(bytes, fill);
+
+describe('uploads', { skip }, () => {
+  test('an interrupted one goes on after a restart, and nothing of it is seen before its end', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    const data = Buffer.concat([big('a', BLOCK_BYTES), big('b', 100)]);
+    const files = [blockFile('big', data), blockFile('small', Buffer.from('small'))];
+    const missing = await setting.files.putBlocks(id, files, { overwrite: false });
+    assert.deepEqual(
+      missing.map(({ file, block }) => [file, block]),
+      [
+        [0, 0],
+        [0, 1],
+        [1, 0],
+      ],
+    );
+    const [first, ...rest] = missing;
+    assert.ok(first);
+    const receipts = new Map([[sha256(trimmed(data, 0)), await setting.send(first, trimmed(data, 0))]]);
+    setting.restart();
+    assert.deepEqual(await setting.list(id), []);
+    const left = await setting.files.putBlocks(id, withReceipts(files, receipts), { overwrite: false });
+    assert.deepEqual(
+      left.map(({ file, block }) => [file, block]),
+      rest.map(({ file, block }) => [file, block]),
+    );
+    for (const block of left) {
+      const bytes = block.file === 0 ? trimmed(data, block.block) : Buffer.from('small');
+      receipts.set(sha256(bytes), await setting.send(block, bytes));
+    }
+    assert.deepEqual(
+      await setting.files.putBlocks(id, withReceipts(files, receipts), { overwrite: false }),
+      [],
+    );
+    assert.deepEqual(await setting.list(id), ['big', 'small']);
+    assert.ok((await setting.read(id, 'big')).equals(data));
+    assert.deepEqual(readdirSync(join(setting.directory, 'volumes/uploads')), []);
+  });
+
+  test('a block that any volume has is not asked for again, also after its file was replaced', async (t) => {
+    const setting = new Setting(t);
+    const [one, other] = [setting.volume('one'), setting.volume('other')];
+    const data = big('x', BLOCK_BYTES + 5);
+    assert.equal((await setting.put(one, { a: data, b: data })).length, 2);
+    assert.equal((await setting.put(other, { 'c/d': data })).length, 0);
+    assert.ok((await setting.read(other, 'c/d')).equals(data));
+    await setting.put(one, { a: 'short', b: 'short' }, true);
+    assert.equal((await setting.put(other, { e: data })).length, 0);
+    assert.ok((await setting.read(one, 'b')).equals(Buffer.from('short')));
+  });
+
+  test('other bytes than announced are refused and leave no trace in the file', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    const data = Buffer.concat([Buffer.from('good'), Buffer.alloc(96)]);
+    const files = [blockFile('f', data)];
+    const [missing] = await setting.files.putBlocks(id, files, { overwrite: false });
+    assert.ok(missing);
+    const refused = { code: 'invalid-argument', message: /do not have the SHA-256/ };
+    await assert.rejects(setting.send(missing, big('z', 90)), refused);
+    await assert.rejects(setting.send(missing, big('z', 101)), refused);
+    const receipts = new Map([[sha256('good'), await setting.send(missing, Buffer.from('good'))]]);
+    await setting.files.putBlocks(id, withReceipts(files, receipts), { overwrite: false });
+    assert.ok((await setting.read(id, 'f')).equals(data));
+  });
+
+  test('sizes, blocks, names and receipts that cannot be are refused or ignored', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    const put = (files: readonly BlockFile[]) => setting.files.putBlocks(id, files, { overwrite: false });
+    const file = blockFile('f', Buffer.from('x'));
+    const invalid = { code: 'invalid-argument' };
+    await assert.rejects(put([{ ...file, size: 0 }]), invalid);
+    await assert.rejects(put([{ ...file, size: BLOCK_BYTES + 1 }]), invalid);
+    await assert.rejects(put([file, file]), invalid);
+    await assert.rejects(put([{ ...file, path: '/' }]), invalid);
+    await assert.rejects(put([{ ...file, path: 'a\0b' }]), invalid);
+    await assert.rejects(
+      put([file, { ...file, path: 'f/below' }]).then(() => setting.put(id, { f: 'x', 'f/b': 'y' })),
+      {
+        code: 'conflict',
+      },
+    );
+    for (const receipt of ['', '../../etc', 'up-0000000000000000000000']) {
+      const missing = await put([{ ...file, path: 'g', blocks: [{ sha256Hex: sha256('new'), receipt }] }]);
+      assert.equal(missing.length, 1);
+    }
+    assert.deepEqual(await setting.list(id), []);
+  });
+
+  test('one that nobody goes on with is given up after a day', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    const [missing] = await setting.files.putBlocks(id, [blockFile('f', Buffer.from('x'))], {
+      overwrite: false,
+    });
+    assert.ok(missing);
+    setting.clock.ms += 23 * HOUR_MS;
+    await setting.files.sweep(setting.clock.ms);
+    await setting.send(missing, Buffer.from('x'));
+    await setting.files.sweep(setting.clock.ms + 3 * HOUR_MS);
+    await assert.rejects(setting.send(missing, Buffer.from('x')), { code: 'not-found' });
+    assert.deepEqual(readdirSync(join(setting.directory, 'volumes/uploads')), []);
+  });
+});
+
+describe('versions', { skip }, () => {
+  test('a long history becomes one layer that reads the same; what was removed stays removed', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    await setting.put(id, { 'dir/gone': 'x', 'dir/kept': 'kept' });
+    await setting.files.remove(id, 'dir/gone', false);
+    for (let i = 0; i < 40; i++) await setting.put(id, { [`f${i % 5}`]: `${i}` }, true);
+    assert.deepEqual(await setting.list(id), ['dir', 'dir/kept', 'f0', 'f1', 'f2', 'f3', 'f4']);
+    assert.equal(String(await setting.read(id, 'f4')), '39');
+    const { layers, files, number } = setting.store.volumes.version(id);
+    assert.ok(layers.length < 32, `${layers.length} layers`);
+    assert.equal(number, 42);
+    assert.equal(files, 7);
+    assert.equal((await setting.put(id, { again: 'kept' })).length, 0, 'a merged block is known');
+  });
+
+  test('layers go an hour after the last version that had them; a download under way goes on', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    await setting.put(id, { f: 'old' });
+    const { place } = await setting.files.range(id, 'f', 0, 0);
+    for (let i = 0; i < 32; i++) await setting.put(id, { f: `${i}` }, true);
+    setting.clock.ms += HOUR_MS / 2;
+    await setting.files.sweep(setting.clock.ms);
+    assert.equal(await readFile(setting.files.hostPath(place), 'utf8'), 'old');
+    await setting.files.sweep(setting.clock.ms + HOUR_MS);
+    await assert.rejects(readFile(setting.files.hostPath(place)), { code: 'ENOENT' });
+    assert.equal(String(await setting.read(id, 'f')), '31');
+    const kept = readdirSync(join(setting.directory, 'volumes/layers'));
+    assert.deepEqual(kept, [...setting.store.volumes.version(id).layers]);
+  });
+
+  test('a change that fails half way changes nothing', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    await setting.put(id, { a: 'a', b: 'b' });
+    const before = setting.store.volumes.version(id);
+    await assert.rejects(setting.files.copy(id, ['a', 'nowhere'], '/', { recursive: false }));
+    await assert.rejects(
+      setting.files.putWhole(id, [{ path: 'c', sha256Hex: sha256('absent'), mode: 0o644 }], {
+        overwrite: true,
+      }),
+      { code: 'not-found' },
+    );
+    assert.deepEqual(setting.store.volumes.version(id), before);
+    setting.restart();
+    assert.deepEqual(await setting.list(id), ['a', 'b']);
+    assert.deepEqual(readdirSync(join(setting.directory, 'volumes/tmp')), []);
+  });
+
+  test('an ephemeral volume goes when nobody asks for it any more', async (t) => {
+    const setting = new Setting(t);
+    const service = new VolumeService(setting.store.volumes, () => setting.clock.ms);
+    const [kept, left] = [
+      service.createEphemeral(ENVIRONMENT, 2).id,
+      service.createEphemeral(ENVIRONMENT, 2).id,
+    ];
+    setting.clock.ms += HOUR_MS / 6;
+    service.heartbeat(kept);
+    service.sweep(setting.clock.ms + HOUR_MS / 6);
+    assert.ok(service.get(kept));
+    assert.throws(() => service.get(left), { code: 'not-found' });
+    const named = setting.volume('named');
+    service.sweep(setting.clock.ms + 1000 * HOUR_MS);
+    assert.ok(service.get(named));
+  });
+});
+
+test('tickets open what they were made for, for a day', { skip }, async (t) => {
+  const setting = new Setting(t);
+  const { tickets } = setting.files;
+  const part = { kind: 'get', place: 'layers/x', start: 0, length: 5 } as const;
+  const text = tickets.issue(part);
+  assert.match(text, /^[\w.-]+$/);
+  assert.deepEqual(tickets.open(text), part);
+  const refused = { code: 'permission-denied' };
+  const other = tickets.issue({ ...part, place: '../../skerry.db' });
+  for (const bad of ['', '.', text.slice(1), `${text}x`, `${other.split('.')[0]}.${text.split('.')[1]}`])
+    assert.throws(() => tickets.open(bad), refused);
+  setting.clock.ms += 25 * HOUR_MS;
+  assert.throws(() => tickets.open(text), refused);
+});

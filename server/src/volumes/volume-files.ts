@@ -1,0 +1,289 @@
+/** What volumes hold. A change is made as a layer over those there are, one change of a volume after the other. */
+import { constants } from 'node:fs';
+import { chmod, copyFile } from 'node:fs/promises';
+import type { BlobStore } from '../blobs/blobs.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { VolumeId, VolumeLayerId } from '../ids.ts';
+import { raw, toBytes } from '../platform/byte-paths.ts';
+import { OnePerKey } from '../platform/one-per-key.ts';
+import { clip } from '../platform/text.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { BlockUploads } from './block-uploads.ts';
+import { copyWithin } from './copy-within.ts';
+import { LayerFiles } from './layer-files.ts';
+import { LayerTree, type Node } from './layer-tree.ts';
+import type { LayerWriter } from './layer-writer.ts';
+import { mergeLayers } from './merge-layers.ts';
+import { parseVolumePath, showVolumePath, type VolumePath } from './paths.ts';
+import type { BlockRepository, VolumeRepository, VolumeVersion } from './repositories.ts';
+import { type TransferTicket, TransferTickets } from './transfer-tickets.ts';
+import {
+  type BlockFile,
+  type FileEntry,
+  type FileRange,
+  MAX_VOLUME_BYTES,
+  MAX_VOLUME_FILES,
+  type MissingBlock,
+  type PutOptions,
+  type VolumeFiles,
+  type WholeFile,
+} from './volumes.ts';
+
+/** With more layers than this a volume's are merged into one: reading looks into each. */
+const MAX_LAYERS = 32;
+/** Files of one call. */
+const MAX_FILES_AT_ONCE = 100_000;
+const PERMISSION_BITS = 0o7777;
+
+export interface VolumeFilesOptions {
+  /** Of their own. */
+  readonly directory: string;
+  readonly volumes: VolumeRepository;
+  readonly blocks: BlockRepository;
+  readonly blobs: Pick<BlobStore, 'path'>;
+  /** Signs what opens the way for a transfer; must be the same after a restart. */
+  readonly ticketKey: Uint8Array;
+  readonly logger: Logger;
+  /** Unix milliseconds. */
+  readonly now: () => number;
+}
+
+export class LayeredVolumeFiles implements VolumeFiles {
+  readonly #options: VolumeFilesOptions;
+  readonly #layers: LayerFiles;
+  readonly #changes = new OnePerKey<VolumeId>();
+  readonly uploads: BlockUploads;
+  readonly tickets: TransferTickets;
+
+  constructor(options: VolumeFilesOptions) {
+    this.#options = options;
+    this.#layers = new LayerFiles(options.directory, options.logger, options.now);
+    this.uploads = new BlockUploads(options.directory, (id) => this.#layers.root(id), options.blocks);
+    this.tickets = new TransferTickets(options.ticketKey, options.now);
+  }
+
+  async *list(
+    id: VolumeId,
+    path: string,
+    { recursive }: { readonly recursive: boolean },
+  ): AsyncGenerator<FileEntry> {
+    const names = parseVolumePath(path);
+    const tree = this.#tree(this.#version(id));
+    const node = await tree.lookup(names);
+    if (!node) {
+      if (names.length > 0) throw noSuchFile(names);
+      return; // an empty volume
+    }
+    if (node.kind !== 'directory') return yield toEntry(names, node);
+    if (recursive) {
+      for await (const { path: below, node: found } of tree.walk(node, names)) yield toEntry(below, found);
+    } else {
+      for (const [name, found] of await tree.children(node)) yield toEntry([...names, name], found);
+    }
+  }
+
+  async range(id: VolumeId, path: string, start: number, length: number): Promise<FileRange> {
+    const names = parseVolumePath(path);
+    const node = await this.#tree(this.#version(id)).lookup(names);
+    if (!node) throw noSuchFile(names);
+    if (node.kind !== 'file')
+      throw new SkerryError('invalid-argument', `'${showVolumePath(names)}' is not a file.`);
+    const { size } = node.stats;
+    if (start > size)
+      throw new SkerryError('invalid-argument', `'${showVolumePath(names)}' has only ${size} bytes.`);
+    const whole = size - start;
+    const place = node.host.slice(toBytes(this.#options.directory).length + 1);
+    return { size, start, length: length === 0 ? whole : Math.min(length, whole), place };
+  }
+
+  async remove(id: VolumeId, path: string, recursive: boolean): Promise<void> {
+    const names = parseVolumePath(path);
+    await this.#change(id, async ({ tree }) => {
+      const node = await tree.lookup(names);
+      if (!node && names.length > 0) throw noSuchFile(names);
+      const children = node?.kind === 'directory' ? await tree.children(node) : [];
+      if (!recursive && (children.length > 0 || names.length === 0)) {
+        const what = names.length === 0 ? 'The root' : `'${showVolumePath(names)}'`;
+        throw new SkerryError('conflict', `${what} is a directory: ask for recursive removal.`);
+      }
+      return async (writer) => {
+        if (names.length > 0 && node) await writer.remove(names, node);
+        else for (const [name, child] of children) await writer.remove([name], child);
+      };
+    });
+  }
+
+  async copy(
+    id: VolumeId,
+    sources: readonly string[],
+    destination: string,
+    options: { readonly recursive: boolean },
+  ): Promise<void> {
+    await this.#change(id, async () => (writer) => copyWithin(writer, sources, destination, options));
+  }
+
+  async putWhole(id: VolumeId, files: readonly WholeFile[], { overwrite }: PutOptions): Promise<void> {
+    const named = nameFiles(files);
+    await this.#change(id, async ({ tree }) => {
+      await checkFree(tree, named.keys(), overwrite);
+      return async (writer) => {
+        for (const [, { names, file }] of named) {
+          await writer.putFile(names, async (host) => {
+            const from = this.#options.blobs.path(file.sha256Hex);
+            await copyFile(from, raw(host), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+            await chmod(raw(host), file.mode & PERMISSION_BITS);
+          });
+        }
+      };
+    });
+  }
+
+  async putBlocks(
+    id: VolumeId,
+    files: readonly BlockFile[],
+    { overwrite }: PutOptions,
+  ): Promise<readonly MissingBlock[]> {
+    const named = nameFiles(files);
+    await checkFree(this.#tree(this.#version(id)), named.keys(), overwrite);
+    const total = files.reduce((sum, { size }) => sum + size, 0);
+    if (total > MAX_VOLUME_BYTES) throw tooLarge();
+    const { upload, missing } = await this.uploads.stage(files);
+    if (missing.length > 0) {
+      return missing.map((block) => ({
+        file: block.file,
+        block: block.block,
+        ticket: this.tickets.issue({ kind: 'put', ...block }),
+      }));
+    }
+    let placed: VolumeLayerId | undefined;
+    await this.#change(id, async ({ tree }) => {
+      await checkFree(tree, named.keys(), overwrite);
+      return async (writer, layer) => {
+        placed = layer;
+        for (const [, { names, file, index }] of named) {
+          await writer.putFile(names, async (host) => {
+            await this.uploads.place(upload, index, host);
+            await chmod(raw(host), file.mode & PERMISSION_BITS);
+          });
+        }
+      };
+    });
+    const paths = new Map([...named.values()].map(({ names, index }) => [String(index), names.join('/')]));
+    if (placed) await this.uploads.finish(upload, placed, paths);
+    return [];
+  }
+
+  /** What a ticket says, for the one who carries the bytes. @throws SkerryError `permission-denied` */
+  openTicket(text: string): TransferTicket {
+    return this.tickets.open(text);
+  }
+
+  /** Where a range's bytes are on the host. */
+  hostPath(place: string): Buffer {
+    return raw(`${toBytes(this.#options.directory)}/${place}`);
+  }
+
+  /** Removes what nobody needs any more; called on a timer with the time in Unix milliseconds. */
+  async sweep(nowMs: number): Promise<void> {
+    await this.uploads.sweep(nowMs);
+    const removed = await this.#layers.collect(this.#options.volumes.usedLayers(), nowMs);
+    for (const id of removed) this.#options.blocks.forgetHolder(id);
+  }
+
+  #version(id: VolumeId): VolumeVersion {
+    if (!this.#options.volumes.byId(id))
+      throw new SkerryError('not-found', `Volume '${clip(id)}' not found.`);
+    return this.#options.volumes.version(id);
+  }
+
+  #tree({ layers }: VolumeVersion): LayerTree {
+    return new LayerTree(layers.map((layer) => this.#layers.root(layer)));
+  }
+
+  /** Makes the next version. @param plan looks at the present one and says what to write, or throws and changes nothing */
+  async #change(
+    id: VolumeId,
+    plan: (now: {
+      readonly tree: LayerTree;
+    }) => Promise<(writer: LayerWriter, layer: VolumeLayerId) => Promise<void>>,
+  ): Promise<void> {
+    await this.#changes.run(id, async () => {
+      const version = this.#version(id);
+      const write = await plan({ tree: this.#tree(version) });
+      const made = await this.#layers.make(version.layers, async (writer, layer) => {
+        await write(writer, layer);
+        const { bytes, files } = writer.growth;
+        const grown = { bytes: version.bytes + bytes, files: version.files + files };
+        if (grown.bytes > MAX_VOLUME_BYTES || grown.files > MAX_VOLUME_FILES) throw tooLarge();
+      });
+      if (!made) return;
+      const next: VolumeVersion = {
+        number: version.number + 1,
+        layers: [...version.layers, made.id],
+        bytes: version.bytes + made.growth.bytes,
+        files: version.files + made.growth.files,
+      };
+      this.#options.volumes.setVersion(id, next);
+      if (next.layers.length > MAX_LAYERS) await this.#merge(id, next);
+    });
+  }
+
+  async #merge(id: VolumeId, version: VolumeVersion): Promise<void> {
+    const { layers } = version;
+    const merged = await this.#layers.make([], (writer) => mergeLayers(this.#tree(version), writer));
+    this.#options.volumes.setVersion(id, { ...version, layers: merged ? [merged.id] : [] });
+    if (merged) this.#options.blocks.merge(layers, merged.id);
+    this.#layers.retire(layers);
+  }
+}
+
+const toEntry = (path: VolumePath, { kind, stats }: Node): FileEntry => ({
+  path: showVolumePath(path),
+  kind,
+  mtimeMs: stats.mtimeMs,
+  size: kind === 'directory' ? 0 : stats.size,
+});
+
+const noSuchFile = (path: VolumePath): SkerryError =>
+  new SkerryError('not-found', `No such file or directory: '${clip(showVolumePath(path))}'.`);
+
+const tooLarge = (): SkerryError =>
+  new SkerryError(
+    'too-large',
+    `A volume may have at most ${MAX_VOLUME_BYTES} bytes in ${MAX_VOLUME_FILES} files and directories.`,
+  );
+
+interface Named<File> {
+  readonly names: VolumePath;
+  readonly file: File;
+  readonly index: number;
+}
+
+/** Files by path. @throws SkerryError `invalid-argument` for the root, and for a path that comes twice */
+function nameFiles<File extends { readonly path: string }>(
+  files: readonly File[],
+): ReadonlyMap<string, Named<File>> {
+  if (files.length > MAX_FILES_AT_ONCE)
+    throw new SkerryError('too-large', `At most ${MAX_FILES_AT_ONCE} files can be put at once.`);
+  const named = new Map<string, Named<File>>();
+  for (const [index, file] of files.entries()) {
+    const names = parseVolumePath(file.path);
+    const path = names.join('/');
+    if (names.length === 0) throw new SkerryError('invalid-argument', 'A file needs a name.');
+    if (named.has(path)) throw new SkerryError('invalid-argument', `'${clip(file.path)}' is given twice.`);
+    named.set(path, { names, file, index });
+  }
+  return named;
+}
+
+/** @throws SkerryError `already-exists` */
+async function checkFree(tree: LayerTree, paths: Iterable<string>, overwrite: boolean): Promise<void> {
+  for (const path of paths) {
+    const names = path.split('/');
+    const node = await tree.lookup(names);
+    if (node?.kind === 'directory')
+      throw new SkerryError('already-exists', `'${showVolumePath(names)}' is a directory.`);
+    if (node && !overwrite)
+      throw new SkerryError('already-exists', `'${showVolumePath(names)}' already exists.`);
+  }
+}
