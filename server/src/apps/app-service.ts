@@ -24,6 +24,8 @@ export class AppService implements Apps {
   readonly #apps: AppRepository;
   readonly #settings: KeptValues<'default-environment'>;
   readonly #now: () => number;
+  /** When clients were heard, of those that were of late: the store may not have taken it. */
+  readonly #heard = new Map<AppId, number>();
 
   /** Makes the default environment `main` when there is none. `now` is in Unix milliseconds. */
   constructor(storage: AppStorage, now: () => number = Date.now) {
@@ -181,11 +183,18 @@ export class AppService implements Apps {
   heartbeat(id: AppId): void {
     const app = this.get(id);
     if (app.state === 'stopped') throw new SkerryError('conflict', `App '${app.id}' is stopped.`);
-    this.#apps.seen(id, this.#now());
+    const nowMs = this.#now();
+    this.#heard.set(id, nowMs);
+    try {
+      this.#apps.seen(id, nowMs);
+    } catch {
+      // A store without room must not make a client that lives seem gone. The next heartbeat tells it again.
+    }
   }
 
   unheardSince(sinceMs: number): readonly App[] {
-    return this.#apps.unheard(sinceMs);
+    for (const [id, heardMs] of this.#heard) if (heardMs < sinceMs) this.#heard.delete(id);
+    return this.#apps.unheard(sinceMs).filter(({ id }) => !this.#heard.has(id));
   }
 
   list(environmentName: string): readonly App[] {

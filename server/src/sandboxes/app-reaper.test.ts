@@ -7,6 +7,7 @@ import { AppService } from '../apps/app-service.ts';
 import { openStore } from '../store/store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { AppReaper } from './app-reaper.ts';
+import { Domain } from './testing/domain.ts';
 
 test('the sweep ends silent ephemeral apps and their sandboxes, and no others', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-app-reaper-'));
@@ -42,4 +43,30 @@ test('the sweep ends silent ephemeral apps and their sandboxes, and no others', 
   const states = [silentApp, alive, busy, idle, deployed].map(({ id }) => apps.get(id).state);
   assert.deepEqual(states, ['stopped', 'ephemeral', 'detached', 'stopped', 'deployed']);
   assert.deepEqual(ended, [silentApp.id]);
+});
+
+test('with a store that takes nothing an app’s sandboxes end on request, and a client that is heard keeps its own', async () => {
+  let offsetMs = 0;
+  await using domain = await Domain.open({ now: () => Date.now() + offsetMs });
+  const { apps, manager: sandboxes, logger } = domain;
+  const reaper = new AppReaper({ apps, sandboxes, logger });
+  const [stopped, heard] = ['stopped', 'heard'].map((name) =>
+    apps.createEphemeral('', name, 'ephemeral', {}),
+  );
+  assert.ok(stopped && heard);
+  const sandbox = await domain.running({ appId: stopped.id });
+  const kept = await domain.running({ appId: heard.id });
+  domain.refuseWrites(true);
+  await assert.rejects(reaper.stop(stopped.id));
+  assert.deepEqual(sandbox.result, { kind: 'terminated' });
+  offsetMs = 10 * 60_000;
+  apps.heartbeat(heard.id);
+  domain.refuseWrites(false);
+  await reaper.sweep(Date.now() + offsetMs);
+  assert.equal(kept.state, 'running');
+  assert.deepEqual([apps.get(stopped.id).state, apps.get(heard.id).state], ['stopped', 'ephemeral']);
+  offsetMs += 10 * 60_000;
+  await reaper.sweep(Date.now() + offsetMs);
+  assert.deepEqual(kept.result, { kind: 'terminated' });
+  assert.equal(apps.get(heard.id).state, 'stopped');
 });

@@ -22,12 +22,19 @@ export class AppReaper {
     this.#parts = parts;
   }
 
-  /** Stops an app and ends its sandboxes; resolves once they are gone. No effect on a stopped one. @throws SkerryError `not-found` */
+  /**
+   * Stops an app and ends its sandboxes; resolves once they are gone. No effect on a stopped one.
+   * @throws SkerryError `not-found`; what the store throws when it takes nothing: the sandboxes are gone then too, and a repeat stops the app
+   */
   async stop(id: AppId): Promise<void> {
     const { apps, sandboxes, logger } = this.#parts;
-    apps.setState(id, 'stopped');
+    apps.get(id);
     const live = sandboxes.list({ appId: id, limit: ALL });
-    await Promise.all(live.map((sandbox) => sandbox.terminate()));
+    try {
+      apps.setState(id, 'stopped'); // first, so that no more are made in it
+    } finally {
+      await Promise.all(live.map((sandbox) => sandbox.terminate()));
+    }
     logger.info({ appId: id, sandboxes: live.length }, 'app stopped');
   }
 
@@ -38,8 +45,8 @@ export class AppReaper {
   async sweep(nowMs: number): Promise<void> {
     const { apps, sandboxes, logger } = this.#parts;
     for (const app of apps.unheardSince(nowMs - SILENCE_MS)) {
-      if (app.state === 'detached' && sandboxes.list({ appId: app.id, limit: 1 }).length > 0) continue;
       try {
+        if (app.state === 'detached' && sandboxes.list({ appId: app.id, limit: 1 }).length > 0) continue;
         await this.stop(app.id);
       } catch (error) {
         logger.error({ appId: app.id, err: error }, 'app sweep failed');
