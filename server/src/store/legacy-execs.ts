@@ -8,7 +8,8 @@ interface Key {
 }
 
 interface Input {
-  readonly index: bigint;
+  /** In the column `input_index`: messages had nothing but numbers when it was made. */
+  readonly message: string;
   readonly offset: number;
 }
 
@@ -37,11 +38,11 @@ export class SqlLegacyExecs {
 
   begunInput({ taskId, processId }: Key): Input | undefined {
     const row = this.#input.get(taskId, processId);
-    return row && { index: BigInt(String(row.input_index)), offset: Number(row.input_offset) };
+    return row && { message: String(row.input_index), offset: Number(row.input_offset) };
   }
 
-  beginInput({ taskId, processId }: Key, { index, offset }: Input): void {
-    this.#beginInput.run(taskId, processId, String(index), offset);
+  beginInput({ taskId, processId }: Key, { message, offset }: Input): void {
+    this.#beginInput.run(taskId, processId, message, offset);
   }
 
   endWith({ taskId, processId }: Key): void {

@@ -8,8 +8,8 @@ export interface ExecKey {
 }
 
 export interface BegunInput {
-  /** Number of the last message that was begun. */
-  readonly index: bigint;
+  /** What tells the last message that was begun from others: its number, or its idempotency key. */
+  readonly message: string;
   /** Offset of its first byte in the input. */
   readonly offset: number;
 }

@@ -4,7 +4,7 @@
  */
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { Process } from '../../../sandboxes/sandboxes.ts';
-import type { BegunInput, ExecKey, KeptExecs } from './kept-execs.ts';
+import type { ExecKey, KeptExecs } from './kept-execs.ts';
 
 export interface InputMessage {
   readonly messageIndex: bigint;
@@ -14,7 +14,7 @@ export interface InputMessage {
 
 interface Progress {
   /** The last message that was begun; undefined before the first. */
-  begun: BegunInput | undefined;
+  begun: { readonly index: bigint; readonly offset: number } | undefined;
   /** Where the input goes on after it: known once it was taken whole. */
   end: number | undefined;
   /** It was begun by an earlier server, which may have taken it whole or not. */
@@ -59,7 +59,7 @@ export class NumberedInputs {
         throw new SkerryError('invalid-argument', `Input message ${next} is missing before ${index}.`);
       }
       offset = end ?? (await process.stdinStatus(signal)).accepted;
-      this.#kept.beginInput(exec, { index, offset });
+      this.#kept.beginInput(exec, { message: String(index), offset });
       progress.begun = { index, offset };
       progress.end = undefined;
       progress.inherited = false;
@@ -72,7 +72,8 @@ export class NumberedInputs {
   #of(exec: ExecKey, process: Process): Progress {
     let progress = this.#progress.get(process);
     if (!progress) {
-      const begun = this.#kept.begunInput(exec);
+      const kept = this.#kept.begunInput(exec);
+      const begun = kept && { index: BigInt(kept.message), offset: kept.offset };
       progress = { begun, end: undefined, inherited: begun !== undefined, busy: Promise.resolve() };
       this.#progress.set(process, progress);
     }

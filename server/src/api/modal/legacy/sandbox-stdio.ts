@@ -6,19 +6,25 @@ import { followText } from '../control-plane/log-text.ts';
 import { logItem, MAX_STREAM_S } from '../control-plane/logs.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
-import { entrypointOf, writeInput } from '../router/stdin.ts';
+import { entrypointOf } from '../router/stdin.ts';
+import { callOf } from '../rpc/call.ts';
 import { parseSandboxId } from '../rpc/fields.ts';
 import { waitMs } from '../rpc/wire-time.ts';
+import type { KeptExecs } from './kept-execs.ts';
+import { KeyedInputs } from './keyed-inputs.ts';
 
 export interface SandboxStdioHandlerDeps {
   readonly sandboxes: Pick<Sandboxes, 'get'>;
+  readonly legacyExecs: KeptExecs;
   readonly now: () => number;
 }
 
 export function sandboxStdioHandlers({
   sandboxes,
+  legacyExecs,
   now,
 }: SandboxStdioHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
+  const inputs = new KeyedInputs(legacyExecs);
   return {
     async *sandboxGetLogs({ sandboxId, fileDescriptor, timeout, lastEntryId }, { signal: left }) {
       const sandbox = sandboxes.get(parseSandboxId(sandboxId));
@@ -49,12 +55,14 @@ export function sandboxStdioHandlers({
       yield { taskId: sandbox.taskId, sandboxId: sandbox.id, entryId: String(end), eof: true };
     },
 
-    /** V1 numbers its writes from 1 and does not repeat them on its own; the idempotency key tells repeats apart. */
-    async sandboxStdinWrite({ sandboxId, input, eof }, { signal }) {
+    async sandboxStdinWrite({ sandboxId, input: data, eof }, context) {
       const sandbox = sandboxes.get(parseSandboxId(sandboxId));
-      const process = await entrypointOf(sandbox, signal);
-      const { accepted } = await process.stdinStatus(signal);
-      await writeInput(sandbox, process, { offset: accepted, data: input, eof }, signal);
+      const process = await entrypointOf(sandbox, context.signal);
+      sandbox.touch();
+      const asked = context.requestHeader.get('x-idempotency-key');
+      const key = asked ? `${callOf(context).principal}/${asked}` : undefined;
+      const exec = { taskId: sandbox.taskId, processId: process.id };
+      await inputs.write(exec, process, { key, data, eof }, context.signal);
       return {};
     },
   };

@@ -73,7 +73,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
         environmentHandlers({ apps, reaper: new AppReaper({ apps, sandboxes, logger }) }),
         sandboxHandlers({ sandboxes, apps, accessTokens }),
         logHandlers({ sandboxes, apps, now }),
-        sandboxStdioHandlers({ sandboxes, now }),
+        sandboxStdioHandlers({ sandboxes, legacyExecs: store.legacyExecs, now }),
         sidecarHandlers({ sandboxes, sidecars }),
         taskHandlers({ apps, sandboxes }),
         workspaceHandlers(),
