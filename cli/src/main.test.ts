@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { run } from '../../server/src/platform/command.ts';
@@ -44,6 +47,23 @@ describe('the skerry command', () => {
       const result = await skerry(name);
       assert.deepEqual([result.code, result.stdout], [3, ''], name);
       assert.match(result.stderr, /running/i);
+    }
+  });
+
+  test('does its work to the end for a reader that has left', async () => {
+    for (const [args, status] of [
+      [['--help'], 0],
+      [['doctor', '--json', '--data-dir', join(dir, 'data')], undefined],
+      [['down'], 0],
+      [['status', '--json'], 3],
+    ] as const) {
+      const env = { PATH: process.env.PATH ?? '', HOME: dir };
+      const child = spawn(process.execPath, [bin, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+      child.stdout.destroy();
+      const [said, [code, signal]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+      assert.doesNotMatch(said, /EPIPE|node:/, args[0]);
+      assert.equal(signal, null, args[0]);
+      if (status !== undefined) assert.equal(code, status, args[0]);
     }
   });
 

@@ -1,6 +1,7 @@
 /** The `skerry` command. Results go to standard output, everything else to standard error. */
 
 import { Command, CommanderError } from 'commander';
+import { outliveReaders } from '../../connect/src/closed-output.ts';
 import { SkerryError } from '../../server/src/operator.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
@@ -48,6 +49,7 @@ export function createProgram(): Command {
 
 /** Runs the command line and returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
+  outliveReaders();
   try {
     await createProgram().parseAsync([...argv], { from: 'user' });
     return Number(process.exitCode ?? 0);

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { parseArgs } from 'node:util';
+import { outliveReaders } from './closed-output.ts';
 import { ConnectError, usageError } from './connect-error.ts';
 import {
   clientEnvironment,
@@ -41,6 +42,7 @@ interface Arguments {
 
 /** Runs the command of a machine that has only this package, and returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
+  outliveReaders();
   const [name, ...rest] = argv;
   if (name === 'connect') return connectMain(rest);
   const asked = name === undefined || name === 'help' || name === '--help' || name === '-h';
