@@ -9,6 +9,11 @@ import type { OciRuntime } from './runtime.ts';
 
 const runtimeNames = ['runc', 'gvisor'] as const;
 
+/** How runsc names the socket by which it commands a sandbox (runsc/sandbox/sandbox.go, `createControlSocket`). */
+const controlSocket = (id: TaskId): string => `runsc-${id}.sock`;
+/** Where runsc puts it when there is none to be made in its root: one of that name stands there already, say. */
+const CONTROL_SOCKET_FALLBACKS = ['/run', '/tmp'];
+
 /**
  * Kills everything of the task, then removes its mounts, cgroups and the runtimes' state. Its files stay. `gvisor` is asked to end a container that runs in the
  * kernel of another task, whose processes no cgroup of its own holds.
@@ -31,6 +36,7 @@ export async function haltTask(
     unmountBelow(task.dir),
     cgroups.remove(task.cgroup),
     ...runtimeNames.map((name) => removeRuntimeState(layout.runtimeRoot(name), task.id)),
+    ...CONTROL_SOCKET_FALLBACKS.map((place) => rm(join(place, controlSocket(task.id)), { force: true })),
   ]);
 }
 
@@ -68,13 +74,14 @@ export async function removeTaskFiles(task: TaskLayout): Promise<void> {
   ]);
 }
 
-/** runc keeps a directory named by the id, runsc files that begin with it. With the processes and cgroups gone, that is all there is. */
+/** runc keeps a directory named by the id, runsc files that begin with it and a socket. With the processes and cgroups gone, that is all there is. */
 async function removeRuntimeState(root: string, id: TaskId): Promise<void> {
   for (const name of await readdir(root).catch(() => [])) {
     if (
       name === id ||
       name.startsWith(`${id}_`) ||
       name.startsWith(`${id}.`) ||
+      name === controlSocket(id) ||
       name.includes(`sandbox:${id}`)
     ) {
       await rm(join(root, name), { recursive: true, force: true });
@@ -90,7 +97,7 @@ export async function tracedTasks(layout: Layout, cgroups: Cgroups): Promise<Set
   }
   for (const runtime of runtimeNames) {
     for (const name of await readdir(layout.runtimeRoot(runtime)).catch(() => [])) {
-      names.add(/^(ta-[0-9A-Za-z]+)/.exec(name)?.[1] ?? '');
+      names.add(/^(?:runsc-)?(ta-[0-9A-Za-z]+)/.exec(name)?.[1] ?? '');
     }
   }
   return new Set([...names].filter(isTaskId));

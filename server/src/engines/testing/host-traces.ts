@@ -14,6 +14,7 @@ export async function hostTraces(words: readonly string[]): Promise<string[]> {
     names('netns', '/run/netns'),
     names('link', '/sys/class/net'),
     names('run', '/run'),
+    runtimeStates(),
     cgroups(),
     processes(),
   ]);
@@ -27,6 +28,13 @@ const lines = (kind: string, text: string): string[] => text.split('\n').map((li
 
 const names = async (kind: string, directory: string): Promise<string[]> =>
   (await readdir(directory).catch(() => [])).map((name) => `${kind} ${name}`);
+
+/** What the runtimes keep about containers, in the run directory of each engine. */
+async function runtimeStates(): Promise<string[]> {
+  const engines = (await readdir('/run')).filter((name) => name.startsWith('skerry-'));
+  const places = engines.flatMap((engine) => ['runc', 'gvisor'].map((runtime) => join(engine, runtime)));
+  return (await Promise.all(places.map((place) => names(`state ${place}`, join('/run', place))))).flat();
+}
 
 async function cgroups(): Promise<string[]> {
   const { stdout } = await run(['find', '/sys/fs/cgroup', '-path', '*skerry-*', '-type', 'd'], {
