@@ -14,6 +14,8 @@ export type EnvironmentId = Branded<'EnvironmentId'>;
 export type SandboxId = Branded<'SandboxId'>;
 /** One run of a sandbox. Every sandbox has exactly one from the moment it is created. */
 export type TaskId = Branded<'TaskId'>;
+/** What an engine runs. A task has one after the other, or none yet; one may wait that is no task's. */
+export type InstanceId = Branded<'InstanceId'>;
 export type ImageId = Branded<'ImageId'>;
 export type LayerId = Branded<'LayerId'>;
 export type SecretId = Branded<'SecretId'>;
@@ -43,6 +45,9 @@ export const newSandboxId = (shape: SandboxIdShape = 'v2'): SandboxId =>
 export const isSandboxId = (text: string): text is SandboxId =>
   /^sb-[0-9A-Za-z]{22}([0-9A-Za-z]{4})?$/.test(text);
 export const newTaskId = (): TaskId => `ta-${random(25)}V` as TaskId;
+export const newInstanceId = (): InstanceId => `in-${random(22)}` as InstanceId;
+/** True for text that is shaped like one. Instances of versions that did not tell them from tasks have the task's id. */
+export const isInstanceId = (text: string): text is InstanceId => /^(in|ta)-[0-9A-Za-z]{1,40}$/.test(text);
 export const newImageId = (): ImageId => `im-${random(22)}` as ImageId;
 export const newLayerId = (): LayerId => `ly-${random(22)}` as LayerId;
 export const newSecretId = (): SecretId => `st-${random(22)}` as SecretId;

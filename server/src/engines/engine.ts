@@ -3,7 +3,7 @@
  * asks which engine it talks to. Every engine passes `engine-conformance.ts`.
  */
 import type { Duplex } from 'node:stream';
-import type { TaskId } from '../ids.ts';
+import type { InstanceId } from '../ids.ts';
 import type { NetworkPolicy } from '../network/policy.ts';
 import type { LayerRef, MountRef } from './references.ts';
 
@@ -32,12 +32,12 @@ export interface InstanceMount {
 }
 
 export interface InstanceSpec {
-  readonly id: TaskId;
+  readonly id: InstanceId;
   /**
    * A running instance whose network this one shares, loopback and addresses included: a sidecar. It also has that instance's runtime and network
    * policy, whatever this spec says of them, and is destroyed before it. Under gVisor the two share one kernel and the limits of the first.
    */
-  readonly joins?: TaskId;
+  readonly joins?: InstanceId;
   /** Those of the image, lowest first. */
   readonly layers: readonly LayerRef[];
   readonly hostname: string;
@@ -82,7 +82,7 @@ export interface CommitOptions {
 }
 
 export interface Instance {
-  readonly id: TaskId;
+  readonly id: InstanceId;
   readonly runtime: RuntimeName;
   /**
    * A fresh byte channel to the agent (agent/PROTOCOL.md), before HELLO was read; paused, so that nothing is lost before
@@ -142,7 +142,7 @@ export interface Engine {
    * After a restart: takes over the instances in `ids` that still live and removes what belongs to nobody. Ids not in the result are gone; `oomKilled`
    * in the log tells what is known of them.
    */
-  adopt(ids: ReadonlySet<TaskId>): Promise<ReadonlyMap<TaskId, Instance>>;
+  adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>>;
   /** Lets go of the machine but not of running instances (a restart may adopt them). */
   close(): Promise<void>;
   /** After every instance is destroyed: removes bridge, table, cgroup parent, run directory. */

@@ -107,12 +107,13 @@ describe('with an engine that fails to destroy', () => {
     it(`${times} times: the sandbox has ended, and in the end nothing is left`, async () => {
       await using domain = await Domain.open();
       const sandbox = await domain.running({ name: 'worker' });
+      const instance = domain.instanceId(sandbox);
       const left = domain.engine.faults.failTimes('destroy', times);
       await sandbox.terminate();
       assert.deepEqual([sandbox.state, sandbox.result], ['ended', { kind: 'terminated' }]);
       await domain.create({ name: 'worker' });
-      await eventually(() => left() === 0 && !domain.engine.instances.has(sandbox.taskId));
-      assert.ok(!(await domain.engine.traces()).some((line) => line.includes(sandbox.taskId)));
+      await eventually(() => left() === 0 && !domain.engine.instances.has(instance));
+      assert.ok(!(await domain.engine.traces()).some((line) => line.includes(instance)));
     });
   }
 

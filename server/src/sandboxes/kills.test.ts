@@ -15,7 +15,8 @@ const MOST_AT_ONCE = 3;
 /** What the log of a life may say after what. */
 const followers: Readonly<Record<string, readonly string[]>> = {
   created: ['starting', 'stopping'],
-  starting: ['created', 'running', 'stopping'],
+  starting: ['created', 'placed', 'stopping'],
+  placed: ['created', 'running', 'stopping'],
   running: ['ready', 'stopping', 'ended'],
   ready: ['stopping', 'ended'],
   stopping: ['ended'],
@@ -100,7 +101,7 @@ describe('a server that is killed', () => {
     const { said } = await serve(root, '');
     await survives(root, said);
     const points = pointsIn(said);
-    for (const state of ['starting', 'running', 'ready', 'stopping', 'ended']) {
+    for (const state of ['starting', 'placed', 'running', 'ready', 'stopping', 'ended']) {
       assert.ok(points.includes(`sandbox.${state}.before-store`), `${points} has no ${state}`);
     }
     for (const point of points) walked.add(point);

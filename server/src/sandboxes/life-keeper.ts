@@ -3,7 +3,15 @@
  * true here is true at once; the store may learn of it later (`store/ledger.ts`), since no end may wait for a disk.
  */
 import type { FaultPoint } from '../platform/fault-points.ts';
-import { type Effect, type Life, type LifeEvent, type StoredLife, step, toStored } from './life.ts';
+import {
+  type Effect,
+  instanceOf,
+  type Life,
+  type LifeEvent,
+  type StoredLife,
+  step,
+  toStored,
+} from './life.ts';
 import type { Entry } from './life-log.ts';
 
 export interface LifeKeeperParts {
@@ -107,6 +115,7 @@ export class LifeKeeper {
 /** The log's word for what changed, when it is something that outlives the server. */
 function edge(before: Life, after: Life): Entry['kind'] | undefined {
   if (before.state !== after.state) return after.state;
+  if (instanceOf(after) !== undefined && instanceOf(after) !== instanceOf(before)) return 'placed';
   const wasReady = before.state === 'running' && before.readyAtMs !== undefined;
   return after.state === 'running' && after.readyAtMs !== undefined && !wasReady ? 'ready' : undefined;
 }

@@ -1,13 +1,13 @@
 /** What happened to sandboxes, in order. Logs, metrics and whoever else must know follow it; the store has it in `life_events`. */
-import type { SandboxId, TaskId } from '../ids.ts';
+import type { InstanceId, SandboxId, TaskId } from '../ids.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { SandboxResult, SandboxState } from './state.ts';
 
 /** One thing that happened, without to whom. */
 export interface Entry {
   readonly timeMs: number;
-  /** The state it has now, or that its readiness probe succeeded. */
-  readonly kind: SandboxState | 'ready';
+  /** The state it has now, that there is an instance for it, or that its readiness probe succeeded. */
+  readonly kind: SandboxState | 'placed' | 'ready';
   /** From `stopping` on. */
   readonly result: SandboxResult | undefined;
 }
@@ -15,6 +15,8 @@ export interface Entry {
 export interface LifeEntry extends Entry {
   readonly sandboxId: SandboxId;
   readonly taskId: TaskId;
+  /** What it runs in. */
+  readonly instance: InstanceId | undefined;
   /** The sandbox it is a sidecar of. */
   readonly sidecarOf: SandboxId | undefined;
 }

@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { type InstanceId, newInstanceId } from '../ids.ts';
 import {
   type Effect,
   fromStored,
   holdsName,
+  instanceOf,
   type Life,
   type LifeEvent,
   resultOf,
@@ -15,12 +17,14 @@ import {
 import type { SandboxResult } from './state.ts';
 
 const created: Life = { state: 'created' };
-const launching: Life = { state: 'starting', activity: 'launching' };
+const instance = newInstanceId();
+const launching: Life = { state: 'starting', activity: 'launching', instance: undefined };
+const placed: LifeEvent = { kind: 'placed', instance };
 const up: LifeEvent = { kind: 'up', atMs: 100, timeoutMs: 50 };
 const end = (kind: 'terminated' | 'timeout'): LifeEvent => ({ kind: 'end', result: { kind } });
-const found = (instance: boolean): LifeEvent => ({
+const found = (lives: boolean): LifeEvent => ({
   kind: 'found',
-  instance,
+  instance: lives,
   fate: 'It was gone.',
   atMs: 200,
 });
@@ -47,15 +51,31 @@ describe('step', () => {
       created,
       { kind: 'admitted' },
       { kind: 'turn' },
+      placed,
       up,
       end('timeout'),
       removed,
     );
     assert.deepEqual(effects, ['queue', 'launch', 'open', 'close', 'remove', 'settle']);
     assert.deepEqual(toStored(life), {
-      ...{ state: 'ended', result: { kind: 'timeout' } },
+      ...{ state: 'ended', instance: undefined, result: { kind: 'timeout' } },
       ...{ startedAtMs: 100, deadlineMs: 150, readyAtMs: undefined, endedAtMs: 300 },
     });
+  });
+
+  it('names what it runs in from the moment there is one to its end, also to the next server', () => {
+    const starting = live(launching, placed).life;
+    const running = live(starting, up).life;
+    const stopping = live(running, end('timeout')).life;
+    for (const life of [starting, running, stopping]) {
+      assert.equal(instanceOf(life), instance);
+      assert.equal(instanceOf(reborn(life)), instance);
+    }
+    const again = live(reborn(starting), found(true), { kind: 'incomplete' });
+    assert.equal(instanceOf(again.life), instance, 'until it is discarded');
+    assert.equal(instanceOf(live(again.life, { kind: 'discarded' }).life), undefined);
+    const late = live(launching, end('terminated'), placed).life;
+    assert.equal(instanceOf(late), undefined, 'nobody is placed who is being ended');
   });
 
   it('waits for what is under way before it takes anything away, and the first reason to end is the one', () => {
@@ -75,7 +95,7 @@ describe('step', () => {
   });
 
   it('takes up an interrupted start that lives and is whole, and begins every other one anew', () => {
-    const interrupted = reborn(launching);
+    const interrupted = reborn(live(launching, placed).life);
     assert.deepEqual(live(interrupted, found(true), up).effects, ['rejoin', 'open']);
     for (const answer of [failed, { kind: 'incomplete' } as const]) {
       const { life, effects } = live(interrupted, found(true), answer, { kind: 'discarded' });
@@ -89,7 +109,7 @@ describe('step', () => {
   });
 
   it('goes on with a running one at its old times, or ends it as crashed', () => {
-    const running = live(launching, up, { kind: 'ready', atMs: 120 }).life;
+    const running = live(launching, placed, up, { kind: 'ready', atMs: 120 }).life;
     const goesOn = live(reborn(running), found(true), { kind: 'up', atMs: 900, timeoutMs: 50 });
     assert.deepEqual(goesOn.effects, ['rejoin', 'open']);
     assert.deepEqual(goesOn.life, running);
@@ -103,8 +123,8 @@ describe('step', () => {
 
   it('takes away to the end what an earlier server had begun to, with the result it had', () => {
     const stopping = reborn(live(launching, up, end('timeout')).life);
-    for (const instance of [true, false]) {
-      const { life, effects } = live(stopping, found(instance), removed);
+    for (const lives of [true, false]) {
+      const { life, effects } = live(stopping, found(lives), removed);
       assert.deepEqual(effects, ['remove', 'settle']);
       assert.deepEqual(resultOf(life), { kind: 'timeout' });
     }
@@ -128,7 +148,7 @@ const happening = fc.constantFrom<Happening>(
   ...(['terminate', 'deadline', 'ready', 'crash', 'restart', 'power-cut'] as const),
 );
 
-type Pending = 'turn' | 'launch' | 'rejoin' | 'discard' | 'remove';
+type Pending = 'turn' | 'launch' | 'bind' | 'rejoin' | 'discard' | 'remove';
 
 /** A machine, a server and its store, with one sandbox: does what the life asks for as the real parts do, and checks it at every step. */
 class World {
@@ -136,7 +156,8 @@ class World {
   /** What the effects have under way, oldest first. */
   #pending: Pending[] = [];
   #calledOff = false;
-  instance = false;
+  /** What is on the machine; a server that comes back goes on with nothing that was not bound. */
+  instance: { readonly id: InstanceId; bound: boolean } | undefined;
   #open = false;
   #settled = false;
   #result: SandboxResult | undefined;
@@ -153,12 +174,12 @@ class World {
     else if (what === 'terminate') this.#tell(end('terminated'));
     else if (what === 'deadline' && this.#open) this.#tell(end('timeout'));
     else if (what === 'ready' && this.#open) this.#tell({ kind: 'ready', atMs: this.#atMs });
-    else if (what === 'crash' && this.instance) {
-      this.instance = false;
+    else if (what === 'crash' && this.instance?.bound) {
+      this.instance = undefined;
       this.#tell({ kind: 'end', result: { kind: 'crashed', message: 'It died.' } });
     } else if (what === 'restart') this.#restart();
     else if (what === 'power-cut') {
-      this.instance = false;
+      this.instance = undefined;
       this.#restart();
     }
   }
@@ -175,20 +196,29 @@ class World {
     const pending = this.#pending.shift();
     if (!pending) return;
     const hasFailed = how === 'fail' || this.#calledOff;
+    if (pending === 'launch' && !hasFailed) {
+      this.instance = { id: newInstanceId(), bound: false };
+      this.#tell({ kind: 'placed', instance: this.instance.id });
+      this.#pending.push('bind');
+      return;
+    }
     if (pending !== 'turn') this.#calledOff = false;
     this.#tell(this.#outcome(pending, how, hasFailed));
   }
 
   #outcome(pending: Pending, how: Happening, hasFailed: boolean): LifeEvent {
     if (pending === 'turn') return { kind: 'turn' };
-    if (pending === 'launch' && how === 'answer') this.instance = true; // also when it was called off too late
+    if (pending === 'bind') {
+      // Also when it was called off too late.
+      this.instance = this.instance && how === 'answer' ? { ...this.instance, bound: true } : undefined;
+    }
     if (pending === 'remove') {
-      this.instance = false; // or the reaper's from now on
+      this.instance = undefined; // or the reaper's from now on
       return { kind: 'removed', atMs: this.#atMs };
     }
     if (hasFailed) return { kind: 'failed', message: 'It failed.' };
     if (pending === 'discard') {
-      this.instance = false;
+      this.instance = undefined;
       return { kind: 'discarded' };
     }
     if (pending === 'rejoin' && how === 'incomplete' && this.life.state === 'starting') return { kind: how };
@@ -202,8 +232,15 @@ class World {
     this.#open = false;
     this.#settled = this.life.state === 'ended';
     this.life = reborn(this.life);
+    const known = instanceOf(this.life);
+    if (!this.instance?.bound || this.instance.id !== known) this.instance = undefined;
     if (this.life.state === 'ended') return; // is not looked for
-    this.#tell({ kind: 'found', instance: this.instance, fate: 'It was gone.', atMs: this.#atMs });
+    this.#tell({
+      kind: 'found',
+      instance: this.instance !== undefined,
+      fate: 'It was gone.',
+      atMs: this.#atMs,
+    });
   }
 
   #tell(event: LifeEvent): void {
@@ -267,6 +304,9 @@ class World {
     }
     if (life.state === 'ended') assert.ok(!this.instance, 'it ended and runs');
     if (this.#open) assert.equal(life.state, 'running', 'its clocks run while it runs');
+    if (this.instance?.bound && life.state !== 'stopping') {
+      assert.equal(instanceOf(life), this.instance.id, 'the next server finds what it runs in');
+    }
     if (before.state === 'running' && life.state === 'running') {
       assert.equal(life.startedAtMs, before.startedAtMs);
       assert.equal(life.deadlineMs, before.deadlineMs);
@@ -316,7 +356,7 @@ describe('every life', () => {
     const events: fc.Arbitrary<LifeEvent> = fc.oneof(
       fc.constantFrom<LifeEvent>(
         ...(['admitted', 'turn', 'incomplete', 'discarded'] as const).map((kind) => ({ kind })),
-        ...[end('terminated'), end('timeout'), failed],
+        ...[end('terminated'), end('timeout'), failed, placed],
       ),
       fc.record({ kind: fc.constantFrom('ready' as const, 'removed' as const), atMs }),
       fc.record({ kind: fc.constant('up' as const), atMs, timeoutMs: fc.nat() }),

@@ -8,6 +8,7 @@
  *    '----------'  an earlier server's start that was not finished begins anew
  * ```
  */
+import type { InstanceId } from '../ids.ts';
 import type { SandboxResult, SandboxState } from './state.ts';
 
 /**
@@ -22,16 +23,21 @@ interface Times {
   readonly readyAtMs: number | undefined;
 }
 
+/** What it runs in, from the moment that is known; another start of it has another. */
+interface Placed {
+  readonly instance: InstanceId | undefined;
+}
+
 export interface Created {
   readonly state: 'created';
 }
 
-export interface Starting {
+export interface Starting extends Placed {
   readonly state: 'starting';
   readonly activity: Activity | 'unknown';
 }
 
-export interface Running extends Times {
+export interface Running extends Times, Placed {
   readonly state: 'running';
   readonly startedAtMs: number;
   readonly deadlineMs: number;
@@ -40,7 +46,7 @@ export interface Running extends Times {
 }
 
 /** Its end is sure, whatever happens; it holds its name until everything is gone. */
-export interface Stopping extends Times {
+export interface Stopping extends Times, Placed {
   readonly state: 'stopping';
   readonly result: SandboxResult;
   /** What has to come to its end next: what was under way, or the removal. */
@@ -67,6 +73,8 @@ export type LifeEvent =
     }
   /** Its turn to start has come. */
   | { readonly kind: 'turn' }
+  /** There is an instance for it, which is not yet its own: from now on a server that comes back knows whose it is. */
+  | { readonly kind: 'placed'; readonly instance: InstanceId }
   /** Launched, or rejoined: its entrypoint runs, where it has one. */
   | { readonly kind: 'up'; readonly atMs: number; readonly timeoutMs: number }
   /** What an earlier server left never came to run its entrypoint. */
@@ -132,8 +140,12 @@ export const holdsName = ({ state }: { readonly state: SandboxState }): boolean 
 export const resultOf = (life: Life): SandboxResult | undefined =>
   life.state === 'stopping' || life.state === 'ended' ? life.result : undefined;
 
+/** What it runs in, if there is anything. */
+export const instanceOf = (life: Life): InstanceId | undefined =>
+  'instance' in life ? life.instance : undefined;
+
 /** What the store keeps of a life. */
-export interface StoredLife extends Times {
+export interface StoredLife extends Times, Placed {
   readonly state: SandboxState;
   readonly result: SandboxResult | undefined;
   readonly endedAtMs: number | undefined;
@@ -143,6 +155,7 @@ export function toStored(life: Life): StoredLife {
   const times = 'startedAtMs' in life ? life : noTimes;
   return {
     state: life.state,
+    instance: instanceOf(life),
     result: resultOf(life),
     startedAtMs: times.startedAtMs,
     deadlineMs: times.deadlineMs,
@@ -153,24 +166,24 @@ export function toStored(life: Life): StoredLife {
 
 /** As the next server finds it: of what was under way it knows nothing. */
 export function fromStored(row: StoredLife): Life {
-  const { startedAtMs, deadlineMs, readyAtMs, result = TERMINATED } = row;
+  const { startedAtMs, deadlineMs, readyAtMs, result = TERMINATED, instance } = row;
   const times = { startedAtMs, deadlineMs, readyAtMs };
   switch (row.state) {
     case 'created':
       return { state: 'created' };
     case 'starting':
-      return { state: 'starting', activity: 'unknown' };
+      return { state: 'starting', activity: 'unknown', instance };
     case 'running':
       // Written together with the state.
       return {
-        ...times,
+        ...{ ...times, instance },
         state: 'running',
         startedAtMs: startedAtMs ?? 0,
         deadlineMs: deadlineMs ?? 0,
         contact: 'unknown',
       };
     case 'stopping':
-      return { ...times, state: 'stopping', result, awaits: 'unknown' };
+      return { ...times, instance, state: 'stopping', result, awaits: 'unknown' };
     case 'ended':
       return { ...times, state: 'ended', result, endedAtMs: row.endedAtMs ?? 0 };
     default:
@@ -187,11 +200,14 @@ function created(life: Created, event: LifeEvent): Step {
     case 'admitted':
       return { life, effects: ['queue'] };
     case 'turn':
-      return { life: { state: 'starting', activity: 'launching' }, effects: ['launch'] };
+      return {
+        life: { state: 'starting', activity: 'launching', instance: undefined },
+        effects: ['launch'],
+      };
     case 'found':
-      return event.instance ? rejoin : beginAnew;
+      return beginAnew;
     case 'end':
-      return stop(noTimes, event.result, 'removal');
+      return stop({ ...noTimes, instance: undefined }, event.result, 'removal');
     default:
       return { life, effects: [] };
   }
@@ -201,7 +217,10 @@ function starting(life: Starting, event: LifeEvent): Step {
   switch (event.kind) {
     case 'found':
       if (life.activity !== 'unknown') break;
-      return event.instance ? rejoin : beginAnew;
+      return event.instance ? rejoin(life) : beginAnew;
+    case 'placed':
+      if (life.activity !== 'launching') break;
+      return { life: { ...life, instance: event.instance }, effects: [] };
     case 'up':
       if (life.activity !== 'launching' && life.activity !== 'rejoining') break;
       return {
@@ -211,19 +230,24 @@ function starting(life: Starting, event: LifeEvent): Step {
           deadlineMs: event.atMs + event.timeoutMs,
           readyAtMs: undefined,
           contact: 'made',
+          instance: life.instance,
         },
         effects: ['open'],
       };
     case 'incomplete':
-      return life.activity === 'rejoining' ? discard : { life, effects: [] };
+      return life.activity === 'rejoining' ? discard(life) : { life, effects: [] };
     case 'discarded':
       return life.activity === 'discarding' ? beginAnew : { life, effects: [] };
     case 'failed':
       if (life.activity === 'unknown') break;
-      if (life.activity === 'rejoining') return discard;
-      return stop(noTimes, { kind: 'start-failed', message: event.message }, 'removal');
+      if (life.activity === 'rejoining') return discard(life);
+      return stop({ ...life, ...noTimes }, { kind: 'start-failed', message: event.message }, 'removal');
     case 'end':
-      return stop(noTimes, event.result, life.activity === 'unknown' ? 'removal' : 'activity');
+      return stop(
+        { ...life, ...noTimes },
+        event.result,
+        life.activity === 'unknown' ? 'removal' : 'activity',
+      );
   }
   return { life, effects: [] };
 }
@@ -266,14 +290,20 @@ function stopping(life: Stopping, event: LifeEvent): Step {
   return { life, effects: [] };
 }
 
-const rejoin: Step = { life: { state: 'starting', activity: 'rejoining' }, effects: ['rejoin'] };
-const discard: Step = { life: { state: 'starting', activity: 'discarding' }, effects: ['discard'] };
+const rejoin = (life: Starting): Step => ({
+  life: { ...life, activity: 'rejoining' },
+  effects: ['rejoin'],
+});
+const discard = (life: Starting): Step => ({
+  life: { ...life, activity: 'discarding' },
+  effects: ['discard'],
+});
 const beginAnew: Step = { life: { state: 'created' }, effects: ['forget', 'queue'] };
 
-function stop(times: Times, result: SandboxResult, awaits: 'activity' | 'removal'): Step {
-  const { startedAtMs, deadlineMs, readyAtMs } = times;
+function stop(from: Times & Placed, result: SandboxResult, awaits: 'activity' | 'removal'): Step {
+  const { startedAtMs, deadlineMs, readyAtMs, instance } = from;
   return {
-    life: { state: 'stopping', startedAtMs, deadlineMs, readyAtMs, result, awaits },
+    life: { state: 'stopping', startedAtMs, deadlineMs, readyAtMs, instance, result, awaits },
     effects: awaits === 'activity' ? ['close', 'call-off'] : ['close', 'remove'],
   };
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { settleFiles } from '../agent/settle-files.ts';
 import type { Engine, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
-import type { ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { InstanceId, ProcessId, SandboxId, TaskId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { Ledger } from '../platform/ledger.ts';
@@ -12,7 +12,7 @@ import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { ComingOutput } from './coming-output.ts';
 import { execRequest } from './exec-request.ts';
-import { fromStored, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
+import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
 import { OutputBudget } from './output-budget.ts';
@@ -124,7 +124,7 @@ export class LiveSandbox implements Sandbox {
       },
     });
     this.#tenancy = new Tenancy({
-      ...{ id: row.id, taskId: row.taskId, spec: row.spec },
+      ...{ id: row.id, spec: row.spec },
       ...{ engine, logger, now, queue, ended },
       processes: this.#processes,
       plan: parts.plan,
@@ -170,6 +170,10 @@ export class LiveSandbox implements Sandbox {
   }
   get result(): SandboxResult | undefined {
     return this.#life.state === 'ended' ? this.#life.result : undefined;
+  }
+  /** What it runs in, if there is anything. */
+  get instance(): InstanceId | undefined {
+    return instanceOf(this.#life);
   }
   get entrypoint(): Process | undefined {
     return this.#processes.entrypoint;
@@ -359,7 +363,10 @@ export class LiveSandbox implements Sandbox {
       },
     );
     const { sidecarOf } = this.spec;
-    lifeLog.append({ ...entry, sandboxId: this.id, taskId: this.taskId, sidecarOf: sidecarOf?.sandboxId });
+    lifeLog.append({
+      ...{ ...entry, sandboxId: this.id, taskId: this.taskId, instance: life.instance },
+      sidecarOf: sidecarOf?.sandboxId,
+    });
   }
 
   #settle(life: Life): void {

@@ -2,7 +2,7 @@
  * The rows that must survive the server: sandboxes, and the processes in them. `store/sandboxes.ts` and `store/processes.ts` implement these. Times are
  * milliseconds since the epoch.
  */
-import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { AppId, InstanceId, ProcessId, SandboxId, TaskId } from '../ids.ts';
 import type { StoredLife } from './life.ts';
 import type { Entry } from './life-log.ts';
 import type { SandboxFilter, SandboxLogEntry } from './sandboxes.ts';
@@ -16,6 +16,8 @@ export interface SandboxRow {
   readonly name: string | undefined;
   readonly tags: Readonly<Record<string, string>>;
   readonly state: SandboxState;
+  /** What it runs in, if there is anything. */
+  readonly instance: InstanceId | undefined;
   /** The environment of its processes, sealed; gone once it ended. */
   readonly sealedEnv: Uint8Array | undefined;
   readonly result: SandboxResult | undefined;

@@ -7,6 +7,7 @@ import type { Engine, Instance } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
+  type InstanceId,
   newSandboxId,
   newTaskId,
   type SandboxId,
@@ -127,8 +128,8 @@ export class SandboxManager implements Sandboxes {
       forget: (row) => new EndedSandbox(this.#context, row).forget(),
       logger: options.logger,
     });
-    this.#lifeLog.follow(({ sandboxId: sandbox, taskId: task, kind, sidecarOf, result }) =>
-      options.logger.info({ sandbox, task, sidecarOf, result }, `sandbox.${kind}`),
+    this.#lifeLog.follow(({ sandboxId: sandbox, taskId: task, instance, kind, sidecarOf, result }) =>
+      options.logger.info({ sandbox, task, instance, sidecarOf, result }, `sandbox.${kind}`),
     );
     this.#lifeLog.follow(({ sandboxId: id, kind }) => {
       // One that ended without stopping first (its instance was gone when the server came back) has them still.
@@ -245,10 +246,12 @@ export class SandboxManager implements Sandboxes {
       lastBootId === undefined || lastBootId === bootId
         ? 'Its processes were gone when the server came back.'
         : 'The machine was rebooted while it ran.';
-    const instances = await this.#options.engine.adopt(new Set(rows.map((row) => row.taskId)));
+    const instances = await this.#options.engine.adopt(
+      new Set(rows.flatMap(({ instance }) => instance ?? [])),
+    );
     // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.
     const recovering = rows.flatMap((row) => {
-      const left = instances.get(row.taskId);
+      const left = row.instance && instances.get(row.instance);
       if (row.spec.sidecarOf && !this.#live.has(row.spec.sidecarOf.sandboxId)) {
         this.#endOrphan(row, left);
         return [];
@@ -271,7 +274,11 @@ export class SandboxManager implements Sandboxes {
       ?.destroy()
       .catch((err: unknown) => logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'));
     const endedAtMs = now();
-    const life = { ...row, state: 'ended', result: { kind: 'terminated' }, endedAtMs } as const;
+    const life = {
+      ...{ ...row, instance: undefined, endedAtMs },
+      state: 'ended',
+      result: { kind: 'terminated' },
+    } as const;
     const entry = { kind: life.state, timeMs: endedAtMs, result: life.result };
     this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.update(row, life, [entry]));
   }
@@ -305,7 +312,7 @@ export class SandboxManager implements Sandboxes {
   static markAllTerminated(repository: SandboxRepository, nowMs: number): void {
     const entry = { kind: 'ended', result: { kind: 'terminated' }, timeMs: nowMs } as const;
     for (const row of repository.live()) {
-      const life = { ...row, state: entry.kind, result: entry.result, endedAtMs: nowMs };
+      const life = { ...row, instance: undefined, state: entry.kind, result: entry.result, endedAtMs: nowMs };
       repository.update(row, life, [entry]);
     }
   }
@@ -348,11 +355,19 @@ export class SandboxManager implements Sandboxes {
       image: rootImage,
       argv: spec.noEntrypoint ? [] : [...image.config.entrypoint, ...args],
       env,
+      joins: spec.sidecarOf && this.#instanceOf(spec.sidecarOf.sandboxId),
       workdir: spec.workdir ?? image.config.workdir,
       user: image.config.user,
       runtime: spec.runtime ?? config.runtime,
       limits: this.#limits(spec.resources),
     };
+  }
+
+  /** @throws SkerryError `sandbox-ended` */
+  #instanceOf(id: SandboxId): InstanceId {
+    const instance = this.#live.get(id)?.instance;
+    if (instance) return instance;
+    throw new SkerryError('sandbox-ended', `Sandbox ${id} has already completed.`);
   }
 
   #limits(request: ResourceRequest): LaunchPlan['limits'] {

@@ -18,7 +18,7 @@ describe('a sidecar', () => {
     const { sidecars } = domain.manager;
     const sandbox = await domain.running();
     const sidecar = await start(domain, sandbox, 'db');
-    assert.equal(domain.instance(sidecar).joins, sandbox.taskId);
+    assert.equal(domain.instance(sidecar).joins, domain.instanceId(sandbox));
     await output(sandbox, ['touch', '/tmp/of-the-sandbox']);
     assert.equal(
       await output(sidecar, ['sh', '-c', 'test -e /tmp/of-the-sandbox || echo own files']),
@@ -70,7 +70,7 @@ describe('a sidecar', () => {
     const held = domain.engine.faults.hold('destroy');
     const ending = sandbox.terminate();
     await held.reached;
-    assert.ok(domain.engine.instances.has(sandbox.taskId), 'the sandbox went before its sidecar');
+    assert.ok(domain.engine.instances.has(domain.instanceId(sandbox)), 'the sandbox went before its sidecar');
     held.release();
     await ending;
     assert.deepEqual(two.result, { kind: 'terminated' });
@@ -126,8 +126,9 @@ describe('a sidecar', () => {
     const sandbox = await domain.running();
     const sidecar = await start(domain, sandbox, 'stubborn');
     let failures = 0;
-    domain.engine.faults.at('destroy', (task) => {
-      if (task === sidecar.taskId && failures++ < 3) throw new Error('busy');
+    const instance = domain.instanceId(sidecar);
+    domain.engine.faults.at('destroy', (id) => {
+      if (id === instance && failures++ < 3) throw new Error('busy');
     });
     await sandbox.terminate();
     assert.deepEqual([sandbox.result, sidecar.result], [{ kind: 'terminated' }, { kind: 'terminated' }]);

@@ -8,7 +8,7 @@ import { forgetProgram } from '../agent/run-to-exit.ts';
 import { remakeFifos } from '../agent/settle-files.ts';
 import type { Engine, Instance } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
-import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
+import { ENTRYPOINT_PROCESS_ID, newInstanceId, type SandboxId } from '../ids.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Clocks } from './clocks.ts';
@@ -23,7 +23,6 @@ import type { LaunchPlan, Tenant } from './tenant.ts';
 
 export interface TenancyParts {
   readonly id: SandboxId;
-  readonly taskId: TaskId;
   readonly spec: SandboxSpec;
   readonly engine: Engine;
   readonly processes: SandboxProcesses;
@@ -155,14 +154,16 @@ export class Tenancy {
   }
 
   async #launch(calledOff: AbortSignal): Promise<void> {
-    const { spec, engine, taskId, plan } = this.#parts;
+    const { spec, engine, tell, plan } = this.#parts;
     const signal = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), calledOff]);
     const launch = await plan();
     signal.throwIfAborted();
+    const id = newInstanceId();
+    tell({ kind: 'placed', instance: id });
     const instance = await engine.create(
       {
-        id: taskId,
-        ...(spec.sidecarOf && { joins: spec.sidecarOf.taskId }),
+        id,
+        ...(launch.joins === undefined ? {} : { joins: launch.joins }),
         layers: launch.image.layers,
         hostname: 'modal',
         runtime: launch.runtime,

@@ -1,6 +1,7 @@
 /** What a sandbox runs as, and the parts it runs with. */
 import type { AgentClient } from '../agent/agent-client.ts';
 import type { Instance } from '../engines/engine.ts';
+import type { InstanceId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
 
 /** Everything a start needs that is not in the row: made by the manager out of image, secrets and mounts. */
@@ -11,6 +12,8 @@ export interface LaunchPlan {
   readonly env: Readonly<Record<string, string>>;
   readonly workdir: string;
   readonly user: string;
+  /** The instance whose network it shares. */
+  readonly joins: InstanceId | undefined;
   readonly runtime: 'auto' | 'gvisor' | 'runc';
   readonly limits: { memoryMiB: number; milliCpu: number; milliCpuRequest: number; pids: number };
 }

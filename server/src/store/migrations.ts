@@ -99,7 +99,7 @@ export const migrations: readonly string[] = [
     DELETE FROM legacy_execs WHERE task_id = OLD.task_id;
   END;
   `,
-  /* 7: what happened to a sandbox, written together with its row; kind: a state, or ready */ `
+  /* 7: what happened to a sandbox, written together with its row; kind: a state, placed, or ready */ `
   CREATE TABLE life_events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, task_id TEXT NOT NULL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL, result TEXT
   ) STRICT;
@@ -117,5 +117,9 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (holder, path, offset)
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX volume_blocks_by_digest ON volume_blocks(sha256);
+  `,
+  /* 9: a sandbox names what it runs in; before, that had its task's id, and what runs on is adopted under it */ `
+  ALTER TABLE sandboxes ADD COLUMN instance_id TEXT;
+  UPDATE sandboxes SET instance_id = task_id WHERE state NOT IN ('created', 'ended');
   `,
 ];

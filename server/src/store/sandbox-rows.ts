@@ -1,6 +1,16 @@
 /** Between the columns of `sandboxes` and the domain's rows. */
 import { z } from 'zod';
-import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, SecretId, TaskId } from '../ids.ts';
+import {
+  type AppId,
+  type EnvironmentId,
+  type ImageId,
+  type InstanceId,
+  isInstanceId,
+  type MountId,
+  type SandboxId,
+  type SecretId,
+  type TaskId,
+} from '../ids.ts';
 import type { SandboxRow } from '../sandboxes/repositories.ts';
 import type { SandboxSpec } from '../sandboxes/spec.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
@@ -14,6 +24,7 @@ const rowSchema = z.object({
   name: z.string().nullable(),
   tags: z.string(),
   state: z.enum(['created', 'starting', 'running', 'stopping', 'ended']),
+  instance_id: z.custom<InstanceId>((value) => typeof value === 'string' && isInstanceId(value)).nullable(),
   spec: z.string(),
   env_ciphertext: z.instanceof(Uint8Array).nullable(),
   result: z.string().nullable(),
@@ -63,6 +74,7 @@ export function toRow(raw: unknown): SandboxRow {
     name,
     tags,
     state: row.state,
+    instance: row.instance_id ?? undefined,
     sealedEnv: row.env_ciphertext ?? undefined,
     result: row.result === null ? undefined : (JSON.parse(row.result) as SandboxResult),
     createdAtMs: row.created_at_ms,

@@ -12,7 +12,7 @@ import { run } from '../../platform/command.ts';
 import { isSystemdBooted, sandboxesUnit, serverScope, serviceUnit } from '../../platform/systemd.ts';
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
-/** Of the sleeper; no task's id looks like this. */
+/** Of the sleeper; no instance's id looks like this. */
 const SLEEPER = 'sleeper';
 
 /** Whether systemd has to be asked for the place: it manages the machine, and the tree is of version 2. */

@@ -1,4 +1,4 @@
-/** Control groups of tasks, version 1 (each controller its own tree) and 2 (one tree): reading, killing, removing. The runtimes create them. */
+/** Control groups of instances, version 1 (each controller its own tree) and 2 (one tree): reading, killing, removing. The runtimes create them. */
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ const KILL_DEADLINE_MS = 10_000;
 export class Cgroups {
   readonly version: 1 | 2;
   readonly #root: string;
-  /** Directories whose subtrees hold task cgroups: the root itself, or one per mounted v1 hierarchy. */
+  /** Directories whose subtrees hold instance cgroups: the root itself, or one per mounted v1 hierarchy. */
   readonly #hierarchies: readonly string[];
 
   private constructor(version: 1 | 2, root: string, hierarchies: readonly string[]) {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { TaskId } from '../../ids.ts';
+import type { InstanceId } from '../../ids.ts';
 import { type Lease, Network } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { makePrivateMount, removePrivateMount, unmountBelow } from '../../platform/mounts.ts';
@@ -18,7 +18,7 @@ import { checkMachine, requireMachine } from './check.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { LayerFifos } from './fifos.ts';
 import { isUp, OciInstance, pauseMarker } from './instance.ts';
-import { defaultRunDir, Layout, type TaskLayout } from './layout.ts';
+import { defaultRunDir, type InstanceLayout, Layout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
 import { type PlacedMount, placeMounts } from './mounts.ts';
 import type { OciEngineOptions } from './options.ts';
@@ -27,7 +27,7 @@ import { type OwnLimits, readOwnLimits } from './own-limits.ts';
 import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
 import { Reaper } from './reaper.ts';
 import { type InstanceRecord, readRecord, writeRecord } from './record.ts';
-import { haltTask, killStarters, removeTaskFiles, tracedTasks } from './residue.ts';
+import { haltInstance, killStarters, removeInstanceFiles, tracedInstances } from './residue.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { settleAll } from './settle-all.ts';
@@ -55,9 +55,9 @@ class OciEngine implements Engine {
   readonly #options: OciEngineOptions;
   readonly #layout: Layout;
   readonly #logger: Logger;
-  readonly #instances = new Map<TaskId, OciInstance>();
-  /** Tasks being created: not yet instances, but not residue either. */
-  readonly #starting = new Set<TaskId>();
+  readonly #instances = new Map<InstanceId, OciInstance>();
+  /** Instances being created: not yet instances, but not residue either. */
+  readonly #starting = new Set<InstanceId>();
   readonly #reaper: Reaper;
   readonly #layerFifos = new LayerFifos();
   #opened: Opened | undefined;
@@ -81,7 +81,7 @@ class OciEngine implements Engine {
       await mkdir(directory, { recursive: true, mode: 0o700 });
     }
     await makePrivateMount(layout.runDir);
-    await mkdir(layout.tasksDir, { recursive: true });
+    await mkdir(layout.bundlesDir, { recursive: true });
     await rm(layout.formerLinksDir, { recursive: true, force: true });
     const [cgroups, findings, caBundle, ownLimits] = await Promise.all([
       Cgroups.detect(),
@@ -123,12 +123,12 @@ class OciEngine implements Engine {
     const { cgroups } = opened;
     signal.throwIfAborted();
     if (this.#instances.has(spec.id) || this.#starting.has(spec.id)) {
-      throw new SkerryError('already-exists', `The task ${spec.id} exists already.`);
+      throw new SkerryError('already-exists', `The instance ${spec.id} exists already.`);
     }
     const { content } = this.#options;
     const mounts = placeMounts(spec.mounts, content);
     const layers = spec.layers.map((layer) => content.layer(layer));
-    const task = this.#layout.task(spec.id);
+    const places = this.#layout.of(spec.id);
     const owner = spec.joins === undefined ? undefined : this.#running(spec.joins);
     const runtime = this.#runtime(
       owner?.runtime ?? (spec.runtime === 'auto' ? this.#options.config.runtime : spec.runtime),
@@ -137,25 +137,25 @@ class OciEngine implements Engine {
     this.#starting.add(spec.id);
     const undo = new Cleanup();
     try {
-      undo.add('files', () => removeTaskFiles(task));
+      undo.add('files', () => removeInstanceFiles(places));
       await Promise.all([
-        mkdir(task.socketDir, { recursive: true, mode: 0o700 }),
-        mkdir(task.rootfs, { recursive: true }),
-        mkdir(task.upper, { recursive: true, mode: 0o755 }),
-        mkdir(task.work, { recursive: true }),
-        mkdir(task.etcDir, { recursive: true, mode: 0o755 }),
+        mkdir(places.socketDir, { recursive: true, mode: 0o700 }),
+        mkdir(places.rootfs, { recursive: true }),
+        mkdir(places.upper, { recursive: true, mode: 0o755 }),
+        mkdir(places.work, { recursive: true }),
+        mkdir(places.etcDir, { recursive: true, mode: 0o755 }),
       ]);
-      undo.add('processes and mounts', () => haltTask(this.#layout, cgroups, task, this.#gvisor()));
-      const listener = new AgentListener(task.socket);
+      undo.add('processes and mounts', () => haltInstance(this.#layout, cgroups, places, this.#gvisor()));
+      const listener = new AgentListener(places.socket);
       undo.add('listener', () => listener.close());
       const [lease] = await settleAll([
-        this.#prepareNetwork(opened, runtime.name, spec, mounts, task, owner, undo),
-        mountRootfs(this.#layout, task, layers),
+        this.#prepareNetwork(opened, runtime.name, spec, mounts, places, owner, undo),
+        mountRootfs(this.#layout, places, layers),
         listener.listen(),
       ]);
-      await runtime.start(task, signal);
-      const init = await readInit(task);
-      await this.#awaitAgent(listener, init, task, cgroups, runtime.name, signal);
+      await runtime.start(places, signal);
+      const init = await readInit(places);
+      await this.#awaitAgent(listener, init, places, cgroups, runtime.name, signal);
       const record: InstanceRecord = {
         version: 1,
         runtime: runtime.name,
@@ -163,12 +163,12 @@ class OciEngine implements Engine {
         ...(owner ? { joins: owner.id } : { slot: lease.slot }),
         policy: spec.network,
       };
-      await writeRecord(task, record);
+      await writeRecord(places, record);
       signal.throwIfAborted();
       owner?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
-      const instance = this.#register(task, runtime, listener, record, layers);
+      const instance = this.#register(places, runtime, listener, record, layers);
       this.#logger.debug(
-        { task: spec.id, runtime: runtime.name, ms: performance.now() - started },
+        { instance: spec.id, runtime: runtime.name, ms: performance.now() - started },
         'instance.created',
       );
       return instance;
@@ -176,7 +176,7 @@ class OciEngine implements Engine {
       try {
         await undo.run();
       } catch (left) {
-        this.#logger.error({ task: spec.id, err: left }, 'instance.create-cleanup-failed');
+        this.#logger.error({ instance: spec.id, err: left }, 'instance.create-cleanup-failed');
         this.#reaper.retry(spec.id, () => undo.run());
       }
       throw error;
@@ -185,27 +185,27 @@ class OciEngine implements Engine {
     }
   }
 
-  async adopt(ids: ReadonlySet<TaskId>): Promise<ReadonlyMap<TaskId, Instance>> {
+  async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
     const { cgroups, network, leftovers } = this.#require();
     const records = await this.#records(cgroups);
-    const adopted = new Map<TaskId, Instance>();
+    const adopted = new Map<InstanceId, Instance>();
     for (const [id, record] of records) {
       if (!ids.has(id) || this.#instances.has(id)) continue;
       try {
-        const instance = await this.#takeOver(this.#layout.task(id), record);
+        const instance = await this.#takeOver(this.#layout.of(id), record);
         if (instance) adopted.set(id, instance);
       } catch (error) {
         // One sandbox that cannot be taken over ends; the others go on.
-        this.#logger.error({ task: id, err: error }, 'instance.not-adopted');
+        this.#logger.error({ instance: id, err: error }, 'instance.not-adopted');
       }
     }
-    const traced = await tracedTasks(this.#layout, cgroups);
+    const traced = await tracedInstances(this.#layout, cgroups);
     const residue = new Set([...traced].filter((id) => !this.#instances.has(id) && !this.#starting.has(id)));
     if (residue.size === 0) return adopted;
     await killStarters(this.#layout, residue);
     for (const id of residue) {
-      const oomKilled = (await cgroups.oomKills(this.#layout.task(id).cgroup)) > 0;
-      this.#logger.info({ task: id, oomKilled, known: ids.has(id) }, 'instance.gone');
+      const oomKilled = (await cgroups.oomKills(this.#layout.of(id).cgroup)) > 0;
+      this.#logger.info({ instance: id, oomKilled, known: ids.has(id) }, 'instance.gone');
       const slot = records.get(id)?.slot;
       try {
         await settleAll([
@@ -261,7 +261,7 @@ class OciEngine implements Engine {
   }
 
   /** @throws SkerryError `sandbox-ended` */
-  #running(id: TaskId): OciInstance {
+  #running(id: InstanceId): OciInstance {
     const instance = this.#instances.get(id);
     if (!instance) throw new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);
     return instance;
@@ -273,7 +273,7 @@ class OciEngine implements Engine {
     runtime: RuntimeName,
     spec: InstanceSpec,
     mounts: readonly PlacedMount[],
-    task: TaskLayout,
+    places: InstanceLayout,
     owner: OciInstance | undefined,
     undo: Cleanup,
   ): Promise<Lease> {
@@ -282,22 +282,26 @@ class OciEngine implements Engine {
     const bundle = createBundle({
       runtime,
       hostname: spec.hostname,
-      rootfs: task.rootfs,
-      cgroup: task.cgroup,
+      rootfs: places.rootfs,
+      cgroup: places.cgroup,
       networkNamespace: lease.namespacePath,
       ...(owner && runtime === 'gvisor' ? { kernelOf: owner.id } : {}),
       limits: spec.limits,
       binDir: this.#layout.binDir,
-      socketDir: task.socketDir,
-      etcDir: task.etcDir,
+      socketDir: places.socketDir,
+      etcDir: places.etcDir,
       ...(caBundle === undefined ? {} : { caBundle }),
       mounts,
       ownLimits,
       cgroups,
     });
     await Promise.all([
-      writeFile(join(task.dir, 'config.json'), JSON.stringify(bundle)),
-      writeEtcFiles(task, { hostname: spec.hostname, address: lease.guestAddress, resolver: lease.resolver }),
+      writeFile(join(places.dir, 'config.json'), JSON.stringify(bundle)),
+      writeEtcFiles(places, {
+        hostname: spec.hostname,
+        address: lease.guestAddress,
+        resolver: lease.resolver,
+      }),
     ]);
     return lease;
   }
@@ -305,7 +309,7 @@ class OciEngine implements Engine {
   async #awaitAgent(
     listener: AgentListener,
     init: ProcessIdentity,
-    task: TaskLayout,
+    places: InstanceLayout,
     cgroups: Cgroups,
     runtime: RuntimeName,
     signal: AbortSignal,
@@ -317,7 +321,7 @@ class OciEngine implements Engine {
       while (Date.now() < deadline) {
         await delay(START_POLL_MS, either);
         if (await isAlive(init)) continue;
-        if ((await cgroups.oomKills(task.cgroup)) > 0) {
+        if ((await cgroups.oomKills(places.cgroup)) > 0) {
           throw new SkerryError('resource-exhausted', 'The sandbox ran out of memory while it started.');
         }
         throw new SkerryError('internal', `The sandbox died while it started under ${runtime}.`);
@@ -332,23 +336,23 @@ class OciEngine implements Engine {
   }
 
   /** The living instance of a record with its socket bound anew; undefined when it is dead or its runtime is gone from the machine. */
-  async #takeOver(task: TaskLayout, record: InstanceRecord): Promise<OciInstance | undefined> {
+  async #takeOver(places: InstanceLayout, record: InstanceRecord): Promise<OciInstance | undefined> {
     const finding = this.#require().findings[record.runtime];
     if (!finding.ok) return undefined;
     const runtime = new OciRuntime(record.runtime, finding.path, this.#layout);
     // One that cannot be looked at now is not for that reason dead: its watch looks again.
-    if (!(await isUp(runtime, task, record).catch(() => true))) return undefined;
-    if (existsSync(pauseMarker(task))) {
-      await runtime.resume(task).catch(() => {}); // the pause itself may not have happened
-      await rm(pauseMarker(task), { force: true });
+    if (!(await isUp(runtime, places, record).catch(() => true))) return undefined;
+    if (existsSync(pauseMarker(places))) {
+      await runtime.resume(places).catch(() => {}); // the pause itself may not have happened
+      await rm(pauseMarker(places), { force: true });
     }
-    const listener = new AgentListener(task.socket);
+    const listener = new AgentListener(places.socket);
     await listener.listen();
-    return this.#register(task, runtime, listener, record, []);
+    return this.#register(places, runtime, listener, record, []);
   }
 
   #register(
-    task: TaskLayout,
+    places: InstanceLayout,
     runtime: OciRuntime,
     listener: AgentListener,
     record: InstanceRecord,
@@ -357,42 +361,42 @@ class OciEngine implements Engine {
     const { cgroups, network } = this.#require();
     const instance = new OciInstance({
       layout: this.#layout,
-      task,
+      places,
       runtime,
-      joined: () => [...this.#instances.values()].filter(({ joins }) => joins === task.id),
+      joined: () => [...this.#instances.values()].filter(({ joins }) => joins === places.id),
       cgroups,
       network,
       listener,
       record,
       logger: this.#logger,
-      onLeft: () => this.#reaper.retry(task.id, () => instance.destroy()),
+      onLeft: () => this.#reaper.retry(places.id, () => instance.destroy()),
       imageFifos: () => this.#layerFifos.in(layers),
       content: this.#options.content,
-      onDestroyed: () => this.#instances.delete(task.id),
+      onDestroyed: () => this.#instances.delete(places.id),
     });
-    this.#instances.set(task.id, instance);
+    this.#instances.set(places.id, instance);
     return instance;
   }
 
-  async #records(cgroups: Cgroups): Promise<Map<TaskId, InstanceRecord>> {
-    const records = new Map<TaskId, InstanceRecord>();
-    for (const id of await tracedTasks(this.#layout, cgroups)) {
-      const record = await readRecord(this.#layout.task(id));
+  async #records(cgroups: Cgroups): Promise<Map<InstanceId, InstanceRecord>> {
+    const records = new Map<InstanceId, InstanceRecord>();
+    for (const id of await tracedInstances(this.#layout, cgroups)) {
+      const record = await readRecord(this.#layout.of(id));
       if (record) records.set(id, record);
     }
     return records;
   }
 
-  async #removeResidue(id: TaskId, cgroups: Cgroups): Promise<void> {
-    const task = this.#layout.task(id);
-    await haltTask(this.#layout, cgroups, task, this.#gvisor());
-    await removeTaskFiles(task);
+  async #removeResidue(id: InstanceId, cgroups: Cgroups): Promise<void> {
+    const places = this.#layout.of(id);
+    await haltInstance(this.#layout, cgroups, places, this.#gvisor());
+    await removeInstanceFiles(places);
   }
 }
 
 /** The runtime wrote the number of the container's first process; it must be alive to be told from a later one with the same number. */
-async function readInit(task: TaskLayout): Promise<ProcessIdentity> {
-  const init = await identify(Number(await readFile(task.pidFile, 'utf8')));
+async function readInit(places: InstanceLayout): Promise<ProcessIdentity> {
+  const init = await identify(Number(await readFile(places.pidFile, 'utf8')));
   if (init) return init;
   throw new SkerryError('internal', 'The sandbox died as soon as it was started.');
 }

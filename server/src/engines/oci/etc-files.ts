@@ -1,8 +1,8 @@
-/** The generated /etc/hosts, /etc/hostname and /etc/resolv.conf of a task. They are the sandbox's to edit; snapshots do not hold them. */
+/** The generated /etc/hosts, /etc/hostname and /etc/resolv.conf of an instance. They are the sandbox's to edit; snapshots do not hold them. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { TaskLayout } from './layout.ts';
+import type { InstanceLayout } from './layout.ts';
 
 /** RFC 1123 labels, as long as the kernel's `__NEW_UTS_LEN` allows. */
 const hostnamePattern =
@@ -10,14 +10,14 @@ const hostnamePattern =
 
 /** @throws SkerryError `invalid-argument` for a hostname that is none. */
 export async function writeEtcFiles(
-  task: TaskLayout,
+  places: InstanceLayout,
   values: { readonly hostname: string; readonly address: string; readonly resolver: string },
 ): Promise<void> {
   const { hostname, address, resolver } = values;
   if (!hostnamePattern.test(hostname)) {
     throw new SkerryError('invalid-argument', `"${hostname.slice(0, 80)}" is not a hostname.`);
   }
-  const write = (name: string, text: string) => writeFile(join(task.etcDir, name), text, { mode: 0o644 });
+  const write = (name: string, text: string) => writeFile(join(places.etcDir, name), text, { mode: 0o644 });
   await Promise.all([
     write(
       'hosts',

@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { TaskId } from '../../ids.ts';
+import type { InstanceId } from '../../ids.ts';
 import type { Network } from '../../network/network.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import { Limiter } from '../../platform/limiter.ts';
@@ -21,17 +21,17 @@ import type { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
 import { watchForDeath } from './death-watch.ts';
 import { showFifos } from './fifos.ts';
-import type { Layout, TaskLayout } from './layout.ts';
+import type { InstanceLayout, Layout } from './layout.ts';
 import { copyUpper, moveUpper } from './overlay.ts';
 import { isAlive } from './process-identity.ts';
 import { type InstanceRecord, writeRecord } from './record.ts';
-import { haltTask, removeTaskFiles } from './residue.ts';
+import { haltInstance, removeInstanceFiles } from './residue.ts';
 import type { OciRuntime } from './runtime.ts';
 import { settleAll } from './settle-all.ts';
 
 export interface InstanceParts {
   readonly layout: Layout;
-  readonly task: TaskLayout;
+  readonly places: InstanceLayout;
   readonly runtime: OciRuntime;
   /** The instances that share its network, to be destroyed before it. */
   readonly joined: () => readonly Instance[];
@@ -51,7 +51,7 @@ export interface InstanceParts {
 type Phase = 'running' | 'dead' | 'stopped' | 'destroyed';
 
 export class OciInstance implements Instance {
-  readonly id: TaskId;
+  readonly id: InstanceId;
   readonly runtime: RuntimeName;
   readonly exited: Promise<InstanceExit>;
   readonly filesInMemory: boolean;
@@ -74,18 +74,18 @@ export class OciInstance implements Instance {
   constructor(parts: InstanceParts) {
     this.#parts = parts;
     this.#record = parts.record;
-    this.id = parts.task.id;
+    this.id = parts.places.id;
     this.runtime = parts.runtime.name;
     this.exited = this.#exit.promise;
     this.filesInMemory = this.runtime === 'gvisor';
     this.imageFifos = parts.imageFifos;
-    if (this.runtime === 'gvisor') this.wake = () => parts.runtime.signal(parts.task, 'CONT');
+    if (this.runtime === 'gvisor') this.wake = () => parts.runtime.signal(parts.places, 'CONT');
     parts.listener.onLost(() => void this.#watch());
     if (!parts.listener.connected) void this.#watch();
   }
 
-  /** The task whose network it shares. */
-  get joins(): TaskId | undefined {
+  /** The instance whose network it shares. */
+  get joins(): InstanceId | undefined {
     return this.#record.joins;
   }
 
@@ -100,12 +100,12 @@ export class OciInstance implements Instance {
   }
 
   stats(): Promise<InstanceStats> {
-    return this.#parts.cgroups.stats(this.#parts.task.cgroup);
+    return this.#parts.cgroups.stats(this.#parts.places.cgroup);
   }
 
   commit(layer: LayerRef, options: CommitOptions): Promise<void> {
     return this.#exclusive.run(async () => {
-      const { task, runtime, content } = this.#parts;
+      const { places, runtime, content } = this.#parts;
       if (this.#phase === 'destroyed' || this.#destroying) throw ended(this.id);
       const directory = content.newLayer(layer);
       if (options.move) {
@@ -115,20 +115,20 @@ export class OciInstance implements Instance {
             `Sandbox ${this.id} must be stopped before its files can be moved.`,
           );
         }
-        return moveUpper(task.upper, directory);
+        return moveUpper(places.upper, directory);
       }
-      if (this.#phase !== 'running') return copyUpper(task.upper, directory);
-      const marker = pauseMarker(task);
+      if (this.#phase !== 'running') return copyUpper(places.upper, directory);
+      const marker = pauseMarker(places);
       await writeFile(marker, '');
-      await using after = new CleanupScope(this.#parts.logger, { task: this.id });
+      await using after = new CleanupScope(this.#parts.logger, { instance: this.id });
       // Also after a pause that failed: it may have happened half-way. While the marker stays, the next server tries.
       after.add('pause', async () => {
-        await runtime.resume(task);
+        await runtime.resume(places);
         await rm(marker, { force: true });
       });
-      await runtime.pause(task);
-      await showFifos(task.rootfs, options.fifos ?? [], after);
-      await copyUpper(task.upper, directory, this.#leaving.signal);
+      await runtime.pause(places);
+      await showFifos(places.rootfs, options.fifos ?? [], after);
+      await copyUpper(places.upper, directory, this.#leaving.signal);
     });
   }
 
@@ -137,7 +137,7 @@ export class OciInstance implements Instance {
       if (this.#phase !== 'running') throw ended(this.id);
       await this.#parts.network.setPolicy(this.#ownSlot(), policy);
       this.#record = { ...this.#record, policy };
-      await writeRecord(this.#parts.task, this.#record);
+      await writeRecord(this.#parts.places, this.#record);
     });
   }
 
@@ -152,7 +152,7 @@ export class OciInstance implements Instance {
         // What cannot be ended now goes down with this one, and is cleaned up by its own next destroy.
         await Promise.allSettled(this.#parts.joined().map((instance) => instance.destroy()));
         await this.#halt();
-        await removeTaskFiles(this.#parts.task);
+        await removeInstanceFiles(this.#parts.places);
         this.#phase = 'destroyed';
         this.#parts.onDestroyed();
       } catch (error) {
@@ -171,12 +171,12 @@ export class OciInstance implements Instance {
 
   async #halt(): Promise<void> {
     if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
-    const { layout, cgroups, task, network, listener, runtime } = this.#parts;
+    const { layout, cgroups, places, network, listener, runtime } = this.#parts;
     const slot = this.#released ? undefined : this.#record.slot;
     this.#end({ reason: 'destroyed' });
     await settleAll([
       listener.close(),
-      haltTask(layout, cgroups, task, runtime.name === 'gvisor' ? runtime : undefined),
+      haltInstance(layout, cgroups, places, runtime.name === 'gvisor' ? runtime : undefined),
       ...(slot === undefined ? [] : [this.#release(network, slot)]),
     ]);
     this.#phase = 'stopped';
@@ -205,18 +205,18 @@ export class OciInstance implements Instance {
   async #watch(): Promise<void> {
     if (this.#watching) return;
     this.#watching = true;
-    const { listener, cgroups, task, runtime } = this.#parts;
-    const logger = this.#parts.logger.child({ task: this.id, runtime: this.runtime });
+    const { listener, cgroups, places, runtime } = this.#parts;
+    const logger = this.#parts.logger.child({ instance: this.id, runtime: this.runtime });
     const died = await watchForDeath(
       {
         inDoubt: () => this.#phase === 'running' && !listener.connected,
-        isUp: () => isUp(runtime, task, this.#record),
+        isUp: () => isUp(runtime, places, this.#record),
       },
       logger,
     );
     this.#watching = false;
     if (!died) return;
-    const oomKills = await cgroups.oomKills(task.cgroup);
+    const oomKills = await cgroups.oomKills(places.cgroup);
     logger.warn({ oomKills }, 'instance.died');
     this.#end(
       oomKills > 0
@@ -227,13 +227,17 @@ export class OciInstance implements Instance {
 }
 
 /** Whether the instance's first process lives. In the kernel of another instance it has no number on the machine: then the runtime must tell. @throws what keeps it from finding out */
-export async function isUp(runtime: OciRuntime, task: TaskLayout, record: InstanceRecord): Promise<boolean> {
+export async function isUp(
+  runtime: OciRuntime,
+  places: InstanceLayout,
+  record: InstanceRecord,
+): Promise<boolean> {
   if (!(await isAlive(record.init))) return false;
-  return record.joins === undefined || runtime.name !== 'gvisor' || runtime.isRunning(task);
+  return record.joins === undefined || runtime.name !== 'gvisor' || runtime.isRunning(places);
 }
 
 /** There while the instance is paused; a server killed meanwhile finds it and resumes. */
-export const pauseMarker = (task: TaskLayout): string => join(task.dir, 'paused');
+export const pauseMarker = (places: InstanceLayout): string => join(places.dir, 'paused');
 
-const ended = (id: TaskId): SkerryError =>
+const ended = (id: InstanceId): SkerryError =>
   new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);

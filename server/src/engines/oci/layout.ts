@@ -1,11 +1,11 @@
 /**
- * Where everything of a server and of each of its tasks is, derived from the data directory and the task's id alone: whatever a killed
+ * Where everything of a server and of each of its instances is, derived from the data directory and the instance's id alone: whatever a killed
  * server left can be found without any record of it.
  */
 import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { TaskId } from '../../ids.ts';
+import { type InstanceId, isInstanceId } from '../../ids.ts';
 import { cgroupPlace } from './cgroup-place.ts';
 
 /** Bytes of `sun_path` in `struct sockaddr_un` without the final zero, unix(7). */
@@ -17,9 +17,6 @@ export const instanceName = (dataDir: string): string =>
 
 /** Where the server keeps what lives only as long as the machine is up. */
 export const defaultRunDir = (dataDir: string): string => `/run/skerry-${instanceName(dataDir)}`;
-
-/** What task ids look like (`ids.ts`); anything else in our directories is not ours. */
-export const isTaskId = (name: string): name is TaskId => /^ta-[0-9A-Za-z]{1,40}$/.test(name);
 
 export class Layout {
   readonly instance: string;
@@ -49,7 +46,7 @@ export class Layout {
     return cgroupPlace(this.instance);
   }
 
-  get tasksDir(): string {
+  get bundlesDir(): string {
     return join(this.runDir, 't');
   }
 
@@ -87,24 +84,25 @@ export class Layout {
     return join(this.runDir, runtime);
   }
 
-  task(id: TaskId): TaskLayout {
-    return new TaskLayout(this, id);
+  of(id: InstanceId): InstanceLayout {
+    return new InstanceLayout(this, id);
   }
 }
 
-/** The places of one task. */
-export class TaskLayout {
-  readonly id: TaskId;
+/** The places of one instance. */
+export class InstanceLayout {
+  readonly id: InstanceId;
   /** In the run directory; also the OCI bundle. */
   readonly dir: string;
   /** On disk. */
   readonly diskDir: string;
   readonly cgroup: string;
 
-  constructor(layout: Layout, id: TaskId) {
-    if (!isTaskId(id)) throw new SkerryError('invalid-argument', `Not a task id: ${JSON.stringify(id)}`);
+  constructor(layout: Layout, id: InstanceId) {
+    if (!isInstanceId(id))
+      throw new SkerryError('invalid-argument', `Not an instance id: ${JSON.stringify(id)}`);
     this.id = id;
-    this.dir = join(layout.tasksDir, id);
+    this.dir = join(layout.bundlesDir, id);
     this.diskDir = join(layout.instancesDir, id);
     this.cgroup = `${layout.cgroupParent}/${id}`;
   }

@@ -4,12 +4,12 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { newTaskId } from '../../ids.ts';
+import { newInstanceId } from '../../ids.ts';
 import { run } from '../../platform/command.ts';
 import { mountsBelow, unmountBelow } from '../../platform/mounts.ts';
 import { Layout } from './layout.ts';
 import { copyUpper, mountRootfs, moveUpper } from './overlay.ts';
-import { removeTaskFiles } from './residue.ts';
+import { removeInstanceFiles } from './residue.ts';
 import { prepareSkeleton } from './shared-files.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'skerry, overlay:'));
@@ -29,10 +29,10 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
     await writeFile(join(lower, 'gone'), 'gone');
 
     const mount = async (layers: string[]) => {
-      const task = layout.task(newTaskId());
-      for (const path of [task.rootfs, task.upper, task.work]) await mkdir(path, { recursive: true });
-      await mountRootfs(layout, task, layers);
-      return task;
+      const places = layout.of(newInstanceId());
+      for (const path of [places.rootfs, places.upper, places.work]) await mkdir(path, { recursive: true });
+      await mountRootfs(layout, places, layers);
+      return places;
     };
     const first = await mount([lower]);
     assert.equal(await readFile(join(first.rootfs, 'dir', 'old'), 'utf8'), 'old');
@@ -60,7 +60,7 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
     }
   });
 
-  it('mounts the layers it is given, whatever links lie about, and leaves none when the task is removed', async () => {
+  it('mounts the layers it is given, whatever links lie about, and leaves none when the instance is removed', async () => {
     const layout = new Layout(join(scratch, 'links'), await mkdtemp(join(tmpdir(), 'sk-')));
     after(() => rm(layout.runDir, { recursive: true, force: true }));
     await prepareSkeleton(layout);
@@ -74,12 +74,12 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
     const hash = createHash('sha256').update(right).digest('hex').slice(0, 10);
     await symlink(wrong, join(layout.formerLinksDir, hash));
     const before = await readdir(layout.runDir, { recursive: true });
-    const task = layout.task(newTaskId());
-    for (const path of [task.rootfs, task.upper, task.work]) await mkdir(path, { recursive: true });
-    await mountRootfs(layout, task, [right]);
-    assert.equal(await readFile(join(task.rootfs, 'name'), 'utf8'), right);
-    await unmountBelow(task.dir);
-    await removeTaskFiles(task);
+    const places = layout.of(newInstanceId());
+    for (const path of [places.rootfs, places.upper, places.work]) await mkdir(path, { recursive: true });
+    await mountRootfs(layout, places, [right]);
+    assert.equal(await readFile(join(places.rootfs, 'name'), 'utf8'), right);
+    await unmountBelow(places.dir);
+    await removeInstanceFiles(places);
     assert.deepEqual(
       (await readdir(layout.runDir, { recursive: true })).filter((name) => name !== 't'),
       before,
@@ -89,7 +89,9 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
   it('refuses more layers than mount options can name', async () => {
     const layout = new Layout(join(scratch, 'data'), '/run/x');
     const layers = Array.from({ length: 301 }, (_, i) => `/l/${i}`);
-    await assert.rejects(mountRootfs(layout, layout.task(newTaskId()), layers), { code: 'invalid-argument' });
+    await assert.rejects(mountRootfs(layout, layout.of(newInstanceId()), layers), {
+      code: 'invalid-argument',
+    });
   });
 });
 

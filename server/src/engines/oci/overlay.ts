@@ -1,11 +1,11 @@
-/** The root filesystem of a task: an overlay of the image's layers under a writable one, and what becomes of the writable one. */
+/** The root filesystem of an instance: an overlay of the image's layers under a writable one, and what becomes of the writable one. */
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
 import { mountOverlay } from '../../platform/overlayfs.ts';
 import { removeSockets } from './fifos.ts';
-import type { Layout, TaskLayout } from './layout.ts';
+import type { InstanceLayout, Layout } from './layout.ts';
 
 /** mount(2) takes one page of options: more than a Dockerfile has instructions, with room to spare. The kernel's own bound is 500. */
 const MAX_LAYERS = 300;
@@ -13,10 +13,10 @@ const MAX_LAYERS = 300;
 /** What a sandbox syncs need not survive a crash of the machine, since the sandbox does not; `commit` syncs what is kept. */
 const OPTIONS = ['volatile'];
 
-/** Mounts the root filesystem of a task. Its directories must exist. */
+/** Mounts the root filesystem of an instance. Its directories must exist. */
 export async function mountRootfs(
   layout: Layout,
-  task: TaskLayout,
+  places: InstanceLayout,
   layers: readonly string[],
 ): Promise<void> {
   if (layers.length > MAX_LAYERS) {
@@ -27,9 +27,9 @@ export async function mountRootfs(
   }
   await mountOverlay({
     layers: [layout.skeletonDir, ...layers], // our mount points are below all
-    writable: { upper: task.upper, work: task.work },
-    target: task.rootfs,
-    linksDir: task.linksDir,
+    writable: { upper: places.upper, work: places.work },
+    target: places.rootfs,
+    linksDir: places.linksDir,
     options: OPTIONS,
   });
 }

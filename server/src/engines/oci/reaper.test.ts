@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
-import { newTaskId } from '../../ids.ts';
+import { newInstanceId } from '../../ids.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { delay } from '../../platform/wait.ts';
@@ -65,7 +65,7 @@ test('an instance that could not be removed is removed once it can be, and leave
     const create = () =>
       engine.create(
         {
-          id: newTaskId(),
+          id: newInstanceId(),
           layers: [TestContent.ref('layer')],
           hostname: 'held',
           runtime: 'runc',
@@ -76,7 +76,7 @@ test('an instance that could not be removed is removed once it can be, and leave
         AbortSignal.timeout(60_000),
       );
     const held = await create();
-    const { diskDir } = new Layout(dataDir, defaultRunDir(dataDir)).task(held.id);
+    const { diskDir } = new Layout(dataDir, defaultRunDir(dataDir)).of(held.id);
     const thorn = join(diskDir, 'thorn');
     await mkdir(thorn);
     await run(['mount', '-t', 'tmpfs', 'thorn', thorn]);

@@ -1,50 +1,50 @@
-/** Taking a task away, whatever of it exists: the one path for a normal end, a failed start, and what a killed server left. */
+/** Taking an instance away, whatever of it exists: the one path for a normal end, a failed start, and what a killed server left. */
 import { readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TaskId } from '../../ids.ts';
+import { type InstanceId, isInstanceId } from '../../ids.ts';
 import { unmountBelow } from '../../platform/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
-import { isTaskId, type Layout, type TaskLayout } from './layout.ts';
+import type { InstanceLayout, Layout } from './layout.ts';
 import type { OciRuntime } from './runtime.ts';
 
 const runtimeNames = ['runc', 'gvisor'] as const;
 
 /** How runsc names the socket by which it commands a sandbox (runsc/sandbox/sandbox.go, `createControlSocket`). */
-const controlSocket = (id: TaskId): string => `runsc-${id}.sock`;
+const controlSocket = (id: InstanceId): string => `runsc-${id}.sock`;
 /** Where runsc puts it when there is none to be made in its root: one of that name stands there already, say. */
 const CONTROL_SOCKET_FALLBACKS = ['/run', '/tmp'];
 
 /**
- * Kills everything of the task, then removes its mounts, cgroups and the runtimes' state. Its files stay. `gvisor` is asked to end a container that runs in the
- * kernel of another task, whose processes no cgroup of its own holds.
+ * Kills everything of the instance, then removes its mounts, cgroups and the runtimes' state. Its files stay. `gvisor` is asked to end a container that runs in the
+ * kernel of another instance, whose processes no cgroup of its own holds.
  */
-export async function haltTask(
+export async function haltInstance(
   layout: Layout,
   cgroups: Cgroups,
-  task: TaskLayout,
+  places: InstanceLayout,
   gvisor: OciRuntime | undefined,
 ): Promise<void> {
-  if (gvisor && (await sharesKernel(layout, task.id))) {
+  if (gvisor && (await sharesKernel(layout, places.id))) {
     try {
-      await gvisor.delete(task);
+      await gvisor.delete(places);
     } catch (error) {
-      if (await gvisor.isRunning(task)) throw error; // else the kernel is gone, and everything in it
+      if (await gvisor.isRunning(places)) throw error; // else the kernel is gone, and everything in it
     }
   }
-  await cgroups.kill(task.cgroup);
+  await cgroups.kill(places.cgroup);
   await Promise.all([
-    unmountBelow(task.dir),
-    cgroups.remove(task.cgroup),
-    ...runtimeNames.map((name) => removeRuntimeState(layout.runtimeRoot(name), task.id)),
-    ...CONTROL_SOCKET_FALLBACKS.map((place) => rm(join(place, controlSocket(task.id)), { force: true })),
+    unmountBelow(places.dir),
+    cgroups.remove(places.cgroup),
+    ...runtimeNames.map((name) => removeRuntimeState(layout.runtimeRoot(name), places.id)),
+    ...CONTROL_SOCKET_FALLBACKS.map((place) => rm(join(place, controlSocket(places.id)), { force: true })),
   ]);
 }
 
 /**
- * Kills runtime commands that a killed server had started for these tasks and that go on without it: they may not have entered the task's cgroup yet, and
+ * Kills runtime commands that a killed server had started for these instances and that go on without it: they may not have entered the instance's cgroup yet, and
  * would finish a sandbox after its residue was removed.
  */
-export async function killStarters(layout: Layout, ids: ReadonlySet<TaskId>): Promise<void> {
+export async function killStarters(layout: Layout, ids: ReadonlySet<InstanceId>): Promise<void> {
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
     const command = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
@@ -60,22 +60,22 @@ export async function killStarters(layout: Layout, ids: ReadonlySet<TaskId>): Pr
   }
 }
 
-/** Whether runsc knows the task as a guest in the kernel of another: its state is named `<task>_sandbox:<other>.state`. */
-async function sharesKernel(layout: Layout, id: TaskId): Promise<boolean> {
+/** Whether runsc knows the instance as a guest in the kernel of another: its state is named `<instance>_sandbox:<other>.state`. */
+async function sharesKernel(layout: Layout, id: InstanceId): Promise<boolean> {
   const names = await readdir(layout.runtimeRoot('gvisor')).catch(() => []);
   return names.some((name) => name.startsWith(`${id}_sandbox:`) && !name.startsWith(`${id}_sandbox:${id}.`));
 }
 
-/** Removes the files of a halted task. */
-export async function removeTaskFiles(task: TaskLayout): Promise<void> {
+/** Removes the files of a halted instance. */
+export async function removeInstanceFiles(places: InstanceLayout): Promise<void> {
   await Promise.all([
-    rm(task.dir, { recursive: true, force: true }),
-    rm(task.diskDir, { recursive: true, force: true }),
+    rm(places.dir, { recursive: true, force: true }),
+    rm(places.diskDir, { recursive: true, force: true }),
   ]);
 }
 
 /** runc keeps a directory named by the id, runsc files that begin with it and a socket. With the processes and cgroups gone, that is all there is. */
-async function removeRuntimeState(root: string, id: TaskId): Promise<void> {
+async function removeRuntimeState(root: string, id: InstanceId): Promise<void> {
   for (const name of await readdir(root).catch(() => [])) {
     if (
       name === id ||
@@ -89,16 +89,16 @@ async function removeRuntimeState(root: string, id: TaskId): Promise<void> {
   }
 }
 
-/** Ids of all tasks of which anything exists: directories, cgroups, runtime state. */
-export async function tracedTasks(layout: Layout, cgroups: Cgroups): Promise<Set<TaskId>> {
+/** Ids of all instances of which anything exists: directories, cgroups, runtime state. */
+export async function tracedInstances(layout: Layout, cgroups: Cgroups): Promise<Set<InstanceId>> {
   const names = new Set<string>(await cgroups.children(layout.cgroupParent));
-  for (const directory of [layout.tasksDir, layout.instancesDir]) {
+  for (const directory of [layout.bundlesDir, layout.instancesDir]) {
     for (const name of await readdir(directory).catch(() => [])) names.add(name);
   }
   for (const runtime of runtimeNames) {
     for (const name of await readdir(layout.runtimeRoot(runtime)).catch(() => [])) {
-      names.add(/^(?:runsc-)?(ta-[0-9A-Za-z]+)/.exec(name)?.[1] ?? '');
+      names.add(/^(?:runsc-)?((?:in|ta)-[0-9A-Za-z]+)/.exec(name)?.[1] ?? '');
     }
   }
-  return new Set([...names].filter(isTaskId));
+  return new Set([...names].filter(isInstanceId));
 }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
 import type { RuntimeName } from '../engine.ts';
-import type { Layout, TaskLayout } from './layout.ts';
+import type { InstanceLayout, Layout } from './layout.ts';
 
 const RUN_TIMEOUT_MS = 60_000;
 
@@ -24,20 +24,20 @@ export class OciRuntime {
   }
 
   /**
-   * Starts the container of the bundle in the task's directory and returns when its first process runs.
+   * Starts the container of the bundle in the instance's directory and returns when its first process runs.
    * @throws SkerryError `internal` with the runtime's own words.
    */
-  async start(task: TaskLayout, signal: AbortSignal): Promise<void> {
+  async start(places: InstanceLayout, signal: AbortSignal): Promise<void> {
     const argv = this.#argv(
-      ['--log', task.runtimeLog, '--log-format', 'json'],
-      ['run', '--detach', '--bundle', task.dir, '--pid-file', task.pidFile, task.id],
+      ['--log', places.runtimeLog, '--log-format', 'json'],
+      ['run', '--detach', '--bundle', places.dir, '--pid-file', places.pidFile, places.id],
     );
     try {
       // The container inherits these descriptors: a pipe would be held open by it, and a file could be filled by it.
       await run(argv, { signal, timeoutMs: RUN_TIMEOUT_MS, output: 'discard' });
     } catch (error) {
       signal.throwIfAborted();
-      const words = await lastLogMessage(task.runtimeLog);
+      const words = await lastLogMessage(places.runtimeLog);
       if (words === undefined) throw error;
       throw new SkerryError('internal', `${this.name} could not start the sandbox: ${words}`, {
         cause: error,
@@ -46,27 +46,27 @@ export class OciRuntime {
   }
 
   /** Whether the container's first process runs, by the runtime's own account. */
-  async isRunning(task: TaskLayout): Promise<boolean> {
-    const { stdout } = await run(this.#argv([], ['state', task.id]), { okCodes: [1, 128] });
+  async isRunning(places: InstanceLayout): Promise<boolean> {
+    const { stdout } = await run(this.#argv([], ['state', places.id]), { okCodes: [1, 128] });
     return /"status": ?"(running|paused)"/.test(stdout);
   }
 
   /** Kills the container and forgets it, whatever state it is in. */
-  async delete(task: TaskLayout): Promise<void> {
-    await run(this.#argv([], ['delete', '--force', task.id]));
+  async delete(places: InstanceLayout): Promise<void> {
+    await run(this.#argv([], ['delete', '--force', places.id]));
   }
 
   /** Sends a signal to the container's first process. */
-  async signal(task: TaskLayout, name: 'CONT'): Promise<void> {
-    await run(this.#argv([], ['kill', task.id, name]));
+  async signal(places: InstanceLayout, name: 'CONT'): Promise<void> {
+    await run(this.#argv([], ['kill', places.id, name]));
   }
 
-  async pause(task: TaskLayout): Promise<void> {
-    await run(this.#argv([], ['pause', task.id]));
+  async pause(places: InstanceLayout): Promise<void> {
+    await run(this.#argv([], ['pause', places.id]));
   }
 
-  async resume(task: TaskLayout): Promise<void> {
-    await run(this.#argv([], ['resume', task.id]));
+  async resume(places: InstanceLayout): Promise<void> {
+    await run(this.#argv([], ['resume', places.id]));
   }
 
   #argv(global: readonly string[], command: readonly string[]): [string, ...string[]] {

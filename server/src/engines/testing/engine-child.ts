@@ -3,7 +3,7 @@
  * directory, directory of layers, layer, runtime. Prints a line once the first instance was made, so that kills hit a busy engine.
  */
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
-import { newTaskId } from '../../ids.ts';
+import { newInstanceId } from '../../ids.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createOciEngine } from '../oci/engine.ts';
 import { TestContent } from './test-content.ts';
@@ -28,7 +28,7 @@ const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 200
 for (;;) {
   const instance = await engine.create(
     {
-      id: newTaskId(),
+      id: newInstanceId(),
       layers: [TestContent.ref(layer)],
       hostname: 'doomed',
       runtime: runtime === 'gvisor' ? 'gvisor' : 'runc',

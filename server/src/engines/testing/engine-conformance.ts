@@ -7,7 +7,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { newTaskId } from '../../ids.ts';
+import { type InstanceId, newInstanceId, newTaskId } from '../../ids.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Instance, InstanceSpec, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
@@ -388,6 +388,7 @@ export function engineConformance<Harness extends EngineHarness>(
       it('a restart adopts what is known and alive, with its processes, and removes the rest', async () => {
         const traces = await suite.harness.traces();
         const kept = await create({ network: { kind: 'blocked' } });
+        const old = await create({ id: newTaskId() as string as InstanceId }); // of a version that named them so
         const unknown = await create();
         const stopped = await create();
         suite.live.delete(unknown);
@@ -396,8 +397,13 @@ export function engineConformance<Harness extends EngineHarness>(
         await stopped.stop();
         await suite.harness.restart();
         suite.live.delete(kept);
-        const adopted = await suite.harness.engine.adopt(new Set([kept.id, stopped.id, newTaskId()]));
-        assert.deepEqual([...adopted.keys()], [kept.id]);
+        suite.live.delete(old);
+        const adopted = await suite.harness.engine.adopt(
+          new Set([kept.id, old.id, stopped.id, newInstanceId()]),
+        );
+        assert.deepEqual([...adopted.keys()].sort(), [kept.id, old.id]);
+        assert.equal(await shell(adopted.get(old.id) ?? kept, 'echo fine'), 'fine');
+        await adopted.get(old.id)?.destroy();
         const again = adopted.get(kept.id);
         assert.ok(again);
         suite.live.add(again);

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { newTaskId } from '../../ids.ts';
+import { newInstanceId } from '../../ids.ts';
 import type { Engine, Instance, InstanceSpec, RuntimeName } from '../engine.ts';
 import type { ContentPlaces } from '../references.ts';
 import { createBusyboxLayer } from './busybox-layer.ts';
@@ -55,7 +55,7 @@ export class EngineSuite<Harness extends EngineHarness = EngineHarness> implemen
 
   spec(more: Partial<InstanceSpec> = {}): InstanceSpec {
     return {
-      id: newTaskId(),
+      id: newInstanceId(),
       layers: [this.layer],
       hostname: 'sandbox',
       runtime: this.runtime,

@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { TaskId } from '../../ids.ts';
+import { type InstanceId, isInstanceId } from '../../ids.ts';
 import { parseAllowlist } from '../../network/policy.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { withDeadline } from '../../platform/wait.ts';
@@ -23,7 +23,6 @@ import type {
   RuntimeName,
 } from '../engine.ts';
 import { AgentListener } from '../oci/agent-listener.ts';
-import { isTaskId } from '../oci/layout.ts';
 import { placeMounts } from '../oci/mounts.ts';
 import { isAlive } from '../oci/process-identity.ts';
 import { Reaper } from '../oci/reaper.ts';
@@ -58,8 +57,8 @@ export class FakeEngine implements Engine {
   readonly #agentBinaryPath: string;
   readonly #content: ContentPlaces;
   readonly #usual: RuntimeName;
-  readonly #instances = new Map<TaskId, FakeInstance>();
-  readonly #starting = new Set<TaskId>();
+  readonly #instances = new Map<InstanceId, FakeInstance>();
+  readonly #starting = new Set<InstanceId>();
   readonly #reaper = new Reaper(createLogger('silent'), REAPER_PAUSE_MS);
 
   /**
@@ -81,7 +80,7 @@ export class FakeEngine implements Engine {
   }
 
   /** Instances that were not destroyed. */
-  get instances(): ReadonlyMap<TaskId, FakeInstance> {
+  get instances(): ReadonlyMap<InstanceId, FakeInstance> {
     return this.#instances;
   }
 
@@ -102,7 +101,7 @@ export class FakeEngine implements Engine {
   async create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance> {
     signal.throwIfAborted();
     if (this.#instances.has(spec.id) || this.#starting.has(spec.id)) {
-      throw new SkerryError('already-exists', `The task ${spec.id} exists already.`);
+      throw new SkerryError('already-exists', `The instance ${spec.id} exists already.`);
     }
     const mounts = placeMounts(spec.mounts, this.#content);
     const layers = spec.layers.map((layer) => this.#content.layer(layer));
@@ -146,11 +145,11 @@ export class FakeEngine implements Engine {
     }
   }
 
-  async adopt(ids: ReadonlySet<TaskId>): Promise<ReadonlyMap<TaskId, Instance>> {
+  async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
     await this.faults.pass('adopt', undefined);
-    const adopted = new Map<TaskId, Instance>();
+    const adopted = new Map<InstanceId, Instance>();
     for (const id of await namesIn(join(this.#directory, 'i'))) {
-      if (!isTaskId(id) || this.#instances.has(id) || this.#starting.has(id)) continue;
+      if (!isInstanceId(id) || this.#instances.has(id) || this.#starting.has(id)) continue;
       const places = this.#places(id);
       const text = await readFile(places.record, 'utf8').catch(() => undefined);
       // Written by `create` and by nothing else.
@@ -184,7 +183,7 @@ export class FakeEngine implements Engine {
     return [...directories, ...processes.map((dir) => `process of ${dir}`)].sort();
   }
 
-  #places(id: TaskId): FakePlaces {
+  #places(id: InstanceId): FakePlaces {
     const dir = join(this.#directory, 'i', id);
     const socketDir = join(dir, 's');
     return {
@@ -199,7 +198,7 @@ export class FakeEngine implements Engine {
     };
   }
 
-  #running(id: TaskId): FakeInstance {
+  #running(id: InstanceId): FakeInstance {
     const instance = this.#instances.get(id);
     if (!instance?.running) throw goneError(id);
     if (instance.joins !== undefined) {
@@ -208,7 +207,7 @@ export class FakeEngine implements Engine {
     return instance;
   }
 
-  #register(id: TaskId, record: FakeRecord, listener: AgentListener, process: FakeProcess): FakeInstance {
+  #register(id: InstanceId, record: FakeRecord, listener: AgentListener, process: FakeProcess): FakeInstance {
     const instance: FakeInstance = new FakeInstance({
       id,
       places: this.#places(id),

@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { TaskId } from '../../ids.ts';
+import type { InstanceId } from '../../ids.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Instance, InstanceExit, InstanceStats, NetworkPolicy, RuntimeName } from '../engine.ts';
@@ -19,11 +19,11 @@ const LOST_POLL_MS = 5;
 /** What is remembered of an instance for the next engine. */
 export interface FakeRecord extends FakeIdentities {
   readonly runtime: RuntimeName;
-  readonly joins?: TaskId;
+  readonly joins?: InstanceId;
 }
 
 interface Parts {
-  readonly id: TaskId;
+  readonly id: InstanceId;
   readonly places: FakePlaces;
   readonly record: FakeRecord;
   readonly listener: AgentListener;
@@ -37,9 +37,9 @@ interface Parts {
 }
 
 export class FakeInstance implements Instance {
-  readonly id: TaskId;
+  readonly id: InstanceId;
   readonly runtime: RuntimeName;
-  readonly joins: TaskId | undefined;
+  readonly joins: InstanceId | undefined;
   readonly exited: Promise<InstanceExit>;
   readonly #parts: Parts;
   readonly #exit = Promise.withResolvers<InstanceExit>();
@@ -220,5 +220,5 @@ export class FakeInstance implements Instance {
   }
 }
 
-export const goneError = (id: TaskId): SkerryError =>
+export const goneError = (id: InstanceId): SkerryError =>
   new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);

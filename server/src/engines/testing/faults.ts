@@ -1,11 +1,11 @@
 /** Failures of an engine made on purpose, for the fake one: what a test says happens at a named point happens there. */
-import type { TaskId } from '../../ids.ts';
+import type { InstanceId } from '../../ids.ts';
 import { unlessAborted } from '../../platform/wait.ts';
 
 /** `created`: the instance is up, but its creator does not know it yet. The others are before anything of the call happened. */
 export type FaultPoint = 'create' | 'created' | 'adopt' | 'dial' | 'commit' | 'stop' | 'destroy';
 
-type Action = (task: TaskId | undefined) => void | Promise<void>;
+type Action = (instance: InstanceId | undefined) => void | Promise<void>;
 
 /** A call that waits at its fault point. */
 export interface Held {
@@ -55,10 +55,10 @@ export class Faults {
     };
   }
 
-  async pass(point: FaultPoint, task: TaskId | undefined, signal?: AbortSignal): Promise<void> {
+  async pass(point: FaultPoint, instance: InstanceId | undefined, signal?: AbortSignal): Promise<void> {
     const action = this.#actions.get(point);
     if (!action) return;
-    const done = Promise.resolve(action(task));
+    const done = Promise.resolve(action(instance));
     await (signal ? unlessAborted(done, signal) : done);
   }
 }

@@ -5,7 +5,7 @@ import { runToExit } from '../../agent/run-to-exit.ts';
 import { settleFiles } from '../../agent/settle-files.ts';
 import type { Engine, Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { type LayerId, newProcessId, newTaskId } from '../../ids.ts';
+import { type LayerId, newInstanceId, newProcessId } from '../../ids.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { NewLayer } from '../image.ts';
@@ -71,7 +71,7 @@ export class StepRunner {
     );
     const instance = await engine.create(
       {
-        id: newTaskId(),
+        id: newInstanceId(),
         layers: request.layers,
         hostname: 'skerry-build',
         runtime,

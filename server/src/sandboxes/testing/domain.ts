@@ -12,7 +12,7 @@ import { MountService } from '../../blobs/mount-service.ts';
 import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { FakeInstance } from '../../engines/testing/fake-instance.ts';
 import type { Held } from '../../engines/testing/faults.ts';
-import type { AppId, EnvironmentId, ProcessId } from '../../ids.ts';
+import type { AppId, EnvironmentId, InstanceId, ProcessId } from '../../ids.ts';
 import { newProcessId } from '../../ids.ts';
 import { ImagePlaces } from '../../images/image-places.ts';
 import { ImageService } from '../../images/image-service.ts';
@@ -215,9 +215,16 @@ export class Domain implements AsyncDisposable {
     return sandbox;
   }
 
+  /** What it runs in, as the store has it. @throws when it runs in nothing */
+  instanceId({ taskId }: Pick<Sandbox, 'taskId'>): InstanceId {
+    const id = this.store.sandboxes.getByTask(taskId)?.instance;
+    if (!id) throw new Error(`${taskId} runs in nothing`);
+    return id;
+  }
+
   /** Its instance. @throws when it has none */
   instance(sandbox: Pick<Sandbox, 'taskId'>): FakeInstance {
-    const instance = this.engine.instances.get(sandbox.taskId);
+    const instance = this.engine.instances.get(this.instanceId(sandbox));
     if (!instance) throw new Error(`${sandbox.taskId} has no instance`);
     return instance;
   }

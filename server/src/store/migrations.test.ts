@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { openDatabase } from './database.ts';
+import { migrations } from './migrations.ts';
+
+test('what a version ran that did not tell instances from tasks is found under the id it has on the machine', (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-migrations-'));
+  t.after(() => rmSync(dataDir, { recursive: true }));
+  const before = new DatabaseSync(join(dataDir, 'skerry.db'));
+  for (const sql of migrations.slice(0, 7)) before.exec(sql);
+  before.exec('PRAGMA user_version = 7');
+  const insert = before.prepare(
+    "INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, state, spec, created_at_ms) VALUES (?, ?, 'ap', 'en', 'im', ?, '{}', ?)",
+  );
+  const states = ['created', 'starting', 'running', 'stopping', 'ended'];
+  for (const [index, state] of states.entries()) insert.run(`sb-${index}`, `ta-${state}`, state, index);
+  before.close();
+  const database = openDatabase(dataDir);
+  t.after(() => database.close());
+  const rows = database.prepare('SELECT instance_id FROM sandboxes ORDER BY created_at_ms').all();
+  assert.deepEqual(
+    rows.map((row) => row.instance_id),
+    [null, 'ta-starting', 'ta-running', 'ta-stopping', null],
+  );
+});
