@@ -22,7 +22,7 @@ image = modal.Image.debian_slim(python_version="3.11")
 /** What belongs to single sandboxes; the pool of prepared network namespaces belongs to the server. */
 async function ofSandboxes(dataDir: string): Promise<string[]> {
   const all = await inventory(dataDir);
-  return all.filter((line) => /^(mount|cgroup|process) .*\bta-/.test(line));
+  return all.filter((line) => /^(mount|cgroup|process) .*\bin-[0-9A-Za-z]{22}\b/.test(line));
 }
 
 async function assertSettles(dataDir: string, what: string): Promise<void> {
