@@ -108,7 +108,7 @@ test('errors are typed, and their messages end with what to do', async () => {
 
 test('waits end when the caller says so, and an image that is being made is waited for', async (context) => {
   await using server = await ApiServer.start({ imagePatienceMs: 0, dockerfile: 'FROM base\nRUN true' });
-  const held = server.domain.engine.faults.hold('create');
+  const held = server.domain.engine.faults.hold('prepare');
   const modbox = clientOf(server);
   await assert.rejects(modbox.provisionSandbox({ taskId: 't' }, { imageTimeout: 1 }), WaitTimeoutError);
   const imageId = BASE_IMAGE;

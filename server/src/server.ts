@@ -20,6 +20,7 @@ import { DefaultImage } from './images/default-image.ts';
 import { ImagePlaces } from './images/image-places.ts';
 import { ImageResolver } from './images/image-resolver.ts';
 import { ImageService } from './images/image-service.ts';
+import { InstanceService } from './instances/instance-service.ts';
 import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
@@ -97,6 +98,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const engine = createEngine(config, logger);
     await engine.open();
     cleanup.add('engine', () => engine.close());
+    const instances = new InstanceService({ engine, logger });
+    cleanup.add('instances', () => instances.close());
     if (config.extraCaFile !== '') await trustCertificates(config.extraCaFile);
 
     const apps = new AppService(store, now);
@@ -115,7 +118,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     });
     const images = new ImageService({
       repository: store.images,
-      engine,
+      instances,
       dataDir,
       config,
       caEnvironment: guestCa,
@@ -125,7 +128,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     cleanup.add('images', () => images.close());
     const sandboxes = new SandboxManager({
       store,
-      engine,
+      instances,
       images,
       secrets,
       vault,

@@ -31,20 +31,44 @@ export interface InstanceMount {
   readonly readOnly: boolean;
 }
 
-export interface InstanceSpec {
+/** What an instance is, whoever it will be for: fixed from the moment it is prepared. */
+export interface Shape {
   readonly id: InstanceId;
   /**
    * A running instance whose network this one shares, loopback and addresses included: a sidecar. It also has that instance's runtime and network
-   * policy, whatever this spec says of them, and is destroyed before it. Under gVisor the two share one kernel and the limits of the first.
+   * policy, whatever is said of them, and is destroyed before it. Under gVisor the two share one kernel and the limits of the first.
    */
   readonly joins?: InstanceId;
   /** Those of the image, lowest first. */
   readonly layers: readonly LayerRef[];
-  readonly hostname: string;
   readonly runtime: RuntimeChoice;
+  /**
+   * For one that is to be up before anybody needs it: what it will most likely be given. Its agent runs from then on, and `bind` changes what turns out to be
+   * different, as far as `Capabilities.bindsLate` goes. Without it the agent starts when it is bound, and whatever it is given is there from the beginning.
+   */
+  readonly expects?: Expected;
+}
+
+/** What makes an instance somebody's. */
+export interface Tenure {
+  readonly hostname: string;
   readonly limits: InstanceLimits;
   readonly network: NetworkPolicy;
   readonly mounts: readonly InstanceMount[];
+}
+
+export type Expected = Omit<Tenure, 'mounts'>;
+
+/** What an engine can do under a runtime. What it cannot, it refuses with the error `unimplemented`; nothing above it asks which engine it is. */
+export interface Capabilities {
+  /** What can turn out other than expected for an instance whose agent runs already. */
+  readonly bindsLate: ReadonlySet<keyof Tenure>;
+  /** Instances can join another. */
+  readonly joins: boolean;
+  /** `Instance.commit` */
+  readonly commit: boolean;
+  /** `Instance.setNetworkPolicy` */
+  readonly networkPolicy: boolean;
 }
 
 /** Why an instance is no longer there. */
@@ -112,11 +136,18 @@ export interface Instance {
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */
   stop(): Promise<void>;
+}
+
+/** An instance that is nobody's yet. */
+export interface Prepared {
+  readonly id: InstanceId;
+  readonly runtime: RuntimeName;
   /**
-   * Stops and removes every trace: mounts, namespace, cgroup, rules, files. Idempotent; joins a destroy under way.
-   * @throws when something could not be removed; the engine goes on trying by itself until it is closed
+   * Makes it somebody's, once. Whatever keeps it from that, nothing of it is left then.
+   * @throws SkerryError `conflict` for one that was bound before, which goes on; `sandbox-ended` when it, or the one it joins, is gone; `unimplemented` for what
+   * cannot be given to it any more; `invalid-argument` for what nobody can be given
    */
-  destroy(): Promise<void>;
+  bind(tenure: Tenure, signal: AbortSignal): Promise<Instance>;
 }
 
 export interface EngineCheck {
@@ -136,13 +167,23 @@ export interface Engine {
   open(): Promise<void>;
   /** What runs an instance with this choice that joins none, as far as it is known before one is made. @throws SkerryError `unavailable` */
   runtimeFor(choice: RuntimeChoice): RuntimeName;
-  /** Starts an instance with the agent in it. On failure nothing is left behind. @throws SkerryError `sandbox-ended` when the one it joins is gone */
-  create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance>;
+  capabilities(runtime: RuntimeName): Capabilities;
   /**
-   * After a restart: takes over the instances in `ids` that still live and removes what belongs to nobody. Ids not in the result are gone; `oomKilled`
-   * in the log tells what is known of them.
+   * Makes an instance that is nobody's. On failure nothing is left behind, as far as it could be removed: see `destroy`.
+   * @throws SkerryError `already-exists` (id), `sandbox-ended` when the one it joins is gone, `unimplemented`
+   */
+  prepare(shape: Shape, signal: AbortSignal): Promise<Prepared>;
+  /**
+   * After a restart: takes over the instances in `ids` that were bound and still live, and removes what belongs to nobody. Ids not in the result are gone;
+   * `oomKilled` in the log tells what is known of them.
    */
   adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>>;
+  /**
+   * Stops an instance, prepared or bound, and removes every trace: mounts, namespace, cgroup, rules, files; also what is left of one that could not be made, or
+   * not be removed before. What is under way with it is broken off. Idempotent; joins a destroy under way; an id that nothing is known of is fine.
+   * @throws when something could not be removed: it is to be called again
+   */
+  destroy(id: InstanceId): Promise<void>;
   /** Lets go of the machine but not of running instances (a restart may adopt them). */
   close(): Promise<void>;
   /** After every instance is destroyed: removes bridge, table, cgroup parent, run directory. */

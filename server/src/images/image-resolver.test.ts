@@ -35,7 +35,7 @@ test('a build that failed while nobody waited is told to the next caller, once, 
   const { resolve, defaultImage } = await resolverOver(domain, 'FROM base\nRUN echo "no such thing"; false');
   const builds = () => domain.log.filter(({ msg }) => msg === 'image.build').length;
   for (const attempt of [1, 2]) {
-    const held = domain.engine.faults.hold('create');
+    const held = domain.engine.faults.hold('prepare');
     await assert.rejects(resolve(), isCode('unavailable'));
     await assert.rejects(resolve(''), isCode('unavailable'), 'the same build');
     held.release();

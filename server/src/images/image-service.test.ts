@@ -5,31 +5,31 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { agentBinaryPath } from '../agent/agent-binary.ts';
-import type { Engine } from '../engines/engine.ts';
 import { createOciEngine } from '../engines/oci/engine.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
 import type { ImageId } from '../ids.ts';
+import { InstanceService } from '../instances/instance-service.ts';
 import { Cleanup } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
 import { ImagePlaces } from './image-places.ts';
-import { ImageService } from './image-service.ts';
+import { ImageService, type ImageServiceOptions } from './image-service.ts';
 import { DEFINITION, TEST_IMAGE_CONFIG } from './testing/images.ts';
 
 const logger = createLogger('silent');
 const cleanup = new Cleanup();
 let dataDir: string;
 let store: Store;
-let engine: Engine;
+let instances: InstanceService;
 let images: ImageService;
 let base: ImageId;
 
-const open = (overrides: { engine?: Engine; logger?: Logger } = {}) =>
+const open = (overrides: { instances?: ImageServiceOptions['instances']; logger?: Logger } = {}) =>
   new ImageService({
     repository: store.images,
-    engine,
+    instances,
     dataDir,
     config: { ...TEST_IMAGE_CONFIG, buildRuntime: 'runc', debianMirror: 'http://127.0.0.1:9/debian' },
     caEnvironment: {},
@@ -43,7 +43,7 @@ before(async () => {
   cleanup.add('data directory', () => rm(dataDir, { recursive: true, force: true }));
   store = openStore(dataDir);
   cleanup.add('store', () => store.close());
-  engine = createOciEngine({
+  const engine = createOciEngine({
     config: {
       runtime: 'runc',
       extraCaFile: '',
@@ -63,6 +63,8 @@ before(async () => {
     await engine.remove();
   });
   await engine.open();
+  instances = new InstanceService({ engine, logger });
+  cleanup.add('instances', () => instances.close());
   images = open();
   cleanup.add('images', () => images.close());
   const scratch = await build({ lines: ['FROM scratch'] });
@@ -411,18 +413,12 @@ test('after a restart finished images and logs are there, unfinished builds have
 test('a step whose sandbox cannot be removed at once is built all the same, and the log says what is left', async () => {
   const thorns: string[] = [];
   const lines: string[] = [];
-  const thorny: Engine = {
-    name: engine.name,
-    check: () => engine.check(),
-    runtimeFor: (choice) => engine.runtimeFor(choice),
-    open: () => engine.open(),
-    adopt: (ids) => engine.adopt(ids),
-    close: () => engine.close(),
-    remove: () => engine.remove(),
+  const thorny: ImageServiceOptions['instances'] = {
+    destroy: (id) => instances.destroy(id),
     // A mount among its files, which no removal of files gets past.
-    create: async (spec, signal) => {
-      const instance = await engine.create(spec, signal);
-      const thorn = join(dataDir, 'instances', spec.id, 'thorn');
+    start: async (shape, tenure, signal) => {
+      const instance = await instances.start(shape, tenure, signal);
+      const thorn = join(dataDir, 'instances', instance.id, 'thorn');
       await mkdir(thorn);
       await run(['mount', '-t', 'tmpfs', 'thorn', thorn]);
       thorns.push(thorn);
@@ -430,7 +426,7 @@ test('a step whose sandbox cannot be removed at once is built all the same, and 
     },
   };
   const service = open({
-    engine: thorny,
+    instances: thorny,
     logger: createLogger('info', { write: (line) => lines.push(line) }),
   });
   try {

@@ -1,10 +1,11 @@
 /** Images: definitions are built at most once, finished images are found again, layers that nobody needs are removed. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { Engine, RuntimeChoice } from '../engines/engine.ts';
+import type { RuntimeChoice } from '../engines/engine.ts';
 import { describeError, firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, type LayerId, newImageId } from '../ids.ts';
+import type { InstanceService } from '../instances/instance-service.ts';
 import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { clip } from '../platform/text.ts';
@@ -37,8 +38,8 @@ const MAX_RUNNING_STEPS = 4;
 
 export interface ImageServiceOptions {
   readonly repository: ImageRepository;
-  /** Must be open. Used for RUN steps only. */
-  readonly engine: Engine;
+  /** Used for RUN steps only. */
+  readonly instances: Pick<InstanceService, 'start' | 'destroy'>;
   /** Layers, logs and temporary files are below `<dataDir>/images`. */
   readonly dataDir: string;
   readonly config: {
@@ -115,7 +116,7 @@ export class ImageService implements Images {
       steps,
       bases: this.#bases,
       runner: new StepRunner({
-        engine: options.engine,
+        instances: options.instances,
         runtime: config.buildRuntime,
         layers: this.#layers,
         logger,

@@ -40,7 +40,7 @@ describe('with a store that takes nothing', () => {
     const idle = await domain.running({ idleTimeoutMs: 400 });
     const exiting = await domain.running({ args: ['sh', '-c', 'read x; exit 5'] });
     const crashing = await domain.running();
-    const held = domain.engine.faults.hold('create');
+    const held = domain.engine.faults.hold('prepare');
     const starting = await domain.create();
     await held.reached;
     domain.refuseWrites(true);

@@ -23,6 +23,13 @@ const followers: Readonly<Record<string, readonly string[]>> = {
   ended: [],
 };
 
+/** Steps of an instance, from nothing to nothing. */
+const steps = [
+  ...['prepare.after-files', 'prepare.after-resources', 'prepared', 'start.after-bundle'],
+  ...['start.after-runtime', 'start.after-agent', 'bind.after-record', 'bound'],
+  ...['destroy.after-halt', 'destroy.after-files'],
+];
+
 /** Runs a server over `root` to its end, or to the point. Gives the lines it said, and whether it was killed. */
 function serve(root: string, point: string): Promise<{ said: string[]; killed: boolean }> {
   return new Promise((resolve, reject) => {
@@ -51,6 +58,8 @@ async function survives(root: string, said: readonly string[]): Promise<void> {
     assert.equal(next.manager.findByName(TEST_APP, 'worker', false)?.id, sandbox.id, 'it has its name');
     await sandbox.waitUntilReady(60_000, deadline());
     const runs = await output(sandbox, ['sh', '-c', 'cat /runs 2>/dev/null || true']);
+    const instance = next.instanceId(sandbox);
+    for (const line of await next.engine.traces()) assert.ok(line.includes(instance), `${line} is left`);
     assert.ok(runs === 'run\n' || (runs === '' && !said.includes('ran')), `it ran: ${runs}`);
   }
   await sandbox.terminate();
@@ -104,6 +113,7 @@ describe('a server that is killed', () => {
     for (const state of ['starting', 'placed', 'running', 'ready', 'stopping', 'ended']) {
       assert.ok(points.includes(`sandbox.${state}.before-store`), `${points} has no ${state}`);
     }
+    for (const point of steps) assert.ok(points.includes(`instance.${point}`), `${points} has no ${point}`);
     for (const point of points) walked.add(point);
     await walk(
       points,

@@ -112,11 +112,11 @@ describe('a sandbox', () => {
     const noProgram = await domain.create({ args: ['no-such-program'] });
     await assert.rejects(noProgram.waitUntilRunning(deadline()), /no-such-program/);
     await eventually(() => noProgram.state === 'ended');
-    domain.engine.faults.failTimes('create', 1, new Error('no room on the machine'));
+    domain.engine.faults.failTimes('prepare', 1, new Error('no room on the machine'));
     const noInstance = await domain.create();
     const result = await noInstance.wait(60_000, deadline());
     assert.equal(result?.kind, 'start-failed');
-    const lateFailure = domain.engine.faults.failTimes('created', 1);
+    const lateFailure = domain.engine.faults.failTimes('bound', 1);
     const late = await domain.create();
     assert.equal((await late.wait(60_000, deadline()))?.kind, 'start-failed');
     assert.equal(lateFailure(), 0);
@@ -124,7 +124,7 @@ describe('a sandbox', () => {
     assert.deepEqual(await domain.engine.traces(), []);
   });
 
-  for (const point of ['create', 'created'] as const) {
+  for (const point of ['prepare', 'bind', 'bound'] as const) {
     it(`terminated while it starts (${point}), it ends at once and never runs`, async () => {
       await using domain = await Domain.open();
       const held = domain.engine.faults.hold(point);

@@ -2,10 +2,11 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { settleFiles } from '../agent/settle-files.ts';
-import type { Engine, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
+import type { Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
 import type { InstanceId, ProcessId, SandboxId, TaskId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
+import type { InstanceService } from '../instances/instance-service.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { Ledger } from '../platform/ledger.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
@@ -42,7 +43,7 @@ import type { LaunchPlan, Tenant } from './tenant.ts';
 
 /** What a sandbox needs of its surroundings; the manager provides it. */
 export interface SandboxContext {
-  readonly engine: Engine;
+  readonly instances: InstanceService;
   readonly images: Images;
   readonly sandboxes: SandboxRepository;
   readonly processes: ProcessRepository;
@@ -101,7 +102,7 @@ export class LiveSandbox implements Sandbox {
     this.#name = row.name ?? row.spec.sidecarOf?.name;
     this.#tags = row.tags;
     this.#outputDir = join(context.outputRoot, row.taskId);
-    const { engine, logger, now, ledger, faultPoint, queue, endDependents } = context;
+    const { instances, logger, now, ledger, faultPoint, queue, endDependents } = context;
     const ended = this.#ended.signal;
     this.#processes = new SandboxProcesses({
       taskId: row.taskId,
@@ -125,7 +126,7 @@ export class LiveSandbox implements Sandbox {
     });
     this.#tenancy = new Tenancy({
       ...{ id: row.id, spec: row.spec },
-      ...{ engine, logger, now, queue, ended },
+      ...{ instances, logger, now, queue, ended },
       processes: this.#processes,
       plan: parts.plan,
       left: parts.left,
@@ -141,7 +142,7 @@ export class LiveSandbox implements Sandbox {
     const { tenant } = this.#tenancy;
     if (tenant) return tenant.instance.runtime;
     try {
-      return this.#context.engine.runtimeFor(this.spec.runtime ?? 'auto');
+      return this.#context.instances.runtimeFor(this.spec.runtime ?? 'auto');
     } catch {
       return undefined; // its start fails for the same reason and says so
     }

@@ -95,7 +95,7 @@ describe('the sandboxes of a server', () => {
 
   it('admits so many and starts so many at once; one that ends makes room', async () => {
     await using domain = await Domain.open({ config: { maxSandboxes: 3, maxStarting: 2 } });
-    const held = domain.engine.faults.hold('create');
+    const held = domain.engine.faults.hold('prepare');
     const [one, two, three] = [await domain.create(), await domain.create(), await domain.create()];
     await held.reached;
     assert.deepEqual([one.state, two.state, three.state], ['starting', 'starting', 'created']);

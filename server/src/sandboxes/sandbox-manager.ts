@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
-import type { Engine, Instance } from '../engines/engine.ts';
+import type { Instance } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
@@ -15,6 +15,7 @@ import {
   type TaskId,
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
+import type { InstanceService } from '../instances/instance-service.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import { Ledger } from '../platform/ledger.ts';
@@ -51,7 +52,7 @@ export interface SandboxManagerOptions {
     readonly processes: ProcessRepository;
     readonly settings: KeptValues<'boot-id'>;
   };
-  readonly engine: Engine;
+  readonly instances: InstanceService;
   readonly images: Images;
   readonly secrets: Secrets;
   readonly vault: Vault;
@@ -104,7 +105,7 @@ export class SandboxManager implements Sandboxes {
     this.#ledger = new Ledger(options.logger);
     this.#lifeLog = new LifeLog(options.logger);
     this.#context = {
-      engine: options.engine,
+      instances: options.instances,
       images: options.images,
       sandboxes: this.#repository,
       processes: options.store.processes,
@@ -246,7 +247,7 @@ export class SandboxManager implements Sandboxes {
       lastBootId === undefined || lastBootId === bootId
         ? 'Its processes were gone when the server came back.'
         : 'The machine was rebooted while it ran.';
-    const instances = await this.#options.engine.adopt(
+    const instances = await this.#options.instances.adopt(
       new Set(rows.flatMap(({ instance }) => instance ?? [])),
     );
     // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.
@@ -269,10 +270,12 @@ export class SandboxManager implements Sandboxes {
 
   /** A sidecar whose sandbox's end was stored while its own was not. */
   #endOrphan(row: SandboxRow, left: Instance | undefined): void {
-    const { logger, now } = this.#options;
-    left
-      ?.destroy()
-      .catch((err: unknown) => logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'));
+    const { instances, logger, now } = this.#options;
+    if (left) {
+      instances
+        .destroy(left.id)
+        .catch((err: unknown) => logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'));
+    }
     const endedAtMs = now();
     const life = {
       ...{ ...row, instance: undefined, endedAtMs },

@@ -6,9 +6,10 @@ import { AgentClient } from '../agent/agent-client.ts';
 import type { AgentProcessInfo, StartRequest } from '../agent/messages.ts';
 import { forgetProgram } from '../agent/run-to-exit.ts';
 import { remakeFifos } from '../agent/settle-files.ts';
-import type { Engine, Instance } from '../engines/engine.ts';
+import type { Instance } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
-import { ENTRYPOINT_PROCESS_ID, newInstanceId, type SandboxId } from '../ids.ts';
+import { ENTRYPOINT_PROCESS_ID, type SandboxId } from '../ids.ts';
+import type { InstanceService } from '../instances/instance-service.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Clocks } from './clocks.ts';
@@ -24,7 +25,7 @@ import type { LaunchPlan, Tenant } from './tenant.ts';
 export interface TenancyParts {
   readonly id: SandboxId;
   readonly spec: SandboxSpec;
-  readonly engine: Engine;
+  readonly instances: InstanceService;
   readonly processes: SandboxProcesses;
   readonly plan: () => Promise<LaunchPlan>;
   /** What an earlier server left of it. */
@@ -154,25 +155,16 @@ export class Tenancy {
   }
 
   async #launch(calledOff: AbortSignal): Promise<void> {
-    const { spec, engine, tell, plan } = this.#parts;
+    const { spec, instances, tell, plan } = this.#parts;
     const signal = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), calledOff]);
     const launch = await plan();
     signal.throwIfAborted();
-    const id = newInstanceId();
-    tell({ kind: 'placed', instance: id });
-    const instance = await engine.create(
-      {
-        id,
-        ...(launch.joins === undefined ? {} : { joins: launch.joins }),
-        layers: launch.image.layers,
-        hostname: 'modal',
-        runtime: launch.runtime,
-        limits: launch.limits,
-        network: spec.network,
-        mounts: [],
-      },
-      signal,
-    );
+    const { joins, runtime, limits } = launch;
+    const shape = { layers: launch.image.layers, runtime, ...(joins === undefined ? {} : { joins }) };
+    const prepared = await instances.prepare(shape, signal);
+    tell({ kind: 'placed', instance: prepared.id });
+    const tenure = { hostname: 'modal', limits, network: spec.network, mounts: [] };
+    const instance = await prepared.bind(tenure, signal);
     const tenant = this.#takeOver(instance, launch);
     signal.throwIfAborted();
     await remakeFifos(instance, tenant.agent, signal);
@@ -215,15 +207,16 @@ export class Tenancy {
 
   async #discard(): Promise<LifeEvent> {
     this.#tenant = undefined;
-    await this.#left?.destroy();
+    if (this.#left) await this.#parts.instances.destroy(this.#left.id);
     this.#left = undefined;
     return { kind: 'discarded' };
   }
 
-  /** What is on the machine goes; nothing that fails on the way keeps the sandbox from ending, and the engine goes on trying. */
+  /** What is on the machine goes; nothing that fails on the way keeps the sandbox from ending, and it is tried again. */
   async #remove(): Promise<void> {
-    const { endDependents, logger, id } = this.#parts;
-    for (const part of [endDependents, () => (this.#tenant?.instance ?? this.#left)?.destroy()]) {
+    const { endDependents, instances, logger, id } = this.#parts;
+    const instance = this.#tenant?.instance ?? this.#left;
+    for (const part of [endDependents, () => instance && instances.destroy(instance.id)]) {
       try {
         await part();
       } catch (error) {

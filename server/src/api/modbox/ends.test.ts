@@ -58,7 +58,7 @@ test('an exec that waits for a sandbox which cannot start is told so', async () 
   const { faults } = server.domain.engine;
   const reached = Promise.withResolvers<void>();
   const failing = Promise.withResolvers<void>();
-  faults.at('create', async () => {
+  faults.at('prepare', async () => {
     reached.resolve();
     await failing.promise;
   });
@@ -113,7 +113,7 @@ test('a sandbox that ends during a stream ends it with an error event', async ()
 
 test('a sandbox that does not start in time is 425', async (context) => {
   await using server = await ApiServer.start();
-  const held = server.domain.engine.faults.hold('create');
+  const held = server.domain.engine.faults.hold('prepare');
   const body = { taskId: 't', imageId: 'base' };
   const { json: made } = await server.call('POST', '/modbox/v1/sandboxes', { body });
   const holds = countHolds(server.of('t'));

@@ -62,7 +62,7 @@ test('the default image: it is told while it is being built, and a caller told t
     dockerfile: writesVersions(versions),
     imagePatienceMs: 1,
   });
-  const held = server.domain.engine.faults.hold('create');
+  const held = server.domain.engine.faults.hold('prepare');
   assert.equal((await server.call('POST', '/modbox/v1/images/default')).status, 202);
   assert.equal((await server.call('GET', '/modbox/v1/images/default')).json.status, 'building');
   assert.equal((await server.call('POST', sandboxes, { body: { taskId: 't' } })).status, 503);

@@ -21,7 +21,7 @@ test('provisioning makes a sandbox without an entrypoint and says where it is', 
     network: 'blocked',
   };
   server.domain.images.publish(BASE_IMAGE, body.imageId);
-  const held = server.domain.engine.faults.hold('create');
+  const held = server.domain.engine.faults.hold('prepare');
   const { status, json } = await server.call('POST', sandboxes, { body });
   assert.equal(status, 201);
   const made = server.of('task-1');
@@ -172,7 +172,7 @@ test('sandboxes are found by sandbox id whoever made them; what is missing is 40
 
 test('waiting returns when it runs, and says 425 with Retry-After when it does not yet', async () => {
   await using server = await ApiServer.start();
-  const held = server.domain.engine.faults.hold('create');
+  const held = server.domain.engine.faults.hold('prepare');
   await server.call('POST', sandboxes, { body: { taskId: 't', imageId: 'base' } });
   const early = await server.call('GET', `${sandboxes}/t/wait?timeoutSeconds=0`);
   assert.equal(early.status, 425);
@@ -185,7 +185,7 @@ test('waiting returns when it runs, and says 425 with Retry-After when it does n
 
 test('a sandbox that cannot start is told so by the wait, and leaves its task id free', async () => {
   await using server = await ApiServer.start();
-  server.domain.engine.faults.failTimes('create', 1, new Error('no room for it'));
+  server.domain.engine.faults.failTimes('prepare', 1, new Error('no room for it'));
   const body = { taskId: 't', imageId: 'base' };
   await server.call('POST', sandboxes, { body });
   const waited = await server.call('GET', `${sandboxes}/t/wait?timeoutSeconds=60`);

@@ -11,6 +11,7 @@ const options: BundleOptions = {
   cgroup: '/skerry-x/ta-1',
   networkNamespace: '/run/netns/n',
   limits: { memoryMiB: 64, milliCpu: 250, milliCpuRequest: 125, pids: 32 },
+  limitsMayChange: false,
   binDir: '/bin-dir',
   socketDir: '/socket-dir',
   etcDir: '/etc-dir',

@@ -17,6 +17,8 @@ export interface BundleOptions {
   /** Id of the container whose gVisor kernel it runs in: two of them cannot share a network namespace. */
   readonly kernelOf?: string;
   readonly limits: InstanceLimits;
+  /** Whether the limits are changed while it runs. */
+  readonly limitsMayChange: boolean;
   readonly binDir: string;
   readonly socketDir: string;
   /** Directory with the generated `hosts`, `hostname` and `resolv.conf`. */
@@ -57,7 +59,8 @@ const cgroupMount: OciMount = {
 };
 
 function mountsOf(options: BundleOptions): OciMount[] {
-  const { etcDir, binDir, socketDir, caBundle } = options;
+  const { etcDir, binDir, socketDir, caBundle, limits, limitsMayChange } = options;
+  const shmSize = limitsMayChange ? [] : [`size=${limits.memoryMiB * 512}k`];
   const system: OciMount[] = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
     {
@@ -76,8 +79,8 @@ function mountsOf(options: BundleOptions): OciMount[] {
       destination: '/dev/shm',
       type: 'tmpfs',
       source: 'shm',
-      // Pages count against the sandbox's memory limit; half of memory is what a Linux host gives.
-      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${options.limits.memoryMiB * 512}k`],
+      // Pages count against the sandbox's memory limit; half of memory is what a Linux host gives, and without a size the host's.
+      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', ...shmSize],
     },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
@@ -97,10 +100,10 @@ function mountsOf(options: BundleOptions): OciMount[] {
   return [...system, ...extra, ...ours];
 }
 
-function resourcesOf({ limits, cgroups }: BundleOptions): object {
+/** `linux.resources` as far as it comes from the limits. */
+export function limitsOf(limits: InstanceLimits, cgroups: BundleOptions['cgroups']): object {
   const memory = limits.memoryMiB * 2 ** 20;
   return {
-    devices: deviceRules,
     memory: { limit: memory, ...(cgroups.limitsSwap ? { swap: memory } : {}) },
     cpu: {
       shares: sharesOf(limits.milliCpuRequest),
@@ -154,7 +157,7 @@ export function createBundle(options: BundleOptions): object {
         { type: 'cgroup' },
         { type: 'network', path: options.networkNamespace },
       ],
-      resources: resourcesOf(options),
+      resources: { devices: deviceRules, ...limitsOf(options.limits, options.cgroups) },
       // gVisor is a kernel of its own: these would only cost time there.
       ...(gvisor
         ? {}

@@ -1,42 +1,49 @@
 /** The engine for this machine: overlayfs, namespaces, cgroups and nftables around an OCI runtime, hardened runc or gVisor. */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
-import { type Lease, Network } from '../../network/network.ts';
+import { Network } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
+import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import { makePrivateMount, removePrivateMount, unmountBelow } from '../../platform/mounts.ts';
-import { delay } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { Engine, EngineCheck, Instance, InstanceSpec, RuntimeName } from '../engine.ts';
+import type {
+  Capabilities,
+  Engine,
+  EngineCheck,
+  Instance,
+  Prepared,
+  RuntimeChoice,
+  RuntimeName,
+  Shape,
+} from '../engine.ts';
 import { AgentListener } from './agent-listener.ts';
-import { createBundle } from './bundle.ts';
 import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
-import { writeEtcFiles } from './etc-files.ts';
 import { LayerFifos } from './fifos.ts';
 import { isUp, OciInstance, pauseMarker } from './instance.ts';
 import { defaultRunDir, type InstanceLayout, Layout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
-import { type PlacedMount, placeMounts } from './mounts.ts';
 import type { OciEngineOptions } from './options.ts';
-import { mountRootfs } from './overlay.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
-import { identify, isAlive, type ProcessIdentity } from './process-identity.ts';
-import { Reaper } from './reaper.ts';
-import { type InstanceRecord, readRecord, writeRecord } from './record.ts';
+import { OciPrepared } from './prepared-instance.ts';
+import { type InstanceRecord, readRecord } from './record.ts';
 import { haltInstance, killStarters, removeInstanceFiles, tracedInstances } from './residue.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { settleAll } from './settle-all.ts';
 import { prepareAgent, prepareCaBundle, prepareSkeleton } from './shared-files.ts';
 
-/** How long a started sandbox's agent may take to dial; under gVisor on a busy machine it takes seconds. */
-const AGENT_TIMEOUT_MS = 30_000;
-/** How often the start looks whether the sandbox still lives while it waits for the agent. */
-const START_POLL_MS = 100;
+/**
+ * No mount and no hostname reaches a container that runs. Of limits, runsc can change none then, and a gVisor kernel shows its programs those of its start; a
+ * policy is the machine's matter.
+ */
+const capabilitiesUnder: Readonly<Record<RuntimeName, Capabilities>> = {
+  runc: { bindsLate: new Set(['limits', 'network']), joins: true, commit: true, networkPolicy: true },
+  gvisor: { bindsLate: new Set(['network']), joins: true, commit: true, networkPolicy: true },
+};
 
 /** What `open` finds and makes. */
 interface Opened {
@@ -56,9 +63,9 @@ class OciEngine implements Engine {
   readonly #layout: Layout;
   readonly #logger: Logger;
   readonly #instances = new Map<InstanceId, OciInstance>();
-  /** Instances being created: not yet instances, but not residue either. */
-  readonly #starting = new Set<InstanceId>();
-  readonly #reaper: Reaper;
+  /** Not yet bound, or not wholly removed: not residue. */
+  readonly #prepared = new Map<InstanceId, OciPrepared>();
+  readonly #faultPoint: FaultPoint;
   readonly #layerFifos = new LayerFifos();
   #opened: Opened | undefined;
 
@@ -66,7 +73,7 @@ class OciEngine implements Engine {
     this.#options = options;
     this.#layout = new Layout(options.dataDir, options.runDir ?? defaultRunDir(options.dataDir));
     this.#logger = options.logger.child({ engine: 'oci' });
-    this.#reaper = new Reaper(this.#logger);
+    this.#faultPoint = options.faultPoint ?? noFaultPoint;
   }
 
   check(): Promise<readonly EngineCheck[]> {
@@ -113,76 +120,45 @@ class OciEngine implements Engine {
     this.#opened = { cgroups, findings, network, leftovers, caBundle, ownLimits };
   }
 
-  runtimeFor(choice: InstanceSpec['runtime']): RuntimeName {
+  runtimeFor(choice: RuntimeChoice): RuntimeName {
     const asked = choice === 'auto' ? this.#options.config.runtime : choice;
     return chooseRuntime(asked, this.#require().findings).name;
   }
 
-  async create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance> {
-    const opened = this.#require();
-    const { cgroups } = opened;
+  capabilities(runtime: RuntimeName): Capabilities {
+    return capabilitiesUnder[runtime];
+  }
+
+  async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
+    const { cgroups, network, caBundle, ownLimits } = this.#require();
     signal.throwIfAborted();
-    if (this.#instances.has(spec.id) || this.#starting.has(spec.id)) {
-      throw new SkerryError('already-exists', `The instance ${spec.id} exists already.`);
+    if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
+      throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
     }
-    const { content } = this.#options;
-    const mounts = placeMounts(spec.mounts, content);
-    const layers = spec.layers.map((layer) => content.layer(layer));
-    const places = this.#layout.of(spec.id);
-    const owner = spec.joins === undefined ? undefined : this.#running(spec.joins);
-    const runtime = this.#runtime(
-      owner?.runtime ?? (spec.runtime === 'auto' ? this.#options.config.runtime : spec.runtime),
-    );
-    const started = performance.now();
-    this.#starting.add(spec.id);
-    const undo = new Cleanup();
-    try {
-      undo.add('files', () => removeInstanceFiles(places));
-      await Promise.all([
-        mkdir(places.socketDir, { recursive: true, mode: 0o700 }),
-        mkdir(places.rootfs, { recursive: true }),
-        mkdir(places.upper, { recursive: true, mode: 0o755 }),
-        mkdir(places.work, { recursive: true }),
-        mkdir(places.etcDir, { recursive: true, mode: 0o755 }),
-      ]);
-      undo.add('processes and mounts', () => haltInstance(this.#layout, cgroups, places, this.#gvisor()));
-      const listener = new AgentListener(places.socket);
-      undo.add('listener', () => listener.close());
-      const [lease] = await settleAll([
-        this.#prepareNetwork(opened, runtime.name, spec, mounts, places, owner, undo),
-        mountRootfs(this.#layout, places, layers),
-        listener.listen(),
-      ]);
-      await runtime.start(places, signal);
-      const init = await readInit(places);
-      await this.#awaitAgent(listener, init, places, cgroups, runtime.name, signal);
-      const record: InstanceRecord = {
-        version: 1,
-        runtime: runtime.name,
-        init,
-        ...(owner ? { joins: owner.id } : { slot: lease.slot }),
-        policy: spec.network,
-      };
-      await writeRecord(places, record);
-      signal.throwIfAborted();
-      owner?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
-      const instance = this.#register(places, runtime, listener, record, layers);
-      this.#logger.debug(
-        { instance: spec.id, runtime: runtime.name, ms: performance.now() - started },
-        'instance.created',
-      );
-      return instance;
-    } catch (error) {
-      try {
-        await undo.run();
-      } catch (left) {
-        this.#logger.error({ instance: spec.id, err: left }, 'instance.create-cleanup-failed');
-        this.#reaper.retry(spec.id, () => undo.run());
-      }
-      throw error;
-    } finally {
-      this.#starting.delete(spec.id);
-    }
+    const owner = shape.joins === undefined ? undefined : this.#running(shape.joins);
+    owner?.shareNetwork(); // throws when it is about to end
+    const asked = shape.runtime === 'auto' ? this.#options.config.runtime : shape.runtime;
+    const runtime = this.#runtime(owner?.runtime ?? asked);
+    const prepared = new OciPrepared({
+      ...{ shape, owner, runtime, cgroups, network, caBundle, ownLimits },
+      layout: this.#layout,
+      content: this.#options.content,
+      capabilities: this.capabilities(runtime.name),
+      gvisor: this.#gvisor(),
+      logger: this.#logger,
+      faultPoint: this.#faultPoint,
+      register: (listener, record, layers) =>
+        this.#register(this.#layout.of(shape.id), runtime, listener, record, layers),
+      onOver: () => this.#prepared.delete(shape.id),
+    });
+    this.#prepared.set(shape.id, prepared);
+    await prepared.prepare(signal);
+    return prepared;
+  }
+
+  async destroy(id: InstanceId): Promise<void> {
+    await this.#prepared.get(id)?.destroy();
+    await this.#instances.get(id)?.destroy(); // also when it was bound in the last moment
   }
 
   async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
@@ -200,7 +176,7 @@ class OciEngine implements Engine {
       }
     }
     const traced = await tracedInstances(this.#layout, cgroups);
-    const residue = new Set([...traced].filter((id) => !this.#instances.has(id) && !this.#starting.has(id)));
+    const residue = new Set([...traced].filter((id) => !this.#instances.has(id) && !this.#prepared.has(id)));
     if (residue.size === 0) return adopted;
     await killStarters(this.#layout, residue);
     for (const id of residue) {
@@ -220,8 +196,8 @@ class OciEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.#reaper.close();
-    await Promise.all([...this.#instances.values()].map((instance) => instance.detach()));
+    const all = [...this.#instances.values(), ...this.#prepared.values()];
+    await Promise.all(all.map((instance) => instance.detach()));
     await this.#opened?.network.close();
   }
 
@@ -249,7 +225,7 @@ class OciEngine implements Engine {
     return this.#opened;
   }
 
-  #runtime(choice: InstanceSpec['runtime']): OciRuntime {
+  #runtime(choice: RuntimeChoice): OciRuntime {
     const { name, path } = chooseRuntime(choice, this.#require().findings);
     return new OciRuntime(name, path, this.#layout);
   }
@@ -265,74 +241,6 @@ class OciEngine implements Engine {
     const instance = this.#instances.get(id);
     if (!instance) throw new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);
     return instance;
-  }
-
-  /** The bundle can be written as soon as the namespace is known, while the mount is under way. */
-  async #prepareNetwork(
-    { network, cgroups, caBundle, ownLimits }: Opened,
-    runtime: RuntimeName,
-    spec: InstanceSpec,
-    mounts: readonly PlacedMount[],
-    places: InstanceLayout,
-    owner: OciInstance | undefined,
-    undo: Cleanup,
-  ): Promise<Lease> {
-    const lease = owner ? network.lease(owner.shareNetwork()) : await network.acquire(spec.network);
-    if (!owner) undo.add('network', () => network.release(lease.slot));
-    const bundle = createBundle({
-      runtime,
-      hostname: spec.hostname,
-      rootfs: places.rootfs,
-      cgroup: places.cgroup,
-      networkNamespace: lease.namespacePath,
-      ...(owner && runtime === 'gvisor' ? { kernelOf: owner.id } : {}),
-      limits: spec.limits,
-      binDir: this.#layout.binDir,
-      socketDir: places.socketDir,
-      etcDir: places.etcDir,
-      ...(caBundle === undefined ? {} : { caBundle }),
-      mounts,
-      ownLimits,
-      cgroups,
-    });
-    await Promise.all([
-      writeFile(join(places.dir, 'config.json'), JSON.stringify(bundle)),
-      writeEtcFiles(places, {
-        hostname: spec.hostname,
-        address: lease.guestAddress,
-        resolver: lease.resolver,
-      }),
-    ]);
-    return lease;
-  }
-
-  async #awaitAgent(
-    listener: AgentListener,
-    init: ProcessIdentity,
-    places: InstanceLayout,
-    cgroups: Cgroups,
-    runtime: RuntimeName,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const deadline = Date.now() + AGENT_TIMEOUT_MS;
-    const done = new AbortController();
-    const either = AbortSignal.any([signal, done.signal]);
-    const watch = async () => {
-      while (Date.now() < deadline) {
-        await delay(START_POLL_MS, either);
-        if (await isAlive(init)) continue;
-        if ((await cgroups.oomKills(places.cgroup)) > 0) {
-          throw new SkerryError('resource-exhausted', 'The sandbox ran out of memory while it started.');
-        }
-        throw new SkerryError('internal', `The sandbox died while it started under ${runtime}.`);
-      }
-      throw new SkerryError('internal', `The agent did not connect within ${AGENT_TIMEOUT_MS / 1000} s.`);
-    };
-    try {
-      await Promise.race([listener.connection, watch()]);
-    } finally {
-      done.abort();
-    }
   }
 
   /** The living instance of a record with its socket bound anew; undefined when it is dead or its runtime is gone from the machine. */
@@ -363,19 +271,26 @@ class OciEngine implements Engine {
       layout: this.#layout,
       places,
       runtime,
-      joined: () => [...this.#instances.values()].filter(({ joins }) => joins === places.id),
+      endJoined: () => this.#endJoined(places.id),
       cgroups,
       network,
       listener,
       record,
       logger: this.#logger,
-      onLeft: () => this.#reaper.retry(places.id, () => instance.destroy()),
+      faultPoint: this.#faultPoint,
       imageFifos: () => this.#layerFifos.in(layers),
       content: this.#options.content,
       onDestroyed: () => this.#instances.delete(places.id),
     });
     this.#instances.set(places.id, instance);
     return instance;
+  }
+
+  /** Destroys those that share the network of an instance. What cannot be ended now goes down with it, and is cleaned up by its own next destroy. */
+  async #endJoined(id: InstanceId): Promise<void> {
+    const all = [...this.#instances.values(), ...this.#prepared.values()];
+    const joined = all.filter(({ joins }) => joins === id);
+    await Promise.allSettled(joined.map((instance) => instance.destroy()));
   }
 
   async #records(cgroups: Cgroups): Promise<Map<InstanceId, InstanceRecord>> {
@@ -392,11 +307,4 @@ class OciEngine implements Engine {
     await haltInstance(this.#layout, cgroups, places, this.#gvisor());
     await removeInstanceFiles(places);
   }
-}
-
-/** The runtime wrote the number of the container's first process; it must be alive to be told from a later one with the same number. */
-async function readInit(places: InstanceLayout): Promise<ProcessIdentity> {
-  const init = await identify(Number(await readFile(places.pidFile, 'utf8')));
-  if (init) return init;
-  throw new SkerryError('internal', 'The sandbox died as soon as it was started.');
 }

@@ -6,6 +6,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
 import type { Network } from '../../network/network.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
+import type { FaultPoint } from '../../platform/fault-points.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
@@ -33,15 +34,14 @@ export interface InstanceParts {
   readonly layout: Layout;
   readonly places: InstanceLayout;
   readonly runtime: OciRuntime;
-  /** The instances that share its network, to be destroyed before it. */
-  readonly joined: () => readonly Instance[];
+  /** Destroys the instances that share its network, as far as that can be. */
+  readonly endJoined: () => Promise<void>;
   readonly cgroups: Cgroups;
   readonly network: Network;
   readonly listener: AgentListener;
   readonly record: InstanceRecord;
   readonly logger: Logger;
-  /** Called when a destroy failed: to have it tried again. */
-  readonly onLeft: () => void;
+  readonly faultPoint: FaultPoint;
   readonly imageFifos: () => Promise<readonly string[]>;
   readonly content: ContentPlaces;
   /** Called once nothing of the instance is left. */
@@ -149,15 +149,16 @@ export class OciInstance implements Instance {
     this.#leaving.abort(ended(this.id));
     this.#destroying ??= this.#exclusive.run(async () => {
       try {
-        // What cannot be ended now goes down with this one, and is cleaned up by its own next destroy.
-        await Promise.allSettled(this.#parts.joined().map((instance) => instance.destroy()));
+        const { endJoined, places, faultPoint } = this.#parts;
+        await endJoined();
         await this.#halt();
-        await removeInstanceFiles(this.#parts.places);
+        faultPoint('instance.destroy.after-halt');
+        await removeInstanceFiles(places);
+        faultPoint('instance.destroy.after-files');
         this.#phase = 'destroyed';
         this.#parts.onDestroyed();
       } catch (error) {
         this.#destroying = undefined;
-        this.#parts.onLeft();
         throw error;
       }
     });
@@ -239,5 +240,6 @@ export async function isUp(
 /** There while the instance is paused; a server killed meanwhile finds it and resumes. */
 export const pauseMarker = (places: InstanceLayout): string => join(places.dir, 'paused');
 
-const ended = (id: InstanceId): SkerryError =>
+/** What everything fails with that is asked of an instance that is gone. */
+export const ended = (id: InstanceId): SkerryError =>
   new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);

@@ -1,5 +1,6 @@
 /** What the engine of this machine is made with. */
 import type { Config } from '../../config/config.ts';
+import type { FaultPoint } from '../../platform/fault-points.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { ContentPlaces } from '../references.ts';
 
@@ -19,4 +20,6 @@ export interface OciEngineOptions {
   readonly networkPoolSize?: number;
   /** How often it is looked whether the firewall's rules are still there, 10 s by default. */
   readonly networkWatchMs?: number;
+  /** For tests that end the server at a chosen moment. */
+  readonly faultPoint?: FaultPoint;
 }

@@ -61,6 +61,13 @@ export class OciRuntime {
     await run(this.#argv([], ['kill', places.id, name]));
   }
 
+  /** Changes the limits of a running container. runsc cannot. @param resources `linux.resources` of config.json */
+  async update(places: InstanceLayout, resources: object): Promise<void> {
+    await run(this.#argv([], ['update', '--resources', '-', places.id]), {
+      input: JSON.stringify(resources),
+    });
+  }
+
   async pause(places: InstanceLayout): Promise<void> {
     await run(this.#argv([], ['pause', places.id]));
   }

@@ -1,14 +1,15 @@
 /**
  * A server reduced to its engine, to be killed: opens an engine over a data directory and starts and destroys instances for ever. Arguments: data
- * directory, directory of layers, layer, runtime. Prints a line once the first instance was made, so that kills hit a busy engine.
+ * directory, directory of layers, layer, runtime, and the fault point to be killed at, if any. Prints a line once the first instance was made, so that kills hit a busy engine.
  */
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
+import { killAt } from '../../platform/fault-points.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createOciEngine } from '../oci/engine.ts';
 import { TestContent } from './test-content.ts';
 
-const [dataDir = '', content = '', layer = '', runtime = ''] = process.argv.slice(2);
+const [dataDir = '', content = '', layer = '', runtime = '', point = ''] = process.argv.slice(2);
 const engine = createOciEngine({
   config: {
     runtime: 'auto',
@@ -22,22 +23,22 @@ const engine = createOciEngine({
   content: new TestContent(content),
   agentBinaryPath: agentBinaryPath(),
   logger: createLogger('silent'),
+  faultPoint: killAt(point),
 });
 await engine.open();
 const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 200 };
 for (;;) {
-  const instance = await engine.create(
+  const signal = AbortSignal.timeout(60_000);
+  const prepared = await engine.prepare(
     {
       id: newInstanceId(),
       layers: [TestContent.ref(layer)],
-      hostname: 'doomed',
       runtime: runtime === 'gvisor' ? 'gvisor' : 'runc',
-      limits,
-      network: { kind: 'blocked' },
-      mounts: [],
     },
-    AbortSignal.timeout(60_000),
+    signal,
   );
+  const tenure = { hostname: 'doomed', limits, network: { kind: 'blocked' }, mounts: [] } as const;
+  const instance = await prepared.bind(tenure, signal);
   process.stdout.write(`${instance.id}\n`);
-  await instance.destroy();
+  await engine.destroy(instance.id);
 }

@@ -9,10 +9,11 @@ import { after, before, describe, it } from 'node:test';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type InstanceId, newInstanceId, newTaskId } from '../../ids.ts';
 import { delay } from '../../platform/wait.ts';
-import type { Instance, InstanceSpec, RuntimeName } from '../engine.ts';
+import type { Instance, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
 import type { ContentPlaces } from '../references.ts';
-import { type EngineHarness, EngineSuite, signal } from './engine-suite.ts';
+import { engineBinding } from './engine-binding.ts';
+import { type EngineHarness, EngineSuite, signal, type TestSpec } from './engine-suite.ts';
 import { runInGuest, shell } from './guest.ts';
 import { TestContent } from './test-content.ts';
 
@@ -32,9 +33,9 @@ export function engineConformance<Harness extends EngineHarness>(
       suite = await EngineSuite.open(runtime, open);
     });
     after(() => suite?.[Symbol.asyncDispose]());
-    const create = (spec?: Partial<InstanceSpec>) => suite.create(spec);
+    const create = (spec?: Partial<TestSpec>) => suite.create(spec);
     const destroy = (instance: Instance) => suite.destroy(instance);
-    const using = <T>(spec: Partial<InstanceSpec>, use: (instance: Instance) => Promise<T>) =>
+    const using = <T>(spec: Partial<TestSpec>, use: (instance: Instance) => Promise<T>) =>
       suite.using(spec, use);
 
     describe('a running instance', { timeout: 60_000 }, () => {
@@ -135,7 +136,7 @@ export function engineConformance<Harness extends EngineHarness>(
           await shell(instance, change);
           const commit = instance.commit(target, { move: false });
           const broken = assert.rejects(commit, { code: 'sandbox-ended' });
-          await instance.destroy();
+          await destroy(instance);
           await broken;
         });
         assert.deepEqual(
@@ -243,7 +244,7 @@ export function engineConformance<Harness extends EngineHarness>(
         assert.notDeepEqual(await suite.harness.traces(), traces);
         await shell(instance, 'for i in 1 2 3; do (trap "" TERM INT HUP; sleep 1000) >/dev/null 2>&1 & done');
         await Promise.all([destroy(instance), destroy(instance)]);
-        await instance.destroy();
+        await destroy(instance);
         assert.deepEqual(await instance.exited, { reason: 'destroyed' });
         await assert.rejects(instance.dial(signal()), { code: 'sandbox-ended' });
         assert.deepEqual(await suite.harness.traces(), traces);
@@ -262,14 +263,15 @@ export function engineConformance<Harness extends EngineHarness>(
         const traces = await suite.harness.traces();
         for (const ms of [0, 5, 10, 20, 40, 80]) {
           const abort = new AbortController();
-          const started = suite.harness.engine.create(suite.spec(), abort.signal);
+          const started = suite.start(suite.spec(), abort.signal);
           const outcome = started.then(
             (instance) => instance,
             () => undefined,
           );
           await delay(ms);
           abort.abort();
-          await (await outcome)?.destroy();
+          const made = await outcome;
+          if (made) await destroy(made);
         }
         assert.deepEqual(await suite.harness.traces(), traces);
       });
@@ -351,12 +353,13 @@ export function engineConformance<Harness extends EngineHarness>(
             });
             for (const ms of [5, 20, 40, 80, 120]) {
               const abort = new AbortController();
-              const outcome = suite.harness.engine
-                .create(suite.spec({ joins: main.id }), abort.signal)
+              const outcome = suite
+                .start(suite.spec({ joins: main.id }), abort.signal)
                 .catch(() => undefined);
               await delay(ms);
               abort.abort();
-              await (await outcome)?.destroy();
+              const made = await outcome;
+              if (made) await destroy(made);
             }
             assert.deepEqual(await lasting(), traces);
             assert.equal(await shell(main, 'echo fine'), 'fine');
@@ -403,7 +406,7 @@ export function engineConformance<Harness extends EngineHarness>(
         );
         assert.deepEqual([...adopted.keys()].sort(), [kept.id, old.id]);
         assert.equal(await shell(adopted.get(old.id) ?? kept, 'echo fine'), 'fine');
-        await adopted.get(old.id)?.destroy();
+        await destroy(old);
         const again = adopted.get(kept.id);
         assert.ok(again);
         suite.live.add(again);
@@ -415,6 +418,8 @@ export function engineConformance<Harness extends EngineHarness>(
         assert.deepEqual(await suite.harness.traces(), traces);
       });
     });
+
+    engineBinding(() => suite);
 
     if (promises) describe('what it promises besides', () => promises(() => suite));
   });

@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { withDeadline } from '../../platform/wait.ts';
-import type { Instance, InstanceSpec } from '../engine.ts';
-import { type EngineHarness, type EngineSuite, limits } from './engine-suite.ts';
+import type { Instance } from '../engine.ts';
+import { type EngineHarness, type EngineSuite, limits, type TestSpec } from './engine-suite.ts';
 import { runInGuest, shell } from './guest.ts';
 import type { Outside } from './outside.ts';
 
@@ -34,9 +34,9 @@ const reachesInTime = async (instance: Instance, address: string, port: number):
 
 /** The cases, to be given to `engineConformance`. */
 export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): void {
-  const create = (spec?: Partial<InstanceSpec>) => suite().create(spec);
+  const create = (spec?: Partial<TestSpec>) => suite().create(spec);
   const destroy = (instance: Instance) => suite().destroy(instance);
-  const using = <T>(spec: Partial<InstanceSpec>, use: (instance: Instance) => Promise<T>) =>
+  const using = <T>(spec: Partial<TestSpec>, use: (instance: Instance) => Promise<T>) =>
     suite().using(spec, use);
 
   it('keeps the host out of reach of root', async () => {
@@ -95,6 +95,23 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
       } finally {
         await Promise.all([destroy(instance), destroy(neighbour)]);
       }
+    });
+
+    it('holds a waiting instance to the limits it is bound with, if it can be given others', async (t) => {
+      if (!suite().capabilities.bindsLate.has('limits')) return t.skip('not claimed');
+      const expected = { ...limits, memoryMiB: 2048, pids: 2000 };
+      const expects = { hostname: 'sandbox', limits: expected, network: { kind: 'open' } } as const;
+      await using({ expects, limits: { ...limits, memoryMiB: 128, pids: 50 } }, async (instance) => {
+        const eaten = runInGuest(instance, ['sh', '-c', 'head -c 400m /dev/zero | tail -c 300m | wc -c']);
+        assert.notEqual((await eaten).stdout.trim(), String(300 * 2 ** 20));
+        assert.ok((await instance.stats()).oomKills > 0);
+        const bomb = runInGuest(instance, [
+          'sh',
+          '-c',
+          'for i in $(seq 100); do sleep 30 >/dev/null 2>&1 & done; echo all',
+        ]);
+        assert.ok(!(await bomb).stdout.includes('all'), 'all 100 processes ran');
+      });
     });
 
     it('bounds CPU', async () => {
@@ -168,6 +185,19 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
         await instance.setNetworkPolicy({ kind: 'open' });
         assert.equal(await reachesInTime(instance, outside.publicAddress, 7), 'yes');
         assert.equal(await reaches(instance, gateway, hostPort), 'no');
+      });
+    });
+
+    it('holds a waiting instance to the policy it is bound with, if it can be given another', async (t) => {
+      if (!suite().capabilities.bindsLate.has('network')) return t.skip('not claimed');
+      const { outside } = suite().harness;
+      const expects = { hostname: 'sandbox', limits, network: { kind: 'open' } } as const;
+      await using({ expects, network: { kind: 'blocked' } }, async (instance) => {
+        assert.equal(await reaches(instance, outside.publicAddress, 7), 'no');
+      });
+      const closed = { ...expects, network: { kind: 'blocked' } } as const;
+      await using({ expects: closed, network: { kind: 'open' } }, async (instance) => {
+        assert.equal(await reachesInTime(instance, outside.publicAddress, 7), 'yes');
       });
     });
 

@@ -3,10 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newInstanceId } from '../../ids.ts';
-import type { Engine, Instance, InstanceSpec, RuntimeName } from '../engine.ts';
+import type { Capabilities, Engine, Instance, RuntimeName, Shape, Tenure } from '../engine.ts';
 import type { ContentPlaces } from '../references.ts';
 import { createBusyboxLayer } from './busybox-layer.ts';
 import { TestContent } from './test-content.ts';
+
+/** An instance and what it is given. */
+export type TestSpec = Shape & Tenure;
 
 export interface EngineHarness extends AsyncDisposable {
   /** Opened; the harness closes and removes it. */
@@ -18,7 +21,7 @@ export interface EngineHarness extends AsyncDisposable {
    */
   restart(): Promise<void>;
   /** A start of an instance that fails late, after everything was made. */
-  readonly failingSpec: Partial<InstanceSpec>;
+  readonly failingSpec: Partial<TestSpec>;
 }
 
 export const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 200 };
@@ -53,7 +56,7 @@ export class EngineSuite<Harness extends EngineHarness = EngineHarness> implemen
     this.harness = harness;
   }
 
-  spec(more: Partial<InstanceSpec> = {}): InstanceSpec {
+  spec(more: Partial<TestSpec> = {}): TestSpec {
     return {
       id: newInstanceId(),
       layers: [this.layer],
@@ -66,19 +69,29 @@ export class EngineSuite<Harness extends EngineHarness = EngineHarness> implemen
     };
   }
 
-  async create(spec: Partial<InstanceSpec> = {}): Promise<Instance> {
-    const instance = await this.harness.engine.create(this.spec(spec), signal());
+  async create(spec: Partial<TestSpec> = {}): Promise<Instance> {
+    const instance = await this.start(this.spec(spec), signal());
     this.live.add(instance);
     return instance;
   }
 
-  async destroy(instance: Instance): Promise<void> {
-    await instance.destroy();
-    this.live.delete(instance);
+  /** Prepares and binds in one go. */
+  async start(spec: TestSpec, abort: AbortSignal): Promise<Instance> {
+    const prepared = await this.harness.engine.prepare(spec, abort);
+    return prepared.bind(spec, abort);
+  }
+
+  get capabilities(): Capabilities {
+    return this.harness.engine.capabilities(this.runtime);
+  }
+
+  async destroy(instance: Pick<Instance, 'id'>): Promise<void> {
+    await this.harness.engine.destroy(instance.id);
+    for (const each of this.live) if (each.id === instance.id) this.live.delete(each);
   }
 
   /** One test's instance. */
-  async using<T>(spec: Partial<InstanceSpec>, use: (instance: Instance) => Promise<T>): Promise<T> {
+  async using<T>(spec: Partial<TestSpec>, use: (instance: Instance) => Promise<T>): Promise<T> {
     const instance = await this.create(spec);
     try {
       return await use(instance);
@@ -88,7 +101,7 @@ export class EngineSuite<Harness extends EngineHarness = EngineHarness> implemen
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const instance of this.live) await instance.destroy();
+    for (const instance of this.live) await this.destroy(instance);
     await this.harness[Symbol.asyncDispose]();
     await rm(this.directory, { recursive: true, force: true });
   }

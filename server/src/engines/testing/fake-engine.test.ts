@@ -1,16 +1,19 @@
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import type { ContentPlaces } from '../references.ts';
+import { engineClaims } from './engine-binding.ts';
 import { engineConformance } from './engine-conformance.ts';
-import type { EngineHarness } from './engine-suite.ts';
-import { FakeEngine } from './fake-engine.ts';
+import { type EngineHarness, EngineSuite } from './engine-suite.ts';
+import { FakeEngine, type FakeEngineOptions } from './fake-engine.ts';
 
-async function openHarness(content: ContentPlaces): Promise<EngineHarness> {
+const openWith = (options: FakeEngineOptions) => (content: ContentPlaces) => openHarness(content, options);
+
+async function openHarness(content: ContentPlaces, options: FakeEngineOptions): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-fake-'));
-  const make = () => new FakeEngine(directory, agentBinaryPath(), content);
+  const make = () => new FakeEngine(directory, agentBinaryPath(), content, options);
   let engine = make();
   await engine.open();
   return {
@@ -35,4 +38,14 @@ async function openHarness(content: ContentPlaces): Promise<EngineHarness> {
 
 // Without root there is only one user to be, and one owner of files.
 const skip = process.getuid?.() === 0 ? false : 'needs root';
-describe('the fake engine', () => engineConformance('runc', openHarness, skip));
+describe('the fake engine', () => engineConformance('runc', openWith({}), skip));
+
+describe('the fake engine, claiming nothing', { skip }, () => {
+  let suite: EngineSuite;
+  const capabilities = { bindsLate: new Set<never>(), joins: false, commit: false, networkPolicy: false };
+  before(async () => {
+    suite = await EngineSuite.open('runc', openWith({ capabilities }));
+  });
+  after(() => suite?.[Symbol.asyncDispose]());
+  engineClaims(() => suite);
+});

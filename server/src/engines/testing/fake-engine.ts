@@ -5,36 +5,45 @@
  * Instances outlive the engine object, and its process: another engine over the same directory adopts them.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type InstanceId, isInstanceId } from '../../ids.ts';
 import { parseAllowlist } from '../../network/policy.ts';
-import { Cleanup } from '../../platform/cleanup.ts';
-import { withDeadline } from '../../platform/wait.ts';
-import { createLogger } from '../../telemetry/logger.ts';
+import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import type {
+  Capabilities,
   Engine,
   EngineCheck,
   Instance,
-  InstanceSpec,
   NetworkPolicy,
+  Prepared,
   RuntimeChoice,
   RuntimeName,
+  Shape,
 } from '../engine.ts';
 import { AgentListener } from '../oci/agent-listener.ts';
-import { placeMounts } from '../oci/mounts.ts';
 import { isAlive } from '../oci/process-identity.ts';
-import { Reaper } from '../oci/reaper.ts';
 import { prepareAgent } from '../oci/shared-files.ts';
 import type { ContentPlaces } from '../references.ts';
-import { FakeInstance, type FakeRecord, goneError } from './fake-instance.ts';
+import { FakeInstance, type FakeRecord, goneError, unable } from './fake-instance.ts';
+import { FakePrepared } from './fake-prepared.ts';
 import { FakeProcess } from './fake-process.ts';
-import { copyLayers, mountTable, namesIn } from './fake-root.ts';
+import { namesIn } from './fake-root.ts';
 import { Faults } from './faults.ts';
 
-const START_TIMEOUT_MS = 60_000;
-const REAPER_PAUSE_MS = 2;
+/** What it can do unless a test wants it otherwise: as much as runc. */
+const able: Capabilities = {
+  bindsLate: new Set(['limits', 'network']),
+  ...{ joins: true, commit: true, networkPolicy: true },
+};
+
+export interface FakeEngineOptions {
+  /** What an instance says it runs on whose creator leaves that open; runc by default. */
+  readonly usual?: RuntimeName;
+  readonly capabilities?: Capabilities;
+  readonly faultPoint?: FaultPoint;
+}
 
 /** Where the parts of one instance are. */
 export interface FakePlaces {
@@ -58,30 +67,42 @@ export class FakeEngine implements Engine {
   readonly #content: ContentPlaces;
   readonly #usual: RuntimeName;
   readonly #instances = new Map<InstanceId, FakeInstance>();
-  readonly #starting = new Set<InstanceId>();
-  readonly #reaper = new Reaper(createLogger('silent'), REAPER_PAUSE_MS);
+  readonly #prepared = new Map<InstanceId, FakePrepared>();
+  readonly #capabilities: Capabilities;
+  readonly #faultPoint: FaultPoint;
 
   /**
    * @param directory may hold what an earlier engine left; short, since sockets lie in it
    * @param content where layers and mounts are
-   * @param usual what an instance says it runs on whose creator leaves that open
    */
   constructor(
     directory: string,
     agentBinaryPath: string,
     content: ContentPlaces,
-    usual: RuntimeName = 'runc',
+    { usual = 'runc', capabilities = able, faultPoint = noFaultPoint }: FakeEngineOptions = {},
   ) {
     this.#directory = directory;
     this.#content = content;
     this.#binDir = join(directory, 'bin');
     this.#agentBinaryPath = agentBinaryPath;
     this.#usual = usual;
+    this.#capabilities = capabilities;
+    this.#faultPoint = faultPoint;
   }
 
   /** Instances that were not destroyed. */
   get instances(): ReadonlyMap<InstanceId, FakeInstance> {
     return this.#instances;
+  }
+
+  /** Instances that are nobody's yet, or could not be made and are not wholly gone. */
+  get making(): Iterable<InstanceId> {
+    return this.#prepared.keys();
+  }
+
+  /** The first process of a waiting one dies. */
+  async crashWaiting(id: InstanceId): Promise<void> {
+    await this.#prepared.get(id)?.crash();
   }
 
   async check(): Promise<readonly EngineCheck[]> {
@@ -98,58 +119,45 @@ export class FakeEngine implements Engine {
     return choice === 'auto' ? this.#usual : choice;
   }
 
-  async create(spec: InstanceSpec, signal: AbortSignal): Promise<Instance> {
+  capabilities(): Capabilities {
+    return this.#capabilities;
+  }
+
+  async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
     signal.throwIfAborted();
-    if (this.#instances.has(spec.id) || this.#starting.has(spec.id)) {
-      throw new SkerryError('already-exists', `The instance ${spec.id} exists already.`);
+    if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
+      throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
     }
-    const mounts = placeMounts(spec.mounts, this.#content);
-    const layers = spec.layers.map((layer) => this.#content.layer(layer));
-    if (!/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(spec.hostname)) {
-      throw new SkerryError('invalid-argument', `"${spec.hostname}" is not a hostname.`);
-    }
-    checkPolicy(spec.network);
-    const owner = spec.joins === undefined ? undefined : this.#running(spec.joins);
-    const places = this.#places(spec.id);
-    this.#starting.add(spec.id);
-    const undo = new Cleanup();
-    try {
-      await this.faults.pass('create', spec.id, signal);
-      undo.add('files', () => rm(places.dir, { recursive: true, force: true }));
-      await mkdir(places.socketDir, { recursive: true, mode: 0o700 });
-      await copyLayers(places.root, layers);
-      const table = await mountTable({ ...places, binDir: this.#binDir }, spec.hostname, mounts);
-      await writeFile(places.mountTable, table);
-      signal.throwIfAborted();
-      const listener = new AgentListener(places.socket);
-      undo.add('listener', () => listener.close());
-      await listener.listen();
-      const process = await FakeProcess.start(places, spec.hostname, owner?.process);
-      undo.add('process', () => process.kill());
-      const record = {
-        runtime: owner?.runtime ?? this.runtimeFor(spec.runtime),
-        ...(owner && { joins: owner.id }),
-      } as const;
-      await this.#awaitAgent(listener, process, places, signal);
-      await writeFile(`${places.record}.new`, JSON.stringify({ ...record, ...(await process.identities()) }));
-      await rename(`${places.record}.new`, places.record);
-      await this.faults.pass('created', spec.id, signal);
-      signal.throwIfAborted();
-      if (owner && !owner.running) throw goneError(owner.id);
-      return this.#register(spec.id, { ...record, ...(await process.identities()) }, listener, process);
-    } catch (error) {
-      await undo.run().catch(() => this.#reaper.retry(spec.id, () => undo.run()));
-      throw error;
-    } finally {
-      this.#starting.delete(spec.id);
-    }
+    if (shape.joins !== undefined && !this.#capabilities.joins) throw unable('join another');
+    const owner = shape.joins === undefined ? undefined : this.#running(shape.joins);
+    const prepared = new FakePrepared({
+      shape,
+      runtime: owner?.runtime ?? this.runtimeFor(shape.runtime),
+      owner,
+      places: this.#places(shape.id),
+      binDir: this.#binDir,
+      content: this.#content,
+      capabilities: this.#capabilities,
+      faults: this.faults,
+      faultPoint: this.#faultPoint,
+      register: (record, listener, process) => this.#register(shape.id, record, listener, process),
+      onOver: () => this.#prepared.delete(shape.id),
+    });
+    this.#prepared.set(shape.id, prepared);
+    await prepared.prepare(signal);
+    return prepared;
+  }
+
+  async destroy(id: InstanceId): Promise<void> {
+    await this.#prepared.get(id)?.destroy();
+    await this.#instances.get(id)?.destroy(); // also when it was bound in the last moment
   }
 
   async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
     await this.faults.pass('adopt', undefined);
     const adopted = new Map<InstanceId, Instance>();
     for (const id of await namesIn(join(this.#directory, 'i'))) {
-      if (!isInstanceId(id) || this.#instances.has(id) || this.#starting.has(id)) continue;
+      if (!isInstanceId(id) || this.#instances.has(id) || this.#prepared.has(id)) continue;
       const places = this.#places(id);
       const text = await readFile(places.record, 'utf8').catch(() => undefined);
       // Written by `create` and by nothing else.
@@ -167,9 +175,10 @@ export class FakeEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.#reaper.close();
-    await Promise.all([...this.#instances.values()].map((instance) => instance.detach()));
+    const all = [...this.#instances.values(), ...this.#prepared.values()];
+    await Promise.all(all.map((instance) => instance.detach()));
     this.#instances.clear();
+    this.#prepared.clear();
   }
 
   async remove(): Promise<void> {
@@ -208,7 +217,7 @@ export class FakeEngine implements Engine {
   }
 
   #register(id: InstanceId, record: FakeRecord, listener: AgentListener, process: FakeProcess): FakeInstance {
-    const instance: FakeInstance = new FakeInstance({
+    const instance = new FakeInstance({
       id,
       places: this.#places(id),
       record,
@@ -216,28 +225,18 @@ export class FakeEngine implements Engine {
       process,
       faults: this.faults,
       content: this.#content,
-      joined: () => [...this.#instances.values()].filter(({ joins }) => joins === id),
-      onLeft: () => this.#reaper.retry(id, () => instance.destroy()),
+      capabilities: this.#capabilities,
+      faultPoint: this.#faultPoint,
+      endJoined: () => this.#endJoined(id),
       onDestroyed: () => this.#instances.delete(id),
     });
     this.#instances.set(id, instance);
     return instance;
   }
 
-  async #awaitAgent(
-    listener: AgentListener,
-    process: FakeProcess,
-    places: FakePlaces,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const up = Promise.race([listener.connection.then(() => 'up'), process.exited.then(() => 'died')]);
-    const outcome = await withDeadline(up, START_TIMEOUT_MS, signal);
-    if (outcome === 'up') return;
-    const errors = await readFile(places.errors, 'utf8').catch(() => '');
-    throw new SkerryError(
-      'internal',
-      `The sandbox ${outcome ?? 'did not connect'} while it started: ${errors}`,
-    );
+  async #endJoined(id: InstanceId): Promise<void> {
+    const all = [...this.#instances.values(), ...this.#prepared.values()];
+    await Promise.allSettled(all.filter(({ joins }) => joins === id).map((instance) => instance.destroy()));
   }
 }
 

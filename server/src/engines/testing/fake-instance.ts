@@ -3,9 +3,17 @@ import { rm } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
+import type { FaultPoint } from '../../platform/fault-points.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
-import type { Instance, InstanceExit, InstanceStats, NetworkPolicy, RuntimeName } from '../engine.ts';
+import type {
+  Capabilities,
+  Instance,
+  InstanceExit,
+  InstanceStats,
+  NetworkPolicy,
+  RuntimeName,
+} from '../engine.ts';
 import type { AgentListener } from '../oci/agent-listener.ts';
 import type { ContentPlaces, LayerRef } from '../references.ts';
 import { checkPolicy, type FakePlaces } from './fake-engine.ts';
@@ -30,9 +38,9 @@ interface Parts {
   readonly process: FakeProcess;
   readonly faults: Faults;
   readonly content: ContentPlaces;
-  readonly joined: () => readonly Instance[];
-  /** Called when a destroy failed: to have it tried again. */
-  readonly onLeft: () => void;
+  readonly capabilities: Capabilities;
+  readonly faultPoint: FaultPoint;
+  readonly endJoined: () => Promise<void>;
   readonly onDestroyed: () => void;
 }
 
@@ -94,6 +102,7 @@ export class FakeInstance implements Instance {
 
   commit(layer: LayerRef, { move }: { readonly move: boolean }): Promise<void> {
     return this.#exclusive.run(async () => {
+      if (!this.#parts.capabilities.commit) throw unable('give its files away');
       await this.#parts.faults.pass('commit', this.id);
       if (this.#phase === 'destroyed') throw goneError(this.id);
       if (move && this.#phase !== 'stopped') {
@@ -113,6 +122,7 @@ export class FakeInstance implements Instance {
   }
 
   async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
+    if (!this.#parts.capabilities.networkPolicy) throw unable('be given another network policy');
     if (this.#phase !== 'running') throw goneError(this.id);
     if (this.joins !== undefined) {
       throw new SkerryError('conflict', `${this.id} shares the network of ${this.joins}.`);
@@ -132,14 +142,15 @@ export class FakeInstance implements Instance {
     this.#destroying ??= this.#exclusive.run(async () => {
       try {
         await this.#parts.faults.pass('destroy', this.id);
-        await Promise.allSettled(this.#parts.joined().map((instance) => instance.destroy()));
+        await this.#parts.endJoined();
         await this.#halt();
+        this.#parts.faultPoint('instance.destroy.after-halt');
         await rm(this.#parts.places.dir, { recursive: true, force: true });
+        this.#parts.faultPoint('instance.destroy.after-files');
         this.#phase = 'destroyed';
         this.#parts.onDestroyed();
       } catch (error) {
         this.#destroying = undefined;
-        this.#parts.onLeft();
         throw error;
       }
     });
@@ -219,6 +230,10 @@ export class FakeInstance implements Instance {
     }
   }
 }
+
+/** What is refused that a test's capabilities leave out. */
+export const unable = (what: string): SkerryError =>
+  new SkerryError('unimplemented', `An instance of this engine cannot ${what}.`);
 
 export const goneError = (id: InstanceId): SkerryError =>
   new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);

@@ -2,8 +2,20 @@
 import type { InstanceId } from '../../ids.ts';
 import { unlessAborted } from '../../platform/wait.ts';
 
-/** `created`: the instance is up, but its creator does not know it yet. The others are before anything of the call happened. */
-export type FaultPoint = 'create' | 'created' | 'adopt' | 'dial' | 'commit' | 'stop' | 'destroy';
+/**
+ * `bound`: the instance is up, but whoever bound it does not know that yet. `undo`: one that could not be made is to go. The others are before anything of the
+ * call happened.
+ */
+export type FaultPoint =
+  | 'prepare'
+  | 'bind'
+  | 'bound'
+  | 'undo'
+  | 'adopt'
+  | 'dial'
+  | 'commit'
+  | 'stop'
+  | 'destroy';
 
 type Action = (instance: InstanceId | undefined) => void | Promise<void>;
 

@@ -3,9 +3,10 @@ import { AgentClient } from '../../agent/agent-client.ts';
 import type { ProcessExit } from '../../agent/frames.ts';
 import { runToExit } from '../../agent/run-to-exit.ts';
 import { settleFiles } from '../../agent/settle-files.ts';
-import type { Engine, Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
+import type { Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { type LayerId, newInstanceId, newProcessId } from '../../ids.ts';
+import { type LayerId, newProcessId } from '../../ids.ts';
+import type { InstanceService } from '../../instances/instance-service.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { NewLayer } from '../image.ts';
@@ -40,7 +41,7 @@ export interface RunOutcome {
 }
 
 export interface StepRunnerParts {
-  readonly engine: Engine;
+  readonly instances: Pick<InstanceService, 'start' | 'destroy'>;
   readonly runtime: RuntimeChoice;
   readonly layers: LayerStore;
   readonly logger: Logger;
@@ -63,25 +64,23 @@ export class StepRunner {
     layer: NewLayer,
     signal: AbortSignal,
   ): Promise<RunOutcome> {
-    // The step is done when its files are: an instance that cannot be taken away at once is the engine's, which goes on trying.
+    // The step is done when its files are: an instance that cannot be taken away at once goes later.
     await using cleanup = new CleanupScope(this.#parts.logger);
-    const { engine, runtime, layers } = this.#parts;
+    const { instances, runtime, layers } = this.#parts;
     const { mounts, env } = await prepareMounts(request.mounts, request.secrets, request.workspace, (path) =>
       layers.refer(path),
     );
-    const instance = await engine.create(
+    const instance = await instances.start(
+      { layers: request.layers, runtime },
       {
-        id: newInstanceId(),
-        layers: request.layers,
         hostname: 'skerry-build',
-        runtime,
         limits: LIMITS,
         network: request.network === 'open' ? { kind: 'open' } : { kind: 'blocked' },
         mounts,
       },
       signal,
     );
-    cleanup.add('build instance', () => instance.destroy());
+    cleanup.add('build instance', () => instances.destroy(instance.id));
     const withSecrets = { ...request, env: { ...request.env, ...env } };
     const exit = await this.#execute(instance, withSecrets, output, signal);
     const outOfMemory = (await instance.stats().catch(() => undefined))?.oomKills ?? 0;

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { ImageId } from '../../ids.ts';
+import { InstanceService } from '../../instances/instance-service.ts';
 import { openStore } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { type BuildResult, type ImageDefinition, plainDefinition } from '../image.ts';
@@ -38,7 +39,10 @@ export async function openImages(t: TestContext) {
   const log: string[] = [];
   const images = new ImageService({
     repository: store.images,
-    engine: new FakeEngine(join(dataDir, 'e'), '', ImagePlaces.in(dataDir)), // no step of these builds runs anything
+    instances: new InstanceService({
+      engine: new FakeEngine(join(dataDir, 'e'), '', ImagePlaces.in(dataDir)), // no step of these builds runs anything
+      logger: createLogger('silent'),
+    }),
     dataDir,
     config: TEST_IMAGE_CONFIG,
     caEnvironment: {},

@@ -17,8 +17,9 @@ import { newProcessId } from '../../ids.ts';
 import { ImagePlaces } from '../../images/image-places.ts';
 import { ImageService } from '../../images/image-service.ts';
 import { TEST_IMAGE_CONFIG } from '../../images/testing/images.ts';
+import { InstanceService } from '../../instances/instance-service.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
-import type { FaultPoint } from '../../platform/fault-points.ts';
+import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import { delay } from '../../platform/wait.ts';
 import { SecretService } from '../../secrets/secret-service.ts';
 import { type AesVault, openVault } from '../../secrets/vault.ts';
@@ -33,6 +34,8 @@ import { addBaseImage, BASE_IMAGE } from './test-images.ts';
 export const TEST_DEADLINE_MS = 60_000;
 export const deadline = (): AbortSignal => AbortSignal.timeout(TEST_DEADLINE_MS);
 
+/** Before what could not be destroyed is tried again. */
+const REAPER_PAUSE_MS = 2;
 const ENVIRONMENT = 'en-test' as EnvironmentId;
 export const TEST_APP = 'ap-test' as AppId;
 
@@ -58,6 +61,7 @@ type Parts = Pick<
   | 'log'
   | 'logger'
   | 'engine'
+  | 'instances'
   | 'manager'
   | 'apps'
   | 'secrets'
@@ -69,6 +73,7 @@ type Parts = Pick<
 export class Domain implements AsyncDisposable {
   readonly root: string;
   readonly engine: FakeEngine;
+  readonly instances: InstanceService;
   readonly manager: SandboxManager;
   readonly store: Store;
   readonly vault: AesVault;
@@ -106,20 +111,21 @@ export class Domain implements AsyncDisposable {
     const vault = openVault(dataDir, undefined);
     const { runtime = 'runc' } = options.config ?? {};
     const content = ImagePlaces.in(dataDir);
-    const engine = new FakeEngine(
-      join(root, 'e'),
-      agentBinaryPath(),
-      content,
-      runtime === 'auto' ? 'runc' : runtime,
-    );
+    const { faultPoint = noFaultPoint } = options;
+    const engine = new FakeEngine(join(root, 'e'), agentBinaryPath(), content, {
+      usual: runtime === 'auto' ? 'runc' : runtime,
+      faultPoint,
+    });
     await engine.open();
     cleanup.add('engine', () => engine.close());
+    const instances = new InstanceService({ engine, logger, firstPauseMs: REAPER_PAUSE_MS, faultPoint });
+    cleanup.add('instances', () => instances.close());
     const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), now);
     const secrets = new SecretService(store.secrets, vault, now);
     const mounts = new MountService(store.mounts, blobs, now);
     const images = new ImageService({
       repository: store.images,
-      engine,
+      instances,
       dataDir,
       config: TEST_IMAGE_CONFIG,
       caEnvironment: {},
@@ -130,7 +136,7 @@ export class Domain implements AsyncDisposable {
     await addBaseImage(store.images, images, dataDir);
     const manager = new SandboxManager({
       store,
-      engine,
+      instances,
       images,
       secrets,
       vault,
@@ -152,12 +158,12 @@ export class Domain implements AsyncDisposable {
       logger,
       now,
       bootId: options.bootId ?? 'boot-1',
-      ...(options.faultPoint && { faultPoint: options.faultPoint }),
+      faultPoint,
     });
     cleanup.add('sandboxes', () => manager.close());
     const apps = new AppService(store, now);
     const files = { root, dataDir, store, vault, log, logger };
-    const services = { engine, manager, apps, secrets, blobs, mounts, images };
+    const services = { engine, instances, manager, apps, secrets, blobs, mounts, images };
     return new Domain({ ...files, ...services, cleanup, options });
   }
 
@@ -169,6 +175,7 @@ export class Domain implements AsyncDisposable {
     this.log = parts.log;
     this.logger = parts.logger;
     this.engine = parts.engine;
+    this.instances = parts.instances;
     this.manager = parts.manager;
     this.apps = parts.apps;
     this.secrets = parts.secrets;

@@ -228,7 +228,7 @@ test("of Modal's own mounts there are standalone Pythons; others are refused wit
   );
   const { mountId } = await named('python-build-standalone.20251205.3.14.2-gnu');
   assert.deepEqual((await named('python-build-standalone.20251205.3.14.2-gnu')).mountId, mountId);
-  domain.engine.faults.failTimes('create', 1); // the build ends before anything is fetched
+  domain.engine.faults.failTimes('prepare', 1); // the build ends before anything is fetched
   const lines = ['FROM base', 'RUN true', 'COPY /python/. /usr/local'];
   await client.imageGetOrCreate({
     image: { dockerfileCommands: lines, contextMountId: mountId },
@@ -347,7 +347,7 @@ test('a build is followed from any entry to its result', async (t) => {
 
 test('a build that goes on longer than the client waits ends its stream without a result', async (t) => {
   const { client, domain, join } = await setUp(t);
-  const held = domain.engine.faults.hold('create');
+  const held = domain.engine.faults.hold('prepare');
   const { imageId } = await client.imageGetOrCreate({
     image: { dockerfileCommands: ['FROM base', 'RUN true'] },
   });

@@ -118,7 +118,7 @@ test('lists page by creation time and end with an empty page', () =>
     const client = controlPlane(served);
     const expected = 101;
     // Ended ones are lighter to have so many of.
-    served.domain.engine.faults.at('create', () => {
+    served.domain.engine.faults.at('prepare', () => {
       throw new Error('it need not start');
     });
     for (let index = 0; index < expected; index++) await sandbox(served);

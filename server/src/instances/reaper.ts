@@ -1,6 +1,6 @@
 /** Tries again what could not be taken off the machine at once (something held it, a tool failed), so that it does not stay until the next start. */
-import { delay } from '../../platform/wait.ts';
-import type { Logger } from '../../telemetry/logger.ts';
+import { delay } from '../platform/wait.ts';
+import type { Logger } from '../telemetry/logger.ts';
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;

@@ -4,17 +4,17 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentBinaryPath } from '../../agent/agent-binary.ts';
-import { newInstanceId } from '../../ids.ts';
-import { run } from '../../platform/command.ts';
-import { findProgram } from '../../platform/find-program.ts';
-import { delay } from '../../platform/wait.ts';
-import { createLogger } from '../../telemetry/logger.ts';
-import { createBusyboxLayer } from '../testing/busybox-layer.ts';
-import { hostTraces } from '../testing/host-traces.ts';
-import { TestContent } from '../testing/test-content.ts';
-import { createOciEngine } from './engine.ts';
-import { defaultRunDir, instanceName, Layout } from './layout.ts';
+import { agentBinaryPath } from '../agent/agent-binary.ts';
+import { createOciEngine } from '../engines/oci/engine.ts';
+import { defaultRunDir, instanceName, Layout } from '../engines/oci/layout.ts';
+import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
+import { hostTraces } from '../engines/testing/host-traces.ts';
+import { TestContent } from '../engines/testing/test-content.ts';
+import { run } from '../platform/command.ts';
+import { findProgram } from '../platform/find-program.ts';
+import { delay } from '../platform/wait.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { InstanceService } from './instance-service.ts';
 import { Reaper } from './reaper.ts';
 
 test('tries until it works, one try at a time for a name, and closes while it waits', async () => {
@@ -60,15 +60,14 @@ test('an instance that could not be removed is removed once it can be, and leave
     networkPoolSize: 0,
   });
   await engine.open();
+  const instances = new InstanceService({ engine, logger: createLogger('silent') });
   try {
     await createBusyboxLayer(join(scratch, 'layer'));
     const create = () =>
-      engine.create(
+      instances.start(
+        { layers: [TestContent.ref('layer')], runtime: 'runc' },
         {
-          id: newInstanceId(),
-          layers: [TestContent.ref('layer')],
           hostname: 'held',
-          runtime: 'runc',
           limits: { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 100 },
           network: { kind: 'blocked' },
           mounts: [],
@@ -82,7 +81,7 @@ test('an instance that could not be removed is removed once it can be, and leave
     await run(['mount', '-t', 'tmpfs', 'thorn', thorn]);
     let other: Awaited<ReturnType<typeof create>>;
     try {
-      await assert.rejects(held.destroy(), /EBUSY/);
+      await assert.rejects(instances.destroy(held.id), /EBUSY/);
       assert.equal((await held.exited).reason, 'destroyed');
       other = await create();
     } finally {
@@ -91,11 +90,12 @@ test('an instance that could not be removed is removed once it can be, and leave
     const deadline = performance.now() + 60_000;
     while (existsSync(diskDir) && performance.now() < deadline) await delay(50);
     assert.equal(existsSync(diskDir), false, 'removed without being asked again');
-    await held.destroy();
+    await instances.destroy(held.id);
     await other.stats();
     await other.setNetworkPolicy({ kind: 'open' }); // throws when its slot was released with the first one's
-    await other.destroy();
+    await instances.destroy(other.id);
   } finally {
+    await instances.close();
     await engine.close();
     await engine.remove();
     await rm(scratch, { recursive: true, force: true });

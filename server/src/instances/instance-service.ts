@@ -1,0 +1,129 @@
+/**
+ * What runs, apart from whom it runs for. Whoever needs an instance gets it here, and takes it away here: then it goes, at once or as soon as that can be, and
+ * what became nobody's goes by itself.
+ */
+import type {
+  Capabilities,
+  Engine,
+  Instance,
+  Prepared,
+  RuntimeChoice,
+  RuntimeName,
+  Shape,
+  Tenure,
+} from '../engines/engine.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { type InstanceId, newInstanceId } from '../ids.ts';
+import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { Reaper } from './reaper.ts';
+
+export interface InstanceServiceParts {
+  /** Must be open, and is closed after this. */
+  readonly engine: Engine;
+  readonly logger: Logger;
+  /** Before the first new try to destroy what could not be; 1 s by default. */
+  readonly firstPauseMs?: number;
+  /** For tests that end the server at a chosen moment. */
+  readonly faultPoint?: FaultPoint;
+}
+
+export type NewShape = Omit<Shape, 'id'>;
+
+export class InstanceService {
+  readonly #engine: Engine;
+  readonly #logger: Logger;
+  readonly #reaper: Reaper;
+  readonly #faultPoint: FaultPoint;
+  /** Those that are nobody's yet. */
+  readonly #unbound = new Map<InstanceId, 'waiting' | 'binding'>();
+  #closing = false;
+
+  constructor({ engine, logger, firstPauseMs, faultPoint = noFaultPoint }: InstanceServiceParts) {
+    this.#engine = engine;
+    this.#logger = logger;
+    this.#reaper = new Reaper(logger, firstPauseMs);
+    this.#faultPoint = faultPoint;
+  }
+
+  /** @see Engine.runtimeFor */
+  runtimeFor(choice: RuntimeChoice): RuntimeName {
+    return this.#engine.runtimeFor(choice);
+  }
+
+  /** @see Engine.capabilities */
+  capabilities(runtime: RuntimeName): Capabilities {
+    return this.#engine.capabilities(runtime);
+  }
+
+  /**
+   * Makes an instance that is nobody's, with an id of its own. If it never becomes somebody's, it goes when the server does.
+   * @throws SkerryError as `Engine.prepare` and `Prepared.bind`
+   */
+  async prepare(shape: NewShape, signal: AbortSignal): Promise<Prepared> {
+    if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
+    const id = newInstanceId();
+    this.#unbound.set(id, 'waiting');
+    const prepared = await this.#orNothing(id, () => this.#engine.prepare({ ...shape, id }, signal));
+    this.#faultPoint('instance.prepared');
+    const { runtime } = prepared;
+    return { id, runtime, bind: (tenure, abort) => this.#bind(prepared, tenure, abort) };
+  }
+
+  /** Makes an instance for somebody in one go. @throws SkerryError as `prepare` */
+  async start(shape: NewShape, tenure: Tenure, signal: AbortSignal): Promise<Instance> {
+    const prepared = await this.prepare(shape, signal);
+    return prepared.bind(tenure, signal);
+  }
+
+  /** @see Engine.adopt */
+  adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
+    return this.#engine.adopt(ids);
+  }
+
+  /** Takes away whatever there is of an instance. @throws what kept something of it on the machine; it is tried again until nothing is left */
+  async destroy(id: InstanceId): Promise<void> {
+    try {
+      await this.#engine.destroy(id);
+    } catch (error) {
+      this.#reaper.retry(id, () => this.#engine.destroy(id));
+      throw error;
+    }
+  }
+
+  /** Takes away what is nobody's, and leaves the rest: a restart may adopt it. What cannot be removed is the next server's. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#unbound.keys()].map((id) => this.#discard(id)));
+    await this.#reaper.close();
+  }
+
+  async #bind(prepared: Prepared, tenure: Tenure, signal: AbortSignal): Promise<Instance> {
+    const { id } = prepared;
+    // The engine says why that cannot be.
+    if (this.#unbound.get(id) !== 'waiting') return prepared.bind(tenure, signal);
+    this.#unbound.set(id, 'binding');
+    const instance = await this.#orNothing(id, () => prepared.bind(tenure, signal));
+    this.#unbound.delete(id);
+    this.#faultPoint('instance.bound');
+    return instance;
+  }
+
+  /** What `work` gives; when it fails, nothing of the instance is to stay. */
+  async #orNothing<T>(id: InstanceId, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      await this.#discard(id);
+      throw error;
+    }
+  }
+
+  /** Never rejects: what became of an instance that nobody has matters to nobody but the log. */
+  async #discard(id: InstanceId): Promise<void> {
+    this.#unbound.delete(id);
+    await this.destroy(id).catch((err: unknown) => {
+      this.#logger.error({ instance: id, err }, 'instance.destroy-failed');
+    });
+  }
+}
