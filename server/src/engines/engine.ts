@@ -150,6 +150,12 @@ export interface Prepared {
   bind(tenure: Tenure, signal: AbortSignal): Promise<Instance>;
 }
 
+export interface Adopted {
+  readonly instances: ReadonlyMap<InstanceId, Instance>;
+  /** Of these something could not be removed: `Engine.destroy` is to be called until it succeeds. */
+  readonly left: readonly InstanceId[];
+}
+
 export interface EngineCheck {
   readonly name: string;
   readonly ok: boolean;
@@ -174,10 +180,10 @@ export interface Engine {
    */
   prepare(shape: Shape, signal: AbortSignal): Promise<Prepared>;
   /**
-   * After a restart: takes over the instances in `ids` that were bound and still live, and removes what belongs to nobody. Ids not in the result are gone;
-   * `oomKilled` in the log tells what is known of them.
+   * After a restart: takes over the instances in `ids` that were bound and still live, and removes what belongs to nobody. Ids that were not taken over are
+   * gone; `oomKilled` in the log tells what is known of them.
    */
-  adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>>;
+  adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted>;
   /**
    * Stops an instance, prepared or bound, and removes every trace: mounts, namespace, cgroup, rules, files; also what is left of one that could not be made, or
    * not be removed before. What is under way with it is broken off. Idempotent; joins a destroy under way; an id that nothing is known of is fine.

@@ -18,7 +18,7 @@ const shape = { layers: [TestContent.ref('layer')], runtime: 'runc' } as const;
 const waiting = { ...shape, expects: tenure };
 const signal = () => AbortSignal.timeout(60_000);
 
-/** A service over a fake engine that has one layer; another with `again`, as after a restart. */
+/** A service over a fake engine that has one layer; `restart` makes another over the same. */
 class Machine implements AsyncDisposable {
   readonly #root: string;
   engine: FakeEngine;
@@ -40,6 +40,15 @@ class Machine implements AsyncDisposable {
       logger: createLogger('silent'),
       firstPauseMs: 1,
     });
+  }
+
+  /** As the next server finds it. */
+  async restart(): Promise<void> {
+    await this.instances.close();
+    await this.engine.close();
+    const { engine, instances } = new Machine(this.#root);
+    Object.assign(this, { engine, instances });
+    await this.engine.open();
   }
 
   /** Resolves once nothing is left of any instance. */
@@ -129,6 +138,23 @@ describe('instances', () => {
     await machine.empty();
     assert.equal(left(), 0);
     await instances.destroy(id);
+  });
+
+  it('what an earlier server left and cannot be removed at once goes as soon as it can', async () => {
+    await using machine = await Machine.open();
+    const known = await machine.instances.start(shape, tenure, signal());
+    const unknown = await machine.instances.start(shape, tenure, signal());
+    await machine.restart();
+    const { instances, engine } = machine;
+    const left = engine.faults.failTimes('undo', 3);
+    const adopted = await instances.adopt(new Set([known.id]));
+    assert.deepEqual([...adopted.keys()], [known.id]);
+    const ofUnknown = async () => (await engine.traces()).filter((line) => line.includes(unknown.id));
+    assert.notDeepEqual(await ofUnknown(), []);
+    const deadline = signal();
+    while ((await ofUnknown()).length > 0) await delay(2, deadline);
+    assert.equal(left(), 0);
+    await instances.destroy(known.id);
   });
 
   it("is somebody's once, whoever asks at the same time", async () => {

@@ -76,9 +76,11 @@ export class InstanceService {
     return prepared.bind(tenure, signal);
   }
 
-  /** @see Engine.adopt */
-  adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
-    return this.#engine.adopt(ids);
+  /** After a restart: what of these still lives. All else that an earlier server left is nobody's, and goes, at once or as soon as it can. */
+  async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
+    const { instances, left } = await this.#engine.adopt(ids);
+    for (const id of left) this.#reaper.retry(id, () => this.#engine.destroy(id));
+    return instances;
   }
 
   /** Takes away whatever there is of an instance. @throws what kept something of it on the machine; it is tried again until nothing is left */

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { agentBinaryPath } from '../agent/agent-binary.ts';
+import type { Engine, Instance } from '../engines/engine.ts';
 import { createOciEngine } from '../engines/oci/engine.ts';
-import { defaultRunDir, instanceName, Layout } from '../engines/oci/layout.ts';
+import { defaultRunDir, Layout } from '../engines/oci/layout.ts';
+import { Leftovers } from '../engines/oci/leftovers.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
 import { hostTraces } from '../engines/testing/host-traces.ts';
 import { TestContent } from '../engines/testing/test-content.ts';
@@ -39,66 +41,134 @@ test('tries until it works, one try at a time for a name, and closes while it wa
 const usable =
   process.getuid?.() === 0 && existsSync(agentBinaryPath()) && findProgram('busybox') !== undefined;
 
-test('an instance that could not be removed is removed once it can be, and leaves its network to others meanwhile', {
-  skip: usable ? false : 'needs root, the agent and busybox',
-}, async () => {
-  const scratch = await mkdtemp(join(tmpdir(), 'skerry-reaper-'));
-  const dataDir = join(scratch, 'data');
-  const engine = createOciEngine({
-    config: {
-      runtime: 'runc',
-      extraCaFile: '',
-      allowPrivate: [],
-      subnet: 'auto',
-      nameservers: ['192.0.2.53'],
-      runscPath: '',
-    },
-    dataDir,
-    content: new TestContent(scratch),
-    agentBinaryPath: agentBinaryPath(),
-    logger: createLogger('silent'),
-    networkPoolSize: 0,
-  });
-  await engine.open();
-  const instances = new InstanceService({ engine, logger: createLogger('silent') });
-  try {
+/** The engine of this machine with one layer, and instances over it; `restart` has others take over. */
+class Machine implements AsyncDisposable {
+  readonly #scratch: string;
+  readonly #dataDir: string;
+  readonly layout: Layout;
+  #engine: Engine;
+  instances: InstanceService;
+
+  static async open(): Promise<Machine> {
+    const scratch = await mkdtemp(join(tmpdir(), 'skerry-reaper-'));
     await createBusyboxLayer(join(scratch, 'layer'));
-    const create = () =>
-      instances.start(
-        { layers: [TestContent.ref('layer')], runtime: 'runc' },
-        {
-          hostname: 'held',
-          limits: { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 100 },
-          network: { kind: 'blocked' },
-          mounts: [],
-        },
-        AbortSignal.timeout(60_000),
-      );
-    const held = await create();
-    const { diskDir } = new Layout(dataDir, defaultRunDir(dataDir)).of(held.id);
-    const thorn = join(diskDir, 'thorn');
+    const machine = new Machine(scratch);
+    await machine.#engine.open();
+    return machine;
+  }
+
+  private constructor(scratch: string) {
+    this.#scratch = scratch;
+    this.#dataDir = join(scratch, 'data');
+    this.layout = new Layout(this.#dataDir, defaultRunDir(this.#dataDir));
+    [this.#engine, this.instances] = this.#make();
+  }
+
+  #make(): [Engine, InstanceService] {
+    const logger = createLogger('silent');
+    const engine = createOciEngine({
+      config: {
+        runtime: 'runc',
+        extraCaFile: '',
+        allowPrivate: [],
+        subnet: 'auto',
+        nameservers: ['192.0.2.53'],
+        runscPath: '',
+      },
+      dataDir: this.#dataDir,
+      content: new TestContent(this.#scratch),
+      agentBinaryPath: agentBinaryPath(),
+      logger,
+      networkPoolSize: 0,
+    });
+    return [engine, new InstanceService({ engine, logger })];
+  }
+
+  start(): Promise<Instance> {
+    return this.instances.start(
+      { layers: [TestContent.ref('layer')], runtime: 'runc' },
+      {
+        hostname: 'held',
+        limits: { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 100 },
+        network: { kind: 'blocked' },
+        mounts: [],
+      },
+      AbortSignal.timeout(60_000),
+    );
+  }
+
+  /** A mount among its files, which no removal of files gets past, while `work` is done. */
+  async thorn({ id }: Instance, work: () => Promise<void>): Promise<void> {
+    const thorn = join(this.layout.of(id).diskDir, 'thorn');
     await mkdir(thorn);
     await run(['mount', '-t', 'tmpfs', 'thorn', thorn]);
-    let other: Awaited<ReturnType<typeof create>>;
     try {
-      await assert.rejects(instances.destroy(held.id), /EBUSY/);
-      assert.equal((await held.exited).reason, 'destroyed');
-      other = await create();
+      await work();
     } finally {
       await run(['umount', thorn]);
     }
-    const deadline = performance.now() + 60_000;
-    while (existsSync(diskDir) && performance.now() < deadline) await delay(50);
-    assert.equal(existsSync(diskDir), false, 'removed without being asked again');
-    await instances.destroy(held.id);
-    await other.stats();
-    await other.setNetworkPolicy({ kind: 'open' }); // throws when its slot was released with the first one's
-    await instances.destroy(other.id);
-  } finally {
-    await instances.close();
-    await engine.close();
-    await engine.remove();
-    await rm(scratch, { recursive: true, force: true });
   }
-  assert.deepEqual(await hostTraces([instanceName(dataDir)]), []);
+
+  /** Resolves once its files are gone. */
+  async gone({ id }: Instance): Promise<void> {
+    const deadline = AbortSignal.timeout(60_000);
+    while (existsSync(this.layout.of(id).diskDir)) await delay(50, deadline);
+  }
+
+  async restart(): Promise<void> {
+    await this.instances.close();
+    await this.#engine.close();
+    [this.#engine, this.instances] = this.#make();
+    await this.#engine.open();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.instances.close();
+    await this.#engine.close();
+    await this.#engine.remove();
+    await rm(this.#scratch, { recursive: true, force: true });
+    assert.deepEqual(await hostTraces([this.layout.instance]), []);
+  }
+}
+
+const skip = usable ? false : 'needs root, the agent and busybox';
+
+test('an instance that could not be removed is removed once it can be, and leaves its network to others meanwhile', {
+  skip,
+}, async () => {
+  await using machine = await Machine.open();
+  const held = await machine.start();
+  let other: Instance | undefined;
+  await machine.thorn(held, async () => {
+    await assert.rejects(machine.instances.destroy(held.id), /EBUSY/);
+    assert.equal((await held.exited).reason, 'destroyed');
+    other = await machine.start();
+  });
+  await machine.gone(held);
+  await machine.instances.destroy(held.id);
+  assert.ok(other);
+  await other.stats();
+  await other.setNetworkPolicy({ kind: 'open' }); // throws when its slot was released with the first one's
+  await machine.instances.destroy(other.id);
+});
+
+test('what an earlier server left is noted while it cannot be removed, and removed once it can be', {
+  skip,
+}, async () => {
+  await using machine = await Machine.open();
+  const held = await machine.start();
+  const notes = () => Leftovers.read(machine.layout.leftoversFile).map(({ what }) => what);
+  let other: Instance | undefined;
+  await machine.thorn(held, async () => {
+    await machine.restart();
+    assert.equal((await machine.instances.adopt(new Set())).size, 0);
+    assert.deepEqual(notes(), [`sandbox ${held.id}`]);
+    other = await machine.start();
+  });
+  await machine.gone(held);
+  const deadline = AbortSignal.timeout(60_000);
+  while (notes().length > 0) await delay(5, deadline);
+  assert.ok(other);
+  await other.setNetworkPolicy({ kind: 'open' });
+  await machine.instances.destroy(other.id);
 });

@@ -9,6 +9,7 @@ import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import { makePrivateMount, removePrivateMount, unmountBelow } from '../../platform/mounts.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
+  Adopted,
   Capabilities,
   Engine,
   EngineCheck,
@@ -33,7 +34,6 @@ import { type InstanceRecord, readRecord } from './record.ts';
 import { haltInstance, killStarters, removeInstanceFiles, tracedInstances } from './residue.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
-import { settleAll } from './settle-all.ts';
 import { prepareAgent, prepareCaBundle, prepareSkeleton } from './shared-files.ts';
 
 /**
@@ -44,6 +44,9 @@ const capabilitiesUnder: Readonly<Record<RuntimeName, Capabilities>> = {
   runc: { bindsLate: new Set(['limits', 'network']), joins: true, commit: true, networkPolicy: true },
   gvisor: { bindsLate: new Set(['network']), joins: true, commit: true, networkPolicy: true },
 };
+
+/** How the notes call what is left of an instance. */
+const leftoverOf = (id: InstanceId): string => `sandbox ${id}`;
 
 /** What `open` finds and makes. */
 interface Opened {
@@ -65,6 +68,8 @@ class OciEngine implements Engine {
   readonly #instances = new Map<InstanceId, OciInstance>();
   /** Not yet bound, or not wholly removed: not residue. */
   readonly #prepared = new Map<InstanceId, OciPrepared>();
+  /** What an earlier server left and could not be removed yet. */
+  readonly #left = new Map<InstanceId, Cleanup>();
   readonly #faultPoint: FaultPoint;
   readonly #layerFifos = new LayerFifos();
   #opened: Opened | undefined;
@@ -159,17 +164,19 @@ class OciEngine implements Engine {
   async destroy(id: InstanceId): Promise<void> {
     await this.#prepared.get(id)?.destroy();
     await this.#instances.get(id)?.destroy(); // also when it was bound in the last moment
+    await this.#left.get(id)?.run();
+    if (this.#left.delete(id)) this.#require().leftovers.forget(leftoverOf(id));
   }
 
-  async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
+  async adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted> {
     const { cgroups, network, leftovers } = this.#require();
     const records = await this.#records(cgroups);
-    const adopted = new Map<InstanceId, Instance>();
+    const instances = new Map<InstanceId, Instance>();
     for (const [id, record] of records) {
       if (!ids.has(id) || this.#instances.has(id)) continue;
       try {
         const instance = await this.#takeOver(this.#layout.of(id), record);
-        if (instance) adopted.set(id, instance);
+        if (instance) instances.set(id, instance);
       } catch (error) {
         // One sandbox that cannot be taken over ends; the others go on.
         this.#logger.error({ instance: id, err: error }, 'instance.not-adopted');
@@ -177,22 +184,22 @@ class OciEngine implements Engine {
     }
     const traced = await tracedInstances(this.#layout, cgroups);
     const residue = new Set([...traced].filter((id) => !this.#instances.has(id) && !this.#prepared.has(id)));
-    if (residue.size === 0) return adopted;
-    await killStarters(this.#layout, residue);
+    if (residue.size > 0) await killStarters(this.#layout, residue);
     for (const id of residue) {
       const oomKilled = (await cgroups.oomKills(this.#layout.of(id).cgroup)) > 0;
       this.#logger.info({ instance: id, oomKilled, known: ids.has(id) }, 'instance.gone');
       const slot = records.get(id)?.slot;
+      const removal = new Cleanup(); // a step that succeeded is not taken again: another may have the slot by then
+      if (slot !== undefined) removal.add('network', () => network.release(slot));
+      removal.add('residue', () => this.#removeResidue(id, cgroups));
       try {
-        await settleAll([
-          this.#removeResidue(id, cgroups),
-          ...(slot === undefined ? [] : [network.release(slot)]),
-        ]);
+        await removal.run();
       } catch (error) {
-        leftovers.note(`sandbox ${id}`, error);
+        this.#left.set(id, removal);
+        leftovers.note(leftoverOf(id), error);
       }
     }
-    return adopted;
+    return { instances, left: [...this.#left.keys()] };
   }
 
   async close(): Promise<void> {

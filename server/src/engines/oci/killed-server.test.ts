@@ -50,7 +50,8 @@ async function assertRemoved(dataDir: string, words: readonly string[], when: st
     networkPoolSize: 0,
   });
   await engine.open();
-  assert.equal((await engine.adopt(new Set())).size, 0);
+  const { instances, left } = await engine.adopt(new Set());
+  assert.deepEqual([instances.size, left], [0, []]);
   await engine.close();
   await engine.remove();
   assert.deepEqual(await hostTraces(words), [], `killed ${when}`);

@@ -1,6 +1,6 @@
 /**
  * What an earlier server left on the machine and this one could not remove. It is put aside and noted here for `skerry doctor`: never a reason not to
- * start. Every start tries again.
+ * start. It is tried again, and every start tries again.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -15,7 +15,7 @@ export type Leftover = z.infer<typeof schema>[number];
 export class Leftovers {
   readonly #file: string;
   readonly #logger: Logger;
-  readonly #noted: Leftover[] = [];
+  #noted: readonly Leftover[] = [];
 
   /** @param file where the notes are kept; those of the start before are forgotten */
   constructor(file: string, logger: Logger) {
@@ -28,9 +28,18 @@ export class Leftovers {
   note(what: string, error: unknown): void {
     const { message } = toSkerryError(error);
     this.#logger.error({ what, err: error }, 'leftover.put-aside');
-    this.#noted.push({ what, reason: message });
+    this.#write([...this.#noted, { what, reason: message }]);
+  }
+
+  /** It could be removed after all. */
+  forget(what: string): void {
+    this.#write(this.#noted.filter((each) => each.what !== what));
+  }
+
+  #write(notes: readonly Leftover[]): void {
+    this.#noted = notes;
     mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 });
-    writeFileSync(this.#file, JSON.stringify(this.#noted));
+    writeFileSync(this.#file, JSON.stringify(notes));
   }
 
   /** The notes of the last start; none when there are none or they cannot be read. */

@@ -375,7 +375,7 @@ export function engineConformance<Harness extends EngineHarness>(
           await serve(main, 5003, 'main');
           await suite.harness.restart();
           for (const instance of [main, known, unknown]) suite.live.delete(instance);
-          const adopted = await suite.harness.engine.adopt(new Set([main.id, known.id]));
+          const { instances: adopted } = await suite.harness.engine.adopt(new Set([main.id, known.id]));
           assert.deepEqual([...adopted.keys()].sort(), [main.id, known.id].sort());
           const [again, sidecar] = [adopted.get(main.id), adopted.get(known.id)];
           assert.ok(again && sidecar);
@@ -401,7 +401,7 @@ export function engineConformance<Harness extends EngineHarness>(
         await suite.harness.restart();
         suite.live.delete(kept);
         suite.live.delete(old);
-        const adopted = await suite.harness.engine.adopt(
+        const { instances: adopted } = await suite.harness.engine.adopt(
           new Set([kept.id, old.id, stopped.id, newInstanceId()]),
         );
         assert.deepEqual([...adopted.keys()].sort(), [kept.id, old.id]);

@@ -266,7 +266,7 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
     assert.equal(await reaches(sidecar, publicAddress, 7), 'no');
     await suite().harness.restart();
     for (const instance of [main, sidecar]) suite().live.delete(instance);
-    const adopted = await suite().harness.engine.adopt(new Set([main.id, sidecar.id]));
+    const { instances: adopted } = await suite().harness.engine.adopt(new Set([main.id, sidecar.id]));
     const [again, sidecarAgain] = [adopted.get(main.id), adopted.get(sidecar.id)];
     assert.ok(again && sidecarAgain);
     try {

@@ -10,8 +10,10 @@ import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type InstanceId, isInstanceId } from '../../ids.ts';
 import { parseAllowlist } from '../../network/policy.ts';
+import { Cleanup } from '../../platform/cleanup.ts';
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import type {
+  Adopted,
   Capabilities,
   Engine,
   EngineCheck,
@@ -68,6 +70,8 @@ export class FakeEngine implements Engine {
   readonly #usual: RuntimeName;
   readonly #instances = new Map<InstanceId, FakeInstance>();
   readonly #prepared = new Map<InstanceId, FakePrepared>();
+  /** What an earlier engine left and could not be removed yet. */
+  readonly #left = new Map<InstanceId, Cleanup>();
   readonly #capabilities: Capabilities;
   readonly #faultPoint: FaultPoint;
 
@@ -151,27 +155,34 @@ export class FakeEngine implements Engine {
   async destroy(id: InstanceId): Promise<void> {
     await this.#prepared.get(id)?.destroy();
     await this.#instances.get(id)?.destroy(); // also when it was bound in the last moment
+    await this.#left.get(id)?.run();
+    this.#left.delete(id);
   }
 
-  async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
+  async adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted> {
     await this.faults.pass('adopt', undefined);
-    const adopted = new Map<InstanceId, Instance>();
+    const instances = new Map<InstanceId, Instance>();
     for (const id of await namesIn(join(this.#directory, 'i'))) {
       if (!isInstanceId(id) || this.#instances.has(id) || this.#prepared.has(id)) continue;
       const places = this.#places(id);
       const text = await readFile(places.record, 'utf8').catch(() => undefined);
-      // Written by `create` and by nothing else.
+      // Written by `FakePrepared.bind` and by nothing else.
       const record = text === undefined ? undefined : (JSON.parse(text) as FakeRecord);
       if (record && ids.has(id) && (await isAlive(record.init))) {
         const listener = new AgentListener(places.socket);
         await listener.listen();
-        adopted.set(id, this.#register(id, record, listener, FakeProcess.adopt(places.dir, record)));
+        instances.set(id, this.#register(id, record, listener, FakeProcess.adopt(places.dir, record)));
       } else {
-        await FakeProcess.adopt(places.dir, record).kill();
-        await rm(places.dir, { recursive: true, force: true });
+        const removal = new Cleanup();
+        removal.add('files', () => rm(places.dir, { recursive: true, force: true }));
+        removal.add('process', async () => {
+          await this.faults.pass('undo', id);
+          await FakeProcess.adopt(places.dir, record).kill();
+        });
+        await removal.run().catch(() => this.#left.set(id, removal));
       }
     }
-    return adopted;
+    return { instances, left: [...this.#left.keys()] };
   }
 
   async close(): Promise<void> {

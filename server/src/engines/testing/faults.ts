@@ -3,7 +3,7 @@ import type { InstanceId } from '../../ids.ts';
 import { unlessAborted } from '../../platform/wait.ts';
 
 /**
- * `bound`: the instance is up, but whoever bound it does not know that yet. `undo`: one that could not be made is to go. The others are before anything of the
+ * `bound`: the instance is up, but whoever bound it does not know that yet. `undo`: one that could not be made, or that an earlier engine left, is to go. The others are before anything of the
  * call happened.
  */
 export type FaultPoint =
