@@ -28,6 +28,7 @@ import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
+import { markAllTerminated } from './sandboxes/recovery.ts';
 import { SandboxManager } from './sandboxes/sandbox-manager.ts';
 import { SecretService } from './secrets/secret-service.ts';
 import { openVault } from './secrets/vault.ts';
@@ -257,7 +258,7 @@ export async function destroyAll(config: Config, logger: Logger): Promise<void> 
   const engine = createEngine(config, logger);
   await engine.open();
   await engine.adopt(new Set());
-  SandboxManager.markAllTerminated(store.sandboxes, Date.now());
+  markAllTerminated(store.sandboxes, Date.now());
   await engine.close();
   await engine.remove();
 }

@@ -3,7 +3,6 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
-import type { Instance } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
@@ -30,6 +29,7 @@ import { holdsName } from './life.ts';
 import { LifeLog } from './life-log.ts';
 import { LiveSandbox, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
 import { sandboxEnvironment } from './process-environment.ts';
+import { recoverSandboxes } from './recovery.ts';
 import {
   isUniqueViolation,
   type ProcessRepository,
@@ -239,51 +239,14 @@ export class SandboxManager implements Sandboxes {
    * asked for; those whose agent has yet to answer make their callers wait.
    */
   async recover(): Promise<void> {
-    const rows = this.#repository.live();
-    const { bootId } = this.#options;
-    const { settings } = this.#options.store;
-    const lastBootId = settings.get('boot-id');
-    const fate =
-      lastBootId === undefined || lastBootId === bootId
-        ? 'Its processes were gone when the server came back.'
-        : 'The machine was rebooted while it ran.';
-    const instances = await this.#options.instances.adopt(
-      new Set(rows.flatMap(({ instance }) => instance ?? [])),
-    );
-    // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.
-    const recovering = rows.flatMap((row) => {
-      const left = row.instance && instances.get(row.instance);
-      if (row.spec.sidecarOf && !this.#live.has(row.spec.sidecarOf.sandboxId)) {
-        this.#endOrphan(row, left);
-        return [];
-      }
-      return [
-        { sandbox: this.#add(row, { plan: this.#planAgain(row), left }), instance: left !== undefined },
-      ];
+    const { instances, store, logger, now, bootId } = this.#options;
+    await recoverSandboxes({
+      ...{ instances, logger, now, bootId },
+      repository: this.#repository,
+      settings: store.settings,
+      ledger: this.#ledger,
+      add: (row, left) => this.#add(row, { plan: this.#planAgain(row), left }),
     });
-    for (const { sandbox, instance } of recovering) {
-      sandbox.tell({ kind: 'found', instance, fate, atMs: this.#options.now() });
-    }
-    // What was gone has its result in the store by now: a server that starts after this one need not know of the reboot.
-    if (lastBootId !== bootId) this.#ledger.tell('boot-id', () => settings.set('boot-id', bootId));
-  }
-
-  /** A sidecar whose sandbox's end was stored while its own was not. */
-  #endOrphan(row: SandboxRow, left: Instance | undefined): void {
-    const { instances, logger, now } = this.#options;
-    if (left) {
-      instances
-        .destroy(left.id)
-        .catch((err: unknown) => logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'));
-    }
-    const endedAtMs = now();
-    const life = {
-      ...{ ...row, instance: undefined, endedAtMs },
-      state: 'ended',
-      result: { kind: 'terminated' },
-    } as const;
-    const entry = { kind: life.state, timeMs: endedAtMs, result: life.result };
-    this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.update(row, life, [entry]));
   }
 
   /** How one that an earlier server admitted is started, or gone on with. */
@@ -309,15 +272,6 @@ export class SandboxManager implements Sandboxes {
   /** Removes the output of sandboxes that ended longer ago than it is kept. Called on a timer. */
   sweep(): void {
     this.#sweep.run(this.#options.now() - this.#options.config.keepOutputHours * HOUR_MS);
-  }
-
-  /** For a data directory whose engine was emptied: says so in the store. */
-  static markAllTerminated(repository: SandboxRepository, nowMs: number): void {
-    const entry = { kind: 'ended', result: { kind: 'terminated' }, timeMs: nowMs } as const;
-    for (const row of repository.live()) {
-      const life = { ...row, instance: undefined, state: entry.kind, result: entry.result, endedAtMs: nowMs };
-      repository.update(row, life, [entry]);
-    }
   }
 
   #add(row: SandboxRow, parts: Omit<SandboxParts, 'owner'>): LiveSandbox {
