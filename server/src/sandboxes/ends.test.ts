@@ -1,7 +1,10 @@
 /** What must end ends, whatever fails: the store, the engine, the machine. */
 import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
-import { openDatabase } from '../store/database.ts';
 import { Domain, deadline, eventually, exec, text } from './testing/domain.ts';
 
 const caughtUp = (domain: Domain) =>
@@ -85,10 +88,14 @@ describe('with a store that takes nothing', () => {
   });
 
   it('a lock that another program holds on the store keeps nothing alive', async () => {
-    await using domain = await Domain.open();
+    const root = mkdtempSync(join(tmpdir(), 'skerry-ends-'));
+    mkdirSync(join(root, 'data'));
+    // A server shares the database with programs that have it open when it starts.
+    const other = new DatabaseSync(join(root, 'data/skerry.db'));
+    other.exec('PRAGMA journal_mode = WAL; SELECT count(*) FROM sqlite_schema');
+    await using domain = await Domain.over(root);
     const sandbox = await domain.running();
     domain.store.database.exec('PRAGMA busy_timeout = 1');
-    const other = openDatabase(domain.dataDir);
     other.exec('BEGIN IMMEDIATE');
     try {
       await sandbox.terminate();

@@ -23,17 +23,20 @@ export function openDatabase(dataDir: string): Database {
 }
 
 /**
- * WAL with NORMAL survives a killed process without losing a committed row; only a power cut may lose the last ones. It takes a file of memory shared with
- * other programs that read the database, for which a full disk has no room: then it is opened for this server alone, which needs none.
+ * WAL with NORMAL survives a killed process without losing a committed row; only a power cut may lose the last ones. It takes memory that is shared with
+ * other programs that read the database: a mapped file, and where the disk has no room for a page of it the kernel ends the process that writes there
+ * (SIGBUS; not on every file system). So the database is opened for this server alone, which needs none. Only where another program has it open already
+ * it is shared with that.
  */
 function openFile(path: string): Database {
-  const settings =
-    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;';
-  const open = (first: string): Database => {
+  const open = (locking: 'EXCLUSIVE' | 'NORMAL', busyMs: number): Database => {
     const database = new DatabaseSync(path);
     try {
       chmodSync(path, 0o600);
-      database.exec(`${first}${settings}`);
+      database.exec(
+        `PRAGMA busy_timeout = ${busyMs}; PRAGMA locking_mode = ${locking}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+         PRAGMA foreign_keys = ON; SELECT count(*) FROM sqlite_schema; PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`,
+      );
       return database;
     } catch (error) {
       database.close();
@@ -41,19 +44,22 @@ function openFile(path: string): Database {
     }
   };
   try {
-    return open('');
+    return open('EXCLUSIVE', 0);
   } catch (error) {
-    if (!isOutOfRoom(error)) throw error;
-    return open('PRAGMA locking_mode = EXCLUSIVE;');
+    if (!isBusy(error)) throw error;
+    return open('NORMAL', BUSY_TIMEOUT_MS);
   }
 }
 
-/** SQLITE_IOERR of any kind, SQLITE_FULL: https://www.sqlite.org/rescode.html */
-const isOutOfRoom = (error: unknown): boolean =>
+/** How long another program may hold a lock. */
+const BUSY_TIMEOUT_MS = 5000;
+
+/** SQLITE_BUSY of any kind: https://www.sqlite.org/rescode.html#busy */
+const isBusy = (error: unknown): boolean =>
   error instanceof Error &&
   'errcode' in error &&
   typeof error.errcode === 'number' &&
-  [10, 13].includes(error.errcode & 0xff);
+  (error.errcode & 0xff) === 5;
 
 /** Runs `work` in one transaction; rolls back when it throws. Synchronous, as SQLite is. */
 export function transaction<T>(database: Database, work: () => T): T {
