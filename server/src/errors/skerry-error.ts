@@ -145,6 +145,15 @@ export class SkerryError extends Error {
   }
 }
 
+/** SQLITE_FULL, https://www.sqlite.org/rescode.html#full */
+const SQLITE_FULL = 13;
+
+/** Whether the machine had no room for what should have been written, by the system's word or the database's. */
+function isDiskFull(error: unknown): boolean {
+  const { code, errcode } = (error ?? {}) as { code?: unknown; errcode?: unknown }; // whatever was thrown
+  return code === 'ENOSPC' || code === 'EDQUOT' || (code === 'ERR_SQLITE_ERROR' && errcode === SQLITE_FULL);
+}
+
 /**
  * Turns anything thrown into a SkerryError; what is not one already is a bug of ours or of the machine. Of errors that came together it is the
  * first.
@@ -152,8 +161,7 @@ export class SkerryError extends Error {
 export function toSkerryError(thrown: unknown): SkerryError {
   const error = firstError(thrown);
   if (error instanceof SkerryError) return error;
-  const code = (error as NodeJS.ErrnoException | null)?.code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
+  if (isDiskFull(error)) {
     return new SkerryError('disk-full', 'The machine that runs this sandbox is out of disk space.', {
       cause: error,
     });

@@ -49,6 +49,7 @@ export async function moveUpper(upper: string, directory: string): Promise<void>
 /**
  * Copies a writable layer with everything that overlayfs means by it: owners, modes, times, hard links, holes, whiteouts (devices 0:0) and
  * extended attributes, but without sockets. The copy appears under its name only when it is whole and on disk.
+ * @throws SkerryError `disk-full`, `internal`; the signal's reason
  */
 export async function copyUpper(upper: string, directory: string, signal?: AbortSignal): Promise<void> {
   const partial = join(dirname(directory), `.${basename(directory)}.partial`);
@@ -56,10 +57,17 @@ export async function copyUpper(upper: string, directory: string, signal?: Abort
   await using undo = new AsyncDisposableStack();
   undo.defer(() => rm(partial, { recursive: true, force: true })); // not there any more once it has its name
   await mkdir(partial, { mode: 0o700 });
-  await run(['cp', '-a', '--reflink=auto', '--sparse=auto', '-T', upper, partial], {
-    timeoutMs: 30 * 60_000,
-    ...(signal ? { signal } : {}),
-  });
+  try {
+    await run(['cp', '-a', '--reflink=auto', '--sparse=auto', '-T', upper, partial], {
+      timeoutMs: 30 * 60_000,
+      ...(signal ? { signal } : {}),
+    });
+  } catch (error) {
+    if (!(error instanceof SkerryError && /No space left on device/.test(error.message))) throw error;
+    throw new SkerryError('disk-full', 'The machine is out of disk space for a copy of the files.', {
+      cause: error,
+    });
+  }
   await removeSockets(partial);
   await syncFilesystem(partial);
   await rename(partial, directory);

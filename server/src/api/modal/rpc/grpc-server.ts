@@ -100,7 +100,7 @@ export class GrpcServer {
     let error: ConnectError | undefined;
     try {
       if (timeout.error) throw timeout.error;
-      const message = fromBinary(served.method.input, await this.#readMessage(request, controller.signal));
+      const message = parseMessage(served.method, await this.#readMessage(request, controller.signal));
       const answer = served.answer(message, context);
       if (served.method.methodKind === 'server_streaming') {
         // Handlers of this kind return iterables.
@@ -115,11 +115,11 @@ export class GrpcServer {
         send(response, context, encode(served.method, item));
       }
     } catch (thrown) {
-      // Handlers throw ConnectErrors; the rest are messages that cannot be parsed.
+      // Handlers throw ConnectErrors, and so does all around them but a bug.
       error =
         thrown instanceof ConnectError
           ? thrown
-          : new ConnectError('The request message cannot be parsed.', Code.Internal);
+          : new ConnectError('Something failed inside Skerry.', Code.Internal);
     } finally {
       clearTimeout(deadline);
       response.off('close', onClose);
@@ -248,6 +248,15 @@ class GrpcContext implements HandlerContext {
 }
 
 /** Prefix and message in one piece: one write, one frame where it fits. */
+/** @throws ConnectError for what is no message of that kind */
+function parseMessage(method: DescMethod, bytes: Uint8Array) {
+  try {
+    return fromBinary(method.input, bytes);
+  } catch {
+    throw new ConnectError('The request message cannot be parsed.', Code.Internal);
+  }
+}
+
 function encode(method: DescMethod, item: Item): Buffer {
   // `create` takes what handlers return, a message or its initialiser.
   const message = toBinary(method.output, create(method.output, item));
