@@ -23,7 +23,9 @@ export class EndedSweep {
 
   /** Forgets some of those that ended before that time, in Unix milliseconds. Repeated calls come to all, and again to those that could not be forgotten. */
   run(beforeMs: number): void {
-    const rows = this.#parts.repository.endedBefore(beforeMs, this.#after);
+    const { repository } = this.#parts;
+    let rows = repository.endedBefore(beforeMs, this.#after);
+    if (rows.length === 0 && this.#after) rows = repository.endedBefore(beforeMs); // all over again
     for (const row of rows) this.#forget(row);
     this.#after = rows.at(-1);
   }
