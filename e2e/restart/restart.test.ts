@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { delay } from '../../server/src/platform/wait.ts';
+import { type Driver, startDriver } from '../support/driver.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
-import { type Driver, startDriver } from './driver.ts';
 
 /** Longest time into a cycle's work at which the server goes; the work takes about 2 s. */
 const LATEST_MOMENT_MS = 2_000;
@@ -17,7 +17,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
     let driver: Driver;
     before(async () => {
       server = await startServer({ runtime });
-      driver = startDriver(server);
+      driver = startDriver(server, 'e2e/restart/driver.py');
       await driver.expect('ready');
     });
     after(async () => {

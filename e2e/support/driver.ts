@@ -1,13 +1,13 @@
-/** The driver program of the restart tests, and a conversation with it. */
+/** A program with the official Python client that a test tells, line by line, what to do while it changes the machine under it. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { withDeadline } from '../../server/src/platform/wait.ts';
-import { pythonWith } from '../support/clients.ts';
-import { projectRoot, type TestServer } from '../support/server.ts';
-import { patient } from '../support/slowness.ts';
+import { pythonWith } from './clients.ts';
+import { projectRoot, type TestServer } from './server.ts';
+import { patient } from './slowness.ts';
 
 export interface Driver extends AsyncDisposable {
   /** Sends a command; its events are then awaited with `expect`. */
@@ -20,8 +20,9 @@ export interface Driver extends AsyncDisposable {
 
 const EVENT_TIMEOUT_MS = patient(120_000);
 
-export function startDriver(server: TestServer): Driver {
-  const child = spawn(pythonWith(), [join(projectRoot, 'e2e/restart/driver.py')], {
+/** `program`: its path in the clone. It answers each command with events, a line of JSON each. */
+export function startDriver(server: TestServer, program: string): Driver {
+  const child = spawn(pythonWith(), [join(projectRoot, program)], {
     env: { ...server.clientEnv, PYTHONUNBUFFERED: '1' },
     stdio: ['pipe', 'pipe', 'pipe'],
   });

@@ -36,6 +36,8 @@ export interface ServerOptions {
   readonly freshData?: boolean;
   /** A data directory that the test made and removes itself. */
   readonly dataDir?: string;
+  /** Where its log goes; a file in its data directory by default. */
+  readonly logFile?: string;
 }
 
 export interface TestServer {
@@ -74,7 +76,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   ];
   const home = mkdtempSync(join(tmpdir(), 'e2e-home-'));
   const env = { ...definedEnvironment(), XDG_CONFIG_HOME: home, XDG_STATE_HOME: home, ...options.env };
-  const logPath = join(dataDir, 'e2e.log');
+  const logPath = options.logFile ?? join(dataDir, 'e2e.log');
 
   const logStart = existsSync(logPath) ? statSync(logPath).size : 0;
   let { child, ready } = await launch('0', flags, env, logPath);
