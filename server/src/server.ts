@@ -29,7 +29,7 @@ import { trustCertificates } from './platform/trust.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
 import { markAllTerminated } from './sandboxes/recovery.ts';
-import { SandboxManager } from './sandboxes/sandbox-manager.ts';
+import { SandboxService } from './sandboxes/sandbox-service.ts';
 import { SecretService } from './secrets/secret-service.ts';
 import { openVault } from './secrets/vault.ts';
 import { openStore } from './store/store.ts';
@@ -127,7 +127,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       clock: now,
     });
     cleanup.add('images', () => images.close());
-    const sandboxes = new SandboxManager({
+    const sandboxes = new SandboxService({
       store,
       instances,
       images,

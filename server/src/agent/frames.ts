@@ -11,8 +11,8 @@ const HEADER_BYTES = 5;
 
 export type OutputStream = 'stdout' | 'stderr';
 
-/** How a process ended. */
-export interface ProcessExit {
+/** How a process ended, in the agent's words. */
+export interface AgentExit {
   readonly kind: 'code' | 'signal';
   /** The exit code (0 to 255), or the number of the signal that ended it (1 to 64). */
   readonly value: number;
@@ -26,7 +26,7 @@ export type AgentFrame =
   | { readonly type: 'output'; readonly stream: OutputStream; readonly offset: number; readonly data: Buffer }
   | { readonly type: 'eof'; readonly stream: OutputStream; readonly length: number }
   | { readonly type: 'stdin-ack'; readonly accepted: number; readonly closed: boolean }
-  | { readonly type: 'exit'; readonly exit: ProcessExit };
+  | { readonly type: 'exit'; readonly exit: AgentExit };
 
 /** What arrived is not a frame of the protocol; the connection cannot be used any more. */
 export class FrameError extends Error {

@@ -1,7 +1,7 @@
 /** The JSON of the agent protocol: what the server asks for, and what it believes of the answers. */
 import { z } from 'zod';
 import { type ErrorCode, SkerryError } from '../errors/skerry-error.ts';
-import type { ProcessExit } from './frames.ts';
+import type { AgentExit } from './frames.ts';
 
 /** START of `agent/PROTOCOL.md`. */
 export interface StartRequest {
@@ -45,7 +45,7 @@ export interface AgentProcessInfo {
   readonly stderrEof: boolean;
   readonly stdinAccepted: number;
   /** `null` while it runs. */
-  readonly exit: ProcessExit | null;
+  readonly exit: AgentExit | null;
 }
 
 export const listSchema = z.object({

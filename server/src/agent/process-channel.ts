@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { AgentConnection } from './agent-connection.ts';
-import { type AgentFrame, encode, type OutputStream, type ProcessExit } from './frames.ts';
+import { type AgentExit, type AgentFrame, encode, type OutputStream } from './frames.ts';
 import { errorFromAgent, parse, protocolError, startedSchema } from './messages.ts';
 import { OutputReceiver } from './output-receiver.ts';
 import { StdinWriter } from './stdin-writer.ts';
@@ -20,7 +20,7 @@ export interface ProcessSink {
   write(stream: OutputStream, offset: number, chunk: Buffer): Promise<void> | undefined;
   /** The stream ended; `length` is its total number of bytes. */
   eof(stream: OutputStream, length: number): void;
-  exit(exit: ProcessExit): void;
+  exit(exit: AgentExit): void;
   /** The connection broke before both ends and the exit came: attach again from what is stored. */
   lost(error: SkerryError): void;
 }

@@ -5,7 +5,7 @@
 import { SkerryError } from '../errors/skerry-error.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { AgentClient } from './agent-client.ts';
-import type { OutputStream, ProcessExit } from './frames.ts';
+import type { AgentExit, OutputStream } from './frames.ts';
 import type { StartRequest } from './messages.ts';
 import type { OutputOffsets, ProcessChannel, ProcessSink } from './process-channel.ts';
 
@@ -32,7 +32,7 @@ export async function runToExit(
   request: ProgramRequest,
   onOutput: (stream: OutputStream, chunk: Buffer) => void,
   signal: AbortSignal,
-): Promise<ProcessExit> {
+): Promise<AgentExit> {
   const program = new Program(agent, { ...request, stdin: 'null', pty: null }, onOutput);
   try {
     return await program.run(request.timeoutMs, signal);
@@ -69,7 +69,7 @@ export async function forgetProgram(agent: AgentClient, id: string, offsets: Out
 class Program {
   readonly #agent: AgentClient;
   readonly #request: StartRequest;
-  readonly #exit = Promise.withResolvers<ProcessExit>();
+  readonly #exit = Promise.withResolvers<AgentExit>();
   readonly #drained = { stdout: Promise.withResolvers<void>(), stderr: Promise.withResolvers<void>() };
   readonly #sink: ProcessSink;
   /** What was taken: where a new connection goes on. */
@@ -107,7 +107,7 @@ class Program {
     };
   }
 
-  async run(timeoutMs: number, signal: AbortSignal): Promise<ProcessExit> {
+  async run(timeoutMs: number, signal: AbortSignal): Promise<AgentExit> {
     this.#process = await inTime(this.#start(), ANSWER_MS, signal, 'did not answer');
     const exit = await inTime(this.#exit.promise, timeoutMs + ANSWER_MS, signal, 'stopped answering');
     const { stdout, stderr } = this.#drained;

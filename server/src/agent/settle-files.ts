@@ -5,7 +5,7 @@ import { GUEST_FS_TOOLS } from '../engines/paths.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { newProcessId } from '../ids.ts';
 import type { AgentClient } from './agent-client.ts';
-import type { ProcessExit } from './frames.ts';
+import type { AgentExit } from './frames.ts';
 import { runToExit } from './run-to-exit.ts';
 
 /** Every directory of the sandbox is looked at, and all that it wrote goes to the disk. */
@@ -62,7 +62,7 @@ async function runHelper(
   agent: AgentClient,
   request: object,
   signal: AbortSignal,
-): Promise<{ exit: ProcessExit; stdout: string }> {
+): Promise<{ exit: AgentExit; stdout: string }> {
   const chunks: Buffer[] = [];
   let size = 0;
   const exit = await runToExit(

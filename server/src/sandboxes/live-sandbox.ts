@@ -41,7 +41,7 @@ import type { SandboxResult, SandboxState } from './state.ts';
 import { Tenancy } from './tenancy.ts';
 import type { LaunchPlan, Tenant } from './tenant.ts';
 
-/** What a sandbox needs of its surroundings; the manager provides it. */
+/** What a sandbox needs of its surroundings; the service provides it. */
 export interface SandboxContext {
   readonly instances: InstanceService;
   readonly images: Images;

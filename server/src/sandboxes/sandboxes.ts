@@ -1,5 +1,5 @@
 /**
- * The domain's heart as the API sees it: sandboxes, their processes and their output. `sandbox-manager.ts` implements it; `api/` calls nothing
+ * The domain's heart as the API sees it: sandboxes, their processes and their output. `sandbox-service.ts` implements it; `api/` calls nothing
  * else of this folder but the types of `spec.ts` and `state.ts`.
  */
 

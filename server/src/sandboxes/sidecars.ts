@@ -11,7 +11,7 @@ import type { SandboxSpec, SidecarSpec } from './spec.ts';
 
 const MAX_PER_SANDBOX = 16;
 
-/** What the manager of all sandboxes does for sidecars. */
+/** What the service of all sandboxes does for sidecars. */
 export interface SidecarParts {
   readonly repository: SandboxRepository;
   /** Writes the row and starts it in the background. @throws SkerryError as `Sandboxes.create` */

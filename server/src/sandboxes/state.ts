@@ -1,5 +1,5 @@
 /** A sandbox's states and results, in words that everybody shares. How one follows from another is in `life.ts`. */
-import type { ProcessExit as AgentExit } from '../agent/frames.ts';
+import type { AgentExit } from '../agent/frames.ts';
 
 /** `stopping`: its end is sure, and it is being taken away. */
 export type SandboxState = 'created' | 'starting' | 'running' | 'stopping' | 'ended';

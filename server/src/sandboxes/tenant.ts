@@ -4,7 +4,7 @@ import type { Instance } from '../engines/engine.ts';
 import type { InstanceId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
 
-/** Everything a start needs that is not in the row: made by the manager out of image, secrets and mounts. */
+/** Everything a start needs that is not in the row: made by the service out of image, secrets and mounts. */
 export interface LaunchPlan {
   /** The image with the file mounts over it; snapshots continue from it. */
   readonly image: Image;

@@ -1,6 +1,6 @@
 /** A sink that keeps everything and lets a test wait for what it expects. */
 import type { SkerryError } from '../../errors/skerry-error.ts';
-import type { OutputStream, ProcessExit } from '../frames.ts';
+import type { AgentExit, OutputStream } from '../frames.ts';
 import type { ProcessSink } from '../process-channel.ts';
 
 const DEADLINE_MS = 60_000;
@@ -9,7 +9,7 @@ export class Collector implements ProcessSink {
   readonly chunks: Record<OutputStream, Buffer[]> = { stdout: [], stderr: [] };
   readonly lengths: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
   readonly ended: Record<OutputStream, boolean> = { stdout: false, stderr: false };
-  exitStatus: ProcessExit | undefined;
+  exitStatus: AgentExit | undefined;
   lostWith: SkerryError | undefined;
   /** Called instead of keeping bytes. */
   onWrite: ((stream: OutputStream, chunk: Buffer) => Promise<void> | undefined) | undefined;
@@ -31,7 +31,7 @@ export class Collector implements ProcessSink {
     this.#changed();
   }
 
-  exit(exit: ProcessExit): void {
+  exit(exit: AgentExit): void {
     this.exitStatus = exit;
     this.#changed();
   }

@@ -1,7 +1,7 @@
 /** Runs programs in an instance for tests of engines. */
 import { randomUUID } from 'node:crypto';
 import { AgentClient } from '../../agent/agent-client.ts';
-import type { ProcessExit } from '../../agent/frames.ts';
+import type { AgentExit } from '../../agent/frames.ts';
 import { withDeadline } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { Instance } from '../engine.ts';
@@ -31,7 +31,7 @@ export async function runInGuest(
   const signal = AbortSignal.timeout(timeoutMs);
   const client = new AgentClient((abort) => instance.dial(abort), createLogger('silent'));
   const text = { stdout: '', stderr: '' };
-  const over = Promise.withResolvers<ProcessExit>();
+  const over = Promise.withResolvers<AgentExit>();
   const streams = { stdout: Promise.withResolvers<void>(), stderr: Promise.withResolvers<void>() };
   const process = await client.start(
     {

@@ -1,6 +1,6 @@
 /** Carries out one RUN: an instance of ours on the layers below, the command through the agent, and the writable layer as the result. */
 import { AgentClient } from '../../agent/agent-client.ts';
-import type { ProcessExit } from '../../agent/frames.ts';
+import type { AgentExit } from '../../agent/frames.ts';
 import { runToExit } from '../../agent/run-to-exit.ts';
 import { settleFiles } from '../../agent/settle-files.ts';
 import type { Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
@@ -35,7 +35,7 @@ export interface RunRequest {
 }
 
 export interface RunOutcome {
-  readonly exit: ProcessExit;
+  readonly exit: AgentExit;
   /** The kernel killed a process of the step for memory. */
   readonly outOfMemory: boolean;
 }
@@ -107,7 +107,7 @@ export class StepRunner {
     request: RunRequest,
     output: Readonly<Record<'stdout' | 'stderr', OutputSink>>,
     signal: AbortSignal,
-  ): Promise<ProcessExit> {
+  ): Promise<AgentExit> {
     const gone = new AbortController();
     void instance.exited.then((why) => gone.abort(instanceGone(why)));
     try {

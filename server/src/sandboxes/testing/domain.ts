@@ -25,7 +25,7 @@ import { SecretService } from '../../secrets/secret-service.ts';
 import { type AesVault, openVault } from '../../secrets/vault.ts';
 import { openStore, type Store } from '../../store/store.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
-import { SandboxManager, type SandboxManagerOptions } from '../sandbox-manager.ts';
+import { SandboxService, type SandboxServiceOptions } from '../sandbox-service.ts';
 import type { OutputReader, Process, Sandbox } from '../sandboxes.ts';
 import type { ExecSpec, SandboxSpec } from '../spec.ts';
 import { addBaseImage, BASE_IMAGE } from './test-images.ts';
@@ -39,7 +39,7 @@ const REAPER_PAUSE_MS = 2;
 const ENVIRONMENT = 'en-test' as EnvironmentId;
 export const TEST_APP = 'ap-test' as AppId;
 
-type TestConfig = SandboxManagerOptions['config'];
+type TestConfig = SandboxServiceOptions['config'];
 
 export interface DomainOptions {
   readonly config?: Partial<TestConfig>;
@@ -74,7 +74,7 @@ export class Domain implements AsyncDisposable {
   readonly root: string;
   readonly engine: FakeEngine;
   readonly instances: InstanceService;
-  readonly manager: SandboxManager;
+  readonly manager: SandboxService;
   readonly store: Store;
   readonly vault: AesVault;
   readonly apps: AppService;
@@ -134,7 +134,7 @@ export class Domain implements AsyncDisposable {
     });
     cleanup.add('images', () => images.close());
     await addBaseImage(store.images, images, dataDir);
-    const manager = new SandboxManager({
+    const manager = new SandboxService({
       store,
       instances,
       images,

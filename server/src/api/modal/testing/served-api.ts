@@ -4,7 +4,7 @@ import { AccessTokens } from '../../../auth/access-tokens.ts';
 import type { TokenFile } from '../../../auth/token-store.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
 import { AppReaper } from '../../../sandboxes/app-reaper.ts';
-import type { SandboxManager } from '../../../sandboxes/sandbox-manager.ts';
+import type { SandboxService } from '../../../sandboxes/sandbox-service.ts';
 import { Domain, type DomainOptions } from '../../../sandboxes/testing/domain.ts';
 import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
 import { createPort } from '../../../transport/port.ts';
@@ -28,7 +28,7 @@ export interface ServedApi extends AsyncDisposable {
   readonly certificate: Certificate;
   /** What is served. */
   readonly domain: Domain;
-  readonly sandboxes: SandboxManager;
+  readonly sandboxes: SandboxService;
   readonly apps: AppService;
   readonly api: ModalApi;
   /** Lines the server logged, parsed. */

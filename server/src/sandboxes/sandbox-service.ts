@@ -45,7 +45,7 @@ import type { LaunchPlan } from './tenant.ts';
 const HOUR_MS = 3_600_000;
 const CLOSE_PATIENCE_MS = 3_000;
 
-export interface SandboxManagerOptions {
+export interface SandboxServiceOptions {
   /** Where sandboxes and their processes are kept. */
   readonly store: {
     readonly sandboxes: SandboxRepository;
@@ -80,8 +80,8 @@ export interface SandboxManagerOptions {
   readonly faultPoint?: FaultPoint;
 }
 
-export class SandboxManager implements Sandboxes {
-  readonly #options: SandboxManagerOptions;
+export class SandboxService implements Sandboxes {
+  readonly #options: SandboxServiceOptions;
   readonly #repository: SandboxRepository;
   readonly #context: SandboxContext;
   readonly #sidecars: ManagedSidecars;
@@ -95,7 +95,7 @@ export class SandboxManager implements Sandboxes {
   #lastCreatedAtMs: number;
   #closing = false;
 
-  constructor(options: SandboxManagerOptions) {
+  constructor(options: SandboxServiceOptions) {
     this.#options = options;
     this.#repository = options.store.sandboxes;
     this.#starts = new Limiter(options.config.maxStarting);
