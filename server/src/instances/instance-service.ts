@@ -3,7 +3,6 @@
  * what became nobody's goes by itself.
  */
 import type {
-  Capabilities,
   Engine,
   Instance,
   Prepared,
@@ -49,11 +48,6 @@ export class InstanceService {
   /** @see Engine.runtimeFor */
   runtimeFor(choice: RuntimeChoice): RuntimeName {
     return this.#engine.runtimeFor(choice);
-  }
-
-  /** @see Engine.capabilities */
-  capabilities(runtime: RuntimeName): Capabilities {
-    return this.#engine.capabilities(runtime);
   }
 
   /**

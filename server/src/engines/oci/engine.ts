@@ -1,5 +1,4 @@
 /** The engine for this machine: overlayfs, namespaces, cgroups and nftables around an OCI runtime, hardened runc or gVisor. */
-import { existsSync } from 'node:fs';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
@@ -13,25 +12,24 @@ import type {
   Capabilities,
   Engine,
   EngineCheck,
-  Instance,
   Prepared,
   RuntimeChoice,
   RuntimeName,
   Shape,
 } from '../engine.ts';
-import { AgentListener } from './agent-listener.ts';
+import { Adoption, readRecords } from './adoption.ts';
+import type { AgentListener } from './agent-listener.ts';
 import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
 import { LayerFifos } from './fifos.ts';
-import { isUp, OciInstance, pauseMarker } from './instance.ts';
+import { OciInstance } from './instance.ts';
 import { defaultRunDir, type InstanceLayout, Layout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
 import type { OciEngineOptions } from './options.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
 import { OciPrepared } from './prepared-instance.ts';
-import { type InstanceRecord, readRecord } from './record.ts';
-import { haltInstance, killStarters, removeInstanceFiles, tracedInstances } from './residue.ts';
+import type { InstanceRecord } from './record.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { prepareAgent, prepareCaBundle, prepareSkeleton } from './shared-files.ts';
@@ -45,15 +43,12 @@ const capabilitiesUnder: Readonly<Record<RuntimeName, Capabilities>> = {
   gvisor: { bindsLate: new Set(['network']), joins: true, commit: true, networkPolicy: true },
 };
 
-/** How the notes call what is left of an instance. */
-const leftoverOf = (id: InstanceId): string => `sandbox ${id}`;
-
 /** What `open` finds and makes. */
 interface Opened {
   readonly cgroups: Cgroups;
   readonly findings: RuntimeFindings;
   readonly network: Network;
-  readonly leftovers: Leftovers;
+  readonly adoption: Adoption;
   readonly caBundle: string | undefined;
   readonly ownLimits: OwnLimits;
 }
@@ -68,8 +63,6 @@ class OciEngine implements Engine {
   readonly #instances = new Map<InstanceId, OciInstance>();
   /** Not yet bound, or not wholly removed: not residue. */
   readonly #prepared = new Map<InstanceId, OciPrepared>();
-  /** What an earlier server left and could not be removed yet. */
-  readonly #left = new Map<InstanceId, Cleanup>();
   readonly #faultPoint: FaultPoint;
   readonly #layerFifos = new LayerFifos();
   #opened: Opened | undefined;
@@ -117,12 +110,20 @@ class OciEngine implements Engine {
       logger: this.#logger,
       onLeft: (what, error) => leftovers.note(what, error),
     });
-    const records = await this.#records(cgroups);
+    const records = await readRecords(layout, cgroups);
     const leases = [...records.values()].flatMap(({ slot, policy }) =>
       slot === undefined ? [] : [{ slot, policy }],
     );
     await network.open(leases);
-    this.#opened = { cgroups, findings, network, leftovers, caBundle, ownLimits };
+    const adoption = new Adoption({
+      ...{ layout, cgroups, network, leftovers },
+      logger: this.#logger,
+      runtime: (name) => this.#installed(name),
+      isOwn: (id) => this.#instances.has(id) || this.#prepared.has(id),
+      register: (id, runtime, listener, record) =>
+        this.#register(layout.of(id), runtime, listener, record, []),
+    });
+    this.#opened = { cgroups, findings, network, adoption, caBundle, ownLimits };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -149,7 +150,7 @@ class OciEngine implements Engine {
       layout: this.#layout,
       content: this.#options.content,
       capabilities: this.capabilities(runtime.name),
-      gvisor: this.#gvisor(),
+      gvisor: this.#installed('gvisor'),
       logger: this.#logger,
       faultPoint: this.#faultPoint,
       register: (listener, record, layers) =>
@@ -164,42 +165,11 @@ class OciEngine implements Engine {
   async destroy(id: InstanceId): Promise<void> {
     await this.#prepared.get(id)?.destroy();
     await this.#instances.get(id)?.destroy(); // also when it was bound in the last moment
-    await this.#left.get(id)?.run();
-    if (this.#left.delete(id)) this.#require().leftovers.forget(leftoverOf(id));
+    await this.#require().adoption.destroy(id);
   }
 
-  async adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted> {
-    const { cgroups, network, leftovers } = this.#require();
-    const records = await this.#records(cgroups);
-    const instances = new Map<InstanceId, Instance>();
-    for (const [id, record] of records) {
-      if (!ids.has(id) || this.#instances.has(id)) continue;
-      try {
-        const instance = await this.#takeOver(this.#layout.of(id), record);
-        if (instance) instances.set(id, instance);
-      } catch (error) {
-        // One sandbox that cannot be taken over ends; the others go on.
-        this.#logger.error({ instance: id, err: error }, 'instance.not-adopted');
-      }
-    }
-    const traced = await tracedInstances(this.#layout, cgroups);
-    const residue = new Set([...traced].filter((id) => !this.#instances.has(id) && !this.#prepared.has(id)));
-    if (residue.size > 0) await killStarters(this.#layout, residue);
-    for (const id of residue) {
-      const oomKilled = (await cgroups.oomKills(this.#layout.of(id).cgroup)) > 0;
-      this.#logger.info({ instance: id, oomKilled, known: ids.has(id) }, 'instance.gone');
-      const slot = records.get(id)?.slot;
-      const removal = new Cleanup(); // a step that succeeded is not taken again: another may have the slot by then
-      if (slot !== undefined) removal.add('network', () => network.release(slot));
-      removal.add('residue', () => this.#removeResidue(id, cgroups));
-      try {
-        await removal.run();
-      } catch (error) {
-        this.#left.set(id, removal);
-        leftovers.note(leftoverOf(id), error);
-      }
-    }
-    return { instances, left: [...this.#left.keys()] };
+  adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted> {
+    return this.#require().adoption.adopt(ids);
   }
 
   async close(): Promise<void> {
@@ -237,10 +207,10 @@ class OciEngine implements Engine {
     return new OciRuntime(name, path, this.#layout);
   }
 
-  /** gVisor as it is on the machine, for what may be left of it. */
-  #gvisor(): OciRuntime | undefined {
-    const finding = this.#require().findings.gvisor;
-    return finding.ok ? new OciRuntime('gvisor', finding.path, this.#layout) : undefined;
+  /** A runtime as it is on the machine, for what runs under it or may be left of it. */
+  #installed(name: RuntimeName): OciRuntime | undefined {
+    const finding = this.#require().findings[name];
+    return finding.ok ? new OciRuntime(name, finding.path, this.#layout) : undefined;
   }
 
   /** @throws SkerryError `sandbox-ended` */
@@ -248,22 +218,6 @@ class OciEngine implements Engine {
     const instance = this.#instances.get(id);
     if (!instance) throw new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);
     return instance;
-  }
-
-  /** The living instance of a record with its socket bound anew; undefined when it is dead or its runtime is gone from the machine. */
-  async #takeOver(places: InstanceLayout, record: InstanceRecord): Promise<OciInstance | undefined> {
-    const finding = this.#require().findings[record.runtime];
-    if (!finding.ok) return undefined;
-    const runtime = new OciRuntime(record.runtime, finding.path, this.#layout);
-    // One that cannot be looked at now is not for that reason dead: its watch looks again.
-    if (!(await isUp(runtime, places, record).catch(() => true))) return undefined;
-    if (existsSync(pauseMarker(places))) {
-      await runtime.resume(places).catch(() => {}); // the pause itself may not have happened
-      await rm(pauseMarker(places), { force: true });
-    }
-    const listener = new AgentListener(places.socket);
-    await listener.listen();
-    return this.#register(places, runtime, listener, record, []);
   }
 
   #register(
@@ -298,20 +252,5 @@ class OciEngine implements Engine {
     const all = [...this.#instances.values(), ...this.#prepared.values()];
     const joined = all.filter(({ joins }) => joins === id);
     await Promise.allSettled(joined.map((instance) => instance.destroy()));
-  }
-
-  async #records(cgroups: Cgroups): Promise<Map<InstanceId, InstanceRecord>> {
-    const records = new Map<InstanceId, InstanceRecord>();
-    for (const id of await tracedInstances(this.#layout, cgroups)) {
-      const record = await readRecord(this.#layout.of(id));
-      if (record) records.set(id, record);
-    }
-    return records;
-  }
-
-  async #removeResidue(id: InstanceId, cgroups: Cgroups): Promise<void> {
-    const places = this.#layout.of(id);
-    await haltInstance(this.#layout, cgroups, places, this.#gvisor());
-    await removeInstanceFiles(places);
   }
 }
