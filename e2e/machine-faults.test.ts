@@ -1,6 +1,17 @@
 /** What a machine can lack: root, runc, disk space. Each is told in words that help, and leaves nothing behind. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -8,6 +19,7 @@ import { run } from '../server/src/platform/command.ts';
 import { runPython } from './support/clients.ts';
 import { inventory } from './support/inventory.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
+import { makeSmallDisk, type SmallDisk } from './support/small-disk.ts';
 
 const cli = join(projectRoot, 'cli/bin/skerry.mjs');
 
@@ -74,6 +86,33 @@ describe('a machine that lacks something', () => {
     assert.match(stdout, /Missing: runc\./);
     assert.deepEqual(await inventory(join(scratch, 'data')), [], 'a check leaves nothing behind');
     assert.equal(existsSync(join(scratch, 'data')), false);
+  });
+});
+
+describe('a disk that is full when the server is to start', () => {
+  let disk: SmallDisk;
+  before(async () => {
+    disk = await makeSmallDisk(16 << 20);
+  });
+  after(() => disk?.[Symbol.asyncDispose]());
+
+  test('`up` says so, though the log has no room for what the server says', async () => {
+    const dataDir = join(disk.path, 'data');
+    mkdirSync(dataDir);
+    const up = [process.execPath, cli, 'up', '--port', '0', '--data-dir', dataDir] as const;
+    for (const size of [1 << 20, 4096]) {
+      const filling = openSync(join(disk.path, 'filling'), 'a');
+      assert.throws(
+        () => {
+          for (;;) writeSync(filling, Buffer.alloc(size));
+        },
+        { code: 'ENOSPC' },
+      );
+      closeSync(filling);
+    }
+    const { stderr } = await run(up, { okCodes: [1] });
+    assert.match(stderr, /no room left on the disk|no space left on device/i);
+    assert.deepEqual(await inventory(dataDir), []);
   });
 });
 

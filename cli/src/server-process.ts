@@ -1,6 +1,15 @@
 /** Starts the server as a daemon or in the foreground, and stops it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -125,8 +134,12 @@ export async function startDaemon(config: Config, flags: readonly string[]): Pro
   child.kill('SIGKILL');
   const words = explain(written().toString('utf8').split('\n'));
   const why = outcome ?? `it was not ready within ${START_TIMEOUT_MS / 1000} s`;
-  throw new CliError(`The server did not start: ${words || why}\nIts log: ${log}`);
+  throw new CliError(`The server did not start: ${words || noRoomFor(log) || why}\nIts log: ${log}`);
 }
+
+/** Why a log may lack the server's last words. */
+const noRoomFor = (log: string): string | undefined =>
+  statfsSync(log).bavail === 0 ? 'there is no room left on the disk of its data directory.' : undefined;
 
 /** The end of a log for a reader: what the server said to the user, or else its last lines, structured ones by their message. */
 function explain(lines: readonly string[]): string {
