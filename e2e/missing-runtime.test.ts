@@ -12,6 +12,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -142,12 +143,36 @@ snapshot = named("keeper").snapshot_filesystem(timeout=60)
 works(modal.Sandbox.create(app=app, image=snapshot, name="of-snapshot"))
 named("new").terminate(wait=True)
 named("of-snapshot").terminate(wait=True)
-create("timed", timeout=15)
-works(named("timed"))
+`);
+    });
+
+    test('one that is paused for a snapshot when it goes missing runs on when it is back', async () => {
+      takeAway();
+      // Goes away by itself once it has paused something.
+      const script = `#!/bin/sh
+case " $* " in
+  *" pause "*) ${JSON.stringify(aside)} "$@"; code=$?; rm -f "$0"; exit $code ;;
+esac
+exec ${JSON.stringify(aside)} "$@"`;
+      writeFileSync(program, script, { mode: 0o755 });
+      await python(`
+try:
+    named("keeper").snapshot_filesystem(timeout=60)
+except modal.exception.Error as error:
+    print(error)
+`);
+      assert.equal(existsSync(program), false, 'it went while the sandbox was paused');
+      bringBack();
+      await python(`
+works(named("keeper"))
 `);
     });
 
     test('a timeout ends a sandbox without it', async () => {
+      await python(`
+create("timed", timeout=15)
+works(named("timed"))
+`);
       takeAway();
       const said = await python(`
 timed = named("timed")

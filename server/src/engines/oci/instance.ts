@@ -8,6 +8,7 @@ import type { Network } from '../../network/network.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import { Limiter } from '../../platform/limiter.ts';
+import { delay } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
   CommitOptions,
@@ -48,6 +49,9 @@ export interface InstanceParts {
   readonly onDestroyed: () => void;
 }
 
+/** How often it is tried to resume one that is paused and should not be. */
+const RESUME_PAUSE_MS = 500;
+
 type Phase = 'running' | 'dead' | 'stopped' | 'destroyed';
 
 export class OciInstance implements Instance {
@@ -64,6 +68,7 @@ export class OciInstance implements Instance {
   readonly #exclusive = new Limiter(1);
   /** Aborted by the first destroy: a copy under way is of no use any more. */
   readonly #leaving = new AbortController();
+  readonly #detached = new AbortController();
   #record: InstanceRecord;
   #phase: Phase = 'running';
   /** Its network slot may have another user by now: a halt that is tried again must leave it alone. */
@@ -118,18 +123,45 @@ export class OciInstance implements Instance {
         return moveUpper(places.upper, directory);
       }
       if (this.#phase !== 'running') return copyUpper(places.upper, directory);
-      const marker = pauseMarker(places);
-      await writeFile(marker, '');
+      await writeFile(pauseMarker(places), '');
       await using after = new CleanupScope(this.#parts.logger, { instance: this.id });
-      // Also after a pause that failed: it may have happened half-way. While the marker stays, the next server tries.
-      after.add('pause', async () => {
-        await runtime.resume(places);
-        await rm(marker, { force: true });
-      });
+      // Also after a pause that failed: it may have happened half-way.
+      after.add('pause', () =>
+        this.#resume().catch((error: unknown) => {
+          void this.#resumeLater();
+          throw error;
+        }),
+      );
       await runtime.pause(places);
       await showFifos(places.rootfs, options.fifos ?? [], after);
       await copyUpper(places.upper, directory, this.#leaving.signal);
     });
+  }
+
+  /** While the marker stays, the next server tries. @throws what keeps it from resuming, or from finding out whether it is paused */
+  async #resume(): Promise<void> {
+    const { runtime, places } = this.#parts;
+    try {
+      await runtime.resume(places);
+    } catch (error) {
+      if (await runtime.isPaused(places)) throw error;
+    }
+    await rm(pauseMarker(places), { force: true });
+  }
+
+  /** One that could not be resumed would stand still for good: the runtime's program may be missing just now. */
+  async #resumeLater(): Promise<void> {
+    const over = AbortSignal.any([this.#leaving.signal, this.#detached.signal]);
+    const done = () => over.aborted || this.#phase !== 'running';
+    while (!done()) {
+      await delay(RESUME_PAUSE_MS, over).catch(() => {}); // looked at next
+      try {
+        await this.#exclusive.run(async () => (done() ? undefined : this.#resume()));
+        return;
+      } catch {
+        // told by the first try
+      }
+    }
   }
 
   setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
@@ -167,6 +199,7 @@ export class OciInstance implements Instance {
 
   /** Lets go of the instance without harming it: its agent will dial the next server. */
   async detach(): Promise<void> {
+    this.#detached.abort();
     await this.#parts.listener.close();
   }
 

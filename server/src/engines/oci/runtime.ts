@@ -47,8 +47,18 @@ export class OciRuntime {
 
   /** Whether the container's first process runs, by the runtime's own account. */
   async isRunning(places: InstanceLayout): Promise<boolean> {
+    return /^(running|paused)$/.test(await this.#status(places));
+  }
+
+  /** Whether it runs but stands still. */
+  async isPaused(places: InstanceLayout): Promise<boolean> {
+    return (await this.#status(places)) === 'paused';
+  }
+
+  /** Empty for a container that it does not know. */
+  async #status(places: InstanceLayout): Promise<string> {
     const { stdout } = await run(this.#argv([], ['state', places.id]), { okCodes: [1, 128] });
-    return /"status": ?"(running|paused)"/.test(stdout);
+    return /"status": ?"(\w+)"/.exec(stdout)?.[1] ?? '';
   }
 
   /** Kills the container and forgets it, whatever state it is in. */
