@@ -410,6 +410,25 @@ test('after a restart finished images and logs are there, unfinished builds have
   assert.deepEqual(await readdir(join(dataDir, 'images', 'tmp')), []);
 });
 
+test('a layer that cannot be removed holds up no other', async (t) => {
+  const { layers, temporary } = ImagePlaces.in(dataDir);
+  const names = ['a-stuck', 'b-next'];
+  t.after(() =>
+    Promise.all(
+      names.flatMap((name) =>
+        [layers, temporary].map((place) => rm(join(place, name), { recursive: true, force: true })),
+      ),
+    ),
+  );
+  for (const name of names) await mkdir(join(layers, name));
+  await mkdir(join(temporary, 'a-stuck/occupied'), { recursive: true }); // where it would be moved out of sight
+  await images.collectGarbage();
+  assert.deepEqual(
+    (await readdir(layers)).filter((name) => names.includes(name)),
+    ['a-stuck'],
+  );
+});
+
 test('a step whose sandbox cannot be removed at once is built all the same, and the log says what is left', async () => {
   const thorns: string[] = [];
   const lines: string[] = [];

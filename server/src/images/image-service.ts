@@ -333,7 +333,13 @@ export class ImageService implements Images {
 
   /** Removes deleted images that no sandbox runs on, their logs, and the layers that nothing refers to. Also called after each deletion. */
   async collectGarbage(): Promise<void> {
-    for (const id of this.#store.purgeDeleted()) this.#logs.remove(id);
+    for (const image of this.#store.purgeDeleted()) {
+      try {
+        this.#logs.remove(image);
+      } catch (err) {
+        this.#logger.error({ image, err }, 'images.log-not-removed');
+      }
+    }
     await this.#layers.collect();
   }
 

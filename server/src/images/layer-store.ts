@@ -26,7 +26,11 @@ export class LayerStore {
     this.#logger = logger;
     this.#now = now;
     const { layers, temporary } = this.#places;
-    rmSync(temporary, { recursive: true, force: true });
+    try {
+      rmSync(temporary, { recursive: true, force: true });
+    } catch (err) {
+      logger.error({ err }, 'images.temporary-not-emptied'); // it may be in nobody's way
+    }
     for (const path of [layers, temporary]) mkdirSync(path, { recursive: true, mode: 0o700 });
   }
 
@@ -107,9 +111,22 @@ export class LayerStore {
     // Out of sight at once, so that nothing can start to use what is half removed.
     const { layers, temporary } = this.#places;
     const doomed = readdirSync(layers).filter((name) => !known.has(name));
-    for (const name of doomed) renameSync(join(layers, name), join(temporary, name));
-    for (const name of doomed) await rm(join(temporary, name), { recursive: true, force: true });
-    if (doomed.length > 0) this.#logger.info({ layers: doomed.length }, 'images.collected');
-    return doomed.length;
+    // Each by itself: one that cannot be removed is found again by the next collection, or by the next start.
+    const failed = (layer: string, err: unknown) =>
+      this.#logger.error({ layer, err }, 'images.layer-not-removed');
+    const hidden = doomed.filter((name) => {
+      try {
+        renameSync(join(layers, name), join(temporary, name));
+        return true;
+      } catch (error) {
+        failed(name, error);
+        return false;
+      }
+    });
+    for (const name of hidden) {
+      await rm(join(temporary, name), { recursive: true, force: true }).catch((error) => failed(name, error));
+    }
+    if (hidden.length > 0) this.#logger.info({ layers: hidden.length }, 'images.collected');
+    return hidden.length;
   }
 }
