@@ -152,7 +152,10 @@ time through the official JavaScript client; each exec prints ${OUTPUT_KIB} KiB,
 rows of what is over, stay on disk for \`--keep-output-hours\` and are not counted.
 
 Memory is what the kernel has given the process. V8 lets garbage lie as long as the machine has room: in the creates nobody makes it collect before the
-last row, elsewhere each row does, and the three columns behind it are what is left then. The heap is all that is live in JavaScript.
+last row, elsewhere each row does, and the three columns behind it are what is left then. The heap is all that is live in JavaScript. What neither heap nor
+buffers explain is the program itself, some 60 MiB of it, SQLite, and what malloc keeps of the first thousands to use again.
+
+Entries below /run: the directory of runc's states is there only while it has some.
 
 | after | memory (MiB) | collected: memory | heap | outside the heap | descriptors | threads | mounts | lines of firewall rules | entries below /run |
 |---|---|---|---|---|---|---|---|---|---|
