@@ -124,6 +124,21 @@ describe('a sandbox', () => {
     assert.deepEqual(await domain.engine.traces(), []);
   });
 
+  it('its row names what it runs in before that is its own, and no longer than it is there', async () => {
+    await using domain = await Domain.open();
+    const held = domain.engine.faults.hold('bind');
+    const sandbox = await domain.create();
+    await held.reached;
+    const instance = domain.instanceId(sandbox);
+    assert.deepEqual([...domain.engine.making], [instance]);
+    held.release();
+    await sandbox.waitUntilRunning(deadline());
+    assert.equal(domain.instanceId(sandbox), instance);
+    assert.notEqual(instance, sandbox.taskId);
+    await sandbox.terminate();
+    assert.equal(domain.store.sandboxes.get(sandbox.id)?.instance, undefined);
+  });
+
   for (const point of ['prepare', 'bind', 'bound'] as const) {
     it(`terminated while it starts (${point}), it ends at once and never runs`, async () => {
       await using domain = await Domain.open();
