@@ -112,7 +112,6 @@ async function note(what: string, { collected = true, restMs = REST_MS } = {}): 
   const field = (key: string) =>
     Number(new RegExp(`^${key}:\\s+(\\d+)`, 'm').exec(readFileSync(`${proc}/status`, 'utf8'))?.[1]);
   const count = (text: string) => text.split('\n').filter((line) => line.includes(name)).length;
-  const rules = await run(['nft', '-a', 'list', 'ruleset']);
   const resident = field('VmRSS') * 1024;
   const live = collected ? await inspector?.collect() : undefined;
   const cells = [
@@ -124,11 +123,24 @@ async function note(what: string, { collected = true, restMs = REST_MS } = {}): 
     readdirSync(`${proc}/fd`).filter((fd) => isOpen(`${proc}/fd/${fd}`)).length,
     field('Threads'),
     count(readFileSync('/proc/mounts', 'utf8')),
-    rules.stdout.split('\n').length,
+    await linesOfRules(name),
     (await run(['find', '/run', '-maxdepth', '3', '-path', `*${name}*`])).stdout.split('\n').length,
   ];
   rows.push(`| ${cells.join(' | ')} |`);
   process.stdout.write(`${rows.at(-1)}\n`);
+}
+
+/** Of the server's own tables: others on the machine have theirs. */
+async function linesOfRules(name: string): Promise<number> {
+  const { stdout } = await run(['nft', 'list', 'tables']);
+  const tables = stdout.split('\n').filter((line) => line.includes(name));
+  const listed = await Promise.all(
+    tables.map((line) => {
+      const [, family = '', table = ''] = line.split(' ');
+      return run(['nft', 'list', 'table', family, table]);
+    }),
+  );
+  return listed.flatMap(({ stdout: text }) => text.trimEnd().split('\n')).length;
 }
 
 function inMiB(bytes: number | undefined): string {
