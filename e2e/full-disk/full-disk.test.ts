@@ -14,7 +14,7 @@ import { type Driver, startDriver } from '../support/driver.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
-import { makeSmallDisk, type SmallDisk } from '../support/small-disk.ts';
+import { makeSmallDisk, noSmallDisk, type SmallDisk } from '../support/small-disk.ts';
 
 const MIB = 2 ** 20;
 const DISK_MIB = 400;
@@ -34,7 +34,7 @@ interface Outcome {
 }
 
 for (const { runtime, skip } of await runtimesToTest()) {
-  describe(`a data directory that one sandbox fills, under ${runtime}`, { skip }, () => {
+  describe(`a data directory that one sandbox fills, under ${runtime}`, { skip: skip || noSmallDisk }, () => {
     let scratch: string;
     let disk: SmallDisk;
     let dataDir: string;

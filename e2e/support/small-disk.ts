@@ -1,5 +1,5 @@
 /** A file system of the test's own that can be filled without harm to the machine. */
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../../server/src/platform/command.ts';
@@ -10,6 +10,9 @@ export interface SmallDisk extends AsyncDisposable {
   /** Whether there is no room for another block. */
   isFull(): boolean;
 }
+
+/** As `skip` of a test's options: false where one can be made, or why not. */
+export const noSmallDisk: false | string = existsSync('/dev/loop-control') ? false : 'no loop devices here';
 
 /** An ext4 of that size, in a file. It is unmounted and removed with what it gives. */
 export async function makeSmallDisk(bytes: number): Promise<SmallDisk> {
