@@ -127,9 +127,8 @@ export interface Instance {
   /** Lets its agent go on when a program inside stopped it. Absent where the kernel protects the agent from that. */
   wake?(): Promise<void>;
   /**
-   * Makes the instance's writable layer the new layer `layer`. `move` may take the
-   * files instead of copying them and is only allowed once the instance was stopped with `stop`. A live instance is paused meanwhile; its destroy
-   * breaks the commit off. Sockets are left out.
+   * Makes the instance's writable layer the new layer `layer`. `move` may take the files instead of copying them and is only allowed once the instance was
+   * stopped with `stop`. A live instance is paused meanwhile; its destroy breaks the commit off. Sockets are left out.
    */
   commit(layer: LayerRef, options: CommitOptions): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
