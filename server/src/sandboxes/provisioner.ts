@@ -5,6 +5,7 @@ import { isObjectName } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, isSandboxId } from '../ids.ts';
 import type { ImageResolver } from '../images/image-resolver.ts';
+import { OnePerKey } from '../platform/one-per-key.ts';
 import type { Sandbox, Sandboxes } from './sandboxes.ts';
 import type { SandboxSpec } from './spec.ts';
 
@@ -65,8 +66,8 @@ export class Provisioner {
   readonly #apps: Apps;
   readonly #images: ImageResolver;
   readonly #digestKey: () => string;
-  /** The last provisioning of each task id under way: two of one id must not both find nothing and create. */
-  readonly #queues = new Map<string, Promise<unknown>>();
+  /** By task id: two provisionings of one must not both find nothing and create. */
+  readonly #turns = new OnePerKey<string>();
 
   constructor(parts: ProvisionerParts) {
     this.#sandboxes = parts.sandboxes;
@@ -84,16 +85,7 @@ export class Provisioner {
     signal: AbortSignal,
   ): Promise<{ readonly sandbox: Sandbox; readonly created: boolean }> {
     const image = await this.#images.resolve(request.imageId, signal);
-    const before = this.#queues.get(request.taskId);
-    const turn = (before ?? Promise.resolve())
-      .catch(() => {})
-      .then(() => this.#findOrCreate(request, image.id));
-    this.#queues.set(request.taskId, turn);
-    try {
-      return await turn;
-    } finally {
-      if (this.#queues.get(request.taskId) === turn) this.#queues.delete(request.taskId);
-    }
+    return this.#turns.run(request.taskId, () => this.#findOrCreate(request, image.id));
   }
 
   /**

@@ -3,6 +3,7 @@
  * its own; what a repeat has in common with what it repeats is the idempotency key. One that was cut off in the middle goes on from there when it comes
  * again, also when the server was restarted between the two: where it begins is written down before it is taken.
  */
+import { OnePerKey } from '../../../platform/one-per-key.ts';
 import type { Process } from '../../../sandboxes/sandboxes.ts';
 import type { ExecKey, KeptExecs } from './kept-execs.ts';
 
@@ -15,8 +16,7 @@ export interface KeyedInput {
 
 export class KeyedInputs {
   readonly #kept: KeptExecs;
-  /** The write under way of each program; never rejects. */
-  readonly #busy = new WeakMap<Process, Promise<void>>();
+  readonly #turns = new OnePerKey<Process>();
 
   constructor(kept: KeptExecs) {
     this.#kept = kept;
@@ -27,13 +27,7 @@ export class KeyedInputs {
    * @throws SkerryError `stdin-closed`; the signal's reason
    */
   write(exec: ExecKey, process: Process, input: KeyedInput, signal: AbortSignal): Promise<void> {
-    const before = this.#busy.get(process) ?? Promise.resolve();
-    const work = before.then(() => this.#take(exec, process, input, signal));
-    this.#busy.set(
-      process,
-      work.catch(() => {}),
-    );
-    return work;
+    return this.#turns.run(process, () => this.#take(exec, process, input, signal));
   }
 
   async #take(

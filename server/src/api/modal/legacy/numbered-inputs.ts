@@ -3,6 +3,7 @@
  * server was restarted between the two: where a message begins is written down before it is taken.
  */
 import { SkerryError } from '../../../errors/skerry-error.ts';
+import { OnePerKey } from '../../../platform/one-per-key.ts';
 import type { Process } from '../../../sandboxes/sandboxes.ts';
 import type { ExecKey, KeptExecs } from './kept-execs.ts';
 
@@ -19,14 +20,13 @@ interface Progress {
   end: number | undefined;
   /** It was begun by an earlier server, which may have taken it whole or not. */
   inherited: boolean;
-  /** Settles when the message under way was taken or failed; never rejects. */
-  busy: Promise<void>;
 }
 
 export class NumberedInputs {
   readonly #kept: KeptExecs;
   /** Numbers live as long as the process they are for is known. */
   readonly #progress = new WeakMap<Process, Progress>();
+  readonly #turns = new OnePerKey<Process>();
 
   constructor(kept: KeptExecs) {
     this.#kept = kept;
@@ -35,9 +35,7 @@ export class NumberedInputs {
   /** Messages are written one after another in the order they come. @throws SkerryError `stdin-closed`, `invalid-argument` (a gap) */
   async write(exec: ExecKey, process: Process, input: InputMessage, signal: AbortSignal): Promise<void> {
     const progress = this.#of(exec, process);
-    const work = progress.busy.then(() => this.#take(progress, exec, process, input, signal));
-    progress.busy = work.catch(() => {});
-    return work;
+    return this.#turns.run(process, () => this.#take(progress, exec, process, input, signal));
   }
 
   async #take(
@@ -74,7 +72,7 @@ export class NumberedInputs {
     if (!progress) {
       const kept = this.#kept.begunInput(exec);
       const begun = kept && { index: BigInt(kept.message), offset: kept.offset };
-      progress = { begun, end: undefined, inherited: begun !== undefined, busy: Promise.resolve() };
+      progress = { begun, end: undefined, inherited: begun !== undefined };
       this.#progress.set(process, progress);
     }
     return progress;
