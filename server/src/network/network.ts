@@ -23,7 +23,7 @@ import {
 import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
-import { type NetworkPolicy, parseAllowlist } from './policy.ts';
+import { checkPolicy, type NetworkPolicy } from './policy.ts';
 import { ReadyPool } from './ready-pool.ts';
 import { Rules } from './rules.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
@@ -142,7 +142,7 @@ export class Network {
 
   /** @throws SkerryError `resource-exhausted` when the subnet has no free address, `invalid-argument` for a bad allowlist. */
   async acquire(policy: NetworkPolicy): Promise<Lease> {
-    if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
+    checkPolicy(policy);
     const slot = this.#pool.take() ?? (await this.#makeNow());
     await using undo = new CleanupScope(this.#options.logger);
     undo.add('network slot', () => this.release(slot));

@@ -35,6 +35,11 @@ export const closedNetworks: readonly Cidr[] = [
   '240.0.0.0/4', // reserved and broadcast
 ].map(parseCidr);
 
+/** @throws SkerryError `invalid-argument` for what is no policy that rules can be made of */
+export function checkPolicy(policy: NetworkPolicy): void {
+  if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
+}
+
 /** @throws SkerryError `invalid-argument` for a malformed or too long list. */
 export function parseAllowlist(cidrs: readonly string[]): Cidr[] {
   if (cidrs.length > MAX_ALLOWLIST) {

@@ -17,6 +17,7 @@ import type {
   RuntimeName,
   Shape,
 } from '../engine.ts';
+import { destroyJoined, ended } from '../preparation.ts';
 import { Adoption, readRecords } from './adoption.ts';
 import type { AgentListener } from './agent-listener.ts';
 import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
@@ -216,7 +217,7 @@ class OciEngine implements Engine {
   /** @throws SkerryError `sandbox-ended` */
   #running(id: InstanceId): OciInstance {
     const instance = this.#instances.get(id);
-    if (!instance) throw new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);
+    if (!instance) throw ended(id);
     return instance;
   }
 
@@ -232,7 +233,7 @@ class OciEngine implements Engine {
       layout: this.#layout,
       places,
       runtime,
-      endJoined: () => this.#endJoined(places.id),
+      endJoined: () => destroyJoined([...this.#instances.values(), ...this.#prepared.values()], places.id),
       cgroups,
       network,
       listener,
@@ -245,12 +246,5 @@ class OciEngine implements Engine {
     });
     this.#instances.set(places.id, instance);
     return instance;
-  }
-
-  /** Destroys those that share the network of an instance. What cannot be ended now goes down with it, and is cleaned up by its own next destroy. */
-  async #endJoined(id: InstanceId): Promise<void> {
-    const all = [...this.#instances.values(), ...this.#prepared.values()];
-    const joined = all.filter(({ joins }) => joins === id);
-    await Promise.allSettled(joined.map((instance) => instance.destroy()));
   }
 }

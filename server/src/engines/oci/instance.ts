@@ -18,6 +18,7 @@ import type {
   NetworkPolicy,
   RuntimeName,
 } from '../engine.ts';
+import { ended } from '../preparation.ts';
 import type { ContentPlaces, LayerRef } from '../references.ts';
 import type { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
@@ -272,7 +273,3 @@ export async function isUp(
 
 /** There while the instance is paused; a server killed meanwhile finds it and resumes. */
 export const pauseMarker = (places: InstanceLayout): string => join(places.dir, 'paused');
-
-/** What everything fails with that is asked of an instance that is gone. */
-export const ended = (id: InstanceId): SkerryError =>
-  new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);

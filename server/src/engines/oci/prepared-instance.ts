@@ -4,23 +4,21 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
 import type { Lease, Network } from '../../network/network.ts';
-import { type NetworkPolicy, parseAllowlist } from '../../network/policy.ts';
-import { Cleanup } from '../../platform/cleanup.ts';
+import { checkPolicy, type NetworkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
-import { Limiter } from '../../platform/limiter.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Capabilities, Instance, Prepared, RuntimeName, Shape, Tenure } from '../engine.ts';
 import { lateParts } from '../late-binding.ts';
+import { ended, Preparation } from '../preparation.ts';
 import type { ContentPlaces } from '../references.ts';
 import { AgentListener } from './agent-listener.ts';
 import { createBundle, limitsOf } from './bundle.ts';
 import type { Cgroups } from './cgroups.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { awaitAgent } from './first-contact.ts';
-import { ended, type OciInstance } from './instance.ts';
+import type { OciInstance } from './instance.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import { type PlacedMount, placeMounts } from './mounts.ts';
 import { mountRootfs } from './overlay.ts';
@@ -60,20 +58,16 @@ export class OciPrepared implements Prepared {
   readonly #places: InstanceLayout;
   readonly #layers: readonly string[];
   readonly #listener: AgentListener;
-  readonly #undo = new Cleanup();
-  /** Preparing, binding, destroying: one after the other. */
-  readonly #exclusive = new Limiter(1);
-  /** Aborted once nothing can come of it any more. */
-  readonly #leaving = new AbortController();
+  readonly #preparation: Preparation;
   #lease: Lease | undefined;
   #policy: NetworkPolicy;
   /** Its first process, while it waits. */
   #init: ProcessIdentity | undefined;
-  #bound = false;
 
   constructor(parts: PreparedParts) {
     const { shape, layout, content, runtime } = parts;
     this.#parts = parts;
+    this.#preparation = new Preparation(shape.id, parts.onOver);
     this.id = shape.id;
     this.runtime = runtime.name;
     this.#places = layout.of(shape.id);
@@ -92,7 +86,7 @@ export class OciPrepared implements Prepared {
     return this.#attempt('prepared', signal, async (either) => {
       const { layout, cgroups, gvisor, shape, faultPoint } = this.#parts;
       const places = this.#places;
-      this.#undo.add('files', () => removeInstanceFiles(places));
+      this.#preparation.undo.add('files', () => removeInstanceFiles(places));
       await Promise.all([
         mkdir(places.socketDir, { recursive: true, mode: 0o700 }),
         mkdir(places.rootfs, { recursive: true }),
@@ -101,8 +95,8 @@ export class OciPrepared implements Prepared {
         mkdir(places.etcDir, { recursive: true, mode: 0o755 }),
       ]);
       faultPoint('instance.prepare.after-files');
-      this.#undo.add('processes and mounts', () => haltInstance(layout, cgroups, places, gvisor));
-      this.#undo.add('listener', () => this.#listener.close());
+      this.#preparation.undo.add('processes and mounts', () => haltInstance(layout, cgroups, places, gvisor));
+      this.#preparation.undo.add('listener', () => this.#listener.close());
       await settleAll([
         this.#takeNetwork(),
         mountRootfs(layout, places, this.#layers),
@@ -114,13 +108,11 @@ export class OciPrepared implements Prepared {
   }
 
   async bind(tenure: Tenure, signal: AbortSignal): Promise<Instance> {
-    if (this.#leaving.signal.aborted) throw ended(this.id);
-    if (this.#bound) throw new SkerryError('conflict', `The instance ${this.id} is somebody's already.`);
-    this.#bound = true;
+    this.#preparation.claim();
     return this.#attempt('bound', signal, async (either) => {
       const { owner, content, register, faultPoint } = this.#parts;
       const mounts = placeMounts(tenure.mounts, content);
-      if (tenure.network.kind === 'allowlist') parseAllowlist(tenure.network.cidrs);
+      checkPolicy(tenure.network);
       // Nothing of its user's runs before both are done.
       const [init] = await settleAll([
         this.#init ? this.#adjust(this.#init, tenure) : this.#start(tenure, mounts, either),
@@ -138,19 +130,14 @@ export class OciPrepared implements Prepared {
       either.throwIfAborted();
       owner?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
       const instance = register(this.#listener, record, this.#layers);
-      this.#undo.release();
-      this.#parts.onOver();
+      this.#preparation.handOver();
       return instance;
     });
   }
 
   /** @throws what keeps something of it on the machine: it is to be called again */
   destroy(): Promise<void> {
-    this.#leaving.abort(ended(this.id));
-    return this.#exclusive.run(async () => {
-      await this.#undo.run();
-      this.#parts.onOver();
-    });
+    return this.#preparation.leave(() => this.#preparation.takeBack());
   }
 
   /** Lets go of what lives in this process. */
@@ -164,18 +151,8 @@ export class OciPrepared implements Prepared {
     work: (either: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const started = performance.now();
-    const either = AbortSignal.any([signal, this.#leaving.signal]);
-    const result = await this.#exclusive.run(async () => {
-      try {
-        either.throwIfAborted();
-        return await work(either);
-      } catch (error) {
-        this.#leaving.abort(ended(this.id));
-        await this.#undo.run().then(this.#parts.onOver, (left: unknown) => {
-          this.#parts.logger.error({ instance: this.id, err: left }, 'instance.cleanup-failed');
-        });
-        throw error;
-      }
+    const result = await this.#preparation.attempt(signal, work, (left) => {
+      this.#parts.logger.error({ instance: this.id, err: left }, 'instance.cleanup-failed');
     });
     const ms = performance.now() - started;
     this.#parts.logger.debug({ instance: this.id, runtime: this.runtime, ms }, `instance.${what}`);
@@ -194,7 +171,7 @@ export class OciPrepared implements Prepared {
       return;
     }
     const lease = await network.acquire(this.#policy);
-    this.#undo.add('network', () => network.release(lease.slot));
+    this.#preparation.undo.add('network', () => network.release(lease.slot));
     this.#lease = lease;
   }
 

@@ -9,7 +9,6 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type InstanceId, isInstanceId } from '../../ids.ts';
-import { parseAllowlist } from '../../network/policy.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import type {
@@ -18,7 +17,6 @@ import type {
   Engine,
   EngineCheck,
   Instance,
-  NetworkPolicy,
   Prepared,
   RuntimeChoice,
   RuntimeName,
@@ -27,8 +25,9 @@ import type {
 import { AgentListener } from '../oci/agent-listener.ts';
 import { isAlive } from '../oci/process-identity.ts';
 import { prepareAgent } from '../oci/shared-files.ts';
+import { destroyJoined, ended } from '../preparation.ts';
 import type { ContentPlaces } from '../references.ts';
-import { FakeInstance, type FakeRecord, goneError, unable } from './fake-instance.ts';
+import { FakeInstance, type FakeRecord, unable } from './fake-instance.ts';
 import { FakePrepared } from './fake-prepared.ts';
 import { FakeProcess } from './fake-process.ts';
 import { namesIn } from './fake-root.ts';
@@ -220,7 +219,7 @@ export class FakeEngine implements Engine {
 
   #running(id: InstanceId): FakeInstance {
     const instance = this.#instances.get(id);
-    if (!instance?.running) throw goneError(id);
+    if (!instance?.running) throw ended(id);
     if (instance.joins !== undefined) {
       throw new SkerryError('conflict', `${id} shares the network of ${instance.joins}.`);
     }
@@ -238,20 +237,10 @@ export class FakeEngine implements Engine {
       content: this.#content,
       capabilities: this.#capabilities,
       faultPoint: this.#faultPoint,
-      endJoined: () => this.#endJoined(id),
+      endJoined: () => destroyJoined([...this.#instances.values(), ...this.#prepared.values()], id),
       onDestroyed: () => this.#instances.delete(id),
     });
     this.#instances.set(id, instance);
     return instance;
   }
-
-  async #endJoined(id: InstanceId): Promise<void> {
-    const all = [...this.#instances.values(), ...this.#prepared.values()];
-    await Promise.allSettled(all.filter(({ joins }) => joins === id).map((instance) => instance.destroy()));
-  }
-}
-
-/** @throws SkerryError `invalid-argument` */
-export function checkPolicy(policy: NetworkPolicy): void {
-  if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
 }

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
+import { checkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
@@ -15,8 +16,9 @@ import type {
   RuntimeName,
 } from '../engine.ts';
 import type { AgentListener } from '../oci/agent-listener.ts';
+import { ended } from '../preparation.ts';
 import type { ContentPlaces, LayerRef } from '../references.ts';
-import { checkPolicy, type FakePlaces } from './fake-engine.ts';
+import type { FakePlaces } from './fake-engine.ts';
 import type { FakeIdentities, FakeProcess } from './fake-process.ts';
 import { takeLayer } from './fake-root.ts';
 import type { Faults } from './faults.ts';
@@ -104,7 +106,7 @@ export class FakeInstance implements Instance {
     return this.#exclusive.run(async () => {
       if (!this.#parts.capabilities.commit) throw unable('give its files away');
       await this.#parts.faults.pass('commit', this.id);
-      if (this.#phase === 'destroyed') throw goneError(this.id);
+      if (this.#phase === 'destroyed') throw ended(this.id);
       if (move && this.#phase !== 'stopped') {
         throw new SkerryError(
           'conflict',
@@ -116,14 +118,14 @@ export class FakeInstance implements Instance {
       // A copy that nobody will use: the real engine breaks it off.
       if (this.#destroying) {
         await rm(directory, { recursive: true, force: true });
-        throw goneError(this.id);
+        throw ended(this.id);
       }
     });
   }
 
   async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
     if (!this.#parts.capabilities.networkPolicy) throw unable('be given another network policy');
-    if (this.#phase !== 'running') throw goneError(this.id);
+    if (this.#phase !== 'running') throw ended(this.id);
     if (this.joins !== undefined) {
       throw new SkerryError('conflict', `${this.id} shares the network of ${this.joins}.`);
     }
@@ -206,7 +208,7 @@ export class FakeInstance implements Instance {
 
   #end(exit: InstanceExit): void {
     if (this.#phase === 'running') this.#phase = 'dead';
-    this.#parts.listener.refuse(goneError(this.id));
+    this.#parts.listener.refuse(ended(this.id));
     this.#exit.resolve(exit);
   }
 
@@ -234,6 +236,3 @@ export class FakeInstance implements Instance {
 /** What is refused that a test's capabilities leave out. */
 export const unable = (what: string): SkerryError =>
   new SkerryError('unimplemented', `An instance of this engine cannot ${what}.`);
-
-export const goneError = (id: InstanceId): SkerryError =>
-  new SkerryError('sandbox-ended', `The sandbox of ${id} has already completed.`);

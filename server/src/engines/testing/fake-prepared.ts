@@ -2,17 +2,17 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
-import { Cleanup } from '../../platform/cleanup.ts';
+import { checkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
-import { Limiter } from '../../platform/limiter.ts';
 import { withDeadline } from '../../platform/wait.ts';
 import type { Capabilities, Instance, Prepared, RuntimeName, Shape, Tenure } from '../engine.ts';
 import { lateParts } from '../late-binding.ts';
 import { AgentListener } from '../oci/agent-listener.ts';
 import { type PlacedMount, placeMounts } from '../oci/mounts.ts';
+import { ended, Preparation } from '../preparation.ts';
 import type { ContentPlaces } from '../references.ts';
-import { checkPolicy, type FakePlaces } from './fake-engine.ts';
-import { type FakeInstance, type FakeRecord, goneError } from './fake-instance.ts';
+import type { FakePlaces } from './fake-engine.ts';
+import type { FakeInstance, FakeRecord } from './fake-instance.ts';
 import { FakeProcess } from './fake-process.ts';
 import { copyLayers, mountTable } from './fake-root.ts';
 import type { Faults } from './faults.ts';
@@ -39,15 +39,13 @@ export class FakePrepared implements Prepared {
   readonly runtime: RuntimeName;
   readonly #parts: Parts;
   readonly #listener: AgentListener;
-  readonly #undo = new Cleanup();
-  readonly #exclusive = new Limiter(1);
-  readonly #leaving = new AbortController();
+  readonly #preparation: Preparation;
   /** While it waits. */
   #process: FakeProcess | undefined;
-  #bound = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#preparation = new Preparation(parts.shape.id, parts.onOver);
     this.id = parts.shape.id;
     this.runtime = parts.runtime;
     this.#listener = new AgentListener(parts.places.socket);
@@ -61,7 +59,7 @@ export class FakePrepared implements Prepared {
     return this.#attempt(signal, async (either) => {
       const { shape, places, content, faults, faultPoint } = this.#parts;
       await faults.pass('prepare', this.id, either);
-      this.#undo.add('files', async () => {
+      this.#preparation.undo.add('files', async () => {
         await faults.pass('undo', this.id);
         await rm(places.dir, { recursive: true, force: true });
       });
@@ -71,7 +69,7 @@ export class FakePrepared implements Prepared {
         places.root,
         shape.layers.map((layer) => content.layer(layer)),
       );
-      this.#undo.add('listener', () => this.#listener.close());
+      this.#preparation.undo.add('listener', () => this.#listener.close());
       await this.#listener.listen();
       faultPoint('instance.prepare.after-resources');
       if (shape.expects) this.#process = await this.#start(shape.expects.hostname, [], either);
@@ -79,9 +77,7 @@ export class FakePrepared implements Prepared {
   }
 
   async bind(tenure: Tenure, signal: AbortSignal): Promise<Instance> {
-    if (this.#leaving.signal.aborted) throw goneError(this.id);
-    if (this.#bound) throw new SkerryError('conflict', `The instance ${this.id} is somebody's already.`);
-    this.#bound = true;
+    this.#preparation.claim();
     return this.#attempt(signal, async (either) => {
       const { shape, owner, places, content, capabilities, faults, faultPoint } = this.#parts;
       await faults.pass('bind', this.id, either);
@@ -89,7 +85,7 @@ export class FakePrepared implements Prepared {
       checkPolicy(tenure.network);
       if (shape.expects) lateParts(shape.expects, tenure, capabilities, this.runtime);
       const process = this.#process ?? (await this.#start(tenure.hostname, mounts, either));
-      if (!(await process.alive())) throw goneError(this.id);
+      if (!(await process.alive())) throw ended(this.id);
       const record = {
         runtime: this.runtime,
         ...(owner && { joins: owner.id }),
@@ -100,20 +96,17 @@ export class FakePrepared implements Prepared {
       faultPoint('instance.bind.after-record');
       await faults.pass('bound', this.id, either);
       either.throwIfAborted();
-      if (owner && !owner.running) throw goneError(owner.id);
+      if (owner && !owner.running) throw ended(owner.id);
       const instance = this.#parts.register(record, this.#listener, process);
-      this.#undo.release();
-      this.#parts.onOver();
+      this.#preparation.handOver();
       return instance;
     });
   }
 
   destroy(): Promise<void> {
-    this.#leaving.abort(goneError(this.id));
-    return this.#exclusive.run(async () => {
+    return this.#preparation.leave(async () => {
       await this.#parts.faults.pass('destroy', this.id);
-      await this.#undo.run();
-      this.#parts.onOver();
+      await this.#preparation.takeBack();
     });
   }
 
@@ -126,17 +119,7 @@ export class FakePrepared implements Prepared {
   }
 
   #attempt<T>(signal: AbortSignal, work: (either: AbortSignal) => Promise<T>): Promise<T> {
-    const either = AbortSignal.any([signal, this.#leaving.signal]);
-    return this.#exclusive.run(async () => {
-      try {
-        either.throwIfAborted();
-        return await work(either);
-      } catch (error) {
-        this.#leaving.abort(goneError(this.id));
-        await this.#undo.run().then(this.#parts.onOver, () => {}); // `destroy` is told of what is left
-        throw error;
-      }
-    });
+    return this.#preparation.attempt(signal, work, () => {}); // `destroy` is told of what is left
   }
 
   async #start(hostname: string, mounts: readonly PlacedMount[], signal: AbortSignal): Promise<FakeProcess> {
@@ -148,7 +131,7 @@ export class FakePrepared implements Prepared {
     signal.throwIfAborted();
     faultPoint('instance.start.after-bundle');
     const process = await FakeProcess.start(places, hostname, owner?.process);
-    this.#undo.add('process', () => process.kill());
+    this.#preparation.undo.add('process', () => process.kill());
     faultPoint('instance.start.after-runtime');
     const called = Promise.race([
       this.#listener.connection.then(() => 'up'),
