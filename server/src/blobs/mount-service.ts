@@ -3,16 +3,13 @@ import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type MountId, newMountId } from '../ids.ts';
+import { MAX_NAME_BYTES, MAX_PATH_BYTES } from '../platform/path-limits.ts';
 import { clip } from '../platform/text.ts';
 import { isSha256Hex } from './blob-id.ts';
 import type { BlobStore, MountedFile, Mounts } from './blobs.ts';
 import type { MountRepository } from './repositories.ts';
 
 const MAX_FILES = 100_000;
-/** PATH_MAX of Linux without its terminating NUL. */
-const MAX_PATH_BYTES = 4095;
-/** NAME_MAX of Linux. */
-const MAX_NAME_BYTES = 255;
 const PERMISSION_BITS = 0o7777;
 
 export class MountService implements Mounts {

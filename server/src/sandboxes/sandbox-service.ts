@@ -36,7 +36,7 @@ import {
   type SandboxRepository,
   type SandboxRow,
 } from './repositories.ts';
-import { nameTaken } from './sandbox-errors.ts';
+import { nameTaken, sandboxEnded } from './sandbox-errors.ts';
 import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter, Sidecars } from './sandboxes.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import type { ResourceRequest, SandboxSpec } from './spec.ts';
@@ -324,7 +324,7 @@ export class SandboxService implements Sandboxes {
   #instanceOf(id: SandboxId): InstanceId {
     const instance = this.#live.get(id)?.instance;
     if (instance) return instance;
-    throw new SkerryError('sandbox-ended', `Sandbox ${id} has already completed.`);
+    throw sandboxEnded({ id, result: undefined });
   }
 
   #limits(request: ResourceRequest): LaunchPlan['limits'] {

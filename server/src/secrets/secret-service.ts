@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { checkObjectName } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type EnvironmentId, newSecretId, type SecretId } from '../ids.ts';
+import { pageSize } from '../platform/paging.ts';
 import { clip } from '../platform/text.ts';
 import { checkEnvironmentVariables } from './environment-variables.ts';
 import type { SecretRepository, SecretRow } from './repositories.ts';
@@ -10,7 +11,6 @@ import type { SecretInfo, SecretSource, Secrets, Vault } from './secrets.ts';
 
 /** How long an ephemeral secret can be referred to: long enough for any build or create that its caller has under way. */
 const EPHEMERAL_MS = 24 * 60 * 60 * 1000;
-const MAX_PAGE = 100;
 
 type Variables = Readonly<Record<string, string>>;
 
@@ -88,8 +88,8 @@ export class SecretService implements Secrets {
   }
 
   list(environmentId: EnvironmentId, beforeMs: number | undefined, limit: number): readonly SecretInfo[] {
-    const bounded = Math.min(Math.max(Math.floor(limit), 1), MAX_PAGE);
-    return this.#secrets.list(environmentId, beforeMs ?? Number.MAX_SAFE_INTEGER, bounded).map(toInfo);
+    const before = beforeMs ?? Number.MAX_SAFE_INTEGER;
+    return this.#secrets.list(environmentId, before, pageSize(limit)).map(toInfo);
   }
 
   resolve(sources: readonly SecretSource[]): Record<string, string> {

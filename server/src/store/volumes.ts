@@ -111,8 +111,9 @@ export class SqlVolumes implements VolumeRepository {
     return this.#unheard.all(beforeMs).map(({ id }) => id as VolumeId);
   }
 
-  version(id: VolumeId): VolumeVersion {
-    return versionRow.parse(this.#version.get(id));
+  version(id: VolumeId): VolumeVersion | undefined {
+    const row = this.#version.get(id);
+    return row && versionRow.parse(row);
   }
 
   setVersion(id: VolumeId, { number, layers, bytes, files }: VolumeVersion): void {

@@ -4,6 +4,7 @@ import { clip } from '../platform/text.ts';
 import type { Walked } from './layer-tree.ts';
 import type { LayerWriter } from './layer-writer.ts';
 import { parseVolumePath, showVolumePath, type VolumePath } from './paths.ts';
+import { noSuchFile } from './volume-errors.ts';
 
 /** @throws SkerryError `not-found`, `conflict`, `invalid-argument` */
 export async function copyWithin(
@@ -33,8 +34,7 @@ async function copyOne(
 ): Promise<void> {
   const { tree } = writer;
   const node = await tree.lookup(from);
-  if (!node)
-    throw new SkerryError('not-found', `No such file or directory: '${clip(showVolumePath(from))}'.`);
+  if (!node) throw noSuchFile(from);
   const parent = await tree.lookup(to.slice(0, -1));
   if (to.length > 1 && parent?.kind !== 'directory') {
     const name = clip(showVolumePath(to.slice(0, -1)));

@@ -9,6 +9,7 @@ import { newVolumeLayerId, type VolumeLayerId } from '../ids.ts';
 import { toBytes } from '../platform/byte-paths.ts';
 import { CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
+import { syncFilesystem } from '../platform/sync-filesystem.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { LayerWriter } from './layer-writer.ts';
 
@@ -60,7 +61,7 @@ export class LayerFiles {
     await write(writer, id);
     if (!writer.touched) return undefined;
     // What a version names must be there after a power cut too.
-    await run(['sync', '--file-system', made], { timeoutMs: 10 * 60_000 });
+    await syncFilesystem(made);
     this.#stamp(made); // else a collection could take it before a version names it
     renameSync(made, join(this.#layers, id));
     return { id, growth: writer.growth };

@@ -1,10 +1,10 @@
 /** A layer while it is made: what changes in the tree of those below it. */
 import { constants } from 'node:fs';
 import { chmod, chown, copyFile, link, lutimes, mkdir, rm, unlink, utimes } from 'node:fs/promises';
-import { SkerryError } from '../errors/skerry-error.ts';
 import { raw } from '../platform/byte-paths.ts';
 import { type Directory, LayerTree, type Leaf, type Node, statOf } from './layer-tree.ts';
-import { showVolumePath, type VolumePath } from './paths.ts';
+import type { VolumePath } from './paths.ts';
+import { isADirectory, notADirectory } from './volume-errors.ts';
 
 const DIRECTORY_MODE = 0o755;
 
@@ -25,7 +25,8 @@ export class LayerWriter {
   static async create(below: readonly string[], root: string, whiteout: string): Promise<LayerWriter> {
     await mkdir(raw(root), { mode: DIRECTORY_MODE });
     const writer = new LayerWriter(below, root, whiteout);
-    await writer.#adopt(root, await writer.#below.lookup([]));
+    const like = await writer.#below.lookup([]);
+    if (like) await writer.#dress(root, like);
     return writer;
   }
 
@@ -55,12 +56,11 @@ export class LayerWriter {
       const stats = await statOf(host);
       if (stats?.isDirectory()) continue;
       const node = await this.tree.lookup(here);
-      if (node && node.kind !== 'directory')
-        throw new SkerryError('conflict', `'${showVolumePath(here)}' is not a directory.`);
+      if (node && node.kind !== 'directory') throw notADirectory(here);
       if (stats) await unlink(raw(host)); // a whiteout
       await mkdir(raw(host), { mode: DIRECTORY_MODE });
-      await this.#adopt(host, node);
-      if (!node) this.#grow(0, 1);
+      if (node) await this.#dress(host, node);
+      else this.#grow(0, 1);
     }
     return host;
   }
@@ -80,8 +80,7 @@ export class LayerWriter {
   async putFile(path: VolumePath, make: (host: string) => Promise<void>): Promise<void> {
     await this.makeDirectory(path.slice(0, -1));
     const node = await this.tree.lookup(path);
-    if (node?.kind === 'directory')
-      throw new SkerryError('already-exists', `'${showVolumePath(path)}' is a directory.`);
+    if (node?.kind === 'directory') throw isADirectory(path);
     const host = this.#host(path);
     if (await statOf(host)) await unlink(raw(host));
     await make(host);
@@ -122,12 +121,7 @@ export class LayerWriter {
     this.#touched = true;
   }
 
-  /** A directory of this layer stands for the one below it: what overlayfs shows of both are the upper one's owner, mode and times. */
-  async #adopt(host: string, node: Node | undefined): Promise<void> {
-    if (!node) return;
-    await this.#dress(host, node);
-  }
-
+  /** Gives what is at `host` the owner, mode and times of another; of a directory in several layers overlayfs shows those of the highest. */
   async #dress(host: string, { kind, stats }: Node): Promise<void> {
     const path = raw(host);
     if (kind === 'link') return lutimes(path, stats.atime, stats.mtime);

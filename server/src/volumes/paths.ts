@@ -1,12 +1,8 @@
 /** Paths inside a volume, as clients write them. */
 import { SkerryError } from '../errors/skerry-error.ts';
 import { fromBytes, toBytes } from '../platform/byte-paths.ts';
+import { MAX_NAME_BYTES, MAX_PATH_BYTES } from '../platform/path-limits.ts';
 import { clip } from '../platform/text.ts';
-
-/** PATH_MAX of Linux without its terminating NUL. */
-const MAX_PATH_BYTES = 4095;
-/** NAME_MAX of Linux. */
-const MAX_NAME_BYTES = 255;
 
 /** Names from the root down, as byte strings (`platform/byte-paths.ts`); none for the root itself. */
 export type VolumePath = readonly string[];

@@ -26,7 +26,8 @@ export interface VolumeRepository {
   /** Ephemeral ones last heard of before `beforeMs`. */
   unheard(beforeMs: number): readonly VolumeId[];
 
-  version(id: VolumeId): VolumeVersion;
+  /** Undefined when there is no such volume. */
+  version(id: VolumeId): VolumeVersion | undefined;
   setVersion(id: VolumeId, version: VolumeVersion): void;
   /** Layers of every volume. */
   usedLayers(): ReadonlySet<VolumeLayerId>;

@@ -16,7 +16,8 @@ import type { LayerWriter } from './layer-writer.ts';
 import { mergeLayers } from './merge-layers.ts';
 import { parseVolumePath, showVolumePath, type VolumePath } from './paths.ts';
 import type { BlockRepository, VolumeRepository, VolumeVersion } from './repositories.ts';
-import { type TransferTicket, TransferTickets } from './transfer-tickets.ts';
+import { TransferTickets } from './transfer-tickets.ts';
+import { isADirectory, noSuchFile, noSuchVolume } from './volume-errors.ts';
 import {
   type BlockFile,
   type FileEntry,
@@ -173,11 +174,6 @@ export class LayeredVolumeFiles implements VolumeFiles {
     return [];
   }
 
-  /** What a ticket says, for the one who carries the bytes. @throws SkerryError `permission-denied` */
-  openTicket(text: string): TransferTicket {
-    return this.tickets.open(text);
-  }
-
   /** Where a range's bytes are on the host. */
   hostPath(place: string): Buffer {
     return raw(`${toBytes(this.#options.directory)}/${place}`);
@@ -191,9 +187,9 @@ export class LayeredVolumeFiles implements VolumeFiles {
   }
 
   #version(id: VolumeId): VolumeVersion {
-    if (!this.#options.volumes.byId(id))
-      throw new SkerryError('not-found', `Volume '${clip(id)}' not found.`);
-    return this.#options.volumes.version(id);
+    const version = this.#options.volumes.version(id);
+    if (!version) throw noSuchVolume(id);
+    return version;
   }
 
   #tree({ layers }: VolumeVersion): LayerTree {
@@ -244,9 +240,6 @@ const toEntry = (path: VolumePath, { kind, stats }: Node): FileEntry => ({
   size: kind === 'directory' ? 0 : stats.size,
 });
 
-const noSuchFile = (path: VolumePath): SkerryError =>
-  new SkerryError('not-found', `No such file or directory: '${clip(showVolumePath(path))}'.`);
-
 const tooLarge = (): SkerryError =>
   new SkerryError(
     'too-large',
@@ -281,8 +274,7 @@ async function checkFree(tree: LayerTree, paths: Iterable<string>, overwrite: bo
   for (const path of paths) {
     const names = path.split('/');
     const node = await tree.lookup(names);
-    if (node?.kind === 'directory')
-      throw new SkerryError('already-exists', `'${showVolumePath(names)}' is a directory.`);
+    if (node?.kind === 'directory') throw isADirectory(names);
     if (node && !overwrite)
       throw new SkerryError('already-exists', `'${showVolumePath(names)}' already exists.`);
   }

@@ -2,13 +2,13 @@
 import { checkObjectName } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type EnvironmentId, newVolumeId, type VolumeId } from '../ids.ts';
-import { clip } from '../platform/text.ts';
+import { pageSize } from '../platform/paging.ts';
 import type { VolumeRepository } from './repositories.ts';
+import { noSuchVolume } from './volume-errors.ts';
 import type { FileProtocol, VolumeInfo, Volumes } from './volumes.ts';
 
 /** Clients ask every 5 minutes for an ephemeral volume to be kept. */
 const UNHEARD_MS = 15 * 60_000;
-const MAX_PAGE = 100;
 
 export class VolumeService implements Volumes {
   readonly #volumes: VolumeRepository;
@@ -29,7 +29,7 @@ export class VolumeService implements Volumes {
     checkObjectName('volume name', name);
     const existing = this.#volumes.byName(environmentId, name);
     if (existing && onExisting === 'keep') return existing;
-    this.#checkFree(environmentId, name);
+    if (existing) throw nameTaken(name);
     return this.#volumes.insert({ id: newVolumeId(), environmentId, name, protocol }, this.#now());
   }
 
@@ -40,13 +40,13 @@ export class VolumeService implements Volumes {
 
   lookup(environmentId: EnvironmentId, name: string): VolumeInfo {
     const volume = this.#volumes.byName(environmentId, name);
-    if (!volume) throw notFound(name);
+    if (!volume) throw noSuchVolume(name);
     return volume;
   }
 
   get(id: VolumeId): VolumeInfo {
     const volume = this.#volumes.byId(id);
-    if (!volume) throw notFound(id);
+    if (!volume) throw noSuchVolume(id);
     return volume;
   }
 
@@ -60,7 +60,7 @@ export class VolumeService implements Volumes {
     if (volume.name === undefined)
       throw new SkerryError('conflict', 'An ephemeral volume has no name to change.');
     if (volume.name === name) return;
-    this.#checkFree(volume.environmentId, name);
+    if (this.#volumes.byName(volume.environmentId, name)) throw nameTaken(name);
     this.#volumes.rename(id, name);
   }
 
@@ -69,20 +69,14 @@ export class VolumeService implements Volumes {
   }
 
   list(environmentId: EnvironmentId, beforeMs: number | undefined, limit: number): readonly VolumeInfo[] {
-    const bounded = Math.min(Math.max(Math.floor(limit), 1), MAX_PAGE);
-    return this.#volumes.list(environmentId, beforeMs ?? Number.MAX_SAFE_INTEGER, bounded);
+    return this.#volumes.list(environmentId, beforeMs ?? Number.MAX_SAFE_INTEGER, pageSize(limit));
   }
 
   /** Removes ephemeral volumes that nobody keeps; called on a timer with the time in Unix milliseconds. */
   sweep(nowMs: number): void {
     for (const id of this.#volumes.unheard(nowMs - UNHEARD_MS)) this.#volumes.delete(id);
   }
-
-  #checkFree(environmentId: EnvironmentId, name: string): void {
-    if (!this.#volumes.byName(environmentId, name)) return;
-    throw new SkerryError('already-exists', `Volume '${name}' already exists.`);
-  }
 }
 
-const notFound = (what: string): SkerryError =>
-  new SkerryError('not-found', `Volume '${clip(what)}' not found.`);
+const nameTaken = (name: string): SkerryError =>
+  new SkerryError('already-exists', `Volume '${name}' already exists.`);

@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
 import { mountOverlay } from '../../platform/overlayfs.ts';
+import { syncFilesystem } from '../../platform/sync-filesystem.ts';
 import { removeSockets } from './fifos.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 
@@ -72,7 +73,3 @@ export async function copyUpper(upper: string, directory: string, signal?: Abort
   await syncFilesystem(partial);
   await rename(partial, directory);
 }
-
-const syncFilesystem = async (path: string): Promise<void> => {
-  await run(['sync', '-f', path], { timeoutMs: 10 * 60_000 });
-};

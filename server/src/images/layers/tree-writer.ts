@@ -1,6 +1,7 @@
 /** Writes the files of packages into a layer. Names come from archives: each is checked and resolved inside the tree. */
 import { chmodSync, closeSync, openSync, symlinkSync, writeSync } from 'node:fs';
 import { raw, toBytes } from '../../platform/byte-paths.ts';
+import { MAX_PATH_BYTES } from '../../platform/path-limits.ts';
 import { EditError } from './edit.ts';
 import { lstat, type RootedTree } from './rooted.ts';
 
@@ -38,7 +39,7 @@ export class TreeWriter {
 
   /** A new symbolic link; where it leads is for whoever runs in the image. */
   link(path: string, target: string): void {
-    if (target === '' || target.length > 4095 || target.includes('\0'))
+    if (target === '' || target.length > MAX_PATH_BYTES || target.includes('\0'))
       throw new EditError(`bad link ${JSON.stringify(path)}`);
     symlinkSync(raw(toBytes(target)), raw(this.#newName(path)));
   }

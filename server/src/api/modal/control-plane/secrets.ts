@@ -7,14 +7,13 @@ import type { SecretInfo, Secrets } from '../../../secrets/secrets.ts';
 import type { SecretGetOrCreateRequest } from '../gen/modal/secrets_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { ObjectCreationType } from '../gen/modal/workspace_pb.ts';
-import { fromSeconds, toSeconds } from '../rpc/wire-time.ts';
+import { pageOf } from '../rpc/page.ts';
+import { toSeconds } from '../rpc/wire-time.ts';
 
 export interface SecretHandlerDeps {
   readonly apps: Apps;
   readonly secrets: Secrets;
 }
-
-const MAX_PAGE = 100;
 
 export function secretHandlers({
   apps,
@@ -67,11 +66,10 @@ export function secretHandlers({
     },
     secretList({ environmentName, pagination }) {
       const environment = apps.environment(environmentName);
-      const limit = pagination?.maxObjects || MAX_PAGE;
-      const before = fromSeconds(pagination?.createdBefore ?? 0);
+      const { beforeMs, limit } = pageOf(pagination);
       return {
         environmentName: environment.name,
-        items: secrets.list(environment.id, before, limit).map((info) => ({
+        items: secrets.list(environment.id, beforeMs, limit).map((info) => ({
           label: info.name ?? '',
           createdAt: toSeconds(info.createdAtMs),
           lastUsedAt: toSeconds(info.lastUsedAtMs),

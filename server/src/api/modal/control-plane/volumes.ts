@@ -7,14 +7,13 @@ import type { FileProtocol, VolumeInfo, Volumes } from '../../../volumes/volumes
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { VolumeFsVersion, type VolumeGetOrCreateRequest } from '../gen/modal/volumes_pb.ts';
 import { ObjectCreationType } from '../gen/modal/workspace_pb.ts';
-import { fromSeconds, toSeconds } from '../rpc/wire-time.ts';
+import { pageOf } from '../rpc/page.ts';
+import { toSeconds } from '../rpc/wire-time.ts';
 
 export interface VolumeHandlerDeps {
   readonly apps: Apps;
   readonly volumes: Volumes;
 }
-
-const MAX_PAGE = 100;
 
 export function volumeHandlers({
   apps,
@@ -63,11 +62,10 @@ export function volumeHandlers({
     },
     volumeList({ environmentName, pagination }) {
       const environment = apps.environment(environmentName);
-      const limit = pagination?.maxObjects || MAX_PAGE;
-      const before = fromSeconds(pagination?.createdBefore ?? 0);
+      const { beforeMs, limit } = pageOf(pagination);
       return {
         environmentName: environment.name,
-        items: volumes.list(environment.id, before, limit).map((volume) => ({
+        items: volumes.list(environment.id, beforeMs, limit).map((volume) => ({
           label: volume.name ?? '',
           volumeId: volume.id,
           createdAt: toSeconds(volume.createdAtMs),

@@ -247,7 +247,6 @@ class GrpcContext implements HandlerContext {
   }
 }
 
-/** Prefix and message in one piece: one write, one frame where it fits. */
 /** @throws ConnectError for what is no message of that kind */
 function parseMessage(method: DescMethod, bytes: Uint8Array) {
   try {
@@ -257,6 +256,7 @@ function parseMessage(method: DescMethod, bytes: Uint8Array) {
   }
 }
 
+/** Prefix and message in one piece: one write, one frame where it fits. */
 function encode(method: DescMethod, item: Item): Buffer {
   // `create` takes what handlers return, a message or its initialiser.
   const message = toBinary(method.output, create(method.output, item));
