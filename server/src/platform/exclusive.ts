@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { SQLITE_BUSY, sqliteCode } from './sqlite-code.ts';
 
 /** Takes the lock. Returns how to give it back. @throws SkerryError `conflict` when another process has it */
 export function lockDataDir(dataDir: string): () => void {
@@ -16,7 +17,7 @@ export function lockDataDir(dataDir: string): () => void {
     lock.exec('PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
   } catch (error) {
     lock.close();
-    if (!isBusy(error)) throw error;
+    if (sqliteCode(error) !== SQLITE_BUSY) throw error;
     throw new SkerryError(
       'conflict',
       `Another Skerry server works on ${dataDir}. Stop it with \`skerry down\`, or choose another --data-dir.`,
@@ -25,7 +26,3 @@ export function lockDataDir(dataDir: string): () => void {
   }
   return () => lock.close();
 }
-
-/** SQLITE_BUSY, https://www.sqlite.org/rescode.html#busy: another process has the lock. */
-const isBusy = (error: unknown): boolean =>
-  error instanceof Error && 'errcode' in error && error.errcode === 5;

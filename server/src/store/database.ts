@@ -6,6 +6,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { SQLITE_BUSY, sqliteCode } from '../platform/sqlite-code.ts';
 import { migrations } from './migrations.ts';
 
 export type Database = DatabaseSync;
@@ -54,12 +55,8 @@ function openFile(path: string): Database {
 /** How long another program may hold a lock. */
 const BUSY_TIMEOUT_MS = 5000;
 
-/** SQLITE_BUSY of any kind: https://www.sqlite.org/rescode.html#busy */
-const isBusy = (error: unknown): boolean =>
-  error instanceof Error &&
-  'errcode' in error &&
-  typeof error.errcode === 'number' &&
-  (error.errcode & 0xff) === 5;
+/** SQLITE_BUSY of any kind. */
+const isBusy = (error: unknown): boolean => ((sqliteCode(error) ?? 0) & 0xff) === SQLITE_BUSY;
 
 /** Runs `work` in one transaction; rolls back when it throws. Synchronous, as SQLite is. */
 export function transaction<T>(database: Database, work: () => T): T {

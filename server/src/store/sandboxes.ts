@@ -1,5 +1,6 @@
 /** Rows of sandboxes and of what Skerry says about them. */
 import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import { SQLITE_CONSTRAINT_UNIQUE, sqliteCode } from '../platform/sqlite-code.ts';
 import type { StoredLife } from '../sandboxes/life.ts';
 import type { Entry } from '../sandboxes/life-log.ts';
 import {
@@ -12,9 +13,6 @@ import type { SandboxFilter, SandboxLogEntry } from '../sandboxes/sandboxes.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
 import { type Database, transaction } from './database.ts';
 import { storedSpec, toRow } from './sandbox-rows.ts';
-
-/** SQLITE_CONSTRAINT_UNIQUE: what a unique index refuses. */
-const CONSTRAINT_UNIQUE = 2067;
 
 export class SqlSandboxes implements SandboxRepository {
   readonly #database: Database;
@@ -244,7 +242,7 @@ function onceOnly(write: () => void): void {
   try {
     write();
   } catch (error) {
-    if ((error as { errcode?: number } | null)?.errcode !== CONSTRAINT_UNIQUE) throw error;
+    if (sqliteCode(error) !== SQLITE_CONSTRAINT_UNIQUE) throw error;
     throw new UniqueViolation('another row has it', { cause: error });
   }
 }
