@@ -6,9 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
-  readdirSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -20,6 +18,7 @@ import { runPython } from './support/clients.ts';
 import { inventory } from './support/inventory.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
 import { makeSmallDisk, noSmallDisk, type SmallDisk } from './support/small-disk.ts';
+import { programsWithoutRunc } from './support/without-runc.ts';
 
 const cli = join(projectRoot, 'cli/bin/skerry.mjs');
 
@@ -50,19 +49,7 @@ describe('a machine that lacks something', () => {
   });
 
   test('no runc: `doctor` names it, says how to get it, and fails', async () => {
-    // System directories without runc. The path contains `/usr/sbin`, so that the real one is not added to PATH.
-    const bin = join(scratch, 'usr/sbin');
-    mkdirSync(bin, { recursive: true });
-    for (const dir of ['/usr/bin', '/usr/sbin']) {
-      for (const name of readdirSync(dir)) {
-        if (name === 'runc') continue;
-        try {
-          symlinkSync(join(dir, name), join(bin, name));
-        } catch {
-          // the same name in both
-        }
-      }
-    }
+    const bin = programsWithoutRunc(scratch);
     const { code, stdout } = await run(
       // Port 0: whether somebody has the usual port is not what this asks.
       [

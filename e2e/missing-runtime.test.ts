@@ -3,17 +3,7 @@
  * the program says so, and when it is back all is well.
  */
 import assert from 'node:assert/strict';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -24,6 +14,7 @@ import { inventory } from './support/inventory.ts';
 import { runtimesToTest } from './support/runtimes.ts';
 import { startServer, type TestServer } from './support/server.ts';
 import { patient } from './support/slowness.ts';
+import { programsWithoutRunc } from './support/without-runc.ts';
 
 const PRELUDE = `
 import modal
@@ -50,7 +41,6 @@ def fails(work):
 for (const { runtime, skip } of await runtimesToTest()) {
   describe(`the program of ${runtime} is missing while sandboxes run`, { skip }, () => {
     let scratch: string;
-    // System directories without runc. The path contains `/usr/sbin`, so that the real one is not added to PATH.
     let bin: string;
     let program: string;
     let aside: string;
@@ -58,20 +48,9 @@ for (const { runtime, skip } of await runtimesToTest()) {
 
     before(async () => {
       scratch = mkdtempSync(join(tmpdir(), 'missing-runtime-'));
-      bin = join(scratch, 'usr/sbin');
+      bin = programsWithoutRunc(scratch);
       program = join(bin, runtime === 'runc' ? 'runc' : 'runsc');
       aside = join(scratch, 'aside');
-      mkdirSync(bin, { recursive: true });
-      for (const dir of ['/usr/bin', '/usr/sbin']) {
-        for (const name of readdirSync(dir)) {
-          if (name === 'runc') continue;
-          try {
-            symlinkSync(join(dir, name), join(bin, name));
-          } catch {
-            // the same name in both
-          }
-        }
-      }
       const found = (await findRuntimes('', scratch))[runtime];
       assert.ok(found.ok);
       copyFileSync(found.path, program);

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { agentBinaryPath } from '../agent/agent-binary.ts';
 import { createOciEngine } from '../engines/oci/engine.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
+import { TEST_ENGINE_CONFIG } from '../engines/testing/engine-config.ts';
 import type { ImageId } from '../ids.ts';
 import { InstanceService } from '../instances/instance-service.ts';
 import { Cleanup } from '../platform/cleanup.ts';
@@ -44,14 +45,7 @@ before(async () => {
   store = openStore(dataDir);
   cleanup.add('store', () => store.close());
   const engine = createOciEngine({
-    config: {
-      runtime: 'runc',
-      extraCaFile: '',
-      allowPrivate: [],
-      subnet: 'auto',
-      nameservers: ['127.0.0.1'],
-      runscPath: '',
-    },
+    config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', nameservers: ['127.0.0.1'], runscPath: '' },
     dataDir,
     content: ImagePlaces.in(dataDir),
     agentBinaryPath: agentBinaryPath(),

@@ -10,6 +10,7 @@ import { createOciEngine } from '../engines/oci/engine.ts';
 import { defaultRunDir, Layout } from '../engines/oci/layout.ts';
 import { Leftovers } from '../engines/oci/leftovers.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
+import { TEST_ENGINE_CONFIG } from '../engines/testing/engine-config.ts';
 import { hostTraces } from '../engines/testing/host-traces.ts';
 import { TestContent } from '../engines/testing/test-content.ts';
 import { run } from '../platform/command.ts';
@@ -67,14 +68,7 @@ class Machine implements AsyncDisposable {
   #make(): [Engine, InstanceService] {
     const logger = createLogger('silent');
     const engine = createOciEngine({
-      config: {
-        runtime: 'runc',
-        extraCaFile: '',
-        allowPrivate: [],
-        subnet: 'auto',
-        nameservers: ['192.0.2.53'],
-        runscPath: '',
-      },
+      config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', runscPath: '' },
       dataDir: this.#dataDir,
       content: new TestContent(this.#scratch),
       agentBinaryPath: agentBinaryPath(),

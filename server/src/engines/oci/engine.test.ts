@@ -12,6 +12,7 @@ import { findProgram } from '../../platform/find-program.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { RuntimeName } from '../engine.ts';
 import type { ContentPlaces } from '../references.ts';
+import { TEST_ENGINE_CONFIG } from '../testing/engine-config.ts';
 import { engineConformance } from '../testing/engine-conformance.ts';
 import { engineIsolation, type IsolatingHarness } from '../testing/engine-isolation.ts';
 import { hostTraces } from '../testing/host-traces.ts';
@@ -44,14 +45,7 @@ async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
     if (typeof address !== 'object' || !address) throw new Error('no port');
     const make = () =>
       createOciEngine({
-        config: {
-          runtime: 'auto',
-          extraCaFile: '',
-          allowPrivate: [],
-          subnet: 'auto',
-          nameservers: [outside.publicAddress],
-          runscPath: process.env.SKERRY_RUNSC ?? '',
-        },
+        config: { ...TEST_ENGINE_CONFIG, nameservers: [outside.publicAddress] },
         dataDir,
         content,
         agentBinaryPath: agentBinaryPath(),

@@ -11,6 +11,7 @@ import { findProgram } from '../../platform/find-program.ts';
 import { delay } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createBusyboxLayer } from '../testing/busybox-layer.ts';
+import { TEST_ENGINE_CONFIG } from '../testing/engine-config.ts';
 import { hostTraces } from '../testing/host-traces.ts';
 import { TestContent } from '../testing/test-content.ts';
 import { createOciEngine } from './engine.ts';
@@ -35,14 +36,7 @@ const points = [
 /** Opens and removes the next server's engine over what a killed one left, and looks at what stays. */
 async function assertRemoved(dataDir: string, words: readonly string[], when: string): Promise<void> {
   const engine = createOciEngine({
-    config: {
-      runtime: 'auto',
-      extraCaFile: '',
-      allowPrivate: [],
-      subnet: 'auto',
-      nameservers: ['192.0.2.53'],
-      runscPath: process.env.SKERRY_RUNSC ?? '',
-    },
+    config: TEST_ENGINE_CONFIG,
     dataDir,
     content: new TestContent(scratch),
     agentBinaryPath: agentBinaryPath(),

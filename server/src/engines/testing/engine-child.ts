@@ -7,18 +7,12 @@ import { newInstanceId } from '../../ids.ts';
 import { killAt } from '../../platform/fault-points.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createOciEngine } from '../oci/engine.ts';
+import { TEST_ENGINE_CONFIG } from './engine-config.ts';
 import { TestContent } from './test-content.ts';
 
 const [dataDir = '', content = '', layer = '', runtime = '', point = ''] = process.argv.slice(2);
 const engine = createOciEngine({
-  config: {
-    runtime: 'auto',
-    extraCaFile: '',
-    allowPrivate: [],
-    subnet: 'auto',
-    nameservers: ['192.0.2.53'],
-    runscPath: process.env.SKERRY_RUNSC ?? '',
-  },
+  config: TEST_ENGINE_CONFIG,
   dataDir,
   content: new TestContent(content),
   agentBinaryPath: agentBinaryPath(),

@@ -1,0 +1,11 @@
+/** Settings of an engine of this machine for tests: whichever runtimes are there, and nobody who resolves names. */
+import type { OciEngineOptions } from '../oci/options.ts';
+
+export const TEST_ENGINE_CONFIG: OciEngineOptions['config'] = {
+  runtime: 'auto',
+  extraCaFile: '',
+  allowPrivate: [],
+  subnet: 'auto',
+  nameservers: ['192.0.2.53'], // a documentation address (RFC 5737): nobody's
+  runscPath: process.env.SKERRY_RUNSC ?? '',
+};
