@@ -3,7 +3,7 @@
  * A block that is known from another file, of any volume or upload, is copied from there and need not be sent.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { constants, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -11,6 +11,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { isUploadId, newUploadId, type UploadId, type VolumeLayerId } from '../ids.ts';
 import { raw, toBytes } from '../platform/byte-paths.ts';
 import { Limiter } from '../platform/limiter.ts';
+import { clip } from '../platform/text.ts';
 import type { BlockPlace, BlockRepository } from './repositories.ts';
 import { BLOCK_BYTES, type BlockFile } from './volumes.ts';
 
@@ -140,10 +141,7 @@ export class BlockUploads {
     asked: Set<string>,
   ): Promise<readonly BlockTicket[]> {
     const path = join(this.#directory(upload), String(index));
-    await using handle = await open(path, 'a+', 0o600).then(async (created) => {
-      await created.close();
-      return open(path, 'r+');
-    });
+    await using handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     await handle.truncate(file.size);
     const received = this.#blocks.received(upload, String(index));
     const missing: BlockTicket[] = [];
@@ -202,7 +200,7 @@ function checkBlocks({ path, size, blocks }: BlockFile): void {
   if (blocks.length === expected) return;
   throw new SkerryError(
     'invalid-argument',
-    `'${path.slice(0, 80)}' has ${size} bytes and so ${expected} blocks, not ${blocks.length}.`,
+    `'${clip(path)}' has ${size} bytes and so ${expected} blocks, not ${blocks.length}.`,
   );
 }
 
