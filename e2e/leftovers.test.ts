@@ -8,7 +8,7 @@ import { findExtraCaFile } from '../server/src/config/extra-ca.ts';
 import { run } from '../server/src/platform/command.ts';
 import { delay } from '../server/src/platform/wait.ts';
 import { runPython } from './support/clients.ts';
-import { inventory } from './support/inventory.ts';
+import { inventory, isOfASandbox } from './support/inventory.ts';
 import { runtimesToTest } from './support/runtimes.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
 import { patient } from './support/slowness.ts';
@@ -19,11 +19,8 @@ app = modal.App.lookup("e2e-leftovers", create_if_missing=True)
 image = modal.Image.debian_slim(python_version="3.11")
 `;
 
-/** What belongs to single sandboxes; the pool of prepared network namespaces belongs to the server. */
-async function ofSandboxes(dataDir: string): Promise<string[]> {
-  const all = await inventory(dataDir);
-  return all.filter((line) => /^(mount|cgroup|process) .*\bin-[0-9A-Za-z]{22}\b/.test(line));
-}
+const ofSandboxes = async (dataDir: string): Promise<string[]> =>
+  (await inventory(dataDir)).filter(isOfASandbox);
 
 async function assertSettles(dataDir: string, what: string): Promise<void> {
   let left: string[] = [];

@@ -6,7 +6,7 @@ import { ModboxClient, type SandboxConnection, SandboxEndedError } from '../modb
 import { Limiter } from '../server/src/platform/limiter.ts';
 import { delay } from '../server/src/platform/wait.ts';
 import { runPython } from './support/clients.ts';
-import { inventory } from './support/inventory.ts';
+import { inventory, isOfASandbox } from './support/inventory.ts';
 import { startServer, type TestServer } from './support/server.ts';
 
 let server: TestServer;
@@ -289,6 +289,6 @@ test('500 one-shot executions, 20 at a time: none lost, nothing left', async (co
   assert.deepEqual(await modbox.listSandboxes(), []);
   await eventually(async () => {
     const left = await inventory(server.dataDir);
-    return left.filter((line) => /^(mount|cgroup|process) .*\bta-/.test(line)).length === 0;
+    return !left.some(isOfASandbox);
   }, 'mounts, cgroups and processes of all sandboxes are gone');
 });

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { delay } from '../server/src/platform/wait.ts';
 import { runPython } from './support/clients.ts';
-import { inventory } from './support/inventory.ts';
+import { inventory, isOfASandbox } from './support/inventory.ts';
 import { runtimesToTest } from './support/runtimes.ts';
 import { startServer, type TestServer } from './support/server.ts';
 
@@ -49,8 +49,10 @@ print(sandbox.exec("head", "-n", str(size), "/ticks").stdout.read(), end="")`,
 
 /** What the server and its sandboxes hold, without processes and spare namespaces, which come and go. */
 const held = async (dataDir: string) =>
-  (await inventory(dataDir)).filter((line) =>
-    /^(mount|cgroup) .*\bta-|^(nft|iptables|path) |^address .*\blo:/.test(line),
+  (await inventory(dataDir)).filter(
+    (line) =>
+      (isOfASandbox(line) && !line.startsWith('process ')) ||
+      /^(nft|iptables|path) |^address .*\blo:/.test(line),
   );
 
 const secondDataDir = mkdtempSync(join(tmpdir(), 'e2e-second-'));
@@ -72,7 +74,7 @@ for name in ("one", "two"):
 
     test('starts, crashes, comes back, ends and goes, and the sandboxes of the first do not notice', async () => {
       const before = await held(first.dataDir);
-      assert.ok(before.some((line) => /^mount .*\bta-/.test(line)));
+      assert.ok(before.some(isOfASandbox));
       const begun = await Promise.all(['one', 'two'].map((name) => ticks(first, name)));
 
       const second = await startServer({ runtime, dataDir: secondDataDir });

@@ -1,5 +1,6 @@
 /** Limits, and everything that a runtime could do differently, under each runtime. */
 import { after, before, describe, test } from 'node:test';
+import { instanceName } from '../../server/src/engines/oci/layout.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { pythonCases } from './support/cases.ts';
@@ -16,7 +17,11 @@ for (const { runtime, skip } of await runtimesToTest()) {
 
     test('memory, CPU, processes, output, terminals, signals, idleness', (t) =>
       pythonCases(t, server, 'limits', {
-        env: { LIFE_RUNTIME: runtime, LIFE_OUTPUT_BOUND_MIB: String(OUTPUT_BOUND_MIB) },
+        env: {
+          LIFE_INSTANCE: instanceName(server.dataDir),
+          LIFE_RUNTIME: runtime,
+          LIFE_OUTPUT_BOUND_MIB: String(OUTPUT_BOUND_MIB),
+        },
       }));
   });
 }

@@ -27,6 +27,10 @@ export async function inventory(dataDir: string): Promise<string[]> {
   return [...new Set(found.filter(ours))].sort();
 }
 
+/** Whether a line of the inventory is of one sandbox: what is prepared for any, network namespaces for one, is the server's. */
+export const isOfASandbox = (line: string): boolean =>
+  /^(mount|cgroup|process) .*\bin-[0-9A-Za-z]{22}\b/.test(line);
+
 function mounts(): string[] {
   const lines = readFileSync('/proc/mounts', 'utf8').split('\n');
   return lines.map((line) => `mount ${line.split(' ').slice(0, 2).join(' ')}`);

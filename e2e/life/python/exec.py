@@ -126,10 +126,14 @@ from modal.stream_type import StreamType
 sandbox = modal.Sandbox.from_id({shared().object_id!r})
 process = sandbox.exec("sh", "-c", "echo to the caller; echo and this >&2", stdout=StreamType.STDOUT, stderr=StreamType.STDOUT)
 assert process.wait() == 0
+input()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    equal(done.returncode, 0)
-    equal(sorted(done.stdout.splitlines()), ["and this", "to the caller"])
+    # The client prints in a thread that its program's end does not wait for: the program stays until both lines are here.
+    argv = [sys.executable, "-c", program]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
+        equal(sorted(caller.stdout.readline() for _ in range(2)), ["and this\n", "to the caller\n"])
+        equal(caller.communicate("\n", timeout=60)[0], "")
+    equal(caller.returncode, 0)
 
 
 @case

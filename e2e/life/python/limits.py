@@ -9,6 +9,7 @@ from harness import case, create, equal, eventually, raised, run, running
 from modal._utils.async_utils import synchronizer
 from modal_proto import api_pb2
 
+INSTANCE = os.environ["LIFE_INSTANCE"]
 RUNTIME = os.environ.get("LIFE_RUNTIME", "runc")
 OUTPUT_BOUND_MIB = int(os.environ.get("LIFE_OUTPUT_BOUND_MIB", "0"))
 EAT_MEMORY = "data = []\nwhile True: data.append(bytearray(8 << 20))"
@@ -53,12 +54,13 @@ def memory_within_the_limit_is_there():
 
 @case(alone=True)
 def a_cpu_limit_holds():
+    before = _control_groups()
     with running(cpu=(0.25, 0.25)) as sandbox:
         spinning = sandbox.exec("python3", "-c", "print('now', flush=True)\nwhile True: pass")
         equal(next(iter(spinning.stdout)), "now\n")
         # By the kernel's account, not by clocks inside: gVisor's are estimates. What the kernel grants holds on a loaded machine too:
         # a quarter of the time that passed, and the quota of the periods that had begun.
-        usage = _cpu_usage(sandbox)
+        usage = _cpu_usage(_control_groups() - before)
         began, used = time.monotonic(), usage()
         time.sleep(4)
         used = usage() - used
@@ -66,21 +68,21 @@ def a_cpu_limit_holds():
     assert 0 < used < 0.25 * passed + 0.25, (used, passed)
 
 
-def _cpu_usage(sandbox):
+def _control_groups():
+    """Those of the server's sandboxes. No wire names them, but this case runs alone: the new ones are its sandbox's."""
+    return {
+        path for path, _, _ in os.walk("/sys/fs/cgroup") if INSTANCE in path and os.path.basename(path).startswith("in-")
+    }
+
+
+def _cpu_usage(groups):
     """What tells how many seconds of CPU the host's kernel has counted for a sandbox, under version 1 or 2 of control groups."""
-
-    async def ask(inner):
-        request = api_pb2.SandboxGetTaskIdRequest(sandbox_id=inner.object_id)
-        return (await inner._client._stub.SandboxGetTaskId(request)).task_id
-
-    task_id = synchronizer.create_blocking(ask)(synchronizer._translate_in(sandbox))
-    groups = [path for path, _, _ in os.walk("/sys/fs/cgroup") if task_id in os.path.basename(path)]
     for file, unit in (("cpuacct.usage", 1e9), ("cpu.stat", 1e6)):
         for group in groups:
             path = os.path.join(group, file)
             if os.path.exists(path):
                 return lambda: int(re.search(r"(?:^usage_usec )?(\d+)", open(path).read()).group(1)) / unit
-    raise AssertionError(f"no control group counts the CPU of {task_id}: {groups}")
+    raise AssertionError(f"no control group counts the CPU of the sandbox: {groups}")
 
 
 @case
