@@ -105,7 +105,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
 
     const apps = new AppService(store, now);
     const secrets = new SecretService(store.secrets, vault, now);
-    const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), now);
+    const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), logger, now);
     const mounts = new MountService(store.mounts, blobs, now);
     const volumes = new VolumeService(store.volumes, now);
     const volumeFiles = new LayeredVolumeFiles({

@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import type { BlobId } from '../ids.ts';
+import { createLogger } from '../telemetry/logger.ts';
 import { FileBlobStore } from './blob-store.ts';
 
+const logger = createLogger('silent');
 const sha256 = (data: string): string => createHash('sha256').update(data).digest('hex');
 const never = new AbortController().signal;
 
@@ -15,7 +17,7 @@ function setUp(t: TestContext) {
   const root = mkdtempSync(join(tmpdir(), 'skerry-blobs-'));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const clock = { ms: 1_700_000_000_000 };
-  const blobs = new FileBlobStore(root, Buffer.alloc(32, 3), () => clock.ms);
+  const blobs = new FileBlobStore(root, Buffer.alloc(32, 3), logger, () => clock.ms);
   return { root, blobs, clock };
 }
 
@@ -40,7 +42,7 @@ test('an announced upload is there once it is complete, also after a restart', a
   const { root, blobs } = setUp(t);
   const id = blobs.announce({ sha256Hex: sha256('hello'), length: 5 });
   assert.throws(() => blobs.digestOf(id), { code: 'conflict' });
-  const restarted = new FileBlobStore(root, Buffer.alloc(32, 3));
+  const restarted = new FileBlobStore(root, Buffer.alloc(32, 3), logger);
   const { md5Hex } = await restarted.receive(
     id,
     Readable.from([Buffer.from('hel'), Buffer.from('lo')]),
@@ -96,6 +98,6 @@ test('a URL opens its own blob for a day', (t) => {
 test('half uploads of an earlier run are removed at start', (t) => {
   const { root } = setUp(t);
   writeFileSync(join(root, 'incoming', 'left-over'), 'x');
-  new FileBlobStore(root, Buffer.alloc(32, 3));
+  new FileBlobStore(root, Buffer.alloc(32, 3), logger);
   assert.deepEqual(incoming(root), []);
 });

@@ -3,7 +3,7 @@
  * a file under its digest is always whole. Files are never changed, and shared read-only with sandboxes and builds.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { createWriteStream, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
@@ -11,6 +11,8 @@ import { pipeline } from 'node:stream/promises';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { BlobId } from '../ids.ts';
 import { clip } from '../platform/text.ts';
+import { emptied } from '../platform/unfinished.ts';
+import type { Logger } from '../telemetry/logger.ts';
 import { type BlobAnnouncement, decodeBlobId, encodeBlobId, isSha256Hex } from './blob-id.ts';
 import type { BlobStore } from './blobs.ts';
 
@@ -30,12 +32,11 @@ export class FileBlobStore implements BlobStore {
    * @param urlKey signs upload and download URLs; must be the same after a restart
    * @param now Unix milliseconds
    */
-  constructor(root: string, urlKey: Uint8Array, now: () => number = Date.now) {
+  constructor(root: string, urlKey: Uint8Array, logger: Pick<Logger, 'error'>, now: () => number = Date.now) {
     this.#root = root;
     this.#urlKey = urlKey;
     this.#now = now;
-    rmSync(join(root, 'incoming'), { recursive: true, force: true });
-    mkdirSync(join(root, 'incoming'), { recursive: true, mode: 0o700 });
+    emptied(join(root, 'incoming'), (err) => logger.error({ err }, 'blobs.incoming-not-emptied'));
     mkdirSync(join(root, 'sha256'), { recursive: true, mode: 0o700 });
   }
 

@@ -1,11 +1,12 @@
 /** The layers: kept under their ids, made in a workspace first, removed when nothing refers to them any more. */
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MountRef } from '../engines/references.ts';
 import { type LayerId, newLayerId } from '../ids.ts';
 import { type Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
+import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { NewLayer } from './image.ts';
 import { ImagePlaces } from './image-places.ts';
@@ -26,12 +27,8 @@ export class LayerStore {
     this.#logger = logger;
     this.#now = now;
     const { layers, temporary } = this.#places;
-    try {
-      rmSync(temporary, { recursive: true, force: true });
-    } catch (err) {
-      logger.error({ err }, 'images.temporary-not-emptied'); // it may be in nobody's way
-    }
-    for (const path of [layers, temporary]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    emptied(temporary, (err) => logger.error({ err }, 'images.temporary-not-emptied'));
+    mkdirSync(layers, { recursive: true, mode: 0o700 });
   }
 
   /** Directory for temporary files; emptied when the server starts. */
@@ -108,24 +105,14 @@ export class LayerStore {
     const keep = (id: string) => needed.has(id as LayerId) || this.#pins.has(id as LayerId);
     for (const id of this.#store.allLayers()) if (!keep(id)) this.#store.deleteLayer(id);
     const known = new Set<string>(this.#store.allLayers());
-    // Out of sight at once, so that nothing can start to use what is half removed.
     const { layers, temporary } = this.#places;
     const doomed = readdirSync(layers).filter((name) => !known.has(name));
-    // Each by itself: one that cannot be removed is found again by the next collection, or by the next start.
-    const failed = (layer: string, err: unknown) =>
-      this.#logger.error({ layer, err }, 'images.layer-not-removed');
-    const hidden = doomed.filter((name) => {
-      try {
-        renameSync(join(layers, name), join(temporary, name));
-        return true;
-      } catch (error) {
-        failed(name, error);
-        return false;
-      }
-    });
-    for (const name of hidden) {
-      await rm(join(temporary, name), { recursive: true, force: true }).catch((error) => failed(name, error));
-    }
+    // One that could not be removed is found again by the next collection, or by the next start.
+    const hidden = await removeOutOfSight(
+      doomed.map((name) => join(layers, name)),
+      temporary,
+      (layer, err) => this.#logger.error({ layer, err }, 'images.layer-not-removed'),
+    );
     if (hidden.length > 0) this.#logger.info({ layers: hidden.length }, 'images.collected');
     return hidden.length;
   }

@@ -2,14 +2,15 @@
  * The layers of all volumes on disk: `<directory>/layers/<VolumeLayerId>/tree` in the format of `layer-tree.ts`. A layer appears whole, with its bytes on
  * the disk, or not at all, and never changes.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, statSync, utimesSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { newVolumeLayerId, type VolumeLayerId } from '../ids.ts';
 import { toBytes } from '../platform/byte-paths.ts';
 import { CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
 import { syncFilesystem } from '../platform/sync-filesystem.ts';
+import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { LayerWriter } from './layer-writer.ts';
 
@@ -34,8 +35,8 @@ export class LayerFiles {
     this.#temporary = join(directory, 'tmp');
     this.#logger = logger;
     this.#now = now;
-    rmSync(this.#temporary, { recursive: true, force: true });
-    for (const path of [this.#layers, this.#temporary]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    emptied(this.#temporary, (err) => logger.error({ err }, 'volumes.temporary-not-emptied'));
+    mkdirSync(this.#layers, { recursive: true, mode: 0o700 });
   }
 
   /** A layer's tree on the host, a byte string. */
@@ -72,15 +73,16 @@ export class LayerFiles {
     for (const id of ids) this.#stamp(join(this.#layers, id));
   }
 
-  /** Removes layers that no version has. @returns those */
+  /** Removes layers that no version has. @returns those; what of them could not be removed goes when the server starts next */
   async collect(used: ReadonlySet<VolumeLayerId>, nowMs: number): Promise<readonly VolumeLayerId[]> {
     const unused = (readdirSync(this.#layers) as VolumeLayerId[]) // made here only
       .filter((id) => !used.has(id) && statSync(join(this.#layers, id)).mtimeMs < nowMs - RETIRED_MS);
-    for (const id of unused) {
-      renameSync(join(this.#layers, id), join(this.#temporary, id));
-      await rm(join(this.#temporary, id), { recursive: true, force: true });
-    }
-    return unused;
+    const hidden = await removeOutOfSight(
+      unused.map((id) => join(this.#layers, id)),
+      this.#temporary,
+      (layer, err) => this.#logger.error({ layer, err }, 'volumes.layer-not-removed'),
+    );
+    return hidden.map((path) => basename(path) as VolumeLayerId);
   }
 
   /** From now on it is kept for a while, whoever has it. */

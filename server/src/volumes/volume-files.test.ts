@@ -17,6 +17,7 @@ import { BLOCK_BYTES, type BlockFile, type MissingBlock } from './volumes.ts';
 
 const ENVIRONMENT = 'en-test' as EnvironmentId;
 const HOUR_MS = 3_600_000;
+const logger = createLogger('silent');
 const never = new AbortController().signal;
 const sha256 = (data: Buffer | string) => createHash('sha256').update(data).digest('hex');
 const skip = process.getuid?.() === 0 ? false : 'whiteouts need root';
@@ -81,9 +82,9 @@ class Setting {
       directory: join(this.directory, 'volumes'),
       volumes: this.store.volumes,
       blocks: this.store.volumeBlocks,
-      blobs: new FileBlobStore(join(this.directory, 'blobs'), Buffer.alloc(32, 1)),
+      blobs: new FileBlobStore(join(this.directory, 'blobs'), Buffer.alloc(32, 1), logger),
       ticketKey: Buffer.alloc(32, 2),
-      logger: createLogger('silent'),
+      logger,
       now: () => this.clock.ms,
     });
   }

@@ -120,7 +120,7 @@ export class Domain implements AsyncDisposable {
     cleanup.add('engine', () => engine.close());
     const instances = new InstanceService({ engine, logger, firstPauseMs: REAPER_PAUSE_MS, faultPoint });
     cleanup.add('instances', () => instances.close());
-    const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), now);
+    const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), logger, now);
     const secrets = new SecretService(store.secrets, vault, now);
     const mounts = new MountService(store.mounts, blobs, now);
     const images = new ImageService({
