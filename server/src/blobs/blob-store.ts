@@ -2,7 +2,7 @@
  * Content-addressed files: `<root>/sha256/ab/abcdef…`. An upload is written to `<root>/incoming` and renamed once its length and digest were checked, so
  * a file under its digest is always whole. Files are never changed, and shared read-only with sandboxes and builds.
  */
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream, existsSync, mkdirSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -10,22 +10,20 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { BlobId } from '../ids.ts';
+import { ExpiringSignature } from '../platform/expiring-signature.ts';
 import { clip } from '../platform/text.ts';
 import { emptied } from '../platform/unfinished.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type BlobAnnouncement, decodeBlobId, encodeBlobId, isSha256Hex } from './blob-id.ts';
 import type { BlobStore } from './blobs.ts';
 
-/** How long a URL may be used after it was given out. */
-const URL_LIFETIME_MS = 24 * 60 * 60 * 1000;
 /** Python recognizes this text and says that the file changed during its upload. */
 export const DIGEST_MISMATCH = 'The Content-MD5 you specified did not match what we received.';
 export const BLOB_URL_PREFIX = '/blobs/';
 
 export class FileBlobStore implements BlobStore {
   readonly #root: string;
-  readonly #urlKey: Uint8Array;
-  readonly #now: () => number;
+  readonly #signatures: ExpiringSignature;
 
   /**
    * @param root directory of its own; half uploads of an earlier run are removed
@@ -34,8 +32,7 @@ export class FileBlobStore implements BlobStore {
    */
   constructor(root: string, urlKey: Uint8Array, logger: Pick<Logger, 'error'>, now: () => number = Date.now) {
     this.#root = root;
-    this.#urlKey = urlKey;
-    this.#now = now;
+    this.#signatures = new ExpiringSignature(urlKey, now);
     emptied(join(root, 'incoming'), (err) => logger.error({ err }, 'blobs.incoming-not-emptied'));
     mkdirSync(join(root, 'sha256'), { recursive: true, mode: 0o700 });
   }
@@ -96,25 +93,14 @@ export class FileBlobStore implements BlobStore {
   }
 
   urlPath(id: BlobId): string {
-    const expires = Math.floor((this.#now() + URL_LIFETIME_MS) / 1000);
-    return `${BLOB_URL_PREFIX}${id}?expires=${expires}&signature=${this.#sign(id, expires)}`;
+    return `${BLOB_URL_PREFIX}${id}?signature=${this.#signatures.sign(id)}`;
   }
 
   authorize(url: string): BlobId {
     const { pathname, searchParams } = new URL(url, 'http://unused');
-    const expires = Number(searchParams.get('expires'));
     const id = pathname.startsWith(BLOB_URL_PREFIX) ? pathname.slice(BLOB_URL_PREFIX.length) : '';
-    const given = Buffer.from(searchParams.get('signature') ?? '', 'latin1');
-    const expected = Buffer.from(this.#sign(id, expires), 'latin1');
-    if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
-      throw new SkerryError('permission-denied', 'The signature of this URL is not valid.');
-    }
-    if (expires * 1000 < this.#now()) throw new SkerryError('permission-denied', 'This URL has expired.');
-    return id as BlobId; // signed above, so it came from urlPath
-  }
-
-  #sign(id: string, expires: number): string {
-    return createHmac('sha256', this.#urlKey).update(`${expires} ${id}`).digest('base64url');
+    this.#signatures.verify(id, searchParams.get('signature') ?? '');
+    return id as BlobId; // signed, so it came from urlPath
   }
 
   #file(sha256Hex: string): string {
