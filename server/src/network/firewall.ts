@@ -2,6 +2,10 @@
  * The server's own nftables table. Rules are fixed; what differs between sandboxes is in sets and maps keyed by interface, so that one short
  * `nft -f -` changes a sandbox's policy at once. Every outbound packet meets the policy (there is no shortcut for established connections), and so
  * does every inbound one with source and destination swapped: a tightened policy cuts connections that exist.
+ *
+ * What a sandbox sends comes here good for nothing (`latch.ts`): the same rule that accepts a packet makes it the machine's (`meta pkttype set host`),
+ * and the kernel drops what none did. So whichever chain or set of these somebody empties, less goes out, never more. It is judged before routing, where
+ * the kernel does not yet know whether it is for the machine itself, and after others' translation of its destination.
  */
 import { run } from '../platform/command.ts';
 import { type Cidr, formatCidr, parseCidr, withoutOverlaps } from './cidr.ts';
@@ -37,6 +41,7 @@ function checked(name: string): string {
 export function renderTable(options: FirewallOptions, members: readonly FirewallMember[]): string {
   const { table, plan } = options;
   const ours = `"${checked(options.interfacePrefix)}*"`;
+  const closed = `{ ${join(closedNetworks.map(formatCidr))} }`; // within the rule: a set by itself could be emptied
   const exceptions = withoutOverlaps(options.allowPrivate.map(parseCidr));
   const lines = [
     `table inet ${table}`,
@@ -45,22 +50,21 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
   set guests { type ifname . ipv4_addr; }
   set resolving { type ifname; }
   set listed { type ifname . ipv4_addr; flags interval; auto-merge; }
-  set closed { type ipv4_addr; flags interval; ${elementsOf(closedNetworks)} }
   set excepted { type ipv4_addr; flags interval; ${elementsOf(exceptions)} }
   chain refuse {
-    meta l4proto tcp reject with tcp reset
-    reject with icmpx type admin-prohibited
+    meta pkttype set host meta l4proto tcp reject with tcp reset
+    meta pkttype set host reject with icmpx type admin-prohibited
   }
   chain to_open {
     ip daddr ${plan.cidr} goto refuse
-    ip daddr @excepted accept
-    ip daddr @closed goto refuse
-    accept
+    ip daddr @excepted meta pkttype set host accept
+    ip daddr ${closed} goto refuse
+    meta pkttype set host accept
   }
   chain from_open {
     ip saddr ${plan.cidr} drop
     ip saddr @excepted accept
-    ip saddr @closed drop
+    ip saddr ${closed} drop
     accept
   }
   chain to_listed {
@@ -75,6 +79,8 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
   map inbound { type ifname : verdict; }
   chain leaving {
     meta nfproto ipv6 drop
+    iifname . ip saddr != @guests drop
+    fib daddr type != unicast goto to_host
     iifname vmap @outbound
     goto refuse
   }
@@ -85,24 +91,19 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
     drop
   }
   chain to_host {
-    ct state { established, related } ct direction reply accept
-    iifname @resolving ip daddr ${plan.resolver} udp dport 53 accept
-    iifname @resolving ip daddr ${plan.resolver} tcp dport 53 accept
-    meta nfproto ipv6 drop
+    ct state { established, related } ct direction reply meta pkttype set host accept
+    iifname @resolving ip daddr ${plan.resolver} udp dport 53 meta pkttype set host accept
+    iifname @resolving ip daddr ${plan.resolver} tcp dport 53 meta pkttype set host accept
     goto refuse
   }
-  chain prerouting {
-    type filter hook prerouting priority raw; policy accept;
-    iifname ${ours} meta nfproto ipv4 iifname . ip saddr != @guests drop
+  chain judgement {
+    type filter hook prerouting priority dstnat + 10; policy accept;
+    iifname ${ours} goto leaving
   }
   chain forward {
     type filter hook forward priority filter - 10; policy accept;
-    iifname ${ours} goto leaving
-    oifname ${ours} goto arriving
-  }
-  chain input {
-    type filter hook input priority filter - 10; policy accept;
-    iifname ${ours} goto to_host
+    oifname ${ours} jump arriving
+    oifname ${ours} drop
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
@@ -149,10 +150,19 @@ export async function applyRules(script: string): Promise<void> {
   await run(['nft', '-f', '-'], { input: script, timeoutMs: 20_000 });
 }
 
-/** Whether the rules are in force: not when somebody flushed them, or everything. */
-export async function rulesStand(table: string): Promise<boolean> {
-  const { stdout } = await run(['nft', 'list', 'chain', 'inet', table, 'forward'], { okCodes: [1] });
-  return stdout.includes('goto leaving') && stdout.includes('goto arriving');
+/** The rules as the kernel has them, without what differs between sandboxes and what counts; empty when the table is not there. */
+export async function rulesInForce(table: string): Promise<string> {
+  const listed = await run(['nft', '--terse', '--stateless', 'list', 'table', 'inet', table], {
+    okCodes: [1],
+  });
+  return listed.stdout;
+}
+
+/** Whether everything that `renderAdd` adds for these members is in the table. Changes nothing. */
+export async function hasMembers(table: string, members: readonly FirewallMember[]): Promise<boolean> {
+  const input = `${members.map((member) => renderRemove(table, member)).join('\n')}\n`;
+  const { code } = await run(['nft', '--check', '-f', '-'], { input, okCodes: [1], timeoutMs: 20_000 });
+  return code === 0;
 }
 
 /** Removes the table with everything in it; fine when it is not there. */

@@ -1,11 +1,17 @@
 /**
  * What keeps sandboxes in when our rules are gone: `nft flush ruleset`, by an administrator or a firewall service that loads its own rules anew, removes
- * them all, and the kernel forwards what no rule forbids. So a sandbox's packets are of no use by themselves: its gateway has a fixed hardware address
- * that is nobody's, the kernel takes what arrives for another station's and drops it before any routing (packet(7), PACKET_OTHERHOST), for the host's own
- * addresses too. Only a rule in a table beside the firewall says that they are for this machine, and goes together with it.
+ * them all, and the kernel forwards what no rule forbids. So a sandbox's packets are of no use by themselves, and become so in two steps:
  *
- * A program in a sandbox cannot send to another hardware address: that takes CAP_NET_ADMIN or packet sockets, and it has neither.
+ * 1. Its gateway has a fixed hardware address that is nobody's, the kernel takes what arrives for another station's and drops it before any routing
+ *    (packet(7), PACKET_OTHERHOST), for the host's own addresses too. A rule in a table beside the firewall, at the ingress of its device, says that the
+ *    packets are for all stations (PACKET_MULTICAST), which takes them as far as the firewall.
+ * 2. The kernel forwards no such packet (`ip_forward`), and hands none to its own programs that is not to a group's address (`ip_rcv_finish`, with
+ *    `drop_unicast_in_l2_multicast`). Only the rule of the firewall that accepts a packet says that it is for this machine.
+ *
+ * So neither table lets anything through without the other. A program in a sandbox cannot send to another hardware address: that takes CAP_NET_ADMIN or
+ * packet sockets, and it has neither.
  */
+import { writeFile } from 'node:fs/promises';
 import { run } from '../platform/command.ts';
 
 /** The gateway's hardware address, as sandboxes know it: locally administered, and no device has it. */
@@ -16,14 +22,14 @@ const PRIORITY = -500;
 
 const chainOf = (device: string): string => `from_${device}`;
 
-/** Lets the machine take the packets of these devices, which exist; once more is fine. */
+/** Lets the packets of these devices, which exist, come as far as the firewall; once more is fine. */
 export function renderOpen(table: string, devices: readonly string[]): string {
   const lines = devices.flatMap((device) => {
     const chain = `netdev ${table} ${chainOf(device)}`;
     return [
       `add chain ${chain} { type filter hook ingress device "${device}" priority ${PRIORITY}; policy accept; }`,
       `flush chain ${chain}`,
-      `add rule ${chain} meta pkttype set host`,
+      `add rule ${chain} meta protocol ip meta pkttype set multicast`,
     ];
   });
   return [`add table netdev ${table}`, ...lines].join('\n');
@@ -44,10 +50,18 @@ export function renderClosed(table: string, device: string): string {
 export const renderNoLatch = (table: string): string =>
   `table netdev ${table}\ndelete table netdev ${table}\n`;
 
-/** Whether the table is there: not when somebody flushed everything. */
-export async function latchStands(table: string): Promise<boolean> {
-  const { code } = await run(['nft', 'list', 'table', 'netdev', table], { okCodes: [1] });
-  return code === 0;
+/** Has the kernel drop what comes from this device and no rule accepted, where it is for the machine itself. It forwards none in any case. */
+export const dropUnjudged = (device: string): Promise<void> =>
+  writeFile(`/proc/sys/net/ipv4/conf/${device}/drop_unicast_in_l2_multicast`, '1');
+
+/** Those of the devices that have no rule: somebody flushed it, or everything, or the device went. */
+export async function notLetOut(table: string, devices: readonly string[]): Promise<string[]> {
+  const { stdout } = await run(['nft', 'list', 'table', 'netdev', table], { okCodes: [1] });
+  const chains = [...stdout.matchAll(/chain (\S+) \{([^}]*)\}/g)];
+  const open = new Set(
+    chains.filter(([, , rules]) => rules?.includes('pkttype set')).map(([, name]) => name),
+  );
+  return devices.filter((device) => !open.has(chainOf(device)));
 }
 
 /** Whether the kernel has what this takes: nf_tables at the ingress of devices (CONFIG_NETFILTER_INGRESS). */

@@ -133,7 +133,7 @@ export class Network {
     this.#stopWatch = repeat(
       this.#options.watchMs,
       [
-        { name: 'network-rules', run: () => this.#changes.run(() => rules.mend()) },
+        { name: 'network-rules', run: () => this.mendRules() },
         { name: 'network-forwarding', run: () => this.#mendForwarding() },
       ],
       this.#options.logger,
@@ -201,6 +201,11 @@ export class Network {
     removal.add('firewall tables', () => this.#openRules().remove());
     removal.add('namespaces', async () => removeNamespaces([...(await this.#names.existing())], this.#names));
     await removal.run();
+  }
+
+  /** Looks whether somebody took our rules away, and makes them anew then. */
+  async mendRules(): Promise<void> {
+    await this.#changes.run(() => this.#openRules().mend());
   }
 
   async #mendForwarding(): Promise<void> {

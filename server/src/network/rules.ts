@@ -3,14 +3,15 @@ import type { Logger } from '../telemetry/logger.ts';
 import {
   applyRules,
   type FirewallMember,
+  hasMembers,
   removeTable,
   renderAdd,
   renderRemove,
   renderTable,
-  rulesStand,
+  rulesInForce,
 } from './firewall.ts';
 import { passHostFirewall } from './host-routing.ts';
-import { hasLatch, latchStands, renderClosed, renderNoLatch, renderOpen } from './latch.ts';
+import { dropUnjudged, hasLatch, notLetOut, renderClosed, renderNoLatch, renderOpen } from './latch.ts';
 import { isDevice } from './namespaces.ts';
 import type { AddressPlan } from './subnet.ts';
 
@@ -29,6 +30,10 @@ export class Rules {
   readonly #options: RulesOptions;
   /** Whether sandboxes are closed while there are no rules: an old kernel may lack what that takes. */
   readonly latched: boolean;
+  /** What the kernel says the firewall's rules are, as of when they were made. */
+  #made = '';
+  /** Devices of the members that are in the tables; those of a namespace that is still being made are not. */
+  readonly #added = new Set<string>();
 
   static async open(options: RulesOptions): Promise<Rules> {
     const latched = await hasLatch(options.table);
@@ -44,11 +49,16 @@ export class Rules {
   /** All rules; sandboxes are let out when these are in force, and not before. */
   async build(): Promise<void> {
     const { table, interfacePrefix, plan, members, logger } = this.#options;
-    await applyRules(renderTable(this.#options, [...members()]));
+    const all = [...members()];
+    await applyRules(renderTable(this.#options, all));
+    this.#added.clear();
+    for (const { hostInterface } of all) this.#added.add(hostInterface);
+    this.#made = await rulesInForce(table);
     await passHostFirewall(interfacePrefix, plan.resolver);
     if (!this.latched) return;
     const anew = renderNoLatch(table);
-    const devices = [...members()].map(({ hostInterface }) => hostInterface).filter(isDevice);
+    const devices = all.map(({ hostInterface }) => hostInterface).filter(isDevice);
+    await this.#dropUnjudged(devices);
     try {
       await applyRules(`${anew}${renderOpen(table, devices)}\n`);
     } catch {
@@ -65,14 +75,13 @@ export class Rules {
   async add(members: readonly FirewallMember[]): Promise<void> {
     const { table } = this.#options;
     const lines = members.map((member) => renderAdd(table, member));
-    if (this.latched)
-      lines.push(
-        renderOpen(
-          table,
-          members.map(({ hostInterface }) => hostInterface),
-        ),
-      );
+    const devices = members.map(({ hostInterface }) => hostInterface);
+    if (this.latched) {
+      await this.#dropUnjudged(devices);
+      lines.push(renderOpen(table, devices));
+    }
     await this.#change(lines, () => {});
+    for (const device of devices) this.#added.add(device);
   }
 
   /** @param remember makes `members` give the one instead of the other */
@@ -87,15 +96,36 @@ export class Rules {
     const lines = [renderRemove(table, member)];
     if (this.latched) lines.push(renderClosed(table, member.hostInterface));
     await this.#change(lines, remember);
+    this.#added.delete(member.hostInterface);
   }
 
   /** Makes the rules anew where somebody took them away. */
   async mend(): Promise<void> {
-    const { table, logger } = this.#options;
-    const stands = !this.latched || (await latchStands(table));
-    if (stands && (await rulesStand(table))) return;
-    logger.warn({}, 'network.table-rebuilt');
+    if (await this.#stand()) return;
+    this.#options.logger.warn({}, 'network.table-rebuilt');
     await this.build();
+  }
+
+  async #stand(): Promise<boolean> {
+    const { table, members } = this.#options;
+    if ((await rulesInForce(table)) !== this.#made) return false;
+    const now = [...members()].filter(({ hostInterface }) => this.#added.has(hostInterface));
+    if (!(await hasMembers(table, now))) return false;
+    if (!this.latched) return true;
+    const without = await notLetOut(
+      table,
+      now.map(({ hostInterface }) => hostInterface),
+    );
+    return !without.some(isDevice);
+  }
+
+  async #dropUnjudged(devices: readonly string[]): Promise<void> {
+    for (const device of devices) {
+      const done = dropUnjudged(device);
+      await done.catch((err: unknown) =>
+        this.#options.logger.warn({ device, err }, 'network.no-drop-switch'),
+      );
+    }
   }
 
   async remove(): Promise<void> {

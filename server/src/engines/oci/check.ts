@@ -176,7 +176,7 @@ async function addNetworkChecks(add: Add): Promise<void> {
     nft === 'answers',
     true,
     nft,
-    'The kernel needs nf_tables with nft_nat, nft_masq and nft_reject.',
+    'The kernel needs nf_tables with nft_nat, nft_masq, nft_reject_inet and nft_fib_inet.',
   );
   const forwarding = (await readFile('/proc/sys/net/ipv4/ip_forward', 'utf8')).trim() === '1';
   add('IPv4 forwarding', true, false, forwarding ? 'on' : 'off; switched on while the server runs', '');

@@ -1,116 +1,129 @@
 /**
- * A machine for `network.test.ts`: started in a network namespace of the test's own, it opens a network with two sandboxes there, flushes the ruleset of
- * that namespace, and prints as JSON who received what a sandbox sent.
+ * A machine for `network.test.ts`: started in a network namespace of the test's own, it opens a network with sandboxes there, takes rules away from under
+ * it, and prints as JSON who received what the sandboxes sent.
  *
- *   node flushed-host.ts DIRECTORY OUTSIDE_NAMESPACE OUTSIDE_ADDRESS WATCH_MS
+ *   node flushed-host.ts DIRECTORY OUTSIDE_NAMESPACE ADDRESSES WATCH_MS
+ *
+ * ADDRESSES is an object of `host`, `outside` and `closed`: this machine's own, and the other's public and private one. With a WATCH_MS of an hour
+ * everything that somebody may take away is taken, one after the other, with one look of the watch between; else the ruleset is flushed, once.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { run } from '../../platform/command.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { Network } from '../network.ts';
+import { Receiver, send } from './datagrams.ts';
 
-const PORT = 7000;
 const COUNT = 3;
+const INSTANCE = '0badcafe';
+const TABLE = `skerry_${INSTANCE}`;
 
-/** Prints each datagram as a line. */
-const RECEIVE = `
-const socket = require('node:dgram').createSocket('udp4');
-socket.on('message', (message) => console.log(String(message)));
-socket.bind(${PORT}, () => console.log('ready'));
-`;
-
-const send = (targets: readonly string[], text: string) => `
-const socket = require('node:dgram').createSocket('udp4');
-let left = ${targets.length * COUNT};
-const done = () => --left === 0 && socket.close();
-for (const target of ${JSON.stringify(targets)})
-  for (let i = 0; i < ${COUNT}; i++) socket.send(${JSON.stringify(text)}, ${PORT}, target, done);
-`;
-
-class Receiver {
-  readonly #process: ChildProcessByStdio<null, Readable, null>;
-  #text = '';
-
-  constructor(enter: readonly string[]) {
-    const [command = '', ...args] = [...enter, process.execPath, '--eval', RECEIVE];
-    this.#process = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    this.#process.stdout.on('data', (chunk) => {
-      this.#text += chunk;
-    });
-  }
-
-  async until(line: string): Promise<void> {
-    while (!this.#text.split('\n').includes(line)) await once(this.#process.stdout, 'data');
-  }
-
-  count(line: string): number {
-    return this.#text.split('\n').filter((one) => one === line).length;
-  }
-
-  stop(): void {
-    this.#process.kill('SIGKILL');
-  }
-}
-
-const [directory = '', outsideNamespace = '', outside = '', watch = ''] = process.argv.slice(2);
-const watchMs = Number(watch);
+const [directory = '', outsideNamespace = '', addresses = '', watch = ''] = process.argv.slice(2);
+const { host, outside, closed } = JSON.parse(addresses) as Record<string, string>; // the test's own
 const network = new Network({
-  instance: '0badcafe',
+  instance: INSTANCE,
   subnet: '10.250.0.0/24',
-  nameservers: [outside],
+  nameservers: [outside ?? ''],
   allowPrivate: [],
   stateFile: join(directory, 'subnet'),
   namespaceDir: join(directory, 'n'),
   poolSize: 0,
   logger: createLogger('silent'),
   onLeft: () => {},
-  watchMs,
+  watchMs: Number(watch),
 });
 await network.open([]);
-const [one, other] = [await network.acquire({ kind: 'open' }), await network.acquire({ kind: 'open' })];
-const device = 'sk0badcafe1';
+const open = await network.acquire({ kind: 'open' });
+const neighbour = await network.acquire({ kind: 'open' });
+const blocked = await network.acquire({ kind: 'blocked' });
+const listed = await network.acquire({ kind: 'allowlist', cidrs: ['192.0.2.0/24'] });
+const sandboxes = [open, neighbour, blocked, listed];
 const gateway = '10.250.0.2'; // the host's end of the first slot
-const receivers = {
-  host: new Receiver([]),
-  neighbour: new Receiver(['nsenter', `--net=${other.namespacePath}`]),
-  outside: new Receiver(['ip', 'netns', 'exec', outsideNamespace]),
-};
-const addresses = { host: gateway, neighbour: other.guestAddress, outside };
-for (const receiver of Object.values(receivers)) await receiver.until('ready');
+const receivers = [
+  new Receiver([]),
+  new Receiver(['nsenter', `--net=${neighbour.namespacePath}`]),
+  new Receiver(['ip', 'netns', 'exec', outsideNamespace]),
+];
+for (const receiver of receivers) await receiver.until('ready');
 
-const arrived = async () => Number(await readFile(`/sys/class/net/${device}/statistics/rx_packets`, 'utf8'));
+/** Who sends where, by a name for what that is. */
+const ways = {
+  outside: { from: open, to: outside ?? '' },
+  gateway: { from: open, to: gateway },
+  host: { from: open, to: host ?? '' },
+  neighbour: { from: open, to: neighbour.guestAddress },
+  closed: { from: open, to: closed ?? '' },
+  blocked: { from: blocked, to: outside ?? '' },
+  listed: { from: listed, to: outside ?? '' },
+} as const;
 
-/** How many of the datagrams that the first sandbox sends to each of them are received. */
+const arrived = async (slot: number) =>
+  Number(await readFile(`/sys/class/net/sk${INSTANCE}${slot}/statistics/rx_packets`, 'utf8'));
+
+/** How many datagrams were received on each way. */
 async function received(round: string): Promise<Record<string, number>> {
-  const before = await arrived();
-  const targets = Object.values(addresses);
-  await run(['nsenter', `--net=${one.namespacePath}`, process.execPath, '--eval', send(targets, round)]);
-  // All are at this machine's end of the cable; what the kernel lets through it has passed on by then, and before the marks that follow.
-  while ((await arrived()) < before + targets.length * COUNT) await pause(5);
+  for (const from of [open, blocked, listed]) {
+    const before = await arrived(from.slot);
+    const messages = Object.entries(ways)
+      .filter(([, way]) => way.from === from)
+      .flatMap(([name, { to }]) => Array.from({ length: COUNT }, () => ({ to, text: `${round} ${name}` })));
+    await run(['nsenter', `--net=${from.namespacePath}`, process.execPath, '--eval', send(messages)]);
+    // All are at this machine's end of the cable; what the kernel lets through it has passed on by then, and before the marks that follow.
+    while ((await arrived(from.slot)) < before + messages.length) await pause(5);
+  }
   const mark = `${round} over`;
-  await run([process.execPath, '--eval', send(targets, mark)]);
-  for (const receiver of Object.values(receivers)) await receiver.until(mark);
-  return Object.fromEntries(Object.entries(receivers).map(([who, receiver]) => [who, receiver.count(round)]));
+  const marks = [gateway, neighbour.guestAddress, outside ?? ''].map((to) => ({ to, text: mark }));
+  await run([process.execPath, '--eval', send(marks)]);
+  for (const receiver of receivers) await receiver.until(mark);
+  const count = (name: string) =>
+    receivers.reduce((sum, receiver) => sum + receiver.count(`${round} ${name}`), 0);
+  return Object.fromEntries(Object.keys(ways).map((name) => [name, count(name)]));
+}
+
+interface Listed {
+  readonly chain?: { readonly family: string; readonly name: string };
+  readonly set?: { readonly name: string };
+  readonly map?: { readonly name: string };
+}
+
+/** Every part of our rules that nft can take away by its name, with the commands. */
+async function parts(): Promise<Map<string, readonly string[]>> {
+  const inet = `inet ${TABLE}`;
+  const netdev = `netdev ${TABLE}`;
+  const all = new Map<string, readonly string[]>([
+    ['flush ruleset', ['flush ruleset']],
+    ['delete both tables', [`delete table ${inet}`, `delete table ${netdev}`]],
+    ['delete table inet', [`delete table ${inet}`]],
+    ['delete table netdev', [`delete table ${netdev}`]],
+    ['flush table inet', [`flush table ${inet}`]],
+    ['flush table netdev', [`flush table ${netdev}`]],
+  ]);
+  const { stdout } = await run(['nft', '--json', 'list', 'ruleset']);
+  for (const { chain, set, map } of JSON.parse(stdout).nftables as Listed[]) {
+    if (chain) all.set(`flush chain ${chain.name}`, [`flush chain ${chain.family} ${TABLE} ${chain.name}`]);
+    if (set) all.set(`flush set ${set.name}`, [`flush set ${inet} ${set.name}`]);
+    if (map) all.set(`flush map ${map.name}`, [`flush map ${inet} ${map.name}`]);
+  }
+  return all;
 }
 
 const results: Record<string, unknown> = { before: await received('before') };
-await run(['nft', 'flush', 'ruleset']);
-if (watchMs > 60_000) {
-  results.flushed = await received('flushed');
-  await network.setPolicy(other.slot, { kind: 'open' });
-  results.mended = await received('mended');
+if (Number(watch) > 60_000) {
+  for (const [name, commands] of await parts()) {
+    for (const command of commands) await run(['nft', ...command.split(' ')]);
+    const without = await received(name);
+    await network.mendRules();
+    results[name] = { without, mended: await received(`${name}, mended`) };
+  }
 } else {
+  await run(['nft', 'flush', 'ruleset']);
   let round = 0;
   do results.mended = await received(`round ${++round}`);
   while (Object.values(results.mended as object).every((count) => count === 0));
 }
 process.stdout.write(`${JSON.stringify(results)}\n`);
-for (const receiver of Object.values(receivers)) receiver.stop();
-for (const { slot } of [one, other]) await network.release(slot);
+for (const receiver of receivers) receiver.stop();
+for (const { slot } of sandboxes) await network.release(slot);
 await network.close();
 await network.remove();
