@@ -146,10 +146,10 @@ pub fn hello(out: &mut Vec<u8>, pid: i32) {
     push(out, 0x01, &[format!("{{\"version\":1,\"pid\":{}}}", pid).as_bytes()]);
 }
 
-pub fn started(out: &mut Vec<u8>, pid: i32, accepted: u64, closed: bool) {
+pub fn started(out: &mut Vec<u8>, pid: i32, accepted: u64, closed: bool, signals: u64) {
     let json = format!(
-        "{{\"pid\":{},\"stdinAccepted\":{},\"stdinClosed\":{}}}",
-        pid, accepted, closed
+        "{{\"pid\":{},\"stdinAccepted\":{},\"stdinClosed\":{},\"signalsTaken\":{}}}",
+        pid, accepted, closed, signals
     );
     push(out, 0x02, &[json.as_bytes()]);
 }

@@ -81,7 +81,7 @@ impl Agent {
         let connection = process.connection;
         if let Some(connection) = connection.and_then(|connection| connections.get_mut(&connection)) {
             let (accepted, closed) = process.stdin.tell();
-            frame::started(&mut connection.out, process.pid, accepted, closed);
+            frame::started(&mut connection.out, process.pid, accepted, closed, process.signals);
         }
         self.touch(connection);
         self.settle(key);

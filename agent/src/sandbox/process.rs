@@ -45,6 +45,8 @@ pub struct Process {
     pub stdin: Stdin,
     pub stdout: Output,
     pub stderr: Output,
+    /// SIGNAL frames carried out so far.
+    pub signals: u64,
     pub exit: Option<Exit>,
     exit_sent: bool,
     pub deadline: Option<Instant>,
@@ -68,6 +70,7 @@ impl Process {
             stdin: Stdin::new(spawned.stdin, token(Channel::Stdin), terminal),
             stdout: Output::new(spawned.stdout, token(Channel::Stdout)),
             stderr: Output::new(spawned.stderr, token(Channel::Stderr)),
+            signals: 0,
             exit: None,
             exit_sent: false,
             deadline: None,

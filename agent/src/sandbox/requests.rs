@@ -124,7 +124,7 @@ impl Agent {
             connection.role = Role::Process(process_key);
             if let Phase::Running = process.phase {
                 let (accepted, closed) = process.stdin.tell();
-                frame::started(&mut connection.out, process.pid, accepted, closed);
+                frame::started(&mut connection.out, process.pid, accepted, closed, process.signals);
             }
         }
         self.touch(Some(key));
@@ -245,5 +245,6 @@ fn signal(process: &mut Process, signal: u8, scope: u8) -> Result<(), String> {
         1 => tree::signal_family(process.pid, process.exit.is_none(), signal.into()),
         _ => return Err(format!("there is no scope {}", scope)),
     }
+    process.signals += 1;
     Ok(())
 }

@@ -30,7 +30,13 @@ const pid = z.number().int().min(1).max(0x7fffffff);
 
 export const helloSchema = z.object({ version: z.literal(1), pid });
 
-export const startedSchema = z.object({ pid, stdinAccepted: count, stdinClosed: z.boolean() });
+export const startedSchema = z.object({
+  pid,
+  stdinAccepted: count,
+  stdinClosed: z.boolean(),
+  /** Agents of earlier versions do not count them. */
+  signalsTaken: count.optional(),
+});
 export type Started = z.infer<typeof startedSchema>;
 
 const errorSchema = z.object({ kind: z.string().max(32), message: z.string().max(4096) });

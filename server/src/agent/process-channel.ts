@@ -37,6 +37,8 @@ export interface ProcessChannel {
   /** Bytes of standard input the process has taken so far. */
   readonly stdinAccepted: number;
   readonly stdinClosed: boolean;
+  /** How many signals had reached the process when this connection began; undefined where the agent is of a version that does not count them. */
+  readonly signalsTaken: number | undefined;
   /**
    * Writes bytes that begin at `offset` of standard input. Bytes that came before are skipped, so a caller may repeat itself. Resolves when the
    * process has taken them all; callers that do not wait for that must bound what they hand over.
@@ -108,6 +110,7 @@ class ConnectedChannel implements ProcessChannel {
   readonly #output: Readonly<Record<OutputStream, OutputReceiver>>;
   #state: State = { name: 'opening' };
   #exited = false;
+  signalsTaken: number | undefined;
 
   constructor(duplex: Duplex, { request, offsets, sink, logger }: OpenOptions, answer: Answer) {
     this.#sink = sink;
@@ -212,7 +215,8 @@ class ConnectedChannel implements ProcessChannel {
   #onAnswer(frame: AgentFrame): void {
     if (frame.type === 'error') throw errorFromAgent(frame.json);
     if (frame.type !== 'started') throw protocolError(`${frame.type} before STARTED`);
-    const { pid, stdinAccepted, stdinClosed } = parse(startedSchema, frame.json, 'STARTED');
+    const { pid, stdinAccepted, stdinClosed, signalsTaken } = parse(startedSchema, frame.json, 'STARTED');
+    this.signalsTaken = signalsTaken;
     const stdin = new StdinWriter((bytes) => this.#connection.send(bytes), stdinAccepted, stdinClosed);
     this.#state = { name: 'open', pid, stdin };
     this.#answer.started();

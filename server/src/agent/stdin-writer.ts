@@ -54,7 +54,8 @@ export class StdinWriter {
     const end = offset + data.length;
     if (this.#lost) return Promise.reject(this.#lost);
     if (end <= this.#accepted) return Promise.resolve();
-    if (this.#closed || this.#eof !== 'open') return Promise.reject(closedError());
+    // Bytes that were handed over before the end are still to come.
+    if (this.#closed || (this.#eof !== 'open' && end > this.#end)) return Promise.reject(closedError());
     if (offset > this.#end) {
       const message = `Standard input goes on at ${offset}, but only ${this.#end} bytes came before.`;
       return Promise.reject(new SkerryError('invalid-argument', message));

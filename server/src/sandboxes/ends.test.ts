@@ -48,7 +48,7 @@ describe('with a store that takes nothing', () => {
     await held.reached;
     domain.refuseWrites(true);
     held.release();
-    await exiting.entrypoint?.closeStdin();
+    await exiting.entrypoint?.closeStdin(deadline());
     await domain.instance(crashing).crash();
     assert.deepEqual(await timed.wait(60_000, deadline()), { kind: 'timeout' });
     assert.deepEqual(await idle.wait(60_000, deadline()), { kind: 'idle-timeout' });
@@ -76,7 +76,7 @@ describe('with a store that takes nothing', () => {
     await assert.rejects(domain.create());
     await assert.rejects(exec(sandbox, ['true']));
     await process.writeStdin(0, Buffer.from('on and on'), deadline());
-    await process.closeStdin();
+    await process.closeStdin(deadline());
     assert.equal(await text(process.stdout), 'on and on');
     assert.deepEqual(await process.wait(deadline()), { kind: 'code', code: 0, timedOut: false });
     domain.refuseWrites(false);

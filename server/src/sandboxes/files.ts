@@ -100,7 +100,7 @@ export class SandboxFiles {
           size += chunk.length;
         }
       }
-      await process.closeStdin();
+      await process.closeStdin(limit);
     } catch (error) {
       // The helper closes its input early to report an error; everything else means that the file must not be finished.
       if (!(error instanceof SkerryError) || error.code !== 'stdin-closed') {

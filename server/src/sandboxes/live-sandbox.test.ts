@@ -77,7 +77,7 @@ describe('a sandbox', () => {
     await eater.kill(9, 'process');
     await eater.wait(deadline());
     domain.instance(victim).countOomKill();
-    for (const sandbox of [survivor, victim]) await sandbox.entrypoint?.closeStdin();
+    for (const sandbox of [survivor, victim]) await sandbox.entrypoint?.closeStdin(deadline());
     assert.deepEqual(await survivor.wait(60_000, deadline()), { kind: 'exited', exitCode: 137 });
     assert.deepEqual(await victim.wait(60_000, deadline()), { kind: 'out-of-memory' });
   });

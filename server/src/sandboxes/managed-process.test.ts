@@ -1,8 +1,10 @@
 /** One process of a sandbox: output, input, signals, and connections that break. */
 import assert from 'node:assert/strict';
+import { constants } from 'node:os';
 import { describe, it } from 'node:test';
 import { atLeast, Domain, deadline, eventually, exec, text } from './testing/domain.ts';
 
+const { SIGUSR1, SIGUSR2 } = constants.signals;
 const bytes = (text: string) => Buffer.from(text);
 
 describe('a process', () => {
@@ -38,8 +40,8 @@ describe('a process', () => {
     await process.writeStdin(3, bytes('defghi'), deadline());
     await assert.rejects(process.writeStdin(20, bytes('x'), deadline()), { code: 'invalid-argument' });
     assert.deepEqual(await process.stdinStatus(deadline()), { accepted: 9, closed: false });
-    await process.closeStdin();
-    await process.closeStdin();
+    await process.closeStdin(deadline());
+    await process.closeStdin(deadline());
     assert.equal(await text(process.stdout), 'abcdefghi');
     await assert.rejects(process.writeStdin(9, bytes('x'), deadline()), { code: 'stdin-closed' });
     assert.equal((await process.stdinStatus(deadline())).closed, true);
@@ -65,7 +67,31 @@ describe('a process', () => {
     const resumed = process.writeStdin(accepted, data.subarray(accepted), deadline());
     await exec(sandbox, ['touch', '/tmp/go']);
     await resumed;
-    await process.closeStdin();
+    await process.closeStdin(deadline());
+    assert.equal(await text(process.stdout), '1000000\n');
+  });
+
+  it('who gives up closing its input is let go too; the end comes behind what is still to be read', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const process = await exec(sandbox, ['sh', '-c', 'while ! test -e /tmp/go; do sleep 0.01; done; wc -c']);
+    const data = Buffer.alloc(1_000_000, 'x');
+    const leaver = new AbortController();
+    const writing = process.writeStdin(0, data, leaver.signal);
+    writing.catch(() => {});
+    await eventually(async () => (await process.stdinStatus(deadline())).accepted > 0);
+    leaver.abort(new Error('another took over'));
+    await assert.rejects(writing, /took over/);
+    const closer = new AbortController();
+    const closing = process.closeStdin(closer.signal);
+    const { accepted, closed } = await process.stdinStatus(deadline());
+    assert.ok(accepted < data.length && !closed);
+    closer.abort(new Error('enough'));
+    await assert.rejects(closing, /enough/);
+    const again = process.writeStdin(0, data, deadline());
+    await exec(sandbox, ['touch', '/tmp/go']);
+    await again;
+    await process.closeStdin(deadline());
     assert.equal(await text(process.stdout), '1000000\n');
   });
 
@@ -76,7 +102,7 @@ describe('a process', () => {
     await process.writeStdin(0, bytes('all there is'), deadline());
     const instance = domain.instance(sandbox);
     instance.holdBackSent();
-    const closing = process.closeStdin();
+    const closing = process.closeStdin(deadline());
     await eventually(() => instance.heldBack > 0);
     assert.equal((await process.stdinStatus(deadline())).closed, false);
     instance.cutConnections();
@@ -94,7 +120,7 @@ describe('a process', () => {
       'trap "echo caught" USR1; echo up; while :; do sleep 0.01; done',
     ]);
     await atLeast(process.stdout, 3);
-    await process.kill(10, 'process');
+    await process.kill(SIGUSR1, 'process');
     await atLeast(process.stdout, 10);
     await assert.rejects(process.resize({ rows: 1, cols: 1 }), { code: 'conflict' });
     await process.kill(9, 'group');
@@ -106,6 +132,33 @@ describe('a process', () => {
     await terminal.resize({ rows: 30, cols: 100 });
     await terminal.writeStdin(0, bytes('typed\n'), deadline());
     assert.match(await text(terminal.stdout), /up.*typed\r\n$/s);
+  });
+
+  it('signals and sizes arrive though the connection breaks under them, and none twice', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const instance = domain.instance(sandbox);
+    const script = 'trap "echo caught" USR1; trap "stty size" USR2; echo up; while :; do sleep 0.01; done';
+    const process = await exec(sandbox, ['sh', '-c', script], { pty: { rows: 24, cols: 80 } });
+    let expected = 'up\r\n';
+    const prints = async (line: string) => {
+      expected += `${line}\r\n`;
+      await atLeast(process.stdout, expected.length);
+    };
+    await atLeast(process.stdout, expected.length);
+    await process.kill(SIGUSR1, 'process');
+    await prints('caught');
+    instance.holdBackSent();
+    await process.resize({ rows: 30, cols: 100 });
+    await process.kill(SIGUSR1, 'process');
+    await eventually(() => instance.heldBack > 0);
+    instance.cutConnections();
+    await prints('caught');
+    await process.kill(SIGUSR2, 'process');
+    await prints('30 100');
+    instance.cutConnections();
+    await process.kill(9, 'group');
+    assert.equal(await text(process.stdout), expected);
   });
 
   it('what cannot start is an error, or an end with a reason for who wants it so', async () => {

@@ -15,6 +15,7 @@ import type { OutputBudget } from './output-budget.ts';
 import { OutputLog } from './output-log.ts';
 import type { ProcessRepository } from './repositories.ts';
 import type { Process } from './sandboxes.ts';
+import { SentSignals } from './sent-signals.ts';
 import type { PtySize } from './spec.ts';
 import { type ProcessExit, toProcessExit } from './state.ts';
 
@@ -75,6 +76,7 @@ export class ManagedProcess implements Process {
   readonly #stored = Promise.withResolvers<void>();
   #connection: Connection = { kind: 'closed' };
   #agent: AgentClient | undefined;
+  readonly #signals = new SentSignals();
   #stdinAccepted = 0;
   #stdinClosed = false;
   #startFailure: SkerryError | undefined;
@@ -242,21 +244,22 @@ export class ManagedProcess implements Process {
     return unlessAborted(write, signal);
   }
 
-  closeStdin(): Promise<void> {
+  closeStdin(signal: AbortSignal): Promise<void> {
     const close = this.#stdinQueue.then(async () => {
       while (!this.#stdinClosed && this.running) {
-        const channel = await this.#connected(this.#context.ended);
+        const channel = await this.#connected(signal);
         try {
-          await channel.closeStdin();
+          await unlessAborted(channel.closeStdin(), signal);
           this.#stdinClosed = true;
         } catch (error) {
+          signal.throwIfAborted();
           if (this.#connection.kind === 'connected' && this.#connection.channel === channel) throw error;
           // The connection broke under it: after the reconnect the agent says whether it got the end.
         }
       }
     });
     this.#stdinQueue = close.catch(() => {});
-    return close;
+    return unlessAborted(close, signal);
   }
 
   async stdinStatus(signal: AbortSignal): Promise<{ readonly accepted: number; readonly closed: boolean }> {
@@ -270,13 +273,14 @@ export class ManagedProcess implements Process {
 
   async kill(signal: number, scope: 'process' | 'group'): Promise<void> {
     if (!this.running) return;
-    (await this.#connected(this.#context.ended)).signal(signal, scope === 'group' ? 'family' : 'process');
+    const channel = await this.#connected(this.#context.ended);
+    this.#signals.send(channel, signal, scope === 'group' ? 'family' : 'process');
   }
 
   async resize(size: PtySize): Promise<void> {
     if (!this.#hasPty) throw new SkerryError('conflict', 'The process has no terminal to resize.');
     if (!this.running) return;
-    (await this.#connected(this.#context.ended)).resize(size.rows, size.cols);
+    this.#signals.resize(await this.#connected(this.#context.ended), size);
   }
 
   /** The sandbox is gone: whatever was not over is now. */
@@ -360,6 +364,7 @@ export class ManagedProcess implements Process {
         this.#countTaken(channel);
         this.#stdinClosed ||= channel.stdinClosed;
         this.#connection = { kind: 'connected', channel };
+        if (!this.#exit) this.#signals.moveTo(channel);
         // Its exit may have come with the answer, before this.
         if (this.#exit) this.#storeEnd(this.#exit);
         else this.#tell(() => this.#context.repository.started(this.taskId, this.id));

@@ -40,11 +40,17 @@ export interface Process {
    * program's pipe has taken them. @throws SkerryError `stdin-closed`
    */
   writeStdin(offset: number, data: Uint8Array, signal: AbortSignal): Promise<void>;
-  /** Closes the input after what was accepted. Idempotent. */
-  closeStdin(): Promise<void>;
+  /**
+   * Closes the input after what was accepted, and after what a writer left behind that was let go. Idempotent. Who gives up waiting has asked for it all
+   * the same. @throws the signal's reason
+   */
+  closeStdin(signal: AbortSignal): Promise<void>;
   /** How much of the input the process has taken; after a restart of the server it waits for the agent to tell. */
   stdinStatus(signal: AbortSignal): Promise<{ readonly accepted: number; readonly closed: boolean }>;
-  /** Sends a signal to the process (`process`) or to its whole group and descendants (`group`). No effect once it ended. */
+  /**
+   * Sends a signal to the process (`process`) or to its whole group and descendants (`group`). It arrives, once, though the connection to the agent breaks.
+   * No effect once it ended.
+   */
   kill(signal: number, scope: 'process' | 'group'): Promise<void>;
   /** @throws SkerryError `conflict` when it has no terminal */
   resize(size: PtySize): Promise<void>;

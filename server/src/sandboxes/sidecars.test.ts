@@ -114,7 +114,7 @@ describe('a sidecar', () => {
     const sidecarAgain = next.manager.sidecars.get(again, sidecar.taskId);
     const processAgain = sidecarAgain.process(process.id);
     await processAgain.writeStdin(7, Buffer.from('after'), deadline());
-    await processAgain.closeStdin();
+    await processAgain.closeStdin(deadline());
     assert.equal(await text(processAgain.stdout), 'before after');
     await again.terminate();
     assert.deepEqual(sidecarAgain.result, { kind: 'terminated' });

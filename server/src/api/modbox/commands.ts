@@ -110,7 +110,7 @@ export async function feedStdin(process: Process, text: string, signal: AbortSig
     for (let offset = 0; offset < bytes.length; offset += STDIN_CHUNK_BYTES) {
       await process.writeStdin(offset, bytes.subarray(offset, offset + STDIN_CHUNK_BYTES), signal);
     }
-    await process.closeStdin();
+    await process.closeStdin(signal);
   } catch (error) {
     if (!(error instanceof SkerryError) || !['stdin-closed', 'sandbox-ended'].includes(error.code))
       throw error;

@@ -41,6 +41,6 @@ export class KeyedInputs {
     const offset = again ? begun.offset : (await process.stdinStatus(signal)).accepted;
     if (key !== undefined && !again) this.#kept.beginInput(exec, { message: key, offset });
     if (data.length > 0) await process.writeStdin(offset, data, signal); // of a repeat the process skips what it took
-    if (eof) await process.closeStdin();
+    if (eof) await process.closeStdin(signal);
   }
 }

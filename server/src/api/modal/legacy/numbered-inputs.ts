@@ -63,7 +63,7 @@ export class NumberedInputs {
       progress.inherited = false;
     }
     if (message.length > 0) await process.writeStdin(offset, message, signal);
-    if (eof) await process.closeStdin();
+    if (eof) await process.closeStdin(signal);
     progress.end = offset + message.length;
   }
 

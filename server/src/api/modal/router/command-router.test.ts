@@ -202,27 +202,33 @@ test('asking how far a stream came works while the program does not read', () =>
     await exec.taskExecStart({ ...target, commandArgs: ['sleep', '1000'] });
     await exec.taskExecStdinWrite({ ...target, data: utf8('ab') });
     const more = new Uint8Array(1 << 20); // more than a pipe holds
-    const sent = Promise.withResolvers<void>();
-    const stuck = assert.rejects(
-      exec.taskExecStdinWriteStream(
-        (async function* () {
-          yield { payload: { case: 'start' as const, value: { ...target, offset: 2n } } };
-          yield { payload: { case: 'data' as const, value: more } };
-          sent.resolve();
-        })(),
-      ),
-      code(Code.Canceled),
-    );
-    await sent.promise;
-    // The status must come back although the write hangs. It may arrive before the stream did, so it is asked until the stream is over.
-    let over = false;
-    void stuck.then(() => {
-      over = true;
-    });
     const written = async () => (await exec.taskExecStdinStatus(target)).numBytesWritten;
-    while (!over) assert.ok((await written()) >= 2n);
-    await stuck;
-    assert.ok((await written()) < BigInt(more.length));
+    const data = { payload: { case: 'data' as const, value: more } };
+    const end = { payload: { case: 'end' as const, value: {} } };
+    // The status must come back although the write hangs, or the end that stands behind what was written.
+    for (const last of [data, end]) {
+      const offset = await written();
+      const sent = Promise.withResolvers<void>();
+      const stuck = assert.rejects(
+        exec.taskExecStdinWriteStream(
+          (async function* () {
+            yield { payload: { case: 'start' as const, value: { ...target, offset } } };
+            yield last;
+            sent.resolve();
+          })(),
+        ),
+        code(Code.Canceled),
+      );
+      await sent.promise;
+      // It may arrive before the stream did, so it is asked until the stream is over.
+      let over = false;
+      void stuck.then(() => {
+        over = true;
+      });
+      while (!over) assert.ok((await written()) >= 2n);
+      await stuck;
+      assert.ok((await written()) < BigInt(more.length));
+    }
   }));
 
 test('what the router refuses names the field', () =>

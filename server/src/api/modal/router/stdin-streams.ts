@@ -82,7 +82,7 @@ export class StdinStreams {
           offset += payload.value.length;
           break;
         case 'end':
-          await process.closeStdin();
+          await process.closeStdin(signal);
           return;
         default:
           throw invalid('After its start message a stream holds data and one end message.');

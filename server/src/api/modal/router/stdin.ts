@@ -30,5 +30,5 @@ export async function writeInput(
 ): Promise<void> {
   sandbox.touch();
   if (data.length > 0) await process.writeStdin(offset, data, signal);
-  if (eof) await process.closeStdin();
+  if (eof) await process.closeStdin(signal);
 }
