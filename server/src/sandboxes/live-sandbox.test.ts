@@ -71,11 +71,16 @@ describe('a sandbox', () => {
   it('does not take a kill by hand for one by the kernel, though one of its programs ran out of memory before', async () => {
     await using domain = await Domain.open();
     const args = ['sh', '-c', 'read x; kill -9 $$'];
-    const [survivor, victim] = [await domain.running({ args }), await domain.running({ args })];
-    const eater = await exec(survivor, ['sleep', '1000']);
-    domain.instance(survivor).countOomKill();
-    await eater.kill(9, 'process');
-    await eater.wait(deadline());
+    const running = () => domain.running({ args });
+    const [survivor, crashed, victim] = [await running(), await running(), await running()];
+    for (const sandbox of [survivor, crashed]) {
+      const eater = await exec(sandbox, ['sleep', '1000']);
+      domain.instance(sandbox).countOomKill();
+      await eater.kill(9, 'process');
+      await eater.wait(deadline());
+    }
+    await domain.instance(crashed).crash();
+    assert.equal((await crashed.wait(60_000, deadline()))?.kind, 'crashed');
     domain.instance(victim).countOomKill();
     for (const sandbox of [survivor, victim]) await sandbox.entrypoint?.closeStdin(deadline());
     assert.deepEqual(await survivor.wait(60_000, deadline()), { kind: 'exited', exitCode: 137 });

@@ -62,6 +62,20 @@ describe('after a restart of the server', () => {
     assert.equal(stdout.length, 0);
   });
 
+  it('a kill by hand is none by the kernel, though one of its programs ran out of memory before', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running({ args: ['sh', '-c', 'read x; kill -9 $$'] });
+    await using next = await domain.restart({
+      beforeRecovery: (server) => server.engine.faults.hold('dial'),
+    });
+    next.instance(sandbox).countOomKill(); // as the kernel's own count says, which outlives servers
+    next.held?.release();
+    const again = next.manager.get(sandbox.id);
+    await again.waitUntilRunning(deadline());
+    await again.entrypoint?.closeStdin(deadline());
+    assert.deepEqual(await again.wait(60_000, deadline()), { kind: 'exited', exitCode: 137 });
+  });
+
   it('a probe that the earlier server was waiting for is ended, and the agent forgets it', async () => {
     await using domain = await Domain.open();
     const check = { kind: 'exec', argv: ['sleep', '1000'] } as const;

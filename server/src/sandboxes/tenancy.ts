@@ -6,7 +6,7 @@ import { AgentClient } from '../agent/agent-client.ts';
 import type { AgentProcessInfo, StartRequest } from '../agent/messages.ts';
 import { forgetProgram } from '../agent/run-to-exit.ts';
 import { remakeFifos } from '../agent/settle-files.ts';
-import type { Instance } from '../engines/engine.ts';
+import type { Instance, InstanceExit } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type SandboxId } from '../ids.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
@@ -181,6 +181,9 @@ export class Tenancy {
     const listed = await tenant.agent.list(signal);
     const ids = new Set(listed.map(({ id }) => id));
     calledOff.throwIfAborted();
+    // What was killed for memory while no server looked did not end a program that runs still.
+    const entrypoint = listed.find(({ id }) => id === ENTRYPOINT_PROCESS_ID);
+    if (!entrypoint?.exit) await this.#clocks.noteOomKills(tenant);
     const lacksEntrypoint = tenant.plan.argv.length > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
     if (life().state === 'starting' && lacksEntrypoint) return { kind: 'incomplete' };
     processes.resume(rows, ids, tenant.agent);
@@ -229,15 +232,16 @@ export class Tenancy {
     const agent = new AgentClient((signal) => instance.dial(signal), this.#parts.logger);
     const tenant = { instance, plan, agent };
     this.#tenant = tenant;
-    void instance.exited.then((exit) => {
-      if (exit.reason === 'destroyed') return;
-      this.#end(
-        exit.reason === 'out-of-memory'
-          ? { kind: 'out-of-memory' }
-          : { kind: 'crashed', message: exit.message },
-      );
-    });
+    void instance.exited.then((exit) => this.#instanceExited(tenant, exit));
     return tenant;
+  }
+
+  async #instanceExited(tenant: Tenant, exit: InstanceExit): Promise<void> {
+    if (exit.reason === 'destroyed') return;
+    // The engine counts from its start: it may have lived through what was killed for memory.
+    const outOfMemory = exit.reason === 'out-of-memory' && (await this.#clocks.oomKilledSince(tenant));
+    const message = exit.reason === 'crashed' ? exit.message : 'Its first process died.';
+    this.#end(outOfMemory ? { kind: 'out-of-memory' } : { kind: 'crashed', message });
   }
 
   #open(life: Life): void {
