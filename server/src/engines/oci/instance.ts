@@ -121,9 +121,9 @@ export class OciInstance implements Instance {
             `Sandbox ${this.id} must be stopped before its files can be moved.`,
           );
         }
-        return moveUpper(places.upper, directory);
+        return moveUpper(places.upper, directory, this.#leaving.signal);
       }
-      if (this.#phase !== 'running') return copyUpper(places.upper, directory);
+      if (this.#phase !== 'running') return copyUpper(places.upper, directory, this.#leaving.signal);
       await writeFile(pauseMarker(places), '');
       await using after = new CleanupScope(this.#parts.logger, { instance: this.id });
       // Also after a pause that failed: it may have happened half-way.

@@ -35,15 +35,15 @@ export async function mountRootfs(
   });
 }
 
-/** Moves a writable layer to its new place: a rename, or a copy when that is another filesystem. */
-export async function moveUpper(upper: string, directory: string): Promise<void> {
+/** Moves a writable layer to its new place: a rename, or a copy when that is another filesystem. @throws as `copyUpper` */
+export async function moveUpper(upper: string, directory: string, signal?: AbortSignal): Promise<void> {
   try {
     await rename(upper, directory);
     await removeSockets(directory);
     await syncFilesystem(directory);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error; // what node:fs throws
-    await copyUpper(upper, directory);
+    await copyUpper(upper, directory, signal);
   }
 }
 

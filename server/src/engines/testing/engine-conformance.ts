@@ -130,10 +130,14 @@ export function engineConformance<Harness extends EngineHarness>(
         await rm(made, { recursive: true });
       });
 
-      it('a destroy breaks a commit off', async () => {
+      it('a destroy breaks a commit off, of a stopped instance too', async () => {
+        for (const stopped of [false, true]) await breakOff(stopped);
+      });
+      const breakOff = async (stopped: boolean) => {
         const target = TestContent.ref('broken-off');
         await using({}, async (instance) => {
           await shell(instance, change);
+          if (stopped) await instance.stop();
           const commit = instance.commit(target, { move: false });
           const broken = assert.rejects(commit, { code: 'sandbox-ended' });
           await destroy(instance);
@@ -143,7 +147,7 @@ export function engineConformance<Harness extends EngineHarness>(
           (await readdir(suite.directory)).filter((name) => name.includes('broken-off')),
           [],
         );
-      });
+      };
 
       it('a stopped instance gives its files away, also when layers changed the same directory twice', async () => {
         const first = TestContent.ref('first');
