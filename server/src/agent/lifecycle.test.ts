@@ -112,6 +112,7 @@ describe('the life of processes', () => {
     const running = agent.request(['sh', '-c', 'echo before; read x; echo after $x']);
     const ended = agent.request(['sh', '-c', 'echo done; exit 3']);
     const sinks = [new Collector(), new Collector()] as const;
+    sinks[0].onWrite = () => new Promise(() => {}); // never stored, so that the agent keeps it for the next server, however long this one stays
     await agent.client.start(running, sinks[0], agent.deadline());
     await agent.client.start(ended, sinks[1], agent.deadline());
     await sinks[0].until('output', () => sinks[0].lengths.stdout > 0);
