@@ -153,6 +153,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
         { name: 'sandboxes', run: () => sandboxes.sweep() },
         { name: 'secrets', run: () => secrets.sweep(now()) },
         { name: 'apps', run: () => reaper.sweep(now()) },
+        { name: 'images', run: () => images.sweep() },
         { name: 'volumes', run: () => volumes.sweep(now()) },
         { name: 'volume-files', run: () => volumeFiles.sweep(now()) },
       ],

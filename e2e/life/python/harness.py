@@ -65,6 +65,14 @@ def output(*args, **options):
     return process.wait(), out, err
 
 
+def sh(sandbox, script):
+    """What a shell prints inside; it must succeed."""
+    process = sandbox.exec("sh", "-ec", script)
+    out, err, code = process.stdout.read(), process.stderr.read(), process.wait()
+    assert code == 0, f"{script!r} ended with {code}: {out}{err}"
+    return out
+
+
 def raised(error, call):
     """The error that `call` raises, which must be of exactly this class."""
     try:

@@ -67,7 +67,7 @@ before(async () => {
     async ({ directory }) => {
       await createBusyboxLayer(directory);
     },
-    { ...emptyImageConfig, env: { PATH: '/bin' } },
+    { config: { ...emptyImageConfig, env: { PATH: '/bin' } } },
   );
   base = root.id;
 });

@@ -28,6 +28,7 @@ import type {
   Images,
   NewLayer,
   PublishedImage,
+  SnapshotOptions,
 } from './image.ts';
 import { LayerStore } from './layer-store.ts';
 import { type PackageSettings, packageSources } from './packages/sources.ts';
@@ -259,7 +260,7 @@ export class ImageService implements Images {
   async addLayer(
     parent: Image,
     takeLayer: (layer: NewLayer) => Promise<void>,
-    config: ImageConfig = parent.config,
+    { ttlMs, config = parent.config }: SnapshotOptions & { readonly config?: ImageConfig } = {},
   ): Promise<Image> {
     // What is below may be deleted while the layer is taken.
     const held: LayerId[] = [];
@@ -271,12 +272,14 @@ export class ImageService implements Images {
       }
       const layer = await this.#layers.add(takeLayer);
       if (layer !== null) held.push(layer);
+      const createdAtMs = this.#now();
       const image: Image = {
         id: newImageId(),
         layers: layer === null ? parent.layers : [...parent.layers, layer],
         config,
         builderVersion: parent.builderVersion,
-        createdAtMs: this.#now(),
+        createdAtMs,
+        expiresAtMs: ttlMs === undefined ? undefined : createdAtMs + ttlMs,
       };
       this.#store.insertReady(image, undefined);
       return image;
@@ -331,6 +334,15 @@ export class ImageService implements Images {
     return id;
   }
 
+  /** Forgets the images whose time is over. */
+  async sweep(): Promise<void> {
+    const expired = this.#store.expired(this.#now());
+    if (expired.length === 0) return;
+    for (const id of expired) this.#store.markDeleted(id, this.#now());
+    this.#logger.info({ images: expired.length }, 'images.expired');
+    await this.collectGarbage();
+  }
+
   /** Removes deleted images that no sandbox runs on, their logs, and the layers that nothing refers to. Also called after each deletion. */
   async collectGarbage(): Promise<void> {
     for (const image of this.#store.purgeDeleted()) {
@@ -353,14 +365,20 @@ export class ImageService implements Images {
 
   #record(id: ImageId): ImageRecord {
     const record = this.#store.get(id);
-    if (!record) throw new SkerryError('not-found', `Could not find image with ID ${clip(id)}.`);
+    if (!record || this.#isOver(record))
+      throw new SkerryError('not-found', `Could not find image with ID ${clip(id)}.`);
     return this.#untold.get(id) ?? record;
+  }
+
+  /** Its time decides, not the sweep that comes later. */
+  #isOver(record: ImageRecord): boolean {
+    return record.state === 'ready' && (record.image.expiresAtMs ?? Infinity) <= this.#now();
   }
 
   #findNamed(name: string): Image | undefined {
     const id = this.#store.getByName(withTag(name));
     const record = id && this.#store.get(id);
-    return record?.state === 'ready' ? record.image : undefined;
+    return record?.state === 'ready' && !this.#isOver(record) ? record.image : undefined;
   }
 }
 

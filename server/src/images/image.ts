@@ -37,6 +37,14 @@ export interface Image {
   readonly config: ImageConfig;
   readonly builderVersion: string;
   readonly createdAtMs: number;
+  /** From then on nobody finds it any more; sandboxes that run on it go on. Undefined: it stays until it is deleted. */
+  readonly expiresAtMs?: number | undefined;
+}
+
+/** What a snapshot is besides its files. */
+export interface SnapshotOptions {
+  /** How long it lives from its creation on; undefined: until it is deleted. */
+  readonly ttlMs?: number | undefined;
 }
 
 /** A layer that is being made. */
@@ -142,7 +150,7 @@ export interface Images {
   addLayer(
     parent: Image,
     takeLayer: (layer: NewLayer) => Promise<void>,
-    config?: ImageConfig,
+    options?: SnapshotOptions & { readonly config?: ImageConfig },
   ): Promise<Image>;
   /** Finds a published name or pulls/bootstraps a reference such as `python:3.12-slim`; used where no Dockerfile is given (REST `imageId`). */
   fromReference(reference: string, signal: AbortSignal): Promise<Image>;

@@ -48,3 +48,26 @@ test('a snapshot on layers that are gone is refused, and one that fails holds no
   await assert.rejects(images.addLayer(parent, layer('above')), { code: 'not-found' });
   assert.deepEqual(await readdir(layers), []);
 });
+
+test('a snapshot is gone at its time, though nothing swept, and its layers with the sweep; what was made on it stays', async (t) => {
+  let nowMs = 1_000_000;
+  const { images, layers } = await openImages(t, () => nowMs);
+  const base = await scratch(images);
+  const short = await images.addLayer(base, layer('short'), { ttlMs: 1000 });
+  const [ever, onwards] = [
+    await images.addLayer(base, layer('ever')),
+    await images.addLayer(short, layer('onwards')),
+  ];
+  images.publish(short.id, 'named');
+  nowMs = 1_000_999;
+  await images.sweep();
+  assert.equal(images.get(short.id).expiresAtMs, 1_001_000);
+  nowMs = 1_001_000;
+  assert.throws(() => images.get(short.id), { code: 'not-found' });
+  assert.equal((await readdir(layers)).length, 3);
+  await images.delete(onwards.id);
+  await images.sweep();
+  assert.deepEqual(await readdir(layers), ever.layers);
+  assert.throws(() => images.getByName('named'), { code: 'not-found' });
+  assert.equal(images.get(ever.id).expiresAtMs, undefined);
+});

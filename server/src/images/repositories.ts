@@ -23,6 +23,8 @@ export interface ImageRepository {
   /** The finished image of a definition. */
   findReady(definitionKey: string): Image | undefined;
   touch(id: ImageId, nowMs: number): void;
+  /** Images whose time is over and that nobody deleted. */
+  expired(nowMs: number): ImageId[];
   /** Forgets an image, its names and the cached steps that only it used. Its layers stay until `purgeDeleted`. */
   markDeleted(id: ImageId, nowMs: number): void;
   /** Removes deleted images that no living sandbox runs on. @returns their ids */

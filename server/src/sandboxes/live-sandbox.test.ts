@@ -31,7 +31,7 @@ describe('a sandbox', () => {
     assert.deepEqual(await domain.manager.get(sandbox.id).wait(0, deadline()), { kind: 'terminated' });
     assert.deepEqual(await domain.engine.traces(), []);
     await assert.rejects(exec(sandbox, ['true']), { code: 'sandbox-ended' });
-    await assert.rejects(sandbox.snapshotFilesystem(deadline()), { code: 'sandbox-ended' });
+    await assert.rejects(sandbox.snapshotFilesystem({}, deadline()), { code: 'sandbox-ended' });
     assert.throws(() => sandbox.setName('late'), { code: 'conflict' });
   });
 
@@ -217,14 +217,14 @@ describe('a sandbox', () => {
     await using domain = await Domain.open();
     const sandbox = await domain.running();
     await output(sandbox, ['sh', '-c', 'echo kept > /kept; rm /data/doomed.txt']);
-    const image = await sandbox.snapshotFilesystem(deadline());
+    const image = await sandbox.snapshotFilesystem({}, deadline());
     const other = await domain.running({ imageId: image.id });
     assert.equal(
       await output(other, ['sh', '-c', 'cat /kept; test -e /data/doomed.txt || echo gone']),
       'kept\ngone\n',
     );
     domain.engine.faults.failTimes('commit', 1);
-    await assert.rejects(sandbox.snapshotFilesystem(deadline()));
+    await assert.rejects(sandbox.snapshotFilesystem({}, deadline()));
     assert.equal(await output(sandbox, ['echo', 'fine']), 'fine\n');
   });
 

@@ -5,7 +5,7 @@ import { settleFiles } from '../agent/settle-files.ts';
 import type { Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
 import type { InstanceId, ProcessId, SandboxId, TaskId } from '../ids.ts';
-import type { Image, Images } from '../images/image.ts';
+import type { Image, Images, SnapshotOptions } from '../images/image.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { Ledger } from '../platform/ledger.ts';
@@ -282,14 +282,16 @@ export class LiveSandbox implements Sandbox {
     await instance.setNetworkPolicy(policy);
   }
 
-  async snapshotFilesystem(signal: AbortSignal): Promise<Image> {
+  async snapshotFilesystem(options: SnapshotOptions, signal: AbortSignal): Promise<Image> {
     const { instance, agent, plan } = await this.#whileRunning(signal);
     const release = this.hold();
     const resumed = this.#tenancy.clocks.pausing();
     try {
       const fifos = await settleFiles(instance, agent, signal);
-      return await this.#context.images.addLayer(plan.image, ({ ref }) =>
-        instance.commit(ref, { move: false, fifos }),
+      return await this.#context.images.addLayer(
+        plan.image,
+        ({ ref }) => instance.commit(ref, { move: false, fifos }),
+        options,
       );
     } finally {
       resumed();

@@ -5,7 +5,7 @@
 
 import type { NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
-import type { Image } from '../images/image.ts';
+import type { Image, SnapshotOptions } from '../images/image.ts';
 import type { ExecSpec, PtySize, SandboxSpec, SidecarSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 
@@ -106,7 +106,7 @@ export interface Sandbox {
   setTags(tags: Readonly<Record<string, string>>): void;
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** An image of its whole filesystem as it is now; it goes on running. @throws SkerryError `sandbox-ended`, `disk-full` */
-  snapshotFilesystem(signal: AbortSignal): Promise<Image>;
+  snapshotFilesystem(options: SnapshotOptions, signal: AbortSignal): Promise<Image>;
   /** What Skerry itself has to say about it: execs when `verbose`, bounds that were hit, why it ended. */
   events(): readonly SandboxLogEntry[];
   /** Appends a line to the log above when the sandbox is verbose. */

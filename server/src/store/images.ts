@@ -18,6 +18,7 @@ const imageRow = z
     builder_version: z.string(),
     failure: z.string().nullable(),
     created_at_ms: z.number(),
+    expires_at_ms: z.number().nullable(),
   })
   .transform((row): ImageRecord => {
     const id = imageId(row.id);
@@ -29,6 +30,7 @@ const imageRow = z
       config: JSON.parse(row.config) as ImageConfig,
       builderVersion: row.builder_version,
       createdAtMs: row.created_at_ms,
+      expiresAtMs: row.expires_at_ms ?? undefined,
     };
     return { state: row.state, id, image };
   });
@@ -55,6 +57,7 @@ export class SqlImages implements ImageRepository {
   readonly #getUsed;
   readonly #findReady;
   readonly #touch;
+  readonly #expired;
   readonly #markDeleted;
   readonly #deleteNames;
   readonly #deleteSteps;
@@ -80,7 +83,7 @@ export class SqlImages implements ImageRepository {
       'UPDATE images SET definition_key = NULL WHERE definition_key = ?',
     );
     this.#finish = database.prepare(
-      `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
+      `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, expires_at_ms = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
     );
     this.#fail = database.prepare(
       'UPDATE images SET state = ?, failure = ?, finished_at_ms = ? WHERE id = ?',
@@ -94,6 +97,9 @@ export class SqlImages implements ImageRepository {
       `SELECT * FROM images WHERE definition_key = ? AND state = 'ready' AND deleted_at_ms IS NULL`,
     );
     this.#touch = database.prepare('UPDATE images SET last_used_at_ms = ? WHERE id = ?');
+    this.#expired = database.prepare(
+      'SELECT id FROM images WHERE expires_at_ms <= ? AND deleted_at_ms IS NULL',
+    );
     this.#markDeleted = database.prepare(
       'UPDATE images SET deleted_at_ms = ?, definition_key = NULL WHERE id = ?',
     );
@@ -141,6 +147,7 @@ export class SqlImages implements ImageRepository {
         definitionKey ?? null,
         JSON.stringify(image.layers),
         JSON.stringify(image.config),
+        image.expiresAtMs ?? null,
         nowMs,
         nowMs,
         image.id,
@@ -174,6 +181,10 @@ export class SqlImages implements ImageRepository {
 
   touch(id: ImageId, nowMs: number): void {
     this.#touch.run(nowMs, id);
+  }
+
+  expired(nowMs: number): ImageId[] {
+    return this.#expired.all(nowMs).map((row) => imageId(row.id));
   }
 
   markDeleted(id: ImageId, nowMs: number): void {

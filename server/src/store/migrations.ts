@@ -122,4 +122,8 @@ export const migrations: readonly string[] = [
   ALTER TABLE sandboxes ADD COLUMN instance_id TEXT;
   UPDATE sandboxes SET instance_id = task_id WHERE state NOT IN ('created', 'ended');
   `,
+  /* 10: snapshots live for a time that was asked for */ `
+  ALTER TABLE images ADD COLUMN expires_at_ms INTEGER;
+  CREATE INDEX images_by_expiry ON images(expires_at_ms) WHERE expires_at_ms IS NOT NULL;
+  `,
 ];

@@ -32,7 +32,7 @@ export const TEST_IMAGE_CONFIG: ImageServiceOptions['config'] = {
   mavenRepository: '',
 };
 
-export async function openImages(t: TestContext) {
+export async function openImages(t: TestContext, clock = Date.now) {
   const dataDir = await mkdtemp(join(tmpdir(), 'skerry-full-'));
   const store = openStore(dataDir);
   const { database } = store;
@@ -47,7 +47,7 @@ export async function openImages(t: TestContext) {
     config: TEST_IMAGE_CONFIG,
     caEnvironment: {},
     logger: createLogger('info', { write: (line) => log.push(line) }),
-    clock: Date.now,
+    clock,
   });
   t.after(async () => {
     await images.close();

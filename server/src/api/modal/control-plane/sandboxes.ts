@@ -196,7 +196,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     },
     async sandboxSnapshotFs({ sandboxId }) {
       // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
-      const image = await byId(sandboxId).snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
+      const image = await byId(sandboxId).snapshotFilesystem({}, AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
       return { imageId: image.id, result: { status: Status.SUCCESS }, imageMetadata: toMetadata(image) };
     },
     async sandboxWaitUntilReady({ sandboxId, timeout }, { signal }) {

@@ -263,6 +263,12 @@ test('what the router refuses names the field', () =>
     await exec.taskExecStart(good);
     const read = exec.taskExecStdioRead({ taskId, execId: 'e', offset: 1n << 60n });
     await assert.rejects(collect(read), code(Code.InvalidArgument, /offset/));
+    for (const ttlSeconds of [0n, -2n, 1n << 62n]) {
+      await assert.rejects(
+        exec.taskSnapshotFilesystem({ taskId, snapshotId: 's', ttlSeconds }),
+        code(Code.InvalidArgument, /ttl_seconds/),
+      );
+    }
     await assert.rejects(exec.taskMountDirectory({ taskId }), code(Code.Unimplemented, /TaskMountDirectory/));
   }));
 

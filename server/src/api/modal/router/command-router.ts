@@ -33,6 +33,7 @@ import {
   pty,
   ptyEnvironment,
   secretSources,
+  timeToLive,
   unsupported,
 } from '../rpc/fields.ts';
 import type { Idempotency } from '../rpc/idempotency.ts';
@@ -179,6 +180,7 @@ export function commandRouterHandlers(
       const sandbox = sandboxOf(request.taskId, context);
       const container = targets.container(sandbox, request.containerId);
       if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+      const ttlMs = timeToLive(request.ttlSeconds);
       return deps.idempotency.once({
         principal: sandbox.id,
         method: 'TaskSnapshotFilesystem',
@@ -186,7 +188,10 @@ export function commandRouterHandlers(
         output: TaskSnapshotFilesystemResponseSchema,
         run: async () => {
           // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
-          const image = await container.snapshotFilesystem(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
+          const image = await container.snapshotFilesystem(
+            { ttlMs },
+            AbortSignal.timeout(SNAPSHOT_DEADLINE_MS),
+          );
           return create(TaskSnapshotFilesystemResponseSchema, { imageId: image.id });
         },
       });

@@ -61,9 +61,23 @@ export function workdir(path: string | undefined): string | undefined {
   return text(path, 'workdir', MAX_PATH_BYTES);
 }
 
+/** What clients send for a snapshot that is to stay. */
+const FOR_EVER = -1n;
+/** A thousand years. */
+const MAX_TTL_S = 1000n * 366n * 86_400n;
+
 export function integer(value: number, field: string, min: number, max: number): number {
   if (value < min || value > max) throw invalid(`${field} must be from ${min} to ${max}, not ${value}.`);
   return value;
+}
+
+/** How long a snapshot lives, in milliseconds; undefined for ever, which is also what a caller who says nothing gets. */
+export function timeToLive(seconds: bigint | undefined): number | undefined {
+  if (seconds === undefined || seconds === FOR_EVER) return undefined;
+  if (seconds < 1n || seconds > MAX_TTL_S) {
+    throw invalid(`ttl_seconds must be from 1 to ${MAX_TTL_S}, or ${FOR_EVER} for no end, not ${seconds}.`);
+  }
+  return Number(seconds) * 1000;
 }
 
 /** A byte offset: uint64 on the wire, at most 2^53 - 1 here. */

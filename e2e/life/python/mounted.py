@@ -1,0 +1,164 @@
+"""Snapshots of directories, and images mounted into running sandboxes, under each runtime."""
+
+import uuid
+
+import modal
+from harness import case, create, equal, eventually, raised, run, running, sh
+
+KEY = b"0123456789abcdef"
+
+
+@case
+def a_directory_becomes_an_image_that_is_mounted_elsewhere():
+    with running() as one, running() as other:
+        sh(one, "mkdir -p /work/deep; cd /work; echo one > file; ln file deep/name; ln -s file link; chmod 0751 .; chown 5:6 file; mkfifo fifo")
+        image = one.snapshot_directory("/work")
+        sh(one, "echo later > /work/file")
+        other.mount_image("/made/for/it", image)
+        look = "cd /made/for/it; stat -c '%n %F %a %u %h' . file deep/name link fifo; cat link; find . | wc -l"
+        expected = """. directory 751 0 3
+file regular file 644 5 2
+deep/name regular file 644 5 2
+link symbolic link 777 0 1
+fifo fifo 644 0 1
+one
+6
+"""
+        equal(sh(other, look), expected)
+        sh(other, "echo changed > /made/for/it/file; echo new > /made/for/it/new; rm /made/for/it/link")
+        equal(other.filesystem.read_text("/made/for/it/new"), "new\n")
+        # Each mount is its own; the image stays as it was.
+        one.mount_image("/mnt", image)
+        equal(sh(one, "cd /mnt; ls; cat file"), "deep\nfifo\nfile\nlink\none\n")
+        again = other.snapshot_directory("/made/for/it")
+        one.mount_image("/again", again)
+        equal(sh(one, "cd /again; ls; cat file"), "deep\nfifo\nfile\nnew\nchanged\n")
+        with running(image=modal.Image.from_id(image.object_id), timeout=60) as whole:
+            equal([entry.name for entry in whole.filesystem.list_files("/deep")], ["name"])
+
+
+@case
+def a_mounted_image_covers_and_unmounting_uncovers():
+    with running() as sandbox:
+        sh(sandbox, "mkdir -p /spot/below; echo before > /spot/file; mkdir /source; echo mounted > /source/file")
+        image = sandbox.snapshot_directory("/source")
+        sandbox.mount_image("/spot", image)
+        equal(sh(sandbox, "cat /spot/file; ls /spot"), "mounted\nfile\n")
+        # A program that stands in the mount does not keep it from being unmounted.
+        sandbox.exec("sh", "-c", "cd /spot; exec sleep 300")
+        sandbox.unmount_image("/spot")
+        equal(sh(sandbox, "cat /spot/file; ls /spot"), "before\nbelow\nfile\n")
+        sandbox.mount_image("/spot", image)
+        equal(sh(sandbox, "cat /spot/file"), "mounted\n")
+        # Mounts over mounts go in the other order.
+        sh(sandbox, "echo over > /source/file")
+        sandbox.mount_image("/spot", sandbox.snapshot_directory("/source"))
+        equal(sh(sandbox, "cat /spot/file"), "over\n")
+        sandbox.unmount_image("/spot")
+        equal(sh(sandbox, "cat /spot/file"), "mounted\n")
+        sandbox.unmount_image("/spot")
+        equal(sh(sandbox, "cat /spot/file"), "before\n")
+
+
+@case
+def mounting_no_image_gives_an_empty_directory():
+    with running() as sandbox:
+        sh(sandbox, "mkdir /full; touch /full/file")
+        sandbox.mount_image("/full", modal.Image.from_scratch())
+        equal(sh(sandbox, "ls -A /full; echo new > /full/new; cat /full/new"), "new\n")
+        image = sandbox.snapshot_directory("/full")
+        sandbox.unmount_image("/full")
+        equal(sh(sandbox, "ls -A /full"), "file\n")
+        sandbox.mount_image("/full", image)
+        equal(sh(sandbox, "cat /full/new"), "new\n")
+
+
+@case
+def a_whole_image_can_be_mounted():
+    with running() as sandbox, running() as other:
+        sh(other, "echo snapshot > /marker")
+        sandbox.mount_image("/other", other.snapshot_filesystem())
+        equal(sh(sandbox, "cat /other/marker; test -x /other/bin/sh && echo shell"), "snapshot\nshell\n")
+
+
+@case
+def hostile_paths_stay_inside_or_are_refused():
+    with running() as sandbox:
+        sh(sandbox, "mkdir /content /real; echo content > /content/file; ln -s /real /link; ln -s /loop /loop; ln -s ../../../../real /up; touch /plain")
+        image = sandbox.snapshot_directory("/content")
+        for path in ("/link", "/up", "/content/../real", "//real/", "/real/."):
+            sandbox.mount_image(path, image)
+            equal(sh(sandbox, "cat /real/file"), "content\n")
+            sandbox.unmount_image(path)
+            equal(sh(sandbox, "ls -A /real"), "")
+        sandbox.mount_image("/link/not/there", image)
+        equal(sh(sandbox, "cat /real/not/there/file"), "content\n")
+        sandbox.unmount_image("/link/not/there")
+        for path in ("/", "//", "/..", "/proc", "/proc/self", "/sys/fs", "/dev", "/dev/shm", "/__modal", "/__modal/mounts/0", "/loop", "/plain", "/plain/below", "/" + "x" * 5000, "/" + "y" * 300):
+            error = raised(modal.exception.InvalidError, lambda: sandbox.mount_image(path, image))
+            assert str(error), path
+        for path in ("/proc", "/sys", "/plain", "/loop"):
+            raised(modal.exception.InvalidError, lambda: sandbox.snapshot_directory(path))
+        raised(modal.exception.NotFoundError, lambda: sandbox.snapshot_directory("/not/there"))
+        raised(modal.exception.NotFoundError, lambda: sandbox.unmount_image("/real"))
+        raised(modal.exception.NotFoundError, lambda: sandbox.unmount_image("/proc"))
+        raised(modal.exception.NotFoundError, lambda: sandbox.mount_image("/x", modal.Image.from_id("im-" + "0" * 22)))
+        # A mount goes where its directory goes.
+        sh(sandbox, "mkdir -p /old/spot")
+        sandbox.mount_image("/old/spot", image)
+        sh(sandbox, "mv /old /moved; cat /moved/spot/file; mkdir -p /old/spot; echo decoy > /old/spot/file")
+        sandbox.unmount_image("/old/spot")
+        equal(sh(sandbox, "ls -A /moved/spot; cat /old/spot/file"), "decoy\n")
+
+
+@case
+def a_directory_with_mounts_in_it_is_taken_with_them():
+    with running() as sandbox:
+        sh(sandbox, "mkdir -p /outer/inner; echo under > /outer/inner/file; echo outer > /outer/file; mkdir /source; echo mounted > /source/mounted")
+        sandbox.mount_image("/outer/inner", sandbox.snapshot_directory("/source"))
+        image = sandbox.snapshot_directory("/outer")
+        sandbox.mount_image("/copy", image)
+        equal(sh(sandbox, "cd /copy; find . -type f | sort"), "./file\n./inner/mounted\n")
+
+
+@case
+def an_encrypted_snapshot_opens_with_its_key_only():
+    with running() as sandbox:
+        marker = "secret-" + uuid.uuid4().hex
+        sh(sandbox, f"mkdir /private; for i in $(seq 2000); do echo {marker}; done > /private/file; head -c 3000000 /dev/urandom > /private/bulk; sha256sum /private/bulk > /private/sum")
+        image = sandbox.snapshot_directory("/private", _experimental_encryption_key=KEY)
+        for wrong in (None, KEY + b"x", b"x" * 512):
+            error = raised(modal.exception.InvalidError, lambda: sandbox.mount_image("/open", image, _experimental_encryption_key=wrong))
+            assert "key" in str(error), error
+        equal(sandbox.exec("test", "-e", "/open/file").wait(), 1)
+        sandbox.mount_image("/open", image, _experimental_encryption_key=KEY)
+        equal(sh(sandbox, "sort -u /open/file; sed s,/private,/open, /open/sum | sha256sum -c; echo changed > /open/file"), f"{marker}\n/open/bulk: OK\n")
+        sandbox.unmount_image("/open")
+        sandbox.mount_image("/open", image, _experimental_encryption_key=KEY)
+        equal(sh(sandbox, "sort -u /open/file"), marker + "\n")
+        # It is no image to run on or to build on.
+        error = raised(modal.exception.InvalidError, lambda: create(image=image))
+        assert "encrypted" in str(error), error
+        # A key for what is not encrypted is told.
+        plain = sandbox.snapshot_directory("/private")
+        raised(modal.exception.InvalidError, lambda: sandbox.mount_image("/plain", plain, _experimental_encryption_key=KEY))
+
+
+@case
+def an_image_in_use_stays_when_it_expires():
+    with running() as sandbox:
+        sh(sandbox, "mkdir /source; echo kept > /source/file")
+        image = sandbox.snapshot_directory("/source", ttl=20)
+        sandbox.mount_image("/mounted", image)
+        eventually(lambda: _is_gone(image), "it expires", seconds=120)
+        equal(sh(sandbox, "cat /mounted/file; echo more > /mounted/more; ls /mounted"), "kept\nfile\nmore\n")
+
+
+def _is_gone(image):
+    try:
+        create(image=image).terminate()
+    except modal.exception.NotFoundError:
+        return True
+
+
+run()

@@ -1,0 +1,98 @@
+"""Snapshots of whole filesystems, under each runtime."""
+
+import concurrent.futures
+
+import modal
+from harness import case, create, equal, eventually, run, running, sh
+
+
+# Two files, and two places of a mapped file, always written one after the other.
+WRITER = """
+import mmap, os, time
+mapped = open("/pair/mapped", "w+b"); mapped.truncate(1 << 20)
+view = mmap.mmap(mapped.fileno(), 1 << 20)
+number = 0
+while True:
+    number += 1
+    text = b"%012d" % number
+    for name in (b"first", b"second"):
+        with open(b"/pair/new", "wb") as file: file.write(text * 500)
+        os.rename(b"/pair/new", b"/pair/" + name)
+    view[:12] = text; view[500000:500012] = text
+    if number == 10: print("going", flush=True)
+"""
+READ_PAIR = """
+first, second = (open("/pair/" + name).read() for name in ("first", "second"))
+assert len(first) == len(second) == 6000, (len(first), len(second))
+assert first == first[:12] * 500 and second == second[:12] * 500
+view = open("/pair/mapped", "rb").read()
+print(int(first[:12]), int(second[:12]), int(view[:12]), int(view[500000:500012]))
+"""
+
+
+def check_moment(copy):
+    process = copy.exec("python3", "-c", READ_PAIR)
+    out, err = process.stdout.read(), process.stderr.read()
+    equal(process.wait(), 0) if not err else equal(err, "")
+    first, second, third, fourth = (int(word) for word in out.split())
+    # What is written in this order is at most one behind the one before it, and never ahead.
+    for earlier, later in ((first, second), (third, fourth), (second, third)):
+        assert earlier - later in (0, 1), out
+    return first
+
+
+@case
+def a_snapshot_is_one_moment_of_a_program_that_writes_all_the_time():
+    with running(timeout=300) as sandbox:
+        sh(sandbox, "mkdir /pair; head -c 100000000 /dev/urandom > /pair/bulk; sha256sum /pair/bulk > /pair/sum")
+        writer = sandbox.exec("python3", "-c", WRITER)
+        equal(next(iter(writer.stdout)), "going\n")
+        image = sandbox.snapshot_filesystem()
+        with running(image=image) as copy:
+            moment = check_moment(copy)
+            sh(copy, "sha256sum -c /pair/sum")
+        # It was not held up for good.
+        eventually(lambda: int(sandbox.exec("head", "-c", "12", "/pair/first").stdout.read()) > moment + 100, "it goes on")
+
+
+@case
+def a_snapshot_lives_as_long_as_it_was_asked_to():
+    with running() as sandbox:
+        sh(sandbox, "echo kept > /kept")
+        short = sandbox.snapshot_filesystem(ttl=20)
+        user = create(image=short)  # what runs on it goes on
+        long, ever = (sandbox.snapshot_filesystem(ttl=ttl) for ttl in (3600, None))
+        try:
+            equal(sh(user, "cat /kept"), "kept\n")
+            eventually(lambda: _is_gone(short), "it expires", seconds=120)
+            equal(sh(user, "cat /kept"), "kept\n")
+            onwards = user.snapshot_filesystem()
+        finally:
+            user.terminate()
+        for image in (long, ever, onwards):
+            with running(image=image) as copy:
+                equal(sh(copy, "cat /kept"), "kept\n")
+
+
+def _is_gone(image):
+    try:
+        create(image=image).terminate()
+    except modal.exception.NotFoundError:
+        return True
+
+
+@case
+def terminate_does_not_wait_for_a_snapshot():
+    sandbox = create(timeout=300)
+    sh(sandbox, "head -c 200000000 /dev/urandom > /bulk")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        snapshot = pool.submit(sandbox.snapshot_filesystem)
+        sandbox.terminate()
+        sandbox.wait(raise_on_termination=False)
+        try:
+            snapshot.result()
+        except modal.exception.NotFoundError:
+            pass
+
+
+run()

@@ -1,0 +1,18 @@
+/** Snapshots through the official clients under each runtime. */
+import { after, before, describe, test } from 'node:test';
+import { runtimesToTest } from '../support/runtimes.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+import { pythonCases } from './support/cases.ts';
+
+for (const { runtime, skip } of await runtimesToTest()) {
+  describe(`snapshots under ${runtime}`, { skip }, () => {
+    let server: TestServer;
+    before(async () => {
+      server = await startServer({ runtime });
+    });
+    after(() => server?.stop());
+
+    test('of whole filesystems, with the Python client', (t) =>
+      pythonCases(t, server, 'snapshots', { env: { LIFE_RUNTIME: runtime } }));
+  });
+}
