@@ -1,14 +1,19 @@
 /** Volumes and their files through the official clients. */
 import { after, before, describe, test } from 'node:test';
+import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { pythonCases } from './support/cases.ts';
 
-describe('volumes', () => {
-  let server: TestServer;
-  before(async () => {
-    server = await startServer({ runtime: 'runc' });
-  });
-  after(() => server?.stop());
+for (const { runtime, skip } of await runtimesToTest()) {
+  describe(`volumes under ${runtime}`, { skip }, () => {
+    let server: TestServer;
+    before(async () => {
+      server = await startServer({ runtime });
+    });
+    // Asserts that nothing of them is left on the machine.
+    after(() => server?.stop());
 
-  test('their files, in Python', (t) => pythonCases(t, server, 'volume_files'));
-});
+    if (runtime === 'runc') test('their files, in Python', (t) => pythonCases(t, server, 'volume_files'));
+    test('in sandboxes, in Python', (t) => pythonCases(t, server, 'volume_mounts'));
+  });
+}

@@ -23,6 +23,8 @@ export type MountId = Branded<'MountId'>;
 export type VolumeId = Branded<'VolumeId'>;
 /** A layer of a volume's files. */
 export type VolumeLayerId = Branded<'VolumeLayerId'>;
+/** A volume in a running sandbox. */
+export type VolumeMountId = Branded<'VolumeMountId'>;
 /** Blocks of files on their way into a volume. */
 export type UploadId = Branded<'UploadId'>;
 export type BlobId = Branded<'BlobId'>;
@@ -54,6 +56,7 @@ export const newSecretId = (): SecretId => `st-${random(22)}` as SecretId;
 export const newMountId = (): MountId => `mo-${random(22)}` as MountId;
 export const newVolumeId = (): VolumeId => `vo-${random(22)}` as VolumeId;
 export const newVolumeLayerId = (): VolumeLayerId => `vl-${random(22)}` as VolumeLayerId;
+export const newVolumeMountId = (): VolumeMountId => `vm-${random(22)}` as VolumeMountId;
 export const newUploadId = (): UploadId => `up-${random(22)}` as UploadId;
 /** True for text of an upload id's shape, whether there is such an upload or not. */
 export const isUploadId = (text: string): text is UploadId => /^up-[0-9A-Za-z]{22}$/.test(text);

@@ -1,4 +1,5 @@
 /** Builds the parts and puts them together; `main.ts` is the process around it. */
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { agentBinaryPath } from './agent/agent-binary.ts';
 import { buildModalApi } from './api/modal/api.ts';
@@ -15,7 +16,7 @@ import type { Config } from './config/config.ts';
 import { caEnvironment } from './engines/ca-environment.ts';
 import type { Engine, RuntimeName } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
-import { instanceName } from './engines/oci/layout.ts';
+import { defaultRunDir, instanceName } from './engines/oci/layout.ts';
 import { DefaultImage } from './images/default-image.ts';
 import { ImagePlaces } from './images/image-places.ts';
 import { ImageResolver } from './images/image-resolver.ts';
@@ -27,6 +28,7 @@ import { lockDataDir } from './platform/exclusive.ts';
 import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
+import { SandboxContent } from './sandboxes/content-places.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
 import { markAllTerminated } from './sandboxes/recovery.ts';
 import { SandboxService } from './sandboxes/sandbox-service.ts';
@@ -40,6 +42,7 @@ import { routeRequests } from './transport/routes.ts';
 import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
 import { VERSION } from './version.ts';
 import { LayeredVolumeFiles } from './volumes/volume-files.ts';
+import { VolumeMounts } from './volumes/volume-mounts.ts';
 import { VolumeService } from './volumes/volume-service.ts';
 
 export interface Server {
@@ -58,15 +61,20 @@ export interface Server {
 /** How long requests under way may take to finish at shutdown. */
 const DRAIN_MS = 5_000;
 const SWEEP_INTERVAL_MS = 30_000;
+/** How often what sandboxes wrote in volumes becomes a version by itself. */
+const COMMIT_INTERVAL_MS = 5_000;
 /** How often the certificate is looked at: one that was renewed on disk is used from then on, an own one is renewed before it runs out. */
 const CERTIFICATE_INTERVAL_MS = 3_600_000;
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
+
+/** In the engine's run directory: private, gone after a reboot, and removed with it. */
+const volumeTreesDir = ({ dataDir }: Config): string => join(defaultRunDir(dataDir), 'v');
 
 const createEngine = (config: Config, logger: Logger): Engine =>
   createOciEngine({
     config,
     dataDir: config.dataDir,
-    content: ImagePlaces.in(config.dataDir),
+    content: new SandboxContent(ImagePlaces.in(config.dataDir), volumeTreesDir(config)),
     agentBinaryPath: agentBinaryPath(),
     logger,
   });
@@ -117,6 +125,14 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       logger,
       now,
     });
+    const volumeMounts = new VolumeMounts({
+      directory: join(dataDir, 'volumes', 'mounted'),
+      mountDir: volumeTreesDir(config),
+      files: volumeFiles,
+      rows: store.volumeMounts,
+      logger,
+    });
+    cleanup.add('volumes', () => volumeMounts.close());
     const images = new ImageService({
       repository: store.images,
       instances,
@@ -131,6 +147,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       store,
       instances,
       images,
+      volumes: volumeMounts,
       secrets,
       vault,
       mounts,
@@ -160,6 +177,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       logger,
     );
     cleanup.add('sweep', sweep);
+    const commits = [{ name: 'volume-commits', run: () => volumeMounts.sweep() }];
+    cleanup.add('volume commits', repeat(COMMIT_INTERVAL_MS, commits, logger));
 
     const rpc = buildModalApi({
       apps,
@@ -172,6 +191,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       blobs,
       volumes,
       volumeFiles,
+      volumeMounts,
       fileSpoolDir: `${dataDir}/open-files`,
       tokens,
       accessTokens: new AccessTokens(tokens.signingKey, now),

@@ -2,18 +2,26 @@
  * What instances are made of, by name. An engine asks `ContentPlaces` where on its machine that is, so whoever asks for an instance need not know, and need
  * not be on the same machine.
  */
-import type { LayerId } from '../ids.ts';
+import type { LayerId, VolumeMountId } from '../ids.ts';
 
 /** A layer of an image, or one that is being made. */
 export type LayerRef = LayerId;
 
 /** What can be mounted into an instance. */
-export type MountRef = ScratchRef;
+export type MountRef = ScratchRef | VolumeRef;
 
 /** A file or directory of somebody's own for a while: what a build shows to one of its steps. */
 export interface ScratchRef {
   readonly kind: 'scratch';
   /** Relative, without `.`, `..` or links. */
+  readonly path: string;
+}
+
+/** A working tree of a volume, or a directory in it. */
+export interface VolumeRef {
+  readonly kind: 'volume';
+  readonly tree: VolumeMountId;
+  /** Relative, without `.`, `..` or links; empty for all of it. */
   readonly path: string;
 }
 

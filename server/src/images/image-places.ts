@@ -27,6 +27,7 @@ export class ImagePlaces implements ContentPlaces {
   }
 
   mount(ref: MountRef): string {
+    if (ref.kind !== 'scratch') throw new SkerryError('internal', `A ${ref.kind} is nothing of images.`);
     return below(this.temporary, ref.path);
   }
 

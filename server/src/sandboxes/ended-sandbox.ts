@@ -109,6 +109,10 @@ export class EndedSandbox implements Sandbox {
     throw this.#endedError();
   }
 
+  async reloadVolumes(): Promise<never> {
+    throw this.#endedError();
+  }
+
   async snapshotFilesystem(): Promise<never> {
     throw this.#endedError();
   }

@@ -1,13 +1,14 @@
 /** A server that is killed at each fault point of a sandbox's life, and what the next one makes of it. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Limiter } from '../platform/limiter.ts';
-import { Domain, deadline, eventually, output, TEST_APP } from './testing/domain.ts';
+import { mountsBelow } from '../platform/mounts.ts';
+import { Domain, deadline, eventually, output, TEST_APP, TEST_ENVIRONMENT } from './testing/domain.ts';
 
 const program = fileURLToPath(new URL('./testing/killed-server.ts', import.meta.url));
 const MOST_AT_ONCE = 3;
@@ -28,6 +29,12 @@ const steps = [
   ...['prepare.after-files', 'prepare.after-resources', 'prepared', 'start.after-bundle'],
   ...['start.after-runtime', 'start.after-agent', 'bind.after-record', 'bound'],
   ...['destroy.after-halt', 'destroy.after-files'],
+];
+
+/** Steps of a volume in a sandbox. */
+const volumeSteps = [
+  ...['attach.after-row', 'attach.after-mount', 'commit.before-version', 'commit.after-version'],
+  ...['reload.before-changes', 'reload.before-row', 'detach.after-commit', 'detach.before-row'],
 ];
 
 /** Runs a server over `root` to its end, or to the point. Gives the lines it said, and whether it was killed. */
@@ -67,6 +74,7 @@ async function survives(root: string, said: readonly string[]): Promise<void> {
   const ended = next.manager.get(sandbox.id);
   assert.deepEqual([ended.state, ended.result], ['ended', { kind: 'terminated' }]);
   assert.deepEqual(await next.engine.traces(), [], 'nothing of it is left');
+  await checkVolume(next, said);
   const log = next.store.sandboxes.life(sandbox.taskId).map(({ kind }) => kind);
   assert.equal(log[0], 'created');
   assert.equal(log.at(-1), 'ended');
@@ -75,6 +83,20 @@ async function survives(root: string, said: readonly string[]): Promise<void> {
     if (then) assert.ok(followers[kind]?.includes(then), `${kind} -> ${then} in ${log}`);
   }
   await next.running({ name: 'worker' });
+}
+
+/** What the sandbox wrote is in its volume, and nothing is left of its working tree. */
+async function checkVolume(next: Domain, said: readonly string[]): Promise<void> {
+  const { id } = next.volumes.lookup(TEST_ENVIRONMENT, 'kept');
+  await next.volumeMounts.settle(id);
+  const files = await Array.fromAsync(next.volumeFiles.list(id, '/', { recursive: true }));
+  const names = files.map(({ path }) => path);
+  if (said.includes('committed'))
+    for (const name of ['first', 'new.2', 'new.3']) assert.ok(names.includes(name), name);
+  if (said.includes('wrote')) assert.ok(names.includes('last'));
+  assert.deepEqual(await mountsBelow(join(next.root, 'v')), []);
+  assert.deepEqual(await readdir(join(next.dataDir, 'volumes', 'mounted')).catch(() => []), []);
+  assert.deepEqual(next.store.volumeMounts.all(), []);
 }
 
 /** The points a server passes over what `before` made, killed at each; each is one subtest. */
@@ -114,6 +136,8 @@ describe('a server that is killed', () => {
       assert.ok(points.includes(`sandbox.${state}.before-store`), `${points} has no ${state}`);
     }
     for (const point of steps) assert.ok(points.includes(`instance.${point}`), `${points} has no ${point}`);
+    for (const point of volumeSteps)
+      assert.ok(points.includes(`volume.${point}`), `${points} has no ${point}`);
     for (const point of points) walked.add(point);
     await walk(
       points,

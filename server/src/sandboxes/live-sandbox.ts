@@ -11,6 +11,7 @@ import type { FaultPoint } from '../platform/fault-points.ts';
 import type { Ledger } from '../platform/ledger.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { ComingOutput } from './coming-output.ts';
 import { execRequest } from './exec-request.ts';
 import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
@@ -45,6 +46,7 @@ import type { LaunchPlan, Tenant } from './tenant.ts';
 export interface SandboxContext {
   readonly instances: InstanceService;
   readonly images: Images;
+  readonly volumes: VolumeMounts;
   readonly sandboxes: SandboxRepository;
   readonly processes: ProcessRepository;
   /** Takes what happened, for the store. */
@@ -125,8 +127,8 @@ export class LiveSandbox implements Sandbox {
       },
     });
     this.#tenancy = new Tenancy({
-      ...{ id: row.id, spec: row.spec },
-      ...{ instances, logger, now, queue, ended },
+      ...{ id: row.id, taskId: row.taskId, spec: row.spec },
+      ...{ instances, volumes: context.volumes, logger, now, queue, ended },
       processes: this.#processes,
       plan: parts.plan,
       left: parts.left,
@@ -280,6 +282,16 @@ export class LiveSandbox implements Sandbox {
   async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
     const { instance } = await this.#whileRunning(this.#ended.signal);
     await instance.setNetworkPolicy(policy);
+  }
+
+  async reloadVolumes(signal: AbortSignal): Promise<void> {
+    await this.#whileRunning(signal);
+    const release = this.hold();
+    try {
+      await unlessAborted(this.#context.volumes.reload(this.taskId), signal);
+    } finally {
+      release();
+    }
   }
 
   async snapshotFilesystem(options: SnapshotOptions, signal: AbortSignal): Promise<Image> {

@@ -159,6 +159,7 @@ export class Provisioner {
       verbose: false,
       readinessProbe: undefined,
       mountIds: [],
+      volumes: [],
       externalKey: taskId,
     };
   }

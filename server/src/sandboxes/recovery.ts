@@ -5,6 +5,7 @@ import type { InstanceService } from '../instances/instance-service.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import type { Ledger } from '../platform/ledger.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import type { LiveSandbox } from './live-sandbox.ts';
 import type { SandboxRepository, SandboxRow } from './repositories.ts';
 
@@ -12,6 +13,7 @@ export interface RecoveryParts {
   readonly repository: SandboxRepository;
   readonly settings: KeptValues<'boot-id'>;
   readonly instances: InstanceService;
+  readonly volumes: Pick<VolumeMounts, 'recover' | 'detach'>;
   readonly ledger: Ledger;
   readonly logger: Logger;
   readonly now: () => number;
@@ -31,6 +33,9 @@ export async function recoverSandboxes(parts: RecoveryParts): Promise<void> {
       ? 'Its processes were gone when the server came back.'
       : 'The machine was rebooted while it ran.';
   const instances = await parts.instances.adopt(new Set(rows.flatMap(({ instance }) => instance ?? [])));
+  const live = rows.filter(({ instance }) => instance !== undefined && instances.has(instance));
+  // Goes on by itself: whoever looks at a volume waits for what is to come into it.
+  void parts.volumes.recover(new Set(live.map(({ taskId }) => taskId)));
   // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.
   const known = new Map<SandboxId, { sandbox: LiveSandbox; instance: boolean }>();
   for (const row of rows) {
@@ -54,11 +59,12 @@ export function markAllTerminated(repository: SandboxRepository, nowMs: number):
 function endOrphan(
   row: SandboxRow,
   left: Instance | undefined,
-  { repository, instances, ledger, logger, now }: RecoveryParts,
+  { repository, instances, volumes, ledger, logger, now }: RecoveryParts,
 ): void {
   if (left) {
     instances
       .destroy(left.id)
+      .then(() => volumes.detach(row.taskId, true))
       .catch((err: unknown) => logger.error({ task: row.taskId, err }, 'sidecar.destroy-failed'));
   }
   const atMs = now();

@@ -22,6 +22,7 @@ import { Limiter } from '../platform/limiter.ts';
 import { withDeadline } from '../platform/wait.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { EndedSandbox } from './ended-sandbox.ts';
 import { EndedSweep } from './ended-sweep.ts';
 import { imageWithMounts } from './file-mounts.ts';
@@ -54,6 +55,7 @@ export interface SandboxServiceOptions {
   };
   readonly instances: InstanceService;
   readonly images: Images;
+  readonly volumes: VolumeMounts;
   readonly secrets: Secrets;
   readonly vault: Vault;
   readonly mounts: Mounts;
@@ -107,6 +109,7 @@ export class SandboxService implements Sandboxes {
     this.#context = {
       instances: options.instances,
       images: options.images,
+      volumes: options.volumes,
       sandboxes: this.#repository,
       processes: options.store.processes,
       ledger: this.#ledger,
@@ -178,6 +181,7 @@ export class SandboxService implements Sandboxes {
       secretEnv: secrets.resolve(spec.secretSources),
     });
     for (const mountId of spec.mountIds) this.#options.mounts.files(mountId);
+    this.#options.volumes.check(spec.volumes);
     const createdAtMs = Math.max(this.#options.now(), this.#lastCreatedAtMs + 1);
     this.#lastCreatedAtMs = createdAtMs;
     try {
@@ -239,9 +243,9 @@ export class SandboxService implements Sandboxes {
    * asked for; those whose agent has yet to answer make their callers wait.
    */
   async recover(): Promise<void> {
-    const { instances, store, logger, now, bootId } = this.#options;
+    const { instances, volumes, store, logger, now, bootId } = this.#options;
     await recoverSandboxes({
-      ...{ instances, logger, now, bootId },
+      ...{ instances, volumes, logger, now, bootId },
       repository: this.#repository,
       settings: store.settings,
       ledger: this.#ledger,

@@ -105,6 +105,8 @@ export interface Sandbox {
   /** Replaces all tags. */
   setTags(tags: Readonly<Record<string, string>>): void;
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
+  /** Shows in its volumes what others made versions of since it began, or since the last time. @throws SkerryError `sandbox-ended`, `too-large`, `disk-full` */
+  reloadVolumes(signal: AbortSignal): Promise<void>;
   /** An image of its whole filesystem as it is now; it goes on running. @throws SkerryError `sandbox-ended`, `disk-full` */
   snapshotFilesystem(options: SnapshotOptions, signal: AbortSignal): Promise<Image>;
   /** What Skerry itself has to say about it: execs when `verbose`, bounds that were hit, why it ended. */
@@ -120,7 +122,7 @@ export interface Sandbox {
 /** What a sandbox's main container and its sidecars have in common. */
 export type Container = Pick<
   Sandbox,
-  'taskId' | 'result' | 'wait' | 'terminate' | 'exec' | 'process' | 'snapshotFilesystem'
+  'taskId' | 'result' | 'wait' | 'terminate' | 'exec' | 'process' | 'snapshotFilesystem' | 'reloadVolumes'
 >;
 
 /** A further container of a sandbox, which shares its network and lifetime; `taskId` is what callers know it by. */

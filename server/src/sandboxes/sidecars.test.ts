@@ -6,8 +6,8 @@ import type { SidecarSpec } from './spec.ts';
 import { Domain, deadline, eventually, exec, output, text } from './testing/domain.ts';
 
 const sidecarSpec = (domain: Domain, name: string, more: Partial<SidecarSpec> = {}): SidecarSpec => {
-  const { imageId, args, secretSources, workdir, resources, pty } = domain.spec();
-  return { name, imageId, args, secretSources, workdir, resources, pty, ...more };
+  const { imageId, args, secretSources, workdir, resources, pty, volumes } = domain.spec();
+  return { name, imageId, args, secretSources, workdir, resources, pty, volumes, ...more };
 };
 const start = (domain: Domain, sandbox: Sandbox, name: string, more?: Partial<SidecarSpec>, key?: string) =>
   domain.manager.sidecars.create(sandbox, sidecarSpec(domain, name, more), key, deadline());

@@ -2,6 +2,7 @@
 import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, TaskId } from '../ids.ts';
 import type { SecretSource } from '../secrets/secrets.ts';
+import type { VolumeMountSpec } from '../volumes/volume-mounts.ts';
 
 /** Callers of the domain name these without knowing the engines. */
 export type { NetworkPolicy, RuntimeChoice };
@@ -52,6 +53,8 @@ export interface SandboxSpec {
   readonly readinessProbe: ReadinessProbe | undefined;
   /** File mounts of the Python client (`add_local_*` without copy), laid over the image at their absolute paths. */
   readonly mountIds: readonly MountId[];
+  /** Volumes in it. No two have the same target. */
+  readonly volumes: readonly VolumeMountSpec[];
   /** The caller's own id for it, unique among running sandboxes of the server (Modbox `taskId`). */
   readonly externalKey: string | undefined;
   /** Present = it is a sidecar: it shares that sandbox's network and lifetime, and is found only through it. */
@@ -68,7 +71,7 @@ export interface SidecarOf {
 /** What a caller says of a sidecar; the rest follows from its sandbox. */
 export type SidecarSpec = Pick<
   SandboxSpec,
-  'imageId' | 'args' | 'secretSources' | 'workdir' | 'resources' | 'pty'
+  'imageId' | 'args' | 'secretSources' | 'workdir' | 'resources' | 'pty' | 'volumes'
 > & { readonly name: string };
 
 export type StdioTarget = 'pipe' | 'null';

@@ -8,10 +8,11 @@ import { forgetProgram } from '../agent/run-to-exit.ts';
 import { remakeFifos } from '../agent/settle-files.ts';
 import type { Instance, InstanceExit } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
-import { ENTRYPOINT_PROCESS_ID, type SandboxId } from '../ids.ts';
+import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { Clocks } from './clocks.ts';
 import type { Effect, Life, LifeEvent } from './life.ts';
 import type { ManagedProcess } from './managed-process.ts';
@@ -24,8 +25,10 @@ import type { LaunchPlan, Tenant } from './tenant.ts';
 
 export interface TenancyParts {
   readonly id: SandboxId;
+  readonly taskId: TaskId;
   readonly spec: SandboxSpec;
   readonly instances: InstanceService;
+  readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   readonly processes: SandboxProcesses;
   readonly plan: () => Promise<LaunchPlan>;
   /** What an earlier server left of it. */
@@ -155,15 +158,18 @@ export class Tenancy {
   }
 
   async #launch(calledOff: AbortSignal): Promise<void> {
-    const { spec, instances, tell, plan } = this.#parts;
+    const { spec, taskId, instances, volumes, tell, plan } = this.#parts;
     const signal = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), calledOff]);
     const launch = await plan();
+    signal.throwIfAborted();
+    // Before there is an instance: it would have to be taken back if this failed.
+    const mounts = await volumes.attach(taskId, spec.volumes);
     signal.throwIfAborted();
     const { joins, runtime, limits } = launch;
     const shape = { layers: launch.image.layers, runtime, ...(joins === undefined ? {} : { joins }) };
     const prepared = await instances.prepare(shape, signal);
     tell({ kind: 'placed', instance: prepared.id });
-    const tenure = { hostname: 'modal', limits, network: spec.network, mounts: [] };
+    const tenure = { hostname: 'modal', limits, network: spec.network, mounts };
     const instance = await prepared.bind(tenure, signal);
     const tenant = this.#takeOver(instance, launch);
     signal.throwIfAborted();
@@ -210,21 +216,32 @@ export class Tenancy {
 
   async #discard(): Promise<LifeEvent> {
     this.#tenant = undefined;
-    if (this.#left) await this.#parts.instances.destroy(this.#left.id);
+    const { instances, volumes, taskId } = this.#parts;
+    if (this.#left) await instances.destroy(this.#left.id);
     this.#left = undefined;
+    await volumes.detach(taskId, true);
     return { kind: 'discarded' };
   }
 
   /** What is on the machine goes; nothing that fails on the way keeps the sandbox from ending, and it is tried again. */
   async #remove(): Promise<void> {
-    const { endDependents, instances, logger, id } = this.#parts;
+    const { endDependents, instances, volumes, taskId } = this.#parts;
     const instance = this.#tenant?.instance ?? this.#left;
-    for (const part of [endDependents, () => instance && instances.destroy(instance.id)]) {
-      try {
-        await part();
-      } catch (error) {
-        logger.error({ sandbox: id, err: error }, 'sandbox.destroy-failed');
-      }
+    await this.#tried(endDependents);
+    const gone = await this.#tried(async () => instance && instances.destroy(instance.id));
+    // What it wrote is in its volumes before anybody is told that it ended.
+    await this.#tried(() => volumes.detach(taskId, gone));
+  }
+
+  /** Whether it went well. */
+  async #tried(part: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await part();
+      return true;
+    } catch (error) {
+      const { logger, id } = this.#parts;
+      logger.error({ sandbox: id, err: error }, 'sandbox.destroy-failed');
+      return false;
     }
   }
 

@@ -126,4 +126,12 @@ export const migrations: readonly string[] = [
   ALTER TABLE images ADD COLUMN expires_at_ms INTEGER;
   CREATE INDEX images_by_expiry ON images(expires_at_ms) WHERE expires_at_ms IS NOT NULL;
   `,
+  /* 11: volumes in running sandboxes: what each was made over and what it shows, JSON */ `
+  CREATE TABLE volume_mounts (
+    id TEXT PRIMARY KEY, task_id TEXT NOT NULL, volume_id TEXT NOT NULL, writable INTEGER NOT NULL,
+    base TEXT NOT NULL, shown TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX volume_mounts_by_task ON volume_mounts(task_id);
+  CREATE INDEX volume_mounts_by_volume ON volume_mounts(volume_id);
+  `,
 ];

@@ -63,6 +63,7 @@ export function toRow(raw: unknown): SandboxRow {
       runtime: rest.runtime,
       pty: rest.pty,
       readinessProbe: rest.readinessProbe,
+      volumes: rest.volumes ?? [], // not there in rows of earlier versions
       secretSources: secretIds.map((id) => ({ kind: 'stored', id })),
       externalKey: externalKey ?? undefined,
       appId: row.app_id as AppId,

@@ -9,7 +9,7 @@ import { SqlProcesses } from './processes.ts';
 import { SqlSandboxes } from './sandboxes.ts';
 import { SqlSecrets } from './secrets.ts';
 import { SqlSettings } from './settings.ts';
-import { SqlBlocks, SqlVolumes } from './volumes.ts';
+import { SqlBlocks, SqlVolumeMounts, SqlVolumes } from './volumes.ts';
 
 export class Store {
   /** For what is no aggregate's business: tests look in here. */
@@ -25,6 +25,7 @@ export class Store {
   readonly secrets: SqlSecrets;
   readonly settings: SqlSettings;
   readonly volumeBlocks: SqlBlocks;
+  readonly volumeMounts: SqlVolumeMounts;
   readonly volumes: SqlVolumes;
 
   constructor(database: Database) {
@@ -40,6 +41,7 @@ export class Store {
     this.secrets = new SqlSecrets(database);
     this.settings = new SqlSettings(database);
     this.volumeBlocks = new SqlBlocks(database);
+    this.volumeMounts = new SqlVolumeMounts(database);
     this.volumes = new SqlVolumes(database);
   }
 

@@ -1,9 +1,11 @@
 /** Rows of volumes, and of where the blocks of their files are. */
 import { z } from 'zod';
-import type { EnvironmentId, UploadId, VolumeId, VolumeLayerId } from '../ids.ts';
+import type { EnvironmentId, TaskId, UploadId, VolumeId, VolumeLayerId, VolumeMountId } from '../ids.ts';
 import type {
   BlockPlace,
   BlockRepository,
+  VolumeMountRepository,
+  VolumeMountRow,
   VolumeRepository,
   VolumeVersion,
 } from '../volumes/repositories.ts';
@@ -72,7 +74,9 @@ export class SqlVolumes implements VolumeRepository {
     this.#setVersion = database.prepare(
       'UPDATE volumes SET version = ?, layers = ?, bytes = ?, files = ? WHERE id = ?',
     );
-    this.#layers = database.prepare("SELECT layers FROM volumes WHERE layers != '[]'");
+    this.#layers = database.prepare(
+      'SELECT layers FROM volumes UNION SELECT base FROM volume_mounts UNION SELECT shown FROM volume_mounts',
+    );
   }
 
   byId(id: string): VolumeInfo | undefined {
@@ -122,6 +126,77 @@ export class SqlVolumes implements VolumeRepository {
 
   usedLayers(): ReadonlySet<VolumeLayerId> {
     return new Set(this.#layers.all().flatMap(({ layers }) => layersColumn.parse(layers)));
+  }
+}
+
+const mountRow = z
+  .object({
+    id: z.string(),
+    task_id: z.string(),
+    volume_id: z.string(),
+    writable: z.number(),
+    base: layersColumn,
+    shown: layersColumn,
+  })
+  .transform(
+    ({ id, task_id, volume_id, writable, base, shown }): VolumeMountRow => ({
+      id: id as VolumeMountId,
+      taskId: task_id as TaskId,
+      volumeId: volume_id as VolumeId,
+      writable: writable === 1,
+      base,
+      shown,
+    }),
+  );
+
+export class SqlVolumeMounts implements VolumeMountRepository {
+  readonly #get;
+  readonly #ofTask;
+  readonly #ofVolume;
+  readonly #all;
+  readonly #insert;
+  readonly #setShown;
+  readonly #delete;
+
+  constructor(database: Database) {
+    this.#get = database.prepare('SELECT * FROM volume_mounts WHERE id = ?');
+    this.#ofTask = database.prepare('SELECT * FROM volume_mounts WHERE task_id = ?');
+    this.#ofVolume = database.prepare('SELECT * FROM volume_mounts WHERE volume_id = ? ORDER BY rowid');
+    this.#all = database.prepare('SELECT * FROM volume_mounts ORDER BY rowid');
+    this.#insert = database.prepare(
+      'INSERT INTO volume_mounts (id, task_id, volume_id, writable, base, shown) VALUES (?, ?, ?, ?, ?, ?)',
+    );
+    this.#setShown = database.prepare('UPDATE volume_mounts SET shown = ? WHERE id = ?');
+    this.#delete = database.prepare('DELETE FROM volume_mounts WHERE id = ?');
+  }
+
+  get(id: VolumeMountId): VolumeMountRow | undefined {
+    const row = this.#get.get(id);
+    return row && mountRow.parse(row);
+  }
+
+  ofTask(taskId: TaskId): readonly VolumeMountRow[] {
+    return this.#ofTask.all(taskId).map((row) => mountRow.parse(row));
+  }
+
+  ofVolume(volumeId: VolumeId): readonly VolumeMountRow[] {
+    return this.#ofVolume.all(volumeId).map((row) => mountRow.parse(row));
+  }
+
+  all(): readonly VolumeMountRow[] {
+    return this.#all.all().map((row) => mountRow.parse(row));
+  }
+
+  insert({ id, taskId, volumeId, writable, base, shown }: VolumeMountRow): void {
+    this.#insert.run(id, taskId, volumeId, Number(writable), JSON.stringify(base), JSON.stringify(shown));
+  }
+
+  setShown(id: VolumeMountId, layers: readonly VolumeLayerId[]): void {
+    this.#setShown.run(JSON.stringify(layers), id);
+  }
+
+  delete(id: VolumeMountId): void {
+    this.#delete.run(id);
   }
 }
 

@@ -17,7 +17,7 @@ export interface Directory {
 }
 
 export interface Leaf {
-  readonly kind: 'file' | 'link' | 'fifo';
+  readonly kind: 'file' | 'link';
   readonly stats: Stats;
   /** Where it is on the host, a byte string. */
   readonly host: string;
@@ -106,6 +106,5 @@ async function merge(hosts: readonly string[]): Promise<Node | undefined> {
 function leaf(host: string, stats: Stats): Leaf | undefined {
   if (stats.isFile()) return { kind: 'file', stats, host };
   if (stats.isSymbolicLink()) return { kind: 'link', stats, host };
-  if (stats.isFIFO()) return { kind: 'fifo', stats, host };
   return undefined; // a whiteout: layers hold nothing else
 }

@@ -8,6 +8,16 @@ import { isADirectory, notADirectory } from './volume-errors.ts';
 
 const DIRECTORY_MODE = 0o755;
 
+/** What to do where something else stands. */
+export type Over = 'refuse' | 'replace';
+
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
 export class LayerWriter {
   /** What there is, this layer's changes included. */
   readonly tree: LayerTree;
@@ -47,8 +57,12 @@ export class LayerWriter {
     return { bytes: this.#bytes, files: this.#files };
   }
 
-  /** Makes a directory and its missing parents. @throws SkerryError `conflict` where one is a file */
-  async makeDirectory(path: VolumePath): Promise<string> {
+  /**
+   * Makes a directory and its missing parents.
+   * @param over what to do where one is a file: throw, or put the directory in its place
+   * @throws SkerryError `conflict`
+   */
+  async makeDirectory(path: VolumePath, over: Over = 'refuse'): Promise<string> {
     let host = this.#root;
     for (let depth = 1; depth <= path.length; depth++) {
       const here = path.slice(0, depth);
@@ -56,13 +70,25 @@ export class LayerWriter {
       const stats = await statOf(host);
       if (stats?.isDirectory()) continue;
       const node = await this.tree.lookup(here);
-      if (node && node.kind !== 'directory') throw notADirectory(here);
-      if (stats) await unlink(raw(host)); // a whiteout
+      if (node && node.kind !== 'directory' && over === 'refuse') throw notADirectory(here);
+      if (stats) await unlink(raw(host)); // a whiteout, or the file
       await mkdir(raw(host), { mode: DIRECTORY_MODE });
-      if (node) await this.#dress(host, node);
-      else this.#grow(0, 1);
+      if (node?.kind === 'directory') await this.#dress(host, node);
+      else this.#grow(-(node?.stats.size ?? 0), node ? 0 : 1);
     }
     return host;
+  }
+
+  /** Makes a directory, in place of whatever file is there, with this owner and mode. One that is there already gets these, if it has others. */
+  async putDirectory(path: VolumePath, { uid, gid, mode }: Owner): Promise<void> {
+    const node = await this.tree.lookup(path);
+    const { stats } = node ?? {};
+    const same = stats?.uid === uid && stats.gid === gid && (stats.mode & 0o7777) === mode;
+    if (node?.kind === 'directory' && same) return;
+    const host = await this.makeDirectory(path, 'replace');
+    await chown(raw(host), uid, gid);
+    await chmod(raw(host), mode);
+    this.#touched = true;
   }
 
   /** A directory like another one, whose parents are there. */
@@ -75,17 +101,22 @@ export class LayerWriter {
 
   /**
    * Puts a file in place of whatever file is there; `make` makes it at the path it is given, which is free.
+   * @param over what to do where a directory is, or where a parent is none: throw, or put the file in its place
    * @throws SkerryError `already-exists` where a directory is, `conflict` where a parent is none
    */
-  async putFile(path: VolumePath, make: (host: string) => Promise<void>): Promise<void> {
-    await this.makeDirectory(path.slice(0, -1));
+  async putFile(
+    path: VolumePath,
+    make: (host: string) => Promise<void>,
+    over: Over = 'refuse',
+  ): Promise<void> {
+    await this.makeDirectory(path.slice(0, -1), over);
     const node = await this.tree.lookup(path);
-    if (node?.kind === 'directory') throw isADirectory(path);
+    if (node?.kind === 'directory' && over === 'refuse') throw isADirectory(path);
+    if (node) await this.#shrink(path, node);
     const host = this.#host(path);
-    if (await statOf(host)) await unlink(raw(host));
+    await rm(raw(host), { recursive: true, force: true });
     await make(host);
-    this.#grow(-(node?.stats.size ?? 0), node ? 0 : 1);
-    this.#grow((await statOf(host))?.size ?? 0, 0);
+    this.#grow((await statOf(host))?.size ?? 0, 1);
   }
 
   /** The same bytes with the same owner, mode and time; shared with the original where the file system can. */
@@ -99,16 +130,17 @@ export class LayerWriter {
   /** Takes a name away, with everything below it. It must not come back in the same layer: what the layers below have there would, too. */
   async remove(path: VolumePath, node: Node): Promise<void> {
     await this.makeDirectory(path.slice(0, -1));
-    let [bytes, files] = [node.kind === 'directory' ? 0 : node.stats.size, 1];
-    if (node.kind === 'directory') {
-      for await (const { node: below } of this.tree.walk(node, path)) {
-        files++;
-        if (below.kind !== 'directory') bytes += below.stats.size;
-      }
-    }
+    await this.#shrink(path, node);
     await rm(raw(this.#host(path)), { recursive: true, force: true });
     if (await this.#below.lookup(path)) await link(this.#whiteout, raw(this.#host(path)));
-    this.#grow(-bytes, -files);
+  }
+
+  /** Counts off what is at a path, with everything below it. */
+  async #shrink(path: VolumePath, node: Node): Promise<void> {
+    if (node.kind !== 'directory') return this.#grow(-node.stats.size, -1);
+    this.#grow(0, -1);
+    for await (const { node: below } of this.tree.walk(node, path))
+      this.#grow(below.kind === 'directory' ? 0 : -below.stats.size, -1);
   }
 
   #host(path: VolumePath): string {

@@ -1,5 +1,5 @@
 /** The rows that volumes are kept in; their files are in layers beside the database. `store/volumes.ts` implements this. */
-import type { EnvironmentId, UploadId, VolumeId, VolumeLayerId } from '../ids.ts';
+import type { EnvironmentId, TaskId, UploadId, VolumeId, VolumeLayerId, VolumeMountId } from '../ids.ts';
 import type { VolumeInfo } from './volumes.ts';
 
 /** What a volume holds now. */
@@ -29,8 +29,31 @@ export interface VolumeRepository {
   /** Undefined when there is no such volume. */
   version(id: VolumeId): VolumeVersion | undefined;
   setVersion(id: VolumeId, version: VolumeVersion): void;
-  /** Layers of every volume. */
+  /** Layers of every volume, and of every working tree. */
   usedLayers(): ReadonlySet<VolumeLayerId>;
+}
+
+/** A working tree of a sandbox. */
+export interface VolumeMountRow {
+  readonly id: VolumeMountId;
+  readonly taskId: TaskId;
+  readonly volumeId: VolumeId;
+  /** Whether the sandbox can write in it. */
+  readonly writable: boolean;
+  /** The layers it was made over. */
+  readonly base: readonly VolumeLayerId[];
+  /** Those of the version it shows since the last reload. */
+  readonly shown: readonly VolumeLayerId[];
+}
+
+export interface VolumeMountRepository {
+  get(id: VolumeMountId): VolumeMountRow | undefined;
+  ofTask(taskId: TaskId): readonly VolumeMountRow[];
+  ofVolume(volumeId: VolumeId): readonly VolumeMountRow[];
+  all(): readonly VolumeMountRow[];
+  insert(row: VolumeMountRow): void;
+  setShown(id: VolumeMountId, layers: readonly VolumeLayerId[]): void;
+  delete(id: VolumeMountId): void;
 }
 
 /** Where the bytes of a block are: in a file of an upload, or of a layer. */

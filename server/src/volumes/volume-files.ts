@@ -69,7 +69,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
     { recursive }: { readonly recursive: boolean },
   ): AsyncGenerator<FileEntry> {
     const names = parseVolumePath(path);
-    const tree = this.#tree(this.#version(id));
+    const tree = this.#tree(this.version(id));
     const node = await tree.lookup(names);
     if (!node) {
       if (names.length > 0) throw noSuchFile(names);
@@ -85,7 +85,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
 
   async range(id: VolumeId, path: string, start: number, length: number): Promise<FileRange> {
     const names = parseVolumePath(path);
-    const node = await this.#tree(this.#version(id)).lookup(names);
+    const node = await this.#tree(this.version(id)).lookup(names);
     if (!node) throw noSuchFile(names);
     if (node.kind !== 'file')
       throw new SkerryError('invalid-argument', `'${showVolumePath(names)}' is not a file.`);
@@ -99,7 +99,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
 
   async remove(id: VolumeId, path: string, recursive: boolean): Promise<void> {
     const names = parseVolumePath(path);
-    await this.#change(id, async ({ tree }) => {
+    await this.change(id, async ({ tree }) => {
       const node = await tree.lookup(names);
       if (!node && names.length > 0) throw noSuchFile(names);
       const children = node?.kind === 'directory' ? await tree.children(node) : [];
@@ -120,12 +120,12 @@ export class LayeredVolumeFiles implements VolumeFiles {
     destination: string,
     options: { readonly recursive: boolean },
   ): Promise<void> {
-    await this.#change(id, async () => (writer) => copyWithin(writer, sources, destination, options));
+    await this.change(id, async () => (writer) => copyWithin(writer, sources, destination, options));
   }
 
   async putWhole(id: VolumeId, files: readonly WholeFile[], { overwrite }: PutOptions): Promise<void> {
     const named = nameFiles(files);
-    await this.#change(id, async ({ tree }) => {
+    await this.change(id, async ({ tree }) => {
       await checkFree(tree, named.keys(), overwrite);
       return async (writer) => {
         for (const [, { names, file }] of named) {
@@ -145,7 +145,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
     { overwrite }: PutOptions,
   ): Promise<readonly MissingBlock[]> {
     const named = nameFiles(files);
-    await checkFree(this.#tree(this.#version(id)), named.keys(), overwrite);
+    await checkFree(this.#tree(this.version(id)), named.keys(), overwrite);
     const total = files.reduce((sum, { size }) => sum + size, 0);
     if (total > MAX_VOLUME_BYTES) throw tooLarge();
     const { upload, missing } = await this.uploads.stage(files);
@@ -157,7 +157,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
       }));
     }
     let placed: VolumeLayerId | undefined;
-    await this.#change(id, async ({ tree }) => {
+    await this.change(id, async ({ tree }) => {
       await checkFree(tree, named.keys(), overwrite);
       return async (writer, layer) => {
         placed = layer;
@@ -186,25 +186,31 @@ export class LayeredVolumeFiles implements VolumeFiles {
     for (const id of removed) this.#options.blocks.forgetHolder(id);
   }
 
-  #version(id: VolumeId): VolumeVersion {
+  /** What the volume holds now. @throws SkerryError `not-found` */
+  version(id: VolumeId): VolumeVersion {
     const version = this.#options.volumes.version(id);
     if (!version) throw noSuchVolume(id);
     return version;
   }
 
-  #tree({ layers }: VolumeVersion): LayerTree {
-    return new LayerTree(layers.map((layer) => this.#layers.root(layer)));
+  /** Where layers are on the host, byte strings. */
+  roots(layers: readonly VolumeLayerId[]): readonly string[] {
+    return layers.map((layer) => this.#layers.root(layer));
   }
 
-  /** Makes the next version. @param plan looks at the present one and says what to write, or throws and changes nothing */
-  async #change(
+  #tree({ layers }: VolumeVersion): LayerTree {
+    return new LayerTree(this.roots(layers));
+  }
+
+  /** Makes the next version. @param plan looks at the present one and says what to write, or throws and changes nothing @throws SkerryError `not-found`, `too-large` */
+  async change(
     id: VolumeId,
     plan: (now: {
       readonly tree: LayerTree;
     }) => Promise<(writer: LayerWriter, layer: VolumeLayerId) => Promise<void>>,
   ): Promise<void> {
     await this.#changes.run(id, async () => {
-      const version = this.#version(id);
+      const version = this.version(id);
       const write = await plan({ tree: this.#tree(version) });
       const made = await this.#layers.make(version.layers, async (writer, layer) => {
         await write(writer, layer);

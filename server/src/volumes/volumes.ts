@@ -40,7 +40,7 @@ export interface Volumes {
 export interface FileEntry {
   /** Relative to the root, without a leading slash. */
   readonly path: string;
-  readonly kind: 'file' | 'directory' | 'link' | 'fifo';
+  readonly kind: 'file' | 'directory' | 'link';
   readonly mtimeMs: number;
   /** Bytes. */
   readonly size: number;

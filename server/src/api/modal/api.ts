@@ -16,6 +16,7 @@ import { type VolumeFileHandlerDeps, volumeFileHandlers } from './control-plane/
 import { type VolumeHandlerDeps, volumeHandlers } from './control-plane/volumes.ts';
 import { workspaceHandlers } from './control-plane/workspace.ts';
 import { type ContainerExecHandlerDeps, containerExecHandlers } from './legacy/container-exec.ts';
+import { containerVolumeHandlers } from './legacy/container-volumes.ts';
 import { type FilesystemHandlerDeps, filesystemHandlers } from './legacy/filesystem.ts';
 import { type SandboxStdioHandlerDeps, sandboxStdioHandlers } from './legacy/sandbox-stdio.ts';
 import { commandRouterHandlers } from './router/command-router.ts';
@@ -56,6 +57,7 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
       authHandlers(deps),
       blobHandlers(deps),
       containerExecHandlers(deps),
+      containerVolumeHandlers(deps),
       environmentHandlers(deps),
       filesystemHandlers(deps),
       imageHandlers(deps),

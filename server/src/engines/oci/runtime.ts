@@ -103,6 +103,7 @@ const gvisorOptions: readonly string[] = [
   '--platform=systrap', // works without hardware virtualisation
   '--network=sandbox', // gVisor's own network stack on our namespace's interface
   '--overlay2=none', // writes go to the upper directory, where `commit` finds them
+  '--file-access-mounts=shared', // a volume changes from outside while programs look at it
   '--host-uds=open', // the agent dials the server's socket
   '--ignore-cgroups=false',
   '--net-raw=true', // ping; raw packets with a foreign source are dropped by the firewall

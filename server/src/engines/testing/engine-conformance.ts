@@ -3,11 +3,11 @@
  * harness adds is a way to look at the machine from outside. What an engine that runs strangers' code must do besides is in `engine-isolation.ts`.
  */
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { type InstanceId, newInstanceId, newTaskId } from '../../ids.ts';
+import { type InstanceId, newInstanceId, newTaskId, newVolumeMountId } from '../../ids.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Instance, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
@@ -210,6 +210,37 @@ export function engineConformance<Harness extends EngineHarness>(
             code: 'invalid-argument',
           });
         }
+      });
+
+      it('shows what changes from outside in a mount, whatever was looked at before', async () => {
+        const tree = newVolumeMountId();
+        const outside = (path: string) => join(suite.directory, tree, 'sub', path);
+        await mkdir(outside('dir'), { recursive: true });
+        await writeFile(outside('dir/file'), 'old');
+        await writeFile(outside('doomed'), 'doomed');
+        const mounts = [
+          { source: { kind: 'volume', tree, path: 'sub' }, target: '/volume', readOnly: false },
+        ] as const;
+        const look =
+          'cd /volume; cat dir/file; ls . dir; test -e dir/new && cat dir/new; test -e doomed || echo gone; cat other/x 2>/dev/null || true';
+        await using({ mounts }, async (instance) => {
+          assert.equal(
+            await shell(instance, look),
+            'old\n.:\ndir\ndoomed\n\ndir:\nfile'.replace('old\n', 'old'),
+          );
+          await writeFile(outside('temporary'), 'replaced\n');
+          await rename(outside('temporary'), outside('dir/file'));
+          await writeFile(outside('dir/new'), 'new\n');
+          await rm(outside('doomed'));
+          await mkdir(outside('other'));
+          await writeFile(outside('other/x'), 'x');
+          assert.equal(
+            await shell(instance, look),
+            'replaced\n.:\ndir\nother\n\ndir:\nfile\nnew\nnew\ngone\nx',
+          );
+          await shell(instance, 'echo inside > /volume/dir/inside');
+          assert.equal(await readFile(outside('dir/inside'), 'utf8'), 'inside\n');
+        });
       });
 
       it('rm -rf / in one harms neither the host nor another', async () => {

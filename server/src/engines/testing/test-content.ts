@@ -23,6 +23,6 @@ export class TestContent implements ContentPlaces {
   }
 
   mount(ref: MountRef): string {
-    return join(this.#directory, ref.path);
+    return join(this.#directory, ...(ref.kind === 'volume' ? [ref.tree] : []), ref.path);
   }
 }

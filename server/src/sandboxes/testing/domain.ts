@@ -20,11 +20,16 @@ import { TEST_IMAGE_CONFIG } from '../../images/testing/images.ts';
 import { InstanceService } from '../../instances/instance-service.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
+import { unmountBelow } from '../../platform/mounts.ts';
 import { delay } from '../../platform/wait.ts';
 import { SecretService } from '../../secrets/secret-service.ts';
 import { type AesVault, openVault } from '../../secrets/vault.ts';
 import { openStore, type Store } from '../../store/store.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
+import { LayeredVolumeFiles } from '../../volumes/volume-files.ts';
+import { VolumeMounts } from '../../volumes/volume-mounts.ts';
+import { VolumeService } from '../../volumes/volume-service.ts';
+import { SandboxContent } from '../content-places.ts';
 import { SandboxService, type SandboxServiceOptions } from '../sandbox-service.ts';
 import type { OutputReader, Process, Sandbox } from '../sandboxes.ts';
 import type { ExecSpec, SandboxSpec } from '../spec.ts';
@@ -36,7 +41,7 @@ export const deadline = (): AbortSignal => AbortSignal.timeout(TEST_DEADLINE_MS)
 
 /** Before what could not be destroyed is tried again. */
 const REAPER_PAUSE_MS = 2;
-const ENVIRONMENT = 'en-test' as EnvironmentId;
+export const TEST_ENVIRONMENT = 'en-test' as EnvironmentId;
 export const TEST_APP = 'ap-test' as AppId;
 
 type TestConfig = SandboxServiceOptions['config'];
@@ -68,6 +73,9 @@ type Parts = Pick<
   | 'blobs'
   | 'mounts'
   | 'images'
+  | 'volumes'
+  | 'volumeFiles'
+  | 'volumeMounts'
 > & { readonly cleanup: Cleanup; readonly options: DomainOptions };
 
 export class Domain implements AsyncDisposable {
@@ -82,6 +90,9 @@ export class Domain implements AsyncDisposable {
   readonly blobs: FileBlobStore;
   readonly mounts: MountService;
   readonly images: ImageService;
+  readonly volumes: VolumeService;
+  readonly volumeFiles: LayeredVolumeFiles;
+  readonly volumeMounts: VolumeMounts;
   readonly dataDir: string;
   readonly logger: Logger;
   /** Lines the domain logged, parsed. */
@@ -110,7 +121,8 @@ export class Domain implements AsyncDisposable {
     cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, undefined);
     const { runtime = 'runc' } = options.config ?? {};
-    const content = ImagePlaces.in(dataDir);
+    const mountDir = join(root, 'v');
+    const content = new SandboxContent(ImagePlaces.in(dataDir), mountDir);
     const { faultPoint = noFaultPoint } = options;
     const engine = new FakeEngine(join(root, 'e'), agentBinaryPath(), content, {
       usual: runtime === 'auto' ? 'runc' : runtime,
@@ -123,6 +135,27 @@ export class Domain implements AsyncDisposable {
     const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), logger, now);
     const secrets = new SecretService(store.secrets, vault, now);
     const mounts = new MountService(store.mounts, blobs, now);
+    const volumes = new VolumeService(store.volumes, now);
+    const volumeFiles = new LayeredVolumeFiles({
+      directory: join(dataDir, 'volumes'),
+      volumes: store.volumes,
+      blocks: store.volumeBlocks,
+      blobs,
+      ticketKey: vault.deriveKey('volume-urls'),
+      logger,
+      now,
+    });
+    const directory = join(dataDir, 'volumes', 'mounted');
+    const rows = store.volumeMounts;
+    const volumeMounts = new VolumeMounts({
+      directory,
+      mountDir,
+      files: volumeFiles,
+      rows,
+      logger,
+      faultPoint,
+    });
+    cleanup.add('volumes', () => volumeMounts.close());
     const images = new ImageService({
       repository: store.images,
       instances,
@@ -138,6 +171,7 @@ export class Domain implements AsyncDisposable {
       store,
       instances,
       images,
+      volumes: volumeMounts,
       secrets,
       vault,
       mounts,
@@ -163,7 +197,8 @@ export class Domain implements AsyncDisposable {
     cleanup.add('sandboxes', () => manager.close());
     const apps = new AppService(store, now);
     const files = { root, dataDir, store, vault, log, logger };
-    const services = { engine, instances, manager, apps, secrets, blobs, mounts, images };
+    const parts = { apps, secrets, blobs, mounts, images, volumes, volumeFiles, volumeMounts };
+    const services = { engine, instances, manager, ...parts };
     return new Domain({ ...files, ...services, cleanup, options });
   }
 
@@ -182,6 +217,9 @@ export class Domain implements AsyncDisposable {
     this.blobs = parts.blobs;
     this.mounts = parts.mounts;
     this.images = parts.images;
+    this.volumes = parts.volumes;
+    this.volumeFiles = parts.volumeFiles;
+    this.volumeMounts = parts.volumeMounts;
     this.#cleanup = parts.cleanup;
     this.#options = parts.options;
   }
@@ -190,7 +228,7 @@ export class Domain implements AsyncDisposable {
   spec(more: Partial<SandboxSpec> = {}): SandboxSpec {
     return {
       appId: TEST_APP,
-      environmentId: ENVIRONMENT,
+      environmentId: TEST_ENVIRONMENT,
       imageId: BASE_IMAGE,
       name: undefined,
       tags: {},
@@ -206,6 +244,7 @@ export class Domain implements AsyncDisposable {
       verbose: false,
       readinessProbe: undefined,
       mountIds: [],
+      volumes: [],
       externalKey: undefined,
       ...more,
     };
@@ -265,6 +304,7 @@ export class Domain implements AsyncDisposable {
     const last = new FakeEngine(join(this.root, 'e'), agentBinaryPath(), ImagePlaces.in(this.dataDir));
     await last.open();
     await last.adopt(new Set());
+    await unmountBelow(join(this.root, 'v'));
     await rm(this.root, { recursive: true, force: true });
   }
 }

@@ -5,7 +5,7 @@
  * Arguments: the directory, the fault point (empty: tells all it passes instead).
  */
 import { killAt } from '../../platform/fault-points.ts';
-import { Domain, deadline, output } from './domain.ts';
+import { Domain, deadline, output, TEST_ENVIRONMENT } from './domain.ts';
 
 const [root = '', chosen = ''] = process.argv.slice(2);
 // At once: what is buffered would die with the process.
@@ -15,10 +15,12 @@ const faultPoint = chosen === '' ? (name: string) => say(`point ${name}`) : kill
 const domain = await Domain.over(root, { faultPoint });
 await domain.manager.recover();
 
+const volume = domain.volumes.create(TEST_ENVIRONMENT, 'kept', 2, 'keep');
+const volumes = [{ volumeId: volume.id, target: '/data', readOnly: false, subPath: '' }];
 const readinessProbe = { check: { kind: 'exec', argv: ['true'] }, intervalMs: 5 } as const;
 const sandbox =
   domain.manager.list({ limit: 1, includeEnded: true })[0] ??
-  (await domain.create({ name: 'worker', readinessProbe }));
+  (await domain.create({ name: 'worker', readinessProbe, volumes }));
 say(`created ${sandbox.id}`);
 // What an earlier server had begun to end does not run any more.
 if (
@@ -32,6 +34,17 @@ if (
   say('ready');
   await output(sandbox, ['sh', '-c', 'test -e /runs || echo run >> /runs']);
   say('ran');
+  await output(sandbox, [
+    'sh',
+    '-c',
+    'cd /data; for i in 1 2 3; do echo $i > new.$i; done; rm -f old; mv new.1 first',
+  ]);
+  await domain.volumeMounts.commit(volume.id);
+  say('committed');
+  await sandbox.reloadVolumes(deadline());
+  say('reloaded');
+  await output(sandbox, ['sh', '-c', 'echo last > /data/last']);
+  say('wrote');
 }
 const ending = sandbox.terminate();
 say('terminating');

@@ -27,7 +27,6 @@ test('definitions: defaults, and refusals by name', () =>
 
     const last = newest()?.id;
     const refused: [RegExp, Fields][] = [
-      [/volume_mounts/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v' }] }],
       [/cloud_bucket_mounts/, { cloudBucketMounts: [{ bucketName: 'b' }] }],
       [/open_ports/, { openPortsOneof: { case: 'openPorts', value: { ports: [{ port: 80 }] } } }],
       [/inbound_cidr_allowlist/, { inboundCidrAllowlist: ['0.0.0.0/0'] }],
@@ -49,7 +48,12 @@ test('definitions: defaults, and refusals by name', () =>
     for (const [message, fields] of refused) {
       await assert.rejects(createWith(fields), code(Code.Unimplemented, message));
     }
+    const noVolume = { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v' }] };
+    await assert.rejects(createWith(noVolume), code(Code.NotFound, /Volume 'vo-1' not found/));
     const invalid: [RegExp, Fields][] = [
+      [/reserved/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/proc/x' }] }],
+      [/absolute/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: 'v' }] }],
+      [/'\.\.'/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v', subPath: '../x' }] }],
       [/image_id/, { imageId: '' }],
       [/name/, { name: 'a/b' }],
       [/timeout_secs/, { timeoutSecs: 8 * 86_400 }],

@@ -23,6 +23,7 @@ import {
   unsupported,
   workdir,
 } from '../rpc/fields.ts';
+import { volumeMounts } from '../rpc/volume-mounts.ts';
 import { checkPlacement } from './placement.ts';
 
 /** All three clients' default, seconds. */
@@ -75,6 +76,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
     verbose: definition.verbose,
     readinessProbe: readinessProbe(definition.readinessProbe),
     mountIds: mountIds(definition.mountIds),
+    volumes: volumeMounts(definition.volumeMounts),
     externalKey: undefined,
   };
 }
@@ -91,7 +93,6 @@ function refuseUnsupported(definition: Sandbox): void {
   const refuse = (given: unknown, what: string) => {
     if (given) throw unsupported(what);
   };
-  refuse(definition.volumeMounts.length, 'volume_mounts (volumes).');
   refuse(definition.cloudBucketMounts.length, 'cloud_bucket_mounts.');
   refuse(
     definition.openPortsOneof.case === 'openPorts' && definition.openPortsOneof.value.ports.length,

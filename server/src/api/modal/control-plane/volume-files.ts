@@ -3,8 +3,10 @@ import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { VolumeId } from '../../../ids.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
 import type { LayeredVolumeFiles } from '../../../volumes/volume-files.ts';
+import type { VolumeMounts } from '../../../volumes/volume-mounts.ts';
 import { BLOCK_BYTES, type FileEntry } from '../../../volumes/volumes.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { FileEntry_FileType as FileType, type VolumePutFiles2Request_File } from '../gen/modal/volumes_pb.ts';
@@ -13,6 +15,8 @@ import { asVolumeId } from './volumes.ts';
 
 export interface VolumeFileHandlerDeps {
   readonly volumeFiles: LayeredVolumeFiles;
+  /** Whatever is asked of a volume is asked of what its sandboxes have written by then. */
+  readonly volumeMounts: Pick<VolumeMounts, 'settle'>;
 }
 
 const URL_PREFIX = '/volumes/';
@@ -24,20 +28,27 @@ const fileTypes = {
   file: FileType.FILE,
   directory: FileType.DIRECTORY,
   link: FileType.SYMLINK,
-  fifo: FileType.FIFO,
 } as const;
 
 export function volumeFileHandlers({
   volumeFiles: files,
+  volumeMounts: mounts,
 }: VolumeFileHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
   const urlOf = (ticket: string, context: HandlerContext) => absoluteUrl(URL_PREFIX + ticket, context);
-  const list = (request: ListRequest) => batches(files, request);
+  const settled = async (text: string): Promise<VolumeId> => {
+    const id = asVolumeId(text);
+    await mounts.settle(id);
+    return id;
+  };
+  const list = async function* (request: ListRequest) {
+    yield* batches(files, await settled(request.volumeId), request);
+  };
   const remove = async ({ volumeId, path, recursive }: RemoveRequest) => {
-    await files.remove(asVolumeId(volumeId), path, recursive);
+    await files.remove(await settled(volumeId), path, recursive);
     return {};
   };
   const copy = async ({ volumeId, srcPaths, dstPath, recursive }: CopyRequest) => {
-    await files.copy(asVolumeId(volumeId), srcPaths, dstPath, { recursive });
+    await files.copy(await settled(volumeId), srcPaths, dstPath, { recursive });
     return {};
   };
   return {
@@ -48,7 +59,7 @@ export function volumeFileHandlers({
     volumeCopyFiles: copy,
     volumeCopyFiles2: copy,
     async volumeGetFile2({ volumeId, path, start, len }, context) {
-      const range = await files.range(asVolumeId(volumeId), path, bounded(start), bounded(len));
+      const range = await files.range(await settled(volumeId), path, bounded(start), bounded(len));
       const end = range.start + range.length;
       const urls: string[] = [];
       for (let at = range.start; at < end; ) {
@@ -70,11 +81,11 @@ export function volumeFileHandlers({
         sha256Hex,
         mode: mode ?? DEFAULT_MODE,
       }));
-      await files.putWhole(asVolumeId(volumeId), whole, { overwrite: !disallowOverwriteExistingFiles });
+      await files.putWhole(await settled(volumeId), whole, { overwrite: !disallowOverwriteExistingFiles });
       return {};
     },
     async volumePutFiles2({ volumeId, files: given, disallowOverwriteExistingFiles }, context) {
-      const missing = await files.putBlocks(asVolumeId(volumeId), given.map(toBlockFile), {
+      const missing = await files.putBlocks(await settled(volumeId), given.map(toBlockFile), {
         overwrite: !disallowOverwriteExistingFiles,
       });
       return {
@@ -92,7 +103,7 @@ export function volumeFileHandlers({
 export function volumeRoute({
   volumeFiles: files,
   logger,
-}: VolumeFileHandlerDeps & { readonly logger: Logger }): TransferRoute {
+}: Pick<VolumeFileHandlerDeps, 'volumeFiles'> & { readonly logger: Logger }): TransferRoute {
   const ticketOf = (url: string) => files.tickets.open(url.slice(URL_PREFIX.length));
   const transfers = {
     async put({ url, request, response, signal }) {
@@ -136,10 +147,10 @@ interface CopyRequest {
   readonly recursive: boolean;
 }
 
-async function* batches(files: LayeredVolumeFiles, request: ListRequest) {
+async function* batches(files: LayeredVolumeFiles, id: VolumeId, request: ListRequest) {
   let entries: ReturnType<typeof toEntry>[] = [];
   let left = request.maxEntries ?? Number.POSITIVE_INFINITY;
-  for await (const entry of files.list(asVolumeId(request.volumeId), request.path, request)) {
+  for await (const entry of files.list(id, request.path, request)) {
     if (left-- <= 0) break;
     if (entries.push(toEntry(entry)) < ENTRIES_AT_ONCE) continue;
     yield { entries };

@@ -3,6 +3,7 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId, VolumeId } from '../../../ids.ts';
+import type { VolumeMounts } from '../../../volumes/volume-mounts.ts';
 import type { FileProtocol, VolumeInfo, Volumes } from '../../../volumes/volumes.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { VolumeFsVersion, type VolumeGetOrCreateRequest } from '../gen/modal/volumes_pb.ts';
@@ -13,11 +14,13 @@ import { toSeconds } from '../rpc/wire-time.ts';
 export interface VolumeHandlerDeps {
   readonly apps: Apps;
   readonly volumes: Volumes;
+  readonly volumeMounts: Pick<VolumeMounts, 'commit'>;
 }
 
 export function volumeHandlers({
   apps,
   volumes,
+  volumeMounts,
 }: VolumeHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
   const getOrCreate = (request: VolumeGetOrCreateRequest): VolumeInfo => {
     const { deploymentName: name, environmentName, objectCreationType } = request;
@@ -81,11 +84,11 @@ export function volumeHandlers({
       volumes.delete(asVolumeId(volumeId));
       return {};
     },
-    // Meant for code inside of containers; out here nothing waits to be written, and nothing old is shown.
-    volumeCommit({ volumeId }) {
-      volumes.get(asVolumeId(volumeId));
+    async volumeCommit({ volumeId }) {
+      await volumeMounts.commit(asVolumeId(volumeId));
       return { skipReload: true };
     },
+    // Meant for code inside of containers; out here nothing old is shown.
     volumeReload({ volumeId }) {
       volumes.get(asVolumeId(volumeId));
       return {};

@@ -176,6 +176,12 @@ export function commandRouterHandlers(
       return {};
     },
 
+    async taskReloadVolumes(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      await targets.container(sandbox, request.containerId).reloadVolumes(context.signal);
+      return {};
+    },
+
     async taskSnapshotFilesystem(request, context) {
       const sandbox = sandboxOf(request.taskId, context);
       const container = targets.container(sandbox, request.containerId);

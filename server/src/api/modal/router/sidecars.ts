@@ -148,8 +148,8 @@ function toSidecarSpec(sandbox: Sandbox, containerName: string, request: Sandbox
       'an allow-list of its own for a sidecar: it shares the network and the policy of its sandbox.',
     );
   }
-  const { imageId, args, secretSources, workdir, resources, pty } = spec;
-  return { name, imageId, args, secretSources, workdir, resources, pty };
+  const { imageId, args, secretSources, workdir, resources, pty, volumes } = spec;
+  return { name, imageId, args, secretSources, workdir, resources, pty, volumes };
 }
 
 function refuseOthersFields(definition: Definition): void {

@@ -17,7 +17,7 @@ import type { SecretSource as WireSecretSource } from '../gen/modal/secrets_pb.t
 /** Bytes of all arguments of a program together, and of all variables of one environment. */
 const MAX_STRINGS_BYTES = 1 << 20;
 const MAX_STRINGS = 65_536;
-const MAX_PATH_BYTES = 4096;
+export const MAX_PATH_BYTES = 4096;
 const MAX_CIDRS = 256;
 const MAX_SECRETS = 256;
 /** Seven days: the longest a sandbox or a process of one may be asked to live, seconds. */

@@ -1,0 +1,247 @@
+/** Volumes in sandboxes, over real overlays: what is written in a working tree and what becomes of it. The test writes as a sandbox would. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { FileBlobStore } from '../blobs/blob-store.ts';
+import { type EnvironmentId, newTaskId, type TaskId, type VolumeId } from '../ids.ts';
+import { unmountBelow } from '../platform/mounts.ts';
+import { openStore } from '../store/store.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { LayeredVolumeFiles } from './volume-files.ts';
+import { VolumeMounts } from './volume-mounts.ts';
+import { VolumeService } from './volume-service.ts';
+
+const logger = createLogger('silent');
+const skip = process.getuid?.() === 0 ? false : 'mounting needs root';
+const MIB = 2 ** 20;
+
+class Setting {
+  readonly root = mkdtempSync(join(tmpdir(), 'skerry-mounted-'));
+  readonly #store = openStore(this.root);
+  readonly files = new LayeredVolumeFiles({
+    directory: join(this.root, 'volumes'),
+    volumes: this.#store.volumes,
+    blocks: this.#store.volumeBlocks,
+    blobs: new FileBlobStore(join(this.root, 'blobs'), new Uint8Array(32), logger),
+    ticketKey: new Uint8Array(32),
+    logger,
+    now: Date.now,
+  });
+  readonly mounts = new VolumeMounts({
+    directory: join(this.root, 'volumes', 'mounted'),
+    mountDir: join(this.root, 'v'),
+    files: this.files,
+    rows: this.#store.volumeMounts,
+    logger,
+  });
+  readonly volume: VolumeId;
+
+  constructor(t: TestContext) {
+    const volumes = new VolumeService(this.#store.volumes);
+    this.volume = volumes.create('en-test' as EnvironmentId, 'vol', 2, 'keep').id;
+    t.after(async () => {
+      await this.mounts.close();
+      this.#store.close();
+      await unmountBelow(this.root);
+      rmSync(this.root, { recursive: true, force: true });
+    });
+  }
+
+  /** A sandbox's working tree, and whose it is. */
+  async attach(): Promise<{ readonly task: TaskId; readonly at: (path: string) => string }> {
+    const task = newTaskId();
+    const spec = { volumeId: this.volume, target: '/data', readOnly: false, subPath: '' };
+    const [attached] = await this.mounts.attach(task, [spec]);
+    assert.ok(attached);
+    return { task, at: (path) => join(this.root, 'v', attached.source.tree, path) };
+  }
+
+  get number(): number {
+    return this.files.version(this.volume).number;
+  }
+
+  /** The paths of what the newest version holds. */
+  async paths(): Promise<string[]> {
+    const entries = await Array.fromAsync(this.files.list(this.volume, '/', { recursive: true }));
+    return entries.map(({ path }) => path);
+  }
+
+  async text(path: string): Promise<string> {
+    const { place } = await this.files.range(this.volume, path, 0, 0);
+    return readFileSync(this.files.hostPath(place), 'utf8');
+  }
+}
+
+describe('a volume in sandboxes', { skip }, () => {
+  test('has each change in one version, and in no second one', async (t) => {
+    const setting = new Setting(t);
+    const { task, at } = await setting.attach();
+    const settle = () => setting.mounts.settle(setting.volume);
+    await mkdir(at('dir/inner'), { recursive: true });
+    await writeFile(at('dir/file'), 'one');
+    await link(at('dir/file'), at('twin'));
+    await symlink('dir/file', at('link'));
+    await settle();
+    const first = setting.number;
+    assert.deepEqual(await setting.paths(), ['dir', 'dir/file', 'dir/inner', 'link', 'twin']);
+    await settle();
+    assert.equal(setting.number, first, 'nothing changed');
+
+    await rename(at('dir'), at('moved'));
+    await rm(at('twin'));
+    await settle();
+    assert.deepEqual(await setting.paths(), ['link', 'moved', 'moved/file', 'moved/inner']);
+    await rm(at('moved'), { recursive: true });
+    await mkdir(at('moved'));
+    await writeFile(at('moved/new'), 'new');
+    await settle();
+    assert.deepEqual(await setting.paths(), ['link', 'moved', 'moved/new']);
+    const last = setting.number;
+    await setting.mounts.detach(task, true);
+    assert.equal(setting.number, last, 'its end changed nothing');
+    assert.deepEqual(await readdir(join(setting.root, 'volumes', 'mounted')), []);
+  });
+
+  test('hides what is below of a directory that was made anew', async (t) => {
+    const setting = new Setting(t);
+    const first = await setting.attach();
+    await mkdir(first.at('dir/deep'), { recursive: true });
+    for (const name of ['a', 'b', 'deep/c']) await writeFile(first.at(`dir/${name}`), name);
+    await setting.mounts.detach(first.task, true);
+    const { task, at } = await setting.attach();
+    await rm(at('dir'), { recursive: true });
+    await mkdir(at('dir'));
+    await writeFile(at('dir/b'), 'other');
+    await setting.mounts.settle(setting.volume);
+    assert.deepEqual(await setting.paths(), ['dir', 'dir/b']);
+    await rm(at('dir/b'));
+    await setting.mounts.detach(task, true);
+    assert.deepEqual(await setting.paths(), ['dir']);
+  });
+
+  test('keeps names of all kinds of bytes', async (t) => {
+    const setting = new Setting(t);
+    const { task, at } = await setting.attach();
+    const names = ['with\nline', 'with\ttabs\t', ' ', '%s', 'ünïcode', `${'x'.repeat(255)}`, '.hidden'];
+    for (const name of names) await writeFile(at(name), name);
+    await writeFile(Buffer.concat([Buffer.from(at('')), Buffer.from([0x2f, 0xff, 0xfe])]), 'bytes');
+    await setting.mounts.detach(task, true);
+    const again = await setting.attach();
+    assert.deepEqual((await readdir(again.at(''))).length, names.length + 1);
+    for (const name of names) assert.equal(await readFile(again.at(name), 'utf8'), name);
+    assert.ok((await readdir(again.at(''), { encoding: 'buffer' })).some((name) => name[0] === 0xff));
+  });
+
+  test('brings what others wrote, also when versions were merged meanwhile, and keeps what is written just then', async (t) => {
+    const setting = new Setting(t);
+    const writer = await setting.attach();
+    await mkdir(writer.at('dir'));
+    await writeFile(writer.at('dir/changed'), 'before');
+    await writeFile(writer.at('dir/doomed'), 'doomed');
+    await writeFile(writer.at('becomes-dir'), 'file');
+    const reader = await setting.attach();
+    await writeFile(writer.at('dir/changed'), 'after');
+    await rm(writer.at('dir/doomed'));
+    await rm(writer.at('becomes-dir'));
+    await mkdir(writer.at('becomes-dir'));
+    await writeFile(writer.at('becomes-dir/x'), 'x');
+    for (let number = 0; number < 40; number++) {
+      await writeFile(writer.at(`f${number}`), String(number));
+      await setting.mounts.settle(setting.volume);
+    }
+    assert.ok(setting.files.version(setting.volume).layers.length < 40, 'they were merged');
+    await setting.files.sweep(Date.now() + 2 * 60 * 60_000); // what nobody needs any more is gone
+    await writeFile(reader.at('own'), 'own');
+    assert.equal(await readFile(reader.at('dir/changed'), 'utf8'), 'before');
+    await setting.mounts.reload(reader.task);
+    assert.equal(await readFile(reader.at('dir/changed'), 'utf8'), 'after');
+    assert.deepEqual(await readdir(reader.at('dir')), ['changed']);
+    assert.equal(await readFile(reader.at('becomes-dir/x'), 'utf8'), 'x');
+    assert.equal(await readFile(reader.at('f39'), 'utf8'), '39');
+    const { number } = setting;
+    await setting.mounts.settle(setting.volume);
+    assert.equal(setting.number, number, 'what came in is no change of its own');
+    assert.equal(await setting.text('own'), 'own');
+    await setting.mounts.reload(writer.task);
+    assert.equal(await readFile(writer.at('own'), 'utf8'), 'own');
+  });
+
+  test('takes away of a directory only what its remover knew', async (t) => {
+    const setting = new Setting(t);
+    const one = await setting.attach();
+    await mkdir(one.at('dir/sub'), { recursive: true });
+    await writeFile(one.at('dir/sub/old'), 'old');
+    await setting.mounts.settle(setting.volume);
+    const two = await setting.attach();
+    await writeFile(two.at('dir/sub/new'), 'new');
+    await setting.mounts.settle(setting.volume);
+    await rm(one.at('dir'), { recursive: true });
+    await setting.mounts.detach(one.task, true);
+    assert.deepEqual(await setting.paths(), ['dir', 'dir/sub', 'dir/sub/new']);
+  });
+
+  test('leaves a large file that is written to alone in the background, and has it once somebody looks', async (t) => {
+    const setting = new Setting(t);
+    const { at } = await setting.attach();
+    await writeFile(at('small'), 'small');
+    await writeFile(at('large'), Buffer.alloc(2 * MIB));
+    await setting.mounts.sweep();
+    assert.deepEqual(await setting.paths(), ['small']);
+    await setting.mounts.settle(setting.volume);
+    assert.deepEqual(await setting.paths(), ['large', 'small']);
+    await truncate(at('large'), MIB + 1);
+    await utimes(at('small'), 1, 1);
+    await rm(at('large'));
+    await setting.mounts.settle(setting.volume);
+    assert.deepEqual(await setting.paths(), ['small']);
+  });
+
+  test('goes on after a restart with what a sandbox left that did not live to it', async (t) => {
+    const setting = new Setting(t);
+    const { task, at } = await setting.attach();
+    await writeFile(at('left'), 'left');
+    const other = await setting.attach();
+    await unmountBelow(join(setting.root, 'v')); // as a reboot does
+    await setting.mounts.recover(new Set());
+    assert.deepEqual(await setting.paths(), ['left']);
+    assert.deepEqual(await readdir(join(setting.root, 'volumes', 'mounted')), []);
+    for (const gone of [task, other.task]) await setting.mounts.detach(gone, true);
+  });
+
+  test('fails to be made where its sub-path is no directory, and leaves nothing', async (t) => {
+    const setting = new Setting(t);
+    const { task, at } = await setting.attach();
+    await symlink('/etc', at('etc'));
+    await writeFile(at('file'), '');
+    await setting.mounts.detach(task, true);
+    for (const subPath of ['etc', 'etc/x', 'file']) {
+      const spec = { volumeId: setting.volume, target: '/data', readOnly: false, subPath };
+      await assert.rejects(setting.mounts.attach(newTaskId(), [spec]), { code: 'invalid-argument' });
+    }
+    assert.deepEqual(await readdir(join(setting.root, 'volumes', 'mounted')), []);
+    const twice = (target: string) => ({ volumeId: setting.volume, target, readOnly: false, subPath: '' });
+    assert.throws(() => setting.mounts.check([twice('/a'), twice('/a')]), { code: 'invalid-argument' });
+    assert.throws(() => setting.mounts.check([twice('/proc')]), { code: 'invalid-argument' });
+    setting.mounts.check([twice('/a'), twice('/b')]);
+    const attached = await setting.mounts.attach(newTaskId(), [twice('/a/b'), twice('/a')]);
+    assert.deepEqual(
+      attached.map(({ target }) => target),
+      ['/a', '/a/b'],
+    );
+    assert.equal(attached[0]?.source.tree, attached[1]?.source.tree);
+  });
+});

@@ -1,0 +1,321 @@
+/**
+ * The volumes of running sandboxes. A sandbox has a working tree of each of its volumes, under as many names as it asks for; what it writes there becomes
+ * versions while it runs and when it ends, however it ends: what a tree holds is on disk, and a row says whose it is.
+ *
+ * Whoever looks at a volume from outside (`settle`) has a version made of what its sandboxes wrote up to then. So nobody need be told that a program synced its
+ * files, and nothing that a program wrote before somebody looked is missed.
+ */
+import { join } from 'node:path';
+import { checkMountTarget } from '../engines/mount-target.ts';
+import type { VolumeRef } from '../engines/references.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { newVolumeMountId, type TaskId, type VolumeId, type VolumeMountId } from '../ids.ts';
+import { fromBytes } from '../platform/byte-paths.ts';
+import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
+import { mountsBelow } from '../platform/mounts.ts';
+import { OnePerKey } from '../platform/one-per-key.ts';
+import { clip } from '../platform/text.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Changes } from './changes.ts';
+import { differences } from './differences.ts';
+import { LayerTree } from './layer-tree.ts';
+import { parseVolumePath } from './paths.ts';
+import type { VolumeMountRepository, VolumeMountRow } from './repositories.ts';
+import { keyOf, UNSETTLED } from './tree-state.ts';
+import type { LayeredVolumeFiles } from './volume-files.ts';
+import { WorkingTree } from './working-tree.ts';
+
+/** How a sandbox asks for a volume. */
+export interface VolumeMountSpec {
+  readonly volumeId: VolumeId;
+  /** Absolute, in the sandbox. */
+  readonly target: string;
+  readonly readOnly: boolean;
+  /** A directory of the volume, as `paths.ts` has it, which is made when it is not there; empty for all of it. */
+  readonly subPath: string;
+}
+
+/** What an engine is asked to show in the sandbox. */
+export interface AttachedVolume {
+  readonly source: VolumeRef;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+export interface VolumeMountsOptions {
+  /** On disk, on the file system of the volumes' layers, of their own. */
+  readonly directory: string;
+  /** Where working trees are seen: gone after a reboot, and nobody else's business (`platform/mounts.ts`). */
+  readonly mountDir: string;
+  readonly files: LayeredVolumeFiles;
+  readonly rows: VolumeMountRepository;
+  readonly logger: Logger;
+  /** For tests that end the server at a chosen moment. */
+  readonly faultPoint?: FaultPoint;
+}
+
+/** Of one sandbox. */
+const MAX_MOUNTS = 64;
+/** In the background a file over this size is left alone while it is written to: each time all of it would be copied. */
+const BUSY_FILE_BYTES = 2 ** 20;
+/** For so long nobody may have written to it. */
+const QUIET_MS = 5_000;
+/** Between two looks in the background so many times as long passes as the first one took. */
+const REST_FACTOR = 10;
+
+export class VolumeMounts {
+  readonly #options: VolumeMountsOptions;
+  readonly #faultPoint: FaultPoint;
+  readonly #turns = new OnePerKey<VolumeMountId>();
+  readonly #underWay = new Set<Promise<unknown>>();
+  /** Looks that wait for their turn: whoever asks before one begins has what it finds. */
+  readonly #waiting = new Map<VolumeMountId, Promise<void>>();
+  #closing = false;
+  /** Trees of sandboxes that ended, whose writes are not a version yet, or that are not removed yet. */
+  readonly #left = new Set<VolumeMountId>();
+  /** Until when, in the time of `performance.now()`, the background leaves a tree alone. */
+  readonly #restUntil = new Map<VolumeMountId, number>();
+
+  constructor(options: VolumeMountsOptions) {
+    this.#options = options;
+    this.#faultPoint = options.faultPoint ?? noFaultPoint;
+  }
+
+  /** @throws SkerryError `not-found` for a volume that is not there, `invalid-argument` for what cannot be mounted so */
+  check(specs: readonly VolumeMountSpec[]): void {
+    if (specs.length > MAX_MOUNTS)
+      throw new SkerryError('invalid-argument', `A sandbox can have at most ${MAX_MOUNTS} volumes.`);
+    const targets = new Set<string>();
+    for (const { volumeId, target, subPath } of specs) {
+      checkMountTarget(target);
+      if (targets.has(target))
+        throw new SkerryError('invalid-argument', `Two volumes cannot be mounted at '${clip(target)}'.`);
+      targets.add(target);
+      parseVolumePath(subPath);
+      this.#options.files.version(volumeId);
+    }
+  }
+
+  /**
+   * Makes the working trees of a sandbox that is about to start. On failure nothing is left.
+   * @throws SkerryError `not-found` for a volume, `invalid-argument` for a sub-path
+   */
+  async attach(taskId: TaskId, specs: readonly VolumeMountSpec[]): Promise<readonly AttachedVolume[]> {
+    const rows = new Map<VolumeId, VolumeMountRow>();
+    try {
+      for (const { volumeId } of specs) {
+        if (rows.has(volumeId)) continue;
+        await this.settle(volumeId);
+        const { layers } = this.#options.files.version(volumeId);
+        const writable = specs.some((spec) => spec.volumeId === volumeId && !spec.readOnly);
+        const row = { id: newVolumeMountId(), taskId, volumeId, writable, base: layers, shown: layers };
+        this.#options.rows.insert(row);
+        rows.set(volumeId, row);
+        // Begun in the same moment: whoever finds the row waits for the tree.
+        await this.#turn(row.id, async () => {
+          this.#faultPoint('volume.attach.after-row');
+          await this.#tree(row).mount();
+          this.#faultPoint('volume.attach.after-mount');
+        });
+      }
+      const attached: AttachedVolume[] = [];
+      for (const { volumeId, target, readOnly, subPath } of specs) {
+        const row = rows.get(volumeId);
+        if (!row) continue; // each has one
+        const names = parseVolumePath(subPath);
+        await this.#tree(row).makeDirectories(names);
+        const source: VolumeRef = { kind: 'volume', tree: row.id, path: fromBytes(names.join('/')) };
+        attached.push({ source, target, readOnly });
+      }
+      // What is mounted in another comes after it.
+      return attached.sort((a, b) => a.target.length - b.target.length);
+    } catch (error) {
+      for (const row of rows.values()) {
+        this.#left.add(row.id);
+        await this.#detach(row, true);
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * Makes a version of what every sandbox wrote in a volume up to now. What cannot be one is told to the log, and tried again: it is no fault of who asks for
+   * something else.
+   */
+  async settle(volumeId: VolumeId): Promise<void> {
+    const looks = this.#options.rows.ofVolume(volumeId).map(async (row) => {
+      await this.#look(row).catch((err: unknown) => this.#tellNotCommitted(row, err));
+    });
+    await Promise.all(looks);
+  }
+
+  /** The same, for who asks for nothing else. @throws SkerryError `not-found`, `too-large`, `disk-full` */
+  async commit(volumeId: VolumeId): Promise<void> {
+    this.#options.files.version(volumeId);
+    for (const row of this.#options.rows.ofVolume(volumeId)) await this.#look(row);
+  }
+
+  /** Shows a sandbox the newest version of its volumes, its own writes included. @throws SkerryError `too-large`, `disk-full` */
+  async reload(taskId: TaskId): Promise<void> {
+    for (const { id, volumeId } of this.#options.rows.ofTask(taskId)) {
+      await this.settle(volumeId);
+      await this.#turn(id, async () => {
+        const row = this.#options.rows.get(id);
+        if (!row || this.#left.has(id)) return;
+        await this.#commit(row, { still: false, busy: 'take' });
+        const layers = this.#newest(row);
+        if (!layers) return;
+        const roots = (ids: VolumeMountRow['base']) => this.#options.files.roots(ids);
+        this.#faultPoint('volume.reload.before-changes');
+        await this.#tree(row).reload(await differences(row.shown, layers, roots));
+        this.#faultPoint('volume.reload.before-row');
+        this.#options.rows.setShown(id, layers);
+      });
+    }
+  }
+
+  /**
+   * After the end of a sandbox: makes a version of what it wrote and removes its trees. What cannot be done now is tried again by `sweep`.
+   * @param still nothing of the sandbox runs any more
+   */
+  async detach(taskId: TaskId, still: boolean): Promise<void> {
+    const rows = this.#options.rows.ofTask(taskId);
+    for (const { id } of rows) this.#left.add(id);
+    for (const row of rows) await this.#detach(row, still);
+  }
+
+  /** After a start: what sandboxes wrote that did not live to its end becomes versions now, or when somebody asks for them. @param live those that go on */
+  async recover(live: ReadonlySet<TaskId>): Promise<void> {
+    const dead = this.#options.rows.all().filter(({ taskId }) => !live.has(taskId));
+    for (const { id } of dead) this.#left.add(id);
+    for (const row of dead) await this.#detach(row, true);
+  }
+
+  /** Makes versions of what running sandboxes wrote, and of what could not be one before; called on a timer. */
+  async sweep(): Promise<void> {
+    for (const row of this.#options.rows.all()) {
+      const begun = performance.now();
+      if (begun < (this.#restUntil.get(row.id) ?? 0)) continue;
+      try {
+        await this.#turn(row.id, () => this.#settleOne(row.id, 'leave'));
+      } catch (error) {
+        this.#tellNotCommitted(row, error);
+      }
+      const ended = performance.now();
+      this.#restUntil.set(row.id, ended + (ended - begun) * REST_FACTOR);
+    }
+    const there = new Set(this.#options.rows.all().map(({ id }) => id));
+    for (const id of this.#restUntil.keys()) if (!there.has(id)) this.#restUntil.delete(id);
+  }
+
+  /** Waits for what is under way. What is asked for from now on is the next server's. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.allSettled([...this.#underWay]);
+  }
+
+  /** Whatever is done with a tree is done here, one thing after the other. */
+  async #turn(id: VolumeMountId, work: () => Promise<void>): Promise<void> {
+    const turn = this.#turns.run(id, async () => {
+      if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
+      await work();
+    });
+    this.#underWay.add(turn);
+    await turn.finally(() => this.#underWay.delete(turn));
+  }
+
+  #look({ id }: VolumeMountRow): Promise<void> {
+    const waiting = this.#waiting.get(id);
+    if (waiting) return waiting;
+    const look = this.#turn(id, () => {
+      this.#waiting.delete(id);
+      return this.#settleOne(id, 'take');
+    });
+    this.#waiting.set(id, look);
+    return look;
+  }
+
+  async #settleOne(id: VolumeMountId, busy: 'take' | 'leave'): Promise<void> {
+    const row = this.#options.rows.get(id);
+    if (!row) return;
+    if (this.#left.has(id)) await this.#finish(row, true);
+    else await this.#commit(row, { still: false, busy });
+  }
+
+  async #detach(row: VolumeMountRow, still: boolean): Promise<void> {
+    try {
+      await this.#turn(row.id, async () => {
+        if (this.#options.rows.get(row.id)) await this.#finish(row, still);
+      });
+    } catch (error) {
+      this.#tellNotCommitted(row, error);
+    }
+  }
+
+  async #finish(row: VolumeMountRow, still: boolean): Promise<void> {
+    // After a reboot it has to be seen again, to be read; and in an overlay that was never mounted nothing was written.
+    const mounted = (await mountsBelow(this.#options.mountDir)).includes(
+      join(this.#options.mountDir, row.id),
+    );
+    if (!mounted) await this.#tree(row).mount();
+    await this.#commit(row, { still, busy: 'take' });
+    this.#faultPoint('volume.detach.after-commit');
+    const tree = this.#tree(row);
+    await tree.unmount();
+    await tree.remove();
+    this.#faultPoint('volume.detach.before-row');
+    this.#options.rows.delete(row.id);
+    this.#left.delete(row.id);
+  }
+
+  async #commit(
+    row: VolumeMountRow,
+    { still, busy }: { readonly still: boolean; readonly busy: 'take' | 'leave' },
+  ): Promise<void> {
+    if (!row.writable || !this.#newest(row)) return;
+    const tree = this.#tree(row);
+    const found = await tree.changes();
+    const changes = busy === 'take' ? found : withoutBusy(found);
+    if (changes.removed.length + changes.written.length > 0) {
+      const shown = new LayerTree(this.#options.files.roots(row.shown));
+      this.#faultPoint('volume.commit.before-version');
+      await this.#options.files.change(
+        row.volumeId,
+        async () => (writer) => tree.write(changes, { shown, still }, writer),
+      );
+      this.#faultPoint('volume.commit.after-version');
+    }
+    if (!still) await tree.keep(changes.next);
+  }
+
+  /** The layers of the newest version; undefined for a volume that was deleted while it is mounted. */
+  #newest({ volumeId }: VolumeMountRow): VolumeMountRow['base'] | undefined {
+    try {
+      return this.#options.files.version(volumeId).layers;
+    } catch (error) {
+      if (error instanceof SkerryError && error.code === 'not-found') return undefined;
+      throw error;
+    }
+  }
+
+  #tellNotCommitted({ id: mount, volumeId: volume, taskId: task }: VolumeMountRow, err: unknown): void {
+    this.#options.logger.error({ mount, volume, task, err }, 'volume.not-committed');
+  }
+
+  #tree({ id, base }: VolumeMountRow): WorkingTree {
+    const { directory, mountDir, files } = this.#options;
+    const places = { directory: join(directory, id), target: join(mountDir, id) };
+    return new WorkingTree(places, files.roots(base));
+  }
+}
+
+/** Without the large files that somebody writes to just now; the next look finds them again. */
+function withoutBusy({ removed, written, next }: Changes): Changes {
+  const isBusy = ({ entry }: Changes['written'][number]) =>
+    entry.kind === 'file' &&
+    Number(entry.size) > BUSY_FILE_BYTES &&
+    Number(BigInt(entry.ctimeNs) / 1_000_000n) > Date.now() - QUIET_MS;
+  const kept = new Map(next);
+  for (const { path } of written.filter(isBusy)) kept.set(keyOf(path), UNSETTLED);
+  return { removed, written: written.filter((one) => !isBusy(one)), next: kept };
+}
