@@ -1,6 +1,4 @@
 /** What an earlier server left on the machine: instances that are taken over, and residue that goes. */
-import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import type { InstanceId } from '../../ids.ts';
 import type { Network } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
@@ -8,7 +6,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { Adopted, Instance, RuntimeName } from '../engine.ts';
 import { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
-import { isUp, pauseMarker } from './instance.ts';
+import { isUp, type OciInstance } from './instance.ts';
 import type { Layout } from './layout.ts';
 import type { Leftovers } from './leftovers.ts';
 import { type InstanceRecord, readRecord } from './record.ts';
@@ -31,7 +29,7 @@ export interface AdoptionParts {
     runtime: OciRuntime,
     listener: AgentListener,
     record: InstanceRecord,
-  ) => Instance;
+  ) => OciInstance;
 }
 
 export class Adoption {
@@ -81,13 +79,11 @@ export class Adoption {
     const places = this.#parts.layout.of(id);
     // One that cannot be looked at now is not for that reason dead: its watch looks again.
     if (!(await isUp(runtime, places, record).catch(() => true))) return undefined;
-    if (existsSync(pauseMarker(places))) {
-      await runtime.resume(places).catch(() => {}); // the pause itself may not have happened
-      await rm(pauseMarker(places), { force: true });
-    }
     const listener = new AgentListener(places.socket);
     await listener.listen();
-    return this.#parts.register(id, runtime, listener, record);
+    const instance = this.#parts.register(id, runtime, listener, record);
+    await instance.goOn();
+    return instance;
   }
 
   /** Never rejects. */

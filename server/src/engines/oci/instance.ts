@@ -1,4 +1,5 @@
 /** One running (or stopped) sandbox of the OCI engine. */
+import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -127,16 +128,30 @@ export class OciInstance implements Instance {
       await writeFile(pauseMarker(places), '');
       await using after = new CleanupScope(this.#parts.logger, { instance: this.id });
       // Also after a pause that failed: it may have happened half-way.
-      after.add('pause', () =>
-        this.#resume().catch((error: unknown) => {
-          void this.#resumeLater();
-          throw error;
-        }),
-      );
+      after.add('pause', () => this.#resumeNowOrLater());
       await runtime.pause(places);
       await showFifos(places.rootfs, options.fifos ?? [], after);
       await copyUpper(places.upper, directory, this.#leaving.signal);
     });
+  }
+
+  /** Goes on with it where an earlier server left it paused, now or as soon as the runtime can. */
+  async goOn(): Promise<void> {
+    const { places, logger } = this.#parts;
+    if (!existsSync(pauseMarker(places))) return;
+    await this.#resumeNowOrLater().catch((err: unknown) => {
+      logger.warn({ instance: this.id, err }, 'instance.still-paused');
+    });
+  }
+
+  /** @throws what keeps it from resuming now */
+  async #resumeNowOrLater(): Promise<void> {
+    try {
+      await this.#resume();
+    } catch (error) {
+      void this.#resumeLater();
+      throw error;
+    }
   }
 
   /** While the marker stays, the next server tries. @throws what keeps it from resuming, or from finding out whether it is paused */
