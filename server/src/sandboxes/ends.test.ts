@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
+import type { Sandbox } from './sandboxes.ts';
 import { Domain, deadline, eventually, exec, text } from './testing/domain.ts';
 
 const caughtUp = (domain: Domain) =>
@@ -35,6 +36,22 @@ describe('with a store that takes nothing', () => {
     assert.deepEqual(again.result, { kind: 'terminated' });
     assert.deepEqual(again.process(process.id).exit, { kind: 'signal', signal: 9, timedOut: false });
     await next.running({ name: 'worker' });
+  });
+
+  it('also when it takes nothing from the middle of the end on', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const held = domain.engine.faults.hold('destroy');
+    const ending = sandbox.terminate();
+    await held.reached;
+    domain.refuseWrites(true);
+    held.release();
+    await ending;
+    assert.equal(domain.storedState(sandbox), 'stopping');
+    assert.deepEqual(await domain.engine.traces(), []);
+    domain.refuseWrites(false);
+    await caughtUp(domain);
+    assert.equal(domain.storedState(sandbox), 'ended');
   });
 
   it('timeouts, idle timeouts, exits, crashes and failed starts end it all the same', async () => {
@@ -106,6 +123,29 @@ describe('with a store that takes nothing', () => {
     }
     await caughtUp(domain);
     assert.equal(domain.storedState(sandbox), 'ended');
+  });
+});
+
+describe('with an agent that says nothing', () => {
+  it('a sandbox ends when it is terminated, at its timeout and at its idle timeout, and so do those who wait for its agent', async () => {
+    await using domain = await Domain.open();
+    const silence = (sandbox: Sandbox) => domain.instance(sandbox).process.silence();
+    const terminated = await domain.running();
+    const process = await exec(terminated, ['cat']);
+    await silence(terminated);
+    const timed = await domain.running({ timeoutMs: 1000 });
+    await silence(timed);
+    const idle = await domain.running({ idleTimeoutMs: 1000 });
+    await silence(idle);
+    const unread = process.writeStdin(0, Buffer.alloc(1 << 20), deadline());
+    const unanswered = [assert.rejects(unread), assert.rejects(exec(terminated, ['true']))];
+    assert.deepEqual(await timed.wait(60_000, deadline()), { kind: 'timeout' });
+    assert.deepEqual(await idle.wait(60_000, deadline()), { kind: 'idle-timeout' });
+    await terminated.terminate();
+    await Promise.all(unanswered);
+    assert.deepEqual(await process.wait(deadline()), { kind: 'signal', signal: 9, timedOut: false });
+    await eventually(() => domain.manager.size === 0);
+    assert.deepEqual(await domain.engine.traces(), []);
   });
 });
 

@@ -101,6 +101,12 @@ export class FakeProcess {
     if (await isAlive(init)) killPid(init.pid);
   }
 
+  /** Stops the agent, which says nothing from then on. */
+  async silence(): Promise<void> {
+    const { init } = await this.identities();
+    if (await isAlive(init)) process.kill(init.pid, 'SIGSTOP');
+  }
+
   /** Kills everything; resolves when nothing is left. */
   async kill(): Promise<void> {
     if (this.#identities) {
