@@ -1,6 +1,6 @@
 /**
- * Keeps the life of one sandbox: takes events one after the other, writes each edge down, tells those who wait, and has done what follows. What is
- * true here is true at once; the store may learn of it later (`store/ledger.ts`), since no end may wait for a disk.
+ * Keeps the life of one sandbox: takes events one after the other, writes each edge down, has done what follows, and tells those who wait. What is
+ * true here is true at once; the store may learn of it later (`platform/ledger.ts`), since no end may wait for a disk.
  */
 import type { FaultPoint } from '../platform/fault-points.ts';
 import {
