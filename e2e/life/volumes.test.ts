@@ -2,7 +2,7 @@
 import { after, before, describe, test } from 'node:test';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
-import { pythonCases } from './support/cases.ts';
+import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
 for (const { runtime, skip } of await runtimesToTest()) {
   describe(`volumes under ${runtime}`, { skip }, () => {
@@ -15,5 +15,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
 
     if (runtime === 'runc') test('their files, in Python', (t) => pythonCases(t, server, 'volume_files'));
     test('in sandboxes, in Python', (t) => pythonCases(t, server, 'volume_mounts'));
+    test('in JavaScript', (t) => jsCases(t, server, 'volumes'));
+    test('in Go', (t) => goCases(t, server, { only: ['volumes are mounted, reloaded and deleted'] }));
   });
 }

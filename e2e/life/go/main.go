@@ -42,6 +42,7 @@ func main() {
 		{"memory over the limit is killed", memory},
 		{"names and sizes beyond bounds are refused", bounds},
 		{"errors have the words that programs look for, in plain text", words},
+		{"volumes are mounted, reloaded and deleted", volumes},
 	})
 }
 

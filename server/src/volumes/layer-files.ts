@@ -27,7 +27,7 @@ export class LayerFiles {
   readonly #temporary: string;
   readonly #logger: Logger;
   readonly #now: () => number;
-  #whiteout: string | undefined;
+  #whiteout: Promise<string> | undefined;
 
   /** Removes what an earlier run left unfinished. `now` is in Unix milliseconds. */
   constructor(directory: string, logger: Logger, now: () => number) {
@@ -90,12 +90,18 @@ export class LayerFiles {
     utimesSync(directory, this.#now() / 1000, this.#now() / 1000);
   }
 
-  async #whiteoutFile(): Promise<string> {
-    if (this.#whiteout === undefined) {
-      const path = join(this.#temporary, 'whiteout');
-      await run(['mknod', path, 'c', '0', '0']);
-      this.#whiteout = path;
-    }
+  /** Made once, however many layers are begun before it is there. */
+  #whiteoutFile(): Promise<string> {
+    this.#whiteout ??= this.#makeWhiteout().catch((error: unknown) => {
+      this.#whiteout = undefined;
+      throw error;
+    });
     return this.#whiteout;
+  }
+
+  async #makeWhiteout(): Promise<string> {
+    const path = join(this.#temporary, 'whiteout');
+    await run(['mknod', path, 'c', '0', '0']);
+    return path;
   }
 }

@@ -221,6 +221,13 @@ describe('uploads', { skip }, () => {
 });
 
 describe('versions', { skip }, () => {
+  test('the first changes of several volumes at once all succeed', async (t) => {
+    const setting = new Setting(t);
+    const ids = ['a', 'b', 'c', 'd'].map((name) => setting.volume(name));
+    await Promise.all(ids.map((id) => setting.put(id, { file: 'x' })));
+    for (const id of ids) assert.deepEqual(await setting.list(id), ['file']);
+  });
+
   test('a long history becomes one layer that reads the same; what was removed stays removed', async (t) => {
     const setting = new Setting(t);
     const id = setting.volume();
