@@ -41,7 +41,7 @@ fn text(path: &str) -> String {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path);
     if let Ok(file) = file {
-        if file.metadata().map_or(false, |meta| meta.is_file()) {
+        if file.metadata().is_ok_and(|meta| meta.is_file()) {
             let _ = file.take(FILE_BOUND).read_to_end(&mut bytes);
         }
     }
@@ -129,7 +129,7 @@ fn resolve_in(spec: &str, passwd: &str, group: &str) -> Result<Identity, UserErr
         for row in rows(group) {
             let member = row
                 .get(3)
-                .map_or(false, |members| members.split(',').any(|member| member == name));
+                .is_some_and(|members| members.split(',').any(|member| member == name));
             match number(&row, 2) {
                 Some(gid) if member && !groups.contains(&gid) && groups.len() < GROUPS_BOUND => groups.push(gid),
                 _ => {}

@@ -94,7 +94,7 @@ impl Watcher<'_> {
     fn run(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         loop {
             let now = Instant::now();
-            if deadline.map_or(false, |deadline| deadline <= now) {
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(());
             }
             let gap = self.moving.as_ref().map(|moving| moving.since + RENAME_GAP);
@@ -115,7 +115,7 @@ impl Watcher<'_> {
             if self
                 .moving
                 .as_ref()
-                .map_or(false, |moving| moving.since.elapsed() >= RENAME_GAP)
+                .is_some_and(|moving| moving.since.elapsed() >= RENAME_GAP)
             {
                 self.moved_away()?;
             }
@@ -223,7 +223,7 @@ impl Watcher<'_> {
     fn say(&self, kind: &str, paths: &[&Path]) -> io::Result<()> {
         if self
             .filter
-            .map_or(false, |types| !types.iter().any(|wanted| wanted == kind))
+            .is_some_and(|types| !types.iter().any(|wanted| wanted == kind))
         {
             return Ok(());
         }

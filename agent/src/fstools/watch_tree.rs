@@ -48,7 +48,7 @@ impl WatchTree {
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 let path = entry.path();
                 found(&path);
-                if entry.file_type().map_or(false, |kind| kind.is_dir()) {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     match inotify.add(&path) {
                         Ok(watch) => {
                             self.paths.insert(watch, path.clone());

@@ -181,5 +181,5 @@ fn lower_oom_score(is_init: bool) -> bool {
     if is_init {
         let _ = fs::write(FILE, "-900");
     }
-    fs::read_to_string(FILE).map_or(false, |score| score.trim_start().starts_with('-'))
+    fs::read_to_string(FILE).is_ok_and(|score| score.trim_start().starts_with('-'))
 }

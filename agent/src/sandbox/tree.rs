@@ -102,7 +102,7 @@ fn snapshot() -> Vec<Relation> {
     if let Ok(entries) = fs::read_dir("/proc") {
         for entry in entries.flatten() {
             let name = entry.file_name();
-            if name.to_str().map_or(false, |name| name.parse::<pid_t>().is_ok()) {
+            if name.to_str().is_some_and(|name| name.parse::<pid_t>().is_ok()) {
                 if let Ok(stat) = fs::read(Path::new("/proc").join(&name).join("stat")) {
                     all.extend(parse(&String::from_utf8_lossy(&stat)));
                 }
