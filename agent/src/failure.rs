@@ -12,19 +12,25 @@ pub enum ErrorKind {
     UnknownProcess,
     /// The sandbox has no more of something: processes, descriptors, memory.
     Resources,
+    /// Nothing takes connections on the port.
+    Refused,
+    /// What listens on the port did not take the connection in time.
+    TimedOut,
     /// The request is not what PROTOCOL.md asks for.
     Invalid,
     Internal,
 }
 
 impl ErrorKind {
-    const ALL: [ErrorKind; 8] = [
+    const ALL: [ErrorKind; 10] = [
         ErrorKind::NotFound,
         ErrorKind::NotExecutable,
         ErrorKind::BadWorkdir,
         ErrorKind::BadUser,
         ErrorKind::UnknownProcess,
         ErrorKind::Resources,
+        ErrorKind::Refused,
+        ErrorKind::TimedOut,
         ErrorKind::Invalid,
         ErrorKind::Internal,
     ];
@@ -38,6 +44,8 @@ impl ErrorKind {
             ErrorKind::BadUser => "bad-user",
             ErrorKind::UnknownProcess => "unknown-process",
             ErrorKind::Resources => "resources",
+            ErrorKind::Refused => "refused",
+            ErrorKind::TimedOut => "timed-out",
             ErrorKind::Invalid => "invalid",
             ErrorKind::Internal => "internal",
         }
@@ -46,7 +54,7 @@ impl ErrorKind {
     /// For a system call that failed where nothing of the caller's can be the reason.
     pub fn of_system(error: &io::Error) -> ErrorKind {
         match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => ErrorKind::Resources,
+            Some(libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS | libc::EMFILE | libc::ENFILE) => ErrorKind::Resources,
             _ => ErrorKind::Internal,
         }
     }

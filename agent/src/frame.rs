@@ -1,12 +1,18 @@
 //! The codec of PROTOCOL.md: frame types, their bounds, an incremental decoder and the encoders.
 
 use crate::failure::Failure;
+use crate::version::{FEATURES, VERSIONS};
+use serde_json::json;
 use std::fmt;
 
 /// Unacknowledged bytes kept per output stream, and unaccepted bytes of stdin.
 pub const WINDOW: usize = 256 << 10;
 /// Data bytes in one frame this side sends: big enough to amortise the header, small enough to interleave streams.
 pub const CHUNK: usize = 64 << 10;
+/// Most bytes of a DATA frame, in both directions. Also what a stream to a port may hold of the agent's memory in each.
+pub const PORT_CHUNK: usize = 32 << 10;
+/// The longest DATA frame.
+pub const PORT_FRAME: usize = HEADER + PORT_CHUNK;
 
 const HEADER: usize = 5;
 const DATA_BOUND: usize = WINDOW + 8;
@@ -22,12 +28,15 @@ pub enum Kind {
     List,
     Stats,
     KillAll,
+    Dial,
     Stdin,
     StdinEof,
     Ack,
     Resize,
     Signal,
     Release,
+    Data,
+    End,
 }
 
 impl Kind {
@@ -38,12 +47,15 @@ impl Kind {
             0x22 => Kind::List,
             0x23 => Kind::Stats,
             0x24 => Kind::KillAll,
+            0x25 => Kind::Dial,
             0x41 => Kind::Stdin,
             0x42 => Kind::StdinEof,
             0x43 => Kind::Ack,
             0x44 => Kind::Resize,
             0x45 => Kind::Signal,
             0x46 => Kind::Release,
+            0x47 => Kind::Data,
+            0x48 => Kind::End,
             _ => return None,
         })
     }
@@ -52,9 +64,10 @@ impl Kind {
     fn bounds(self) -> (usize, usize) {
         match self {
             Kind::Start => (2, 8 << 20),
-            Kind::Attach | Kind::List | Kind::Stats | Kind::KillAll => (2, 1 << 10),
+            Kind::Attach | Kind::List | Kind::Stats | Kind::KillAll | Kind::Dial => (2, 1 << 10),
             Kind::Stdin => (9, DATA_BOUND),
-            Kind::StdinEof | Kind::Release => (0, 0),
+            Kind::StdinEof | Kind::Release | Kind::End => (0, 0),
+            Kind::Data => (1, PORT_CHUNK),
             Kind::Ack => (9, 9),
             Kind::Resize => (4, 4),
             Kind::Signal => (2, 2),
@@ -143,7 +156,9 @@ fn push(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
 }
 
 pub fn hello(out: &mut Vec<u8>, pid: i32) {
-    push(out, 0x01, &[format!("{{\"version\":1,\"pid\":{}}}", pid).as_bytes()]);
+    let (oldest, newest) = (VERSIONS.start(), VERSIONS.end());
+    let json = json!({ "version": oldest, "maxVersion": newest, "features": FEATURES, "pid": pid });
+    push(out, 0x01, &[json.to_string().as_bytes()]);
 }
 
 pub fn started(out: &mut Vec<u8>, pid: i32, accepted: u64, closed: bool, signals: u64) {
@@ -157,7 +172,7 @@ pub fn started(out: &mut Vec<u8>, pid: i32, accepted: u64, closed: bool, signals
 pub fn error(out: &mut Vec<u8>, failure: &Failure) {
     // Well below the bound of 8 KiB even if every character needs a six-byte escape.
     let short: String = failure.message.chars().take(1200).collect();
-    let json = serde_json::json!({ "kind": failure.kind.as_str(), "message": short }).to_string();
+    let json = json!({ "kind": failure.kind.as_str(), "message": short }).to_string();
     push(out, 0x03, &[json.as_bytes()]);
 }
 
@@ -184,6 +199,19 @@ pub fn exit(out: &mut Vec<u8>, signalled: bool, value: i32, timed_out: bool) {
 
 pub fn result(out: &mut Vec<u8>, json: &str) {
     push(out, 0x09, &[json.as_bytes()]);
+}
+
+pub fn connected(out: &mut Vec<u8>) {
+    push(out, 0x0a, &[]);
+}
+
+/// At most PORT_CHUNK bytes from a port.
+pub fn data(out: &mut Vec<u8>, bytes: &[u8]) {
+    push(out, 0x0b, &[bytes]);
+}
+
+pub fn end(out: &mut Vec<u8>) {
+    push(out, 0x0c, &[]);
 }
 
 #[cfg(test)]
@@ -235,6 +263,17 @@ mod tests {
                 kind: Kind::Signal,
                 length: 1
             })
+        );
+    }
+
+    #[test]
+    fn hello_fits_into_what_servers_read_of_it() {
+        let mut out = Vec::new();
+        hello(&mut out, i32::MAX);
+        assert!(out.len() <= HEADER + (1 << 10), "{}", out.len());
+        assert_eq!(
+            out[HEADER..],
+            *br#"{"features":["dial"],"maxVersion":1,"pid":2147483647,"version":1}"#
         );
     }
 

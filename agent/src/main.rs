@@ -9,7 +9,9 @@ mod probe;
 mod sandbox;
 mod server;
 mod sys;
+mod tcp;
 mod users;
+mod version;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;

@@ -181,6 +181,8 @@ pub struct Epoll(OwnedFd);
 
 pub const READABLE: u32 = libc::EPOLLIN as u32;
 pub const WRITABLE: u32 = libc::EPOLLOUT as u32;
+/// The other side closed it altogether, or it broke. Told whether it was asked for or not.
+pub const GONE: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
 impl Epoll {
     pub fn new() -> io::Result<Epoll> {

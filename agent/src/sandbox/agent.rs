@@ -1,6 +1,7 @@
 //! The agent's state. One thread, one epoll: nothing that touches it blocks. What happens to its parts is in `connections`,
-//! `events` and `requests`.
+//! `events`, `ports` and `requests`.
 
+use super::port::PortStream;
 use super::process::{Channel, Process};
 use super::spawn::Template;
 use super::timers::{Timer, Timers};
@@ -25,6 +26,8 @@ pub enum Token {
     Process(u64, Channel),
     /// A stream that ended with its process while others can still write to it.
     Leftover(u64),
+    /// The socket of a stream to a port.
+    Port(u64),
 }
 
 impl Token {
@@ -37,6 +40,7 @@ impl Token {
             Token::Process(key, Channel::Stdout) => key << 3 | 4,
             Token::Process(key, Channel::Stderr) => key << 3 | 5,
             Token::Leftover(key) => key << 3 | 6,
+            Token::Port(key) => key << 3 | 7,
         }
     }
 
@@ -49,7 +53,8 @@ impl Token {
             3 => Token::Process(key, Channel::Stdin),
             4 => Token::Process(key, Channel::Stdout),
             5 => Token::Process(key, Channel::Stderr),
-            _ => Token::Leftover(key),
+            6 => Token::Leftover(key),
+            _ => Token::Port(key),
         }
     }
 }
@@ -61,6 +66,7 @@ pub struct Agent {
     pub(super) dialer: Dialer,
     pub connections: HashMap<u64, Connection>,
     pub processes: HashMap<u64, Process>,
+    pub(super) ports: HashMap<u64, PortStream>,
     pub ids: HashMap<String, u64>,
     pub pids: HashMap<pid_t, u64>,
     /// Output that nobody wants: read, so that its writers are neither held up nor killed, and dropped.
@@ -85,6 +91,7 @@ impl Agent {
             dialer,
             connections: HashMap::new(),
             processes: HashMap::new(),
+            ports: HashMap::new(),
             ids: HashMap::new(),
             pids: HashMap::new(),
             leftovers: HashMap::new(),
@@ -118,6 +125,7 @@ impl Agent {
             match timer {
                 Timer::Deadline(key) => self.on_deadline(key),
                 Timer::Drain(key) => self.on_drain(key),
+                Timer::Port(key) => self.on_port_timeout(key),
                 Timer::Dial => {
                     self.dialer.waiting = false;
                     self.dial();
@@ -171,7 +179,8 @@ mod tests {
     fn tokens_survive_the_kernel() {
         let channels = [Channel::Report, Channel::Stdin, Channel::Stdout, Channel::Stderr];
         let processes = channels.iter().map(|channel| Token::Process(77, *channel));
-        for token in processes.chain([Token::Signals, Token::Connection(5), Token::Leftover(6)]) {
+        let others = [Token::Signals, Token::Connection(5), Token::Leftover(6), Token::Port(7)];
+        for token in processes.chain(others) {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }

@@ -1,9 +1,10 @@
 //! The connections to the server: kept in supply, read, written, given up.
 
 use super::agent::{Agent, Token};
+use super::port::PortStream;
 use super::timers::Timer;
 use crate::failure::Failure;
-use crate::frame;
+use crate::frame::{self, PORT_FRAME};
 use crate::server::connection::{Connection, Role};
 use crate::sys;
 use std::io;
@@ -58,6 +59,7 @@ impl Agent {
                         process.connection = None;
                     }
                 }
+                Role::Port(port) => self.break_port(port),
                 Role::Closing => {}
             }
         }
@@ -80,6 +82,7 @@ impl Agent {
                     process.connection = None;
                 }
             }
+            Role::Port(port) => self.break_port(port),
             Role::Closing => {}
         }
     }
@@ -95,6 +98,9 @@ impl Agent {
             connections, scratch, ..
         } = self;
         let read = match connections.get_mut(&key) {
+            // A server closes no stream that is not over, so there is nothing more to read: it gave the stream up.
+            Some(connection) if matches!(connection.role, Role::Port(_)) && events & sys::GONE != 0 => Ok(0),
+            Some(connection) if matches!(connection.role, Role::Port(_)) => connection.read(&mut scratch[..PORT_FRAME]),
             Some(connection) => connection.read(scratch),
             None => return,
         };
@@ -107,11 +113,13 @@ impl Agent {
     }
 
     /// Handles every whole frame that has arrived on a connection.
-    fn serve(&mut self, key: u64) {
+    pub(super) fn serve(&mut self, key: u64) {
         self.sweep_later();
         while let Some(connection) = self.connections.get_mut(&key) {
-            if connection.role == Role::Closing {
-                return;
+            match connection.role {
+                Role::Closing => return,
+                Role::Port(port) if self.ports.get(&port).is_some_and(PortStream::is_blocked) => return,
+                _ => {}
             }
             match connection.decoder.next() {
                 Ok(Some(frame)) => self.on_frame(key, frame),
@@ -153,11 +161,13 @@ impl Agent {
             }
             connection.flush(epoll)?;
             if connection.pending() > 0 {
-                return Ok(());
+                break;
             }
         }
-        if connection.role == Role::Closing {
-            self.drop_connection(key);
+        match connection.role {
+            Role::Closing if connection.pending() == 0 => self.drop_connection(key),
+            Role::Port(port) => self.settle_port(port),
+            _ => {}
         }
         Ok(())
     }

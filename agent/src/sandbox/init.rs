@@ -89,6 +89,7 @@ fn serve(mut agent: Agent, signals: &OwnedFd, is_init: bool) -> Result<(), InitE
                 Token::Connection(key) => agent.on_connection(key, happened),
                 Token::Process(key, channel) => agent.on_process(key, channel, happened),
                 Token::Leftover(key) => agent.on_leftover(key),
+                Token::Port(key) => agent.on_port(key, happened),
             }
         }
         if !agent.on_timers() {

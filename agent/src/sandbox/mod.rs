@@ -6,6 +6,8 @@ mod connections;
 mod events;
 pub mod init;
 mod output;
+mod port;
+mod ports;
 mod process;
 mod pty;
 mod requests;

@@ -24,6 +24,7 @@ impl Agent {
         match self.connections.get(&key).map(|connection| connection.role) {
             Some(Role::Spare) => self.on_request(key, frame),
             Some(Role::Process(process)) => self.on_process_frame(key, process, frame),
+            Some(Role::Port(port)) => self.on_port_frame(key, port, frame),
             Some(Role::Closing) | None => {}
         }
     }
@@ -53,6 +54,9 @@ impl Agent {
                     tree::signal_all(signal);
                     self.answer(key, "{}");
                 }),
+            Kind::Dial => request::parse_dial(payload)
+                .map_err(Failure::invalid)
+                .and_then(|number| self.dial_port(key, number)),
             other => Err(Failure::invalid(format!("{:?} cannot be the first frame", other))),
         };
         if let Err(failure) = answer {

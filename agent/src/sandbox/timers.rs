@@ -9,6 +9,8 @@ pub enum Timer {
     Deadline(u64),
     /// A process is gone, and what its children or its terminal had left to say at that moment should have come by now.
     Drain(u64),
+    /// What listens on a port has had its time to take a connection.
+    Port(u64),
     /// Try the server's socket again.
     Dial,
     /// Give memory back that has been idle for a while.

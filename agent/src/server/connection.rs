@@ -12,6 +12,8 @@ pub enum Role {
     Spare,
     /// Attached to the process with this key.
     Process(u64),
+    /// Carries the stream to a port with this key.
+    Port(u64),
     /// Has said all it had to say; closes once that is written.
     Closing,
 }
@@ -24,6 +26,8 @@ pub struct Connection {
     /// Frames to send.
     pub out: Vec<u8>,
     written: usize,
+    /// False while what came before has nowhere to go.
+    reading: bool,
     interest: u32,
 }
 
@@ -38,6 +42,7 @@ impl Connection {
             decoder: Decoder::default(),
             out: Vec::new(),
             written: 0,
+            reading: true,
             interest: sys::READABLE,
         })
     }
@@ -63,12 +68,23 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        let mut interest = sys::READABLE;
-        if self.pending() > 0 {
-            interest |= sys::WRITABLE;
-        } else {
+        if self.pending() == 0 {
             self.out.clear();
             self.written = 0;
+        }
+        self.watch(epoll)
+    }
+
+    /// Reads no more until it is told to: then the kernel holds the server back.
+    pub fn set_reading(&mut self, epoll: &Epoll, reading: bool) -> io::Result<()> {
+        self.reading = reading;
+        self.watch(epoll)
+    }
+
+    fn watch(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let mut interest = if self.reading { sys::READABLE } else { 0 };
+        if self.pending() > 0 {
+            interest |= sys::WRITABLE;
         }
         if interest != self.interest {
             epoll.modify(self.fd.as_raw_fd(), interest, self.token)?;

@@ -1,5 +1,6 @@
-//! What START, ATTACH and KILL_ALL say, checked once and typed.
+//! What START, ATTACH, KILL_ALL and DIAL say, checked once and typed.
 
+use crate::version::VERSIONS;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
@@ -7,13 +8,25 @@ use std::time::Duration;
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestError {
     Json(String),
-    Field { name: &'static str, expected: &'static str },
+    /// The server goes on in a version that this agent does not speak.
+    Version(String),
+    Field {
+        name: &'static str,
+        expected: &'static str,
+    },
 }
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             RequestError::Json(problem) => write!(f, "the request is not a JSON object: {}", problem),
+            RequestError::Version(asked) => write!(
+                f,
+                "the server asks for version {} of the protocol, and this agent speaks {} to {}",
+                asked,
+                VERSIONS.start(),
+                VERSIONS.end()
+            ),
             RequestError::Field { name, expected } => write!(f, "'{}' must be {}", name, expected),
         }
     }
@@ -53,7 +66,13 @@ pub struct Attach {
 type Object = Map<String, Value>;
 
 fn object(payload: &[u8]) -> Result<Object, RequestError> {
-    serde_json::from_slice(payload).map_err(|error| RequestError::Json(error.to_string()))
+    let mut object: Object = serde_json::from_slice(payload).map_err(|error| RequestError::Json(error.to_string()))?;
+    // Servers from before versions were chosen say none, and mean the first.
+    let asked = object.remove("version").unwrap_or_else(|| Value::from(1));
+    match asked.as_u64() {
+        Some(version) if VERSIONS.contains(&u32::try_from(version).unwrap_or(u32::MAX)) => Ok(object),
+        _ => Err(RequestError::Version(asked.to_string().chars().take(32).collect())),
+    }
 }
 
 fn fault<T>(name: &'static str, expected: &'static str) -> Result<T, RequestError> {
@@ -175,6 +194,15 @@ pub fn parse_kill_all(payload: &[u8]) -> Result<i32, RequestError> {
     }
 }
 
+/// The port of DIAL.
+pub fn parse_dial(payload: &[u8]) -> Result<u16, RequestError> {
+    let port = object(payload)?.get("port").and_then(Value::as_u64);
+    match port.and_then(|port| u16::try_from(port).ok()) {
+        Some(port) if port > 0 => Ok(port),
+        _ => fault("port", "a number from 1 to 65535"),
+    }
+}
+
 /// LIST and STATS have no fields, but must be objects.
 pub fn check_object(payload: &[u8]) -> Result<(), RequestError> {
     object(payload).map(drop)
@@ -218,6 +246,42 @@ mod tests {
             match parse_start(MINIMAL.replace(from, to).as_bytes()) {
                 Err(RequestError::Field { name, .. }) => assert_eq!(name, field),
                 other => panic!("{}: {:?}", to, other),
+            }
+        }
+    }
+
+    #[test]
+    fn takes_the_version_it_speaks_and_no_other() {
+        for taken in ["{}", r#"{"version":1}"#] {
+            assert_eq!(check_object(taken.as_bytes()), Ok(()));
+        }
+        for (refused, asked) in [
+            (r#"{"version":7}"#, "7"),
+            (r#"{"version":0}"#, "0"),
+            (r#"{"version":-1}"#, "-1"),
+            (r#"{"version":4294967297}"#, "4294967297"),
+            (r#"{"version":1.5}"#, "1.5"),
+            (r#"{"version":"1"}"#, r#""1""#),
+        ] {
+            let problem = check_object(refused.as_bytes()).unwrap_err();
+            assert_eq!(problem, RequestError::Version(asked.to_string()));
+            assert!(problem.to_string().ends_with("speaks 1 to 1"), "{}", problem);
+        }
+    }
+
+    #[test]
+    fn takes_every_port_there_is() {
+        for port in [1, 65535] {
+            assert_eq!(parse_dial(format!(r#"{{"port":{}}}"#, port).as_bytes()), Ok(port));
+        }
+        let nonsense = ["", "0", "65536", r#""80""#, "1.5"].map(|port| match port {
+            "" => "{}".to_string(),
+            port => format!(r#"{{"port":{}}}"#, port),
+        });
+        for refused in nonsense {
+            match parse_dial(refused.as_bytes()) {
+                Err(RequestError::Field { name, .. }) => assert_eq!(name, "port"),
+                other => panic!("{}: {:?}", refused, other),
             }
         }
     }

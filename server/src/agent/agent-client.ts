@@ -1,6 +1,6 @@
 /**
- * The server's end of the agent protocol (`agent/PROTOCOL.md`): starts processes in one sandbox and finds them again after a restart.
- * Each request takes a connection of its own.
+ * The server's end of the agent protocol (`agent/PROTOCOL.md`): starts processes in one sandbox and finds them again after a restart, and connects to its ports.
+ * Each request takes a connection of its own. Whatever is asked of an agent with which this server shares no version fails with `unimplemented`.
  */
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
@@ -8,6 +8,7 @@ import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { AgentConnection } from './agent-connection.ts';
 import { type AgentFrame, encode, MAX_START_BYTES } from './frames.ts';
+import type { Peer } from './hello.ts';
 import {
   type AgentProcessInfo,
   type AgentStats,
@@ -18,10 +19,14 @@ import {
   type StartRequest,
   statsSchema,
 } from './messages.ts';
+import { openPort } from './port-stream.ts';
 import { type OutputOffsets, openChannel, type ProcessChannel, type ProcessSink } from './process-channel.ts';
 
 /** A connection that broke before the answer is replaced this often: every request may be repeated. */
 const ATTEMPTS = 3;
+
+/** Makes the request for the agent that will get it. */
+type Request = (peer: Peer) => Buffer;
 
 export class AgentClient {
   readonly #dial: (signal: AbortSignal) => Promise<Duplex>;
@@ -39,11 +44,14 @@ export class AgentClient {
    * `resource-exhausted`; `unavailable` when the agent does not answer; what `dial` throws.
    */
   start(request: StartRequest, sink: ProcessSink, signal: AbortSignal): Promise<ProcessChannel> {
-    const frame = encode.start(request);
-    if (frame.length > MAX_START_BYTES) {
-      const message = 'The arguments and environment of the process are longer than 8 MiB.';
-      return Promise.reject(new SkerryError('too-large', message));
-    }
+    const frame = ({ version }: Peer) => {
+      const bytes = encode.start(version, request);
+      if (bytes.length <= MAX_START_BYTES) return bytes;
+      throw new SkerryError(
+        'too-large',
+        'The arguments and environment of the process are longer than 8 MiB.',
+      );
+    };
     return this.#process(frame, { stdout: 0, stderr: 0 }, sink, signal);
   }
 
@@ -57,25 +65,37 @@ export class AgentClient {
     sink: ProcessSink,
     signal: AbortSignal,
   ): Promise<ProcessChannel> {
-    return this.#process(encode.attach(id, offsets.stdout, offsets.stderr), offsets, sink, signal);
+    const frame = ({ version }: Peer) => encode.attach(version, id, offsets.stdout, offsets.stderr);
+    return this.#process(frame, offsets, sink, signal);
+  }
+
+  /**
+   * Connects to a TCP server in the sandbox, wherever it listens: on 127.0.0.1, on ::1, or on an address of an interface, tried in this order.
+   * @param port 1 to 65535
+   * @returns a stream that half-closes like a socket, and fails with `unavailable` when it breaks; to be destroyed by its taker
+   * @throws SkerryError `connection-refused`, `deadline-exceeded` when the server there does not take it within 10 s, `resource-exhausted` beyond 512 at once,
+   * `unimplemented` when the agent is too old; `unavailable`, what `dial` throws
+   */
+  connect(port: number, signal: AbortSignal): Promise<Duplex> {
+    return this.#again(signal, (duplex) => openPort(duplex, port, signal));
   }
 
   /** Every process the agent knows and has not been told to forget. */
   async list(signal: AbortSignal): Promise<readonly AgentProcessInfo[]> {
-    return (await this.#ask(encode.list(), listSchema, signal)).processes;
+    return (await this.#ask(({ version }) => encode.list(version), listSchema, signal)).processes;
   }
 
   stats(signal: AbortSignal): Promise<AgentStats> {
-    return this.#ask(encode.stats(), statsSchema, signal);
+    return this.#ask(({ version }) => encode.stats(version), statsSchema, signal);
   }
 
   /** Sends a signal to every process in the sandbox but the agent. */
   async killAll(signalNumber: number, signal: AbortSignal): Promise<void> {
-    await this.#ask(encode.killAll(signalNumber), z.object({}), signal);
+    await this.#ask(({ version }) => encode.killAll(version, signalNumber), z.object({}), signal);
   }
 
   #process(
-    request: Buffer,
+    request: Request,
     offsets: OutputOffsets,
     sink: ProcessSink,
     signal: AbortSignal,
@@ -84,7 +104,7 @@ export class AgentClient {
     return this.#again(signal, (duplex) => openChannel(duplex, { request, offsets, sink, logger, signal }));
   }
 
-  #ask<T>(request: Buffer, schema: z.ZodType<T>, signal: AbortSignal): Promise<T> {
+  #ask<T>(request: Request, schema: z.ZodType<T>, signal: AbortSignal): Promise<T> {
     return this.#again(signal, async (duplex) => parse(schema, await ask(duplex, request, signal), 'RESULT'));
   }
 
@@ -103,7 +123,7 @@ export class AgentClient {
 }
 
 /** Sends a request that has one answer. */
-function ask(duplex: Duplex, request: Buffer, signal: AbortSignal): Promise<string> {
+function ask(duplex: Duplex, request: Request, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const settle = () => {
       signal.removeEventListener('abort', onAbort);
@@ -114,6 +134,7 @@ function ask(duplex: Duplex, request: Buffer, signal: AbortSignal): Promise<stri
       reject(signal.reason);
     };
     const connection = new AgentConnection(duplex, {
+      request,
       frame: (frame: AgentFrame) => {
         if (frame.type === 'error') throw errorFromAgent(frame.json);
         if (frame.type !== 'result') throw protocolError(`${frame.type} before RESULT`);
@@ -125,7 +146,7 @@ function ask(duplex: Duplex, request: Buffer, signal: AbortSignal): Promise<stri
         reject(error);
       },
     });
-    signal.addEventListener('abort', onAbort, { once: true });
-    connection.send(request);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
   });
 }

@@ -1,10 +1,16 @@
-/** One connection to an agent: frames in, frames out, and one end. */
+/** One connection to an agent: HELLO in, a request out, then frames both ways, and one end. */
 import type { Duplex } from 'node:stream';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type AgentFrame, FrameDecoder, FrameError } from './frames.ts';
-import { helloSchema, parse, protocolError } from './messages.ts';
+import { meet, type Peer } from './hello.ts';
+import { protocolError } from './messages.ts';
+
+/** How long an agent may take to close a connection that is over: as long as Linux keeps one of TCP that nobody has any more. */
+const LINGER_MS = 60_000;
 
 export interface ConnectionEvents {
+  /** The agent said who it is: gives the request that the connection is for. What it throws ends the connection. */
+  request(peer: Peer): Buffer;
   /** Called for each frame after HELLO, in order. What it throws ends the connection. */
   frame(frame: AgentFrame): void;
   /** All frames that came together were handled: the moment to send what they asked for. */
@@ -36,6 +42,40 @@ export class AgentConnection {
    */
   send(frame: Buffer): void {
     if (!this.#ended) this.#duplex.write(frame);
+  }
+
+  /**
+   * Sends frames that nothing else bounds: `done` is called once they have left the process, and before that no more are to be handed over. After the end it is
+   * called with an error.
+   */
+  write(parts: readonly Uint8Array[], done: (error?: Error | null) => void): void {
+    const last = parts.at(-1);
+    if (this.#ended || last === undefined) {
+      done(this.#ended ? gone() : null);
+      return;
+    }
+    this.#duplex.cork();
+    for (const part of parts.slice(0, -1)) this.#duplex.write(part);
+    this.#duplex.write(last, done);
+    this.#duplex.uncork();
+  }
+
+  /** Reads no more until `resume`; what came together with the last frame still comes. */
+  pause(): void {
+    this.#duplex.pause();
+  }
+
+  resume(): void {
+    if (!this.#ended) this.#duplex.resume();
+  }
+
+  /** Leaves it to the agent to close the connection, without an event; one that does not must not keep the descriptor for ever. */
+  letGo(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const linger = setTimeout(() => this.#duplex.destroy(), LINGER_MS).unref();
+    this.#duplex.once('close', () => clearTimeout(linger));
+    this.#duplex.resume(); // to see the end
   }
 
   /** Ends the connection without an event. A last frame is still delivered. */
@@ -73,8 +113,9 @@ export class AgentConnection {
 
   #greet(frame: AgentFrame): void {
     if (frame.type !== 'hello') throw protocolError(`${frame.type} before HELLO`);
-    parse(helloSchema, frame.json, 'HELLO');
+    const request = this.#events.request(meet(frame.json));
     this.#greeted = true;
+    this.send(request);
   }
 
   #end(error: SkerryError): void {

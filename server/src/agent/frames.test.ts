@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict';
-import { type Duplex, duplexPair } from 'node:stream';
 import { describe, test } from 'node:test';
-import { createLogger } from '../telemetry/logger.ts';
-import { AgentClient } from './agent-client.ts';
 import { type AgentFrame, encode, FrameDecoder, FrameError } from './frames.ts';
 import { Collector } from './testing/collector.ts';
-
-function frame(type: number, payload: Buffer | string, length = Buffer.byteLength(payload)): Buffer {
-  const header = Buffer.alloc(5);
-  header.writeUInt8(type);
-  header.writeUInt32LE(length, 1);
-  return Buffer.concat([header, Buffer.from(payload)]);
-}
+import { frame, lyingAgent } from './testing/lying-agent.ts';
 
 function u64(value: number): Buffer {
   const bytes = Buffer.alloc(8);
@@ -82,17 +73,7 @@ describe('the decoder', () => {
 });
 
 describe('against an agent that lies', () => {
-  /** A client whose agent says exactly this, and then nothing more. */
-  function client(...says: Buffer[]): AgentClient {
-    return new AgentClient(async (): Promise<Duplex> => {
-      const [ours, theirs] = duplexPair();
-      theirs.on('error', () => {});
-      theirs.resume();
-      theirs.write(Buffer.concat(says));
-      return ours;
-    }, createLogger('silent'));
-  }
-
+  const client = (...says: Buffer[]) => lyingAgent(...says).client;
   const request = {
     id: 'x',
     argv: ['x'],
@@ -108,7 +89,7 @@ describe('against an agent that lies', () => {
   test('a START is not believed without a proper answer', async () => {
     const answers = [
       [started],
-      [frame(0x01, '{"version":2,"pid":1}'), started],
+      [frame(0x01, '{"version":1}'), started],
       [hello, hello],
       [hello, output(0, 'x')],
       [hello, frame(0x02, '{"pid":"7","stdinAccepted":0,"stdinClosed":false}')],

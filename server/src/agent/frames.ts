@@ -3,10 +3,14 @@
  * against the bounds of that page before its payload is buffered; the agent is as untrusted as the code beside it.
  */
 
+import { addPiece } from '../platform/pieces.ts';
+
 /** Bytes of one stream that may be on their way unacknowledged, in each direction. */
 export const WINDOW_BYTES = 256 * 1024;
 /** Most data bytes in one frame of a stream. */
 export const MAX_DATA_BYTES = 256 * 1024;
+/** Most bytes in one frame of a stream to a port. */
+export const MAX_PORT_DATA_BYTES = 32 * 1024;
 const HEADER_BYTES = 5;
 
 export type OutputStream = 'stdout' | 'stderr';
@@ -26,7 +30,9 @@ export type AgentFrame =
   | { readonly type: 'output'; readonly stream: OutputStream; readonly offset: number; readonly data: Buffer }
   | { readonly type: 'eof'; readonly stream: OutputStream; readonly length: number }
   | { readonly type: 'stdin-ack'; readonly accepted: number; readonly closed: boolean }
-  | { readonly type: 'exit'; readonly exit: AgentExit };
+  | { readonly type: 'exit'; readonly exit: AgentExit }
+  | { readonly type: 'data'; readonly data: Buffer }
+  | { readonly type: 'connected' | 'end' };
 
 /** What arrived is not a frame of the protocol; the connection cannot be used any more. */
 export class FrameError extends Error {
@@ -41,7 +47,7 @@ interface FrameShape {
 
 const json =
   (type: 'hello' | 'started' | 'error' | 'result') =>
-  (payload: Buffer): AgentFrame => ({ type, json: payload.toString('utf8') });
+  (payload: Buffer): AgentFrame => ({ type, json: parseText(payload) });
 
 const output =
   (stream: OutputStream) =>
@@ -62,7 +68,20 @@ const shapes: ReadonlyMap<number, FrameShape> = new Map([
   [0x07, { min: 9, max: 9, parse: parseStdinAck }],
   [0x08, { min: 6, max: 6, parse: parseExit }],
   [0x09, { min: 2, max: 4 << 20, parse: json('result') }],
+  [0x0a, { min: 0, max: 0, parse: () => ({ type: 'connected' }) }],
+  [0x0b, { min: 1, max: MAX_PORT_DATA_BYTES, parse: (data) => ({ type: 'data', data }) }],
+  [0x0c, { min: 0, max: 0, parse: () => ({ type: 'end' }) }],
 ]);
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function parseText(payload: Buffer): string {
+  try {
+    return utf8.decode(payload);
+  } catch {
+    throw new FrameError('a payload is not UTF-8');
+  }
+}
 
 function readOffset(payload: Buffer, at: number): number {
   const high = payload.readUInt32LE(at + 4);
@@ -110,7 +129,7 @@ export class FrameDecoder {
 
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#parts.push(chunk);
+    addPiece(this.#parts, chunk);
     this.#size += chunk.length;
   }
 
@@ -156,10 +175,15 @@ export class FrameDecoder {
 }
 
 function frame(type: number, payloadBytes: number, fill: (payload: Buffer) => void): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + payloadBytes);
+  const bytes = header(type, payloadBytes, HEADER_BYTES + payloadBytes);
+  fill(bytes.subarray(HEADER_BYTES));
+  return bytes;
+}
+
+function header(type: number, payloadBytes: number, size = HEADER_BYTES): Buffer {
+  const bytes = Buffer.allocUnsafe(size);
   bytes.writeUInt8(type, 0);
   bytes.writeUInt32LE(payloadBytes, 1);
-  fill(bytes.subarray(HEADER_BYTES));
   return bytes;
 }
 
@@ -176,14 +200,18 @@ const writeOffset = (payload: Buffer, offset: number, at: number) => {
 /** Most bytes of a START frame's JSON. */
 export const MAX_START_BYTES = 8 << 20;
 
-/** Makes the frames the server sends. Values must be in range: callers have validated them. */
+/**
+ * Makes the frames the server sends. Values must be in range: callers have validated them. A request says in which version of the protocol its connection goes
+ * on (`hello.ts`).
+ */
 export const encode = {
-  start: (request: object) => jsonFrame(0x20, request),
-  attach: (id: string, stdoutOffset: number, stderrOffset: number) =>
-    jsonFrame(0x21, { id, stdoutOffset, stderrOffset }),
-  list: () => jsonFrame(0x22, {}),
-  stats: () => jsonFrame(0x23, {}),
-  killAll: (signal: number) => jsonFrame(0x24, { signal }),
+  start: (version: number, request: object) => jsonFrame(0x20, { ...request, version }),
+  attach: (version: number, id: string, stdoutOffset: number, stderrOffset: number) =>
+    jsonFrame(0x21, { id, stdoutOffset, stderrOffset, version }),
+  list: (version: number) => jsonFrame(0x22, { version }),
+  stats: (version: number) => jsonFrame(0x23, { version }),
+  killAll: (version: number, signal: number) => jsonFrame(0x24, { signal, version }),
+  dial: (version: number, port: number) => jsonFrame(0x25, { port, version }),
   stdin: (offset: number, data: Uint8Array) =>
     frame(0x41, 8 + data.length, (payload) => {
       writeOffset(payload, offset, 0);
@@ -206,4 +234,7 @@ export const encode = {
       payload.writeUInt8(scope === 'process' ? 0 : 1, 1);
     }),
   release: () => frame(0x46, 0, () => {}),
+  /** What comes before the 1 to 32 Ki bytes of a DATA frame. */
+  dataHeader: (length: number) => header(0x47, length),
+  end: () => frame(0x48, 0, () => {}),
 };

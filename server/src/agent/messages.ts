@@ -26,9 +26,8 @@ export interface StartRequest {
 }
 
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const pid = z.number().int().min(1).max(0x7fffffff);
-
-export const helloSchema = z.object({ version: z.literal(1), pid });
+/** The number of a process in its sandbox. */
+export const pid = z.number().int().min(1).max(0x7fffffff);
 
 export const startedSchema = z.object({
   pid,
@@ -95,6 +94,8 @@ export const agentErrors: ReadonlyMap<string, ErrorCode> = new Map<string, Error
   ['bad-user', 'bad-user'],
   ['unknown-process', 'not-found'],
   ['resources', 'resource-exhausted'],
+  ['refused', 'connection-refused'],
+  ['timed-out', 'deadline-exceeded'],
   ['invalid', 'invalid-argument'],
   ['internal', 'internal'],
 ]);

@@ -4,6 +4,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { AgentConnection } from './agent-connection.ts';
 import { type AgentExit, type AgentFrame, encode, type OutputStream } from './frames.ts';
+import type { Peer } from './hello.ts';
 import { errorFromAgent, parse, protocolError, startedSchema } from './messages.ts';
 import { OutputReceiver } from './output-receiver.ts';
 import { StdinWriter } from './stdin-writer.ts';
@@ -58,7 +59,8 @@ export interface ProcessChannel {
 }
 
 interface OpenOptions {
-  readonly request: Buffer;
+  /** Makes START or ATTACH. */
+  readonly request: (peer: Peer) => Buffer;
   readonly offsets: OutputOffsets;
   readonly sink: ProcessSink;
   readonly logger: Logger;
@@ -66,7 +68,7 @@ interface OpenOptions {
 }
 
 /**
- * Sends START or ATTACH on a fresh connection and waits for the answer. HELLO is not waited for: the agent sent it when it dialled.
+ * Sends START or ATTACH on a fresh connection and waits for the answer.
  * @throws SkerryError what the agent answered; `unavailable` when it did not; the signal's reason.
  */
 export function openChannel(duplex: Duplex, options: OpenOptions): Promise<ProcessChannel> {
@@ -125,6 +127,7 @@ class ConnectedChannel implements ProcessChannel {
       });
     this.#output = { stdout: receiver('stdout'), stderr: receiver('stderr') };
     this.#connection = new AgentConnection(duplex, {
+      request,
       frame: (frame) => this.#onFrame(frame),
       idle: () => {
         this.#output.stdout.flush();
@@ -132,7 +135,6 @@ class ConnectedChannel implements ProcessChannel {
       },
       end: (error) => this.#onEnd(error),
     });
-    this.#connection.send(request);
   }
 
   get pid(): number {
@@ -206,6 +208,9 @@ class ConnectedChannel implements ProcessChannel {
       case 'hello':
       case 'started':
       case 'result':
+      case 'connected':
+      case 'data':
+      case 'end':
         throw protocolError(`${frame.type} where it does not belong`);
       default:
         frame satisfies never;

@@ -66,6 +66,13 @@ export const errorKinds = {
   'already-exists': kind(G.ALREADY_EXISTS, 409, 'caller', 'Choose another name or use the existing object.'),
   conflict: kind(G.FAILED_PRECONDITION, 409, 'caller', 'Bring the object into the state the call needs.'),
   'stdin-closed': kind(G.FAILED_PRECONDITION, 409, 'program', 'The process no longer reads its input.'),
+  'connection-refused': kind(
+    G.FAILED_PRECONDITION,
+    502,
+    'program',
+    'Start a server on that port in the sandbox, and wait until it listens.',
+    true,
+  ),
   'program-not-found': kind(
     G.INVALID_ARGUMENT,
     400,

@@ -47,6 +47,21 @@ describe('AgentListener', () => {
     assert.equal(data.toString(), 'hello');
   });
 
+  it('keeps little of what comes while nobody reads', async () => {
+    const dialled = listener.dial(never);
+    const peer = await dialIn('1');
+    const channel = await dialled;
+    await once(channel, 'readable', { signal: AbortSignal.timeout(10_000) });
+    channel.pause();
+    for (const more of ['2', '3', '4']) {
+      await new Promise((resolve) => peer.write(more, resolve));
+      // The event loop was at all connections by the time that a later one was read from.
+      await dialIn(more);
+      await once((await listener.dial(never)).resume(), 'data');
+    }
+    assert.equal(channel.readableLength, 1);
+  });
+
   it('gives a waiting caller the next connection, in order', async () => {
     const [first, second] = [listener.dial(never), listener.dial(never)];
     await dialIn('1');

@@ -36,7 +36,10 @@ export class AgentListener {
 
   constructor(path: string) {
     this.#path = path;
-    this.#server = createServer({ allowHalfOpen: false }, (socket) => this.#onConnection(socket));
+    // The bound of what is kept of a connection while nobody reads from it, beyond one read: counted in bytes, which may come one by one.
+    this.#server = createServer({ allowHalfOpen: false, highWaterMark: 1 }, (socket) =>
+      this.#onConnection(socket),
+    );
     this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
