@@ -12,6 +12,7 @@ export interface ClocksParts {
   readonly spec: SandboxSpec;
   readonly now: () => number;
   readonly processes: { readonly busy: boolean };
+  readonly ports: { readonly open: number };
   readonly tell: (event: LifeEvent) => void;
   readonly ended: AbortSignal;
 }
@@ -89,7 +90,7 @@ export class Clocks {
     const watched = {
       agent,
       wake: () => instance.wake?.() ?? Promise.resolve(),
-      isNeeded: () => this.#parts.processes.busy,
+      isNeeded: () => this.#parts.processes.busy || this.#parts.ports.open > 0,
       isPaused: () => this.#snapshots > 0,
     };
     void watchAgent(watched, this.#stopped.signal).then(

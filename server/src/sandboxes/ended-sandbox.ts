@@ -84,6 +84,10 @@ export class EndedSandbox implements Sandbox {
     return process;
   }
 
+  async connect(): Promise<never> {
+    throw this.#endedError();
+  }
+
   process(id: ProcessId): Process {
     const process = this.#processes.get(id);
     if (!process) throw noProcess(this, id);

@@ -193,7 +193,6 @@ export function fromStored(row: StoredLife): Life {
 
 const TERMINATED: SandboxResult = { kind: 'terminated' };
 const noTimes: Times = { startedAtMs: undefined, deadlineMs: undefined, readyAtMs: undefined };
-const NO_ANSWER = 'Its agent did not answer when the server came back.';
 
 function created(life: Created, event: LifeEvent): Step {
   switch (event.kind) {
@@ -261,10 +260,9 @@ function running(life: Running, event: LifeEvent): Step {
     case 'up':
       if (life.contact !== 'rejoining') break;
       return { life: { ...life, contact: 'made' }, effects: ['open'] };
-    case 'incomplete':
     case 'failed':
       if (life.contact !== 'rejoining') break;
-      return stop(life, { kind: 'crashed', message: NO_ANSWER }, 'removal');
+      return stop(life, { kind: 'crashed', message: event.message }, 'removal');
     case 'ready':
       if (life.readyAtMs !== undefined) break;
       return { life: { ...life, readyAtMs: event.atMs }, effects: [] };

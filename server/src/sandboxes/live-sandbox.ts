@@ -1,6 +1,7 @@
 /** A sandbox that has not ended, or ended under this server: its life, its processes, and what can be asked of it. */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { settleFiles } from '../agent/settle-files.ts';
 import type { Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
@@ -18,6 +19,7 @@ import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type Store
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
 import { OutputBudget } from './output-budget.ts';
+import { checkPort, PortConnections } from './port-connections.ts';
 import {
   isUniqueViolation,
   type ProcessRepository,
@@ -87,6 +89,7 @@ export class LiveSandbox implements Sandbox {
   readonly #keeper: LifeKeeper;
   readonly #tenancy: Tenancy;
   readonly #processes: SandboxProcesses;
+  readonly #ports = new PortConnections(() => this.hold());
   readonly #outputDir: string;
   readonly #ended = new AbortController();
   /** Entries of its log that the store has not taken yet. */
@@ -130,6 +133,7 @@ export class LiveSandbox implements Sandbox {
       ...{ id: row.id, taskId: row.taskId, spec: row.spec },
       ...{ instances, volumes: context.volumes, logger, now, queue, ended },
       processes: this.#processes,
+      ports: this.#ports,
       plan: parts.plan,
       left: parts.left,
       life: () => this.#keeper.life,
@@ -246,6 +250,15 @@ export class LiveSandbox implements Sandbox {
     const starting = this.#processes.startOnce(id, () => this.#execRequest(id, spec, askedAtMs), spec);
     return unlessAborted(starting, signal).catch((error: unknown) => {
       throw this.#ended.signal.aborted ? this.#endedError() : error;
+    });
+  }
+
+  async connect(port: number, signal: AbortSignal): Promise<Duplex> {
+    checkPort(port);
+    const ended = this.#ended.signal;
+    const { agent } = await this.#whileRunning(signal);
+    return this.#ports.connect(agent, port, AbortSignal.any([signal, ended])).catch((error: unknown) => {
+      throw ended.aborted || resultOf(this.#life) ? this.#endedError() : error;
     });
   }
 

@@ -3,6 +3,7 @@
  * else of this folder but the types of `spec.ts` and `state.ts`.
  */
 
+import type { Duplex } from 'node:stream';
 import type { NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
 import type { Image, SnapshotOptions } from '../images/image.ts';
@@ -94,6 +95,14 @@ export interface Sandbox {
    * @throws SkerryError `sandbox-ended`, `program-not-found`, `program-not-executable`, `bad-workdir`, `resource-exhausted`
    */
   exec(id: ProcessId, spec: ExecSpec, signal: AbortSignal): Promise<Process>;
+  /**
+   * Connects to a TCP server inside, on whichever of the sandbox's own addresses it listens, the loopback first; waits for a starting sandbox. The stream half-closes
+   * like a socket, fails when it breaks, and counts as activity while it is open: whoever has it must destroy it in the end.
+   * @param port 1 to 65535
+   * @throws SkerryError `connection-refused` (nothing listens), `deadline-exceeded` (what listens takes no connections), `resource-exhausted` (512 are open),
+   * `unimplemented` (its agent is of an older version), `sandbox-ended`, `invalid-argument`
+   */
+  connect(port: number, signal: AbortSignal): Promise<Duplex>;
   /** @throws SkerryError `not-found` */
   process(id: ProcessId): Process;
   /** The processes that are known, running or not, oldest first; without the entrypoint. */

@@ -30,6 +30,7 @@ export interface TenancyParts {
   readonly instances: InstanceService;
   readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   readonly processes: SandboxProcesses;
+  readonly ports: { readonly open: number };
   readonly plan: () => Promise<LaunchPlan>;
   /** What an earlier server left of it. */
   readonly left: Instance | undefined;
@@ -49,6 +50,7 @@ export interface TenancyParts {
 const START_TIMEOUT_MS = 120_000;
 /** An agent that lives dials again within half a second; under gVisor on a busy machine it may take seconds. */
 const RECOVERY_TIMEOUT_MS = 30_000;
+const NO_ANSWER = 'Its agent did not answer when the server came back.';
 /** How long the entrypoint's last output may take to arrive once everything in the sandbox was killed. */
 const DRAIN_TIMEOUT_MS = 5_000;
 const SIGKILL = 9;
@@ -183,8 +185,11 @@ export class Tenancy {
     const { plan, processes, life } = this.#parts;
     if (!this.#left) throw new Error('there is nothing to rejoin');
     const tenant = this.#takeOver(this.#left, await unlessAborted(plan(), calledOff));
-    const signal = AbortSignal.any([AbortSignal.timeout(RECOVERY_TIMEOUT_MS), calledOff]);
-    const listed = await tenant.agent.list(signal);
+    const limit = AbortSignal.timeout(RECOVERY_TIMEOUT_MS);
+    const signal = AbortSignal.any([limit, calledOff]);
+    const listed = await tenant.agent.list(signal).catch((cause: unknown) => {
+      throw limit.aborted ? new SkerryError('unavailable', NO_ANSWER, { cause }) : cause;
+    });
     const ids = new Set(listed.map(({ id }) => id));
     calledOff.throwIfAborted();
     // What was killed for memory while no server looked did not end a program that runs still.

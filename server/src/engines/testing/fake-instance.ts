@@ -93,6 +93,8 @@ export class FakeInstance implements Instance {
   async dial(signal: AbortSignal): Promise<Duplex> {
     await this.#parts.faults.pass('dial', this.id, signal);
     const connection = await this.#parts.listener.dial(signal);
+    const { greeting } = this.#parts.faults;
+    if (greeting !== undefined) await replaceHello(connection, greeting);
     this.#open.add(connection);
     connection.once('close', () => this.#open.delete(connection));
     return connection;
@@ -236,3 +238,21 @@ export class FakeInstance implements Instance {
 /** What is refused that a test's capabilities leave out. */
 export const unable = (what: string): SkerryError =>
   new SkerryError('unimplemented', `An instance of this engine cannot ${what}.`);
+
+/** Takes the first frame of a paused connection away and puts another HELLO in its place, unless the connection breaks before. */
+function replaceHello(connection: Duplex, json: string): Promise<void> {
+  return new Promise((resolve) => {
+    let bytes = Buffer.alloc(0);
+    const onData = (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      if (bytes.length < 5 || bytes.length < 5 + bytes.readUInt32LE(1)) return;
+      connection.off('data', onData).pause();
+      const rest = bytes.subarray(5 + bytes.readUInt32LE(1));
+      const header = Buffer.from(bytes.subarray(0, 5));
+      header.writeUInt32LE(json.length, 1);
+      connection.unshift(Buffer.concat([header, Buffer.from(json), rest]));
+      resolve();
+    };
+    connection.once('close', resolve).on('data', onData).resume();
+  });
+}

@@ -29,6 +29,8 @@ export interface Held {
 
 export class Faults {
   readonly #actions = new Map<FaultPoint, Action>();
+  /** What agents say of themselves instead of what is true, from now on: the JSON of HELLO. */
+  greeting: string | undefined;
 
   /** Every call that passes the point from now on runs `action`, and fails when it throws. */
   at(point: FaultPoint, action: Action): void {
