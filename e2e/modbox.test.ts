@@ -242,6 +242,27 @@ print(modal.Sandbox.from_name("modbox", "${made.taskId}").object_id == sb.object
     assert.deepEqual(stdout.split('\n'), ['True', 'modbox', 'True']);
   });
 
+  test('a volume that a Modbox sandbox writes in is read and mounted by the official Python client', async () => {
+    const volume = `modbox-${randomUUID()}`;
+    await using made = await provision({ volumes: { '/data': volume } });
+    await made.connection.writeFile('/data/dir/file', 'from Modbox');
+    const { code, stdout, stderr } = await runPython(
+      server,
+      `
+import modal
+volume = modal.Volume.from_name("${volume}")
+print(b"".join(volume.read_file("dir/file")).decode())
+app = modal.App.lookup("modbox")
+sb = modal.Sandbox.create("sh", "-c", "echo from Python > /mnt/file", app=app, image=modal.Image.from_registry("python:3.11-slim"), volumes={"/mnt": volume})
+sb.wait()
+`,
+    );
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout.trim(), 'from Modbox');
+    await made.connection.reloadVolumes();
+    assert.equal(await made.connection.readTextFile('/data/file'), 'from Python\n');
+  });
+
   test('a sandbox and an image of the Python client are reached by id through Modbox', async () => {
     const { code, stdout, stderr } = await runPython(
       server,

@@ -25,7 +25,8 @@ test('a sandbox from provisioning to its end', async () => {
   await using server = await ApiServer.start();
   const modbox = clientOf(server);
   const taskId = 'user/ü 1';
-  const made = await modbox.provisionSandbox({ taskId, imageId: 'base', ttlSeconds: undefined });
+  const volumes = { '/data': 'kept', '/part': { name: 'kept', subPath: 'part' } };
+  const made = await modbox.provisionSandbox({ taskId, imageId: 'base', ttlSeconds: undefined, volumes });
   const running = await modbox.waitForSandbox({ taskId, timeout: 60 });
   assert.deepEqual([running.sandboxId, running.status], [made.sandboxId, 'running']);
   assert.deepEqual(await modbox.getSandbox(taskId), running);
@@ -41,6 +42,9 @@ test('a sandbox from provisioning to its end', async () => {
     events.map((event) => (event.type === 'exit' ? event.exitCode : event.text)),
     ['one\n', 2],
   );
+  await sandbox.writeFile('/part/file', 'in a volume');
+  await sandbox.reloadVolumes();
+  assert.equal(await sandbox.readTextFile('/data/part/file'), 'in a volume');
   await sandbox.writeFile('/d/f', 'text');
   assert.equal(await sandbox.readTextFile('/d/f'), 'text');
   assert.deepEqual(

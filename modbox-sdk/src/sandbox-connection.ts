@@ -84,6 +84,11 @@ export class SandboxConnection {
     return list.entries;
   }
 
+  /** Shows in the sandbox's volumes what others have written since it started, or since the last reload. */
+  async reloadVolumes(options: Options = {}): Promise<void> {
+    await this.#http.call('POST', `${API}/volumes/reload`, options);
+  }
+
   /** Starts a process that outlives this call. */
   startProcess(request: Loose<CommandRequest>, options: Options = {}): Promise<Process> {
     return this.#http.call('POST', `${API}/processes`, { json: request, ...options });

@@ -205,6 +205,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       sandboxes,
       apps,
       images: new ImageResolver({ images, defaultImage }),
+      volumes,
       digestKey: () => tokens.apiKeyForToken(),
     });
     const modbox = createModboxApi({ sandboxes, provisioner, defaultImage, auth: tokens, logger });

@@ -1,5 +1,16 @@
 /** Generated from the schemas of the Modbox server by scripts/generate-types.ts; not to be edited. */
 
+export interface VolumeMount {
+  name: string;
+  /**
+   * Default: false.
+   */
+  readOnly?: boolean;
+  /**
+   * A directory of the volume, which is made when it is missing. Default: all of it.
+   */
+  subPath?: string;
+}
 export interface ProvisionRequest {
   /**
    * The caller's own id, unique among running sandboxes.
@@ -35,6 +46,12 @@ export interface ProvisionRequest {
    * Memory limit in MiB; a program over it is killed.
    */
   memoryMiB?: number;
+  /**
+   * Volumes by the directory where each is mounted, at most 64; one that does not exist is made. What is written there is kept however the sandbox ends.
+   */
+  volumes?: {
+    [k: string]: string | VolumeMount;
+  };
   /**
    * blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.
    */
@@ -267,6 +284,12 @@ export interface KillRequest {
 export interface FileWritten {
   path: string;
   size: number;
+}
+export interface VolumesReloaded {
+  /**
+   * Where they are mounted.
+   */
+  volumes: string[];
 }
 export interface FileDeleted {
   path: string;

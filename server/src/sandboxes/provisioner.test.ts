@@ -5,7 +5,7 @@ import { ImageResolver } from '../images/image-resolver.ts';
 import { type Provision, ProvisionConflict, Provisioner } from './provisioner.ts';
 import { Domain, deadline, output } from './testing/domain.ts';
 
-const provisionerOf = ({ manager, apps, images, root, logger }: Domain) =>
+const provisionerOf = ({ manager, apps, images, volumes, root, logger }: Domain) =>
   new Provisioner({
     sandboxes: manager,
     apps,
@@ -13,6 +13,7 @@ const provisionerOf = ({ manager, apps, images, root, logger }: Domain) =>
       images,
       defaultImage: new DefaultImage({ images, directory: root, logger }),
     }),
+    volumes,
     digestKey: () => 'key',
   });
 
@@ -26,6 +27,7 @@ const wanted: Provision = {
   milliCpu: 0,
   memoryMiB: 0,
   network: 'open',
+  volumes: [],
 };
 
 test('the same definition is the same sandbox, from several callers and after a restart', async () => {

@@ -1,11 +1,14 @@
 /** Sandboxes under the caller's own task ids: made once, found again, and told apart when the definition is another. */
 import { createHmac } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Apps } from '../apps/apps.ts';
 import { isObjectName } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, isSandboxId } from '../ids.ts';
 import type { ImageResolver } from '../images/image-resolver.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
+import type { VolumeMountSpec } from '../volumes/volume-mounts.ts';
+import type { Volumes } from '../volumes/volumes.ts';
 import type { Sandbox, Sandboxes } from './sandboxes.ts';
 import type { SandboxSpec } from './spec.ts';
 
@@ -33,6 +36,12 @@ export interface Provision {
   readonly milliCpu: number;
   readonly memoryMiB: number;
   readonly network: 'open' | 'blocked';
+  readonly volumes: readonly ProvisionVolume[];
+}
+
+/** A volume of the default environment, which is made when there is none of that name. */
+export interface ProvisionVolume extends Omit<VolumeMountSpec, 'volumeId'> {
+  readonly name: string;
 }
 
 /** The parts of a definition that are compared. */
@@ -57,6 +66,7 @@ export interface ProvisionerParts {
   readonly sandboxes: Sandboxes;
   readonly apps: Apps;
   readonly images: ImageResolver;
+  readonly volumes: Pick<Volumes, 'create'>;
   /** Keys the digest of environments; a secret that stays the same over restarts. */
   readonly digestKey: () => string;
 }
@@ -65,6 +75,7 @@ export class Provisioner {
   readonly #sandboxes: Sandboxes;
   readonly #apps: Apps;
   readonly #images: ImageResolver;
+  readonly #volumes: Pick<Volumes, 'create'>;
   readonly #digestKey: () => string;
   /** By task id: two provisionings of one must not both find nothing and create. */
   readonly #turns = new OnePerKey<string>();
@@ -73,6 +84,7 @@ export class Provisioner {
     this.#sandboxes = parts.sandboxes;
     this.#apps = parts.apps;
     this.#images = parts.images;
+    this.#volumes = parts.volumes;
     this.#digestKey = parts.digestKey;
   }
 
@@ -159,7 +171,10 @@ export class Provisioner {
       verbose: false,
       readinessProbe: undefined,
       mountIds: [],
-      volumes: [],
+      volumes: request.volumes.map(({ name, ...mount }) => ({
+        volumeId: this.#volumes.create(app.environmentId, name, 2, 'keep').id,
+        ...mount,
+      })),
       externalKey: taskId,
     };
   }
@@ -186,6 +201,10 @@ function differences(existing: Sandbox, wanted: SandboxSpec): ProvisionPart[] {
     ['milliCpu', spec.resources.milliCpuLimit === wanted.resources.milliCpuLimit],
     ['memoryMiB', spec.resources.memoryLimitMiB === wanted.resources.memoryLimitMiB],
     ['network', spec.network.kind === wanted.network.kind],
+    ['volumes', isDeepStrictEqual(byTarget(spec.volumes), byTarget(wanted.volumes))],
   ];
   return checks.flatMap(([part, same]) => (same ? [] : [part]));
 }
+
+const byTarget = (volumes: readonly VolumeMountSpec[]): readonly VolumeMountSpec[] =>
+  volumes.toSorted((a, b) => (a.target < b.target ? -1 : 1));

@@ -27,6 +27,7 @@ import { tidyComponents } from './openapi.ts';
 import { processRoutes } from './process-routes.ts';
 import { provisioningRoutes } from './provisioning-routes.ts';
 import type { ModboxApp, RouteParts } from './routes.ts';
+import { volumeRoutes } from './volume-routes.ts';
 
 /** Largest JSON body: what a program's arguments, environment and input may come to at once. */
 const MAX_BODY_BYTES = 8 << 20;
@@ -156,6 +157,7 @@ function createApp(parts: RouteParts): ModboxApp {
       );
       execRoutes(scope, parts);
       processRoutes(scope, parts);
+      volumeRoutes(scope, parts);
       scope.register(async (files: ModboxApp) => fileRoutes(files, parts));
     },
     { prefix: '/sandboxes/:sandboxId/modbox/api' },

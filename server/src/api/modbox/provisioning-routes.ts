@@ -163,9 +163,13 @@ export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
 
 function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionRequest): Provision {
   const { ttlMode, envVars, workdir, cpu = 0, memoryMiB = 0, network } = request;
+  const volumes = Object.entries(request.volumes).map(([target, volume]) => {
+    const { name, readOnly = false, subPath = '' } = typeof volume === 'string' ? { name: volume } : volume;
+    return { target, name, readOnly, subPath };
+  });
   const times = { ttlMs: ttlSeconds * 1000, ttlMode };
   const limits = { milliCpu: Math.round(cpu * 1000), memoryMiB };
-  return { taskId, imageId, ...times, env: envVars, workdir, ...limits, network };
+  return { taskId, imageId, ...times, env: envVars, workdir, ...limits, network, volumes };
 }
 
 const fields = {
@@ -177,6 +181,7 @@ const fields = {
   milliCpu: 'cpu',
   memoryMiB: 'memoryMiB',
   network: 'network',
+  volumes: 'volumes',
 } as const satisfies Record<ProvisionPart, keyof ProvisionRequest>;
 
 /** In the request's own names. */

@@ -119,6 +119,7 @@ test('another definition under the same task id is refused, naming what differs'
     [{ workdir: '/w' }, ['workdir']],
     [{ cpu: 2, memoryMiB: 100 }, ['cpu', 'memoryMiB']],
     [{ network: 'blocked' }, ['network']],
+    [{ volumes: { '/data': 'vol' } }, ['volumes']],
   ] as const) {
     const { status, json, text } = await server.call('POST', sandboxes, { body: { ...body, ...change } });
     assert.equal(status, 409, text);
@@ -209,4 +210,39 @@ test('lists page by cursor, newest first, ended ones on request', async () => {
   );
   assert.deepEqual(ids(next.json), ['a']);
   assert.equal(next.json.nextCursor, null);
+});
+
+test('volumes are made by name, mounted, kept and shared', async () => {
+  await using server = await ApiServer.start();
+  const body = {
+    imageId: 'base',
+    volumes: {
+      '/data': 'results',
+      '/part': { name: 'results', subPath: 'a/b' },
+      '/ro': { name: 'other', readOnly: true },
+    },
+  };
+  const one = await server.sandbox('one', body);
+  const sh = (api: string, command: string) => server.call('POST', `${api}/exec`, { body: { command } });
+  assert.equal((await sh(one, 'echo 1 > /part/file; cat /data/a/b/file')).json.stdout, '1\n');
+  assert.equal((await server.call('POST', sandboxes, { body: { ...body, taskId: 'one' } })).status, 200);
+  const two = await server.sandbox('two', { imageId: 'base', volumes: { '/shared': 'results' } });
+  assert.equal((await sh(two, 'cat /shared/a/b/file; echo 2 > /shared/two')).json.stdout, '1\n');
+  assert.equal((await sh(one, 'test -e /data/two || echo none')).json.stdout, 'none\n');
+  const reloaded = await server.call('POST', `${one}/volumes/reload`);
+  assert.deepEqual([reloaded.status, reloaded.text], [200, '{"volumes":["/data","/part","/ro"]}']);
+  assert.equal((await sh(one, 'cat /data/two')).json.stdout, '2\n');
+  for (const [volumes, path] of [
+    [{ data: 'v' }, 'volumes'],
+    [{ '/data': 'a/b' }, 'volumes'],
+    [{ '/data': { name: 'v', readonly: true } }, 'volumes'],
+    [{ '/data': { name: 'v', subPath: '../x' } }, undefined],
+    [{ '/proc': 'v' }, undefined],
+  ] as const) {
+    const { status, json } = await server.call('POST', sandboxes, {
+      body: { taskId: 'bad', imageId: 'base', volumes },
+    });
+    assert.equal(status, 400);
+    if (path) assert.ok(String(json.error.path).startsWith(path));
+  }
 });

@@ -3,7 +3,9 @@
  * is made from them (`modbox-api.ts`), and so are the types of the `modbox-sdk` package (`modbox-sdk/scripts/generate-types.ts`).
  */
 import { z } from 'zod';
+import { isObjectName } from '../../apps/names.ts';
 import { isSandboxId } from '../../ids.ts';
+import { MAX_PATH_BYTES } from '../../platform/path-limits.ts';
 import { MAX_TTL_MS } from '../../sandboxes/provisioner.ts';
 import {
   environmentBytes,
@@ -16,6 +18,8 @@ import {
 
 /** Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN, execve(2)). */
 export const MAX_ARGUMENT_BYTES = 131_071;
+/** Of one sandbox. */
+const MAX_VOLUMES = 64;
 const MAX_TTL_SECONDS = MAX_TTL_MS / 1000;
 export const DEFAULT_TTL_SECONDS = 300;
 /** Kept of each output stream of an exec unless the caller asks for another bound. */
@@ -59,6 +63,20 @@ export const taskIdSchema = z
   .refine((id) => id !== '.' && id !== '..', 'must not be a dot segment, URLs drop those')
   .refine((id) => !isSandboxId(id), 'must not have the shape of a sandbox id');
 
+const volumeName = z
+  .string()
+  .refine(isObjectName, 'a name has 1 to 64 letters, digits, dots, dashes and underscores')
+  .meta({ minLength: 1, maxLength: 64 });
+const volumeRequest = z
+  .strictObject({
+    name: volumeName,
+    readOnly: z.boolean().optional().meta({ description: 'Default: false.' }),
+    subPath: cText.max(MAX_PATH_BYTES).optional().meta({
+      description: 'A directory of the volume, which is made when it is missing. Default: all of it.',
+    }),
+  })
+  .meta({ id: 'VolumeMount' });
+
 export const provisionRequest = z
   .strictObject({
     taskId: taskIdSchema.meta({ description: "The caller's own id, unique among running sandboxes." }),
@@ -88,6 +106,14 @@ export const provisionRequest = z
       .max(1 << 24)
       .optional()
       .meta({ description: 'Memory limit in MiB; a program over it is killed.' }),
+    volumes: z
+      .record(absolutePath, z.union([volumeName, volumeRequest]))
+      .refine((volumes) => Object.keys(volumes).length <= MAX_VOLUMES, `at most ${MAX_VOLUMES} volumes`)
+      .default({})
+      .meta({
+        description: `Volumes by the directory where each is mounted, at most ${MAX_VOLUMES}; one that does not exist is made. What is written there is kept however the sandbox ends.`,
+        maxProperties: MAX_VOLUMES,
+      }),
     network: z.enum(['open', 'blocked']).default('open').meta({
       description:
         'blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.',
@@ -280,6 +306,9 @@ export const deleteFileQuery = z.strictObject({
   recursive: z.stringbool().default(false),
 });
 export const fileWritten = z.object({ path: z.string(), size: z.int() }).meta({ id: 'FileWritten' });
+export const volumesReloaded = z
+  .object({ volumes: z.array(z.string()).meta({ description: 'Where they are mounted.' }) })
+  .meta({ id: 'VolumesReloaded' });
 export const fileDeleted = z.object({ path: z.string() }).meta({ id: 'FileDeleted' });
 export const fileEntry = z
   .object({

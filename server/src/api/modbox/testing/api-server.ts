@@ -110,6 +110,7 @@ export class ApiServer implements AsyncDisposable {
           defaultImage,
           ...(imagePatienceMs === undefined ? {} : { patienceMs: imagePatienceMs }),
         }),
+        volumes: domain.volumes,
         digestKey: () => tokens.apiKeyForToken(),
       });
       const api = createModboxApi({ sandboxes, provisioner, defaultImage, auth: tokens, logger, ...rest });

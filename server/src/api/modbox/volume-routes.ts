@@ -1,0 +1,31 @@
+/** `{sandboxUrl}/modbox/api/volumes/reload`: what others wrote in the volumes of a sandbox. */
+import { requireRunning, toldWhy } from './commands.ts';
+import { sandboxParams } from './exec-routes.ts';
+import { answers, type ModboxApp, openSandbox, type RouteParts } from './routes.ts';
+import { volumesReloaded } from './schemas.ts';
+
+export function volumeRoutes(app: ModboxApp, parts: RouteParts): void {
+  app.post(
+    '/volumes/reload',
+    {
+      schema: {
+        tags: ['Volumes'],
+        security: [{ sandboxKey: [] }],
+        operationId: 'reloadVolumes',
+        summary: 'Show in its volumes what others have written since it started, or since the last reload.',
+        params: sandboxParams,
+        response: answers({ 200: volumesReloaded }, 404, 410, 413, 425),
+      },
+    },
+    async (request, reply) => {
+      const { sandbox, signal } = openSandbox(parts, request, reply);
+      await requireRunning(sandbox, signal);
+      try {
+        await sandbox.reloadVolumes(signal);
+      } catch (error) {
+        throw await toldWhy(error, sandbox, signal, ' meanwhile');
+      }
+      return { volumes: [...new Set(sandbox.spec.volumes.map(({ target }) => target))] };
+    },
+  );
+}
