@@ -169,6 +169,7 @@ def no_link_leads_out_of_the_volume():
         # A directory that a reload is about to write in becomes a link.
         with running(volumes={"/data": volume}) as other:
             sh(other, "echo y > /data/dir/y; sync /data")
+            volume.commit()
             sh(sandbox, "cd /data; rm -r dir; mkdir /aside; ln -s /aside dir")
             sandbox.reload_volumes()
             equal(sh(sandbox, "ls /aside"), "")

@@ -3,6 +3,7 @@ import { type BigIntStats, constants } from 'node:fs';
 import { chmod, copyFile, lchown, link, lutimes, readlink, symlink, utimes } from 'node:fs/promises';
 import type { Beneath } from '../platform/beneath.ts';
 import { raw } from '../platform/byte-paths.ts';
+import { Limiter } from '../platform/limiter.ts';
 import type { Changes, Written } from './changes.ts';
 import type { Directory, LayerTree, Node } from './layer-tree.ts';
 import type { LayerWriter } from './layer-writer.ts';
@@ -11,6 +12,8 @@ import { entryOf, keyOf, markOf, type TreeState, UNSETTLED } from './tree-state.
 
 /** How often a file that is written to while it is copied is copied again. */
 const TRIES = 3;
+/** Files that are taken at the same time. */
+const AT_ONCE = 16;
 
 export interface Commit {
   readonly changes: Changes;
@@ -32,12 +35,26 @@ export async function commitChanges(commit: Commit, writer: LayerWriter): Promis
     if (node) await removeKnown(commit, writer, path, node);
   }
   const taking = new Taking(commit, writer);
-  for (const { path, entry } of written) {
-    if (entry.kind === 'directory') {
-      const [uid, gid, mode] = [Number(entry.uid), Number(entry.gid), Number.parseInt(entry.mode, 8)];
-      await writer.putDirectory(path, { uid, gid, mode });
-    } else if (!(await taking.take({ path, entry }))) next.set(keyOf(path), UNSETTLED);
+  for (const [directory, together] of byDirectory(written)) {
+    const leaves: Written[] = [];
+    for (const one of together) {
+      if (one.entry.kind === 'directory') await putDirectory(writer, one);
+      else leaves.push(one);
+    }
+    for (const path of await taking.take(directory, leaves)) next.set(keyOf(path), UNSETTLED);
   }
+}
+
+/** In the order of their directories, each of which comes before what it holds. */
+const byDirectory = (written: readonly Written[]): readonly (readonly [VolumePath, readonly Written[]])[] =>
+  [...Map.groupBy(written, ({ path }) => keyOf(path.slice(0, -1)))].map(([, together]) => [
+    together[0]?.path.slice(0, -1) ?? [],
+    together,
+  ]);
+
+async function putDirectory(writer: LayerWriter, { path, entry }: Written): Promise<void> {
+  const [uid, gid, mode] = [Number(entry.uid), Number(entry.gid), Number.parseInt(entry.mode, 8)];
+  await writer.putDirectory(path, { uid, gid, mode });
 }
 
 /** Takes a name away, but of a directory only what the sandbox knew of: what others put there meanwhile stays. */
@@ -79,8 +96,8 @@ class Taking {
   readonly #upper: Beneath;
   readonly #writer: LayerWriter;
   readonly #still: boolean;
-  /** Where files with several names were put. */
-  readonly #linked = new Map<bigint, string>();
+  /** Where files with several names were put, or are being put. */
+  readonly #linked = new Map<bigint, Promise<string>>();
 
   constructor({ upper, still }: Commit, writer: LayerWriter) {
     this.#upper = upper;
@@ -88,16 +105,26 @@ class Taking {
     this.#still = still;
   }
 
-  /** Takes a file as it is now. False when it is not, or not any more, as it was looked at. */
-  async take({ path, entry }: Written): Promise<boolean> {
+  /** Takes files of one directory as they are now. @returns those that are not, or not any more, as they were looked at */
+  async take(path: VolumePath, written: readonly Written[]): Promise<readonly VolumePath[]> {
+    if (written.length === 0) return [];
     await using opened = new AsyncDisposableStack();
-    const directory = await this.#upper.enter(path.slice(0, -1), opened);
-    const name = path.at(-1);
-    if (!directory || name === undefined) return false;
+    const directory = await this.#upper.enter(path, opened);
+    if (!directory) return written.map((one) => one.path);
+    const several = new Limiter(AT_ONCE);
+    const taken = written.map((one) =>
+      several.run(async () => ((await this.#take(directory, one)) ? [] : [one.path])),
+    );
+    await Promise.allSettled(taken); // the directory is open until then
+    return (await Promise.all(taken)).flat();
+  }
+
+  #take(directory: Beneath, { path, entry }: Written): Promise<boolean> {
+    const name = path.at(-1) ?? '';
     const mark = markOf(entry);
-    // Awaited here, where the directory is open.
-    if (entry.kind === 'link') return await this.#link(path, directory, name, mark);
-    return await this.#file(path, directory, name, mark);
+    return entry.kind === 'link'
+      ? this.#link(path, directory, name, mark)
+      : this.#file(path, directory, name, mark);
   }
 
   async #file(path: VolumePath, directory: Beneath, name: string, mark: string): Promise<boolean> {
@@ -107,23 +134,33 @@ class Taking {
     const place = raw(`/proc/self/fd/${file.fd}`);
     for (let tries = 1; ; tries++) {
       const stats = await file.stat({ bigint: true });
-      const other = stats.nlink > 1n ? this.#linked.get(stats.ino) : undefined;
       await this.#writer.putFile(
         path,
         async (host) => {
-          if (other !== undefined) return link(raw(other), raw(host));
           if (this.#still) return link(directory.path(name), raw(host));
-          await copyFile(place, raw(host), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-          await dress(host, stats);
-          this.#linked.set(stats.ino, host);
+          await this.#onceLinked(stats, host, async () => {
+            await copyFile(place, raw(host), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+            await dress(host, stats);
+          });
         },
         'replace',
       );
       if (this.#still) return true;
       const before = markOf(entryOf(stats));
       const after = markOf(entryOf(await file.stat({ bigint: true })));
-      if (before === after || tries === TRIES) return after === mark;
+      // What has several names is not made anew: others may be linked to it by now.
+      if (before === after || tries === TRIES || stats.nlink > 1n) return after === mark;
     }
+  }
+
+  /** Makes the file with `copy`, or as one more name of what was made of another of its names. */
+  async #onceLinked({ nlink, ino }: BigIntStats, host: string, copy: () => Promise<void>): Promise<void> {
+    if (nlink === 1n) return copy();
+    const other = this.#linked.get(ino);
+    if (other) return link(raw(await other), raw(host));
+    const made = copy().then(() => host);
+    this.#linked.set(ino, made);
+    await made;
   }
 
   async #link(path: VolumePath, directory: Beneath, name: string, mark: string): Promise<boolean> {
@@ -145,7 +182,7 @@ class Taking {
 async function dress(host: string, stats: BigIntStats): Promise<void> {
   const path = raw(host);
   const [atime, mtime] = [Number(stats.atimeNs) / 1e9, Number(stats.mtimeNs) / 1e9];
-  await lchown(path, Number(stats.uid), Number(stats.gid));
+  if (stats.uid + stats.gid > 0n) await lchown(path, Number(stats.uid), Number(stats.gid));
   if (stats.isSymbolicLink()) return lutimes(path, atime, mtime);
   await chmod(path, Number(stats.mode & 0o7777n));
   await utimes(path, atime, mtime);

@@ -48,6 +48,11 @@ export class LayerTree {
     return node;
   }
 
+  /** What a directory has under a name. */
+  child(directory: Directory, name: string): Promise<Node | undefined> {
+    return child(directory, name);
+  }
+
   /** What a directory holds, by name. */
   async children(directory: Directory): Promise<readonly (readonly [name: string, node: Node])[]> {
     const names = new Set<string>();

@@ -27,6 +27,10 @@ export class LayerWriter {
   #bytes = 0;
   #files = 0;
   #touched = false;
+  /** The directory that the last file was put in. */
+  #last:
+    | { readonly key: string; readonly over: Over; readonly node: Promise<Directory | undefined> }
+    | undefined;
 
   /**
    * @param below directories of the layers below, lowest first @param root the new one's, which must not exist
@@ -81,6 +85,7 @@ export class LayerWriter {
 
   /** Makes a directory, in place of whatever file is there, with this owner and mode. One that is there already gets these, if it has others. */
   async putDirectory(path: VolumePath, { uid, gid, mode }: Owner): Promise<void> {
+    this.#last = undefined;
     const node = await this.tree.lookup(path);
     const { stats } = node ?? {};
     const same = stats?.uid === uid && stats.gid === gid && (stats.mode & 0o7777) === mode;
@@ -100,7 +105,7 @@ export class LayerWriter {
   }
 
   /**
-   * Puts a file in place of whatever file is there; `make` makes it at the path it is given, which is free.
+   * Puts a file in place of whatever file is there; `make` makes it at the path it is given, which is free. Several may be put into one directory at once.
    * @param over what to do where a directory is, or where a parent is none: throw, or put the file in its place
    * @throws SkerryError `already-exists` where a directory is, `conflict` where a parent is none
    */
@@ -109,14 +114,26 @@ export class LayerWriter {
     make: (host: string) => Promise<void>,
     over: Over = 'refuse',
   ): Promise<void> {
-    await this.makeDirectory(path.slice(0, -1), over);
-    const node = await this.tree.lookup(path);
+    const parent = await this.#parent(path.slice(0, -1), over);
+    const node = parent && (await this.tree.child(parent, path.at(-1) ?? ''));
     if (node?.kind === 'directory' && over === 'refuse') throw isADirectory(path);
     if (node) await this.#shrink(path, node);
     const host = this.#host(path);
-    await rm(raw(host), { recursive: true, force: true });
+    if (await statOf(host)) await rm(raw(host), { recursive: true, force: true });
     await make(host);
     this.#grow((await statOf(host))?.size ?? 0, 1);
+  }
+
+  /** Makes a directory for what is put in it. Files come one directory after the other: it is looked for once. */
+  #parent(path: VolumePath, over: Over): Promise<Directory | undefined> {
+    const key = path.join('/');
+    if (this.#last?.key === key && this.#last.over === over) return this.#last.node;
+    const node = this.makeDirectory(path, over).then(async () => {
+      const made = await this.tree.lookup(path);
+      return made?.kind === 'directory' ? made : undefined;
+    });
+    this.#last = { key, over, node };
+    return node;
   }
 
   /** The same bytes with the same owner, mode and time; shared with the original where the file system can. */
@@ -129,6 +146,7 @@ export class LayerWriter {
 
   /** Takes a name away, with everything below it. It must not come back in the same layer: what the layers below have there would, too. */
   async remove(path: VolumePath, node: Node): Promise<void> {
+    this.#last = undefined;
     await this.makeDirectory(path.slice(0, -1));
     await this.#shrink(path, node);
     await rm(raw(this.#host(path)), { recursive: true, force: true });

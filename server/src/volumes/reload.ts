@@ -1,6 +1,6 @@
 /** Brings others' writes into a working tree while its sandbox may change it. */
 import { randomBytes } from 'node:crypto';
-import { type BigIntStats, constants } from 'node:fs';
+import { type BigIntStats, constants, type Stats } from 'node:fs';
 import {
   copyFile,
   lchown,
@@ -15,9 +15,14 @@ import {
 } from 'node:fs/promises';
 import type { Beneath } from '../platform/beneath.ts';
 import { raw } from '../platform/byte-paths.ts';
-import type { Leaf, Node } from './layer-tree.ts';
+import { Limiter } from '../platform/limiter.ts';
+import type { Difference } from './differences.ts';
+import type { Directory, Leaf, Node } from './layer-tree.ts';
 import type { VolumePath } from './paths.ts';
 import { entryOf, keyOf, markOf, type TreeState } from './tree-state.ts';
+
+/** Files that are copied at the same time. */
+const AT_ONCE = 16;
 
 export class Reload {
   readonly #shown: Beneath;
@@ -34,87 +39,125 @@ export class Reload {
     this.#state = state;
   }
 
-  /** Puts there what the newest version has. */
-  show(path: VolumePath, node: Node): Promise<void> {
-    return unlessOvertaken(() => this.#show(path, node));
+  /** @param differences each directory before what is in it */
+  async apply(differences: readonly Difference[]): Promise<void> {
+    const there: Shown[] = [];
+    const gone = new Set<string>();
+    for (const { path, node } of differences) {
+      if (node) there.push({ path, node });
+      else gone.add(keyOf(path));
+    }
+    // What is gone with its directory is found in there.
+    for (const { path, node } of differences.toReversed())
+      if (!node && !gone.has(keyOf(path.slice(0, -1)))) await unlessOvertaken(() => this.#hide(path));
+    for (const { path, node } of there)
+      if (node.kind === 'directory') await unlessOvertaken(() => this.#showDirectory(path, node));
+    const leaves = there.filter(({ node }) => node.kind !== 'directory');
+    for (const together of Map.groupBy(leaves, ({ path }) => keyOf(path.slice(0, -1))).values())
+      await this.#showFiles(together[0]?.path.slice(0, -1) ?? [], together);
   }
 
-  /** Takes away what the newest version has not; of directories only those with nothing of the sandbox's own in them. */
-  hide(path: VolumePath): Promise<void> {
-    return unlessOvertaken(() => this.#hide(path));
-  }
-
-  async #show(path: VolumePath, node: Node): Promise<void> {
+  async #showDirectory(path: VolumePath, node: Directory): Promise<void> {
     await using opened = new AsyncDisposableStack();
     const parent = await this.#shown.enter(path.slice(0, -1), opened);
     const name = path.at(-1);
     if (!parent || name === undefined) return; // something of the sandbox's own is in the way
     const there = await parent.lookup(name);
-    if (there?.isDirectory() && node.kind === 'directory') return;
-    if (await this.#isOwn(path)) return;
-    if (node.kind === 'directory') {
-      if (there) await unlink(parent.path(name));
-      await mkdir(parent.path(name), { mode: 0o755 });
-      await using made = await parent.directory(name);
-      await made?.own(node.stats.uid, node.stats.gid, node.stats.mode & 0o7777);
-    } else {
-      const temporary = parent.path(`.skerry-${randomBytes(8).toString('hex')}`);
-      try {
-        await put(node, temporary);
-        if (there?.isDirectory()) await clear(parent, name);
-        await rename(temporary, parent.path(name));
-      } catch (error) {
-        await unlink(temporary).catch(() => {}); // the first error tells
-        throw error;
-      }
-    }
-    await this.#note(path, node);
+    if (there?.isDirectory() || this.#isOwn(path, await this.#upper.find(path))) return;
+    if (there) await unlink(parent.path(name));
+    await mkdir(parent.path(name), { mode: 0o755 });
+    await using made = await parent.directory(name);
+    await made?.own(node.stats.uid, node.stats.gid, node.stats.mode & 0o7777);
+    this.#note(path, await this.#upper.find(path));
   }
 
+  /** Puts there what the newest version has in one directory. */
+  async #showFiles(path: VolumePath, files: readonly Shown[]): Promise<void> {
+    await using opened = new AsyncDisposableStack();
+    const parent = await this.#shown.enter(path, opened);
+    if (!parent) return; // likewise
+    const own = await this.#upper.enter(path, opened);
+    const several = new Limiter(AT_ONCE);
+    const put = files.map((file) =>
+      several.run(() => unlessOvertaken(() => this.#showFile(parent, own, file))),
+    );
+    await Promise.allSettled(put); // the directories are open until then
+    await Promise.all(put);
+    // Only now it is sure to have a directory there.
+    const upper = own ?? (await this.#upper.enter(path, opened));
+    for (const { path: below, node } of files) {
+      const stats = await upper?.lookup(below.at(-1) ?? '');
+      // Else the sandbox has written to it since.
+      if (stats && isCopy(node.stats, stats)) this.#note(below, stats);
+    }
+  }
+
+  async #showFile(parent: Beneath, own: Beneath | undefined, { path, node }: Shown): Promise<void> {
+    const name = path.at(-1) ?? '';
+    if (node.kind === 'directory') return;
+    const mine = await own?.lookup(name);
+    if (!mine?.isDirectory() && this.#isOwn(path, mine)) return;
+    const temporary = parent.path(`.skerry-${randomBytes(8).toString('hex')}`);
+    try {
+      await put(node, temporary);
+      if ((await parent.lookup(name))?.isDirectory()) await clear(parent, name);
+      await rename(temporary, parent.path(name));
+    } catch (error) {
+      await unlink(temporary).catch(() => {}); // the first error tells
+      throw error;
+    }
+  }
+
+  /** Takes away what the newest version has not; of directories only those with nothing of the sandbox's own in them. */
   async #hide(path: VolumePath): Promise<void> {
     await using opened = new AsyncDisposableStack();
-    const parent = await this.#shown.enter(path.slice(0, -1), opened);
-    const name = path.at(-1);
-    if (!parent || name === undefined || !(await this.#hideIn(parent, name, path))) return;
-    await this.#note(path, undefined);
+    const above = path.slice(0, -1);
+    const [parent, name] = [await this.#shown.enter(above, opened), path.at(-1)];
+    if (!parent || name === undefined) return;
+    if (!(await this.#hideIn(parent, await this.#upper.enter(above, opened), name, path))) return;
+    this.#note(path, await this.#upper.find(path));
   }
 
   /** @returns whether nothing is left of it */
-  async #hideIn(parent: Beneath, name: string, path: VolumePath): Promise<boolean> {
+  async #hideIn(parent: Beneath, own: Beneath | undefined, name: string, path: VolumePath): Promise<boolean> {
     const there = await parent.lookup(name);
     if (!there) return false;
     if (!there.isDirectory()) {
-      if (await this.#isOwn(path)) return false;
+      if (this.#isOwn(path, await own?.lookup(name))) return false;
       await unlink(parent.path(name));
       return true;
     }
-    await using directory = await parent.directory(name);
+    await using opened = new AsyncDisposableStack();
+    const directory = await parent.enter([name], opened);
+    const ownDirectory = await own?.enter([name], opened);
     for (const inner of (await directory?.names()) ?? []) {
       const below = [...path, inner];
-      if (directory && (await this.#hideIn(directory, inner, below))) await this.#note(below, undefined);
+      if (directory && (await this.#hideIn(directory, ownDirectory, inner, below)))
+        this.#note(below, await ownDirectory?.lookup(inner));
     }
     return rmdir(parent.path(name)).then(() => true, ignoreFullDirectory);
   }
 
-  /** Written by the sandbox since the last commit: not what others did may take its place. */
-  async #isOwn(path: VolumePath): Promise<boolean> {
-    const stats = await this.#upper.find(path);
-    if (!stats) return this.#state.has(keyOf(path));
-    return !stats.isDirectory() && this.#state.get(keyOf(path)) !== markOf(entryOf(stats));
+  /** Written, or taken away, by the sandbox since the last commit: not what others did may take its place. @param mine what the upper layer has there */
+  #isOwn(path: VolumePath, mine: BigIntStats | undefined): boolean {
+    const before = this.#state.get(keyOf(path));
+    return mine ? !mine.isDirectory() && before !== markOf(entryOf(mine)) : before !== undefined;
   }
 
-  /** What is at a path now is no change of the sandbox's, unless it was quicker. */
-  async #note(path: VolumePath, node: Node | undefined): Promise<void> {
-    const stats = await this.#upper.find(path);
-    const key = keyOf(path);
-    if (!stats) this.#state.delete(key);
-    else if (!node || node.kind === 'directory' || isCopy(node, stats))
-      this.#state.set(key, markOf(entryOf(stats)));
+  /** What the upper layer has at a path now is no change of the sandbox's. */
+  #note(path: VolumePath, mine: BigIntStats | undefined): void {
+    if (mine) this.#state.set(keyOf(path), markOf(entryOf(mine)));
+    else this.#state.delete(keyOf(path));
   }
 }
 
+interface Shown {
+  readonly path: VolumePath;
+  readonly node: Node;
+}
+
 /** Times are set in seconds as a double, which does not hold all nanoseconds. */
-const isCopy = ({ stats }: Leaf, copy: BigIntStats): boolean =>
+const isCopy = (stats: Stats, copy: BigIntStats): boolean =>
   BigInt(stats.size) === copy.size && Math.abs(Number(copy.mtimeNs) / 1e6 - stats.mtimeMs) < 1;
 
 /** Makes a copy of a layer's file at a name that is free. */
@@ -123,11 +166,14 @@ async function put({ kind, host, stats }: Leaf, target: Buffer): Promise<void> {
     await symlink(await readlink(raw(host), { encoding: 'buffer' }), target);
   } else {
     await copyFile(raw(host), target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    await using file = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW);
-    await file.chown(stats.uid, stats.gid);
-    await file.chmod(stats.mode & 0o7777);
+    // The copy has the mode, but for what a change of the owner takes away.
+    if (stats.uid + stats.gid > 0) {
+      await using file = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW);
+      await file.chown(stats.uid, stats.gid);
+      await file.chmod(stats.mode & 0o7777);
+    }
   }
-  await lchown(target, stats.uid, stats.gid);
+  if (kind === 'link') await lchown(target, stats.uid, stats.gid);
   await lutimes(target, stats.atimeMs / 1000, stats.mtimeMs / 1000);
 }
 

@@ -56,9 +56,7 @@ export interface VolumeMountsOptions {
 
 /** Of one sandbox. */
 const MAX_MOUNTS = 64;
-/** In the background a file over this size is left alone while it is written to: each time all of it would be copied. */
-const BUSY_FILE_BYTES = 2 ** 20;
-/** For so long nobody may have written to it. */
+/** In the background a file is left alone for so long after it was written to: programs that write many files, or one again and again, are not held up. */
 const QUIET_MS = 5_000;
 /** Between two looks in the background so many times as long passes as the first one took. */
 const REST_FACTOR = 10;
@@ -309,12 +307,11 @@ export class VolumeMounts {
   }
 }
 
-/** Without the large files that somebody writes to just now; the next look finds them again. */
+/** Without the files that somebody writes to just now; a later look finds them again. */
 function withoutBusy({ removed, written, next }: Changes): Changes {
+  const quietSince = BigInt(Date.now() - QUIET_MS) * 1_000_000n;
   const isBusy = ({ entry }: Changes['written'][number]) =>
-    entry.kind === 'file' &&
-    Number(entry.size) > BUSY_FILE_BYTES &&
-    Number(BigInt(entry.ctimeNs) / 1_000_000n) > Date.now() - QUIET_MS;
+    entry.kind === 'file' && BigInt(entry.ctimeNs) > quietSince;
   const kept = new Map(next);
   for (const { path } of written.filter(isBusy)) kept.set(keyOf(path), UNSETTLED);
   return { removed, written: written.filter((one) => !isBusy(one)), next: kept };

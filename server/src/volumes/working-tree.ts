@@ -119,10 +119,8 @@ export class WorkingTree {
     const state = await this.#state();
     await using upper = await Beneath.open(this.#upper);
     await using shown = await this.#shown();
-    const reload = new Reload(shown, upper, state);
     try {
-      for (const { path, node } of differences) if (node) await reload.show(path, node);
-      for (const { path, node } of differences.toReversed()) if (!node) await reload.hide(path);
+      await new Reload(shown, upper, state).apply(differences);
     } finally {
       await this.keep(state);
     }
