@@ -1,7 +1,9 @@
 //! The one program of Skerry inside a sandbox. One binary, two roles, told apart by the name it is called by:
-//! `skerry-agent` is the sandbox's init and starts processes for the server (PROTOCOL.md), or with `probe-tcp` tries a port;
+//! `skerry-agent` is the sandbox's init and starts processes for the server (PROTOCOL.md), or with `probe-tcp` tries a port, with `bind` and
+//! `unbind` changes what is mounted where only the sandbox's own kernel can;
 //! `modal-sandbox-fs-tools` is the filesystem helper that the official clients run as an ordinary process.
 
+mod bind;
 mod failure;
 mod frame;
 mod fstools;
@@ -27,6 +29,8 @@ fn main() {
     let code = match name.as_slice() {
         b"modal-sandbox-fs-tools" => fstools::main(arguments.next().as_ref()),
         b"skerry-agent" => match arguments.next() {
+            Some(word) if word == "bind" => bind::bind(arguments.next().as_ref(), arguments.next().as_ref()),
+            Some(word) if word == "unbind" => bind::unbind(arguments.next().as_ref()),
             Some(word) if word == "probe-tcp" => probe::main(arguments.next().as_ref()),
             socket => init(socket),
         },

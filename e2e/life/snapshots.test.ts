@@ -12,7 +12,9 @@ for (const { runtime, skip } of await runtimesToTest()) {
     });
     after(() => server?.stop());
 
-    test('of whole filesystems, with the Python client', (t) =>
-      pythonCases(t, server, 'snapshots', { env: { LIFE_RUNTIME: runtime } }));
+    test('of whole filesystems, with the Python client', (t) => pythonCases(t, server, 'snapshots'));
+
+    test('of directories, and images mounted into running sandboxes, with the Python client', (t) =>
+      pythonCases(t, server, 'mounted'));
   });
 }

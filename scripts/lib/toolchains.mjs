@@ -108,10 +108,12 @@ async function ensureCargo(progress) {
 
 /** Builds the agent and the supervisor when one is missing or older than a source. */
 export async function ensureAgent(progress) {
-  const crates = ['agent', 'supervisor'].flatMap((crate) => [`${crate}/src`, `${crate}/Cargo.toml`]);
+  const crates = ['agent', 'supervisor', 'trees'].flatMap((crate) => [`${crate}/src`, `${crate}/Cargo.toml`]);
   const sources = [...crates, 'Cargo.toml', 'Cargo.lock', '.cargo'].map((name) => join(root, name));
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
-  const built = ['skerry-agent', 'skerry-supervisor'].map((name) => join(root, 'target', 'release', name));
+  const built = ['skerry-agent', 'skerry-supervisor', 'skerry-trees'].map((name) =>
+    join(root, 'target', 'release', name),
+  );
   if (built.every((path) => existsSync(path) && statSync(path).mtimeMs >= newest)) return 'up to date';
   await ensurePackages(buildPackages, progress);
   const cargo = await ensureCargo(progress);

@@ -1,5 +1,5 @@
 /** What the `skerry` command needs of the server it starts, stops and looks after: the one door between the two. */
-import { agentBinaryPath } from './agent/agent-binary.ts';
+import { agentBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { EngineCheck } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
@@ -24,5 +24,12 @@ export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
   const logger = createLogger('silent');
   const { dataDir } = config;
   const content = ImagePlaces.in(dataDir);
-  return createOciEngine({ config, dataDir, content, agentBinaryPath: agentBinaryPath(), logger }).check();
+  return createOciEngine({
+    config,
+    dataDir,
+    content,
+    agentBinaryPath: agentBinaryPath(),
+    treesBinaryPath: treesBinaryPath(),
+    logger,
+  }).check();
 }

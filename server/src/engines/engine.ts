@@ -69,6 +69,8 @@ export interface Capabilities {
   readonly commit: boolean;
   /** `Instance.setNetworkPolicy` */
   readonly networkPolicy: boolean;
+  /** `Instance.mount`, `unmount` and `commitDirectory` */
+  readonly mounts: boolean;
 }
 
 /** Why an instance is no longer there. */
@@ -101,8 +103,8 @@ export interface Fifo {
 
 export interface CommitOptions {
   readonly move: boolean;
-  /** Those that `filesInMemory` keeps from the engine; only for a live instance. */
-  readonly fifos?: readonly Fifo[];
+  /** Has a live instance with `filesInMemory` write them out; gives those that it keeps from the engine. Called right before it stands still. */
+  readonly settle?: () => Promise<readonly Fifo[]>;
 }
 
 export interface Instance {
@@ -131,6 +133,21 @@ export interface Instance {
    * stopped with `stop`. A live instance is paused meanwhile; its destroy breaks the commit off. Sockets are left out.
    */
   commit(layer: LayerRef, options: CommitOptions): Promise<void>;
+  /**
+   * Shows these layers, lowest first, with a writable one of this mount's own on top, at an absolute path of the running instance; none are an empty directory. The path is
+   * made when it is missing; what was there is covered.
+   * @throws SkerryError `invalid-argument` for a path where nothing can be mounted, `resource-exhausted`, `sandbox-ended`
+   */
+  mount(path: string, layers: readonly LayerRef[]): Promise<void>;
+  /** Takes away what was mounted last at that path; what it covered is there again. @throws SkerryError `not-found`, `sandbox-ended` */
+  unmount(path: string): Promise<void>;
+  /** The layers of what is mounted: they must stay. */
+  readonly mountedLayers: readonly LayerRef[];
+  /**
+   * Makes a directory of the running instance, with what is mounted in it, the new layer `layer`, as `commit` does.
+   * @throws SkerryError `not-found`, `invalid-argument` for the path, `sandbox-ended`
+   */
+  commitDirectory(path: string, layer: LayerRef, options: Pick<CommitOptions, 'settle'>): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */

@@ -8,5 +8,7 @@ export const GUEST_FS_TOOLS = `${GUEST_BIN_DIR}/modal-sandbox-fs-tools`;
 /** Read-only directory with the server's socket for this sandbox. */
 export const GUEST_RUN_DIR = '/__modal/.run';
 export const GUEST_AGENT_SOCKET = `${GUEST_RUN_DIR}/agent.sock`;
+/** Where a kernel that is the sandbox's own finds what is mounted into it while it runs: empty directories named 0, 1, … */
+export const GUEST_MOUNTS_DIR = '/__modal/.mounts';
 /** Extra CA certificates, when configured: the machine's bundle including them. */
 export const GUEST_CA_BUNDLE = '/__modal/.ca/ca-certificates.crt';

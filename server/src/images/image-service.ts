@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { RuntimeChoice } from '../engines/engine.ts';
 import { describeError, firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
-import { type ImageId, type LayerId, newImageId } from '../ids.ts';
+import { type ImageId, type LayerId, newImageId, type TaskId } from '../ids.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
@@ -286,6 +286,10 @@ export class ImageService implements Images {
     } finally {
       this.#layers.unpin(held);
     }
+  }
+
+  holdLayers(task: TaskId, layers: readonly LayerId[]): void {
+    this.#store.holdLayers(task, layers);
   }
 
   async fromReference(reference: string, signal: AbortSignal): Promise<Image> {

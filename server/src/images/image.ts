@@ -1,5 +1,5 @@
 /** What an image is: layers and the configuration its processes start with. */
-import type { ImageId, LayerId } from '../ids.ts';
+import type { ImageId, LayerId, TaskId } from '../ids.ts';
 import type { StandalonePython } from './packages/standalone-python.ts';
 
 /** The part of an image's configuration that Skerry uses, named as in the OCI image specification (image-spec/config.md). */
@@ -152,6 +152,8 @@ export interface Images {
     takeLayer: (layer: NewLayer) => Promise<void>,
     options?: SnapshotOptions & { readonly config?: ImageConfig },
   ): Promise<Image>;
+  /** Keeps these layers, and none that it was told before, for as long as the task has not ended: they are mounted in it. */
+  holdLayers(task: TaskId, layers: readonly LayerId[]): void;
   /** Finds a published name or pulls/bootstraps a reference such as `python:3.12-slim`; used where no Dockerfile is given (REST `imageId`). */
   fromReference(reference: string, signal: AbortSignal): Promise<Image>;
   /** @throws SkerryError `not-found` */

@@ -1,5 +1,5 @@
 /** The rows that images, their layers, cached steps and published names are kept in. `store/images.ts` implements this; files are `layer-store.ts`'s. */
-import type { ImageId, LayerId } from '../ids.ts';
+import type { ImageId, LayerId, TaskId } from '../ids.ts';
 import type { Image, PublishedImage } from './image.ts';
 
 /** What is known of an image. `cancelled` and `failed` differ only in whose doing it was. */
@@ -34,7 +34,9 @@ export interface ImageRepository {
   hasLayer(id: LayerId): boolean;
   deleteLayer(id: LayerId): void;
   allLayers(): LayerId[];
-  /** Layers that an image, deleted ones included, or a cached step needs. */
+  /** What is mounted in a task, instead of what was before. */
+  holdLayers(task: TaskId, layers: readonly LayerId[]): void;
+  /** Layers that an image, deleted ones included, a cached step or a task that has not ended needs. */
   referencedLayers(): ReadonlySet<LayerId>;
 
   /** The cached result of a step: its layer, `null` when it changed no file, undefined when it is not cached. */

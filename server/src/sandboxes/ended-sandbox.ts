@@ -121,6 +121,18 @@ export class EndedSandbox implements Sandbox {
     throw this.#endedError();
   }
 
+  async snapshotDirectory(): Promise<never> {
+    throw this.#endedError();
+  }
+
+  async mountImage(): Promise<never> {
+    throw this.#endedError();
+  }
+
+  async unmountImage(): Promise<never> {
+    throw this.#endedError();
+  }
+
   events(): readonly SandboxLogEntry[] {
     return this.#context.sandboxes.events(this.taskId);
   }

@@ -3,13 +3,14 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { settleFiles } from '../agent/settle-files.ts';
-import type { Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
+import type { Fifo, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
-import type { InstanceId, ProcessId, SandboxId, TaskId } from '../ids.ts';
-import type { Image, Images, SnapshotOptions } from '../images/image.ts';
+import type { ImageId, InstanceId, LayerId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import { emptyImageConfig, type Image, type Images, type SnapshotOptions } from '../images/image.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { Ledger } from '../platform/ledger.ts';
+import { Limiter } from '../platform/limiter.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
@@ -94,6 +95,7 @@ export class LiveSandbox implements Sandbox {
   readonly #ended = new AbortController();
   /** Entries of its log that the store has not taken yet. */
   readonly #unstored: Entry[] = [];
+  readonly #mountChanges = new Limiter(1);
   #name: string | undefined;
   #tags: Readonly<Record<string, string>>;
 
@@ -307,21 +309,36 @@ export class LiveSandbox implements Sandbox {
     }
   }
 
-  async snapshotFilesystem(options: SnapshotOptions, signal: AbortSignal): Promise<Image> {
-    const { instance, agent, plan } = await this.#whileRunning(signal);
-    const release = this.hold();
-    const resumed = this.#tenancy.clocks.pausing();
-    try {
-      const fifos = await settleFiles(instance, agent, signal);
-      return await this.#context.images.addLayer(
-        plan.image,
-        ({ ref }) => instance.commit(ref, { move: false, fifos }),
-        options,
-      );
-    } finally {
-      resumed();
-      release();
-    }
+  snapshotFilesystem(options: SnapshotOptions, signal: AbortSignal): Promise<Image> {
+    return this.#snapshot(
+      options,
+      signal,
+      ({ plan }) => plan.image,
+      ({ instance }, ref, settle) => instance.commit(ref, { move: false, settle }),
+    );
+  }
+
+  snapshotDirectory(path: string, options: SnapshotOptions, signal: AbortSignal): Promise<Image> {
+    if (/^\/+$/.test(path)) return this.snapshotFilesystem(options, signal);
+    // Nothing of the sandbox's image is below it.
+    const parent = ({ plan }: Tenant) => ({ ...plan.image, layers: [], config: emptyImageConfig });
+    return this.#snapshot(options, signal, parent, ({ instance }, ref, settle) =>
+      instance.commitDirectory(path, ref, { settle }),
+    );
+  }
+
+  mountImage(path: string, imageId: ImageId | undefined, signal: AbortSignal): Promise<void> {
+    const { images } = this.#context;
+    return this.#changingMounts(signal, (instance) => {
+      const layers = imageId === undefined ? [] : images.get(imageId).layers;
+      // Before anything else can happen: from now on they stay, whatever becomes of the image.
+      images.holdLayers(this.taskId, [...instance.mountedLayers, ...layers]);
+      return instance.mount(path, layers);
+    });
+  }
+
+  unmountImage(path: string, signal: AbortSignal): Promise<void> {
+    return this.#changingMounts(signal, (instance) => instance.unmount(path));
   }
 
   events(): readonly SandboxLogEntry[] {
@@ -408,6 +425,46 @@ export class LiveSandbox implements Sandbox {
   async #noteOomKills(): Promise<void> {
     const { tenant, clocks } = this.#tenancy;
     if (tenant && this.entrypoint?.exit === undefined) await clocks.noteOomKills(tenant);
+  }
+
+  async #snapshot(
+    options: SnapshotOptions,
+    signal: AbortSignal,
+    parentOf: (tenant: Tenant) => Image,
+    take: (tenant: Tenant, layer: LayerId, settle: () => Promise<readonly Fifo[]>) => Promise<void>,
+  ): Promise<Image> {
+    const tenant = await this.#whileRunning(signal);
+    const { instance, agent } = tenant;
+    const release = this.hold();
+    const resumed = this.#tenancy.clocks.pausing();
+    try {
+      const settle = () => settleFiles(instance, agent, signal);
+      return await this.#context.images.addLayer(
+        parentOf(tenant),
+        ({ ref }) => take(tenant, ref, settle),
+        options,
+      );
+    } finally {
+      resumed();
+      release();
+    }
+  }
+
+  /** One after the other: what is held must be what is mounted. */
+  async #changingMounts(signal: AbortSignal, change: (instance: Instance) => Promise<void>): Promise<void> {
+    const { instance } = await this.#whileRunning(signal);
+    const release = this.hold();
+    try {
+      await this.#mountChanges.run(async () => {
+        try {
+          await change(instance);
+        } finally {
+          this.#context.images.holdLayers(this.taskId, instance.mountedLayers);
+        }
+      });
+    } finally {
+      release();
+    }
   }
 
   #emptyOutput(): void {

@@ -5,7 +5,7 @@
 
 import type { Duplex } from 'node:stream';
 import type { NetworkPolicy, RuntimeName } from '../engines/engine.ts';
-import type { AppId, EnvironmentId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
+import type { AppId, EnvironmentId, ImageId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
 import type { Image, SnapshotOptions } from '../images/image.ts';
 import type { ExecSpec, PtySize, SandboxSpec, SidecarSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
@@ -118,6 +118,18 @@ export interface Sandbox {
   reloadVolumes(signal: AbortSignal): Promise<void>;
   /** An image of its whole filesystem as it is now; it goes on running. @throws SkerryError `sandbox-ended`, `disk-full` */
   snapshotFilesystem(options: SnapshotOptions, signal: AbortSignal): Promise<Image>;
+  /**
+   * An image of what a directory holds, with what is mounted in it.
+   * @throws SkerryError `not-found`, `invalid-argument` for the path; as `snapshotFilesystem`
+   */
+  snapshotDirectory(path: string, options: SnapshotOptions, signal: AbortSignal): Promise<Image>;
+  /**
+   * Shows the files of an image at an absolute path, without one an empty directory; what is written there is of this mount alone.
+   * @throws SkerryError `not-found` (image), `invalid-argument` for the path, `resource-exhausted`, `sandbox-ended`
+   */
+  mountImage(path: string, imageId: ImageId | undefined, signal: AbortSignal): Promise<void>;
+  /** Uncovers what is below the last image that was mounted at the path. @throws SkerryError `not-found`, `sandbox-ended` */
+  unmountImage(path: string, signal: AbortSignal): Promise<void>;
   /** What Skerry itself has to say about it: execs when `verbose`, bounds that were hit, why it ended. */
   events(): readonly SandboxLogEntry[];
   /** Appends a line to the log above when the sandbox is verbose. */
@@ -131,7 +143,17 @@ export interface Sandbox {
 /** What a sandbox's main container and its sidecars have in common. */
 export type Container = Pick<
   Sandbox,
-  'taskId' | 'result' | 'wait' | 'terminate' | 'exec' | 'process' | 'snapshotFilesystem' | 'reloadVolumes'
+  | 'taskId'
+  | 'result'
+  | 'wait'
+  | 'terminate'
+  | 'exec'
+  | 'process'
+  | 'snapshotFilesystem'
+  | 'snapshotDirectory'
+  | 'mountImage'
+  | 'unmountImage'
+  | 'reloadVolumes'
 >;
 
 /** A further container of a sandbox, which shares its network and lifetime; `taskId` is what callers know it by. */

@@ -1,6 +1,6 @@
 /** Rows of images, their layers, cached steps and published names. */
 import { z } from 'zod';
-import type { ImageId, LayerId } from '../ids.ts';
+import type { ImageId, LayerId, TaskId } from '../ids.ts';
 import type { Image, ImageConfig, PublishedImage } from '../images/image.ts';
 import type { ImageRecord, ImageRepository } from '../images/repositories.ts';
 import { type Database, transaction } from './database.ts';
@@ -67,6 +67,7 @@ export class SqlImages implements ImageRepository {
   readonly #deleteLayer;
   readonly #allLayers;
   readonly #referencedLayers;
+  readonly #holdLayers;
   readonly #getStep;
   readonly #putStep;
   readonly #publish;
@@ -116,7 +117,12 @@ export class SqlImages implements ImageRepository {
     this.#deleteLayer = database.prepare('DELETE FROM layers WHERE id = ?');
     this.#allLayers = database.prepare('SELECT id FROM layers');
     this.#referencedLayers = database.prepare(`SELECT value AS id FROM images, json_each(images.layers)
-       UNION SELECT layer_id AS id FROM image_steps WHERE layer_id IS NOT NULL`);
+       UNION SELECT layer_id AS id FROM image_steps WHERE layer_id IS NOT NULL
+       UNION SELECT value AS id FROM mounted_layers, json_each(mounted_layers.layers)
+         WHERE task_id IN (SELECT task_id FROM sandboxes WHERE state != 'ended')`);
+    this.#holdLayers = database.prepare(
+      'INSERT INTO mounted_layers (task_id, layers) VALUES (?, ?) ON CONFLICT (task_id) DO UPDATE SET layers = excluded.layers',
+    );
     this.#getStep = database.prepare('SELECT layer_id FROM image_steps WHERE key = ?');
     this.#putStep = database.prepare(
       'INSERT INTO image_steps (key, layer_id, created_at_ms) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET layer_id = excluded.layer_id, created_at_ms = excluded.created_at_ms',
@@ -213,6 +219,10 @@ export class SqlImages implements ImageRepository {
 
   allLayers(): LayerId[] {
     return this.#allLayers.all().map((row) => layerId(row.id));
+  }
+
+  holdLayers(task: TaskId, layers: readonly LayerId[]): void {
+    this.#holdLayers.run(task, JSON.stringify(layers));
   }
 
   referencedLayers(): ReadonlySet<LayerId> {

@@ -134,4 +134,10 @@ export const migrations: readonly string[] = [
   CREATE INDEX volume_mounts_by_task ON volume_mounts(task_id);
   CREATE INDEX volume_mounts_by_volume ON volume_mounts(volume_id);
   `,
+  /* 12: layers of images that are mounted in sandboxes, JSON */ `
+  CREATE TABLE mounted_layers (task_id TEXT PRIMARY KEY, layers TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER mounted_layers_end AFTER DELETE ON sandboxes BEGIN
+    DELETE FROM mounted_layers WHERE task_id = OLD.task_id;
+  END;
+  `,
 ];

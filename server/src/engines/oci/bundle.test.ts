@@ -13,6 +13,7 @@ const options: BundleOptions = {
   limits: { memoryMiB: 64, milliCpu: 250, milliCpuRequest: 125, pids: 32 },
   limitsMayChange: false,
   binDir: '/bin-dir',
+  mountPointsDir: '/run/skerry/m',
   socketDir: '/socket-dir',
   etcDir: '/etc-dir',
   mounts: [{ source: '/volume', target: '/data', readOnly: true }],

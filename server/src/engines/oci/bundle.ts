@@ -1,7 +1,7 @@
 /** The OCI bundle's config.json (https://github.com/opencontainers/runtime-spec, 1.0.2) for runc and for gVisor. */
 
 import type { InstanceLimits, RuntimeName } from '../engine.ts';
-import { GUEST_AGENT, GUEST_BIN_DIR, GUEST_CA_BUNDLE, GUEST_RUN_DIR } from '../paths.ts';
+import { GUEST_AGENT, GUEST_BIN_DIR, GUEST_CA_BUNDLE, GUEST_MOUNTS_DIR, GUEST_RUN_DIR } from '../paths.ts';
 import { capabilities } from './capabilities.ts';
 import { deviceRules, maskedPaths, readonlyPaths, sysctls } from './isolation.ts';
 import type { PlacedMount } from './mounts.ts';
@@ -21,6 +21,8 @@ export interface BundleOptions {
   readonly limitsMayChange: boolean;
   readonly binDir: string;
   readonly socketDir: string;
+  /** What may be mounted into gVisor while it runs appears in there. */
+  readonly mountPointsDir: string;
   /** Directory with the generated `hosts`, `hostname` and `resolv.conf`. */
   readonly etcDir: string;
   /** The host's file with extra CA certificates; absent when none are configured. */
@@ -93,6 +95,7 @@ function mountsOf(options: BundleOptions): OciMount[] {
     bind(`${etcDir}/resolv.conf`, '/etc/resolv.conf', false),
     bind(binDir, GUEST_BIN_DIR, true),
     bind(socketDir, GUEST_RUN_DIR, true),
+    ...(options.runtime === 'gvisor' ? [bind(options.mountPointsDir, GUEST_MOUNTS_DIR, false)] : []),
     ...(caBundle === undefined ? [] : [bind(caBundle, GUEST_CA_BUNDLE, true)]),
   ];
   // The caller's own mounts come before ours, so that none of them can cover the agent.

@@ -102,6 +102,7 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   );
   add('overlayfs', ...(await checkOverlay(layout)));
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
+  add('trees', existsSync(options.treesBinaryPath), true, options.treesBinaryPath, 'npm run setup');
   await addNetworkChecks(add);
   const leftovers = Leftovers.read(layout.leftoversFile);
   add(

@@ -33,15 +33,22 @@ import { OciPrepared } from './prepared-instance.ts';
 import type { InstanceRecord } from './record.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
-import { prepareAgent, prepareCaBundle, prepareSkeleton } from './shared-files.ts';
+import { prepareAgent, prepareCaBundle, prepareMountPoints, prepareSkeleton } from './shared-files.ts';
+import { Trees } from './trees.ts';
 
 /**
  * No mount and no hostname reaches a container that runs. Of limits, runsc can change none then, and a gVisor kernel shows its programs those of its start; a
  * policy is the machine's matter.
  */
 const capabilitiesUnder: Readonly<Record<RuntimeName, Capabilities>> = {
-  runc: { bindsLate: new Set(['limits', 'network']), joins: true, commit: true, networkPolicy: true },
-  gvisor: { bindsLate: new Set(['network']), joins: true, commit: true, networkPolicy: true },
+  runc: {
+    bindsLate: new Set(['limits', 'network']),
+    joins: true,
+    commit: true,
+    networkPolicy: true,
+    mounts: true,
+  },
+  gvisor: { bindsLate: new Set(['network']), joins: true, commit: true, networkPolicy: true, mounts: true },
 };
 
 /** What `open` finds and makes. */
@@ -95,6 +102,7 @@ class OciEngine implements Engine {
       prepareCaBundle(layout, this.#options.config.extraCaFile),
       readOwnLimits(),
       prepareSkeleton(layout),
+      prepareMountPoints(layout),
       prepareAgent(layout, this.#options.agentBinaryPath),
     ]);
     const { subnet, nameservers, allowPrivate } = this.#options.config;
@@ -242,6 +250,7 @@ class OciEngine implements Engine {
       faultPoint: this.#faultPoint,
       imageFifos: () => this.#layerFifos.in(layers),
       content: this.#options.content,
+      trees: new Trees(this.#options.treesBinaryPath),
       onDestroyed: () => this.#instances.delete(places.id),
     });
     this.#instances.set(places.id, instance);

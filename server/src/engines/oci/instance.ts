@@ -1,7 +1,7 @@
 /** One running (or stopped) sandbox of the OCI engine. */
 import { existsSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
@@ -9,10 +9,11 @@ import type { Network } from '../../network/network.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import { Limiter } from '../../platform/limiter.ts';
-import { delay } from '../../platform/wait.ts';
+import { delay, unlessAborted } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
   CommitOptions,
+  Fifo,
   Instance,
   InstanceExit,
   InstanceStats,
@@ -32,6 +33,8 @@ import { type InstanceRecord, writeRecord } from './record.ts';
 import { haltInstance, removeInstanceFiles } from './residue.ts';
 import type { OciRuntime } from './runtime.ts';
 import { settleAll } from './settle-all.ts';
+import { TreeMounts } from './tree-mounts.ts';
+import type { TreeSource, Trees } from './trees.ts';
 
 export interface InstanceParts {
   readonly layout: Layout;
@@ -47,6 +50,7 @@ export interface InstanceParts {
   readonly faultPoint: FaultPoint;
   readonly imageFifos: () => Promise<readonly string[]>;
   readonly content: ContentPlaces;
+  readonly trees: Trees;
   /** Called once nothing of the instance is left. */
   readonly onDestroyed: () => void;
 }
@@ -71,6 +75,7 @@ export class OciInstance implements Instance {
   /** Aborted by the first destroy: a copy under way is of no use any more. */
   readonly #leaving = new AbortController();
   readonly #detached = new AbortController();
+  readonly #mounts: TreeMounts;
   #record: InstanceRecord;
   #phase: Phase = 'running';
   /** Its network slot may have another user by now: a halt that is tried again must leave it alone. */
@@ -84,6 +89,13 @@ export class OciInstance implements Instance {
     this.id = parts.places.id;
     this.runtime = parts.runtime.name;
     this.exited = this.#exit.promise;
+    const { places, runtime, trees, content, logger } = parts;
+    this.#mounts = new TreeMounts({
+      ...{ places, runtime, trees, content, logger },
+      init: parts.record.init.pid,
+      mounted: parts.record.mounted ?? [],
+      keep: (mounted) => this.#rewrite({ mounted: [...mounted] }),
+    });
     this.filesInMemory = this.runtime === 'gvisor';
     this.imageFifos = parts.imageFifos;
     if (this.runtime === 'gvisor') this.wake = () => parts.runtime.signal(parts.places, 'CONT');
@@ -112,7 +124,7 @@ export class OciInstance implements Instance {
 
   commit(layer: LayerRef, options: CommitOptions): Promise<void> {
     return this.#exclusive.run(async () => {
-      const { places, runtime, content } = this.#parts;
+      const { places, content } = this.#parts;
       if (this.#phase === 'destroyed' || this.#destroying) throw ended(this.id);
       const directory = content.newLayer(layer);
       if (options.move) {
@@ -125,14 +137,71 @@ export class OciInstance implements Instance {
         return moveUpper(places.upper, directory, this.#leaving.signal);
       }
       if (this.#phase !== 'running') return copyUpper(places.upper, directory, this.#leaving.signal);
-      await writeFile(pauseMarker(places), '');
-      await using after = new CleanupScope(this.#parts.logger, { instance: this.id });
-      // Also after a pause that failed: it may have happened half-way.
-      after.add('pause', () => this.#resumeNowOrLater());
-      await runtime.pause(places);
-      await showFifos(places.rootfs, options.fifos ?? [], after);
-      await copyUpper(places.upper, directory, this.#leaving.signal);
+      await this.#copyLive({ directory: places.upper }, directory, options);
     });
+  }
+
+  commitDirectory(path: string, layer: LayerRef, options: Pick<CommitOptions, 'settle'>): Promise<void> {
+    return this.#exclusive.run(async () => {
+      this.#requireRunning();
+      const source = await this.#mounts.at(path);
+      await this.#copyLive(source, this.#parts.content.newLayer(layer), options);
+    });
+  }
+
+  mount(path: string, layers: readonly LayerRef[]): Promise<void> {
+    return this.#exclusive.run(() => {
+      this.#requireRunning();
+      return this.#mounts.mount(path, layers);
+    });
+  }
+
+  unmount(path: string): Promise<void> {
+    return this.#exclusive.run(() => {
+      this.#requireRunning();
+      return this.#mounts.unmount(path);
+    });
+  }
+
+  get mountedLayers(): readonly LayerRef[] {
+    return this.#mounts.layers;
+  }
+
+  #requireRunning(): void {
+    if (this.#phase !== 'running' || this.#destroying) throw ended(this.id);
+  }
+
+  /** The copy appears under its name only when it is whole and on disk. */
+  async #copyLive(
+    source: TreeSource,
+    directory: string,
+    { settle = async () => [] }: Pick<CommitOptions, 'settle'>,
+  ): Promise<void> {
+    const partial = join(dirname(directory), `.${basename(directory)}.partial`);
+    await rm(partial, { recursive: true, force: true });
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => rm(partial, { recursive: true, force: true })); // not there any more once it has its name
+    await mkdir(partial, { mode: 0o700 });
+    const { signal } = this.#leaving; // the agent answers for as long as a destroy waits for this
+    await unlessAborted(settle(), signal); // most of it is written before anything is copied
+    const still = async (take: () => Promise<void>) => {
+      const fifos = await unlessAborted(settle(), signal);
+      await this.#paused(fifos, take);
+    };
+    await this.#parts.trees.copy(source, partial, still, signal);
+    await rename(partial, directory);
+  }
+
+  /** Has everything stand still for a moment, with the FIFOs to be seen that its kernel keeps to itself. */
+  async #paused(fifos: readonly Fifo[], take: () => Promise<void>): Promise<void> {
+    const { places, runtime } = this.#parts;
+    await writeFile(pauseMarker(places), '');
+    await using after = new CleanupScope(this.#parts.logger, { instance: this.id });
+    // Also after a pause that failed: it may have happened half-way.
+    after.add('pause', () => this.#resumeNowOrLater());
+    await runtime.pause(places);
+    await showFifos(places.rootfs, fifos, after);
+    await take();
   }
 
   /** Goes on with it where an earlier server left it paused, now or as soon as the runtime can. */
@@ -184,9 +253,13 @@ export class OciInstance implements Instance {
     return this.#exclusive.run(async () => {
       if (this.#phase !== 'running') throw ended(this.id);
       await this.#parts.network.setPolicy(this.#ownSlot(), policy);
-      this.#record = { ...this.#record, policy };
-      await writeRecord(this.#parts.places, this.#record);
+      await this.#rewrite({ policy });
     });
+  }
+
+  async #rewrite(change: Partial<InstanceRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...change };
+    await writeRecord(this.#parts.places, this.#record);
   }
 
   stop(): Promise<void> {

@@ -18,6 +18,9 @@ export const instanceName = (dataDir: string): string =>
 /** Where the server keeps what lives only as long as the machine is up. */
 export const defaultRunDir = (dataDir: string): string => `/run/skerry-${instanceName(dataDir)}`;
 
+/** How many trees a running instance may have mounted. */
+export const MAX_TREE_MOUNTS = 64;
+
 export class Layout {
   readonly instance: string;
   /** Gone after a reboot: state of the runtimes, sockets, mount points, records. */
@@ -78,6 +81,11 @@ export class Layout {
 
   get skeletonDir(): string {
     return join(this.sharedDir, 'skeleton');
+  }
+
+  /** Of every gVisor sandbox: empty directories, one for each tree that may be mounted in it. Nothing can be written there. */
+  get mountPointsDir(): string {
+    return join(this.runDir, 'm');
   }
 
   runtimeRoot(runtime: string): string {

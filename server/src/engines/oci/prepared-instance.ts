@@ -226,6 +226,7 @@ export class OciPrepared implements Prepared {
       limitsMayChange: shape.expects !== undefined && capabilities.bindsLate.has('limits'),
       binDir: layout.binDir,
       socketDir: places.socketDir,
+      mountPointsDir: layout.mountPointsDir,
       etcDir: places.etcDir,
       ...(caBundle === undefined ? {} : { caBundle }),
       mounts,

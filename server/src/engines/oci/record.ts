@@ -1,10 +1,21 @@
 /** What must be remembered of a running instance to take it over after a restart: one small file, written when the instance is up. */
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { type InstanceId, isInstanceId } from '../../ids.ts';
+import { type InstanceId, isInstanceId, type LayerId } from '../../ids.ts';
 import { networkPolicySchema } from '../../network/policy.ts';
 import type { InstanceLayout } from './layout.ts';
 import { processIdentitySchema } from './process-identity.ts';
+
+const treeMountSchema = z.object({
+  /** Its own among those of the instance. */
+  slot: z.number().int().nonnegative(),
+  /** As its caller named it, and as it is without links. */
+  path: z.string(),
+  place: z.string(),
+  /** The kernel's numbers of its mounts, the last one made first. */
+  ids: z.array(z.string()),
+  layers: z.array(z.custom<LayerId>((value) => typeof value === 'string')),
+});
 
 const recordSchema = z.object({
   version: z.literal(1),
@@ -14,7 +25,12 @@ const recordSchema = z.object({
   joins: z.custom<InstanceId>((value) => typeof value === 'string' && isInstanceId(value)).optional(),
   slot: z.number().int().positive().optional(),
   policy: networkPolicySchema,
+  /** Oldest first. */
+  mounted: z.array(treeMountSchema).optional(),
 });
+
+/** A tree that was mounted while it ran. */
+export type TreeMountRecord = z.infer<typeof treeMountSchema>;
 
 export type InstanceRecord = z.infer<typeof recordSchema>;
 

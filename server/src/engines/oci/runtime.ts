@@ -4,6 +4,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
 import type { RuntimeName } from '../engine.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
+import { faultCodes, treeError } from './trees.ts';
 
 const RUN_TIMEOUT_MS = 60_000;
 
@@ -76,6 +77,17 @@ export class OciRuntime {
     await run(this.#argv([], ['update', '--resources', '-', places.id]), {
       input: JSON.stringify(resources),
     });
+  }
+
+  /**
+   * Runs a program in the container that may mount, as only this one may: gVisor's mounts are its own. @returns what it prints
+   * @throws SkerryError as `treeError`
+   */
+  async execMounting(places: InstanceLayout, argv: readonly string[]): Promise<string> {
+    const command = ['exec', '--cap', 'CAP_SYS_ADMIN', '--cwd', '/', places.id, ...argv];
+    const { code, stdout, stderr } = await run(this.#argv([], command), { okCodes: faultCodes });
+    if (code !== 0) throw treeError(code, stderr);
+    return stdout;
   }
 
   async pause(places: InstanceLayout): Promise<void> {

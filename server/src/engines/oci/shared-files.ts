@@ -2,8 +2,17 @@
 import { chmod, copyFile, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { GUEST_AGENT, GUEST_BIN_DIR, GUEST_CA_BUNDLE, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
-import type { Layout } from './layout.ts';
+import { run } from '../../platform/command.ts';
+import { mountsBelow, unmount } from '../../platform/mounts.ts';
+import {
+  GUEST_AGENT,
+  GUEST_BIN_DIR,
+  GUEST_CA_BUNDLE,
+  GUEST_FS_TOOLS,
+  GUEST_MOUNTS_DIR,
+  GUEST_RUN_DIR,
+} from '../paths.ts';
+import { type Layout, MAX_TREE_MOUNTS } from './layout.ts';
 
 const HOST_CA_BUNDLES = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt'];
 
@@ -13,6 +22,7 @@ export async function prepareSkeleton(layout: Layout): Promise<void> {
   for (const directory of [
     GUEST_BIN_DIR,
     GUEST_RUN_DIR,
+    GUEST_MOUNTS_DIR,
     dirname(GUEST_CA_BUNDLE),
     '/proc',
     '/sys',
@@ -29,6 +39,25 @@ export async function prepareSkeleton(layout: Layout): Promise<void> {
   await chmod(layout.skeletonDir, 0o755);
   for (const file of ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf', GUEST_CA_BUNDLE]) {
     await writeFile(at(file), '', { mode: 0o644 });
+  }
+}
+
+/**
+ * The mount points that gVisor sandboxes share, in a file system of their own that nothing can be written to. Those that run keep what they were given, so one that is
+ * there already stays.
+ */
+export async function prepareMountPoints(layout: Layout): Promise<void> {
+  const directory = layout.mountPointsDir;
+  if ((await mountsBelow(layout.runDir)).includes(directory)) return;
+  await mkdir(directory, { recursive: true, mode: 0o755 });
+  await run(['mount', '-n', '-t', 'tmpfs', '-o', 'mode=755,size=64k,nr_inodes=1k', 'tmpfs', directory]);
+  try {
+    for (let slot = 0; slot < MAX_TREE_MOUNTS; slot++)
+      await mkdir(join(directory, String(slot)), { mode: 0o755 });
+    await run(['mount', '-n', '-o', 'remount,ro', directory]);
+  } catch (error) {
+    await unmount([directory]);
+    throw error;
   }
 }
 

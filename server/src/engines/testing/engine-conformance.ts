@@ -131,6 +131,38 @@ export function engineConformance<Harness extends EngineHarness>(
         await rm(made, { recursive: true });
       });
 
+      it('layers mounted while it runs cover, are its own to change, become a layer, and uncover', async (t) => {
+        const layers = [suite.layer];
+        await using({}, async (instance) => {
+          if (!suite.harness.engine.capabilities(instance.runtime).mounts)
+            return t.skip('cannot mount while it runs');
+          await shell(instance, 'mkdir -p /spot/below; echo before > /spot/file');
+          for (const path of ['/proc', '/', '/spot/file', '/dev/shm']) {
+            await assert.rejects(instance.mount(path, []), { code: 'invalid-argument' });
+          }
+          await instance.mount('/spot', layers);
+          assert.deepEqual(instance.mountedLayers, layers);
+          const look = 'cd /spot; test -e bin/busybox && echo layer; cat file 2>/dev/null || true';
+          assert.equal(await shell(instance, look), 'layer');
+          await shell(instance, 'echo changed > /spot/file');
+          await instance.mount('/spot/below', []);
+          await shell(instance, 'echo inner > /spot/below/inner');
+          const target = TestContent.ref('directory');
+          await instance.commitDirectory('/spot', target, {});
+          const made = join(suite.directory, target);
+          assert.equal(await readFile(join(made, 'file'), 'utf8'), 'changed\n');
+          assert.equal(await readFile(join(made, 'below/inner'), 'utf8'), 'inner\n');
+          await rm(made, { recursive: true });
+          await assert.rejects(instance.commitDirectory('/nowhere', target, {}), { code: 'not-found' });
+          await instance.unmount('/spot/below');
+          await instance.unmount('/spot');
+          assert.equal(await shell(instance, `${look}; ls`), 'before\nbelow\nfile');
+          await assert.rejects(instance.unmount('/spot'), { code: 'not-found' });
+          assert.deepEqual(instance.mountedLayers, []);
+          await instance.mount('/spot', layers); // goes with it
+        });
+      });
+
       it('a destroy breaks a commit off, of a stopped instance too', async () => {
         for (const stopped of [false, true]) await breakOff(stopped);
       });

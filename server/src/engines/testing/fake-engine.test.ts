@@ -42,7 +42,13 @@ describe('the fake engine', () => engineConformance('runc', openWith({}), skip))
 
 describe('the fake engine, claiming nothing', { skip }, () => {
   let suite: EngineSuite;
-  const capabilities = { bindsLate: new Set<never>(), joins: false, commit: false, networkPolicy: false };
+  const capabilities = {
+    bindsLate: new Set<never>(),
+    joins: false,
+    commit: false,
+    networkPolicy: false,
+    mounts: false,
+  };
   before(async () => {
     suite = await EngineSuite.open('runc', openWith({ capabilities }));
   });

@@ -104,6 +104,20 @@ export class FakeInstance implements Instance {
     return { ...(await this.#parts.process.stats()), oomKills: this.#oomKills };
   }
 
+  readonly mountedLayers: readonly LayerRef[] = [];
+
+  async mount(): Promise<void> {
+    throw unable('have images mounted while it runs');
+  }
+
+  async unmount(): Promise<void> {
+    throw unable('have images unmounted while it runs');
+  }
+
+  async commitDirectory(): Promise<void> {
+    throw unable('give a directory away');
+  }
+
   commit(layer: LayerRef, { move }: { readonly move: boolean }): Promise<void> {
     return this.#exclusive.run(async () => {
       if (!this.#parts.capabilities.commit) throw unable('give its files away');

@@ -85,9 +85,9 @@ export class StepRunner {
     const exit = await this.#execute(instance, withSecrets, output, signal);
     const outOfMemory = (await instance.stats().catch(() => undefined))?.oomKills ?? 0;
     if (exit.kind === 'code' && exit.value === 0) {
-      const fifos = await settleFiles(instance, this.#agent(instance), signal);
+      const settle = () => settleFiles(instance, this.#agent(instance), signal);
       // Where there are none, which is nearly always, the files need not be copied.
-      if (fifos.length > 0) await instance.commit(layer.ref, { move: false, fifos });
+      if ((await settle()).length > 0) await instance.commit(layer.ref, { move: false, settle });
       else {
         await instance.stop();
         await instance.commit(layer.ref, { move: true });

@@ -269,7 +269,14 @@ test('what the router refuses names the field', () =>
         code(Code.InvalidArgument, /ttl_seconds/),
       );
     }
-    await assert.rejects(exec.taskMountDirectory({ taskId }), code(Code.Unimplemented, /TaskMountDirectory/));
+    for (const path of ['', 'relative', '/a\0b', `/${'x'.repeat(5000)}`]) {
+      const request = { taskId, path: new TextEncoder().encode(path) };
+      for (const call of [exec.taskMountDirectory, exec.taskUnmountDirectory, exec.taskSnapshotDirectory]) {
+        await assert.rejects(call(request), code(Code.InvalidArgument, /path/));
+      }
+    }
+    const notUtf8 = exec.taskMountDirectory({ taskId, path: Uint8Array.of(0x2f, 0xff) });
+    await assert.rejects(notUtf8, code(Code.InvalidArgument, /UTF-8/));
   }));
 
 test('network access of a running sandbox: an allow-list of everything is an open network', () =>

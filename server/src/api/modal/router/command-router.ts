@@ -6,7 +6,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { SkerryError } from '../../../errors/skerry-error.ts';
-import type { ProcessId } from '../../../ids.ts';
+import type { ImageId, ProcessId } from '../../../ids.ts';
 import { delay } from '../../../platform/wait.ts';
 import { sandboxEnded } from '../../../sandboxes/sandbox-errors.ts';
 import type { Container, OutputReader, Process, Sandbox } from '../../../sandboxes/sandboxes.ts';
@@ -19,6 +19,7 @@ import {
   TaskExecStderrConfig,
   TaskExecStdioFileDescriptor,
   TaskExecStdoutConfig,
+  TaskSnapshotDirectoryResponseSchema,
   TaskSnapshotFilesystemResponseSchema,
 } from '../gen/modal/task_command_router_pb.ts';
 import {
@@ -26,6 +27,7 @@ import {
   byteOffset,
   execId,
   execWorkdir,
+  guestPath,
   integer,
   invalid,
   MAX_LIFETIME_S,
@@ -188,7 +190,8 @@ export function commandRouterHandlers(
       if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
       const ttlMs = timeToLive(request.ttlSeconds);
       return deps.idempotency.once({
-        principal: sandbox.id,
+        // The containers of a sandbox are known by their own ids.
+        principal: container.taskId,
         method: 'TaskSnapshotFilesystem',
         key: request.snapshotId,
         output: TaskSnapshotFilesystemResponseSchema,
@@ -201,6 +204,41 @@ export function commandRouterHandlers(
           return create(TaskSnapshotFilesystemResponseSchema, { imageId: image.id });
         },
       });
+    },
+
+    async taskSnapshotDirectory(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const container = targets.container(sandbox, request.containerId);
+      if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+      const path = guestPath(request.path);
+      const ttlMs = timeToLive(request.ttlSeconds);
+      return deps.idempotency.once({
+        principal: container.taskId,
+        method: 'TaskSnapshotDirectory',
+        key: request.snapshotId,
+        output: TaskSnapshotDirectoryResponseSchema,
+        run: async () => {
+          const signal = AbortSignal.timeout(SNAPSHOT_DEADLINE_MS); // goes on likewise
+          const image = await container.snapshotDirectory(path, { ttlMs }, signal);
+          return create(TaskSnapshotDirectoryResponseSchema, { imageId: image.id });
+        },
+      });
+    },
+
+    async taskMountDirectory(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const container = targets.container(sandbox, request.containerId);
+      if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+      const imageId = request.imageId === '' ? undefined : (request.imageId as ImageId); // a lookup finds nothing under text that is no id
+      await container.mountImage(guestPath(request.path), imageId, context.signal);
+      return {};
+    },
+
+    async taskUnmountDirectory(request, context) {
+      const sandbox = sandboxOf(request.taskId, context);
+      const container = targets.container(sandbox, request.containerId);
+      await container.unmountImage(guestPath(request.path), context.signal);
+      return {};
     },
   };
 }

@@ -61,6 +61,20 @@ export function workdir(path: string | undefined): string | undefined {
   return text(path, 'workdir', MAX_PATH_BYTES);
 }
 
+/** A place in a sandbox, as bytes on the wire. Names that are not UTF-8 cannot be asked for. */
+export function guestPath(bytes: Uint8Array): string {
+  let path: string;
+  try {
+    path = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw invalid('path is not UTF-8.');
+  }
+  if (!path.startsWith('/') || path.includes('\0') || bytes.length > MAX_PATH_BYTES) {
+    throw invalid(`path must be absolute, without NUL, of at most ${MAX_PATH_BYTES} bytes.`);
+  }
+  return path;
+}
+
 /** What clients send for a snapshot that is to stay. */
 const FOR_EVER = -1n;
 /** A thousand years. */

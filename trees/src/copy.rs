@@ -1,0 +1,348 @@
+//! A copy of a tree as it is at one moment, for which its programs stand still as shortly as can be: pass after pass takes what changed since the
+//! one before, while they run; the last one, while they stand still, takes what little is left.
+//!
+//! The caller is told `ready` when the last pass would be short, says `final` once everything stands still, and is told `done` when it may go on.
+
+use crate::entry::{file_id, kind, names, remove, Stamp};
+use crate::failure::Failure;
+use crate::file::{attributes, regular, special, times, Place};
+use crate::mounts::is_kernels;
+use crate::namespace::{self, is_reserved};
+use crate::sys::{c_string, check, fstat, fstatat, now, openat, sync_filesystem};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
+
+const MAX_PASSES: u32 = 8;
+/// A pass that took no more than this makes the next one the last.
+const SHORT_BYTES: i64 = 4 << 20;
+const SHORT_FILES: u64 = 100;
+/// How far the times of files lie behind the clock at most: a tick of a slow one, twice.
+const TICK_NS: i128 = 20_000_000;
+/// Deeper than any path that a program can name.
+const MAX_DEPTH: u32 = 2100;
+const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+
+/// What was copied to one name.
+struct Node {
+    stamp: Stamp,
+    /// Nothing had changed it since before it was copied: it must be copied again only when its stamp is another.
+    settled: bool,
+    seen: u32,
+    directory: Option<Box<Directory>>,
+}
+
+struct Directory {
+    stat: libc::stat,
+    children: HashMap<CString, Node>,
+}
+
+struct Copier {
+    target: OwnedFd,
+    pass: u32,
+    /// When this pass began.
+    began: i128,
+    /// Where below the target the files with several names are that this pass copied, and whether every later change of them shows.
+    links: HashMap<(u64, u64), (Vec<u8>, bool)>,
+    /// Where below the target it is now; ends with a slash.
+    path: Vec<u8>,
+    bytes: i64,
+    files: u64,
+}
+
+/// Copies a directory of the machine to one that is there and empty.
+pub fn tree(directory: &OsStr, target: &OsStr) -> Result<(), Failure> {
+    let target = open_target(target)?;
+    let source = c_string(directory.as_bytes()).map_err(Failure::at("directory"))?;
+    let source = openat(libc::AT_FDCWD, &source, DIRECTORY, 0).map_err(Failure::at("directory"))?;
+    run(&source, target)
+}
+
+/// The same with a directory as a process of a sandbox sees it, with all that is mounted in it.
+pub fn inside(pid: &OsStr, path: &OsStr, target: &OsStr) -> Result<(), Failure> {
+    let target = open_target(target)?;
+    let inside = namespace::enter(pid)?;
+    let source = namespace::open_directory(path, libc::O_RDONLY)?;
+    if is_reserved(&inside.resolve(source.as_raw_fd())?) || is_kernels(source.as_raw_fd()) {
+        return Err(Failure::bad_path(format!(
+            "{} is the kernel's.",
+            path.to_string_lossy()
+        )));
+    }
+    run(&source, target)
+}
+
+fn open_target(target: &OsStr) -> Result<OwnedFd, Failure> {
+    let path = c_string(target.as_bytes()).map_err(Failure::at("target"))?;
+    openat(libc::AT_FDCWD, &path, DIRECTORY, 0).map_err(Failure::at("target"))
+}
+
+fn run(source: &OwnedFd, target: OwnedFd) -> Result<(), Failure> {
+    prepare();
+    let mut copier = Copier {
+        target,
+        pass: 0,
+        began: 0,
+        links: HashMap::new(),
+        path: Vec::new(),
+        bytes: 0,
+        files: 0,
+    };
+    let mut root = Directory {
+        stat: fstat(source.as_raw_fd())?,
+        children: HashMap::new(),
+    };
+    loop {
+        copier.all(source, &mut root)?;
+        if copier.pass == MAX_PASSES || (copier.bytes <= SHORT_BYTES && copier.files <= SHORT_FILES) {
+            break;
+        }
+    }
+    tell("ready")?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    if line.trim_end() != "final" {
+        return Err(Failure::usage("broken off"));
+    }
+    copier.all(source, &mut root)?;
+    tell("done")?;
+    finish(&copier.target, &root)?;
+    sync_filesystem(&copier.target)?;
+    Ok(())
+}
+
+fn tell(word: &str) -> io::Result<()> {
+    println!("{word}");
+    io::stdout().flush()
+}
+
+/// Each level of directories holds two open files; who breaks a lease sends a signal.
+fn prepare() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure outlives the calls. What cannot be raised is found out by a directory that is too deep.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        libc::signal(libc::SIGIO, libc::SIG_IGN);
+    }
+}
+
+impl Copier {
+    fn all(&mut self, source: &OwnedFd, root: &mut Directory) -> io::Result<()> {
+        self.pass += 1;
+        self.began = now() - TICK_NS;
+        self.links.clear();
+        (self.bytes, self.files) = (0, 0);
+        let target = self.target.as_raw_fd();
+        self.directory(source.as_raw_fd(), target, root, 0)
+    }
+
+    /// What is below it, and its own attributes but its times, which change with each entry that is made.
+    fn directory(&mut self, source: RawFd, target: RawFd, known: &mut Directory, depth: u32) -> io::Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+        }
+        known.stat = fstat(source)?;
+        attributes(source, target, &known.stat)?;
+        for name in names(source)? {
+            self.entry(source, target, name, known, depth)?;
+        }
+        let pass = self.pass;
+        let mut gone = Vec::new();
+        known.children.retain(|name, child| {
+            let stays = child.seen == pass;
+            if !stays {
+                gone.push(name.clone());
+            }
+            stays
+        });
+        gone.iter().try_for_each(|name| remove(target, name))
+    }
+
+    fn entry(
+        &mut self,
+        source: RawFd,
+        target: RawFd,
+        name: CString,
+        parent: &mut Directory,
+        depth: u32,
+    ) -> io::Result<()> {
+        let Some(stat) = unless_gone(fstatat(source, &name, 0))? else {
+            return Ok(());
+        };
+        let stamp = Stamp::of(&stat);
+        // Nearly all: the last pass, for which programs stand still, does little else.
+        if let Some(node) = parent.children.get_mut(&name) {
+            if node.settled && node.stamp == stamp {
+                node.seen = self.pass;
+                return Ok(());
+            }
+        }
+        let crosses = stat.st_dev != parent.stat.st_dev;
+        let known = parent.children.remove(&name);
+        let node = if kind(&stat) == libc::S_IFDIR {
+            self.below(
+                Pair {
+                    source,
+                    target,
+                    name: &name,
+                },
+                &stat,
+                known,
+                crosses,
+                depth,
+            )?
+        } else {
+            self.file(
+                Pair {
+                    source,
+                    target,
+                    name: &name,
+                },
+                &stat,
+            )?
+        };
+        if let Some(node) = node {
+            parent.children.insert(name, node);
+        }
+        Ok(())
+    }
+
+    fn below(
+        &mut self,
+        pair: Pair,
+        stat: &libc::stat,
+        known: Option<Node>,
+        crosses: bool,
+        depth: u32,
+    ) -> io::Result<Option<Node>> {
+        let Pair { source, target, name } = pair;
+        let stamp = Stamp::of(stat);
+        let Some(inner) = unless_gone(openat(source, name, DIRECTORY, 0))? else {
+            remove(target, name)?;
+            return Ok(None);
+        };
+        let known = known
+            .filter(|node| node.stamp.is_same_file(&stamp))
+            .and_then(|node| node.directory);
+        if known.is_none() {
+            remove(target, name)?;
+            // SAFETY: the name outlives the call.
+            check(unsafe { libc::mkdirat(target, name.as_ptr(), 0o700) })?;
+        }
+        let mut directory = known.unwrap_or_else(|| {
+            Box::new(Directory {
+                stat: *stat,
+                children: HashMap::new(),
+            })
+        });
+        if !(crosses && is_kernels(inner.as_raw_fd())) {
+            let outer = openat(target, name, DIRECTORY, 0)?;
+            let length = self.path.len();
+            self.path.extend_from_slice(name.to_bytes());
+            self.path.push(b'/');
+            self.directory(inner.as_raw_fd(), outer.as_raw_fd(), &mut directory, depth + 1)?;
+            self.path.truncate(length);
+        }
+        Ok(Some(Node {
+            stamp,
+            settled: false,
+            seen: self.pass,
+            directory: Some(directory),
+        }))
+    }
+
+    /// Anything but a directory. @returns nothing when there is no copy
+    fn file(&mut self, pair: Pair, stat: &libc::stat) -> io::Result<Option<Node>> {
+        let Pair { source, target, name } = pair;
+        remove(target, name)?;
+        let settled = match self.link(pair, stat)? {
+            Some(settled) => settled,
+            None => {
+                self.files += 1;
+                let from = Place {
+                    directory: source,
+                    name,
+                };
+                let to = Place {
+                    directory: target,
+                    name,
+                };
+                let settled = if kind(stat) == libc::S_IFREG {
+                    let Some(copied) = unless_gone(regular(from, to, stat))?.flatten() else {
+                        return Ok(None);
+                    };
+                    self.bytes += copied.bytes;
+                    copied.changes_show
+                } else {
+                    if !unless_gone(special(from, to, stat))?.unwrap_or(false) {
+                        return Ok(None);
+                    }
+                    true
+                };
+                if stat.st_nlink > 1 {
+                    let path = [self.path.as_slice(), name.to_bytes()].concat();
+                    self.links.insert(file_id(stat), (path, settled));
+                }
+                settled
+            }
+        };
+        let stamp = Stamp::of(stat);
+        let settled = settled && stamp.is_older_than(self.began);
+        Ok(Some(Node {
+            stamp,
+            settled,
+            seen: self.pass,
+            directory: None,
+        }))
+    }
+
+    /// Another name of what this pass copied already. All names of a file are copied again together, or none is.
+    fn link(&self, pair: Pair, stat: &libc::stat) -> io::Result<Option<bool>> {
+        let Some((path, settled)) = self.links.get(&file_id(stat)) else {
+            return Ok(None);
+        };
+        let (root, path) = (self.target.as_raw_fd(), c_string(path)?);
+        // SAFETY: the names outlive the call.
+        let linked = unsafe { libc::linkat(root, path.as_ptr(), pair.target, pair.name.as_ptr(), 0) };
+        Ok((linked == 0).then_some(*settled))
+    }
+}
+
+/// The same name in the source and in the target.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    source: RawFd,
+    target: RawFd,
+    name: &'a CStr,
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::ELOOP | libc::ENOTDIR | libc::ENXIO)
+            ) =>
+        {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// Gives the directories their times, now that nothing is written to them any more.
+fn finish(target: &OwnedFd, directory: &Directory) -> io::Result<()> {
+    for (name, child) in &directory.children {
+        if let Some(inner) = &child.directory {
+            finish(&openat(target.as_raw_fd(), name, DIRECTORY, 0)?, inner)?;
+        }
+    }
+    times(target.as_raw_fd(), &directory.stat)
+}

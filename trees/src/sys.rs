@@ -1,0 +1,161 @@
+//! The system calls the standard library has no word for, each wrapped once: errors become `io::Error`, every descriptor is close-on-exec.
+
+use libc::{c_int, c_long, c_uint};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::io::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// Says that a call is about the descriptor itself.
+pub const EMPTY: &CStr = literal(b"\0");
+
+/// A C string of the program's own; the zero at the end must be there.
+pub const fn literal(text: &'static [u8]) -> &'static CStr {
+    assert!(text[text.len() - 1] == 0);
+    // SAFETY: looked at above; no text of the program's own has another.
+    unsafe { CStr::from_bytes_with_nul_unchecked(text) }
+}
+
+/// Turns the -1 convention into a `Result`.
+pub fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn owned(result: c_long) -> io::Result<OwnedFd> {
+    check(result as c_int)?;
+    // SAFETY: the call succeeded, so the descriptor is open and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
+}
+
+pub fn c_string(bytes: &[u8]) -> io::Result<CString> {
+    CString::new(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+pub fn openat(directory: RawFd, name: &CStr, flags: c_int, mode: c_uint) -> io::Result<OwnedFd> {
+    // SAFETY: `name` is a C string that outlives the call.
+    owned(unsafe { libc::openat(directory, name.as_ptr(), flags | libc::O_CLOEXEC, mode) } as c_long)
+}
+
+/// openat2(2): `resolve` says what a path may lead through.
+pub fn openat2(directory: RawFd, path: &CStr, flags: c_int, resolve: u64) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct OpenHow {
+        flags: u64,
+        mode: u64,
+        resolve: u64,
+    }
+    let how = OpenHow {
+        flags: (flags | libc::O_CLOEXEC) as u64,
+        mode: 0,
+        resolve,
+    };
+    // SAFETY: the path and the structure outlive the call, whose size is told.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            directory,
+            path.as_ptr(),
+            &how,
+            std::mem::size_of::<OpenHow>(),
+        )
+    })
+}
+
+pub fn fstat(fd: RawFd) -> io::Result<libc::stat> {
+    fstatat(fd, EMPTY, libc::AT_EMPTY_PATH)
+}
+
+pub fn fstatat(directory: RawFd, name: &CStr, flags: c_int) -> io::Result<libc::stat> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: the kernel fills the structure when it answers 0.
+    unsafe {
+        check(libc::fstatat(
+            directory,
+            name.as_ptr(),
+            stat.as_mut_ptr(),
+            flags | libc::AT_SYMLINK_NOFOLLOW,
+        ))?;
+        Ok(stat.assume_init())
+    }
+}
+
+/// The type of the file system, statfs(2).
+pub fn filesystem_type(fd: RawFd) -> io::Result<i64> {
+    let mut stat = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel fills the structure when it answers 0.
+    unsafe {
+        check(libc::fstatfs(fd, stat.as_mut_ptr()))?;
+        Ok(stat.assume_init().f_type as i64)
+    }
+}
+
+/// The number of the mount that a descriptor is on, as in /proc/PID/mountinfo.
+pub fn mount_id(fd: RawFd) -> io::Result<u64> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the kernel fills the structure when it answers 0.
+    let stat = unsafe {
+        check(libc::statx(
+            fd,
+            EMPTY.as_ptr(),
+            libc::AT_EMPTY_PATH,
+            libc::STATX_MNT_ID,
+            stat.as_mut_ptr(),
+        ))?;
+        stat.assume_init()
+    };
+    Ok(stat.stx_mnt_id)
+}
+
+/// A copy of what is mounted, or of a directory, which is mounted nowhere yet.
+pub fn clone_tree(path: &CStr) -> io::Result<OwnedFd> {
+    const OPEN_TREE_CLONE: c_uint = 1;
+    // SAFETY: the path outlives the call.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            OPEN_TREE_CLONE | libc::O_CLOEXEC as c_uint,
+        )
+    })
+}
+
+/// Mounts what `clone_tree` gave on an open directory.
+pub fn move_mount(tree: RawFd, directory: RawFd) -> io::Result<()> {
+    const FROM_EMPTY_PATH: c_uint = 0x4;
+    const TO_EMPTY_PATH: c_uint = 0x40;
+    let flags = FROM_EMPTY_PATH | TO_EMPTY_PATH;
+    // SAFETY: the empty paths are constants.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree,
+            EMPTY.as_ptr(),
+            directory,
+            EMPTY.as_ptr(),
+            flags,
+        )
+    };
+    check(result as c_int).map(drop)
+}
+
+pub fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
+}
+
+/// Unix time.
+pub fn now() -> i128 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure outlives the call, which cannot fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+    nanoseconds(time.tv_sec, time.tv_nsec)
+}
+
+pub fn sync_filesystem(fd: &OwnedFd) -> io::Result<()> {
+    // SAFETY: the descriptor is open.
+    check(unsafe { libc::syncfs(fd.as_raw_fd()) }).map(drop)
+}
