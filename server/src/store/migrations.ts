@@ -140,4 +140,7 @@ export const migrations: readonly string[] = [
     DELETE FROM mounted_layers WHERE task_id = OLD.task_id;
   END;
   `,
+  /* 13: what a reload under way brings a volume in a sandbox to, JSON: a server that comes back tells it from the sandbox's own writes */ `
+  ALTER TABLE volume_mounts ADD COLUMN reloading TEXT;
+  `,
 ];

@@ -75,7 +75,7 @@ export class SqlVolumes implements VolumeRepository {
       'UPDATE volumes SET version = ?, layers = ?, bytes = ?, files = ? WHERE id = ?',
     );
     this.#layers = database.prepare(
-      'SELECT layers FROM volumes UNION SELECT base FROM volume_mounts UNION SELECT shown FROM volume_mounts',
+      'SELECT layers FROM volumes UNION SELECT base FROM volume_mounts UNION SELECT shown FROM volume_mounts UNION SELECT reloading FROM volume_mounts WHERE reloading IS NOT NULL',
     );
   }
 
@@ -137,15 +137,17 @@ const mountRow = z
     writable: z.number(),
     base: layersColumn,
     shown: layersColumn,
+    reloading: layersColumn.nullable(),
   })
   .transform(
-    ({ id, task_id, volume_id, writable, base, shown }): VolumeMountRow => ({
+    ({ id, task_id, volume_id, writable, base, shown, reloading }): VolumeMountRow => ({
       id: id as VolumeMountId,
       taskId: task_id as TaskId,
       volumeId: volume_id as VolumeId,
       writable: writable === 1,
       base,
       shown,
+      reloading: reloading ?? undefined,
     }),
   );
 
@@ -156,6 +158,7 @@ export class SqlVolumeMounts implements VolumeMountRepository {
   readonly #all;
   readonly #insert;
   readonly #setShown;
+  readonly #setReloading;
   readonly #delete;
 
   constructor(database: Database) {
@@ -166,7 +169,8 @@ export class SqlVolumeMounts implements VolumeMountRepository {
     this.#insert = database.prepare(
       'INSERT INTO volume_mounts (id, task_id, volume_id, writable, base, shown) VALUES (?, ?, ?, ?, ?, ?)',
     );
-    this.#setShown = database.prepare('UPDATE volume_mounts SET shown = ? WHERE id = ?');
+    this.#setShown = database.prepare('UPDATE volume_mounts SET shown = ?, reloading = NULL WHERE id = ?');
+    this.#setReloading = database.prepare('UPDATE volume_mounts SET reloading = ? WHERE id = ?');
     this.#delete = database.prepare('DELETE FROM volume_mounts WHERE id = ?');
   }
 
@@ -187,8 +191,12 @@ export class SqlVolumeMounts implements VolumeMountRepository {
     return this.#all.all().map((row) => mountRow.parse(row));
   }
 
-  insert({ id, taskId, volumeId, writable, base, shown }: VolumeMountRow): void {
+  insert({ id, taskId, volumeId, writable, base, shown }: Omit<VolumeMountRow, 'reloading'>): void {
     this.#insert.run(id, taskId, volumeId, Number(writable), JSON.stringify(base), JSON.stringify(shown));
+  }
+
+  setReloading(id: VolumeMountId, layers: readonly VolumeLayerId[]): void {
+    this.#setReloading.run(JSON.stringify(layers), id);
   }
 
   setShown(id: VolumeMountId, layers: readonly VolumeLayerId[]): void {

@@ -16,11 +16,14 @@ import {
 import type { Beneath } from '../platform/beneath.ts';
 import { raw } from '../platform/byte-paths.ts';
 import { Limiter } from '../platform/limiter.ts';
+import type { Changes, Written } from './changes.ts';
 import type { Difference } from './differences.ts';
-import type { Directory, Leaf, Node } from './layer-tree.ts';
+import type { Directory, LayerTree, Leaf, Node } from './layer-tree.ts';
 import type { VolumePath } from './paths.ts';
 import { entryOf, keyOf, markOf, type TreeState } from './tree-state.ts';
 
+/** How the names of files begin that are not whole yet. */
+const TEMPORARY = '.skerry-';
 /** Files that are copied at the same time. */
 const AT_ONCE = 16;
 
@@ -97,7 +100,7 @@ export class Reload {
     if (node.kind === 'directory') return;
     const mine = await own?.lookup(name);
     if (!mine?.isDirectory() && this.#isOwn(path, mine)) return;
-    const temporary = parent.path(`.skerry-${randomBytes(8).toString('hex')}`);
+    const temporary = parent.path(`${TEMPORARY}${randomBytes(8).toString('hex')}`);
     try {
       await put(node, temporary);
       if ((await parent.lookup(name))?.isDirectory()) await clear(parent, name);
@@ -157,7 +160,7 @@ interface Shown {
 }
 
 /** Times are set in seconds as a double, which does not hold all nanoseconds. */
-const isCopy = (stats: Stats, copy: BigIntStats): boolean =>
+const isCopy = (stats: Stats, copy: Pick<BigIntStats, 'size' | 'mtimeNs'>): boolean =>
   BigInt(stats.size) === copy.size && Math.abs(Number(copy.mtimeNs) / 1e6 - stats.mtimeMs) < 1;
 
 /** Makes a copy of a layer's file at a name that is free. */
@@ -202,4 +205,30 @@ async function unlessOvertaken(work: () => Promise<void>): Promise<void> {
 function ignoreFullDirectory(error: unknown): false {
   if (error instanceof Error && 'code' in error && error.code === 'ENOTEMPTY') return false;
   throw error;
+}
+
+/**
+ * Of what changed while a reload was broken off, by the death of the server or by an error, what is the sandbox's own. What was not whole yet goes.
+ * @param target what the reload was to show
+ */
+export async function withoutReloaded(changes: Changes, shown: Beneath, target: LayerTree): Promise<Changes> {
+  const written: Written[] = [];
+  for (const one of changes.written) {
+    if (one.path.at(-1)?.startsWith(TEMPORARY)) {
+      await using opened = new AsyncDisposableStack();
+      const parent = await shown.enter(one.path.slice(0, -1), opened);
+      if (parent) await unlessOvertaken(() => unlink(parent.path(one.path.at(-1) ?? '')));
+      changes.next.delete(keyOf(one.path));
+    } else if (!isReloaded(one, await target.lookup(one.path))) written.push(one);
+  }
+  const removed: VolumePath[] = [];
+  for (const path of changes.removed) if (await target.lookup(path)) removed.push(path);
+  return { written, removed, next: changes.next };
+}
+
+function isReloaded({ entry }: Written, node: Node | undefined): boolean {
+  if (entry.kind === 'directory' || node?.kind === 'directory') return entry.kind === node?.kind;
+  return (
+    node !== undefined && isCopy(node.stats, { size: BigInt(entry.size), mtimeNs: BigInt(entry.mtimeNs) })
+  );
 }

@@ -44,6 +44,8 @@ export interface VolumeMountRow {
   readonly base: readonly VolumeLayerId[];
   /** Those of the version it shows since the last reload. */
   readonly shown: readonly VolumeLayerId[];
+  /** Those of the version that a reload is bringing it to: it shows some of both. */
+  readonly reloading: readonly VolumeLayerId[] | undefined;
 }
 
 export interface VolumeMountRepository {
@@ -51,7 +53,10 @@ export interface VolumeMountRepository {
   ofTask(taskId: TaskId): readonly VolumeMountRow[];
   ofVolume(volumeId: VolumeId): readonly VolumeMountRow[];
   all(): readonly VolumeMountRow[];
-  insert(row: VolumeMountRow): void;
+  insert(row: Omit<VolumeMountRow, 'reloading'>): void;
+  /** A reload begins. */
+  setReloading(id: VolumeMountId, layers: readonly VolumeLayerId[]): void;
+  /** A reload is done. */
   setShown(id: VolumeMountId, layers: readonly VolumeLayerId[]): void;
   delete(id: VolumeMountId): void;
 }

@@ -1,82 +1,30 @@
 /** Volumes in sandboxes, over real overlays: what is written in a working tree and what becomes of it. The test writes as a sandbox would. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { link, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { FileBlobStore } from '../blobs/blob-store.ts';
-import { type EnvironmentId, newTaskId, type TaskId, type VolumeId } from '../ids.ts';
+import { newTaskId } from '../ids.ts';
+import type { FaultPoint } from '../platform/fault-points.ts';
 import { unmountBelow } from '../platform/mounts.ts';
-import { openStore } from '../store/store.ts';
-import { createLogger } from '../telemetry/logger.ts';
-import { LayeredVolumeFiles } from './volume-files.ts';
-import { VolumeMounts } from './volume-mounts.ts';
-import { VolumeService } from './volume-service.ts';
+import { VolumeSetting } from './testing/volume-setting.ts';
 
-const logger = createLogger('silent');
 const skip = process.getuid?.() === 0 ? false : 'mounting needs root';
 
-class Setting {
-  readonly root = mkdtempSync(join(tmpdir(), 'skerry-mounted-'));
-  readonly #store = openStore(this.root);
-  readonly files = new LayeredVolumeFiles({
-    directory: join(this.root, 'volumes'),
-    volumes: this.#store.volumes,
-    blocks: this.#store.volumeBlocks,
-    blobs: new FileBlobStore(join(this.root, 'blobs'), new Uint8Array(32), logger),
-    ticketKey: new Uint8Array(32),
-    logger,
-    now: Date.now,
+function open(t: TestContext, faultPoint?: FaultPoint): VolumeSetting {
+  const setting = new VolumeSetting(mkdtempSync(join(tmpdir(), 'skerry-mounted-')), faultPoint);
+  t.after(async () => {
+    await setting.close();
+    await unmountBelow(setting.root);
+    rmSync(setting.root, { recursive: true, force: true });
   });
-  readonly mounts = new VolumeMounts({
-    directory: join(this.root, 'volumes', 'mounted'),
-    mountDir: join(this.root, 'v'),
-    files: this.files,
-    rows: this.#store.volumeMounts,
-    logger,
-  });
-  readonly volume: VolumeId;
-
-  constructor(t: TestContext) {
-    const volumes = new VolumeService(this.#store.volumes);
-    this.volume = volumes.create('en-test' as EnvironmentId, 'vol', 2, 'keep').id;
-    t.after(async () => {
-      await this.mounts.close();
-      this.#store.close();
-      await unmountBelow(this.root);
-      rmSync(this.root, { recursive: true, force: true });
-    });
-  }
-
-  /** A sandbox's working tree, and whose it is. */
-  async attach(): Promise<{ readonly task: TaskId; readonly at: (path: string) => string }> {
-    const task = newTaskId();
-    const spec = { volumeId: this.volume, target: '/data', readOnly: false, subPath: '' };
-    const [attached] = await this.mounts.attach(task, [spec]);
-    assert.ok(attached);
-    return { task, at: (path) => join(this.root, 'v', attached.source.tree, path) };
-  }
-
-  get number(): number {
-    return this.files.version(this.volume).number;
-  }
-
-  /** The paths of what the newest version holds. */
-  async paths(): Promise<string[]> {
-    const entries = await Array.fromAsync(this.files.list(this.volume, '/', { recursive: true }));
-    return entries.map(({ path }) => path);
-  }
-
-  async text(path: string): Promise<string> {
-    const { place } = await this.files.range(this.volume, path, 0, 0);
-    return readFileSync(this.files.hostPath(place), 'utf8');
-  }
+  return setting;
 }
 
 describe('a volume in sandboxes', { skip }, () => {
   test('has each change in one version, and in no second one', async (t) => {
-    const setting = new Setting(t);
+    const setting = open(t);
     const { task, at } = await setting.attach();
     const settle = () => setting.mounts.settle(setting.volume);
     await mkdir(at('dir/inner'), { recursive: true });
@@ -105,7 +53,7 @@ describe('a volume in sandboxes', { skip }, () => {
   });
 
   test('hides what is below of a directory that was made anew', async (t) => {
-    const setting = new Setting(t);
+    const setting = open(t);
     const first = await setting.attach();
     await mkdir(first.at('dir/deep'), { recursive: true });
     for (const name of ['a', 'b', 'deep/c']) await writeFile(first.at(`dir/${name}`), name);
@@ -122,7 +70,7 @@ describe('a volume in sandboxes', { skip }, () => {
   });
 
   test('keeps names of all kinds of bytes', async (t) => {
-    const setting = new Setting(t);
+    const setting = open(t);
     const { task, at } = await setting.attach();
     const names = ['with\nline', 'with\ttabs\t', ' ', '%s', 'ünïcode', `${'x'.repeat(255)}`, '.hidden'];
     for (const name of names) await writeFile(at(name), name);
@@ -135,7 +83,7 @@ describe('a volume in sandboxes', { skip }, () => {
   });
 
   test('brings what others wrote, also when versions were merged meanwhile, and keeps what is written just then', async (t) => {
-    const setting = new Setting(t);
+    const setting = open(t);
     const writer = await setting.attach();
     await mkdir(writer.at('dir'));
     await writeFile(writer.at('dir/changed'), 'before');
@@ -168,8 +116,36 @@ describe('a volume in sandboxes', { skip }, () => {
     assert.equal(await readFile(writer.at('own'), 'utf8'), 'own');
   });
 
+  test('finishes a reload that was broken off, and takes nothing of it for a change of the sandbox', async (t) => {
+    let broken = false;
+    const setting = open(t, (name) => {
+      if (broken && name === 'volume.reload.before-row') throw new Error('broken off');
+    });
+    const writer = await setting.attach();
+    const reader = await setting.attach();
+    await writeFile(writer.at('file'), 'one');
+    await writeFile(writer.at('doomed'), 'doomed');
+    await setting.mounts.reload(reader.task);
+    await writeFile(writer.at('file'), 'two');
+    await rm(writer.at('doomed'));
+    await mkdir(writer.at('dir'));
+    broken = true;
+    await assert.rejects(setting.mounts.reload(reader.task), /broken off/);
+    await writeFile(reader.at('.skerry-0123456789abcdef'), 'not whole');
+    await writeFile(reader.at('own'), 'own');
+    await writeFile(writer.at('file'), 'three');
+    broken = false;
+    await setting.mounts.settle(setting.volume);
+    assert.deepEqual(await setting.paths(), ['dir', 'file', 'own']);
+    assert.equal(await setting.text('file'), 'three', 'no old one came back');
+    assert.equal(await readFile(reader.at('file'), 'utf8'), 'two');
+    assert.deepEqual((await readdir(reader.at(''))).sort(), ['dir', 'file', 'own']);
+    await setting.mounts.reload(reader.task);
+    assert.equal(await readFile(reader.at('file'), 'utf8'), 'three');
+  });
+
   test('takes away of a directory only what its remover knew', async (t) => {
-    const setting = new Setting(t);
+    const setting = open(t);
     const one = await setting.attach();
     await mkdir(one.at('dir/sub'), { recursive: true });
     await writeFile(one.at('dir/sub/old'), 'old');
@@ -183,7 +159,7 @@ describe('a volume in sandboxes', { skip }, () => {
   });
 
   test('leaves a file that is written to alone in the background, and has it once somebody looks', async (t) => {
-    const setting = new Setting(t);
+    const setting = open(t);
     const { task, at } = await setting.attach();
     await mkdir(at('dir'));
     await writeFile(at('dir/file'), 'one');
@@ -203,7 +179,7 @@ describe('a volume in sandboxes', { skip }, () => {
   });
 
   test('goes on after a restart with what a sandbox left that did not live to it', async (t) => {
-    const setting = new Setting(t);
+    const setting = open(t);
     const { task, at } = await setting.attach();
     await writeFile(at('left'), 'left');
     const other = await setting.attach();
@@ -215,7 +191,7 @@ describe('a volume in sandboxes', { skip }, () => {
   });
 
   test('fails to be made where its sub-path is no directory, and leaves nothing', async (t) => {
-    const setting = new Setting(t);
+    const setting = open(t);
     const { task, at } = await setting.attach();
     await symlink('/etc', at('etc'));
     await writeFile(at('file'), '');

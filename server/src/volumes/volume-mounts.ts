@@ -106,7 +106,15 @@ export class VolumeMounts {
         await this.settle(volumeId);
         const { layers } = this.#options.files.version(volumeId);
         const writable = specs.some((spec) => spec.volumeId === volumeId && !spec.readOnly);
-        const row = { id: newVolumeMountId(), taskId, volumeId, writable, base: layers, shown: layers };
+        const row = {
+          id: newVolumeMountId(),
+          taskId,
+          volumeId,
+          writable,
+          base: layers,
+          shown: layers,
+          reloading: undefined,
+        };
         this.#options.rows.insert(row);
         rows.set(volumeId, row);
         // Begun in the same moment: whoever finds the row waits for the tree.
@@ -163,11 +171,9 @@ export class VolumeMounts {
         await this.#commit(row, { still: false, busy: 'take' });
         const layers = this.#newest(row);
         if (!layers) return;
-        const roots = (ids: VolumeMountRow['base']) => this.#options.files.roots(ids);
-        this.#faultPoint('volume.reload.before-changes');
-        await this.#tree(row).reload(await differences(row.shown, layers, roots));
-        this.#faultPoint('volume.reload.before-row');
-        this.#options.rows.setShown(id, layers);
+        this.#options.rows.setReloading(id, layers);
+        // The commit may have finished an earlier reload.
+        await this.#bringTo(this.#options.rows.get(id) ?? row, layers);
       });
     }
   }
@@ -270,9 +276,15 @@ export class VolumeMounts {
     row: VolumeMountRow,
     { still, busy }: { readonly still: boolean; readonly busy: 'take' | 'leave' },
   ): Promise<void> {
-    if (!row.writable || !this.#newest(row)) return;
+    if (!this.#newest(row)) return;
+    if (row.writable) await this.#commitWritten(row, still, busy);
+    else if (row.reloading) await this.#changes(row); // takes away what is not whole
+    if (row.reloading && !still) await this.#bringTo(row, row.reloading);
+  }
+
+  async #commitWritten(row: VolumeMountRow, still: boolean, busy: 'take' | 'leave'): Promise<void> {
     const tree = this.#tree(row);
-    const found = await tree.changes();
+    const found = await this.#changes(row);
     const changes = busy === 'take' ? found : withoutBusy(found);
     if (changes.removed.length + changes.written.length > 0) {
       const shown = new LayerTree(this.#options.files.roots(row.shown));
@@ -284,6 +296,21 @@ export class VolumeMounts {
       this.#faultPoint('volume.commit.after-version');
     }
     if (!still) await tree.keep(changes.next);
+  }
+
+  #changes(row: VolumeMountRow): Promise<Changes> {
+    const { reloading } = row;
+    return this.#tree(row).changes(reloading && new LayerTree(this.#options.files.roots(reloading)));
+  }
+
+  /** Does a reload, or finishes one. */
+  async #bringTo(row: VolumeMountRow, layers: VolumeMountRow['base']): Promise<void> {
+    this.#faultPoint('volume.reload.before-changes');
+    await this.#tree(row).reload(
+      await differences(row.shown, layers, (ids) => this.#options.files.roots(ids)),
+    );
+    this.#faultPoint('volume.reload.before-row');
+    this.#options.rows.setShown(row.id, layers);
   }
 
   /** The layers of the newest version; undefined for a volume that was deleted while it is mounted. */

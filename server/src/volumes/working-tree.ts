@@ -18,7 +18,7 @@ import type { Difference } from './differences.ts';
 import { LayerTree } from './layer-tree.ts';
 import type { LayerWriter } from './layer-writer.ts';
 import { showVolumePath, type VolumePath } from './paths.ts';
-import { Reload } from './reload.ts';
+import { Reload, withoutReloaded } from './reload.ts';
 import { readTreeState, type TreeState, writeTreeState } from './tree-state.ts';
 
 export interface TreePlaces {
@@ -87,11 +87,13 @@ export class WorkingTree {
   /**
    * What changed since the last commit. What of it was in memory only is on the disk then: so it survives the machine, and the file system tells of later writes
    * through memory maps, as it does only for pages that were written back.
+   * @param reloading what a reload that was broken off was to show
    */
-  async changes(): Promise<Changes> {
+  async changes(reloading?: LayerTree): Promise<Changes> {
     const state = await this.#state();
     await using shown = await this.#shown();
-    const changes = await findChanges({ upper: this.#upper, shown, base: this.#base, state });
+    const found = await findChanges({ upper: this.#upper, shown, base: this.#base, state });
+    const changes = reloading ? await withoutReloaded(found, shown, reloading) : found;
     if (changes.written.length + changes.removed.length > 0) {
       await syncFilesystem(this.#at('upper'));
       if (changes.written.some(isFresh)) await delay(TICK_MS);

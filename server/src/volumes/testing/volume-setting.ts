@@ -1,0 +1,82 @@
+/** One volume with its rows, layers and working trees in a directory, for tests that write in it as sandboxes do. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FileBlobStore } from '../../blobs/blob-store.ts';
+import { type EnvironmentId, newTaskId, type TaskId, type VolumeId } from '../../ids.ts';
+import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
+import { openStore } from '../../store/store.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import { LayeredVolumeFiles } from '../volume-files.ts';
+import { VolumeMounts } from '../volume-mounts.ts';
+import { VolumeService } from '../volume-service.ts';
+
+const logger = createLogger('silent');
+
+/** A sandbox's working tree, and whose it is. */
+export interface AttachedTree {
+  readonly task: TaskId;
+  /** Where a path in it is. */
+  readonly at: (path: string) => string;
+}
+
+export class VolumeSetting {
+  readonly root: string;
+  readonly store;
+  readonly files: LayeredVolumeFiles;
+  readonly mounts: VolumeMounts;
+  readonly volume: VolumeId;
+
+  /** @param root may hold what an earlier one left */
+  constructor(root: string, faultPoint: FaultPoint = noFaultPoint) {
+    this.root = root;
+    this.store = openStore(root);
+    this.files = new LayeredVolumeFiles({
+      directory: join(root, 'volumes'),
+      volumes: this.store.volumes,
+      blocks: this.store.volumeBlocks,
+      blobs: new FileBlobStore(join(root, 'blobs'), new Uint8Array(32), logger),
+      ticketKey: new Uint8Array(32),
+      logger,
+      now: Date.now,
+    });
+    this.mounts = new VolumeMounts({
+      directory: join(root, 'volumes', 'mounted'),
+      mountDir: join(root, 'v'),
+      files: this.files,
+      rows: this.store.volumeMounts,
+      logger,
+      faultPoint,
+    });
+    const volumes = new VolumeService(this.store.volumes);
+    this.volume = volumes.create('en-test' as EnvironmentId, 'vol', 2, 'keep').id;
+  }
+
+  async attach(): Promise<AttachedTree> {
+    const task = newTaskId();
+    const spec = { volumeId: this.volume, target: '/data', readOnly: false, subPath: '' };
+    const [attached] = await this.mounts.attach(task, [spec]);
+    if (!attached) throw new Error('nothing was attached');
+    return { task, at: (path) => join(this.root, 'v', attached.source.tree, path) };
+  }
+
+  /** Counts the versions. */
+  get number(): number {
+    return this.files.version(this.volume).number;
+  }
+
+  /** The paths of what the newest version holds. */
+  async paths(): Promise<string[]> {
+    const entries = await Array.fromAsync(this.files.list(this.volume, '/', { recursive: true }));
+    return entries.map(({ path }) => path);
+  }
+
+  async text(path: string): Promise<string> {
+    const { place, start, length } = await this.files.range(this.volume, path, 0, 0);
+    return (await readFile(this.files.hostPath(place))).subarray(start, start + length).toString();
+  }
+
+  async close(): Promise<void> {
+    await this.mounts.close();
+    this.store.close();
+  }
+}
