@@ -40,12 +40,16 @@ const DISK_BYTES = '24G';
 const BOOT_TIMEOUT_MS = 900_000;
 
 export class Machine {
-  /** @param {{suite: string, dir: string, port: number, memoryMiB: number}} options */
-  constructor({ suite, dir, port, memoryMiB }) {
+  /**
+   * `carrying`: Debian's packages that its disk has besides, and what else is put into the disk's tree while it is made.
+   * @param {{suite: string, dir: string, port: number, memoryMiB: number, carrying?: {packages: string[], fill: Function}}} options
+   */
+  constructor({ suite, dir, port, memoryMiB, carrying }) {
     this.suite = suite;
     this.dir = dir;
     this.port = port;
     this.memoryMiB = memoryMiB;
+    this.carrying = carrying;
     this.qemu = undefined;
   }
 
@@ -53,18 +57,24 @@ export class Machine {
     return join(this.dir, name);
   }
 
-  /** Makes its disk, once; every use starts from a copy. */
+  /** Makes its disk, once unless it carries something; every use starts from a copy. */
   async build(progress) {
-    if (existsSync(this.file('pristine.img'))) return 'there from an earlier run';
+    const disk = this.file('pristine.img');
+    if (!this.carrying && existsSync(disk)) return 'there from an earlier run';
     await ensurePackages(packages, progress);
     mkdirSync(this.dir, { recursive: true, mode: 0o700 });
     const tree = this.file('tree');
     rmSync(tree, { recursive: true, force: true });
-    const flags = ['--quiet', '--variant=minbase', `--include=${included.join(',')}`];
+    const flags = [
+      '--quiet',
+      '--variant=minbase',
+      `--include=${[...included, ...(this.carrying?.packages ?? [])].join(',')}`,
+    ];
     // Its mounts are its own business: older and newer mmdebstrap do different things to those of the machine.
     const isolated = ['unshare', '--mount', '--propagation', 'private'];
     await capture([...isolated, 'mmdebstrap', ...flags, this.suite, tree], { progress });
     await this.configure(tree);
+    await this.carrying?.fill(tree, progress);
     const kernel = readdirSync(join(tree, 'boot'));
     for (const [name, prefix] of [
       ['kernel', 'vmlinuz-'],
@@ -74,7 +84,6 @@ export class Machine {
       if (found === undefined) throw new SetupError(`Debian's ${this.suite} came without ${prefix}*.`);
       copyFileSync(join(tree, 'boot', found), this.file(name));
     }
-    const disk = this.file('pristine.img');
     await capture(['truncate', '--size', DISK_BYTES, `${disk}.new`]);
     await capture(['mkfs.ext4', '-q', '-d', tree, `${disk}.new`], { progress });
     await capture(['mv', `${disk}.new`, disk]);
