@@ -119,37 +119,41 @@ describe('skerry up and down', () => {
       timeoutMs: patient(180_000),
     });
 
+  const succeed = async (...args: string[]) => {
+    const { code, stdout, stderr } = await skerry(...args);
+    assert.equal(code, 0, `skerry ${args.join(' ')}:\n${stderr}`);
+    return { stdout, stderr };
+  };
+
   after(async () => {
     await skerry('down');
     rmSync(home, { recursive: true, force: true });
   });
 
   test('up is idempotent, status and env tell of the server, down leaves nothing', async () => {
-    const up = await skerry('up', '--port', '0');
-    assert.equal(up.code, 0, up.stderr);
+    const up = await succeed('up', '--port', '0');
     assert.match(up.stdout, /is running at http:\/\/127\.0\.0\.1:\d+ /);
-    const again = await skerry('up', '--port', '0');
-    assert.deepEqual([again.code, again.stderr], [0, '']);
+    const again = await succeed('up', '--port', '0');
+    assert.equal(again.stderr, '');
     assert.match(again.stdout, /Already running/);
     const status = JSON.parse((await skerry('status', '--json')).stdout);
     assert.deepEqual([status.running, status.sandboxes], [true, 0]);
     const env = JSON.parse((await skerry('env', '--format', 'json')).stdout);
     assert.equal(env.MODAL_SERVER_URL, status.url);
     assert.notDeepEqual(await inventory(dataDir), []);
-    const down = await skerry('down');
-    assert.equal(down.code, 0, down.stderr);
+    await succeed('down');
     assert.deepEqual(await inventory(dataDir), []);
     assert.equal((await skerry('status')).code, 3);
   });
 
   test('down --keep keeps the token and what is on the machine for the next up', async () => {
-    assert.equal((await skerry('up', '--port', '0')).code, 0);
+    await succeed('up', '--port', '0');
     const before = JSON.parse((await skerry('env', '--format', 'json')).stdout);
-    assert.equal((await skerry('down', '--keep')).code, 0);
-    assert.equal((await skerry('up', '--port', '0')).code, 0);
+    await succeed('down', '--keep');
+    await succeed('up', '--port', '0');
     const later = JSON.parse((await skerry('env', '--format', 'json')).stdout);
     assert.equal(later.MODAL_TOKEN_SECRET, before.MODAL_TOKEN_SECRET);
-    assert.equal((await skerry('down')).code, 0);
+    await succeed('down');
     assert.deepEqual(await inventory(dataDir), []);
   });
 });

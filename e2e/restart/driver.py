@@ -5,11 +5,15 @@ The driver never learns of a restart from the test: what it sees is what a user'
 
 import asyncio
 import json
+import os
 import sys
 
 import modal
 
 RUNNING = 20
+# Seconds until a sandbox that is to time out does, and until none of the others may have.
+SOON = 4 * float(os.environ["SKERRY_TEST_SLOWNESS"])
+NEVER = 24 * 3600
 IMAGE = modal.Image.from_registry("debian:bookworm-slim")
 # Numbered lines, each padded, over about two seconds; then how many there were.
 WRITER = 'i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo "line $i"; sleep 0.01; done; exit 5'
@@ -35,7 +39,7 @@ async def write_in(sandbox):
 
 
 async def create_once(app, tag):
-    sandbox = await modal.Sandbox.create.aio(app=app, image=IMAGE, tags={"cycle": tag})
+    sandbox = await modal.Sandbox.create.aio(app=app, image=IMAGE, tags={"cycle": tag}, timeout=NEVER)
     process = await sandbox.exec.aio("echo", "alive")
     assert await process.stdout.read.aio() == "alive\n"
     found = [s.object_id async for s in modal.Sandbox.list.aio(app_id=app.app_id, tags={"cycle": tag})]
@@ -62,7 +66,7 @@ async def feed(sandbox):
 async def main():
     app = await modal.App.lookup.aio("restart", create_if_missing=True)
     sandboxes = [
-        await modal.Sandbox.create.aio("sleep", "3600", app=app, image=IMAGE, name=f"keeper-{i}", tags={"kind": "keeper"})
+        await modal.Sandbox.create.aio("sleep", "infinity", app=app, image=IMAGE, name=f"keeper-{i}", tags={"kind": "keeper"}, timeout=NEVER)
         for i in range(RUNNING)
     ]
     say(event="ready", ids=[s.object_id for s in sandboxes])
@@ -79,8 +83,8 @@ async def main():
             cycles += 1
             say(event="done")
         elif command[0] == "before-downtime":
-            leaving = await modal.Sandbox.create.aio("sh", "-c", "read go; echo bye; exit 7", app=app, image=IMAGE)
-            expiring = await modal.Sandbox.create.aio("sleep", "3600", app=app, image=IMAGE, timeout=4)
+            leaving = await modal.Sandbox.create.aio("sh", "-c", "read go; echo bye; exit 7", app=app, image=IMAGE, timeout=NEVER)
+            expiring = await modal.Sandbox.create.aio("sleep", "infinity", app=app, image=IMAGE, timeout=int(SOON))
             leaving.stdin.write("go\n")
             await (await leaving.exec.aio("true")).wait.aio()
             waits = asyncio.gather(leaving.wait.aio(), expiring.wait.aio(), return_exceptions=True)

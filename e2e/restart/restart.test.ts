@@ -6,6 +6,7 @@ import { delay } from '../../server/src/platform/wait.ts';
 import { type Driver, startDriver } from '../support/driver.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
+import { patient } from '../support/slowness.ts';
 
 /** Longest time into a cycle's work at which the server goes; the work takes about 2 s. */
 const LATEST_MOMENT_MS = 2_000;
@@ -48,7 +49,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
       await driver.expect('sandboxes');
       await driver.expect('go');
       await server.kill9();
-      await delay(4_000); // the timeout of one sandbox passes, the entrypoint of the other ends
+      await delay(patient(4_000)); // the timeout of one sandbox passes, the entrypoint of the other ends
       await server.restart();
       await driver.expect('done');
     });

@@ -25,8 +25,8 @@ const start = (name: string) => `${common}
 volume = modal.Volume.from_name("${name}", create_if_missing=True)
 with volume.batch_upload(force=True) as batch:
     batch.put_file(io.BytesIO(b"from the client"), "uploaded")
-stays = modal.Sandbox.create(app=app, image=image, volumes={"/data": volume}, timeout=600)
-ends = modal.Sandbox.create("sh", "-c", "until test -e /data/go; do sleep 0.1; done; sleep 3; echo late > /data/late", app=app, image=image, volumes={"/data": volume}, timeout=600)
+stays = modal.Sandbox.create(app=app, image=image, volumes={"/data": volume}, timeout=24 * 3600)
+ends = modal.Sandbox.create("sh", "-c", "until test -e /data/go; do sleep 0.1; done; sleep 3; echo late > /data/late", app=app, image=image, volumes={"/data": volume}, timeout=24 * 3600)
 sh(stays, "echo committed > /data/committed; sync /data")
 volume.commit()
 sh(stays, "echo not yet > /data/uncommitted; rm /data/uploaded; mkdir /data/dir; nohup sh -c 'until test -e /stop; do date > /data/dir/clock; sleep 0.1; done' >/dev/null 2>&1 &")

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { withDeadline } from '../../server/src/platform/wait.ts';
 import { pythonWith } from './clients.ts';
 import { projectRoot, type TestServer } from './server.ts';
-import { patient } from './slowness.ts';
+import { patient, slownessEnvironment } from './slowness.ts';
 
 export interface Driver extends AsyncDisposable {
   /** Sends a command; its events are then awaited with `expect`. */
@@ -23,7 +23,7 @@ const EVENT_TIMEOUT_MS = patient(120_000);
 /** `program`: its path in the clone. It answers each command with events, a line of JSON each. */
 export function startDriver(server: TestServer, program: string): Driver {
   const child = spawn(pythonWith(), [join(projectRoot, program)], {
-    env: { ...server.clientEnv, PYTHONUNBUFFERED: '1' },
+    env: { ...server.clientEnv, ...slownessEnvironment, PYTHONUNBUFFERED: '1' },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   child.stdin.on('error', () => {}); // a driver that died says so when its next event is awaited

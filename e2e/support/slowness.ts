@@ -3,3 +3,6 @@ const slowness = Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
 
 /** A deadline, in milliseconds, as long as this machine needs. Only for what must not hang; nothing is measured by it. */
 export const patient = (ms: number): number => ms * slowness;
+
+/** The same for programs in other languages that tests start. */
+export const slownessEnvironment = { SKERRY_TEST_SLOWNESS: String(slowness) } as const;

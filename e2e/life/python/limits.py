@@ -99,7 +99,7 @@ except OSError as error:
     print(type(error).__name__, len(children))
 for pid in children: os.kill(pid, signal.SIGKILL)
 """
-    with running() as sandbox:
+    with running(timeout=24 * 3600) as sandbox:
         found = sandbox.exec("python3", "-c", program).stdout.read().split()
         if RUNTIME == "gvisor" and not found:
             # Each process costs gVisor memory of its own, and that limit comes first: it takes the sandbox, nothing else.

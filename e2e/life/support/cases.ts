@@ -7,6 +7,7 @@ import { run } from '../../../server/src/platform/command.ts';
 import { pythonWith } from '../../support/clients.ts';
 import { type ProgramResult, runProgram } from '../../support/program.ts';
 import { definedEnvironment, projectRoot, type TestServer } from '../../support/server.ts';
+import { slownessEnvironment } from '../../support/slowness.ts';
 
 const life = join(projectRoot, 'e2e/life');
 const GO_BUILD_TIMEOUT_MS = 300_000;
@@ -69,6 +70,7 @@ async function runCases(
   const result = await runProgram(inside ? inside(command) : command, {
     env: {
       ...server.clientEnv,
+      ...slownessEnvironment,
       PYTHONDONTWRITEBYTECODE: '1',
       LIFE_SERVER_PID: String(server.pid),
       ...env,
