@@ -17,6 +17,7 @@ import {
   type Config,
   instanceName,
   run,
+  sandboxesUnit,
   serverScope,
   supervisorBinaryPath,
 } from '../../server/src/operator.ts';
@@ -56,6 +57,8 @@ function outOfSession(dataDir: string, [program, args]: [string, string[]]): [st
   const scope = [
     ...['--scope', '--quiet', '--collect', `--unit=${serverScope(instance)}`, '--slice=system.slice'],
     ...['--description=Skerry', '--property=TasksMax=infinity'],
+    // Stopped before the sandboxes at a shutdown; `cgroup-place.ts` says why that is told here.
+    `--property=After=${sandboxesUnit(instance)}`,
   ];
   return ['systemd-run', [...scope, program, ...args]];
 }

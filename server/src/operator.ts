@@ -16,7 +16,7 @@ export { instanceName } from './engines/oci/layout.ts';
 export { SkerryError } from './errors/skerry-error.ts';
 export { run } from './platform/command.ts';
 export { findProgram } from './platform/find-program.ts';
-export { isSystemdBooted, serverScope, serviceUnit } from './platform/systemd.ts';
+export { isSystemdBooted, sandboxesUnit, serverScope, serviceUnit } from './platform/systemd.ts';
 export { isLoopback } from './transport/urls.ts';
 
 /** What the engine of that configuration must have on this machine, found or not. Needs no running server and changes nothing. */

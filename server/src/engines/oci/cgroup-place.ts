@@ -9,7 +9,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
-import { isSystemdBooted, sandboxesUnit, serverScope, serviceUnit } from '../../platform/systemd.ts';
+import { isSystemdBooted, sandboxesUnit, serviceUnit } from '../../platform/systemd.ts';
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
 /** Of the sleeper; no instance's id looks like this. */
@@ -36,9 +36,9 @@ export const delegationArguments = (instance: string): string[] => [
   '--property=OOMPolicy=continue',
   '--property=KillSignal=SIGKILL',
   '--property=SuccessExitStatus=SIGKILL',
-  // A shutdown stops in the reverse order: a server that watched its sandboxes being killed would record crashes. The order is told here alone: a unit that
-  // others name stays loaded when it has ended, and cannot be made again then.
-  `--property=Before=${serviceUnit(instance)} ${serverScope(instance)}`,
+  // A shutdown stops in the reverse order: a server that watched its sandboxes being killed would record crashes. The scope of `skerry up` says the same of
+  // itself: whatever is named here stays loaded while sandboxes run, and a scope that is loaded cannot be made again.
+  `--property=Before=${serviceUnit(instance)}`,
   'sleep',
   'infinity',
 ];
@@ -51,7 +51,10 @@ export async function openCgroupPlace(instance: string): Promise<void> {
     const { code } = await run(['systemctl', '--quiet', 'is-active', unit], { okCodes: [1, 3, 4] });
     if (code !== 0) {
       await run(['systemctl', '--quiet', 'reset-failed', unit], { okCodes: [1] }); // one that failed is in the way of the new one
-      await run(['systemd-run', ...delegationArguments(instance)]);
+      // One that has ended is still known while the server's scope, which names it, is there: then it is started, and cannot be made.
+      const { stdout } = await run(['systemctl', 'show', '--property=LoadState', '--value', unit]);
+      if (stdout.trim() === 'loaded') await run(['systemctl', 'start', unit]);
+      else await run(['systemd-run', ...delegationArguments(instance)]);
     }
     const place = join(CGROUP_ROOT, cgroupPlace(instance));
     await mkdir(join(place, SLEEPER), { recursive: true });
