@@ -15,6 +15,16 @@ for (const { runtime, skip } of await runtimesToTest()) {
 
     if (runtime === 'runc') test('their files, in Python', (t) => pythonCases(t, server, 'volume_files'));
     test('in sandboxes, in Python', (t) => pythonCases(t, server, 'volume_mounts'));
+    if (runtime === 'runc') {
+      test('in sandboxes, in Python 1.3.5, which reloads through the control plane', (t) =>
+        pythonCases(t, server, 'volume_mounts', {
+          version: '1.3.5',
+          only: [
+            'what_a_sandbox_wrote_is_in_the_volume_after_its_end',
+            'another_sandbox_sees_it_after_a_reload_and_not_before',
+          ],
+        }));
+    }
     test('in JavaScript', (t) => jsCases(t, server, 'volumes'));
     test('in Go', (t) => goCases(t, server, { only: ['volumes are mounted, reloaded and deleted'] }));
   });

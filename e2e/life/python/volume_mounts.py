@@ -240,6 +240,18 @@ def a_memory_map_is_in_the_volume():
 
 
 @case
+def a_snapshot_of_the_file_system_leaves_volumes_out():
+    volume = fresh()
+    put(volume, {"file": b"x"})
+    with running(volumes={"/data": volume}) as sandbox:
+        sh(sandbox, "mkdir /data/dir; mkfifo /data/dir/fifo; echo y > /data/dir/y; echo own > /own")
+        snapshot = sandbox.snapshot_filesystem()
+        equal(sh(sandbox, "cat /data/dir/y"), "y\n")
+    with running(image=snapshot) as sandbox:
+        equal(sh(sandbox, "cat /own; ls -A /data"), "own\n")
+
+
+@case
 def a_sidecar_has_volumes_of_its_own():
     volume = fresh()
     put(volume, {"file": b"shared\n"})

@@ -7,7 +7,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, isSandboxId } from '../ids.ts';
 import type { ImageResolver } from '../images/image-resolver.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
-import type { VolumeMountSpec } from '../volumes/volume-mounts.ts';
+import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Sandbox, Sandboxes } from './sandboxes.ts';
 import type { SandboxSpec } from './spec.ts';

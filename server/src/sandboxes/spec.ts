@@ -2,7 +2,7 @@
 import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, TaskId } from '../ids.ts';
 import type { SecretSource } from '../secrets/secrets.ts';
-import type { VolumeMountSpec } from '../volumes/volume-mounts.ts';
+import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 
 /** Callers of the domain name these without knowing the engines. */
 export type { NetworkPolicy, RuntimeChoice };

@@ -5,8 +5,8 @@
  * Whoever looks at a volume from outside (`settle`) has a version made of what its sandboxes wrote up to then. So nobody need be told that a program synced its
  * files, and nothing that a program wrote before somebody looked is missed.
  */
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkMountTarget } from '../engines/mount-target.ts';
 import type { VolumeRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { newVolumeMountId, type TaskId, type VolumeId, type VolumeMountId } from '../ids.ts';
@@ -14,33 +14,13 @@ import { fromBytes } from '../platform/byte-paths.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import { mountsBelow } from '../platform/mounts.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
-import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Changes } from './changes.ts';
-import { differences } from './differences.ts';
-import { LayerTree } from './layer-tree.ts';
+import { MountedVolume } from './mounted-volume.ts';
 import { parseVolumePath } from './paths.ts';
 import type { VolumeMountRepository, VolumeMountRow } from './repositories.ts';
-import { keyOf, UNSETTLED } from './tree-state.ts';
 import type { LayeredVolumeFiles } from './volume-files.ts';
-import { WorkingTree } from './working-tree.ts';
-
-/** How a sandbox asks for a volume. */
-export interface VolumeMountSpec {
-  readonly volumeId: VolumeId;
-  /** Absolute, in the sandbox. */
-  readonly target: string;
-  readonly readOnly: boolean;
-  /** A directory of the volume, as `paths.ts` has it, which is made when it is not there; empty for all of it. */
-  readonly subPath: string;
-}
-
-/** What an engine is asked to show in the sandbox. */
-export interface AttachedVolume {
-  readonly source: VolumeRef;
-  readonly target: string;
-  readonly readOnly: boolean;
-}
+import { type AttachedVolume, checkVolumeMounts, type VolumeMountSpec } from './volume-mount-specs.ts';
+import { type TreePlaces, WorkingTree } from './working-tree.ts';
 
 export interface VolumeMountsOptions {
   /** On disk, on the file system of the volumes' layers, of their own. */
@@ -54,10 +34,6 @@ export interface VolumeMountsOptions {
   readonly faultPoint?: FaultPoint;
 }
 
-/** Of one sandbox. */
-const MAX_MOUNTS = 64;
-/** In the background a file is left alone for so long after it was written to: programs that write many files, or one again and again, are not held up. */
-const QUIET_MS = 5_000;
 /** Between two looks in the background so many times as long passes as the first one took. */
 const REST_FACTOR = 10;
 
@@ -76,22 +52,14 @@ export class VolumeMounts {
 
   constructor(options: VolumeMountsOptions) {
     this.#options = options;
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     this.#faultPoint = options.faultPoint ?? noFaultPoint;
   }
 
   /** @throws SkerryError `not-found` for a volume that is not there, `invalid-argument` for what cannot be mounted so */
   check(specs: readonly VolumeMountSpec[]): void {
-    if (specs.length > MAX_MOUNTS)
-      throw new SkerryError('invalid-argument', `A sandbox can have at most ${MAX_MOUNTS} volumes.`);
-    const targets = new Set<string>();
-    for (const { volumeId, target, subPath } of specs) {
-      checkMountTarget(target);
-      if (targets.has(target))
-        throw new SkerryError('invalid-argument', `Two volumes cannot be mounted at '${clip(target)}'.`);
-      targets.add(target);
-      parseVolumePath(subPath);
-      this.#options.files.version(volumeId);
-    }
+    checkVolumeMounts(specs);
+    for (const { volumeId } of specs) this.#options.files.version(volumeId);
   }
 
   /**
@@ -120,7 +88,7 @@ export class VolumeMounts {
         // Begun in the same moment: whoever finds the row waits for the tree.
         await this.#turn(row.id, async () => {
           this.#faultPoint('volume.attach.after-row');
-          await this.#tree(row).mount();
+          await this.#mounted(row).tree.mount();
           this.#faultPoint('volume.attach.after-mount');
         });
       }
@@ -129,7 +97,7 @@ export class VolumeMounts {
         const row = rows.get(volumeId);
         if (!row) continue; // each has one
         const names = parseVolumePath(subPath);
-        await this.#tree(row).makeDirectories(names);
+        await this.#mounted(row).tree.makeDirectories(names);
         const source: VolumeRef = { kind: 'volume', tree: row.id, path: fromBytes(names.join('/')) };
         attached.push({ source, target, readOnly });
       }
@@ -168,12 +136,10 @@ export class VolumeMounts {
       await this.#turn(id, async () => {
         const row = this.#options.rows.get(id);
         if (!row || this.#left.has(id)) return;
-        await this.#commit(row, { still: false, busy: 'take' });
-        const layers = this.#newest(row);
-        if (!layers) return;
-        this.#options.rows.setReloading(id, layers);
+        await this.#mounted(row).commit({ still: false, busy: 'take' });
         // The commit may have finished an earlier reload.
-        await this.#bringTo(this.#options.rows.get(id) ?? row, layers);
+        const current = this.#options.rows.get(id);
+        if (current) await this.#mounted(current).reload();
       });
     }
   }
@@ -190,8 +156,12 @@ export class VolumeMounts {
 
   /** After a start: what sandboxes wrote that did not live to its end becomes versions now, or when somebody asks for them. @param live those that go on */
   async recover(live: ReadonlySet<TaskId>): Promise<void> {
-    const dead = this.#options.rows.all().filter(({ taskId }) => !live.has(taskId));
+    const rows = this.#options.rows.all();
+    const known = new Set<string>(rows.map(({ id }) => id));
+    const orphans = readdirSync(this.#options.directory).filter((name) => !known.has(name));
+    const dead = rows.filter(({ taskId }) => !live.has(taskId));
     for (const { id } of dead) this.#left.add(id);
+    await this.#removeOrphans(orphans as VolumeMountId[]); // made here only
     for (const row of dead) await this.#detach(row, true);
   }
 
@@ -243,7 +213,7 @@ export class VolumeMounts {
     const row = this.#options.rows.get(id);
     if (!row) return;
     if (this.#left.has(id)) await this.#finish(row, true);
-    else await this.#commit(row, { still: false, busy });
+    else await this.#mounted(row).commit({ still: false, busy });
   }
 
   async #detach(row: VolumeMountRow, still: boolean): Promise<void> {
@@ -257,89 +227,51 @@ export class VolumeMounts {
   }
 
   async #finish(row: VolumeMountRow, still: boolean): Promise<void> {
+    const { rows, mountDir, logger } = this.#options;
+    const mounted = this.#mounted(row);
     // After a reboot it has to be seen again, to be read; and in an overlay that was never mounted nothing was written.
-    const mounted = (await mountsBelow(this.#options.mountDir)).includes(
-      join(this.#options.mountDir, row.id),
-    );
-    if (!mounted) await this.#tree(row).mount();
-    await this.#commit(row, { still, busy: 'take' });
+    if (!(await mountsBelow(mountDir)).includes(join(mountDir, row.id))) await mounted.tree.mount();
+    await mounted.commit({ still, busy: 'take' });
     this.#faultPoint('volume.detach.after-commit');
-    const tree = this.#tree(row);
-    await tree.unmount();
-    await tree.remove();
-    this.#faultPoint('volume.detach.before-row');
-    this.#options.rows.delete(row.id);
+    // In the same moment: what is in a version must not come into a later one once more.
+    rows.delete(row.id);
     this.#left.delete(row.id);
+    this.#faultPoint('volume.detach.after-row');
+    await this.#removeTree(row.id, mounted.tree).catch((err: unknown) => {
+      logger.error({ mount: row.id, err }, 'volume.tree-left'); // the next start removes it
+    });
   }
 
-  async #commit(
-    row: VolumeMountRow,
-    { still, busy }: { readonly still: boolean; readonly busy: 'take' | 'leave' },
-  ): Promise<void> {
-    if (!this.#newest(row)) return;
-    if (row.writable) await this.#commitWritten(row, still, busy);
-    else if (row.reloading) await this.#changes(row); // takes away what is not whole
-    if (row.reloading && !still) await this.#bringTo(row, row.reloading);
+  async #removeTree(id: VolumeMountId, tree: Pick<WorkingTree, 'unmount' | 'remove'>): Promise<void> {
+    await tree.unmount();
+    this.#faultPoint('volume.detach.after-unmount');
+    await tree.remove();
+    this.#options.logger.debug({ mount: id }, 'volume.tree-removed');
   }
 
-  async #commitWritten(row: VolumeMountRow, still: boolean, busy: 'take' | 'leave'): Promise<void> {
-    const tree = this.#tree(row);
-    const found = await this.#changes(row);
-    const changes = busy === 'take' ? found : withoutBusy(found);
-    if (changes.removed.length + changes.written.length > 0) {
-      const shown = new LayerTree(this.#options.files.roots(row.shown));
-      this.#faultPoint('volume.commit.before-version');
-      await this.#options.files.change(
-        row.volumeId,
-        async () => (writer) => tree.write(changes, { shown, still }, writer),
-      );
-      this.#faultPoint('volume.commit.after-version');
+  /** Trees that have no row any more: an earlier server made versions of what was in them, and could not remove them. */
+  async #removeOrphans(ids: readonly VolumeMountId[]): Promise<void> {
+    for (const id of ids) {
+      await this.#removeTree(id, new WorkingTree(this.#places(id), [])).catch((err: unknown) => {
+        this.#options.logger.error({ mount: id, err }, 'volume.tree-left');
+      });
     }
-    if (!still) await tree.keep(changes.next);
   }
 
-  #changes(row: VolumeMountRow): Promise<Changes> {
-    const { reloading } = row;
-    return this.#tree(row).changes(reloading && new LayerTree(this.#options.files.roots(reloading)));
-  }
-
-  /** Does a reload, or finishes one. */
-  async #bringTo(row: VolumeMountRow, layers: VolumeMountRow['base']): Promise<void> {
-    this.#faultPoint('volume.reload.before-changes');
-    await this.#tree(row).reload(
-      await differences(row.shown, layers, (ids) => this.#options.files.roots(ids)),
+  #mounted(row: VolumeMountRow): MountedVolume {
+    const { files, rows } = this.#options;
+    return new MountedVolume(
+      { files, rows, places: this.#places(row.id), faultPoint: this.#faultPoint },
+      row,
     );
-    this.#faultPoint('volume.reload.before-row');
-    this.#options.rows.setShown(row.id, layers);
   }
 
-  /** The layers of the newest version; undefined for a volume that was deleted while it is mounted. */
-  #newest({ volumeId }: VolumeMountRow): VolumeMountRow['base'] | undefined {
-    try {
-      return this.#options.files.version(volumeId).layers;
-    } catch (error) {
-      if (error instanceof SkerryError && error.code === 'not-found') return undefined;
-      throw error;
-    }
+  #places(id: VolumeMountId): TreePlaces {
+    const { directory, mountDir } = this.#options;
+    return { directory: join(directory, id), target: join(mountDir, id) };
   }
 
   #tellNotCommitted({ id: mount, volumeId: volume, taskId: task }: VolumeMountRow, err: unknown): void {
     this.#options.logger.error({ mount, volume, task, err }, 'volume.not-committed');
   }
-
-  #tree({ id, base }: VolumeMountRow): WorkingTree {
-    const { directory, mountDir, files } = this.#options;
-    const places = { directory: join(directory, id), target: join(mountDir, id) };
-    return new WorkingTree(places, files.roots(base));
-  }
-}
-
-/** Without the files that somebody writes to just now; a later look finds them again. */
-function withoutBusy({ removed, written, next }: Changes): Changes {
-  const quietSince = BigInt(Date.now() - QUIET_MS) * 1_000_000n;
-  const isBusy = ({ entry }: Changes['written'][number]) =>
-    entry.kind === 'file' && BigInt(entry.ctimeNs) > quietSince;
-  const kept = new Map(next);
-  for (const { path } of written.filter(isBusy)) kept.set(keyOf(path), UNSETTLED);
-  return { removed, written: written.filter((one) => !isBusy(one)), next: kept };
 }

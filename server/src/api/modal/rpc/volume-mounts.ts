@@ -1,6 +1,6 @@
 /** Volumes of a sandbox, as the clients ask for them. Facts: docs/protocol/volumes-blobs-secrets.md, section 1. */
 import type { VolumeId } from '../../../ids.ts';
-import type { VolumeMountSpec } from '../../../volumes/volume-mounts.ts';
+import type { VolumeMountSpec } from '../../../volumes/volume-mount-specs.ts';
 import type { VolumeMount } from '../gen/modal/common_pb.ts';
 import { MAX_PATH_BYTES, text } from './fields.ts';
 

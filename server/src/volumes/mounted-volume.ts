@@ -1,0 +1,106 @@
+/** A volume in one sandbox: between its working tree and the volume's versions. One thing at a time, which `volume-mounts.ts` sees to. */
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { FaultPoint } from '../platform/fault-points.ts';
+import type { Changes } from './changes.ts';
+import { differences } from './differences.ts';
+import { LayerTree } from './layer-tree.ts';
+import type { VolumeMountRepository, VolumeMountRow } from './repositories.ts';
+import { keyOf, UNSETTLED } from './tree-state.ts';
+import type { LayeredVolumeFiles } from './volume-files.ts';
+import { type TreePlaces, WorkingTree } from './working-tree.ts';
+
+export interface MountedVolumeParts {
+  readonly files: LayeredVolumeFiles;
+  readonly rows: VolumeMountRepository;
+  readonly places: TreePlaces;
+  readonly faultPoint: FaultPoint;
+}
+
+export interface CommitHow {
+  /** Nobody changes the files any more. */
+  readonly still: boolean;
+  /** Whether to have what is written to just now, or to leave it to a later commit. */
+  readonly busy: 'take' | 'leave';
+}
+
+/** A file is written to for so long after it was: programs that write many files, or one again and again, are not held up in the background. */
+const QUIET_MS = 5_000;
+
+export class MountedVolume {
+  readonly tree: WorkingTree;
+  readonly #parts: MountedVolumeParts;
+  readonly #row: VolumeMountRow;
+
+  constructor(parts: MountedVolumeParts, row: VolumeMountRow) {
+    this.#parts = parts;
+    this.#row = row;
+    this.tree = new WorkingTree(parts.places, parts.files.roots(row.base));
+  }
+
+  /** Makes a version of what the sandbox wrote, and finishes a reload that was broken off. @throws SkerryError `too-large`, `disk-full` */
+  async commit({ still, busy }: CommitHow): Promise<void> {
+    const { writable, reloading } = this.#row;
+    if (!this.#newest()) return;
+    if (writable) await this.#commitWritten(still, busy);
+    else if (reloading) await this.#changes(); // takes away what is not whole
+    if (reloading && !still) await this.#bringTo(reloading);
+  }
+
+  /** Shows the newest version. What the sandbox wrote must be in it. */
+  async reload(): Promise<void> {
+    const layers = this.#newest();
+    if (!layers) return;
+    this.#parts.rows.setReloading(this.#row.id, layers);
+    await this.#bringTo(layers);
+  }
+
+  async #commitWritten(still: boolean, busy: CommitHow['busy']): Promise<void> {
+    const { files, faultPoint } = this.#parts;
+    const { volumeId, shown: layers } = this.#row;
+    const found = await this.#changes();
+    const changes = busy === 'take' ? found : withoutBusy(found);
+    if (changes.removed.length + changes.written.length > 0) {
+      const shown = new LayerTree(files.roots(layers));
+      faultPoint('volume.commit.before-version');
+      await files.change(
+        volumeId,
+        async () => (writer) => this.tree.write(changes, { shown, still }, writer),
+      );
+      faultPoint('volume.commit.after-version');
+    }
+    if (!still) await this.tree.keep(changes.next);
+  }
+
+  #changes(): Promise<Changes> {
+    const { reloading } = this.#row;
+    return this.tree.changes(reloading && new LayerTree(this.#parts.files.roots(reloading)));
+  }
+
+  async #bringTo(layers: VolumeMountRow['base']): Promise<void> {
+    const { files, rows, faultPoint } = this.#parts;
+    faultPoint('volume.reload.before-changes');
+    await this.tree.reload(await differences(this.#row.shown, layers, (ids) => files.roots(ids)));
+    faultPoint('volume.reload.before-row');
+    rows.setShown(this.#row.id, layers);
+  }
+
+  /** The layers of the newest version; undefined for a volume that was deleted while it is mounted. */
+  #newest(): VolumeMountRow['base'] | undefined {
+    try {
+      return this.#parts.files.version(this.#row.volumeId).layers;
+    } catch (error) {
+      if (error instanceof SkerryError && error.code === 'not-found') return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Without the files that somebody writes to just now; a later look finds them again. */
+function withoutBusy({ removed, written, next }: Changes): Changes {
+  const quietSince = BigInt(Date.now() - QUIET_MS) * 1_000_000n;
+  const isBusy = ({ entry }: Changes['written'][number]) =>
+    entry.kind === 'file' && BigInt(entry.ctimeNs) > quietSince;
+  const kept = new Map(next);
+  for (const { path } of written.filter(isBusy)) kept.set(keyOf(path), UNSETTLED);
+  return { removed, written: written.filter((one) => !isBusy(one)), next: kept };
+}
