@@ -13,7 +13,9 @@ const options = {
 };
 const member = (policy: FirewallMember['policy'], hostInterface = 'sk0badcafe1'): FirewallMember => ({
   hostInterface,
-  guestAddress: '10.222.0.3',
+  hostAddress: '10.222.0.2',
+  address: '10.222.0.3',
+  addressing: 'constant',
   policy,
 });
 const allow = member({ kind: 'allowlist', cidrs: ['1.2.3.4', '1.2.3.0/24', '0.0.0.0/1'] }, 'sk0badcafe2');

@@ -6,15 +6,24 @@
  * What a sandbox sends comes here good for nothing (`latch.ts`): the same rule that accepts a packet makes it the machine's (`meta pkttype set host`),
  * and the kernel drops what none did. So whichever chain or set of these somebody empties, less goes out, never more. It is judged before routing, where
  * the kernel does not yet know whether it is for the machine itself, and after others' translation of its destination.
+ *
+ * What goes to a sandbox is judged last of all, by rules that give it the address which the sandbox knows (`translation.ts`): what they did not accept
+ * the sandbox does not take for its own. What the machine itself sends has come in by no device (`iif 0`), and is not judged.
  */
 import { run } from '../platform/command.ts';
 import { type Cidr, formatCidr, parseCidr, withoutOverlaps } from './cidr.ts';
+import type { Addressing } from './inside.ts';
 import { closedNetworks, type NetworkPolicy, parseAllowlist } from './policy.ts';
 import type { AddressPlan } from './subnet.ts';
+import { renderInward } from './translation.ts';
 
 export interface FirewallMember {
   readonly hostInterface: string;
-  readonly guestAddress: string;
+  /** The host's end of its cable. */
+  readonly hostAddress: string;
+  /** Its own address of the sandbox network, whatever it sees itself. */
+  readonly address: string;
+  readonly addressing: Addressing;
   readonly policy: NetworkPolicy;
 }
 
@@ -48,6 +57,7 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
     `delete table inet ${table}`,
     `table inet ${table} {
   set guests { type ifname . ipv4_addr; }
+  set own { type ifname; }
   set resolving { type ifname; }
   set listed { type ifname . ipv4_addr; flags interval; auto-merge; }
   set excepted { type ipv4_addr; flags interval; ${elementsOf(exceptions)} }
@@ -61,11 +71,12 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
     ip daddr ${closed} goto refuse
     meta pkttype set host accept
   }
+${renderInward(plan)}
   chain from_open {
     ip saddr ${plan.cidr} drop
-    ip saddr @excepted accept
+    ip saddr @excepted goto inward
     ip saddr ${closed} drop
-    accept
+    goto inward
   }
   chain to_listed {
     iifname . ip daddr @listed goto to_open
@@ -86,6 +97,7 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
   }
   chain arriving {
     meta nfproto ipv6 drop
+    meta iif 0 goto inward
     ct state != { established, related } drop
     oifname vmap @inbound
     drop
@@ -100,8 +112,8 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
     type filter hook prerouting priority dstnat + 10; policy accept;
     iifname ${ours} goto leaving
   }
-  chain forward {
-    type filter hook forward priority filter - 10; policy accept;
+  chain delivery {
+    type filter hook postrouting priority srcnat + 50; policy accept;
     oifname ${ours} jump arriving
     oifname ${ours} drop
   }
@@ -118,7 +130,8 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
 /** Adds a member that is not in the table. A `blocked` one is in no map: the chains' last word is no. */
 export function renderAdd(table: string, member: FirewallMember): string {
   const name = `"${checked(member.hostInterface)}"`;
-  const lines = [`add element inet ${table} guests { ${name} . ${member.guestAddress} }`];
+  const lines = [`add element inet ${table} guests { ${name} . ${member.address} }`];
+  if (member.addressing === 'own') lines.push(`add element inet ${table} own { ${name} }`);
   if (member.policy.kind === 'allowlist') {
     const cidrs = parseAllowlist(member.policy.cidrs);
     if (cidrs.length > 0) {

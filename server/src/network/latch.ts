@@ -13,6 +13,9 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { run } from '../platform/command.ts';
+import type { FirewallMember } from './firewall.ts';
+import type { AddressPlan } from './subnet.ts';
+import { renderMendOutward, renderOutward } from './translation.ts';
 
 /** The gateway's hardware address, as sandboxes know it: locally administered, and no device has it. */
 export const GATEWAY_ADDRESS = '02:00:00:00:00:01';
@@ -22,18 +25,27 @@ const PRIORITY = -500;
 
 const chainOf = (device: string): string => `from_${device}`;
 
-/** Lets the packets of these devices, which exist, come as far as the firewall; once more is fine. */
-export function renderOpen(table: string, devices: readonly string[]): string {
-  const lines = devices.flatMap((device) => {
+/** Lets the packets of these members, whose devices exist, come as far as the firewall; once more is fine. The table must be there. */
+export function renderOpen(table: string, plan: AddressPlan, members: readonly FirewallMember[]): string {
+  const lines = members.flatMap((member) => {
+    const { hostInterface: device, addressing } = member;
     const chain = `netdev ${table} ${chainOf(device)}`;
+    const rules = [
+      ...(addressing === 'constant' ? renderOutward(member, plan) : []),
+      'meta protocol ip meta pkttype set multicast',
+    ];
     return [
       `add chain ${chain} { type filter hook ingress device "${device}" priority ${PRIORITY}; policy accept; }`,
       `flush chain ${chain}`,
-      `add rule ${chain} meta protocol ip meta pkttype set multicast`,
+      ...rules.map((rule) => `add rule ${chain} ${rule}`),
     ];
   });
-  return [`add table netdev ${table}`, ...lines].join('\n');
+  return lines.join('\n');
 }
+
+/** The table without any device, in place of what there is. */
+export const renderLatch = (table: string): string =>
+  `${renderNoLatch(table)}table netdev ${table} {\n${renderMendOutward()}\n}\n`;
 
 /** Takes back what `renderOpen` did, whatever of it is there: kernels differ in what they remove with a device. */
 export function renderClosed(table: string, device: string): string {
@@ -54,7 +66,7 @@ export const renderNoLatch = (table: string): string =>
 export const dropUnjudged = (device: string): Promise<void> =>
   writeFile(`/proc/sys/net/ipv4/conf/${device}/drop_unicast_in_l2_multicast`, '1');
 
-/** Those of the devices that have no rule: somebody flushed it, or everything, or the device went. */
+/** Those of the devices that lack a rule: somebody flushed it, or everything, or the device went. */
 export async function notLetOut(table: string, devices: readonly string[]): Promise<string[]> {
   const { stdout } = await run(['nft', 'list', 'table', 'netdev', table], { okCodes: [1] });
   const chains = [...stdout.matchAll(/chain (\S+) \{([^}]*)\}/g)];
@@ -65,8 +77,15 @@ export async function notLetOut(table: string, devices: readonly string[]): Prom
 }
 
 /** Whether the kernel has what this takes: nf_tables at the ingress of devices (CONFIG_NETFILTER_INGRESS). */
-export async function hasLatch(table: string): Promise<boolean> {
-  const probe = `${renderOpen(table, ['lo'])}\n`;
+export async function hasLatch(table: string, plan: AddressPlan): Promise<boolean> {
+  const member: FirewallMember = {
+    hostInterface: 'lo',
+    hostAddress: plan.hostAddress(1),
+    address: plan.slotAddress(1),
+    addressing: 'constant',
+    policy: { kind: 'blocked' },
+  };
+  const probe = `${renderLatch(table)}${renderOpen(table, plan, [member])}\n`;
   try {
     await run(['nft', '--check', '-f', '-'], { input: probe });
     return true;

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { run } from '../platform/command.ts';
 import { unmount } from '../platform/mounts.ts';
+import { type Addressing, CONSTANT, GUEST_HARDWARE, insideOf } from './inside.ts';
 import type { AddressPlan } from './subnet.ts';
 
 /** Where `ip netns` keeps its own; earlier versions of Skerry used it too. */
@@ -57,37 +58,54 @@ export class SlotNames {
   }
 }
 
+/** How namespaces are made. */
+export interface SlotShape {
+  readonly mtu: number;
+  readonly addressing: Addressing;
+  /** The hardware address that sandboxes send to (`latch.ts`); undefined lets them ask for it. */
+  readonly gatewayAddress: string | undefined;
+}
+
 /**
  * Makes the namespaces of `slots`, ready for use: addresses, default route, everything up, no IPv6. One process for the host's side of all slots, two
  * per slot for the namespace and its inside. On failure the caller removes what there is, with `removeNamespaces`.
- * @param gatewayAddress the hardware address that sandboxes send to (`latch.ts`); undefined lets them ask for it
  */
 export async function createNamespaces(
   slots: readonly number[],
   names: SlotNames,
   plan: AddressPlan,
-  mtu: number,
-  gatewayAddress: string | undefined,
+  { mtu, addressing, gatewayAddress }: SlotShape,
 ): Promise<void> {
   const outside = slots.flatMap((slot) => {
     const device = names.hostInterface(slot);
+    const [host, guest] = [plan.hostAddress(slot), plan.slotAddress(slot)];
+    const hardware = addressing === 'constant' ? `address ${GUEST_HARDWARE} ` : '';
     return [
-      `link add ${device} mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${names.namespacePath(slot)}`,
+      `link add ${device} mtu ${mtu} type veth peer name eth0 ${hardware}mtu ${mtu} netns ${names.namespacePath(slot)}`,
       `link set ${device} addrgenmode none`,
-      `addr add ${plan.hostAddress(slot)}/31 dev ${device}`,
+      `addr add ${host}/${addressing === 'constant' ? 32 : 31} dev ${device}`,
       `link set ${device} up`,
+      ...(addressing === 'constant'
+        ? [
+            `neigh add ${CONSTANT.address} lladdr ${GUEST_HARDWARE} dev ${device} nud permanent`,
+            `route add ${guest}/32 via ${CONSTANT.address} dev ${device} onlink src ${host}`,
+          ]
+        : []),
     ];
   });
-  const inside = (slot: number) => [
-    'link set lo up',
-    'link set eth0 addrgenmode none',
-    `addr add ${plan.guestAddress(slot)}/31 dev eth0`,
-    'link set eth0 up',
-    ...(gatewayAddress === undefined
-      ? []
-      : [`neigh add ${plan.hostAddress(slot)} lladdr ${gatewayAddress} dev eth0 nud permanent`]),
-    `route add default via ${plan.hostAddress(slot)}`,
-  ];
+  const inside = (slot: number) => {
+    const { address, gateway } = insideOf(addressing, plan, slot);
+    return [
+      'link set lo up',
+      'link set eth0 addrgenmode none',
+      `addr add ${address}/31 dev eth0`,
+      'link set eth0 up',
+      ...(gatewayAddress === undefined
+        ? []
+        : [`neigh add ${gateway} lladdr ${gatewayAddress} dev eth0 nud permanent`]),
+      `route add default via ${gateway}`,
+    ];
+  };
   await mkdir(names.directory, { recursive: true, mode: 0o700 });
   await Promise.all(slots.map((slot) => holdNewNamespace(names.namespacePath(slot))));
   await batch(['ip', '-batch', '-'], outside);

@@ -20,6 +20,7 @@ import {
   removeResolverAddress,
   restoreForwarding,
 } from './host-routing.ts';
+import { type Addressing, type Inside, insideOf } from './inside.ts';
 import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
@@ -47,17 +48,19 @@ export interface NetworkOptions {
   readonly onLeft: (what: string, error: unknown) => void;
 }
 
-/** A namespace in use. Only `slot` and `policy` need to be remembered to take it over after a restart. */
+/** A namespace in use. */
 export interface Lease {
   readonly slot: number;
   readonly namespacePath: string;
-  readonly guestAddress: string;
-  readonly resolver: string;
+  readonly addressing: Addressing;
+  readonly inside: Inside;
 }
 
+/** What needs to be remembered of a lease to take it over after a restart. */
 export interface LeaseRecord {
   readonly slot: number;
   readonly policy: NetworkPolicy;
+  readonly addressing: Addressing;
 }
 
 const REFILL_DELAY_MS = 100;
@@ -98,7 +101,9 @@ export class Network {
     this.#plan = plan;
     this.#mtu = await uplinkMtu();
     const resolvers = await nameservers(this.#options.nameservers);
-    for (const { slot, policy } of inUse) this.#members.set(slot, this.#member(slot, policy));
+    for (const { slot, policy, addressing } of inUse) {
+      this.#members.set(slot, this.#member(slot, policy, addressing));
+    }
     const strangers = [...(await this.#names.existing())].filter((slot) => !this.#members.has(slot));
     await Promise.all(strangers.map((slot) => this.#removeStranger(slot)));
     const label = this.#names.interfacePrefix;
@@ -153,21 +158,20 @@ export class Network {
 
   /** The lease of a slot that is in use, for an instance that was taken over. */
   lease(slot: number): Lease {
-    const plan = this.#openPlan();
+    const { addressing } = this.#memberOf(slot);
     return {
       slot,
       namespacePath: this.#names.namespacePath(slot),
-      guestAddress: plan.guestAddress(slot),
-      resolver: plan.resolver,
+      addressing,
+      inside: insideOf(addressing, this.#openPlan(), slot),
     };
   }
 
   /** Applies to packets from now on, also of connections that exist. */
   async setPolicy(slot: number, policy: NetworkPolicy): Promise<void> {
-    const after = this.#member(slot, policy);
     await this.#changes.run(async () => {
-      const before = this.#members.get(slot);
-      if (!before) throw new SkerryError('internal', `Network slot ${slot} is not in use.`);
+      const before = this.#memberOf(slot);
+      const after = { ...before, policy };
       await this.#openRules().replace(before, after, () => this.#members.set(slot, after));
     });
   }
@@ -245,12 +249,25 @@ export class Network {
     return plan;
   }
 
-  #member(slot: number, policy: NetworkPolicy): FirewallMember {
+  #member(slot: number, policy: NetworkPolicy, addressing: Addressing): FirewallMember {
     return {
       hostInterface: this.#names.hostInterface(slot),
-      guestAddress: this.#openPlan().guestAddress(slot),
+      hostAddress: this.#openPlan().hostAddress(slot),
+      address: this.#openPlan().slotAddress(slot),
+      addressing,
       policy,
     };
+  }
+
+  #memberOf(slot: number): FirewallMember {
+    const member = this.#members.get(slot);
+    if (!member) throw new SkerryError('internal', `Network slot ${slot} is not in use.`);
+    return member;
+  }
+
+  /** How new sandboxes get their addresses. */
+  get #addressing(): Addressing {
+    return this.#openRules().latched ? 'constant' : 'own';
   }
 
   /** Numbers go round, so that an address rests before it is used again. The slots are taken at once, before any wait. */
@@ -260,22 +277,24 @@ export class Network {
     for (let tried = 0; tried < slots && claimed.length < count; tried++) {
       this.#lastSlot = (this.#lastSlot % slots) + 1;
       if (this.#members.has(this.#lastSlot) || this.#aside.has(this.#lastSlot)) continue;
-      this.#members.set(this.#lastSlot, this.#member(this.#lastSlot, { kind: 'open' }));
+      this.#members.set(this.#lastSlot, this.#member(this.#lastSlot, { kind: 'open' }, this.#addressing));
       claimed.push(this.#lastSlot);
     }
     return claimed;
   }
 
   async #make(slots: readonly number[]): Promise<void> {
-    const members = slots.map((slot) => this.#member(slot, { kind: 'open' }));
+    const addressing = this.#addressing;
+    const members = slots.map((slot) => this.#member(slot, { kind: 'open' }, addressing));
     await using undo = new CleanupScope(this.#options.logger);
     undo.add('network slots', async () => {
       await removeNamespaces(slots, this.#names);
       for (const slot of slots) this.#members.delete(slot); // not before they are gone: their names and addresses are taken
     });
     const rules = this.#openRules();
-    const gateway = rules.latched ? GATEWAY_ADDRESS : undefined;
-    await createNamespaces(slots, this.#names, this.#openPlan(), this.#mtu, gateway);
+    const gatewayAddress = rules.latched ? GATEWAY_ADDRESS : undefined;
+    const shape = { mtu: this.#mtu, addressing, gatewayAddress };
+    await createNamespaces(slots, this.#names, this.#openPlan(), shape);
     await this.#changes.run(() => rules.add(members));
     undo.release();
   }

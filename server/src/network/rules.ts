@@ -1,5 +1,7 @@
 /** The rules of one server in the kernel: the firewall's table and the latch's, made together, changed together, and made anew when somebody took them away. */
+import { run } from '../platform/command.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { parseCidr } from './cidr.ts';
 import {
   applyRules,
   type FirewallMember,
@@ -11,9 +13,17 @@ import {
   rulesInForce,
 } from './firewall.ts';
 import { passHostFirewall } from './host-routing.ts';
-import { dropUnjudged, hasLatch, notLetOut, renderClosed, renderNoLatch, renderOpen } from './latch.ts';
+import {
+  dropUnjudged,
+  hasLatch,
+  notLetOut,
+  renderClosed,
+  renderLatch,
+  renderNoLatch,
+  renderOpen,
+} from './latch.ts';
 import { isDevice } from './namespaces.ts';
-import type { AddressPlan } from './subnet.ts';
+import { AddressPlan } from './subnet.ts';
 
 export interface RulesOptions {
   readonly table: string;
@@ -25,10 +35,28 @@ export interface RulesOptions {
   readonly members: () => Iterable<FirewallMember>;
 }
 
+/** Whether the kernel has what the rules take, without changing any: `refused` is why not, in nft's words; `latched` as of `Rules`. */
+export async function checkRules(): Promise<{
+  readonly refused: string | undefined;
+  readonly latched: boolean;
+}> {
+  const sample = {
+    table: 'skerry_check',
+    interfacePrefix: 'skcheck',
+    plan: new AddressPlan(parseCidr('10.0.0.0/24')),
+  };
+  const input = renderTable({ ...sample, allowPrivate: [] }, []);
+  const refused = await run(['nft', '--check', '-f', '-'], { input }).then(
+    () => undefined,
+    (error: Error) => error.message,
+  );
+  return { refused, latched: await hasLatch(sample.table, sample.plan) };
+}
+
 /** Callers see to it that one call follows the other: each is computed from the members. */
 export class Rules {
   readonly #options: RulesOptions;
-  /** Whether sandboxes are closed while there are no rules: an old kernel may lack what that takes. */
+  /** Whether sandboxes are closed while there are no rules, and can be given constant addresses: an old kernel may lack what that takes. */
   readonly latched: boolean;
   /** What the kernel says the firewall's rules are, as of when they were made. */
   #made = '';
@@ -36,7 +64,7 @@ export class Rules {
   readonly #added = new Set<string>();
 
   static async open(options: RulesOptions): Promise<Rules> {
-    const latched = await hasLatch(options.table);
+    const latched = await hasLatch(options.table, options.plan);
     if (!latched) options.logger.warn({}, 'network.no-latch');
     return new Rules(options, latched);
   }
@@ -56,16 +84,17 @@ export class Rules {
     this.#made = await rulesInForce(table);
     await passHostFirewall(interfacePrefix, plan.resolver);
     if (!this.latched) return;
-    const anew = renderNoLatch(table);
-    const devices = all.map(({ hostInterface }) => hostInterface).filter(isDevice);
-    await this.#dropUnjudged(devices);
+    const anew = renderLatch(table);
+    const there = all.filter(({ hostInterface }) => isDevice(hostInterface));
+    await this.#dropUnjudged(there.map(({ hostInterface }) => hostInterface));
     try {
-      await applyRules(`${anew}${renderOpen(table, devices)}\n`);
+      await applyRules(`${anew}${renderOpen(table, plan, there)}\n`);
     } catch {
       // One of them went meanwhile: then each by itself.
       await applyRules(anew);
-      for (const device of devices) {
-        const opened = applyRules(`${renderOpen(table, [device])}\n`);
+      for (const member of there) {
+        const opened = applyRules(`${renderOpen(table, plan, [member])}\n`);
+        const device = member.hostInterface;
         await opened.catch((err: unknown) => logger.warn({ device, err }, 'network.not-let-out'));
       }
     }
@@ -73,12 +102,12 @@ export class Rules {
 
   /** Adds members whose devices are there. */
   async add(members: readonly FirewallMember[]): Promise<void> {
-    const { table } = this.#options;
+    const { table, plan } = this.#options;
     const lines = members.map((member) => renderAdd(table, member));
     const devices = members.map(({ hostInterface }) => hostInterface);
     if (this.latched) {
       await this.#dropUnjudged(devices);
-      lines.push(renderOpen(table, devices));
+      lines.push(renderOpen(table, plan, members));
     }
     await this.#change(lines, () => {});
     for (const device of devices) this.#added.add(device);

@@ -1,6 +1,6 @@
 /**
- * The address plan: one network for all sandboxes of a server. Its first address is the resolver's; then each slot has two addresses
- * (RFC 3021 point-to-point), the host's end and the sandbox's.
+ * The address plan: one network for all sandboxes of a server, as the machine knows them (what they see is in `inside.ts`). Its first address is the
+ * resolver's; then each slot has two addresses (RFC 3021 point-to-point), the host's end and the sandbox's.
  */
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
@@ -107,7 +107,7 @@ export class AddressPlan {
     return formatAddress(this.subnet.base + 2 * slot);
   }
 
-  guestAddress(slot: number): string {
+  slotAddress(slot: number): string {
     return formatAddress(this.subnet.base + 2 * slot + 1);
   }
 }

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { hostFirewall } from '../../network/host-routing.ts';
+import { checkRules } from '../../network/rules.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import type { EngineCheck } from '../engine.ts';
@@ -168,16 +169,22 @@ async function borrowDirectory(path: string): Promise<{ giveBack(): Promise<void
 type Add = (name: string, ok: boolean, required: boolean, found: string, remedy: string) => void;
 
 async function addNetworkChecks(add: Add): Promise<void> {
-  const nft = await run(['nft', 'list', 'tables']).then(
-    () => 'answers',
-    (error: Error) => error.message,
-  );
+  const { refused, latched } = await checkRules();
   add(
     'nftables',
-    nft === 'answers',
+    refused === undefined,
     true,
-    nft,
-    'The kernel needs nf_tables with nft_nat, nft_masq, nft_reject_inet and nft_fib_inet.',
+    refused ?? 'takes the rules',
+    'The kernel needs nf_tables with nft_ct, nft_nat, nft_masq, nft_reject_inet and nft_fib_inet.',
+  );
+  add(
+    'nftables at devices',
+    latched,
+    false,
+    latched
+      ? 'takes the rules'
+      : 'sandboxes are open while somebody has taken the rules away, and have different addresses',
+    'The kernel needs CONFIG_NETFILTER_INGRESS, as that of Debian has it.',
   );
   const forwarding = (await readFile('/proc/sys/net/ipv4/ip_forward', 'utf8')).trim() === '1';
   add('IPv4 forwarding', true, false, forwarding ? 'on' : 'off; switched on while the server runs', '');

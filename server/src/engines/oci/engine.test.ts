@@ -67,6 +67,12 @@ async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
       hostAddress: foreign?.address ?? '198.51.100.1',
       hostPort: address.port,
       traces: () => hostTraces([name]),
+      instanceAddresses: async () => {
+        const { stdout } = await run(['ip', '-4', 'route', 'show']);
+        return [...stdout.matchAll(/^(\S+) via \S+ dev (\S+)/gm)].flatMap(([, address = '', device]) =>
+          device?.startsWith(`sk${name}`) ? [address] : [],
+        );
+      },
       rules: {
         drop: async () => {
           for (const family of ['inet', 'netdev']) {

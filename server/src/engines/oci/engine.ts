@@ -120,8 +120,8 @@ class OciEngine implements Engine {
       onLeft: (what, error) => leftovers.note(what, error),
     });
     const records = await readRecords(layout, cgroups);
-    const leases = [...records.values()].flatMap(({ slot, policy }) =>
-      slot === undefined ? [] : [{ slot, policy }],
+    const leases = [...records.values()].flatMap(({ slot, policy, addressing }) =>
+      slot === undefined ? [] : [{ slot, policy, addressing }],
     );
     await network.open(leases);
     const adoption = new Adoption({

@@ -123,6 +123,7 @@ export class OciPrepared implements Prepared {
         runtime: this.runtime,
         init,
         ...(owner ? { joins: owner.id } : { slot: this.#network.slot }),
+        addressing: this.#network.addressing,
         policy: tenure.network,
       };
       await writeRecord(this.#places, record);
@@ -189,7 +190,7 @@ export class OciPrepared implements Prepared {
   ): Promise<ProcessIdentity> {
     const { runtime, cgroups, faultPoint } = this.#parts;
     const places = this.#places;
-    const { guestAddress: address, resolver } = this.#network;
+    const { address, resolver } = this.#network.inside;
     await Promise.all([
       writeFile(join(places.dir, 'config.json'), JSON.stringify(this.#bundle(tenure, mounts))),
       writeEtcFiles(places, { hostname: tenure.hostname, address, resolver }),

@@ -24,6 +24,8 @@ const recordSchema = z.object({
   /** The instance whose network it shares; it then has no slot of its own, and `policy` means nothing. */
   joins: z.custom<InstanceId>((value) => typeof value === 'string' && isInstanceId(value)).optional(),
   slot: z.number().int().positive().optional(),
+  /** Earlier versions knew one kind. */
+  addressing: z.enum(['constant', 'own']).default('own'),
   policy: networkPolicySchema,
   /** Oldest first. */
   mounted: z.array(treeMountSchema).optional(),
@@ -41,7 +43,9 @@ export async function writeRecord(places: InstanceLayout, record: InstanceRecord
 }
 
 /** Undefined when there is none, or none that this version understands. */
-export async function readRecord(places: InstanceLayout): Promise<InstanceRecord | undefined> {
+export async function readRecord(
+  places: Pick<InstanceLayout, 'record'>,
+): Promise<InstanceRecord | undefined> {
   try {
     return recordSchema.parse(JSON.parse(await readFile(places.record, 'utf8')));
   } catch {

@@ -16,6 +16,8 @@ export interface IsolatingHarness extends EngineHarness {
   /** An address of the machine itself on which a TCP server listens. */
   readonly hostAddress: string;
   readonly hostPort: number;
+  /** The addresses by which the machine knows the instances that have a network of their own. */
+  instanceAddresses(): Promise<readonly string[]>;
   /** Takes the engine's own rules off the machine, as an administrator does who flushes all; undefined where nobody but the engine can. */
   readonly rules?: { drop(): Promise<void>; stand(): Promise<boolean> };
 }
@@ -141,14 +143,21 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
           assert.equal(await reaches(instance, '169.254.169.254', 80), 'no');
           const gateway = await shell(instance, "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'");
           assert.equal(await reaches(instance, gateway, hostPort), 'no');
-          const address = await shell(neighbour, "sed -n 's/^\\([0-9.]*\\).sandbox$/\\1/p' /etc/hosts");
-          assert.match(address, /^\d+\.\d+\.\d+\.\d+$/);
+          const seen =
+            "ip -4 address show dev eth0 | grep -o 'inet [0-9./]*'; ip route; cat /etc/resolv.conf";
+          assert.equal(await shell(instance, seen), await shell(neighbour, seen));
+          const named = await shell(neighbour, "sed -n 's/^\\([0-9.]*\\).sandbox$/\\1/p' /etc/hosts");
+          assert.ok(named !== '' && (await shell(instance, seen)).includes(`inet ${named}/`));
+          const addresses = await suite().harness.instanceAddresses();
+          assert.ok(addresses.length >= 2);
           const served = runInGuest(neighbour, ['timeout', '4', 'nc', '-l', '-p', '8000', '-e', 'true']);
           await shell(
             neighbour,
             'until cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -q :1F40; do sleep 0.1; done',
           );
-          assert.equal(await reaches(instance, address, 8000), 'no');
+          for (const address of [named, ...addresses]) {
+            assert.equal(await reaches(instance, address, 8000), 'no', address);
+          }
           assert.notEqual((await served).code, 0, 'the neighbour was reached');
           assert.equal(
             await shell(instance, "cat /proc/net/if_inet6 2>/dev/null | grep -v ' lo$' | wc -l"),

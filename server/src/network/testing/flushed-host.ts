@@ -12,10 +12,13 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { run } from '../../platform/command.ts';
 import { createLogger } from '../../telemetry/logger.ts';
-import { Network } from '../network.ts';
-import { Receiver, send } from './datagrams.ts';
+import { parseCidr } from '../cidr.ts';
+import { type Lease, Network } from '../network.ts';
+import { AddressPlan } from '../subnet.ts';
+import { Peer } from './datagrams.ts';
 
 const COUNT = 3;
+const SUBNET = '10.250.0.0/24';
 const INSTANCE = '0badcafe';
 const TABLE = `skerry_${INSTANCE}`;
 
@@ -23,7 +26,7 @@ const [directory = '', outsideNamespace = '', addresses = '', watch = ''] = proc
 const { host, outside, closed } = JSON.parse(addresses) as Record<string, string>; // the test's own
 const network = new Network({
   instance: INSTANCE,
-  subnet: '10.250.0.0/24',
+  subnet: SUBNET,
   nameservers: [outside ?? ''],
   allowPrivate: [],
   stateFile: join(directory, 'subnet'),
@@ -39,20 +42,22 @@ const neighbour = await network.acquire({ kind: 'open' });
 const blocked = await network.acquire({ kind: 'blocked' });
 const listed = await network.acquire({ kind: 'allowlist', cidrs: ['192.0.2.0/24'] });
 const sandboxes = [open, neighbour, blocked, listed];
-const gateway = '10.250.0.2'; // the host's end of the first slot
-const receivers = [
-  new Receiver([]),
-  new Receiver(['nsenter', `--net=${neighbour.namespacePath}`]),
-  new Receiver(['ip', 'netns', 'exec', outsideNamespace]),
-];
-for (const receiver of receivers) await receiver.until('ready');
+const plan = new AddressPlan(parseCidr(SUBNET));
+const gateway = plan.hostAddress(open.slot);
+const neighbourAddress = plan.slotAddress(neighbour.slot);
+const inSandbox = ({ namespacePath }: Lease) => new Peer(['nsenter', `--net=${namespacePath}`]);
+const machine = new Peer([]);
+const other = new Peer(['ip', 'netns', 'exec', outsideNamespace]);
+const peers = new Map(sandboxes.map((lease) => [lease, inSandbox(lease)]));
+const everybody = [machine, other, ...peers.values()];
+for (const peer of everybody) await peer.until('ready');
 
 /** Who sends where, by a name for what that is. */
 const ways = {
   outside: { from: open, to: outside ?? '' },
   gateway: { from: open, to: gateway },
   host: { from: open, to: host ?? '' },
-  neighbour: { from: open, to: neighbour.guestAddress },
+  neighbour: { from: open, to: neighbourAddress },
   closed: { from: open, to: closed ?? '' },
   blocked: { from: blocked, to: outside ?? '' },
   listed: { from: listed, to: outside ?? '' },
@@ -63,21 +68,23 @@ const arrived = async (slot: number) =>
 
 /** How many datagrams were received on each way. */
 async function received(round: string): Promise<Record<string, number>> {
-  for (const from of [open, blocked, listed]) {
+  for (const [from, peer] of peers) {
     const before = await arrived(from.slot);
     const messages = Object.entries(ways)
       .filter(([, way]) => way.from === from)
       .flatMap(([name, { to }]) => Array.from({ length: COUNT }, () => ({ to, text: `${round} ${name}` })));
-    await run(['nsenter', `--net=${from.namespacePath}`, process.execPath, '--eval', send(messages)]);
+    if (messages.length === 0) continue;
+    await peer.send(messages);
     // All are at this machine's end of the cable; what the kernel lets through it has passed on by then, and before the marks that follow.
     while ((await arrived(from.slot)) < before + messages.length) await pause(5);
   }
   const mark = `${round} over`;
-  const marks = [gateway, neighbour.guestAddress, outside ?? ''].map((to) => ({ to, text: mark }));
-  await run([process.execPath, '--eval', send(marks)]);
-  for (const receiver of receivers) await receiver.until(mark);
-  const count = (name: string) =>
-    receivers.reduce((sum, receiver) => sum + receiver.count(`${round} ${name}`), 0);
+  await machine.send([{ to: outside ?? '', text: mark }]);
+  for (const peer of everybody) {
+    if (peer !== other) await peer.send([{ to: '127.0.0.1', text: mark }]); // without rules nobody else reaches a sandbox
+    await peer.until(mark);
+  }
+  const count = (name: string) => everybody.reduce((sum, peer) => sum + peer.count(`${round} ${name}`), 0);
   return Object.fromEntries(Object.keys(ways).map((name) => [name, count(name)]));
 }
 
@@ -123,7 +130,7 @@ if (Number(watch) > 60_000) {
   while (Object.values(results.mended as object).every((count) => count === 0));
 }
 process.stdout.write(`${JSON.stringify(results)}\n`);
-for (const receiver of receivers) receiver.stop();
+for (const peer of everybody) peer.stop();
 for (const { slot } of sandboxes) await network.release(slot);
 await network.close();
 await network.remove();
