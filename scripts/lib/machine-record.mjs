@@ -5,7 +5,8 @@ import { root } from './paths.mjs';
 import { step } from './step.mjs';
 
 const directory = join(root, 'docs', 'machines');
-const KEPT_LINES = 30;
+/** Of the output of what failed: Node's test runner lists the failures last, each with a long stack. */
+const KEPT_LINES = 200;
 
 export class MachineRecord {
   #machine;

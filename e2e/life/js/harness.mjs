@@ -7,7 +7,11 @@ export const modal = new ModalClient();
 export const app = await modal.apps.fromName('life-js', { createIfMissing: true });
 export const image = modal.images.fromRegistry('python:3.11-slim');
 
-export const create = (params = {}) => modal.sandboxes.create(app, image, params);
+/** The client's own default, as long as this machine needs. */
+const lifetimeMs = 300_000 * Number(process.env.SKERRY_TEST_SLOWNESS ?? 1);
+
+export const create = (params = {}) =>
+  modal.sandboxes.create(app, image, { timeoutMs: lifetimeMs, ...params });
 
 /** Gives `use` a sandbox of its own. */
 export async function running(params, use) {
@@ -22,7 +26,7 @@ export async function running(params, use) {
 let sharedSandbox;
 /** One sandbox for all cases that leave nothing behind in it. */
 export const shared = () => {
-  sharedSandbox ??= create({ timeoutMs: 600_000 });
+  sharedSandbox ??= create({ timeoutMs: 2 * lifetimeMs });
   return sharedSandbox;
 };
 

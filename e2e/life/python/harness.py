@@ -35,8 +35,12 @@ def case(function=None, *, alone=False):
     return declare(function) if function else declare
 
 
+# Seconds: the client's own default, as long as this machine needs.
+LIFETIME = int(300 * float(os.environ.get("SKERRY_TEST_SLOWNESS", "1")))
+
+
 def create(*args, **options):
-    return modal.Sandbox.create(*args, **{"app": app, "image": image, **options})
+    return modal.Sandbox.create(*args, **{"app": app, "image": image, "timeout": LIFETIME, **options})
 
 
 @contextlib.contextmanager
@@ -54,7 +58,7 @@ def shared():
     global _shared
     with _lock:
         if _shared is None:
-            _shared = create(timeout=600)
+            _shared = create(timeout=2 * LIFETIME)
         return _shared
 
 
