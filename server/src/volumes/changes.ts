@@ -17,6 +17,8 @@ import {
   pathOf,
   type TreeState,
 } from './tree-state.ts';
+import { tooLarge } from './volume-errors.ts';
+import { MAX_VOLUME_FILES } from './volumes.ts';
 
 export interface Changes {
   /** Names that are gone. */
@@ -44,6 +46,7 @@ export interface Look {
 
 const LOOK_TIMEOUT_MS = 10 * 60_000;
 
+/** @throws SkerryError `too-large` */
 export async function findChanges({ upper, shown, base, state }: Look): Promise<Changes> {
   const entries = await listEntries(upper);
   const removed: VolumePath[] = [];
@@ -103,11 +106,18 @@ const kinds: Readonly<Record<string, EntryKind>> = { d: 'directory', f: 'file', 
  */
 async function listEntries(directory: string): Promise<ReadonlyMap<string, Entry>> {
   const chunks: Buffer[] = [];
+  let count = 0;
+  const collect = (chunk: Buffer) => {
+    for (let at = chunk.indexOf(0); at >= 0; at = chunk.indexOf(0, at + 1)) count++;
+    // More than can ever be a version: the sandbox must not fill our memory with their names.
+    if (count > MAX_VOLUME_FILES) throw tooLarge();
+    chunks.push(chunk);
+  };
   const format = '%y\t%i\t%C@\t%T@\t%s\t%m\t%U\t%G\t%P\\0';
   await run(['find', raw(directory).toString(), '-mindepth', '1', '-printf', format], {
     timeoutMs: LOOK_TIMEOUT_MS,
     okCodes: [1], // something went away before it was looked at
-    onOutput: (chunk, stream) => stream === 'stdout' && chunks.push(chunk),
+    onOutput: (chunk, stream) => stream === 'stdout' && collect(chunk),
     maxOutputBytes: 4096,
   });
   const entries = new Map<string, Entry>();

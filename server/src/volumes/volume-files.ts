@@ -17,7 +17,7 @@ import { mergeLayers } from './merge-layers.ts';
 import { parseVolumePath, showVolumePath, type VolumePath } from './paths.ts';
 import type { BlockRepository, VolumeRepository, VolumeVersion } from './repositories.ts';
 import { TransferTickets } from './transfer-tickets.ts';
-import { isADirectory, noSuchFile, noSuchVolume } from './volume-errors.ts';
+import { isADirectory, noSuchFile, noSuchVolume, tooLarge } from './volume-errors.ts';
 import {
   type BlockFile,
   type FileEntry,
@@ -245,12 +245,6 @@ const toEntry = (path: VolumePath, { kind, stats }: Node): FileEntry => ({
   mtimeMs: stats.mtimeMs,
   size: kind === 'directory' ? 0 : stats.size,
 });
-
-const tooLarge = (): SkerryError =>
-  new SkerryError(
-    'too-large',
-    `A volume may have at most ${MAX_VOLUME_BYTES} bytes in ${MAX_VOLUME_FILES} files and directories.`,
-  );
 
 interface Named<File> {
   readonly names: VolumePath;

@@ -45,8 +45,8 @@ export class VolumeMounts {
   /** Looks that wait for their turn: whoever asks before one begins has what it finds. */
   readonly #waiting = new Map<VolumeMountId, Promise<void>>();
   #closing = false;
-  /** Trees of sandboxes that ended, whose writes are not a version yet, or that are not removed yet. */
-  readonly #left = new Set<VolumeMountId>();
+  /** Trees of sandboxes that ended, whose writes are not a version yet; `still`: nothing of theirs runs any more. */
+  readonly #left = new Map<VolumeMountId, { readonly still: boolean }>();
   /** Until when, in the time of `performance.now()`, the background leaves a tree alone. */
   readonly #restUntil = new Map<VolumeMountId, number>();
 
@@ -105,7 +105,7 @@ export class VolumeMounts {
       return attached.sort((a, b) => a.target.length - b.target.length);
     } catch (error) {
       for (const row of rows.values()) {
-        this.#left.add(row.id);
+        this.#left.set(row.id, { still: true });
         await this.#detach(row, true);
       }
       throw error;
@@ -150,7 +150,7 @@ export class VolumeMounts {
    */
   async detach(taskId: TaskId, still: boolean): Promise<void> {
     const rows = this.#options.rows.ofTask(taskId);
-    for (const { id } of rows) this.#left.add(id);
+    for (const { id } of rows) this.#left.set(id, { still });
     for (const row of rows) await this.#detach(row, still);
   }
 
@@ -160,7 +160,7 @@ export class VolumeMounts {
     const known = new Set<string>(rows.map(({ id }) => id));
     const orphans = readdirSync(this.#options.directory).filter((name) => !known.has(name));
     const dead = rows.filter(({ taskId }) => !live.has(taskId));
-    for (const { id } of dead) this.#left.add(id);
+    for (const { id } of dead) this.#left.set(id, { still: true });
     await this.#removeOrphans(orphans as VolumeMountId[]); // made here only
     for (const row of dead) await this.#detach(row, true);
   }
@@ -212,7 +212,8 @@ export class VolumeMounts {
   async #settleOne(id: VolumeMountId, busy: 'take' | 'leave'): Promise<void> {
     const row = this.#options.rows.get(id);
     if (!row) return;
-    if (this.#left.has(id)) await this.#finish(row, true);
+    const left = this.#left.get(id);
+    if (left) await this.#finish(row, left.still);
     else await this.#mounted(row).commit({ still: false, busy });
   }
 
