@@ -94,16 +94,19 @@ async function images(destinations, progress) {
     capture([node, join(root, 'cli', 'bin', 'skerry.mjs'), ...args, '--data-dir', data], { progress });
   const python = pythonWithModal(pythonClientVersions[0]);
   try {
-    await skerry('up', '--port', '0');
-    const env = { ...process.env, ...JSON.parse(await skerry('env', '--format', 'json')) };
-    await capture([python, '-c', IMAGES], { env, progress });
-    await capture([python, join(root, 'examples', 'python', 'safe_code_execution.py')], { env, progress });
+    try {
+      await skerry('up', '--port', '0');
+      const env = { ...process.env, ...JSON.parse(await skerry('env', '--format', 'json')) };
+      await capture([python, '-c', IMAGES], { env, progress });
+      await capture([python, join(root, 'examples', 'python', 'safe_code_execution.py')], { env, progress });
+    } finally {
+      await skerry('down');
+    }
+    for (const destination of destinations) {
+      mkdirSync(dirname(destination), { recursive: true });
+      await capture(['cp', '--archive', data, destination]);
+    }
   } finally {
-    await skerry('down');
+    rmSync(scratch, { recursive: true, force: true });
   }
-  for (const destination of destinations) {
-    mkdirSync(dirname(destination), { recursive: true });
-    await capture(['cp', '--archive', data, destination]);
-  }
-  rmSync(scratch, { recursive: true, force: true });
 }
