@@ -27,7 +27,7 @@ const DEFAULT_DATA = '/root/.local/state/skerry';
 /** For the record. */
 export const carried = [
   "Debian's packages, installed while the disk was made",
-  '`node_modules`, the agent and the supervisor (static), and `runsc`, as they were built on the machine that ran the script',
+  '`node_modules`, the programs in Rust (static), and `runsc`, as they were built on the machine that ran the script',
   "the official Python client, installed by the scripts with this Debian's Python in a chroot",
   'the images that the quickstart and these tests start from, built by the same commit on the machine that ran the script',
 ];
@@ -52,7 +52,7 @@ export async function carryInto(tree, progress) {
   const clone = inTree(CLONE);
   await capture(['git', 'clone', '--quiet', '--no-hardlinks', '--depth', '1', `file://${root}`, clone]);
   for (const path of nodeModules()) copy(path, join(clone, relative(root, path)));
-  for (const name of ['skerry-agent', 'skerry-supervisor']) {
+  for (const name of ['skerry-agent', 'skerry-resolver', 'skerry-supervisor', 'skerry-trees']) {
     const built = join(clone, 'target', 'release', name);
     copy(join(root, 'target', 'release', name), built);
     // What is older than a source is built again, and every source of a new clone is new.

@@ -1,5 +1,5 @@
 /** What the `skerry` command needs of the server it starts, stops and looks after: the one door between the two. */
-import { agentBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
+import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { EngineCheck } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
@@ -29,6 +29,7 @@ export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
     dataDir,
     content,
     agentBinaryPath: agentBinaryPath(),
+    resolverBinaryPath: resolverBinaryPath(),
     treesBinaryPath: treesBinaryPath(),
     logger,
   }).check();

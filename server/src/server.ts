@@ -1,7 +1,7 @@
 /** Builds the parts and puts them together; `main.ts` is the process around it. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { agentBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
+import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
 import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
@@ -76,6 +76,7 @@ const createEngine = (config: Config, logger: Logger): Engine =>
     dataDir: config.dataDir,
     content: new SandboxContent(ImagePlaces.in(config.dataDir), volumeTreesDir(config)),
     agentBinaryPath: agentBinaryPath(),
+    resolverBinaryPath: resolverBinaryPath(),
     treesBinaryPath: treesBinaryPath(),
     logger,
   });

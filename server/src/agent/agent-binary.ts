@@ -1,4 +1,4 @@
-/** Where the programs built from `agent/`, `supervisor/` and `trees/` are: `npm run setup` puts them there. */
+/** Where the programs built from `agent/`, `resolver/`, `supervisor/` and `trees/` are: `npm run setup` puts them there. */
 import { fileURLToPath } from 'node:url';
 
 const built = (name: string): string =>
@@ -6,6 +6,10 @@ const built = (name: string): string =>
 
 /** The agent, which the engine mounts into sandboxes. */
 export const agentBinaryPath = (): string => process.env.SKERRY_AGENT_BINARY || built('skerry-agent');
+
+/** The program that resolves names for sandboxes. */
+export const resolverBinaryPath = (): string =>
+  process.env.SKERRY_RESOLVER_BINARY || built('skerry-resolver');
 
 /** The program that copies and mounts trees of files. */
 export const treesBinaryPath = (): string => process.env.SKERRY_TREES_BINARY || built('skerry-trees');

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { agentBinaryPath, treesBinaryPath } from '../agent/agent-binary.ts';
+import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../agent/agent-binary.ts';
 import { createOciEngine } from '../engines/oci/engine.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
 import { TEST_ENGINE_CONFIG } from '../engines/testing/engine-config.ts';
@@ -49,6 +49,7 @@ before(async () => {
     dataDir,
     content: ImagePlaces.in(dataDir),
     agentBinaryPath: agentBinaryPath(),
+    resolverBinaryPath: resolverBinaryPath(),
     treesBinaryPath: treesBinaryPath(),
     logger,
     networkPoolSize: 0,

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentBinaryPath, treesBinaryPath } from '../agent/agent-binary.ts';
+import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../agent/agent-binary.ts';
 import type { Engine, Instance } from '../engines/engine.ts';
 import { createOciEngine } from '../engines/oci/engine.ts';
 import { defaultRunDir, Layout } from '../engines/oci/layout.ts';
@@ -72,6 +72,7 @@ class Machine implements AsyncDisposable {
       dataDir: this.#dataDir,
       content: new TestContent(this.#scratch),
       agentBinaryPath: agentBinaryPath(),
+      resolverBinaryPath: resolverBinaryPath(),
       treesBinaryPath: treesBinaryPath(),
       logger,
       networkPoolSize: 0,

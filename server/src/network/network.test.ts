@@ -6,8 +6,12 @@ import { describe, it, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Cleanup } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
+import { cleanUpAfter } from './testing/broken-off.ts';
 
 const HOST = fileURLToPath(new URL('testing/flushed-host.ts', import.meta.url));
+
+/** It takes rules away some twenty times, each with a look of its own. */
+const TIMEOUT_MS = 5 * 60_000;
 
 /** Documentation addresses (RFC 5737) are nobody's own, so that an open sandbox may reach them; a private one it may not. */
 const ADDRESSES = { host: '198.51.100.1', outside: '198.51.100.2', closed: '172.31.250.9' };
@@ -19,11 +23,12 @@ async function onAMachine(t: TestContext, watchMs: number): Promise<unknown> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-network-'));
   cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
   const unique = `skerry-test-${process.pid}-${watchMs}`;
-  const [host, outside] = [`${unique}-h`, `${unique}-o`];
+  const [host, outside] = [`${unique}-h`, `${unique}-o`] as const;
   for (const name of [host, outside]) {
     await run(['ip', 'netns', 'add', name]);
     cleanup.add('namespace', () => run(['ip', 'netns', 'del', name]));
   }
+  await cleanUpAfter(cleanup, host, directory);
   const lines = [
     `link add uplink netns ${host} type veth peer name uplink netns ${outside}`,
     `-n ${host} addr add ${ADDRESSES.host}/24 dev uplink`,
@@ -35,7 +40,8 @@ async function onAMachine(t: TestContext, watchMs: number): Promise<unknown> {
   for (const line of lines) await run(['ip', ...line.split(' ')]);
   const args = [directory, outside, JSON.stringify(ADDRESSES), String(watchMs)];
   const command = [process.execPath, '--no-warnings', HOST, ...args];
-  return JSON.parse((await run(['ip', 'netns', 'exec', host, ...command])).stdout);
+  const { stdout } = await run(['ip', 'netns', 'exec', host, ...command], { timeoutMs: TIMEOUT_MS });
+  return JSON.parse(stdout);
 }
 
 type Received = Record<string, number>;

@@ -10,7 +10,6 @@ import { Limiter } from '../platform/limiter.ts';
 import { repeat } from '../platform/repeat.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
-import { DnsForwarder } from './dns-forwarder.ts';
 import type { FirewallMember } from './firewall.ts';
 import {
   addResolverAddress,
@@ -26,6 +25,7 @@ import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
 import { checkPolicy, type NetworkPolicy } from './policy.ts';
 import { ReadyPool } from './ready-pool.ts';
+import { type ResolverOptions, ResolverProcess, resolverUser } from './resolver-process.ts';
 import { Rules } from './rules.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
 
@@ -41,6 +41,8 @@ export interface NetworkOptions {
   readonly namespaceDir: string;
   /** How often it is looked whether somebody took our rules away. Until that is seen, sandboxes reach nothing (`latch.ts`). */
   readonly watchMs: number;
+  /** The process that answers sandboxes' questions for addresses. */
+  readonly resolver: Pick<ResolverOptions, 'program' | 'controlSocket' | 'place'>;
   /** Namespaces kept ready. */
   readonly poolSize: number;
   readonly logger: Logger;
@@ -64,6 +66,7 @@ export interface LeaseRecord {
 }
 
 const REFILL_DELAY_MS = 100;
+const DNS_PORT = 53;
 
 export class Network {
   readonly #options: NetworkOptions;
@@ -76,7 +79,7 @@ export class Network {
   readonly #aside = new Set<number>();
   #plan: AddressPlan | undefined;
   #rules: Rules | undefined;
-  #dns: DnsForwarder | undefined;
+  #resolver: ResolverProcess | undefined;
   #mtu = 1500;
   #lastSlot = 0;
   #stopWatch: () => void = () => {};
@@ -100,7 +103,13 @@ export class Network {
     const plan = await this.#choosePlan(inUse.length > 0);
     this.#plan = plan;
     this.#mtu = await uplinkMtu();
-    const resolvers = await nameservers(this.#options.nameservers);
+    const asked = await nameservers(this.#options.nameservers);
+    const resolver = new ResolverProcess(
+      { ...this.#options.resolver, user: resolverUser(this.#options.instance), logger: this.#options.logger },
+      { address: plan.resolver, port: DNS_PORT },
+      asked.map((address) => ({ address, port: DNS_PORT })),
+    );
+    this.#resolver = resolver;
     for (const { slot, policy, addressing } of inUse) {
       this.#members.set(slot, this.#member(slot, policy, addressing));
     }
@@ -120,18 +129,12 @@ export class Network {
       undo.add('resolver address', () => removeResolverAddress(label));
       undo.add('forwarding', () => restoreForwarding(this.#options.instance));
       undo.add('tables', () => rules.remove());
+      undo.add('resolver', () => resolver.remove());
     }
     await addResolverAddress(plan.resolver, label);
     await enableForwarding(this.#options.instance);
     await rules.build();
-    const upstreams = resolvers.map((address) => ({ address, port: 53 }));
-    this.#dns = new DnsForwarder({
-      address: plan.resolver,
-      port: 53,
-      upstreams,
-      logger: this.#options.logger,
-    });
-    await this.#dns.open();
+    await resolver.open();
     undo.release();
     this.#lastSlot = Math.max(0, ...this.#members.keys());
     this.#pool.refill();
@@ -186,11 +189,11 @@ export class Network {
     });
   }
 
-  /** Stops the resolver and removes the namespaces that nobody uses; those in use stay. */
+  /** Removes the namespaces that nobody uses; those in use stay, and so does their resolver. */
   async close(): Promise<void> {
     this.#stopWatch();
     const unused = await this.#pool.close();
-    await this.#dns?.close();
+    await this.#resolver?.close();
     for (const slot of unused) await this.release(slot);
   }
 
@@ -203,6 +206,7 @@ export class Network {
     removal.add('resolver address', () => removeResolverAddress(this.#names.interfacePrefix));
     removal.add('host firewall', () => leaveHostFirewall(this.#names.interfacePrefix, resolver));
     removal.add('firewall tables', () => this.#openRules().remove());
+    removal.add('resolver', () => this.#resolver?.remove());
     removal.add('namespaces', async () => removeNamespaces([...(await this.#names.existing())], this.#names));
     await removal.run();
   }

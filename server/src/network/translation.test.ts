@@ -7,8 +7,12 @@ import { fileURLToPath } from 'node:url';
 import { Cleanup } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
 import { CONSTANT } from './inside.ts';
+import { cleanUpAfter } from './testing/broken-off.ts';
 
 const HOST = fileURLToPath(new URL('testing/translated-host.ts', import.meta.url));
+
+/** Much is tried in it, one thing after the other. */
+const TIMEOUT_MS = 5 * 60_000;
 
 /** Documentation addresses (RFC 5737) are nobody's own. A private one is closed to sandboxes. */
 const NEAR = '198.51.100.1';
@@ -37,11 +41,12 @@ describe('addresses of sandboxes', { skip: process.getuid?.() === 0 ? false : 'n
     const directory = await mkdtemp(join(tmpdir(), 'skerry-network-'));
     cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
     const unique = `skerry-test-${process.pid}`;
-    const [host, router, far] = [`${unique}-h`, `${unique}-r`, `${unique}-f`];
+    const [host, router, far] = [`${unique}-h`, `${unique}-r`, `${unique}-f`] as const;
     for (const name of [host, router, far]) {
       await run(['ip', 'netns', 'add', name]);
       cleanup.add('namespace', () => run(['ip', 'netns', 'del', name]));
     }
+    await cleanUpAfter(cleanup, host, directory);
     const lines = [
       `link add uplink netns ${host} type veth peer name near netns ${router}`,
       `link add far mtu 1300 netns ${router} type veth peer name uplink mtu 1300 netns ${far}`,
@@ -61,7 +66,7 @@ describe('addresses of sandboxes', { skip: process.getuid?.() === 0 ? false : 'n
     const forward = 'echo 1 > /proc/sys/net/ipv4/ip_forward';
     await run(['ip', 'netns', 'exec', router, 'sh', '-c', forward]);
     const command = [process.execPath, '--no-warnings', HOST, directory, far, FAR, CLOSED];
-    const { stdout } = await run(['ip', 'netns', 'exec', host, ...command]);
+    const { stdout } = await run(['ip', 'netns', 'exec', host, ...command], { timeoutMs: TIMEOUT_MS });
     const own = { address: '10.250.0.15', gateway: '10.250.0.14', resolver: '10.250.0.1' };
     assert.deepEqual(JSON.parse(stdout), {
       first: { ...EVERYTHING, inside: CONSTANT },

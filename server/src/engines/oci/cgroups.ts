@@ -1,12 +1,14 @@
 /** Control groups of instances, version 1 (each controller its own tree) and 2 (one tree): reading, killing, removing. The runtimes create them. */
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { delay } from '../../platform/wait.ts';
 import type { InstanceStats } from '../engine.ts';
 
 const DEFAULT_ROOT = '/sys/fs/cgroup';
+/** Version 1: where a process is found that has no limits, by us and by systemd. Others, like cpuset, take none before they are set up. */
+const FINDING_HIERARCHIES = ['pids', 'systemd', 'unified'];
 /** Killing is repeated while new processes appear: the limit of processes is what a fork bomb cannot outrun. */
 const KILL_DEADLINE_MS = 10_000;
 
@@ -85,6 +87,16 @@ export class Cgroups {
         ? join(this.#root, 'memory', cgroup, 'memory.oom_control')
         : join(this.#root, cgroup, 'memory.events');
     return field(await readFile(path, 'utf8').catch(() => ''), 'oom_kill');
+  }
+
+  /** Makes a group without limits, for a process of ours. @returns the files to which that one writes 0 to enter it */
+  async make(cgroup: string): Promise<string[]> {
+    const trees = this.#hierarchies.filter(
+      (tree) => this.version === 2 || FINDING_HIERARCHIES.includes(basename(tree)),
+    );
+    const groups = trees.map((tree) => join(tree, cgroup));
+    await Promise.all(groups.map((group) => mkdir(group, { recursive: true })));
+    return groups.map((group) => join(group, 'cgroup.procs'));
   }
 
   /** Kills everything in the group (frozen or not) and waits until it is empty. */

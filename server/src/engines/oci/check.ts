@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { hostFirewall } from '../../network/host-routing.ts';
+import { resolverPid } from '../../network/resolver-process.ts';
 import { checkRules } from '../../network/rules.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
@@ -105,6 +106,7 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
   add('trees', existsSync(options.treesBinaryPath), true, options.treesBinaryPath, 'npm run setup');
   await addNetworkChecks(add);
+  await addResolverCheck(add, options.resolverBinaryPath, layout.resolverSocket);
   const leftovers = Leftovers.read(layout.leftoversFile);
   add(
     'leftovers',
@@ -195,4 +197,18 @@ async function addNetworkChecks(add: Add): Promise<void> {
     restrictive: 'has rules; ours are put before them',
   };
   add('host firewall', true, false, found[firewall], '');
+}
+
+/** It runs from the first start of the server until `skerry down`, so one that left its socket without that has died. */
+async function addResolverCheck(add: Add, program: string, controlSocket: string): Promise<void> {
+  if (!existsSync(program)) return add('resolver', false, true, `not found: ${program}`, 'npm run setup');
+  const pid = await resolverPid(controlSocket);
+  const dead = pid === undefined && existsSync(controlSocket);
+  add(
+    'resolver',
+    !dead,
+    false,
+    pid !== undefined ? `process ${pid}` : dead ? 'not running' : 'started with the server',
+    'Sandboxes resolve no names. A running server starts it anew within seconds, or its log says why not.',
+  );
 }

@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { agentBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
+import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
@@ -49,6 +49,7 @@ async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
         dataDir,
         content,
         agentBinaryPath: agentBinaryPath(),
+        resolverBinaryPath: resolverBinaryPath(),
         treesBinaryPath: treesBinaryPath(),
         logger: createLogger('silent'),
         networkPoolSize: 0,

@@ -114,6 +114,17 @@ class OciEngine implements Engine {
       allowPrivate,
       stateFile: layout.networkStateFile,
       namespaceDir: layout.namespacesDir,
+      resolver: {
+        program: this.#options.resolverBinaryPath,
+        controlSocket: layout.resolverSocket,
+        place: {
+          make: () => cgroups.make(layout.resolverCgroup),
+          clear: async () => {
+            await cgroups.kill(layout.resolverCgroup);
+            await cgroups.remove(layout.resolverCgroup);
+          },
+        },
+      },
       poolSize: this.#options.networkPoolSize ?? 4,
       watchMs: this.#options.networkWatchMs ?? 10_000,
       logger: this.#logger,

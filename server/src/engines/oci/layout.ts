@@ -71,6 +71,16 @@ export class Layout {
     return join(this.runDir, 'subnet');
   }
 
+  /** By which the process that resolves sandboxes' names is found. */
+  get resolverSocket(): string {
+    return join(this.runDir, 'resolver.sock');
+  }
+
+  /** Holds that process; no instance's id looks like this. */
+  get resolverCgroup(): string {
+    return `${this.cgroupParent}/resolver`;
+  }
+
   get binDir(): string {
     return join(this.sharedDir, 'bin');
   }

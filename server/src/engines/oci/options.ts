@@ -15,6 +15,7 @@ export interface OciEngineOptions {
   /** Where sockets, mount points and runtime state go; by default `/run/skerry-<instance>`. Gone after a reboot, removed by `remove`. */
   readonly runDir?: string;
   readonly agentBinaryPath: string;
+  readonly resolverBinaryPath: string;
   /** The program of `trees/`. */
   readonly treesBinaryPath: string;
   readonly logger: Logger;

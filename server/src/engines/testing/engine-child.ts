@@ -2,7 +2,7 @@
  * A server reduced to its engine, to be killed: opens an engine over a data directory and starts and destroys instances for ever. Arguments: data
  * directory, directory of layers, layer, runtime, and the fault point to be killed at, if any. Prints a line once the first instance was made, so that kills hit a busy engine.
  */
-import { agentBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
+import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
 import { killAt } from '../../platform/fault-points.ts';
 import { createLogger } from '../../telemetry/logger.ts';
@@ -16,6 +16,7 @@ const engine = createOciEngine({
   dataDir,
   content: new TestContent(content),
   agentBinaryPath: agentBinaryPath(),
+  resolverBinaryPath: resolverBinaryPath(),
   treesBinaryPath: treesBinaryPath(),
   logger: createLogger('silent'),
   faultPoint: killAt(point),

@@ -10,12 +10,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { resolverBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { parseCidr } from '../cidr.ts';
 import { type Lease, Network } from '../network.ts';
 import { AddressPlan } from '../subnet.ts';
+import { resolverSocket } from './broken-off.ts';
 import { Peer } from './datagrams.ts';
+import { placeByCommand } from './resolver-place.ts';
 
 const COUNT = 3;
 const SUBNET = '10.250.0.0/24';
@@ -24,6 +27,7 @@ const TABLE = `skerry_${INSTANCE}`;
 
 const [directory = '', outsideNamespace = '', addresses = '', watch = ''] = process.argv.slice(2);
 const { host, outside, closed } = JSON.parse(addresses) as Record<string, string>; // the test's own
+const controlSocket = resolverSocket(directory);
 const network = new Network({
   instance: INSTANCE,
   subnet: SUBNET,
@@ -31,6 +35,7 @@ const network = new Network({
   allowPrivate: [],
   stateFile: join(directory, 'subnet'),
   namespaceDir: join(directory, 'n'),
+  resolver: { program: resolverBinaryPath(), controlSocket, place: placeByCommand(controlSocket) },
   poolSize: 0,
   logger: createLogger('silent'),
   onLeft: () => {},

@@ -5,6 +5,7 @@
  *   node translated-host.ts DIRECTORY FAR_NAMESPACE FAR_ADDRESS CLOSED_ADDRESS
  */
 import { join } from 'node:path';
+import { resolverBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { parseCidr } from '../cidr.ts';
@@ -12,12 +13,15 @@ import { GATEWAY_ADDRESS } from '../latch.ts';
 import { createNamespaces, SlotNames } from '../namespaces.ts';
 import { type Lease, Network } from '../network.ts';
 import { AddressPlan } from '../subnet.ts';
+import { resolverSocket } from './broken-off.ts';
 import { Echo } from './echo.ts';
+import { placeByCommand } from './resolver-place.ts';
 
 const INSTANCE = '0badcafe';
 const SUBNET = '10.250.0.0/24';
 const [directory = '', farNamespace = '', far = '', closed = ''] = process.argv.slice(2);
 const namespaceDir = join(directory, 'n');
+const controlSocket = resolverSocket(directory);
 const plan = new AddressPlan(parseCidr(SUBNET));
 const earlier = 7;
 await createNamespaces([earlier], new SlotNames(INSTANCE, namespaceDir), plan, {
@@ -32,6 +36,7 @@ const network = new Network({
   allowPrivate: [],
   stateFile: join(directory, 'subnet'),
   namespaceDir,
+  resolver: { program: resolverBinaryPath(), controlSocket, place: placeByCommand(controlSocket) },
   poolSize: 0,
   logger: createLogger('silent'),
   onLeft: () => {},
@@ -55,7 +60,9 @@ const datagram = (address, port, bytes) => new Promise((resolve) => {
 });
 const stream = (address, port, bytes) => new Promise((resolve) => {
   let got = 0;
-  const socket = connect({ host: address, port }, () => socket.write(Buffer.alloc(bytes, 1)));
+  const said = Buffer.alloc(bytes, 1);
+  if (port === 53) said.writeUInt16BE(bytes - 2); // one message, with its length before it
+  const socket = connect({ host: address, port }, () => socket.write(said));
   const timer = setTimeout(() => { socket.destroy(); resolve('nothing after ' + got); }, 10000);
   socket.on('data', (chunk) => { got += chunk.length; if (got === bytes) socket.end(); });
   socket.on('error', (error) => { clearTimeout(timer); resolve(error.code); });

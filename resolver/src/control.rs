@@ -1,0 +1,108 @@
+//! The socket by which a resolver is found and replaced. Whoever connects is told at once who it is, `skerry-resolver IDENTITY PID` in a line; the connection
+//! ends with the process, so it also tells of its end. A successor then sends `h` and is handed the sockets of the questions, and `l` when it listens
+//! itself: the older one takes no question any more, answers those it has, and ends.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::io::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::serve::{pause, race};
+use crate::sockets::Sockets;
+
+const PROGRAM: &str = "skerry-resolver";
+const HAND_OVER: u8 = b'h';
+const LEAVE: u8 = b'l';
+/// How long another resolver may take with an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_GREETING: usize = 512;
+
+/// Listens there in place of whoever did: there is somebody at every moment.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    let fresh = path.with_extension("fresh");
+    let _ = fs::remove_file(&fresh); // of one that was killed here
+    let listener = UnixListener::bind(&fresh)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&fresh, path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The resolver that runs already.
+pub struct Predecessor(UnixStream);
+
+impl Predecessor {
+    /// None when there is none, or it does not answer.
+    pub fn meet(path: &Path) -> Option<Predecessor> {
+        let mut stream = UnixStream::connect(path).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_write_timeout(Some(PATIENCE)).ok()?;
+        let mut greeting = Vec::new();
+        let mut byte = [0];
+        while greeting.last() != Some(&b'\n') {
+            if greeting.len() >= MAX_GREETING || stream.read(&mut byte).ok()? == 0 {
+                return None;
+            }
+            greeting.push(byte[0]);
+        }
+        greeting.starts_with(PROGRAM.as_bytes()).then_some(Predecessor(stream))
+    }
+
+    /// Its sockets, which it goes on reading until it is dismissed. None when it has none for this address.
+    pub fn take_over(&self, address: SocketAddr) -> Option<Sockets> {
+        (&self.0).write_all(&[HAND_OVER]).ok()?;
+        Sockets::receive(self.0.as_raw_fd(), address).ok()
+    }
+
+    pub fn dismiss(self) {
+        let _ = (&self.0).write_all(&[LEAVE]); // it may have died meanwhile
+    }
+}
+
+/// Attends to whoever connects, until one of them dismisses this process.
+pub async fn serve(listener: tokio::net::UnixListener, identity: &str, sockets: Sockets) {
+    let greeting: Rc<str> = format!("{PROGRAM} {identity} {}\n", std::process::id()).into();
+    let sockets = Rc::new(sockets);
+    let dismissed = Rc::new(Notify::new());
+    let attend_all = async {
+        let mut visitors = JoinSet::new(); // dropped with this future, which ends the connections
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    visitors.spawn_local(attend(stream, greeting.clone(), sockets.clone(), dismissed.clone()));
+                }
+                Err(_) => pause().await,
+            }
+            while visitors.try_join_next().is_some() {}
+        }
+    };
+    race(attend_all, dismissed.notified()).await;
+}
+
+async fn attend(
+    mut stream: tokio::net::UnixStream,
+    greeting: Rc<str>,
+    sockets: Rc<Sockets>,
+    dismissed: Rc<Notify>,
+) -> io::Result<()> {
+    stream.write_all(greeting.as_bytes()).await?;
+    loop {
+        match stream.read_u8().await? {
+            HAND_OVER => {
+                stream.writable().await?;
+                stream.try_io(Interest::WRITABLE, || sockets.send(stream.as_raw_fd()))?;
+            }
+            LEAVE => dismissed.notify_one(),
+            _ => return Ok(()),
+        }
+    }
+}
