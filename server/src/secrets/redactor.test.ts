@@ -42,6 +42,14 @@ test('what is released early shows no more than the three first characters of a 
   assert.equal(stream.write(' gathers'), ' gathers');
 });
 
+test('text that was released, and what comes after a hidden rest, are not read together', () => {
+  const stream = new Redactor(['aa-b', 'b-ab', '-aa-']).stream();
+  assert.equal(stream.write('aa-b-a'), '***');
+  assert.equal(stream.release(), '-a');
+  assert.equal(stream.write('ba-'), '***a');
+  assert.equal(stream.release(), '-');
+});
+
 // Few letters, so that values overlap themselves and each other in every way.
 const letters = (sizes: { minLength: number; maxLength: number }) =>
   fc.string({ unit: fc.constantFrom('a', 'b', '\n'), ...sizes });

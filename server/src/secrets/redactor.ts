@@ -49,6 +49,8 @@ export class RedactingStream {
   #held = '';
   /** In their order, not overlapping. */
   #spans: Span[] = [];
+  /** Nothing was given out since the last mark. */
+  #justMarked = false;
 
   constructor(search: TextSearch) {
     this.#search = search;
@@ -108,18 +110,25 @@ export class RedactingStream {
   #give(end: number): string {
     const from = this.#given;
     const to = Math.max(end, from);
-    const text = (start: number, stop: number) =>
-      this.#held.slice(Math.max(0, start - from), Math.max(0, stop - from));
     let out = '';
     let at = from;
+    const clear = (stop: number) => {
+      const text = this.#held.slice(at - from, Math.max(0, stop - from));
+      if (text !== '') this.#justMarked = false;
+      out += text;
+    };
     for (const [index, span] of this.#spans.entries()) {
       if (span.start >= to) break;
-      out += text(at, span.start);
-      if (!span.marked) out += REDACTED;
+      clear(span.start);
+      // Hidden text that follows text that was released has a mark again: else that text and what comes next might read as a value.
+      if (!span.marked || (!this.#justMarked && span.end > at)) {
+        out += REDACTED;
+        this.#justMarked = true;
+      }
       this.#spans[index] = { ...span, marked: true };
       at = Math.max(at, span.end);
     }
-    out += text(at, to);
+    clear(to);
     this.#held = this.#held.slice(to - from);
     this.#given = to;
     // A word that comes may still overlap one that ends after what is decided.

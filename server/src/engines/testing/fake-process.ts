@@ -95,10 +95,11 @@ export class FakeProcess {
     return isAlive((await this.identities()).init);
   }
 
-  /** Kills the agent, as a crash would. */
+  /** Kills the agent, as a crash would; resolves when it is dead. */
   async crash(): Promise<void> {
     const { init } = await this.identities();
     if (await isAlive(init)) killPid(init.pid);
+    while (await isAlive(init)) await delay(POLL_MS);
   }
 
   /** Stops the agent, which says nothing from then on. */
