@@ -138,6 +138,8 @@ describe('skerry up and down', () => {
     assert.match(again.stdout, /Already running/);
     const status = JSON.parse((await skerry('status', '--json')).stdout);
     assert.deepEqual([status.running, status.sandboxes], [true, 0]);
+    const checks = JSON.parse((await skerry('doctor', '--json')).stdout) as { name: string; found: string }[];
+    assert.equal(checks.find(({ name }) => name === 'resolver')?.found, `process ${status.resolver}`);
     const env = JSON.parse((await skerry('env', '--format', 'json')).stdout);
     assert.equal(env.MODAL_SERVER_URL, status.url);
     assert.notDeepEqual(await inventory(dataDir), []);
@@ -146,11 +148,13 @@ describe('skerry up and down', () => {
     assert.equal((await skerry('status')).code, 3);
   });
 
-  test('down --keep keeps the token and what is on the machine for the next up', async () => {
+  test('down --keep keeps the token and what is on the machine, the resolver as it is, for the next up', async () => {
     await succeed('up', '--port', '0');
     const before = JSON.parse((await skerry('env', '--format', 'json')).stdout);
+    const { resolver } = JSON.parse((await succeed('status', '--json')).stdout);
     await succeed('down', '--keep');
     await succeed('up', '--port', '0');
+    assert.equal(JSON.parse((await succeed('status', '--json')).stdout).resolver, resolver);
     const later = JSON.parse((await skerry('env', '--format', 'json')).stdout);
     assert.equal(later.MODAL_TOKEN_SECRET, before.MODAL_TOKEN_SECRET);
     await succeed('down');

@@ -3,7 +3,9 @@ import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from './agent/ag
 import type { Config } from './config/config.ts';
 import type { EngineCheck } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
+import { defaultRunDir, Layout } from './engines/oci/layout.ts';
 import { ImagePlaces } from './images/image-places.ts';
+import { resolverPid } from './network/resolver-process.ts';
 import { createLogger } from './telemetry/logger.ts';
 
 export { supervisorBinaryPath } from './agent/agent-binary.ts';
@@ -34,3 +36,7 @@ export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
     logger,
   }).check();
 }
+
+/** The process that resolves names for the sandboxes of that data directory; undefined when it does not run. */
+export const findResolver = (dataDir: string): Promise<number | undefined> =>
+  resolverPid(new Layout(dataDir, defaultRunDir(dataDir)).resolverSocket);

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { findResolver } from '../../../server/src/operator.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { findRunningServer, logFile } from '../server-state.ts';
 import { isInstalled, unitOf } from '../systemd.ts';
@@ -26,11 +27,14 @@ export function statusCommand(): Command {
       if (options.json) process.stdout.write(`${JSON.stringify({ running: false, dataDir })}\n`);
       throw new CliError(`Not running (data directory ${dataDir}).`, ExitStatus.notRunning);
     }
-    const health = await fetchHealth(state.url);
+    const [health, resolver] = await Promise.all([fetchHealth(state.url), findResolver(dataDir)]);
     const { url, pid, instance, isolation, version, startedAt } = state;
     if (options.json) {
       const { sandboxes } = health;
-      const report = { running: true, url, pid, instance, isolation, version, startedAt, sandboxes, dataDir };
+      const report = {
+        ...{ running: true, url, pid, instance, isolation, version, startedAt, sandboxes, dataDir },
+        resolver: resolver ?? null,
+      };
       process.stdout.write(`${JSON.stringify(report)}\n`);
       return;
     }
@@ -38,6 +42,7 @@ export function statusCommand(): Command {
       ['Skerry', `${version}, running at ${url}`],
       ['process', `${pid}, since ${startedAt}`],
       ['sandboxes', String(health.sandboxes)],
+      ['resolver', resolver === undefined ? 'not running: `skerry doctor` says more' : `process ${resolver}`],
       ['isolation', isolation ?? 'unknown'],
       ['instance', instance],
       ['data', dataDir],
