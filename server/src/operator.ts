@@ -1,5 +1,5 @@
 /** What the `skerry` command needs of the server it starts, stops and looks after: the one door between the two. */
-import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
+import { enginePrograms } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { EngineCheck } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
@@ -30,9 +30,7 @@ export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
     config,
     dataDir,
     content,
-    agentBinaryPath: agentBinaryPath(),
-    resolverBinaryPath: resolverBinaryPath(),
-    treesBinaryPath: treesBinaryPath(),
+    ...enginePrograms(),
     logger,
   }).check();
 }

@@ -1,7 +1,7 @@
 /** Builds the parts and puts them together; `main.ts` is the process around it. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
+import { enginePrograms } from './agent/agent-binary.ts';
 import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
@@ -41,9 +41,7 @@ import { createPort } from './transport/port.ts';
 import { routeRequests } from './transport/routes.ts';
 import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
 import { VERSION } from './version.ts';
-import { LayeredVolumeFiles } from './volumes/volume-files.ts';
-import { VolumeMounts } from './volumes/volume-mounts.ts';
-import { VolumeService } from './volumes/volume-service.ts';
+import { openVolumes } from './volumes/open-volumes.ts';
 
 export interface Server {
   /** Where this machine reaches it without TLS. */
@@ -75,9 +73,7 @@ const createEngine = (config: Config, logger: Logger): Engine =>
     config,
     dataDir: config.dataDir,
     content: new SandboxContent(ImagePlaces.in(config.dataDir), volumeTreesDir(config)),
-    agentBinaryPath: agentBinaryPath(),
-    resolverBinaryPath: resolverBinaryPath(),
-    treesBinaryPath: treesBinaryPath(),
+    ...enginePrograms(),
     logger,
   });
 
@@ -117,22 +113,10 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const secrets = new SecretService(store.secrets, vault, now);
     const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), logger, now);
     const mounts = new MountService(store.mounts, blobs, now);
-    const volumes = new VolumeService(store.volumes, now);
-    const volumeFiles = new LayeredVolumeFiles({
-      directory: `${dataDir}/volumes`,
-      volumes: store.volumes,
-      blocks: store.volumeBlocks,
-      blobs,
-      ticketKey: vault.deriveKey('volume-urls'),
-      logger,
-      now,
-    });
-    const volumeMounts = new VolumeMounts({
-      directory: join(dataDir, 'volumes', 'mounted'),
+    const { volumes, volumeFiles, volumeMounts } = openVolumes({
+      ...{ dataDir, store, blobs, logger, now },
       mountDir: volumeTreesDir(config),
-      files: volumeFiles,
-      rows: store.volumeMounts,
-      logger,
+      ticketKey: vault.deriveKey('volume-urls'),
     });
     cleanup.add('volumes', () => volumeMounts.close());
     const images = new ImageService({

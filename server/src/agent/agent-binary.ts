@@ -4,6 +4,13 @@ import { fileURLToPath } from 'node:url';
 const built = (name: string): string =>
   fileURLToPath(new URL(`../../../target/release/${name}`, import.meta.url));
 
+/** What an engine of this machine runs. */
+export const enginePrograms = () => ({
+  agentBinaryPath: agentBinaryPath(),
+  resolverBinaryPath: resolverBinaryPath(),
+  treesBinaryPath: treesBinaryPath(),
+});
+
 /** The agent, which the engine mounts into sandboxes. */
 export const agentBinaryPath = (): string => process.env.SKERRY_AGENT_BINARY || built('skerry-agent');
 

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../agent/agent-binary.ts';
+import { enginePrograms } from '../agent/agent-binary.ts';
 import { createOciEngine } from '../engines/oci/engine.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
 import { TEST_ENGINE_CONFIG } from '../engines/testing/engine-config.ts';
@@ -48,9 +48,7 @@ before(async () => {
     config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', nameservers: ['127.0.0.1'], runscPath: '' },
     dataDir,
     content: ImagePlaces.in(dataDir),
-    agentBinaryPath: agentBinaryPath(),
-    resolverBinaryPath: resolverBinaryPath(),
-    treesBinaryPath: treesBinaryPath(),
+    ...enginePrograms(),
     logger,
     networkPoolSize: 0,
   });

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../agent/agent-binary.ts';
+import { agentBinaryPath, enginePrograms } from '../agent/agent-binary.ts';
 import type { Engine, Instance } from '../engines/engine.ts';
 import { createOciEngine } from '../engines/oci/engine.ts';
 import { defaultRunDir, Layout } from '../engines/oci/layout.ts';
@@ -71,9 +71,7 @@ class Machine implements AsyncDisposable {
       config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', runscPath: '' },
       dataDir: this.#dataDir,
       content: new TestContent(this.#scratch),
-      agentBinaryPath: agentBinaryPath(),
-      resolverBinaryPath: resolverBinaryPath(),
-      treesBinaryPath: treesBinaryPath(),
+      ...enginePrograms(),
       logger,
       networkPoolSize: 0,
     });

@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
+import { agentBinaryPath, enginePrograms } from '../../agent/agent-binary.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
@@ -48,9 +48,7 @@ async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
         config: { ...TEST_ENGINE_CONFIG, nameservers: [outside.publicAddress] },
         dataDir,
         content,
-        agentBinaryPath: agentBinaryPath(),
-        resolverBinaryPath: resolverBinaryPath(),
-        treesBinaryPath: treesBinaryPath(),
+        ...enginePrograms(),
         logger: createLogger('silent'),
         networkPoolSize: 0,
         networkWatchMs: 3_600_000,

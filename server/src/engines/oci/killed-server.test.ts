@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
+import { agentBinaryPath, enginePrograms } from '../../agent/agent-binary.ts';
 import { type CommandOptions, run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { delay } from '../../platform/wait.ts';
@@ -39,9 +39,7 @@ async function assertRemoved(dataDir: string, words: readonly string[], when: st
     config: TEST_ENGINE_CONFIG,
     dataDir,
     content: new TestContent(scratch),
-    agentBinaryPath: agentBinaryPath(),
-    resolverBinaryPath: resolverBinaryPath(),
-    treesBinaryPath: treesBinaryPath(),
+    ...enginePrograms(),
     logger: createLogger('silent'),
     networkPoolSize: 0,
   });

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
+import { agentBinaryPath, enginePrograms } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { createLogger } from '../../telemetry/logger.ts';
@@ -42,9 +42,7 @@ exec ${runc} "$@"
       config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', runscPath: '' },
       dataDir,
       content: new TestContent(scratch),
-      agentBinaryPath: agentBinaryPath(),
-      resolverBinaryPath: resolverBinaryPath(),
-      treesBinaryPath: treesBinaryPath(),
+      ...enginePrograms(),
       logger: createLogger('silent'),
       networkPoolSize: 0,
     });

@@ -2,7 +2,7 @@
  * A server reduced to its engine, to be killed: opens an engine over a data directory and starts and destroys instances for ever. Arguments: data
  * directory, directory of layers, layer, runtime, and the fault point to be killed at, if any. Prints a line once the first instance was made, so that kills hit a busy engine.
  */
-import { agentBinaryPath, resolverBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
+import { enginePrograms } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
 import { killAt } from '../../platform/fault-points.ts';
 import { createLogger } from '../../telemetry/logger.ts';
@@ -15,9 +15,7 @@ const engine = createOciEngine({
   config: TEST_ENGINE_CONFIG,
   dataDir,
   content: new TestContent(content),
-  agentBinaryPath: agentBinaryPath(),
-  resolverBinaryPath: resolverBinaryPath(),
-  treesBinaryPath: treesBinaryPath(),
+  ...enginePrograms(),
   logger: createLogger('silent'),
   faultPoint: killAt(point),
 });

@@ -26,9 +26,7 @@ import { SecretService } from '../../secrets/secret-service.ts';
 import { type AesVault, openVault } from '../../secrets/vault.ts';
 import { openStore, type Store } from '../../store/store.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
-import { LayeredVolumeFiles } from '../../volumes/volume-files.ts';
-import { VolumeMounts } from '../../volumes/volume-mounts.ts';
-import { VolumeService } from '../../volumes/volume-service.ts';
+import { type OpenVolumes, openVolumes } from '../../volumes/open-volumes.ts';
 import { SandboxContent } from '../content-places.ts';
 import { SandboxService, type SandboxServiceOptions } from '../sandbox-service.ts';
 import type { OutputReader, Process, Sandbox } from '../sandboxes.ts';
@@ -90,9 +88,9 @@ export class Domain implements AsyncDisposable {
   readonly blobs: FileBlobStore;
   readonly mounts: MountService;
   readonly images: ImageService;
-  readonly volumes: VolumeService;
-  readonly volumeFiles: LayeredVolumeFiles;
-  readonly volumeMounts: VolumeMounts;
+  readonly volumes: OpenVolumes['volumes'];
+  readonly volumeFiles: OpenVolumes['volumeFiles'];
+  readonly volumeMounts: OpenVolumes['volumeMounts'];
   readonly dataDir: string;
   readonly logger: Logger;
   /** Lines the domain logged, parsed. */
@@ -135,25 +133,9 @@ export class Domain implements AsyncDisposable {
     const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), logger, now);
     const secrets = new SecretService(store.secrets, vault, now);
     const mounts = new MountService(store.mounts, blobs, now);
-    const volumes = new VolumeService(store.volumes, now);
-    const volumeFiles = new LayeredVolumeFiles({
-      directory: join(dataDir, 'volumes'),
-      volumes: store.volumes,
-      blocks: store.volumeBlocks,
-      blobs,
+    const { volumes, volumeFiles, volumeMounts } = openVolumes({
+      ...{ dataDir, mountDir, store, blobs, logger, now, faultPoint },
       ticketKey: vault.deriveKey('volume-urls'),
-      logger,
-      now,
-    });
-    const directory = join(dataDir, 'volumes', 'mounted');
-    const rows = store.volumeMounts;
-    const volumeMounts = new VolumeMounts({
-      directory,
-      mountDir,
-      files: volumeFiles,
-      rows,
-      logger,
-      faultPoint,
     });
     cleanup.add('volumes', () => volumeMounts.close());
     const images = new ImageService({

@@ -6,9 +6,7 @@ import { type EnvironmentId, newTaskId, type TaskId, type VolumeId } from '../..
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import { openStore } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
-import { LayeredVolumeFiles } from '../volume-files.ts';
-import { VolumeMounts } from '../volume-mounts.ts';
-import { VolumeService } from '../volume-service.ts';
+import { type OpenVolumes, openVolumes } from '../open-volumes.ts';
 
 const logger = createLogger('silent');
 
@@ -22,32 +20,22 @@ export interface AttachedTree {
 export class VolumeSetting {
   readonly root: string;
   readonly store;
-  readonly files: LayeredVolumeFiles;
-  readonly mounts: VolumeMounts;
+  readonly files: OpenVolumes['volumeFiles'];
+  readonly mounts: OpenVolumes['volumeMounts'];
   readonly volume: VolumeId;
 
   /** @param root may hold what an earlier one left */
   constructor(root: string, faultPoint: FaultPoint = noFaultPoint) {
     this.root = root;
     this.store = openStore(root);
-    this.files = new LayeredVolumeFiles({
-      directory: join(root, 'volumes'),
-      volumes: this.store.volumes,
-      blocks: this.store.volumeBlocks,
+    const { volumes, volumeFiles, volumeMounts } = openVolumes({
+      ...{ dataDir: root, mountDir: join(root, 'v'), store: this.store, logger, faultPoint },
       blobs: new FileBlobStore(join(root, 'blobs'), new Uint8Array(32), logger),
       ticketKey: new Uint8Array(32),
-      logger,
       now: Date.now,
     });
-    this.mounts = new VolumeMounts({
-      directory: join(root, 'volumes', 'mounted'),
-      mountDir: join(root, 'v'),
-      files: this.files,
-      rows: this.store.volumeMounts,
-      logger,
-      faultPoint,
-    });
-    const volumes = new VolumeService(this.store.volumes);
+    this.files = volumeFiles;
+    this.mounts = volumeMounts;
     this.volume = volumes.create('en-test' as EnvironmentId, 'vol', 2, 'keep').id;
   }
 
