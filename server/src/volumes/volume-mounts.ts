@@ -104,10 +104,7 @@ export class VolumeMounts {
       // What is mounted in another comes after it.
       return attached.sort((a, b) => a.target.length - b.target.length);
     } catch (error) {
-      for (const row of rows.values()) {
-        this.#left.set(row.id, { still: true });
-        await this.#detach(row, true);
-      }
+      await this.#leave([...rows.values()], true);
       throw error;
     }
   }
@@ -117,10 +114,7 @@ export class VolumeMounts {
    * something else.
    */
   async settle(volumeId: VolumeId): Promise<void> {
-    const looks = this.#options.rows.ofVolume(volumeId).map(async (row) => {
-      await this.#look(row).catch((err: unknown) => this.#tellNotCommitted(row, err));
-    });
-    await Promise.all(looks);
+    await Promise.all(this.#options.rows.ofVolume(volumeId).map((row) => this.#tryToLook(row)));
   }
 
   /** The same, for who asks for nothing else. @throws SkerryError `not-found`, `too-large`, `disk-full` */
@@ -149,9 +143,7 @@ export class VolumeMounts {
    * @param still nothing of the sandbox runs any more
    */
   async detach(taskId: TaskId, still: boolean): Promise<void> {
-    const rows = this.#options.rows.ofTask(taskId);
-    for (const { id } of rows) this.#left.set(id, { still });
-    for (const row of rows) await this.#detach(row, still);
+    await this.#leave(this.#options.rows.ofTask(taskId), still);
   }
 
   /** After a start: what sandboxes wrote that did not live to its end becomes versions now, or when somebody asks for them. @param live those that go on */
@@ -160,9 +152,9 @@ export class VolumeMounts {
     const known = new Set<string>(rows.map(({ id }) => id));
     const orphans = readdirSync(this.#options.directory).filter((name) => !known.has(name));
     const dead = rows.filter(({ taskId }) => !live.has(taskId));
-    for (const { id } of dead) this.#left.set(id, { still: true });
+    const finished = this.#leave(dead, true);
     await this.#removeOrphans(orphans as VolumeMountId[]); // made here only
-    for (const row of dead) await this.#detach(row, true);
+    await finished;
   }
 
   /** Makes versions of what running sandboxes wrote, and of what could not be one before; called on a timer. */
@@ -217,14 +209,15 @@ export class VolumeMounts {
     else await this.#mounted(row).commit({ still: false, busy });
   }
 
-  async #detach(row: VolumeMountRow, still: boolean): Promise<void> {
-    try {
-      await this.#turn(row.id, async () => {
-        if (this.#options.rows.get(row.id)) await this.#finish(row, still);
-      });
-    } catch (error) {
-      this.#tellNotCommitted(row, error);
-    }
+  /** Never rejects: what could not be done is told, and tried again by whoever looks next. */
+  async #tryToLook(row: VolumeMountRow): Promise<void> {
+    await this.#look(row).catch((err: unknown) => this.#tellNotCommitted(row, err));
+  }
+
+  /** Their sandbox is over: from this moment on whoever looks finishes them, and this does at once. Never rejects. */
+  async #leave(rows: readonly VolumeMountRow[], still: boolean): Promise<void> {
+    for (const { id } of rows) this.#left.set(id, { still });
+    for (const row of rows) await this.#tryToLook(row);
   }
 
   async #finish(row: VolumeMountRow, still: boolean): Promise<void> {
