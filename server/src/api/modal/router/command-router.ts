@@ -3,7 +3,7 @@
  * Facts: docs/protocol/command-router.md.
  */
 
-import { create } from '@bufbuild/protobuf';
+import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { ImageId, ProcessId } from '../../../ids.ts';
@@ -38,7 +38,7 @@ import {
   timeToLive,
   unsupported,
 } from '../rpc/fields.ts';
-import type { Idempotency } from '../rpc/idempotency.ts';
+import type { Idempotency, OnceRequest } from '../rpc/idempotency.ts';
 import { SNAPSHOT_DEADLINE_MS, toSeconds, waitMs } from '../rpc/wire-time.ts';
 import { type RouterDeps, routerTargets } from './router-sandbox.ts';
 import { entrypointOf, type InputWrite, writeInput } from './stdin.ts';
@@ -75,6 +75,27 @@ export function commandRouterHandlers(
     context: HandlerContext,
   ): Process {
     return targets.process(sandboxOf(request.taskId, context), request.execId);
+  }
+
+  function containerOf(
+    request: { readonly taskId: string; readonly containerId: string },
+    context: HandlerContext,
+  ): Container {
+    return targets.container(sandboxOf(request.taskId, context), request.containerId);
+  }
+
+  /** The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image. */
+  function snapshotOnce<Output extends DescMessage>(
+    container: Container,
+    call: Pick<OnceRequest<Output>, 'method' | 'key' | 'output'>,
+    take: (signal: AbortSignal) => Promise<MessageShape<Output>>,
+  ): Promise<MessageShape<Output>> {
+    return deps.idempotency.once({
+      ...call,
+      // The containers of a sandbox are known by their own ids.
+      principal: container.taskId,
+      run: () => take(AbortSignal.timeout(SNAPSHOT_DEADLINE_MS)),
+    });
   }
 
   /** The calls about a process name no container, so an id must mean one process of the whole sandbox. */
@@ -179,68 +200,52 @@ export function commandRouterHandlers(
     },
 
     async taskReloadVolumes(request, context) {
-      const sandbox = sandboxOf(request.taskId, context);
-      await targets.container(sandbox, request.containerId).reloadVolumes(context.signal);
+      await containerOf(request, context).reloadVolumes(context.signal);
       return {};
     },
 
     async taskSnapshotFilesystem(request, context) {
-      const sandbox = sandboxOf(request.taskId, context);
-      const container = targets.container(sandbox, request.containerId);
-      if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+      const container = containerOf(request, context);
+      refuseKey(request);
       const ttlMs = timeToLive(request.ttlSeconds);
-      return deps.idempotency.once({
-        // The containers of a sandbox are known by their own ids.
-        principal: container.taskId,
-        method: 'TaskSnapshotFilesystem',
-        key: request.snapshotId,
-        output: TaskSnapshotFilesystemResponseSchema,
-        run: async () => {
-          // The work goes on when the caller stops waiting: a repeat with the same key joins it or finds its image.
-          const image = await container.snapshotFilesystem(
-            { ttlMs },
-            AbortSignal.timeout(SNAPSHOT_DEADLINE_MS),
-          );
-          return create(TaskSnapshotFilesystemResponseSchema, { imageId: image.id });
-        },
+      const output = TaskSnapshotFilesystemResponseSchema;
+      const call = { method: 'TaskSnapshotFilesystem', key: request.snapshotId, output };
+      return snapshotOnce(container, call, async (signal) => {
+        const image = await container.snapshotFilesystem({ ttlMs }, signal);
+        return create(output, { imageId: image.id });
       });
     },
 
     async taskSnapshotDirectory(request, context) {
-      const sandbox = sandboxOf(request.taskId, context);
-      const container = targets.container(sandbox, request.containerId);
-      if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+      const container = containerOf(request, context);
+      refuseKey(request);
       const path = guestPath(request.path);
       const ttlMs = timeToLive(request.ttlSeconds);
-      return deps.idempotency.once({
-        principal: container.taskId,
-        method: 'TaskSnapshotDirectory',
-        key: request.snapshotId,
-        output: TaskSnapshotDirectoryResponseSchema,
-        run: async () => {
-          const signal = AbortSignal.timeout(SNAPSHOT_DEADLINE_MS); // goes on likewise
-          const image = await container.snapshotDirectory(path, { ttlMs }, signal);
-          return create(TaskSnapshotDirectoryResponseSchema, { imageId: image.id });
-        },
+      const output = TaskSnapshotDirectoryResponseSchema;
+      const call = { method: 'TaskSnapshotDirectory', key: request.snapshotId, output };
+      return snapshotOnce(container, call, async (signal) => {
+        const image = await container.snapshotDirectory(path, { ttlMs }, signal);
+        return create(output, { imageId: image.id });
       });
     },
 
     async taskMountDirectory(request, context) {
-      const sandbox = sandboxOf(request.taskId, context);
-      const container = targets.container(sandbox, request.containerId);
-      if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+      const container = containerOf(request, context);
+      refuseKey(request);
       const imageId = request.imageId === '' ? undefined : (request.imageId as ImageId); // a lookup finds nothing under text that is no id
       await container.mountImage(guestPath(request.path), imageId, context.signal);
       return {};
     },
 
     async taskUnmountDirectory(request, context) {
-      const sandbox = sandboxOf(request.taskId, context);
-      const container = targets.container(sandbox, request.containerId);
-      await container.unmountImage(guestPath(request.path), context.signal);
+      await containerOf(request, context).unmountImage(guestPath(request.path), context.signal);
       return {};
     },
   };
+}
+
+function refuseKey(request: { readonly customerSuppliedEncryptionKey?: Uint8Array | undefined }): void {
+  if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
 }
 
 /**
