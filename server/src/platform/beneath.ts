@@ -5,6 +5,7 @@
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, lstat, open, readdir } from 'node:fs/promises';
 import { raw } from './byte-paths.ts';
+import { errorCode } from './error-code.ts';
 
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 /** O_NONBLOCK: opening a FIFO in place of the file would wait for its other end. */
@@ -102,6 +103,4 @@ export class Beneath implements AsyncDisposable {
 
 /** Not there, no directory, a link (ELOOP), or a socket or device without a driver (ENXIO). */
 const isAbsence = (error: unknown): boolean =>
-  error instanceof Error &&
-  'code' in error &&
-  ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes(String(error.code));
+  ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes(errorCode(error) ?? '');

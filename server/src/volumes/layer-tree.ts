@@ -6,6 +6,7 @@
 import type { Stats } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { raw } from '../platform/byte-paths.ts';
+import { errorCode } from '../platform/error-code.ts';
 import type { VolumePath } from './paths.ts';
 
 export interface Directory {
@@ -82,8 +83,7 @@ export async function statOf(host: string): Promise<Stats | undefined> {
   try {
     return await lstat(raw(host));
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
-      return undefined;
+    if (['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')) return undefined;
     throw error;
   }
 }

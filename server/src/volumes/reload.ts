@@ -15,6 +15,7 @@ import {
 } from 'node:fs/promises';
 import type { Beneath } from '../platform/beneath.ts';
 import { raw } from '../platform/byte-paths.ts';
+import { errorCode } from '../platform/error-code.ts';
 import { Limiter } from '../platform/limiter.ts';
 import type { Changes, Written } from './changes.ts';
 import type { Difference } from './differences.ts';
@@ -196,14 +197,14 @@ async function unlessOvertaken(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    if (!['ENOENT', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY', 'ELOOP'].includes(code)) throw error;
+    const overtaken = ['ENOENT', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY', 'ELOOP'];
+    if (!overtaken.includes(errorCode(error) ?? '')) throw error;
   }
 }
 
 /** The sandbox has something of its own in it. */
 function ignoreFullDirectory(error: unknown): false {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOTEMPTY') return false;
+  if (errorCode(error) === 'ENOTEMPTY') return false;
   throw error;
 }
 

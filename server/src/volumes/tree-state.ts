@@ -2,6 +2,7 @@
 import type { BigIntStats } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { errorCode } from '../platform/error-code.ts';
 import type { VolumePath } from './paths.ts';
 
 /** What was in the writable layer of the overlay and is in the volume's versions, or came from there: a mark of each entry by its path. */
@@ -77,7 +78,7 @@ export async function readTreeState(file: string): Promise<TreeState> {
   try {
     text = await readFile(file, 'latin1');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return new Map();
+    if (errorCode(error) === 'ENOENT') return new Map();
     throw error;
   }
   return new Map(stateSchema.parse(JSON.parse(text)));
