@@ -110,7 +110,7 @@ export class OciInstance implements Instance {
 
   /** The network slot that another instance may share from now on. @throws SkerryError `sandbox-ended`, `conflict` */
   shareNetwork(): number {
-    if (this.#phase !== 'running' || this.#destroying) throw ended(this.id);
+    this.#requireRunning();
     return this.#ownSlot();
   }
 
