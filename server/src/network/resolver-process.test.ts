@@ -37,6 +37,15 @@ async function runningPid({ controlSocket }: Harness): Promise<number> {
   return pid ?? assert.fail('none runs');
 }
 
+/** One that runs, and the server that started it. */
+async function running() {
+  const harness = await resolverHarness(done);
+  const upstreams = [await udpUpstream(done, 'one')];
+  const first = harness.hold(upstreams);
+  await first.open();
+  return { harness, upstreams, first, pid: await runningPid(harness) };
+}
+
 /** Asks until there is an answer. */
 async function untilAnswered(at: Endpoint): Promise<void> {
   const socket = await udpClient(done);
@@ -50,11 +59,7 @@ const skip = existsSync(resolverBinaryPath()) ? false : 'the resolver is not bui
 
 describe('the process of the resolver', { skip }, () => {
   it('goes on when the server lets go of it, and is kept by the next one', async () => {
-    const harness = await resolverHarness(done);
-    const upstreams = [await udpUpstream(done, 'one')];
-    const first = harness.hold(upstreams);
-    await first.open();
-    const pid = await runningPid(harness);
+    const { harness, upstreams, first, pid } = await running();
     await first.close();
     await untilAnswered(harness.at);
     await harness.hold(upstreams).open();
@@ -62,11 +67,7 @@ describe('the process of the resolver', { skip }, () => {
   });
 
   it('is replaced by one of another version, or with other servers to ask, and no question is lost', async () => {
-    const harness = await resolverHarness(done);
-    const upstreams = [await udpUpstream(done, 'one')];
-    const first = harness.hold(upstreams);
-    await first.open();
-    const pid = await runningPid(harness);
+    const { harness, upstreams, first, pid } = await running();
     const asking = await askForEver(done, harness.at);
     await asking.more(20);
     await first.close();
@@ -84,9 +85,7 @@ describe('the process of the resolver', { skip }, () => {
   });
 
   it('is started anew when it dies', async () => {
-    const harness = await resolverHarness(done);
-    await harness.hold([await udpUpstream(done, 'one')]).open();
-    const pid = await runningPid(harness);
+    const { harness, pid } = await running();
     for (let deaths = 0; deaths < 3; deaths++) {
       await killResolver(await runningPid(harness));
       await untilAnswered(harness.at);
@@ -95,11 +94,7 @@ describe('the process of the resolver', { skip }, () => {
   });
 
   it('is ended and started anew by the next server when it does not answer', async () => {
-    const harness = await resolverHarness(done);
-    const upstreams = [await udpUpstream(done, 'one')];
-    const first = harness.hold(upstreams);
-    await first.open();
-    const pid = await runningPid(harness);
+    const { harness, upstreams, first, pid } = await running();
     await first.close();
     process.kill(pid, 'SIGSTOP');
     await harness.hold(upstreams).open();

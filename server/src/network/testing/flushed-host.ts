@@ -16,8 +16,8 @@ import { createLogger } from '../../telemetry/logger.ts';
 import { parseCidr } from '../cidr.ts';
 import { type Lease, Network } from '../network.ts';
 import { AddressPlan } from '../subnet.ts';
-import { resolverSocket } from './broken-off.ts';
 import { Peer } from './datagrams.ts';
+import { resolverSocket } from './lab.ts';
 import { placeByCommand } from './resolver-place.ts';
 
 const COUNT = 3;

@@ -13,8 +13,8 @@ import { GATEWAY_ADDRESS } from '../latch.ts';
 import { createNamespaces, SlotNames } from '../namespaces.ts';
 import { type Lease, Network } from '../network.ts';
 import { AddressPlan } from '../subnet.ts';
-import { resolverSocket } from './broken-off.ts';
 import { Echo } from './echo.ts';
+import { resolverSocket } from './lab.ts';
 import { placeByCommand } from './resolver-place.ts';
 
 const INSTANCE = '0badcafe';

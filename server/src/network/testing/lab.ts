@@ -1,0 +1,57 @@
+/** Machines of a test's own: network namespaces, the first of which a program plays the part of a server in. */
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { Cleanup } from '../../platform/cleanup.ts';
+import { run } from '../../platform/command.ts';
+import { placeByCommand } from './resolver-place.ts';
+
+/** A program tries much, one thing after the other. */
+const TIMEOUT_MS = 5 * 60_000;
+
+/** The socket of the resolver of a machine that keeps its files in a directory. */
+export const resolverSocket = (directory: string): string => join(directory, 'resolver.sock');
+
+export class Lab {
+  /** For the files of the first machine. */
+  readonly directory: string;
+  readonly #host: string;
+
+  /** @param names of network namespaces, which are made; the first is the server's. All is removed after the test, also what a program leaves that is broken off. */
+  static async open(t: TestContext, names: readonly [string, ...string[]]): Promise<Lab> {
+    const cleanup = new Cleanup();
+    t.after(() => cleanup.run());
+    const directory = await mkdtemp(join(tmpdir(), 'skerry-network-'));
+    cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
+    for (const name of names) {
+      await run(['ip', 'netns', 'add', name]);
+      cleanup.add('namespace', () => run(['ip', 'netns', 'del', name]));
+    }
+    const [host] = names;
+    const { ino } = await stat(join('/run/netns', host));
+    cleanup.add('forwarding', async () => {
+      const left = (await readdir('/run')).filter((name) => name.startsWith('skerry-forwarding-'));
+      for (const name of left) if (name.split('-').includes(String(ino))) await rm(join('/run', name));
+    });
+    cleanup.add('resolver', placeByCommand(resolverSocket(directory)).clear);
+    return new Lab(directory, host);
+  }
+
+  private constructor(directory: string, host: string) {
+    this.directory = directory;
+    this.#host = host;
+  }
+
+  /** @param lines arguments of ip(8), separated by single spaces */
+  async ip(lines: readonly string[]): Promise<void> {
+    for (const line of lines) await run(['ip', ...line.split(' ')]);
+  }
+
+  /** What a program prints on the first machine, as JSON. */
+  async play(program: string, args: readonly string[]): Promise<unknown> {
+    const command = [process.execPath, '--no-warnings', program, ...args];
+    const { stdout } = await run(['ip', 'netns', 'exec', this.#host, ...command], { timeoutMs: TIMEOUT_MS });
+    return JSON.parse(stdout);
+  }
+}
