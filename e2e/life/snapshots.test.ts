@@ -15,6 +15,6 @@ for (const { runtime, skip } of await runtimesToTest()) {
     test('of whole filesystems, with the Python client', (t) => pythonCases(t, server, 'snapshots'));
 
     test('of directories, and images mounted into running sandboxes, with the Python client', (t) =>
-      pythonCases(t, server, 'mounted'));
+      pythonCases(t, server, 'mounted', { env: { LIFE_DATA_DIR: server.dataDir } }));
   });
 }

@@ -1,7 +1,13 @@
 """Snapshots of directories, and images mounted into running sandboxes, under each runtime."""
 
+import os
+import pathlib
+import uuid
+
 import modal
-from harness import case, create, equal, eventually, raised, run, running, sh
+from harness import app, case, create, equal, eventually, raised, run, running, sh
+
+KEY = b"a key of the caller's"
 
 
 @case
@@ -29,7 +35,7 @@ one
         again = other.snapshot_directory("/made/for/it")
         one.mount_image("/again", again)
         equal(sh(one, "cd /again; ls; cat file"), "deep\nfifo\nfile\nnew\nchanged\n")
-        with running(image=modal.Image.from_id(image.object_id)) as whole:
+        with running(image=modal.Image.from_id(image.object_id), timeout=60) as whole:
             equal([entry.name for entry in whole.filesystem.list_files("/deep")], ["name"])
 
 
@@ -125,6 +131,74 @@ def an_image_in_use_stays_when_it_expires():
         sandbox.mount_image("/mounted", image)
         eventually(lambda: _is_gone(image), "it expires", seconds=120)
         equal(sh(sandbox, "cat /mounted/file; echo more > /mounted/more; ls /mounted"), "kept\nfile\nmore\n")
+
+
+@case
+def an_encrypted_snapshot_opens_with_its_key_only():
+    secret = uuid.uuid4().hex
+    with running() as sandbox:
+        # Neither a command nor what one prints holds the secret: the server keeps both.
+        sh(sandbox, f"mkdir /private; cd /private; for i in $(seq 2000); do echo {secret[::-1]} | rev; done > file; head -c 3000000 /dev/urandom > bulk; sha256sum file bulk > sum; chown 5:6 .; chmod 2751 .; ln -s file link")
+        image = sandbox.snapshot_directory("/private", _experimental_encryption_key=KEY)
+        for wrong in (None, KEY + b"x", b"x" * 512):
+            error = raised(modal.exception.InvalidError, lambda: sandbox.mount_image("/open", image, _experimental_encryption_key=wrong))
+            assert "encryption key" in str(error), error
+        equal(sandbox.exec("test", "-e", "/open/file").wait(), 1)
+        sandbox.mount_image("/open", image, _experimental_encryption_key=KEY)
+        equal(sh(sandbox, "cd /open; sha256sum -c sum; stat -c '%a %u %g' .; readlink link; echo changed > file"), "file: OK\nbulk: OK\n2751 5 6\nfile\n")
+        sandbox.unmount_image("/open")
+        sandbox.mount_image("/open", image, _experimental_encryption_key=KEY)
+        equal(sh(sandbox, "cd /open; sha256sum -c sum"), "file: OK\nbulk: OK\n")
+        # It is no image to run on or to build on, by whatever name.
+        name = f"sealed-{uuid.uuid4().hex}"
+        image.publish(name)
+        for use in (
+            lambda: create(image=image),
+            lambda: create(image=modal.Image.from_id(image.object_id)),
+            lambda: sandbox._experimental_sidecars.create("true", name="side", image=image),
+            lambda: modal.Image.from_id(image.object_id).dockerfile_commands("RUN true").build(app),
+        ):
+            error = raised(modal.exception.InvalidError, use)
+            assert "encrypted" in str(error), error
+        for built in (modal.Image.from_registry(name), modal.Image.from_scratch().dockerfile_commands(f"COPY --from={name} / /stolen")):
+            error = raised(modal.exception.ImageBuildError, lambda: built.build(app))
+            assert "encrypted" in str(error), error
+        # A key for what is not encrypted is told.
+        plain = sandbox.snapshot_directory("/private")
+        error = raised(modal.exception.InvalidError, lambda: sandbox.mount_image("/plain", plain, _experimental_encryption_key=KEY))
+        assert "not encrypted" in str(error), error
+        error = raised(modal.exception.InvalidError, lambda: sandbox.snapshot_directory("/", _experimental_encryption_key=KEY))
+        assert "encrypt" in str(error), error
+
+
+@case
+def whoever_reads_the_disk_finds_nothing_of_an_encrypted_snapshot():
+    secret = uuid.uuid4().hex
+    with running() as sandbox, running() as other:
+        sh(sandbox, f"mkdir /private; for i in $(seq 2000); do echo {secret[::-1]} | rev; done > /private/file")
+        image = sandbox.snapshot_directory("/private", _experimental_encryption_key=KEY)
+        other.mount_image("/open", image, _experimental_encryption_key=KEY)
+        sandbox.terminate()
+        sandbox.wait(raise_on_termination=False)
+        assert _found(secret), "what is mounted can be found, or this case looks in the wrong place"
+        other.unmount_image("/open")
+        equal(_found(secret), [])
+        equal(_found(KEY.decode()), [])
+        other.mount_image("/open", image, _experimental_encryption_key=KEY)
+        equal(sh(other, "wc -l < /open/file"), "2000\n")
+
+
+def _found(text):
+    """Files of the server's data directory that hold the text."""
+    files = (path for path in pathlib.Path(os.environ["LIFE_DATA_DIR"]).rglob("*") if path.is_file() and not path.is_symlink())
+    return [str(path) for path in files if text.encode() in _read(path)]
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _is_gone(image):

@@ -73,6 +73,9 @@ export interface Capabilities {
   readonly mounts: boolean;
 }
 
+/** Writes into an empty directory of this machine. @throws the signal's reason */
+export type FillMount = (directory: string, signal: AbortSignal) => Promise<void>;
+
 /** Why an instance is no longer there. */
 export type InstanceExit =
   | { readonly reason: 'destroyed' }
@@ -135,10 +138,10 @@ export interface Instance {
   commit(layer: LayerRef, options: CommitOptions): Promise<void>;
   /**
    * Shows these layers, lowest first, with a writable one of this mount's own on top, at an absolute path of the running instance; none are an empty directory. The path is
-   * made when it is missing; what was there is covered.
-   * @throws SkerryError `invalid-argument` for a path where nothing can be mounted, `resource-exhausted`, `sandbox-ended`
+   * made when it is missing; what was there is covered. `fill` writes what that layer holds from the beginning; nothing of it is left when the mount is gone.
+   * @throws SkerryError `invalid-argument` for a path where nothing can be mounted, `resource-exhausted`, `sandbox-ended`; what `fill` throws
    */
-  mount(path: string, layers: readonly LayerRef[]): Promise<void>;
+  mount(path: string, layers: readonly LayerRef[], fill?: FillMount): Promise<void>;
   /** Takes away what was mounted last at that path; what it covered is there again. @throws SkerryError `not-found`, `sandbox-ended` */
   unmount(path: string): Promise<void>;
   /** The layers of what is mounted: they must stay. */

@@ -1,7 +1,7 @@
 /** Images: definitions are built at most once, finished images are found again, layers that nobody needs are removed. */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { RuntimeChoice } from '../engines/engine.ts';
+import type { FillMount, RuntimeChoice } from '../engines/engine.ts';
 import { describeError, firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, type LayerId, newImageId, type TaskId } from '../ids.ts';
@@ -26,6 +26,7 @@ import type {
   ImageConfig,
   ImageDefinition,
   Images,
+  MountContent,
   NewLayer,
   PublishedImage,
   SnapshotOptions,
@@ -33,6 +34,7 @@ import type {
 import { LayerStore } from './layer-store.ts';
 import { type PackageSettings, packageSources } from './packages/sources.ts';
 import type { ImageRecord, ImageRepository } from './repositories.ts';
+import { openDirectory, sealDirectory } from './sealed-layer.ts';
 
 /** RUN steps carried out at the same moment; more wait. */
 const MAX_RUNNING_STEPS = 4;
@@ -125,7 +127,7 @@ export class ImageService implements Images {
       limiter: new Limiter(MAX_RUNNING_STEPS),
       caEnvironment: options.caEnvironment,
       findNamed: (name) => this.#findNamed(name),
-      getImage: (id) => this.get(id),
+      getImage: (id) => this.getPlain(id),
     };
   }
 
@@ -133,7 +135,7 @@ export class ImageService implements Images {
     definition: ImageDefinition,
   ): Promise<{ readonly id: ImageId; readonly result: BuildResult | undefined }> {
     const dockerfile = parseDockerfile(definition.dockerfileLines.join('\n'));
-    for (const id of definition.baseImages.values()) this.get(id);
+    for (const id of definition.baseImages.values()) this.getPlain(id);
     const context = new BuildContext(definition.contextFiles);
     const key = await definitionKey(definition, context);
     this.#closing.signal.throwIfAborted();
@@ -249,6 +251,33 @@ export class ImageService implements Images {
     return finished(this.#record(id));
   }
 
+  getPlain(id: ImageId): Image {
+    return plain(this.get(id));
+  }
+
+  contentOf(id: ImageId, encryptionKey: Uint8Array | undefined): MountContent {
+    const image = this.get(id);
+    const [layer] = image.layers;
+    if (!image.encrypted || layer === undefined) {
+      if (encryptionKey) {
+        throw new SkerryError(
+          'invalid-argument',
+          `Image ${id} is not encrypted. Mount it without an encryption key.`,
+        );
+      }
+      return { layers: image.layers, needed: image.layers };
+    }
+    if (!encryptionKey) {
+      throw new SkerryError(
+        'invalid-argument',
+        `Image ${id} is encrypted. Mount it with the encryption key of its snapshot.`,
+      );
+    }
+    const fill: FillMount = (directory, signal) =>
+      openDirectory(this.#layers.path(layer), encryptionKey, directory, signal);
+    return { layers: [], fill, needed: image.layers };
+  }
+
   getUsed(id: ImageId): Image {
     return finished(this.#store.getUsed(id) ?? this.#record(id));
   }
@@ -260,8 +289,15 @@ export class ImageService implements Images {
   async addLayer(
     parent: Image,
     takeLayer: (layer: NewLayer) => Promise<void>,
-    { ttlMs, config = parent.config }: SnapshotOptions & { readonly config?: ImageConfig } = {},
+    {
+      ttlMs,
+      encryptionKey,
+      config = parent.config,
+    }: SnapshotOptions & { readonly config?: ImageConfig } = {},
   ): Promise<Image> {
+    if (encryptionKey && parent.layers.length > 0) {
+      throw new SkerryError('invalid-argument', 'Only a snapshot of a directory can be encrypted.');
+    }
     // What is below may be deleted while the layer is taken.
     const held: LayerId[] = [];
     try {
@@ -270,7 +306,10 @@ export class ImageService implements Images {
         this.#layers.pin(layer);
         held.push(layer);
       }
-      const layer = await this.#layers.add(takeLayer);
+      const layer = await this.#layers.add(async (made) => {
+        await takeLayer(made);
+        if (encryptionKey) await sealDirectory(made.directory, encryptionKey);
+      });
       if (layer !== null) held.push(layer);
       const createdAtMs = this.#now();
       const image: Image = {
@@ -280,6 +319,7 @@ export class ImageService implements Images {
         builderVersion: parent.builderVersion,
         createdAtMs,
         expiresAtMs: ttlMs === undefined ? undefined : createdAtMs + ttlMs,
+        encrypted: encryptionKey !== undefined,
       };
       this.#store.insertReady(image, undefined);
       return image;
@@ -382,7 +422,7 @@ export class ImageService implements Images {
   #findNamed(name: string): Image | undefined {
     const id = this.#store.getByName(withTag(name));
     const record = id && this.#store.get(id);
-    return record?.state === 'ready' && !this.#isOver(record) ? record.image : undefined;
+    return record?.state === 'ready' && !this.#isOver(record) ? plain(record.image) : undefined;
   }
 }
 
@@ -390,6 +430,14 @@ function finished(record: ImageRecord): Image {
   if (record.state === 'ready') return record.image;
   const why = record.state === 'building' ? 'is still being built' : `was not built: ${record.message}`;
   throw new SkerryError('conflict', `Image ${record.id} ${why}`);
+}
+
+function plain(image: Image): Image {
+  if (!image.encrypted) return image;
+  throw new SkerryError(
+    'invalid-argument',
+    `Image ${image.id} is encrypted. It can only be mounted, with its encryption key.`,
+  );
 }
 
 const nameNotFound = (name: string): SkerryError =>

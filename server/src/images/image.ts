@@ -1,4 +1,5 @@
 /** What an image is: layers and the configuration its processes start with. */
+import type { FillMount } from '../engines/engine.ts';
 import type { ImageId, LayerId, TaskId } from '../ids.ts';
 import type { StandalonePython } from './packages/standalone-python.ts';
 
@@ -39,12 +40,26 @@ export interface Image {
   readonly createdAtMs: number;
   /** From then on nobody finds it any more; sandboxes that run on it go on. Undefined: it stays until it is deleted. */
   readonly expiresAtMs?: number | undefined;
+  /** Its one layer opens only with a key of the caller's (`sealed-layer.ts`): it can be mounted with that, and nothing else. */
+  readonly encrypted?: boolean | undefined;
+}
+
+/** What of an image is mounted into a running sandbox. */
+export interface MountContent {
+  /** Lowest first. */
+  readonly layers: readonly LayerId[];
+  /** Writes what is to be seen into an empty directory of the mount's own. */
+  readonly fill?: FillMount | undefined;
+  /** What must stay until it is mounted. */
+  readonly needed: readonly LayerId[];
 }
 
 /** What a snapshot is besides its files. */
 export interface SnapshotOptions {
   /** How long it lives from its creation on; undefined: until it is deleted. */
   readonly ttlMs?: number | undefined;
+  /** What it is encrypted with; kept nowhere. Only for what has no image below it. */
+  readonly encryptionKey?: Uint8Array | undefined;
 }
 
 /** A layer that is being made. */
@@ -142,6 +157,10 @@ export interface Images {
   follow(id: ImageId, afterIndex: number, signal: AbortSignal): AsyncIterable<BuildEvent>;
   /** A finished image. @throws SkerryError `not-found`; `conflict` while it is being built or when its build failed */
   get(id: ImageId): Image;
+  /** Likewise, of an image to run on or to build on. @throws as `get`; SkerryError `invalid-argument` for an encrypted one */
+  getPlain(id: ImageId): Image;
+  /** What to mount of an image, with the key that it was encrypted with. @throws as `get`; SkerryError `invalid-argument` for a key that is missing or of no use */
+  contentOf(id: ImageId, encryptionKey: Uint8Array | undefined): MountContent;
   /** Like `get`, but of an image that a sandbox runs on, which is kept until that ends though it was deleted meanwhile. */
   getUsed(id: ImageId): Image;
   /** Absolute directories of an image's layers, lowest first. */

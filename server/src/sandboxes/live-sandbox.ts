@@ -5,8 +5,14 @@ import type { Duplex } from 'node:stream';
 import { settleFiles } from '../agent/settle-files.ts';
 import type { Fifo, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
-import type { ImageId, InstanceId, LayerId, ProcessId, SandboxId, TaskId } from '../ids.ts';
-import { emptyImageConfig, type Image, type Images, type SnapshotOptions } from '../images/image.ts';
+import type { InstanceId, LayerId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import {
+  emptyImageConfig,
+  type Image,
+  type Images,
+  type MountContent,
+  type SnapshotOptions,
+} from '../images/image.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { Ledger } from '../platform/ledger.ts';
@@ -39,7 +45,7 @@ import {
   sandboxEnded,
 } from './sandbox-errors.ts';
 import { SandboxProcesses } from './sandbox-processes.ts';
-import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
+import type { MountedImage, OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
 import type { ExecSpec, SandboxSpec } from './spec.ts';
 import type { SandboxResult, SandboxState } from './state.ts';
 import { Tenancy } from './tenancy.ts';
@@ -327,13 +333,14 @@ export class LiveSandbox implements Sandbox {
     );
   }
 
-  mountImage(path: string, imageId: ImageId | undefined, signal: AbortSignal): Promise<void> {
+  mountImage(path: string, { imageId, encryptionKey }: MountedImage, signal: AbortSignal): Promise<void> {
     const { images } = this.#context;
     return this.#changingMounts(signal, (instance) => {
-      const layers = imageId === undefined ? [] : images.get(imageId).layers;
+      const { layers, needed, fill } =
+        imageId === undefined ? NOTHING : images.contentOf(imageId, encryptionKey);
       // Before anything else can happen: from now on they stay, whatever becomes of the image.
-      images.holdLayers(this.taskId, [...instance.mountedLayers, ...layers]);
-      return instance.mount(path, layers);
+      images.holdLayers(this.taskId, [...instance.mountedLayers, ...needed]);
+      return instance.mount(path, layers, fill);
     });
   }
 
@@ -502,6 +509,9 @@ export class LiveSandbox implements Sandbox {
     return sandboxEnded({ id: this.id, result: resultOf(this.#life) }, labelOf(this));
   }
 }
+
+/** What is mounted of no image. */
+const NOTHING: MountContent = { layers: [], needed: [] };
 
 const isRunning = (life: Life) => (life.state === 'running' && life.contact === 'made') || undefined;
 const isEnded = (life: Life) => life.state === 'ended' || undefined;

@@ -170,7 +170,7 @@ export class SandboxService implements Sandboxes {
         `All ${config.maxSandboxes} sandboxes this server may run are in use.`,
       );
     }
-    const image = images.get(spec.imageId);
+    const image = images.getPlain(spec.imageId);
     const id = newSandboxId(idShape);
     const taskId = newTaskId();
     const env = sandboxEnvironment({

@@ -57,6 +57,14 @@ export interface Process {
   resize(size: PtySize): Promise<void>;
 }
 
+/** What is mounted into a sandbox. */
+export interface MountedImage {
+  /** Undefined: an empty directory. */
+  readonly imageId: ImageId | undefined;
+  /** What its snapshot was encrypted with. */
+  readonly encryptionKey: Uint8Array | undefined;
+}
+
 export interface SandboxLogEntry {
   readonly timeMs: number;
   readonly kind: 'exec' | 'file' | 'limit' | 'life';
@@ -125,9 +133,9 @@ export interface Sandbox {
   snapshotDirectory(path: string, options: SnapshotOptions, signal: AbortSignal): Promise<Image>;
   /**
    * Shows the files of an image at an absolute path, without one an empty directory; what is written there is of this mount alone.
-   * @throws SkerryError `not-found` (image), `invalid-argument` for the path, `resource-exhausted`, `sandbox-ended`
+   * @throws SkerryError `not-found` (image), `invalid-argument` for the path or the key, `resource-exhausted`, `sandbox-ended`
    */
-  mountImage(path: string, imageId: ImageId | undefined, signal: AbortSignal): Promise<void>;
+  mountImage(path: string, image: MountedImage, signal: AbortSignal): Promise<void>;
   /** Uncovers what is below the last image that was mounted at the path. @throws SkerryError `not-found`, `sandbox-ended` */
   unmountImage(path: string, signal: AbortSignal): Promise<void>;
   /** What Skerry itself has to say about it: execs when `verbose`, bounds that were hit, why it ended. */

@@ -19,6 +19,7 @@ const imageRow = z
     failure: z.string().nullable(),
     created_at_ms: z.number(),
     expires_at_ms: z.number().nullable(),
+    encrypted: z.number(),
   })
   .transform((row): ImageRecord => {
     const id = imageId(row.id);
@@ -31,6 +32,7 @@ const imageRow = z
       builderVersion: row.builder_version,
       createdAtMs: row.created_at_ms,
       expiresAtMs: row.expires_at_ms ?? undefined,
+      encrypted: row.encrypted !== 0,
     };
     return { state: row.state, id, image };
   });
@@ -84,7 +86,7 @@ export class SqlImages implements ImageRepository {
       'UPDATE images SET definition_key = NULL WHERE definition_key = ?',
     );
     this.#finish = database.prepare(
-      `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, expires_at_ms = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
+      `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, expires_at_ms = ?, encrypted = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
     );
     this.#fail = database.prepare(
       'UPDATE images SET state = ?, failure = ?, finished_at_ms = ? WHERE id = ?',
@@ -154,6 +156,7 @@ export class SqlImages implements ImageRepository {
         JSON.stringify(image.layers),
         JSON.stringify(image.config),
         image.expiresAtMs ?? null,
+        image.encrypted ? 1 : 0,
         nowMs,
         nowMs,
         image.id,

@@ -143,4 +143,7 @@ export const migrations: readonly string[] = [
   /* 13: what a reload under way brings a volume in a sandbox to, JSON: a server that comes back tells it from the sandbox's own writes */ `
   ALTER TABLE volume_mounts ADD COLUMN reloading TEXT;
   `,
+  /* 14: images whose layer opens only with a key of their caller's */ `
+  ALTER TABLE images ADD COLUMN encrypted INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

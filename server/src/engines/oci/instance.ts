@@ -14,6 +14,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type {
   CommitOptions,
   Fifo,
+  FillMount,
   Instance,
   InstanceExit,
   InstanceStats,
@@ -149,10 +150,10 @@ export class OciInstance implements Instance {
     });
   }
 
-  mount(path: string, layers: readonly LayerRef[]): Promise<void> {
+  mount(path: string, layers: readonly LayerRef[], fill?: FillMount): Promise<void> {
     return this.#exclusive.run(() => {
       this.#requireRunning();
-      return this.#mounts.mount(path, layers);
+      return this.#mounts.mount(path, layers, (upper) => fill?.(upper, this.#leaving.signal));
     });
   }
 
@@ -204,9 +205,12 @@ export class OciInstance implements Instance {
     await take();
   }
 
-  /** Goes on with it where an earlier server left it paused, now or as soon as the runtime can. */
+  /** Makes good what an earlier server left half done: removes mounts nobody was told of, and goes on where it is paused, now or as soon as the runtime can. */
   async goOn(): Promise<void> {
     const { places, logger } = this.#parts;
+    await this.#mounts.removeUnfinished().catch((err: unknown) => {
+      logger.warn({ instance: this.id, err }, 'instance.mounts-left');
+    });
     if (!existsSync(pauseMarker(places))) return;
     await this.#resumeNowOrLater().catch((err: unknown) => {
       logger.warn({ instance: this.id, err }, 'instance.still-paused');

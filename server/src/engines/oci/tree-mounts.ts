@@ -46,7 +46,11 @@ export class TreeMounts {
   }
 
   /** @see Instance.mount */
-  async mount(path: string, layers: readonly LayerRef[]): Promise<void> {
+  async mount(
+    path: string,
+    layers: readonly LayerRef[],
+    fill: (upper: string) => Promise<void> | undefined,
+  ): Promise<void> {
     const { keep, places, logger } = this.#parts;
     const taken = new Set(this.#mounted.map(({ slot }) => slot));
     const slot = Array.from({ length: MAX_TREE_MOUNTS }, (_, index) => index).find(
@@ -61,7 +65,7 @@ export class TreeMounts {
     const undo = new Cleanup();
     try {
       undo.add('tree', () => this.#removeTree(slot));
-      const source = await this.#makeTree(slot, layers);
+      const source = await this.#makeTree(slot, layers, fill);
       const shown = await this.#show(source, slot, path, undo);
       const record = { slot, path: plain(path), layers: [...layers], ...shown };
       await keep([...this.#mounted, record]);
@@ -86,16 +90,28 @@ export class TreeMounts {
     await keep(this.#mounted);
   }
 
+  /** Removes what an earlier server was killed over: what is not in the record was never told to anybody. */
+  async removeUnfinished(): Promise<void> {
+    const known = new Set(this.#mounted.map(({ slot }) => String(slot)));
+    const made = await readdir(this.#directory).catch(() => []); // most have no mounts
+    for (const name of made) if (!known.has(name)) await this.#removeTree(name);
+  }
+
   /** A directory as the instance sees it. */
   async at(path: string): Promise<TreeSource> {
     return { pid: await this.#filesPid(), path };
   }
 
   /** Makes what is to be seen of the layers, with a writable one on top. @returns where it is */
-  async #makeTree(slot: number, layers: readonly LayerRef[]): Promise<string> {
+  async #makeTree(
+    slot: number,
+    layers: readonly LayerRef[],
+    fill: (upper: string) => Promise<void> | undefined,
+  ): Promise<string> {
     const { content } = this.#parts;
     const { upper, work, merged, links } = this.#placesOf(slot);
     await mkdir(upper, { recursive: true, mode: 0o755 });
+    await fill(upper);
     const top = layers.at(-1);
     if (top === undefined) return upper;
     await Promise.all([work, merged].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
@@ -113,7 +129,7 @@ export class TreeMounts {
     return merged;
   }
 
-  async #removeTree(slot: number): Promise<void> {
+  async #removeTree(slot: number | string): Promise<void> {
     const { merged, links, disk } = this.#placesOf(slot);
     await unmount([merged]);
     await Promise.all([merged, links, disk].map((path) => rm(path, { recursive: true, force: true })));
@@ -153,9 +169,14 @@ export class TreeMounts {
     return runtime.name === 'gvisor' ? goferOf(runtime, places) : init;
   }
 
-  #placesOf(slot: number) {
+  /** On disk, all trees' directories. */
+  get #directory(): string {
+    return join(this.#parts.places.diskDir, 'mounts');
+  }
+
+  #placesOf(slot: number | string) {
     const { places } = this.#parts;
-    const disk = join(places.diskDir, 'mounts', String(slot));
+    const disk = join(this.#directory, String(slot));
     return {
       disk,
       upper: join(disk, 'upper'),

@@ -163,6 +163,35 @@ export function engineConformance<Harness extends EngineHarness>(
         });
       });
 
+      it('a mount shows what it is filled with; one that fails shows nothing, and a destroy breaks it off', async (t) => {
+        await using({}, async (instance) => {
+          if (!suite.harness.engine.capabilities(instance.runtime).mounts)
+            return t.skip('cannot mount while it runs');
+          await instance.mount('/full', [], async (directory) => {
+            assert.deepEqual(await readdir(directory), []);
+            await writeFile(join(directory, 'file'), 'filled\n');
+          });
+          assert.equal(await shell(instance, 'cat /full/file'), 'filled');
+          const no = new SkerryError('invalid-argument', 'no');
+          await assert.rejects(
+            instance.mount('/failed', [], () => Promise.reject(no)),
+            no,
+          );
+          assert.equal(await shell(instance, 'test -e /failed || echo none'), 'none');
+          const begun = Promise.withResolvers<void>();
+          const mounting = instance.mount('/never', [], (_, leaving) => {
+            begun.resolve();
+            return new Promise((_, reject) =>
+              leaving.addEventListener('abort', () => reject(leaving.reason)),
+            );
+          });
+          const broken = assert.rejects(mounting, { code: 'sandbox-ended' });
+          await begun.promise;
+          await destroy(instance);
+          await broken;
+        });
+      });
+
       it('a destroy breaks a commit off, of a stopped instance too', async () => {
         for (const stopped of [false, true]) await breakOff(stopped);
       });

@@ -206,7 +206,7 @@ export function commandRouterHandlers(
 
     async taskSnapshotFilesystem(request, context) {
       const container = containerOf(request, context);
-      refuseKey(request);
+      if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
       const ttlMs = timeToLive(request.ttlSeconds);
       const output = TaskSnapshotFilesystemResponseSchema;
       const call = { method: 'TaskSnapshotFilesystem', key: request.snapshotId, output };
@@ -218,22 +218,24 @@ export function commandRouterHandlers(
 
     async taskSnapshotDirectory(request, context) {
       const container = containerOf(request, context);
-      refuseKey(request);
+      const encryptionKey = encryptionKeyOf(request);
       const path = guestPath(request.path);
       const ttlMs = timeToLive(request.ttlSeconds);
       const output = TaskSnapshotDirectoryResponseSchema;
       const call = { method: 'TaskSnapshotDirectory', key: request.snapshotId, output };
       return snapshotOnce(container, call, async (signal) => {
-        const image = await container.snapshotDirectory(path, { ttlMs }, signal);
+        const image = await container.snapshotDirectory(path, { ttlMs, encryptionKey }, signal);
         return create(output, { imageId: image.id });
       });
     },
 
     async taskMountDirectory(request, context) {
       const container = containerOf(request, context);
-      refuseKey(request);
+      const encryptionKey = encryptionKeyOf(request);
       const imageId = request.imageId === '' ? undefined : (request.imageId as ImageId); // a lookup finds nothing under text that is no id
-      await container.mountImage(guestPath(request.path), imageId, context.signal);
+      if (encryptionKey && imageId === undefined)
+        throw invalid('customer_supplied_encryption_key is given, but image_id is missing.');
+      await container.mountImage(guestPath(request.path), { imageId, encryptionKey }, context.signal);
       return {};
     },
 
@@ -244,8 +246,20 @@ export function commandRouterHandlers(
   };
 }
 
-function refuseKey(request: { readonly customerSuppliedEncryptionKey?: Uint8Array | undefined }): void {
-  if (request.customerSuppliedEncryptionKey) throw unsupported('customer_supplied_encryption_key.');
+/** Bytes of a caller's key. */
+const [MIN_KEY_BYTES, MAX_KEY_BYTES] = [16, 512];
+
+function encryptionKeyOf({
+  customerSuppliedEncryptionKey: key,
+}: {
+  readonly customerSuppliedEncryptionKey?: Uint8Array | undefined;
+}): Uint8Array | undefined {
+  if (key && (key.length < MIN_KEY_BYTES || key.length > MAX_KEY_BYTES)) {
+    throw invalid(
+      `customer_supplied_encryption_key must have ${MIN_KEY_BYTES} to ${MAX_KEY_BYTES} bytes, not ${key.length}.`,
+    );
+  }
+  return key;
 }
 
 /**
