@@ -10,6 +10,7 @@ import { makeAuthority } from '../server/src/transport/issue-certificate.ts';
 import { pythonWith } from './support/clients.ts';
 import { runProgram } from './support/program.ts';
 import { projectRoot, settledInventory } from './support/server.ts';
+import { sharedDataDir } from './support/shared-data.ts';
 
 const fromModal = `
 import modal
@@ -28,9 +29,11 @@ print(sandbox.exec("python", "-c", "import six; print('six', six.__version__)").
 sandbox.terminate()
 `;
 
+const shared = await sharedDataDir();
+
 describe('the command line beside the clients', () => {
   const home = mkdtempSync(join(tmpdir(), 'command-line-'));
-  const dataDir = process.env.SKERRY_E2E_DATA_DIR ?? join(home, 'data');
+  const dataDir = shared ?? join(home, 'data');
   /** What this machine's tools trust, and a certificate of the test's own. */
   const caFile = join(home, 'ca.pem');
   const plainShell = { PATH: process.env.PATH ?? '', HOME: home };

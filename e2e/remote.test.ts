@@ -21,6 +21,7 @@ import { goExample, pythonWith } from './support/clients.ts';
 import { type OtherMachine, startOtherMachine } from './support/other-machine.ts';
 import { type ProgramResult, runProgram } from './support/program.ts';
 import { definedEnvironment, projectRoot, settledInventory } from './support/server.ts';
+import { sharedDataDir } from './support/shared-data.ts';
 
 const noGo = goExample() === undefined ? 'no Go toolchain' : false;
 const variablesSchema = z.record(z.string(), z.string());
@@ -69,9 +70,11 @@ console.log(await running.wait(), (await later.stdout.readText()).trim());
 await sandbox.terminate();
 `;
 
+const shared = await sharedDataDir();
+
 describe('clients on another machine', () => {
   const home = mkdtempSync(join(tmpdir(), 'remote-'));
-  const dataDir = process.env.SKERRY_E2E_DATA_DIR ?? join(home, 'data');
+  const dataDir = shared ?? join(home, 'data');
   const prefix = join(home, 'prefix');
   const PATH = `${join(prefix, 'bin')}:${process.env.PATH ?? ''}`;
   const baseEnv = { PATH, HOME: join(home, 'user'), PYTHONUNBUFFERED: '1' };

@@ -1,7 +1,7 @@
 /**
  * All tests: `npm test [-- pattern ...]`. Installs what they need first; a pattern chooses the files whose path contains it.
- * Unit tests run at the same time, end-to-end tests one after the other: they own the machine's network and mounts, and their
- * servers share one data directory so that base images are made once.
+ * End-to-end tests run two files at a time, each with a data directory of its own, which one file takes over from another so that base images are made
+ * once: servers of different directories share nothing on a machine.
  */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -16,6 +16,8 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
+/** Files at once: more would measure the machine's patience. */
+const E2E_LANES = 2;
 /** No test may take longer; those that build images from packages need minutes. */
 const TEST_TIMEOUT_MS = 900_000 * Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
 
@@ -41,9 +43,10 @@ await runMain(async () => {
   if (e2e.length > 0) {
     const scratch = mkdtempSync(join(tmpdir(), 'e2e-'));
     try {
-      const env = { ...(go.environment ?? process.env), SKERRY_E2E_DATA_DIR: join(scratch, 'data') };
-      mkdirSync(env.SKERRY_E2E_DATA_DIR, { mode: 0o700 });
-      failed = (await nodeTest(e2e, 1, env)) !== 0 || failed;
+      const variables = { SKERRY_E2E_DATA_DIR: join(scratch, 'data'), SKERRY_E2E_LANES: E2E_LANES };
+      failed =
+        (await nodeTest(e2e, E2E_LANES, { ...(go.environment ?? process.env), ...variables })) !== 0 ||
+        failed;
     } finally {
       await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
     }

@@ -14,6 +14,7 @@ import { findExtraCaFile } from '../../server/src/config/extra-ca.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { inventory } from './inventory.ts';
+import { sharedDataDir } from './shared-data.ts';
 import { patient } from './slowness.ts';
 
 /** The root of the clone. */
@@ -30,8 +31,8 @@ export interface ServerOptions {
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   /**
-   * By default all servers of a test run share one data directory, one after the other, so that base images are made once
-   * (`npm test` sets SKERRY_E2E_DATA_DIR). True gives this server an empty one, which `stop` removes.
+   * By default servers of a test run share data directories, one after the other (`sharedDataDir`). True gives this server an empty one, which `stop`
+   * removes.
    */
   readonly freshData?: boolean;
   /** A data directory that the test made and removes itself. */
@@ -63,7 +64,7 @@ export interface TestServer {
 
 /** Starts a server on a free port. `stop` it in an `after` hook. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
-  const shared = options.dataDir ?? (options.freshData ? undefined : process.env.SKERRY_E2E_DATA_DIR);
+  const shared = options.dataDir ?? (options.freshData ? undefined : await sharedDataDir());
   const dataDir = shared ?? mkdtempSync(join(tmpdir(), 'e2e-data-'));
   assert.deepEqual(await inventory(dataDir), [], 'the machine has something of this server before it starts');
   // The server finds it as well, but not what the developer's shell says to Skerry itself (`definedEnvironment`).

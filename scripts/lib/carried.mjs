@@ -64,7 +64,7 @@ export async function carryInto(tree, progress) {
   for (const name of ['runsc', 'runsc.version'])
     copy(join(dirname(runsc), name), inTree(`/root/.cache/skerry/bin/${name}`));
   await pythonClient(tree, progress);
-  await images([DEFAULT_DATA, TEST_DATA].map(inTree), progress);
+  await images([DEFAULT_DATA, join(TEST_DATA, '1')].map(inTree), progress);
 }
 
 const copy = (from, to) => {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -99,9 +100,18 @@ func runOne(one testCase, with t) {
 	one.run(with)
 }
 
+// patient is a deadline as long as this machine needs, as support/slowness.ts says.
+func patient(deadline time.Duration) time.Duration {
+	slowness, err := strconv.ParseFloat(os.Getenv("SKERRY_TEST_SLOWNESS"), 64)
+	if err != nil || slowness < 1 {
+		return deadline
+	}
+	return time.Duration(float64(deadline) * slowness)
+}
+
 // runAll runs the cases four at a time; arguments choose some by name.
 func runAll(cases []testCase) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patient(3*time.Minute))
 	defer cancel()
 	client := must(modal.NewClient())
 	app := must(client.Apps.FromName(ctx, "life-go", &modal.AppFromNameParams{CreateIfMissing: true}))

@@ -10,14 +10,14 @@ import sys
 import time
 
 import modal
-from harness import app, case, create, equal, eventually, run, running
+from harness import app, case, create, equal, eventually, patient, run, running
 
 
 def command(*args, code=0, **options):
     """Runs `modal ARGS` and gives its stdout."""
     environment = {**os.environ, "COLUMNS": "300", **options.pop("env", {})}
     done = subprocess.run(
-        [sys.executable, "-m", "modal", *args], capture_output=True, text=True, env=environment, timeout=100, **options
+        [sys.executable, "-m", "modal", *args], capture_output=True, text=True, env=environment, timeout=patient(100), **options
     )
     assert done.returncode == code, f"modal {' '.join(args)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout if code == 0 else done.stdout + done.stderr

@@ -5,7 +5,7 @@ import sys
 import time
 
 import modal
-from harness import case, create, equal, eventually, image, raised, run, running
+from harness import case, create, equal, eventually, image, patient, raised, run, running
 
 
 @case
@@ -183,11 +183,11 @@ def a_readiness_probe_is_waited_for():
     program = "sleep 1; touch /tmp/ready; exec sleep 300"
     probe = modal.Probe.with_exec("test", "-e", "/tmp/ready", interval_ms=50)
     with running("sh", "-c", program, readiness_probe=probe) as sandbox:
-        sandbox.wait_until_ready(timeout=30)
+        sandbox.wait_until_ready(timeout=patient(30))
         equal(sandbox.exec("ls", "/tmp/ready").wait(), 0)
     listen = "import socket,time; time.sleep(1); s=socket.create_server(('0.0.0.0', 8123)); time.sleep(300)"
     with running("python3", "-c", listen, readiness_probe=modal.Probe.with_tcp(8123)) as sandbox:
-        sandbox.wait_until_ready(timeout=30)
+        sandbox.wait_until_ready(timeout=patient(30))
         dial = "import socket; socket.create_connection(('127.0.0.1', 8123)); print('open')"
         equal(sandbox.exec("python3", "-c", dial).stdout.read(), "open\n")
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import modal
-from harness import app, case, equal, eventually, image, output, raised, run, running, shared
+from harness import app, case, equal, eventually, image, output, patient, raised, run, running, shared
 from modal.stream_type import StreamType
 
 
@@ -44,7 +44,7 @@ for path in glob.glob("/proc/[0-9]*/cmdline"):
 
 @case
 def a_process_that_ends_in_time_is_not_touched_by_its_timeout():
-    process = shared().exec("sh", "-c", "echo quick; exit 5", timeout=60)
+    process = shared().exec("sh", "-c", "echo quick; exit 5", timeout=patient(60))
     equal(process.stdout.read(), "quick\n")
     equal(process.wait(), 5)
     equal(process.poll(), 5)
@@ -132,7 +132,7 @@ input()
     argv = [sys.executable, "-c", program]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
         equal(sorted(caller.stdout.readline() for _ in range(2)), ["and this\n", "to the caller\n"])
-        equal(caller.communicate("\n", timeout=60)[0], "")
+        equal(caller.communicate("\n", timeout=patient(60))[0], "")
     equal(caller.returncode, 0)
 
 

@@ -35,8 +35,13 @@ def case(function=None, *, alone=False):
     return declare(function) if function else declare
 
 
-# Seconds: the client's own default, as long as this machine needs.
-LIFETIME = int(300 * float(os.environ.get("SKERRY_TEST_SLOWNESS", "1")))
+def patient(seconds):
+    """A deadline as long as this machine needs, as `support/slowness.ts` says."""
+    return int(seconds * float(os.environ.get("SKERRY_TEST_SLOWNESS", "1")))
+
+
+# Seconds: the client's own default.
+LIFETIME = patient(300)
 
 
 def create(*args, **options):
@@ -89,7 +94,7 @@ def raised(error, call):
 
 def eventually(condition, what, seconds=20):
     """Waits until `condition` gives something true, and returns that."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while True:
         value = condition()
         if value:

@@ -79,7 +79,7 @@ def the_filesystem_needs_no_workdir():
 
 @case
 def streams_end_with_their_process():
-    with running(timeout=120) as sandbox:
+    with running() as sandbox:
         script = """
 (until test -e /go; do sleep 0.1; done; head -c 3000000 /dev/zero && touch /wrote; n=0
  while sleep 0.1; do n=$((n+1)); echo $n | tee /beat; done) & printf done"""
@@ -93,7 +93,7 @@ def streams_end_with_their_process():
 
 @case
 def all_that_a_process_wrote_is_read_whatever_it_leaves_behind():
-    with running(timeout=120) as sandbox:
+    with running() as sandbox:
         script = "sleep 100 & head -c 3000000 /dev/zero | tr '\\0' x; echo end >&2"
         process = sandbox.exec("sh", "-c", script)
         equal((len(process.stdout.read()), process.stderr.read(), process.wait()), (3000000, "end\n", 0))
@@ -101,7 +101,7 @@ def all_that_a_process_wrote_is_read_whatever_it_leaves_behind():
 
 @case
 def a_terminal_ends_with_its_process_too():
-    with running(timeout=120) as sandbox:
+    with running() as sandbox:
         process = sandbox.exec("sh", "-c", "trap '' HUP; sleep 100 & echo done", pty=True)
         equal((process.stdout.read(), process.wait()), ("done\r\n", 0))
 

@@ -35,7 +35,7 @@ one
         again = other.snapshot_directory("/made/for/it")
         one.mount_image("/again", again)
         equal(sh(one, "cd /again; ls; cat file"), "deep\nfifo\nfile\nnew\nchanged\n")
-        with running(image=modal.Image.from_id(image.object_id), timeout=60) as whole:
+        with running(image=modal.Image.from_id(image.object_id)) as whole:
             equal([entry.name for entry in whole.filesystem.list_files("/deep")], ["name"])
 
 

@@ -43,7 +43,7 @@ def check_moment(copy):
 
 @case
 def a_snapshot_is_one_moment_of_a_program_that_writes_all_the_time():
-    with running(timeout=300) as sandbox:
+    with running() as sandbox:
         sh(sandbox, "mkdir /pair; head -c 100000000 /dev/urandom > /pair/bulk; sha256sum /pair/bulk > /pair/sum")
         writer = sandbox.exec("python3", "-c", WRITER)
         equal(next(iter(writer.stdout)), "going\n")
@@ -83,7 +83,7 @@ def _is_gone(image):
 
 @case
 def terminate_does_not_wait_for_a_snapshot():
-    sandbox = create(timeout=300)
+    sandbox = create()
     sh(sandbox, "head -c 200000000 /dev/urandom > /bulk")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         snapshot = pool.submit(sandbox.snapshot_filesystem)

@@ -176,7 +176,7 @@ for number in range({blocks}):
     server = int(os.environ["LIFE_SERVER_PID"])
     before = _memory_mib(server)
     peak = before
-    with running(timeout=120) as sandbox:
+    with running() as sandbox:
         process = sandbox.exec("python3", "-c", program, text=False)
         reader = iter(process.stdout)
         pending = next(reader)

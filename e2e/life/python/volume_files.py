@@ -13,7 +13,7 @@ import uuid
 
 import modal
 from modal.volume import FileEntryType
-from harness import case, run
+from harness import case, patient, run
 
 BLOCK = 8 * 1024 * 1024
 
@@ -37,7 +37,7 @@ def fails(error, words=""):
 def command(*args, code=0):
     """Runs `modal ARGS` and gives what it prints."""
     environment = {**os.environ, "COLUMNS": "300"}
-    done = subprocess.run([sys.executable, "-m", "modal", *args], capture_output=True, text=True, env=environment, timeout=100)
+    done = subprocess.run([sys.executable, "-m", "modal", *args], capture_output=True, text=True, env=environment, timeout=patient(100))
     assert done.returncode == code, f"modal {' '.join(args)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout if code == 0 else done.stdout + done.stderr
 
