@@ -48,6 +48,25 @@ fn text(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The groups that the runtime gave this process beside its own: every program is to be in them, since they own devices of the sandbox.
+fn own_groups() -> Vec<u32> {
+    let mut groups = vec![0; GROUPS_BOUND];
+    // SAFETY: pointer and length describe `groups`, which the kernel fills or leaves as it is.
+    let count = unsafe { libc::getgroups(GROUPS_BOUND as libc::c_int, groups.as_mut_ptr()) };
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    groups
+}
+
+/// Root's own group is nobody's to be given.
+fn with_given(mut identity: Identity, given: Vec<u32>) -> Identity {
+    for gid in given {
+        if gid != 0 && !identity.groups.contains(&gid) {
+            identity.groups.push(gid);
+        }
+    }
+    identity
+}
+
 /// Home directory of uid 0, for the common case that needs nothing else.
 pub fn root_home() -> Option<String> {
     home_of(&text("/etc/passwd"), 0)
@@ -55,7 +74,8 @@ pub fn root_home() -> Option<String> {
 
 /// Resolves `name|uid[:group|gid]`.
 pub fn resolve(spec: &str) -> Result<Identity, UserError> {
-    resolve_in(spec, &text("/etc/passwd"), &text("/etc/group"))
+    let identity = resolve_in(spec, &text("/etc/passwd"), &text("/etc/group"))?;
+    Ok(with_given(identity, own_groups()))
 }
 
 /// A user's or group's name, for showing; the number when it has none.
@@ -170,6 +190,12 @@ mod tests {
             "a name goes before a number"
         );
         assert_eq!(resolved(":wheel"), Ok((0, 10, vec![10], home("/root"))));
+    }
+
+    #[test]
+    fn adds_the_groups_it_was_given_but_never_roots() {
+        let ann = resolve_in("ann", PASSWD, GROUP).map(|ann| with_given(ann, vec![0, 10, 44]).groups);
+        assert_eq!(ann, Ok(vec![1001, 10, 44]));
     }
 
     #[test]
