@@ -105,7 +105,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const engine = createEngine(config, logger);
     await engine.open();
     cleanup.add('engine', () => engine.close());
-    const instances = new InstanceService({ engine, logger });
+    const instances = new InstanceService({ engine, logger, gpuSharing: config.gpuSharing });
     cleanup.add('instances', () => instances.close());
     if (config.extraCaFile !== '') await trustCertificates(config.extraCaFile);
 

@@ -8,6 +8,9 @@ import { z } from 'zod';
 
 const stateHome = () => process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
 
+/** `NAME:TYPE`; the name is a CDI device's, or `*`. */
+const GPU_TYPE = /^(\*|[A-Za-z0-9.-]+\/[A-Za-z0-9._-]+=[A-Za-z0-9._:-]+):[A-Za-z0-9][A-Za-z0-9 _+-]{0,62}$/;
+
 /** A host name, or an address of either family; what is none of them would make a certificate that no client can read. */
 const TLS_NAME =
   /^(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.|$))+$|^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/;
@@ -141,6 +144,23 @@ export const configSchema = z.strictObject({
     .enum(['machine', 'anywhere'])
     .default('machine')
     .describe('from where connections without TLS are taken; anywhere suits a port behind a proxy'),
+  cdiDirs: z
+    .array(z.string().startsWith('/', 'not an absolute path'))
+    .default(['/etc/cdi', '/var/run/cdi'])
+    .describe('directories of CDI files that describe GPUs, comma-separated; the later ones win'),
+  gpuTypes: z
+    .array(z.string().regex(GPU_TYPE, 'not NAME:TYPE, as nvidia.com/gpu=0:A100'))
+    .default([])
+    .describe(
+      'types of GPUs that do not say theirs: nvidia.com/gpu=0:A100, or *:A100 for all, comma-separated',
+    ),
+  gpuSharing: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('sandboxes that may have the same GPU at once'),
   runscPath: z
     .string()
     .default('')

@@ -31,6 +31,16 @@ export interface InstanceMount {
   readonly readOnly: boolean;
 }
 
+/** A piece of hardware that instances can be given. */
+export interface Device {
+  /** Known to the engine alone: `nvidia.com/gpu=0`. */
+  readonly name: string;
+  /** What it is asked for as, in capitals, the most exact first (`A100-80GB`, `A100`); empty when nothing is known of it. */
+  readonly types: readonly string[];
+  /** Under which an instance can have it. Empty = under none that is there. */
+  readonly runtimes: ReadonlySet<RuntimeName>;
+}
+
 /** What an instance is, whoever it will be for: fixed from the moment it is prepared. */
 export interface Shape {
   readonly id: InstanceId;
@@ -42,6 +52,8 @@ export interface Shape {
   /** Those of the image, lowest first. */
   readonly layers: readonly LayerRef[];
   readonly runtime: RuntimeChoice;
+  /** Names of the devices it has. With `auto`, a runtime under which it can have them. That nobody else has them is the caller's to see to. */
+  readonly devices?: readonly string[];
   /**
    * For one that is to be up before anybody needs it: what it will most likely be given. Its agent runs from then on, and `bind` changes what turns out to be
    * different, as far as `Capabilities.bindsLate` goes. Without it the agent starts when it is bound, and whatever it is given is there from the beginning.
@@ -71,6 +83,8 @@ export interface Capabilities {
   readonly networkPolicy: boolean;
   /** `Instance.mount`, `unmount` and `commitDirectory` */
   readonly mounts: boolean;
+  /** `Shape.devices` */
+  readonly devices: boolean;
 }
 
 /** Writes into an empty directory of this machine. @throws the signal's reason */
@@ -113,6 +127,10 @@ export interface CommitOptions {
 export interface Instance {
   readonly id: InstanceId;
   readonly runtime: RuntimeName;
+  /** Names of those it has. */
+  readonly devices: readonly string[];
+  /** Variables that programs need to find its devices. */
+  readonly deviceEnvironment: Readonly<Record<string, string>>;
   /**
    * A fresh byte channel to the agent (agent/PROTOCOL.md), before HELLO was read; paused, so that nothing is lost before
    * its reader calls `resume`. Waits until the agent has one to give.
@@ -171,8 +189,8 @@ export interface Prepared {
 
 export interface Adopted {
   readonly instances: ReadonlyMap<InstanceId, Instance>;
-  /** Of these something could not be removed: `Engine.destroy` is to be called until it succeeds. */
-  readonly left: readonly InstanceId[];
+  /** Of these something could not be removed: `Engine.destroy` is to be called until it succeeds. With the devices that they may have still. */
+  readonly left: ReadonlyMap<InstanceId, readonly string[]>;
 }
 
 export interface EngineCheck {
@@ -193,9 +211,12 @@ export interface Engine {
   /** What runs an instance with this choice that joins none, as far as it is known before one is made. @throws SkerryError `unavailable` */
   runtimeFor(choice: RuntimeChoice): RuntimeName;
   capabilities(runtime: RuntimeName): Capabilities;
+  /** The GPUs that there are now, whoever has them. */
+  gpus(): Promise<readonly Device[]>;
   /**
    * Makes an instance that is nobody's. On failure nothing is left behind, as far as it could be removed: see `destroy`.
-   * @throws SkerryError `already-exists` (id), `sandbox-ended` when the one it joins is gone, `unimplemented`
+   * @throws SkerryError `already-exists` (id), `sandbox-ended` when the one it joins is gone, `unimplemented`, `unavailable` for a device that is not there
+   * or that the runtime cannot hand on
    */
   prepare(shape: Shape, signal: AbortSignal): Promise<Prepared>;
   /**

@@ -15,21 +15,29 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { type InstanceId, newInstanceId } from '../ids.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { type GpuClaim, GpuPool } from './gpu-pool.ts';
 import { Reaper } from './reaper.ts';
 
 export interface InstanceServiceParts {
   /** Must be open, and is closed after this. */
   readonly engine: Engine;
   readonly logger: Logger;
+  /** How many sandboxes may have the same GPU at once; 1 by default. */
+  readonly gpuSharing?: number;
   /** Before the first new try to destroy what could not be; 1 s by default. */
   readonly firstPauseMs?: number;
   /** For tests that end the server at a chosen moment. */
   readonly faultPoint?: FaultPoint;
 }
 
-export type NewShape = Omit<Shape, 'id'>;
+export interface NewShape extends Omit<Shape, 'id' | 'devices'> {
+  /** What it is for has claimed these. */
+  readonly gpus?: GpuClaim;
+}
 
 export class InstanceService {
+  /** Who has which of the engine's. */
+  readonly gpus: GpuPool;
   readonly #engine: Engine;
   readonly #logger: Logger;
   readonly #reaper: Reaper;
@@ -38,8 +46,10 @@ export class InstanceService {
   readonly #unbound = new Map<InstanceId, 'waiting' | 'binding'>();
   #closing = false;
 
-  constructor({ engine, logger, firstPauseMs, faultPoint = noFaultPoint }: InstanceServiceParts) {
+  constructor(parts: InstanceServiceParts) {
+    const { engine, logger, firstPauseMs, gpuSharing = 1, faultPoint = noFaultPoint } = parts;
     this.#engine = engine;
+    this.gpus = new GpuPool(engine, gpuSharing);
     this.#logger = logger;
     this.#reaper = new Reaper(logger, firstPauseMs);
     this.#faultPoint = faultPoint;
@@ -54,11 +64,13 @@ export class InstanceService {
    * Makes an instance that is nobody's, with an id of its own. If it never becomes somebody's, it goes when the server does.
    * @throws SkerryError as `Engine.prepare` and `Prepared.bind`
    */
-  async prepare(shape: NewShape, signal: AbortSignal): Promise<Prepared> {
+  async prepare({ gpus, ...rest }: NewShape, signal: AbortSignal): Promise<Prepared> {
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
     const id = newInstanceId();
     this.#unbound.set(id, 'waiting');
-    const prepared = await this.#orNothing(id, () => this.#engine.prepare({ ...shape, id }, signal));
+    if (gpus) this.gpus.use(gpus, id);
+    const shape = { ...rest, id, ...(gpus ? { devices: gpus.devices } : {}) };
+    const prepared = await this.#orNothing(id, () => this.#engine.prepare(shape, signal));
     this.#faultPoint('instance.prepared');
     const { runtime } = prepared;
     return { id, runtime, bind: (tenure, abort) => this.#bind(prepared, tenure, abort) };
@@ -73,16 +85,19 @@ export class InstanceService {
   /** After a restart: what of these still lives. All else that an earlier server left is nobody's, and goes, at once or as soon as it can. */
   async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
     const { instances, left } = await this.#engine.adopt(ids);
-    for (const id of left) this.#reaper.retry(id, () => this.#engine.destroy(id));
+    for (const [id, devices] of left) {
+      this.gpus.recall(id, devices, id);
+      this.#reaper.retry(id, () => this.#remove(id));
+    }
     return instances;
   }
 
   /** Takes away whatever there is of an instance. @throws what kept something of it on the machine; it is tried again until nothing is left */
   async destroy(id: InstanceId): Promise<void> {
     try {
-      await this.#engine.destroy(id);
+      await this.#remove(id);
     } catch (error) {
-      this.#reaper.retry(id, () => this.#engine.destroy(id));
+      this.#reaper.retry(id, () => this.#remove(id));
       throw error;
     }
   }
@@ -92,6 +107,11 @@ export class InstanceService {
     this.#closing = true;
     await Promise.all([...this.#unbound.keys()].map((id) => this.#discard(id)));
     await this.#reaper.close();
+  }
+
+  async #remove(id: InstanceId): Promise<void> {
+    await this.#engine.destroy(id);
+    this.gpus.gone(id);
   }
 
   async #bind(prepared: Prepared, tenure: Tenure, signal: AbortSignal): Promise<Instance> {

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
+import type { Device } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
@@ -40,7 +41,7 @@ import {
 import { nameTaken, sandboxEnded } from './sandbox-errors.ts';
 import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter, Sidecars } from './sandboxes.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
-import type { ResourceRequest, SandboxSpec } from './spec.ts';
+import type { ResourceRequest, RuntimeChoice, SandboxSpec } from './spec.ts';
 import type { LaunchPlan } from './tenant.ts';
 
 const HOUR_MS = 3_600_000;
@@ -135,7 +136,8 @@ export class SandboxService implements Sandboxes {
     this.#lifeLog.follow(({ sandboxId: sandbox, taskId: task, instance, kind, sidecarOf, result }) =>
       options.logger.info({ sandbox, task, instance, sidecarOf, result }, `sandbox.${kind}`),
     );
-    this.#lifeLog.follow(({ sandboxId: id, kind }) => {
+    this.#lifeLog.follow(({ sandboxId: id, taskId, kind }) => {
+      if (kind === 'ended') options.instances.gpus.release(taskId);
       // One that ended without stopping first (its instance was gone when the server came back) has them still.
       if (kind === 'ended') void this.#sidecars.endAll({ id });
     });
@@ -157,11 +159,19 @@ export class SandboxService implements Sandboxes {
   }
 
   async create(spec: SandboxSpec, { idShape = 'v2', requestKey }: CreateOptions = {}): Promise<Sandbox> {
+    // Looked at before: from the look-up of the key to the row nothing may come between.
+    const gpus = spec.gpu ? await this.#options.instances.gpus.list() : [];
     const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
-    return made ? this.get(made.id) : this.#admit(spec, idShape, requestKey);
+    return made ? this.get(made.id) : this.#admit(spec, idShape, requestKey, gpus);
   }
 
-  #admit(spec: SandboxSpec, idShape: SandboxIdShape, requestKey: string | undefined): LiveSandbox {
+  /** @param gpus those of the machine, for a specification that wants one */
+  #admit(
+    spec: SandboxSpec,
+    idShape: SandboxIdShape,
+    requestKey: string | undefined,
+    gpus: readonly Device[] = [],
+  ): LiveSandbox {
     const { config, images, secrets, vault } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
     if (this.#live.size >= config.maxSandboxes) {
@@ -184,6 +194,8 @@ export class SandboxService implements Sandboxes {
     this.#options.volumes.check(spec.volumes);
     const createdAtMs = Math.max(this.#options.now(), this.#lastCreatedAtMs + 1);
     this.#lastCreatedAtMs = createdAtMs;
+    const pool = this.#options.instances.gpus;
+    if (spec.gpu) pool.claim(taskId, spec.gpu, this.#runtimeOf(spec), gpus);
     try {
       this.#repository.insert({
         id,
@@ -194,6 +206,7 @@ export class SandboxService implements Sandboxes {
         requestKey,
       });
     } catch (error) {
+      pool.release(taskId);
       if (!isUniqueViolation(error)) throw error;
       if (spec.sidecarOf) throw sidecarNameTaken(spec.sidecarOf.name);
       if (spec.name !== undefined && this.#repository.find(spec.appId, spec.name, false))
@@ -202,12 +215,13 @@ export class SandboxService implements Sandboxes {
     }
     const row = this.#repository.get(id);
     if (!row) throw new Error(`sandbox ${id} vanished from the store`);
-    const sandbox = this.#add(row, { plan: () => this.#plan(spec, image, env) });
+    const sandbox = this.#add(row, { plan: () => this.#plan(row, image, env) });
     try {
       sandbox.admit(); // makes its directory, for which there may be no room
     } catch (error) {
       this.#live.delete(id);
       this.#liveByTask.delete(taskId);
+      pool.release(taskId);
       this.#ledger.tell(`sandbox ${id}`, () => this.#repository.delete(row));
       throw error;
     }
@@ -249,7 +263,10 @@ export class SandboxService implements Sandboxes {
       repository: this.#repository,
       settings: store.settings,
       ledger: this.#ledger,
-      add: (row, left) => this.#add(row, { plan: this.#planAgain(row), left }),
+      add: (row, left) => {
+        if (left) instances.gpus.recall(row.taskId, left.devices, left.id);
+        return this.#add(row, { plan: this.#planAgain(row), left });
+      },
     });
   }
 
@@ -258,7 +275,7 @@ export class SandboxService implements Sandboxes {
     return async () => {
       const { env, image } = this.#sealed(row);
       await this.#ownerOf(row)?.waitUntilRunning(new AbortController().signal);
-      return this.#plan(row.spec, image, env);
+      return this.#plan(row, image, env);
     };
   }
 
@@ -308,8 +325,13 @@ export class SandboxService implements Sandboxes {
     return { env, image: this.#options.images.getUsed(row.spec.imageId) };
   }
 
-  async #plan(spec: SandboxSpec, image: Image, env: Readonly<Record<string, string>>): Promise<LaunchPlan> {
-    const { config } = this.#options;
+  async #plan(
+    { spec, taskId }: SandboxRow,
+    image: Image,
+    env: Readonly<Record<string, string>>,
+  ): Promise<LaunchPlan> {
+    const pool = this.#options.instances.gpus;
+    const runtime = this.#runtimeOf(spec);
     const rootImage = await imageWithMounts(spec.mountIds, image, this.#options);
     const args = spec.args.length > 0 ? spec.args : image.config.cmd;
     return {
@@ -319,9 +341,15 @@ export class SandboxService implements Sandboxes {
       joins: spec.sidecarOf && this.#instanceOf(spec.sidecarOf.sandboxId),
       workdir: spec.workdir ?? image.config.workdir,
       user: image.config.user,
-      runtime: spec.runtime ?? config.runtime,
+      runtime,
+      // Claimed when it was admitted; anew by a server that finds it without an instance.
+      gpus: spec.gpu && pool.claim(taskId, spec.gpu, runtime, await pool.list()),
       limits: this.#limits(spec.resources),
     };
+  }
+
+  #runtimeOf({ runtime }: SandboxSpec): RuntimeChoice {
+    return runtime ?? this.#options.config.runtime;
   }
 
   /** @throws SkerryError `sandbox-ended` */

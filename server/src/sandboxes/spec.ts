@@ -1,11 +1,12 @@
 /** What callers ask for: the validated definition of a sandbox and of a process. Built in `api/`, trusted from here on. */
 import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, TaskId } from '../ids.ts';
+import type { GpuRequest } from '../instances/gpu-pool.ts';
 import type { SecretSource } from '../secrets/secrets.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 
 /** Callers of the domain name these without knowing the engines. */
-export type { NetworkPolicy, RuntimeChoice };
+export type { GpuRequest, NetworkPolicy, RuntimeChoice };
 
 export interface PtySize {
   readonly rows: number;
@@ -44,6 +45,8 @@ export interface SandboxSpec {
   readonly timeoutMs: number;
   readonly idleTimeoutMs: number | undefined;
   readonly resources: ResourceRequest;
+  /** Absent = none. */
+  readonly gpu?: GpuRequest;
   readonly network: NetworkPolicy;
   readonly runtime: RuntimeChoice | undefined;
   /** Present = the entrypoint runs on a terminal. */

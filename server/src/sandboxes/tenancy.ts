@@ -167,8 +167,8 @@ export class Tenancy {
     // Before there is an instance: it would have to be taken back if this failed.
     const mounts = await volumes.attach(taskId, spec.volumes);
     signal.throwIfAborted();
-    const { joins, runtime, limits } = launch;
-    const shape = { layers: launch.image.layers, runtime, ...(joins === undefined ? {} : { joins }) };
+    const { joins, gpus, runtime, limits } = launch;
+    const shape = { layers: launch.image.layers, runtime, ...(joins && { joins }), ...(gpus && { gpus }) };
     const prepared = await instances.prepare(shape, signal);
     tell({ kind: 'placed', instance: prepared.id });
     const tenure = { hostname: 'modal', limits, network: spec.network, mounts };
@@ -250,7 +250,9 @@ export class Tenancy {
     }
   }
 
-  #takeOver(instance: Instance, plan: LaunchPlan): Tenant {
+  #takeOver(instance: Instance, launch: LaunchPlan): Tenant {
+    // Over the image's: those of CUDA's images ask for every GPU there is.
+    const plan = { ...launch, env: { ...launch.env, ...instance.deviceEnvironment } };
     const agent = new AgentClient((signal) => instance.dial(signal), this.#parts.logger);
     const tenant = { instance, plan, agent };
     this.#tenant = tenant;

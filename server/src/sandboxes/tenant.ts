@@ -3,6 +3,7 @@ import type { AgentClient } from '../agent/agent-client.ts';
 import type { Instance } from '../engines/engine.ts';
 import type { InstanceId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
+import type { GpuClaim } from '../instances/gpu-pool.ts';
 
 /** Everything a start needs that is not in the row: made by the service out of image, secrets and mounts. */
 export interface LaunchPlan {
@@ -15,6 +16,8 @@ export interface LaunchPlan {
   /** The instance whose network it shares. */
   readonly joins: InstanceId | undefined;
   readonly runtime: 'auto' | 'gvisor' | 'runc';
+  /** Those it has claimed. */
+  readonly gpus: GpuClaim | undefined;
   readonly limits: { memoryMiB: number; milliCpu: number; milliCpuRequest: number; pids: number };
 }
 

@@ -35,7 +35,7 @@ export interface AdoptionParts {
 export class Adoption {
   readonly #parts: AdoptionParts;
   /** What is still to be done for what could not be removed. */
-  readonly #left = new Map<InstanceId, Cleanup>();
+  readonly #left = new Map<InstanceId, { readonly removal: Cleanup; readonly devices: readonly string[] }>();
 
   constructor(parts: AdoptionParts) {
     this.#parts = parts;
@@ -61,14 +61,14 @@ export class Adoption {
     for (const id of residue) {
       const oomKilled = (await cgroups.oomKills(layout.of(id).cgroup)) > 0;
       logger.info({ instance: id, oomKilled, known: ids.has(id) }, 'instance.gone');
-      await this.#remove(id, records.get(id)?.slot);
+      await this.#remove(id, records.get(id));
     }
-    return { instances, left: [...this.#left.keys()] };
+    return { instances, left: new Map([...this.#left].map(([id, { devices }]) => [id, devices])) };
   }
 
   /** Tries again to remove what is left of an instance, if anything is. @throws what keeps it from that */
   async destroy(id: InstanceId): Promise<void> {
-    await this.#left.get(id)?.run();
+    await this.#left.get(id)?.removal.run();
     if (this.#left.delete(id)) this.#parts.leftovers.forget(noteOf(id));
   }
 
@@ -87,7 +87,8 @@ export class Adoption {
   }
 
   /** Never rejects. */
-  async #remove(id: InstanceId, slot: number | undefined): Promise<void> {
+  async #remove(id: InstanceId, record: InstanceRecord | undefined): Promise<void> {
+    const slot = record?.slot;
     const { layout, cgroups, network, leftovers, runtime } = this.#parts;
     const places = layout.of(id);
     const removal = new Cleanup(); // a step that succeeded is not taken again: another may have the slot by then
@@ -97,7 +98,7 @@ export class Adoption {
     try {
       await removal.run();
     } catch (error) {
-      this.#left.set(id, removal);
+      this.#left.set(id, { removal, devices: record?.devices ?? [] });
       leftovers.note(noteOf(id), error);
     }
   }

@@ -26,10 +26,18 @@ interface Config {
   process: {
     capabilities: Record<string, string[]>;
     oomScoreAdj?: number;
+    env: string[];
+    user: { uid: number; gid: number; additionalGids: number[] };
     rlimits: { type: string; hard: number }[];
   };
   mounts: { destination: string; source: string; options: string[] }[];
-  linux: { resources: Record<string, Record<string, number>>; seccomp?: object; maskedPaths?: string[] };
+  hooks?: object;
+  linux: {
+    resources: Record<string, Record<string, number>>;
+    devices: object[];
+    seccomp?: object;
+    maskedPaths?: string[];
+  };
 }
 const bundle = (changes: Partial<BundleOptions> = {}): Config =>
   JSON.parse(JSON.stringify(createBundle({ ...options, ...changes })));
@@ -81,6 +89,34 @@ describe('createBundle', () => {
     assert.ok(bundle().linux.seccomp);
     assert.ok(bundle().linux.maskedPaths?.includes('/proc/kcore'));
     assert.equal(bundle({ runtime: 'gvisor' }).linux.seccomp, undefined);
+  });
+
+  it('has what its devices bring, and lets the kernel allow them as they say', () => {
+    const node = { path: '/dev/gpu', type: 'c', major: 195, minor: 0 } as const;
+    const rule = { allow: true, type: 'c', major: 195, minor: 0, access: 'rw' };
+    const mount = { destination: '/data/lib', type: 'bind', source: '/lib', options: ['ro'] } as const;
+    const hook = { path: '/usr/bin/hook' };
+    const devices = {
+      ...{ env: { GPU: 'a=b' }, devices: [node], rules: [rule], mounts: [mount], hooks: [hook] },
+      additionalGids: [44],
+    };
+    const made = bundle({ devices });
+    const plain = bundle();
+    assert.deepEqual(made.linux.devices, [node]);
+    assert.deepEqual(made.linux.resources.devices, [
+      ...(plain.linux.resources.devices as unknown as object[]),
+      rule,
+    ]);
+    assert.ok(made.process.env.includes('GPU=a=b'));
+    assert.deepEqual(made.process.user, { uid: 0, gid: 0, additionalGids: [44] });
+    assert.deepEqual(made.hooks, { createContainer: [hook] });
+    const order = made.mounts.map(({ destination }) => destination);
+    assert.ok(order.indexOf('/data') < order.indexOf('/data/lib'));
+    assert.ok(order.indexOf('/data/lib') < order.indexOf('/__modal/.bin'));
+    assert.deepEqual(
+      [plain.hooks, plain.linux.devices, plain.process.user.additionalGids],
+      [undefined, [], []],
+    );
   });
 });
 

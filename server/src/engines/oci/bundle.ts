@@ -3,6 +3,7 @@
 import type { InstanceLimits, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_BIN_DIR, GUEST_CA_BUNDLE, GUEST_MOUNTS_DIR, GUEST_RUN_DIR } from '../paths.ts';
 import { capabilities } from './capabilities.ts';
+import type { DeviceEdits } from './gpus/device-edits.ts';
 import { deviceRules, maskedPaths, readonlyPaths, sysctls } from './isolation.ts';
 import type { PlacedMount } from './mounts.ts';
 import type { OwnLimits } from './own-limits.ts';
@@ -28,6 +29,8 @@ export interface BundleOptions {
   /** The host's file with extra CA certificates; absent when none are configured. */
   readonly caBundle?: string;
   readonly mounts: readonly PlacedMount[];
+  /** What its devices change. */
+  readonly devices?: DeviceEdits;
   readonly ownLimits: OwnLimits;
   /** `limitsSwap` is false on kernels that keep no account of swap. */
   readonly cgroups: { readonly version: 1 | 2; readonly limitsSwap: boolean };
@@ -98,9 +101,9 @@ function mountsOf(options: BundleOptions): OciMount[] {
     ...(options.runtime === 'gvisor' ? [bind(options.mountPointsDir, GUEST_MOUNTS_DIR, false)] : []),
     ...(caBundle === undefined ? [] : [bind(caBundle, GUEST_CA_BUNDLE, true)]),
   ];
-  // The caller's own mounts come before ours, so that none of them can cover the agent.
+  // The caller's own mounts come before ours, so that none of them can cover the agent; what devices bring comes over the caller's.
   const extra = options.mounts.map((mount) => bind(mount.source, mount.target, mount.readOnly));
-  return [...system, ...extra, ...ours];
+  return [...system, ...extra, ...(options.devices?.mounts ?? []), ...ours];
 }
 
 /** `linux.resources` as far as it comes from the limits. */
@@ -123,10 +126,20 @@ const sharedKernel = (container: string): object => ({
   'io.kubernetes.cri.sandbox-id': container,
 });
 
+const noDevices: DeviceEdits = {
+  env: {},
+  devices: [],
+  rules: [],
+  mounts: [],
+  hooks: [],
+  additionalGids: [],
+};
+
 /** The whole of config.json as an object. */
 export function createBundle(options: BundleOptions): object {
   const gvisor = options.runtime === 'gvisor';
   const { maxOpenFiles, lowersOomScore } = options.ownLimits;
+  const devices = options.devices ?? noDevices;
   return {
     ociVersion: '1.0.2',
     hostname: options.hostname,
@@ -134,9 +147,12 @@ export function createBundle(options: BundleOptions): object {
     ...(options.kernelOf === undefined ? {} : { annotations: sharedKernel(options.kernelOf) }),
     process: {
       terminal: false,
-      user: { uid: 0, gid: 0 },
+      user: { uid: 0, gid: 0, additionalGids: devices.additionalGids },
       args: [GUEST_AGENT],
-      env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      env: [
+        'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        ...Object.entries(devices.env).map(([name, value]) => `${name}=${value}`),
+      ],
       cwd: '/',
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
       rlimits: [
@@ -150,6 +166,7 @@ export function createBundle(options: BundleOptions): object {
       ...(lowersOomScore ? { oomScoreAdj: -900 } : {}),
     },
     mounts: mountsOf(options),
+    ...(devices.hooks.length === 0 ? {} : { hooks: { createContainer: devices.hooks } }),
     linux: {
       cgroupsPath: options.cgroup,
       namespaces: [
@@ -160,7 +177,11 @@ export function createBundle(options: BundleOptions): object {
         { type: 'cgroup' },
         { type: 'network', path: options.networkNamespace },
       ],
-      resources: { devices: deviceRules, ...limitsOf(options.limits, options.cgroups) },
+      devices: devices.devices,
+      resources: {
+        devices: [...deviceRules, ...devices.rules],
+        ...limitsOf(options.limits, options.cgroups),
+      },
       // gVisor is a kernel of its own: these would only cost time there.
       ...(gvisor
         ? {}

@@ -10,10 +10,12 @@ import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import type { EngineCheck } from '../engine.ts';
 import { Cgroups } from './cgroups.ts';
+import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
+import { MachineGpus } from './gpus/machine-gpus.ts';
 import type { Layout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
 import type { OciEngineOptions } from './options.ts';
-import { findRuntimes, TRIAL_CACHE } from './runtime-choice.ts';
+import { findRuntimes, type RuntimeFindings, TRIAL_CACHE } from './runtime-choice.ts';
 
 /** Programs and the Debian package each comes in. */
 const programs = [
@@ -105,6 +107,7 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   add('overlayfs', ...(await checkOverlay(layout)));
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
   add('trees', existsSync(options.treesBinaryPath), true, options.treesBinaryPath, 'npm run setup');
+  await addGpuCheck(add, options, { runc, gvisor });
   await addNetworkChecks(add);
   await addResolverCheck(add, options.resolverBinaryPath, layout.resolverSocket);
   const leftovers = Leftovers.read(layout.leftoversFile);
@@ -197,6 +200,29 @@ async function addNetworkChecks(add: Add): Promise<void> {
     restrictive: 'has rules; ours are put before them',
   };
   add('host firewall', true, false, found[firewall], '');
+}
+
+/** Lists the GPUs that sandboxes can have; without any, or with a file that says nothing usable, what is in the way. */
+async function addGpuCheck(add: Add, { config }: OciEngineOptions, findings: RuntimeFindings): Promise<void> {
+  const runtimes = new GpuRuntimes(findings);
+  const { gpus, problems } = await new MachineGpus(config, (kind) => runtimes.of(kind)).find();
+  const listed = gpus.map(({ name, types, runtimes: under }) => {
+    const type = types[0] ?? 'of no known type: --gpu-types';
+    return `${name} (${type}; ${[...under].join(', ') || 'no runtime for it'})`;
+  });
+  const left = problems.map(({ of, reason }) => `${of}: ${reason}`);
+  // A machine that has NVIDIA's driver and no specification is one where the step was forgotten.
+  const forgotten = gpus.length === 0 && existsSync('/dev/nvidiactl');
+  const none = `none described in ${config.cdiDirs.join(', ')}`;
+  add(
+    'GPUs',
+    problems.length === 0 && !forgotten,
+    false,
+    [listed.join(', ') || none, ...left].join('; '),
+    forgotten && problems.length === 0
+      ? 'nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml (of the NVIDIA Container Toolkit)'
+      : 'Correct the file, or write it anew: docs/gpu.md says what it may hold.',
+  );
 }
 
 /** It runs from the first start of the server until `skerry down`, so one that left its socket without that has died. */

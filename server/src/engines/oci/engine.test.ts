@@ -17,6 +17,7 @@ import { engineConformance } from '../testing/engine-conformance.ts';
 import { engineIsolation, type IsolatingHarness } from '../testing/engine-isolation.ts';
 import { hostTraces } from '../testing/host-traces.ts';
 import { createOutside } from '../testing/outside.ts';
+import { makeTestGpus } from '../testing/test-gpus.ts';
 import { createOciEngine } from './engine.ts';
 import { instanceName } from './layout.ts';
 import { findRuntimes } from './runtime-choice.ts';
@@ -29,6 +30,7 @@ async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
   try {
     const dataDir = await mkdtemp(join(tmpdir(), 'skerry-engine-'));
     done.add('data directory', () => rm(dataDir, { recursive: true, force: true }));
+    const gpus = await makeTestGpus(dataDir);
     const name = instanceName(dataDir);
     const outside = await createOutside(name.slice(0, 6));
     done.add('outside', () => outside[Symbol.asyncDispose]());
@@ -45,7 +47,7 @@ async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
     if (typeof address !== 'object' || !address) throw new Error('no port');
     const make = () =>
       createOciEngine({
-        config: { ...TEST_ENGINE_CONFIG, nameservers: [outside.publicAddress] },
+        config: { ...TEST_ENGINE_CONFIG, nameservers: [outside.publicAddress], cdiDirs: [gpus.directory] },
         dataDir,
         content,
         ...enginePrograms(),

@@ -10,6 +10,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type {
   Adopted,
   Capabilities,
+  Device,
   Engine,
   EngineCheck,
   Prepared,
@@ -24,6 +25,8 @@ import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
 import { LayerFifos } from './fifos.ts';
+import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
+import { MachineGpus } from './gpus/machine-gpus.ts';
 import { OciInstance } from './instance.ts';
 import { defaultRunDir, type InstanceLayout, Layout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
@@ -47,8 +50,16 @@ const capabilitiesUnder: Readonly<Record<RuntimeName, Capabilities>> = {
     commit: true,
     networkPolicy: true,
     mounts: true,
+    devices: true,
   },
-  gvisor: { bindsLate: new Set(['network']), joins: true, commit: true, networkPolicy: true, mounts: true },
+  gvisor: {
+    bindsLate: new Set(['network']),
+    joins: true,
+    commit: true,
+    networkPolicy: true,
+    mounts: true,
+    devices: true,
+  },
 };
 
 /** What `open` finds and makes. */
@@ -59,6 +70,7 @@ interface Opened {
   readonly adoption: Adoption;
   readonly caBundle: string | undefined;
   readonly ownLimits: OwnLimits;
+  readonly gpus: MachineGpus;
 }
 
 export const createOciEngine = (options: OciEngineOptions): Engine => new OciEngine(options);
@@ -143,7 +155,9 @@ class OciEngine implements Engine {
       register: (id, runtime, listener, record) =>
         this.#register(layout.of(id), runtime, listener, record, []),
     });
-    this.#opened = { cgroups, findings, network, adoption, caBundle, ownLimits };
+    const runtimes = new GpuRuntimes(findings);
+    const gpus = new MachineGpus(this.#options.config, (kind) => runtimes.of(kind));
+    this.#opened = { cgroups, findings, network, adoption, caBundle, ownLimits, gpus };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -155,8 +169,13 @@ class OciEngine implements Engine {
     return capabilitiesUnder[runtime];
   }
 
+  async gpus(): Promise<readonly Device[]> {
+    return (await this.#require().gpus.find()).gpus;
+  }
+
   async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
-    const { cgroups, network, caBundle, ownLimits } = this.#require();
+    const { cgroups, network, caBundle, ownLimits, gpus } = this.#require();
+    const devices = shape.devices && (await gpus.take(shape.devices));
     signal.throwIfAborted();
     if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
       throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
@@ -164,9 +183,10 @@ class OciEngine implements Engine {
     const owner = shape.joins === undefined ? undefined : this.#running(shape.joins);
     owner?.shareNetwork(); // throws when it is about to end
     const asked = shape.runtime === 'auto' ? this.#options.config.runtime : shape.runtime;
-    const runtime = this.#runtime(owner?.runtime ?? asked);
+    const runtime = this.#runtime(owner?.runtime ?? devices?.runtimeFor(asked) ?? asked);
     const prepared = new OciPrepared({
       ...{ shape, owner, runtime, cgroups, network, caBundle, ownLimits },
+      devices: devices?.edits,
       layout: this.#layout,
       content: this.#options.content,
       capabilities: this.capabilities(runtime.name),

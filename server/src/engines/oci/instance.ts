@@ -104,6 +104,14 @@ export class OciInstance implements Instance {
     if (!parts.listener.connected) void this.#watch();
   }
 
+  get devices(): readonly string[] {
+    return this.#record.devices ?? [];
+  }
+
+  get deviceEnvironment(): Readonly<Record<string, string>> {
+    return this.#record.deviceEnvironment ?? {};
+  }
+
   /** The instance whose network it shares. */
   get joins(): InstanceId | undefined {
     return this.#record.joins;

@@ -163,6 +163,11 @@ export class InstanceLayout {
     return join(this.diskDir, 'work');
   }
 
+  /** A layer of the mount points that its devices need. */
+  get devicePoints(): string {
+    return join(this.dir, 'devices');
+  }
+
   get etcDir(): string {
     return join(this.diskDir, 'etc');
   }

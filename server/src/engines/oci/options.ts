@@ -7,7 +7,14 @@ import type { ContentPlaces } from '../references.ts';
 export interface OciEngineOptions {
   readonly config: Pick<
     Config,
-    'runtime' | 'extraCaFile' | 'allowPrivate' | 'subnet' | 'nameservers' | 'runscPath'
+    | 'runtime'
+    | 'extraCaFile'
+    | 'allowPrivate'
+    | 'subnet'
+    | 'nameservers'
+    | 'runscPath'
+    | 'cdiDirs'
+    | 'gpuTypes'
   >;
   readonly dataDir: string;
   /** Where layers and mounts are. */

@@ -14,11 +14,12 @@ const MAX_LAYERS = 300;
 /** What a sandbox syncs need not survive a crash of the machine, since the sandbox does not; `commit` syncs what is kept. */
 const OPTIONS = ['volatile'];
 
-/** Mounts the root filesystem of an instance. Its directories must exist. */
+/** Mounts the root filesystem of an instance, whose directories must exist. @param points a directory of further mount points, which are below all as well */
 export async function mountRootfs(
   layout: Layout,
   places: InstanceLayout,
   layers: readonly string[],
+  points?: string,
 ): Promise<void> {
   if (layers.length > MAX_LAYERS) {
     throw new SkerryError(
@@ -27,7 +28,7 @@ export async function mountRootfs(
     );
   }
   await mountOverlay({
-    layers: [layout.skeletonDir, ...layers], // our mount points are below all
+    layers: [layout.skeletonDir, ...(points === undefined ? [] : [points]), ...layers], // our mount points are below all
     writable: { upper: places.upper, work: places.work },
     target: places.rootfs,
     linksDir: places.linksDir,

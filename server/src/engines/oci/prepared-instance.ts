@@ -18,6 +18,7 @@ import { createBundle, limitsOf } from './bundle.ts';
 import type { Cgroups } from './cgroups.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { awaitAgent } from './first-contact.ts';
+import { type DeviceEdits, makeMountPoints } from './gpus/device-edits.ts';
 import type { OciInstance } from './instance.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import { type PlacedMount, placeMounts } from './mounts.ts';
@@ -42,6 +43,8 @@ export interface PreparedParts {
   /** The one it joins. */
   readonly owner: OciInstance | undefined;
   readonly caBundle: string | undefined;
+  /** What the devices of its shape change. */
+  readonly devices: DeviceEdits | undefined;
   readonly ownLimits: OwnLimits;
   readonly logger: Logger;
   readonly faultPoint: FaultPoint;
@@ -97,11 +100,7 @@ export class OciPrepared implements Prepared {
       faultPoint('instance.prepare.after-files');
       this.#preparation.undo.add('processes and mounts', () => haltInstance(layout, cgroups, places, gvisor));
       this.#preparation.undo.add('listener', () => this.#listener.close());
-      await settleAll([
-        this.#takeNetwork(),
-        mountRootfs(layout, places, this.#layers),
-        this.#listener.listen(),
-      ]);
+      await settleAll([this.#takeNetwork(), this.#mountRootfs(), this.#listener.listen()]);
       faultPoint('instance.prepare.after-resources');
       if (shape.expects) this.#init = await this.#start({ ...shape.expects, mounts: [] }, [], either);
     });
@@ -110,7 +109,7 @@ export class OciPrepared implements Prepared {
   async bind(tenure: Tenure, signal: AbortSignal): Promise<Instance> {
     this.#preparation.claim();
     return this.#attempt('bound', signal, async (either) => {
-      const { owner, content, register, faultPoint } = this.#parts;
+      const { shape, devices, owner, content, register, faultPoint } = this.#parts;
       const mounts = placeMounts(tenure.mounts, content);
       checkPolicy(tenure.network);
       // Nothing of its user's runs before both are done.
@@ -125,6 +124,7 @@ export class OciPrepared implements Prepared {
         ...(owner ? { joins: owner.id } : { slot: this.#network.slot }),
         addressing: this.#network.addressing,
         policy: tenure.network,
+        ...(devices ? { devices: [...(shape.devices ?? [])], deviceEnvironment: { ...devices.env } } : {}),
       };
       await writeRecord(this.#places, record);
       faultPoint('instance.bind.after-record');
@@ -182,6 +182,12 @@ export class OciPrepared implements Prepared {
     await network.setPolicy(this.#network.slot, policy);
   }
 
+  async #mountRootfs(): Promise<void> {
+    const { layout, devices } = this.#parts;
+    const points = devices && (await makeMountPoints(this.#places.devicePoints, devices));
+    await mountRootfs(layout, this.#places, this.#layers, points);
+  }
+
   /** Starts the first process; resolves once its agent has called. */
   async #start(
     tenure: Tenure,
@@ -196,7 +202,7 @@ export class OciPrepared implements Prepared {
       writeEtcFiles(places, { hostname: tenure.hostname, address, resolver }),
     ]);
     faultPoint('instance.start.after-bundle');
-    await runtime.start(places, signal);
+    await runtime.start(places, signal, runtime.name === 'gvisor' && this.#parts.devices !== undefined);
     faultPoint('instance.start.after-runtime');
     const listener = this.#listener;
     const init = await awaitAgent({ places, runtime: runtime.name, listener, cgroups }, signal);
@@ -214,7 +220,8 @@ export class OciPrepared implements Prepared {
   }
 
   #bundle(tenure: Tenure, mounts: readonly PlacedMount[]): object {
-    const { runtime, owner, layout, caBundle, ownLimits, cgroups, shape, capabilities } = this.#parts;
+    const { runtime, owner, layout, caBundle, ownLimits, cgroups, shape, capabilities, devices } =
+      this.#parts;
     const places = this.#places;
     return createBundle({
       runtime: runtime.name,
@@ -230,6 +237,7 @@ export class OciPrepared implements Prepared {
       mountPointsDir: layout.mountPointsDir,
       etcDir: places.etcDir,
       ...(caBundle === undefined ? {} : { caBundle }),
+      ...(devices === undefined ? {} : { devices }),
       mounts,
       ownLimits,
       cgroups,

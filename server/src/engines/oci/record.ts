@@ -27,6 +27,9 @@ const recordSchema = z.object({
   /** Earlier versions knew one kind. */
   addressing: z.enum(['constant', 'own']).default('own'),
   policy: networkPolicySchema,
+  /** Those it has, and what its programs are to know of them. */
+  devices: z.array(z.string()).optional(),
+  deviceEnvironment: z.record(z.string(), z.string()).optional(),
   /** Oldest first. */
   mounted: z.array(treeMountSchema).optional(),
 });

@@ -26,11 +26,12 @@ export class OciRuntime {
 
   /**
    * Starts the container of the bundle in the instance's directory and returns when its first process runs.
+   * @param nvproxy whether gVisor hands NVIDIA's devices on
    * @throws SkerryError `internal` with the runtime's own words.
    */
-  async start(places: InstanceLayout, signal: AbortSignal): Promise<void> {
+  async start(places: InstanceLayout, signal: AbortSignal, nvproxy = false): Promise<void> {
     const argv = this.#argv(
-      ['--log', places.runtimeLog, '--log-format', 'json'],
+      ['--log', places.runtimeLog, '--log-format', 'json', ...(nvproxy ? ['--nvproxy'] : [])],
       ['run', '--detach', '--bundle', places.dir, '--pid-file', places.pidFile, places.id],
     );
     try {

@@ -7,5 +7,7 @@ export const TEST_ENGINE_CONFIG: OciEngineOptions['config'] = {
   allowPrivate: [],
   subnet: 'auto',
   nameservers: ['192.0.2.53'], // a documentation address (RFC 5737): nobody's
+  cdiDirs: [],
+  gpuTypes: [],
   runscPath: process.env.SKERRY_RUNSC ?? '',
 };

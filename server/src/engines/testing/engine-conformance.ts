@@ -13,6 +13,7 @@ import type { Instance, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
 import type { ContentPlaces } from '../references.ts';
 import { engineBinding } from './engine-binding.ts';
+import { engineDevices } from './engine-devices.ts';
 import { enginePorts } from './engine-ports.ts';
 import { type EngineHarness, EngineSuite, signal, type TestSpec } from './engine-suite.ts';
 import { runInGuest, shell } from './guest.ts';
@@ -518,6 +519,7 @@ export function engineConformance<Harness extends EngineHarness>(
 
     engineBinding(() => suite);
     enginePorts(() => suite);
+    engineDevices(() => suite);
 
     if (promises) describe('what it promises besides', () => promises(() => suite));
   });

@@ -36,9 +36,15 @@ async function openHarness(content: ContentPlaces, options: FakeEngineOptions): 
   };
 }
 
+const TEST_GPUS = [0, 1].map((n) => ({
+  name: `fake/gpu=${n}`,
+  types: ['A100'],
+  runtimes: new Set(['runc' as const]),
+}));
+
 // Without root there is only one user to be, and one owner of files.
 const skip = process.getuid?.() === 0 ? false : 'needs root';
-describe('the fake engine', () => engineConformance('runc', openWith({}), skip));
+describe('the fake engine', () => engineConformance('runc', openWith({ gpus: TEST_GPUS }), skip));
 
 describe('the fake engine, claiming nothing', { skip }, () => {
   let suite: EngineSuite;
@@ -48,6 +54,7 @@ describe('the fake engine, claiming nothing', { skip }, () => {
     commit: false,
     networkPolicy: false,
     mounts: false,
+    devices: false,
   };
   before(async () => {
     suite = await EngineSuite.open('runc', openWith({ capabilities }));

@@ -14,6 +14,7 @@ import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import type {
   Adopted,
   Capabilities,
+  Device,
   Engine,
   EngineCheck,
   Instance,
@@ -36,13 +37,15 @@ import { Faults } from './faults.ts';
 /** What it can do unless a test wants it otherwise: as much as runc. */
 const able: Capabilities = {
   bindsLate: new Set(['limits', 'network']),
-  ...{ joins: true, commit: true, networkPolicy: true, mounts: false },
+  ...{ joins: true, commit: true, networkPolicy: true, mounts: false, devices: true },
 };
 
 export interface FakeEngineOptions {
   /** What an instance says it runs on whose creator leaves that open; runc by default. */
   readonly usual?: RuntimeName;
   readonly capabilities?: Capabilities;
+  /** Those it has. They are a variable, `FAKE_GPUS`, and nothing more. */
+  readonly gpus?: readonly Device[];
   readonly faultPoint?: FaultPoint;
 }
 
@@ -70,9 +73,11 @@ export class FakeEngine implements Engine {
   readonly #instances = new Map<InstanceId, FakeInstance>();
   readonly #prepared = new Map<InstanceId, FakePrepared>();
   /** What an earlier engine left and could not be removed yet. */
-  readonly #left = new Map<InstanceId, Cleanup>();
+  readonly #left = new Map<InstanceId, { readonly removal: Cleanup; readonly devices: readonly string[] }>();
   readonly #capabilities: Capabilities;
   readonly #faultPoint: FaultPoint;
+  /** A test may take some away, or add some. */
+  availableGpus: readonly Device[];
 
   /**
    * @param directory may hold what an earlier engine left; short, since sockets lie in it
@@ -82,13 +87,14 @@ export class FakeEngine implements Engine {
     directory: string,
     agentBinaryPath: string,
     content: ContentPlaces,
-    { usual = 'runc', capabilities = able, faultPoint = noFaultPoint }: FakeEngineOptions = {},
+    { usual = 'runc', capabilities = able, gpus = [], faultPoint = noFaultPoint }: FakeEngineOptions = {},
   ) {
     this.#directory = directory;
     this.#content = content;
     this.#binDir = join(directory, 'bin');
     this.#agentBinaryPath = agentBinaryPath;
     this.#usual = usual;
+    this.availableGpus = gpus;
     this.#capabilities = capabilities;
     this.#faultPoint = faultPoint;
   }
@@ -126,6 +132,10 @@ export class FakeEngine implements Engine {
     return this.#capabilities;
   }
 
+  async gpus(): Promise<readonly Device[]> {
+    return this.availableGpus;
+  }
+
   async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
     signal.throwIfAborted();
     if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
@@ -135,7 +145,7 @@ export class FakeEngine implements Engine {
     const owner = shape.joins === undefined ? undefined : this.#running(shape.joins);
     const prepared = new FakePrepared({
       shape,
-      runtime: owner?.runtime ?? this.runtimeFor(shape.runtime),
+      runtime: owner?.runtime ?? this.#runtimeOf(shape),
       owner,
       places: this.#places(shape.id),
       binDir: this.#binDir,
@@ -154,7 +164,7 @@ export class FakeEngine implements Engine {
   async destroy(id: InstanceId): Promise<void> {
     await this.#prepared.get(id)?.destroy();
     await this.#instances.get(id)?.destroy(); // also when it was bound in the last moment
-    await this.#left.get(id)?.run();
+    await this.#left.get(id)?.removal.run();
     this.#left.delete(id);
   }
 
@@ -178,10 +188,11 @@ export class FakeEngine implements Engine {
           await this.faults.pass('undo', id);
           await FakeProcess.adopt(places.dir, record).kill();
         });
-        await removal.run().catch(() => this.#left.set(id, removal));
+        const devices = record?.devices ?? [];
+        await removal.run().catch(() => this.#left.set(id, { removal, devices }));
       }
     }
-    return { instances, left: [...this.#left.keys()] };
+    return { instances, left: new Map([...this.#left].map(([id, { devices }]) => [id, devices])) };
   }
 
   async close(): Promise<void> {
@@ -200,6 +211,20 @@ export class FakeEngine implements Engine {
     const directories = (await namesIn(join(this.#directory, 'i'))).map((name) => `directory ${name}`);
     const processes = await FakeProcess.below(join(this.#directory, 'i'));
     return [...directories, ...processes.map((dir) => `process of ${dir}`)].sort();
+  }
+
+  #runtimeOf({ runtime, devices = [] }: Shape): RuntimeName {
+    if (devices.length > 0 && !this.#capabilities.devices) throw unable('have devices');
+    const order = runtime === 'auto' ? (['gvisor', 'runc'] as const) : [runtime];
+    const have = devices.map((name) => {
+      const device = this.availableGpus.find((gpu) => gpu.name === name);
+      if (!device) throw new SkerryError('unavailable', `The device ${name} is not there any more.`);
+      return device;
+    });
+    if (have.length === 0) return this.runtimeFor(runtime);
+    const able = order.find((name) => have.every(({ runtimes }) => runtimes.has(name)));
+    if (!able) throw new SkerryError('unavailable', `${devices.join(', ')} cannot be used under ${runtime}.`);
+    return able;
   }
 
   #places(id: InstanceId): FakePlaces {

@@ -30,6 +30,7 @@ const LOST_POLL_MS = 5;
 export interface FakeRecord extends FakeIdentities {
   readonly runtime: RuntimeName;
   readonly joins?: InstanceId;
+  readonly devices: readonly string[];
 }
 
 interface Parts {
@@ -50,6 +51,8 @@ export class FakeInstance implements Instance {
   readonly id: InstanceId;
   readonly runtime: RuntimeName;
   readonly joins: InstanceId | undefined;
+  readonly devices: readonly string[];
+  readonly deviceEnvironment: Readonly<Record<string, string>>;
   readonly exited: Promise<InstanceExit>;
   readonly #parts: Parts;
   readonly #exit = Promise.withResolvers<InstanceExit>();
@@ -67,6 +70,8 @@ export class FakeInstance implements Instance {
     this.id = parts.id;
     this.runtime = parts.record.runtime;
     this.joins = parts.record.joins;
+    this.devices = parts.record.devices;
+    this.deviceEnvironment = this.devices.length === 0 ? {} : { FAKE_GPUS: this.devices.join(',') };
     this.exited = this.#exit.promise;
     parts.listener.onLost(() => void this.#watch());
     if (!parts.listener.connected) void this.#watch();

@@ -89,6 +89,7 @@ export class FakePrepared implements Prepared {
       const record = {
         runtime: this.runtime,
         ...(owner && { joins: owner.id }),
+        devices: shape.devices ?? [],
         ...(await process.identities()),
       };
       await writeFile(`${places.record}.new`, JSON.stringify(record));

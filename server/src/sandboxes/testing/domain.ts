@@ -9,6 +9,7 @@ import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import { AppService } from '../../apps/app-service.ts';
 import { FileBlobStore } from '../../blobs/blob-store.ts';
 import { MountService } from '../../blobs/mount-service.ts';
+import type { Device } from '../../engines/engine.ts';
 import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { FakeInstance } from '../../engines/testing/fake-instance.ts';
 import type { Held } from '../../engines/testing/faults.ts';
@@ -46,6 +47,8 @@ type TestConfig = SandboxServiceOptions['config'];
 
 export interface DomainOptions {
   readonly config?: Partial<TestConfig>;
+  /** Those of the machine. */
+  readonly gpus?: readonly Device[];
   readonly now?: () => number;
   /** For `restart`: something that is to be held up in the next server from the first moment on. */
   readonly beforeRecovery?: (domain: Domain) => Held;
@@ -124,6 +127,7 @@ export class Domain implements AsyncDisposable {
     const { faultPoint = noFaultPoint } = options;
     const engine = new FakeEngine(join(root, 'e'), agentBinaryPath(), content, {
       usual: runtime === 'auto' ? 'runc' : runtime,
+      gpus: options.gpus ?? [],
       faultPoint,
     });
     await engine.open();

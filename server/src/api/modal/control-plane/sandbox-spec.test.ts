@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code } from '@connectrpc/connect';
+import type { GPUConfigSchema } from '../gen/modal/common_pb.ts';
 import { type Sandbox as SandboxMessage, SandboxSchema } from '../gen/modal/sandboxes_pb.ts';
 import { code, controlPlane, definition, withApi } from '../testing/clients.ts';
 
@@ -25,6 +26,9 @@ test('definitions: defaults, and refusals by name', () =>
     assert.deepEqual(newest()?.spec.network, { kind: 'blocked' });
     await createWith({ experimentalOptionsV2: { enable_exit_snapshot: 'False' } });
 
+    const gpu = (gpuConfig: MessageInitShape<typeof GPUConfigSchema>): Fields => ({
+      resources: { gpuConfig },
+    });
     const last = newest()?.id;
     const refused: [RegExp, Fields][] = [
       [/cloud_bucket_mounts/, { cloudBucketMounts: [{ bucketName: 'b' }] }],
@@ -35,7 +39,6 @@ test('definitions: defaults, and refusals by name', () =>
       [/enable_snapshot/, { enableSnapshot: true }],
       [/oidc/, { includeOidcIdentityToken: true }],
       [/x509/, { includeX509Svid: true }],
-      [/GPU/, { resources: { gpuConfig: { gpuType: 'H100', count: 1 } } }],
       [/ephemeral_disk_mb/, { resources: { ephemeralDiskMb: 1024 } }],
       [/runtime "vm"/, { runtime: 'vm' }],
       [/enable_exit_snapshot/, { experimentalOptionsV2: { enable_exit_snapshot: 'True' } }],
@@ -54,6 +57,12 @@ test('definitions: defaults, and refusals by name', () =>
       [/reserved/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/proc/x' }] }],
       [/absolute/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: 'v' }] }],
       [/'\.\.'/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v', subPath: '../x' }] }],
+      [/gpu: this server has not 1 GPU of type H100: there are none/, gpu({ gpuType: 'H100', count: 1 })],
+      [/2 GPUs of type A100-80GB/, gpu({ type: 8, count: 2 })],
+      [/no type of GPU/, gpu({ gpuType: 'no such', count: 1 })],
+      [/no type of GPU/, gpu({ count: 1 })],
+      [/gpu_config.count/, gpu({ gpuType: 'H100' })],
+      [/gpu_config.count/, gpu({ gpuType: 'H100', count: 100_000 })],
       [/image_id/, { imageId: '' }],
       [/name/, { name: 'a/b' }],
       [/timeout_secs/, { timeoutSecs: 8 * 86_400 }],

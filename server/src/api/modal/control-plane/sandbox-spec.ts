@@ -5,8 +5,14 @@
 
 import type { App } from '../../../apps/apps.ts';
 import type { ImageId, MountId } from '../../../ids.ts';
-import type { ReadinessProbe, ResourceRequest, RuntimeChoice, SandboxSpec } from '../../../sandboxes/spec.ts';
-import type { Resources } from '../gen/modal/common_pb.ts';
+import type {
+  GpuRequest,
+  ReadinessProbe,
+  ResourceRequest,
+  RuntimeChoice,
+  SandboxSpec,
+} from '../../../sandboxes/spec.ts';
+import { type GPUConfig, GPUType, type Resources } from '../gen/modal/common_pb.ts';
 import type { Probe, Sandbox, SandboxTag } from '../gen/modal/sandboxes_pb.ts';
 import type { SecretSource } from '../gen/modal/secrets_pb.ts';
 import {
@@ -33,6 +39,7 @@ const MAX_MOUNTS = 256;
 /** 16 TiB and 4096 cores: beyond any machine, within every number type on the way. */
 const MAX_MEMORY_MIB = 1 << 24;
 const MAX_MILLI_CPU = 4_096_000;
+const MAX_GPUS = 64;
 
 /** A definition with what travels beside it in the create requests. */
 export interface SandboxRequest {
@@ -70,6 +77,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
         ? undefined
         : integer(definition.idleTimeoutSecs, 'idle_timeout_secs', 1, MAX_LIFETIME_S) * 1000,
     resources: resources(definition.resources),
+    ...gpu(definition.resources?.gpuConfig),
     network: networkPolicy(definition.networkAccess, definition.blockNetwork),
     runtime: runtime(definition.runtime),
     pty: pty(definition.ptyInfo),
@@ -137,9 +145,6 @@ function mountIds(ids: readonly string[]): readonly MountId[] {
 }
 
 function resources(wire: Resources | undefined): ResourceRequest {
-  const gpu = wire?.gpuConfig;
-  if (gpu && (gpu.count > 0 || gpu.type !== 0 || gpu.gpuType !== ''))
-    throw unsupported('GPUs (resources.gpu_config).');
   if (wire?.rdma) throw unsupported('resources.rdma.');
   if (wire?.ephemeralDiskMb) throw unsupported('resources.ephemeral_disk_mb (a disk size per sandbox).');
   const result = {
@@ -155,6 +160,32 @@ function resources(wire: Resources | undefined): ResourceRequest {
     throw invalid('resources.milli_cpu_max is below resources.milli_cpu.');
   }
   return result;
+}
+
+/** How older clients name what they have objects for. */
+const olderNames: Readonly<Record<GPUType, string>> = {
+  [GPUType.GPU_TYPE_UNSPECIFIED]: '',
+  [GPUType.GPU_TYPE_T4]: 'T4',
+  [GPUType.GPU_TYPE_A100]: 'A100',
+  [GPUType.GPU_TYPE_A10G]: 'A10G',
+  [GPUType.GPU_TYPE_ANY]: 'ANY',
+  [GPUType.GPU_TYPE_A100_80GB]: 'A100-80GB',
+  [GPUType.GPU_TYPE_L4]: 'L4',
+  [GPUType.GPU_TYPE_H100]: 'H100',
+  [GPUType.GPU_TYPE_L40S]: 'L40S',
+  [GPUType.GPU_TYPE_H200]: 'H200',
+};
+
+/** Clients send the message empty for none. */
+function gpu(wire: GPUConfig | undefined): { gpu?: GpuRequest } {
+  if (!wire || (wire.count === 0 && wire.type === 0 && wire.gpuType === '')) return {};
+  // A type that this version of the schema does not know is a number without a name.
+  const name = wire.gpuType || (olderNames[wire.type] ?? '');
+  // As Modal has it: "H100!" is an H100 and nothing better in its place.
+  const type = name.toUpperCase().replace(/!$/, '');
+  if (!/^[A-Z0-9][A-Z0-9_+-]{0,62}$/.test(type))
+    throw invalid(`gpu: ${JSON.stringify(name.slice(0, 64))} is no type of GPU.`);
+  return { gpu: { type, count: integer(wire.count, 'resources.gpu_config.count', 1, MAX_GPUS) } };
 }
 
 function runtime(name: string | undefined): RuntimeChoice | undefined {

@@ -1,0 +1,63 @@
+/** GPUs from a CDI specification through the official clients, with devices that are none. */
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { makeTestGpus, TEST_GPU_LIBRARY, type TestGpus } from '../../server/src/engines/testing/test-gpus.ts';
+import { run } from '../../server/src/platform/command.ts';
+import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+import { jsCases, pythonCases } from './support/cases.ts';
+
+const cli = join(projectRoot, 'cli/bin/skerry.mjs');
+
+describe('GPUs', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'gpus-'));
+  let gpus: TestGpus;
+  let server: TestServer;
+  before(async () => {
+    gpus = await makeTestGpus(directory, ['A100-80GB', 'T4']);
+    server = await startServer({ runtime: 'auto', flags: ['--cdi-dirs', gpus.directory] });
+  });
+  after(async () => {
+    await server?.stop();
+    rmSync(directory, { recursive: true });
+  });
+  const options = { env: { LIFE_GPU_LIBRARY: TEST_GPU_LIBRARY } };
+
+  test('in Python', (t) => pythonCases(t, server, 'gpus', options));
+
+  test('over a crash of the server', async (t) => {
+    await pythonCases(t, server, 'gpu_restart', { only: ['before_the_restart'] });
+    await server.kill9();
+    await server.restart();
+    await pythonCases(t, server, 'gpu_restart', { only: ['after_the_restart'] });
+  });
+
+  test('in JavaScript', (t) => jsCases(t, server, 'gpus', options));
+
+  test('`skerry doctor` lists them, and what keeps a file from being used', async () => {
+    const bad = join(directory, 'bad');
+    mkdirSync(bad);
+    writeFileSync(join(bad, 'bad.yaml'), 'kind: nothing\n', { mode: 0o644 });
+    const checkOf = async (...dirs: string[]) => {
+      const flags = ['doctor', '--json', '--data-dir', join(directory, 'doctor'), '--cdi-dirs', dirs.join()];
+      const { stdout } = await run([process.execPath, cli, ...flags], { okCodes: [1] });
+      const checks: { name: string; ok: boolean; found: string }[] = JSON.parse(stdout);
+      return checks.find(({ name }) => name === 'GPUs');
+    };
+    const good = await checkOf(gpus.directory);
+    assert.ok(good?.ok);
+    assert.equal(good.found, 'skerry.test/gpu=0 (A100-80GB; runc), skerry.test/gpu=1 (T4; runc)');
+    const mixed = await checkOf(gpus.directory, bad);
+    assert.equal(mixed?.ok, false);
+    assert.match(mixed.found, /skerry\.test\/gpu=1 \(T4; runc\); \S+bad\.yaml: cdiVersion/);
+    assert.match((await checkOf(join(directory, 'absent')))?.found ?? '', /^none described in/);
+  });
+
+  test('the hook of the specification ran with each', () => {
+    const lines = readFileSync(gpus.hookLog, 'utf8').trim().split('\n');
+    assert.ok(lines.length > 5);
+    assert.deepEqual(new Set(lines), new Set(['made hello']));
+  });
+});

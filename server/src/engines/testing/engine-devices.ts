@@ -1,0 +1,58 @@
+/** The part of the conformance suite about devices. What a device is differs between engines; who has it, and that it goes with its instance, does not. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { newInstanceId } from '../../ids.ts';
+import type { EngineSuite } from './engine-suite.ts';
+import { signal } from './engine-suite.ts';
+
+/** The cases, for `engineConformance`. The harness's engine has at least two GPUs, which need not be usable under each runtime. */
+export function engineDevices(suite: () => EngineSuite): void {
+  describe('devices', { timeout: 60_000 }, () => {
+    const engine = () => suite().harness.engine;
+    const names = async () => (await engine().gpus()).map(({ name }) => name);
+    const canHandOn = async () =>
+      (await engine().gpus()).every(({ runtimes }) => runtimes.has(suite().runtime));
+
+    it('are each there once, with their types', async () => {
+      const gpus = await engine().gpus();
+      assert.ok(gpus.length >= 2);
+      assert.equal(new Set(gpus.map(({ name }) => name)).size, gpus.length);
+      assert.ok(gpus.every(({ types }) => types.includes('A100')));
+    });
+
+    it('belong to the instance that was made with them, also after a restart', async (t) => {
+      if (!(await canHandOn())) return t.skip('not under this runtime');
+      const [first = '', second = ''] = await names();
+      const plain = await suite().create();
+      const instance = await suite().create({ devices: [first, second] });
+      assert.deepEqual([plain.devices, plain.deviceEnvironment], [[], {}]);
+      assert.deepEqual(instance.devices, [first, second]);
+      assert.notDeepEqual(instance.deviceEnvironment, {});
+      const { deviceEnvironment } = instance;
+      suite().live.clear();
+      await suite().harness.restart();
+      const { instances } = await engine().adopt(new Set([plain.id, instance.id]));
+      assert.deepEqual(instances.get(plain.id)?.devices, []);
+      assert.deepEqual(instances.get(instance.id)?.devices, [first, second]);
+      assert.deepEqual(instances.get(instance.id)?.deviceEnvironment, deviceEnvironment);
+      await suite().destroy(plain);
+      await suite().destroy(instance);
+    });
+
+    it('that are not there, or not to be had under a runtime, are refused, and nothing is left', async () => {
+      const before = await suite().harness.traces();
+      const prepare = (devices: string[]) =>
+        engine().prepare({ ...suite().spec(), id: newInstanceId(), devices }, signal());
+      await assert.rejects(prepare(['nobody.test/gpu=0']), { code: 'unavailable' });
+      if (!(await canHandOn())) await assert.rejects(prepare(await names()), { code: 'unavailable' });
+      assert.deepEqual(await suite().harness.traces(), before);
+    });
+
+    it('have instances whose creator leaves the runtime open run under one that can hand them on', async () => {
+      const [gpu] = await engine().gpus();
+      const instance = await suite().create({ devices: [gpu?.name ?? ''], runtime: 'auto' });
+      assert.ok(gpu?.runtimes.has(instance.runtime));
+      await suite().destroy(instance);
+    });
+  });
+}
