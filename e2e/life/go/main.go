@@ -42,6 +42,8 @@ func main() {
 		{"memory over the limit is killed", memory},
 		{"names and sizes beyond bounds are refused", bounds},
 		{"errors have the words that programs look for, in plain text", words},
+		{"snapshots of directories are mounted, with their key where they have one", directories},
+		{"an exit snapshot is what the sandbox left", exitSnapshot},
 		{"volumes are mounted, reloaded and deleted", volumes},
 	})
 }

@@ -238,6 +238,43 @@ await run({
     });
   },
 
+  async 'snapshots of directories are mounted, with their key where they have one'() {
+    const experimentalEncryptionKey = Buffer.from('a key of the caller');
+    const read = async (sandbox, path) => (await sandbox.exec(['cat', path])).stdout.readText();
+    await running({}, async (sandbox) => {
+      await sandbox.filesystem.writeText('kept', '/dir/file');
+      const plain = await sandbox.snapshotDirectory('/dir');
+      await sandbox.mountImage('/plain', plain);
+      assert.equal(await read(sandbox, '/plain/file'), 'kept');
+      await sandbox.unmountImage('/plain');
+      assert.equal(await read(sandbox, '/plain/file'), '');
+      await sandbox.mountImage('/dir');
+      assert.equal(await read(sandbox, '/dir/file'), '');
+      await sandbox.unmountImage('/dir');
+      const sealed = await sandbox.snapshotDirectory('/dir', { experimentalEncryptionKey });
+      await assert.rejects(sandbox.mountImage('/sealed', sealed), /encrypted/);
+      await sandbox.mountImage('/sealed', sealed, { experimentalEncryptionKey });
+      assert.equal(await read(sandbox, '/sealed/file'), 'kept');
+    });
+  },
+
+  async 'an exit snapshot is what the sandbox left'() {
+    await running({}, (sandbox) => raised('InvalidError', () => sandbox.experimentalGetExitSnapshot()));
+    const sandbox = await create({
+      command: ['sh', '-c', 'echo left > /left; read line'],
+      experimentalOptions: { enable_exit_snapshot: true },
+    });
+    await raised('TimeoutError', () => sandbox.experimentalGetExitSnapshot({ timeoutMs: 0 }));
+    await sandbox.stdin.writeText('end\n');
+    const left = await sandbox.experimentalGetExitSnapshot();
+    const copy = await modal.sandboxes.create(app, left);
+    try {
+      assert.equal(await (await copy.exec(['cat', '/left'])).stdout.readText(), 'left\n');
+    } finally {
+      await copy.terminate();
+    }
+  },
+
   async 'what is not there is not found'() {
     await raised('NotFoundError', () => modal.apps.fromName('life-js-not-there'));
     // This client asks for it only when it is used, and passes the answer on.

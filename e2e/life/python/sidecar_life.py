@@ -1,7 +1,7 @@
 """Sidecars of a sandbox: the network they share, what runs in them, how they end. What a restart means to them is in `sidecars.test.ts`."""
 
 import modal
-from harness import case, eventually, equal, image, raised, run, running
+from harness import case, eventually, equal, image, raised, run, running, sh
 from modal import exception
 
 sidecar_image = image.run_commands("echo sidecar > /kind").build(modal.App.lookup("life", create_if_missing=True))
@@ -85,6 +85,26 @@ def files_of_a_sidecar():
         again = sandbox._experimental_sidecars.create("cat", "/data/file", name="again", image=snapshot)
         again.wait()
         equal(again.poll(), 0)
+
+
+@case
+def a_sidecar_has_mounts_of_its_own_and_its_directories_become_images():
+    key = b"a key of the caller's"
+    with running() as sandbox:
+        sidecar = create(sandbox, "sleep", "infinity", name="mounts")
+        sh(sidecar, "mkdir /work; echo sidecar > /work/file")
+        plain = sidecar.snapshot_directory("/work")
+        sealed = sidecar.snapshot_directory("/work", _experimental_encryption_key=key)
+        sidecar.mount_image("/plain", plain)
+        sidecar.mount_image("/sealed", sealed, _experimental_encryption_key=key)
+        equal(sh(sidecar, "cat /plain/file /sealed/file"), "sidecar\nsidecar\n")
+        equal(sh(sandbox, "ls -d /plain /sealed 2>/dev/null || echo none"), "none\n")
+        sandbox.mount_image("/plain", plain)
+        sh(sandbox, "echo sandbox > /plain/file")
+        equal(sh(sidecar, "cat /plain/file"), "sidecar\n")
+        sidecar.unmount_image("/plain")
+        equal(sh(sidecar, "ls -A /plain"), "")
+        equal(sh(sandbox, "cat /plain/file"), "sandbox\n")
 
 
 @case

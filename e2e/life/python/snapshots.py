@@ -3,7 +3,7 @@
 import concurrent.futures
 
 import modal
-from harness import case, create, equal, eventually, run, running, sh
+from harness import case, create, equal, eventually, raised, run, running, sh
 
 
 # Two files, and two places of a mapped file, always written one after the other.
@@ -79,6 +79,47 @@ def _is_gone(image):
         create(image=image).terminate()
     except modal.exception.NotFoundError:
         return True
+
+
+EXIT_SNAPSHOT = {"enable_exit_snapshot": True}
+
+
+@case
+def an_exit_snapshot_holds_what_the_entrypoint_left():
+    # What is written through a mapping, and a FIFO, are the kernel's of the sandbox until somebody asks for them.
+    program = "import mmap, os; file = open('/left', 'w+b'); file.truncate(4096); mmap.mmap(file.fileno(), 0)[:5] = b'mine\\n'; os.mkfifo('/fifo')"
+    sandbox = create("python3", "-c", program, experimental_options=EXIT_SNAPSHOT)
+    image = sandbox._experimental_get_exit_snapshot()
+    sandbox.wait()
+    equal(sandbox.returncode, 0)
+    equal(sandbox._experimental_get_exit_snapshot(timeout=0).object_id, image.object_id)
+    with running(image=image) as copy:
+        equal(sh(copy, "head -c 5 /left; test -p /fifo && echo fifo"), "mine\nfifo\n")
+
+
+@case
+def an_exit_snapshot_is_pending_while_the_sandbox_runs_and_taken_when_it_is_terminated():
+    sandbox = create(experimental_options=EXIT_SNAPSHOT)
+    sh(sandbox, "echo kept > /kept")
+    raised(modal.exception.TimeoutError, lambda: sandbox._experimental_get_exit_snapshot(timeout=0))
+    raised(modal.exception.TimeoutError, lambda: sandbox._experimental_get_exit_snapshot(timeout=1))
+    sandbox.terminate()
+    image = modal.Sandbox.from_id(sandbox.object_id)._experimental_get_exit_snapshot()
+    with running(image=image, experimental_options=EXIT_SNAPSHOT) as again:
+        equal(sh(again, "cat /kept; echo more >> /kept"), "kept\n")
+        again.terminate()
+        image = again._experimental_get_exit_snapshot()
+    with running(image=image) as third:
+        equal(sh(third, "cat /kept"), "kept\nmore\n")
+
+
+@case
+def no_exit_snapshot_is_told():
+    with running() as sandbox:
+        error = raised(modal.exception.InvalidError, sandbox._experimental_get_exit_snapshot)
+        assert "enable_exit_snapshot" in str(error), error
+        with running(experimental_options={"enable_exit_snapshot": False}) as other:
+            raised(modal.exception.InvalidError, other._experimental_get_exit_snapshot)
 
 
 @case

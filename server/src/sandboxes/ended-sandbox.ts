@@ -6,6 +6,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId } from '../ids.ts';
+import { type ExitSnapshot, lostExitSnapshot } from './exit-snapshot.ts';
 import type { SandboxContext } from './live-sandbox.ts';
 import { OutputBudget } from './output-budget.ts';
 import type { SandboxRow } from './repositories.ts';
@@ -25,6 +26,7 @@ export class EndedSandbox implements Sandbox {
   readonly readyAtMs;
   readonly deadlineMs;
   readonly result: SandboxResult;
+  readonly exitSnapshot: ExitSnapshot | undefined;
   readonly state = 'ended';
   readonly isolation = undefined;
   readonly #context: SandboxContext;
@@ -44,6 +46,7 @@ export class EndedSandbox implements Sandbox {
     this.readyAtMs = row.readyAtMs;
     this.deadlineMs = row.deadlineMs ?? row.createdAtMs + row.spec.timeoutMs;
     this.result = row.result ?? { kind: 'terminated' };
+    this.exitSnapshot = row.spec.exitSnapshot ? (row.exitSnapshot ?? lostExitSnapshot) : undefined;
     this.#tags = row.tags;
     this.#outputDir = join(context.outputRoot, row.taskId);
   }

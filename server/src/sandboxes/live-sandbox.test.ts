@@ -55,6 +55,26 @@ describe('a sandbox', () => {
     );
   });
 
+  it('has the snapshot of its end taken before it has ended, whatever ends it, when it was to have one', async () => {
+    await using domain = await Domain.open();
+    for (const end of ['terminate', 'by itself']) {
+      const args = end === 'terminate' ? [] : ['sh', '-c', 'echo left > left'];
+      const sandbox = await domain.create({ exitSnapshot: true, args });
+      if (end === 'terminate') {
+        await exec(sandbox, ['true']);
+        assert.equal(sandbox.exitSnapshot, undefined);
+        await sandbox.terminate();
+      }
+      await eventually(() => sandbox.state === 'ended');
+      assert.equal(sandbox.exitSnapshot?.kind, 'image');
+      assert.deepEqual(domain.manager.get(sandbox.id).exitSnapshot, sandbox.exitSnapshot);
+    }
+    const without = await domain.running();
+    await without.terminate();
+    assert.equal(without.exitSnapshot, undefined);
+    assert.deepEqual(await domain.engine.traces(), []);
+  });
+
   it('tells a crash from an end by memory', async () => {
     await using domain = await Domain.open();
     const [crashed, starved] = [await domain.running(), await domain.running()];

@@ -22,6 +22,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { ComingOutput } from './coming-output.ts';
 import { execRequest } from './exec-request.ts';
+import { type ExitSnapshot, lostExitSnapshot } from './exit-snapshot.ts';
 import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
@@ -104,6 +105,7 @@ export class LiveSandbox implements Sandbox {
   readonly #mountChanges = new Limiter(1);
   #name: string | undefined;
   #tags: Readonly<Record<string, string>>;
+  #exitSnapshot: ExitSnapshot | undefined;
 
   constructor(context: SandboxContext, row: SandboxRow, parts: SandboxParts) {
     this.#context = context;
@@ -114,6 +116,7 @@ export class LiveSandbox implements Sandbox {
     this.createdAtMs = row.createdAtMs;
     this.#name = row.name ?? row.spec.sidecarOf?.name;
     this.#tags = row.tags;
+    this.#exitSnapshot = row.exitSnapshot;
     this.#outputDir = join(context.outputRoot, row.taskId);
     const { instances, logger, now, ledger, faultPoint, queue, endDependents } = context;
     const ended = this.#ended.signal;
@@ -139,7 +142,7 @@ export class LiveSandbox implements Sandbox {
     });
     this.#tenancy = new Tenancy({
       ...{ id: row.id, taskId: row.taskId, spec: row.spec },
-      ...{ instances, volumes: context.volumes, logger, now, queue, ended },
+      ...{ instances, images: context.images, volumes: context.volumes, logger, now, queue, ended },
       processes: this.#processes,
       ports: this.#ports,
       plan: parts.plan,
@@ -148,6 +151,7 @@ export class LiveSandbox implements Sandbox {
       tell: (event) => this.#keeper.tell(event),
       forgetOutput: () => this.#emptyOutput(),
       endDependents: () => endDependents(this),
+      keepExitSnapshot: (taken) => this.#keepExitSnapshot(taken),
     });
   }
 
@@ -182,6 +186,10 @@ export class LiveSandbox implements Sandbox {
   }
   get state(): SandboxState {
     return this.#life.state;
+  }
+  get exitSnapshot(): ExitSnapshot | undefined {
+    if (this.state !== 'ended' || !this.spec.exitSnapshot) return undefined;
+    return this.#exitSnapshot ?? lostExitSnapshot;
   }
   get result(): SandboxResult | undefined {
     return this.#life.state === 'ended' ? this.#life.result : undefined;
@@ -239,7 +247,9 @@ export class LiveSandbox implements Sandbox {
 
   async terminate(): Promise<void> {
     this.#keeper.tell({ kind: 'end', result: { kind: 'terminated' } });
-    if (!this.#keeper.detached) await this.#keeper.until(isEnded);
+    if (this.#keeper.detached) return;
+    // The snapshot of its end may take long, and nothing keeps it from being taken any more.
+    await this.#keeper.until((life) => (this.spec.exitSnapshot ? resultOf(life) : isEnded(life)));
   }
 
   /** Lets go of the instance, which goes on (the server shuts down). */
@@ -419,6 +429,12 @@ export class LiveSandbox implements Sandbox {
       ...{ ...entry, sandboxId: this.id, taskId: this.taskId, instance: life.instance },
       sidecarOf: sidecarOf?.sandboxId,
     });
+  }
+
+  #keepExitSnapshot(taken: ExitSnapshot): void {
+    this.#exitSnapshot = taken;
+    const { sandboxes, ledger } = this.#context;
+    ledger.tell(`exit snapshot ${this.id}`, () => sandboxes.setExitSnapshot(this.id, taken));
   }
 
   #settle(life: Life): void {

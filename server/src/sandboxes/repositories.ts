@@ -3,6 +3,7 @@
  * milliseconds since the epoch.
  */
 import type { AppId, InstanceId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { StoredLife } from './life.ts';
 import type { Entry } from './life-log.ts';
 import type { SandboxFilter, SandboxLogEntry } from './sandboxes.ts';
@@ -21,6 +22,8 @@ export interface SandboxRow {
   /** The environment of its processes, sealed; gone once it ended. */
   readonly sealedEnv: Uint8Array | undefined;
   readonly result: SandboxResult | undefined;
+  /** Where it was to have one and it was taken, or could not be. */
+  readonly exitSnapshot: ExitSnapshot | undefined;
   readonly createdAtMs: number;
   readonly startedAtMs: number | undefined;
   readonly endedAtMs: number | undefined;
@@ -66,6 +69,7 @@ export interface SandboxRepository {
   /** @throws like insert() */
   setName(id: SandboxId, name: string): void;
   setTags(id: SandboxId, tags: Readonly<Record<string, string>>): void;
+  setExitSnapshot(id: SandboxId, taken: ExitSnapshot): void;
   addEvent(taskId: TaskId, entry: SandboxLogEntry): void;
   events(taskId: TaskId): SandboxLogEntry[];
 }

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { NetworkPolicy, RuntimeName } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ImageId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
 import type { Image, SnapshotOptions } from '../images/image.ts';
+import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { ExecSpec, PtySize, SandboxSpec, SidecarSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 
@@ -87,6 +88,8 @@ export interface Sandbox {
   readonly deadlineMs: number;
   readonly state: SandboxState;
   readonly result: SandboxResult | undefined;
+  /** What became of the snapshot that it was to be taken at its end; undefined until it ended, and when there was to be none. */
+  readonly exitSnapshot: ExitSnapshot | undefined;
   /** The process the sandbox lives for. Undefined when it has none (it then stays until its deadline), or has not started it yet. */
   readonly entrypoint: Process | undefined;
   /** Output of the entrypoint; of a sandbox without one, two empty streams that end with the sandbox. Readable before it starts and after it ended. */
@@ -115,7 +118,7 @@ export interface Sandbox {
   process(id: ProcessId): Process;
   /** The processes that are known, running or not, oldest first; without the entrypoint. */
   processes(): readonly Process[];
-  /** Ends it (result `terminated`); resolves once everything is gone. No effect on an ended one. */
+  /** Ends it (result `terminated`); resolves once everything is gone, of one with an exit snapshot as soon as its end is sure. No effect on an ended one. */
   terminate(): Promise<void>;
   /** @throws SkerryError `already-exists` (taken), `conflict` (has another name, or ended), `invalid-argument` */
   setName(name: string): void;

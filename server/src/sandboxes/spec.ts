@@ -54,6 +54,8 @@ export interface SandboxSpec {
   /** True = its log also tells of execs and file operations. */
   readonly verbose: boolean;
   readonly readinessProbe: ReadinessProbe | undefined;
+  /** True = its files are made an image when it ends. */
+  readonly exitSnapshot?: boolean;
   /** File mounts of the Python client (`add_local_*` without copy), laid over the image at their absolute paths. */
   readonly mountIds: readonly MountId[];
   /** Volumes in it. No two have the same target. */

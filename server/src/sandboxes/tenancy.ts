@@ -9,11 +9,13 @@ import { remakeFifos } from '../agent/settle-files.ts';
 import type { Instance, InstanceExit } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
+import type { Images } from '../images/image.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { Clocks } from './clocks.ts';
+import { type ExitSnapshot, takeExitSnapshot } from './exit-snapshot.ts';
 import type { Effect, Life, LifeEvent } from './life.ts';
 import type { ManagedProcess } from './managed-process.ts';
 import { processEnvironment } from './process-environment.ts';
@@ -28,6 +30,7 @@ export interface TenancyParts {
   readonly taskId: TaskId;
   readonly spec: SandboxSpec;
   readonly instances: InstanceService;
+  readonly images: Pick<Images, 'addLayer'>;
   readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   readonly processes: SandboxProcesses;
   readonly ports: { readonly open: number };
@@ -44,6 +47,8 @@ export interface TenancyParts {
   readonly forgetOutput: () => void;
   /** Ends what depends on it. */
   readonly endDependents: () => Promise<void>;
+  /** Takes what became of the snapshot of its end, where it has one. */
+  readonly keepExitSnapshot: (taken: ExitSnapshot) => void;
   readonly ended: AbortSignal;
 }
 
@@ -230,9 +235,13 @@ export class Tenancy {
 
   /** What is on the machine goes; nothing that fails on the way keeps the sandbox from ending, and it is tried again. */
   async #remove(): Promise<void> {
-    const { endDependents, instances, volumes, taskId } = this.#parts;
+    const { endDependents, keepExitSnapshot, instances, images, volumes, taskId, spec, logger } = this.#parts;
     const instance = this.#tenant?.instance ?? this.#left;
     await this.#tried(endDependents);
+    if (spec.exitSnapshot) {
+      const imageOf = async () => (this.#tenant?.plan ?? (await this.#parts.plan())).image;
+      keepExitSnapshot(await takeExitSnapshot(instance, imageOf, { images, logger }));
+    }
     const gone = await this.#tried(async () => instance && instances.destroy(instance.id));
     // What it wrote is in its volumes before anybody is told that it ended.
     await this.#tried(() => volumes.detach(taskId, gone));

@@ -146,4 +146,7 @@ export const migrations: readonly string[] = [
   /* 14: images whose layer opens only with a key of their caller's */ `
   ALTER TABLE images ADD COLUMN encrypted INTEGER NOT NULL DEFAULT 0;
   `,
+  /* 15: what became of the snapshot of a sandbox's end, JSON */ `
+  ALTER TABLE sandboxes ADD COLUMN exit_snapshot TEXT;
+  `,
 ];

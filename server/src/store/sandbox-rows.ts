@@ -11,6 +11,7 @@ import {
   type SecretId,
   type TaskId,
 } from '../ids.ts';
+import type { ExitSnapshot } from '../sandboxes/exit-snapshot.ts';
 import type { SandboxRow } from '../sandboxes/repositories.ts';
 import type { SandboxSpec } from '../sandboxes/spec.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
@@ -28,6 +29,7 @@ const rowSchema = z.object({
   spec: z.string(),
   env_ciphertext: z.instanceof(Uint8Array).nullable(),
   result: z.string().nullable(),
+  exit_snapshot: z.string().nullable(),
   created_at_ms: z.number(),
   started_at_ms: z.number().nullable(),
   ended_at_ms: z.number().nullable(),
@@ -78,6 +80,7 @@ export function toRow(raw: unknown): SandboxRow {
     instance: row.instance_id ?? undefined,
     sealedEnv: row.env_ciphertext ?? undefined,
     result: row.result === null ? undefined : (JSON.parse(row.result) as SandboxResult),
+    exitSnapshot: row.exit_snapshot === null ? undefined : (JSON.parse(row.exit_snapshot) as ExitSnapshot), // written by `setExitSnapshot` only
     createdAtMs: row.created_at_ms,
     startedAtMs: row.started_at_ms ?? undefined,
     endedAtMs: row.ended_at_ms ?? undefined,

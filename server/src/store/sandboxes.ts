@@ -1,6 +1,7 @@
 /** Rows of sandboxes and of what Skerry says about them. */
 import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
 import { SQLITE_CONSTRAINT_UNIQUE, sqliteCode } from '../platform/sqlite-code.ts';
+import type { ExitSnapshot } from '../sandboxes/exit-snapshot.ts';
 import type { StoredLife } from '../sandboxes/life.ts';
 import type { Entry } from '../sandboxes/life-log.ts';
 import {
@@ -25,6 +26,7 @@ export class SqlSandboxes implements SandboxRepository {
   readonly #update;
   readonly #setName;
   readonly #setTags;
+  readonly #setExitSnapshot;
   readonly #liveByKey;
   readonly #newest;
   readonly #sidecars;
@@ -54,6 +56,7 @@ export class SqlSandboxes implements SandboxRepository {
     );
     this.#setName = database.prepare('UPDATE sandboxes SET name = ? WHERE id = ?');
     this.#setTags = database.prepare('UPDATE sandboxes SET tags = ? WHERE id = ?');
+    this.#setExitSnapshot = database.prepare('UPDATE sandboxes SET exit_snapshot = ? WHERE id = ?');
     this.#liveByKey = database.prepare(
       "SELECT id FROM sandboxes WHERE external_key = ? AND state != 'ended'",
     );
@@ -223,6 +226,10 @@ export class SqlSandboxes implements SandboxRepository {
       kind: row.kind as Entry['kind'], // written by #addEntry() only
       result: row.result === null ? undefined : (JSON.parse(String(row.result)) as SandboxResult),
     }));
+  }
+
+  setExitSnapshot(id: SandboxId, taken: ExitSnapshot): void {
+    this.#setExitSnapshot.run(JSON.stringify(taken), id);
   }
 
   addEvent(taskId: TaskId, entry: SandboxLogEntry): void {

@@ -83,6 +83,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
     pty: pty(definition.ptyInfo),
     verbose: definition.verbose,
     readinessProbe: readinessProbe(definition.readinessProbe),
+    exitSnapshot: [...experimentalOptions(definition)].includes(EXIT_SNAPSHOT),
     mountIds: mountIds(definition.mountIds),
     volumes: volumeMounts(definition.volumeMounts),
     externalKey: undefined,
@@ -113,20 +114,25 @@ function refuseUnsupported(definition: Sandbox): void {
   refuse(definition.enableSnapshot, 'enable_snapshot (memory snapshots).');
   refuse(definition.includeOidcIdentityToken, 'include_oidc_identity_token.');
   refuse(definition.includeX509Svid, 'include_x509_svid.');
-  for (const [name, value] of Object.entries(definition.experimentalOptionsV2)) {
-    refuse(
-      !['', '0', 'none'].includes(value.toLowerCase()) && value.toLowerCase() !== 'false',
-      `the experimental option ${JSON.stringify(name.slice(0, 64))}.`,
-    );
-  }
-  for (const [name, value] of Object.entries(definition.experimentalOptions)) {
-    refuse(value, `the experimental option ${JSON.stringify(name.slice(0, 64))}.`);
+  for (const name of experimentalOptions(definition)) {
+    refuse(name !== EXIT_SNAPSHOT, `the experimental option ${JSON.stringify(name.slice(0, 64))}.`);
   }
   for (const { no } of definition.$unknown ?? []) {
     throw unsupported(
       `${unknownFieldNames[no] ?? `field ${no} of the sandbox definition, which it does not know`}.`,
     );
   }
+}
+
+/** The experimental option that the clients document for it. */
+const EXIT_SNAPSHOT = 'enable_exit_snapshot';
+
+/** Names of those that are on. */
+function* experimentalOptions(definition: Sandbox): Generator<string> {
+  for (const [name, value] of Object.entries(definition.experimentalOptionsV2)) {
+    if (!['', '0', 'none', 'false'].includes(value.toLowerCase())) yield name;
+  }
+  for (const [name, value] of Object.entries(definition.experimentalOptions)) if (value) yield name;
 }
 
 function imageId(value: string): ImageId {

@@ -2,6 +2,7 @@
  * Sandbox RPCs of the control plane. The clients have two names for most (V1 and V2); one implementation serves both. Which RPCs a sandbox was created
  * by shows in the shape of its id only, by which clients choose theirs. Facts: docs/protocol/control-plane.md, section 7.
  */
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
 import type { AccessTokens } from '../../../auth/access-tokens.ts';
@@ -17,6 +18,11 @@ import type {
   SandboxTagsSetRequest,
   SandboxTerminateRequest,
   SandboxWaitRequest,
+} from '../gen/modal/sandboxes_pb.ts';
+import {
+  SandboxGetExitSnapshotResponse_ErrorCode as ExitSnapshotError,
+  type SandboxGetExitSnapshotRequest,
+  type SandboxGetExitSnapshotResponseSchema,
 } from '../gen/modal/sandboxes_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { callOf } from '../rpc/call.ts';
@@ -130,6 +136,25 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     return { result: { status: Status.SUCCESS }, tunnels: [] };
   };
 
+  const getExitSnapshot = async (
+    { sandboxId, timeout }: SandboxGetExitSnapshotRequest,
+    { signal }: HandlerContext,
+  ): Promise<MessageInitShape<typeof SandboxGetExitSnapshotResponseSchema>> => {
+    const sandbox = byId(sandboxId);
+    if (!sandbox.spec.exitSnapshot) {
+      throw invalid(
+        'The sandbox has no exit snapshot: create it with the experimental option enable_exit_snapshot.',
+      );
+    }
+    if (sandbox.state !== 'ended') await sandbox.wait(waitMs(timeout, MAX_POLL_S), signal);
+    const { exitSnapshot: taken } = sandbox;
+    if (!taken) return { outcome: { case: 'pending', value: {} } };
+    if (taken.kind === 'image') return { outcome: { case: 'success', value: { imageId: taken.imageId } } };
+    // Of the codes this one alone has every client, older ones too, say that there will be no snapshot.
+    const errorCode = ExitSnapshotError.TIMEOUT;
+    return { outcome: { case: 'error', value: { errorCode, message: taken.message } } };
+  };
+
   return {
     async sandboxCreateV2(request, context) {
       if (Object.keys(request.cloudBucketMountCredentials).length > 0) {
@@ -199,6 +224,8 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
       const image = await byId(sandboxId).snapshotFilesystem({}, AbortSignal.timeout(SNAPSHOT_DEADLINE_MS));
       return { imageId: image.id, result: { status: Status.SUCCESS }, imageMetadata: toMetadata(image) };
     },
+    sandboxGetExitSnapshot: getExitSnapshot,
+    sandboxGetExitSnapshotV2: getExitSnapshot,
     async sandboxWaitUntilReady({ sandboxId, timeout }, { signal }) {
       const readyAtMs = await byId(sandboxId).waitUntilReady(waitMs(timeout, MAX_READY_WAIT_S), signal);
       return { readyAt: toSeconds(readyAtMs) };

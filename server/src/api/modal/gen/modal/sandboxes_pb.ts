@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file modal/sandboxes.proto.
  */
 export const file_modal_sandboxes: GenFile = /*@__PURE__*/
-  fileDesc("ChVtb2RhbC9zYW5kYm94ZXMucHJvdG8SDG1vZGFsLmNsaWVudCIvChNDb21tYW5kUm91dGVyQWNjZXNzEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkicQoIUG9ydFNwZWMSDAoEcG9ydBgBIAEoDRITCgt1bmVuY3J5cHRlZBgCIAEoCBIyCgt0dW5uZWxfdHlwZRgDIAEoDjIYLm1vZGFsLmNsaWVudC5UdW5uZWxUeXBlSACIAQFCDgoMX3R1bm5lbF90eXBlIjIKCVBvcnRTcGVjcxIlCgVwb3J0cxgBIAMoCzIWLm1vZGFsLmNsaWVudC5Qb3J0U3BlYyKqAQoFUHJvYmUSEgoIdGNwX3BvcnQYASABKA1IABI3CgxleGVjX2NvbW1hbmQYAiABKAsyHy5tb2RhbC5jbGllbnQuUHJvYmUuRXhlY0NvbW1hbmRIABIYCgtpbnRlcnZhbF9tcxgDIAEoDUgBiAEBGhsKC0V4ZWNDb21tYW5kEgwKBGFyZ3YYASADKAlCDQoLcHJvYmVfb25lb2ZCDgoMX2ludGVydmFsX21zIiUKElNjaGVkdWxlclBsYWNlbWVudBIPCgdyZWdpb25zGAQgAygJIoANCgdTYW5kYm94EhcKD2VudHJ5cG9pbnRfYXJncxgBIAMoCRIRCgltb3VudF9pZHMYAiADKAkSEAoIaW1hZ2VfaWQYAyABKAkSEgoKc2VjcmV0X2lkcxgEIAMoCRIqCglyZXNvdXJjZXMYBSABKAsyFy5tb2RhbC5jbGllbnQuUmVzb3VyY2VzEjMKDmNsb3VkX3Byb3ZpZGVyGAYgASgOMhsubW9kYWwuY2xpZW50LkNsb3VkUHJvdmlkZXISFAoMdGltZW91dF9zZWNzGAcgASgNEhQKB3dvcmtkaXIYCCABKAlIAYgBARIVCg1ydW50aW1lX2RlYnVnGAogASgIEhUKDWJsb2NrX25ldHdvcmsYCyABKAgSOwoTY2xvdWRfYnVja2V0X21vdW50cxgOIAMoCzIeLm1vZGFsLmNsaWVudC5DbG91ZEJ1Y2tldE1vdW50EjAKDXZvbHVtZV9tb3VudHMYDSADKAsyGS5tb2RhbC5jbGllbnQuVm9sdW1lTW91bnQSJwoIcHR5X2luZm8YDyABKAsyFS5tb2RhbC5jbGllbnQuUFRZSW5mbxJCChNzY2hlZHVsZXJfcGxhY2VtZW50GBEgASgLMiAubW9kYWwuY2xpZW50LlNjaGVkdWxlclBsYWNlbWVudEgCiAEBEhEKCXdvcmtlcl9pZBgTIAEoCRItCgpvcGVuX3BvcnRzGBQgASgLMhcubW9kYWwuY2xpZW50LlBvcnRTcGVjc0gAEhQKDGk2cG5fZW5hYmxlZBgVIAEoCBIzCg5uZXR3b3JrX2FjY2VzcxgWIAEoCzIbLm1vZGFsLmNsaWVudC5OZXR3b3JrQWNjZXNzEhUKCHByb3h5X2lkGBcgASgJSAOIAQESFwoPZW5hYmxlX3NuYXBzaG90GBggASgIEh0KEHNuYXBzaG90X3ZlcnNpb24YGSABKA1IBIgBARIaChJjbG91ZF9wcm92aWRlcl9zdHIYGiABKAkSIgoVcnVuc2NfcnVudGltZV92ZXJzaW9uGBsgASgJSAWIAQESFAoHcnVudGltZRgcIAEoCUgGiAEBEg8KB3ZlcmJvc2UYHSABKAgSEQoEbmFtZRgeIAEoCUgHiAEBEkwKFGV4cGVyaW1lbnRhbF9vcHRpb25zGB8gAygLMi4ubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc0VudHJ5ElEKF2V4cGVyaW1lbnRhbF9vcHRpb25zX3YyGCkgAygLMjAubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc1YyRW50cnkSHQoVcHJlbG9hZF9wYXRoX3ByZWZpeGVzGCAgAygJEh4KEWlkbGVfdGltZW91dF9zZWNzGCEgASgNSAiIAQESJwofZGlyZWN0X3NhbmRib3hfY29tbWFuZHNfZW5hYmxlZBgiIAEoCBIeChZfcmVzdG9yZV9pbnN0YW5jZV90eXBlGCMgASgJEhUKDWN1c3RvbV9kb21haW4YJCABKAkSIwobaW5jbHVkZV9vaWRjX2lkZW50aXR5X3Rva2VuGCUgASgIEjEKD3JlYWRpbmVzc19wcm9iZRgmIAEoCzITLm1vZGFsLmNsaWVudC5Qcm9iZUgJiAEBEh4KFmluYm91bmRfY2lkcl9hbGxvd2xpc3QYJyADKAkSNgoVZW52aXJvbm1lbnRfdmFyaWFibGVzGCggASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBIZChFpbmNsdWRlX3g1MDlfc3ZpZBgrIAEoCBo6ChhFeHBlcmltZW50YWxPcHRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ARo8ChpFeHBlcmltZW50YWxPcHRpb25zVjJFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEG9wZW5fcG9ydHNfb25lb2ZCCgoIX3dvcmtkaXJCFgoUX3NjaGVkdWxlcl9wbGFjZW1lbnRCCwoJX3Byb3h5X2lkQhMKEV9zbmFwc2hvdF92ZXJzaW9uQhgKFl9ydW5zY19ydW50aW1lX3ZlcnNpb25CCgoIX3J1bnRpbWVCBwoFX25hbWVCFAoSX2lkbGVfdGltZW91dF9zZWNzQhIKEF9yZWFkaW5lc3NfcHJvYmUitQMKH1NhbmRib3hDb250YWluZXJDcmVhdGVWMlJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIWCg5jb250YWluZXJfbmFtZRgCIAEoCRIpCgpkZWZpbml0aW9uGAMgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYBCABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEnYKHmNsb3VkX2J1Y2tldF9tb3VudF9jcmVkZW50aWFscxgFIAMoCzJOLm1vZGFsLmNsaWVudC5TYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXF1ZXN0LkNsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EjIKDnNlY3JldF9zb3VyY2VzGAYgAygLMhoubW9kYWwuY2xpZW50LlNlY3JldFNvdXJjZRpbCiBDbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRILCgNrZXkYASABKAkSJgoFdmFsdWUYAiABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwOgI4ASJQCiBTYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXNwb25zZRIUCgxjb250YWluZXJfaWQYASABKAkSFgoOY29udGFpbmVyX25hbWUYAiABKAkikwEKFFNhbmRib3hDcmVhdGVSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIpCgpkZWZpbml0aW9uGAIgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSGAoQZW52aXJvbm1lbnRfbmFtZRgDIAEoCRImCgR0YWdzGAQgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWciYgoVU2FuZGJveENyZWF0ZVJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIq8DChZTYW5kYm94Q3JlYXRlVjJSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIpCgpkZWZpbml0aW9uGAIgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYAyABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEiYKBHRhZ3MYBCADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZxJtCh5jbG91ZF9idWNrZXRfbW91bnRfY3JlZGVudGlhbHMYBSADKAsyRS5tb2RhbC5jbGllbnQuU2FuZGJveENyZWF0ZVYyUmVxdWVzdC5DbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRIyCg5zZWNyZXRfc291cmNlcxgGIAMoCzIaLm1vZGFsLmNsaWVudC5TZWNyZXRTb3VyY2UaWwogQ2xvdWRCdWNrZXRNb3VudENyZWRlbnRpYWxzRW50cnkSCwoDa2V5GAEgASgJEiYKBXZhbHVlGAIgASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcDoCOAEi+QEKF1NhbmRib3hDcmVhdGVWMlJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSKQoHdHVubmVscxgCIAMoCzIYLm1vZGFsLmNsaWVudC5UdW5uZWxEYXRhEg8KB3Rhc2tfaWQYAyABKAkSNQoIbWV0YWRhdGEYBCABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhEkAKFWNvbW1hbmRfcm91dGVyX2FjY2VzcxgFIAEoCzIhLm1vZGFsLmNsaWVudC5Db21tYW5kUm91dGVyQWNjZXNzEhUKDXNhbmRib3hfdG9rZW4YBiABKAkiWQokU2FuZGJveEdldENvbW1hbmRSb3V0ZXJBY2Nlc3NSZXF1ZXN0EhQKCnNhbmRib3hfaWQYASABKAlIABIRCgd0YXNrX2lkGAIgASgJSABCCAoGdGFyZ2V0Il4KJVNhbmRib3hHZXRDb21tYW5kUm91dGVyQWNjZXNzUmVzcG9uc2USCwoDand0GAEgASgJEgsKA3VybBgCIAEoCRIbChN3b3JrZXJfaXB2NF9hZGRyZXNzGAMgASgJInkKGVNhbmRib3hHZXRGcm9tTmFtZVJlcXVlc3QSFAoMc2FuZGJveF9uYW1lGAEgASgJEhgKEGVudmlyb25tZW50X25hbWUYAiABKAkSEAoIYXBwX25hbWUYAyABKAkSGgoSaW5jbHVkZV90ZXJtaW5hdGVkGAQgASgIImcKGlNhbmRib3hHZXRGcm9tTmFtZVJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIooBChVTYW5kYm94R2V0TG9nc1JlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRI1Cg9maWxlX2Rlc2NyaXB0b3IYAiABKA4yHC5tb2RhbC5jbGllbnQuRmlsZURlc2NyaXB0b3ISDwoHdGltZW91dBgDIAEoAhIVCg1sYXN0X2VudHJ5X2lkGAQgASgJImkKF1NhbmRib3hHZXRUYXNrSWRSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSFAoHdGltZW91dBgCIAEoAkgAiAEBEhgKEHdhaXRfdW50aWxfcmVhZHkYAyABKAhCCgoIX3RpbWVvdXQigwEKGFNhbmRib3hHZXRUYXNrSWRSZXNwb25zZRIUCgd0YXNrX2lkGAEgASgJSACIAQESNQoLdGFza19yZXN1bHQYAiABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdEgBiAEBQgoKCF90YXNrX2lkQg4KDF90YXNrX3Jlc3VsdCI/ChhTYW5kYm94R2V0VHVubmVsc1JlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCInMKGVNhbmRib3hHZXRUdW5uZWxzUmVzcG9uc2USKwoGcmVzdWx0GAEgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSKQoHdHVubmVscxgCIAMoCzIYLm1vZGFsLmNsaWVudC5UdW5uZWxEYXRhIlQKFVNhbmRib3hIYW5kbGVNZXRhZGF0YRIrCgZyZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBIOCgZhcHBfaWQYAiABKAkijQQKC1NhbmRib3hJbmZvEgoKAmlkGAEgASgJEhIKCmNyZWF0ZWRfYXQYAyABKAESKQoJdGFza19pbmZvGAQgASgLMhYubW9kYWwuY2xpZW50LlRhc2tJbmZvEg4KBmFwcF9pZBgFIAEoCRImCgR0YWdzGAYgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWcSDAoEbmFtZRgHIAEoCRIQCghpbWFnZV9pZBgIIAEoCRIxCg1yZXNvdXJjZV9pbmZvGAkgASgLMhoubW9kYWwuY2xpZW50LlJlc291cmNlSW5mbxIPCgdyZWdpb25zGAogAygJEhQKDHRpbWVvdXRfc2VjcxgLIAEoDRIeChFpZGxlX3RpbWVvdXRfc2VjcxgMIAEoDUgAiAEBEhUKCHJlYWR5X2F0GA0gASgBSAGIAQESMQoPcmVhZGluZXNzX3Byb2JlGA4gASgLMhMubW9kYWwuY2xpZW50LlByb2JlSAKIAQESKQoHdHVubmVscxgPIAMoCzIYLm1vZGFsLmNsaWVudC5UdW5uZWxEYXRhEjUKCG1ldGFkYXRhGBAgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YUIUChJfaWRsZV90aW1lb3V0X3NlY3NCCwoJX3JlYWR5X2F0QhIKEF9yZWFkaW5lc3NfcHJvYmUimgEKElNhbmRib3hMaXN0UmVxdWVzdBIOCgZhcHBfaWQYASABKAkSGAoQYmVmb3JlX3RpbWVzdGFtcBgCIAEoARIYChBlbnZpcm9ubWVudF9uYW1lGAMgASgJEhgKEGluY2x1ZGVfZmluaXNoZWQYBCABKAgSJgoEdGFncxgFIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnIkMKE1NhbmRib3hMaXN0UmVzcG9uc2USLAoJc2FuZGJveGVzGAEgAygLMhkubW9kYWwuY2xpZW50LlNhbmRib3hJbmZvIj8KGFNhbmRib3hTbmFwc2hvdEZzUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAIijwEKGVNhbmRib3hTbmFwc2hvdEZzUmVzcG9uc2USEAoIaW1hZ2VfaWQYASABKAkSKwoGcmVzdWx0GAIgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSMwoOaW1hZ2VfbWV0YWRhdGEYAyABKAsyGy5tb2RhbC5jbGllbnQuSW1hZ2VNZXRhZGF0YSI5ChVTYW5kYm94U2V0TmFtZVJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIMCgRuYW1lGAIgASgJIhgKFlNhbmRib3hTZXROYW1lUmVzcG9uc2UiWQoYU2FuZGJveFN0ZGluV3JpdGVSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDQoFaW5wdXQYAiABKAwSDQoFaW5kZXgYAyABKA0SCwoDZW9mGAQgASgIIhsKGVNhbmRib3hTdGRpbldyaXRlUmVzcG9uc2UiMQoKU2FuZGJveFRhZxIQCgh0YWdfbmFtZRgBIAEoCRIRCgl0YWdfdmFsdWUYAiABKAkiKwoVU2FuZGJveFRhZ3NHZXRSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkiQAoWU2FuZGJveFRhZ3NHZXRSZXNwb25zZRImCgR0YWdzGAEgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWcibQoVU2FuZGJveFRhZ3NTZXRSZXF1ZXN0EhgKEGVudmlyb25tZW50X25hbWUYASABKAkSEgoKc2FuZGJveF9pZBgCIAEoCRImCgR0YWdzGAMgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWciLQoXU2FuZGJveFRlcm1pbmF0ZVJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCSJQChhTYW5kYm94VGVybWluYXRlUmVzcG9uc2USNAoPZXhpc3RpbmdfcmVzdWx0GAEgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQiOQoSU2FuZGJveFdhaXRSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiJ5ChNTYW5kYm94V2FpdFJlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0EjUKCG1ldGFkYXRhGAIgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YSJDChxTYW5kYm94V2FpdFVudGlsUmVhZHlSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiIxCh1TYW5kYm94V2FpdFVudGlsUmVhZHlSZXNwb25zZRIQCghyZWFkeV9hdBgBIAEoASKoAQoKVHVubmVsRGF0YRIMCgRob3N0GAEgASgJEgwKBHBvcnQYAiABKA0SHQoQdW5lbmNyeXB0ZWRfaG9zdBgDIAEoCUgAiAEBEh0KEHVuZW5jcnlwdGVkX3BvcnQYBCABKA1IAYgBARIWCg5jb250YWluZXJfcG9ydBgFIAEoDUITChFfdW5lbmNyeXB0ZWRfaG9zdEITChFfdW5lbmNyeXB0ZWRfcG9ydCo9CgpUdW5uZWxUeXBlEhsKF1RVTk5FTF9UWVBFX1VOU1BFQ0lGSUVEEAASEgoOVFVOTkVMX1RZUEVfSDIQAWIGcHJvdG8z", [file_modal_common, file_modal_images, file_modal_secrets]);
+  fileDesc("ChVtb2RhbC9zYW5kYm94ZXMucHJvdG8SDG1vZGFsLmNsaWVudCIvChNDb21tYW5kUm91dGVyQWNjZXNzEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkicQoIUG9ydFNwZWMSDAoEcG9ydBgBIAEoDRITCgt1bmVuY3J5cHRlZBgCIAEoCBIyCgt0dW5uZWxfdHlwZRgDIAEoDjIYLm1vZGFsLmNsaWVudC5UdW5uZWxUeXBlSACIAQFCDgoMX3R1bm5lbF90eXBlIjIKCVBvcnRTcGVjcxIlCgVwb3J0cxgBIAMoCzIWLm1vZGFsLmNsaWVudC5Qb3J0U3BlYyKqAQoFUHJvYmUSEgoIdGNwX3BvcnQYASABKA1IABI3CgxleGVjX2NvbW1hbmQYAiABKAsyHy5tb2RhbC5jbGllbnQuUHJvYmUuRXhlY0NvbW1hbmRIABIYCgtpbnRlcnZhbF9tcxgDIAEoDUgBiAEBGhsKC0V4ZWNDb21tYW5kEgwKBGFyZ3YYASADKAlCDQoLcHJvYmVfb25lb2ZCDgoMX2ludGVydmFsX21zIiUKElNjaGVkdWxlclBsYWNlbWVudBIPCgdyZWdpb25zGAQgAygJIoANCgdTYW5kYm94EhcKD2VudHJ5cG9pbnRfYXJncxgBIAMoCRIRCgltb3VudF9pZHMYAiADKAkSEAoIaW1hZ2VfaWQYAyABKAkSEgoKc2VjcmV0X2lkcxgEIAMoCRIqCglyZXNvdXJjZXMYBSABKAsyFy5tb2RhbC5jbGllbnQuUmVzb3VyY2VzEjMKDmNsb3VkX3Byb3ZpZGVyGAYgASgOMhsubW9kYWwuY2xpZW50LkNsb3VkUHJvdmlkZXISFAoMdGltZW91dF9zZWNzGAcgASgNEhQKB3dvcmtkaXIYCCABKAlIAYgBARIVCg1ydW50aW1lX2RlYnVnGAogASgIEhUKDWJsb2NrX25ldHdvcmsYCyABKAgSOwoTY2xvdWRfYnVja2V0X21vdW50cxgOIAMoCzIeLm1vZGFsLmNsaWVudC5DbG91ZEJ1Y2tldE1vdW50EjAKDXZvbHVtZV9tb3VudHMYDSADKAsyGS5tb2RhbC5jbGllbnQuVm9sdW1lTW91bnQSJwoIcHR5X2luZm8YDyABKAsyFS5tb2RhbC5jbGllbnQuUFRZSW5mbxJCChNzY2hlZHVsZXJfcGxhY2VtZW50GBEgASgLMiAubW9kYWwuY2xpZW50LlNjaGVkdWxlclBsYWNlbWVudEgCiAEBEhEKCXdvcmtlcl9pZBgTIAEoCRItCgpvcGVuX3BvcnRzGBQgASgLMhcubW9kYWwuY2xpZW50LlBvcnRTcGVjc0gAEhQKDGk2cG5fZW5hYmxlZBgVIAEoCBIzCg5uZXR3b3JrX2FjY2VzcxgWIAEoCzIbLm1vZGFsLmNsaWVudC5OZXR3b3JrQWNjZXNzEhUKCHByb3h5X2lkGBcgASgJSAOIAQESFwoPZW5hYmxlX3NuYXBzaG90GBggASgIEh0KEHNuYXBzaG90X3ZlcnNpb24YGSABKA1IBIgBARIaChJjbG91ZF9wcm92aWRlcl9zdHIYGiABKAkSIgoVcnVuc2NfcnVudGltZV92ZXJzaW9uGBsgASgJSAWIAQESFAoHcnVudGltZRgcIAEoCUgGiAEBEg8KB3ZlcmJvc2UYHSABKAgSEQoEbmFtZRgeIAEoCUgHiAEBEkwKFGV4cGVyaW1lbnRhbF9vcHRpb25zGB8gAygLMi4ubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc0VudHJ5ElEKF2V4cGVyaW1lbnRhbF9vcHRpb25zX3YyGCkgAygLMjAubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc1YyRW50cnkSHQoVcHJlbG9hZF9wYXRoX3ByZWZpeGVzGCAgAygJEh4KEWlkbGVfdGltZW91dF9zZWNzGCEgASgNSAiIAQESJwofZGlyZWN0X3NhbmRib3hfY29tbWFuZHNfZW5hYmxlZBgiIAEoCBIeChZfcmVzdG9yZV9pbnN0YW5jZV90eXBlGCMgASgJEhUKDWN1c3RvbV9kb21haW4YJCABKAkSIwobaW5jbHVkZV9vaWRjX2lkZW50aXR5X3Rva2VuGCUgASgIEjEKD3JlYWRpbmVzc19wcm9iZRgmIAEoCzITLm1vZGFsLmNsaWVudC5Qcm9iZUgJiAEBEh4KFmluYm91bmRfY2lkcl9hbGxvd2xpc3QYJyADKAkSNgoVZW52aXJvbm1lbnRfdmFyaWFibGVzGCggASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBIZChFpbmNsdWRlX3g1MDlfc3ZpZBgrIAEoCBo6ChhFeHBlcmltZW50YWxPcHRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ARo8ChpFeHBlcmltZW50YWxPcHRpb25zVjJFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEG9wZW5fcG9ydHNfb25lb2ZCCgoIX3dvcmtkaXJCFgoUX3NjaGVkdWxlcl9wbGFjZW1lbnRCCwoJX3Byb3h5X2lkQhMKEV9zbmFwc2hvdF92ZXJzaW9uQhgKFl9ydW5zY19ydW50aW1lX3ZlcnNpb25CCgoIX3J1bnRpbWVCBwoFX25hbWVCFAoSX2lkbGVfdGltZW91dF9zZWNzQhIKEF9yZWFkaW5lc3NfcHJvYmUitQMKH1NhbmRib3hDb250YWluZXJDcmVhdGVWMlJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIWCg5jb250YWluZXJfbmFtZRgCIAEoCRIpCgpkZWZpbml0aW9uGAMgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYBCABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEnYKHmNsb3VkX2J1Y2tldF9tb3VudF9jcmVkZW50aWFscxgFIAMoCzJOLm1vZGFsLmNsaWVudC5TYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXF1ZXN0LkNsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EjIKDnNlY3JldF9zb3VyY2VzGAYgAygLMhoubW9kYWwuY2xpZW50LlNlY3JldFNvdXJjZRpbCiBDbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRILCgNrZXkYASABKAkSJgoFdmFsdWUYAiABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwOgI4ASJQCiBTYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXNwb25zZRIUCgxjb250YWluZXJfaWQYASABKAkSFgoOY29udGFpbmVyX25hbWUYAiABKAkikwEKFFNhbmRib3hDcmVhdGVSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIpCgpkZWZpbml0aW9uGAIgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSGAoQZW52aXJvbm1lbnRfbmFtZRgDIAEoCRImCgR0YWdzGAQgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWciYgoVU2FuZGJveENyZWF0ZVJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIq8DChZTYW5kYm94Q3JlYXRlVjJSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIpCgpkZWZpbml0aW9uGAIgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYAyABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEiYKBHRhZ3MYBCADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZxJtCh5jbG91ZF9idWNrZXRfbW91bnRfY3JlZGVudGlhbHMYBSADKAsyRS5tb2RhbC5jbGllbnQuU2FuZGJveENyZWF0ZVYyUmVxdWVzdC5DbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRIyCg5zZWNyZXRfc291cmNlcxgGIAMoCzIaLm1vZGFsLmNsaWVudC5TZWNyZXRTb3VyY2UaWwogQ2xvdWRCdWNrZXRNb3VudENyZWRlbnRpYWxzRW50cnkSCwoDa2V5GAEgASgJEiYKBXZhbHVlGAIgASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcDoCOAEi+QEKF1NhbmRib3hDcmVhdGVWMlJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSKQoHdHVubmVscxgCIAMoCzIYLm1vZGFsLmNsaWVudC5UdW5uZWxEYXRhEg8KB3Rhc2tfaWQYAyABKAkSNQoIbWV0YWRhdGEYBCABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhEkAKFWNvbW1hbmRfcm91dGVyX2FjY2VzcxgFIAEoCzIhLm1vZGFsLmNsaWVudC5Db21tYW5kUm91dGVyQWNjZXNzEhUKDXNhbmRib3hfdG9rZW4YBiABKAkiWQokU2FuZGJveEdldENvbW1hbmRSb3V0ZXJBY2Nlc3NSZXF1ZXN0EhQKCnNhbmRib3hfaWQYASABKAlIABIRCgd0YXNrX2lkGAIgASgJSABCCAoGdGFyZ2V0Il4KJVNhbmRib3hHZXRDb21tYW5kUm91dGVyQWNjZXNzUmVzcG9uc2USCwoDand0GAEgASgJEgsKA3VybBgCIAEoCRIbChN3b3JrZXJfaXB2NF9hZGRyZXNzGAMgASgJInkKGVNhbmRib3hHZXRGcm9tTmFtZVJlcXVlc3QSFAoMc2FuZGJveF9uYW1lGAEgASgJEhgKEGVudmlyb25tZW50X25hbWUYAiABKAkSEAoIYXBwX25hbWUYAyABKAkSGgoSaW5jbHVkZV90ZXJtaW5hdGVkGAQgASgIImcKGlNhbmRib3hHZXRGcm9tTmFtZVJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIooBChVTYW5kYm94R2V0TG9nc1JlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRI1Cg9maWxlX2Rlc2NyaXB0b3IYAiABKA4yHC5tb2RhbC5jbGllbnQuRmlsZURlc2NyaXB0b3ISDwoHdGltZW91dBgDIAEoAhIVCg1sYXN0X2VudHJ5X2lkGAQgASgJImkKF1NhbmRib3hHZXRUYXNrSWRSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSFAoHdGltZW91dBgCIAEoAkgAiAEBEhgKEHdhaXRfdW50aWxfcmVhZHkYAyABKAhCCgoIX3RpbWVvdXQiRAodU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCIpMECh5TYW5kYm94R2V0RXhpdFNuYXBzaG90UmVzcG9uc2USRwoHc3VjY2VzcxgBIAEoCzI0Lm1vZGFsLmNsaWVudC5TYW5kYm94R2V0RXhpdFNuYXBzaG90UmVzcG9uc2UuU3VjY2Vzc0gAEkcKB3BlbmRpbmcYAiABKAsyNC5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLlBlbmRpbmdIABJDCgVlcnJvchgDIAEoCzIyLm1vZGFsLmNsaWVudC5TYW5kYm94R2V0RXhpdFNuYXBzaG90UmVzcG9uc2UuRXJyb3JIABobCgdTdWNjZXNzEhAKCGltYWdlX2lkGAEgASgJGgkKB1BlbmRpbmcaZAoFRXJyb3ISSgoKZXJyb3JfY29kZRgBIAEoDjI2Lm1vZGFsLmNsaWVudC5TYW5kYm94R2V0RXhpdFNuYXBzaG90UmVzcG9uc2UuRXJyb3JDb2RlEg8KB21lc3NhZ2UYAiABKAkigAEKCUVycm9yQ29kZRIaChZFUlJPUl9DT0RFX1VOU1BFQ0lGSUVEEAASFgoSRVJST1JfQ09ERV9USU1FT1VUEAESFwoTRVJST1JfQ09ERV9JTlRFUk5BTBACEiYKIkVSUk9SX0NPREVfRklMRVNZU1RFTV9JTkNPTlNJU1RFTlQQA0IJCgdvdXRjb21lIoMBChhTYW5kYm94R2V0VGFza0lkUmVzcG9uc2USFAoHdGFza19pZBgBIAEoCUgAiAEBEjUKC3Rhc2tfcmVzdWx0GAIgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHRIAYgBAUIKCghfdGFza19pZEIOCgxfdGFza19yZXN1bHQiPwoYU2FuZGJveEdldFR1bm5lbHNSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiJzChlTYW5kYm94R2V0VHVubmVsc1Jlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0EikKB3R1bm5lbHMYAiADKAsyGC5tb2RhbC5jbGllbnQuVHVubmVsRGF0YSJUChVTYW5kYm94SGFuZGxlTWV0YWRhdGESKwoGcmVzdWx0GAEgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSDgoGYXBwX2lkGAIgASgJIo0ECgtTYW5kYm94SW5mbxIKCgJpZBgBIAEoCRISCgpjcmVhdGVkX2F0GAMgASgBEikKCXRhc2tfaW5mbxgEIAEoCzIWLm1vZGFsLmNsaWVudC5UYXNrSW5mbxIOCgZhcHBfaWQYBSABKAkSJgoEdGFncxgGIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnEgwKBG5hbWUYByABKAkSEAoIaW1hZ2VfaWQYCCABKAkSMQoNcmVzb3VyY2VfaW5mbxgJIAEoCzIaLm1vZGFsLmNsaWVudC5SZXNvdXJjZUluZm8SDwoHcmVnaW9ucxgKIAMoCRIUCgx0aW1lb3V0X3NlY3MYCyABKA0SHgoRaWRsZV90aW1lb3V0X3NlY3MYDCABKA1IAIgBARIVCghyZWFkeV9hdBgNIAEoAUgBiAEBEjEKD3JlYWRpbmVzc19wcm9iZRgOIAEoCzITLm1vZGFsLmNsaWVudC5Qcm9iZUgCiAEBEikKB3R1bm5lbHMYDyADKAsyGC5tb2RhbC5jbGllbnQuVHVubmVsRGF0YRI1CghtZXRhZGF0YRgQIAEoCzIjLm1vZGFsLmNsaWVudC5TYW5kYm94SGFuZGxlTWV0YWRhdGFCFAoSX2lkbGVfdGltZW91dF9zZWNzQgsKCV9yZWFkeV9hdEISChBfcmVhZGluZXNzX3Byb2JlIpoBChJTYW5kYm94TGlzdFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEhgKEGJlZm9yZV90aW1lc3RhbXAYAiABKAESGAoQZW52aXJvbm1lbnRfbmFtZRgDIAEoCRIYChBpbmNsdWRlX2ZpbmlzaGVkGAQgASgIEiYKBHRhZ3MYBSADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZyJDChNTYW5kYm94TGlzdFJlc3BvbnNlEiwKCXNhbmRib3hlcxgBIAMoCzIZLm1vZGFsLmNsaWVudC5TYW5kYm94SW5mbyI/ChhTYW5kYm94U25hcHNob3RGc1JlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCIo8BChlTYW5kYm94U25hcHNob3RGc1Jlc3BvbnNlEhAKCGltYWdlX2lkGAEgASgJEisKBnJlc3VsdBgCIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0EjMKDmltYWdlX21ldGFkYXRhGAMgASgLMhsubW9kYWwuY2xpZW50LkltYWdlTWV0YWRhdGEiOQoVU2FuZGJveFNldE5hbWVSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDAoEbmFtZRgCIAEoCSIYChZTYW5kYm94U2V0TmFtZVJlc3BvbnNlIlkKGFNhbmRib3hTdGRpbldyaXRlUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg0KBWlucHV0GAIgASgMEg0KBWluZGV4GAMgASgNEgsKA2VvZhgEIAEoCCIbChlTYW5kYm94U3RkaW5Xcml0ZVJlc3BvbnNlIjEKClNhbmRib3hUYWcSEAoIdGFnX25hbWUYASABKAkSEQoJdGFnX3ZhbHVlGAIgASgJIisKFVNhbmRib3hUYWdzR2V0UmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJIkAKFlNhbmRib3hUYWdzR2V0UmVzcG9uc2USJgoEdGFncxgBIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnIm0KFVNhbmRib3hUYWdzU2V0UmVxdWVzdBIYChBlbnZpcm9ubWVudF9uYW1lGAEgASgJEhIKCnNhbmRib3hfaWQYAiABKAkSJgoEdGFncxgDIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnIi0KF1NhbmRib3hUZXJtaW5hdGVSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkiUAoYU2FuZGJveFRlcm1pbmF0ZVJlc3BvbnNlEjQKD2V4aXN0aW5nX3Jlc3VsdBgBIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0IjkKElNhbmRib3hXYWl0UmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAIieQoTU2FuZGJveFdhaXRSZXNwb25zZRIrCgZyZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBI1CghtZXRhZGF0YRgCIAEoCzIjLm1vZGFsLmNsaWVudC5TYW5kYm94SGFuZGxlTWV0YWRhdGEiQwocU2FuZGJveFdhaXRVbnRpbFJlYWR5UmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAIiMQodU2FuZGJveFdhaXRVbnRpbFJlYWR5UmVzcG9uc2USEAoIcmVhZHlfYXQYASABKAEiqAEKClR1bm5lbERhdGESDAoEaG9zdBgBIAEoCRIMCgRwb3J0GAIgASgNEh0KEHVuZW5jcnlwdGVkX2hvc3QYAyABKAlIAIgBARIdChB1bmVuY3J5cHRlZF9wb3J0GAQgASgNSAGIAQESFgoOY29udGFpbmVyX3BvcnQYBSABKA1CEwoRX3VuZW5jcnlwdGVkX2hvc3RCEwoRX3VuZW5jcnlwdGVkX3BvcnQqPQoKVHVubmVsVHlwZRIbChdUVU5ORUxfVFlQRV9VTlNQRUNJRklFRBAAEhIKDlRVTk5FTF9UWVBFX0gyEAFiBnByb3RvMw", [file_modal_common, file_modal_images, file_modal_secrets]);
 
 /**
  * Where and with what the command router of one sandbox is reached.
@@ -803,6 +803,155 @@ export const SandboxGetTaskIdRequestSchema: GenMessage<SandboxGetTaskIdRequest> 
   messageDesc(file_modal_sandboxes, 17);
 
 /**
+ * The image of a sandbox's files as its end left them; INVALID_ARGUMENT when it was not created with `enable_exit_snapshot`.
+ *
+ * @generated from message modal.client.SandboxGetExitSnapshotRequest
+ */
+export type SandboxGetExitSnapshotRequest = Message<"modal.client.SandboxGetExitSnapshotRequest"> & {
+  /**
+   * @generated from field: string sandbox_id = 1;
+   */
+  sandboxId: string;
+
+  /**
+   * Seconds to hold the call while there is none; clients ask again.
+   *
+   * @generated from field: float timeout = 2;
+   */
+  timeout: number;
+};
+
+/**
+ * Describes the message modal.client.SandboxGetExitSnapshotRequest.
+ * Use `create(SandboxGetExitSnapshotRequestSchema)` to create a new message.
+ */
+export const SandboxGetExitSnapshotRequestSchema: GenMessage<SandboxGetExitSnapshotRequest> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 18);
+
+/**
+ * @generated from message modal.client.SandboxGetExitSnapshotResponse
+ */
+export type SandboxGetExitSnapshotResponse = Message<"modal.client.SandboxGetExitSnapshotResponse"> & {
+  /**
+   * @generated from oneof modal.client.SandboxGetExitSnapshotResponse.outcome
+   */
+  outcome: {
+    /**
+     * @generated from field: modal.client.SandboxGetExitSnapshotResponse.Success success = 1;
+     */
+    value: SandboxGetExitSnapshotResponse_Success;
+    case: "success";
+  } | {
+    /**
+     * @generated from field: modal.client.SandboxGetExitSnapshotResponse.Pending pending = 2;
+     */
+    value: SandboxGetExitSnapshotResponse_Pending;
+    case: "pending";
+  } | {
+    /**
+     * @generated from field: modal.client.SandboxGetExitSnapshotResponse.Error error = 3;
+     */
+    value: SandboxGetExitSnapshotResponse_Error;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message modal.client.SandboxGetExitSnapshotResponse.
+ * Use `create(SandboxGetExitSnapshotResponseSchema)` to create a new message.
+ */
+export const SandboxGetExitSnapshotResponseSchema: GenMessage<SandboxGetExitSnapshotResponse> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 19);
+
+/**
+ * @generated from message modal.client.SandboxGetExitSnapshotResponse.Success
+ */
+export type SandboxGetExitSnapshotResponse_Success = Message<"modal.client.SandboxGetExitSnapshotResponse.Success"> & {
+  /**
+   * @generated from field: string image_id = 1;
+   */
+  imageId: string;
+};
+
+/**
+ * Describes the message modal.client.SandboxGetExitSnapshotResponse.Success.
+ * Use `create(SandboxGetExitSnapshotResponse_SuccessSchema)` to create a new message.
+ */
+export const SandboxGetExitSnapshotResponse_SuccessSchema: GenMessage<SandboxGetExitSnapshotResponse_Success> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 19, 0);
+
+/**
+ * @generated from message modal.client.SandboxGetExitSnapshotResponse.Pending
+ */
+export type SandboxGetExitSnapshotResponse_Pending = Message<"modal.client.SandboxGetExitSnapshotResponse.Pending"> & {
+};
+
+/**
+ * Describes the message modal.client.SandboxGetExitSnapshotResponse.Pending.
+ * Use `create(SandboxGetExitSnapshotResponse_PendingSchema)` to create a new message.
+ */
+export const SandboxGetExitSnapshotResponse_PendingSchema: GenMessage<SandboxGetExitSnapshotResponse_Pending> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 19, 1);
+
+/**
+ * @generated from message modal.client.SandboxGetExitSnapshotResponse.Error
+ */
+export type SandboxGetExitSnapshotResponse_Error = Message<"modal.client.SandboxGetExitSnapshotResponse.Error"> & {
+  /**
+   * @generated from field: modal.client.SandboxGetExitSnapshotResponse.ErrorCode error_code = 1;
+   */
+  errorCode: SandboxGetExitSnapshotResponse_ErrorCode;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message modal.client.SandboxGetExitSnapshotResponse.Error.
+ * Use `create(SandboxGetExitSnapshotResponse_ErrorSchema)` to create a new message.
+ */
+export const SandboxGetExitSnapshotResponse_ErrorSchema: GenMessage<SandboxGetExitSnapshotResponse_Error> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 19, 2);
+
+/**
+ * @generated from enum modal.client.SandboxGetExitSnapshotResponse.ErrorCode
+ */
+export const SandboxGetExitSnapshotResponse_ErrorCode = {
+  /**
+   * @generated from enum value: ERROR_CODE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: ERROR_CODE_TIMEOUT = 1;
+   */
+  TIMEOUT: 1,
+
+  /**
+   * @generated from enum value: ERROR_CODE_INTERNAL = 2;
+   */
+  INTERNAL: 2,
+
+  /**
+   * @generated from enum value: ERROR_CODE_FILESYSTEM_INCONSISTENT = 3;
+   */
+  FILESYSTEM_INCONSISTENT: 3,
+} as const;
+
+/**
+ * @generated from enum modal.client.SandboxGetExitSnapshotResponse.ErrorCode
+ */
+export type SandboxGetExitSnapshotResponse_ErrorCode = (typeof SandboxGetExitSnapshotResponse_ErrorCode)[keyof typeof SandboxGetExitSnapshotResponse_ErrorCode] | UnknownEnum;
+
+/**
+ * Describes the enum modal.client.SandboxGetExitSnapshotResponse.ErrorCode.
+ */
+export const SandboxGetExitSnapshotResponse_ErrorCodeSchema: GenEnum<SandboxGetExitSnapshotResponse_ErrorCode> = /*@__PURE__*/
+  enumDesc(file_modal_sandboxes, 19, 0);
+
+/**
  * @generated from message modal.client.SandboxGetTaskIdResponse
  */
 export type SandboxGetTaskIdResponse = Message<"modal.client.SandboxGetTaskIdResponse"> & {
@@ -824,7 +973,7 @@ export type SandboxGetTaskIdResponse = Message<"modal.client.SandboxGetTaskIdRes
  * Use `create(SandboxGetTaskIdResponseSchema)` to create a new message.
  */
 export const SandboxGetTaskIdResponseSchema: GenMessage<SandboxGetTaskIdResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 18);
+  messageDesc(file_modal_sandboxes, 20);
 
 /**
  * @generated from message modal.client.SandboxGetTunnelsRequest
@@ -848,7 +997,7 @@ export type SandboxGetTunnelsRequest = Message<"modal.client.SandboxGetTunnelsRe
  * Use `create(SandboxGetTunnelsRequestSchema)` to create a new message.
  */
 export const SandboxGetTunnelsRequestSchema: GenMessage<SandboxGetTunnelsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 19);
+  messageDesc(file_modal_sandboxes, 21);
 
 /**
  * @generated from message modal.client.SandboxGetTunnelsResponse
@@ -870,7 +1019,7 @@ export type SandboxGetTunnelsResponse = Message<"modal.client.SandboxGetTunnelsR
  * Use `create(SandboxGetTunnelsResponseSchema)` to create a new message.
  */
 export const SandboxGetTunnelsResponseSchema: GenMessage<SandboxGetTunnelsResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 20);
+  messageDesc(file_modal_sandboxes, 22);
 
 /**
  * @generated from message modal.client.SandboxHandleMetadata
@@ -894,7 +1043,7 @@ export type SandboxHandleMetadata = Message<"modal.client.SandboxHandleMetadata"
  * Use `create(SandboxHandleMetadataSchema)` to create a new message.
  */
 export const SandboxHandleMetadataSchema: GenMessage<SandboxHandleMetadata> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 21);
+  messageDesc(file_modal_sandboxes, 23);
 
 /**
  * @generated from message modal.client.SandboxInfo
@@ -983,7 +1132,7 @@ export type SandboxInfo = Message<"modal.client.SandboxInfo"> & {
  * Use `create(SandboxInfoSchema)` to create a new message.
  */
 export const SandboxInfoSchema: GenMessage<SandboxInfo> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 22);
+  messageDesc(file_modal_sandboxes, 24);
 
 /**
  * Newest first, strictly older than `before_timestamp`; clients stop at the first empty page.
@@ -1026,7 +1175,7 @@ export type SandboxListRequest = Message<"modal.client.SandboxListRequest"> & {
  * Use `create(SandboxListRequestSchema)` to create a new message.
  */
 export const SandboxListRequestSchema: GenMessage<SandboxListRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 23);
+  messageDesc(file_modal_sandboxes, 25);
 
 /**
  * @generated from message modal.client.SandboxListResponse
@@ -1043,7 +1192,7 @@ export type SandboxListResponse = Message<"modal.client.SandboxListResponse"> & 
  * Use `create(SandboxListResponseSchema)` to create a new message.
  */
 export const SandboxListResponseSchema: GenMessage<SandboxListResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 24);
+  messageDesc(file_modal_sandboxes, 26);
 
 /**
  * How Python up to 1.3 takes an image of the whole filesystem; later clients ask the command router.
@@ -1069,7 +1218,7 @@ export type SandboxSnapshotFsRequest = Message<"modal.client.SandboxSnapshotFsRe
  * Use `create(SandboxSnapshotFsRequestSchema)` to create a new message.
  */
 export const SandboxSnapshotFsRequestSchema: GenMessage<SandboxSnapshotFsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 25);
+  messageDesc(file_modal_sandboxes, 27);
 
 /**
  * @generated from message modal.client.SandboxSnapshotFsResponse
@@ -1098,7 +1247,7 @@ export type SandboxSnapshotFsResponse = Message<"modal.client.SandboxSnapshotFsR
  * Use `create(SandboxSnapshotFsResponseSchema)` to create a new message.
  */
 export const SandboxSnapshotFsResponseSchema: GenMessage<SandboxSnapshotFsResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 26);
+  messageDesc(file_modal_sandboxes, 28);
 
 /**
  * ALREADY_EXISTS when taken, FAILED_PRECONDITION when it has another name or ended.
@@ -1122,7 +1271,7 @@ export type SandboxSetNameRequest = Message<"modal.client.SandboxSetNameRequest"
  * Use `create(SandboxSetNameRequestSchema)` to create a new message.
  */
 export const SandboxSetNameRequestSchema: GenMessage<SandboxSetNameRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 27);
+  messageDesc(file_modal_sandboxes, 29);
 
 /**
  * @generated from message modal.client.SandboxSetNameResponse
@@ -1135,7 +1284,7 @@ export type SandboxSetNameResponse = Message<"modal.client.SandboxSetNameRespons
  * Use `create(SandboxSetNameResponseSchema)` to create a new message.
  */
 export const SandboxSetNameResponseSchema: GenMessage<SandboxSetNameResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 28);
+  messageDesc(file_modal_sandboxes, 30);
 
 /**
  * V1 input of the entrypoint.
@@ -1171,7 +1320,7 @@ export type SandboxStdinWriteRequest = Message<"modal.client.SandboxStdinWriteRe
  * Use `create(SandboxStdinWriteRequestSchema)` to create a new message.
  */
 export const SandboxStdinWriteRequestSchema: GenMessage<SandboxStdinWriteRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 29);
+  messageDesc(file_modal_sandboxes, 31);
 
 /**
  * @generated from message modal.client.SandboxStdinWriteResponse
@@ -1184,7 +1333,7 @@ export type SandboxStdinWriteResponse = Message<"modal.client.SandboxStdinWriteR
  * Use `create(SandboxStdinWriteResponseSchema)` to create a new message.
  */
 export const SandboxStdinWriteResponseSchema: GenMessage<SandboxStdinWriteResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 30);
+  messageDesc(file_modal_sandboxes, 32);
 
 /**
  * @generated from message modal.client.SandboxTag
@@ -1206,7 +1355,7 @@ export type SandboxTag = Message<"modal.client.SandboxTag"> & {
  * Use `create(SandboxTagSchema)` to create a new message.
  */
 export const SandboxTagSchema: GenMessage<SandboxTag> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 31);
+  messageDesc(file_modal_sandboxes, 33);
 
 /**
  * @generated from message modal.client.SandboxTagsGetRequest
@@ -1223,7 +1372,7 @@ export type SandboxTagsGetRequest = Message<"modal.client.SandboxTagsGetRequest"
  * Use `create(SandboxTagsGetRequestSchema)` to create a new message.
  */
 export const SandboxTagsGetRequestSchema: GenMessage<SandboxTagsGetRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 32);
+  messageDesc(file_modal_sandboxes, 34);
 
 /**
  * @generated from message modal.client.SandboxTagsGetResponse
@@ -1240,7 +1389,7 @@ export type SandboxTagsGetResponse = Message<"modal.client.SandboxTagsGetRespons
  * Use `create(SandboxTagsGetResponseSchema)` to create a new message.
  */
 export const SandboxTagsGetResponseSchema: GenMessage<SandboxTagsGetResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 33);
+  messageDesc(file_modal_sandboxes, 35);
 
 /**
  * Replaces the whole set.
@@ -1269,7 +1418,7 @@ export type SandboxTagsSetRequest = Message<"modal.client.SandboxTagsSetRequest"
  * Use `create(SandboxTagsSetRequestSchema)` to create a new message.
  */
 export const SandboxTagsSetRequestSchema: GenMessage<SandboxTagsSetRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 34);
+  messageDesc(file_modal_sandboxes, 36);
 
 /**
  * @generated from message modal.client.SandboxTerminateRequest
@@ -1286,7 +1435,7 @@ export type SandboxTerminateRequest = Message<"modal.client.SandboxTerminateRequ
  * Use `create(SandboxTerminateRequestSchema)` to create a new message.
  */
 export const SandboxTerminateRequestSchema: GenMessage<SandboxTerminateRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 35);
+  messageDesc(file_modal_sandboxes, 37);
 
 /**
  * @generated from message modal.client.SandboxTerminateResponse
@@ -1305,7 +1454,7 @@ export type SandboxTerminateResponse = Message<"modal.client.SandboxTerminateRes
  * Use `create(SandboxTerminateResponseSchema)` to create a new message.
  */
 export const SandboxTerminateResponseSchema: GenMessage<SandboxTerminateResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 36);
+  messageDesc(file_modal_sandboxes, 38);
 
 /**
  * @generated from message modal.client.SandboxWaitRequest
@@ -1329,7 +1478,7 @@ export type SandboxWaitRequest = Message<"modal.client.SandboxWaitRequest"> & {
  * Use `create(SandboxWaitRequestSchema)` to create a new message.
  */
 export const SandboxWaitRequestSchema: GenMessage<SandboxWaitRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 37);
+  messageDesc(file_modal_sandboxes, 39);
 
 /**
  * @generated from message modal.client.SandboxWaitResponse
@@ -1353,7 +1502,7 @@ export type SandboxWaitResponse = Message<"modal.client.SandboxWaitResponse"> & 
  * Use `create(SandboxWaitResponseSchema)` to create a new message.
  */
 export const SandboxWaitResponseSchema: GenMessage<SandboxWaitResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 38);
+  messageDesc(file_modal_sandboxes, 40);
 
 /**
  * @generated from message modal.client.SandboxWaitUntilReadyRequest
@@ -1375,7 +1524,7 @@ export type SandboxWaitUntilReadyRequest = Message<"modal.client.SandboxWaitUnti
  * Use `create(SandboxWaitUntilReadyRequestSchema)` to create a new message.
  */
 export const SandboxWaitUntilReadyRequestSchema: GenMessage<SandboxWaitUntilReadyRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 39);
+  messageDesc(file_modal_sandboxes, 41);
 
 /**
  * @generated from message modal.client.SandboxWaitUntilReadyResponse
@@ -1392,7 +1541,7 @@ export type SandboxWaitUntilReadyResponse = Message<"modal.client.SandboxWaitUnt
  * Use `create(SandboxWaitUntilReadyResponseSchema)` to create a new message.
  */
 export const SandboxWaitUntilReadyResponseSchema: GenMessage<SandboxWaitUntilReadyResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 40);
+  messageDesc(file_modal_sandboxes, 42);
 
 /**
  * Skerry has no tunnels yet; lists of these are empty.
@@ -1431,7 +1580,7 @@ export type TunnelData = Message<"modal.client.TunnelData"> & {
  * Use `create(TunnelDataSchema)` to create a new message.
  */
 export const TunnelDataSchema: GenMessage<TunnelData> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 41);
+  messageDesc(file_modal_sandboxes, 43);
 
 /**
  * @generated from enum modal.client.TunnelType

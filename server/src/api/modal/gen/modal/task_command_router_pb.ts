@@ -925,7 +925,7 @@ export const TaskExecWaitResponseSchema: GenMessage<TaskExecWaitResponse> = /*@_
   messageDesc(file_modal_task_command_router, 32);
 
 /**
- * Images mounted into a running sandbox: not implemented.
+ * Shows the files of an image in a running sandbox. The key is that of an encrypted snapshot, and is kept nowhere.
  *
  * @generated from message modal.task_command_router.TaskMountDirectoryRequest
  */
