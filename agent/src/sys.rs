@@ -83,6 +83,16 @@ pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Undoes `O_NONBLOCK`, which a file may have been opened with so that opening does not wait.
+pub fn set_blocking(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and these commands take and give integers.
+    unsafe {
+        let flags = check(libc::fcntl(fd.as_raw_fd(), libc::F_GETFL))?;
+        check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
 /// Has `handler` called for a signal. It may do only what signal-safety(7) allows.
 pub fn on_signal(signal: c_int, handler: extern "C" fn(c_int)) {
     // SAFETY: an all-zero sigaction is valid, and the handler lives as long as the program.

@@ -56,6 +56,7 @@ impl From<io::Error> for Error {
             libc::ENAMETOOLONG => (Kind::InvalidPath, "File name too long"),
             libc::ELOOP => (Kind::InvalidPath, "Too many levels of symbolic links"),
             libc::ENOSPC | libc::EDQUOT => (Kind::Io, "No space left on device"),
+            libc::ENXIO => (Kind::Io, "No program reads from this pipe, or no such device"),
             libc::EBUSY => (Kind::Io, "Device or resource busy"),
             _ => (Kind::Io, "Input/output error"),
         };

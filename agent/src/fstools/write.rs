@@ -106,9 +106,12 @@ fn make_parents(path: &Path) -> io::Result<()> {
         })
 }
 
-/// Devices, pipes and files that cannot be replaced.
+/// Devices, pipes and files that cannot be replaced. A pipe that nobody reads from is told, and not waited for.
 fn stream_into(target: &Path) -> Result<(), Error> {
-    let file = OpenOptions::new().write(true).truncate(true).open(target)?;
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open(target)?;
+    sys::set_blocking(&file)?;
     copy(&mut io::stdin().lock(), &file)?;
     Ok(())
 }

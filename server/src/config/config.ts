@@ -92,8 +92,10 @@ export const configSchema = z.strictObject({
     .number()
     .int()
     .min(1)
-    .default(4096)
-    .describe('output kept per sandbox on disk, MiB; at the bound its programs wait'),
+    .default(8192)
+    .describe(
+      'output kept per sandbox on disk, MiB; at the bound what was read goes first, then its programs wait; also the largest file that clients read',
+    ),
   keepOutputHours: z.coerce
     .number()
     .int()

@@ -6,13 +6,21 @@ import { processEnvironment } from './process-environment.ts';
 import type { ExecSpec } from './spec.ts';
 import type { LaunchPlan } from './tenant.ts';
 
-/** @param ownEnv the variables of the exec's own secrets  @param waitedMs how much of its timeout has passed since it was asked for */
+/** What the file helper may read at once, bytes: all of it is output of the sandbox, and would wait for ever beyond its bound. */
+const READ_LIMIT_VARIABLE = 'SKERRY_READ_LIMIT';
+
+/**
+ * @param ownEnv the variables of the exec's own secrets
+ * @param waitedMs how much of its timeout has passed since it was asked for
+ * @param maxOutputBytes how much output the sandbox may keep
+ */
 export function execRequest(
   id: ProcessId,
   spec: ExecSpec,
   plan: LaunchPlan,
   ownEnv: Readonly<Record<string, string>>,
   waitedMs: number,
+  maxOutputBytes: number,
 ): { readonly request: StartRequest; readonly isFileTool: boolean } {
   // What the file API runs is no exec of the user's, and needs no working directory that may have been removed.
   const isFileTool = spec.argv[0] === GUEST_FS_TOOLS;
@@ -20,7 +28,10 @@ export function execRequest(
   const request: StartRequest = {
     id,
     argv: spec.argv,
-    env: processEnvironment(plan.env, ownEnv, spec.pty !== undefined),
+    env: {
+      ...processEnvironment(plan.env, ownEnv, spec.pty !== undefined),
+      ...(isFileTool ? { [READ_LIMIT_VARIABLE]: String(maxOutputBytes) } : {}),
+    },
     cwd: isFileTool ? '/' : below(plan.workdir, spec.workdir),
     // The sandbox's own is made when it is missing: by its entrypoint, where it has one.
     createCwd: plan.argv.length === 0 && spec.workdir === undefined && !isFileTool,

@@ -407,7 +407,8 @@ export class LiveSandbox implements Sandbox {
     if (resultOf(this.#life)) throw this.#endedError();
     const { agent, plan } = await this.#whileRunning(this.#ended.signal);
     const own = this.#context.resolveSecrets(spec.secretSources);
-    const { request, isFileTool } = execRequest(id, spec, plan, own, this.#context.now() - askedAtMs);
+    const { now, maxOutputBytes } = this.#context;
+    const { request, isFileTool } = execRequest(id, spec, plan, own, now() - askedAtMs, maxOutputBytes);
     if (!isFileTool) this.logVerbose('exec', `Sandbox exec started: ${spec.argv.join(' ')}`);
     return { agent, request };
   }

@@ -87,6 +87,52 @@ describe('OutputLog', () => {
     assert.equal(other.length, 0);
   });
 
+  test('at the bound what was read to its end goes first, oldest first, and is told to be gone, also after a restart', async () => {
+    const piece = Buffer.alloc(100_000, 'x');
+    const budget = new OutputBudget(4 * piece.length, never, () => {});
+    const logOf = (file: string) => new OutputLog(file, budget);
+    const later = (file: string) => {
+      const log = new OutputLog(file, unlimited());
+      log.end();
+      return log;
+    };
+    const [first, second, unread, small, next] = [path(), path(), path(), path(), path()];
+    for (const file of [first, second, unread]) {
+      const log = logOf(file);
+      await log.append(0, piece);
+      log.end();
+      if (file !== unread) await readAll(log);
+    }
+    const short = logOf(small);
+    await short.append(0, Buffer.from('short'));
+    short.end();
+    await readAll(short);
+    const log = logOf(next);
+    await log.append(0, piece); // takes the place of the first
+    await assert.rejects(readAll(later(first)), { code: 'conflict', message: /--max-output-mib/ });
+    const again = later(first);
+    assert.equal(again.length, piece.length);
+    assert.equal(await readAll(again, piece.length), '');
+    await assert.rejects(readAll(again, 5), { code: 'conflict' });
+    assert.equal((await readAll(later(second))).length, piece.length);
+    assert.equal(await readAll(later(small)), 'short');
+  });
+
+  test('a writer that waits at the bound goes on when something was read', async () => {
+    const piece = Buffer.alloc(100_000, 'x');
+    const budget = new OutputBudget(2 * piece.length, never, () => {});
+    const [old, log] = [new OutputLog(path(), budget), new OutputLog(path(), budget)];
+    await old.append(0, piece);
+    await log.append(0, piece);
+    const waiting = log.append(piece.length, piece);
+    assert.equal(log.length, piece.length);
+    old.end();
+    await readAll(old);
+    await waiting;
+    log.end();
+    assert.equal((await readAll(log)).length, 2 * piece.length);
+  });
+
   test('on a full disk the writer waits; what a reconnect brings again meanwhile is written and counted once', async () => {
     const file = path();
     symlinkSync('/dev/full', file);

@@ -1,9 +1,21 @@
 /**
  * One stream of a process, kept on disk from its first byte: written once, read by anyone from any offset, live or later, also after a
- * restart of the server. Bytes are in the page cache before the agent is told to forget them, so a killed server loses none.
+ * restart of the server. Bytes are in the page cache before the agent is told to forget them, so a killed server loses none. A long one that has ended and was read
+ * to its end may go when its sandbox is at its bound; a file beside it tells how long it was.
  */
-import { closeSync, existsSync, openSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rm,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
+import { SkerryError } from '../errors/skerry-error.ts';
 import type { OutputBudget } from './output-budget.ts';
 import type { OutputReader } from './sandboxes.ts';
 
@@ -16,6 +28,7 @@ export class OutputLog implements OutputReader {
   readonly #budget: OutputBudget;
   #length: number;
   #ended = false;
+  #offered = false;
   #fd: number | undefined;
   /** The whole stream while it is small and was written by this process; undefined once it outgrew memory. */
   #memory: Buffer[] | undefined;
@@ -25,9 +38,10 @@ export class OutputLog implements OutputReader {
   constructor(path: string, budget: OutputBudget) {
     this.#path = path;
     this.#budget = budget;
-    this.#length = existsSync(path) ? statSync(path).size : 0;
+    const stored = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    this.#length = stored || releasedBytes(path);
     this.#memory = this.#length === 0 ? [] : undefined;
-    budget.use(this.#length);
+    budget.use(stored);
   }
 
   get length(): number {
@@ -47,15 +61,14 @@ export class OutputLog implements OutputReader {
       throw new Error(`output gap: have ${this.#length} bytes, got offset ${offset}`);
     const fresh = chunk.subarray(this.#length - offset);
     if (fresh.length === 0 || this.#ended) return undefined;
-    if (!this.#budget.tryUse(fresh.length)) return this.#budget.untilEnded();
+    // Neither at the bound nor on a full disk is output lost or the program ended: it waits until there is room again. Meanwhile a new connection may have
+    // brought the same bytes, so what is missing is looked at anew.
+    const retry = (again: boolean) => (again ? this.append(offset, chunk) : undefined);
+    if (!this.#budget.tryUse(fresh.length)) return this.#budget.retryAtBound().then(retry);
     const stored = this.#store(fresh);
     if (stored === fresh.length) return undefined;
     this.#budget.use(stored - fresh.length);
-    // A full disk must not lose output nor end the program: it waits, like at the bound, until there is room again. Meanwhile a new connection may have
-    // brought the same bytes, so what is missing is looked at anew.
-    return this.#budget
-      .retryAfterFullDisk()
-      .then((again) => (again ? this.append(offset, chunk) : undefined));
+    return this.#budget.retryAfterFullDisk().then(retry);
   }
 
   /** No more bytes will come: readers at the end finish. Idempotent. */
@@ -65,6 +78,7 @@ export class OutputLog implements OutputReader {
     this.#wake();
   }
 
+  /** @throws SkerryError `conflict` for what was read before and is released */
   async *read(offset: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
     let position = offset;
     const file = { handle: undefined as Awaited<ReturnType<typeof open>> | undefined };
@@ -76,6 +90,7 @@ export class OutputLog implements OutputReader {
           position += chunk.length;
           yield chunk;
         } else if (this.#ended) {
+          this.#offer();
           return;
         } else {
           await this.#grown(signal);
@@ -101,6 +116,15 @@ export class OutputLog implements OutputReader {
     return stored;
   }
 
+  /** What fits into memory is not worth remembering. */
+  #offer(): void {
+    if (this.#offered || this.#length <= MEMORY_BYTES) return;
+    this.#offered = true;
+    const path = this.#path; // and no more of it: what is offered may outlive everybody's interest in this process
+    const bytes = this.#length;
+    this.#budget.offer({ bytes, release: () => release(path, bytes) });
+  }
+
   #close(): void {
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
@@ -123,7 +147,9 @@ export class OutputLog implements OutputReader {
     file: { handle: Awaited<ReturnType<typeof open>> | undefined },
     position: number,
   ): Promise<Uint8Array> {
-    file.handle ??= await open(this.#path, 'r');
+    file.handle ??= await open(this.#path, 'r').catch((error) => {
+      throw releasedBytes(this.#path) > 0 ? released() : error;
+    });
     const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, this.#length - position));
     const { bytesRead } = await file.handle.read(buffer, 0, buffer.length, position);
     if (bytesRead === 0) throw new Error(`output file ${this.#path} is shorter than it was`);
@@ -151,3 +177,23 @@ export class OutputLog implements OutputReader {
     for (const waiter of waiters) waiter();
   }
 }
+
+const tombstone = (path: string): string => `${path}.released`;
+
+/** How long what was released was, 0 when nothing was. */
+function releasedBytes(path: string): number {
+  return existsSync(tombstone(path)) ? Number(readFileSync(tombstone(path), 'utf8')) : 0;
+}
+
+/** Readers that have it open go on to the end. */
+function release(path: string, bytes: number): void {
+  writeFileSync(tombstone(path), String(bytes), { mode: 0o600 });
+  renameSync(path, `${path}.gone`); // gigabytes take their time to remove
+  rm(`${path}.gone`, { force: true }, () => {}); // what cannot be removed goes with the directory
+}
+
+const released = () =>
+  new SkerryError(
+    'conflict',
+    'This output was read to its end before and is gone: its sandbox was at the bound of what is kept (--max-output-mib), and newer output needed the room.',
+  );

@@ -1,0 +1,23 @@
+/** The clients' file interface where it is hard, under each runtime. */
+import { after, before, describe, test } from 'node:test';
+import { runtimesToTest } from '../support/runtimes.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+import { pythonCases } from './support/cases.ts';
+
+/** MiB. The large file fits into the bound of a sandbox's output once, and not twice. */
+const LARGE = { file: 160, bound: 256 } as const;
+
+for (const { runtime, skip } of await runtimesToTest()) {
+  describe(`files under ${runtime}`, { skip }, () => {
+    let server: TestServer;
+    before(async () => {
+      server = await startServer({ runtime, flags: ['--max-output-mib', String(LARGE.bound)] });
+    });
+    after(() => server?.stop());
+
+    test('odd names, odd kinds, no right, no root, large files', (t) =>
+      pythonCases(t, server, 'files', {
+        env: { LIFE_RUNTIME: runtime, LIFE_LARGE_MIB: String(LARGE.file) },
+      }));
+  });
+}
