@@ -122,6 +122,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const images = new ImageService({
       repository: store.images,
       instances,
+      volumes: volumeMounts,
       dataDir,
       config,
       caEnvironment: guestCa,

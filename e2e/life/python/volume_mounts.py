@@ -269,4 +269,31 @@ def a_sidecar_has_volumes_of_its_own():
     equal(listed(volume), ["file", "from-main", "late", "written"])
 
 
+@case
+def steps_of_a_build_read_and_write_volumes():
+    wheels, results = fresh(), fresh()
+    put(wheels, {"packages/one": b"first\n"})
+
+    def built(*commands):
+        mounts = {"/wheels": wheels.with_mount_options(read_only=True), "/results": results.with_mount_options(sub_path="of/builds")}
+        return image.run_commands(*commands, volumes=mounts).build(app)
+
+    word = uuid.uuid4().hex
+    made = built(f"cp /wheels/packages/one /copied; echo {word} > /results/{word}; ! touch /wheels/no")
+    with running(image=made) as sandbox:
+        # What is in a volume is no part of the image, nor is the place where it was.
+        equal(sh(sandbox, "cat /copied; ls -d /wheels /results 2>/dev/null || echo gone"), "first\ngone\n")
+    equal(content(results, f"of/builds/{word}"), f"{word}\n".encode())
+    equal(listed(wheels), ["packages", "packages/one"])
+    # Its content is no reason to build again, as it is none for a secret's.
+    put(wheels, {"packages/one": b"second\n"})
+    equal(built(f"cp /wheels/packages/one /copied; echo {word} > /results/{word}; ! touch /wheels/no").object_id, made.object_id)
+    # What a step wrote before it failed is kept, as it is of a sandbox.
+    raised(exception.ImageBuildError, lambda: built(f"echo half > /results/failed-{word}; exit 3"))
+    equal(content(results, f"of/builds/failed-{word}"), b"half\n")
+    gone = fresh()
+    modal.Volume.objects.delete(gone.hydrate().name)
+    raised(exception.NotFoundError, lambda: image.run_commands("true", volumes={"/gone": gone}).build(app))
+
+
 run()

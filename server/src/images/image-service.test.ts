@@ -17,7 +17,7 @@ import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
 import { ImagePlaces } from './image-places.ts';
 import { ImageService, type ImageServiceOptions } from './image-service.ts';
-import { DEFINITION, TEST_IMAGE_CONFIG } from './testing/images.ts';
+import { DEFINITION, NO_VOLUMES, TEST_IMAGE_CONFIG } from './testing/images.ts';
 
 const logger = createLogger('silent');
 const cleanup = new Cleanup();
@@ -31,6 +31,7 @@ const open = (overrides: { instances?: ImageServiceOptions['instances']; logger?
   new ImageService({
     repository: store.images,
     instances,
+    volumes: NO_VOLUMES,
     dataDir,
     config: { ...TEST_IMAGE_CONFIG, buildRuntime: 'runc', debianMirror: 'http://127.0.0.1:9/debian' },
     caEnvironment: {},

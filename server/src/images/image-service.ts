@@ -10,12 +10,13 @@ import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { Bases } from './bases/bases.ts';
 import { Registry } from './bases/registry.ts';
 import { Builder, type BuilderParts } from './build/builder.ts';
 import { BuildContext } from './build/context.ts';
 import { StepRunner } from './build/run-step.ts';
-import { BuildAborted, StepCache, sorted } from './build/step-cache.ts';
+import { BuildAborted, StepCache, sorted, volumesKey } from './build/step-cache.ts';
 import { type BuildLog, BuildLogs } from './build-log.ts';
 import type { Dockerfile } from './dockerfile/instruction.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
@@ -43,6 +44,8 @@ export interface ImageServiceOptions {
   readonly repository: ImageRepository;
   /** Used for RUN steps only. */
   readonly instances: Pick<InstanceService, 'start' | 'destroy'>;
+  /** For RUN steps as well. */
+  readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   /** Layers, logs and temporary files are below `<dataDir>/images`. */
   readonly dataDir: string;
   readonly config: {
@@ -120,6 +123,7 @@ export class ImageService implements Images {
       bases: this.#bases,
       runner: new StepRunner({
         instances: options.instances,
+        volumes: options.volumes,
         runtime: config.buildRuntime,
         layers: this.#layers,
         logger,
@@ -458,6 +462,7 @@ async function definitionKey(definition: ImageDefinition, context: BuildContext)
     sorted(definition.buildArgs),
     Object.keys(definition.secretEnv).sort(),
     definition.builderVersion,
+    ...volumesKey(definition),
   ];
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex');
 }

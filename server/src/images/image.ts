@@ -1,6 +1,7 @@
 /** What an image is: layers and the configuration its processes start with. */
 import type { FillMount } from '../engines/engine.ts';
 import type { ImageId, LayerId, TaskId } from '../ids.ts';
+import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { StandalonePython } from './packages/standalone-python.ts';
 
 /** The part of an image's configuration that Skerry uses, named as in the OCI image specification (image-spec/config.md). */
@@ -96,6 +97,8 @@ export interface ImageDefinition {
   readonly buildArgs: Readonly<Record<string, string>>;
   /** Environment of RUN steps only; never stored in the image, the cache key or a log. */
   readonly secretEnv: Readonly<Record<string, string>>;
+  /** What every RUN step has mounted. */
+  readonly volumes: readonly VolumeMountSpec[];
   readonly registryCredentials: RegistryCredentials | undefined;
   readonly builderVersion: string;
   /** Build again and replace the cached result. */
@@ -110,6 +113,7 @@ export const plainDefinition: Omit<ImageDefinition, 'dockerfileLines' | 'builder
   contextFiles: [],
   buildArgs: {},
   secretEnv: {},
+  volumes: [],
   registryCredentials: undefined,
   forceBuild: false,
   ignoreCache: false,

@@ -33,7 +33,7 @@ import {
   toArgv,
 } from './stage-state.ts';
 import { neededStages, stageNamed } from './stages.ts';
-import { type CacheMode, type StepCache, sorted, stepKey } from './step-cache.ts';
+import { type CacheMode, type StepCache, sorted, stepKey, volumesKey } from './step-cache.ts';
 import type { StepMount } from './step-mounts.ts';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -233,6 +233,7 @@ export class Builder {
       instruction.network,
       mounts.map(({ mount, inputs }) => [mount, inputs]),
       Object.keys(definition.secretEnv).sort(),
+      ...volumesKey(definition),
     ]);
     const proxies = PROXY_ARGS.flatMap((name) => {
       const value = definition.buildArgs[name];
@@ -258,6 +259,7 @@ export class Builder {
             user: config.user,
             network: instruction.network,
             mounts: prepared,
+            volumes: definition.volumes,
             secrets: definition.secretEnv,
             workspace: await this.#parts.layers.workspace(cleanup),
           };

@@ -1,14 +1,19 @@
-/** Carries out one RUN: an instance of ours on the layers below, the command through the agent, and the writable layer as the result. */
+/**
+ * Carries out one RUN: an instance of ours on the layers below, the command through the agent, and the writable layer as the result. What it writes in volumes is
+ * theirs, and kept however the step ends.
+ */
 import { AgentClient } from '../../agent/agent-client.ts';
 import type { AgentExit } from '../../agent/frames.ts';
 import { runToExit } from '../../agent/run-to-exit.ts';
 import { settleFiles } from '../../agent/settle-files.ts';
 import type { Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { type LayerId, newProcessId } from '../../ids.ts';
+import { type LayerId, newProcessId, newTaskId } from '../../ids.ts';
 import type { InstanceService } from '../../instances/instance-service.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { VolumeMountSpec } from '../../volumes/volume-mount-specs.ts';
+import type { VolumeMounts } from '../../volumes/volume-mounts.ts';
 import type { NewLayer } from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
 import type { OutputSink } from '../output-sink.ts';
@@ -28,6 +33,7 @@ export interface RunRequest {
   readonly user: string;
   readonly network: 'open' | 'blocked';
   readonly mounts: readonly StepMount[];
+  readonly volumes: readonly VolumeMountSpec[];
   /** Values of secret mounts by id. */
   readonly secrets: Readonly<Record<string, string>>;
   /** An empty directory of the caller for what is mounted. */
@@ -42,6 +48,7 @@ export interface RunOutcome {
 
 export interface StepRunnerParts {
   readonly instances: Pick<InstanceService, 'start' | 'destroy'>;
+  readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   readonly runtime: RuntimeChoice;
   readonly layers: LayerStore;
   readonly logger: Logger;
@@ -66,10 +73,16 @@ export class StepRunner {
   ): Promise<RunOutcome> {
     // The step is done when its files are: an instance that cannot be taken away at once goes later.
     await using cleanup = new CleanupScope(this.#parts.logger);
-    const { instances, runtime, layers } = this.#parts;
-    const { mounts, env } = await prepareMounts(request.mounts, request.secrets, request.workspace, (path) =>
+    const { instances, runtime, layers, volumes } = this.#parts;
+    const prepared = await prepareMounts(request.mounts, request.secrets, request.workspace, (path) =>
       layers.refer(path),
     );
+    // Nobody's sandbox: if this server dies, the next one finds no task of this id, and keeps what was written.
+    const taskId = newTaskId();
+    const attached = await volumes.attach(taskId, request.volumes);
+    let gone = true;
+    cleanup.add('volumes', () => volumes.detach(taskId, gone));
+    const mounts = [...prepared.mounts, ...attached];
     const instance = await instances.start(
       { layers: request.layers, runtime },
       {
@@ -80,8 +93,12 @@ export class StepRunner {
       },
       signal,
     );
-    cleanup.add('build instance', () => instances.destroy(instance.id));
-    const withSecrets = { ...request, env: { ...request.env, ...env } };
+    gone = false;
+    cleanup.add('build instance', async () => {
+      await instances.destroy(instance.id);
+      gone = true;
+    });
+    const withSecrets = { ...request, env: { ...request.env, ...prepared.env } };
     const exit = await this.#execute(instance, withSecrets, output, signal);
     const outOfMemory = (await instance.stats().catch(() => undefined))?.oomKills ?? 0;
     if (exit.kind === 'code' && exit.value === 0) {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { firstError } from '../../errors/first-error.ts';
 import type { LayerId } from '../../ids.ts';
 import { unlessAborted } from '../../platform/wait.ts';
+import type { ImageDefinition } from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
 import type { ImageRepository } from '../repositories.ts';
 
@@ -22,6 +23,12 @@ export function stepKey(kind: string, parents: readonly LayerId[], inputs: unkno
 /** Name and value pairs in one order, for keys. */
 export const sorted = (values: Readonly<Record<string, string>>): [string, string][] =>
   Object.entries(values).toSorted(([a], [b]) => (a < b ? -1 : 1));
+
+/** Volumes in a key: which, where and how, not what they hold. Nothing without any, as keys were before there could be some. */
+export const volumesKey = ({ volumes }: Pick<ImageDefinition, 'volumes'>): readonly unknown[] =>
+  volumes.length === 0
+    ? []
+    : [volumes.map(({ volumeId, target, readOnly, subPath }) => [volumeId, target, readOnly, subPath])];
 
 export interface StepResult {
   /** `null` when the step changed no file. */

@@ -32,6 +32,12 @@ export const TEST_IMAGE_CONFIG: ImageServiceOptions['config'] = {
   mavenRepository: '',
 };
 
+/** For builds that mount none. */
+export const NO_VOLUMES: ImageServiceOptions['volumes'] = {
+  attach: async () => [],
+  detach: async () => {},
+};
+
 export async function openImages(t: TestContext, clock = Date.now) {
   const dataDir = await mkdtemp(join(tmpdir(), 'skerry-full-'));
   const store = openStore(dataDir);
@@ -43,6 +49,7 @@ export async function openImages(t: TestContext, clock = Date.now) {
       engine: new FakeEngine(join(dataDir, 'e'), '', ImagePlaces.in(dataDir)), // no step of these builds runs anything
       logger: createLogger('silent'),
     }),
+    volumes: NO_VOLUMES,
     dataDir,
     config: TEST_IMAGE_CONFIG,
     caEnvironment: {},

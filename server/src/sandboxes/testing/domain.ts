@@ -145,6 +145,7 @@ export class Domain implements AsyncDisposable {
     const images = new ImageService({
       repository: store.images,
       instances,
+      volumes: volumeMounts,
       dataDir,
       config: TEST_IMAGE_CONFIG,
       caEnvironment: {},

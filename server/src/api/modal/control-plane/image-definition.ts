@@ -7,13 +7,17 @@ import type { ContextFile, ImageDefinition, RegistryCredentials } from '../../..
 import { standalonePythonOf } from '../../../images/packages/standalone-python.ts';
 import { clip } from '../../../platform/text.ts';
 import type { Secrets } from '../../../secrets/secrets.ts';
+import type { VolumeMountSpec } from '../../../volumes/volume-mount-specs.ts';
+import type { VolumeMounts } from '../../../volumes/volume-mounts.ts';
 import { Arch, RegistryAuthType } from '../gen/modal/common_pb.ts';
 import type { Image, ImageGetOrCreateRequest, ImageRegistryConfig } from '../gen/modal/images_pb.ts';
+import { volumeMounts } from '../rpc/volume-mounts.ts';
 
 export interface ImageDefinitionDeps {
   readonly secrets: Pick<Secrets, 'resolve'>;
   readonly mounts: Pick<Mounts, 'files'>;
   readonly blobs: Pick<BlobStore, 'path'>;
+  readonly volumeMounts: Pick<VolumeMounts, 'check'>;
 }
 
 /** Characters of all Dockerfile lines together. */
@@ -26,7 +30,7 @@ const builderVersionPattern = /^[A-Za-z0-9.]{1,16}$/;
 
 /**
  * @param fallbackBuilderVersion where the request names none
- * @throws SkerryError `invalid-argument`, `too-large`, `unimplemented`, `not-found` (secret, mount)
+ * @throws SkerryError `invalid-argument`, `too-large`, `unimplemented`, `not-found` (secret, mount, volume)
  */
 export function toImageDefinition(
   request: ImageGetOrCreateRequest,
@@ -49,6 +53,7 @@ export function toImageDefinition(
     secretEnv: deps.secrets.resolve(
       image.secretIds.map((id) => ({ kind: 'stored', id: id as SecretId })), // resolving rejects what is no id
     ),
+    volumes: volumes(image, deps),
     registryCredentials: registryCredentials(image.imageRegistryConfig, deps.secrets),
     builderVersion,
     forceBuild: request.forceBuild,
@@ -67,13 +72,16 @@ function refuseUnsupported(image: Image): void {
   if (gpu && (gpu.type !== 0 || gpu.count !== 0 || gpu.gpuType !== '')) {
     throw unsupported('Image builds with a GPU are not supported: remove gpu=... from the image.');
   }
-  if (image.volumeMounts.length > 0) {
-    throw unsupported('Volumes in image builds are not supported: copy what the build needs into the image.');
-  }
   const machine = process.arch === 'arm64' ? Arch.AARCH64 : Arch.X86_64;
   if (image.arch !== Arch.UNSPECIFIED && image.arch !== machine) {
     throw unsupported(`This machine builds images for ${process.arch} only.`);
   }
+}
+
+function volumes(image: Image, deps: ImageDefinitionDeps): readonly VolumeMountSpec[] {
+  const specs = volumeMounts(image.volumeMounts);
+  deps.volumeMounts.check(specs);
+  return specs;
 }
 
 function boundedLines(lines: readonly string[]): readonly string[] {

@@ -52,7 +52,7 @@ async function setUp(t: TestContext) {
     ...secretHandlers({ apps, secrets }),
     ...mountHandlers({ blobs, mounts, now }),
     ...blobHandlers({ blobs }),
-    ...imageHandlers({ apps, secrets, mounts, blobs, images }),
+    ...imageHandlers({ apps, secrets, mounts, blobs, images, volumeMounts: domain.volumeMounts }),
   };
   const authority = `127.0.0.1:${port}`;
   const client = inMemoryClient(handlers, domain.store.answers, { ...pythonCall, authority });
@@ -312,7 +312,7 @@ test('what images cannot have is refused by name', async (t) => {
     code(Code.Unimplemented, /run_function/),
   );
   await assert.rejects(build({ gpuConfig: { count: 1 } }), code(Code.Unimplemented, /GPU/));
-  await assert.rejects(build({ volumeMounts: [{ volumeId: 'vo-1' }] }), code(Code.Unimplemented, /Volumes/));
+  await assert.rejects(build({ volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v' }] }), code(Code.NotFound));
   await assert.rejects(build({ contextMountId: 'mo-1' }), code(Code.NotFound));
   await assert.rejects(build({ secretIds: ['st-1'] }), code(Code.NotFound));
   const contextFiles = [{ filename: '../etc/passwd', data: new Uint8Array() }];
