@@ -12,7 +12,8 @@ for (const { runtime, skip } of await runtimesToTest()) {
     });
     after(() => server?.stop());
 
-    test('of whole filesystems, with the Python client', (t) => pythonCases(t, server, 'snapshots'));
+    test('of whole filesystems, with the Python client', (t) =>
+      pythonCases(t, server, 'snapshots', { timeoutMs: 600_000 }));
 
     test('of directories, and images mounted into running sandboxes, with the Python client', (t) =>
       pythonCases(t, server, 'mounted', { env: { LIFE_DATA_DIR: server.dataDir } }));

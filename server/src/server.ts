@@ -1,7 +1,7 @@
 /** Builds the parts and puts them together; `main.ts` is the process around it. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { enginePrograms } from './agent/agent-binary.ts';
+import { enginePrograms, treesBinaryPath } from './agent/agent-binary.ts';
 import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
@@ -124,6 +124,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       instances,
       volumes: volumeMounts,
       dataDir,
+      treesBinaryPath: treesBinaryPath(),
       config,
       caEnvironment: guestCa,
       logger,

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::file::{attributes, regular, special, times, Place};
 use crate::mounts::is_kernels;
 use crate::namespace::{self, is_reserved};
-use crate::sys::{c_string, check, fstat, fstatat, now, openat, sync_filesystem};
+use crate::sys::{c_string, check, fstat, fstatat, now, openat, raise_open_files, sync_filesystem};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::io::{self, BufRead, Write};
@@ -118,19 +118,11 @@ fn tell(word: &str) -> io::Result<()> {
     io::stdout().flush()
 }
 
-/// Each level of directories holds two open files; who breaks a lease sends a signal.
+/// Who breaks a lease sends a signal.
 fn prepare() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the structure outlives the calls. What cannot be raised is found out by a directory that is too deep.
-    unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        libc::signal(libc::SIGIO, libc::SIG_IGN);
-    }
+    raise_open_files();
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
 }
 
 impl Copier {

@@ -1,11 +1,12 @@
 //! What has to be done with trees of files in a few system calls that no tool of the machine makes in this way:
-//! `copy` takes a tree while programs write to it, `show` and `hide` mount and unmount one in the mount namespace of a sandbox.
+//! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `show` and `hide` mount and unmount one in the mount namespace of a sandbox.
 //! The server is its only caller; what it finds in a sandbox is hostile.
 
 mod copy;
 mod entry;
 mod failure;
 mod file;
+mod merge;
 mod mounts;
 mod namespace;
 mod sys;
@@ -14,7 +15,7 @@ use failure::Failure;
 use std::ffi::OsString;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET | copy-inside PID PATH TARGET | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID";
 
 fn main() {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -22,6 +23,7 @@ fn main() {
     let result = match words.as_slice() {
         [command, directory, target] if *command == "copy" => copy::tree(directory, target),
         [command, pid, path, target] if *command == "copy-inside" => copy::inside(pid, path, target),
+        [command, target, layers @ ..] if *command == "merge" && layers.len() > 1 => merge::layers(target, layers),
         [command, directory, pid, path] if *command == "show" => mounts::show(directory, pid, path),
         [command, directory, pid, path] if *command == "attach" => mounts::attach(directory, pid, path),
         [command, pid, id] if *command == "hide" => mounts::hide(pid, id),

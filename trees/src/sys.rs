@@ -159,3 +159,17 @@ pub fn sync_filesystem(fd: &OwnedFd) -> io::Result<()> {
     // SAFETY: the descriptor is open.
     check(unsafe { libc::syncfs(fd.as_raw_fd()) }).map(drop)
 }
+
+/// As many open files as there may be: each level of directories holds some. What cannot be raised is found out by a directory that is too deep.
+pub fn raise_open_files() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure outlives the calls.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+    }
+}

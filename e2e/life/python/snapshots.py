@@ -1,6 +1,7 @@
 """Snapshots of whole filesystems, under each runtime."""
 
 import concurrent.futures
+import re
 
 import modal
 from harness import case, create, equal, eventually, raised, run, running, sh
@@ -79,6 +80,26 @@ def _is_gone(image):
         create(image=image).terminate()
     except modal.exception.NotFoundError:
         return True
+
+
+@case
+def the_fiftieth_of_a_chain_of_snapshots_has_everything_and_few_layers():
+    image = None
+    for number in range(1, 51):
+        with running(**({"image": image} if image else {})) as sandbox:
+            sh(sandbox, f"mkdir -p /chain; echo {number} > /chain/{number}; rm -f /doomed-{number - 1}; touch /doomed-{number}; echo {number} > /last")
+            image = sandbox.snapshot_filesystem()
+    with running(image=image) as sandbox:
+        equal(sh(sandbox, "cd /chain; cat $(seq 50); cat /last; ls -d /doomed-*").split(), [*map(str, range(1, 51)), "50", "/doomed-50"])
+        with running():
+            counts = _layer_counts()
+        assert max(counts) <= min(counts) + 16, counts
+
+
+def _layer_counts():
+    """Of the sandboxes on this machine, as the kernel shows their mounts."""
+    lines = [line for line in open("/proc/self/mountinfo") if "/rootfs " in line and " overlay " in line]
+    return [re.search(r"[ ,]lowerdir=([^ ,]*)", line)[1].count(":") + 1 for line in lines]
 
 
 EXIT_SNAPSHOT = {"enable_exit_snapshot": True}

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { enginePrograms } from '../agent/agent-binary.ts';
+import { enginePrograms, treesBinaryPath } from '../agent/agent-binary.ts';
 import { createOciEngine } from '../engines/oci/engine.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
 import { TEST_ENGINE_CONFIG } from '../engines/testing/engine-config.ts';
@@ -33,6 +33,7 @@ const open = (overrides: { instances?: ImageServiceOptions['instances']; logger?
     instances,
     volumes: NO_VOLUMES,
     dataDir,
+    treesBinaryPath: treesBinaryPath(),
     config: { ...TEST_IMAGE_CONFIG, buildRuntime: 'runc', debianMirror: 'http://127.0.0.1:9/debian' },
     caEnvironment: {},
     logger,

@@ -36,6 +36,7 @@ import { LayerStore } from './layer-store.ts';
 import { type PackageSettings, packageSources } from './packages/sources.ts';
 import type { ImageRecord, ImageRepository } from './repositories.ts';
 import { openDirectory, sealDirectory } from './sealed-layer.ts';
+import { type LayerStack, MAX_SNAPSHOT_LAYERS, mergeSnapshots } from './snapshot-layers.ts';
 
 /** RUN steps carried out at the same moment; more wait. */
 const MAX_RUNNING_STEPS = 4;
@@ -48,6 +49,8 @@ export interface ImageServiceOptions {
   readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   /** Layers, logs and temporary files are below `<dataDir>/images`. */
   readonly dataDir: string;
+  /** The program that merges layers. */
+  readonly treesBinaryPath: string;
   readonly config: {
     readonly buildRuntime: RuntimeChoice;
     readonly debianMirror: string;
@@ -74,6 +77,7 @@ interface RunningBuild {
 export class ImageService implements Images {
   readonly #store: ImageRepository;
   readonly #layers: LayerStore;
+  readonly #treesBinaryPath: string;
   readonly #logs: BuildLogs;
   readonly #logger: Logger;
   readonly #now: () => number;
@@ -90,6 +94,7 @@ export class ImageService implements Images {
     const { config, clock, logger } = options;
     const directory = join(options.dataDir, 'images');
     this.#now = clock;
+    this.#treesBinaryPath = options.treesBinaryPath;
     this.#logger = logger;
     this.#ledger = new Ledger(logger);
     this.#store = options.repository;
@@ -304,6 +309,7 @@ export class ImageService implements Images {
     }
     // What is below may be deleted while the layer is taken.
     const held: LayerId[] = [];
+    const snapshots = parent.snapshots ?? 0;
     try {
       for (const layer of parent.layers) {
         if (!this.#layers.has(layer)) throw new SkerryError('not-found', `Image ${parent.id} was deleted.`);
@@ -315,10 +321,18 @@ export class ImageService implements Images {
         if (encryptionKey) await sealDirectory(made.directory, encryptionKey);
       });
       if (layer !== null) held.push(layer);
+      let stack: LayerStack =
+        layer === null
+          ? { layers: parent.layers, snapshots }
+          : { layers: [...parent.layers, layer], snapshots: snapshots + 1 };
+      if (stack.snapshots > MAX_SNAPSHOT_LAYERS) {
+        stack = await mergeSnapshots(stack, this.#layers, this.#treesBinaryPath);
+        held.push(...stack.layers.slice(-stack.snapshots));
+      }
       const createdAtMs = this.#now();
       const image: Image = {
         id: newImageId(),
-        layers: layer === null ? parent.layers : [...parent.layers, layer],
+        ...stack,
         config,
         builderVersion: parent.builderVersion,
         createdAtMs,

@@ -43,6 +43,8 @@ export interface Image {
   readonly expiresAtMs?: number | undefined;
   /** Its one layer opens only with a key of the caller's (`sealed-layer.ts`): it can be mounted with that, and nothing else. */
   readonly encrypted?: boolean | undefined;
+  /** How many of its layers, from the top, snapshots made. Undefined: none. */
+  readonly snapshots?: number | undefined;
 }
 
 /** What of an image is mounted into a running sandbox. */

@@ -337,7 +337,12 @@ export class LiveSandbox implements Sandbox {
   snapshotDirectory(path: string, options: SnapshotOptions, signal: AbortSignal): Promise<Image> {
     if (/^\/+$/.test(path)) return this.snapshotFilesystem(options, signal);
     // Nothing of the sandbox's image is below it.
-    const parent = ({ plan }: Tenant) => ({ ...plan.image, layers: [], config: emptyImageConfig });
+    const parent = ({ plan }: Tenant) => ({
+      ...plan.image,
+      layers: [],
+      snapshots: 0,
+      config: emptyImageConfig,
+    });
     return this.#snapshot(options, signal, parent, ({ instance }, ref, settle) =>
       instance.commitDirectory(path, ref, { settle }),
     );

@@ -20,6 +20,7 @@ const imageRow = z
     created_at_ms: z.number(),
     expires_at_ms: z.number().nullable(),
     encrypted: z.number(),
+    snapshots: z.number(),
   })
   .transform((row): ImageRecord => {
     const id = imageId(row.id);
@@ -33,6 +34,7 @@ const imageRow = z
       createdAtMs: row.created_at_ms,
       expiresAtMs: row.expires_at_ms ?? undefined,
       encrypted: row.encrypted !== 0,
+      snapshots: row.snapshots,
     };
     return { state: row.state, id, image };
   });
@@ -86,7 +88,7 @@ export class SqlImages implements ImageRepository {
       'UPDATE images SET definition_key = NULL WHERE definition_key = ?',
     );
     this.#finish = database.prepare(
-      `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, expires_at_ms = ?, encrypted = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
+      `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, expires_at_ms = ?, encrypted = ?, snapshots = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
     );
     this.#fail = database.prepare(
       'UPDATE images SET state = ?, failure = ?, finished_at_ms = ? WHERE id = ?',
@@ -157,6 +159,7 @@ export class SqlImages implements ImageRepository {
         JSON.stringify(image.config),
         image.expiresAtMs ?? null,
         image.encrypted ? 1 : 0,
+        image.snapshots ?? 0,
         nowMs,
         nowMs,
         image.id,

@@ -149,4 +149,7 @@ export const migrations: readonly string[] = [
   /* 15: what became of the snapshot of a sandbox's end, JSON */ `
   ALTER TABLE sandboxes ADD COLUMN exit_snapshot TEXT;
   `,
+  /* 16: how many of an image's layers, from the top, snapshots made */ `
+  ALTER TABLE images ADD COLUMN snapshots INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

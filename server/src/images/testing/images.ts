@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { treesBinaryPath } from '../../agent/agent-binary.ts';
 import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { ImageId } from '../../ids.ts';
 import { InstanceService } from '../../instances/instance-service.ts';
@@ -51,6 +52,7 @@ export async function openImages(t: TestContext, clock = Date.now) {
     }),
     volumes: NO_VOLUMES,
     dataDir,
+    treesBinaryPath: treesBinaryPath(),
     config: TEST_IMAGE_CONFIG,
     caEnvironment: {},
     logger: createLogger('info', { write: (line) => log.push(line) }),

@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { agentBinaryPath } from '../../agent/agent-binary.ts';
+import { agentBinaryPath, treesBinaryPath } from '../../agent/agent-binary.ts';
 import { AppService } from '../../apps/app-service.ts';
 import { FileBlobStore } from '../../blobs/blob-store.ts';
 import { MountService } from '../../blobs/mount-service.ts';
@@ -147,6 +147,7 @@ export class Domain implements AsyncDisposable {
       instances,
       volumes: volumeMounts,
       dataDir,
+      treesBinaryPath: treesBinaryPath(),
       config: TEST_IMAGE_CONFIG,
       caEnvironment: {},
       logger,
