@@ -145,16 +145,17 @@ def no_exit_snapshot_is_told():
 
 @case
 def terminate_does_not_wait_for_a_snapshot():
-    sandbox = create()
-    sh(sandbox, "head -c 200000000 /dev/urandom > /bulk")
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        snapshot = pool.submit(sandbox.snapshot_filesystem)
-        sandbox.terminate()
-        sandbox.wait(raise_on_termination=False)
-        try:
-            snapshot.result()
-        except modal.exception.NotFoundError:
-            pass
+    for take in (lambda sandbox: sandbox.snapshot_filesystem(), lambda sandbox: sandbox.snapshot_directory("/data")):
+        sandbox = create(timeout=300)
+        sh(sandbox, "mkdir /data; head -c 200000000 /dev/urandom > /data/bulk")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            snapshot = pool.submit(take, sandbox)
+            sandbox.terminate()
+            sandbox.wait(raise_on_termination=False)
+            try:
+                snapshot.result()
+            except modal.exception.NotFoundError:
+                pass
 
 
 run()

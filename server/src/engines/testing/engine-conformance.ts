@@ -196,12 +196,19 @@ export function engineConformance<Harness extends EngineHarness>(
       it('a destroy breaks a commit off, of a stopped instance too', async () => {
         for (const stopped of [false, true]) await breakOff(stopped);
       });
-      const breakOff = async (stopped: boolean) => {
+      it('a destroy breaks a commit of a directory off', async (t) => {
+        if (!suite.harness.engine.capabilities(runtime).mounts) return t.skip('cannot mount while it runs');
+        await breakOff(false, '/data');
+      });
+      const breakOff = async (stopped: boolean, path?: string) => {
         const target = TestContent.ref('broken-off');
         await using({}, async (instance) => {
           await shell(instance, change);
           if (stopped) await instance.stop();
-          const commit = instance.commit(target, { move: false });
+          const commit =
+            path === undefined
+              ? instance.commit(target, { move: false })
+              : instance.commitDirectory(path, target, {});
           const broken = assert.rejects(commit, { code: 'sandbox-ended' });
           await destroy(instance);
           await broken;
