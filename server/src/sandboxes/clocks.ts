@@ -17,7 +17,7 @@ export interface ClocksParts {
   readonly ended: AbortSignal;
 }
 
-/** A kill for memory that is older than this is not taken for the cause of an end. */
+/** A kill for memory that was seen at two looks is not taken for the cause of an end. At one it may be: its program's end can be on its way. */
 const OOM_LOOK_EVERY_MS = 60_000;
 
 export class Clocks {
@@ -26,6 +26,8 @@ export class Clocks {
   readonly #stopped = new AbortController();
   /** Kills for memory that the sandbox lived through. */
   #oomKillsBefore = 0;
+  /** At the last look. */
+  #oomKillsSeen = 0;
   /** Looks follow each other. */
   #noting: Promise<void> = Promise.resolve();
   #snapshots = 0;
@@ -45,7 +47,13 @@ export class Clocks {
     if (spec.idleTimeoutMs !== undefined) {
       this.#idle = new IdleClock(spec.idleTimeoutMs, () => this.#end({ kind: 'idle-timeout' }));
     }
-    const memory = setInterval(() => void this.noteOomKills(tenant), OOM_LOOK_EVERY_MS);
+    const memory = setInterval(() => {
+      const seen = this.#oomKillsSeen;
+      void this.#look(tenant, (oomKills) => {
+        this.#oomKillsBefore = Math.max(this.#oomKillsBefore, seen);
+        this.#oomKillsSeen = oomKills;
+      });
+    }, OOM_LOOK_EVERY_MS);
     this.#stopped.signal.addEventListener('abort', () => {
       stopDeadline();
       clearInterval(memory);
@@ -66,13 +74,17 @@ export class Clocks {
   }
 
   /** What was killed for memory up to now did not end the sandbox. */
-  noteOomKills({ instance }: Tenant): Promise<void> {
+  noteOomKills(tenant: Tenant): Promise<void> {
+    return this.#look(tenant, (oomKills) => {
+      this.#oomKillsBefore = oomKills;
+    });
+  }
+
+  #look({ instance }: Tenant, note: (oomKills: number) => void): Promise<void> {
     this.#noting = this.#noting
       .then(() => instance.stats())
       .then(
-        ({ oomKills }) => {
-          this.#oomKillsBefore = oomKills;
-        },
+        ({ oomKills }) => note(oomKills),
         () => {}, // it is gone
       );
     return this.#noting;

@@ -53,6 +53,7 @@ export interface TenancyParts {
 }
 
 const START_TIMEOUT_MS = 120_000;
+const TOO_LONG = `The sandbox did not start within ${START_TIMEOUT_MS / 1000} s: the machine has too much to do. Try again later, or see \`skerry doctor\`.`;
 /** An agent that lives dials again within half a second; under gVisor on a busy machine it may take seconds. */
 const RECOVERY_TIMEOUT_MS = 30_000;
 const NO_ANSWER = 'Its agent did not answer when the server came back.';
@@ -166,7 +167,10 @@ export class Tenancy {
 
   async #launch(calledOff: AbortSignal): Promise<void> {
     const { spec, taskId, instances, volumes, tell, plan } = this.#parts;
-    const signal = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), calledOff]);
+    const tooLong = new AbortController();
+    const timer = setTimeout(() => tooLong.abort(new SkerryError('unavailable', TOO_LONG)), START_TIMEOUT_MS);
+    using _ = { [Symbol.dispose]: () => clearTimeout(timer) };
+    const signal = AbortSignal.any([tooLong.signal, calledOff]);
     const launch = await plan();
     signal.throwIfAborted();
     // Before there is an instance: it would have to be taken back if this failed.
