@@ -48,7 +48,7 @@ describe('GpuPool', () => {
     assert.throws(() => claim(pool(), ANY_GPU, 5), { code: 'invalid-argument' });
     assert.throws(() => pool().claim(newTaskId(), { type: 'H100', count: 1 }, 'auto', []), {
       code: 'invalid-argument',
-      message: /there are none.*doctor/,
+      message: /has none.*doctor/,
     });
   });
 

@@ -58,13 +58,8 @@ export class GpuPool {
     if (had) return { holder, devices: had.devices };
     const { type, count } = request;
     const fitting = gpus.filter(({ types }) => type === ANY_GPU || types.includes(type));
-    const wanted = type === ANY_GPU ? nounOf(count) : `${nounOf(count)} of type ${type}`;
-    if (fitting.length < count) {
-      throw new SkerryError(
-        'invalid-argument',
-        `gpu: this server has not ${count} ${wanted}: ${inventory(gpus)}`,
-      );
-    }
+    const wanted = `gpu: ${count} ${count === 1 ? 'GPU' : 'GPUs'}${type === ANY_GPU ? '' : ` of type ${type}`} wanted`;
+    if (fitting.length < count) throw new SkerryError('invalid-argument', `${wanted}. ${inventory(gpus)}`);
     const usable = fitting.filter(({ runtimes }) =>
       runtime === 'auto' ? runtimes.size > 0 : runtimes.has(runtime),
     );
@@ -73,7 +68,7 @@ export class GpuPool {
     if (free.length < count) {
       throw new SkerryError(
         'resource-exhausted',
-        `gpu: ${count} ${wanted} wanted, and ${free.length} of ${usable.length} free. There are ${counted(gpus)}.`,
+        `${wanted}, and ${free.length} of ${usable.length} free. ${inventory(gpus)}`,
       );
     }
     // The least used first, where several may have the same one.
@@ -120,8 +115,6 @@ export class GpuPool {
   }
 }
 
-const nounOf = (count: number): string => (count === 1 ? 'GPU' : 'GPUs');
-
 function notUnder(runtime: RuntimeChoice, usable: number, fitting: readonly Device[]): SkerryError {
   const others = new Set(fitting.flatMap(({ runtimes }) => [...runtimes]));
   const way = others.has('runc') ? ' Under runc they can: runtime="runc".' : '';
@@ -134,8 +127,8 @@ function notUnder(runtime: RuntimeChoice, usable: number, fitting: readonly Devi
 
 const inventory = (gpus: readonly Device[]): string =>
   gpus.length === 0
-    ? 'there are none. `skerry doctor` on its machine says why.'
-    : `there are ${counted(gpus)}.`;
+    ? 'This server has none: `skerry doctor` on its machine says why.'
+    : `This server has ${counted(gpus)}.`;
 
 /** "2 × A100-80GB, 1 × of no known type" */
 function counted(gpus: readonly Device[]): string {
