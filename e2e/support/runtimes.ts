@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findRuntimes } from '../../server/src/engines/oci/runtime-choice.ts';
+import { findRuntimes, type RuntimeFindings } from '../../server/src/engines/oci/runtime-choice.ts';
 
 export interface RuntimeToTest {
   readonly runtime: 'runc' | 'gvisor';
@@ -12,13 +12,18 @@ export interface RuntimeToTest {
 
 /** Both runtimes; one that does not work on this machine says why. */
 export async function runtimesToTest(): Promise<readonly RuntimeToTest[]> {
+  const findings = await machineRuntimes();
+  return (['runc', 'gvisor'] as const).map((runtime) => {
+    const finding = findings[runtime];
+    return { runtime, skip: finding.ok ? false : finding.reason };
+  });
+}
+
+/** What is known of each on this machine. */
+export async function machineRuntimes(): Promise<RuntimeFindings> {
   const scratch = await mkdtemp(join(tmpdir(), 'runtimes-'));
   try {
-    const findings = await findRuntimes('', scratch);
-    return (['runc', 'gvisor'] as const).map((runtime) => {
-      const finding = findings[runtime];
-      return { runtime, skip: finding.ok ? false : finding.reason };
-    });
+    return await findRuntimes('', scratch);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
