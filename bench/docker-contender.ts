@@ -11,8 +11,27 @@ import { timeToFirstByte } from './oci-contender.ts';
 
 const START_ATTEMPTS = 150;
 
-/** @throws Error saying why Docker cannot take part */
+export interface Docker {
+  /** Arguments for a command of this daemon. */
+  command(...args: string[]): [string, ...string[]];
+  /** The name of a container that runs and does nothing. */
+  readonly idle: string;
+  close(): Promise<void>;
+}
+
 export async function dockerContender(options: { tar: string; scratch: string }): Promise<Contender> {
+  const { command, idle, close } = await startDocker(options);
+  return {
+    name: 'docker',
+    createToFirstOutput: () =>
+      timeToFirstByte(command('run', '--rm', '--network=none', 'bench', 'echo', 'hello')),
+    execRoundTrip: () => timed(() => run(command('exec', idle, 'true'))),
+    close,
+  };
+}
+
+/** A daemon with the image `bench`. @throws Error saying why Docker cannot take part */
+export async function startDocker(options: { tar: string; scratch: string }): Promise<Docker> {
   const dockerd = findProgram('dockerd');
   if (!dockerd || !findProgram('docker'))
     throw new Error('Docker (Debian package docker.io) is not installed');
@@ -29,23 +48,19 @@ export async function dockerContender(options: { tar: string; scratch: string })
     { stdio: ['ignore', log, log] },
   );
   closeSync(log);
-  const docker = (...args: string[]) => ['docker', '--host', socket, ...args] as const;
+  const docker = (...args: string[]): [string, ...string[]] => ['docker', '--host', socket, ...args];
   const idle = 'bench-idle';
   try {
     await waitForDaemon(daemon, () => run(docker('version'), { timeoutMs: 5_000 }));
     await run(docker('import', options.tar, 'bench'), { timeoutMs: 300_000 });
-    await run([
-      ...docker('run', '--detach', '--network=none', '--name', idle, 'bench', 'sleep', 'infinity'),
-    ] as [string, ...string[]]);
+    await run(docker('run', '--detach', '--network=none', '--name', idle, 'bench', 'sleep', 'infinity'));
   } catch (error) {
     await stop(daemon);
     throw error;
   }
   return {
-    name: 'docker',
-    createToFirstOutput: () =>
-      timeToFirstByte(docker('run', '--rm', '--network=none', 'bench', 'echo', 'hello')),
-    execRoundTrip: () => timed(() => run(docker('exec', idle, 'true'))),
+    command: docker,
+    idle,
     close: async () => {
       await run(docker('rm', '--force', idle));
       await stop(daemon);

@@ -18,7 +18,8 @@ import { commitOf, describeMachine } from './machine.ts';
 import { ociContender } from './oci-contender.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { skerryContenders } from './skerry-contender.ts';
-import { milliseconds, type Summary, summarize } from './statistics.ts';
+import { summarize } from './statistics.ts';
+import { table } from './table.ts';
 
 const MAX_ROUNDS = 1_000;
 const measures = [
@@ -134,25 +135,4 @@ async function report(): Promise<string> {
     ...sections,
     ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
   ].join('\n');
-}
-
-function table(rows: readonly { name: string; summary: Summary }[], baselines: readonly string[]): string[] {
-  const present = baselines.filter((name) => rows.some((row) => row.name === name));
-  const header = ['', 'median', 'min', 'max', ...present.map((name) => `× ${name}`)];
-  const lines = rows.map(({ name, summary }) => {
-    const ratios = present.map((baseline) => {
-      const base = rows.find((row) => row.name === baseline)?.summary.median ?? Number.NaN;
-      return (summary.median / base).toFixed(2);
-    });
-    return [
-      name,
-      milliseconds(summary.median),
-      milliseconds(summary.min),
-      milliseconds(summary.max),
-      ...ratios,
-    ];
-  });
-  return [header, header.map((_, index) => (index === 0 ? '---' : '---:')), ...lines].map(
-    (cells) => `| ${cells.join(' | ')} |`,
-  );
 }

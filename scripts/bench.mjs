@@ -1,12 +1,15 @@
-/** The bench: `npm run bench [-- --rounds N]`. Docker takes part when it is installed (Debian package docker.io). */
+/** The benches: `npm run bench [-- --rounds N]` and `npm run bench:storage`. Docker takes part when it is installed (Debian package docker.io). */
 import { join } from 'node:path';
 import { attach } from './lib/command.mjs';
 import { node, root } from './lib/paths.mjs';
 import { runMain, SetupError } from './lib/step.mjs';
-import { setup } from './setup.mjs';
+import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 await runMain(async () => {
   if (process.getuid?.() !== 0) throw new SetupError('The bench needs root. Run: sudo npm run bench');
   await setup();
-  return attach([node, join(root, 'bench', 'main.ts'), ...process.argv.slice(2)], { cwd: root });
+  const [first, ...rest] = process.argv.slice(2);
+  const [program, args] = first === 'storage' ? ['storage.ts', rest] : ['main.ts', process.argv.slice(2)];
+  if (program === 'storage.ts') await setupPythonClients(pythonClientVersions.slice(0, 1));
+  return attach([node, join(root, 'bench', program), ...args], { cwd: root });
 });

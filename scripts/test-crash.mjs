@@ -1,0 +1,81 @@
+/**
+ * `npm run test:crash [-- KILLS]`: kills the server that many times, 200 by default, half of them under each runtime, while clients upload, commit, reload, take
+ * snapshots and remove (`e2e/crash/`). The record goes to `docs/crashes.md`. Takes half an hour, and is no part of CI.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { attach, capture } from './lib/command.mjs';
+import { node, root } from './lib/paths.mjs';
+import { runMain, SetupError, step } from './lib/step.mjs';
+import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
+
+const RUNTIMES = 2;
+const TEST_TIMEOUT_MS = 900_000;
+
+await runMain(async () => {
+  const kills = Number(process.argv[2] ?? 200);
+  if (!Number.isInteger(kills) || kills < RUNTIMES)
+    throw new SetupError('How many kills? A whole number from 2.');
+  if (process.getuid?.() !== 0) throw new SetupError('Making sandboxes needs root.');
+  await setup();
+  await setupPythonClients(pythonClientVersions.slice(0, 1));
+  const scratch = mkdtempSync(join(tmpdir(), 'crash-'));
+  try {
+    const record = join(scratch, 'record');
+    writeFileSync(record, '');
+    mkdirSync(join(scratch, 'data'), { mode: 0o700 });
+    const env = {
+      ...process.env,
+      SKERRY_E2E_DATA_DIR: join(scratch, 'data'),
+      SKERRY_TEST_KILLS: String(Math.ceil(kills / RUNTIMES)),
+      SKERRY_TEST_RECORD: record,
+    };
+    const code = await attach(
+      [node, '--test', `--test-timeout=${TEST_TIMEOUT_MS}`, 'e2e/crash/crash.test.ts'],
+      { cwd: root, env },
+    );
+    const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
+    writeFileSync(join(root, 'docs', 'crashes.md'), report(readFileSync(record, 'utf8'), commit, code === 0));
+    return code;
+  } finally {
+    await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
+  }
+});
+
+/** @param lines one JSON object for each kill after which all was well */
+function report(lines, commit, passed) {
+  const kills = lines
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+  const runtimes = [...new Set(kills.map(({ runtime }) => runtime))];
+  const counts = new Map();
+  for (const { runtime, underway } of kills) {
+    for (const what of underway) {
+      const of = counts.get(what) ?? {};
+      of[runtime] = (of[runtime] ?? 0) + 1;
+      counts.set(what, of);
+    }
+  }
+  const rows = [...counts].sort(([a], [b]) => a.localeCompare(b));
+  return [
+    '# Crashes',
+    '',
+    `\`npm run test:crash\`, ${new Date().toISOString().slice(0, 10)}, commit ${commit}, ${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'}).`,
+    '',
+    'The server is killed (`kill -9`) at a random moment of a round in which five threads of a program with the official Python client upload a batch of files,',
+    'write and sync in a mounted volume and commit it, reload the same volume elsewhere, take a snapshot of a file system that changes all the time and start a',
+    'sandbox from it, and make and delete volumes and images. Then it is started again, and the program goes on. After each kill: every batch is there whole or not',
+    'at all, every file has the content whose hash it carries, of the round before or of this one, a snapshot is one moment, and what was answered is there.',
+    '',
+    `${kills.length} kills: ${passed ? '**nothing was lost or mixed**' : '**it failed: see the output of the run**'}.`,
+    '',
+    'What was under way when the server was killed:',
+    '',
+    `| under way | ${runtimes.join(' | ')} |`,
+    `| --- |${runtimes.map(() => ' ---: |').join('')}`,
+    ...rows.map(([what, of]) => `| ${what} | ${runtimes.map((runtime) => of[runtime] ?? 0).join(' | ')} |`),
+    '',
+  ].join('\n');
+}
