@@ -47,7 +47,9 @@ for (const { runtime, skip } of await runtimesToTest()) {
       disk = await makeSmallDisk(DISK_MIB * MIB);
       dataDir = join(disk.path, 'data');
       mkdirSync(dataDir);
-      server = await startServer({ runtime, dataDir, logFile: join(scratch, 'server.log') });
+      // With disks of their own no sandbox could: `shared-disk.test.ts`.
+      const flags = ['--disk-limits', 'off'];
+      server = await startServer({ runtime, dataDir, flags, logFile: join(scratch, 'server.log') });
       driver = startDriver(server, 'e2e/full-disk/driver.py');
       await driver.expect('ready');
     });

@@ -1,6 +1,6 @@
 //! One file or directory with what belongs to it: content with its holes, owner, mode, extended attributes, times.
 
-use crate::sys::{check, filesystem_type, fstat, openat};
+use crate::sys::{check, fstat, openat, statfs};
 use std::ffi::CStr;
 use std::io;
 use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
@@ -66,7 +66,7 @@ fn show_changes(file: &OwnedFd) -> bool {
     }
     // Pages that are being written to the disk are clean. An overlay's files have none: they are those of other files.
     let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE;
-    filesystem_type(fd).map_or(false, |kind| kind != OVERLAYFS)
+    statfs(fd).map_or(false, |stat| stat.f_type as i64 != OVERLAYFS)
         // SAFETY: the descriptor is open.
         && unsafe { libc::sync_file_range(fd, 0, 0, flags) } == 0
 }

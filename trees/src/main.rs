@@ -1,11 +1,13 @@
 //! What has to be done with trees of files in a few system calls that no tool of the machine makes in this way:
-//! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `show` and `hide` mount and unmount one in the mount namespace of a sandbox.
+//! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `show` and `hide` mount and unmount one in the mount namespace of a sandbox,
+//! `mount-image` and `drop-image` a file system of a sandbox's own.
 //! The server is its only caller; what it finds in a sandbox is hostile.
 
 mod copy;
 mod entry;
 mod failure;
 mod file;
+mod image;
 mod merge;
 mod mounts;
 mod namespace;
@@ -15,7 +17,7 @@ use failure::Failure;
 use std::ffi::OsString;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET";
 
 fn main() {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -27,6 +29,8 @@ fn main() {
         [command, directory, pid, path] if *command == "show" => mounts::show(directory, pid, path),
         [command, directory, pid, path] if *command == "attach" => mounts::attach(directory, pid, path),
         [command, pid, id] if *command == "hide" => mounts::hide(pid, id),
+        [command, image, target, options] if *command == "mount-image" => image::mount(image, target, options),
+        [command, image, target] if *command == "drop-image" => image::drop(image, target),
         _ => Err(Failure::usage(USAGE)),
     };
     if let Err(failure) = result {

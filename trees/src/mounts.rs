@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::namespace::{self, is_reserved};
-use crate::sys::{c_string, check, clone_tree, filesystem_type, mount_id, move_mount};
+use crate::sys::{c_string, check, clone_tree, mount_id, move_mount, statfs};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -21,7 +21,7 @@ const KERNELS: [i64; 7] = [
 ];
 
 pub fn is_kernels(fd: i32) -> bool {
-    filesystem_type(fd).map_or(false, |kind| KERNELS.contains(&kind))
+    statfs(fd).map_or(false, |stat| KERNELS.contains(&(stat.f_type as i64)))
 }
 
 /// Shows a directory of the machine at a path that the sandbox's caller names, which is made when it is missing. Prints the mount's number and the

@@ -83,13 +83,13 @@ pub fn fstatat(directory: RawFd, name: &CStr, flags: c_int) -> io::Result<libc::
     }
 }
 
-/// The type of the file system, statfs(2).
-pub fn filesystem_type(fd: RawFd) -> io::Result<i64> {
+/// What kind of file system it is on and what is in that, statfs(2).
+pub fn statfs(fd: RawFd) -> io::Result<libc::statfs> {
     let mut stat = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: the kernel fills the structure when it answers 0.
     unsafe {
         check(libc::fstatfs(fd, stat.as_mut_ptr()))?;
-        Ok(stat.assume_init().f_type as i64)
+        Ok(stat.assume_init())
     }
 }
 

@@ -189,8 +189,11 @@ def whoever_reads_the_disk_finds_nothing_of_an_encrypted_snapshot():
 
 
 def _found(text):
-    """Files of the server's data directory that hold the text."""
-    files = (path for path in pathlib.Path(os.environ["LIFE_DATA_DIR"]).rglob("*") if path.is_file() and not path.is_symlink())
+    """Files of the server's data directory, and of the sandboxes' disks that are in it, that hold the text."""
+    data = pathlib.Path(os.environ["LIFE_DATA_DIR"])
+    places = [data, *(path.resolve() for path in (data / "instances").iterdir())]
+    paths = (path for place in places for path in place.rglob("*") if data / "disks" not in path.parents)
+    files = (path for path in paths if path.is_file() and not path.is_symlink())
     return [str(path) for path in files if text.encode() in _read(path)]
 
 

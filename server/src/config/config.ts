@@ -88,6 +88,30 @@ export const configSchema = z.strictObject({
     .min(16)
     .default(4096)
     .describe('processes and threads a sandbox may have'),
+  diskLimits: z
+    .enum(['auto', 'off'])
+    .default('auto')
+    .describe(
+      'what bounds the files of a sandbox; auto: a disk of its own where the machine can make one, off: nothing',
+    ),
+  defaultDiskMiB: z.coerce
+    .number()
+    .int()
+    .min(16)
+    .default(10_240)
+    .describe('disk of a sandbox that names no size, MiB'),
+  defaultDiskFiles: z.coerce
+    .number()
+    .int()
+    .min(1024)
+    .default(655_360)
+    .describe('files and directories on a disk of that size; on another as many in proportion'),
+  maxDiskMiB: z.coerce
+    .number()
+    .int()
+    .min(16)
+    .default(102_400)
+    .describe('largest disk a sandbox may ask for, MiB'),
   maxOutputMiB: z.coerce
     .number()
     .int()

@@ -41,6 +41,13 @@ export interface Device {
   readonly runtimes: ReadonlySet<RuntimeName>;
 }
 
+/** What of files an instance can have beside those of its layers and mounts. */
+export interface DiskSize {
+  readonly sizeMiB: number;
+  /** Files, directories and whatever else has a name. */
+  readonly files: number;
+}
+
 /** What an instance is, whoever it will be for: fixed from the moment it is prepared. */
 export interface Shape {
   readonly id: InstanceId;
@@ -54,6 +61,8 @@ export interface Shape {
   readonly runtime: RuntimeChoice;
   /** Names of the devices it has. With `auto`, a runtime under which it can have them. That nobody else has them is the caller's to see to. */
   readonly devices?: readonly string[];
+  /** Bounds all that it writes in its root filesystem and in what is mounted by `Instance.mount`, together; without it, the machine's disk does. */
+  readonly disk?: DiskSize;
   /**
    * For one that is to be up before anybody needs it: what it will most likely be given. Its agent runs from then on, and `bind` changes what turns out to be
    * different, as far as `Capabilities.bindsLate` goes. Without it the agent starts when it is bound, and whatever it is given is there from the beginning.
@@ -85,6 +94,8 @@ export interface Capabilities {
   readonly mounts: boolean;
   /** `Shape.devices` */
   readonly devices: boolean;
+  /** `Shape.disk` */
+  readonly disk: boolean;
 }
 
 /** Writes into an empty directory of this machine. @throws the signal's reason */
@@ -215,8 +226,8 @@ export interface Engine {
   gpus(): Promise<readonly Device[]>;
   /**
    * Makes an instance that is nobody's. On failure nothing is left behind, as far as it could be removed: see `destroy`.
-   * @throws SkerryError `already-exists` (id), `sandbox-ended` when the one it joins is gone, `unimplemented`, `unavailable` for a device that is not there
-   * or that the runtime cannot hand on
+   * @throws SkerryError `already-exists` (id), `sandbox-ended` when the one it joins is gone, `disk-full`, `unimplemented`, `unavailable` for a device that is
+   * not there or that the runtime cannot hand on
    */
   prepare(shape: Shape, signal: AbortSignal): Promise<Prepared>;
   /**

@@ -53,6 +53,7 @@ before(async () => {
     ...enginePrograms(),
     logger,
     networkPoolSize: 0,
+    diskPoolSize: 0,
   });
   cleanup.add('engine', async () => {
     await engine.close();

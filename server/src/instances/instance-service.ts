@@ -60,6 +60,11 @@ export class InstanceService {
     return this.#engine.runtimeFor(choice);
   }
 
+  /** Whether instances with this choice can have a disk of their own. @throws SkerryError `unavailable` */
+  boundsDisk(choice: RuntimeChoice): boolean {
+    return this.#engine.capabilities(this.#engine.runtimeFor(choice)).disk;
+  }
+
   /**
    * Makes an instance that is nobody's, with an id of its own. If it never becomes somebody's, it goes when the server does.
    * @throws SkerryError as `Engine.prepare` and `Prepared.bind`

@@ -74,6 +74,7 @@ class Machine implements AsyncDisposable {
       ...enginePrograms(),
       logger,
       networkPoolSize: 0,
+      diskPoolSize: 0,
     });
     return [engine, new InstanceService({ engine, logger })];
   }

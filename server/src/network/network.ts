@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { Limiter } from '../platform/limiter.ts';
+import { ReadyPool } from '../platform/ready-pool.ts';
 import { repeat } from '../platform/repeat.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
@@ -24,7 +25,6 @@ import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
 import { checkPolicy, type NetworkPolicy } from './policy.ts';
-import { ReadyPool } from './ready-pool.ts';
 import { type ResolverOptions, ResolverProcess, resolverUser } from './resolver-process.ts';
 import { Rules } from './rules.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
@@ -74,7 +74,7 @@ export class Network {
   readonly #members = new Map<number, FirewallMember>();
   /** Rule changes one after the other: each is computed from `#members`. */
   readonly #changes = new Limiter(1);
-  readonly #pool: ReadyPool;
+  readonly #pool: ReadyPool<number>;
   /** Slots that an earlier server left and that cannot be removed: never used again. */
   readonly #aside = new Set<number>();
   #plan: AddressPlan | undefined;
@@ -89,6 +89,7 @@ export class Network {
     this.#names = new SlotNames(options.instance, options.namespaceDir);
     for (const cidr of options.allowPrivate) parseCidr(cidr);
     this.#pool = new ReadyPool({
+      name: 'network',
       size: options.poolSize,
       delayMs: REFILL_DELAY_MS,
       claim: (count) => this.#claimSlots(count),

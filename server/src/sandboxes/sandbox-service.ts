@@ -24,6 +24,7 @@ import { withDeadline } from '../platform/wait.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
+import { checkDiskSize, diskSize } from './disk-size.ts';
 import { EndedSandbox } from './ended-sandbox.ts';
 import { EndedSweep } from './ended-sweep.ts';
 import { imageWithMounts } from './file-mounts.ts';
@@ -70,6 +71,9 @@ export interface SandboxServiceOptions {
     | 'defaultMemoryMiB'
     | 'defaultMilliCpu'
     | 'defaultPids'
+    | 'defaultDiskMiB'
+    | 'defaultDiskFiles'
+    | 'maxDiskMiB'
     | 'maxOutputMiB'
     | 'keepOutputHours'
   >;
@@ -172,7 +176,7 @@ export class SandboxService implements Sandboxes {
     requestKey: string | undefined,
     gpus: readonly Device[] = [],
   ): LiveSandbox {
-    const { config, images, secrets, vault } = this.#options;
+    const { config, images, secrets, vault, instances, dataDir } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
     if (this.#live.size >= config.maxSandboxes) {
       throw new SkerryError(
@@ -180,6 +184,8 @@ export class SandboxService implements Sandboxes {
         `All ${config.maxSandboxes} sandboxes this server may run are in use.`,
       );
     }
+    const bounds = () => instances.boundsDisk(this.#runtimeOf(spec));
+    checkDiskSize(spec.resources.diskMiB ?? 0, config, bounds, dataDir);
     const image = images.getPlain(spec.imageId);
     const id = newSandboxId(idShape);
     const taskId = newTaskId();
@@ -330,7 +336,8 @@ export class SandboxService implements Sandboxes {
     image: Image,
     env: Readonly<Record<string, string>>,
   ): Promise<LaunchPlan> {
-    const pool = this.#options.instances.gpus;
+    const { config, instances } = this.#options;
+    const pool = instances.gpus;
     const runtime = this.#runtimeOf(spec);
     const rootImage = await imageWithMounts(spec.mountIds, image, this.#options);
     const args = spec.args.length > 0 ? spec.args : image.config.cmd;
@@ -345,6 +352,7 @@ export class SandboxService implements Sandboxes {
       // Claimed when it was admitted; anew by a server that finds it without an instance.
       gpus: spec.gpu && pool.claim(taskId, spec.gpu, runtime, await pool.list()),
       limits: this.#limits(spec.resources),
+      disk: instances.boundsDisk(runtime) ? diskSize(spec.resources.diskMiB ?? 0, config) : undefined,
     };
   }
 

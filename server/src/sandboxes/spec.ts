@@ -26,6 +26,8 @@ export interface ResourceRequest {
   readonly memoryLimitMiB: number;
   readonly milliCpu: number;
   readonly milliCpuLimit: number;
+  /** Absent in rows of versions that knew none. */
+  readonly diskMiB?: number;
 }
 
 export interface SandboxSpec {

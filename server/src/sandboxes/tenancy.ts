@@ -176,8 +176,9 @@ export class Tenancy {
     // Before there is an instance: it would have to be taken back if this failed.
     const mounts = await volumes.attach(taskId, spec.volumes);
     signal.throwIfAborted();
-    const { joins, gpus, runtime, limits } = launch;
-    const shape = { layers: launch.image.layers, runtime, ...(joins && { joins }), ...(gpus && { gpus }) };
+    const { joins, gpus, runtime, limits, disk } = launch;
+    const { layers } = launch.image;
+    const shape = { layers, runtime, ...(joins && { joins }), ...(gpus && { gpus }), ...(disk && { disk }) };
     const prepared = await instances.prepare(shape, signal);
     tell({ kind: 'placed', instance: prepared.id });
     const tenure = { hostname: 'modal', limits, network: spec.network, mounts };

@@ -1,6 +1,6 @@
 /** What a sandbox runs as, and the parts it runs with. */
 import type { AgentClient } from '../agent/agent-client.ts';
-import type { Instance } from '../engines/engine.ts';
+import type { DiskSize, Instance } from '../engines/engine.ts';
 import type { InstanceId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
 import type { GpuClaim } from '../instances/gpu-pool.ts';
@@ -19,6 +19,8 @@ export interface LaunchPlan {
   /** Those it has claimed. */
   readonly gpus: GpuClaim | undefined;
   readonly limits: { memoryMiB: number; milliCpu: number; milliCpuRequest: number; pids: number };
+  /** Undefined where the machine cannot bound it. */
+  readonly disk: DiskSize | undefined;
 }
 
 /** The parts of a running sandbox; they exist together or not at all. */

@@ -6,6 +6,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { Adopted, Instance, RuntimeName } from '../engine.ts';
 import { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
+import type { Disks } from './disks.ts';
 import { isUp, type OciInstance } from './instance.ts';
 import type { Layout } from './layout.ts';
 import type { Leftovers } from './leftovers.ts';
@@ -17,6 +18,7 @@ export interface AdoptionParts {
   readonly layout: Layout;
   readonly cgroups: Cgroups;
   readonly network: Network;
+  readonly disks: Disks;
   readonly leftovers: Leftovers;
   readonly logger: Logger;
   /** As it is on the machine. */
@@ -63,6 +65,11 @@ export class Adoption {
       logger.info({ instance: id, oomKilled, known: ids.has(id) }, 'instance.gone');
       await this.#remove(id, records.get(id));
     }
+    const { disks, leftovers } = this.#parts;
+    await disks.adopt(
+      [...instances.keys()].map((id) => layout.of(id)),
+      (what, error) => leftovers.note(what, error),
+    );
     return { instances, left: new Map([...this.#left].map(([id, { devices }]) => [id, devices])) };
   }
 
@@ -89,11 +96,11 @@ export class Adoption {
   /** Never rejects. */
   async #remove(id: InstanceId, record: InstanceRecord | undefined): Promise<void> {
     const slot = record?.slot;
-    const { layout, cgroups, network, leftovers, runtime } = this.#parts;
+    const { layout, cgroups, network, disks, leftovers, runtime } = this.#parts;
     const places = layout.of(id);
     const removal = new Cleanup(); // a step that succeeded is not taken again: another may have the slot by then
     if (slot !== undefined) removal.add('network', () => network.release(slot));
-    removal.add('files', () => removeInstanceFiles(places));
+    removal.add('files', () => removeInstanceFiles(places, disks));
     removal.add('processes and mounts', () => haltInstance(layout, cgroups, places, runtime('gvisor')));
     try {
       await removal.run();

@@ -1,6 +1,6 @@
 /** What the machine must have for this engine, found or not, and what to do about it. */
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, rmdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { hostFirewall } from '../../network/host-routing.ts';
@@ -10,6 +10,7 @@ import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import type { EngineCheck } from '../engine.ts';
 import { Cgroups } from './cgroups.ts';
+import { whyNoDisks } from './disks.ts';
 import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
 import { MachineGpus } from './gpus/machine-gpus.ts';
 import type { Layout } from './layout.ts';
@@ -105,6 +106,7 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
     'Mount the cgroup controllers memory, cpu and pids (in a container: run it privileged with the host cgroup namespace).',
   );
   add('overlayfs', ...(await checkOverlay(layout)));
+  await addDiskChecks(add, options, layout);
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
   add('trees', existsSync(options.treesBinaryPath), true, options.treesBinaryPath, 'npm run setup');
   await addGpuCheck(add, options, { runc, gvisor });
@@ -149,6 +151,48 @@ async function checkOverlay(layout: Layout): Promise<[boolean, boolean, string, 
   } finally {
     await rm(trial, { recursive: true, force: true });
     await instancesDir.giveBack();
+  }
+}
+
+/** Which way holds for the disks of sandboxes, and whether what is copied shares its room with what it was copied from. */
+async function addDiskChecks(
+  add: Add,
+  { config, treesBinaryPath }: OciEngineOptions,
+  layout: Layout,
+): Promise<void> {
+  const borrowed = [];
+  for (const path of [layout.disksDir, layout.diskMountsDir]) borrowed.push(await borrowDirectory(path));
+  const why = config.diskLimits === 'off' ? 'switched off' : await whyNoDisks(layout, treesBinaryPath);
+  add(
+    'disk limits',
+    why === undefined,
+    false,
+    why === undefined
+      ? `each sandbox has a file system in a file of its own: ${config.defaultDiskMiB} MiB and ${config.defaultDiskFiles} files unless it asks for another size`
+      : `none, sandboxes can fill the disk: ${why}`,
+    'The machine needs loop devices (/dev/loop-control), ext4 and mke2fs (apt-get install -y e2fsprogs), and diskLimits must be auto.',
+  );
+  const shares = await canReflink(layout.disksDir);
+  add(
+    'copy on write',
+    true,
+    false,
+    shares ? 'yes, in the data directory' : 'no: snapshots and commits copy whole files',
+    '',
+  );
+  for (const directory of borrowed.toReversed()) await directory.giveBack();
+}
+
+async function canReflink(directory: string): Promise<boolean> {
+  const trial = await mkdtemp(join(directory, 'check-'));
+  try {
+    await writeFile(join(trial, 'file'), 'x'.repeat(4096));
+    const { code } = await run(['cp', '--reflink=always', join(trial, 'file'), join(trial, 'copy')], {
+      okCodes: [1],
+    });
+    return code === 0;
+  } finally {
+    await rm(trial, { recursive: true, force: true });
   }
 }
 

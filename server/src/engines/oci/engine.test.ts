@@ -53,6 +53,7 @@ async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
         ...enginePrograms(),
         logger: createLogger('silent'),
         networkPoolSize: 0,
+        diskPoolSize: 0,
         networkWatchMs: 3_600_000,
       });
     let engine = make();

@@ -24,6 +24,7 @@ import type { AgentListener } from './agent-listener.ts';
 import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
+import { Disks, whyNoDisks } from './disks.ts';
 import { LayerFifos } from './fifos.ts';
 import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
 import { MachineGpus } from './gpus/machine-gpus.ts';
@@ -43,7 +44,7 @@ import { Trees } from './trees.ts';
  * No mount and no hostname reaches a container that runs. Of limits, runsc can change none then, and a gVisor kernel shows its programs those of its start; a
  * policy is the machine's matter.
  */
-const capabilitiesUnder: Readonly<Record<RuntimeName, Capabilities>> = {
+const capabilitiesUnder: Readonly<Record<RuntimeName, Omit<Capabilities, 'disk'>>> = {
   runc: {
     bindsLate: new Set(['limits', 'network']),
     joins: true,
@@ -68,6 +69,9 @@ interface Opened {
   readonly findings: RuntimeFindings;
   readonly network: Network;
   readonly adoption: Adoption;
+  readonly disks: Disks;
+  /** Whether instances can have one. */
+  readonly boundsDisks: boolean;
   readonly caBundle: string | undefined;
   readonly ownLimits: OwnLimits;
   readonly gpus: MachineGpus;
@@ -102,11 +106,12 @@ class OciEngine implements Engine {
     await requireMachine();
     const layout = this.#layout;
     await openCgroupPlace(layout.instance);
-    for (const directory of [layout.runDir, layout.instancesDir, layout.sharedDir]) {
+    for (const directory of [layout.runDir, layout.instancesDir, layout.disksDir, layout.sharedDir]) {
       await mkdir(directory, { recursive: true, mode: 0o700 });
     }
     await makePrivateMount(layout.runDir);
     await mkdir(layout.bundlesDir, { recursive: true });
+    await mkdir(layout.diskMountsDir, { recursive: true });
     await rm(layout.formerLinksDir, { recursive: true, force: true });
     const [cgroups, findings, caBundle, ownLimits] = await Promise.all([
       Cgroups.detect(),
@@ -142,6 +147,7 @@ class OciEngine implements Engine {
       logger: this.#logger,
       onLeft: (what, error) => leftovers.note(what, error),
     });
+    const disks = await this.#openDisks();
     const records = await readRecords(layout, cgroups);
     const leases = [...records.values()].flatMap(({ slot, policy, addressing }) =>
       slot === undefined ? [] : [{ slot, policy, addressing }],
@@ -149,6 +155,7 @@ class OciEngine implements Engine {
     await network.open(leases);
     const adoption = new Adoption({
       ...{ layout, cgroups, network, leftovers },
+      disks: disks.all,
       logger: this.#logger,
       runtime: (name) => this.#installed(name),
       isOwn: (id) => this.#instances.has(id) || this.#prepared.has(id),
@@ -157,7 +164,25 @@ class OciEngine implements Engine {
     });
     const runtimes = new GpuRuntimes(findings);
     const gpus = new MachineGpus(this.#options.config, (kind) => runtimes.of(kind));
-    this.#opened = { cgroups, findings, network, adoption, caBundle, ownLimits, gpus };
+    this.#opened = {
+      ...{ cgroups, findings, network, adoption, caBundle, ownLimits, gpus },
+      disks: disks.all,
+      boundsDisks: disks.work,
+    };
+  }
+
+  /** Those that an earlier server made are looked after also where none is made now. */
+  async #openDisks(): Promise<{ readonly all: Disks; readonly work: boolean }> {
+    const { config, treesBinaryPath: treesBinary, diskPoolSize } = this.#options;
+    const layout = this.#layout;
+    const why = config.diskLimits === 'off' ? 'off' : await whyNoDisks(layout, treesBinary);
+    const work = why === undefined;
+    if (!work && config.diskLimits !== 'off') this.#logger.warn({ reason: why }, 'disks.unlimited');
+    const { defaultDiskMiB: sizeMiB, defaultDiskFiles: files } = config;
+    const usual = work ? { sizeMiB, files } : undefined;
+    const all = new Disks({ layout, treesBinary, usual, poolSize: diskPoolSize ?? 4, logger: this.#logger });
+    all.open();
+    return { all, work };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -166,7 +191,7 @@ class OciEngine implements Engine {
   }
 
   capabilities(runtime: RuntimeName): Capabilities {
-    return capabilitiesUnder[runtime];
+    return { ...capabilitiesUnder[runtime], disk: this.#opened?.boundsDisks === true };
   }
 
   async gpus(): Promise<readonly Device[]> {
@@ -174,18 +199,24 @@ class OciEngine implements Engine {
   }
 
   async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
-    const { cgroups, network, caBundle, ownLimits, gpus } = this.#require();
+    const { cgroups, network, disks, boundsDisks, caBundle, ownLimits, gpus } = this.#require();
     const devices = shape.devices && (await gpus.take(shape.devices));
     signal.throwIfAborted();
     if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
       throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
+    }
+    if (shape.disk && !boundsDisks) {
+      throw new SkerryError(
+        'unimplemented',
+        'This machine cannot bound the files of a sandbox: `skerry doctor` says why.',
+      );
     }
     const owner = shape.joins === undefined ? undefined : this.#running(shape.joins);
     owner?.shareNetwork(); // throws when it is about to end
     const asked = shape.runtime === 'auto' ? this.#options.config.runtime : shape.runtime;
     const runtime = this.#runtime(owner?.runtime ?? devices?.runtimeFor(asked) ?? asked);
     const prepared = new OciPrepared({
-      ...{ shape, owner, runtime, cgroups, network, caBundle, ownLimits },
+      ...{ shape, owner, runtime, cgroups, network, disks, caBundle, ownLimits },
       devices: devices?.edits,
       layout: this.#layout,
       content: this.#options.content,
@@ -216,13 +247,15 @@ class OciEngine implements Engine {
     const all = [...this.#instances.values(), ...this.#prepared.values()];
     await Promise.all(all.map((instance) => instance.detach()));
     await this.#opened?.network.close();
+    await this.#opened?.disks.close();
   }
 
   async remove(): Promise<void> {
     const { cgroups, network } = this.#require();
-    const { instance, runDir, sharedDir, instancesDir, cgroupParent } = this.#layout;
+    const { instance, runDir, sharedDir, instancesDir, disksDir, cgroupParent } = this.#layout;
     const removal = new Cleanup(); // runs from the last to the first, and goes on where one fails
     removal.add('instances', () => rmdir(instancesDir).catch(() => {}));
+    removal.add('disks', () => rmdir(disksDir).catch(() => {}));
     removal.add('shared files', () => rm(sharedDir, { recursive: true, force: true }));
     removal.add('run directory', async () => {
       await unmountBelow(runDir);
@@ -267,7 +300,7 @@ class OciEngine implements Engine {
     record: InstanceRecord,
     layers: readonly string[],
   ): OciInstance {
-    const { cgroups, network } = this.#require();
+    const { cgroups, network, disks } = this.#require();
     const instance = new OciInstance({
       layout: this.#layout,
       places,
@@ -275,6 +308,7 @@ class OciEngine implements Engine {
       endJoined: () => destroyJoined([...this.#instances.values(), ...this.#prepared.values()], places.id),
       cgroups,
       network,
+      disks,
       listener,
       record,
       logger: this.#logger,

@@ -26,6 +26,7 @@ import type { ContentPlaces, LayerRef } from '../references.ts';
 import type { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
 import { watchForDeath } from './death-watch.ts';
+import type { Disks } from './disks.ts';
 import { showFifos } from './fifos.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import { copyUpper, moveUpper } from './overlay.ts';
@@ -52,6 +53,7 @@ export interface InstanceParts {
   readonly imageFifos: () => Promise<readonly string[]>;
   readonly content: ContentPlaces;
   readonly trees: Trees;
+  readonly disks: Disks;
   /** Called once nothing of the instance is left. */
   readonly onDestroyed: () => void;
 }
@@ -282,11 +284,11 @@ export class OciInstance implements Instance {
     this.#leaving.abort(ended(this.id));
     this.#destroying ??= this.#exclusive.run(async () => {
       try {
-        const { endJoined, places, faultPoint } = this.#parts;
+        const { endJoined, places, disks, faultPoint } = this.#parts;
         await endJoined();
         await this.#halt();
         faultPoint('instance.destroy.after-halt');
-        await removeInstanceFiles(places);
+        await removeInstanceFiles(places, disks);
         faultPoint('instance.destroy.after-files');
         this.#phase = 'destroyed';
         this.#parts.onDestroyed();

@@ -29,7 +29,13 @@ const program = fileURLToPath(new URL('../testing/engine-child.ts', import.meta.
 const moments = [0, 13, 38, 90];
 /** Steps in the making and the removal of an instance. */
 const points = [
-  ...['prepare.after-files', 'prepare.after-resources', 'start.after-bundle', 'start.after-runtime'],
+  ...[
+    'prepare.after-disk',
+    'prepare.after-files',
+    'prepare.after-resources',
+    'start.after-bundle',
+    'start.after-runtime',
+  ],
   ...['start.after-agent', 'bind.after-record', 'destroy.after-halt', 'destroy.after-files'],
 ];
 
@@ -42,6 +48,7 @@ async function assertRemoved(dataDir: string, words: readonly string[], when: st
     ...enginePrograms(),
     logger: createLogger('silent'),
     networkPoolSize: 0,
+    diskPoolSize: 0,
   });
   await engine.open();
   const { instances, left } = await engine.adopt(new Set());

@@ -27,6 +27,8 @@ export class Layout {
   readonly runDir: string;
   /** On disk: the writable layers. */
   readonly instancesDir: string;
+  /** On disk: a file system per instance, each in a file. */
+  readonly disksDir: string;
   /** On disk, since /run is often mounted noexec: what is mounted into every sandbox. */
   readonly sharedDir: string;
 
@@ -34,6 +36,7 @@ export class Layout {
     this.instance = instanceName(dataDir);
     this.runDir = resolve(runDir);
     this.instancesDir = join(resolve(dataDir), 'instances');
+    this.disksDir = join(resolve(dataDir), 'disks');
     this.sharedDir = join(resolve(dataDir), 'engine');
     const longest = join(this.runDir, 't', `ta-${'x'.repeat(26)}`, 's', 'agent.sock');
     if (longest.length > MAX_SOCKET_PATH) {
@@ -56,6 +59,11 @@ export class Layout {
   /** Where earlier versions kept links to layers; nothing needs them. */
   get formerLinksDir(): string {
     return join(this.runDir, 'l');
+  }
+
+  /** Where the file systems of instances are mounted. */
+  get diskMountsDir(): string {
+    return join(this.runDir, 'd');
   }
 
   /** Network namespaces, held by mounts. */
@@ -112,7 +120,7 @@ export class InstanceLayout {
   readonly id: InstanceId;
   /** In the run directory; also the OCI bundle. */
   readonly dir: string;
-  /** On disk. */
+  /** All that it writes; a link to its disk, if it has one. */
   readonly diskDir: string;
   readonly cgroup: string;
 

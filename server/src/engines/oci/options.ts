@@ -15,6 +15,9 @@ export interface OciEngineOptions {
     | 'runscPath'
     | 'cdiDirs'
     | 'gpuTypes'
+    | 'diskLimits'
+    | 'defaultDiskMiB'
+    | 'defaultDiskFiles'
   >;
   readonly dataDir: string;
   /** Where layers and mounts are. */
@@ -28,6 +31,8 @@ export interface OciEngineOptions {
   readonly logger: Logger;
   /** Network namespaces kept ready, 4 by default. */
   readonly networkPoolSize?: number;
+  /** Disks of the default size kept ready, 4 by default. */
+  readonly diskPoolSize?: number;
   /** How often it is looked whether the firewall's rules are still there, 10 s by default. */
   readonly networkWatchMs?: number;
   /** For tests that end the server at a chosen moment. */

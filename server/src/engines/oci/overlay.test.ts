@@ -4,9 +4,12 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
+import { treesBinaryPath } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
 import { run } from '../../platform/command.ts';
 import { mountsBelow, unmountBelow } from '../../platform/mounts.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import { Disks } from './disks.ts';
 import { Layout } from './layout.ts';
 import { copyUpper, mountRootfs, moveUpper } from './overlay.ts';
 import { removeInstanceFiles } from './residue.ts';
@@ -79,7 +82,12 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
     await mountRootfs(layout, places, [right]);
     assert.equal(await readFile(join(places.rootfs, 'name'), 'utf8'), right);
     await unmountBelow(places.dir);
-    await removeInstanceFiles(places);
+    const treesBinary = treesBinaryPath();
+    const logger = createLogger('silent');
+    await removeInstanceFiles(
+      places,
+      new Disks({ layout, treesBinary, usual: undefined, poolSize: 0, logger }),
+    );
     assert.deepEqual(
       (await readdir(layout.runDir, { recursive: true })).filter((name) => name !== 't'),
       before,

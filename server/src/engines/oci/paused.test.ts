@@ -174,6 +174,7 @@ class Laboratory {
       treesBinaryPath: join(this.#bin, 'skerry-trees'),
       logger: createLogger('silent'),
       networkPoolSize: 0,
+      diskPoolSize: 0,
     });
     await made.open();
     return made;

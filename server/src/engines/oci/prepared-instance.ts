@@ -16,6 +16,7 @@ import type { ContentPlaces } from '../references.ts';
 import { AgentListener } from './agent-listener.ts';
 import { createBundle, limitsOf } from './bundle.ts';
 import type { Cgroups } from './cgroups.ts';
+import type { Disks } from './disks.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { awaitAgent } from './first-contact.ts';
 import { type DeviceEdits, makeMountPoints } from './gpus/device-edits.ts';
@@ -36,6 +37,7 @@ export interface PreparedParts {
   readonly content: ContentPlaces;
   readonly cgroups: Cgroups;
   readonly network: Network;
+  readonly disks: Disks;
   readonly runtime: OciRuntime;
   readonly capabilities: Capabilities;
   /** gVisor as it is on the machine, for what may be left. */
@@ -87,9 +89,11 @@ export class OciPrepared implements Prepared {
   /** Makes everything of it that does not depend on whom it is for. Called once, first. */
   prepare(signal: AbortSignal): Promise<void> {
     return this.#attempt('prepared', signal, async (either) => {
-      const { layout, cgroups, gvisor, shape, faultPoint } = this.#parts;
+      const { layout, cgroups, gvisor, disks, shape, faultPoint } = this.#parts;
       const places = this.#places;
-      this.#preparation.undo.add('files', () => removeInstanceFiles(places));
+      this.#preparation.undo.add('files', () => removeInstanceFiles(places, disks));
+      if (shape.disk) await disks.give(places, shape.disk);
+      faultPoint('instance.prepare.after-disk');
       await Promise.all([
         mkdir(places.socketDir, { recursive: true, mode: 0o700 }),
         mkdir(places.rootfs, { recursive: true }),

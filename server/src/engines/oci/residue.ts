@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type InstanceId, isInstanceId } from '../../ids.ts';
 import { unmountBelow } from '../../platform/mounts.ts';
 import type { Cgroups } from './cgroups.ts';
+import type { Disks } from './disks.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import type { OciRuntime } from './runtime.ts';
 
@@ -67,11 +68,8 @@ async function sharesKernel(layout: Layout, id: InstanceId): Promise<boolean> {
 }
 
 /** Removes the files of a halted instance. */
-export async function removeInstanceFiles(places: InstanceLayout): Promise<void> {
-  await Promise.all([
-    rm(places.dir, { recursive: true, force: true }),
-    rm(places.diskDir, { recursive: true, force: true }),
-  ]);
+export async function removeInstanceFiles(places: InstanceLayout, disks: Disks): Promise<void> {
+  await Promise.all([rm(places.dir, { recursive: true, force: true }), disks.take(places)]);
 }
 
 /** runc keeps a directory named by the id, runsc files that begin with it and a socket. With the processes and cgroups gone, that is all there is. */

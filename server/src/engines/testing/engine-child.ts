@@ -28,6 +28,7 @@ for (;;) {
       id: newInstanceId(),
       layers: [TestContent.ref(layer)],
       runtime: runtime === 'gvisor' ? 'gvisor' : 'runc',
+      ...(engine.capabilities('runc').disk && { disk: { sizeMiB: 32, files: 512 } }),
     },
     signal,
   );

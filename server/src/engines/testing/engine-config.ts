@@ -9,5 +9,8 @@ export const TEST_ENGINE_CONFIG: OciEngineOptions['config'] = {
   nameservers: ['192.0.2.53'], // a documentation address (RFC 5737): nobody's
   cdiDirs: [],
   gpuTypes: [],
+  diskLimits: 'auto',
+  defaultDiskMiB: 64,
+  defaultDiskFiles: 4096,
   runscPath: process.env.SKERRY_RUNSC ?? '',
 };

@@ -14,6 +14,7 @@ import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
 import type { ContentPlaces } from '../references.ts';
 import { engineBinding } from './engine-binding.ts';
 import { engineDevices } from './engine-devices.ts';
+import { engineDisk } from './engine-disk.ts';
 import { enginePorts } from './engine-ports.ts';
 import { type EngineHarness, EngineSuite, signal, type TestSpec } from './engine-suite.ts';
 import { runInGuest, shell } from './guest.ts';
@@ -525,6 +526,7 @@ export function engineConformance<Harness extends EngineHarness>(
     });
 
     engineBinding(() => suite);
+    engineDisk(() => suite);
     enginePorts(() => suite);
     engineDevices(() => suite);
 

@@ -25,6 +25,8 @@ export interface EngineHarness extends AsyncDisposable {
 }
 
 export const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 200 };
+/** Every instance of the suite is on one where the engine can make them. */
+const disk = { sizeMiB: 64, files: 4096 };
 export const signal = () => AbortSignal.timeout(60_000);
 
 export class EngineSuite<Harness extends EngineHarness = EngineHarness> implements AsyncDisposable {
@@ -60,6 +62,7 @@ export class EngineSuite<Harness extends EngineHarness = EngineHarness> implemen
     return {
       id: newInstanceId(),
       layers: [this.layer],
+      ...(this.capabilities.disk && { disk }),
       hostname: 'sandbox',
       runtime: this.runtime,
       limits,

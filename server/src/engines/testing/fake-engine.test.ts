@@ -55,6 +55,7 @@ describe('the fake engine, claiming nothing', { skip }, () => {
     networkPolicy: false,
     mounts: false,
     devices: false,
+    disk: false,
   };
   before(async () => {
     suite = await EngineSuite.open('runc', openWith({ capabilities }));

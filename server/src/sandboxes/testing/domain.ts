@@ -172,6 +172,7 @@ export class Domain implements AsyncDisposable {
         defaultMemoryMiB: 64,
         defaultMilliCpu: 1000,
         defaultPids: 100,
+        ...{ defaultDiskMiB: 64, defaultDiskFiles: 4096, maxDiskMiB: 128 },
         maxOutputMiB: 16,
         keepOutputHours: 1,
         ...options.config,

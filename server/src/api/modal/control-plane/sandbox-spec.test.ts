@@ -39,7 +39,7 @@ test('definitions: defaults, and refusals by name', () =>
       [/enable_snapshot/, { enableSnapshot: true }],
       [/oidc/, { includeOidcIdentityToken: true }],
       [/x509/, { includeX509Svid: true }],
-      [/ephemeral_disk_mb/, { resources: { ephemeralDiskMb: 1024 } }],
+      [/ephemeral_disk/, { resources: { ephemeralDiskMb: 64 } }], // the engine of these tests bounds no disk
       [/runtime "vm"/, { runtime: 'vm' }],
       [/some_option/, { experimentalOptionsV2: { some_option: 'True' } }],
       [/some_option/, { experimentalOptionsV2: { some_option: 'true' } }],
@@ -54,6 +54,9 @@ test('definitions: defaults, and refusals by name', () =>
     const noVolume = { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v' }] };
     await assert.rejects(createWith(noVolume), code(Code.NotFound, /Volume 'vo-1' not found/));
     const invalid: [RegExp, Fields][] = [
+      [/ephemeral_disk/, { resources: { ephemeralDiskMb: 1024 } }],
+      [/ephemeral_disk/, { experimentalOptionsV2: { ephemeral_disk: 'much' } }],
+      [/ephemeral_disk/, { experimentalOptionsV2: { ephemeral_disk: '8' } }],
       [/reserved/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/proc/x' }] }],
       [/absolute/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: 'v' }] }],
       [/'\.\.'/, { volumeMounts: [{ volumeId: 'vo-1', mountPath: '/v', subPath: '../x' }] }],

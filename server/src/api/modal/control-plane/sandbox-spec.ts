@@ -40,6 +40,10 @@ const MAX_MOUNTS = 256;
 const MAX_MEMORY_MIB = 1 << 24;
 const MAX_MILLI_CPU = 4_096_000;
 const MAX_GPUS = 64;
+/** 4 PiB, beyond any machine. */
+const MAX_DISK_MIB = 0xffff_ffff;
+/** Named as the parameter of the Python client's functions, which its sandboxes lack; MiB. */
+const DISK_OPTION = 'ephemeral_disk';
 
 /** A definition with what travels beside it in the create requests. */
 export interface SandboxRequest {
@@ -76,7 +80,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
       definition.idleTimeoutSecs === undefined
         ? undefined
         : integer(definition.idleTimeoutSecs, 'idle_timeout_secs', 1, MAX_LIFETIME_S) * 1000,
-    resources: resources(definition.resources),
+    resources: resources(definition.resources, definition.experimentalOptionsV2[DISK_OPTION]),
     ...gpu(definition.resources?.gpuConfig),
     network: networkPolicy(definition.networkAccess, definition.blockNetwork),
     runtime: runtime(definition.runtime),
@@ -115,7 +119,10 @@ function refuseUnsupported(definition: Sandbox): void {
   refuse(definition.includeOidcIdentityToken, 'include_oidc_identity_token.');
   refuse(definition.includeX509Svid, 'include_x509_svid.');
   for (const name of experimentalOptions(definition)) {
-    refuse(name !== EXIT_SNAPSHOT, `the experimental option ${JSON.stringify(name.slice(0, 64))}.`);
+    refuse(
+      ![EXIT_SNAPSHOT, DISK_OPTION].includes(name),
+      `the experimental option ${JSON.stringify(name.slice(0, 64))}.`,
+    );
   }
   for (const { no } of definition.$unknown ?? []) {
     throw unsupported(
@@ -150,14 +157,18 @@ function mountIds(ids: readonly string[]): readonly MountId[] {
   return ids as readonly MountId[]; // each has the shape
 }
 
-function resources(wire: Resources | undefined): ResourceRequest {
+/** @param disk the experimental option, by which the clients can ask for what they have no parameter for */
+function resources(wire: Resources | undefined, disk: string | undefined): ResourceRequest {
   if (wire?.rdma) throw unsupported('resources.rdma.');
-  if (wire?.ephemeralDiskMb) throw unsupported('resources.ephemeral_disk_mb (a disk size per sandbox).');
   const result = {
     memoryMiB: integer(wire?.memoryMb ?? 0, 'resources.memory_mb', 0, MAX_MEMORY_MIB),
     memoryLimitMiB: integer(wire?.memoryMbMax ?? 0, 'resources.memory_mb_max', 0, MAX_MEMORY_MIB),
     milliCpu: integer(wire?.milliCpu ?? 0, 'resources.milli_cpu', 0, MAX_MILLI_CPU),
     milliCpuLimit: integer(wire?.milliCpuMax ?? 0, 'resources.milli_cpu_max', 0, MAX_MILLI_CPU),
+    diskMiB:
+      disk === undefined
+        ? integer(wire?.ephemeralDiskMb ?? 0, 'resources.ephemeral_disk_mb', 0, MAX_DISK_MIB)
+        : diskMiB(disk),
   };
   if (result.memoryLimitMiB && result.memoryLimitMiB < result.memoryMiB) {
     throw invalid('resources.memory_mb_max is below resources.memory_mb.');
@@ -192,6 +203,12 @@ function gpu(wire: GPUConfig | undefined): { gpu?: GpuRequest } {
   if (!/^[A-Z0-9][A-Z0-9_+-]{0,62}$/.test(type))
     throw invalid(`gpu: ${JSON.stringify(name.slice(0, 64))} is no type of GPU.`);
   return { gpu: { type, count: integer(wire.count, 'resources.gpu_config.count', 1, MAX_GPUS) } };
+}
+
+function diskMiB(text: string): number {
+  if (!/^[0-9]{1,9}$/.test(text))
+    throw invalid(`the experimental option ${DISK_OPTION} must be a number of MiB.`);
+  return integer(Number(text), `the experimental option ${DISK_OPTION}`, 1, MAX_DISK_MIB);
 }
 
 function runtime(name: string | undefined): RuntimeChoice | undefined {

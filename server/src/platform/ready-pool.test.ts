@@ -11,6 +11,7 @@ function open(t: TestContext) {
   const making: { slots: readonly number[]; done: PromiseWithResolvers<void> }[] = [];
   const warned: string[] = [];
   const pool = new ReadyPool({
+    name: 'network',
     size: 2,
     delayMs: 100,
     claim: (count) => Array.from({ length: Math.max(0, count) }, () => ++next),

@@ -1,36 +1,38 @@
-/** Network slots that are made ahead, so that a start need not wait for one. */
+/** Things that are made ahead, so that a start need not wait for one. */
 import type { Logger } from '../telemetry/logger.ts';
 
-export interface ReadyPoolParts {
+export interface ReadyPoolParts<Key> {
+  /** Whose they are: what a failure is called in the log. */
+  readonly name: string;
   /** How many are kept ready. */
   readonly size: number;
-  /** A refill waits this long, so that it does not compete with the start that took a slot. */
+  /** A refill waits this long, so that it does not compete with the start that took one. */
   readonly delayMs: number;
-  /** Takes up to so many free slots at once, before any wait. */
-  readonly claim: (count: number) => readonly number[];
+  /** Names up to so many that nobody else will make, before any wait. */
+  readonly claim: (count: number) => readonly Key[];
   /** Makes them; when it fails it gives them back. */
-  readonly make: (slots: readonly number[]) => Promise<void>;
+  readonly make: (keys: readonly Key[]) => Promise<void>;
   readonly logger: Pick<Logger, 'warn'>;
 }
 
-export class ReadyPool {
-  readonly #parts: ReadyPoolParts;
-  readonly #ready: number[] = [];
+export class ReadyPool<Key> {
+  readonly #parts: ReadyPoolParts<Key>;
+  readonly #ready: Key[] = [];
   #timer: NodeJS.Timeout | undefined;
   #work: Promise<void> | undefined;
   /** Somebody took one while a refill was under way. */
   #takenMeanwhile = false;
   #closed = false;
 
-  constructor(parts: ReadyPoolParts) {
+  constructor(parts: ReadyPoolParts<Key>) {
     this.#parts = parts;
   }
 
   /** One that is ready; undefined when the caller must make its own. Either way the pool is filled up soon. */
-  take(): number | undefined {
-    const slot = this.#ready.shift();
+  take(): Key | undefined {
+    const key = this.#ready.shift();
     this.#refillSoon();
-    return slot;
+    return key;
   }
 
   /** Fills the pool up in the background. */
@@ -49,8 +51,8 @@ export class ReadyPool {
     });
   }
 
-  /** Ends when nothing is made any more. @returns the slots that nobody took */
-  async close(): Promise<readonly number[]> {
+  /** Ends when nothing is made any more. @returns those that nobody took */
+  async close(): Promise<readonly Key[]> {
     this.#closed = true;
     clearTimeout(this.#timer);
     await this.#work;
@@ -60,13 +62,13 @@ export class ReadyPool {
   /** Never rejects. */
   async #fill(): Promise<void> {
     try {
-      const slots = this.#parts.claim(this.#parts.size - this.#ready.length);
-      if (slots.length === 0) return;
-      await this.#parts.make(slots);
-      this.#ready.push(...slots);
+      const keys = this.#parts.claim(this.#parts.size - this.#ready.length);
+      if (keys.length === 0) return;
+      await this.#parts.make(keys);
+      this.#ready.push(...keys);
     } catch (err) {
       // The next start makes its own and reports what is wrong.
-      this.#parts.logger.warn({ err }, 'network.refill-failed');
+      this.#parts.logger.warn({ err }, `${this.#parts.name}.refill-failed`);
     }
   }
 

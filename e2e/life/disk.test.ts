@@ -1,0 +1,30 @@
+/** What bounds a sandbox's files, under each runtime: asked for with the official client, and across restarts of the server. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { runtimesToTest } from '../support/runtimes.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+import { noSmallDisk } from '../support/small-disk.ts';
+import { pythonCases } from './support/cases.ts';
+
+const DISK = { LIFE_DISK_MIB: '160', LIFE_DISK_FILES: '10240', LIFE_DISK_MAX_MIB: '512' };
+const FLAGS = [
+  ...['--default-disk-mib', DISK.LIFE_DISK_MIB],
+  ...['--default-disk-files', DISK.LIFE_DISK_FILES],
+  ...['--max-disk-mib', DISK.LIFE_DISK_MAX_MIB],
+];
+
+for (const { runtime, skip } of await runtimesToTest()) {
+  describe(`disks under ${runtime}`, { skip: skip || noSmallDisk }, () => {
+    let server: TestServer;
+    before(async () => {
+      server = await startServer({ runtime, flags: FLAGS });
+    });
+    after(() => server?.stop());
+
+    test('room and files of a sandbox are bounded', async (t) => {
+      const { pid } = server;
+      await pythonCases(t, server, 'disk', { env: { ...DISK, LIFE_DATA_DIR: server.dataDir } });
+      assert.equal(server.pid, pid, 'the server never ended');
+    });
+  });
+}
