@@ -106,15 +106,15 @@ async function ensureCargo(progress) {
   return installed.cargo;
 }
 
-/** Builds the agent, the resolver and the supervisor when one is missing or older than a source. */
+/** Builds the programs in Rust when one is missing or older than a source. */
 export async function ensureAgent(progress) {
-  const crates = ['agent', 'resolver', 'supervisor', 'trees'].flatMap((crate) => [
+  const crates = ['agent', 'launcher', 'resolver', 'supervisor', 'trees'].flatMap((crate) => [
     `${crate}/src`,
     `${crate}/Cargo.toml`,
   ]);
   const sources = [...crates, 'Cargo.toml', 'Cargo.lock', '.cargo'].map((name) => join(root, name));
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
-  const built = ['skerry-agent', 'skerry-resolver', 'skerry-supervisor', 'skerry-trees'].map((name) =>
+  const built = ['skerry-agent', 'skerry-launcher', 'skerry-resolver', 'skerry-supervisor', 'skerry-trees'].map((name) =>
     join(root, 'target', 'release', name),
   );
   if (built.every((path) => existsSync(path) && statSync(path).mtimeMs >= newest)) return 'up to date';

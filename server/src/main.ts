@@ -14,6 +14,10 @@ enableCompileCache(fileURLToPath(new URL('../../.skerry/compile-cache', import.m
 const { loadConfig } = await import('./config/load-config.ts');
 const { rememberExtraCaFile } = await import('./config/extra-ca.ts');
 const { surviveStrayErrors } = await import('./platform/last-resort.ts');
+const { launcherBinaryPath } = await import('./agent/agent-binary.ts');
+const { instanceName } = await import('./engines/oci/layout.ts');
+const { baseEnvironment, startCommandsWith } = await import('./platform/command.ts');
+const { Launcher } = await import('./platform/launcher.ts');
 const { destroyAll, startServer } = await import('./server.ts');
 const { createLogger } = await import('./telemetry/logger.ts');
 const { inheritedSocket } = await import('./transport/inherited-socket.ts');
@@ -27,6 +31,13 @@ async function main(args: readonly string[]): Promise<void> {
   surviveStrayErrors(process, logger); // the start recovers sandboxes: what goes wrong with one must not keep the server down
   if (args.includes(DESTROY_ALL)) return destroyAll(config, logger);
 
+  const launcher = new Launcher({
+    program: launcherBinaryPath(),
+    whose: instanceName(config.dataDir),
+    env: baseEnvironment(),
+    logger,
+  });
+  startCommandsWith(launcher);
   const listenFd = inheritedSocket(process.env, process.pid);
   const server = await startServer(config, logger, listenFd);
   rememberExtraCaFile(config.dataDir, config.extraCaFile);
@@ -50,6 +61,7 @@ async function main(args: readonly string[]): Promise<void> {
   process.stdout.write(`${JSON.stringify(ready)}\n`);
   logger.info({ signal: await stop }, 'server.stopping');
   await server.close();
+  await launcher.close();
   process.exit(); // a start that was under way is taken up by the next server
 }
 

@@ -1,4 +1,4 @@
-/** Where the programs built from `agent/`, `resolver/`, `supervisor/` and `trees/` are: `npm run setup` puts them there. */
+/** Where the programs built from `agent/`, `launcher/`, `resolver/`, `supervisor/` and `trees/` are: `npm run setup` puts them there. */
 import { fileURLToPath } from 'node:url';
 
 const built = (name: string): string =>
@@ -13,6 +13,10 @@ export const enginePrograms = () => ({
 
 /** The agent, which the engine mounts into sandboxes. */
 export const agentBinaryPath = (): string => process.env.SKERRY_AGENT_BINARY || built('skerry-agent');
+
+/** The program that starts commands for the server. */
+export const launcherBinaryPath = (): string =>
+  process.env.SKERRY_LAUNCHER_BINARY || built('skerry-launcher');
 
 /** The program that resolves names for sandboxes. */
 export const resolverBinaryPath = (): string =>

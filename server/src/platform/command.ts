@@ -1,9 +1,9 @@
 /**
- * The one place that starts child processes. Argument vectors only: no shell ever sees input. Output is bounded, every command has a
+ * The one place that runs commands. Argument vectors only: no shell ever sees input. Output is bounded, every command has a
  * deadline, and a failure carries the program's own words.
  */
-import { spawn } from 'node:child_process';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { type OutputStream, ownChildren, type Starter } from './starter.ts';
 
 export interface CommandOptions {
   readonly cwd?: string;
@@ -16,13 +16,11 @@ export interface CommandOptions {
   /** Exit codes besides 0 that are not failures. */
   readonly okCodes?: readonly number[];
   /** Called with each piece of output as it comes (both streams), for progress and build logs. What it throws ends the command and is thrown. */
-  readonly onOutput?: (chunk: Buffer, stream: 'stdout' | 'stderr') => void;
+  readonly onOutput?: (chunk: Buffer, stream: OutputStream) => void;
   /** Bytes of each stream kept, 4 MiB by default; the rest is dropped. */
   readonly maxOutputBytes?: number;
   /** `discard` gives the command /dev/null for both streams: for one that leaves a process behind, which would hold a pipe open. */
   readonly output?: 'collect' | 'discard';
-  /** File descriptors handed to the child as 3, 4, ... */
-  readonly extraFds?: readonly number[];
 }
 
 export interface CommandResult {
@@ -41,6 +39,14 @@ export function baseEnvironment(): Record<string, string> {
   return { PATH: PATH.includes('/usr/sbin') ? PATH : `${PATH}:/usr/local/sbin:/usr/sbin:/sbin`, HOME, LANG };
 }
 
+/** What starts commands. A process has one, as it has one environment: it is no part of anything that a server is made of. */
+let starter: Starter = ownChildren;
+
+/** Has all commands of this process started by another from now on. */
+export function startCommandsWith(chosen: Starter): void {
+  starter = chosen;
+}
+
 /**
  * Runs a command to its end.
  * @throws SkerryError `internal` when it cannot be started, fails or exceeds its deadline; `details` has argv, code and the end of stderr.
@@ -51,55 +57,36 @@ export async function run(
 ): Promise<CommandResult> {
   const { timeoutMs = 60_000, okCodes = [], maxOutputBytes = 4 << 20 } = options;
   options.signal?.throwIfAborted();
-  const [file, ...args] = argv;
-  const out = options.output === 'discard' ? 'ignore' : 'pipe';
-  const child = spawn(file, args, {
-    cwd: options.cwd,
-    env: options.env ?? baseEnvironment(),
-    stdio: [options.input === undefined ? 'ignore' : 'pipe', out, out, ...(options.extraFds ?? [])],
-    detached: true,
-  });
-  const killGroup = () => {
-    if (child.pid === undefined) return;
-    try {
-      process.kill(-child.pid, 'SIGKILL');
-    } catch {
-      // already gone
-    }
-  };
+  const [file] = argv;
   let listenerFailed: { readonly error: unknown } | undefined;
   const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
   const size = { stdout: 0, stderr: 0 };
-  for (const stream of ['stdout', 'stderr'] as const) {
-    child[stream]?.on('data', (chunk: Buffer) => {
+  const command = starter.start({
+    argv,
+    cwd: options.cwd,
+    env: options.env ?? baseEnvironment(),
+    input: options.input,
+    discardOutput: options.output === 'discard',
+    onOutput: (chunk, stream) => {
       try {
         options.onOutput?.(chunk, stream);
       } catch (error) {
         listenerFailed ??= { error };
-        killGroup();
+        command.kill();
       }
       if (size[stream] >= maxOutputBytes) return;
       output[stream].push(chunk);
       size[stream] += chunk.length;
-    });
-  }
-  if (options.input !== undefined) {
-    child.stdin?.on('error', () => {}); // the command may exit without reading its input; its status tells
-    child.stdin?.end(options.input);
-  }
+    },
+  });
   let timedOut = false;
   const timer = setTimeout(() => {
     timedOut = true;
-    killGroup();
+    command.kill();
   }, timeoutMs);
-  options.signal?.addEventListener('abort', killGroup, { once: true });
+  options.signal?.addEventListener('abort', command.kill, { once: true });
   try {
-    const [code, termination] = await new Promise<[number | null, NodeJS.Signals | null]>(
-      (resolve, reject) => {
-        child.once('error', reject);
-        child.once('close', (exitCode, signalName) => resolve([exitCode, signalName]));
-      },
-    );
+    const { code, signal } = await command.ended;
     options.signal?.throwIfAborted();
     if (listenerFailed) throw listenerFailed.error;
     const result = {
@@ -111,7 +98,7 @@ export async function run(
     const how = timedOut
       ? `did not finish within ${timeoutMs / 1000} s`
       : code === null
-        ? `was ended by ${termination}`
+        ? `was ended by ${signal}`
         : `failed with status ${code}`;
     const words = result.stderr.trim().split('\n').slice(-5).join('\n');
     throw new SkerryError('internal', `${file} ${how}${words ? `: ${words}` : ''}`, {
@@ -127,6 +114,6 @@ export async function run(
     throw error;
   } finally {
     clearTimeout(timer);
-    options.signal?.removeEventListener('abort', killGroup);
+    options.signal?.removeEventListener('abort', command.kill);
   }
 }
