@@ -40,7 +40,7 @@ enum Source {
 
 /// Serves until the server and the last command have ended.
 pub fn serve() -> io::Result<()> {
-    sys::block_signals()?;
+    sys::outlive_signals()?;
     let mut relay = Relay {
         from_server: io::stdin().as_fd().try_clone_to_owned()?.into(),
         to_server: io::stdout().as_fd().try_clone_to_owned()?.into(),

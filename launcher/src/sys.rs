@@ -65,15 +65,24 @@ pub fn wait(pid: libc::pid_t) -> io::Result<libc::c_int> {
     }
 }
 
-/// Takes no signal from now on but those that cannot be refused. They are blocked, not ignored: a command must not begin with signals that it never gets, and the
-/// standard library gives each an empty mask.
-pub fn block_signals() -> io::Result<()> {
-    // SAFETY: the set is initialised by sigfillset before anything reads it.
-    unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        check(libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut())).map(drop)
+/// What a process is asked to end with.
+const ASKED_TO_END: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+extern "C" fn go_on(_: libc::c_int) {}
+
+/// Goes on from now on when it is asked to end. The signals are neither ignored nor blocked, which a command would inherit: a handler it does not.
+pub fn outlive_signals() -> io::Result<()> {
+    for signal in ASKED_TO_END {
+        // SAFETY: the structure is initialised before it is read; the handler does nothing.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = go_on as extern "C" fn(libc::c_int) as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigemptyset(&mut action.sa_mask);
+            check(libc::sigaction(signal, &action, std::ptr::null_mut()))?;
+        }
     }
+    Ok(())
 }
 
 /// What `poll` is asked: whether `events` happened.
