@@ -69,9 +69,9 @@ export class Launcher implements Starter {
     const { program, whose, env } = this.#options;
     try {
       const child = spawn(program, [PROTOCOL, whose], { env, detached: true });
-      return new LauncherProcess(child, (wasReady, words) => {
+      return new LauncherProcess(child, (isUseless, words) => {
         this.#process = undefined;
-        if (!wasReady) this.#giveUp(words);
+        if (isUseless) this.#giveUp(words);
         else if (!this.#isUnused) this.#options.logger.warn({ words }, 'launcher.ended');
       });
     } catch (error) {
@@ -101,7 +101,7 @@ interface Entry {
 /** One process of the program, from its start to its end. Nothing of it keeps this process from ending while no command runs. */
 class LauncherProcess {
   readonly #child: ChildProcessWithoutNullStreams;
-  readonly #onEnd: (wasReady: boolean, words: string) => void;
+  readonly #onEnd: (isUseless: boolean, words: string) => void;
   readonly #ended = Promise.withResolvers<void>();
   readonly #entries = new Map<number, Entry>();
   readonly #answers = new AnswerReader();
@@ -112,12 +112,15 @@ class LauncherProcess {
   /** The end of what it said about itself. */
   #words = '';
 
-  /** `onEnd` is told whether it worked before it ended, and its words. */
-  constructor(child: ChildProcessWithoutNullStreams, onEnd: (wasReady: boolean, words: string) => void) {
+  /** `onEnd` is told whether another one would not do any better, and its words. */
+  constructor(child: ChildProcessWithoutNullStreams, onEnd: (isUseless: boolean, words: string) => void) {
     this.#child = child;
     this.#onEnd = onEnd;
-    child.once('error', (error) => this.#end(String(error)));
-    child.once('close', (code, signal) => this.#end(`ended with ${signal ?? code} ${this.#words}`.trim()));
+    child.once('error', (error) => this.#end(true, String(error)));
+    child.once('close', (code, signal) => {
+      const isUseless = !this.#isReady && signal !== 'SIGKILL'; // somebody's, or for lack of memory
+      this.#end(isUseless, `ended with ${signal ?? code} ${this.#words}`.trim());
+    });
     child.stdin.on('error', () => {}); // its end tells
     child.stdout.on('data', (chunk: Buffer) => this.#hear(chunk));
     child.stderr.on('data', (chunk: Buffer) => {
@@ -228,10 +231,10 @@ class LauncherProcess {
   }
 
   /** Nobody looks after its commands any more: they are ended, so that whoever tries again finds none of the first try. One that never worked has started none. */
-  #end(words: string): void {
+  #end(isUseless: boolean, words: string): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    this.#onEnd(this.#isReady, words);
+    this.#onEnd(isUseless, words);
     for (const entry of this.#entries.values()) {
       if (this.#isReady) {
         killGroup(entry.pid);
