@@ -52,7 +52,13 @@ export async function carryInto(tree, progress) {
   const clone = inTree(CLONE);
   await capture(['git', 'clone', '--quiet', '--no-hardlinks', '--depth', '1', `file://${root}`, clone]);
   for (const path of nodeModules()) copy(path, join(clone, relative(root, path)));
-  for (const name of ['skerry-agent', 'skerry-launcher', 'skerry-resolver', 'skerry-supervisor', 'skerry-trees']) {
+  for (const name of [
+    'skerry-agent',
+    'skerry-launcher',
+    'skerry-resolver',
+    'skerry-supervisor',
+    'skerry-trees',
+  ]) {
     const built = join(clone, 'target', 'release', name);
     copy(join(root, 'target', 'release', name), built);
     // What is older than a source is built again, and every source of a new clone is new.

@@ -114,9 +114,13 @@ export async function ensureAgent(progress) {
   ]);
   const sources = [...crates, 'Cargo.toml', 'Cargo.lock', '.cargo'].map((name) => join(root, name));
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
-  const built = ['skerry-agent', 'skerry-launcher', 'skerry-resolver', 'skerry-supervisor', 'skerry-trees'].map((name) =>
-    join(root, 'target', 'release', name),
-  );
+  const built = [
+    'skerry-agent',
+    'skerry-launcher',
+    'skerry-resolver',
+    'skerry-supervisor',
+    'skerry-trees',
+  ].map((name) => join(root, 'target', 'release', name));
   if (built.every((path) => existsSync(path) && statSync(path).mtimeMs >= newest)) return 'up to date';
   await ensurePackages(buildPackages, progress);
   const cargo = await ensureCargo(progress);
