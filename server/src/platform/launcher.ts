@@ -1,6 +1,6 @@
 /**
  * Has commands started by a small process (`launcher/`), because a fork of this one is expensive
- * ([decision 0013](../../../docs/decisions/0013-a-small-process-starts-commands.md)). It is started with the first command, and again with the next
+ * ([decision 0014](../../../docs/decisions/0014-a-small-process-starts-commands.md)). It is started with the first command, and again with the next
  * one when it was killed. Where it cannot be started, commands are children of this process.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
