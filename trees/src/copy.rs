@@ -1,6 +1,8 @@
 //! A copy of a tree as it is at one moment, for which its programs stand still as shortly as can be: pass after pass takes what changed since the
 //! one before, while they run; the last one, while they stand still, takes what little is left.
 //!
+//! Where it is known what programs do meanwhile (`watch.rs`), only the first pass looks at every file.
+//!
 //! The caller is told `ready` when the last pass would be short, says `final` once everything stands still, and is told `done` when it may go on.
 
 use crate::entry::{file_id, kind, names, remove, Stamp};
@@ -9,7 +11,8 @@ use crate::file::{attributes, regular, special, times, Place};
 use crate::mounts::is_kernels;
 use crate::namespace::{self, is_reserved};
 use crate::sys::{c_string, check, fstat, fstatat, now, openat, raise_open_files, sync_filesystem};
-use std::collections::HashMap;
+use crate::watch::{Watch, Watcher};
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -30,6 +33,8 @@ struct Node {
     stamp: Stamp,
     /// Nothing had changed it since before it was copied: it must be copied again only when its stamp is another.
     settled: bool,
+    /// Whatever happens to it will be heard, so it need not be looked at.
+    quiet: bool,
     seen: u32,
     directory: Option<Box<Directory>>,
 }
@@ -37,6 +42,20 @@ struct Node {
 struct Directory {
     stat: libc::stat,
     children: HashMap<CString, Node>,
+    watch: Option<Watch>,
+    /// Nothing had changed it since before its names were read.
+    settled: bool,
+}
+
+impl Directory {
+    fn new(stat: libc::stat) -> Directory {
+        Directory {
+            stat,
+            children: HashMap::new(),
+            watch: None,
+            settled: false,
+        }
+    }
 }
 
 struct Copier {
@@ -50,14 +69,19 @@ struct Copier {
     path: Vec<u8>,
     bytes: i64,
     files: u64,
+    watcher: Option<Watcher>,
+    /// What happened until this pass began.
+    heard: HashMap<Watch, HashSet<CString>>,
 }
 
 /// Copies a directory of the machine to one that is there and empty.
-pub fn tree(directory: &OsStr, target: &OsStr) -> Result<(), Failure> {
+/// @param overlay where programs see the directory, when it is the writable layer of an overlay
+pub fn tree(directory: &OsStr, target: &OsStr, overlay: Option<&OsStr>) -> Result<(), Failure> {
     let target = open_target(target)?;
     let source = c_string(directory.as_bytes()).map_err(Failure::at("directory"))?;
     let source = openat(libc::AT_FDCWD, &source, DIRECTORY, 0).map_err(Failure::at("directory"))?;
-    run(&source, target)
+    // Without a watch each pass looks at every file.
+    run(&source, target, overlay.and_then(|root| Watcher::new(root).ok()))
 }
 
 /// The same with a directory as a process of a sandbox sees it, with all that is mounted in it.
@@ -71,7 +95,7 @@ pub fn inside(pid: &OsStr, path: &OsStr, target: &OsStr) -> Result<(), Failure> 
             path.to_string_lossy()
         )));
     }
-    run(&source, target)
+    run(&source, target, None)
 }
 
 fn open_target(target: &OsStr) -> Result<OwnedFd, Failure> {
@@ -79,7 +103,7 @@ fn open_target(target: &OsStr) -> Result<OwnedFd, Failure> {
     openat(libc::AT_FDCWD, &path, DIRECTORY, 0).map_err(Failure::at("target"))
 }
 
-fn run(source: &OwnedFd, target: OwnedFd) -> Result<(), Failure> {
+fn run(source: &OwnedFd, target: OwnedFd, watcher: Option<Watcher>) -> Result<(), Failure> {
     prepare();
     let mut copier = Copier {
         target,
@@ -89,11 +113,10 @@ fn run(source: &OwnedFd, target: OwnedFd) -> Result<(), Failure> {
         path: Vec::new(),
         bytes: 0,
         files: 0,
+        watcher,
+        heard: HashMap::new(),
     };
-    let mut root = Directory {
-        stat: fstat(source.as_raw_fd())?,
-        children: HashMap::new(),
-    };
+    let mut root = Directory::new(fstat(source.as_raw_fd())?);
     loop {
         copier.all(source, &mut root)?;
         if copier.pass == MAX_PASSES || (copier.bytes <= SHORT_BYTES && copier.files <= SHORT_FILES) {
@@ -131,6 +154,12 @@ impl Copier {
         self.began = now() - TICK_NS;
         self.links.clear();
         (self.bytes, self.files) = (0, 0);
+        match self.watcher.as_ref().map(Watcher::take) {
+            Some(Some(heard)) => self.heard = heard,
+            // Nothing is known any more: every file is looked at from now on.
+            Some(None) => self.watcher = None,
+            None => {}
+        }
         let target = self.target.as_raw_fd();
         self.directory(source.as_raw_fd(), target, root, 0)
     }
@@ -140,7 +169,30 @@ impl Copier {
         if depth > MAX_DEPTH {
             return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
         }
-        known.stat = fstat(source)?;
+        let stat = fstat(source)?;
+        for name in known
+            .watch
+            .and_then(|watch| self.heard.remove(&watch))
+            .unwrap_or_default()
+        {
+            if let Some(child) = known.children.get_mut(&name) {
+                child.quiet = false;
+            }
+        }
+        if self.watcher.is_some()
+            && known.watch.is_some()
+            && known.settled
+            && Stamp::of(&known.stat) == Stamp::of(&stat)
+        {
+            let loud = known.children.iter().filter(|(_, child)| !child.quiet);
+            let loud: Vec<CString> = loud.map(|(name, _)| name.clone()).collect();
+            return loud
+                .into_iter()
+                .try_for_each(|name| self.entry(source, target, name, known, depth));
+        }
+        known.stat = stat;
+        known.settled = Stamp::of(&stat).is_older_than(self.began);
+        known.watch = self.watcher.as_ref().and_then(|watcher| watcher.watch(&self.path));
         attributes(source, target, &known.stat)?;
         for name in names(source)? {
             self.entry(source, target, name, known, depth)?;
@@ -228,12 +280,7 @@ impl Copier {
             // SAFETY: the name outlives the call.
             check(unsafe { libc::mkdirat(target, name.as_ptr(), 0o700) })?;
         }
-        let mut directory = known.unwrap_or_else(|| {
-            Box::new(Directory {
-                stat: *stat,
-                children: HashMap::new(),
-            })
-        });
+        let mut directory = known.unwrap_or_else(|| Box::new(Directory::new(*stat)));
         if !(crosses && is_kernels(inner.as_raw_fd())) {
             let outer = openat(target, name, DIRECTORY, 0)?;
             let length = self.path.len();
@@ -245,6 +292,7 @@ impl Copier {
         Ok(Some(Node {
             stamp,
             settled: false,
+            quiet: false,
             seen: self.pass,
             directory: Some(directory),
         }))
@@ -254,6 +302,7 @@ impl Copier {
     fn file(&mut self, pair: Pair, stat: &libc::stat) -> io::Result<Option<Node>> {
         let Pair { source, target, name } = pair;
         remove(target, name)?;
+        let mut quiet = stat.st_nlink == 1;
         let settled = match self.link(pair, stat)? {
             Some(settled) => settled,
             None => {
@@ -271,6 +320,7 @@ impl Copier {
                         return Ok(None);
                     };
                     self.bytes += copied.bytes;
+                    quiet &= copied.unopened;
                     copied.changes_show
                 } else {
                     if !unless_gone(special(from, to, stat))?.unwrap_or(false) {
@@ -290,6 +340,7 @@ impl Copier {
         Ok(Some(Node {
             stamp,
             settled,
+            quiet: quiet && settled,
             seen: self.pass,
             directory: None,
         }))

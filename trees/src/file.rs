@@ -24,6 +24,8 @@ pub struct Copied {
     pub bytes: i64,
     /// Whatever is written to the file after it was read changes its times.
     pub changes_show: bool,
+    /// Nobody had it open for writing, nor mapped.
+    pub unopened: bool,
 }
 
 /// Copies a regular file that is not there yet. `None`: the source is not the file of `stat` any more.
@@ -41,29 +43,32 @@ pub fn regular(from: Place, to: Place, stat: &libc::stat) -> io::Result<Option<C
         libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
         0o600,
     )?;
-    let changes_show = show_changes(&source);
+    let unopened = is_unopened(&source);
+    let changes_show = unopened || show_changes(&source);
     content(&source, &target, now.st_size)?;
     attributes(source.as_raw_fd(), target.as_raw_fd(), stat)?;
     times(target.as_raw_fd(), stat)?;
     Ok(Some(Copied {
         bytes: stat.st_size,
         changes_show,
+        unopened,
     }))
+}
+
+/// A read lease is given for what nobody has open for writing, nor mapped.
+fn is_unopened(file: &OwnedFd) -> bool {
+    let fd = file.as_raw_fd();
+    // SAFETY: the descriptor is open, and the lease is given back at once: it would hold up who opens the file to write.
+    unsafe {
+        let given = libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) == 0;
+        given && libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) == 0
+    }
 }
 
 /// Has the kernel change the file's times at the next write through a mapping, which it does at the first write to each page that is clean.
 /// @returns whether it does
 fn show_changes(file: &OwnedFd) -> bool {
     let fd = file.as_raw_fd();
-    // A read lease is given for what nobody has open for writing, nor mapped.
-    // SAFETY: the descriptor is open, and the lease is given back at once: it would hold up who opens the file to write.
-    let is_unwritten = unsafe {
-        let given = libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) == 0;
-        given && libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) == 0
-    };
-    if is_unwritten {
-        return true;
-    }
     // Pages that are being written to the disk are clean. An overlay's files have none: they are those of other files.
     let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE;
     statfs(fd).map_or(false, |stat| stat.f_type as i64 != OVERLAYFS)

@@ -12,18 +12,20 @@ mod merge;
 mod mounts;
 mod namespace;
 mod sys;
+mod watch;
 
 use failure::Failure;
 use std::ffi::OsString;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET";
 
 fn main() {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let words: Vec<&std::ffi::OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     let result = match words.as_slice() {
-        [command, directory, target] if *command == "copy" => copy::tree(directory, target),
+        [command, directory, target] if *command == "copy" => copy::tree(directory, target, None),
+        [command, directory, target, overlay] if *command == "copy" => copy::tree(directory, target, Some(overlay)),
         [command, pid, path, target] if *command == "copy-inside" => copy::inside(pid, path, target),
         [command, target, layers @ ..] if *command == "merge" && layers.len() > 1 => merge::layers(target, layers),
         [command, directory, pid, path] if *command == "show" => mounts::show(directory, pid, path),

@@ -148,7 +148,7 @@ export class OciInstance implements Instance {
         return moveUpper(places.upper, directory, this.#leaving.signal);
       }
       if (this.#phase !== 'running') return copyUpper(places.upper, directory, this.#leaving.signal);
-      await this.#copyLive({ directory: places.upper }, directory, options);
+      await this.#copyLive({ upper: places.upper, overlay: places.rootfs }, directory, options);
     });
   }
 

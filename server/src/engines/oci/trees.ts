@@ -14,8 +14,10 @@ export interface ShownTree {
   readonly place: string;
 }
 
-/** What is copied: a directory of the machine, or one as a process sees it. */
-export type TreeSource = { readonly directory: string } | { readonly pid: number; readonly path: string };
+/** What is copied: the writable layer of an overlay, with where that is mounted, or a directory as a process sees it. */
+export type TreeSource =
+  | { readonly upper: string; readonly overlay: string }
+  | { readonly pid: number; readonly path: string };
 
 /** Exit codes of the program, and of the agent's `bind`, by whose fault it is. */
 const faults = new Map([
@@ -77,8 +79,8 @@ export class Trees {
   ): Promise<void> {
     signal.throwIfAborted();
     const argv =
-      'directory' in source
-        ? ['copy', source.directory, target]
+      'upper' in source
+        ? ['copy', source.upper, target, source.overlay]
         : ['copy-inside', String(source.pid), source.path, target];
     const child = spawn(this.#binary, argv, { env: baseEnvironment(), stdio: 'pipe' });
     const kill = () => child.kill('SIGKILL');
