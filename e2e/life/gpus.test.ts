@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { makeTestGpus, TEST_GPU_LIBRARY, type TestGpus } from '../../server/src/engines/testing/test-gpus.ts';
 import { run } from '../../server/src/platform/command.ts';
+import { goExample } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
-import { jsCases, pythonCases } from './support/cases.ts';
+import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
 const cli = join(projectRoot, 'cli/bin/skerry.mjs');
 
@@ -35,6 +36,19 @@ describe('GPUs', () => {
   });
 
   test('in JavaScript', (t) => jsCases(t, server, 'gpus', options));
+
+  test('in Go', { skip: goExample() === undefined ? 'no Go toolchain' : false }, (t) =>
+    goCases(t, server, options),
+  );
+
+  for (const version of ['1.0.5', '1.3.5', '1.5.5']) {
+    test(`in Python, client ${version}`, (t) =>
+      pythonCases(t, server, 'gpus', {
+        env: { ...options.env, PYTHONWARNINGS: 'ignore' },
+        version,
+        only: ['a_sandbox_has_the_gpu_it_asked_for_and_no_other', 'two_at_once_are_two'],
+      }));
+  }
 
   test('`skerry doctor` lists them, and what keeps a file from being used', async () => {
     const bad = join(directory, 'bad');

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,11 @@ import (
 )
 
 func main() {
+	// What needs a server of its own.
+	if os.Getenv("LIFE_GPU_LIBRARY") != "" {
+		runAll([]testCase{{"a GPU is had, refused while it is taken, and free again", gpus}})
+		return
+	}
 	runAll([]testCase{
 		{"arguments arrive as they were given", arguments},
 		{"streams, exit code, workdir, environment and secrets", streams},
