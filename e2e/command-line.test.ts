@@ -11,6 +11,7 @@ import { pythonWith } from './support/clients.ts';
 import { runProgram } from './support/program.ts';
 import { projectRoot, settledInventory } from './support/server.ts';
 import { sharedDataDir } from './support/shared-data.ts';
+import { noSmallDisk } from './support/small-disk.ts';
 
 const fromModal = `
 import modal
@@ -108,6 +109,9 @@ describe('the command line beside the clients', () => {
       [isolation, isolation],
       'what `doctor` says holds',
     );
+    const found = (name: string) => checks.find((check) => check.name === name)?.found ?? '';
+    assert.match(found('disk limits'), noSmallDisk ? /^none/ : /10240 MiB and 655360 files/);
+    assert.match(found('copy on write'), /^(yes|no)\b/);
     const table = await skerry('ls');
     for (const id of made) assert.match(table, new RegExp(`^${id} `, 'm'));
   });

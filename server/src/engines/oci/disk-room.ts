@@ -92,6 +92,7 @@ export class DiskTap {
 
 /** Looks how much room there is and lets each of the disks take its share of it. Those that are gone meanwhile count for nothing. */
 export async function shareRoom(directory: string, taps: readonly DiskTap[]): Promise<void> {
+  if (taps.length === 0) return;
   const uses = await Promise.all(taps.map((tap) => tap.use().catch(() => undefined)));
   const there = taps.flatMap((tap, index) => {
     const use = uses[index];
