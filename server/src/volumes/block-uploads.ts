@@ -1,10 +1,13 @@
 /**
  * Files on their way into a volume, block by block: `<directory>/uploads/<UploadId>/<number>`, each as long as it will be and without holes filled in yet.
  * A block that is known from another file, of any volume or upload, is copied from there and need not be sent.
+ *
+ * A file gets its place in a layer by a second name, so that a server killed in the middle of a batch has lost no block of it. From then on nothing is written to
+ * it: the layer's file is the same.
  */
 import { createHash } from 'node:crypto';
 import { constants, mkdirSync, readdirSync, statSync } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
@@ -42,6 +45,8 @@ export class BlockUploads {
   readonly #uploads: string;
   readonly #layerRoot: (id: VolumeLayerId) => string;
   readonly #blocks: BlockRepository;
+  /** How many blocks each is being sent at the moment. */
+  readonly #receiving = new Map<UploadId, number>();
 
   constructor(directory: string, layerRoot: (id: VolumeLayerId) => string, blocks: BlockRepository) {
     this.#uploads = join(directory, 'uploads');
@@ -69,6 +74,18 @@ export class BlockUploads {
 
   /** @returns what the client says of it when all are there @throws SkerryError `invalid-argument` when it is another block, `not-found` for an upload that was given up */
   async receive(ticket: BlockTicket, body: Readable, signal: AbortSignal): Promise<string> {
+    const { upload } = ticket;
+    this.#receiving.set(upload, (this.#receiving.get(upload) ?? 0) + 1);
+    try {
+      return await this.#receive(ticket, body, signal);
+    } finally {
+      const others = (this.#receiving.get(upload) ?? 1) - 1;
+      if (others > 0) this.#receiving.set(upload, others);
+      else this.#receiving.delete(upload);
+    }
+  }
+
+  async #receive(ticket: BlockTicket, body: Readable, signal: AbortSignal): Promise<string> {
     const { upload, file, block, sha256Hex, bytes } = ticket;
     await using handle = await this.#open(upload, file);
     const offset = block * BLOCK_BYTES;
@@ -92,9 +109,15 @@ export class BlockUploads {
     return upload;
   }
 
-  /** Gives a file of an upload its place in a layer. */
+  /** Gives a file of an upload its place in a layer. @throws SkerryError `unavailable` while blocks of the upload are still being sent */
   async place(upload: UploadId, file: number, target: string): Promise<void> {
-    await rename(join(this.#directory(upload), String(file)), raw(target));
+    if (this.#receiving.has(upload)) {
+      throw new SkerryError(
+        'unavailable',
+        'Blocks of this upload are still being sent: ask again when they are there.',
+      );
+    }
+    await link(join(this.#directory(upload), String(file)), raw(target));
   }
 
   /** All its files are in their places, under these paths. */
@@ -124,12 +147,16 @@ export class BlockUploads {
   async #resumable(receipt: string, files: readonly BlockFile[]): Promise<UploadId | undefined> {
     if (!isUploadId(receipt)) return undefined;
     for (const [index, { size, blocks }] of files.entries()) {
-      for (const [offset, sha256Hex] of this.#blocks.received(receipt, String(index))) {
+      const received = this.#blocks.received(receipt, String(index));
+      for (const [offset, sha256Hex] of received) {
         if (blocks[offset / BLOCK_BYTES]?.sha256Hex !== sha256Hex) return undefined;
       }
       const path = join(this.#directory(receipt), String(index));
       const stats = statSync(path, { throwIfNoEntry: false });
       if (stats?.size !== size) return undefined;
+      const lacks = ({ sha256Hex }: { sha256Hex: string }, block: number) =>
+        sha256Hex !== NO_BYTES && !received.has(block * BLOCK_BYTES);
+      if (isPlaced(stats) && blocks.some(lacks)) return undefined;
     }
     return receipt;
   }
@@ -185,15 +212,19 @@ export class BlockUploads {
   }
 
   async #open(upload: UploadId, file: number): Promise<FileHandle> {
-    try {
-      return await open(join(this.#directory(upload), String(file)), 'r+');
-    } catch (error) {
-      throw new SkerryError('not-found', 'This upload was finished or given up: start it again.', {
-        cause: error,
-      });
-    }
+    const over = (cause?: unknown) =>
+      new SkerryError('not-found', 'This upload was finished or given up: start it again.', { cause });
+    const handle = await open(join(this.#directory(upload), String(file)), 'r+').catch((error: unknown) => {
+      throw over(error);
+    });
+    if (!isPlaced(await handle.stat())) return handle;
+    await handle.close();
+    throw over();
   }
 }
+
+/** Whether a layer has this file as well. */
+const isPlaced = ({ nlink }: { readonly nlink: number }): boolean => nlink > 1;
 
 function checkBlocks({ path, size, blocks }: BlockFile): void {
   const expected = Math.ceil(size / BLOCK_BYTES);

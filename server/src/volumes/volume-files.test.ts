@@ -1,14 +1,14 @@
 /** What volumes hold, over real directories: uploads that break off, tickets that are misused, layers that are merged and collected. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { describe, type TestContext, test } from 'node:test';
 import { FileBlobStore } from '../blobs/blob-store.ts';
-import type { EnvironmentId, VolumeId } from '../ids.ts';
+import type { EnvironmentId, UploadId, VolumeId } from '../ids.ts';
 import { openStore } from '../store/store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { LayeredVolumeFiles } from './volume-files.ts';
@@ -151,6 +151,54 @@ describe('uploads', { skip }, () => {
     assert.deepEqual(await setting.list(id), ['big', 'small']);
     assert.ok((await setting.read(id, 'big')).equals(data));
     assert.deepEqual(readdirSync(join(setting.directory, 'volumes/uploads')), []);
+  });
+
+  test('a server that dies while a batch gets its places has lost no block, and writes to none that has one', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    const files = [blockFile('one', Buffer.from('first')), blockFile('two', Buffer.from('second'))];
+    const missing = await setting.files.putBlocks(id, files, { overwrite: false });
+    const [first, second] = missing;
+    assert.ok(first && second);
+    const receipts = new Map([
+      [sha256('first'), await setting.send(first, Buffer.from('first'))],
+      [sha256('second'), await setting.send(second, Buffer.from('second'))],
+    ]);
+    // What of the batch was in a layer that no version has.
+    const [upload] = readdirSync(join(setting.directory, 'volumes/uploads')) as UploadId[];
+    assert.ok(upload);
+    const left = join(setting.directory, 'left');
+    await setting.files.uploads.place(upload, 0, left);
+    setting.restart();
+    await assert.rejects(setting.send(first, Buffer.from('other')), { code: 'not-found' });
+    assert.equal(readFileSync(left, 'utf8'), 'first');
+    // Also once more, by a client that missed the answer.
+    for (const overwrite of [false, true]) {
+      assert.deepEqual(await setting.files.putBlocks(id, withReceipts(files, receipts), { overwrite }), []);
+      assert.deepEqual([await setting.read(id, 'one'), await setting.read(id, 'two')].map(String), [
+        'first',
+        'second',
+      ]);
+    }
+    assert.deepEqual(readdirSync(join(setting.directory, 'volumes/uploads')), []);
+  });
+
+  test('a block that is still being sent holds up the batch', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    const [missing] = await setting.files.putBlocks(id, [blockFile('f', Buffer.from('data'))], {
+      overwrite: false,
+    });
+    assert.ok(missing);
+    const ticket = setting.files.tickets.open(missing.ticket);
+    assert.equal(ticket.kind, 'put');
+    const body = new PassThrough();
+    const sending = setting.files.uploads.receive(ticket, body, never);
+    const place = () => setting.files.uploads.place(ticket.upload, 0, join(setting.directory, 'placed'));
+    await assert.rejects(place(), { code: 'unavailable' });
+    body.end('data');
+    await sending;
+    await place();
   });
 
   test('a block that any volume has is not asked for again, also after its file was replaced', async (t) => {
