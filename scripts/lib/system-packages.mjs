@@ -13,6 +13,7 @@ export const systemPackages = [
   { name: 'iproute2', command: 'ip', purpose: "sandboxes' network" },
   { name: 'util-linux', command: 'nsenter', purpose: 'namespaces' },
   { name: 'mount', command: 'mount', purpose: 'image layers' },
+  { name: 'e2fsprogs', command: 'mke2fs', purpose: "sandboxes' disks" },
   { name: 'attr', command: 'getfattr', purpose: 'image layers' },
   { name: 'tar', command: 'tar', purpose: 'image layers' },
   { name: 'skopeo', command: 'skopeo', purpose: 'images from registries' },
