@@ -197,6 +197,13 @@ describe('the process that a launcher starts commands for', () => {
     await until(() => !runs(pid));
   });
 
+  test('does not end while it waits for its launcher to end', async () => {
+    const { launcher, ended } = own('closing');
+    const pid = await launcher;
+    assert.deepEqual(await ended, [0, null]);
+    assert.equal(runs(pid), false);
+  });
+
   test('when it is killed, its commands go on to their end, whatever they write; then the launcher ends', async () => {
     const [go, done] = [newFile(), newFile()];
     const { child, launcher, ended } = own('working', go, done);

@@ -149,6 +149,7 @@ class LauncherProcess {
   async close(): Promise<void> {
     this.#isClosing = true;
     if (this.#entries.size > 0) return;
+    this.#hold(true); // somebody waits
     this.#child.stdin.end();
     await this.#ended.promise;
   }

@@ -19,6 +19,11 @@ switch (what) {
     await run(['true']);
     started();
     break;
+  case 'closing':
+    await run(['true']);
+    started();
+    await launcher.close();
+    break;
   case 'working':
     await run(['sh', '-c', WRITER, ...files], { onOutput: started });
     break;
