@@ -105,6 +105,8 @@ describe('a disk that is full when the server is to start', { skip: noSmallDisk 
 
 describe('a disk that gets full while an image is built', () => {
   const mountPoint = mkdtempSync(join(tmpdir(), 'full-'));
+  // What the server says of its full disk must have room.
+  const logFile = `${mountPoint}.log`;
   let server: TestServer | undefined;
   let mounted = false;
 
@@ -113,12 +115,13 @@ describe('a disk that gets full while an image is built', () => {
     mounted = true;
     const dataDir = join(mountPoint, 'data');
     mkdirSync(dataDir);
-    server = await startServer({ dataDir });
+    server = await startServer({ dataDir, logFile });
   });
   after(async () => {
     await server?.stop();
     if (mounted) await run(['umount', mountPoint]);
     rmSync(mountPoint, { recursive: true, force: true });
+    rmSync(logFile, { force: true });
   });
 
   test('the build fails with words about disk space, and the server goes on', async () => {

@@ -192,7 +192,9 @@ def whoever_reads_the_disk_finds_nothing_of_an_encrypted_snapshot():
 
 def _found(text):
     """Files of the server's data directory that hold the text."""
-    files = (path for path in pathlib.Path(os.environ["LIFE_DATA_DIR"]).rglob("*") if path.is_file() and not path.is_symlink())
+    # Directories come and go meanwhile: unlike `Path.rglob` this goes on.
+    paths = (pathlib.Path(parent, name) for parent, _, names in os.walk(os.environ["LIFE_DATA_DIR"]) for name in names)
+    files = (path for path in paths if path.is_file() and not path.is_symlink())
     return [str(path) for path in files if any(text.encode() in part for part in _parts(path))]
 
 
