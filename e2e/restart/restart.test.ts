@@ -10,8 +10,8 @@ import { isSlow, patient } from '../support/slowness.ts';
 
 /** Longest time into a cycle's work at which the server goes; the work takes about 2 s. */
 const LATEST_MOMENT_MS = 2_000;
-/** An emulated machine takes minutes for each, and has two of each kind done. */
-const CYCLES = isSlow ? { runc: 4, gvisor: 4 } : { runc: 20, gvisor: 6 };
+/** An emulated machine takes minutes for each, and has one of each kind done. */
+const CYCLES = isSlow ? { runc: 2, gvisor: 2 } : { runc: 20, gvisor: 6 };
 
 for (const { runtime, skip } of await runtimesToTest()) {
   describe(`a restart of the server under ${runtime}`, { skip }, () => {
