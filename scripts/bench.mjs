@@ -8,8 +8,7 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 await runMain(async () => {
   if (process.getuid?.() !== 0) throw new SetupError('The bench needs root. Run: sudo npm run bench');
   await setup();
-  const [first, ...rest] = process.argv.slice(2);
-  const [program, args] = first === 'storage' ? ['storage.ts', rest] : ['main.ts', process.argv.slice(2)];
+  const [program = '', ...args] = process.argv.slice(2);
   if (program === 'storage.ts') await setupPythonClients(pythonClientVersions.slice(0, 1));
   return attach([node, join(root, 'bench', program), ...args], { cwd: root });
 });

@@ -50,11 +50,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
       driver.send('finish');
       await driver.expect('done');
       await driver.end();
-      const errors = server
-        .log()
-        .split('\n')
-        .filter((line) => line.includes('"level":"error"'));
-      assert.deepEqual(errors, []);
+      assert.deepEqual(server.errors(), []);
     });
   });
 }

@@ -89,7 +89,7 @@ PAIR = """
 import itertools, os
 for count in itertools.count(1):
     for name in ("first", "second"):
-        with open("/pair/.new", "w") as file: file.write(str(count) * 2000)
+        with open("/pair/.new", "w") as file: file.write(f"{count} " * 2000)
         os.rename("/pair/.new", "/pair/" + name)
 """
 
@@ -173,11 +173,12 @@ class Snapshots:
         taken = again(lambda: self.sandbox.snapshot_filesystem(timeout=120))
         at("sandbox of a snapshot")
         copy = again(lambda: modal.Sandbox.create("sleep", "infinity", app=app, image=taken, timeout=LIFETIME))
-        look = f"python3 -c '{CHECK}' /data; cut -c1-20 /pair/first /pair/second; wc -c < /pair/first; wc -c < /pair/second"
-        lines = again(lambda: sh(copy, look)).split("\n")
-        assert lines[0] == str(generation), lines
-        first, second = (int(whole) // 2000 for whole in lines[3:5])
-        assert first > 0 and second > 0, lines
+        look = f"python3 -c '{CHECK}' /data; for name in first second; do tr ' ' '\\n' < /pair/$name | uniq -c; done"
+        found, *pair = again(lambda: sh(copy, look)).splitlines()
+        assert found == str(generation), found
+        # Each is whole, one number 2,000 times, and they are of one moment.
+        (times, first), (as_often, second) = (map(int, line.split()) for line in pair)
+        assert times == as_often == 2000 and first - second in (0, 1), pair
         at("end of a sandbox")
         again(lambda: copy.terminate(wait=True))
         if self.old:

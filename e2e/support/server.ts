@@ -50,6 +50,8 @@ export interface TestServer {
   readonly clientEnv: Record<string, string>;
   /** What the server wrote to its log so far. */
   log(): string;
+  /** Lines of it that tell of errors. */
+  errors(): string[];
   /** Kills the server's process as a crash would, and keeps its supervisor from noticing until `restart`; sandboxes go on. */
   kill9(): Promise<void>;
   /** Lets the supervisor end the server gracefully and start it again. */
@@ -84,6 +86,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const port = new URL(ready.url).port;
   const token = readToken(dataDir);
 
+  const log = () => readFileSync(logPath).subarray(logStart).toString('utf8');
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   const ended = async (signal: 'SIGKILL' | 'SIGTERM') => {
     if (hasEnded()) return;
@@ -102,7 +105,11 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     dataDir,
     token,
     clientEnv: { ...clientPathEnvironment(home), ...clientEnvironment(ready.url, token, {}) },
-    log: () => readFileSync(logPath).subarray(logStart).toString('utf8'),
+    log,
+    errors: () =>
+      log()
+        .split('\n')
+        .filter((line) => line.includes('"level":"error"')),
     kill9: async () => {
       child.kill('SIGSTOP');
       process.kill(ready.serverPid, 'SIGKILL');

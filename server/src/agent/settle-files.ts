@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { Fifo, Instance } from '../engines/engine.ts';
 import { GUEST_FS_TOOLS } from '../engines/paths.ts';
+import type { LayerRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { newProcessId } from '../ids.ts';
 import type { AgentClient } from './agent-client.ts';
@@ -42,6 +43,23 @@ export async function settleFiles(
   const fifos = exit.value === 0 ? fifosSchema.safeParse(parseJson(stdout)).data : undefined;
   if (fifos) return fifos;
   throw new SkerryError('unavailable', "The sandbox's file helper could not prepare its files to be copied.");
+}
+
+/**
+ * Makes a layer of what an instance wrote, which nothing needs any more. Where there are no FIFOs, which is nearly always, it is stopped and its files are moved;
+ * else they are copied.
+ * @throws SkerryError as `settleFiles`, `Instance.commit`
+ */
+export async function commitLast(
+  instance: Pick<Instance, 'filesInMemory' | 'commit' | 'stop'>,
+  agent: AgentClient,
+  layer: LayerRef,
+  signal: AbortSignal,
+): Promise<void> {
+  const settle = () => settleFiles(instance, agent, signal);
+  if ((await settle()).length > 0) return instance.commit(layer, { move: false, settle });
+  await instance.stop();
+  await instance.commit(layer, { move: true });
 }
 
 /** Makes the FIFOs of the image usable, before anything else runs. */

@@ -1,6 +1,6 @@
 /** The files of a sandbox as its end left them, made an image before anything of it is taken away. */
 import { AgentClient } from '../agent/agent-client.ts';
-import { settleFiles } from '../agent/settle-files.ts';
+import { commitLast } from '../agent/settle-files.ts';
 import type { Instance } from '../engines/engine.ts';
 import { toSkerryError } from '../errors/skerry-error.ts';
 import type { ImageId } from '../ids.ts';
@@ -41,14 +41,9 @@ export async function takeExitSnapshot(
     const agent = new AgentClient((abort) => instance.dial(abort), parts.logger);
     // Under gVisor what is still to be written out; elsewhere `stop` does the same, and needs no agent that lives.
     if (instance.filesInMemory) await agent.killAll(SIGKILL, signal);
-    const settle = () => settleFiles(instance, agent, signal);
     const { id: imageId } = await parts.images.addLayer(
       image,
-      async ({ ref }) => {
-        if ((await settle()).length > 0) return instance.commit(ref, { move: false, settle });
-        await instance.stop();
-        await instance.commit(ref, { move: true });
-      },
+      ({ ref }) => commitLast(instance, agent, ref, signal),
       { ttlMs: TTL_MS },
     );
     return { kind: 'image', imageId };

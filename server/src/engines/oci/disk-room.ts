@@ -4,6 +4,7 @@
  */
 import { readlink, stat, statfs, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { deviceNumbers } from '../../platform/device-numbers.ts';
 import { type DiskPlaces, reservedBlocks } from './disk-image.ts';
 
 const GIB = 2 ** 30;
@@ -62,9 +63,8 @@ export class DiskTap {
 
   static async of(places: DiskPlaces): Promise<DiskTap> {
     const [{ dev }, { blocks, bsize }] = await Promise.all([stat(places.target), statfs(places.target)]);
-    // As glibc puts the two numbers of a device together, sys/sysmacros.h; these are small ones.
-    const numbers = `${(dev >> 8) & 0xfff}:${(dev & 0xff) | ((dev >> 12) & 0xfff00)}`;
-    const device = basename(await readlink(`/sys/dev/block/${numbers}`));
+    const { major, minor } = deviceNumbers(dev);
+    const device = basename(await readlink(`/sys/dev/block/${major}:${minor}`));
     return new DiskTap(places, `/sys/fs/ext4/${device}/reserved_clusters`, blocks, bsize);
   }
 

@@ -5,7 +5,7 @@
 import { AgentClient } from '../../agent/agent-client.ts';
 import type { AgentExit } from '../../agent/frames.ts';
 import { runToExit } from '../../agent/run-to-exit.ts';
-import { settleFiles } from '../../agent/settle-files.ts';
+import { commitLast } from '../../agent/settle-files.ts';
 import type { Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type LayerId, newProcessId, newTaskId } from '../../ids.ts';
@@ -102,13 +102,7 @@ export class StepRunner {
     const exit = await this.#execute(instance, withSecrets, output, signal);
     const outOfMemory = (await instance.stats().catch(() => undefined))?.oomKills ?? 0;
     if (exit.kind === 'code' && exit.value === 0) {
-      const settle = () => settleFiles(instance, this.#agent(instance), signal);
-      // Where there are none, which is nearly always, the files need not be copied.
-      if ((await settle()).length > 0) await instance.commit(layer.ref, { move: false, settle });
-      else {
-        await instance.stop();
-        await instance.commit(layer.ref, { move: true });
-      }
+      await commitLast(instance, this.#agent(instance), layer.ref, signal);
       const below = request.layers.map((each) => layers.path(each));
       await removeMountPoints(layer.directory, below, mounts);
     }

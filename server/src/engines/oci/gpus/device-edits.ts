@@ -2,6 +2,7 @@
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SkerryError } from '../../../errors/skerry-error.ts';
+import { deviceNumbers } from '../../../platform/device-numbers.ts';
 import type { CdiDevice } from './cdi-files.ts';
 import type { CdiDeviceNode, CdiEdits } from './cdi-schema.ts';
 
@@ -95,9 +96,7 @@ async function nodeOf(node: CdiDeviceNode): Promise<{ device: OciDevice; rule: o
   if (major === undefined || minor === undefined) {
     const found = await stat(hostPath);
     if (!found.isCharacterDevice()) throw new Error(`${hostPath} is no character device`);
-    // As glibc's gnu_dev_major(3) and gnu_dev_minor(3) do for numbers of 12 and 20 bits.
-    major = (found.rdev >>> 8) & 0xfff;
-    minor = (found.rdev & 0xff) | ((found.rdev >>> 12) & 0xf_ff00);
+    ({ major, minor } = deviceNumbers(found.rdev));
   }
   const numbers = { type: 'c', major, minor } as const;
   const owner = { ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }) };
@@ -126,13 +125,9 @@ async function mountOf({ hostPath, containerPath, options }: CdiEdits['mounts'][
 
 /** Runs as root on the machine: a program that others may change would be theirs to run as root. */
 async function hookOf({ path, args, env, timeout = HOOK_TIMEOUT_S }: CdiEdits['hooks'][number]) {
-  const { uid, mode, ...found } = await stat(path).then((it) => ({
-    uid: it.uid,
-    mode: it.mode,
-    isFile: it.isFile(),
-  }));
-  if (!found.isFile || (mode & 0o111) === 0) throw new Error(`the hook ${path} is no program`);
-  if (uid !== 0 || (mode & OTHERS_WRITE) !== 0)
+  const found = await stat(path);
+  if (!found.isFile() || (found.mode & 0o111) === 0) throw new Error(`the hook ${path} is no program`);
+  if (found.uid !== 0 || (found.mode & OTHERS_WRITE) !== 0)
     throw new Error(`the hook ${path} must belong to root, and nobody else may write to it`);
   return { path, ...(args.length === 0 ? {} : { args }), env, timeout };
 }
