@@ -69,8 +69,9 @@ def keys_that_a_secret_lacks_are_all_named():
 @case
 def a_range_of_addresses_that_is_none_is_invalid():
     for bad in ["not-an-ip/8", "10.0.0.0/33", "256.0.0.1/8"]:
-        error = raised(exception.InvalidError, lambda: create(outbound_cidr_allowlist=[bad]))
-        says(error, f"Invalid CIDR: {bad}")
+        for parameter in ["outbound_cidr_allowlist", "inbound_cidr_allowlist"]:
+            error = raised(exception.InvalidError, lambda: create(**{parameter: [bad]}))
+            says(error, f"Invalid CIDR: {bad}")
 
 
 @case

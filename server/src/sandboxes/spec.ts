@@ -50,6 +50,8 @@ export interface SandboxSpec {
   /** Absent = none. */
   readonly gpu?: GpuRequest;
   readonly network: NetworkPolicy;
+  /** Networks from which somebody may come in, checked (`inbound.ts`). Absent or empty = all. */
+  readonly inboundCidrs?: readonly string[];
   readonly runtime: RuntimeChoice | undefined;
   /** Present = the entrypoint runs on a terminal. */
   readonly pty: PtySize | undefined;

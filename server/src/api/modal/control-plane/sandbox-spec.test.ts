@@ -24,6 +24,8 @@ test('definitions: defaults, and refusals by name', () =>
     assert.deepEqual(spec?.network, { kind: 'open' });
     await createWith({ blockNetwork: true });
     assert.deepEqual(newest()?.spec.network, { kind: 'blocked' });
+    await createWith({ inboundCidrAllowlist: ['203.0.113.0/24', '2001:db8::/32'] });
+    assert.deepEqual(newest()?.spec.inboundCidrs, ['203.0.113.0/24', '2001:db8::/32']);
     await createWith({ experimentalOptionsV2: { enable_exit_snapshot: 'False' } });
 
     const gpu = (gpuConfig: MessageInitShape<typeof GPUConfigSchema>): Fields => ({
@@ -33,7 +35,6 @@ test('definitions: defaults, and refusals by name', () =>
     const refused: [RegExp, Fields][] = [
       [/cloud_bucket_mounts/, { cloudBucketMounts: [{ bucketName: 'b' }] }],
       [/open_ports/, { openPortsOneof: { case: 'openPorts', value: { ports: [{ port: 80 }] } } }],
-      [/inbound_cidr_allowlist/, { inboundCidrAllowlist: ['0.0.0.0/0'] }],
       [/proxy_id/, { proxyId: 'pr-1' }],
       [/custom_domain/, { customDomain: 'x.example' }],
       [/enable_snapshot/, { enableSnapshot: true }],
@@ -66,6 +67,7 @@ test('definitions: defaults, and refusals by name', () =>
       [/no type of GPU/, gpu({ count: 1 })],
       [/gpu_config.count/, gpu({ gpuType: 'H100' })],
       [/gpu_config.count/, gpu({ gpuType: 'H100', count: 100_000 })],
+      [/Invalid CIDR: 10\.0\.0\.0\/33/, { inboundCidrAllowlist: ['10.0.0.0/33'] }],
       [/image_id/, { imageId: '' }],
       [/name/, { name: 'a/b' }],
       [/timeout_secs/, { timeoutSecs: 8 * 86_400 }],

@@ -17,6 +17,7 @@ import type { Probe, Sandbox, SandboxTag } from '../gen/modal/sandboxes_pb.ts';
 import type { SecretSource } from '../gen/modal/secrets_pb.ts';
 import {
   argv,
+  inboundCidrs,
   integer,
   invalid,
   MAX_LIFETIME_S,
@@ -83,6 +84,9 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
     resources: resources(definition.resources, definition.experimentalOptionsV2[DISK_OPTION]),
     ...gpu(definition.resources?.gpuConfig),
     network: networkPolicy(definition.networkAccess, definition.blockNetwork),
+    ...(definition.inboundCidrAllowlist.length > 0 && {
+      inboundCidrs: inboundCidrs(definition.inboundCidrAllowlist),
+    }),
     runtime: runtime(definition.runtime),
     pty: pty(definition.ptyInfo),
     verbose: definition.verbose,
@@ -111,7 +115,6 @@ function refuseUnsupported(definition: Sandbox): void {
     definition.openPortsOneof.case === 'openPorts' && definition.openPortsOneof.value.ports.length,
     'open_ports (tunnels).',
   );
-  refuse(definition.inboundCidrAllowlist.length, 'inbound_cidr_allowlist (tunnels).');
   refuse(definition.proxyId, 'proxy_id (static outbound addresses).');
   refuse(definition.customDomain, 'custom_domain.');
   refuse(definition.i6pnEnabled, 'i6pn_enabled (networks between sandboxes).');

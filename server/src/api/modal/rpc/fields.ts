@@ -4,6 +4,7 @@ import { checkObjectName, checkTags } from '../../../apps/names.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { ProcessId, SandboxId, SecretId } from '../../../ids.ts';
 import { ENTRYPOINT_PROCESS_ID } from '../../../ids.ts';
+import { checkInbound } from '../../../sandboxes/inbound.ts';
 import type { NetworkPolicy, PtySize } from '../../../sandboxes/spec.ts';
 import { checkEnvironmentVariables } from '../../../secrets/environment-variables.ts';
 import type { SecretSource } from '../../../secrets/secrets.ts';
@@ -215,6 +216,12 @@ function allowlist(allowedCidrs: readonly string[], allowedDomains: readonly str
   if (domains.length > 0)
     throw unsupported('allowed_domains: allow addresses with outbound_cidr_allowlist instead.');
   return everything ? { kind: 'open' } : { kind: 'allowlist', cidrs };
+}
+
+/** Where callers of a sandbox's ports may come from. */
+export function inboundCidrs(cidrs: readonly string[]): readonly string[] {
+  checkInbound(cidrs);
+  return cidrs;
 }
 
 function ipv4Cidr(cidr: string): string {
