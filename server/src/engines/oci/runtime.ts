@@ -112,7 +112,7 @@ export class OciRuntime {
 }
 
 /** Options of runsc that differ from its defaults, or that must not change when the defaults do. */
-const gvisorOptions: readonly string[] = [
+export const gvisorOptions: readonly string[] = [
   '--platform=systrap', // works without hardware virtualisation
   '--network=sandbox', // gVisor's own network stack on our namespace's interface
   '--overlay2=none', // writes go to the upper directory, where `commit` finds them

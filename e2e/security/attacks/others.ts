@@ -1,0 +1,65 @@
+/** Attacks on what other processes of the machine have, for which the test's own stands (`support/canary.ts`). */
+import { breakout, held, type InsideAttack, shownBy } from '../support/attack.ts';
+import { allowing, capable, without } from '../support/weakenings.ts';
+
+const EPERM = /^EPERM/;
+const refused = 'seccomp refuses the call, and the capability is not given';
+const gvisorCapability = 'its own kernel asks for the capability, which is not given';
+
+export const otherAttacks: readonly InsideAttack[] = [
+  breakout(
+    'enter a namespace of another process',
+    'syscall("setns", os.open("/proc/1/ns/uts", os.O_RDONLY), CLONE_NEWUTS)',
+    held(EPERM, refused, allowing('setns'), capable('CAP_SYS_ADMIN')),
+    held(EPERM, gvisorCapability, capable('CAP_SYS_ADMIN')),
+  ),
+  breakout(
+    'look into a process of the machine',
+    `
+def canary(pid):
+    try:
+        return given["canary"].encode() in open(f"/proc/{pid}/environ", "rb").read()
+    except OSError:
+        return False
+require(any(canary(pid) for pid in os.listdir("/proc") if pid.isdigit()), "no such process is there")`,
+    held(
+      /^no such process/,
+      'its processes are in a namespace of their own',
+      without('pid'),
+      capable('CAP_SYS_PTRACE'),
+    ),
+    shownBy('runc', /^no such process/, 'its processes are those of its own kernel'),
+  ),
+  breakout(
+    'trace a process of the machine',
+    `
+checked(libc.ptrace(16, given["canaryPid"], None, None))
+os.waitpid(given["canaryPid"], 0)
+checked(libc.ptrace(17, given["canaryPid"], None, None))`,
+    held(
+      /^ESRCH/,
+      'its processes are in a namespace of their own',
+      without('pid'),
+      capable('CAP_SYS_PTRACE'),
+    ),
+    shownBy('runc', /^ESRCH/, 'its processes are those of its own kernel'),
+  ),
+  breakout(
+    'read shared memory of the machine',
+    `
+libc.shmat.restype = ctypes.c_void_p
+address = libc.shmat(checked(libc.shmget(given["memoryKey"], 0, 0)), None, 0o10000)
+require(ctypes.string_at(address) == given["canary"].encode(), "the memory says something else")`,
+    held(/^ENOENT/, 'its shared memory is in a namespace of its own', without('ipc')),
+    shownBy('runc', /^ENOENT/, 'its shared memory is that of its own kernel'),
+  ),
+  breakout(
+    'talk to a program of the machine by an abstract socket',
+    `
+channel = socket.socket(socket.AF_UNIX)
+channel.connect("\\0" + given["abstractSocket"])
+require(channel.recv(64).decode() == given["canary"], "somebody else answers")`,
+    held(/^ECONNREFUSED/, 'its sockets are in a network namespace of their own', without('network')),
+    shownBy('runc', /^ECONNREFUSED/, 'its sockets are those of its own kernel'),
+  ),
+];

@@ -1,0 +1,82 @@
+/**
+ * `npm run test:attacks`: every attack of `e2e/security/` under both runtimes, and what came of them as the table of `docs/security.md`. CI runs the same
+ * attacks but for those that take long, and writes no table.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { attach, capture } from './lib/command.mjs';
+import { node, root } from './lib/paths.mjs';
+import { runMain, SetupError, step } from './lib/step.mjs';
+import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
+
+const TEST_TIMEOUT_MS = 900_000;
+/** The table is between these lines of the page. */
+const [begin, end] = ['<!-- made by npm run test:attacks -->', '<!-- until here -->'];
+
+await runMain(async () => {
+  if (process.getuid?.() !== 0) throw new SetupError('Making sandboxes needs root.');
+  await setup();
+  await setupPythonClients(pythonClientVersions.slice(0, 1));
+  const scratch = mkdtempSync(join(tmpdir(), 'attacks-'));
+  try {
+    const record = join(scratch, 'record');
+    writeFileSync(record, '');
+    mkdirSync(join(scratch, 'data'), { mode: 0o700 });
+    const env = {
+      ...process.env,
+      SKERRY_E2E_DATA_DIR: join(scratch, 'data'),
+      SKERRY_TEST_ATTACKS: 'all',
+      SKERRY_TEST_RECORD: record,
+    };
+    const flags = ['--test-concurrency=1', `--test-timeout=${TEST_TIMEOUT_MS}`];
+    const code = await attach([node, '--test', ...flags, 'e2e/security/*.test.ts'], { cwd: root, env });
+    const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
+    const page = join(root, 'docs', 'security.md');
+    writeFileSync(
+      page,
+      withTable(readFileSync(page, 'utf8'), readFileSync(record, 'utf8'), commit, code === 0),
+    );
+    return code;
+  } finally {
+    await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
+  }
+});
+
+/** @param lines one JSON object for each attack under each runtime */
+function withTable(page, lines, commit, passed) {
+  const [before, rest] = page.split(begin);
+  const after = rest?.split(end)[1];
+  if (after === undefined) throw new SetupError(`docs/security.md has no ${begin} with a ${end} after it.`);
+  const outcomes = lines
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+  const machine = `Linux ${release()}, ${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'})`;
+  const date = new Date().toISOString().slice(0, 10);
+  const failed = passed ? '' : ' **Some tests failed: see the output of the run.**';
+  const threats = [...new Set(outcomes.map(({ threat }) => threat))];
+  const tables = threats.flatMap((threat) => ['', `### ${threat}`, '', ...table(outcomes, threat)]);
+  const count = new Set(outcomes.map(({ name }) => name)).size;
+  const heading = `${count} attacks, ${date}, commit ${commit}, ${machine}.${failed}`;
+  return [before + begin, '', heading, ...tables, '', end + after].join('\n');
+}
+
+function table(outcomes, threat) {
+  const some = outcomes.filter((outcome) => outcome.threat === threat);
+  const names = [...new Set(some.map(({ name }) => name))];
+  // Where the runtime has no part in it, there is one column.
+  const runtimes = [...new Set(some.map(({ runtime }) => runtime))];
+  const cell = (name, runtime) => {
+    const outcome = some.find((each) => each.name === name && each.runtime === runtime);
+    if (!outcome) return '';
+    const { open, by, said } = outcome;
+    const says = said && `; \`${said.replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('`', "'")}\``;
+    return open === undefined ? `held: ${by}${says}` : `**not held**: ${open}`;
+  };
+  return [
+    `| it tries to | ${runtimes.map((runtime) => runtime ?? 'what came of it').join(' | ')} |`,
+    `| --- |${runtimes.map(() => ' --- |').join('')}`,
+    ...names.map((name) => `| ${name} | ${runtimes.map((runtime) => cell(name, runtime)).join(' | ')} |`),
+  ];
+}
