@@ -34,6 +34,7 @@ import { markAllTerminated } from './sandboxes/recovery.ts';
 import { SandboxService } from './sandboxes/sandbox-service.ts';
 import { SecretService } from './secrets/secret-service.ts';
 import { openVault } from './secrets/vault.ts';
+import { Collector } from './storage/collector.ts';
 import { openStore } from './store/store.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { loadCertificate, machineNames } from './transport/certificate.ts';
@@ -121,6 +122,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     cleanup.add('volumes', () => volumeMounts.close());
     const images = new ImageService({
       repository: store.images,
+      uses: store.imageUses,
+      holdFiles: (files) => blobs.hold(files),
       instances,
       volumes: volumeMounts,
       dataDir,
@@ -151,6 +154,9 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     await sandboxes.recover();
     images.collectGarbage().catch((error: unknown) => logger.error({ err: error }, 'images.collect-failed'));
 
+    const collector = new Collector({
+      ...{ images: images.cache, blobs, mounts, dataDir, config, logger, now },
+    });
     const reaper = new AppReaper({ apps, sandboxes, logger });
     const sweep = repeat(
       SWEEP_INTERVAL_MS,
@@ -159,6 +165,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
         { name: 'secrets', run: () => secrets.sweep(now()) },
         { name: 'apps', run: () => reaper.sweep(now()) },
         { name: 'images', run: () => images.sweep() },
+        { name: 'collection', run: () => collector.sweep() },
         { name: 'volumes', run: () => volumes.sweep(now()) },
         { name: 'volume-files', run: () => volumeFiles.sweep(now()) },
       ],

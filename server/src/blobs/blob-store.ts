@@ -1,21 +1,22 @@
 /**
  * Content-addressed files: `<root>/sha256/ab/abcdef…`. An upload is written to `<root>/incoming` and renamed once its length and digest were checked, so
- * a file under its digest is always whole. Files are never changed, and shared read-only with sandboxes and builds.
+ * a file under its digest is always whole. Files are never changed, and shared read-only with sandboxes and builds. A file's modification time is its last use:
+ * whoever asks for it, or whether it is there, has used it.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { createWriteStream, existsSync, mkdirSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { createWriteStream, existsSync, mkdirSync, statSync, utimesSync } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { BlobId } from '../ids.ts';
 import { ExpiringSignature } from '../platform/expiring-signature.ts';
 import { clip } from '../platform/text.ts';
-import { emptied } from '../platform/unfinished.ts';
+import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type BlobAnnouncement, decodeBlobId, encodeBlobId, isSha256Hex } from './blob-id.ts';
-import type { BlobStore } from './blobs.ts';
+import type { BlobStore, BlobUse } from './blobs.ts';
 
 /** Python recognizes this text and says that the file changed during its upload. */
 export const DIGEST_MISMATCH = 'The Content-MD5 you specified did not match what we received.';
@@ -24,6 +25,10 @@ export const BLOB_URL_PREFIX = '/blobs/';
 export class FileBlobStore implements BlobStore {
   readonly #root: string;
   readonly #signatures: ExpiringSignature;
+  readonly #now: () => number;
+  readonly #logger: Pick<Logger, 'error'>;
+  /** How many builds read each file. */
+  readonly #held = new Map<string, number>();
 
   /**
    * @param root directory of its own; half uploads of an earlier run are removed
@@ -33,12 +38,50 @@ export class FileBlobStore implements BlobStore {
   constructor(root: string, urlKey: Uint8Array, logger: Pick<Logger, 'error'>, now: () => number = Date.now) {
     this.#root = root;
     this.#signatures = new ExpiringSignature(urlKey, now);
+    this.#now = now;
+    this.#logger = logger;
     emptied(join(root, 'incoming'), (err) => logger.error({ err }, 'blobs.incoming-not-emptied'));
     mkdirSync(join(root, 'sha256'), { recursive: true, mode: 0o700 });
   }
 
   has(sha256Hex: string): boolean {
-    return isSha256Hex(sha256Hex) && existsSync(this.#file(sha256Hex));
+    return isSha256Hex(sha256Hex) && this.#touch(this.#file(sha256Hex));
+  }
+
+  hold(files: readonly string[]): () => void {
+    for (const file of files) this.#held.set(file, (this.#held.get(file) ?? 0) + 1);
+    return () => {
+      for (const file of files) {
+        const left = (this.#held.get(file) ?? 0) - 1;
+        if (left > 0) this.#held.set(file, left);
+        else this.#held.delete(file);
+      }
+    };
+  }
+
+  async uses(): Promise<readonly BlobUse[]> {
+    const uses: BlobUse[] = [];
+    const root = join(this.#root, 'sha256');
+    for (const folder of await readdir(root)) {
+      for (const sha256Hex of (await readdir(join(root, folder))).filter(isSha256Hex)) {
+        const stats = await stat(this.#file(sha256Hex)).catch(() => undefined);
+        if (stats) uses.push({ sha256Hex, bytes: stats.size, lastUsedMs: stats.mtimeMs });
+      }
+    }
+    return uses;
+  }
+
+  isUnused({ sha256Hex, lastUsedMs }: BlobUse): boolean {
+    const file = this.#file(sha256Hex);
+    return !this.#held.has(file) && statSync(file, { throwIfNoEntry: false })?.mtimeMs === lastUsedMs;
+  }
+
+  async remove(digests: readonly string[]): Promise<void> {
+    await removeOutOfSight(
+      digests.map((digest) => this.#file(digest)),
+      join(this.#root, 'incoming'),
+      (path, err) => this.#logger.error({ blob: basename(path), err }, 'blobs.not-removed'),
+    );
   }
 
   async putBytes(sha256Hex: string, bytes: Uint8Array): Promise<void> {
@@ -107,6 +150,17 @@ export class FileBlobStore implements BlobStore {
     return join(this.#root, 'sha256', sha256Hex.slice(0, 2), sha256Hex);
   }
 
+  /** @returns whether it is there */
+  #touch(file: string): boolean {
+    const seconds = this.#now() / 1000;
+    try {
+      utimesSync(file, seconds, seconds);
+      return true;
+    } catch {
+      return existsSync(file); // on a file system that takes no change it is there all the same
+    }
+  }
+
   /** Lets `write` fill a temporary file and gives it its name; removes it when that fails. */
   async #place(sha256Hex: string, write: (temporary: string) => Promise<void>): Promise<void> {
     const temporary = join(this.#root, 'incoming', randomBytes(12).toString('hex'));
@@ -114,6 +168,7 @@ export class FileBlobStore implements BlobStore {
       await using undo = new AsyncDisposableStack();
       undo.defer(() => rm(temporary, { force: true })); // not there any more once it has its name
       await write(temporary);
+      this.#touch(temporary);
       const target = this.#file(sha256Hex);
       await mkdir(dirname(target), { recursive: true, mode: 0o700 });
       await rename(temporary, target);

@@ -50,6 +50,14 @@ export class MountService implements Mounts {
     if (!row) throw new SkerryError('not-found', `Mount '${clip(id)}' not found.`);
     return row.files;
   }
+
+  digestsInUse(): ReadonlySet<string> {
+    return this.#mounts.digestsInUse();
+  }
+
+  forgetHolding(digests: readonly string[]): void {
+    this.#mounts.forgetHolding(digests);
+  }
 }
 
 /** The file with its keys in one order (the checksum depends on it). @throws SkerryError `invalid-argument` */

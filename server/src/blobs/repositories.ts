@@ -12,4 +12,8 @@ export interface MountRepository {
   byId(id: string): MountRow | undefined;
   idOfChecksum(checksum: string): MountId | undefined;
   insert(row: MountRow, nowMs: number): void;
+  /** Of all files of mounts that a sandbox has which has not ended. */
+  digestsInUse(): ReadonlySet<string>;
+  /** Removes the mounts that have a file of one of these digests. */
+  forgetHolding(digests: readonly string[]): void;
 }

@@ -126,6 +126,32 @@ export const configSchema = z.strictObject({
     .min(1)
     .default(24)
     .describe('how long the output of ended sandboxes can be read, hours'),
+  cacheMaxDays: z.coerce
+    .number()
+    .min(0)
+    .default(30)
+    .describe(
+      'built images, cached build steps and uploaded files that nobody used for so many days are removed; 0: however long',
+    ),
+  cacheMaxMiB: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      'all of these together that nobody uses now, MiB; the least recently used go first; 0: half of the file system',
+    ),
+  cacheMinFreeMiB: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('they go as well while the file system has less free, MiB; 0: a tenth of it, 10 GiB at most'),
+  cacheProtectHours: z.coerce
+    .number()
+    .min(0)
+    .default(24)
+    .describe('what was used within so many hours stays, however little room there is'),
   debianMirror: z
     .string()
     .default('http://deb.debian.org/debian')

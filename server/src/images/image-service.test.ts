@@ -30,6 +30,8 @@ let base: ImageId;
 const open = (overrides: { instances?: ImageServiceOptions['instances']; logger?: Logger } = {}) =>
   new ImageService({
     repository: store.images,
+    uses: store.imageUses,
+    holdFiles: () => () => {},
     instances,
     volumes: NO_VOLUMES,
     dataDir,

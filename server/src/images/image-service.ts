@@ -32,9 +32,10 @@ import type {
   PublishedImage,
   SnapshotOptions,
 } from './image.ts';
+import { ImageCache } from './image-cache.ts';
 import { LayerStore } from './layer-store.ts';
 import { type PackageSettings, packageSources } from './packages/sources.ts';
-import type { ImageRecord, ImageRepository } from './repositories.ts';
+import type { ImageRecord, ImageRepository, ImageUseRepository } from './repositories.ts';
 import { openDirectory, sealDirectory } from './sealed-layer.ts';
 import { type LayerStack, MAX_SNAPSHOT_LAYERS, mergeSnapshots } from './snapshot-layers.ts';
 
@@ -43,6 +44,9 @@ const MAX_RUNNING_STEPS = 4;
 
 export interface ImageServiceOptions {
   readonly repository: ImageRepository;
+  readonly uses: ImageUseRepository;
+  /** Keeps files of the build context where they are until the returned function is called. */
+  readonly holdFiles: (files: readonly string[]) => () => void;
   /** Used for RUN steps only. */
   readonly instances: Pick<InstanceService, 'start' | 'destroy'>;
   /** For RUN steps as well. */
@@ -75,8 +79,11 @@ interface RunningBuild {
 }
 
 export class ImageService implements Images {
+  /** For collections. */
+  readonly cache: ImageCache;
   readonly #store: ImageRepository;
   readonly #layers: LayerStore;
+  readonly #holdFiles: ImageServiceOptions['holdFiles'];
   readonly #treesBinaryPath: string;
   readonly #logs: BuildLogs;
   readonly #logger: Logger;
@@ -99,6 +106,8 @@ export class ImageService implements Images {
     this.#ledger = new Ledger(logger);
     this.#store = options.repository;
     this.#layers = new LayerStore(directory, this.#store, logger, clock);
+    this.#holdFiles = options.holdFiles;
+    this.cache = new ImageCache(options.uses, this.#layers, () => this.collectGarbage(), clock);
     this.#logs = new BuildLogs(join(directory, 'logs'), clock);
     this.#store.failUnfinished(
       'The server restarted during the build. Ask for the image again to build it.',
@@ -144,7 +153,7 @@ export class ImageService implements Images {
     definition: ImageDefinition,
   ): Promise<{ readonly id: ImageId; readonly result: BuildResult | undefined }> {
     const dockerfile = parseDockerfile(definition.dockerfileLines.join('\n'));
-    for (const id of definition.baseImages.values()) this.getPlain(id);
+    using held = this.#hold(definition);
     const context = new BuildContext(definition.contextFiles);
     const key = await definitionKey(definition, context);
     this.#closing.signal.throwIfAborted();
@@ -156,10 +165,28 @@ export class ImageService implements Images {
       }
     }
     const slot = `${key}:${definition.forceBuild}:${definition.ignoreCache}`;
-    const build = this.#builds.get(slot) ?? this.#start(slot, key, definition, dockerfile, context);
+    let build = this.#builds.get(slot);
+    if (!build) {
+      build = this.#start(slot, key, definition, dockerfile, context);
+      const kept = held.move();
+      void build.done.then(() => kept.dispose());
+    }
     // A build whose steps are all cached is over in milliseconds: then the answer is the result.
     const result = await Promise.race([build.done, build.worked.then(() => undefined)]);
     return { id: build.id, result };
+  }
+
+  /** Keeps what a definition is built from, images and files, until that is disposed of. */
+  #hold({ baseImages, contextFiles }: ImageDefinition): DisposableStack {
+    const layers = [...baseImages.values()].flatMap((id) => plain(this.use(id)).layers);
+    const release = this.#holdFiles(
+      contextFiles.flatMap(({ content }) => ('file' in content ? [content.file] : [])),
+    );
+    for (const layer of layers) this.#layers.pin(layer);
+    const held = new DisposableStack();
+    held.defer(release);
+    held.defer(() => this.#layers.unpin(layers));
+    return held;
   }
 
   #start(
@@ -260,12 +287,18 @@ export class ImageService implements Images {
     return finished(this.#record(id));
   }
 
+  use(id: ImageId): Image {
+    const image = this.get(id);
+    this.#store.touch(id, this.#now());
+    return image;
+  }
+
   getPlain(id: ImageId): Image {
     return plain(this.get(id));
   }
 
   contentOf(id: ImageId, encryptionKey: Uint8Array | undefined): MountContent {
-    const image = this.get(id);
+    const image = this.use(id);
     const [layer] = image.layers;
     if (!image.encrypted || layer === undefined) {
       if (encryptionKey) {
@@ -346,6 +379,10 @@ export class ImageService implements Images {
     }
   }
 
+  holdImage(task: TaskId, id: ImageId): void {
+    this.#store.holdImage(task, id);
+  }
+
   holdLayers(task: TaskId, layers: readonly LayerId[]): void {
     this.#store.holdLayers(task, layers);
   }
@@ -383,7 +420,7 @@ export class ImageService implements Images {
   }
 
   unpublish(name: string): void {
-    if (!this.#store.unpublish(withTag(name))) throw nameNotFound(name);
+    if (!this.#store.unpublish(withTag(name), this.#now())) throw nameNotFound(name);
   }
 
   names(prefix: string, after: string, limit: number): readonly PublishedImage[] {

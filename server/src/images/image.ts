@@ -163,7 +163,9 @@ export interface Images {
   follow(id: ImageId, afterIndex: number, signal: AbortSignal): AsyncIterable<BuildEvent>;
   /** A finished image. @throws SkerryError `not-found`; `conflict` while it is being built or when its build failed */
   get(id: ImageId): Image;
-  /** Likewise, of an image to run on or to build on. @throws as `get`; SkerryError `invalid-argument` for an encrypted one */
+  /** Likewise, for a client that has only the id: that it asks counts as a use. */
+  use(id: ImageId): Image;
+  /** Like `get`, of an image to run on or to build on. @throws as `get`; SkerryError `invalid-argument` for an encrypted one */
   getPlain(id: ImageId): Image;
   /** What to mount of an image, with the key that it was encrypted with. @throws as `get`; SkerryError `invalid-argument` for a key that is missing or of no use */
   contentOf(id: ImageId, encryptionKey: Uint8Array | undefined): MountContent;
@@ -177,6 +179,8 @@ export interface Images {
     takeLayer: (layer: NewLayer) => Promise<void>,
     options?: SnapshotOptions & { readonly config?: ImageConfig },
   ): Promise<Image>;
+  /** Keeps the image for as long as the task has not ended: it runs on that one, which its sandbox does not name. */
+  holdImage(task: TaskId, id: ImageId): void;
   /** Keeps these layers, and none that it was told before, for as long as the task has not ended: they are mounted in it. */
   holdLayers(task: TaskId, layers: readonly LayerId[]): void;
   /** Finds a published name or pulls/bootstraps a reference such as `python:3.12-slim`; used where no Dockerfile is given (REST `imageId`). */

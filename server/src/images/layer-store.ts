@@ -99,6 +99,10 @@ export class LayerStore {
     }
   }
 
+  isPinned(id: LayerId): boolean {
+    return this.#pins.has(id);
+  }
+
   /** Removes the layers and directories that no image, cached step or build refers to. @returns how many */
   async collect(): Promise<number> {
     const needed = this.#store.referencedLayers();

@@ -10,7 +10,7 @@ export type ImageRecord =
 
 export interface ImageRepository {
   insertBuilding(id: ImageId, builderVersion: string, nowMs: number): void;
-  /** Adds an image that is finished from the start: a base or a snapshot. */
+  /** Adds an image that is finished from the start: a base, which can be made again, or without a `definitionKey` a snapshot, which cannot. */
   insertReady(image: Image, definitionKey: string | undefined): void;
   /** Marks an image as built. With a `definitionKey` it becomes what that definition gives from now on, instead of any earlier image. */
   finish(image: Image, definitionKey: string | undefined, nowMs: number): void;
@@ -34,6 +34,8 @@ export interface ImageRepository {
   hasLayer(id: LayerId): boolean;
   deleteLayer(id: LayerId): void;
   allLayers(): LayerId[];
+  /** What a task runs on, where that is another image than its sandbox's row names. */
+  holdImage(task: TaskId, id: ImageId): void;
   /** What is mounted in a task, instead of what was before. */
   holdLayers(task: TaskId, layers: readonly LayerId[]): void;
   /** Layers that an image, deleted ones included, a cached step or a task that has not ended needs. */
@@ -41,13 +43,42 @@ export interface ImageRepository {
 
   /** The cached result of a step: its layer, `null` when it changed no file, undefined when it is not cached. */
   getStep(key: string): LayerId | null | undefined;
+  /** It was used. */
+  touchStep(key: string, nowMs: number): void;
   putStep(key: string, layer: LayerId | null, nowMs: number): void;
 
-  /** Makes the name point to the image, whatever it pointed to before. */
+  /** Makes the name point to the image, whatever it pointed to before, which counts as used now. */
   publish(name: string, id: ImageId, nowMs: number): void;
   getByName(name: string): ImageId | undefined;
   /** Names that start with `prefix`, in order, after the name `after` ('' is the start). */
   names(prefix: string, after: string, limit: number): readonly PublishedImage[];
-  /** Forgets a name, not its image. False when there was none. */
-  unpublish(name: string): boolean;
+  /** Forgets a name, not its image, which counts as used now. False when there was none. */
+  unpublish(name: string, nowMs: number): boolean;
+}
+
+/** A layer, and who has it. */
+export interface LayerUse {
+  readonly id: LayerId;
+  readonly bytes: number;
+  /** Of whatever has it. */
+  readonly lastUsedMs: number;
+  /** Somebody uses it, or could not have it made again: it must stay. */
+  readonly held: boolean;
+  /** How many are below it. */
+  readonly depth: number;
+}
+
+/** What a collection asks of images and what it does to them. `store/image-uses.ts` implements this. */
+export interface ImageUseRepository {
+  /**
+   * Every layer with what images and cached steps have it. Held is what a snapshot, a published name, a build under way or a task that has not ended needs. An image on which a
+   * sandbox ran was used until that ended.
+   */
+  layerUses(): readonly LayerUse[];
+  /** Marks the images that have one of these layers as deleted and forgets the steps that gave one. None of the layers may be held. @returns how many images */
+  forgetLayers(ids: readonly LayerId[], nowMs: number): number;
+  /** The same for what has no layer and was not used since: failed builds, empty images, steps that changed no file. */
+  forgetEmpty(beforeMs: number, nowMs: number): void;
+  /** Images that are there for clients. */
+  count(): number;
 }

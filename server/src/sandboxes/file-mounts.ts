@@ -4,13 +4,14 @@
  */
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
-import type { MountId } from '../ids.ts';
+import type { MountId, TaskId } from '../ids.ts';
 import { type ContextFile, type Image, type Images, plainDefinition } from '../images/image.ts';
 
 const BUILD_TIMEOUT_MS = 10 * 60_000;
 
-/** `image` with the files of the mounts over it; `image` itself without mounts. @throws SkerryError `image-build-failed` */
+/** `image` with the files of the mounts over it, held for the task that runs on it; `image` itself without mounts. @throws SkerryError `image-build-failed` */
 export async function imageWithMounts(
+  taskId: TaskId,
   mountIds: readonly MountId[],
   image: Image,
   parts: { readonly mounts: Mounts; readonly blobs: BlobStore; readonly images: Images },
@@ -42,5 +43,7 @@ export async function imageWithMounts(
       }
     }
   }
-  return parts.images.get(built.id);
+  const made = parts.images.get(built.id);
+  parts.images.holdImage(taskId, made.id);
+  return made;
 }

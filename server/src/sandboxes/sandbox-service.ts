@@ -339,7 +339,7 @@ export class SandboxService implements Sandboxes {
     const { config, instances } = this.#options;
     const pool = instances.gpus;
     const runtime = this.#runtimeOf(spec);
-    const rootImage = await imageWithMounts(spec.mountIds, image, this.#options);
+    const rootImage = await imageWithMounts(taskId, spec.mountIds, image, this.#options);
     const args = spec.args.length > 0 ? spec.args : image.config.cmd;
     return {
       image: rootImage,

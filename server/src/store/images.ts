@@ -72,7 +72,10 @@ export class SqlImages implements ImageRepository {
   readonly #allLayers;
   readonly #referencedLayers;
   readonly #holdLayers;
+  readonly #holdImage;
   readonly #getStep;
+  readonly #touchStep;
+  readonly #touchNamed;
   readonly #putStep;
   readonly #publish;
   readonly #getByName;
@@ -88,7 +91,7 @@ export class SqlImages implements ImageRepository {
       'UPDATE images SET definition_key = NULL WHERE definition_key = ?',
     );
     this.#finish = database.prepare(
-      `UPDATE images SET state = 'ready', definition_key = ?, layers = ?, config = ?, expires_at_ms = ?, encrypted = ?, snapshots = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
+      `UPDATE images SET state = 'ready', definition_key = ?, rebuildable = ?, layers = ?, config = ?, expires_at_ms = ?, encrypted = ?, snapshots = ?, finished_at_ms = ?, last_used_at_ms = ? WHERE id = ?`,
     );
     this.#fail = database.prepare(
       'UPDATE images SET state = ?, failure = ?, finished_at_ms = ? WHERE id = ?',
@@ -113,7 +116,9 @@ export class SqlImages implements ImageRepository {
       database.prepare(`DELETE FROM image_steps WHERE layer_id IN (SELECT value FROM images, json_each(images.layers) WHERE images.id = ?1)
          AND layer_id NOT IN (SELECT value FROM images, json_each(images.layers) WHERE images.deleted_at_ms IS NULL)`);
     this.#purgeDeleted = database.prepare(`DELETE FROM images WHERE deleted_at_ms IS NOT NULL
-       AND id NOT IN (SELECT image_id FROM sandboxes WHERE state != 'ended') RETURNING id`);
+       AND id NOT IN (SELECT image_id FROM sandboxes WHERE state != 'ended')
+       AND id NOT IN (SELECT image_id FROM task_images WHERE task_id IN (SELECT task_id FROM sandboxes WHERE state != 'ended'))
+       RETURNING id`);
     this.#insertLayer = database.prepare(
       'INSERT INTO layers (id, created_at_ms, size_bytes) VALUES (?, ?, ?)',
     );
@@ -127,9 +132,17 @@ export class SqlImages implements ImageRepository {
     this.#holdLayers = database.prepare(
       'INSERT INTO mounted_layers (task_id, layers) VALUES (?, ?) ON CONFLICT (task_id) DO UPDATE SET layers = excluded.layers',
     );
+    this.#holdImage = database.prepare(
+      'INSERT INTO task_images (task_id, image_id) VALUES (?, ?) ON CONFLICT (task_id) DO UPDATE SET image_id = excluded.image_id',
+    );
     this.#getStep = database.prepare('SELECT layer_id FROM image_steps WHERE key = ?');
+    this.#touchStep = database.prepare('UPDATE image_steps SET last_used_at_ms = ? WHERE key = ?');
     this.#putStep = database.prepare(
-      'INSERT INTO image_steps (key, layer_id, created_at_ms) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET layer_id = excluded.layer_id, created_at_ms = excluded.created_at_ms',
+      `INSERT INTO image_steps (key, layer_id, created_at_ms, last_used_at_ms) VALUES (?1, ?2, ?3, ?3)
+       ON CONFLICT (key) DO UPDATE SET layer_id = ?2, created_at_ms = ?3, last_used_at_ms = ?3`,
+    );
+    this.#touchNamed = database.prepare(
+      'UPDATE images SET last_used_at_ms = ? WHERE id = (SELECT image_id FROM image_names WHERE name = ?)',
     );
     this.#publish = database.prepare(
       'INSERT INTO image_names (name, image_id, created_at_ms, updated_at_ms) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id, updated_at_ms = excluded.updated_at_ms',
@@ -147,14 +160,19 @@ export class SqlImages implements ImageRepository {
 
   insertReady(image: Image, definitionKey: string | undefined): void {
     this.insertBuilding(image.id, image.builderVersion, image.createdAtMs);
-    this.finish(image, definitionKey, image.createdAtMs);
+    this.#finishAs(image, definitionKey, definitionKey !== undefined, image.createdAtMs);
   }
 
   finish(image: Image, definitionKey: string | undefined, nowMs: number): void {
+    this.#finishAs(image, definitionKey, true, nowMs);
+  }
+
+  #finishAs(image: Image, definitionKey: string | undefined, rebuildable: boolean, nowMs: number): void {
     transaction(this.#database, () => {
       if (definitionKey !== undefined) this.#freeDefinition.run(definitionKey);
       this.#finish.run(
         definitionKey ?? null,
+        rebuildable ? 1 : 0,
         JSON.stringify(image.layers),
         JSON.stringify(image.config),
         image.expiresAtMs ?? null,
@@ -236,10 +254,18 @@ export class SqlImages implements ImageRepository {
     return new Set(rows.map((row) => layerId(row.id)));
   }
 
+  holdImage(task: TaskId, id: ImageId): void {
+    this.#holdImage.run(task, id);
+  }
+
   getStep(key: string): LayerId | null | undefined {
     const row = this.#getStep.get(key);
     if (!row) return undefined;
     return row.layer_id === null ? null : layerId(row.layer_id);
+  }
+
+  touchStep(key: string, nowMs: number): void {
+    this.#touchStep.run(nowMs, key);
   }
 
   putStep(key: string, layer: LayerId | null, nowMs: number): void {
@@ -247,7 +273,10 @@ export class SqlImages implements ImageRepository {
   }
 
   publish(name: string, id: ImageId, nowMs: number): void {
-    this.#publish.run(name, id, nowMs, nowMs);
+    transaction(this.#database, () => {
+      this.#touchNamed.run(nowMs, name);
+      this.#publish.run(name, id, nowMs, nowMs);
+    });
   }
 
   getByName(name: string): ImageId | undefined {
@@ -260,7 +289,10 @@ export class SqlImages implements ImageRepository {
     return rows.map((row) => nameRow.parse(row));
   }
 
-  unpublish(name: string): boolean {
-    return this.#unpublish.run(name).changes > 0;
+  unpublish(name: string, nowMs: number): boolean {
+    return transaction(this.#database, () => {
+      this.#touchNamed.run(nowMs, name);
+      return this.#unpublish.run(name).changes > 0;
+    });
   }
 }

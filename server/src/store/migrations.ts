@@ -152,4 +152,18 @@ export const migrations: readonly string[] = [
   /* 16: how many of an image's layers, from the top, snapshots made */ `
   ALTER TABLE images ADD COLUMN snapshots INTEGER NOT NULL DEFAULT 0;
   `,
+  /* 17: what a collection must know: which images can be made again, and when what was used last. Of what there is already nobody knows that: it counts as used now.
+     An image that a sandbox runs on is the one with the files that were put into it, which its row does not name */ `
+  ALTER TABLE images ADD COLUMN rebuildable INTEGER NOT NULL DEFAULT 0;
+  UPDATE images SET rebuildable = 1 WHERE definition_key IS NOT NULL;
+  UPDATE images SET last_used_at_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER);
+  ALTER TABLE image_steps ADD COLUMN last_used_at_ms INTEGER NOT NULL DEFAULT 0;
+  UPDATE image_steps SET last_used_at_ms = CAST(unixepoch('subsec') * 1000 AS INTEGER);
+  CREATE TABLE task_images (task_id TEXT PRIMARY KEY, image_id TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER task_images_end AFTER DELETE ON sandboxes BEGIN
+    UPDATE images SET last_used_at_ms = max(coalesce(last_used_at_ms, 0), coalesce(OLD.ended_at_ms, 0))
+      WHERE id = OLD.image_id OR id = (SELECT image_id FROM task_images WHERE task_id = OLD.task_id);
+    DELETE FROM task_images WHERE task_id = OLD.task_id;
+  END;
+  `,
 ];

@@ -19,6 +19,8 @@ export class SqlMounts implements MountRepository {
   readonly #byId;
   readonly #byChecksum;
   readonly #insert;
+  readonly #digestsInUse;
+  readonly #forgetHolding;
 
   constructor(database: Database) {
     this.#database = database;
@@ -26,6 +28,14 @@ export class SqlMounts implements MountRepository {
     this.#byChecksum = database.prepare('SELECT id FROM mounts WHERE checksum = ? LIMIT 1');
     this.#insert = database.prepare(
       'INSERT INTO mounts (id, checksum, files, created_at_ms) VALUES (?, ?, ?, ?)',
+    );
+    this.#digestsInUse = database.prepare(
+      `SELECT DISTINCT json_extract(file.value, '$.sha256Hex') AS digest FROM mounts, json_each(mounts.files) AS file WHERE mounts.id IN
+         (SELECT value FROM sandboxes, json_each(sandboxes.spec, '$.mountIds') WHERE state != 'ended')`,
+    );
+    this.#forgetHolding = database.prepare(
+      `DELETE FROM mounts WHERE EXISTS (SELECT 1 FROM json_each(mounts.files) AS file
+         WHERE json_extract(file.value, '$.sha256Hex') IN (SELECT value FROM json_each(?)))`,
     );
   }
 
@@ -42,5 +52,13 @@ export class SqlMounts implements MountRepository {
   insert(row: MountRow, nowMs: number): void {
     const createdAtMs = nextCreationTime(this.#database, 'mounts', nowMs);
     this.#insert.run(row.id, row.checksum, JSON.stringify(row.files), createdAtMs);
+  }
+
+  digestsInUse(): ReadonlySet<string> {
+    return new Set(this.#digestsInUse.all().map(({ digest }) => String(digest)));
+  }
+
+  forgetHolding(digests: readonly string[]): void {
+    this.#forgetHolding.run(JSON.stringify(digests));
   }
 }

@@ -2,6 +2,7 @@
 import { SqlApps, SqlEnvironments } from './apps.ts';
 import { type Database, openDatabase } from './database.ts';
 import { SqlAnswers } from './idempotency.ts';
+import { SqlImageUses } from './image-uses.ts';
 import { SqlImages } from './images.ts';
 import { SqlLegacyExecs } from './legacy-execs.ts';
 import { SqlMounts } from './mounts.ts';
@@ -17,6 +18,7 @@ export class Store {
   readonly answers: SqlAnswers;
   readonly apps: SqlApps;
   readonly environments: SqlEnvironments;
+  readonly imageUses: SqlImageUses;
   readonly images: SqlImages;
   readonly legacyExecs: SqlLegacyExecs;
   readonly mounts: SqlMounts;
@@ -33,6 +35,7 @@ export class Store {
     this.answers = new SqlAnswers(database);
     this.apps = new SqlApps(database);
     this.environments = new SqlEnvironments(database);
+    this.imageUses = new SqlImageUses(database);
     this.images = new SqlImages(database);
     this.legacyExecs = new SqlLegacyExecs(database);
     this.mounts = new SqlMounts(database);

@@ -75,9 +75,13 @@ export class StepCache {
     for (;;) {
       signal.throwIfAborted();
       const known = this.#store.getStep(key);
-      if (known === null) return { layer: null, cached: true };
+      if (known === null) {
+        this.#store.touchStep(key, this.#now());
+        return { layer: null, cached: true };
+      }
       if (known !== undefined && this.#layers.has(known)) {
         this.#layers.pin(known);
+        this.#touch(key, known);
         return { layer: known, cached: true };
       }
       events.onMiss();
@@ -88,6 +92,16 @@ export class StepCache {
       await unlessAborted(running, signal).catch((error: unknown) => {
         if (!isAbort(error)) throw error;
       });
+    }
+  }
+
+  /** When that cannot be written down, the caller does not get the layer. */
+  #touch(key: string, layer: LayerId): void {
+    try {
+      this.#store.touchStep(key, this.#now());
+    } catch (error) {
+      this.#layers.unpin([layer]);
+      throw error;
     }
   }
 

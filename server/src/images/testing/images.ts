@@ -46,6 +46,8 @@ export async function openImages(t: TestContext, clock = Date.now) {
   const log: string[] = [];
   const images = new ImageService({
     repository: store.images,
+    uses: store.imageUses,
+    holdFiles: () => () => {},
     instances: new InstanceService({
       engine: new FakeEngine(join(dataDir, 'e'), '', ImagePlaces.in(dataDir)), // no step of these builds runs anything
       logger: createLogger('silent'),

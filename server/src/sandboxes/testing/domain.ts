@@ -144,6 +144,8 @@ export class Domain implements AsyncDisposable {
     cleanup.add('volumes', () => volumeMounts.close());
     const images = new ImageService({
       repository: store.images,
+      uses: store.imageUses,
+      holdFiles: (files) => blobs.hold(files),
       instances,
       volumes: volumeMounts,
       dataDir,

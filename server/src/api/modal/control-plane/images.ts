@@ -65,7 +65,7 @@ export function imageHandlers(deps: ImageHandlerDeps): Partial<ServiceImpl<typeo
     },
 
     imageFromId({ imageId }) {
-      const image = images.get(asImageId(imageId));
+      const image = images.use(asImageId(imageId));
       return { imageId: image.id, metadata: toMetadata(image) };
     },
     async imageDelete({ imageId }) {
