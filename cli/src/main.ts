@@ -6,11 +6,13 @@ import { SkerryError } from '../../server/src/operator.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
 import { connectCommand } from './commands/connect.ts';
+import { diskCommand } from './commands/disk.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
 import { envCommand } from './commands/env.ts';
 import { installCommand, uninstallCommand } from './commands/install.ts';
 import { lsCommand } from './commands/ls.ts';
+import { pruneCommand } from './commands/prune.ts';
 import { restartCommand } from './commands/restart.ts';
 import { statusCommand } from './commands/status.ts';
 import { tokenCommand } from './commands/token.ts';
@@ -34,6 +36,8 @@ export function createProgram(): Command {
     statusCommand,
     lsCommand,
     envCommand,
+    diskCommand,
+    pruneCommand,
     tokenCommand,
     connectCommand,
     doctorCommand,

@@ -1,4 +1,4 @@
-/** Requests of the command to its own server about tokens: `server/src/api/operator/token-route.ts` answers them. */
+/** Requests of the command to its own server about tokens and its disk: `server/src/api/operator/` answers them. */
 import { z } from 'zod';
 import { CliError } from './cli-error.ts';
 import { readToken, type ServerState } from './server-state.ts';
@@ -11,7 +11,12 @@ const errorSchema = z.object({ error: z.object({ message: z.string() }) });
 export async function askServer<Answer>(
   { url }: Pick<ServerState, 'url'>,
   dataDir: string,
-  request: { readonly method: 'GET' | 'POST' | 'DELETE'; readonly path: string; readonly body?: object },
+  request: {
+    readonly method: 'GET' | 'POST' | 'DELETE';
+    readonly path: string;
+    readonly body?: object;
+    readonly timeoutMs?: number;
+  },
   answer: z.ZodType<Answer>,
 ): Promise<Answer> {
   const { tokenId, tokenSecret } = readToken(dataDir);
@@ -21,7 +26,7 @@ export async function askServer<Answer>(
       method: request.method,
       headers: { authorization: `Bearer ${tokenId}:${tokenSecret}` },
       ...(request.body ? { body: JSON.stringify(request.body) } : {}),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(request.timeoutMs ?? TIMEOUT_MS),
     });
   } catch (error) {
     throw new CliError(

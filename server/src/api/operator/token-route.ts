@@ -11,10 +11,11 @@
  */
 import { z } from 'zod';
 import type { TokenStore } from '../../auth/token-store.ts';
-import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
+import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
+import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.ts';
 
 export interface TokenRouteDeps {
   readonly tokens: TokenStore;
@@ -26,9 +27,6 @@ export interface TokenRouteDeps {
   readonly logger: Logger;
   readonly now: () => number;
 }
-
-const PREFIX = '/skerry/v1';
-const MAX_BODY_BYTES = 4096;
 
 const issueSchema = z.strictObject({
   /** Whom or what it is for; only shown. */
@@ -44,7 +42,7 @@ export function tokenRoute(deps: TokenRouteDeps): HttpRoute {
 
   async function answer(request: AnyRequest): Promise<object> {
     const tokenId = bearerOf(request, tokens);
-    const path = pathOf(request).slice(PREFIX.length);
+    const path = pathOf(request).slice(OPERATOR_PREFIX.length);
     if (path === '/token' && request.method === 'GET') {
       const { version, instance } = deps;
       return { skerry: version, instance, ...deps.endpoint(), apiKey: tokens.apiKeyForToken(tokenId) };
@@ -57,7 +55,7 @@ export function tokenRoute(deps: TokenRouteDeps): HttpRoute {
     }
     if (path === '/tokens' && request.method === 'GET') return { tokens: tokens.issued() };
     if (path === '/tokens' && request.method === 'POST') {
-      const { label } = parse(await bodyOf(request));
+      const { label } = await readBody(request, issueSchema);
       const issued = tokens.issue(label, deps.now());
       logger.info({ tokenId: issued.tokenId, label }, 'token.issued');
       return issued;
@@ -68,60 +66,11 @@ export function tokenRoute(deps: TokenRouteDeps): HttpRoute {
       logger.info({ tokenId: revoked }, 'token.revoked');
       return { revoked };
     }
-    throw new SkerryError('not-found', `There is no ${request.method} ${PREFIX}${path.slice(0, 100)}.`);
+    throw new SkerryError(
+      'not-found',
+      `There is no ${request.method} ${OPERATOR_PREFIX}${path.slice(0, 100)}.`,
+    );
   }
 
-  return {
-    prefix: PREFIX,
-    async handle(request, response) {
-      try {
-        send(response, 200, await answer(request));
-      } catch (thrown) {
-        const error = toSkerryError(thrown);
-        const internal = error.code === 'internal';
-        if (internal) logger.error({ err: error }, 'token.request-failed');
-        const message = internal ? 'Skerry failed to answer this request.' : error.message;
-        send(response, error.kind.http, { error: { code: error.code, message } });
-      }
-    },
-  };
-}
-
-/** @throws SkerryError `unauthenticated` */
-function bearerOf(request: AnyRequest, tokens: TokenStore): string {
-  const match = /^Bearer ([\x21-\x39\x3b-\x7e]{1,128}):([\x21-\x7e]{1,128})$/i.exec(
-    request.headers.authorization ?? '',
-  );
-  return tokens.verify(match?.[1], match?.[2]);
-}
-
-function parse(body: string): z.infer<typeof issueSchema> {
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch {
-    throw new SkerryError('invalid-argument', 'The body is no JSON.');
-  }
-  const { data, error } = issueSchema.safeParse(value);
-  if (!data) throw new SkerryError('invalid-argument', z.prettifyError(error));
-  return data;
-}
-
-async function bodyOf(request: AnyRequest): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES)
-      throw new SkerryError('too-large', `The body exceeds ${MAX_BODY_BYTES} bytes.`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-function send(response: AnyResponse, status: number, body: object): void {
-  response.statusCode = status;
-  response.setHeader('content-type', 'application/json');
-  response.setHeader('cache-control', 'no-store');
-  response.end(JSON.stringify(body));
+  return operatorRoute(OPERATOR_PREFIX, logger, answer);
 }

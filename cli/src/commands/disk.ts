@@ -1,0 +1,64 @@
+import { Command } from 'commander';
+import { z } from 'zod';
+import { askServer } from '../operator.ts';
+import { requireRunningServer } from '../server-state.ts';
+import { formatSize } from '../sizes.ts';
+import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+
+/** Counting the files of volumes takes as long as it takes. */
+const COUNT_TIMEOUT_MS = 10 * 60_000;
+
+const kinds = {
+  images: 'images and cached build steps',
+  files: 'uploaded files',
+  volumes: 'volumes',
+  'volumes-mounted': 'volumes in sandboxes',
+  sandboxes: 'sandboxes and builds',
+  output: 'output',
+  records: 'database and logs',
+} as const;
+
+const useSchema = z.object({
+  sizeBytes: z.number(),
+  freeBytes: z.number(),
+  parts: z.array(
+    z.object({
+      what: z.enum(Object.keys(kinds) as (keyof typeof kinds)[]), // its own keys
+      bytes: z.number(),
+      count: z.number().optional(),
+      collectableBytes: z.number().optional(),
+    }),
+  ),
+});
+
+/** `skerry disk`: what of the data directory takes how much room. */
+export function diskCommand(): Command {
+  const command = new Command('disk')
+    .description('show what takes how much room on the disk, and what of it nobody uses')
+    .option('--json', 'print one JSON object');
+  return addServerOptions(command, ['dataDir']).action(async (options: { json?: boolean }) => {
+    const { dataDir } = configOf(serverFlags(command));
+    const server = requireRunningServer(dataDir);
+    const request = { method: 'GET', path: 'disk', timeoutMs: COUNT_TIMEOUT_MS } as const;
+    const use = await askServer(server, dataDir, request, useSchema);
+    process.stdout.write(options.json ? `${JSON.stringify(use)}\n` : formatUse(use));
+  });
+}
+
+/** A line for each kind, and one for the file system. */
+export function formatUse({ sizeBytes, freeBytes, parts }: z.infer<typeof useSchema>): string {
+  const rows = parts.map(({ what, bytes, count, collectableBytes }) => [
+    kinds[what],
+    formatSize(bytes),
+    count === undefined ? '' : String(count),
+    collectableBytes === undefined ? '' : formatSize(collectableBytes),
+  ]);
+  const table = [['WHAT', 'SIZE', 'COUNT', 'UNUSED'], ...rows];
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  const lines = table.map(([first = '', ...rest]) =>
+    [first.padEnd(widths[0] ?? 0), ...rest.map((cell, index) => cell.padStart(widths[index + 1] ?? 0))]
+      .join('  ')
+      .trimEnd(),
+  );
+  return `${[...lines, '', `${formatSize(freeBytes)} of ${formatSize(sizeBytes)} are free.`].join('\n')}\n`;
+}

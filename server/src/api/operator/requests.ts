@@ -1,0 +1,73 @@
+/** What requests of the `skerry` command have in common: JSON over HTTP below `/skerry/v1`, with a token, `<id>:<secret>`, as bearer. */
+import { z } from 'zod';
+import type { TokenStore } from '../../auth/token-store.ts';
+import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
+import type { HttpRoute } from '../../transport/routes.ts';
+
+export const OPERATOR_PREFIX = '/skerry/v1';
+const MAX_BODY_BYTES = 4096;
+
+/** A route that answers with JSON; it never rejects. */
+export function operatorRoute(
+  prefix: string,
+  logger: Logger,
+  answer: (request: AnyRequest) => Promise<object>,
+): HttpRoute {
+  return {
+    prefix,
+    async handle(request, response) {
+      try {
+        send(response, 200, await answer(request));
+      } catch (thrown) {
+        const error = toSkerryError(thrown);
+        const internal = error.code === 'internal';
+        if (internal) logger.error({ err: error, prefix }, 'operator.request-failed');
+        const message = internal ? 'Skerry failed to answer this request.' : error.message;
+        send(response, error.kind.http, { error: { code: error.code, message } });
+      }
+    },
+  };
+}
+
+/** The id of the token that the request came with. @throws SkerryError `unauthenticated` */
+export function bearerOf(request: AnyRequest, tokens: Pick<TokenStore, 'verify'>): string {
+  const match = /^Bearer ([\x21-\x39\x3b-\x7e]{1,128}):([\x21-\x7e]{1,128})$/i.exec(
+    request.headers.authorization ?? '',
+  );
+  return tokens.verify(match?.[1], match?.[2]);
+}
+
+/** The body as that schema has it. @throws SkerryError `invalid-argument`, `too-large` */
+export async function readBody<T>(request: AnyRequest, schema: z.ZodType<T>): Promise<T> {
+  const body = await bodyOf(request);
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch {
+    throw new SkerryError('invalid-argument', 'The body is no JSON.');
+  }
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw new SkerryError('invalid-argument', z.prettifyError(parsed.error));
+  return parsed.data;
+}
+
+async function bodyOf(request: AnyRequest): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES)
+      throw new SkerryError('too-large', `The body exceeds ${MAX_BODY_BYTES} bytes.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function send(response: AnyResponse, status: number, body: object): void {
+  response.statusCode = status;
+  response.setHeader('content-type', 'application/json');
+  response.setHeader('cache-control', 'no-store');
+  response.end(JSON.stringify(body));
+}
