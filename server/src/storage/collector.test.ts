@@ -1,82 +1,36 @@
 /** What a collection takes and what it leaves, over the real store, with sandboxes on the fake engine. */
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { ImageId } from '../ids.ts';
-import { type Image, type NewLayer, plainDefinition } from '../images/image.ts';
-import { resultOf } from '../images/testing/images.ts';
+import { type Image, plainDefinition } from '../images/image.ts';
 import { Domain, deadline } from '../sandboxes/testing/domain.ts';
 import { BASE_IMAGE } from '../sandboxes/testing/test-images.ts';
-import { type CacheConfig, Collector } from './collector.ts';
+import type { CacheConfig } from './collector.ts';
+import { CacheSetting, sha256 } from './testing/cache-setting.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'layers are made by mounting';
 const DAY_MS = 24 * 3_600_000;
 const MIB = 2 ** 20;
-const ROOMY: CacheConfig = {
-  cacheMaxDays: 30,
-  cacheMaxMiB: 1_000_000,
-  cacheMinFreeMiB: 1,
-  cacheProtectHours: 1,
-};
-const sha256 = (data: string): string => createHash('sha256').update(data).digest('hex');
 
 async function setUp(t: TestContext, config: Partial<CacheConfig> = {}) {
   const clock = { ms: Date.now() };
   const domain = await Domain.open({ now: () => clock.ms });
   t.after(() => domain[Symbol.asyncDispose]());
-  const { images, blobs, mounts, dataDir, logger } = domain;
-  const collector = new Collector({
-    ...{ images: images.cache, blobs, mounts, dataDir, logger },
-    config: { ...ROOMY, ...config },
-    now: () => clock.ms,
-  });
-  const build = async (name: string, base: ImageId = BASE_IMAGE, text = name): Promise<Image> => {
-    const { id } = await images.getOrBuild({
-      ...plainDefinition,
-      dockerfileLines: ['FROM base', `COPY ${name} /`],
-      baseImages: new Map([['base', base]]),
-      contextFiles: [{ path: name, content: { bytes: Buffer.from(text) }, mode: 0o644 }],
-      builderVersion: 'test',
-    });
-    assert.deepEqual(await resultOf(images, id), { kind: 'success' });
-    return images.get(id);
+  const { images, blobs, mounts, dataDir } = domain;
+  const setting = new CacheSetting(domain, () => clock.ms, { config });
+  return {
+    ...{ domain, images, blobs, mounts, dataDir, clock, collector: setting.collector, setting },
+    build: setting.build.bind(setting),
+    mount: setting.mount.bind(setting),
+    isThere: setting.isThere.bind(setting),
+    pass: (ms: number) => {
+      clock.ms += ms;
+    },
+    layersOnDisk: () => readdir(join(dataDir, 'images/layers')),
   };
-  const put = async (text: string) => {
-    await blobs.putBytes(sha256(text), Buffer.from(text));
-    return sha256(text);
-  };
-  const mount = async (...texts: string[]) => {
-    const files = await Promise.all(
-      texts.map(async (text) => ({ path: `/files/${text}`, sha256Hex: await put(text), mode: 0o644 })),
-    );
-    return mounts.create(files).id;
-  };
-  const pass = (ms: number) => {
-    clock.ms += ms;
-  };
-  /** Whether clients find it; its layers are on the disk exactly then. */
-  const isThere = (image: Image): boolean => {
-    const found = (() => {
-      try {
-        return images.get(image.id).id === image.id;
-      } catch {
-        return false;
-      }
-    })();
-    if (found) for (const path of images.layerDirectories(image)) assert.ok(existsSync(path), path);
-    return found;
-  };
-  const layersOnDisk = () => readdir(join(dataDir, 'images/layers'));
-  return { ...domain, domain, clock, collector, build, put, mount, pass, isThere, layersOnDisk };
 }
-
-const snapshotLayer = async ({ directory }: Pick<NewLayer, 'directory'>) => {
-  await mkdir(directory);
-  await writeFile(join(directory, 'snapshot'), 'snapshot');
-};
 
 test('what nobody used for the time goes, with its steps and its files; asked for again it is built again', {
   skip,
@@ -135,7 +89,7 @@ test('every use counts: a build that is cached, a look at the id, an image on it
 });
 
 test('what somebody uses or could not have again never goes', { skip }, async (t) => {
-  const { domain, images, collector, build, mount, pass, isThere, blobs } = await setUp(t);
+  const { domain, images, collector, setting, build, mount, pass, isThere, blobs } = await setUp(t);
   const [published, running, mounted, below] = [
     await build('published'),
     await build('running'),
@@ -143,7 +97,7 @@ test('what somebody uses or could not have again never goes', { skip }, async (t
     await build('below'),
   ];
   images.publish(published.id, 'name');
-  const snapshot = await images.addLayer(below, snapshotLayer);
+  const snapshot = await setting.snapshot(below);
   const mountId = await mount('file-of-a-running-one');
   const sandbox = await domain.running({ imageId: running.id, mountIds: [mountId] });
   images.holdLayers(sandbox.taskId, mounted.layers);
@@ -182,12 +136,9 @@ test('a sandbox that a server which was killed had is none to be collected under
   const sandbox = await domain.running({ imageId: image.id, mountIds: [mountId] });
   const next = await domain.restart({ now: () => Date.now() + 365 * DAY_MS });
   t.after(() => next[Symbol.asyncDispose]());
-  const { images, blobs, mounts, dataDir, logger } = next;
-  const now = () => Date.now() + 365 * DAY_MS;
-  const parts = { images: images.cache, blobs, mounts, dataDir, logger, config: ROOMY, now };
-  await new Collector(parts).collect({ unusedForMs: 0 });
-  assert.ok(existsSync(images.layerDirectories(images.getUsed(image.id)).at(-1) ?? ''));
-  assert.ok(mounts.files(mountId));
+  const setting = new CacheSetting(next, () => Date.now() + 365 * DAY_MS);
+  await setting.collector.collect({ unusedForMs: 0 });
+  assert.deepEqual([setting.isThere(image), setting.hasMount(mountId)], [true, true]);
   assert.equal(next.storedState(sandbox), 'running');
 });
 
@@ -223,40 +174,40 @@ test('where the disk has less free than it should, as much goes as it lacks', { 
 test('uploaded files go with the mounts that have them, and stay while a build reads them', {
   skip,
 }, async (t) => {
-  const { blobs, mounts, collector, put, mount, pass } = await setUp(t);
-  const [old, other] = [await mount('one', 'two'), await mount('two', 'three')];
-  const held = await put('held');
-  const release = blobs.hold([blobs.path(held)]);
+  const { blobs, mounts, dataDir, collector, setting, mount, pass } = await setUp(t);
+  const [old, other, held] = [await mount('one', 'two'), await mount('two', 'three'), await mount('held')];
+  const release = blobs.hold([blobs.path(sha256('held'))]);
   pass(29 * DAY_MS);
   for (const { sha256Hex } of mounts.files(other)) blobs.path(sha256Hex);
   pass(2 * DAY_MS);
   assert.equal((await collector.collect()).files, 1, 'the one that only the old mount has');
-  assert.throws(() => mounts.files(old), { code: 'not-found' });
   assert.deepEqual(
-    ['one', 'two', 'three', 'held'].map((text) =>
-      existsSync(join(blobPath(blobs.path(held)), sha256(text).slice(0, 2), sha256(text))),
-    ),
-    [false, true, true, true],
+    [old, other, held].map((id) => setting.hasMount(id)),
+    [false, true, true],
+  );
+  const files = await readdir(join(dataDir, 'blobs/sha256'), { recursive: true });
+  assert.equal(
+    files.some((path) => path.endsWith(sha256('one'))),
+    false,
   );
   release();
+  assert.ok(blobs.has(sha256('held')));
   await collector.collect({ unusedForMs: 0 });
-  assert.equal(blobs.has(held), true, 'it was asked for in this moment');
+  assert.ok(setting.hasMount(held), 'somebody asked for it in this moment');
   pass(1);
   await collector.collect({ unusedForMs: 0 });
-  assert.equal(blobs.has(held), false);
+  assert.equal(setting.hasMount(held), false);
 });
 
-const blobPath = (path: string): string => join(path, '..', '..');
-
 test('a build has what it is built from to its end, whatever is collected meanwhile', { skip }, async (t) => {
-  const { images, blobs, collector, build, put, pass } = await setUp(t);
+  const { images, blobs, collector, build, mount, pass } = await setUp(t);
   const base = await build('base');
-  const digest = await put('context');
+  await mount('context');
   const building = images.getOrBuild({
     ...plainDefinition,
     dockerfileLines: ['FROM base', 'WORKDIR /made', 'COPY context /'],
     baseImages: new Map([['base', base.id]]),
-    contextFiles: [{ path: 'context', content: { file: blobs.path(digest) }, mode: 0o644 }],
+    contextFiles: [{ path: 'context', content: { file: blobs.path(sha256('context')) }, mode: 0o644 }],
     builderVersion: 'test',
   });
   let over = false;

@@ -127,7 +127,9 @@ export class Collector {
     this.#faultPoint('storage.collect.after-images');
     if (digests.length > 0) mounts.forgetHolding(digests);
     this.#faultPoint('storage.collect.after-mounts');
-    await blobs.remove(digests);
+    const removed = blobs.remove(digests);
+    this.#faultPoint('storage.collect.after-hidden');
+    await removed;
     this.#faultPoint('storage.collect.after-files');
     await images.collectGarbage();
     if (doomed.length > 0) {

@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { constants, mkdirSync, readdirSync, statSync } from 'node:fs';
-import { type FileHandle, link, mkdir, open, rm } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, rm, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
@@ -45,13 +45,21 @@ export class BlockUploads {
   readonly #uploads: string;
   readonly #layerRoot: (id: VolumeLayerId) => string;
   readonly #blocks: BlockRepository;
+  readonly #now: () => number;
   /** How many blocks each is being sent at the moment. */
   readonly #receiving = new Map<UploadId, number>();
 
-  constructor(directory: string, layerRoot: (id: VolumeLayerId) => string, blocks: BlockRepository) {
+  /** `now` is in Unix milliseconds. */
+  constructor(
+    directory: string,
+    layerRoot: (id: VolumeLayerId) => string,
+    blocks: BlockRepository,
+    now: () => number,
+  ) {
     this.#uploads = join(directory, 'uploads');
     this.#layerRoot = layerRoot;
     this.#blocks = blocks;
+    this.#now = now;
     mkdirSync(this.#uploads, { recursive: true, mode: 0o700 });
   }
 
@@ -64,6 +72,7 @@ export class BlockUploads {
     const earlier = files.flatMap(({ blocks }) => blocks).find(({ receipt }) => receipt)?.receipt ?? '';
     const upload = (await this.#resumable(earlier, files)) ?? newUploadId();
     await mkdir(this.#directory(upload), { recursive: true, mode: 0o700 });
+    await this.#goOn(upload);
     const limiter = new Limiter(CONCURRENT_FILES);
     const asked = new Set<string>();
     const missing = await Promise.all(
@@ -106,6 +115,7 @@ export class BlockUploads {
       throw error;
     }
     this.#blocks.insert(sha256Hex, { holder: upload, path: String(file), offset, length });
+    await this.#goOn(upload);
     return upload;
   }
 
@@ -134,9 +144,15 @@ export class BlockUploads {
   /** Removes uploads that nobody went on with for a day. */
   async sweep(nowMs: number): Promise<void> {
     for (const name of readdirSync(this.#uploads)) {
-      if (!isUploadId(name)) continue;
+      if (!isUploadId(name) || this.#receiving.has(name)) continue;
       if (statSync(this.#directory(name)).mtimeMs < nowMs - ABANDONED_MS) await this.discard(name);
     }
+  }
+
+  /** Its directory's time is when somebody last went on with it. */
+  async #goOn(upload: UploadId): Promise<void> {
+    const seconds = this.#now() / 1000;
+    await utimes(this.#directory(upload), seconds, seconds);
   }
 
   #directory(upload: UploadId): string {

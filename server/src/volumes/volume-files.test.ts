@@ -71,10 +71,10 @@ class Setting {
     return missing;
   }
 
-  send({ ticket }: MissingBlock, data: Buffer): Promise<string> {
+  send({ ticket }: MissingBlock, data: Buffer | AsyncIterable<Buffer>): Promise<string> {
     const opened = this.files.tickets.open(ticket);
     assert.equal(opened.kind, 'put');
-    return this.files.uploads.receive(opened, Readable.from([data]), never);
+    return this.files.uploads.receive(opened, Readable.from(data instanceof Buffer ? [data] : data), never);
   }
 
   #open(): LayeredVolumeFiles {
@@ -263,6 +263,12 @@ describe('uploads', { skip }, () => {
     await setting.files.sweep(setting.clock.ms);
     await setting.send(missing, Buffer.from('x'));
     await setting.files.sweep(setting.clock.ms + 3 * HOUR_MS);
+    const whileItIsSwept = async function* () {
+      await setting.files.sweep(setting.clock.ms + 30 * HOUR_MS);
+      yield Buffer.from('x');
+    };
+    await setting.send(missing, whileItIsSwept());
+    await setting.files.sweep(setting.clock.ms + 25 * HOUR_MS);
     await assert.rejects(setting.send(missing, Buffer.from('x')), { code: 'not-found' });
     assert.deepEqual(readdirSync(join(setting.directory, 'volumes/uploads')), []);
   });

@@ -59,7 +59,12 @@ export class LayeredVolumeFiles implements VolumeFiles {
   constructor(options: VolumeFilesOptions) {
     this.#options = options;
     this.#layers = new LayerFiles(options.directory, options.logger, options.now);
-    this.uploads = new BlockUploads(options.directory, (id) => this.#layers.root(id), options.blocks);
+    this.uploads = new BlockUploads(
+      options.directory,
+      (id) => this.#layers.root(id),
+      options.blocks,
+      options.now,
+    );
     this.tickets = new TransferTickets(options.ticketKey, options.now);
   }
 
