@@ -58,7 +58,7 @@ function diskSpace(dataDir: string): EngineCheck {
     ok: free >= MIN_FREE_BYTES,
     required: false,
     found: `${(free / GiB).toFixed(1)} GiB free in ${place}`,
-    remedy: `Have at least ${MIN_FREE_BYTES / GiB} GiB free, or put the data elsewhere with --data-dir.`,
+    remedy: `Have at least ${MIN_FREE_BYTES / GiB} GiB free: \`skerry disk\` shows what takes the room, \`skerry prune\` removes what nobody uses. Or put the data elsewhere with --data-dir.`,
   };
 }
 

@@ -1,6 +1,6 @@
 /**
  * Garbage collection: takes what nobody uses and what can be made or sent again, by age, by size and when the disk gets short. Images, cached build steps and uploaded files are
- * one cache with one bound; what may never be taken says `docs/decisions/0015-what-is-collected.md`.
+ * one cache with one bound; what may never be taken says docs/decisions/0015-what-is-collected.md.
  *
  * Everything else goes on meanwhile. What is taken is chosen and forgotten in one moment, without a wait in between, so nobody can begin to use it after it was looked at; only then
  * are its files removed. A server that is killed in between leaves files that nothing refers to, which the next one removes.

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SkerryError } from '../errors/skerry-error.ts';
+import type { ImageId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
 import { Domain, deadline, output } from '../sandboxes/testing/domain.ts';
 import { CacheSetting, sha256 } from './testing/cache-setting.ts';
@@ -46,6 +47,7 @@ async function race(domain: Domain, actors: readonly Deeds[]): Promise<void> {
   // Always a little later than everything that was used before, so that nothing is too young.
   const setting = new CacheSetting(domain, () => Date.now() + 1);
   const snapshots: { readonly image: Image; readonly text: string }[] = [];
+  const deleted = new Set<ImageId>();
   let over = false;
   const collecting = (async () => {
     while (!over) await setting.collector.collect({ unusedForMs: 0 });
@@ -97,7 +99,10 @@ async function race(domain: Domain, actors: readonly Deeds[]): Promise<void> {
           break;
         }
         case 'delete':
-          if (image && ![...named.values()].includes(image)) await unlessGone(images.delete(image.id));
+          if (image && ![...named.values()].includes(image)) {
+            deleted.add(image.id);
+            await unlessGone(images.delete(image.id));
+          }
           break;
         default:
           deed satisfies never;
@@ -109,7 +114,9 @@ async function race(domain: Domain, actors: readonly Deeds[]): Promise<void> {
       for (const { image: taken } of snapshots) assert.ok(setting.isThere(taken), 'a snapshot');
       for (const { id, file } of running) {
         const sandbox = manager.get(id);
-        for (const path of images.layerDirectories(images.getUsed(sandbox.spec.imageId))) readdirSync(path);
+        const used = images.getUsed(sandbox.spec.imageId);
+        for (const path of images.layerDirectories(used)) readdirSync(path);
+        assert.ok(deleted.has(used.id) || setting.isThere(used), 'a sandbox runs on it');
         for (const mount of sandbox.spec.mountIds) assert.ok(setting.hasMount(mount));
         if (file) assert.equal(await output(sandbox, ['cat', file]), file.slice('/files/'.length));
       }
