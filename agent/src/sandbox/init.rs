@@ -11,6 +11,11 @@ use std::io;
 use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+/// Of user and group: any but root's that hardly anybody has.
+const SAVED_ID: u32 = 65533;
+/// Who sent a signal used kill(2). <asm-generic/siginfo.h>
+const SI_USER: i32 = 0;
+
 #[derive(Debug)]
 pub enum InitError {
     Setup(&'static str, io::Error),
@@ -64,6 +69,9 @@ pub fn run(socket: &Path) -> Result<(), InitError> {
         open_files,
         reset_oom_score: lower_oom_score(is_init),
     };
+    if is_init {
+        protect_from_programs();
+    }
     serve(Agent::new(epoll, template, dialer), &signals, is_init)
 }
 
@@ -119,7 +127,7 @@ fn own_descriptors() -> io::Result<OwnedFd> {
 }
 
 /// SIGCHLD and SIGTERM come through a descriptor; whatever else the agent's parent ignored is set back to normal, since
-/// children would inherit it. Init takes no other signal: Linux protects it from those of the sandbox's own programs, gVisor does not.
+/// children would inherit it. Init takes no other signal; SIGKILL and SIGSTOP, which cannot be held back, Linux keeps from it, and under gVisor a filter does.
 fn take_signals(is_init: bool) -> io::Result<OwnedFd> {
     // SAFETY: `set` is initialised by sigemptyset and valid for each call; the new descriptor is ours alone.
     unsafe {
@@ -147,8 +155,21 @@ fn take_signals(is_init: bool) -> io::Result<OwnedFd> {
     }
 }
 
+/// Keeps the sandbox's programs, of whatever user, from tracing, reading and limiting init: what was left of it to them would be the end of every later call.
+/// Best effort, since only a sandbox with several users has any to be told apart.
+fn protect_from_programs() {
+    // SAFETY: plain numbers.
+    unsafe {
+        // No memory, environment or descriptor of it is shown (PTRACE_MODE_READ and ATTACH of ptrace(2)). A program that it becomes is dumpable again.
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        // Who limits another needs all three of its ids to be their own one, prlimit(2): that is nobody now. A program's saved ids are set when it is executed.
+        libc::setresgid(u32::MAX, u32::MAX, SAVED_ID);
+        libc::setresuid(u32::MAX, u32::MAX, SAVED_ID);
+    }
+}
+
 /// Empties the signal descriptor. True when the engine asked to stop: as init the agent obeys only SIGTERM from outside
-/// its PID namespace, which has no sender's number here.
+/// its PID namespace, which has no sender's number here. A sender inside can say any number, but not that it used kill(2), rt_sigqueueinfo(2).
 fn read_signals(signals: &OwnedFd, is_init: bool) -> bool {
     const SIZE: usize = std::mem::size_of::<libc::signalfd_siginfo>();
     let mut buffer = [0; SIZE];
@@ -156,7 +177,8 @@ fn read_signals(signals: &OwnedFd, is_init: bool) -> bool {
     while let Ok(SIZE) = sys::read(signals.as_raw_fd(), &mut buffer) {
         // SAFETY: the kernel filled in exactly one of these, and any bytes make a valid one.
         let info: libc::signalfd_siginfo = unsafe { std::ptr::read_unaligned(buffer.as_ptr().cast()) };
-        stop |= info.ssi_signo == libc::SIGTERM as u32 && (!is_init || info.ssi_pid == 0);
+        let from_outside = info.ssi_pid == 0 && info.ssi_code == SI_USER;
+        stop |= info.ssi_signo == libc::SIGTERM as u32 && (!is_init || from_outside);
     }
     stop
 }

@@ -197,7 +197,10 @@ def signals_do_not_reach_init():
 import os, signal, sys
 for number in range(1, 65):
     if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
-        os.kill(1, number)
+        try:
+            os.kill(1, number)
+        except PermissionError:  # what gVisor says
+            pass
 """
     with running("sleep", "300") as sandbox:
         process = sandbox.exec("python3", "-c", program)
@@ -207,16 +210,10 @@ for number in range(1, 65):
 
 
 @case
-def killing_init_is_harmless_or_the_end():
-    sandbox = create("sleep", "300")
-    sandbox.exec("sh", "-c", "kill -9 1; sleep 1").wait()
-    if RUNTIME == "runc":
+def killing_init_is_harmless():
+    with running("sleep", "300") as sandbox:
+        sandbox.exec("sh", "-c", "kill -9 1; sleep 1").wait()
         equal(sandbox.exec("echo", "goes on").stdout.read(), "goes on\n")
-        sandbox.terminate()
-        return
-    # gVisor lets it happen: init is the sandbox.
-    eventually(lambda: sandbox.poll() is not None, "the sandbox is told to have ended")
-    raised(modal.exception.NotFoundError, lambda: sandbox.exec("true").wait())
 
 
 @case

@@ -158,8 +158,8 @@ export interface Instance {
   /** Settles once, never rejects. */
   readonly exited: Promise<InstanceExit>;
   stats(): Promise<InstanceStats>;
-  /** Lets its agent go on when a program inside stopped it. Absent where the kernel protects the agent from that. */
-  wake?(): Promise<void>;
+  /** Lets its agent go on if it was stopped. */
+  wake(): Promise<void>;
   /**
    * Makes the instance's writable layer the new layer `layer`. `move` may take the files instead of copying them and is only allowed once the instance was
    * stopped with `stop`. A live instance is paused meanwhile; its destroy breaks the commit off. Sockets are left out.

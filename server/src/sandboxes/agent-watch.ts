@@ -1,6 +1,6 @@
 /**
- * Notices an agent that does not answer although its sandbox lives. Under gVisor a program inside can stop it (`kill -STOP 1`), and every call about
- * the sandbox would wait for ever.
+ * Notices an agent that does not answer although its sandbox lives: whatever a program inside or a full machine did to it, every call about the sandbox would
+ * wait for ever.
  */
 import type { AgentClient } from '../agent/agent-client.ts';
 import { delay } from '../platform/wait.ts';

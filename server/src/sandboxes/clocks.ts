@@ -98,10 +98,9 @@ export class Clocks {
   }
 
   #watchAgent({ agent, instance }: Tenant): void {
-    if (!instance.wake) return;
     const watched = {
       agent,
-      wake: () => instance.wake?.() ?? Promise.resolve(),
+      wake: () => instance.wake(),
       isNeeded: () => this.#parts.processes.busy || this.#parts.ports.open > 0,
       isPaused: () => this.#snapshots > 0,
     };

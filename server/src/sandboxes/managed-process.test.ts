@@ -182,4 +182,18 @@ describe('a process', () => {
     assert.ok(kept > 0 && kept <= 2 ** 20);
     assert.equal((await text(process.stdout)).length, kept);
   });
+
+  it('is over a while after its timeout, though its agent says nothing, whether it had started or not', async () => {
+    await using domain = await Domain.open();
+    const sandbox = await domain.running();
+    const process = await exec(sandbox, ['sleep', '1000'], { timeoutMs: 2000 });
+    domain.engine.faults.failTimes('wake', Number.POSITIVE_INFINITY);
+    await domain.instance(sandbox).process.silence();
+    const timedOut = { kind: 'signal', signal: 9, timedOut: true } as const;
+    const other = exec(sandbox, ['true'], { timeoutMs: 1 });
+    assert.deepEqual(await process.wait(deadline()), timedOut);
+    assert.deepEqual(await (await other).wait(deadline()), timedOut);
+    assert.equal(await text((await other).stdout), '');
+    await assert.rejects(process.writeStdin(0, bytes('x'), deadline()), { code: 'stdin-closed' });
+  });
 });

@@ -8,6 +8,7 @@ import type { StartRequest } from '../agent/messages.ts';
 import type { ProcessChannel, ProcessSink } from '../agent/process-channel.ts';
 import { type ErrorCode, SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId, TaskId } from '../ids.ts';
+import { setAlarm } from '../platform/alarm.ts';
 import type { Ledger } from '../platform/ledger.ts';
 import { delay, unlessAborted } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -52,6 +53,8 @@ const START_FAILURES: readonly ErrorCode[] = [
 const SIGKILL = 9;
 /** What a process gets that was still running when its sandbox ended: killed. */
 const KILLED: ProcessExit = { kind: 'signal', signal: SIGKILL, timedOut: false };
+/** The agent kills a process at its timeout. One whose agent has said nothing of it by so much later is taken for killed. */
+const AGENT_SILENCE_MS = 10_000;
 
 type Connection =
   | { readonly kind: 'connected'; readonly channel: ProcessChannel }
@@ -80,6 +83,9 @@ export class ManagedProcess implements Process {
   #stdinAccepted = 0;
   #stdinClosed = false;
   #startFailure: SkerryError | undefined;
+  /** Aborted when it must have been killed by now, and its agent has not said so. */
+  readonly #overdue = new AbortController();
+  #stopAlarm: () => void = () => {};
   /** What the agent says. */
   readonly #sink: ProcessSink = {
     write: (stream, offset, chunk) => this[stream].append(offset, chunk),
@@ -170,13 +176,21 @@ export class ManagedProcess implements Process {
     this.#context.repository.insert({ ...this, hasPty: this.#hasPty });
     if (request.stdout !== 'pipe') this.stdout.end();
     if (request.stderr !== 'pipe') this.stderr.end();
+    const { now } = this.#context;
+    if (request.timeoutMs != null) {
+      const atMs = now() + request.timeoutMs + AGENT_SILENCE_MS;
+      this.#stopAlarm = setAlarm(atMs, now, () => this.#giveUp());
+    }
+    const either = AbortSignal.any([signal, this.#overdue.signal]);
     try {
-      this.#connection = { kind: 'connected', channel: await agent.start(request, this.#sink, signal) };
+      this.#connection = { kind: 'connected', channel: await agent.start(request, this.#sink, either) };
       if (!this.#exit) this.#tell(() => this.#context.repository.started(this.taskId, this.id));
       // A short program's end may have come with the answer, before this.
       this.#releaseWhenDone();
     } catch (error) {
       this.#connection = { kind: 'closed' };
+      if (this.#overdue.signal.aborted) return; // it is over
+      this.#stopAlarm();
       if (failureIsExit && error instanceof SkerryError && START_FAILURES.includes(error.code)) {
         this.#endUnstarted(request, error);
         return;
@@ -285,18 +299,31 @@ export class ManagedProcess implements Process {
 
   /** The sandbox is gone: whatever was not over is now. */
   abandon(): void {
-    this.stdout.end();
-    this.stderr.end();
-    if (!this.#exit) this.#ended(KILLED);
-    this.#drained.resolve();
-    this.detach();
+    this.#over(KILLED);
   }
 
   /** Lets go of the connection; the process goes on (the server shuts down). */
   detach(): void {
+    this.#stopAlarm();
     if (this.#connection.kind === 'connected') this.#connection.channel.detach();
     this.#connection = { kind: 'closed' };
     this.#agent = undefined; // nor is a broken connection made again
+  }
+
+  /** The agent is silent: nobody waits any longer for what it does not say. */
+  #giveUp(): void {
+    if (this.#exit) return;
+    this.#context.logger.warn({ taskId: this.taskId, process: this.id }, 'process.agent-silent');
+    this.#over({ ...KILLED, timedOut: true });
+    this.#overdue.abort();
+  }
+
+  #over(exit: ProcessExit): void {
+    this.stdout.end();
+    this.stderr.end();
+    if (!this.#exit) this.#ended(exit);
+    this.#drained.resolve();
+    this.detach();
   }
 
   #endUnstarted(request: StartRequest, failure: SkerryError): void {
@@ -312,6 +339,7 @@ export class ManagedProcess implements Process {
   }
 
   #ended(exit: ProcessExit): void {
+    this.#stopAlarm();
     this.#exit = exit;
     this.#stdinClosed = true;
     this.#storeEnd(exit);

@@ -7,7 +7,7 @@ import type { DeviceEdits } from './gpus/device-edits.ts';
 import { deviceRules, maskedPaths, readonlyPaths, sysctls } from './isolation.ts';
 import type { PlacedMount } from './mounts.ts';
 import type { OwnLimits } from './own-limits.ts';
-import { seccompProfile } from './seccomp.ts';
+import { gvisorSeccompProfile, seccompProfile } from './seccomp.ts';
 
 export interface BundleOptions {
   readonly runtime: RuntimeName;
@@ -182,9 +182,9 @@ export function createBundle(options: BundleOptions): object {
         devices: [...deviceRules, ...devices.rules],
         ...limitsOf(options.limits, options.cgroups),
       },
-      // gVisor is a kernel of its own: these would only cost time there.
+      // gVisor is a kernel of its own: the others would only cost time there.
       ...(gvisor
-        ? {}
+        ? { seccomp: gvisorSeccompProfile(process.arch) }
         : { seccomp: seccompProfile(process.arch), sysctl: sysctls, maskedPaths, readonlyPaths }),
     },
   };

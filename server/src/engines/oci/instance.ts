@@ -69,8 +69,6 @@ export class OciInstance implements Instance {
   readonly exited: Promise<InstanceExit>;
   readonly filesInMemory: boolean;
   readonly imageFifos: () => Promise<readonly string[]>;
-  /** Linux keeps signals from inside away from the first process of a PID namespace; gVisor does not. */
-  readonly wake?: () => Promise<void>;
   readonly #parts: InstanceParts;
   readonly #exit = Promise.withResolvers<InstanceExit>();
   /** Everything that changes the instance, one after the other: a destroy waits for a snapshot under way. */
@@ -101,7 +99,6 @@ export class OciInstance implements Instance {
     });
     this.filesInMemory = this.runtime === 'gvisor';
     this.imageFifos = parts.imageFifos;
-    if (this.runtime === 'gvisor') this.wake = () => parts.runtime.signal(parts.places, 'CONT');
     parts.listener.onLost(() => void this.#watch());
     if (!parts.listener.connected) void this.#watch();
   }
@@ -131,6 +128,10 @@ export class OciInstance implements Instance {
 
   stats(): Promise<InstanceStats> {
     return this.#parts.cgroups.stats(this.#parts.places.cgroup);
+  }
+
+  wake(): Promise<void> {
+    return this.#parts.runtime.signal(this.#parts.places, 'CONT');
   }
 
   commit(layer: LayerRef, options: CommitOptions): Promise<void> {

@@ -16,13 +16,14 @@ export const maskedPaths: readonly string[] = [
   '/sys/firmware',
 ];
 
-/** Settings of the host's kernel. */
+/** Settings of the host's kernel. Of control groups of version 1 the file system that their directories are in is writable otherwise, and has no bound. */
 export const readonlyPaths: readonly string[] = [
   '/proc/bus',
   '/proc/fs',
   '/proc/irq',
   '/proc/sys',
   '/proc/sysrq-trigger',
+  '/sys/fs/cgroup',
 ];
 
 /** Device cgroup: nothing but the harmless character devices that the runtime creates in every /dev, and terminals. */

@@ -119,6 +119,7 @@ export const gvisorOptions: readonly string[] = [
   '--file-access-mounts=shared', // a volume changes from outside while programs look at it
   '--host-uds=open', // the agent dials the server's socket
   '--ignore-cgroups=false',
+  '--oci-seccomp=true', // no signal reaches the agent (`seccomp.ts`)
   '--net-raw=true', // ping; raw packets with a foreign source are dropped by the firewall
 ];
 

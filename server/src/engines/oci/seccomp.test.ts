@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { seccompProfile } from './seccomp.ts';
+import { gvisorSeccompProfile, seccompProfile } from './seccomp.ts';
 
 describe('seccompProfile', () => {
   const profile = seccompProfile('x64');
@@ -24,6 +24,7 @@ describe('seccompProfile', () => {
       'reboot',
       'userfaultfd',
       'io_uring_setup',
+      'io_setup',
       'clone3',
     ]) {
       assert.ok(
@@ -49,8 +50,22 @@ describe('seccompProfile', () => {
       );
   });
 
+  it('allows every kind of netlink socket but that of the audit log, which is told to be missing', () => {
+    const netlink = rulesFor('socket').filter(
+      ({ args }) => args?.[0]?.value === 16 && args[0].op === 'SCMP_CMP_EQ',
+    );
+    assert.deepEqual(
+      netlink.map(({ action, errnoRet, args }) => [action, errnoRet, args?.[1]]),
+      [
+        ['SCMP_ACT_ALLOW', undefined, { index: 2, value: 9, op: 'SCMP_CMP_NE' }],
+        ['SCMP_ACT_ERRNO', 93, { index: 2, value: 9, op: 'SCMP_CMP_EQ' }],
+      ],
+    );
+  });
+
   it('knows the architecture', () => {
     assert.deepEqual(seccompProfile('arm64').architectures, ['SCMP_ARCH_AARCH64']);
+    assert.deepEqual(gvisorSeccompProfile('arm64').architectures, ['SCMP_ARCH_AARCH64']);
     assert.deepEqual(profile.architectures, ['SCMP_ARCH_X86_64']);
   });
 });

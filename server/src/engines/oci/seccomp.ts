@@ -1,13 +1,14 @@
 /**
  * The system calls that programs under runc may make: an allow-list. What is not on it answers ENOSYS, as on a kernel without the call, so that libraries fall
  * back (glibc from clone3 to clone, for one); what programs know to be privileged answers EPERM, the answer they are written for. gVisor needs none of
- * this: its guests never reach the host's calls.
+ * that: its guests never reach the host's calls. There it is the first process that is kept from them.
  *
  * Only the machine's own architecture is allowed: the 32-bit entry (`socketcall`, `ipc`) would hide arguments from these rules.
  */
 
 const EPERM = 1;
 const ENOSYS = 38;
+const EPROTONOSUPPORT = 93;
 const EAFNOSUPPORT = 97;
 
 interface Argument {
@@ -25,8 +26,8 @@ interface Rule {
 }
 
 export interface Seccomp {
-  readonly defaultAction: 'SCMP_ACT_ERRNO';
-  readonly defaultErrnoRet: number;
+  readonly defaultAction: Rule['action'];
+  readonly defaultErrnoRet?: number;
   readonly architectures: readonly string[];
   readonly syscalls: readonly Rule[];
 }
@@ -68,11 +69,12 @@ const communication = words(`
   setsockopt shutdown socketpair mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink msgctl msgget msgrcv
   msgsnd semctl semget semop semtimedop shmat shmctl shmdt shmget`);
 
-const system = words(
-  'getrandom sysinfo uname io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit',
-);
+const system = words('getrandom sysinfo uname');
 
-/** Known and refused: what reaches beyond the sandbox. io_uring is refused as unknown instead (libuv and others then do without). */
+/**
+ * Known and refused: what reaches beyond the sandbox. io_uring and io_setup are refused as unknown instead (libuv, databases and others then do without): the
+ * kernel counts what the latter takes for the whole machine (`fs.aio-max-nr`), so that one sandbox would take it from all.
+ */
 const refused = words(`
   acct add_key bpf clock_adjtime clock_settime delete_module fanotify_init finit_module fsconfig fsmount fsopen fspick init_module
   kexec_file_load kexec_load keyctl lookup_dcookie mount mount_setattr move_mount move_pages migrate_pages name_to_handle_at nfsservctl
@@ -83,7 +85,10 @@ const refused = words(`
 const CLONE_NEW_FLAGS = 0x7e020000;
 
 /** Address families a program has use for; the others (packet, vsock, the kernel's crypto, bluetooth, ...) are attack surface. <sys/socket.h> */
-const socketFamilies = { AF_UNIX: 1, AF_INET: 2, AF_INET6: 10, AF_NETLINK: 16 };
+const socketFamilies = { AF_UNIX: 1, AF_INET: 2, AF_INET6: 10 };
+const AF_NETLINK = 16;
+/** The machine's audit log. Without the capability a record is refused, which su and sudo fail at; that there is no such socket they are prepared for. <linux/netlink.h> */
+const NETLINK_AUDIT = 9;
 
 /** personality(2) values that change nothing about memory protection: PER_LINUX, UNAME26, PER_LINUX32, their union, and "tell me". */
 const personalities = [0x0, 0x20000, 0x8, 0x20008, 0xffffffff];
@@ -92,6 +97,52 @@ const personalities = [0x0, 0x20000, 0x8, 0x20008, 0xffffffff];
 const ADDR_NO_RANDOMIZE = 0x0040000;
 
 const equals = (index: number, value: number): Argument => ({ index, value, op: 'SCMP_CMP_EQ' });
+const differs = (index: number, value: number): Argument => ({ index, value, op: 'SCMP_CMP_NE' });
+
+/** Of signals, those that cannot be held back. <signal.h> */
+const [SIGKILL, SIGSTOP] = [9, 19];
+/** fcntl(2): which signal tells that there is something to read. */
+const F_SETSIG = 10;
+
+const architecturesOf = (architecture: string): string[] => [
+  architecture === 'arm64' ? 'SCMP_ARCH_AARCH64' : 'SCMP_ARCH_X86_64',
+];
+
+/**
+ * What gVisor's programs may not do: send signals to the first process of their namespace, which is the agent. Linux keeps from such a process what it has no
+ * handler for; gVisor would have it killed or stopped. Whether it is there (signal 0) may be asked.
+ * @param architecture Node's name of the machine's architecture.
+ */
+export function gvisorSeccompProfile(architecture: string): Seccomp {
+  const refuse = (names: readonly string[], args: readonly Argument[] = []): Rule => ({
+    names,
+    action: 'SCMP_ACT_ERRNO',
+    errnoRet: EPERM,
+    args,
+  });
+  // Numbers of processes are the lower half of a register.
+  const isFirst = (index: number): Argument => ({
+    index,
+    value: 0xffffffff,
+    valueTwo: 1,
+    op: 'SCMP_CMP_MASKED_EQ',
+  });
+  const isSignal = (index: number): Argument => ({ index, value: 0, op: 'SCMP_CMP_GT' });
+  return {
+    defaultAction: 'SCMP_ACT_ALLOW',
+    architectures: architecturesOf(architecture),
+    syscalls: [
+      refuse(['kill', 'tkill'], [isFirst(0), isSignal(1)]),
+      refuse(['tgkill'], [isFirst(1), isSignal(2)]),
+      refuse(['rt_sigqueueinfo'], [isFirst(0)]),
+      refuse(['rt_tgsigqueueinfo'], [isFirst(1)]),
+      refuse(['pidfd_send_signal']), // of a descriptor it cannot be told whose it is; who finds it missing uses the others
+      ...[SIGKILL, SIGSTOP].map((signal) =>
+        refuse(['fcntl'], [equals(1, F_SETSIG), { ...isFirst(2), valueTwo: signal }]),
+      ),
+    ],
+  };
+}
 
 /** @param architecture Node's name of the machine's architecture. */
 export function seccompProfile(architecture: string): Seccomp {
@@ -101,16 +152,23 @@ export function seccompProfile(architecture: string): Seccomp {
   return {
     defaultAction: 'SCMP_ACT_ERRNO',
     defaultErrnoRet: ENOSYS,
-    architectures: [architecture === 'arm64' ? 'SCMP_ARCH_AARCH64' : 'SCMP_ARCH_X86_64'],
+    architectures: architecturesOf(architecture),
     syscalls: [
       allow(plain),
       allow(['clone'], [{ index: 0, value: CLONE_NEW_FLAGS, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }]),
       ...Object.values(socketFamilies).map((family) => allow(['socket'], [equals(0, family)])),
+      allow(['socket'], [equals(0, AF_NETLINK), differs(2, NETLINK_AUDIT)]),
+      {
+        names: ['socket'],
+        action: 'SCMP_ACT_ERRNO',
+        errnoRet: EPROTONOSUPPORT,
+        args: [equals(0, AF_NETLINK), equals(2, NETLINK_AUDIT)],
+      },
       {
         names: ['socket'],
         action: 'SCMP_ACT_ERRNO',
         errnoRet: EAFNOSUPPORT,
-        args: [{ index: 0, value: Math.max(...Object.values(socketFamilies)), op: 'SCMP_CMP_GT' }],
+        args: [{ index: 0, value: AF_NETLINK, op: 'SCMP_CMP_GT' }],
       },
       ...[...personalities, ADDR_NO_RANDOMIZE].map((value) => allow(['personality'], [equals(0, value)])),
       { names: refused, action: 'SCMP_ACT_ERRNO', errnoRet: EPERM },

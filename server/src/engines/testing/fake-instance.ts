@@ -109,6 +109,11 @@ export class FakeInstance implements Instance {
     return { ...(await this.#parts.process.stats()), oomKills: this.#oomKills };
   }
 
+  async wake(): Promise<void> {
+    await this.#parts.faults.pass('wake', this.id);
+    await this.#parts.process.wake();
+  }
+
   readonly mountedLayers: readonly LayerRef[] = [];
 
   async mount(): Promise<void> {

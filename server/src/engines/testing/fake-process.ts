@@ -108,6 +108,12 @@ export class FakeProcess {
     if (await isAlive(init)) process.kill(init.pid, 'SIGSTOP');
   }
 
+  /** Ends that. */
+  async wake(): Promise<void> {
+    const { init } = await this.identities();
+    if (await isAlive(init)) process.kill(init.pid, 'SIGCONT');
+  }
+
   /** Kills everything; resolves when nothing is left. */
   async kill(): Promise<void> {
     if (this.#identities) {

@@ -13,6 +13,7 @@ export type FaultPoint =
   | 'undo'
   | 'adopt'
   | 'dial'
+  | 'wake'
   | 'commit'
   | 'stop'
   | 'destroy';

@@ -1,0 +1,56 @@
+"""Programs that turn against their own sandbox's agent and against what all sandboxes share, under each runtime. They are in `../attacks`."""
+
+import os
+import pathlib
+
+import modal
+from harness import case, create, equal, eventually, raised, run, running, sh, shared
+
+RUNTIME = os.environ.get("LIFE_RUNTIME", "runc")
+ATTACKS = pathlib.Path(__file__).parent.parent / "attacks"
+
+
+def attack(sandbox, name, **options):
+    """What a program of `../attacks` prints, as root."""
+    process = sandbox.exec("python3", "-c", (ATTACKS / f"{name}.py").read_text(), **options)
+    out, err, code = process.stdout.read(), process.stderr.read(), process.wait()
+    assert code == 0, f"{name} ended with {code}: {out}{err}"
+    return out
+
+
+@case
+def control_groups_are_to_be_read_only():
+    equal(attack(shared(), "write_cgroups"), "")
+    if RUNTIME == "runc":
+        assert int(sh(shared(), "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null || true"))
+
+
+@case
+def nobody_writes_audit_records():
+    assert attack(shared(), "forge_audit") != "written\n"
+    if RUNTIME == "runc":
+        # PAM and sudo tell a refused record from a machine without an audit log, which is what they must take this for.
+        equal(sh(shared(), "su nobody -s /bin/sh -c 'id -un'"), "nobody\n")
+
+
+@case
+def the_agent_is_nobodys_to_trace_read_or_limit():
+    with running("sleep", "300") as sandbox:
+        equal(attack(sandbox, "take_agent", timeout=60), "")
+        equal(sandbox.exec("echo", "goes on").stdout.read(), "goes on\n")
+
+
+@case
+def programs_trace_their_own():
+    equal(attack(shared(), "trace_own"), "ok\n")
+
+
+@case
+def no_signal_reaches_the_agent():
+    with running("sleep", "300") as sandbox:
+        equal(attack(sandbox, "signal_agent", timeout=60), "sent\n")
+        equal(sandbox.exec("echo", "goes on").stdout.read(), "goes on\n")
+        equal(sandbox.poll(), None)
+
+
+run()
