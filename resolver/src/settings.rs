@@ -1,26 +1,20 @@
 //! What the program is told on its command line.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::shares::Bounds;
+use skerry_host_process::shares::Bounds;
+use skerry_host_process::{bound, parsed, Common};
 
 pub struct Settings {
-    /// Says to whoever asks on the control socket which program with which arguments this is. One word.
-    pub identity: String,
+    pub common: Common,
     pub listen: SocketAddr,
-    /// A unix socket in a directory that only its owner may enter.
-    pub control: PathBuf,
-    /// `cgroup.procs` files of the groups to be in from the start.
-    pub cgroups: Vec<PathBuf>,
-    /// Who it becomes once it has its sockets; undefined leaves it who it is.
-    pub user: Option<u32>,
     /// Servers to ask, in order: the next one when one does not answer.
     pub upstreams: Vec<SocketAddr>,
     /// How long one server may take to answer, or to accept a connection.
     pub answer: Duration,
+    /// A client that asks for many others and divides among them: it may have as much as all together.
+    pub relay: Option<IpAddr>,
     /// Questions over UDP that were not answered yet.
     pub questions: Bounds,
     pub connections: Bounds,
@@ -33,13 +27,11 @@ pub struct Settings {
 impl Settings {
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Settings, String> {
         let mut settings = Settings {
-            identity: String::new(),
+            common: Common::default(),
             listen: SocketAddr::from(([0, 0, 0, 0], 0)),
-            control: PathBuf::new(),
-            cgroups: Vec::new(),
-            user: None,
             upstreams: Vec::new(),
             answer: Duration::from_secs(3),
+            relay: None,
             questions: Bounds {
                 total: 512,
                 per_client: 64,
@@ -53,29 +45,25 @@ impl Settings {
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} has no value"))?;
+            if settings.common.take(&name, &value)? {
+                continue;
+            }
             match name.as_str() {
-                "--identity" => settings.identity = value,
                 "--listen" => settings.listen = parsed(&name, &value)?,
-                "--control" => settings.control = PathBuf::from(value),
-                "--cgroup" => settings.cgroups.push(PathBuf::from(value)),
-                "--user" => settings.user = Some(parsed(&name, &value)?),
                 "--upstream" => settings.upstreams.push(parsed(&name, &value)?),
+                "--relay" => settings.relay = Some(parsed(&name, &value)?),
                 "--bound" => settings.set_bound(&value)?,
                 _ => return Err(format!("{name} is not an option")),
             }
         }
-        let word = !settings.identity.is_empty() && settings.identity.bytes().all(|byte| byte.is_ascii_graphic());
-        if !word || settings.listen.port() == 0 || settings.control.file_name().is_none() {
+        if !settings.common.is_whole() || settings.listen.port() == 0 {
             return Err("--identity, --listen with a port and --control are needed".to_owned());
         }
         Ok(settings)
     }
 
-    fn set_bound(&mut self, bound: &str) -> Result<(), String> {
-        let (name, value) = bound
-            .split_once('=')
-            .ok_or_else(|| format!("{bound} is not NAME=VALUE"))?;
-        let number: u32 = parsed(name, value)?;
+    fn set_bound(&mut self, value: &str) -> Result<(), String> {
+        let (name, number) = bound(value)?;
         let duration = Duration::from_millis(u64::from(number));
         match name {
             "answer-ms" => self.answer = duration,
@@ -89,8 +77,4 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-fn parsed<T: FromStr>(name: &str, value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("{value} is no value for {name}"))
 }

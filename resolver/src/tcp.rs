@@ -11,9 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep_until, timeout, Instant};
 
-use crate::serve::{pause, race};
+use skerry_host_process::shares::Shares;
+use skerry_host_process::waiting::{pause, race};
+
 use crate::settings::Settings;
-use crate::shares::Shares;
 use crate::upstream::{HEADER, MAX_ANSWER, MAX_QUESTION};
 
 /// Questions of one connection that were not answered yet. The next one is not read before: the kernel's buffers hold its client back.
@@ -22,7 +23,7 @@ const UNANSWERED: usize = 4;
 const PREFIX: usize = 2;
 
 pub async fn serve(listener: TcpListener, settings: Rc<Settings>) {
-    let shares = Shares::new(settings.connections);
+    let shares = Shares::new(settings.connections, settings.relay);
     loop {
         let Ok((client, address)) = listener.accept().await else {
             pause().await;

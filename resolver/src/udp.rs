@@ -4,14 +4,15 @@ use std::rc::Rc;
 
 use tokio::net::UdpSocket;
 
-use crate::serve::pause;
+use skerry_host_process::shares::Shares;
+use skerry_host_process::waiting::pause;
+
 use crate::settings::Settings;
-use crate::shares::Shares;
 use crate::upstream::{ask, server_failure, HEADER, MAX_QUESTION};
 
 pub async fn serve(socket: UdpSocket, settings: Rc<Settings>) {
     let socket = Rc::new(socket);
-    let shares = Shares::new(settings.questions);
+    let shares = Shares::new(settings.questions, settings.relay);
     let scratch = crate::upstream::scratch();
     let mut buffer = [0; MAX_QUESTION + 1]; // a question that fills it is too long
     loop {

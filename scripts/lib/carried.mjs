@@ -54,6 +54,7 @@ export async function carryInto(tree, progress) {
   for (const path of nodeModules()) copy(path, join(clone, relative(root, path)));
   for (const name of [
     'skerry-agent',
+    'skerry-egress',
     'skerry-launcher',
     'skerry-resolver',
     'skerry-supervisor',

@@ -108,14 +108,14 @@ async function ensureCargo(progress) {
 
 /** Builds the programs in Rust when one is missing or older than a source. */
 export async function ensureAgent(progress) {
-  const crates = ['agent', 'launcher', 'resolver', 'supervisor', 'trees'].flatMap((crate) => [
-    `${crate}/src`,
-    `${crate}/Cargo.toml`,
-  ]);
+  const crates = ['agent', 'egress', 'host-process', 'launcher', 'resolver', 'supervisor', 'trees'].flatMap(
+    (crate) => [`${crate}/src`, `${crate}/Cargo.toml`],
+  );
   const sources = [...crates, 'Cargo.toml', 'Cargo.lock', '.cargo'].map((name) => join(root, name));
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
   const built = [
     'skerry-agent',
+    'skerry-egress',
     'skerry-launcher',
     'skerry-resolver',
     'skerry-supervisor',

@@ -1,6 +1,7 @@
-//! The socket by which a resolver is found and replaced. Whoever connects is told at once who it is, `skerry-resolver IDENTITY PID` in a line; the connection
-//! ends with the process, so it also tells of its end. A successor then sends `h` and is handed the sockets of the questions, and `l` when it listens
-//! itself: the older one takes no question any more, answers those it has, and ends.
+//! The socket by which a program is found, told and replaced. Whoever connects is told at once who it is, `PROGRAM IDENTITY PID` in a line; the connection
+//! ends with the process, so it also tells of its end. A successor then sends `h` and is handed the sockets that sandboxes reach, and `l` when it listens
+//! itself: the older one takes nothing new any more, and ends. A program that takes orders is sent a capital letter for each, four bytes of a length (the
+//! highest first) and as many bytes, and answers with one.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -16,15 +17,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::serve::{pause, race};
 use crate::sockets::Sockets;
+use crate::waiting::{pause, race};
 
-const PROGRAM: &str = "skerry-resolver";
 const HAND_OVER: u8 = b'h';
 const LEAVE: u8 = b'l';
-/// How long another resolver may take with an answer.
+/// How long another process may take with an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_GREETING: usize = 512;
+/// Of an order.
+const MAX_ORDER: usize = 1 << 20;
+
+/// Takes an order by its letter, and answers with a byte. None for one that it does not know, which ends the connection.
+pub type Orders = Rc<dyn Fn(u8, &[u8]) -> Option<u8>>;
 
 /// Listens there in place of whoever did: there is somebody at every moment.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -37,12 +42,12 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The resolver that runs already.
+/// The process that runs already.
 pub struct Predecessor(UnixStream);
 
 impl Predecessor {
     /// None when there is none, or it does not answer.
-    pub fn meet(path: &Path) -> Option<Predecessor> {
+    pub fn meet(path: &Path, program: &str) -> Option<Predecessor> {
         let mut stream = UnixStream::connect(path).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.set_write_timeout(Some(PATIENCE)).ok()?;
@@ -54,13 +59,13 @@ impl Predecessor {
             }
             greeting.push(byte[0]);
         }
-        greeting.starts_with(PROGRAM.as_bytes()).then_some(Predecessor(stream))
+        greeting.starts_with(program.as_bytes()).then_some(Predecessor(stream))
     }
 
-    /// Its sockets, which it goes on reading until it is dismissed. None when it has none for this address.
-    pub fn take_over(&self, address: SocketAddr) -> Option<Sockets> {
+    /// Its sockets, which it goes on reading until it is dismissed. None when it has none for these addresses.
+    pub fn take_over(&self, udp: SocketAddr, tcp: &[SocketAddr]) -> Option<Sockets> {
         (&self.0).write_all(&[HAND_OVER]).ok()?;
-        Sockets::receive(self.0.as_raw_fd(), address).ok()
+        Sockets::receive(self.0.as_raw_fd(), udp, tcp).ok()
     }
 
     pub fn dismiss(self) {
@@ -69,8 +74,14 @@ impl Predecessor {
 }
 
 /// Attends to whoever connects, until one of them dismisses this process.
-pub async fn serve(listener: tokio::net::UnixListener, identity: &str, sockets: Sockets) {
-    let greeting: Rc<str> = format!("{PROGRAM} {identity} {}\n", std::process::id()).into();
+pub async fn serve(
+    listener: tokio::net::UnixListener,
+    program: &str,
+    identity: &str,
+    sockets: Sockets,
+    orders: Option<Orders>,
+) {
+    let greeting: Rc<str> = format!("{program} {identity} {}\n", std::process::id()).into();
     let sockets = Rc::new(sockets);
     let dismissed = Rc::new(Notify::new());
     let attend_all = async {
@@ -78,7 +89,8 @@ pub async fn serve(listener: tokio::net::UnixListener, identity: &str, sockets: 
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    visitors.spawn_local(attend(stream, greeting.clone(), sockets.clone(), dismissed.clone()));
+                    let (sockets, dismissed, orders) = (sockets.clone(), dismissed.clone(), orders.clone());
+                    visitors.spawn_local(attend(stream, greeting.clone(), sockets, dismissed, orders));
                 }
                 Err(_) => pause().await,
             }
@@ -93,15 +105,28 @@ async fn attend(
     greeting: Rc<str>,
     sockets: Rc<Sockets>,
     dismissed: Rc<Notify>,
+    orders: Option<Orders>,
 ) -> io::Result<()> {
     stream.write_all(greeting.as_bytes()).await?;
     loop {
-        match stream.read_u8().await? {
-            HAND_OVER => {
+        match (stream.read_u8().await?, &orders) {
+            (HAND_OVER, _) => {
                 stream.writable().await?;
                 stream.try_io(Interest::WRITABLE, || sockets.send(stream.as_raw_fd()))?;
             }
-            LEAVE => dismissed.notify_one(),
+            (LEAVE, _) => dismissed.notify_one(),
+            (letter, Some(orders)) if letter.is_ascii_uppercase() => {
+                let length = stream.read_u32().await? as usize;
+                if length > MAX_ORDER {
+                    return Ok(());
+                }
+                let mut order = vec![0; length];
+                stream.read_exact(&mut order).await?;
+                let Some(answer) = orders(letter, &order) else {
+                    return Ok(());
+                };
+                stream.write_u8(answer).await?;
+            }
             _ => return Ok(()),
         }
     }

@@ -19,6 +19,8 @@ pub struct Bounds {
 /// `T` is what its holder is sent away with.
 struct Places<T> {
     bounds: Bounds,
+    /// One that may have as many as all together.
+    relay: Option<IpAddr>,
     /// Those of each client that has any, oldest first.
     clients: HashMap<IpAddr, BTreeMap<u64, T>>,
     taken: usize,
@@ -26,9 +28,10 @@ struct Places<T> {
 }
 
 impl<T> Places<T> {
-    fn new(bounds: Bounds) -> Places<T> {
+    fn new(bounds: Bounds, relay: Option<IpAddr>) -> Places<T> {
         Places {
             bounds,
+            relay,
             clients: HashMap::new(),
             taken: 0,
             next: 0,
@@ -38,7 +41,7 @@ impl<T> Places<T> {
     /// Whether there is a place for the client. When all are taken, whoever has most gives up its oldest one, if that has at least two more.
     fn has_room(&mut self, client: IpAddr, send_away: impl FnOnce(T)) -> bool {
         let own = self.clients.get(&client).map_or(0, BTreeMap::len);
-        if own >= self.bounds.per_client {
+        if own >= self.bounds.per_client && self.relay != Some(client) {
             return false;
         }
         if self.taken < self.bounds.total {
@@ -81,8 +84,9 @@ impl<T> Places<T> {
 pub struct Shares(Rc<RefCell<Places<AbortHandle>>>);
 
 impl Shares {
-    pub fn new(bounds: Bounds) -> Shares {
-        Shares(Rc::new(RefCell::new(Places::new(bounds))))
+    /// @param relay a client that divides what it has among others, for which the bound of one does not hold
+    pub fn new(bounds: Bounds, relay: Option<IpAddr>) -> Shares {
+        Shares(Rc::new(RefCell::new(Places::new(bounds, relay))))
     }
 
     /// Runs the work beside everything else, or drops it when there is no place for the client. Work that is sent away is dropped where it waits.
@@ -124,10 +128,13 @@ mod tests {
 
     #[test]
     fn one_client_gets_its_share_and_no_more() {
-        let mut places = Places::new(Bounds {
-            total: 10,
-            per_client: 2,
-        });
+        let mut places = Places::new(
+            Bounds {
+                total: 10,
+                per_client: 2,
+            },
+            None,
+        );
         let mut away = Vec::new();
         let first = taken(&mut places, 1, &mut away).expect("a place");
         assert!(taken(&mut places, 1, &mut away).is_some());
@@ -141,10 +148,13 @@ mod tests {
 
     #[test]
     fn clients_that_fill_it_make_room_for_another_oldest_first() {
-        let mut places = Places::new(Bounds {
-            total: 6,
-            per_client: 4,
-        });
+        let mut places = Places::new(
+            Bounds {
+                total: 6,
+                per_client: 4,
+            },
+            None,
+        );
         let mut away = Vec::new();
         for who in [1, 1, 1, 1, 2, 2] {
             assert!(taken(&mut places, who, &mut away).is_some());
@@ -153,6 +163,21 @@ mod tests {
         assert!(taken(&mut places, 3, &mut away).is_some());
         assert_eq!(away, [0, 1]);
         assert!(taken(&mut places, 3, &mut away).is_none(), "all have the same");
+    }
+
+    #[test]
+    fn a_relay_gets_more_than_one_client_and_makes_room_all_the_same() {
+        let bounds = Bounds {
+            total: 4,
+            per_client: 1,
+        };
+        let mut places = Places::new(bounds, Some(client(1)));
+        let mut away = Vec::new();
+        for _ in 0..4 {
+            assert!(taken(&mut places, 1, &mut away).is_some());
+        }
+        assert!(taken(&mut places, 2, &mut away).is_some());
+        assert_eq!(away, [0]);
     }
 
     /// Whoever takes and gives back whatever: bounds hold, and one that has nothing gets in while there are fewer clients than places.
@@ -170,7 +195,7 @@ mod tests {
                 total: 8 + random(5) as usize,
                 per_client: 1 + random(6) as usize,
             };
-            let mut places = Places::new(bounds);
+            let mut places = Places::new(bounds, None);
             let mut held: HashMap<u8, Vec<u64>> = HashMap::new();
             for _ in 0..200 {
                 let who = random(8) as u8;

@@ -11,7 +11,7 @@ pub enum Side {
     /// What was started, with the status to end with: its child is ready, or has ended.
     Launcher(i32),
     /// The child, which goes on.
-    Resolver(Ready),
+    Program(Ready),
 }
 
 /// How the child tells that it is ready.
@@ -34,7 +34,7 @@ pub fn detach() -> Result<Side, Error> {
             // SAFETY: no memory is involved. It cannot fail in a process that was just forked.
             unsafe { libc::setsid() };
             std::env::set_current_dir("/").map_err(failed)?;
-            Ok(Side::Resolver(Ready(writer)))
+            Ok(Side::Program(Ready(writer)))
         }
         child => {
             drop(writer);
@@ -81,7 +81,7 @@ pub fn enter(cgroups: &[PathBuf]) -> Result<(), Error> {
     Ok(())
 }
 
-/// As many descriptors as the system lets it have: each question and each end of a connection takes one.
+/// As many descriptors as the system lets it have: each end of a connection takes one.
 pub fn allow_descriptors() -> Result<(), Error> {
     let failed = |error| Error::Launch("cannot raise the limit of open files", error);
     let mut limit = libc::rlimit {

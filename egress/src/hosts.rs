@@ -1,0 +1,66 @@
+//! Connections to hosts that a sandbox may reach, and what passes over them.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::io::AsRawFd;
+
+use tokio::io::{copy, AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::context::Context;
+
+/// Addresses of one host that are tried.
+const MAX_TRIED: usize = 4;
+/// After so long a silence the other end is asked whether it is there: who is not gives its place back.
+const SILENCE_S: libc::c_int = 60;
+
+/// A connection to one of the host's own addresses: whatever address the sandbox had for it, it cannot be led elsewhere.
+/// @param name one that the sandbox may reach
+pub async fn connect(context: &Context, name: &str, port: u16) -> io::Result<TcpStream> {
+    let found = context.resolver.resolve(name).await?;
+    let mut failure = io::Error::from(io::ErrorKind::NotFound);
+    for &address in found.addresses.iter().take(MAX_TRIED) {
+        match open(context, address, port).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+async fn open(context: &Context, address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    let connecting = TcpStream::connect(SocketAddr::from((address, port)));
+    let stream = timeout(context.settings.connect, connecting).await??;
+    stream.set_nodelay(true)?;
+    notice_death(&stream)?;
+    Ok(stream)
+}
+
+/// Has the kernel find out when the other end is gone without a word.
+pub fn notice_death(stream: &TcpStream) -> io::Result<()> {
+    let set = |level: libc::c_int, option: libc::c_int, value: libc::c_int| {
+        // SAFETY: the descriptor is the stream's, and the value outlives the call.
+        let result = unsafe {
+            libc::setsockopt(
+                stream.as_raw_fd(),
+                level,
+                option,
+                (&value as *const libc::c_int).cast(),
+                std::mem::size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        match result {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+    set(libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, SILENCE_S)
+}
+
+/// Passes on what comes until its end, which is passed on as well.
+pub async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    copy(&mut from, &mut to).await?;
+    to.shutdown().await
+}

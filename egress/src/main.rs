@@ -1,0 +1,70 @@
+//! Lets sandboxes out to hosts by name. The firewall leads here what a sandbox sends that may reach domains and not addresses: its questions for addresses, and
+//! its connections to the ports of TLS and HTTP. A connection is let through to the host that it names in the clear, if the sandbox may reach that, at an
+//! address that this program has found out itself; the address that the sandbox chose means nothing. So nothing else gets out, wherever it was sent.
+//!
+//! It runs in a network namespace that is one more sandbox to the firewall: what is closed to all of them is closed to it. Everything is bounded, for each
+//! sandbox and in all.
+//!
+//! ```text
+//! skerry-egress --identity WORD --listen ADDRESS --control PATH --resolver ADDRESS:PORT
+//!     [--cgroup FILE]... [--user UID] [--bound NAME=VALUE]...
+//! ```
+//!
+//! The process that is started ends with status 0 as soon as its child listens; the child goes on, whatever becomes of who started it. What each sandbox may
+//! reach comes over `--control` (`policies.rs`).
+
+mod context;
+mod dns;
+mod hello;
+mod hosts;
+mod http;
+mod names;
+mod policies;
+mod questions;
+mod request;
+mod resolve;
+mod serve;
+mod settings;
+mod tls;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use settings::Settings;
+use skerry_host_process::control::{self, Predecessor};
+use skerry_host_process::launch::{self, Side};
+use skerry_host_process::sockets::Sockets;
+use skerry_host_process::{finish, Error};
+
+const PROGRAM: &str = "skerry-egress";
+/// Of questions, TLS and HTTP.
+const PORTS: [u16; 3] = [53, 443, 80];
+
+fn main() -> ExitCode {
+    finish(PROGRAM, run())
+}
+
+fn run() -> Result<(), Error> {
+    let settings = Settings::parse(std::env::args().skip(1)).map_err(Error::Usage)?;
+    let ready = match launch::detach()? {
+        Side::Launcher(code) => std::process::exit(code),
+        Side::Program(ready) => ready,
+    };
+    let common = &settings.common;
+    launch::enter(&common.cgroups)?;
+    launch::allow_descriptors()?;
+    let tcp = PORTS.map(|port| SocketAddr::from((settings.listen, port)));
+    let predecessor = Predecessor::meet(&common.control, PROGRAM);
+    let handed_over = predecessor.as_ref().and_then(|one| one.take_over(tcp[0], &tcp));
+    let sockets = match handed_over {
+        Some(sockets) => sockets,
+        None => Sockets::bind(tcp[0], &tcp)?,
+    };
+    let control = control::listen(&common.control).map_err(|error| Error::Control(common.control.clone(), error))?;
+    launch::drop_privileges(common.user)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.dismiss();
+    }
+    ready.say()?;
+    serve::serve(settings, sockets, control).map_err(Error::Serve)
+}

@@ -1,0 +1,76 @@
+//! What the program is told on its command line.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use skerry_host_process::shares::Bounds;
+use skerry_host_process::{bound, parsed, Common};
+
+pub struct Settings {
+    pub common: Common,
+    /// Where sandboxes' packets come to: questions on port 53, TLS on 443, HTTP on 80.
+    pub listen: Ipv4Addr,
+    /// Whom to ask for addresses.
+    pub resolver: SocketAddr,
+    /// How long an answer may take.
+    pub answer: Duration,
+    /// Questions that were not answered yet, and connections over which they come.
+    pub questions: Bounds,
+    /// Connections to hosts.
+    pub connections: Bounds,
+    /// How long a client may take to say which host it wants.
+    pub greeting: Duration,
+    /// How long one of a host's addresses may take to accept a connection.
+    pub connect: Duration,
+}
+
+impl Settings {
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Settings, String> {
+        let mut settings = Settings {
+            common: Common::default(),
+            listen: Ipv4Addr::UNSPECIFIED,
+            resolver: SocketAddr::from(([0, 0, 0, 0], 0)),
+            answer: Duration::from_secs(10),
+            questions: Bounds {
+                total: 384,
+                per_client: 32,
+            },
+            connections: Bounds {
+                total: 4096,
+                per_client: 512,
+            },
+            greeting: Duration::from_secs(10),
+            connect: Duration::from_secs(10),
+        };
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or_else(|| format!("{name} has no value"))?;
+            if settings.common.take(&name, &value)? {
+                continue;
+            }
+            match name.as_str() {
+                "--listen" => settings.listen = parsed(&name, &value)?,
+                "--resolver" => settings.resolver = parsed(&name, &value)?,
+                "--bound" => settings.set_bound(&value)?,
+                _ => return Err(format!("{name} is not an option")),
+            }
+        }
+        if !settings.common.is_whole() || settings.listen.is_unspecified() || settings.resolver.port() == 0 {
+            return Err("--identity, --listen, --resolver with a port and --control are needed".to_owned());
+        }
+        Ok(settings)
+    }
+
+    fn set_bound(&mut self, value: &str) -> Result<(), String> {
+        let (name, number) = bound(value)?;
+        let duration = Duration::from_millis(u64::from(number));
+        match name {
+            "answer-ms" => self.answer = duration,
+            "connections" => self.connections.total = number as usize,
+            "connections-per-client" => self.connections.per_client = number as usize,
+            "greeting-ms" => self.greeting = duration,
+            "connect-ms" => self.connect = duration,
+            _ => return Err(format!("{name} is not a bound")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! TLS connections: let through, as they are, to the host whose name the client's hello says, if the sandbox may reach that.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use skerry_host_process::waiting::race;
+use tokio::io::{copy_bidirectional, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::context::Context;
+use crate::hello::{asks_for_another, client_hello, second_hello, Hello, Refusal, MAX_HELLO};
+use crate::hosts::connect;
+
+const PORT: u16 = 443;
+const CHUNK: usize = 4096;
+/// A fatal alert (RFC 8446, 6), with the description as its last byte.
+const ALERT: [u8; 6] = [21, 3, 3, 0, 2, 2];
+const ACCESS_DENIED: u8 = 49;
+const UNRECOGNIZED_NAME: u8 = 112;
+const UNSUPPORTED_EXTENSION: u8 = 110;
+const INTERNAL_ERROR: u8 = 80;
+
+type Finder = fn(&[u8]) -> Result<Option<Hello>, Refusal>;
+
+pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) -> io::Result<()> {
+    let patience = context.settings.greeting;
+    let mut said = Vec::new();
+    let hello = match timeout(patience, read_hello(&mut client, &mut said, client_hello)).await?? {
+        Ok(hello) => hello,
+        Err(refusal) => return refuse(client, alert_of(&refusal)).await,
+    };
+    let name = hello.name.clone();
+    if !context.policies.allow(sandbox, &name) {
+        return refuse(client, UNRECOGNIZED_NAME).await;
+    }
+    let Ok(mut host) = connect(context, &name, PORT).await else {
+        return refuse(client, INTERNAL_ERROR).await;
+    };
+    let talk = async {
+        if let Err(description) = timeout(patience, shake_hands(&mut client, &mut host, said, &hello)).await?? {
+            return refuse(client, description).await;
+        }
+        copy_bidirectional(&mut client, &mut host).await.map(|_| ())
+    };
+    race(talk, context.policies.refusal(sandbox, &name)).await;
+    Ok(())
+}
+
+async fn read_hello(client: &mut TcpStream, said: &mut Vec<u8>, find: Finder) -> io::Result<Result<Hello, Refusal>> {
+    loop {
+        match find(said) {
+            Ok(Some(hello)) => return Ok(Ok(hello)),
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(None) if said.len() > 4 * MAX_HELLO => return Ok(Err(Refusal::NotTls)),
+            Ok(None) => read_more(client, said).await?,
+        }
+    }
+}
+
+async fn read_more(from: &mut TcpStream, into: &mut Vec<u8>) -> io::Result<()> {
+    let mut chunk = [0; CHUNK];
+    match from.read(&mut chunk).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        length => {
+            into.extend(&chunk[..length]);
+            Ok(())
+        }
+    }
+}
+
+/// Passes the hello on, and nothing behind it before the server has answered: when that asks for another hello, it must name the same host.
+/// @returns the alert to refuse with where it does not
+async fn shake_hands(
+    client: &mut TcpStream,
+    host: &mut TcpStream,
+    mut said: Vec<u8>,
+    hello: &Hello,
+) -> io::Result<Result<(), u8>> {
+    host.write_all(&said[..hello.length]).await?;
+    said.drain(..hello.length);
+    let mut answered = Vec::new();
+    let again = loop {
+        match asks_for_another(&answered) {
+            Some(again) => break again,
+            None => match read_more(host, &mut answered).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break false,
+                Err(error) => return Err(error),
+            },
+        }
+    };
+    client.write_all(&answered).await?;
+    if again {
+        match read_hello(client, &mut said, second_hello).await? {
+            Ok(second) if second.name == hello.name => {}
+            Ok(_) => return Ok(Err(UNRECOGNIZED_NAME)),
+            Err(refusal) => return Ok(Err(alert_of(&refusal))),
+        }
+    }
+    host.write_all(&said).await?;
+    Ok(Ok(()))
+}
+
+const fn alert_of(refusal: &Refusal) -> u8 {
+    match refusal {
+        Refusal::NotTls => ACCESS_DENIED,
+        Refusal::NoName => UNRECOGNIZED_NAME,
+        Refusal::EncryptedHello => UNSUPPORTED_EXTENSION,
+    }
+}
+
+/// Says why in TLS's words, so that a program can tell it from a fault of the network.
+async fn refuse(mut client: TcpStream, description: u8) -> io::Result<()> {
+    client.write_all(&ALERT).await?;
+    client.write_all(&[description]).await?;
+    client.shutdown().await
+}
