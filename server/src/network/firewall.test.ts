@@ -8,6 +8,7 @@ import { AddressPlan } from './subnet.ts';
 const options = {
   table: 'skerry_0badcafe',
   interfacePrefix: 'sk0badcafe',
+  egressInterface: 'sk0badcafe1zz',
   plan: new AddressPlan(parseCidr('10.222.0.0/20')),
   allowPrivate: ['10.1.0.0/16', '10.1.2.0/24'],
 };
@@ -18,6 +19,7 @@ const member = (policy: FirewallMember['policy'], hostInterface = 'sk0badcafe1')
   addressing: 'constant',
   policy,
 });
+const named = member({ kind: 'allowlist', cidrs: ['1.2.3.4'], domains: ['*.example.com'] }, 'sk0badcafe4');
 const allow = member({ kind: 'allowlist', cidrs: ['1.2.3.4', '1.2.3.0/24', '0.0.0.0/1'] }, 'sk0badcafe2');
 
 describe('firewall rules', () => {
@@ -28,6 +30,13 @@ describe('firewall rules', () => {
       renderAdd('t', member({ kind: 'blocked' })),
       'add element inet t guests { "sk0badcafe1" . 10.222.0.3 }',
     );
+  });
+
+  it('lead who may reach domains to the proxy, and keep the resolver from it', () => {
+    const lines = renderAdd('t', named);
+    assert.match(lines, /proxied \{ "sk0badcafe4" \}/);
+    assert.match(lines, /listed \{ "sk0badcafe4" \. 1\.2\.3\.4\/32 \}/);
+    assert.doesNotMatch(lines, /resolving/);
   });
 
   it('refuse values that are not what they should be', () => {
@@ -43,7 +52,7 @@ describe('firewall rules', () => {
   it('are accepted by nft, added and removed again', {
     skip: process.getuid?.() === 0 ? false : 'needs root',
   }, async () => {
-    const members = [member({ kind: 'open' }), allow, member({ kind: 'blocked' }, 'sk0badcafe3')];
+    const members = [member({ kind: 'open' }), allow, named, member({ kind: 'blocked' }, 'sk0badcafe3')];
     const script = [
       renderTable(options, []),
       ...members.map((m) => renderAdd(options.table, m)),

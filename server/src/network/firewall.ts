@@ -9,11 +9,14 @@
  *
  * What goes to a sandbox is judged last of all, by rules that give it the address which the sandbox knows (`translation.ts`): what they did not accept
  * the sandbox does not take for its own. What the machine itself sends has come in by no device (`iif 0`), and is not judged.
+ *
+ * A sandbox that may reach domains (`proxied`) has its questions and its connections to the ports of HTTP and TLS led to the egress proxy (`egress.ts`), but
+ * for addresses that its list has: those it reaches as it does without domains. Without the rules that lead there it reaches the list alone.
  */
 import { run } from '../platform/command.ts';
 import { type Cidr, formatCidr, parseCidr, withoutOverlaps } from './cidr.ts';
 import type { Addressing } from './inside.ts';
-import { closedNetworks, type NetworkPolicy, parseAllowlist } from './policy.ts';
+import { closedNetworks, domainsOf, type NetworkPolicy, parseAllowlist } from './policy.ts';
 import type { AddressPlan } from './subnet.ts';
 import { renderInward } from './translation.ts';
 
@@ -32,6 +35,8 @@ export interface FirewallOptions {
   /** What all interfaces of this server, and no others, begin with. */
   readonly interfacePrefix: string;
   readonly plan: AddressPlan;
+  /** The device of the egress proxy, whether or not it is there. */
+  readonly egressInterface: string;
   /** CIDRs excepted from `closedNetworks`. */
   readonly allowPrivate: readonly string[];
 }
@@ -51,6 +56,8 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
   const { table, plan } = options;
   const ours = `"${checked(options.interfacePrefix)}*"`;
   const closed = `{ ${join(closedNetworks.map(formatCidr))} }`; // within the rule: a set by itself could be emptied
+  const egressDevice = `"${checked(options.egressInterface)}"`;
+  const egress = plan.slotAddress(plan.egressSlot);
   const exceptions = withoutOverlaps(options.allowPrivate.map(parseCidr));
   const lines = [
     `table inet ${table}`,
@@ -59,6 +66,7 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
   set guests { type ifname . ipv4_addr; }
   set own { type ifname; }
   set resolving { type ifname; }
+  set proxied { type ifname; }
   set listed { type ifname . ipv4_addr; flags interval; auto-merge; }
   set excepted { type ipv4_addr; flags interval; ${elementsOf(exceptions)} }
   chain refuse {
@@ -86,11 +94,18 @@ ${renderInward(plan)}
     oifname . ip saddr @listed goto from_open
     drop
   }
+  chain to_egress {
+    meta l4proto { tcp, udp } th dport 53 meta pkttype set host accept
+    tcp dport { 80, 443 } meta pkttype set host accept
+    goto refuse
+  }
   map outbound { type ifname : verdict; }
   map inbound { type ifname : verdict; }
   chain leaving {
     meta nfproto ipv6 drop
     iifname . ip saddr != @guests drop
+    iifname @proxied ip daddr ${egress} goto to_egress
+    iifname ${egressDevice} ip daddr ${plan.cidr} ct state established ct direction reply meta pkttype set host accept
     fib daddr type != unicast goto to_host
     iifname vmap @outbound
     goto refuse
@@ -98,7 +113,9 @@ ${renderInward(plan)}
   chain arriving {
     meta nfproto ipv6 drop
     meta iif 0 goto inward
+    iifname @proxied oifname ${egressDevice} goto inward
     ct state != { established, related } drop
+    iifname ${egressDevice} oifname @proxied ct direction reply goto inward
     oifname vmap @inbound
     drop
   }
@@ -107,6 +124,13 @@ ${renderInward(plan)}
     iifname @resolving ip daddr ${plan.resolver} udp dport 53 meta pkttype set host accept
     iifname @resolving ip daddr ${plan.resolver} tcp dport 53 meta pkttype set host accept
     goto refuse
+  }
+  chain redirecting {
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname != @proxied accept
+    ip daddr ${plan.resolver} meta l4proto { tcp, udp } th dport 53 dnat ip to ${egress}
+    iifname . ip daddr @listed accept
+    tcp dport { 80, 443 } dnat ip to ${egress}
   }
   chain judgement {
     type filter hook prerouting priority dstnat + 10; policy accept;
@@ -145,7 +169,7 @@ export function renderAdd(table: string, member: FirewallMember): string {
     lines.push(
       `add element inet ${table} outbound { ${name} : goto to_${chain} }`,
       `add element inet ${table} inbound { ${name} : goto from_${chain} }`,
-      `add element inet ${table} resolving { ${name} }`,
+      `add element inet ${table} ${domainsOf(member.policy).length > 0 ? 'proxied' : 'resolving'} { ${name} }`,
     );
   }
   return lines.join('\n');

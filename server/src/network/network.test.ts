@@ -26,7 +26,7 @@ async function onAMachine(t: TestContext, watchMs: number): Promise<unknown> {
 
 type Received = Record<string, number>;
 
-const NOTHING = { outside: 0, gateway: 0, host: 0, neighbour: 0, closed: 0, blocked: 0, listed: 0 };
+const NOTHING = { outside: 0, gateway: 0, host: 0, neighbour: 0, closed: 0, blocked: 0, listed: 0, named: 0 };
 const OUTSIDE_ALONE = { ...NOTHING, outside: 3 };
 const root = { skip: process.getuid?.() === 0 ? false : 'needs root' };
 

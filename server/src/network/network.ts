@@ -12,6 +12,7 @@ import { repeat } from '../platform/repeat.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
 import type { FirewallMember } from './firewall.ts';
+import type { ProcessHome } from './host-process.ts';
 import {
   addResolverAddress,
   enableForwarding,
@@ -24,10 +25,11 @@ import { type Addressing, type Inside, insideOf } from './inside.ts';
 import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
-import { checkPolicy, type NetworkPolicy } from './policy.ts';
-import { type ResolverOptions, ResolverProcess, resolverUser } from './resolver-process.ts';
+import { checkPolicy, domainsOf, type NetworkPolicy } from './policy.ts';
+import { ResolverProcess, resolverUser } from './resolver-process.ts';
 import { Rules } from './rules.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
+import { slotTaken, WayOut } from './way-out.ts';
 
 export interface NetworkOptions {
   /** 8 hexadecimal digits that tell this server's resources from another's. */
@@ -42,7 +44,9 @@ export interface NetworkOptions {
   /** How often it is looked whether somebody took our rules away. Until that is seen, sandboxes reach nothing (`latch.ts`). */
   readonly watchMs: number;
   /** The process that answers sandboxes' questions for addresses. */
-  readonly resolver: Pick<ResolverOptions, 'program' | 'controlSocket' | 'place'>;
+  readonly resolver: ProcessHome;
+  /** The process that lets sandboxes out by names; runs from when one needs it. */
+  readonly egress: ProcessHome;
   /** Namespaces kept ready. */
   readonly poolSize: number;
   readonly logger: Logger;
@@ -80,6 +84,7 @@ export class Network {
   #plan: AddressPlan | undefined;
   #rules: Rules | undefined;
   #resolver: ResolverProcess | undefined;
+  #wayOut: WayOut | undefined;
   #mtu = 1500;
   #lastSlot = 0;
   #stopWatch: () => void = () => {};
@@ -106,7 +111,12 @@ export class Network {
     this.#mtu = await uplinkMtu();
     const asked = await nameservers(this.#options.nameservers);
     const resolver = new ResolverProcess(
-      { ...this.#options.resolver, user: resolverUser(this.#options.instance), logger: this.#options.logger },
+      {
+        ...this.#options.resolver,
+        user: resolverUser(this.#options.instance),
+        relay: plan.slotAddress(plan.egressSlot),
+        logger: this.#options.logger,
+      },
       { address: plan.resolver, port: DNS_PORT },
       asked.map((address) => ({ address, port: DNS_PORT })),
     );
@@ -114,17 +124,20 @@ export class Network {
     for (const { slot, policy, addressing } of inUse) {
       this.#members.set(slot, this.#member(slot, policy, addressing));
     }
-    const strangers = [...(await this.#names.existing())].filter((slot) => !this.#members.has(slot));
-    await Promise.all(strangers.map((slot) => this.#removeStranger(slot)));
     const label = this.#names.interfacePrefix;
     const rules = await Rules.open({
       table: `skerry_${this.#options.instance}`,
       interfacePrefix: label,
+      egressInterface: this.#names.hostInterface(plan.egressSlot),
       plan,
       allowPrivate: this.#options.allowPrivate,
       logger: this.#options.logger,
       members: () => this.#members.values(),
     });
+    const [wayOut, named] = await this.#prepareWayOut(plan, rules);
+    const strangers = [...(await this.#names.existing())].filter((slot) => !this.#members.has(slot));
+    await Promise.all(strangers.map((slot) => this.#removeStranger(slot)));
+    if (strangers.includes(plan.egressSlot)) await wayOut.remove();
     this.#rules = rules;
     if (inUse.length === 0) {
       undo.add('resolver address', () => removeResolverAddress(label));
@@ -136,6 +149,7 @@ export class Network {
     await enableForwarding(this.#options.instance);
     await rules.build();
     await resolver.open();
+    if (named.size > 0) await wayOut.open(named, this.#members.has(plan.egressSlot));
     undo.release();
     this.#lastSlot = Math.max(0, ...this.#members.keys());
     this.#pool.refill();
@@ -171,13 +185,20 @@ export class Network {
     };
   }
 
-  /** Applies to packets from now on, also of connections that exist. */
+  /** Applies to packets from now on, also of connections that exist. For one slot, one call follows the other. @throws SkerryError `unavailable` */
   async setPolicy(slot: number, policy: NetworkPolicy): Promise<void> {
+    const { address } = this.#memberOf(slot);
+    const domains = domainsOf(policy);
+    if (domains.length > 0) {
+      if (!this.#wayOut) throw slotTaken();
+      await this.#wayOut.allow(address, domains);
+    }
     await this.#changes.run(async () => {
       const before = this.#memberOf(slot);
       const after = { ...before, policy };
       await this.#openRules().replace(before, after, () => this.#members.set(slot, after));
     });
+    if (domains.length === 0) await this.#wayOut?.forget(address);
   }
 
   /** Removes the namespace and its rules. Idempotent. */
@@ -187,6 +208,7 @@ export class Network {
       const member = this.#members.get(slot);
       if (!member) return;
       await this.#openRules().drop(member, () => this.#members.delete(slot));
+      await this.#wayOut?.forget(member.address);
     });
   }
 
@@ -194,6 +216,7 @@ export class Network {
   async close(): Promise<void> {
     this.#stopWatch();
     const unused = await this.#pool.close();
+    await this.#wayOut?.close();
     await this.#resolver?.close();
     for (const slot of unused) await this.release(slot);
   }
@@ -208,6 +231,7 @@ export class Network {
     removal.add('host firewall', () => leaveHostFirewall(this.#names.interfacePrefix, resolver));
     removal.add('firewall tables', () => this.#openRules().remove());
     removal.add('resolver', () => this.#resolver?.remove());
+    removal.add('egress proxy', () => this.#wayOut?.remove());
     removal.add('namespaces', async () => removeNamespaces([...(await this.#names.existing())], this.#names));
     await removal.run();
   }
@@ -219,6 +243,34 @@ export class Network {
 
   async #mendForwarding(): Promise<void> {
     if (await keepForwarding()) this.#options.logger.warn({}, 'network.forwarding-was-off');
+  }
+
+  /** @returns it, and what each sandbox may reach by names that goes on */
+  async #prepareWayOut(
+    plan: AddressPlan,
+    rules: Rules,
+  ): Promise<[WayOut, ReadonlyMap<string, readonly string[]>]> {
+    const { instance, egress: home, logger } = this.#options;
+    const wayOut = new WayOut({
+      ...{ instance, home, plan, logger },
+      names: this.#names,
+      mtu: this.#mtu,
+      latched: rules.latched,
+      admit: (member) =>
+        this.#changes.run(async () => {
+          this.#members.set(plan.egressSlot, member);
+          await rules.add([member]);
+        }),
+    });
+    const named = new Map<string, readonly string[]>();
+    for (const { address, policy } of this.#members.values()) {
+      if (domainsOf(policy).length > 0) named.set(address, domainsOf(policy));
+    }
+    if (!this.#members.has(plan.egressSlot)) {
+      this.#wayOut = wayOut;
+      if (named.size > 0 && (await wayOut.stands())) this.#members.set(plan.egressSlot, wayOut.member);
+    }
+    return [wayOut, named];
   }
 
   async #removeStranger(slot: number): Promise<void> {

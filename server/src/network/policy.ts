@@ -1,20 +1,28 @@
 /** What may be reached from a sandbox: the ranges that are closed to all, and checked policies. */
 import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { domainPattern } from '../platform/domain-patterns.ts';
 import { type Cidr, parseCidr, withoutOverlaps } from './cidr.ts';
 
 /** A policy as it is written down. */
 export const networkPolicySchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('open') }),
   z.object({ kind: z.literal('blocked') }),
-  /** Only these CIDRs (IPv4) may be reached; DNS still answers. */
-  z.object({ kind: z.literal('allowlist'), cidrs: z.array(z.string()).readonly() }),
+  /**
+   * Only these CIDRs (IPv4) may be reached, and DNS still answers; or, where there are domains, these too by TLS and HTTP, and DNS answers for them alone.
+   * A domain is a pattern (`platform/domain-patterns.ts`).
+   */
+  z.object({
+    kind: z.literal('allowlist'),
+    cidrs: z.array(z.string()).readonly(),
+    domains: z.array(z.string()).readonly().optional(),
+  }),
 ]);
 
 /** What may be reached from a sandbox. Addresses of the host, of other sandboxes and of private networks stay closed in each. */
 export type NetworkPolicy = Readonly<z.infer<typeof networkPolicySchema>>;
 
-/** CIDRs one sandbox may list; each is an element of a kernel set. */
+/** CIDRs one sandbox may list, each of which is an element of a kernel set, and domains. */
 export const MAX_ALLOWLIST = 1000;
 
 /**
@@ -38,7 +46,20 @@ export const closedNetworks: readonly Cidr[] = [
 /** @throws SkerryError `invalid-argument` for what is no policy that rules can be made of */
 export function checkPolicy(policy: NetworkPolicy): void {
   if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
+  const domains = domainsOf(policy);
+  if (domains.length > MAX_ALLOWLIST) {
+    const words = `At most ${MAX_ALLOWLIST} domains can be allowed, not ${domains.length}.`;
+    throw new SkerryError('invalid-argument', words);
+  }
+  for (const domain of domains) {
+    if (domainPattern(domain) !== domain)
+      throw new SkerryError('invalid-argument', `Invalid domain: ${domain}`);
+  }
 }
+
+/** Which domains may be reached by their names; none where addresses alone decide. */
+export const domainsOf = (policy: NetworkPolicy): readonly string[] =>
+  policy.kind === 'allowlist' ? (policy.domains ?? []) : [];
 
 /** @throws SkerryError `invalid-argument` for a malformed or too long list. */
 export function parseAllowlist(cidrs: readonly string[]): Cidr[] {

@@ -29,6 +29,7 @@ export interface RulesOptions {
   readonly table: string;
   readonly interfacePrefix: string;
   readonly plan: AddressPlan;
+  readonly egressInterface: string;
   readonly allowPrivate: readonly string[];
   readonly logger: Logger;
   /** Everybody whose address is taken, as of now. */
@@ -43,6 +44,7 @@ export async function checkRules(): Promise<{
   const sample = {
     table: 'skerry_check',
     interfacePrefix: 'skcheck',
+    egressInterface: 'skcheck1',
     plan: new AddressPlan(parseCidr('10.0.0.0/24')),
   };
   const input = renderTable({ ...sample, allowPrivate: [] }, []);

@@ -31,8 +31,10 @@ describe('AddressPlan', () => {
   it('gives the resolver and every slot addresses of their own within the subnet', () => {
     const plan = new AddressPlan(parseCidr('10.9.1.0/24'));
     const all = [plan.resolver];
-    for (let slot = 1; slot <= plan.slots; slot++) all.push(plan.hostAddress(slot), plan.slotAddress(slot));
+    for (let slot = 1; slot <= plan.egressSlot; slot++)
+      all.push(plan.hostAddress(slot), plan.slotAddress(slot));
     assert.equal(new Set(all).size, 255);
+    assert.equal(plan.egressSlot, plan.slots + 1);
     assert.ok(all.every((address) => overlaps(parseCidr(address), plan.subnet)));
     assert.deepEqual([plan.hostAddress(1), plan.slotAddress(1)], ['10.9.1.2', '10.9.1.3']);
   });

@@ -1,6 +1,6 @@
 /**
  * The address plan: one network for all sandboxes of a server, as the machine knows them (what they see is in `inside.ts`). Its first address is the
- * resolver's; then each slot has two addresses (RFC 3021 point-to-point), the host's end and the sandbox's.
+ * resolver's; then each slot has two addresses (RFC 3021 point-to-point), the host's end and the sandbox's. The last slot is the egress proxy's.
  */
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
@@ -100,6 +100,11 @@ export class AddressPlan {
 
   /** Slots are numbered from 1 to this. */
   get slots(): number {
+    return this.egressSlot - 1;
+  }
+
+  /** Of the proxy that leads sandboxes out by names (`egress.ts`): no sandbox has it. */
+  get egressSlot(): number {
     return sizeOf(this.subnet) / 2 - 1;
   }
 

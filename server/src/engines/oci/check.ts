@@ -108,6 +108,7 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   add('overlayfs', ...(await checkOverlay(layout)));
   await addDiskChecks(add, options, layout);
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
+  add('egress proxy', existsSync(options.egressBinaryPath), true, options.egressBinaryPath, 'npm run setup');
   add('trees', existsSync(options.treesBinaryPath), true, options.treesBinaryPath, 'npm run setup');
   await addGpuCheck(add, options, { runc, gvisor });
   await addNetworkChecks(add);

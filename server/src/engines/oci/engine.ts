@@ -2,6 +2,7 @@
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
+import type { ProcessPlace } from '../../network/host-process.ts';
 import { Network } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
@@ -134,13 +135,12 @@ class OciEngine implements Engine {
       resolver: {
         program: this.#options.resolverBinaryPath,
         controlSocket: layout.resolverSocket,
-        place: {
-          make: () => cgroups.make(layout.resolverCgroup),
-          clear: async () => {
-            await cgroups.kill(layout.resolverCgroup);
-            await cgroups.remove(layout.resolverCgroup);
-          },
-        },
+        place: placeIn(cgroups, layout.resolverCgroup),
+      },
+      egress: {
+        program: this.#options.egressBinaryPath,
+        controlSocket: layout.egressSocket,
+        place: placeIn(cgroups, layout.egressCgroup),
       },
       poolSize: this.#options.networkPoolSize ?? 4,
       watchMs: this.#options.networkWatchMs ?? 10_000,
@@ -322,3 +322,12 @@ class OciEngine implements Engine {
     return instance;
   }
 }
+
+/** Holds a process of the host. */
+const placeIn = (cgroups: Cgroups, cgroup: string): ProcessPlace => ({
+  make: () => cgroups.make(cgroup),
+  clear: async () => {
+    await cgroups.kill(cgroup);
+    await cgroups.remove(cgroup);
+  },
+});

@@ -89,6 +89,15 @@ export class Layout {
     return `${this.cgroupParent}/resolver`;
   }
 
+  /** By which the process that lets sandboxes out by names is found. */
+  get egressSocket(): string {
+    return join(this.runDir, 'egress.sock');
+  }
+
+  get egressCgroup(): string {
+    return `${this.cgroupParent}/egress`;
+  }
+
   get binDir(): string {
     return join(this.sharedDir, 'bin');
   }

@@ -26,6 +26,7 @@ export interface OciEngineOptions {
   readonly runDir?: string;
   readonly agentBinaryPath: string;
   readonly resolverBinaryPath: string;
+  readonly egressBinaryPath: string;
   /** The program of `trees/`. */
   readonly treesBinaryPath: string;
   readonly logger: Logger;

@@ -234,6 +234,32 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
       });
     });
 
+    it('allowlist of domains: reaches them by name, and nothing else by any', async () => {
+      const { publicAddress } = suite().harness.outside;
+      const get = (url: string, host?: string) => {
+        const header = host === undefined ? '' : `--header 'Host: ${host}'`;
+        return `wget -q -T 20 -O - ${header} http://${url}/ 2>/dev/null || echo no`;
+      };
+      const asks = [
+        get('allowed.test'),
+        get('x.below.test'),
+        get('other.test'),
+        get(publicAddress, 'other.test'),
+      ];
+      const ask = (instance: Instance) => shell(instance, asks.join('; '));
+      const network = { kind: 'allowlist', cidrs: [], domains: ['allowed.test', '*.below.test'] } as const;
+      await using({ network }, async (instance) => {
+        assert.equal(await ask(instance), 'allowed.test\nx.below.test\nno\nno');
+        assert.equal(await reaches(instance, publicAddress, 7), 'no');
+        await instance.setNetworkPolicy({ ...network, cidrs: [`${publicAddress}/32`] });
+        assert.equal(await reachesInTime(instance, publicAddress, 7), 'yes');
+        await instance.setNetworkPolicy({ ...network, domains: ['other.test'] });
+        assert.equal(await ask(instance), 'no\nno\nother.test\nother.test');
+        await instance.setNetworkPolicy({ kind: 'open' });
+        assert.equal(await ask(instance), 'allowed.test\nx.below.test\nother.test\nother.test');
+      });
+    });
+
     it('a changed policy opens, closes and cuts connections that exist', async () => {
       const { publicAddress } = suite().harness.outside;
       await using({}, async (instance) => {

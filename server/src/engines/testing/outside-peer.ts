@@ -1,9 +1,10 @@
 /**
- * A host "on the internet" for tests, run inside a namespace of its own: echoes TCP on port 7, says where it was reached from on port 79, and answers every DNS
- * question for an A record with its own address, the argument, on port 53. Prints "ready" once all of it listens.
+ * A host "on the internet" for tests, run inside a namespace of its own: echoes TCP on port 7, says where it was reached from on port 79 and by which name on
+ * port 80 (HTTP), and answers every DNS question for an A record with its own address, the argument, on port 53. Prints "ready" once all of it listens.
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 
 const [address = ''] = process.argv.slice(2);
@@ -38,5 +39,6 @@ const echo = createServer((socket) => socket.on('error', () => {}).pipe(socket))
 const finger = createServer((socket) => socket.on('error', () => {}).end(`${socket.remoteAddress}\n`)).listen(
   79,
 );
-await Promise.all([dns, echo, finger].map((server) => once(server, 'listening')));
+const http = createHttpServer((request, response) => response.end(`${request.headers.host}\n`)).listen(80);
+await Promise.all([dns, echo, finger, http].map((server) => once(server, 'listening')));
 process.stdout.write('ready\n');

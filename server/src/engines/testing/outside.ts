@@ -1,4 +1,4 @@
-/** Makes and removes the namespace in which `outside-peer.ts` runs, reachable at a public (documentation) and at a private address. */
+/** Makes and removes the namespace in which `outside-peer.ts` or another program runs, reachable at a public (documentation) and at a private address. */
 import { fileURLToPath } from 'node:url';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { run } from '../../platform/command.ts';
@@ -10,8 +10,16 @@ export interface Outside extends AsyncDisposable {
   readonly privateAddress: string;
 }
 
-/** @param name at most 11 characters, unique on the machine. */
-export async function createOutside(name: string): Promise<Outside> {
+const peer = (publicAddress: string): readonly string[] => [
+  fileURLToPath(new URL('outside-peer.ts', import.meta.url)),
+  publicAddress,
+];
+
+/**
+ * @param name at most 11 characters, unique on the machine
+ * @param program what runs there, by its public address: a script of Node's with arguments, which prints "ready"
+ */
+export async function createOutside(name: string, program = peer): Promise<Outside> {
   const done = new Cleanup();
   const { stdout: taken } = await run(['ip', '-o', '-4', 'address']);
   // Networks of four addresses each; other runs of the tests have some.
@@ -51,26 +59,15 @@ addr add ${far.privateAddress}/30 dev eth0
     });
     const stop = new AbortController();
     const ready = Promise.withResolvers<void>();
-    const peer = run(
-      [
-        'ip',
-        'netns',
-        'exec',
-        namespace,
-        process.execPath,
-        fileURLToPath(new URL('outside-peer.ts', import.meta.url)),
-        far.publicAddress,
-      ],
-      {
-        signal: stop.signal,
-        timeoutMs: 30 * 60_000,
-        onOutput: (chunk) => chunk.includes('ready') && ready.resolve(),
-      },
-    );
-    peer.catch(ready.reject);
+    const running = run(['ip', 'netns', 'exec', namespace, process.execPath, ...program(far.publicAddress)], {
+      signal: stop.signal,
+      timeoutMs: 30 * 60_000,
+      onOutput: (chunk) => chunk.includes('ready') && ready.resolve(),
+    });
+    running.catch(ready.reject);
     done.add('peer', async () => {
       stop.abort();
-      await peer.catch(() => {});
+      await running.catch(() => {});
     });
     await ready.promise;
   } catch (error) {

@@ -10,14 +10,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { resolverBinaryPath } from '../../agent/agent-binary.ts';
+import { egressBinaryPath, resolverBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { parseCidr } from '../cidr.ts';
 import { type Lease, Network } from '../network.ts';
 import { AddressPlan } from '../subnet.ts';
 import { Peer } from './datagrams.ts';
-import { resolverSocket } from './lab.ts';
+import { egressSocket, resolverSocket } from './lab.ts';
 import { placeByCommand } from './resolver-place.ts';
 
 const COUNT = 3;
@@ -36,6 +36,11 @@ const network = new Network({
   stateFile: join(directory, 'subnet'),
   namespaceDir: join(directory, 'n'),
   resolver: { program: resolverBinaryPath(), controlSocket, place: placeByCommand(controlSocket) },
+  egress: {
+    program: egressBinaryPath(),
+    controlSocket: egressSocket(directory),
+    place: placeByCommand(egressSocket(directory)),
+  },
   poolSize: 0,
   logger: createLogger('silent'),
   onLeft: () => {},
@@ -46,7 +51,8 @@ const open = await network.acquire({ kind: 'open' });
 const neighbour = await network.acquire({ kind: 'open' });
 const blocked = await network.acquire({ kind: 'blocked' });
 const listed = await network.acquire({ kind: 'allowlist', cidrs: ['192.0.2.0/24'] });
-const sandboxes = [open, neighbour, blocked, listed];
+const named = await network.acquire({ kind: 'allowlist', cidrs: [], domains: ['*'] });
+const sandboxes = [open, neighbour, blocked, listed, named];
 const plan = new AddressPlan(parseCidr(SUBNET));
 const gateway = plan.hostAddress(open.slot);
 const neighbourAddress = plan.slotAddress(neighbour.slot);
@@ -66,6 +72,7 @@ const ways = {
   closed: { from: open, to: closed ?? '' },
   blocked: { from: blocked, to: outside ?? '' },
   listed: { from: listed, to: outside ?? '' },
+  named: { from: named, to: outside ?? '' },
 } as const;
 
 const arrived = async (slot: number) =>

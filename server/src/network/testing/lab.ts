@@ -10,8 +10,9 @@ import { placeByCommand } from './resolver-place.ts';
 /** A program tries much, one thing after the other. */
 const TIMEOUT_MS = 5 * 60_000;
 
-/** The socket of the resolver of a machine that keeps its files in a directory. */
+/** The sockets of the processes of a machine that keeps its files in a directory. */
 export const resolverSocket = (directory: string): string => join(directory, 'resolver.sock');
+export const egressSocket = (directory: string): string => join(directory, 'egress.sock');
 
 export class Lab {
   /** For the files of the first machine. */
@@ -35,6 +36,7 @@ export class Lab {
       for (const name of left) if (name.split('-').includes(String(ino))) await rm(join('/run', name));
     });
     cleanup.add('resolver', placeByCommand(resolverSocket(directory)).clear);
+    cleanup.add('egress proxy', placeByCommand(egressSocket(directory)).clear);
     return new Lab(directory, host);
   }
 

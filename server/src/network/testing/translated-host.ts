@@ -5,7 +5,7 @@
  *   node translated-host.ts DIRECTORY FAR_NAMESPACE FAR_ADDRESS CLOSED_ADDRESS
  */
 import { join } from 'node:path';
-import { resolverBinaryPath } from '../../agent/agent-binary.ts';
+import { egressBinaryPath, resolverBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { parseCidr } from '../cidr.ts';
@@ -14,7 +14,7 @@ import { createNamespaces, SlotNames } from '../namespaces.ts';
 import { type Lease, Network } from '../network.ts';
 import { AddressPlan } from '../subnet.ts';
 import { Echo } from './echo.ts';
-import { resolverSocket } from './lab.ts';
+import { egressSocket, resolverSocket } from './lab.ts';
 import { placeByCommand } from './resolver-place.ts';
 
 const INSTANCE = '0badcafe';
@@ -37,6 +37,11 @@ const network = new Network({
   stateFile: join(directory, 'subnet'),
   namespaceDir,
   resolver: { program: resolverBinaryPath(), controlSocket, place: placeByCommand(controlSocket) },
+  egress: {
+    program: egressBinaryPath(),
+    controlSocket: egressSocket(directory),
+    place: placeByCommand(egressSocket(directory)),
+  },
   poolSize: 0,
   logger: createLogger('silent'),
   onLeft: () => {},

@@ -294,7 +294,13 @@ test('network access of a running sandbox: an allow-list of everything is an ope
     assert.deepEqual(policy(), { kind: 'open' });
     await set([]);
     assert.deepEqual(policy(), { kind: 'allowlist', cidrs: [] });
-    await assert.rejects(set(['192.0.2.0/24'], ['example.com']), code(Code.Unimplemented, /allowed_domains/));
+    await set(['192.0.2.0/24'], ['Example.com', '*.example.org', 'example.com']);
+    const domains = ['example.com', '*.example.org'];
+    assert.deepEqual(policy(), { kind: 'allowlist', cidrs: ['192.0.2.0/24'], domains });
+    for (const domain of ['1.2.3.4', 'localhost', 'https://example.com', 'example.com:443', '']) {
+      await assert.rejects(set([], [domain]), code(Code.InvalidArgument, /Invalid domain: /));
+    }
+    await set([]);
     for (const cidr of ['192.0.2.0/33', '256.0.0.0/8', '2001:db8::/32', '10.0.0.0/8; drop', '']) {
       await assert.rejects(set([cidr]), code(Code.InvalidArgument, /Invalid CIDR: /));
     }

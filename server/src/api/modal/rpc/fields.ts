@@ -4,6 +4,7 @@ import { checkObjectName, checkTags } from '../../../apps/names.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { ProcessId, SandboxId, SecretId } from '../../../ids.ts';
 import { ENTRYPOINT_PROCESS_ID } from '../../../ids.ts';
+import { domainPattern } from '../../../platform/domain-patterns.ts';
 import { checkInbound } from '../../../sandboxes/inbound.ts';
 import type { NetworkPolicy, PtySize } from '../../../sandboxes/spec.ts';
 import { checkEnvironmentVariables } from '../../../secrets/environment-variables.ts';
@@ -208,14 +209,20 @@ export function networkPolicy(access: NetworkAccess | undefined, blockNetwork = 
 }
 
 function allowlist(allowedCidrs: readonly string[], allowedDomains: readonly string[]): NetworkPolicy {
+  if (allowedDomains.length > MAX_CIDRS) throw invalid(`allowed_domains has more than ${MAX_CIDRS} items.`);
   if (allowedCidrs.length > MAX_CIDRS) throw invalid(`allowed_cidrs has more than ${MAX_CIDRS} items.`);
   // Sandboxes have no IPv6 network, so "all of IPv6" grants nothing and a narrower range would promise something.
   const cidrs = allowedCidrs.filter((cidr) => cidr !== '::/0').map(ipv4Cidr);
   const everything = cidrs.some((cidr) => cidr.endsWith('/0'));
-  const domains = allowedDomains.filter((domain) => !(domain === '*' && everything));
-  if (domains.length > 0)
-    throw unsupported('allowed_domains: allow addresses with outbound_cidr_allowlist instead.');
-  return everything ? { kind: 'open' } : { kind: 'allowlist', cidrs };
+  const domains = [...new Set(allowedDomains.map(domain))];
+  if (everything) return { kind: 'open' };
+  return { kind: 'allowlist', cidrs, ...(domains.length > 0 && { domains }) };
+}
+
+function domain(text: string): string {
+  const pattern = domainPattern(text);
+  if (pattern === undefined) throw invalid(`Invalid domain: ${text.slice(0, 64)}`);
+  return pattern;
 }
 
 /** Where callers of a sandbox's ports may come from. */

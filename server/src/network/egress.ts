@@ -1,0 +1,141 @@
+/**
+ * The way out of sandboxes that may reach domains: a proxy that asks for the addresses of allowed names itself (`egress/` in the clone). It is a process of its
+ * own in a network namespace of its own, which is one more sandbox to the firewall: what is closed to all of them is closed to it. It hears here what each may
+ * reach, goes on without this server, and lets nobody through of whom it has not heard.
+ */
+import type { Socket } from 'node:net';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { Limiter } from '../platform/limiter.ts';
+import { delay } from '../platform/wait.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { HostProcess, type ProcessHome } from './host-process.ts';
+import { commonArguments } from './resolver-process.ts';
+
+export interface EgressOptions extends ProcessHome {
+  /** Path of the network namespace it runs in, which exists when it is opened. */
+  readonly namespacePath: string;
+  /** Its address there, where sandboxes' packets are led to. */
+  readonly address: string;
+  /** Where the machine's resolver answers. */
+  readonly resolver: string;
+  /** Who it runs as; undefined leaves it who this process is. */
+  readonly user: number | undefined;
+  readonly logger: Logger;
+}
+
+/** An order is carried out at once; the rest is for a machine that is busy with other things. */
+const ORDER_MS = 10_000;
+const DONE = 'k';
+const DNS_PORT = 53;
+const HEADER_BYTES = 5;
+
+export class Egress {
+  readonly #process: HostProcess;
+  /** Patterns by the sandbox's address: what is said to a process that starts anew. */
+  readonly #allowed = new Map<string, readonly string[]>();
+  /** One order after the other: each is answered by a byte that says no more than that. */
+  readonly #orders = new Limiter(1);
+  #link: Socket | undefined;
+
+  constructor(options: EgressOptions) {
+    const { namespacePath, address, resolver, user, logger, ...home } = options;
+    this.#process = new HostProcess({
+      ...home,
+      logger,
+      greeting: 'skerry-egress',
+      title: 'egress proxy',
+      event: 'egress',
+      enter: ['nsenter', `--net=${namespacePath}`, '--'],
+      arguments: [
+        ...['--listen', address],
+        ...['--resolver', `${resolver}:${DNS_PORT}`],
+        ...commonArguments(user),
+      ],
+      onRunning: ({ link }) => this.#tellAll(link),
+    });
+  }
+
+  /** Has it run, with what these sandboxes may reach and nothing else. @throws SkerryError `unavailable` */
+  async open(allowed: ReadonlyMap<string, readonly string[]>): Promise<void> {
+    for (const [address, domains] of allowed) this.#allowed.set(address, domains);
+    await this.#process.open();
+  }
+
+  /** Lets a sandbox reach these domains and no others from now on; connections to others end. @throws SkerryError `unavailable` */
+  async allow(address: string, domains: readonly string[]): Promise<void> {
+    const before = this.#allowed.get(address);
+    this.#allowed.set(address, domains);
+    try {
+      await this.#order('S', [address, ...domains]);
+    } catch (error) {
+      if (before) this.#allowed.set(address, before);
+      else this.#allowed.delete(address);
+      throw error;
+    }
+  }
+
+  /** Lets it reach nothing. Fine where it could not. A process that starts anew hears of those that are left alone. */
+  async forget(address: string): Promise<void> {
+    if (!this.#allowed.delete(address)) return;
+    await this.#orders.run(() => send(this.#link, 'F', [address])).catch(() => {});
+  }
+
+  /** Lets go of the process, which goes on. */
+  close(): Promise<void> {
+    return this.#process.close();
+  }
+
+  /** Ends it. Call `close` first. */
+  remove(): Promise<void> {
+    return this.#process.remove();
+  }
+
+  async #tellAll(link: Socket): Promise<void> {
+    await this.#orders.run(async () => {
+      for (const [address, domains] of this.#allowed) await send(link, 'S', [address, ...domains]);
+      await send(link, 'K', [...this.#allowed.keys()]);
+      this.#link = link;
+    });
+    link.once('close', () => {
+      if (this.#link === link) this.#link = undefined;
+    });
+  }
+
+  /** Waits for a process that is being started anew. */
+  async #order(letter: string, words: readonly string[]): Promise<void> {
+    const until = performance.now() + ORDER_MS;
+    while (!this.#link || this.#link.destroyed) {
+      if (performance.now() > until) throw unavailable();
+      await delay(20);
+    }
+    await this.#orders.run(() => send(this.#link, letter, words));
+  }
+}
+
+const unavailable = (): SkerryError =>
+  new SkerryError(
+    'unavailable',
+    "The sandboxes' egress proxy does not answer: domains cannot be allowed now. The server's log says more.",
+  );
+
+/** @throws SkerryError `unavailable` when it is not answered */
+function send(link: Socket | undefined, letter: string, words: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (!link || link.destroyed) return reject(unavailable());
+    const finish = (done: boolean) => {
+      clearTimeout(timer);
+      link.off('data', onData).off('close', onClose);
+      if (done) resolve();
+      else reject(unavailable());
+    };
+    const onData = (answer: Buffer) => finish(answer.toString('latin1') === DONE);
+    const onClose = () => finish(false);
+    const timer = setTimeout(finish, ORDER_MS, false);
+    link.on('data', onData).on('close', onClose);
+    const text = Buffer.from(words.join(' '), 'latin1');
+    const header = Buffer.alloc(HEADER_BYTES);
+    header.write(letter, 'latin1');
+    header.writeUInt32BE(text.length, 1);
+    link.write(Buffer.concat([header, text]));
+  });
+}

@@ -1,0 +1,190 @@
+/**
+ * A machine for `egress.test.ts`: started in a network namespace of the test's own, it opens a network with sandboxes there that may reach domains, and prints
+ * as JSON what came of what they tried.
+ *
+ *   node named-host.ts DIRECTORY INTERNET_NAMESPACE PLAN
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { egressBinaryPath, resolverBinaryPath } from '../../agent/agent-binary.ts';
+import { run } from '../../platform/command.ts';
+import { delay } from '../../platform/wait.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import { type Lease, Network } from '../network.ts';
+import type { NetworkPolicy } from '../policy.ts';
+import type { Internet } from './internet.ts';
+import { egressSocket, resolverSocket } from './lab.ts';
+import { killResolver, placeByCommand, resolversOf } from './resolver-place.ts';
+import type { Attempt } from './traveller.ts';
+
+/** What the test wants. */
+export interface Plan {
+  readonly nameserver: string;
+  readonly internet: Internet;
+  readonly attempts: Readonly<Record<string, Attempt>>;
+  /** What the machine itself may try. */
+  readonly ofMachine: Readonly<Record<string, Attempt>>;
+  /** The same attempts are made under each. */
+  readonly policies: Readonly<Record<string, NetworkPolicy>>;
+  /** Two hosts, the first of which a sandbox holds a connection to, and the other one it may reach later. */
+  readonly held: readonly [string, string];
+}
+
+const [directory = '', internetNamespace = '', text = ''] = process.argv.slice(2);
+const plan = JSON.parse(text) as Plan; // the test's own
+const TRAVELLER = fileURLToPath(new URL('traveller.ts', import.meta.url));
+const INTERNET = fileURLToPath(new URL('internet.ts', import.meta.url));
+const CONTROL_PORT = 8099;
+const node = [process.execPath, '--no-warnings'] as const;
+
+const makeNetwork = () =>
+  new Network({
+    instance: '0badcafe',
+    subnet: '10.250.0.0/24',
+    nameservers: [plan.nameserver],
+    allowPrivate: [],
+    stateFile: join(directory, 'subnet'),
+    namespaceDir: join(directory, 'n'),
+    resolver: {
+      program: resolverBinaryPath(),
+      controlSocket: resolverSocket(directory),
+      place: placeByCommand(resolverSocket(directory)),
+    },
+    egress: {
+      program: egressBinaryPath(),
+      controlSocket: egressSocket(directory),
+      place: placeByCommand(egressSocket(directory)),
+    },
+    poolSize: 0,
+    logger: createLogger('silent'),
+    onLeft: () => {},
+    watchMs: 3_600_000,
+  });
+
+const MACHINE = '/proc/self/ns/net';
+const inside = ({ namespacePath }: Pick<Lease, 'namespacePath'>) =>
+  ['nsenter', `--net=${namespacePath}`, '--', ...node] as const;
+
+async function attempt(
+  lease: Pick<Lease, 'namespacePath'>,
+  attempts = plan.attempts,
+): Promise<Record<string, string>> {
+  const { stdout } = await run([...inside(lease), TRAVELLER, JSON.stringify(attempts)], {
+    timeoutMs: 120_000,
+  });
+  return JSON.parse(stdout);
+}
+
+/** A connection that a program in a sandbox holds. */
+class Held {
+  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
+  #text = '';
+
+  constructor(lease: Lease, host: string) {
+    const [command, ...argv] = [...inside(lease), TRAVELLER, 'hold', host];
+    this.#process = spawn(command, argv, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#process.stdin.on('error', () => {}); // one whose connection ended is gone
+    this.#process.stdout.on('data', (chunk) => {
+      this.#text += chunk;
+    });
+  }
+
+  until(word: 'open' | 'closed'): Promise<void> {
+    return this.#until(() => this.#text.includes(word));
+  }
+
+  async #until(isTrue: () => boolean): Promise<void> {
+    while (!isTrue()) await once(this.#process.stdout, 'data');
+  }
+
+  /** Whether what is said comes back; else the connection is over. */
+  async works(): Promise<boolean> {
+    const said = () => this.#text.split('again').length - 1;
+    const before = said();
+    this.#process.stdin.write('x\n');
+    await this.#until(() => said() > before || this.#text.includes('closed'));
+    return said() > before;
+  }
+
+  stop(): void {
+    this.#process.kill('SIGKILL');
+  }
+}
+
+const pidOf = async () => (await resolversOf(egressSocket(directory)))[0];
+
+const internet = spawn(
+  'ip',
+  ['netns', 'exec', internetNamespace, ...node, INTERNET, JSON.stringify(plan.internet)],
+  { stdio: ['ignore', 'pipe', 'inherit'] },
+);
+await once(internet.stdout, 'data');
+const first = makeNetwork();
+await first.open([]);
+const results: Record<string, unknown> = {
+  machine: await attempt({ namespacePath: MACHINE }, plan.ofMachine),
+};
+const leases: Lease[] = [];
+
+for (const [name, policy] of Object.entries(plan.policies)) {
+  const lease = await first.acquire(policy);
+  leases.push(lease);
+  const answer = async () =>
+    (await (await fetch(`http://${plan.nameserver}:${CONTROL_PORT}/`)).json()) as string[];
+  const before = (await answer()).length;
+  results[name] = { ...(await attempt(lease)), asked: [...new Set((await answer()).slice(before))].sort() };
+}
+
+// A policy that changes while a connection is held, servers that come and go, a proxy that dies.
+const [one, other] = plan.held;
+const allowing = (...domains: string[]): NetworkPolicy => ({ kind: 'allowlist', cidrs: [], domains });
+const lease = await first.acquire({ kind: 'open' });
+leases.push(lease);
+const changes: Record<string, unknown> = {};
+const direct = new Held(lease, one);
+await direct.until('open');
+await first.setPolicy(lease.slot, allowing(other));
+changes.openedBefore = await direct.works();
+await first.setPolicy(lease.slot, allowing(one));
+const held = new Held(lease, one);
+await held.until('open');
+await first.setPolicy(lease.slot, allowing(other, one));
+changes.stillAllowed = await held.works();
+const pid = await pidOf();
+await first.close();
+changes.withoutServer = await held.works();
+const network = makeNetwork();
+await network.open(
+  leases.map(({ slot, addressing }) => ({
+    ...{ slot, addressing },
+    policy: slot === lease.slot ? allowing(other, one) : ({ kind: 'blocked' } as const),
+  })),
+);
+changes.afterRestart = await held.works();
+changes.sameProcess = (await pidOf()) === pid;
+await network.setPolicy(lease.slot, allowing(other));
+await held.until('closed');
+changes.noMoreAllowed = await held.works();
+const reach = { one: { kind: 'tls', host: one }, other: { kind: 'tls', host: other } } as const;
+changes.changed = await attempt(lease, reach);
+if (pid !== undefined) await killResolver(pid);
+while ((await pidOf()) === undefined) await delay(10);
+while ((await attempt(lease, reach)).other === 'closed') await delay(10);
+changes.revived = await attempt(lease, reach);
+await network.setPolicy(lease.slot, { kind: 'blocked' });
+changes.blocked = await attempt(lease, reach);
+await network.setPolicy(lease.slot, { kind: 'open' });
+changes.opened = await attempt(lease, reach);
+results.changes = changes;
+held.stop();
+direct.stop();
+for (const { slot } of leases) await network.release(slot);
+await network.close();
+await network.remove();
+const { stdout: links } = await run(['ip', '-o', 'link']);
+changes.left = links.includes('sk0badcafe') || (await pidOf()) !== undefined;
+process.stdout.write(`${JSON.stringify(results)}\n`);
+internet.kill('SIGKILL');
