@@ -24,6 +24,10 @@ func main() {
 		runAll([]testCase{{"a GPU is had, refused while it is taken, and free again", gpus}})
 		return
 	}
+	if os.Getenv("LIFE_INTERNET") != "" {
+		runAll([]testCase{{"domains are allowed, and changed while it runs", domains}})
+		return
+	}
 	runAll([]testCase{
 		{"arguments arrive as they were given", arguments},
 		{"streams, exit code, workdir, environment and secrets", streams},

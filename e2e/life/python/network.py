@@ -1,0 +1,55 @@
+"""What a sandbox may reach by name. The internet is a machine of the test's own at LIFE_INTERNET, and has every name that stands here."""
+
+import os
+
+from harness import app, case, create, equal, image, raised, run, running
+from modal import exception
+from reaching import reach
+
+ADDRESS = os.environ["LIFE_INTERNET"]
+
+@case
+def domains_are_reached_by_name_and_nothing_else_is():
+    what = ["allowed.test", "x.below.test", "other.test", f"other.test@{ADDRESS}", "HTTP:allowed.test", f"TCP:{ADDRESS}"]
+    with running() as sandbox:
+        names = [f"{ADDRESS} {name}" for name in ("allowed.test", "x.below.test", "other.test", "other.test")]
+        equal(reach(sandbox, *what), [*names, f"(200, '{ADDRESS}')", f"{ADDRESS} plain"])
+    with running(outbound_domain_allowlist=["Allowed.test", "*.below.test"]) as sandbox:
+        names = [f"{ADDRESS} allowed.test", f"{ADDRESS} x.below.test", "closed", "closed"]
+        equal(reach(sandbox, *what), [*names, f"(200, '{ADDRESS}')", "closed"])
+    both = {"outbound_cidr_allowlist": [f"{ADDRESS}/32"], "outbound_domain_allowlist": ["allowed.test"]}
+    with running(**both) as sandbox:
+        equal(reach(sandbox, f"other.test@{ADDRESS}", f"TCP:{ADDRESS}"), [f"{ADDRESS} other.test", f"{ADDRESS} plain"])
+
+
+@case
+def domains_are_changed_while_it_runs():
+    with running() as sandbox:
+        what = ["allowed.test", "other.test"]
+        both = [f"{ADDRESS} {name}" for name in what]
+        equal(reach(sandbox, *what), both)
+        sandbox._experimental_set_outbound_network_policy(outbound_domain_allowlist=["other.test"])
+        equal(reach(sandbox, *what), ["closed", both[1]])
+        sandbox._experimental_set_outbound_network_policy(outbound_domain_allowlist=[])
+        equal(reach(sandbox, *what), ["closed", "closed"])
+        sandbox._experimental_set_outbound_network_policy(outbound_domain_allowlist=["*"])
+        equal(reach(sandbox, *what), both)
+        sandbox._experimental_set_outbound_network_policy()
+        equal(reach(sandbox, *what, f"TCP:{ADDRESS}"), [*both, f"{ADDRESS} plain"])
+
+
+@case
+def a_sidecar_is_held_to_the_policy_of_its_sandbox():
+    with running(outbound_domain_allowlist=["allowed.test"]) as sandbox:
+        sidecar = sandbox._experimental_sidecars.create("sleep", "600", name="beside", image=image.build(app))
+        equal(reach(sidecar, "allowed.test", "other.test"), [f"{ADDRESS} allowed.test", "closed"])
+
+
+@case
+def what_is_no_domain_is_invalid():
+    for bad in ["no domain", "192.0.2.1", "localhost", "https://example.com", "*.com"]:
+        error = raised(exception.InvalidError, lambda: create(outbound_domain_allowlist=[bad]))
+        assert f"Invalid domain: {bad}" in str(error), str(error)
+
+
+run()
