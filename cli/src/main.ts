@@ -5,6 +5,7 @@ import { outliveReaders } from '../../connect/src/closed-output.ts';
 import { SkerryError } from '../../server/src/operator.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
+import { caCommand } from './commands/ca.ts';
 import { connectCommand } from './commands/connect.ts';
 import { diskCommand } from './commands/disk.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -39,6 +40,7 @@ export function createProgram(): Command {
     diskCommand,
     pruneCommand,
     tokenCommand,
+    caCommand,
     connectCommand,
     doctorCommand,
     installCommand,

@@ -30,6 +30,7 @@ import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
 import { SandboxContent } from './sandboxes/content-places.ts';
+import { mayEnter } from './sandboxes/inbound.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
 import { markAllTerminated } from './sandboxes/recovery.ts';
 import { SandboxService } from './sandboxes/sandbox-service.ts';
@@ -42,6 +43,7 @@ import { loadCertificate, machineNames } from './transport/certificate.ts';
 import { createPort } from './transport/port.ts';
 import { routeRequests } from './transport/routes.ts';
 import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
+import { openTunnels } from './tunnels/open-tunnels.ts';
 import { VERSION } from './version.ts';
 import { openVolumes } from './volumes/open-volumes.ts';
 
@@ -158,6 +160,15 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const collector = new Collector({
       ...{ images: images.cache, blobs, mounts, dataDir, config, logger, now },
     });
+    const openedTunnels = await openTunnels({
+      ...{ config, sandboxes, certificate, logger, now },
+      repository: store.tunnels,
+      follow: (follower) => sandboxes.follow(follower),
+      names: certificateOptions.names,
+      mayEnter: ({ spec }, address) => mayEnter(spec.inboundCidrs, address),
+    });
+    cleanup.add('tunnels', () => openedTunnels.close());
+
     const reaper = new AppReaper({ apps, sandboxes, logger });
     const sweep = repeat(
       SWEEP_INTERVAL_MS,
@@ -181,6 +192,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       reaper,
       sandboxes,
       sidecars: sandboxes.sidecars,
+      tunnels: openedTunnels.tunnels,
       secrets,
       images,
       mounts,
@@ -244,6 +256,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     cleanup.add('port', () => port.close(DRAIN_MS));
     const renew = async () => {
       const current = await loadCertificate(certificateOptions);
+      await openedTunnels.renewCertificates(current);
       if (current.cert === certificate.cert && current.key === certificate.key) return;
       port.useCertificate(current);
       certificate = current;

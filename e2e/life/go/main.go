@@ -19,7 +19,18 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "serve" {
+		serve(os.Args[2])
+	}
 	// What needs a server of its own.
+	if os.Getenv("LIFE_CA_FILE") != "" {
+		runAll([]testCase{
+			{"HTTP/2 and HTTP/1.1 on one port", http2},
+			{"an encrypted port speaks HTTP/1.1, an unencrypted one has two addresses", encryptedIsOne},
+			{"gRPC, a stream too", grpcCalls},
+		})
+		return
+	}
 	if os.Getenv("LIFE_GPU_LIBRARY") != "" {
 		runAll([]testCase{{"a GPU is had, refused while it is taken, and free again", gpus}})
 		return

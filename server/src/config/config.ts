@@ -15,6 +15,11 @@ const GPU_TYPE = /^(\*|[A-Za-z0-9.-]+\/[A-Za-z0-9._-]+=[A-Za-z0-9._:-]+):[A-Za-z
 const TLS_NAME =
   /^(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.|$))+$|^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/;
 
+/** Two ports; whether the first is below the last says `tunnels/port-range.ts`. */
+const PORT_RANGE = /^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$/;
+const DOMAIN =
+  /^$|^(?=.{1,200}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+
 export const configSchema = z.strictObject({
   host: z.string().default('127.0.0.1').describe('address to listen on'),
   port: z.coerce
@@ -196,6 +201,56 @@ export const configSchema = z.strictObject({
     .enum(['machine', 'anywhere'])
     .default('machine')
     .describe('from where connections without TLS are taken; anywhere suits a port behind a proxy'),
+  tunnelHost: z.string().default('').describe('address that tunnels listen on; default: that of --host'),
+  tunnelPorts: z
+    .string()
+    .regex(PORT_RANGE, 'not FIRST-LAST, as 20000-29999')
+    .default('20000-29999')
+    .describe('ports of tunnels that have one each, FIRST-LAST'),
+  tunnelDomain: z
+    .string()
+    .regex(DOMAIN, 'no domain')
+    .default('')
+    .describe('domain of tunnels, whose subdomains all lead here; without one each has a port of its own'),
+  tunnelPort: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(65535)
+    .default(443)
+    .describe('port to listen on for all tunnels of the domain'),
+  tunnelPublicPort: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65535)
+    .default(0)
+    .describe('port in the URLs of those, for one behind a proxy that passes TLS on; default: the same'),
+  tunnelCertFile: z
+    .string()
+    .default('')
+    .describe('certificate chain (PEM) for *.DOMAIN; without one Skerry makes its own'),
+  tunnelKeyFile: z.string().default('').describe('private key (PEM) of it'),
+  tunnelConnections: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(4096)
+    .describe('connections through all tunnels at once; more are closed'),
+  tunnelWaitMs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(15_000)
+    .describe('how long a connection waits for the server in the sandbox to listen, ms'),
+  tunnelIdleSeconds: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(604_800)
+    .default(3600)
+    .describe('how long a connection through a tunnel may carry nothing, seconds'),
   cdiDirs: z
     .array(z.string().startsWith('/', 'not an absolute path'))
     .default(['/etc/cdi', '/var/run/cdi'])

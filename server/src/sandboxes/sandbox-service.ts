@@ -29,7 +29,7 @@ import { EndedSandbox } from './ended-sandbox.ts';
 import { EndedSweep } from './ended-sweep.ts';
 import { imageWithMounts } from './file-mounts.ts';
 import { holdsName } from './life.ts';
-import { LifeLog } from './life-log.ts';
+import { type LifeEntry, LifeLog } from './life-log.ts';
 import { LiveSandbox, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
 import { sandboxEnvironment } from './process-environment.ts';
 import { recoverSandboxes } from './recovery.ts';
@@ -151,6 +151,11 @@ export class SandboxService implements Sandboxes {
       load: (row) => this.#fromRow(row),
       live: () => [...this.#live.values()].filter(holdsName),
     });
+  }
+
+  /** Has `follower` hear of everything that happens to sandboxes from now on. */
+  follow(follower: (entry: LifeEntry) => void): void {
+    this.#lifeLog.follow(follower);
   }
 
   get sidecars(): Sidecars {

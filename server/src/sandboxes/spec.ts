@@ -30,6 +30,15 @@ export interface ResourceRequest {
   readonly diskMiB?: number;
 }
 
+/** A port of a sandbox that is to be reached from outside, with TLS in any case. */
+export interface OpenPort {
+  readonly port: number;
+  /** Whether clients may agree on HTTP/2 with it; its server speaks that without TLS then ("prior knowledge"). */
+  readonly h2: boolean;
+  /** Whether it is reached without TLS as well. */
+  readonly plain: boolean;
+}
+
 export interface SandboxSpec {
   readonly appId: AppId;
   readonly environmentId: EnvironmentId;
@@ -64,6 +73,8 @@ export interface SandboxSpec {
   readonly mountIds: readonly MountId[];
   /** Volumes in it. No two have the same target. */
   readonly volumes: readonly VolumeMountSpec[];
+  /** No two are the same port. Absent = none. */
+  readonly openPorts?: readonly OpenPort[];
   /** The caller's own id for it, unique among running sandboxes of the server (Modbox `taskId`). */
   readonly externalKey: string | undefined;
   /** Present = it is a sidecar: it shares that sandbox's network and lifetime, and is found only through it. */

@@ -166,4 +166,13 @@ export const migrations: readonly string[] = [
     DELETE FROM task_images WHERE task_id = OLD.task_id;
   END;
   `,
+  /* 18: tunnels of sandboxes that have not ended: under which name or at which ports each is reached */ `
+  CREATE TABLE tunnels (
+    task_id TEXT NOT NULL, container_port INTEGER NOT NULL, name TEXT UNIQUE, tls_port INTEGER, plain_port INTEGER,
+    PRIMARY KEY (task_id, container_port)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER tunnels_end AFTER UPDATE OF state ON sandboxes WHEN NEW.state = 'ended' BEGIN
+    DELETE FROM tunnels WHERE task_id = NEW.task_id;
+  END;
+  `,
 ];

@@ -10,6 +10,7 @@ import { SqlProcesses } from './processes.ts';
 import { SqlSandboxes } from './sandboxes.ts';
 import { SqlSecrets } from './secrets.ts';
 import { SqlSettings } from './settings.ts';
+import { SqlTunnels } from './tunnels.ts';
 import { SqlBlocks, SqlVolumeMounts, SqlVolumes } from './volumes.ts';
 
 export class Store {
@@ -26,6 +27,7 @@ export class Store {
   readonly sandboxes: SqlSandboxes;
   readonly secrets: SqlSecrets;
   readonly settings: SqlSettings;
+  readonly tunnels: SqlTunnels;
   readonly volumeBlocks: SqlBlocks;
   readonly volumeMounts: SqlVolumeMounts;
   readonly volumes: SqlVolumes;
@@ -43,6 +45,7 @@ export class Store {
     this.sandboxes = new SqlSandboxes(database);
     this.secrets = new SqlSecrets(database);
     this.settings = new SqlSettings(database);
+    this.tunnels = new SqlTunnels(database);
     this.volumeBlocks = new SqlBlocks(database);
     this.volumeMounts = new SqlVolumeMounts(database);
     this.volumes = new SqlVolumes(database);

@@ -48,11 +48,31 @@ const RENEW_BEFORE_MS = 30 * DAY_MS;
  * @throws SkerryError `invalid-argument` when only one of the two files is named, one cannot be read, or they do not go together
  */
 export async function loadCertificate(options: CertificateOptions): Promise<Certificate> {
-  const { certFile, keyFile } = options;
-  if (!certFile && !keyFile) return ownCertificate(options);
+  const { certFile, keyFile, names } = options;
+  if (!certFile && !keyFile)
+    return ownCertificate(options, 'cert', ['localhost', '127.0.0.1', '::1', ...names]);
   if (!certFile || !keyFile) {
     throw new SkerryError('invalid-argument', 'tlsCertFile and tlsKeyFile must be given together.');
   }
+  return configuredCertificate(certFile, keyFile);
+}
+
+/**
+ * The same for every name directly below a domain: `tunnels.pem` where none is configured.
+ * @throws SkerryError as `loadCertificate`
+ */
+export async function loadWildcardCertificate(
+  options: Omit<CertificateOptions, 'names'> & { readonly domain: string },
+): Promise<Certificate> {
+  const { certFile, keyFile, domain } = options;
+  if (!certFile && !keyFile) return ownCertificate(options, 'tunnels', [`*.${domain}`]);
+  if (!certFile || !keyFile) {
+    throw new SkerryError('invalid-argument', 'tunnelCertFile and tunnelKeyFile must be given together.');
+  }
+  return configuredCertificate(certFile, keyFile);
+}
+
+async function configuredCertificate(certFile: string, keyFile: string): Promise<Certificate> {
   const [cert, key] = await Promise.all([readPem(certFile), readPem(keyFile)]);
   try {
     createSecureContext({ cert, key });
@@ -99,12 +119,17 @@ function namesOf(certificate: X509Certificate): string[] {
   });
 }
 
-async function ownCertificate({ dataDir, names, now }: CertificateOptions): Promise<Certificate> {
+/** @param file the name of its files, without endings */
+async function ownCertificate(
+  { dataDir, now }: Pick<CertificateOptions, 'dataDir' | 'now'>,
+  file: 'cert' | 'tunnels',
+  names: readonly string[],
+): Promise<Certificate> {
   const directory = join(dataDir, 'tls');
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const lasts = ({ validTo }: X509Certificate) => Date.parse(validTo) - now() > RENEW_BEFORE_MS;
 
-  const [knownAuthority, known] = await Promise.all([readPair(directory, 'ca'), readPair(directory, 'cert')]);
+  const [knownAuthority, known] = await Promise.all([readPair(directory, 'ca'), readPair(directory, file)]);
   const goodAuthority = knownAuthority && lasts(new X509Certificate(knownAuthority.cert));
   const validFor = (days: number): Validity => ({
     notBefore: new Date(now() - DAY_MS),
@@ -115,15 +140,16 @@ async function ownCertificate({ dataDir, names, now }: CertificateOptions): Prom
     : await makeAuthority(authorityName(), validFor(AUTHORITY_DAYS), knownAuthority?.key);
   if (!goodAuthority) await writePair(directory, 'ca', authority);
 
-  const wanted = [...new Set(['localhost', '127.0.0.1', '::1', ...names])];
+  const wanted = [...new Set(names)];
   if (known) {
     const own = new X509Certificate(known.cert);
-    const covers = (name: string) => (isIP(name) ? own.checkIP(name) : own.checkHost(name)) !== undefined;
+    const covers = (name: string) =>
+      (isIP(name) ? own.checkIP(name) : own.checkHost(name.replace('*', 'any'))) !== undefined;
     const issued = own.verify(new X509Certificate(authority.cert).publicKey);
     if (issued && lasts(own) && wanted.every(covers)) return describe(known.cert, known.key, false);
   }
   const made = await makeServerCertificate(authority, wanted, validFor(LIFETIME_DAYS), known?.key);
-  await writePair(directory, 'cert', made);
+  await writePair(directory, file, made);
   return describe(made.cert, made.key, false);
 }
 

@@ -33,11 +33,22 @@ export function clientUrl(listening: Listening): string {
  * @param names those of the machine, the one to prefer first
  */
 export function remoteUrl(listening: Listening, names: readonly string[]): string | undefined {
-  const { host, port, certificate } = listening;
-  if (isLoopback(host)) return undefined;
-  if (certificate.configured && certificate.name !== undefined) return at('https', certificate.name, port);
-  if (!isEverywhere(host)) return at('https', host, port);
+  if (isLoopback(listening.host)) return undefined;
+  const host = publicHost(listening, names);
+  return host === undefined ? undefined : at('https', host, listening.port);
+}
+
+/**
+ * The name or address by which as many as possible reach what listens there; undefined when the machine has none.
+ * @param names those of the machine, the one to prefer first
+ */
+export function publicHost(
+  { host, certificate }: Omit<Listening, 'port'>,
+  names: readonly string[],
+): string | undefined {
+  if (isLoopback(host)) return host;
+  if (certificate.configured && certificate.name !== undefined) return certificate.name;
+  if (!isEverywhere(host)) return host;
   // A bare host name means little to other machines; an address, or a name with its domain, is found.
-  const found = names.find((name) => isIP(name) !== 0 || name.includes('.')) ?? names[0];
-  return found === undefined ? undefined : at('https', found, port);
+  return names.find((name) => isIP(name) !== 0 || name.includes('.')) ?? names[0];
 }

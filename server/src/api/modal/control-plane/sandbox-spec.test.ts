@@ -3,7 +3,11 @@ import { test } from 'node:test';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code } from '@connectrpc/connect';
 import type { GPUConfigSchema } from '../gen/modal/common_pb.ts';
-import { type Sandbox as SandboxMessage, SandboxSchema } from '../gen/modal/sandboxes_pb.ts';
+import {
+  type PortSpecSchema,
+  type Sandbox as SandboxMessage,
+  SandboxSchema,
+} from '../gen/modal/sandboxes_pb.ts';
 import { code, controlPlane, definition, withApi } from '../testing/clients.ts';
 
 test('definitions: defaults, and refusals by name', () =>
@@ -28,13 +32,23 @@ test('definitions: defaults, and refusals by name', () =>
     assert.deepEqual(newest()?.spec.inboundCidrs, ['203.0.113.0/24', '2001:db8::/32']);
     await createWith({ experimentalOptionsV2: { enable_exit_snapshot: 'False' } });
 
+    const openPorts = (ports: MessageInitShape<typeof PortSpecSchema>[]): Fields => ({
+      openPortsOneof: { case: 'openPorts', value: { ports } },
+    });
+    await createWith(openPorts([]));
+    assert.equal(newest()?.spec.openPorts, undefined);
+    await createWith(openPorts([{ port: 80 }, { port: 81, tunnelType: 1 }, { port: 80, unencrypted: true }]));
+    assert.deepEqual(newest()?.spec.openPorts, [
+      { port: 80, h2: false, plain: true },
+      { port: 81, h2: true, plain: false },
+    ]);
+
     const gpu = (gpuConfig: MessageInitShape<typeof GPUConfigSchema>): Fields => ({
       resources: { gpuConfig },
     });
     const last = newest()?.id;
     const refused: [RegExp, Fields][] = [
       [/cloud_bucket_mounts/, { cloudBucketMounts: [{ bucketName: 'b' }] }],
-      [/open_ports/, { openPortsOneof: { case: 'openPorts', value: { ports: [{ port: 80 }] } } }],
       [/proxy_id/, { proxyId: 'pr-1' }],
       [/i6pn_enabled/, { i6pnEnabled: true }],
       [/custom_domain/, { customDomain: 'x.example' }],
@@ -69,6 +83,9 @@ test('definitions: defaults, and refusals by name', () =>
       [/gpu_config.count/, gpu({ gpuType: 'H100', count: 100_000 })],
       [/Invalid domain: no_name/, { networkAccess: { networkAccessType: 3, allowedDomains: ['no_name'] } }],
       [/Invalid CIDR: 10\.0\.0\.0\/33/, { inboundCidrAllowlist: ['10.0.0.0/33'] }],
+      [/open_ports: port/, openPorts([{ port: 0 }])],
+      [/open_ports: port/, openPorts([{ port: 70_000 }])],
+      [/more than 64/, openPorts(Array.from({ length: 65 }, (_, port) => ({ port: port + 1 })))],
       [/image_id/, { imageId: '' }],
       [/name/, { name: 'a/b' }],
       [/timeout_secs/, { timeoutSecs: 8 * 86_400 }],

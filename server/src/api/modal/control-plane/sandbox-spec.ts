@@ -7,13 +7,14 @@ import type { App } from '../../../apps/apps.ts';
 import type { ImageId, MountId } from '../../../ids.ts';
 import type {
   GpuRequest,
+  OpenPort,
   ReadinessProbe,
   ResourceRequest,
   RuntimeChoice,
   SandboxSpec,
 } from '../../../sandboxes/spec.ts';
 import { type GPUConfig, GPUType, type Resources } from '../gen/modal/common_pb.ts';
-import type { Probe, Sandbox, SandboxTag } from '../gen/modal/sandboxes_pb.ts';
+import { type Probe, type Sandbox, type SandboxTag, TunnelType } from '../gen/modal/sandboxes_pb.ts';
 import type { SecretSource } from '../gen/modal/secrets_pb.ts';
 import {
   argv,
@@ -37,6 +38,7 @@ import { checkPlacement } from './placement.ts';
 const DEFAULT_TIMEOUT_S = 300;
 const DEFAULT_PROBE_INTERVAL_MS = 100;
 const MAX_MOUNTS = 256;
+const MAX_OPEN_PORTS = 64;
 /** 16 TiB and 4096 cores: beyond any machine, within every number type on the way. */
 const MAX_MEMORY_MIB = 1 << 24;
 const MAX_MILLI_CPU = 4_096_000;
@@ -94,6 +96,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
     exitSnapshot: [...experimentalOptions(definition)].includes(EXIT_SNAPSHOT),
     mountIds: mountIds(definition.mountIds),
     volumes: volumeMounts(definition.volumeMounts),
+    ...openPorts(definition.openPortsOneof),
     externalKey: undefined,
   };
 }
@@ -111,10 +114,6 @@ function refuseUnsupported(definition: Sandbox): void {
     if (given) throw unsupported(what);
   };
   refuse(definition.cloudBucketMounts.length, 'cloud_bucket_mounts.');
-  refuse(
-    definition.openPortsOneof.case === 'openPorts' && definition.openPortsOneof.value.ports.length,
-    'open_ports (tunnels).',
-  );
   refuse(definition.proxyId, 'proxy_id (static outbound addresses).');
   refuse(definition.customDomain, 'custom_domain.');
   refuse(definition.i6pnEnabled, 'i6pn_enabled (networks between sandboxes).');
@@ -158,6 +157,23 @@ function mountIds(ids: readonly string[]): readonly MountId[] {
       throw invalid(`mount_ids: ${JSON.stringify(id.slice(0, 64))} is no mount id.`);
   }
   return ids as readonly MountId[]; // each has the shape
+}
+
+/** The clients have a list for each kind; a port that is in several is of each of these kinds. */
+function openPorts(wire: Sandbox['openPortsOneof']): { openPorts?: readonly OpenPort[] } {
+  if (wire.case !== 'openPorts' || wire.value.ports.length === 0) return {};
+  const ports = new Map<number, OpenPort>();
+  for (const each of wire.value.ports) {
+    const port = integer(each.port, 'open_ports: port', 1, 0xffff);
+    const before = ports.get(port);
+    ports.set(port, {
+      port,
+      h2: before?.h2 || each.tunnelType === TunnelType.H2,
+      plain: before?.plain || each.unencrypted,
+    });
+  }
+  if (ports.size > MAX_OPEN_PORTS) throw invalid(`open_ports has more than ${MAX_OPEN_PORTS} ports.`);
+  return { openPorts: [...ports.values()] };
 }
 
 /** @param disk the experimental option, by which the clients can ask for what they have no parameter for */

@@ -50,6 +50,31 @@ test('the answer to a create says what isolates the sandbox, and a list of each'
     assert.equal(isolation, 'gvisor,-');
   }));
 
+test('tunnels come once the sandbox runs, and a wait for them that is over says so', () =>
+  withApi(async (served) => {
+    const client = controlPlane(served);
+    const held = served.domain.engine.faults.hold('bind');
+    const ports = [{ port: 80 }, { port: 81, unencrypted: true }];
+    const openPortsOneof = { case: 'openPorts', value: { ports } } as const;
+    const { sandboxId } = await client.sandboxCreateV2({
+      appId: served.appId,
+      definition: { ...definition, openPortsOneof },
+    });
+    const early = await client.sandboxGetTunnelsV2({ sandboxId, timeout: 0.1 });
+    assert.deepEqual([early.result?.status, early.tunnels.length], [Status.TIMEOUT, 0]);
+    held.release();
+    const { result, tunnels } = await client.sandboxGetTunnels({ sandboxId, timeout: 55 });
+    assert.equal(result?.status, Status.SUCCESS);
+    const [encrypted, plain] = tunnels;
+    assert.deepEqual([encrypted?.containerPort, encrypted?.unencryptedHost], [80, undefined]);
+    assert.deepEqual([plain?.containerPort, plain?.unencryptedHost], [81, '127.0.0.1']);
+    const addresses = [encrypted?.port, plain?.port, plain?.unencryptedPort];
+    assert.equal(new Set(addresses).size, 3);
+    for (const port of addresses) assert.ok(port && port >= 20_000 && port <= 29_999, String(port));
+    await client.sandboxTerminateV2({ sandboxId });
+    await assert.rejects(client.sandboxGetTunnelsV2({ sandboxId, timeout: 1 }), code(Code.NotFound));
+  }));
+
 test('a long poll is answered when the sandbox ends, and both generations of RPC see the same sandbox', () =>
   withApi(async (served) => {
     const client = controlPlane(served);

@@ -10,10 +10,12 @@ import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId, SandboxIdShape, TaskId } from '../../../ids.ts';
 import { clip } from '../../../platform/text.ts';
 import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
+import type { Tunnel, Tunnels } from '../../../tunnels/tunnels.ts';
 import { GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
 import type {
   SandboxGetFromNameRequest,
   SandboxGetTaskIdRequest,
+  SandboxGetTunnelsRequest,
   SandboxListRequest,
   SandboxTagsSetRequest,
   SandboxTerminateRequest,
@@ -37,11 +39,13 @@ export interface SandboxHandlerDeps {
   readonly sandboxes: Sandboxes;
   readonly apps: Pick<Apps, 'get' | 'find' | 'environment'>;
   readonly accessTokens: AccessTokens;
+  readonly tunnels: Tunnels;
 }
 
 /** Longest a single long poll is held, seconds; clients ask again. */
 const MAX_POLL_S = 60;
 const MAX_READY_WAIT_S = 3600;
+const MAX_TUNNELS_WAIT_S = 3600;
 const LIST_PAGE = 100;
 /**
  * On the answer to a create: `gvisor` or `runc`. On a list one for each sandbox, in its order, `-` for one that has ended. Not of the clients' protocol;
@@ -50,7 +54,7 @@ const LIST_PAGE = 100;
 const ISOLATION_HEADER = 'x-skerry-isolation';
 
 export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
-  const { sandboxes, apps, accessTokens } = deps;
+  const { sandboxes, apps, accessTokens, tunnels } = deps;
 
   const byId = (id: string): Sandbox => sandboxes.get(parseSandboxId(id));
   const byTask = (id: string): Sandbox => sandboxes.getByTask(id as TaskId); // any string may be looked up
@@ -130,10 +134,10 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     return {};
   };
 
-  /** No sandbox has tunnels: one that asks for ports is refused at its creation. */
-  const getTunnels = ({ sandboxId }: { readonly sandboxId: string }) => {
-    byId(sandboxId);
-    return { result: { status: Status.SUCCESS }, tunnels: [] };
+  const getTunnels = async ({ sandboxId, timeout }: SandboxGetTunnelsRequest, { signal }: HandlerContext) => {
+    const found = await tunnels.of(byId(sandboxId), waitMs(timeout, MAX_TUNNELS_WAIT_S), signal);
+    if (!found) return { result: { status: Status.TIMEOUT } };
+    return { result: { status: Status.SUCCESS }, tunnels: found.map(toTunnelData) };
   };
 
   const getExitSnapshot = async (
@@ -236,6 +240,12 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
 const handleMetadata = (sandbox: Sandbox) => ({
   appId: sandbox.spec.appId,
   ...(sandbox.result && { result: toGenericResult(sandbox.result) }),
+});
+
+const toTunnelData = ({ containerPort, encrypted, plain }: Tunnel) => ({
+  ...encrypted,
+  containerPort,
+  ...(plain && { unencryptedHost: plain.host, unencryptedPort: plain.port }),
 });
 
 const toTags = (sandbox: Sandbox) =>

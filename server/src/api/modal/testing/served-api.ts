@@ -2,6 +2,7 @@
 import type { AppService } from '../../../apps/app-service.ts';
 import { AccessTokens } from '../../../auth/access-tokens.ts';
 import type { TokenFile } from '../../../auth/token-store.ts';
+import { configSchema } from '../../../config/config.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
 import { AppReaper } from '../../../sandboxes/app-reaper.ts';
 import type { SandboxService } from '../../../sandboxes/sandbox-service.ts';
@@ -9,6 +10,7 @@ import { Domain, type DomainOptions } from '../../../sandboxes/testing/domain.ts
 import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
 import { createPort } from '../../../transport/port.ts';
 import { type HttpRoute, routeRequests } from '../../../transport/routes.ts';
+import { openTunnels } from '../../../tunnels/open-tunnels.ts';
 import { openTokens } from '../../testing/owner-token.ts';
 import { authHandlers } from '../control-plane/auth-token.ts';
 import { environmentHandlers } from '../control-plane/environments.ts';
@@ -65,13 +67,20 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
       names: [],
       now: Date.now,
     });
+    const opened = await openTunnels({
+      ...{ config: configSchema.parse({ dataDir }), sandboxes, certificate, logger, names: [], now },
+      repository: store.tunnels,
+      follow: (follower) => sandboxes.follow(follower),
+      mayEnter: () => true,
+    });
+    cleanup.add('tunnels', () => opened.close());
     const accessTokens = new AccessTokens(tokens.signingKey, Date.now);
     const idempotency = new Idempotency(store.answers, Date.now);
     const api = serveModal({
       controlPlane: [
         authHandlers({ accessTokens }),
         environmentHandlers({ apps, reaper: new AppReaper({ apps, sandboxes, logger }) }),
-        sandboxHandlers({ sandboxes, apps, accessTokens }),
+        sandboxHandlers({ sandboxes, apps, accessTokens, tunnels: opened.tunnels }),
         logHandlers({ sandboxes, apps, now }),
         sandboxStdioHandlers({ sandboxes, legacyExecs: store.legacyExecs, now }),
         sidecarHandlers({ sandboxes, sidecars }),

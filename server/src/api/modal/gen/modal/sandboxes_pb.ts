@@ -50,7 +50,7 @@ export const CommandRouterAccessSchema: GenMessage<CommandRouterAccess> = /*@__P
   messageDesc(file_modal_sandboxes, 0);
 
 /**
- * A port the caller wants a tunnel for. Not supported: a definition that holds one is refused.
+ * A port the caller wants a tunnel for.
  *
  * @generated from message modal.client.PortSpec
  */
@@ -1544,7 +1544,7 @@ export const SandboxWaitUntilReadyResponseSchema: GenMessage<SandboxWaitUntilRea
   messageDesc(file_modal_sandboxes, 42);
 
 /**
- * Skerry has no tunnels yet; lists of these are empty.
+ * Where a tunnel is reached; its URL is `https://<host>:<port>`.
  *
  * @generated from message modal.client.TunnelData
  */

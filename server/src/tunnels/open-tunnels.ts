@@ -1,0 +1,83 @@
+/** Puts the parts of tunnels together as the configuration says. */
+import { randomInt } from 'node:crypto';
+import type { Config } from '../config/config.ts';
+import { type Certificate, loadWildcardCertificate } from '../transport/certificate.ts';
+import { publicHost } from '../transport/urls.ts';
+import { Capacity } from './capacity.ts';
+import { DomainGate } from './domain-gate.ts';
+import { PortRange } from './port-range.ts';
+import { Ports } from './ports.ts';
+import { TunnelService, type TunnelServiceOptions } from './tunnel-service.ts';
+
+export interface OpenTunnelsOptions
+  extends Pick<TunnelServiceOptions, 'repository' | 'sandboxes' | 'follow' | 'mayEnter' | 'logger'> {
+  readonly config: Config;
+  /** The server's own. */
+  readonly certificate: Certificate;
+  /** Names of the machine. */
+  readonly names: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+export interface OpenTunnels {
+  readonly tunnels: TunnelService;
+  readonly ports: Ports;
+  /** Where names are told apart; undefined without a domain. */
+  readonly gate: DomainGate | undefined;
+  /** Uses the server's certificate of now, and looks whether there is a new one for the domain. */
+  renewCertificates(certificate: Certificate): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Opens the port of the domain, if there is one, and the tunnels that an earlier server had open.
+ * @throws SkerryError `invalid-argument` for settings that cannot be
+ */
+export async function openTunnels(options: OpenTunnelsOptions): Promise<OpenTunnels> {
+  const { config, logger, names, now } = options;
+  let { certificate } = options;
+  const host = config.tunnelHost || config.host;
+  const shared = { host, logger, capacity: new Capacity(config.tunnelConnections) };
+  const ports = new Ports({ ...shared, range: new PortRange(config.tunnelPorts, randomInt(0xffff)) });
+  const domain = config.tunnelDomain;
+  const wildcard = () =>
+    loadWildcardCertificate({
+      ...{
+        dataDir: config.dataDir,
+        certFile: config.tunnelCertFile,
+        keyFile: config.tunnelKeyFile,
+        domain,
+        now,
+      },
+    });
+  const gate = domain
+    ? new DomainGate({
+        ...shared,
+        domain,
+        port: config.tunnelPort,
+        publicPort: config.tunnelPublicPort || config.tunnelPort,
+        tls: await wildcard(),
+      })
+    : undefined;
+  const tunnels = new TunnelService({
+    ...options,
+    ...{ ports, gate },
+    publicHost: () => publicHost({ host, certificate }, names) ?? host,
+    tls: certificate,
+  });
+  await gate?.open();
+  await tunnels.recover();
+  return {
+    ...{ tunnels, ports, gate },
+    renewCertificates: async (next) => {
+      certificate = next;
+      tunnels.useCertificate(next);
+      gate?.useCertificate(await wildcard());
+    },
+    close: () => {
+      gate?.close();
+      tunnels.close();
+    },
+  };
+}
