@@ -10,6 +10,7 @@ import { diskRoute } from './api/operator/disk-route.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { AppService } from './apps/app-service.ts';
 import { AccessTokens } from './auth/access-tokens.ts';
+import { ConnectTokens } from './auth/connect-tokens.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { FileBlobStore } from './blobs/blob-store.ts';
 import { MountService } from './blobs/mount-service.ts';
@@ -163,6 +164,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const openedTunnels = await openTunnels({
       ...{ config, sandboxes, certificate, logger, now },
       repository: store.tunnels,
+      gateways: { repository: store.gateways, tokens: new ConnectTokens(tokens.signingKey, now) },
       follow: (follower) => sandboxes.follow(follower),
       names: certificateOptions.names,
       mayEnter: ({ spec }, address) => mayEnter(spec.inboundCidrs, address),
@@ -193,6 +195,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       sandboxes,
       sidecars: sandboxes.sidecars,
       tunnels: openedTunnels.tunnels,
+      httpAccess: openedTunnels.gateways,
       secrets,
       images,
       mounts,

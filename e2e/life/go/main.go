@@ -66,6 +66,7 @@ func main() {
 		{"snapshots of directories are mounted, with their key where they have one", directories},
 		{"an exit snapshot is what the sandbox left", exitSnapshot},
 		{"volumes are mounted, reloaded and deleted", volumes},
+		{"a connect token opens a port", connect},
 	})
 }
 

@@ -175,4 +175,13 @@ export const migrations: readonly string[] = [
     DELETE FROM tunnels WHERE task_id = NEW.task_id;
   END;
   `,
+  /* 19: gateways of sandboxes that have not ended: under which name or at which port each is reached */ `
+  CREATE TABLE gateways (
+    task_id TEXT NOT NULL, container_port INTEGER NOT NULL, name TEXT UNIQUE, port INTEGER,
+    PRIMARY KEY (task_id, container_port)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER gateways_end AFTER UPDATE OF state ON sandboxes WHEN NEW.state = 'ended' BEGIN
+    DELETE FROM gateways WHERE task_id = NEW.task_id;
+  END;
+  `,
 ];

@@ -1,6 +1,7 @@
 /** Everything that rows are kept of, over one database. What each part is for says the room whose interface it implements. */
 import { SqlApps, SqlEnvironments } from './apps.ts';
 import { type Database, openDatabase } from './database.ts';
+import { SqlGateways } from './gateways.ts';
 import { SqlAnswers } from './idempotency.ts';
 import { SqlImageUses } from './image-uses.ts';
 import { SqlImages } from './images.ts';
@@ -28,6 +29,7 @@ export class Store {
   readonly secrets: SqlSecrets;
   readonly settings: SqlSettings;
   readonly tunnels: SqlTunnels;
+  readonly gateways: SqlGateways;
   readonly volumeBlocks: SqlBlocks;
   readonly volumeMounts: SqlVolumeMounts;
   readonly volumes: SqlVolumes;
@@ -46,6 +48,7 @@ export class Store {
     this.secrets = new SqlSecrets(database);
     this.settings = new SqlSettings(database);
     this.tunnels = new SqlTunnels(database);
+    this.gateways = new SqlGateways(database);
     this.volumeBlocks = new SqlBlocks(database);
     this.volumeMounts = new SqlVolumeMounts(database);
     this.volumes = new SqlVolumes(database);

@@ -201,7 +201,7 @@ const PLAINTEXT_REFUSED = [
 ].join('\r\n');
 
 /** Over the loopback interface: to one of its addresses, or from the machine's address to the same. Nobody else can complete such a connection. */
-function isOwnMachine({ remoteAddress, localAddress }: Socket): boolean {
+export function isOwnMachine({ remoteAddress, localAddress }: Socket): boolean {
   return (
     remoteAddress !== undefined &&
     (/^(::ffff:)?127\./.test(remoteAddress) || remoteAddress === '::1' || remoteAddress === localAddress)

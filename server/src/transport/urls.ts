@@ -16,6 +16,10 @@ const isEverywhere = (host: string): boolean => host === '0.0.0.0' || host === '
 const at = (scheme: string, host: string, port: number): string =>
   `${scheme}://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 
+/** Without the port where it is the one that the scheme means. */
+export const urlOf = (scheme: 'http' | 'https', host: string, port: number): string =>
+  at(scheme, host, port).replace(scheme === 'http' ? /:80$/ : /:443$/, '');
+
 /** Where the server's own command reaches it, without TLS. */
 export const localUrl = ({ host, port }: Listening): string =>
   at('http', isEverywhere(host) ? '127.0.0.1' : host, port);

@@ -2,9 +2,10 @@
 import { randomInt } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { type Certificate, loadWildcardCertificate } from '../transport/certificate.ts';
-import { publicHost } from '../transport/urls.ts';
+import { isLoopback, publicHost } from '../transport/urls.ts';
 import { Capacity } from './capacity.ts';
 import { DomainGate } from './domain-gate.ts';
+import { GatewayService, type GatewayServiceOptions } from './gateway-service.ts';
 import { PortRange } from './port-range.ts';
 import { Ports } from './ports.ts';
 import { TunnelService, type TunnelServiceOptions } from './tunnel-service.ts';
@@ -12,6 +13,7 @@ import { TunnelService, type TunnelServiceOptions } from './tunnel-service.ts';
 export interface OpenTunnelsOptions
   extends Pick<TunnelServiceOptions, 'repository' | 'sandboxes' | 'follow' | 'mayEnter' | 'logger'> {
   readonly config: Config;
+  readonly gateways: Pick<GatewayServiceOptions, 'repository' | 'tokens'>;
   /** The server's own. */
   readonly certificate: Certificate;
   /** Names of the machine. */
@@ -22,9 +24,7 @@ export interface OpenTunnelsOptions
 
 export interface OpenTunnels {
   readonly tunnels: TunnelService;
-  readonly ports: Ports;
-  /** Where names are told apart; undefined without a domain. */
-  readonly gate: DomainGate | undefined;
+  readonly gateways: GatewayService;
   /** Uses the server's certificate of now, and looks whether there is a new one for the domain. */
   renewCertificates(certificate: Certificate): Promise<void>;
   close(): void;
@@ -60,24 +60,28 @@ export async function openTunnels(options: OpenTunnelsOptions): Promise<OpenTunn
         tls: await wildcard(),
       })
     : undefined;
-  const tunnels = new TunnelService({
+  const parts = {
     ...options,
     ...{ ports, gate },
     publicHost: () => publicHost({ host, certificate }, names) ?? host,
     tls: certificate,
-  });
+  };
+  const tunnels = new TunnelService(parts);
+  const gateways = new GatewayService({ ...parts, ...options.gateways, local: isLoopback(host) });
+  await Promise.all([tunnels.recover(), gateways.recover()]);
   await gate?.open();
-  await tunnels.recover();
   return {
-    ...{ tunnels, ports, gate },
+    ...{ tunnels, gateways },
     renewCertificates: async (next) => {
       certificate = next;
       tunnels.useCertificate(next);
+      gateways.useCertificate(next);
       gate?.useCertificate(await wildcard());
     },
     close: () => {
       gate?.close();
       tunnels.close();
+      gateways.close();
     },
   };
 }

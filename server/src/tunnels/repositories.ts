@@ -1,4 +1,4 @@
-/** The rows that tunnels are kept in, so that their URLs outlive the server. `store/tunnels.ts` implements this; a row goes when its sandbox ends. */
+/** The rows that tunnels and gateways are kept in, so that their URLs outlive the server. `store/tunnels.ts` and `store/gateways.ts` implement this; a row goes when its sandbox ends. */
 import type { TaskId } from '../ids.ts';
 
 export interface TunnelRow {
@@ -17,4 +17,22 @@ export interface TunnelRepository {
   all(): readonly TunnelRow[];
   /** In place of whatever the sandbox had, all or none. */
   replace(taskId: TaskId, rows: readonly TunnelRow[]): void;
+}
+
+export interface GatewayRow {
+  readonly taskId: TaskId;
+  /** The port in the sandbox. */
+  readonly containerPort: number;
+  /** The label below the domain by which it is reached; undefined for one that has a port of the machine. */
+  readonly name: string | undefined;
+  readonly port: number | undefined;
+}
+
+export interface GatewayRepository {
+  /** Those of all sandboxes that have not ended. */
+  all(): readonly GatewayRow[];
+  /** In place of the one for that port of the sandbox. */
+  put(row: GatewayRow): void;
+  /** Those of a sandbox. */
+  forget(taskId: TaskId): void;
 }

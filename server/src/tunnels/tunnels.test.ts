@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { after, describe, it } from 'node:test';
 import tls from 'node:tls';
+import { ConnectTokens } from '../auth/connect-tokens.ts';
 import { type Config, configSchema } from '../config/config.ts';
 import type { Sandbox } from '../sandboxes/sandboxes.ts';
 import type { OpenPort } from '../sandboxes/spec.ts';
@@ -34,6 +35,10 @@ async function over(domain: Domain, { config, mayEnter = () => true }: Options =
   return openTunnels({
     config: { ...configSchema.parse({ dataDir }), tunnelPorts: '21000-21999', ...config },
     repository: domain.store.tunnels,
+    gateways: {
+      repository: domain.store.gateways,
+      tokens: new ConnectTokens(new Uint8Array(32), Date.now),
+    },
     sandboxes: domain.manager,
     follow: (follower) => domain.manager.follow(follower),
     mayEnter: (_sandbox, address) => mayEnter(address),

@@ -10,9 +10,11 @@ import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId, SandboxIdShape, TaskId } from '../../../ids.ts';
 import { clip } from '../../../platform/text.ts';
 import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
+import type { HttpAccess } from '../../../tunnels/http-access.ts';
 import type { Tunnel, Tunnels } from '../../../tunnels/tunnels.ts';
 import { GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
 import type {
+  SandboxCreateConnectTokenRequest,
   SandboxGetFromNameRequest,
   SandboxGetTaskIdRequest,
   SandboxGetTunnelsRequest,
@@ -40,11 +42,14 @@ export interface SandboxHandlerDeps {
   readonly apps: Pick<Apps, 'get' | 'find' | 'environment'>;
   readonly accessTokens: AccessTokens;
   readonly tunnels: Tunnels;
+  readonly httpAccess: HttpAccess;
 }
 
 /** Longest a single long poll is held, seconds; clients ask again. */
 const MAX_POLL_S = 60;
 const MAX_READY_WAIT_S = 3600;
+/** "Uses port 8080 if unspecified", say the clients of theirs. */
+const DEFAULT_CONNECT_PORT = 8080;
 const MAX_TUNNELS_WAIT_S = 3600;
 const LIST_PAGE = 100;
 /**
@@ -54,7 +59,7 @@ const LIST_PAGE = 100;
 const ISOLATION_HEADER = 'x-skerry-isolation';
 
 export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
-  const { sandboxes, apps, accessTokens, tunnels } = deps;
+  const { sandboxes, apps, accessTokens, tunnels, httpAccess } = deps;
 
   const byId = (id: string): Sandbox => sandboxes.get(parseSandboxId(id));
   const byTask = (id: string): Sandbox => sandboxes.getByTask(id as TaskId); // any string may be looked up
@@ -140,6 +145,13 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     return { result: { status: Status.SUCCESS }, tunnels: found.map(toTunnelData) };
   };
 
+  const createConnectToken = ({ sandboxId, port, userMetadata }: SandboxCreateConnectTokenRequest) =>
+    httpAccess.credentials(byId(sandboxId), {
+      port: port ?? DEFAULT_CONNECT_PORT,
+      // Clients send no metadata as an empty text.
+      userMetadata: userMetadata || undefined,
+    });
+
   const getExitSnapshot = async (
     { sandboxId, timeout }: SandboxGetExitSnapshotRequest,
     { signal }: HandlerContext,
@@ -208,6 +220,8 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     sandboxTagsSetV2: tagsSet,
     sandboxGetTunnels: getTunnels,
     sandboxGetTunnelsV2: getTunnels,
+    sandboxCreateConnectToken: createConnectToken,
+    sandboxCreateConnectTokenV2: createConnectToken,
     async sandboxGetCommandRouterAccess({ target }, context) {
       refuseUselessRouter(callOf(context));
       switch (target.case) {

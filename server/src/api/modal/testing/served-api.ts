@@ -1,6 +1,7 @@
 /** The API on a real port of this machine, over the real domain and the fake engine. */
 import type { AppService } from '../../../apps/app-service.ts';
 import { AccessTokens } from '../../../auth/access-tokens.ts';
+import { ConnectTokens } from '../../../auth/connect-tokens.ts';
 import type { TokenFile } from '../../../auth/token-store.ts';
 import { configSchema } from '../../../config/config.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
@@ -70,6 +71,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
     const opened = await openTunnels({
       ...{ config: configSchema.parse({ dataDir }), sandboxes, certificate, logger, names: [], now },
       repository: store.tunnels,
+      gateways: { repository: store.gateways, tokens: new ConnectTokens(tokens.signingKey, now) },
       follow: (follower) => sandboxes.follow(follower),
       mayEnter: () => true,
     });
@@ -80,7 +82,10 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
       controlPlane: [
         authHandlers({ accessTokens }),
         environmentHandlers({ apps, reaper: new AppReaper({ apps, sandboxes, logger }) }),
-        sandboxHandlers({ sandboxes, apps, accessTokens, tunnels: opened.tunnels }),
+        sandboxHandlers({
+          ...{ sandboxes, apps, accessTokens },
+          ...{ tunnels: opened.tunnels, httpAccess: opened.gateways },
+        }),
         logHandlers({ sandboxes, apps, now }),
         sandboxStdioHandlers({ sandboxes, legacyExecs: store.legacyExecs, now }),
         sidecarHandlers({ sandboxes, sidecars }),

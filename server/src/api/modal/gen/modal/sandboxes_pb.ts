@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file modal/sandboxes.proto.
  */
 export const file_modal_sandboxes: GenFile = /*@__PURE__*/
-  fileDesc("ChVtb2RhbC9zYW5kYm94ZXMucHJvdG8SDG1vZGFsLmNsaWVudCIvChNDb21tYW5kUm91dGVyQWNjZXNzEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkicQoIUG9ydFNwZWMSDAoEcG9ydBgBIAEoDRITCgt1bmVuY3J5cHRlZBgCIAEoCBIyCgt0dW5uZWxfdHlwZRgDIAEoDjIYLm1vZGFsLmNsaWVudC5UdW5uZWxUeXBlSACIAQFCDgoMX3R1bm5lbF90eXBlIjIKCVBvcnRTcGVjcxIlCgVwb3J0cxgBIAMoCzIWLm1vZGFsLmNsaWVudC5Qb3J0U3BlYyKqAQoFUHJvYmUSEgoIdGNwX3BvcnQYASABKA1IABI3CgxleGVjX2NvbW1hbmQYAiABKAsyHy5tb2RhbC5jbGllbnQuUHJvYmUuRXhlY0NvbW1hbmRIABIYCgtpbnRlcnZhbF9tcxgDIAEoDUgBiAEBGhsKC0V4ZWNDb21tYW5kEgwKBGFyZ3YYASADKAlCDQoLcHJvYmVfb25lb2ZCDgoMX2ludGVydmFsX21zIiUKElNjaGVkdWxlclBsYWNlbWVudBIPCgdyZWdpb25zGAQgAygJIoANCgdTYW5kYm94EhcKD2VudHJ5cG9pbnRfYXJncxgBIAMoCRIRCgltb3VudF9pZHMYAiADKAkSEAoIaW1hZ2VfaWQYAyABKAkSEgoKc2VjcmV0X2lkcxgEIAMoCRIqCglyZXNvdXJjZXMYBSABKAsyFy5tb2RhbC5jbGllbnQuUmVzb3VyY2VzEjMKDmNsb3VkX3Byb3ZpZGVyGAYgASgOMhsubW9kYWwuY2xpZW50LkNsb3VkUHJvdmlkZXISFAoMdGltZW91dF9zZWNzGAcgASgNEhQKB3dvcmtkaXIYCCABKAlIAYgBARIVCg1ydW50aW1lX2RlYnVnGAogASgIEhUKDWJsb2NrX25ldHdvcmsYCyABKAgSOwoTY2xvdWRfYnVja2V0X21vdW50cxgOIAMoCzIeLm1vZGFsLmNsaWVudC5DbG91ZEJ1Y2tldE1vdW50EjAKDXZvbHVtZV9tb3VudHMYDSADKAsyGS5tb2RhbC5jbGllbnQuVm9sdW1lTW91bnQSJwoIcHR5X2luZm8YDyABKAsyFS5tb2RhbC5jbGllbnQuUFRZSW5mbxJCChNzY2hlZHVsZXJfcGxhY2VtZW50GBEgASgLMiAubW9kYWwuY2xpZW50LlNjaGVkdWxlclBsYWNlbWVudEgCiAEBEhEKCXdvcmtlcl9pZBgTIAEoCRItCgpvcGVuX3BvcnRzGBQgASgLMhcubW9kYWwuY2xpZW50LlBvcnRTcGVjc0gAEhQKDGk2cG5fZW5hYmxlZBgVIAEoCBIzCg5uZXR3b3JrX2FjY2VzcxgWIAEoCzIbLm1vZGFsLmNsaWVudC5OZXR3b3JrQWNjZXNzEhUKCHByb3h5X2lkGBcgASgJSAOIAQESFwoPZW5hYmxlX3NuYXBzaG90GBggASgIEh0KEHNuYXBzaG90X3ZlcnNpb24YGSABKA1IBIgBARIaChJjbG91ZF9wcm92aWRlcl9zdHIYGiABKAkSIgoVcnVuc2NfcnVudGltZV92ZXJzaW9uGBsgASgJSAWIAQESFAoHcnVudGltZRgcIAEoCUgGiAEBEg8KB3ZlcmJvc2UYHSABKAgSEQoEbmFtZRgeIAEoCUgHiAEBEkwKFGV4cGVyaW1lbnRhbF9vcHRpb25zGB8gAygLMi4ubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc0VudHJ5ElEKF2V4cGVyaW1lbnRhbF9vcHRpb25zX3YyGCkgAygLMjAubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc1YyRW50cnkSHQoVcHJlbG9hZF9wYXRoX3ByZWZpeGVzGCAgAygJEh4KEWlkbGVfdGltZW91dF9zZWNzGCEgASgNSAiIAQESJwofZGlyZWN0X3NhbmRib3hfY29tbWFuZHNfZW5hYmxlZBgiIAEoCBIeChZfcmVzdG9yZV9pbnN0YW5jZV90eXBlGCMgASgJEhUKDWN1c3RvbV9kb21haW4YJCABKAkSIwobaW5jbHVkZV9vaWRjX2lkZW50aXR5X3Rva2VuGCUgASgIEjEKD3JlYWRpbmVzc19wcm9iZRgmIAEoCzITLm1vZGFsLmNsaWVudC5Qcm9iZUgJiAEBEh4KFmluYm91bmRfY2lkcl9hbGxvd2xpc3QYJyADKAkSNgoVZW52aXJvbm1lbnRfdmFyaWFibGVzGCggASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBIZChFpbmNsdWRlX3g1MDlfc3ZpZBgrIAEoCBo6ChhFeHBlcmltZW50YWxPcHRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ARo8ChpFeHBlcmltZW50YWxPcHRpb25zVjJFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEG9wZW5fcG9ydHNfb25lb2ZCCgoIX3dvcmtkaXJCFgoUX3NjaGVkdWxlcl9wbGFjZW1lbnRCCwoJX3Byb3h5X2lkQhMKEV9zbmFwc2hvdF92ZXJzaW9uQhgKFl9ydW5zY19ydW50aW1lX3ZlcnNpb25CCgoIX3J1bnRpbWVCBwoFX25hbWVCFAoSX2lkbGVfdGltZW91dF9zZWNzQhIKEF9yZWFkaW5lc3NfcHJvYmUitQMKH1NhbmRib3hDb250YWluZXJDcmVhdGVWMlJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIWCg5jb250YWluZXJfbmFtZRgCIAEoCRIpCgpkZWZpbml0aW9uGAMgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYBCABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEnYKHmNsb3VkX2J1Y2tldF9tb3VudF9jcmVkZW50aWFscxgFIAMoCzJOLm1vZGFsLmNsaWVudC5TYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXF1ZXN0LkNsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EjIKDnNlY3JldF9zb3VyY2VzGAYgAygLMhoubW9kYWwuY2xpZW50LlNlY3JldFNvdXJjZRpbCiBDbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRILCgNrZXkYASABKAkSJgoFdmFsdWUYAiABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwOgI4ASJQCiBTYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXNwb25zZRIUCgxjb250YWluZXJfaWQYASABKAkSFgoOY29udGFpbmVyX25hbWUYAiABKAkikwEKFFNhbmRib3hDcmVhdGVSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIpCgpkZWZpbml0aW9uGAIgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSGAoQZW52aXJvbm1lbnRfbmFtZRgDIAEoCRImCgR0YWdzGAQgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWciYgoVU2FuZGJveENyZWF0ZVJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIq8DChZTYW5kYm94Q3JlYXRlVjJSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIpCgpkZWZpbml0aW9uGAIgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYAyABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEiYKBHRhZ3MYBCADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZxJtCh5jbG91ZF9idWNrZXRfbW91bnRfY3JlZGVudGlhbHMYBSADKAsyRS5tb2RhbC5jbGllbnQuU2FuZGJveENyZWF0ZVYyUmVxdWVzdC5DbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRIyCg5zZWNyZXRfc291cmNlcxgGIAMoCzIaLm1vZGFsLmNsaWVudC5TZWNyZXRTb3VyY2UaWwogQ2xvdWRCdWNrZXRNb3VudENyZWRlbnRpYWxzRW50cnkSCwoDa2V5GAEgASgJEiYKBXZhbHVlGAIgASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcDoCOAEi+QEKF1NhbmRib3hDcmVhdGVWMlJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSKQoHdHVubmVscxgCIAMoCzIYLm1vZGFsLmNsaWVudC5UdW5uZWxEYXRhEg8KB3Rhc2tfaWQYAyABKAkSNQoIbWV0YWRhdGEYBCABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhEkAKFWNvbW1hbmRfcm91dGVyX2FjY2VzcxgFIAEoCzIhLm1vZGFsLmNsaWVudC5Db21tYW5kUm91dGVyQWNjZXNzEhUKDXNhbmRib3hfdG9rZW4YBiABKAkiWQokU2FuZGJveEdldENvbW1hbmRSb3V0ZXJBY2Nlc3NSZXF1ZXN0EhQKCnNhbmRib3hfaWQYASABKAlIABIRCgd0YXNrX2lkGAIgASgJSABCCAoGdGFyZ2V0Il4KJVNhbmRib3hHZXRDb21tYW5kUm91dGVyQWNjZXNzUmVzcG9uc2USCwoDand0GAEgASgJEgsKA3VybBgCIAEoCRIbChN3b3JrZXJfaXB2NF9hZGRyZXNzGAMgASgJInkKGVNhbmRib3hHZXRGcm9tTmFtZVJlcXVlc3QSFAoMc2FuZGJveF9uYW1lGAEgASgJEhgKEGVudmlyb25tZW50X25hbWUYAiABKAkSEAoIYXBwX25hbWUYAyABKAkSGgoSaW5jbHVkZV90ZXJtaW5hdGVkGAQgASgIImcKGlNhbmRib3hHZXRGcm9tTmFtZVJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIooBChVTYW5kYm94R2V0TG9nc1JlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRI1Cg9maWxlX2Rlc2NyaXB0b3IYAiABKA4yHC5tb2RhbC5jbGllbnQuRmlsZURlc2NyaXB0b3ISDwoHdGltZW91dBgDIAEoAhIVCg1sYXN0X2VudHJ5X2lkGAQgASgJImkKF1NhbmRib3hHZXRUYXNrSWRSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSFAoHdGltZW91dBgCIAEoAkgAiAEBEhgKEHdhaXRfdW50aWxfcmVhZHkYAyABKAhCCgoIX3RpbWVvdXQiRAodU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCIpMECh5TYW5kYm94R2V0RXhpdFNuYXBzaG90UmVzcG9uc2USRwoHc3VjY2VzcxgBIAEoCzI0Lm1vZGFsLmNsaWVudC5TYW5kYm94R2V0RXhpdFNuYXBzaG90UmVzcG9uc2UuU3VjY2Vzc0gAEkcKB3BlbmRpbmcYAiABKAsyNC5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLlBlbmRpbmdIABJDCgVlcnJvchgDIAEoCzIyLm1vZGFsLmNsaWVudC5TYW5kYm94R2V0RXhpdFNuYXBzaG90UmVzcG9uc2UuRXJyb3JIABobCgdTdWNjZXNzEhAKCGltYWdlX2lkGAEgASgJGgkKB1BlbmRpbmcaZAoFRXJyb3ISSgoKZXJyb3JfY29kZRgBIAEoDjI2Lm1vZGFsLmNsaWVudC5TYW5kYm94R2V0RXhpdFNuYXBzaG90UmVzcG9uc2UuRXJyb3JDb2RlEg8KB21lc3NhZ2UYAiABKAkigAEKCUVycm9yQ29kZRIaChZFUlJPUl9DT0RFX1VOU1BFQ0lGSUVEEAASFgoSRVJST1JfQ09ERV9USU1FT1VUEAESFwoTRVJST1JfQ09ERV9JTlRFUk5BTBACEiYKIkVSUk9SX0NPREVfRklMRVNZU1RFTV9JTkNPTlNJU1RFTlQQA0IJCgdvdXRjb21lIoMBChhTYW5kYm94R2V0VGFza0lkUmVzcG9uc2USFAoHdGFza19pZBgBIAEoCUgAiAEBEjUKC3Rhc2tfcmVzdWx0GAIgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHRIAYgBAUIKCghfdGFza19pZEIOCgxfdGFza19yZXN1bHQiPwoYU2FuZGJveEdldFR1bm5lbHNSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiJzChlTYW5kYm94R2V0VHVubmVsc1Jlc3BvbnNlEisKBnJlc3VsdBgBIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0EikKB3R1bm5lbHMYAiADKAsyGC5tb2RhbC5jbGllbnQuVHVubmVsRGF0YSJUChVTYW5kYm94SGFuZGxlTWV0YWRhdGESKwoGcmVzdWx0GAEgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSDgoGYXBwX2lkGAIgASgJIo0ECgtTYW5kYm94SW5mbxIKCgJpZBgBIAEoCRISCgpjcmVhdGVkX2F0GAMgASgBEikKCXRhc2tfaW5mbxgEIAEoCzIWLm1vZGFsLmNsaWVudC5UYXNrSW5mbxIOCgZhcHBfaWQYBSABKAkSJgoEdGFncxgGIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnEgwKBG5hbWUYByABKAkSEAoIaW1hZ2VfaWQYCCABKAkSMQoNcmVzb3VyY2VfaW5mbxgJIAEoCzIaLm1vZGFsLmNsaWVudC5SZXNvdXJjZUluZm8SDwoHcmVnaW9ucxgKIAMoCRIUCgx0aW1lb3V0X3NlY3MYCyABKA0SHgoRaWRsZV90aW1lb3V0X3NlY3MYDCABKA1IAIgBARIVCghyZWFkeV9hdBgNIAEoAUgBiAEBEjEKD3JlYWRpbmVzc19wcm9iZRgOIAEoCzITLm1vZGFsLmNsaWVudC5Qcm9iZUgCiAEBEikKB3R1bm5lbHMYDyADKAsyGC5tb2RhbC5jbGllbnQuVHVubmVsRGF0YRI1CghtZXRhZGF0YRgQIAEoCzIjLm1vZGFsLmNsaWVudC5TYW5kYm94SGFuZGxlTWV0YWRhdGFCFAoSX2lkbGVfdGltZW91dF9zZWNzQgsKCV9yZWFkeV9hdEISChBfcmVhZGluZXNzX3Byb2JlIpoBChJTYW5kYm94TGlzdFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEhgKEGJlZm9yZV90aW1lc3RhbXAYAiABKAESGAoQZW52aXJvbm1lbnRfbmFtZRgDIAEoCRIYChBpbmNsdWRlX2ZpbmlzaGVkGAQgASgIEiYKBHRhZ3MYBSADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZyJDChNTYW5kYm94TGlzdFJlc3BvbnNlEiwKCXNhbmRib3hlcxgBIAMoCzIZLm1vZGFsLmNsaWVudC5TYW5kYm94SW5mbyI/ChhTYW5kYm94U25hcHNob3RGc1JlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCIo8BChlTYW5kYm94U25hcHNob3RGc1Jlc3BvbnNlEhAKCGltYWdlX2lkGAEgASgJEisKBnJlc3VsdBgCIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0EjMKDmltYWdlX21ldGFkYXRhGAMgASgLMhsubW9kYWwuY2xpZW50LkltYWdlTWV0YWRhdGEiOQoVU2FuZGJveFNldE5hbWVSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDAoEbmFtZRgCIAEoCSIYChZTYW5kYm94U2V0TmFtZVJlc3BvbnNlIlkKGFNhbmRib3hTdGRpbldyaXRlUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg0KBWlucHV0GAIgASgMEg0KBWluZGV4GAMgASgNEgsKA2VvZhgEIAEoCCIbChlTYW5kYm94U3RkaW5Xcml0ZVJlc3BvbnNlIjEKClNhbmRib3hUYWcSEAoIdGFnX25hbWUYASABKAkSEQoJdGFnX3ZhbHVlGAIgASgJIisKFVNhbmRib3hUYWdzR2V0UmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJIkAKFlNhbmRib3hUYWdzR2V0UmVzcG9uc2USJgoEdGFncxgBIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnIm0KFVNhbmRib3hUYWdzU2V0UmVxdWVzdBIYChBlbnZpcm9ubWVudF9uYW1lGAEgASgJEhIKCnNhbmRib3hfaWQYAiABKAkSJgoEdGFncxgDIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnIi0KF1NhbmRib3hUZXJtaW5hdGVSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkiUAoYU2FuZGJveFRlcm1pbmF0ZVJlc3BvbnNlEjQKD2V4aXN0aW5nX3Jlc3VsdBgBIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0IjkKElNhbmRib3hXYWl0UmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAIieQoTU2FuZGJveFdhaXRSZXNwb25zZRIrCgZyZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBI1CghtZXRhZGF0YRgCIAEoCzIjLm1vZGFsLmNsaWVudC5TYW5kYm94SGFuZGxlTWV0YWRhdGEiQwocU2FuZGJveFdhaXRVbnRpbFJlYWR5UmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAIiMQodU2FuZGJveFdhaXRVbnRpbFJlYWR5UmVzcG9uc2USEAoIcmVhZHlfYXQYASABKAEiqAEKClR1bm5lbERhdGESDAoEaG9zdBgBIAEoCRIMCgRwb3J0GAIgASgNEh0KEHVuZW5jcnlwdGVkX2hvc3QYAyABKAlIAIgBARIdChB1bmVuY3J5cHRlZF9wb3J0GAQgASgNSAGIAQESFgoOY29udGFpbmVyX3BvcnQYBSABKA1CEwoRX3VuZW5jcnlwdGVkX2hvc3RCEwoRX3VuZW5jcnlwdGVkX3BvcnQqPQoKVHVubmVsVHlwZRIbChdUVU5ORUxfVFlQRV9VTlNQRUNJRklFRBAAEhIKDlRVTk5FTF9UWVBFX0gyEAFiBnByb3RvMw", [file_modal_common, file_modal_images, file_modal_secrets]);
+  fileDesc("ChVtb2RhbC9zYW5kYm94ZXMucHJvdG8SDG1vZGFsLmNsaWVudCIvChNDb21tYW5kUm91dGVyQWNjZXNzEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkicQoIUG9ydFNwZWMSDAoEcG9ydBgBIAEoDRITCgt1bmVuY3J5cHRlZBgCIAEoCBIyCgt0dW5uZWxfdHlwZRgDIAEoDjIYLm1vZGFsLmNsaWVudC5UdW5uZWxUeXBlSACIAQFCDgoMX3R1bm5lbF90eXBlIjIKCVBvcnRTcGVjcxIlCgVwb3J0cxgBIAMoCzIWLm1vZGFsLmNsaWVudC5Qb3J0U3BlYyKqAQoFUHJvYmUSEgoIdGNwX3BvcnQYASABKA1IABI3CgxleGVjX2NvbW1hbmQYAiABKAsyHy5tb2RhbC5jbGllbnQuUHJvYmUuRXhlY0NvbW1hbmRIABIYCgtpbnRlcnZhbF9tcxgDIAEoDUgBiAEBGhsKC0V4ZWNDb21tYW5kEgwKBGFyZ3YYASADKAlCDQoLcHJvYmVfb25lb2ZCDgoMX2ludGVydmFsX21zIiUKElNjaGVkdWxlclBsYWNlbWVudBIPCgdyZWdpb25zGAQgAygJIoANCgdTYW5kYm94EhcKD2VudHJ5cG9pbnRfYXJncxgBIAMoCRIRCgltb3VudF9pZHMYAiADKAkSEAoIaW1hZ2VfaWQYAyABKAkSEgoKc2VjcmV0X2lkcxgEIAMoCRIqCglyZXNvdXJjZXMYBSABKAsyFy5tb2RhbC5jbGllbnQuUmVzb3VyY2VzEjMKDmNsb3VkX3Byb3ZpZGVyGAYgASgOMhsubW9kYWwuY2xpZW50LkNsb3VkUHJvdmlkZXISFAoMdGltZW91dF9zZWNzGAcgASgNEhQKB3dvcmtkaXIYCCABKAlIAYgBARIVCg1ydW50aW1lX2RlYnVnGAogASgIEhUKDWJsb2NrX25ldHdvcmsYCyABKAgSOwoTY2xvdWRfYnVja2V0X21vdW50cxgOIAMoCzIeLm1vZGFsLmNsaWVudC5DbG91ZEJ1Y2tldE1vdW50EjAKDXZvbHVtZV9tb3VudHMYDSADKAsyGS5tb2RhbC5jbGllbnQuVm9sdW1lTW91bnQSJwoIcHR5X2luZm8YDyABKAsyFS5tb2RhbC5jbGllbnQuUFRZSW5mbxJCChNzY2hlZHVsZXJfcGxhY2VtZW50GBEgASgLMiAubW9kYWwuY2xpZW50LlNjaGVkdWxlclBsYWNlbWVudEgCiAEBEhEKCXdvcmtlcl9pZBgTIAEoCRItCgpvcGVuX3BvcnRzGBQgASgLMhcubW9kYWwuY2xpZW50LlBvcnRTcGVjc0gAEhQKDGk2cG5fZW5hYmxlZBgVIAEoCBIzCg5uZXR3b3JrX2FjY2VzcxgWIAEoCzIbLm1vZGFsLmNsaWVudC5OZXR3b3JrQWNjZXNzEhUKCHByb3h5X2lkGBcgASgJSAOIAQESFwoPZW5hYmxlX3NuYXBzaG90GBggASgIEh0KEHNuYXBzaG90X3ZlcnNpb24YGSABKA1IBIgBARIaChJjbG91ZF9wcm92aWRlcl9zdHIYGiABKAkSIgoVcnVuc2NfcnVudGltZV92ZXJzaW9uGBsgASgJSAWIAQESFAoHcnVudGltZRgcIAEoCUgGiAEBEg8KB3ZlcmJvc2UYHSABKAgSEQoEbmFtZRgeIAEoCUgHiAEBEkwKFGV4cGVyaW1lbnRhbF9vcHRpb25zGB8gAygLMi4ubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc0VudHJ5ElEKF2V4cGVyaW1lbnRhbF9vcHRpb25zX3YyGCkgAygLMjAubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc1YyRW50cnkSHQoVcHJlbG9hZF9wYXRoX3ByZWZpeGVzGCAgAygJEh4KEWlkbGVfdGltZW91dF9zZWNzGCEgASgNSAiIAQESJwofZGlyZWN0X3NhbmRib3hfY29tbWFuZHNfZW5hYmxlZBgiIAEoCBIeChZfcmVzdG9yZV9pbnN0YW5jZV90eXBlGCMgASgJEhUKDWN1c3RvbV9kb21haW4YJCABKAkSIwobaW5jbHVkZV9vaWRjX2lkZW50aXR5X3Rva2VuGCUgASgIEjEKD3JlYWRpbmVzc19wcm9iZRgmIAEoCzITLm1vZGFsLmNsaWVudC5Qcm9iZUgJiAEBEh4KFmluYm91bmRfY2lkcl9hbGxvd2xpc3QYJyADKAkSNgoVZW52aXJvbm1lbnRfdmFyaWFibGVzGCggASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBIZChFpbmNsdWRlX3g1MDlfc3ZpZBgrIAEoCBo6ChhFeHBlcmltZW50YWxPcHRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ARo8ChpFeHBlcmltZW50YWxPcHRpb25zVjJFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEG9wZW5fcG9ydHNfb25lb2ZCCgoIX3dvcmtkaXJCFgoUX3NjaGVkdWxlcl9wbGFjZW1lbnRCCwoJX3Byb3h5X2lkQhMKEV9zbmFwc2hvdF92ZXJzaW9uQhgKFl9ydW5zY19ydW50aW1lX3ZlcnNpb25CCgoIX3J1bnRpbWVCBwoFX25hbWVCFAoSX2lkbGVfdGltZW91dF9zZWNzQhIKEF9yZWFkaW5lc3NfcHJvYmUitQMKH1NhbmRib3hDb250YWluZXJDcmVhdGVWMlJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIWCg5jb250YWluZXJfbmFtZRgCIAEoCRIpCgpkZWZpbml0aW9uGAMgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYBCABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEnYKHmNsb3VkX2J1Y2tldF9tb3VudF9jcmVkZW50aWFscxgFIAMoCzJOLm1vZGFsLmNsaWVudC5TYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXF1ZXN0LkNsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EjIKDnNlY3JldF9zb3VyY2VzGAYgAygLMhoubW9kYWwuY2xpZW50LlNlY3JldFNvdXJjZRpbCiBDbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRILCgNrZXkYASABKAkSJgoFdmFsdWUYAiABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwOgI4ASJQCiBTYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXNwb25zZRIUCgxjb250YWluZXJfaWQYASABKAkSFgoOY29udGFpbmVyX25hbWUYAiABKAkiaQogU2FuZGJveENyZWF0ZUNvbm5lY3RUb2tlblJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIVCg11c2VyX21ldGFkYXRhGAIgASgJEhEKBHBvcnQYAyABKA1IAIgBAUIHCgVfcG9ydCI/CiFTYW5kYm94Q3JlYXRlQ29ubmVjdFRva2VuUmVzcG9uc2USCwoDdXJsGAEgASgJEg0KBXRva2VuGAIgASgJIpMBChRTYW5kYm94Q3JlYXRlUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSKQoKZGVmaW5pdGlvbhgCIAEoCzIVLm1vZGFsLmNsaWVudC5TYW5kYm94EhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSJgoEdGFncxgEIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnImIKFVNhbmRib3hDcmVhdGVSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEjUKCG1ldGFkYXRhGAIgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YSKvAwoWU2FuZGJveENyZWF0ZVYyUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSKQoKZGVmaW5pdGlvbhgCIAEoCzIVLm1vZGFsLmNsaWVudC5TYW5kYm94EjIKEWVwaGVtZXJhbF9zZWNyZXRzGAMgASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBImCgR0YWdzGAQgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWcSbQoeY2xvdWRfYnVja2V0X21vdW50X2NyZWRlbnRpYWxzGAUgAygLMkUubW9kYWwuY2xpZW50LlNhbmRib3hDcmVhdGVWMlJlcXVlc3QuQ2xvdWRCdWNrZXRNb3VudENyZWRlbnRpYWxzRW50cnkSMgoOc2VjcmV0X3NvdXJjZXMYBiADKAsyGi5tb2RhbC5jbGllbnQuU2VjcmV0U291cmNlGlsKIENsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EgsKA2tleRgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLm1vZGFsLmNsaWVudC5TdHJpbmdNYXA6AjgBIvkBChdTYW5kYm94Q3JlYXRlVjJSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEikKB3R1bm5lbHMYAiADKAsyGC5tb2RhbC5jbGllbnQuVHVubmVsRGF0YRIPCgd0YXNrX2lkGAMgASgJEjUKCG1ldGFkYXRhGAQgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YRJAChVjb21tYW5kX3JvdXRlcl9hY2Nlc3MYBSABKAsyIS5tb2RhbC5jbGllbnQuQ29tbWFuZFJvdXRlckFjY2VzcxIVCg1zYW5kYm94X3Rva2VuGAYgASgJIlkKJFNhbmRib3hHZXRDb21tYW5kUm91dGVyQWNjZXNzUmVxdWVzdBIUCgpzYW5kYm94X2lkGAEgASgJSAASEQoHdGFza19pZBgCIAEoCUgAQggKBnRhcmdldCJeCiVTYW5kYm94R2V0Q29tbWFuZFJvdXRlckFjY2Vzc1Jlc3BvbnNlEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkSGwoTd29ya2VyX2lwdjRfYWRkcmVzcxgDIAEoCSJ5ChlTYW5kYm94R2V0RnJvbU5hbWVSZXF1ZXN0EhQKDHNhbmRib3hfbmFtZRgBIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAIgASgJEhAKCGFwcF9uYW1lGAMgASgJEhoKEmluY2x1ZGVfdGVybWluYXRlZBgEIAEoCCJnChpTYW5kYm94R2V0RnJvbU5hbWVSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEjUKCG1ldGFkYXRhGAIgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YSKKAQoVU2FuZGJveEdldExvZ3NSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSNQoPZmlsZV9kZXNjcmlwdG9yGAIgASgOMhwubW9kYWwuY2xpZW50LkZpbGVEZXNjcmlwdG9yEg8KB3RpbWVvdXQYAyABKAISFQoNbGFzdF9lbnRyeV9pZBgEIAEoCSJpChdTYW5kYm94R2V0VGFza0lkUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEhQKB3RpbWVvdXQYAiABKAJIAIgBARIYChB3YWl0X3VudGlsX3JlYWR5GAMgASgIQgoKCF90aW1lb3V0IkQKHVNhbmRib3hHZXRFeGl0U25hcHNob3RSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiKTBAoeU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlEkcKB3N1Y2Nlc3MYASABKAsyNC5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLlN1Y2Nlc3NIABJHCgdwZW5kaW5nGAIgASgLMjQubW9kYWwuY2xpZW50LlNhbmRib3hHZXRFeGl0U25hcHNob3RSZXNwb25zZS5QZW5kaW5nSAASQwoFZXJyb3IYAyABKAsyMi5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLkVycm9ySAAaGwoHU3VjY2VzcxIQCghpbWFnZV9pZBgBIAEoCRoJCgdQZW5kaW5nGmQKBUVycm9yEkoKCmVycm9yX2NvZGUYASABKA4yNi5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLkVycm9yQ29kZRIPCgdtZXNzYWdlGAIgASgJIoABCglFcnJvckNvZGUSGgoWRVJST1JfQ09ERV9VTlNQRUNJRklFRBAAEhYKEkVSUk9SX0NPREVfVElNRU9VVBABEhcKE0VSUk9SX0NPREVfSU5URVJOQUwQAhImCiJFUlJPUl9DT0RFX0ZJTEVTWVNURU1fSU5DT05TSVNURU5UEANCCQoHb3V0Y29tZSKDAQoYU2FuZGJveEdldFRhc2tJZFJlc3BvbnNlEhQKB3Rhc2tfaWQYASABKAlIAIgBARI1Cgt0YXNrX3Jlc3VsdBgCIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0SAGIAQFCCgoIX3Rhc2tfaWRCDgoMX3Rhc2tfcmVzdWx0Ij8KGFNhbmRib3hHZXRUdW5uZWxzUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAIicwoZU2FuZGJveEdldFR1bm5lbHNSZXNwb25zZRIrCgZyZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBIpCgd0dW5uZWxzGAIgAygLMhgubW9kYWwuY2xpZW50LlR1bm5lbERhdGEiVAoVU2FuZGJveEhhbmRsZU1ldGFkYXRhEisKBnJlc3VsdBgBIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0Eg4KBmFwcF9pZBgCIAEoCSKNBAoLU2FuZGJveEluZm8SCgoCaWQYASABKAkSEgoKY3JlYXRlZF9hdBgDIAEoARIpCgl0YXNrX2luZm8YBCABKAsyFi5tb2RhbC5jbGllbnQuVGFza0luZm8SDgoGYXBwX2lkGAUgASgJEiYKBHRhZ3MYBiADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZxIMCgRuYW1lGAcgASgJEhAKCGltYWdlX2lkGAggASgJEjEKDXJlc291cmNlX2luZm8YCSABKAsyGi5tb2RhbC5jbGllbnQuUmVzb3VyY2VJbmZvEg8KB3JlZ2lvbnMYCiADKAkSFAoMdGltZW91dF9zZWNzGAsgASgNEh4KEWlkbGVfdGltZW91dF9zZWNzGAwgASgNSACIAQESFQoIcmVhZHlfYXQYDSABKAFIAYgBARIxCg9yZWFkaW5lc3NfcHJvYmUYDiABKAsyEy5tb2RhbC5jbGllbnQuUHJvYmVIAogBARIpCgd0dW5uZWxzGA8gAygLMhgubW9kYWwuY2xpZW50LlR1bm5lbERhdGESNQoIbWV0YWRhdGEYECABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhQhQKEl9pZGxlX3RpbWVvdXRfc2Vjc0ILCglfcmVhZHlfYXRCEgoQX3JlYWRpbmVzc19wcm9iZSKaAQoSU2FuZGJveExpc3RSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIYChBiZWZvcmVfdGltZXN0YW1wGAIgASgBEhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSGAoQaW5jbHVkZV9maW5pc2hlZBgEIAEoCBImCgR0YWdzGAUgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWciQwoTU2FuZGJveExpc3RSZXNwb25zZRIsCglzYW5kYm94ZXMYASADKAsyGS5tb2RhbC5jbGllbnQuU2FuZGJveEluZm8iPwoYU2FuZGJveFNuYXBzaG90RnNSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiKPAQoZU2FuZGJveFNuYXBzaG90RnNSZXNwb25zZRIQCghpbWFnZV9pZBgBIAEoCRIrCgZyZXN1bHQYAiABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBIzCg5pbWFnZV9tZXRhZGF0YRgDIAEoCzIbLm1vZGFsLmNsaWVudC5JbWFnZU1ldGFkYXRhIjkKFVNhbmRib3hTZXROYW1lUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEgwKBG5hbWUYAiABKAkiGAoWU2FuZGJveFNldE5hbWVSZXNwb25zZSJZChhTYW5kYm94U3RkaW5Xcml0ZVJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRINCgVpbnB1dBgCIAEoDBINCgVpbmRleBgDIAEoDRILCgNlb2YYBCABKAgiGwoZU2FuZGJveFN0ZGluV3JpdGVSZXNwb25zZSIxCgpTYW5kYm94VGFnEhAKCHRhZ19uYW1lGAEgASgJEhEKCXRhZ192YWx1ZRgCIAEoCSIrChVTYW5kYm94VGFnc0dldFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCSJAChZTYW5kYm94VGFnc0dldFJlc3BvbnNlEiYKBHRhZ3MYASADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZyJtChVTYW5kYm94VGFnc1NldFJlcXVlc3QSGAoQZW52aXJvbm1lbnRfbmFtZRgBIAEoCRISCgpzYW5kYm94X2lkGAIgASgJEiYKBHRhZ3MYAyADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZyItChdTYW5kYm94VGVybWluYXRlUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJIlAKGFNhbmRib3hUZXJtaW5hdGVSZXNwb25zZRI0Cg9leGlzdGluZ19yZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdCI5ChJTYW5kYm94V2FpdFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCInkKE1NhbmRib3hXYWl0UmVzcG9uc2USKwoGcmVzdWx0GAEgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIkMKHFNhbmRib3hXYWl0VW50aWxSZWFkeVJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCIjEKHVNhbmRib3hXYWl0VW50aWxSZWFkeVJlc3BvbnNlEhAKCHJlYWR5X2F0GAEgASgBIqgBCgpUdW5uZWxEYXRhEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDRIdChB1bmVuY3J5cHRlZF9ob3N0GAMgASgJSACIAQESHQoQdW5lbmNyeXB0ZWRfcG9ydBgEIAEoDUgBiAEBEhYKDmNvbnRhaW5lcl9wb3J0GAUgASgNQhMKEV91bmVuY3J5cHRlZF9ob3N0QhMKEV91bmVuY3J5cHRlZF9wb3J0Kj0KClR1bm5lbFR5cGUSGwoXVFVOTkVMX1RZUEVfVU5TUEVDSUZJRUQQABISCg5UVU5ORUxfVFlQRV9IMhABYgZwcm90bzM", [file_modal_common, file_modal_images, file_modal_secrets]);
 
 /**
  * Where and with what the command router of one sandbox is reached.
@@ -478,6 +478,59 @@ export const SandboxContainerCreateV2ResponseSchema: GenMessage<SandboxContainer
 /**
  * V1; clients then poll SandboxGetTaskId.
  *
+ * @generated from message modal.client.SandboxCreateConnectTokenRequest
+ */
+export type SandboxCreateConnectTokenRequest = Message<"modal.client.SandboxCreateConnectTokenRequest"> & {
+  /**
+   * @generated from field: string sandbox_id = 1;
+   */
+  sandboxId: string;
+
+  /**
+   * Empty when there is none.
+   *
+   * @generated from field: string user_metadata = 2;
+   */
+  userMetadata: string;
+
+  /**
+   * 8080 when there is none.
+   *
+   * @generated from field: optional uint32 port = 3;
+   */
+  port?: number | undefined;
+};
+
+/**
+ * Describes the message modal.client.SandboxCreateConnectTokenRequest.
+ * Use `create(SandboxCreateConnectTokenRequestSchema)` to create a new message.
+ */
+export const SandboxCreateConnectTokenRequestSchema: GenMessage<SandboxCreateConnectTokenRequest> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 8);
+
+/**
+ * @generated from message modal.client.SandboxCreateConnectTokenResponse
+ */
+export type SandboxCreateConnectTokenResponse = Message<"modal.client.SandboxCreateConnectTokenResponse"> & {
+  /**
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * @generated from field: string token = 2;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message modal.client.SandboxCreateConnectTokenResponse.
+ * Use `create(SandboxCreateConnectTokenResponseSchema)` to create a new message.
+ */
+export const SandboxCreateConnectTokenResponseSchema: GenMessage<SandboxCreateConnectTokenResponse> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 9);
+
+/**
  * @generated from message modal.client.SandboxCreateRequest
  */
 export type SandboxCreateRequest = Message<"modal.client.SandboxCreateRequest"> & {
@@ -507,7 +560,7 @@ export type SandboxCreateRequest = Message<"modal.client.SandboxCreateRequest"> 
  * Use `create(SandboxCreateRequestSchema)` to create a new message.
  */
 export const SandboxCreateRequestSchema: GenMessage<SandboxCreateRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 8);
+  messageDesc(file_modal_sandboxes, 10);
 
 /**
  * @generated from message modal.client.SandboxCreateResponse
@@ -529,7 +582,7 @@ export type SandboxCreateResponse = Message<"modal.client.SandboxCreateResponse"
  * Use `create(SandboxCreateResponseSchema)` to create a new message.
  */
 export const SandboxCreateResponseSchema: GenMessage<SandboxCreateResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 9);
+  messageDesc(file_modal_sandboxes, 11);
 
 /**
  * @generated from message modal.client.SandboxCreateV2Request
@@ -575,7 +628,7 @@ export type SandboxCreateV2Request = Message<"modal.client.SandboxCreateV2Reques
  * Use `create(SandboxCreateV2RequestSchema)` to create a new message.
  */
 export const SandboxCreateV2RequestSchema: GenMessage<SandboxCreateV2Request> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 10);
+  messageDesc(file_modal_sandboxes, 12);
 
 /**
  * @generated from message modal.client.SandboxCreateV2Response
@@ -621,7 +674,7 @@ export type SandboxCreateV2Response = Message<"modal.client.SandboxCreateV2Respo
  * Use `create(SandboxCreateV2ResponseSchema)` to create a new message.
  */
 export const SandboxCreateV2ResponseSchema: GenMessage<SandboxCreateV2Response> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 11);
+  messageDesc(file_modal_sandboxes, 13);
 
 /**
  * Also granted for ended sandboxes, whose output is read through the router.
@@ -652,7 +705,7 @@ export type SandboxGetCommandRouterAccessRequest = Message<"modal.client.Sandbox
  * Use `create(SandboxGetCommandRouterAccessRequestSchema)` to create a new message.
  */
 export const SandboxGetCommandRouterAccessRequestSchema: GenMessage<SandboxGetCommandRouterAccessRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 12);
+  messageDesc(file_modal_sandboxes, 14);
 
 /**
  * @generated from message modal.client.SandboxGetCommandRouterAccessResponse
@@ -679,7 +732,7 @@ export type SandboxGetCommandRouterAccessResponse = Message<"modal.client.Sandbo
  * Use `create(SandboxGetCommandRouterAccessResponseSchema)` to create a new message.
  */
 export const SandboxGetCommandRouterAccessResponseSchema: GenMessage<SandboxGetCommandRouterAccessResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 13);
+  messageDesc(file_modal_sandboxes, 15);
 
 /**
  * @generated from message modal.client.SandboxGetFromNameRequest
@@ -713,7 +766,7 @@ export type SandboxGetFromNameRequest = Message<"modal.client.SandboxGetFromName
  * Use `create(SandboxGetFromNameRequestSchema)` to create a new message.
  */
 export const SandboxGetFromNameRequestSchema: GenMessage<SandboxGetFromNameRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 14);
+  messageDesc(file_modal_sandboxes, 16);
 
 /**
  * @generated from message modal.client.SandboxGetFromNameResponse
@@ -735,7 +788,7 @@ export type SandboxGetFromNameResponse = Message<"modal.client.SandboxGetFromNam
  * Use `create(SandboxGetFromNameResponseSchema)` to create a new message.
  */
 export const SandboxGetFromNameResponseSchema: GenMessage<SandboxGetFromNameResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 15);
+  messageDesc(file_modal_sandboxes, 17);
 
 /**
  * V1 stdio as text.
@@ -773,7 +826,7 @@ export type SandboxGetLogsRequest = Message<"modal.client.SandboxGetLogsRequest"
  * Use `create(SandboxGetLogsRequestSchema)` to create a new message.
  */
 export const SandboxGetLogsRequestSchema: GenMessage<SandboxGetLogsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 16);
+  messageDesc(file_modal_sandboxes, 18);
 
 /**
  * @generated from message modal.client.SandboxGetTaskIdRequest
@@ -800,7 +853,7 @@ export type SandboxGetTaskIdRequest = Message<"modal.client.SandboxGetTaskIdRequ
  * Use `create(SandboxGetTaskIdRequestSchema)` to create a new message.
  */
 export const SandboxGetTaskIdRequestSchema: GenMessage<SandboxGetTaskIdRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 17);
+  messageDesc(file_modal_sandboxes, 19);
 
 /**
  * The image of a sandbox's files as its end left them; INVALID_ARGUMENT when it was not created with `enable_exit_snapshot`.
@@ -826,7 +879,7 @@ export type SandboxGetExitSnapshotRequest = Message<"modal.client.SandboxGetExit
  * Use `create(SandboxGetExitSnapshotRequestSchema)` to create a new message.
  */
 export const SandboxGetExitSnapshotRequestSchema: GenMessage<SandboxGetExitSnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 18);
+  messageDesc(file_modal_sandboxes, 20);
 
 /**
  * @generated from message modal.client.SandboxGetExitSnapshotResponse
@@ -861,7 +914,7 @@ export type SandboxGetExitSnapshotResponse = Message<"modal.client.SandboxGetExi
  * Use `create(SandboxGetExitSnapshotResponseSchema)` to create a new message.
  */
 export const SandboxGetExitSnapshotResponseSchema: GenMessage<SandboxGetExitSnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 19);
+  messageDesc(file_modal_sandboxes, 21);
 
 /**
  * @generated from message modal.client.SandboxGetExitSnapshotResponse.Success
@@ -878,7 +931,7 @@ export type SandboxGetExitSnapshotResponse_Success = Message<"modal.client.Sandb
  * Use `create(SandboxGetExitSnapshotResponse_SuccessSchema)` to create a new message.
  */
 export const SandboxGetExitSnapshotResponse_SuccessSchema: GenMessage<SandboxGetExitSnapshotResponse_Success> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 19, 0);
+  messageDesc(file_modal_sandboxes, 21, 0);
 
 /**
  * @generated from message modal.client.SandboxGetExitSnapshotResponse.Pending
@@ -891,7 +944,7 @@ export type SandboxGetExitSnapshotResponse_Pending = Message<"modal.client.Sandb
  * Use `create(SandboxGetExitSnapshotResponse_PendingSchema)` to create a new message.
  */
 export const SandboxGetExitSnapshotResponse_PendingSchema: GenMessage<SandboxGetExitSnapshotResponse_Pending> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 19, 1);
+  messageDesc(file_modal_sandboxes, 21, 1);
 
 /**
  * @generated from message modal.client.SandboxGetExitSnapshotResponse.Error
@@ -913,7 +966,7 @@ export type SandboxGetExitSnapshotResponse_Error = Message<"modal.client.Sandbox
  * Use `create(SandboxGetExitSnapshotResponse_ErrorSchema)` to create a new message.
  */
 export const SandboxGetExitSnapshotResponse_ErrorSchema: GenMessage<SandboxGetExitSnapshotResponse_Error> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 19, 2);
+  messageDesc(file_modal_sandboxes, 21, 2);
 
 /**
  * @generated from enum modal.client.SandboxGetExitSnapshotResponse.ErrorCode
@@ -949,7 +1002,7 @@ export type SandboxGetExitSnapshotResponse_ErrorCode = (typeof SandboxGetExitSna
  * Describes the enum modal.client.SandboxGetExitSnapshotResponse.ErrorCode.
  */
 export const SandboxGetExitSnapshotResponse_ErrorCodeSchema: GenEnum<SandboxGetExitSnapshotResponse_ErrorCode> = /*@__PURE__*/
-  enumDesc(file_modal_sandboxes, 19, 0);
+  enumDesc(file_modal_sandboxes, 21, 0);
 
 /**
  * @generated from message modal.client.SandboxGetTaskIdResponse
@@ -973,7 +1026,7 @@ export type SandboxGetTaskIdResponse = Message<"modal.client.SandboxGetTaskIdRes
  * Use `create(SandboxGetTaskIdResponseSchema)` to create a new message.
  */
 export const SandboxGetTaskIdResponseSchema: GenMessage<SandboxGetTaskIdResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 20);
+  messageDesc(file_modal_sandboxes, 22);
 
 /**
  * @generated from message modal.client.SandboxGetTunnelsRequest
@@ -997,7 +1050,7 @@ export type SandboxGetTunnelsRequest = Message<"modal.client.SandboxGetTunnelsRe
  * Use `create(SandboxGetTunnelsRequestSchema)` to create a new message.
  */
 export const SandboxGetTunnelsRequestSchema: GenMessage<SandboxGetTunnelsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 21);
+  messageDesc(file_modal_sandboxes, 23);
 
 /**
  * @generated from message modal.client.SandboxGetTunnelsResponse
@@ -1019,7 +1072,7 @@ export type SandboxGetTunnelsResponse = Message<"modal.client.SandboxGetTunnelsR
  * Use `create(SandboxGetTunnelsResponseSchema)` to create a new message.
  */
 export const SandboxGetTunnelsResponseSchema: GenMessage<SandboxGetTunnelsResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 22);
+  messageDesc(file_modal_sandboxes, 24);
 
 /**
  * @generated from message modal.client.SandboxHandleMetadata
@@ -1043,7 +1096,7 @@ export type SandboxHandleMetadata = Message<"modal.client.SandboxHandleMetadata"
  * Use `create(SandboxHandleMetadataSchema)` to create a new message.
  */
 export const SandboxHandleMetadataSchema: GenMessage<SandboxHandleMetadata> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 23);
+  messageDesc(file_modal_sandboxes, 25);
 
 /**
  * @generated from message modal.client.SandboxInfo
@@ -1132,7 +1185,7 @@ export type SandboxInfo = Message<"modal.client.SandboxInfo"> & {
  * Use `create(SandboxInfoSchema)` to create a new message.
  */
 export const SandboxInfoSchema: GenMessage<SandboxInfo> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 24);
+  messageDesc(file_modal_sandboxes, 26);
 
 /**
  * Newest first, strictly older than `before_timestamp`; clients stop at the first empty page.
@@ -1175,7 +1228,7 @@ export type SandboxListRequest = Message<"modal.client.SandboxListRequest"> & {
  * Use `create(SandboxListRequestSchema)` to create a new message.
  */
 export const SandboxListRequestSchema: GenMessage<SandboxListRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 25);
+  messageDesc(file_modal_sandboxes, 27);
 
 /**
  * @generated from message modal.client.SandboxListResponse
@@ -1192,7 +1245,7 @@ export type SandboxListResponse = Message<"modal.client.SandboxListResponse"> & 
  * Use `create(SandboxListResponseSchema)` to create a new message.
  */
 export const SandboxListResponseSchema: GenMessage<SandboxListResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 26);
+  messageDesc(file_modal_sandboxes, 28);
 
 /**
  * How Python up to 1.3 takes an image of the whole filesystem; later clients ask the command router.
@@ -1218,7 +1271,7 @@ export type SandboxSnapshotFsRequest = Message<"modal.client.SandboxSnapshotFsRe
  * Use `create(SandboxSnapshotFsRequestSchema)` to create a new message.
  */
 export const SandboxSnapshotFsRequestSchema: GenMessage<SandboxSnapshotFsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 27);
+  messageDesc(file_modal_sandboxes, 29);
 
 /**
  * @generated from message modal.client.SandboxSnapshotFsResponse
@@ -1247,7 +1300,7 @@ export type SandboxSnapshotFsResponse = Message<"modal.client.SandboxSnapshotFsR
  * Use `create(SandboxSnapshotFsResponseSchema)` to create a new message.
  */
 export const SandboxSnapshotFsResponseSchema: GenMessage<SandboxSnapshotFsResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 28);
+  messageDesc(file_modal_sandboxes, 30);
 
 /**
  * ALREADY_EXISTS when taken, FAILED_PRECONDITION when it has another name or ended.
@@ -1271,7 +1324,7 @@ export type SandboxSetNameRequest = Message<"modal.client.SandboxSetNameRequest"
  * Use `create(SandboxSetNameRequestSchema)` to create a new message.
  */
 export const SandboxSetNameRequestSchema: GenMessage<SandboxSetNameRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 29);
+  messageDesc(file_modal_sandboxes, 31);
 
 /**
  * @generated from message modal.client.SandboxSetNameResponse
@@ -1284,7 +1337,7 @@ export type SandboxSetNameResponse = Message<"modal.client.SandboxSetNameRespons
  * Use `create(SandboxSetNameResponseSchema)` to create a new message.
  */
 export const SandboxSetNameResponseSchema: GenMessage<SandboxSetNameResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 30);
+  messageDesc(file_modal_sandboxes, 32);
 
 /**
  * V1 input of the entrypoint.
@@ -1320,7 +1373,7 @@ export type SandboxStdinWriteRequest = Message<"modal.client.SandboxStdinWriteRe
  * Use `create(SandboxStdinWriteRequestSchema)` to create a new message.
  */
 export const SandboxStdinWriteRequestSchema: GenMessage<SandboxStdinWriteRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 31);
+  messageDesc(file_modal_sandboxes, 33);
 
 /**
  * @generated from message modal.client.SandboxStdinWriteResponse
@@ -1333,7 +1386,7 @@ export type SandboxStdinWriteResponse = Message<"modal.client.SandboxStdinWriteR
  * Use `create(SandboxStdinWriteResponseSchema)` to create a new message.
  */
 export const SandboxStdinWriteResponseSchema: GenMessage<SandboxStdinWriteResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 32);
+  messageDesc(file_modal_sandboxes, 34);
 
 /**
  * @generated from message modal.client.SandboxTag
@@ -1355,7 +1408,7 @@ export type SandboxTag = Message<"modal.client.SandboxTag"> & {
  * Use `create(SandboxTagSchema)` to create a new message.
  */
 export const SandboxTagSchema: GenMessage<SandboxTag> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 33);
+  messageDesc(file_modal_sandboxes, 35);
 
 /**
  * @generated from message modal.client.SandboxTagsGetRequest
@@ -1372,7 +1425,7 @@ export type SandboxTagsGetRequest = Message<"modal.client.SandboxTagsGetRequest"
  * Use `create(SandboxTagsGetRequestSchema)` to create a new message.
  */
 export const SandboxTagsGetRequestSchema: GenMessage<SandboxTagsGetRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 34);
+  messageDesc(file_modal_sandboxes, 36);
 
 /**
  * @generated from message modal.client.SandboxTagsGetResponse
@@ -1389,7 +1442,7 @@ export type SandboxTagsGetResponse = Message<"modal.client.SandboxTagsGetRespons
  * Use `create(SandboxTagsGetResponseSchema)` to create a new message.
  */
 export const SandboxTagsGetResponseSchema: GenMessage<SandboxTagsGetResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 35);
+  messageDesc(file_modal_sandboxes, 37);
 
 /**
  * Replaces the whole set.
@@ -1418,7 +1471,7 @@ export type SandboxTagsSetRequest = Message<"modal.client.SandboxTagsSetRequest"
  * Use `create(SandboxTagsSetRequestSchema)` to create a new message.
  */
 export const SandboxTagsSetRequestSchema: GenMessage<SandboxTagsSetRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 36);
+  messageDesc(file_modal_sandboxes, 38);
 
 /**
  * @generated from message modal.client.SandboxTerminateRequest
@@ -1435,7 +1488,7 @@ export type SandboxTerminateRequest = Message<"modal.client.SandboxTerminateRequ
  * Use `create(SandboxTerminateRequestSchema)` to create a new message.
  */
 export const SandboxTerminateRequestSchema: GenMessage<SandboxTerminateRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 37);
+  messageDesc(file_modal_sandboxes, 39);
 
 /**
  * @generated from message modal.client.SandboxTerminateResponse
@@ -1454,7 +1507,7 @@ export type SandboxTerminateResponse = Message<"modal.client.SandboxTerminateRes
  * Use `create(SandboxTerminateResponseSchema)` to create a new message.
  */
 export const SandboxTerminateResponseSchema: GenMessage<SandboxTerminateResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 38);
+  messageDesc(file_modal_sandboxes, 40);
 
 /**
  * @generated from message modal.client.SandboxWaitRequest
@@ -1478,7 +1531,7 @@ export type SandboxWaitRequest = Message<"modal.client.SandboxWaitRequest"> & {
  * Use `create(SandboxWaitRequestSchema)` to create a new message.
  */
 export const SandboxWaitRequestSchema: GenMessage<SandboxWaitRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 39);
+  messageDesc(file_modal_sandboxes, 41);
 
 /**
  * @generated from message modal.client.SandboxWaitResponse
@@ -1502,7 +1555,7 @@ export type SandboxWaitResponse = Message<"modal.client.SandboxWaitResponse"> & 
  * Use `create(SandboxWaitResponseSchema)` to create a new message.
  */
 export const SandboxWaitResponseSchema: GenMessage<SandboxWaitResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 40);
+  messageDesc(file_modal_sandboxes, 42);
 
 /**
  * @generated from message modal.client.SandboxWaitUntilReadyRequest
@@ -1524,7 +1577,7 @@ export type SandboxWaitUntilReadyRequest = Message<"modal.client.SandboxWaitUnti
  * Use `create(SandboxWaitUntilReadyRequestSchema)` to create a new message.
  */
 export const SandboxWaitUntilReadyRequestSchema: GenMessage<SandboxWaitUntilReadyRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 41);
+  messageDesc(file_modal_sandboxes, 43);
 
 /**
  * @generated from message modal.client.SandboxWaitUntilReadyResponse
@@ -1541,7 +1594,7 @@ export type SandboxWaitUntilReadyResponse = Message<"modal.client.SandboxWaitUnt
  * Use `create(SandboxWaitUntilReadyResponseSchema)` to create a new message.
  */
 export const SandboxWaitUntilReadyResponseSchema: GenMessage<SandboxWaitUntilReadyResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 42);
+  messageDesc(file_modal_sandboxes, 44);
 
 /**
  * Where a tunnel is reached; its URL is `https://<host>:<port>`.
@@ -1580,7 +1633,7 @@ export type TunnelData = Message<"modal.client.TunnelData"> & {
  * Use `create(TunnelDataSchema)` to create a new message.
  */
 export const TunnelDataSchema: GenMessage<TunnelData> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 43);
+  messageDesc(file_modal_sandboxes, 45);
 
 /**
  * @generated from enum modal.client.TunnelType
