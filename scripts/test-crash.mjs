@@ -1,8 +1,8 @@
 /**
- * `npm run test:crash [-- KILLS]`: kills the server that many times, 200 by default, half of them under each runtime, while clients upload, commit, reload, take
- * snapshots and remove (`e2e/crash/`). The record goes to `docs/crashes.md`. Takes half an hour, and is no part of CI.
+ * `npm run test:crash [-- KILLS]`: kills the server that many times, 200 by default, half of them under each runtime, while clients upload, commit, reload, build, take
+ * snapshots and remove, and all that nobody uses is collected (`e2e/crash/`). The record goes to `docs/crashes.md`. Takes half an hour, and is no part of CI.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { attach, capture } from './lib/command.mjs';
@@ -24,10 +24,8 @@ await runMain(async () => {
   try {
     const record = join(scratch, 'record');
     writeFileSync(record, '');
-    mkdirSync(join(scratch, 'data'), { mode: 0o700 });
     const env = {
       ...process.env,
-      SKERRY_E2E_DATA_DIR: join(scratch, 'data'),
       SKERRY_TEST_KILLS: String(Math.ceil(kills / RUNTIMES)),
       SKERRY_TEST_RECORD: record,
     };
@@ -64,10 +62,11 @@ function report(lines, commit, passed) {
     '',
     `\`npm run test:crash\`, ${new Date().toISOString().slice(0, 10)}, commit ${commit}, ${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'}).`,
     '',
-    'The server is killed (`kill -9`) at a random moment of a round in which five threads of a program with the official Python client upload a batch of files,',
+    'The server is killed (`kill -9`) at a random moment of a round in which six threads of a program with the official Python client upload a batch of files,',
     'write and sync in a mounted volume and commit it, reload the same volume elsewhere, take a snapshot of a file system that changes all the time and start a',
-    'sandbox from it, and make and delete volumes and images. Then it is started again, and the program goes on. After each kill: every batch is there whole or not',
-    'at all, every file has the content whose hash it carries, of the round before or of this one, a snapshot is one moment, and what was answered is there.',
+    'sandbox from it, build images, start sandboxes of them and put files into sandboxes, and make and delete volumes and images, while everything that nobody used for',
+    'two seconds is collected all the time. Then it is started again, and the program goes on. After each kill: every batch is there whole or not',
+    'at all, every file has the content whose hash it carries, of the round before or of this one, a snapshot is one moment, and what was answered, is named or runs is there.',
     '',
     `${kills.length} kills: ${passed ? '**nothing was lost or mixed**' : '**it failed: see the output of the run**'}.`,
     '',

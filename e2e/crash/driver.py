@@ -1,4 +1,4 @@
-"""Uploads, commits, reloads, snapshots and removals at once while the server under them is killed; told what to do by lines on standard input.
+"""Uploads, commits, reloads, builds, snapshots and removals at once while the server under them is killed; told what to do by lines on standard input.
 
 Everything has a generation, the round's number, in what it writes, and a hash beside it: what is found is the generation before or this one, never a mix, and
 what was answered is there.
@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -72,6 +73,7 @@ for number in range(20):
     os.rename("/data/.new", f"/data/{number}")
 directory = os.open("/data", os.O_RDONLY); os.fsync(directory)
 """
+WRITE_BUILT = WRITE.replace("generation = sys.argv[1]", 'generation = sys.argv[1]; os.mkdir("/built")').replace("/data", "/built")
 # Each file whole, and of which generation each is.
 CHECK = """
 import hashlib, os, sys
@@ -195,6 +197,55 @@ class Snapshots:
         self.old = taken.object_id
 
 
+class Builds:
+    """Images that are built, used and let go of, so that they are collected; what must stay though nobody uses it; files that are put into sandboxes."""
+
+    def __init__(self):
+        named = self.built(0)
+        named.publish("crash-named")
+        sandbox = modal.Sandbox.create(app=app, image=named, timeout=LIFETIME)
+        self.snapshot = sandbox.snapshot_filesystem().object_id
+        sandbox.terminate(wait=True)
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".txt")
+        self.file.write("0 put into sandboxes\n")
+        self.file.flush()
+        self.holder = modal.Sandbox.create("sleep", "infinity", app=app, image=self.with_file(), timeout=LIFETIME)
+
+    def built(self, generation):
+        # Another object each time: one that was built once is not built again by its client.
+        return image.run_commands(f"python3 -c '{WRITE_BUILT}' {generation}").build(app)
+
+    def with_file(self):
+        return modal.Image.from_registry("python:3.11-slim").add_local_file(self.file.name, "/put")
+
+    def check(self, image_of, generation):
+        """@param image_of gives it; where that or the sandbox is gone before it is used, it is asked for again"""
+        sandbox = again(lambda: modal.Sandbox.create("sleep", "infinity", app=app, image=image_of(), timeout=LIFETIME))
+        found = again(lambda: sh(sandbox, f"python3 -c '{CHECK}' /built")).split()
+        assert found == [str(generation)], (generation, found)
+        again(lambda: sandbox.terminate(wait=True))
+
+    def run(self, generation):
+        at("image built")
+        self.check(lambda: self.built(generation), generation)
+        if generation > 3:
+            at("image built again")
+            self.check(lambda: self.built(generation - 3), generation - 3)
+        at("image by name")
+        self.check(lambda: modal.Image.from_name("crash-named"), 0)
+        at("files put into a sandbox")
+        text = again(lambda: sh(self.holder, "cat /put"))
+        assert text == "0 put into sandboxes\n", text
+        other = again(lambda: modal.Sandbox.create("sleep", "infinity", app=app, image=self.with_file(), timeout=LIFETIME))
+        text = again(lambda: sh(other, "cat /put"))
+        assert text == "0 put into sandboxes\n", text
+        again(lambda: other.terminate(wait=True))
+
+    def finish(self):
+        self.check(lambda: modal.Image.from_id(self.snapshot), 0)
+        self.holder.terminate(wait=True)
+
+
 class Removals:
     """Volumes that come and go, so that there is always something to collect."""
 
@@ -219,17 +270,17 @@ class Removals:
 
 
 def main():
-    uploads, mounts, snapshots, removals = Uploads(), Mounts(), Snapshots(), Removals()
+    uploads, mounts, builds, snapshots, removals = Uploads(), Mounts(), Builds(), Snapshots(), Removals()
     mounts.run(0)
     say(event="ready")
-    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
         for line in sys.stdin:
             command, *rest = line.split()
             if command == "finish":
                 break
             generation = int(rest[0])
             doing.clear()
-            works = (uploads.run, mounts.run, mounts.read_meanwhile, snapshots.run, removals.run)
+            works = (uploads.run, mounts.run, mounts.read_meanwhile, builds.run, snapshots.run, removals.run)
             futures = [pool.submit(work, generation) for work in works]
             say(event="working")
             sys.stdin.readline()  # it is about to be killed
@@ -237,6 +288,7 @@ def main():
             for future in futures:
                 future.result()
             say(event="done", underway=underway)
+    builds.finish()
     for sandbox in (mounts.writer, mounts.reader, snapshots.sandbox):
         assert sandbox.poll() is None
         sandbox.terminate(wait=True)

@@ -6,18 +6,24 @@ import { startServer, type TestServer } from '../support/server.ts';
 import { noSmallDisk } from '../support/small-disk.ts';
 import { pythonCases } from './support/cases.ts';
 
-const DISK = { LIFE_DISK_MIB: '160', LIFE_DISK_FILES: '10240', LIFE_DISK_MAX_MIB: '512' };
+const DISK = {
+  LIFE_DISK_MIB: '160',
+  LIFE_DISK_FILES: '10240',
+  LIFE_DISK_MAX_MIB: '512',
+  LIFE_BUILD_DISK_MIB: '96',
+};
 const FLAGS = [
   ...['--default-disk-mib', DISK.LIFE_DISK_MIB],
   ...['--default-disk-files', DISK.LIFE_DISK_FILES],
   ...['--max-disk-mib', DISK.LIFE_DISK_MAX_MIB],
+  ...['--build-disk-mib', DISK.LIFE_BUILD_DISK_MIB],
 ];
 
 for (const { runtime, skip } of await runtimesToTest()) {
   describe(`disks under ${runtime}`, { skip: skip || noSmallDisk }, () => {
     let server: TestServer;
     before(async () => {
-      server = await startServer({ runtime, flags: FLAGS });
+      server = await startServer({ runtime, flags: [...FLAGS, '--build-runtime', runtime] });
     });
     after(() => server?.stop());
 
@@ -26,5 +32,8 @@ for (const { runtime, skip } of await runtimesToTest()) {
       await pythonCases(t, server, 'disk', { env: { ...DISK, LIFE_DATA_DIR: server.dataDir } });
       assert.equal(server.pid, pid, 'the server never ended');
     });
+
+    test('room and files of a build step are bounded', (t) =>
+      pythonCases(t, server, 'build_disk', { env: DISK }));
   });
 }

@@ -117,6 +117,14 @@ export const configSchema = z.strictObject({
     .min(16)
     .default(102_400)
     .describe('largest disk a sandbox may ask for, MiB'),
+  buildDiskMiB: z.coerce
+    .number()
+    .int()
+    .min(16)
+    .default(51_200)
+    .describe(
+      'disk of each step of an image build, MiB; as many files as on a disk of a sandbox, in proportion',
+    ),
   maxOutputMiB: z.coerce
     .number()
     .int()

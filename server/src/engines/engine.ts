@@ -61,7 +61,9 @@ export interface Shape {
   readonly runtime: RuntimeChoice;
   /** Names of the devices it has. With `auto`, a runtime under which it can have them. That nobody else has them is the caller's to see to. */
   readonly devices?: readonly string[];
-  /** Bounds all that it writes in its root filesystem and in what is mounted by `Instance.mount`, together; without it, the machine's disk does. */
+  /**
+   * Bounds all that it writes in its root filesystem, in scratch mounts and in what is mounted by `Instance.mount`, together; without it, the machine's disk does.
+   */
   readonly disk?: DiskSize;
   /**
    * For one that is to be up before anybody needs it: what it will most likely be given. Its agent runs from then on, and `bind` changes what turns out to be

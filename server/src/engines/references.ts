@@ -10,7 +10,7 @@ export type LayerRef = LayerId;
 /** What can be mounted into an instance. */
 export type MountRef = ScratchRef | VolumeRef;
 
-/** A file or directory of somebody's own for a while: what a build shows to one of its steps. */
+/** A file or directory of somebody's own for a while: what a build shows to one of its steps. What an instance with a disk writes in it goes there instead. */
 export interface ScratchRef {
   readonly kind: 'scratch';
   /** Relative, without `.`, `..` or links. */

@@ -433,6 +433,7 @@ test('a step whose sandbox cannot be removed at once is built all the same, and 
   const lines: string[] = [];
   const thorny: ImageServiceOptions['instances'] = {
     destroy: (id) => instances.destroy(id),
+    boundsDisk: () => false,
     // A mount among its files, which no removal of files gets past.
     start: async (shape, tenure, signal) => {
       const instance = await instances.start(shape, tenure, signal);

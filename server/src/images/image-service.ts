@@ -5,6 +5,7 @@ import type { FillMount, RuntimeChoice } from '../engines/engine.ts';
 import { describeError, firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, type LayerId, newImageId, type TaskId } from '../ids.ts';
+import { diskOf, type UsualDisk } from '../instances/disk-size.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
@@ -48,7 +49,7 @@ export interface ImageServiceOptions {
   /** Keeps files of the build context where they are until the returned function is called. */
   readonly holdFiles: (files: readonly string[]) => () => void;
   /** Used for RUN steps only. */
-  readonly instances: Pick<InstanceService, 'start' | 'destroy'>;
+  readonly instances: Pick<InstanceService, 'start' | 'destroy' | 'boundsDisk'>;
   /** For RUN steps as well. */
   readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   /** Layers, logs and temporary files are below `<dataDir>/images`. */
@@ -57,12 +58,14 @@ export interface ImageServiceOptions {
   readonly treesBinaryPath: string;
   readonly config: {
     readonly buildRuntime: RuntimeChoice;
+    readonly buildDiskMiB: number;
     readonly debianMirror: string;
     readonly registryMirrors: readonly string[];
     readonly insecureRegistries: readonly string[];
     readonly privateRegistries: readonly string[];
     readonly registryTimeoutMs: number;
-  } & PackageSettings;
+  } & PackageSettings &
+    UsualDisk;
   /** Environment that points programs in RUN steps at the extra CA certificates; empty without any. */
   readonly caEnvironment: Readonly<Record<string, string>>;
   readonly logger: Logger;
@@ -139,6 +142,7 @@ export class ImageService implements Images {
         instances: options.instances,
         volumes: options.volumes,
         runtime: config.buildRuntime,
+        disk: diskOf(config.buildDiskMiB, config),
         layers: this.#layers,
         logger,
       }),

@@ -3,20 +3,16 @@ import { statfsSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
 import type { DiskSize } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { diskOf } from '../instances/disk-size.ts';
 
 /** No smaller one is made, MiB. */
 export const MIN_DISK_MIB = 16;
-/** ext4 takes more files in no room: one a block. */
-const MAX_FILES_PER_MIB = 256;
 
 type DiskConfig = Pick<Config, 'defaultDiskMiB' | 'defaultDiskFiles' | 'maxDiskMiB'>;
 
 /** @param askedMiB zero means the configured default */
-export function diskSize(askedMiB: number, { defaultDiskMiB, defaultDiskFiles }: DiskConfig): DiskSize {
-  const sizeMiB = askedMiB || defaultDiskMiB;
-  const inProportion = Math.ceil((defaultDiskFiles * sizeMiB) / defaultDiskMiB);
-  return { sizeMiB, files: Math.min(inProportion, sizeMiB * MAX_FILES_PER_MIB) };
-}
+export const diskSize = (askedMiB: number, config: DiskConfig): DiskSize =>
+  diskOf(askedMiB || config.defaultDiskMiB, config);
 
 /**
  * Refuses a size that cannot be had; none asked for is fine.

@@ -16,7 +16,7 @@ const options: BundleOptions = {
   mountPointsDir: '/run/skerry/m',
   socketDir: '/socket-dir',
   etcDir: '/etc-dir',
-  mounts: [{ source: '/volume', target: '/data', readOnly: true }],
+  mounts: [{ source: '/volume', target: '/data', readOnly: true, scratch: false }],
   ownLimits: { lowersOomScore: true, maxOpenFiles: 4096 },
   cgroups: { version: 2, limitsSwap: true },
 };

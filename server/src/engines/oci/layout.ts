@@ -180,6 +180,11 @@ export class InstanceLayout {
     return join(this.diskDir, 'work');
   }
 
+  /** What it may write of what was mounted for it. */
+  get scratchDir(): string {
+    return join(this.diskDir, 'scratch');
+  }
+
   /** A layer of the mount points that its devices need. */
   get devicePoints(): string {
     return join(this.dir, 'devices');

@@ -7,6 +7,8 @@ import type { ContentPlaces } from '../references.ts';
 /** A mount whose source is a path of this machine. */
 export interface PlacedMount extends Omit<InstanceMount, 'source'> {
   readonly source: string;
+  /** It is of a `ScratchRef`. */
+  readonly scratch: boolean;
 }
 
 const MAX_MOUNTS = 100;
@@ -20,5 +22,9 @@ export function placeMounts(mounts: readonly InstanceMount[], content: ContentPl
     );
   }
   for (const { target } of mounts) checkMountTarget(target);
-  return mounts.map((mount) => ({ ...mount, source: content.mount(mount.source) }));
+  return mounts.map((mount) => ({
+    ...mount,
+    source: content.mount(mount.source),
+    scratch: mount.source.kind === 'scratch',
+  }));
 }

@@ -59,18 +59,29 @@ export async function copyUpper(upper: string, directory: string, signal?: Abort
   await using undo = new AsyncDisposableStack();
   undo.defer(() => rm(partial, { recursive: true, force: true })); // not there any more once it has its name
   await mkdir(partial, { mode: 0o700 });
+  await copyTree(upper, partial, 'The machine is out of disk space for a copy of the files.', signal);
+  await removeSockets(partial);
+  await syncFilesystem(partial);
+  await rename(partial, directory);
+}
+
+/**
+ * Copies a file, or a directory to one that is not there or empty, with everything that there is to it.
+ * @throws SkerryError `disk-full` with those words, `internal`; the signal's reason
+ */
+export async function copyTree(
+  source: string,
+  target: string,
+  noRoom: string,
+  signal?: AbortSignal,
+): Promise<void> {
   try {
-    await run(['cp', '-a', '--reflink=auto', '--sparse=auto', '-T', upper, partial], {
+    await run(['cp', '-a', '--reflink=auto', '--sparse=auto', '-T', source, target], {
       timeoutMs: 30 * 60_000,
       ...(signal ? { signal } : {}),
     });
   } catch (error) {
     if (!(error instanceof SkerryError && /No space left on device/.test(error.message))) throw error;
-    throw new SkerryError('disk-full', 'The machine is out of disk space for a copy of the files.', {
-      cause: error,
-    });
+    throw new SkerryError('disk-full', noRoom, { cause: error });
   }
-  await removeSockets(partial);
-  await syncFilesystem(partial);
-  await rename(partial, directory);
 }

@@ -23,7 +23,7 @@ import { type DeviceEdits, makeMountPoints } from './gpus/device-edits.ts';
 import type { OciInstance } from './instance.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import { type PlacedMount, placeMounts } from './mounts.ts';
-import { mountRootfs } from './overlay.ts';
+import { copyTree, mountRootfs } from './overlay.ts';
 import type { OwnLimits } from './own-limits.ts';
 import { isAlive, type ProcessIdentity } from './process-identity.ts';
 import { type InstanceRecord, writeRecord } from './record.ts';
@@ -114,7 +114,7 @@ export class OciPrepared implements Prepared {
     this.#preparation.claim();
     return this.#attempt('bound', signal, async (either) => {
       const { shape, devices, owner, content, register, faultPoint } = this.#parts;
-      const mounts = placeMounts(tenure.mounts, content);
+      const mounts = await this.#onDisk(placeMounts(tenure.mounts, content), either);
       checkPolicy(tenure.network);
       // Nothing of its user's runs before both are done.
       const [init] = await settleAll([
@@ -184,6 +184,22 @@ export class OciPrepared implements Prepared {
     const { owner, network } = this.#parts;
     if (owner || (policy.kind === 'open' && this.#policy.kind === 'open')) return;
     await network.setPolicy(this.#network.slot, policy);
+  }
+
+  /** What it may write of scratch mounts is a copy on its disk, if it has one. */
+  async #onDisk(mounts: readonly PlacedMount[], signal: AbortSignal): Promise<readonly PlacedMount[]> {
+    if (!this.#parts.shape.disk || mounts.every(({ scratch, readOnly }) => !scratch || readOnly))
+      return mounts;
+    const { scratchDir } = this.#places;
+    await mkdir(scratchDir, { mode: 0o700 });
+    return Promise.all(
+      mounts.map(async (mount, index) => {
+        if (!mount.scratch || mount.readOnly) return mount;
+        const source = join(scratchDir, String(index));
+        await copyTree(mount.source, source, `What is mounted at ${mount.target} does not fit.`, signal);
+        return { ...mount, source };
+      }),
+    );
   }
 
   async #mountRootfs(): Promise<void> {

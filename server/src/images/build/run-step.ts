@@ -6,7 +6,7 @@ import { AgentClient } from '../../agent/agent-client.ts';
 import type { AgentExit } from '../../agent/frames.ts';
 import { runToExit } from '../../agent/run-to-exit.ts';
 import { commitLast } from '../../agent/settle-files.ts';
-import type { Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
+import type { DiskSize, Instance, InstanceExit, RuntimeChoice } from '../../engines/engine.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type LayerId, newProcessId, newTaskId } from '../../ids.ts';
 import type { InstanceService } from '../../instances/instance-service.ts';
@@ -47,9 +47,11 @@ export interface RunOutcome {
 }
 
 export interface StepRunnerParts {
-  readonly instances: Pick<InstanceService, 'start' | 'destroy'>;
+  readonly instances: Pick<InstanceService, 'start' | 'destroy' | 'boundsDisk'>;
   readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   readonly runtime: RuntimeChoice;
+  /** What a step may write, where the machine can bound it. */
+  readonly disk: DiskSize;
   readonly layers: LayerStore;
   readonly logger: Logger;
 }
@@ -73,7 +75,7 @@ export class StepRunner {
   ): Promise<RunOutcome> {
     // The step is done when its files are: an instance that cannot be taken away at once goes later.
     await using cleanup = new CleanupScope(this.#parts.logger);
-    const { instances, runtime, layers, volumes } = this.#parts;
+    const { instances, runtime, disk, layers, volumes } = this.#parts;
     const prepared = await prepareMounts(request.mounts, request.secrets, request.workspace, (path) =>
       layers.refer(path),
     );
@@ -84,7 +86,7 @@ export class StepRunner {
     cleanup.add('volumes', () => volumes.detach(taskId, gone));
     const mounts = [...prepared.mounts, ...attached];
     const instance = await instances.start(
-      { layers: request.layers, runtime },
+      { layers: request.layers, runtime, ...(instances.boundsDisk(runtime) && { disk }) },
       {
         hostname: 'skerry-build',
         limits: LIMITS,

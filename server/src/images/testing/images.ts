@@ -22,6 +22,7 @@ export const DEFINITION: ImageDefinition = {
 /** Settings under which nothing is fetched from anywhere. */
 export const TEST_IMAGE_CONFIG: ImageServiceOptions['config'] = {
   buildRuntime: 'auto',
+  ...{ buildDiskMiB: 128, defaultDiskMiB: 64, defaultDiskFiles: 4096 },
   debianMirror: '',
   registryMirrors: [],
   insecureRegistries: [],
