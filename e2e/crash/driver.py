@@ -4,6 +4,7 @@ Everything has a generation, the round's number, in what it writes, and a hash b
 what was answered is there.
 """
 
+import base64
 import concurrent.futures
 import hashlib
 import io
@@ -213,7 +214,8 @@ class Builds:
 
     def built(self, generation):
         # Another object each time: one that was built once is not built again by its client.
-        return image.run_commands(f"python3 -c '{WRITE_BUILT}' {generation}").build(app)
+        program = base64.b64encode(WRITE_BUILT.encode()).decode()
+        return image.run_commands(f"echo {program} | base64 -d | python3 - {generation}").build(app)
 
     def with_file(self):
         return modal.Image.from_registry("python:3.11-slim").add_local_file(self.file.name, "/put")
