@@ -11,7 +11,7 @@ const LAST_LINES = 12;
 /** The message of a failed step; undefined when it worked. */
 export function describeExit(
   instruction: RunInstruction,
-  { exit, outOfMemory }: RunOutcome,
+  { exit, outOfMemory, diskMiB }: RunOutcome,
   output: Readonly<Record<'stdout' | 'stderr', OutputSink>>,
 ): string | undefined {
   if (exit.kind === 'code' && exit.value === 0) return undefined;
@@ -24,7 +24,9 @@ export function describeExit(
   // Programs say what went wrong on stderr; some only on stdout.
   const words = lastLines(output.stderr.tail) || lastLines(output.stdout.tail);
   const disk = /No space left on device/.test(output.stderr.tail + output.stdout.tail)
-    ? ' The machine that builds is out of disk space.'
+    ? diskMiB === undefined
+      ? ' The machine that builds is out of disk space.'
+      : ` A step may write ${diskMiB} MiB (buildDiskMiB), or less where the machine has less left.`
     : '';
   const command =
     instruction.source.length > 1000 ? `${instruction.source.slice(0, 1000)} ...` : instruction.source;

@@ -44,6 +44,8 @@ export interface RunOutcome {
   readonly exit: AgentExit;
   /** The kernel killed a process of the step for memory. */
   readonly outOfMemory: boolean;
+  /** How much it may have written; undefined where only the machine bounds that. */
+  readonly diskMiB: number | undefined;
 }
 
 export interface StepRunnerParts {
@@ -82,11 +84,12 @@ export class StepRunner {
     // Nobody's sandbox: if this server dies, the next one finds no task of this id, and keeps what was written.
     const taskId = newTaskId();
     const attached = await volumes.attach(taskId, request.volumes);
+    const bound = instances.boundsDisk(runtime) ? { disk } : {};
     let gone = true;
     cleanup.add('volumes', () => volumes.detach(taskId, gone));
     const mounts = [...prepared.mounts, ...attached];
     const instance = await instances.start(
-      { layers: request.layers, runtime, ...(instances.boundsDisk(runtime) && { disk }) },
+      { layers: request.layers, runtime, ...bound },
       {
         hostname: 'skerry-build',
         limits: LIMITS,
@@ -108,7 +111,7 @@ export class StepRunner {
       const below = request.layers.map((each) => layers.path(each));
       await removeMountPoints(layer.directory, below, mounts);
     }
-    return { exit, outOfMemory: outOfMemory > 0 };
+    return { exit, outOfMemory: outOfMemory > 0, diskMiB: bound.disk?.sizeMiB };
   }
 
   #agent(instance: Instance): AgentClient {
