@@ -18,6 +18,7 @@ export interface OciEngineOptions {
     | 'diskLimits'
     | 'defaultDiskMiB'
     | 'defaultDiskFiles'
+    | 'buildDiskMiB'
   >;
   readonly dataDir: string;
   /** Where layers and mounts are. */

@@ -12,5 +12,6 @@ export const TEST_ENGINE_CONFIG: OciEngineOptions['config'] = {
   diskLimits: 'auto',
   defaultDiskMiB: 64,
   defaultDiskFiles: 4096,
+  buildDiskMiB: 128,
   runscPath: process.env.SKERRY_RUNSC ?? '',
 };
