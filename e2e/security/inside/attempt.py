@@ -18,6 +18,8 @@ import sys
 import time
 
 SECONDS_EACH = 60
+# A pipe holds as much.
+SAID_BYTES = 4096
 
 libc = ctypes.CDLL(None, use_errno=True)
 _x86 = platform.machine() == "x86_64"
@@ -85,6 +87,15 @@ def answers(call, *errors):
             raise
 
 
+def fill(path, mebibytes):
+    try:
+        with open(path, "wb", buffering=0) as file:
+            for _ in range(mebibytes):
+                file.write(bytes(1 << 20))
+    finally:
+        os.unlink(path)
+
+
 def _said(error):
     if isinstance(error, OSError) and error.errno is not None:
         return f"{errno.errorcode.get(error.errno, error.errno)}: {error.strerror}"
@@ -108,18 +119,25 @@ def _run(attack, given):
         os.setpgid(0, 0)
         signal.alarm(SECONDS_EACH)
         os.close(reading)
-        os.write(writing, json.dumps(_attempt(attack["program"], given)).encode()[:4096])
+        os.write(writing, json.dumps(_attempt(attack["program"], given)).encode()[:SAID_BYTES])
         os._exit(0)
-    os.close(writing)
-    told = b""
-    while chunk := os.read(reading, 4096):
-        told += chunk
-    os.close(reading)
     status = os.waitpid(pid, 0)[1]
     try:
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)  # what it left, which may hold the pipe
     except OSError:
         pass
+    try:
+        while True:
+            os.wait()  # where this is the first process, it has those whose parent died
+    except ChildProcessError:
+        pass
+    os.close(writing)
+    os.set_blocking(reading, False)
+    try:
+        told = os.read(reading, SAID_BYTES)
+    except BlockingIOError:
+        told = b""
+    os.close(reading)
     if told:
         return json.loads(told)
     by = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"status {status}"

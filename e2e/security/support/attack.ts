@@ -38,6 +38,8 @@ export interface InsideAttack {
   readonly threat: Threat;
   /** Python, with what `inside/attempt.py` defines. */
   readonly program: string;
+  /** In a sandbox that no other attack is made in: this one may end it. */
+  readonly alone?: true;
   readonly runc: Expected;
   readonly gvisor: Expected;
 }

@@ -1,6 +1,7 @@
 /** A sandbox as users have it: made by the server through the official client. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -28,40 +29,48 @@ export interface StrongSandbox {
   run(argv: readonly string[], input?: string): Promise<string>;
 }
 
-/** @param options more arguments of `modal.Sandbox.create`, as Python */
-export async function createSandbox(
+/**
+ * @param count of sandboxes, all alike
+ * @param options more arguments of `modal.Sandbox.create`, as Python
+ */
+export async function createSandboxes(
   server: TestServer,
   runtime: Runtime,
+  count: number,
   options = '',
-): Promise<StrongSandbox> {
+): Promise<StrongSandbox[]> {
   const finding = (await machineRuntimes())[runtime];
   assert.ok(finding.ok);
-  const bundles = join(defaultRunDir(server.dataDir), 't');
-  const before = new Set(await readdir(bundles));
   const made = await runPython(
     server,
     `import modal
 app = modal.App.lookup("attacks", create_if_missing=True)
 image = modal.Image.from_registry("python:3.11-slim")
-sandbox = modal.Sandbox.create(app=app, image=image, timeout=1800, ${options})
-sandbox.exec("true").wait()
-print(sandbox.object_id)`,
+for _ in range(${count}):
+    sandbox = modal.Sandbox.create(app=app, image=image, timeout=1800, ${options})
+    mark = sandbox.object_id
+    sandbox.exec("sh", "-c", f"echo > /{mark}").wait()
+    print(sandbox.object_id)`,
   );
   assert.equal(made.code, 0, made.stderr);
-  const id = made.stdout.trim();
-  const [instance = '', ...others] = (await readdir(bundles)).filter((name) => !before.has(name));
-  assert.deepEqual(others, [], 'one sandbox, one bundle');
-  const { jwt } = await controlPlane(server).sandboxGetCommandRouterAccess({
-    target: { case: 'sandboxId', value: id },
-  });
-  const { taskId = '' } = await controlPlane(server).sandboxGetTaskIdV2({ sandboxId: id });
+  return Promise.all(
+    made.stdout.split('\n').map((id) => openSandbox(server, { id, runtime, runtimePath: finding.path })),
+  );
+}
+
+async function openSandbox(
+  server: TestServer,
+  known: Pick<StrongSandbox, 'id' | 'runtime' | 'runtimePath'>,
+): Promise<StrongSandbox> {
+  const control = controlPlane(server);
+  const { id } = known;
+  const { jwt } = await control.sandboxGetCommandRouterAccess({ target: { case: 'sandboxId', value: id } });
+  const { taskId = '' } = await control.sandboxGetTaskIdV2({ sandboxId: id });
   const client = router(server, jwt);
   return {
-    id,
-    runtime,
-    runtimePath: finding.path,
+    ...known,
     server: instanceName(server.dataDir),
-    directory: join(bundles, instance),
+    directory: await bundleOf(server, id),
     run: async (argv, input = '') => {
       const execId = randomUUID();
       await client.taskExecStart({
@@ -74,4 +83,13 @@ print(sandbox.object_id)`,
       return collect(client.taskExecStdioRead({ taskId, execId, fileDescriptor }));
     },
   };
+}
+
+/** No wire names it: it is known by the file that its sandbox wrote. */
+async function bundleOf(server: TestServer, id: string): Promise<string> {
+  const bundles = join(defaultRunDir(server.dataDir), 't');
+  const names = await readdir(bundles);
+  const name = names.find((each) => existsSync(join(bundles, each, 'rootfs', id)));
+  assert.ok(name !== undefined, `no bundle is of ${id}`);
+  return join(bundles, name);
 }

@@ -1,4 +1,5 @@
 /** Ways to weaken a sandbox in one mechanism: edits of the OCI bundle that Skerry made for it. Only the tests' own containers are started from these. */
+import { readOwnLimits } from '../../../server/src/engines/oci/own-limits.ts';
 
 /** The parts of config.json that are edited, as `server/src/engines/oci/bundle.ts` writes them. */
 export interface Bundle {
@@ -44,6 +45,8 @@ export interface Weakening {
   readonly edit: (bundle: Bundle, canary: CanaryPlaces) => void;
   /** Options of the runtime's command. */
   readonly options?: readonly string[];
+  /** Whether it can be done here; where a server runs as a root with less, it cannot hand more on. */
+  readonly possible?: () => Promise<boolean>;
 }
 
 /** The system calls are allowed, whatever their arguments. */
@@ -70,6 +73,7 @@ export const capable = (...capabilities: string[]): Weakening => ({
   edit: ({ process }) => {
     for (const set of Object.values(process.capabilities)) set.push(...capabilities);
   },
+  possible: async () => !capabilities.includes('CAP_SYS_RESOURCE') || (await readOwnLimits()).lowersOomScore,
 });
 
 export const unmasked = (path: string): Weakening => ({
@@ -123,4 +127,26 @@ export const started = (option: string): Weakening => ({
   name: `started with ${option}`,
   edit: () => {},
   options: [option],
+});
+
+/** The limit is another one, still small. */
+export const limitedTo = ({ memoryMiB, pids }: { memoryMiB?: number; pids?: number }): Weakening => ({
+  name: `limited to ${memoryMiB === undefined ? `${pids} processes` : `${memoryMiB} MiB of memory`}`,
+  edit: ({ linux: { resources } }) => {
+    if (pids !== undefined) resources.pids.limit = pids;
+    if (memoryMiB === undefined) return;
+    resources.memory.limit = memoryMiB * 2 ** 20;
+    if (resources.memory.swap !== undefined) resources.memory.swap = memoryMiB * 2 ** 20;
+  },
+});
+
+/** A file system in memory is there, of this size. */
+export const roomAt = (path: string, sizeMiB: number): Weakening => ({
+  name: `with ${sizeMiB} MiB at ${path}`,
+  edit: ({ mounts }) => {
+    const size = `size=${sizeMiB}m`;
+    const known = mounts.find(({ destination }) => destination === path);
+    if (known) known.options = [...known.options.filter((option) => !option.startsWith('size=')), size];
+    else mounts.push({ destination: path, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', size] });
+  },
 });
