@@ -2,7 +2,7 @@
  * Attempts to take what others need. The sandboxes that they are made in have small limits, `smallLimits`; where they succeed, it is below limits that are
  * little larger.
  */
-import { type Expected, held, type InsideAttack, notHeld } from '../support/attack.ts';
+import { type Expected, held, type InsideAttack, notHeld, shownBy } from '../support/attack.ts';
 import { capable, limitedTo, roomAt } from '../support/weakenings.ts';
 
 /** Flags of the server. */
@@ -39,7 +39,7 @@ for _ in range(250):
     if os.fork() == 0:
         signal.pause()`,
     held(/^EAGAIN/, processes, more.processes),
-    held(ended, 'the limits of processes and of memory', more.processes, more.memory),
+    shownBy('runc', ended, 'the limits of processes and of memory'),
   ),
   exhaustion(
     'start threads for ever',
