@@ -3,70 +3,38 @@
  * one that could not would show nothing.
  */
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { appendFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { z } from 'zod';
-import { run } from '../../server/src/platform/command.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
-import { startServer, type TestServer } from '../support/server.ts';
 import { agentAttacks } from './attacks/agent.ts';
 import { callAttacks } from './attacks/calls.ts';
-import { exhaustionAttacks, smallLimits } from './attacks/exhaustion.ts';
+import { exhaustionAttacks } from './attacks/exhaustion.ts';
 import { kernelFileAttacks } from './attacks/kernel-files.ts';
+import { networkAttacks } from './attacks/network.ts';
 import { otherAttacks } from './attacks/others.ts';
-import type { Attempt, InsideAttack } from './support/attack.ts';
-import { type Canary, makeCanary } from './support/canary.ts';
+import type { InsideAttack } from './support/attack.ts';
 import { isPossible, proofsOf } from './support/proofs.ts';
-import { createSandboxes, type StrongSandbox } from './support/strong-sandbox.ts';
-import { runInChroot, runWeakened } from './support/weak-sandbox.ts';
+import { type Attempts, Target } from './support/target.ts';
 
 const attacks: readonly InsideAttack[] = [
   ...callAttacks,
   ...kernelFileAttacks,
   ...otherAttacks,
   ...agentAttacks,
+  ...networkAttacks,
   ...exhaustionAttacks,
 ];
-const runner = ['python3', '-c', readFileSync(new URL('inside/attempt.py', import.meta.url), 'utf8')];
-const attemptSchema = z.object({ name: z.string(), succeeded: z.boolean(), said: z.string() });
 
 for (const { runtime, skip } of await runtimesToTest()) {
   describe(`a hostile program under ${runtime}`, { skip }, () => {
-    let server: TestServer;
-    let canary: Canary;
-    let strong: StrongSandbox;
-    let attempts: ReadonlyMap<string, Attempt>;
+    let target: Target;
+    let attempts: Attempts;
 
     before(async () => {
-      server = await startServer({ runtime, flags: smallLimits.flags });
-      canary = await makeCanary();
-      const alone = attacks.filter((attack) => attack.alone);
-      const together = attacks.filter((attack) => !attack.alone);
-      const memory = `memory=(${smallLimits.memoryMiB}, ${smallLimits.memoryMiB})`;
-      const [first, ...others] = await createSandboxes(server, runtime, 1 + alone.length, memory);
-      assert.ok(first);
-      strong = first;
-      await run(['mknod', join(strong.directory, 'rootfs', deviceNode), 'c', '1', '11']);
-      const found = parse(await strong.run(runner, task(together)));
-      for (const [index, attack] of alone.entries()) {
-        const sandbox = others[index];
-        assert.ok(sandbox);
-        const attempt = parse(await sandbox.run(runner, task([attack])).catch(() => '')).get(attack.name);
-        found.set(attack.name, attempt ?? { succeeded: false, said: await fate(sandbox) });
-      }
-      attempts = found;
+      target = await Target.open(runtime);
+      attempts = await target.attack(attacks);
     });
-    after(async () => {
-      await canary?.[Symbol.asyncDispose]();
-      await server?.stop();
-    });
-
-    const task = (some: readonly InsideAttack[]): string =>
-      JSON.stringify({
-        given: { ...canary.given, deviceNode },
-        attacks: some.map(({ name, program }) => ({ name, program })),
-      });
+    after(() => target?.[Symbol.asyncDispose]());
 
     for (const { name, threat, [runtime]: expected } of attacks) {
       const outcome = 'open' in expected ? 'can' : 'cannot';
@@ -81,16 +49,11 @@ for (const { runtime, skip } of await runtimesToTest()) {
       });
     }
 
-    for (const { name, proof, attacks: some } of proofsOf(attacks, runtime)) {
-      test(`could ${name}: ${some.map((attack) => attack.name).join('; ')}`, async (t) => {
-        if (!(await isPossible(proof))) return t.skip('root has too little here to take this away');
-        const input = task(some);
-        const said =
-          typeof proof === 'string'
-            ? await runInChroot(strong, runner, input)
-            : await runWeakened(strong, proof, canary, runner, input);
-        const attempts = parse(said);
-        for (const { name } of some) {
+    for (const group of proofsOf(attacks, runtime)) {
+      test(`could ${group.name}: ${group.attacks.map(({ name }) => name).join('; ')}`, async (t) => {
+        if (!(await isPossible(group.proof))) return t.skip('root has too little here to take this away');
+        const attempts = await target.prove(group);
+        for (const { name } of group.attacks) {
           const attempt = attempts.get(name);
           assert.ok(attempt?.succeeded, `${name}: ${attempt?.said}`);
         }
@@ -98,24 +61,6 @@ for (const { runtime, skip } of await runtimesToTest()) {
     }
   });
 }
-
-/** In the sandbox: of the kernel's log, which holds no harm. */
-const deviceNode = '/tmp/attack-device';
-
-function parse(lines: string): Map<string, Attempt> {
-  const attempts = lines
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => attemptSchema.parse(JSON.parse(line)));
-  return new Map(attempts.map((attempt) => [attempt.name, attempt]));
-}
-
-/** What became of a sandbox in which an attack took along who would have told of it. */
-const fate = (sandbox: StrongSandbox): Promise<string> =>
-  sandbox.run(['true']).then(
-    () => 'all its programs were killed',
-    () => 'its sandbox was ended',
-  );
 
 /** For the table of `docs/security.md`. */
 function record(outcome: object): void {

@@ -28,7 +28,7 @@ const exhaustion = (name: string, program: string, runc: Expected, gvisor: Expec
 /** The same, where what is taken takes the sandbox along, or all its programs. */
 const overload = (...attack: Parameters<typeof exhaustion>): InsideAttack => ({
   ...exhaustion(...attack),
-  alone: true,
+  place: 'alone',
 });
 
 export const exhaustionAttacks: readonly InsideAttack[] = [

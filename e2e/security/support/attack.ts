@@ -1,4 +1,5 @@
 /** What an attack is. Attacks are data; `attacks.test.ts` runs them, `npm run test:attacks` writes what came of them into `docs/security.md`. */
+import type { NetworkHole } from './network-hole.ts';
 import type { Weakening } from './weakenings.ts';
 
 export type Runtime = 'runc' | 'gvisor';
@@ -14,6 +15,8 @@ export interface Attempt {
 export type Proof =
   /** In a sandbox without these mechanisms. */
   | readonly Weakening[]
+  /** With these rules in the firewall. */
+  | NetworkHole
   /** In a chroot, and no sandbox at all. */
   | 'a chroot'
   /** Under runc: nothing that gVisor has could be taken away. */
@@ -31,6 +34,8 @@ export type Expected =
   /** It succeeds, and why that is so. */
   | { readonly open: string };
 
+export type Place = 'alone' | 'blocked' | 'listed';
+
 /** An attack from inside: a program that runs as root in the sandbox. */
 export interface InsideAttack {
   /** What it tries to do. */
@@ -38,8 +43,11 @@ export interface InsideAttack {
   readonly threat: Threat;
   /** Python, with what `inside/attempt.py` defines. */
   readonly program: string;
-  /** In a sandbox that no other attack is made in: this one may end it. */
-  readonly alone?: true;
+  /**
+   * The sandbox that it is made in: one for all by default. `alone`: one of its own, which it may end. `blocked`: one without network. `listed`: one that may
+   * reach an address that nobody has.
+   */
+  readonly place?: Place;
   readonly runc: Expected;
   readonly gvisor: Expected;
 }
@@ -50,7 +58,7 @@ export const held = (says: RegExp, by: string, ...without: readonly Weakening[])
   proof: without,
 });
 
-export const shownBy = (proof: Exclude<Proof, readonly Weakening[]>, says: RegExp, by: string): Expected => ({
+export const shownBy = (proof: Extract<Proof, string>, says: RegExp, by: string): Expected => ({
   says,
   by,
   proof,

@@ -13,8 +13,7 @@ export function proofsOf(all: readonly InsideAttack[], runtime: Runtime): readon
     const { [runtime]: expected } = attack;
     if ('open' in expected || expected.proof === 'runc') continue;
     const { proof } = expected;
-    const name =
-      typeof proof === 'string' ? `in ${proof}` : proof.map((weakening) => weakening.name).join(' and ');
+    const name = nameOf(proof);
     const known = groups.get(name);
     if (known) known.attacks.push(attack);
     else groups.set(name, { proof, attacks: [attack] });
@@ -22,9 +21,14 @@ export function proofsOf(all: readonly InsideAttack[], runtime: Runtime): readon
   return [...groups].map(([name, group]) => ({ name, ...group }));
 }
 
+function nameOf(proof: ProofGroup['proof']): string {
+  if (typeof proof === 'string') return `in ${proof}`;
+  return 'hole' in proof ? proof.hole : proof.map((weakening) => weakening.name).join(' and ');
+}
+
 /** Whether it can be shown here. */
 export async function isPossible(proof: Proof): Promise<boolean> {
-  if (typeof proof === 'string') return true;
+  if (typeof proof === 'string' || 'hole' in proof) return true;
   const each = await Promise.all(proof.map(({ possible }) => possible?.() ?? true));
   return each.every(Boolean);
 }

@@ -27,17 +27,15 @@ export interface StrongSandbox {
   readonly directory: string;
   /** Runs a program with this input and gives what it prints. @throws when the server refuses */
   run(argv: readonly string[], input?: string): Promise<string>;
+  /** Starts a program that goes on; resolves when it printed something. */
+  background(argv: readonly string[]): Promise<void>;
 }
 
-/**
- * @param count of sandboxes, all alike
- * @param options more arguments of `modal.Sandbox.create`, as Python
- */
+/** @param options for each sandbox: more arguments of `modal.Sandbox.create`, as Python */
 export async function createSandboxes(
   server: TestServer,
   runtime: Runtime,
-  count: number,
-  options = '',
+  options: readonly string[],
 ): Promise<StrongSandbox[]> {
   const finding = (await machineRuntimes())[runtime];
   assert.ok(finding.ok);
@@ -46,16 +44,15 @@ export async function createSandboxes(
     `import modal
 app = modal.App.lookup("attacks", create_if_missing=True)
 image = modal.Image.from_registry("python:3.11-slim")
-for _ in range(${count}):
-    sandbox = modal.Sandbox.create(app=app, image=image, timeout=1800, ${options})
-    mark = sandbox.object_id
-    sandbox.exec("sh", "-c", f"echo > /{mark}").wait()
+for options in [${options.map((each) => `dict(${each})`).join(', ')}]:
+    sandbox = modal.Sandbox.create(app=app, image=image, timeout=1800, **options)
+    sandbox.exec("sh", "-c", f"echo > /{sandbox.object_id}").wait()
     print(sandbox.object_id)`,
   );
   assert.equal(made.code, 0, made.stderr);
-  return Promise.all(
-    made.stdout.split('\n').map((id) => openSandbox(server, { id, runtime, runtimePath: finding.path })),
-  );
+  const ids = made.stdout.split('\n').filter((id) => id !== '');
+  const { path: runtimePath } = finding;
+  return Promise.all(ids.map((id) => openSandbox(server, { id, runtime, runtimePath })));
 }
 
 async function openSandbox(
@@ -67,20 +64,28 @@ async function openSandbox(
   const { jwt } = await control.sandboxGetCommandRouterAccess({ target: { case: 'sandboxId', value: id } });
   const { taskId = '' } = await control.sandboxGetTaskIdV2({ sandboxId: id });
   const client = router(server, jwt);
+  const start = async (argv: readonly string[], input: string) => {
+    const execId = randomUUID();
+    await client.taskExecStart({
+      ...{ taskId, execId, commandArgs: [...argv] },
+      stdoutConfig: TaskExecStdoutConfig.PIPE,
+      stderrConfig: TaskExecStderrConfig.PIPE,
+    });
+    await client.taskExecStdinWrite({ taskId, execId, data: Buffer.from(input), eof: true });
+    const fileDescriptor = TaskExecStdioFileDescriptor.STDOUT;
+    return client.taskExecStdioRead({ taskId, execId, fileDescriptor });
+  };
   return {
     ...known,
     server: instanceName(server.dataDir),
     directory: await bundleOf(server, id),
     run: async (argv, input = '') => {
-      const execId = randomUUID();
-      await client.taskExecStart({
-        ...{ taskId, execId, commandArgs: [...argv] },
-        stdoutConfig: TaskExecStdoutConfig.PIPE,
-        stderrConfig: TaskExecStderrConfig.PIPE,
-      });
-      await client.taskExecStdinWrite({ taskId, execId, data: Buffer.from(input), eof: true });
-      const fileDescriptor = TaskExecStdioFileDescriptor.STDOUT;
-      return collect(client.taskExecStdioRead({ taskId, execId, fileDescriptor }));
+      const output = await start(argv, input);
+      return collect(output);
+    },
+    background: async (argv) => {
+      const output = await start(argv, '');
+      await output[Symbol.asyncIterator]().next();
     },
   };
 }
