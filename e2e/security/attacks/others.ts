@@ -8,8 +8,8 @@ const gvisorCapability = 'its own kernel asks for the capability, which is not g
 
 export const otherAttacks: readonly InsideAttack[] = [
   breakout(
-    'enter a namespace of another process',
-    'syscall("setns", os.open("/proc/1/ns/uts", os.O_RDONLY), CLONE_NEWUTS)',
+    'enter a namespace',
+    'syscall("setns", os.open("/proc/self/ns/uts", os.O_RDONLY), CLONE_NEWUTS)',
     held(EPERM, refused, allowing('setns'), capable('CAP_SYS_ADMIN')),
     held(EPERM, gvisorCapability, capable('CAP_SYS_ADMIN')),
   ),
