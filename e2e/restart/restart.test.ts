@@ -1,4 +1,4 @@
-/** The server is killed, and ended gracefully, while an official client works in 20 sandboxes: nothing is lost, repeated or done twice. */
+/** The server is killed, and ended gracefully, while an official client works in 20 sandboxes (5 on an emulated machine): nothing is lost, repeated or done twice. */
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
