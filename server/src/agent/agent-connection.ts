@@ -37,11 +37,14 @@ export class AgentConnection {
   }
 
   /**
-   * Sends a frame. What is in flight is bounded by the windows of the protocol, so the return value of the stream's own `write` does not
-   * matter. After the end it does nothing.
+   * Sends a frame, which may come in parts. What is in flight is bounded by the windows of the protocol, so the return value of the stream's own `write` does
+   * not matter. After the end it does nothing.
    */
-  send(frame: Buffer): void {
-    if (!this.#ended) this.#duplex.write(frame);
+  send(...parts: Uint8Array[]): void {
+    if (this.#ended) return;
+    this.#duplex.cork();
+    for (const part of parts) this.#duplex.write(part);
+    this.#duplex.uncork();
   }
 
   /**

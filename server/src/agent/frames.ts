@@ -156,21 +156,23 @@ export class FrameDecoder {
     return frame;
   }
 
-  /** The first `length` bytes, joined; they must be here. */
+  /** The first `length` bytes, which must be here: as they lie where one piece has them all, else joined, and only they. */
   #peek(length: number): Buffer {
     const [first] = this.#parts;
-    if (first !== undefined && first.length >= length) return first;
-    const joined = Buffer.concat(this.#parts, this.#size);
-    this.#parts = [joined];
-    return joined;
+    if (first !== undefined && first.length >= length) return first.subarray(0, length);
+    return Buffer.concat(this.#parts, length);
   }
 
   #take(length: number): Buffer {
-    const joined = this.#peek(length);
-    if (joined.length === length) this.#parts.shift();
-    else this.#parts[0] = joined.subarray(length);
+    const bytes = this.#peek(length);
     this.#size -= length;
-    return joined.subarray(0, length);
+    let left = length;
+    for (let part = this.#parts[0]; part !== undefined && left > 0; part = this.#parts[0]) {
+      if (part.length > left) this.#parts[0] = part.subarray(left);
+      else this.#parts.shift();
+      left -= Math.min(left, part.length);
+    }
+    return bytes;
   }
 }
 
@@ -212,11 +214,12 @@ export const encode = {
   stats: (version: number) => jsonFrame(0x23, { version }),
   killAll: (version: number, signal: number) => jsonFrame(0x24, { signal, version }),
   dial: (version: number, port: number) => jsonFrame(0x25, { port, version }),
-  stdin: (offset: number, data: Uint8Array) =>
-    frame(0x41, 8 + data.length, (payload) => {
-      writeOffset(payload, offset, 0);
-      payload.set(data, 8);
-    }),
+  /** What comes before the bytes of a STDIN frame. */
+  stdinHeader: (offset: number, length: number) => {
+    const bytes = header(0x41, 8 + length, HEADER_BYTES + 8);
+    writeOffset(bytes, offset, HEADER_BYTES);
+    return bytes;
+  },
   stdinEof: () => frame(0x42, 0, () => {}),
   ack: (stream: OutputStream, offset: number) =>
     frame(0x43, 9, (payload) => {

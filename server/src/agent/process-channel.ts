@@ -222,7 +222,7 @@ class ConnectedChannel implements ProcessChannel {
     if (frame.type !== 'started') throw protocolError(`${frame.type} before STARTED`);
     const { pid, stdinAccepted, stdinClosed, signalsTaken } = parse(startedSchema, frame.json, 'STARTED');
     this.signalsTaken = signalsTaken;
-    const stdin = new StdinWriter((bytes) => this.#connection.send(bytes), stdinAccepted, stdinClosed);
+    const stdin = new StdinWriter((...parts) => this.#connection.send(...parts), stdinAccepted, stdinClosed);
     this.#state = { name: 'open', pid, stdin };
     this.#answer.started();
   }

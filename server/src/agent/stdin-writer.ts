@@ -21,7 +21,7 @@ const closedError = () =>
   new SkerryError('stdin-closed', 'The process does not read its standard input any more.');
 
 export class StdinWriter {
-  readonly #send: (frame: Buffer) => void;
+  readonly #send: (...parts: Uint8Array[]) => void;
   #accepted: number;
   #sent: number;
   #end: number;
@@ -32,7 +32,8 @@ export class StdinWriter {
   #closeWaiters: Waiter[] = [];
   #lost: SkerryError | undefined;
 
-  constructor(send: (frame: Buffer) => void, accepted: number, closed: boolean) {
+  /** `send` sends a frame that is given in parts; they must not be changed afterwards. */
+  constructor(send: (...parts: Uint8Array[]) => void, accepted: number, closed: boolean) {
     this.#send = send;
     this.#accepted = accepted;
     this.#sent = accepted;
@@ -114,7 +115,7 @@ export class StdinWriter {
       const from = this.#sent - piece.offset;
       const chunk = piece.data.subarray(from, from + Math.min(room, CHUNK_BYTES));
       if (chunk.length === 0 && from < piece.data.length) return;
-      if (chunk.length > 0) this.#send(encode.stdin(this.#sent, chunk));
+      if (chunk.length > 0) this.#send(encode.stdinHeader(this.#sent, chunk.length), chunk);
       this.#sent += chunk.length;
       if (this.#sent >= piece.offset + piece.data.length) this.#pieces.shift();
     }

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import fc from 'fast-check';
 import { OutputBudget } from './output-budget.ts';
 import { OutputLog } from './output-log.ts';
 
@@ -36,6 +39,50 @@ describe('OutputLog', () => {
     assert.deepEqual(await Promise.all(live), ['hello world', 'lo world']);
     assert.equal(await readAll(log), 'hello world');
     assert.equal(await readAll(log, 11), '');
+  });
+
+  test('gives every reader everything, whatever the pieces and however far behind he is', () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 200_000 })), {
+          maxLength: 30,
+        }),
+        fc.array(fc.array(fc.boolean(), { maxLength: 40 }), { minLength: 1, maxLength: 3 }),
+        async (lengths, pauses) => {
+          const log = new OutputLog(path(), unlimited());
+          const all = randomBytes(lengths.reduce((sum, length) => sum + length, 0));
+          const readers = pauses.map(async (slow) => {
+            const chunks: Uint8Array[] = [];
+            for await (const chunk of log.read(0, never)) {
+              chunks.push(chunk);
+              if (slow[chunks.length]) await setImmediate();
+            }
+            return Buffer.concat(chunks);
+          });
+          let at = 0;
+          for (const [i, length] of lengths.entries()) {
+            await log.append(at, all.subarray(at, at + length));
+            at += length;
+            if (i % 3 === 0) await setImmediate();
+          }
+          log.end();
+          for (const read of await Promise.all(readers)) assert.ok(read.equals(all));
+        },
+      ),
+      { numRuns: 50 },
+    ));
+
+  test('who keeps up with the writer needs no file', async () => {
+    const file = path();
+    const log = new OutputLog(file, unlimited());
+    await log.append(0, Buffer.alloc(100_000, 'x')); // more than is kept as a whole
+    const reader = log.read(100_000, never)[Symbol.asyncIterator]();
+    const next = reader.next();
+    await log.append(100_000, Buffer.from('news'));
+    truncateSync(file, 0);
+    assert.equal(Buffer.from((await next).value ?? []).toString(), 'news');
+    log.end();
+    assert.equal((await reader.next()).done, true);
   });
 
   test('skips what a reconnect replays and refuses a gap', async () => {

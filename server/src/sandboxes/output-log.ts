@@ -16,12 +16,17 @@ import {
 } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { addPiece } from '../platform/pieces.ts';
 import type { OutputBudget } from './output-budget.ts';
 import type { OutputReader } from './sandboxes.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 /** Streams up to this size are also kept in memory: most execs print little, and reading it back costs no file access. */
 const MEMORY_BYTES = 64 * 1024;
+/** Of a longer stream, most bytes that are kept in memory for those who read it while it comes. */
+const TAIL_BYTES = 256 * 1024;
+/** Shorter pieces of it are joined before they are read. */
+const SMALL_BYTES = 32 * 1024;
 
 export class OutputLog implements OutputReader {
   readonly #path: string;
@@ -32,6 +37,10 @@ export class OutputLog implements OutputReader {
   #fd: number | undefined;
   /** The whole stream while it is small and was written by this process; undefined once it outgrew memory. */
   #memory: Buffer[] | undefined;
+  #readers = 0;
+  /** What came last, while somebody reads: who keeps up with it need not have it read back. */
+  #tail: Uint8Array[] = [];
+  #tailStart = 0;
   #waiters: (() => void)[] = [];
 
   /** Opens the log at `path`, which need not exist yet; what an earlier server wrote there is its beginning. */
@@ -54,7 +63,7 @@ export class OutputLog implements OutputReader {
 
   /**
    * Appends a chunk that starts at `offset`; bytes already there are skipped (a replay after a reconnect). Resolves when it is stored, which at the
-   * sandbox's output bound may be never: the abort of the budget's signal, at the sandbox's end, drops it.
+   * sandbox's output bound may be never: the abort of the budget's signal, at the sandbox's end, drops it. `chunk` must not be changed afterwards.
    */
   append(offset: number, chunk: Uint8Array): Promise<void> | undefined {
     if (offset > this.#length)
@@ -82,11 +91,13 @@ export class OutputLog implements OutputReader {
   async *read(offset: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
     let position = offset;
     const file = { handle: undefined as Awaited<ReturnType<typeof open>> | undefined };
+    this.#readers++;
     try {
       while (true) {
         signal.throwIfAborted();
         if (position < this.#length) {
-          const chunk = this.#fromMemory(position) ?? (await this.#fromFile(file, position));
+          const chunk =
+            this.#fromMemory(position) ?? this.#fromTail(position) ?? (await this.#fromFile(file, position));
           position += chunk.length;
           yield chunk;
         } else if (this.#ended) {
@@ -97,6 +108,7 @@ export class OutputLog implements OutputReader {
         }
       }
     } finally {
+      if (--this.#readers === 0) this.#tail = [];
       await file.handle?.close();
     }
   }
@@ -132,8 +144,12 @@ export class OutputLog implements OutputReader {
 
   #advance(bytes: Uint8Array): void {
     this.#length += bytes.length;
-    if (this.#memory && this.#length <= MEMORY_BYTES) this.#memory.push(Buffer.from(bytes));
-    else this.#memory = undefined;
+    if (this.#memory && this.#length <= MEMORY_BYTES) {
+      this.#memory.push(Buffer.from(bytes));
+    } else {
+      this.#memory = undefined;
+      this.#keepTail(bytes);
+    }
     this.#wake();
   }
 
@@ -141,6 +157,34 @@ export class OutputLog implements OutputReader {
     if (!this.#memory) return undefined;
     if (this.#memory.length > 1) this.#memory = [Buffer.concat(this.#memory)];
     return this.#memory[0]?.subarray(position);
+  }
+
+  /** Who is further behind than the tail's beginning reads the file. */
+  #keepTail(bytes: Uint8Array): void {
+    if (this.#readers === 0) return;
+    if (this.#tail.length === 0 || this.#length - this.#tailStart > TAIL_BYTES) {
+      this.#tail = [];
+      this.#tailStart = this.#length - bytes.length;
+    }
+    addPiece(this.#tail, bytes);
+  }
+
+  /** The tail's piece at `position`. Those before it are forgotten: another reader who is still there reads the file. */
+  #fromTail(position: number): Uint8Array | undefined {
+    while (this.#tail.length > 0 && this.#tailStart <= position) {
+      const [piece = new Uint8Array()] = this.#tail;
+      const from = position - this.#tailStart;
+      // One message for what came in many small pieces meanwhile.
+      if (piece.length < SMALL_BYTES && this.#tail.length > 1) this.#tail = [Buffer.concat(this.#tail)];
+      else if (from < piece.length) return piece.subarray(from);
+      else this.#forgetPiece(piece);
+    }
+    return undefined;
+  }
+
+  #forgetPiece(piece: Uint8Array): void {
+    this.#tail.shift();
+    this.#tailStart += piece.length;
   }
 
   async #fromFile(

@@ -123,6 +123,32 @@ test('sandbox stdio starts at the offset asked for and counts on', () =>
     assert.equal(position, BigInt(300 << 10));
   }));
 
+test('pieces of any length arrive as they were written', () =>
+  withApi(async (served) => {
+    // From one that fits into a frame to more than is kept in memory, in one piece and in many.
+    const script =
+      'for n in 1 16383 16384 16385 65536 300000 1000000; do head -c $n /dev/urandom; done | tee /proc/self/fd/2';
+    const { created, exec } = await sandbox(served);
+    const { taskId } = created;
+    const execId = 'e';
+    const commandArgs = ['sh', '-c', script];
+    const stderrConfig = TaskExecStderrConfig.PIPE;
+    await exec.taskExecStart({ taskId, execId, commandArgs, stdoutConfig, stderrConfig });
+    const pieces = async (stream: AsyncIterable<{ readonly data: Uint8Array }>) => {
+      const all: Uint8Array[] = [];
+      for await (const { data } of stream) all.push(data);
+      return Buffer.concat(all);
+    };
+    const stderr = TaskExecStdioFileDescriptor.STDERR;
+    const [out, err] = await Promise.all([
+      pieces(exec.taskExecStdioRead({ taskId, execId })),
+      pieces(exec.taskExecStdioRead({ taskId, execId, fileDescriptor: stderr })),
+    ]);
+    assert.equal(out.length, 1_414_689);
+    assert.ok(out.equals(err));
+    assert.ok(out.equals(await pieces(exec.taskExecStdioRead({ taskId, execId }))));
+  }));
+
 test('a token opens its own sandbox only', () =>
   withApi(async (served) => {
     const first = await sandbox(served);

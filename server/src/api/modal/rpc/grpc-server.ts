@@ -6,6 +6,7 @@
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import {
   create,
+  type DescField,
   type DescMethod,
   type DescMethodServerStreaming,
   type DescMethodUnary,
@@ -14,6 +15,7 @@ import {
   type Message,
   toBinary,
 } from '@bufbuild/protobuf';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import {
   Code,
   ConnectError,
@@ -30,6 +32,8 @@ import { reencodeGrpcMessage } from './grpc-message.ts';
 
 /** The prefix of a message: one byte of flags (1 = compressed), four of length. */
 const PREFIX_BYTES = 5;
+/** From this size on, copying a field of bytes costs more than a piece of its own. */
+const LONG_BYTES = 16 * 1024;
 
 /** A message, or what `create` makes one of. */
 type Item = Record<string, unknown>;
@@ -256,14 +260,33 @@ function parseMessage(method: DescMethod, bytes: Uint8Array) {
   }
 }
 
-/** Prefix and message in one piece: one write, one frame where it fits. */
-function encode(method: DescMethod, item: Item): Buffer {
+/**
+ * Prefix and message: in one piece, so that they are one frame where they fit, or with a long field of bytes as a piece of its own behind all others, uncopied
+ * (protobuf leaves the order of fields open).
+ */
+function encode(method: DescMethod, item: Item): readonly Uint8Array[] {
+  const long = method.output.fields.find((field) => isLong(field, item[field.localName]));
+  if (!long) return [encodeBefore(method, item, new Uint8Array())];
+  const bytes = item[long.localName] as Uint8Array;
+  const writer = new BinaryWriter().tag(long.number, WireType.LengthDelimited).uint32(bytes.length);
+  return [
+    encodeBefore(method, { ...item, [long.localName]: undefined }, writer.finish(), bytes.length),
+    bytes,
+  ];
+}
+
+const isLong = (field: DescField, value: unknown): boolean =>
+  field.fieldKind === 'scalar' && value instanceof Uint8Array && value.length >= LONG_BYTES;
+
+/** Prefix, message and `end`, with `more` bytes of the message to follow. */
+function encodeBefore(method: DescMethod, item: Item, end: Uint8Array, more = 0): Buffer {
   // `create` takes what handlers return, a message or its initialiser.
   const message = toBinary(method.output, create(method.output, item));
-  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
+  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + message.length + end.length);
   bytes[0] = 0;
-  bytes.writeUInt32BE(message.length, 1);
+  bytes.writeUInt32BE(message.length + end.length + more, 1);
   bytes.set(message, PREFIX_BYTES);
+  bytes.set(end, PREFIX_BYTES + message.length);
   return bytes;
 }
 
@@ -274,10 +297,15 @@ function begin(response: Http2ServerResponse, context: GrpcContext): void {
 }
 
 /** False when the caller should wait for `drained`. */
-function send(response: Http2ServerResponse, context: GrpcContext, bytes: Buffer): boolean {
+function send(response: Http2ServerResponse, context: GrpcContext, pieces: readonly Uint8Array[]): boolean {
   if (response.destroyed || response.writableEnded) return true;
   begin(response, context);
-  return response.write(bytes);
+  const { stream } = response;
+  stream.cork();
+  let flushed = true;
+  for (const piece of pieces) flushed = response.write(piece);
+  stream.uncork();
+  return flushed;
 }
 
 function drained(response: Http2ServerResponse, signal: AbortSignal): Promise<void> {
