@@ -12,6 +12,8 @@ const BAD_PATH: i32 = 3;
 /// There is nothing at the path that was asked for.
 const NO_PATH: i32 = 4;
 const NO_SPACE: i32 = 5;
+/// The program that was to answer would not, in its own words.
+const REFUSED: i32 = 6;
 const OTHER: i32 = 1;
 const USAGE: i32 = 2;
 
@@ -28,6 +30,10 @@ impl Failure {
             code: BAD_PATH,
             message,
         }
+    }
+
+    pub fn refused(message: String) -> Failure {
+        Failure { code: REFUSED, message }
     }
 
     /// An error about the path that the caller of the server named.

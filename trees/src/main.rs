@@ -1,28 +1,39 @@
 //! What has to be done with trees of files in a few system calls that no tool of the machine makes in this way:
 //! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `show` and `hide` mount and unmount one in the mount namespace of a sandbox,
-//! `mount-image` and `drop-image` a file system of a sandbox's own.
+//! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store.
 //! The server is its only caller; what it finds in a sandbox is hostile.
 
+mod bucket;
 mod copy;
 mod entry;
 mod failure;
 mod file;
 mod image;
+mod jail;
 mod merge;
 mod mounts;
 mod namespace;
 mod sys;
 mod watch;
 
+use bucket::Request;
 use failure::Failure;
-use std::ffi::OsString;
+use jail::Jail;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT...";
 
 fn main() {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let words: Vec<&std::ffi::OsStr> = arguments.iter().map(OsString::as_os_str).collect();
+    let mut arguments = std::env::args_os();
+    if arguments.next().map_or(false, |name| {
+        Path::new(&name).file_name() == Some(OsStr::new("fusermount"))
+    }) {
+        return end(bucket::hand_over());
+    }
+    let arguments: Vec<OsString> = arguments.collect();
+    let words: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
     let result = match words.as_slice() {
         [command, directory, target] if *command == "copy" => copy::tree(directory, target, None),
         [command, directory, target, overlay] if *command == "copy" => copy::tree(directory, target, Some(overlay)),
@@ -33,8 +44,42 @@ fn main() {
         [command, pid, id] if *command == "hide" => mounts::hide(pid, id),
         [command, image, target, options] if *command == "mount-image" => image::mount(image, target, options),
         [command, image, target] if *command == "drop-image" => image::drop(image, target),
+        [command, place, network, user, scratch, resolver, certificates, mode, groups, program @ ..]
+            if *command == "mount-bucket" && !program.is_empty() =>
+        {
+            mount_bucket(
+                [place, network, user, scratch, resolver, certificates, mode, groups],
+                program,
+            )
+        }
         _ => Err(Failure::usage(USAGE)),
     };
+    end(result);
+}
+
+fn mount_bucket(
+    [place, network, user, scratch, resolver, certificates, mode, groups]: [&OsStr; 8],
+    command: &[&OsStr],
+) -> Result<(), Failure> {
+    let user = user.to_str().and_then(|text| text.parse().ok());
+    let jail = Jail {
+        user: user.filter(|user| *user != 0).ok_or(Failure::usage(USAGE))?,
+        scratch,
+        resolver,
+        certificates,
+    };
+    let read_only = mode == "ro";
+    bucket::mount(&Request {
+        place,
+        jail,
+        network,
+        read_only,
+        groups,
+        command,
+    })
+}
+
+fn end(result: Result<(), Failure>) {
     if let Err(failure) = result {
         eprintln!("{}", failure.message);
         exit(failure.code);

@@ -124,6 +124,16 @@ pub fn clone_tree(path: &CStr) -> io::Result<OwnedFd> {
     })
 }
 
+/// pipe2(2): the end to read from, and the one to write to.
+pub fn pipe(flags: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends: [RawFd; 2] = [-1; 2];
+    // SAFETY: the kernel fills the array when it answers 0; then both are open and nobody else's.
+    unsafe {
+        check(libc::pipe2(ends.as_mut_ptr(), flags))?;
+        Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
+    }
+}
+
 /// Mounts what `clone_tree` gave on an open directory.
 pub fn move_mount(tree: RawFd, directory: RawFd) -> io::Result<()> {
     const FROM_EMPTY_PATH: c_uint = 0x4;
