@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { InstanceId } from '../ids.ts';
 import type { NetworkPolicy } from '../network/policy.ts';
+import type { InstanceBucket } from './bucket.ts';
 import type { LayerRef, MountRef } from './references.ts';
 
 /** `auto` prefers gVisor where it works on the machine and falls back to hardened runc. */
@@ -78,9 +79,11 @@ export interface Tenure {
   readonly limits: InstanceLimits;
   readonly network: NetworkPolicy;
   readonly mounts: readonly InstanceMount[];
+  /** Absent = none. No two of these and the mounts have the same target. */
+  readonly buckets?: readonly InstanceBucket[];
 }
 
-export type Expected = Omit<Tenure, 'mounts'>;
+export type Expected = Omit<Tenure, 'mounts' | 'buckets'>;
 
 /** What an engine can do under a runtime. What it cannot, it refuses with the error `unimplemented`; nothing above it asks which engine it is. */
 export interface Capabilities {
@@ -98,6 +101,8 @@ export interface Capabilities {
   readonly devices: boolean;
   /** `Shape.disk` */
   readonly disk: boolean;
+  /** `Tenure.buckets` */
+  readonly buckets: boolean;
 }
 
 /** Writes into an empty directory of this machine. @throws the signal's reason */

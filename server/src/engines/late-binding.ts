@@ -15,6 +15,7 @@ export function lateParts(
     if (!isDeepStrictEqual(expected[part], tenure[part])) late.add(part);
   }
   if (tenure.mounts.length > 0) late.add('mounts');
+  if (tenure.buckets?.length) late.add('buckets');
   for (const part of late) {
     if (bindsLate.has(part)) continue;
     throw new SkerryError(

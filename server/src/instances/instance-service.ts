@@ -65,6 +65,11 @@ export class InstanceService {
     return this.#engine.capabilities(this.#engine.runtimeFor(choice)).disk;
   }
 
+  /** Whether instances with this choice can have buckets. @throws SkerryError `unavailable` */
+  mountsBuckets(choice: RuntimeChoice): boolean {
+    return this.#engine.capabilities(this.#engine.runtimeFor(choice)).buckets;
+  }
+
   /**
    * Makes an instance that is nobody's, with an id of its own. If it never becomes somebody's, it goes when the server does.
    * @throws SkerryError as `Engine.prepare` and `Prepared.bind`

@@ -21,6 +21,8 @@ export interface SandboxRow {
   readonly instance: InstanceId | undefined;
   /** The environment of its processes, sealed; gone once it ended. */
   readonly sealedEnv: Uint8Array | undefined;
+  /** Its buckets with their keys, sealed; where it has any, until it ended. */
+  readonly sealedBuckets: Uint8Array | undefined;
   readonly result: SandboxResult | undefined;
   /** Where it was to have one and it was taken, or could not be. */
   readonly exitSnapshot: ExitSnapshot | undefined;
@@ -36,6 +38,7 @@ export interface NewSandboxRow {
   readonly taskId: TaskId;
   readonly spec: SandboxSpec;
   readonly sealedEnv: Uint8Array;
+  readonly sealedBuckets: Uint8Array | undefined;
   readonly createdAtMs: number;
   readonly requestKey: string | undefined;
 }

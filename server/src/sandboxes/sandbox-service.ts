@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
+import type { InstanceBucket } from '../engines/bucket.ts';
 import type { Device } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
@@ -24,6 +25,7 @@ import { withDeadline } from '../platform/wait.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
+import { checkBucketMounts, withKeys } from './bucket-mounts.ts';
 import { checkDiskSize, diskSize } from './disk-size.ts';
 import { EndedSandbox } from './ended-sandbox.ts';
 import { EndedSweep } from './ended-sweep.ts';
@@ -44,6 +46,13 @@ import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter, Sidecars } from 
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import type { ResourceRequest, RuntimeChoice, SandboxSpec } from './spec.ts';
 import type { LaunchPlan } from './tenant.ts';
+
+/** What of a sandbox is not in its specification. */
+interface Unsealed {
+  readonly env: Readonly<Record<string, string>>;
+  readonly image: Image;
+  readonly buckets: readonly InstanceBucket[];
+}
 
 const HOUR_MS = 3_600_000;
 const CLOSE_PATIENCE_MS = 3_000;
@@ -203,6 +212,8 @@ export class SandboxService implements Sandboxes {
     });
     for (const mountId of spec.mountIds) this.#options.mounts.files(mountId);
     this.#options.volumes.check(spec.volumes);
+    checkBucketMounts(spec.buckets ?? [], spec.volumes, () => instances.mountsBuckets(this.#runtimeOf(spec)));
+    const buckets = withKeys(spec.buckets ?? [], (sources) => secrets.resolve(sources));
     const createdAtMs = Math.max(this.#options.now(), this.#lastCreatedAtMs + 1);
     this.#lastCreatedAtMs = createdAtMs;
     const pool = this.#options.instances.gpus;
@@ -213,6 +224,7 @@ export class SandboxService implements Sandboxes {
         taskId,
         spec,
         sealedEnv: vault.seal(Buffer.from(JSON.stringify(env))),
+        sealedBuckets: buckets.length > 0 ? vault.seal(Buffer.from(JSON.stringify(buckets)), id) : undefined,
         createdAtMs,
         requestKey,
       });
@@ -226,7 +238,7 @@ export class SandboxService implements Sandboxes {
     }
     const row = this.#repository.get(id);
     if (!row) throw new Error(`sandbox ${id} vanished from the store`);
-    const sandbox = this.#add(row, { plan: () => this.#plan(row, image, env) });
+    const sandbox = this.#add(row, { plan: () => this.#plan(row, { image, env, buckets }) });
     try {
       sandbox.admit(); // makes its directory, for which there may be no room
     } catch (error) {
@@ -284,9 +296,9 @@ export class SandboxService implements Sandboxes {
   /** How one that an earlier server admitted is started, or gone on with. */
   #planAgain(row: SandboxRow): () => Promise<LaunchPlan> {
     return async () => {
-      const { env, image } = this.#sealed(row);
+      const sealed = this.#sealed(row);
       await this.#ownerOf(row)?.waitUntilRunning(new AbortController().signal);
-      return this.#plan(row, image, env);
+      return this.#plan(row, sealed);
     };
   }
 
@@ -326,21 +338,23 @@ export class SandboxService implements Sandboxes {
     return owner;
   }
 
-  #sealed(row: SandboxRow): { env: Record<string, string>; image: Image } {
+  #sealed(row: SandboxRow): Unsealed {
     if (!row.sealedEnv) throw new Error(`sandbox ${row.id} has no environment`);
     // Sealed by create() above, authenticated by the vault.
     const env = JSON.parse(Buffer.from(this.#options.vault.open(row.sealedEnv)).toString('utf8')) as Record<
       string,
       string
     >;
-    return { env, image: this.#options.images.getUsed(row.spec.imageId) };
+    const buckets =
+      row.sealedBuckets && Buffer.from(this.#options.vault.open(row.sealedBuckets, row.id)).toString('utf8');
+    return {
+      env,
+      image: this.#options.images.getUsed(row.spec.imageId),
+      buckets: buckets ? (JSON.parse(buckets) as InstanceBucket[]) : [], // likewise
+    };
   }
 
-  async #plan(
-    { spec, taskId }: SandboxRow,
-    image: Image,
-    env: Readonly<Record<string, string>>,
-  ): Promise<LaunchPlan> {
+  async #plan({ spec, taskId }: SandboxRow, { image, env, buckets }: Unsealed): Promise<LaunchPlan> {
     const { config, instances } = this.#options;
     const pool = instances.gpus;
     const runtime = this.#runtimeOf(spec);
@@ -357,6 +371,7 @@ export class SandboxService implements Sandboxes {
       // Claimed when it was admitted; anew by a server that finds it without an instance.
       gpus: spec.gpu && pool.claim(taskId, spec.gpu, runtime, await pool.list()),
       limits: this.#limits(spec.resources),
+      buckets,
       disk: instances.boundsDisk(runtime) ? diskSize(spec.resources.diskMiB ?? 0, config) : undefined,
     };
   }

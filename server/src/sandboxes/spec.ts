@@ -4,6 +4,7 @@ import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, TaskId } from '
 import type { GpuRequest } from '../instances/gpu-pool.ts';
 import type { SecretSource } from '../secrets/secrets.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
+import type { BucketMountSpec } from './bucket-mounts.ts';
 
 /** Callers of the domain name these without knowing the engines. */
 export type { GpuRequest, NetworkPolicy, RuntimeChoice };
@@ -75,6 +76,8 @@ export interface SandboxSpec {
   readonly volumes: readonly VolumeMountSpec[];
   /** No two are the same port. Absent = none. */
   readonly openPorts?: readonly OpenPort[];
+  /** Absent = none. No two of these and the volumes have the same target. */
+  readonly buckets?: readonly BucketMountSpec[];
   /** The caller's own id for it, unique among running sandboxes of the server (Modbox `taskId`). */
   readonly externalKey: string | undefined;
   /** Present = it is a sidecar: it shares that sandbox's network and lifetime, and is found only through it. */

@@ -176,12 +176,12 @@ export class Tenancy {
     // Before there is an instance: it would have to be taken back if this failed.
     const mounts = await volumes.attach(taskId, spec.volumes);
     signal.throwIfAborted();
-    const { joins, gpus, runtime, limits, disk } = launch;
+    const { joins, gpus, runtime, limits, disk, buckets } = launch;
     const { layers } = launch.image;
     const shape = { layers, runtime, ...(joins && { joins }), ...(gpus && { gpus }), ...(disk && { disk }) };
     const prepared = await instances.prepare(shape, signal);
     tell({ kind: 'placed', instance: prepared.id });
-    const tenure = { hostname: 'modal', limits, network: spec.network, mounts };
+    const tenure = { hostname: 'modal', limits, network: spec.network, mounts, buckets };
     const instance = await prepared.bind(tenure, signal);
     const tenant = this.#takeOver(instance, launch);
     signal.throwIfAborted();

@@ -1,5 +1,6 @@
 /** What a sandbox runs as, and the parts it runs with. */
 import type { AgentClient } from '../agent/agent-client.ts';
+import type { InstanceBucket } from '../engines/bucket.ts';
 import type { DiskSize, Instance } from '../engines/engine.ts';
 import type { InstanceId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
@@ -21,6 +22,7 @@ export interface LaunchPlan {
   readonly limits: { memoryMiB: number; milliCpu: number; milliCpuRequest: number; pids: number };
   /** Undefined where the machine cannot bound it. */
   readonly disk: DiskSize | undefined;
+  readonly buckets: readonly InstanceBucket[];
 }
 
 /** The parts of a running sandbox; they exist together or not at all. */

@@ -184,4 +184,7 @@ export const migrations: readonly string[] = [
     DELETE FROM gateways WHERE task_id = NEW.task_id;
   END;
   `,
+  /* 20: buckets of a sandbox with their keys, sealed, until it ended */ `
+  ALTER TABLE sandboxes ADD COLUMN buckets_ciphertext BLOB;
+  `,
 ];

@@ -28,6 +28,7 @@ const rowSchema = z.object({
   instance_id: z.custom<InstanceId>((value) => typeof value === 'string' && isInstanceId(value)).nullable(),
   spec: z.string(),
   env_ciphertext: z.instanceof(Uint8Array).nullable(),
+  buckets_ciphertext: z.instanceof(Uint8Array).nullable(),
   result: z.string().nullable(),
   exit_snapshot: z.string().nullable(),
   created_at_ms: z.number(),
@@ -79,6 +80,7 @@ export function toRow(raw: unknown): SandboxRow {
     state: row.state,
     instance: row.instance_id ?? undefined,
     sealedEnv: row.env_ciphertext ?? undefined,
+    sealedBuckets: row.buckets_ciphertext ?? undefined,
     result: row.result === null ? undefined : (JSON.parse(row.result) as SandboxResult),
     exitSnapshot: row.exit_snapshot === null ? undefined : (JSON.parse(row.exit_snapshot) as ExitSnapshot), // written by `setExitSnapshot` only
     createdAtMs: row.created_at_ms,
@@ -91,7 +93,8 @@ export function toRow(raw: unknown): SandboxRow {
 
 /** The text that `toRow` reads. */
 export function storedSpec(spec: SandboxSpec): string {
-  const { appId, environmentId, imageId, name, tags, externalKey, secretSources, ...rest } = spec;
+  const { appId, environmentId, imageId, name, tags, externalKey, secretSources, buckets, ...rest } = spec;
   const secretIds = secretSources.flatMap((source) => (source.kind === 'stored' ? [source.id] : []));
-  return JSON.stringify({ ...rest, secretIds, externalKey: externalKey ?? null });
+  const plain = buckets && { buckets: buckets.map(({ secret: _, ...bucket }) => bucket) };
+  return JSON.stringify({ ...rest, ...plain, secretIds, externalKey: externalKey ?? null });
 }

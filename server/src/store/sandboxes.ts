@@ -39,8 +39,8 @@ export class SqlSandboxes implements SandboxRepository {
   constructor(database: Database) {
     this.#database = database;
     this.#insert = database.prepare(
-      `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, created_at_ms, external_key, request_key)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?)`,
+      `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, buckets_ciphertext, created_at_ms, external_key, request_key)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?)`,
     );
     this.#byId = database.prepare('SELECT * FROM sandboxes WHERE id = ?');
     this.#byTask = database.prepare('SELECT * FROM sandboxes WHERE task_id = ?');
@@ -52,7 +52,8 @@ export class SqlSandboxes implements SandboxRepository {
     );
     this.#update = database.prepare(
       `UPDATE sandboxes SET state = ?, result = ?, started_at_ms = ?, ended_at_ms = ?, deadline_ms = ?, ready_at_ms = ?7, instance_id = ?8,
-       env_ciphertext = CASE WHEN ?1 = 'ended' THEN NULL ELSE env_ciphertext END WHERE id = ?6`,
+       env_ciphertext = CASE WHEN ?1 = 'ended' THEN NULL ELSE env_ciphertext END,
+       buckets_ciphertext = CASE WHEN ?1 = 'ended' THEN NULL ELSE buckets_ciphertext END WHERE id = ?6`,
     );
     this.#setName = database.prepare('UPDATE sandboxes SET name = ? WHERE id = ?');
     this.#setTags = database.prepare('UPDATE sandboxes SET tags = ? WHERE id = ?');
@@ -97,6 +98,7 @@ export class SqlSandboxes implements SandboxRepository {
       JSON.stringify(tags),
       storedSpec(row.spec),
       row.sealedEnv,
+      row.sealedBuckets ?? null,
       row.createdAtMs,
       externalKey ?? null,
       row.requestKey ?? null,

@@ -95,11 +95,11 @@ export class Adoption {
 
   /** Never rejects. */
   async #remove(id: InstanceId, record: InstanceRecord | undefined): Promise<void> {
-    const slot = record?.slot;
+    const slots = [record?.slot, record?.bucketNetwork?.slot];
     const { layout, cgroups, network, disks, leftovers, runtime } = this.#parts;
     const places = layout.of(id);
     const removal = new Cleanup(); // a step that succeeded is not taken again: another may have the slot by then
-    if (slot !== undefined) removal.add('network', () => network.release(slot));
+    for (const slot of slots) if (slot !== undefined) removal.add('network', () => network.release(slot));
     removal.add('files', () => removeInstanceFiles(places, disks));
     removal.add('processes and mounts', () => haltInstance(layout, cgroups, places, runtime('gvisor')));
     try {

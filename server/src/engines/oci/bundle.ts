@@ -36,6 +36,12 @@ export interface BundleOptions {
   readonly cgroups: { readonly version: 1 | 2; readonly limitsSwap: boolean };
 }
 
+/**
+ * gVisor keeps a file of the machine open after its program closed it, and one for all who open it; so its program would never hear that it was closed
+ * (pkg/sentry/fsimpl/gofer/gofer.go, `regularFilesUseSpecialFileFD`).
+ */
+const GVISOR_DIRECT = 'disable_file_handle_sharing';
+
 interface OciMount {
   readonly destination: string;
   readonly type: string;
@@ -102,7 +108,9 @@ function mountsOf(options: BundleOptions): OciMount[] {
     ...(caBundle === undefined ? [] : [bind(caBundle, GUEST_CA_BUNDLE, true)]),
   ];
   // The caller's own mounts come before ours, so that none of them can cover the agent; what devices bring comes over the caller's.
-  const extra = options.mounts.map((mount) => bind(mount.source, mount.target, mount.readOnly));
+  const extra = options.mounts.map(({ source, target, readOnly, direct }) =>
+    bind(source, target, readOnly, ...(direct && options.runtime === 'gvisor' ? [GVISOR_DIRECT] : [])),
+  );
   return [...system, ...extra, ...(options.devices?.mounts ?? []), ...ours];
 }
 

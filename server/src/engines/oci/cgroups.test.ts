@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -19,6 +19,23 @@ async function tree(name: string, files: Record<string, string>): Promise<string
 }
 
 describe('Cgroups, version 2', () => {
+  it('makes a group with limits, which the groups above it hand down', async () => {
+    const root = await tree('v2-limited', {
+      'cgroup.controllers': 'cpuset cpu io memory pids\n',
+      'cgroup.procs': '',
+      'cgroup.subtree_control': 'cpu memory pids\n',
+      'skerry-x/cgroup.subtree_control': '',
+    });
+    const cgroups = await Cgroups.detect(root);
+    const files = await cgroups.makeLimited('skerry-x/in-1.buckets', { memoryMiB: 2, pids: 5 });
+    const text = (path: string) => readFile(join(root, path), 'utf8');
+    assert.deepEqual(files, [join(root, 'skerry-x/in-1.buckets/cgroup.procs')]);
+    assert.equal(await text('cgroup.subtree_control'), 'cpu memory pids\n');
+    assert.equal(await text('skerry-x/cgroup.subtree_control'), '+memory +pids');
+    assert.equal(await text('skerry-x/in-1.buckets/memory.max'), '2097152');
+    assert.equal(await text('skerry-x/in-1.buckets/pids.max'), '5');
+  });
+
   it('reads limits and use', async () => {
     const root = await tree('v2', {
       'cgroup.controllers': 'cpuset cpu io memory pids\n',

@@ -9,6 +9,7 @@ import { checkRules } from '../../network/rules.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import type { EngineCheck } from '../engine.ts';
+import { BUCKET_PROGRAM, whyNoBuckets } from './buckets.ts';
 import { Cgroups } from './cgroups.ts';
 import { whyNoDisks } from './disks.ts';
 import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
@@ -110,6 +111,14 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
   add('egress proxy', existsSync(options.egressBinaryPath), true, options.egressBinaryPath, 'npm run setup');
   add('trees', existsSync(options.treesBinaryPath), true, options.treesBinaryPath, 'npm run setup');
+  const noBuckets = whyNoBuckets();
+  add(
+    'bucket mounts',
+    noBuckets === undefined,
+    false,
+    noBuckets ?? `through ${BUCKET_PROGRAM}`,
+    `Sandboxes that ask for a bucket are refused. apt-get install -y ${BUCKET_PROGRAM}; the kernel needs FUSE (modprobe fuse).`,
+  );
   await addGpuCheck(add, options, { runc, gvisor });
   await addNetworkChecks(add);
   await addResolverCheck(add, options.resolverBinaryPath, layout.resolverSocket);

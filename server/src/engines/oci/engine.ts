@@ -22,6 +22,7 @@ import type {
 import { destroyJoined, ended } from '../preparation.ts';
 import { Adoption, readRecords } from './adoption.ts';
 import type { AgentListener } from './agent-listener.ts';
+import { whyNoBuckets } from './buckets.ts';
 import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
@@ -35,7 +36,7 @@ import { Leftovers } from './leftovers.ts';
 import type { OciEngineOptions } from './options.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
 import { OciPrepared } from './prepared-instance.ts';
-import type { InstanceRecord } from './record.ts';
+import { type InstanceRecord, leasesOf } from './record.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { prepareAgent, prepareCaBundle, prepareMountPoints, prepareSkeleton } from './shared-files.ts';
@@ -45,7 +46,7 @@ import { Trees } from './trees.ts';
  * No mount and no hostname reaches a container that runs. Of limits, runsc can change none then, and a gVisor kernel shows its programs those of its start; a
  * policy is the machine's matter.
  */
-const capabilitiesUnder: Readonly<Record<RuntimeName, Omit<Capabilities, 'disk'>>> = {
+const capabilitiesUnder: Readonly<Record<RuntimeName, Omit<Capabilities, 'disk' | 'buckets'>>> = {
   runc: {
     bindsLate: new Set(['limits', 'network']),
     joins: true,
@@ -149,9 +150,7 @@ class OciEngine implements Engine {
     });
     const disks = await this.#openDisks();
     const records = await readRecords(layout, cgroups);
-    const leases = [...records.values()].flatMap(({ slot, policy, addressing }) =>
-      slot === undefined ? [] : [{ slot, policy, addressing }],
-    );
+    const leases = [...records.values()].flatMap(leasesOf);
     await network.open(leases);
     const adoption = new Adoption({
       ...{ layout, cgroups, network, leftovers },
@@ -191,7 +190,14 @@ class OciEngine implements Engine {
   }
 
   capabilities(runtime: RuntimeName): Capabilities {
-    return { ...capabilitiesUnder[runtime], disk: this.#opened?.boundsDisks === true };
+    const disk = this.#opened?.boundsDisks === true;
+    return {
+      ...capabilitiesUnder[runtime],
+      disk,
+      get buckets() {
+        return whyNoBuckets() === undefined; // looked at only when somebody asks, as it may be installed at any time
+      },
+    };
   }
 
   async gpus(): Promise<readonly Device[]> {
@@ -217,6 +223,7 @@ class OciEngine implements Engine {
     const runtime = this.#runtime(owner?.runtime ?? devices?.runtimeFor(asked) ?? asked);
     const prepared = new OciPrepared({
       ...{ shape, owner, runtime, cgroups, network, disks, caBundle, ownLimits },
+      treesBinary: this.#options.treesBinaryPath,
       devices: devices?.edits,
       layout: this.#layout,
       content: this.#options.content,

@@ -79,8 +79,8 @@ export class OciInstance implements Instance {
   readonly #mounts: TreeMounts;
   #record: InstanceRecord;
   #phase: Phase = 'running';
-  /** Its network slot may have another user by now: a halt that is tried again must leave it alone. */
-  #released = false;
+  /** Its network slots that may have another user by now: a halt that is tried again must leave them alone. */
+  readonly #released = new Set<number>();
   #watching = false;
   #destroying: Promise<void> | undefined;
 
@@ -310,19 +310,22 @@ export class OciInstance implements Instance {
   async #halt(): Promise<void> {
     if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
     const { layout, cgroups, places, network, listener, runtime } = this.#parts;
-    const slot = this.#released ? undefined : this.#record.slot;
+    const { slot: own, bucketNetwork } = this.#record;
+    const slots = [own, bucketNetwork?.slot].filter(
+      (slot) => slot !== undefined && !this.#released.has(slot),
+    );
     this.#end({ reason: 'destroyed' });
     await settleAll([
       listener.close(),
       haltInstance(layout, cgroups, places, runtime.name === 'gvisor' ? runtime : undefined),
-      ...(slot === undefined ? [] : [this.#release(network, slot)]),
+      ...slots.flatMap((slot) => (slot === undefined ? [] : [this.#release(network, slot)])),
     ]);
     this.#phase = 'stopped';
   }
 
   async #release(network: Network, slot: number): Promise<void> {
     await network.release(slot);
-    this.#released = true;
+    this.#released.add(slot);
   }
 
   #ownSlot(): number {

@@ -71,6 +71,11 @@ export class Layout {
     return join(this.runDir, 'n');
   }
 
+  /** Where the buckets of instances are seen. */
+  get bucketsDir(): string {
+    return join(this.runDir, 'b');
+  }
+
   get leftoversFile(): string {
     return join(this.runDir, 'leftovers.json');
   }
@@ -132,6 +137,10 @@ export class InstanceLayout {
   /** All that it writes; a link to its disk, if it has one. */
   readonly diskDir: string;
   readonly cgroup: string;
+  /** Its buckets are seen in there, and nowhere in `dir`: that is removed with all that is in it. */
+  readonly bucketsDir: string;
+  /** Of the programs of its buckets. */
+  readonly bucketsCgroup: string;
 
   constructor(layout: Layout, id: InstanceId) {
     if (!isInstanceId(id))
@@ -140,6 +149,8 @@ export class InstanceLayout {
     this.dir = join(layout.bundlesDir, id);
     this.diskDir = join(layout.instancesDir, id);
     this.cgroup = `${layout.cgroupParent}/${id}`;
+    this.bucketsDir = join(layout.bucketsDir, id);
+    this.bucketsCgroup = `${this.cgroup}.buckets`;
   }
 
   get rootfs(): string {
@@ -188,6 +199,11 @@ export class InstanceLayout {
   /** A layer of the mount points that its devices need. */
   get devicePoints(): string {
     return join(this.dir, 'devices');
+  }
+
+  /** What the programs of its buckets keep of files: a part of all that it writes. */
+  get bucketsCacheDir(): string {
+    return join(this.diskDir, 'buckets');
   }
 
   get etcDir(): string {

@@ -9,6 +9,8 @@ export interface PlacedMount extends Omit<InstanceMount, 'source'> {
   readonly source: string;
   /** It is of a `ScratchRef`. */
   readonly scratch: boolean;
+  /** What another writes there is seen, and what a program closed is there: nothing is kept between it and its source. */
+  readonly direct?: boolean;
 }
 
 const MAX_MOUNTS = 100;
@@ -28,3 +30,7 @@ export function placeMounts(mounts: readonly InstanceMount[], content: ContentPl
     scratch: mount.source.kind === 'scratch',
   }));
 }
+
+/** What is mounted in another comes after it. */
+export const outermostFirst = (mounts: readonly PlacedMount[]): PlacedMount[] =>
+  mounts.toSorted((a, b) => a.target.length - b.target.length);

@@ -2,6 +2,7 @@
  * An instance of the OCI engine on its way to somebody. Everything acquired goes on a cleanup stack at once, so that a failure, an abort or a destroy at any
  * moment leaves nothing; once it is bound, `instance.ts` has it.
  */
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InstanceId } from '../../ids.ts';
@@ -9,11 +10,14 @@ import type { Lease, Network } from '../../network/network.ts';
 import { checkPolicy, type NetworkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { InstanceBucket } from '../bucket.ts';
 import type { Capabilities, Instance, Prepared, RuntimeName, Shape, Tenure } from '../engine.ts';
 import { lateParts } from '../late-binding.ts';
+import { checkMountTarget } from '../mount-target.ts';
 import { ended, Preparation } from '../preparation.ts';
 import type { ContentPlaces } from '../references.ts';
 import { AgentListener } from './agent-listener.ts';
+import { bucketUser, haltBuckets, mountBuckets } from './buckets.ts';
 import { createBundle, limitsOf } from './bundle.ts';
 import type { Cgroups } from './cgroups.ts';
 import type { Disks } from './disks.ts';
@@ -22,11 +26,11 @@ import { awaitAgent } from './first-contact.ts';
 import { type DeviceEdits, makeMountPoints } from './gpus/device-edits.ts';
 import type { OciInstance } from './instance.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
-import { type PlacedMount, placeMounts } from './mounts.ts';
+import { outermostFirst, type PlacedMount, placeMounts } from './mounts.ts';
 import { copyTree, mountRootfs } from './overlay.ts';
 import type { OwnLimits } from './own-limits.ts';
 import { isAlive, type ProcessIdentity } from './process-identity.ts';
-import { type InstanceRecord, writeRecord } from './record.ts';
+import { BUCKET_POLICY, type InstanceRecord, writeRecord } from './record.ts';
 import { haltInstance, removeInstanceFiles } from './residue.ts';
 import type { OciRuntime } from './runtime.ts';
 import { settleAll } from './settle-all.ts';
@@ -48,6 +52,7 @@ export interface PreparedParts {
   /** What the devices of its shape change. */
   readonly devices: DeviceEdits | undefined;
   readonly ownLimits: OwnLimits;
+  readonly treesBinary: string;
   readonly logger: Logger;
   readonly faultPoint: FaultPoint;
   /** Makes it an instance. */
@@ -66,6 +71,7 @@ export class OciPrepared implements Prepared {
   readonly #preparation: Preparation;
   #lease: Lease | undefined;
   #policy: NetworkPolicy;
+  #bucketLease: Lease | undefined;
   /** Its first process, while it waits. */
   #init: ProcessIdentity | undefined;
 
@@ -114,8 +120,10 @@ export class OciPrepared implements Prepared {
     this.#preparation.claim();
     return this.#attempt('bound', signal, async (either) => {
       const { shape, devices, owner, content, register, faultPoint } = this.#parts;
-      const mounts = await this.#onDisk(placeMounts(tenure.mounts, content), either);
+      const placed = await this.#onDisk(placeMounts(tenure.mounts, content), either);
       checkPolicy(tenure.network);
+      const buckets = await this.#mountBuckets(tenure.buckets ?? [], either);
+      const mounts = outermostFirst([...placed, ...buckets]);
       // Nothing of its user's runs before both are done.
       const [init] = await settleAll([
         this.#init ? this.#adjust(this.#init, tenure) : this.#start(tenure, mounts, either),
@@ -128,6 +136,7 @@ export class OciPrepared implements Prepared {
         ...(owner ? { joins: owner.id } : { slot: this.#network.slot }),
         addressing: this.#network.addressing,
         policy: tenure.network,
+        ...(this.#bucketLease ? { bucketNetwork: slotOf(this.#bucketLease) } : {}),
         ...(devices ? { devices: [...(shape.devices ?? [])], deviceEnvironment: { ...devices.env } } : {}),
       };
       await writeRecord(this.#places, record);
@@ -180,6 +189,30 @@ export class OciPrepared implements Prepared {
     this.#lease = lease;
   }
 
+  /** Before anything of its user's runs. Whoever has none waits for nothing. */
+  async #mountBuckets(buckets: readonly InstanceBucket[], signal: AbortSignal): Promise<PlacedMount[]> {
+    if (buckets.length === 0) return [];
+    const { layout, network, cgroups, caBundle, treesBinary, faultPoint } = this.#parts;
+    const places = this.#places;
+    for (const { target } of buckets) checkMountTarget(target);
+    const lease = await network.acquire(BUCKET_POLICY);
+    this.#bucketLease = lease;
+    this.#preparation.undo.add('network of buckets', () => network.release(lease.slot));
+    await mkdir(places.bucketsDir, { recursive: true, mode: 0o700 });
+    this.#preparation.undo.add('buckets', async () => {
+      if (existsSync(places.bucketsDir)) await haltBuckets(cgroups, places, Promise.resolve());
+    });
+    faultPoint('instance.buckets.after-network');
+    const user = bucketUser(layout.instance);
+    const mounts = await mountBuckets(
+      { places, cgroups, caBundle, treesBinary, lease, user },
+      buckets,
+      signal,
+    );
+    faultPoint('instance.buckets.after-mount');
+    return mounts;
+  }
+
   async #setPolicy(policy: NetworkPolicy): Promise<void> {
     const { owner, network } = this.#parts;
     if (owner || (policy.kind === 'open' && this.#policy.kind === 'open')) return;
@@ -222,7 +255,12 @@ export class OciPrepared implements Prepared {
       writeEtcFiles(places, { hostname: tenure.hostname, address, resolver }),
     ]);
     faultPoint('instance.start.after-bundle');
-    await runtime.start(places, signal, runtime.name === 'gvisor' && this.#parts.devices !== undefined);
+    const direct = mounts.some((mount) => mount.direct);
+    await runtime.start(
+      places,
+      signal,
+      runtimeOptions(runtime.name, this.#parts.devices !== undefined, direct),
+    );
     faultPoint('instance.start.after-runtime');
     const listener = this.#listener;
     const init = await awaitAgent({ places, runtime: runtime.name, listener, cgroups }, signal);
@@ -263,4 +301,13 @@ export class OciPrepared implements Prepared {
       cgroups,
     });
   }
+}
+
+const slotOf = ({ slot, addressing }: Lease): Pick<Lease, 'slot' | 'addressing'> => ({ slot, addressing });
+
+/** Options of gVisor for one that needs more than others: NVIDIA's devices, or mounts of which it keeps nothing. */
+function runtimeOptions(runtime: RuntimeName, devices: boolean, direct: boolean): readonly string[] {
+  if (runtime !== 'gvisor') return [];
+  // A file whose name it remembers it holds open, and who has a file open sees no other's writes in it.
+  return [...(devices ? ['--nvproxy'] : []), ...(direct ? ['--dcache=0'] : [])];
 }

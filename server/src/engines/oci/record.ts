@@ -2,6 +2,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { type InstanceId, isInstanceId, type LayerId } from '../../ids.ts';
+import type { LeaseRecord } from '../../network/network.ts';
 import { networkPolicySchema } from '../../network/policy.ts';
 import type { InstanceLayout } from './layout.ts';
 import { processIdentitySchema } from './process-identity.ts';
@@ -27,6 +28,10 @@ const recordSchema = z.object({
   /** Earlier versions knew one kind. */
   addressing: z.enum(['constant', 'own']).default('own'),
   policy: networkPolicySchema,
+  /** The network of the programs of its buckets, where it has any. */
+  bucketNetwork: z
+    .object({ slot: z.number().int().positive(), addressing: z.enum(['constant', 'own']) })
+    .optional(),
   /** Those it has, and what its programs are to know of them. */
   devices: z.array(z.string()).optional(),
   deviceEnvironment: z.record(z.string(), z.string()).optional(),
@@ -38,6 +43,17 @@ const recordSchema = z.object({
 export type TreeMountRecord = z.infer<typeof treeMountSchema>;
 
 export type InstanceRecord = z.infer<typeof recordSchema>;
+
+/** The programs of buckets reach what an open sandbox does, whatever theirs may: its programs reach that bucket through them, and nothing else. */
+export const BUCKET_POLICY = { kind: 'open' } as const;
+
+/** The namespaces that the instance has. */
+export function leasesOf({ slot, policy, addressing, bucketNetwork }: InstanceRecord): LeaseRecord[] {
+  return [
+    ...(slot === undefined ? [] : [{ slot, policy, addressing }]),
+    ...(bucketNetwork === undefined ? [] : [{ ...bucketNetwork, policy: BUCKET_POLICY }]),
+  ];
+}
 
 export async function writeRecord(places: InstanceLayout, record: InstanceRecord): Promise<void> {
   const temporary = `${places.record}.new`;

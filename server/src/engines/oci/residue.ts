@@ -1,8 +1,10 @@
 /** Taking an instance away, whatever of it exists: the one path for a normal end, a failed start, and what a killed server left. */
+import { existsSync } from 'node:fs';
 import { readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type InstanceId, isInstanceId } from '../../ids.ts';
 import { unmountBelow } from '../../platform/mounts.ts';
+import { haltBuckets } from './buckets.ts';
 import type { Cgroups } from './cgroups.ts';
 import type { Disks } from './disks.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
@@ -32,7 +34,10 @@ export async function haltInstance(
       if (await gvisor.isRunning(places)) throw error; // else the kernel is gone, and everything in it
     }
   }
-  await cgroups.kill(places.cgroup);
+  const killed = cgroups.kill(places.cgroup);
+  // Who waits for a bucket cannot be killed before its program is.
+  if (existsSync(places.bucketsDir)) await haltBuckets(cgroups, places, killed);
+  await killed;
   await Promise.all([
     unmountBelow(places.dir),
     cgroups.remove(places.cgroup),
@@ -90,7 +95,7 @@ async function removeRuntimeState(root: string, id: InstanceId): Promise<void> {
 /** Ids of all instances of which anything exists: directories, cgroups, runtime state. */
 export async function tracedInstances(layout: Layout, cgroups: Cgroups): Promise<Set<InstanceId>> {
   const names = new Set<string>(await cgroups.children(layout.cgroupParent));
-  for (const directory of [layout.bundlesDir, layout.instancesDir]) {
+  for (const directory of [layout.bundlesDir, layout.instancesDir, layout.bucketsDir]) {
     for (const name of await readdir(directory).catch(() => [])) names.add(name);
   }
   for (const runtime of runtimeNames) {

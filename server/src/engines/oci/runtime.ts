@@ -26,12 +26,12 @@ export class OciRuntime {
 
   /**
    * Starts the container of the bundle in the instance's directory and returns when its first process runs.
-   * @param nvproxy whether gVisor hands NVIDIA's devices on
+   * @param more options of the runtime's own for this container
    * @throws SkerryError `internal` with the runtime's own words.
    */
-  async start(places: InstanceLayout, signal: AbortSignal, nvproxy = false): Promise<void> {
+  async start(places: InstanceLayout, signal: AbortSignal, more: readonly string[] = []): Promise<void> {
     const argv = this.#argv(
-      ['--log', places.runtimeLog, '--log-format', 'json', ...(nvproxy ? ['--nvproxy'] : [])],
+      ['--log', places.runtimeLog, '--log-format', 'json', ...more],
       ['run', '--detach', '--bundle', places.dir, '--pid-file', places.pidFile, places.id],
     );
     try {

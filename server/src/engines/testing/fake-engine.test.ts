@@ -56,6 +56,7 @@ describe('the fake engine, claiming nothing', { skip }, () => {
     mounts: false,
     devices: false,
     disk: false,
+    buckets: false,
   };
   before(async () => {
     suite = await EngineSuite.open('runc', openWith({ capabilities }));

@@ -37,7 +37,8 @@ import { Faults } from './faults.ts';
 /** What it can do unless a test wants it otherwise: as much as runc. */
 const able: Capabilities = {
   bindsLate: new Set(['limits', 'network']),
-  ...{ joins: true, commit: true, networkPolicy: true, mounts: false, devices: true, disk: false },
+  ...{ joins: true, commit: true, networkPolicy: true },
+  ...{ mounts: false, devices: true, disk: false, buckets: false },
 };
 
 export interface FakeEngineOptions {

@@ -48,7 +48,10 @@ test('definitions: defaults, and refusals by name', () =>
     });
     const last = newest()?.id;
     const refused: [RegExp, Fields][] = [
-      [/cloud_bucket_mounts/, { cloudBucketMounts: [{ bucketName: 'b' }] }],
+      [
+        /oidc_auth_role_arn/,
+        { cloudBucketMounts: [{ bucketName: 'data', mountPath: '/b', oidcAuthRoleArn: 'arn' }] },
+      ],
       [/proxy_id/, { proxyId: 'pr-1' }],
       [/i6pn_enabled/, { i6pnEnabled: true }],
       [/custom_domain/, { customDomain: 'x.example' }],
@@ -103,6 +106,9 @@ test('definitions: defaults, and refusals by name', () =>
     for (const [message, fields] of invalid) {
       await assert.rejects(createWith(fields), code(Code.InvalidArgument, message));
     }
+    // The engine of these tests mounts none.
+    const bucket = { cloudBucketMounts: [{ bucketName: 'data', mountPath: '/b' }] };
+    await assert.rejects(createWith(bucket), code(Code.FailedPrecondition, /s3fs.*skerry doctor/));
     await assert.rejects(
       client.sandboxCreateV2({ appId: served.appId }),
       code(Code.InvalidArgument, /definition/),

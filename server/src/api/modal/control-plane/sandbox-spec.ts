@@ -13,9 +13,10 @@ import type {
   RuntimeChoice,
   SandboxSpec,
 } from '../../../sandboxes/spec.ts';
-import { type GPUConfig, GPUType, type Resources } from '../gen/modal/common_pb.ts';
+import { type GPUConfig, GPUType, type Resources, type StringMap } from '../gen/modal/common_pb.ts';
 import { type Probe, type Sandbox, type SandboxTag, TunnelType } from '../gen/modal/sandboxes_pb.ts';
 import type { SecretSource } from '../gen/modal/secrets_pb.ts';
+import { bucketMounts } from '../rpc/bucket-mounts.ts';
 import {
   argv,
   inboundCidrs,
@@ -55,6 +56,8 @@ export interface SandboxRequest {
   readonly secretSources: readonly SecretSource[];
   /** V2's `ephemeral_secrets`, of older clients. */
   readonly ephemeralSecrets: Readonly<Record<string, string>>;
+  /** Of buckets whose secret has no id, by where they are mounted. */
+  readonly bucketCredentials?: Readonly<Record<string, StringMap>>;
 }
 
 /** @throws SkerryError `invalid-argument`, `unimplemented`, naming the field */
@@ -97,8 +100,18 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
     mountIds: mountIds(definition.mountIds),
     volumes: volumeMounts(definition.volumeMounts),
     ...openPorts(definition.openPortsOneof),
+    ...buckets(definition, request.bucketCredentials ?? {}),
     externalKey: undefined,
   };
+}
+
+/** Most have none. */
+function buckets(
+  { cloudBucketMounts }: Sandbox,
+  credentials: Readonly<Record<string, StringMap>>,
+): Pick<SandboxSpec, 'buckets'> {
+  const specs = bucketMounts(cloudBucketMounts, credentials);
+  return specs.length > 0 ? { buckets: specs } : {};
 }
 
 /** Fields that are not in our subset of the schema, by their names in the clients' schema. */
@@ -113,7 +126,6 @@ function refuseUnsupported(definition: Sandbox): void {
   const refuse = (given: unknown, what: string) => {
     if (given) throw unsupported(what);
   };
-  refuse(definition.cloudBucketMounts.length, 'cloud_bucket_mounts.');
   refuse(definition.proxyId, 'proxy_id (static outbound addresses).');
   refuse(definition.customDomain, 'custom_domain.');
   refuse(definition.i6pnEnabled, 'i6pn_enabled (networks between sandboxes).');

@@ -173,9 +173,6 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
 
   return {
     async sandboxCreateV2(request, context) {
-      if (Object.keys(request.cloudBucketMountCredentials).length > 0) {
-        throw new SkerryError('unimplemented', 'Skerry does not support cloud_bucket_mounts.');
-      }
       const sandbox = await start(
         request.appId,
         {
@@ -183,6 +180,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
           tags: request.tags,
           secretSources: request.secretSources,
           ephemeralSecrets: request.ephemeralSecrets?.contents ?? {},
+          bucketCredentials: request.cloudBucketMountCredentials,
         },
         'v2',
         context,

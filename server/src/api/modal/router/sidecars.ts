@@ -24,6 +24,7 @@ export interface SidecarHandlerDeps {
   readonly sidecars: Sidecars;
 }
 
+const NO_BUCKETS = 'cloud_bucket_mounts in sidecars: mount the bucket in the sandbox itself.';
 /** Longest a single long poll is held, seconds; clients ask again. */
 const MAX_POLL_S = 60;
 
@@ -32,7 +33,7 @@ export function sidecarHandlers(deps: SidecarHandlerDeps): Partial<ServiceImpl<t
   return {
     async sandboxContainerCreateV2(request, context) {
       if (Object.keys(request.cloudBucketMountCredentials).length > 0) {
-        throw unsupported('cloud_bucket_mounts.');
+        throw unsupported(NO_BUCKETS);
       }
       const sandbox = deps.sandboxes.get(parseSandboxId(request.sandboxId));
       const spec = toSidecarSpec(sandbox, request.containerName, {
@@ -148,6 +149,7 @@ function toSidecarSpec(sandbox: Sandbox, containerName: string, request: Sandbox
       'an allow-list of its own for a sidecar: it shares the network and the policy of its sandbox.',
     );
   }
+  if (spec.buckets) throw unsupported(NO_BUCKETS);
   const { imageId, args, secretSources, workdir, resources, pty, volumes } = spec;
   return { name, imageId, args, secretSources, workdir, resources, pty, volumes };
 }

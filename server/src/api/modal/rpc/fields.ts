@@ -45,7 +45,7 @@ export function argv(args: readonly string[], field: string): readonly string[] 
   return args;
 }
 
-function environment(env: Readonly<Record<string, string>>, field: string): Record<string, string> {
+export function environment(env: Readonly<Record<string, string>>, field: string): Record<string, string> {
   checkEnvironmentVariables(env, field);
   return { ...env };
 }
@@ -181,7 +181,7 @@ export function secretSources(
   return result;
 }
 
-function secretId(value: string): SecretId {
+export function secretId(value: string): SecretId {
   if (!/^st-[A-Za-z0-9]{1,64}$/.test(value))
     throw invalid(`${JSON.stringify(value.slice(0, 64))} is no secret id.`);
   return value as SecretId; // has the shape; whether it exists is the domain's to say
