@@ -15,6 +15,8 @@ import { projectRoot } from './server.ts';
 export interface OtherMachine extends AsyncDisposable {
   /** The address of this machine on the cable. */
   readonly serverAddress: string;
+  /** Its own address on the cable. */
+  readonly address: string;
   /** A name that only the other machine has for that address. */
   readonly serverName: string;
   /** The command that runs a program there, in the folder of the end-to-end tests, where the JavaScript client is found. */
@@ -67,7 +69,8 @@ export async function startOtherMachine(): Promise<OtherMachine> {
     const hosts = join(scratch, 'hosts');
     writeFileSync(hosts, `127.0.0.1 localhost\n::1 localhost\n${serverAddress} ${SERVER_NAME}\n`);
     await run(inside(['mount', '--bind', hosts, '/etc/hosts']));
-    return { serverAddress, serverName: SERVER_NAME, inside, [Symbol.asyncDispose]: dispose };
+    const own = address(2);
+    return { serverAddress, address: own, serverName: SERVER_NAME, inside, [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await dispose();
     throw error;

@@ -26,6 +26,12 @@ export const systemPackages = [
   { name: 'ca-certificates', file: '/etc/ssl/certs/ca-certificates.crt', purpose: 'TLS' },
 ];
 
+/**
+ * What mounts buckets. Set-up leaves it out: few want it, and it brings a set-user-id program (`fusermount`), which is for the machine's owner to decide.
+ * `skerry doctor` tells whether it is there.
+ */
+export const bucketPackages = [{ name: 's3fs', command: 's3fs', purpose: 'buckets in sandboxes' }];
+
 /** What building the agent needs besides Rust. */
 export const buildPackages = [
   { name: 'gcc', command: 'cc', purpose: 'links the agent' },

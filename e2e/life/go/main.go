@@ -39,6 +39,10 @@ func main() {
 		runAll([]testCase{{"domains are allowed, and changed while it runs", domains}})
 		return
 	}
+	if os.Getenv("LIFE_BUCKETS") != "" {
+		runAll([]testCase{{"buckets are mounted, whole and in part", buckets}})
+		return
+	}
 	runAll([]testCase{
 		{"arguments arrive as they were given", arguments},
 		{"streams, exit code, workdir, environment and secrets", streams},

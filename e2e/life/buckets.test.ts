@@ -1,0 +1,95 @@
+/** Buckets of a real S3 server in sandboxes, through the official clients. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { findProgram } from '../../server/src/platform/find-program.ts';
+import { goExample } from '../support/clients.ts';
+import { type ObjectStore, startObjectStore, withoutObjectStore } from '../support/object-store.ts';
+import { runtimesToTest } from '../support/runtimes.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+import { goCases, jsCases, pythonCases } from './support/cases.ts';
+
+const noStore = findProgram('s3fs') ? withoutObjectStore() : 'no s3fs';
+
+for (const { runtime, skip } of await runtimesToTest()) {
+  describe(`buckets under ${runtime}`, { skip: skip || noStore }, () => {
+    let server: TestServer;
+    let store: ObjectStore;
+    let options: { env: Record<string, string> };
+    before(async () => {
+      store = await startObjectStore(['first', 'second']);
+      server = await startServer({ runtime, flags: ['--allow-private', store.network] });
+      options = {
+        env: { LIFE_ENDPOINT: store.endpoint, LIFE_BUCKETS: store.directory, ...prefixed(store.keys) },
+      };
+    });
+    after(async () => {
+      await server?.stop(); // asserts that nothing of them is left on the machine
+      await store?.[Symbol.asyncDispose]();
+    });
+
+    test('in Python', (t) => pythonCases(t, server, 'buckets', options));
+    test('in JavaScript', (t) => jsCases(t, server, 'buckets', options));
+    test('in Go', { skip: goExample() === undefined ? 'no Go toolchain' : false }, (t) =>
+      goCases(t, server, options),
+    );
+
+    test('over a crash of the server', async (t) => {
+      await pythonCases(t, server, 'bucket_restart', { ...options, only: ['before_the_restart'] });
+      await t.test('the program that mounts has no rights', () => assertNoRights('/restart'));
+      await server.kill9();
+      await server.restart();
+      await pythonCases(t, server, 'bucket_restart', { ...options, only: ['after_the_restart'] });
+    });
+
+    test('the keys are in no log and, in clear, in no database', () => {
+      const database = ['', '-wal'].map((end) => readFileSync(`${server.dataDir}/skerry.db${end}`, 'latin1'));
+      const told = [server.log(), ...database].some((text) =>
+        text.includes(store.keys.AWS_SECRET_ACCESS_KEY),
+      );
+      assert.ok(!told);
+    });
+
+    test('a store that stops to answer holds up no end of a sandbox', async (t) => {
+      await pythonCases(t, server, 'bucket_restart', { ...options, only: ['begin_to_wait'] });
+      store.freeze();
+      try {
+        await pythonCases(t, server, 'bucket_restart', { ...options, only: ['end_what_waits'] });
+      } finally {
+        store.thaw();
+      }
+    });
+  });
+}
+
+/** Looks at the program of the one bucket that is mounted with that prefix, as the machine's root sees it. */
+function assertNoRights(prefix: string): void {
+  const pids = readdirSync('/proc').filter((name) => {
+    if (!/^\d+$/.test(name)) return false;
+    try {
+      const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
+      return words[0]?.endsWith('/s3fs') && words.includes(prefix);
+    } catch {
+      return false; // it ended
+    }
+  });
+  assert.equal(pids.length, 1);
+  const of = `/proc/${pids[0]}`;
+  const status = readFileSync(`${of}/status`, 'utf8');
+  for (const set of ['Inh', 'Prm', 'Eff', 'Bnd', 'Amb'])
+    assert.match(status, new RegExp(`^Cap${set}:\\s+0+$`, 'm'));
+  assert.match(status, /^NoNewPrivs:\s+1$/m);
+  assert.match(status, /^Groups:\s*$/m);
+  for (const kind of ['Uid', 'Gid'])
+    assert.match(status, new RegExp(`^${kind}:\\s+(\\d{9,})\\s+\\1\\s+\\1\\s+\\1$`, 'm'));
+  for (const kind of ['mnt', 'net', 'pid', 'ipc', 'uts', 'user'])
+    assert.notEqual(readlinkSync(`${of}/ns/${kind}`), readlinkSync(`/proc/self/ns/${kind}`));
+  const seen = ['etc/shadow', 'root', 'home', 'var', 'run', 'proc', 'sys', 'dev/fuse', 'dev/mem'];
+  assert.deepEqual(
+    seen.filter((path) => existsSync(`${of}/root/${path}`)),
+    [],
+  );
+}
+
+const prefixed = (keys: ObjectStore['keys']): Record<string, string> =>
+  Object.fromEntries(Object.entries(keys).map(([name, value]) => [`LIFE_${name}`, value]));
