@@ -1,5 +1,6 @@
 //! Connections to hosts that a sandbox may reach, and what passes over them.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::io::AsRawFd;
@@ -8,6 +9,7 @@ use tokio::io::{copy, AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::audit::{By, Outcome};
 use crate::context::Context;
 
 /// Addresses of one host that are tried.
@@ -17,12 +19,12 @@ const SILENCE_S: libc::c_int = 60;
 
 /// A connection to one of the host's own addresses: whatever address the sandbox had for it, it cannot be led elsewhere.
 /// @param name one that the sandbox may reach
-pub async fn connect(context: &Context, name: &str, port: u16) -> io::Result<TcpStream> {
+pub async fn connect(context: &Context, name: &str, port: u16) -> io::Result<(TcpStream, Ipv4Addr)> {
     let found = context.resolver.resolve(name).await?;
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
     for &address in found.addresses.iter().take(MAX_TRIED) {
         match open(context, address, port).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Ok((stream, address)),
             Err(error) => failure = error,
         }
     }
@@ -35,6 +37,40 @@ async fn open(context: &Context, address: Ipv4Addr, port: u16) -> io::Result<Tcp
     stream.set_nodelay(true)?;
     notice_death(&stream)?;
     Ok(stream)
+}
+
+/// A connection of a sandbox's as its audit has it: its beginning, and its end, however that comes.
+pub struct Talk<'a> {
+    context: &'a Context,
+    sandbox: Ipv4Addr,
+    by: By,
+    name: &'a str,
+    address: Ipv4Addr,
+    /// Bytes.
+    pub sent: Cell<u64>,
+    pub received: Cell<u64>,
+}
+
+impl<'a> Talk<'a> {
+    pub fn begin(context: &'a Context, sandbox: Ipv4Addr, by: By, name: &'a str, address: Ipv4Addr) -> Talk<'a> {
+        context.policies.note(sandbox, by, name, Outcome::Open(address));
+        Talk {
+            context,
+            sandbox,
+            by,
+            name,
+            address,
+            sent: Cell::new(0),
+            received: Cell::new(0),
+        }
+    }
+}
+
+impl Drop for Talk<'_> {
+    fn drop(&mut self) {
+        let over = Outcome::Over(self.address, self.sent.get(), self.received.get());
+        self.context.policies.note(self.sandbox, self.by, self.name, over);
+    }
 }
 
 /// Has the kernel find out when the other end is gone without a word.

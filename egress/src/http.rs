@@ -10,8 +10,10 @@ use tokio::net::tcp::ReadHalf;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::audit::{By, Outcome};
 use crate::context::Context;
-use crate::hosts::{connect, pass};
+use crate::counted::Counted;
+use crate::hosts::{connect, pass, Talk};
 use crate::request::{request, Body, Request};
 
 const PORT: u16 = 80;
@@ -26,25 +28,31 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
     let request = match timeout(context.settings.greeting, reading).await?? {
         Ok(request) => request,
         Err(why) => {
+            context.policies.note(sandbox, By::Http, "", Outcome::Unclear);
             return refuse(
                 client,
                 "400 Bad Request",
                 &format!("The request was not passed on: {why}."),
             )
-            .await
+            .await;
         }
     };
     let name = request.host.clone();
     if !context.policies.allow(sandbox, &name) {
+        context.policies.note(sandbox, By::Http, &name, Outcome::NotAllowed);
         let words = format!("{name} is none of the domains that this sandbox may reach.");
         return refuse(client, "403 Forbidden", &words).await;
     }
-    let Ok(mut host) = connect(context, &name, PORT).await else {
+    let Ok((mut host, address)) = connect(context, &name, PORT).await else {
+        context.policies.note(sandbox, By::Http, &name, Outcome::Unreachable);
         return refuse(client, "502 Bad Gateway", &format!("{name} cannot be reached.")).await;
     };
+    let talked = Talk::begin(context, sandbox, By::Http, &name, address);
     let talk = async {
         let (from_client, to_client) = client.split();
-        let (from_host, mut to_host) = host.split();
+        let (from_host, to_host) = host.split();
+        let to_client = Counted::new(to_client, &talked.received);
+        let mut to_host = Counted::new(to_host, &talked.sent);
         said.drain(..request.length);
         let asking = async {
             send(&request, &said, from_client, &mut to_host).await?;

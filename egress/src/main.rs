@@ -13,7 +13,9 @@
 //! The process that is started ends with status 0 as soon as its child listens; the child goes on, whatever becomes of who started it. What each sandbox may
 //! reach comes over `--control` (`policies.rs`).
 
+mod audit;
 mod context;
+mod counted;
 mod dns;
 mod hello;
 mod hosts;

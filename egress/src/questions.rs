@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use crate::audit::{By, Outcome};
 use crate::context::Context;
 use crate::dns::{Code, Question, HEADER};
 use crate::names::host_name;
@@ -80,10 +81,14 @@ async fn converse(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) -
 }
 
 async fn answer(context: &Context, sandbox: Ipv4Addr, question: &Question) -> Vec<u8> {
-    let name = host_name(&question.name).filter(|name| context.policies.allow(sandbox, name));
-    let Some(name) = name else {
+    let Some(name) = host_name(&question.name) else {
+        context.policies.note(sandbox, By::Question, "", Outcome::Unclear);
         return question.answer(Code::NoSuchName, &[], 0);
     };
+    if !context.policies.allow(sandbox, &name) {
+        context.policies.note(sandbox, By::Question, &name, Outcome::NotAllowed);
+        return question.answer(Code::NoSuchName, &[], 0);
+    }
     if !question.is_for_addresses {
         return question.answer(Code::Fine, &[], 0);
     }

@@ -4,13 +4,15 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use skerry_host_process::waiting::race;
-use tokio::io::{copy_bidirectional, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{copy_bidirectional, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::audit::{By, Outcome};
 use crate::context::Context;
+use crate::counted::Counted;
 use crate::hello::{asks_for_another, client_hello, second_hello, Hello, Refusal, MAX_HELLO};
-use crate::hosts::connect;
+use crate::hosts::{connect, Talk};
 
 const PORT: u16 = 443;
 const CHUNK: usize = 4096;
@@ -25,19 +27,28 @@ type Finder = fn(&[u8]) -> Result<Option<Hello>, Refusal>;
 
 pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) -> io::Result<()> {
     let patience = context.settings.greeting;
+    let note = |name: &str, outcome| context.policies.note(sandbox, By::Tls, name, outcome);
     let mut said = Vec::new();
     let hello = match timeout(patience, read_hello(&mut client, &mut said, client_hello)).await?? {
         Ok(hello) => hello,
-        Err(refusal) => return refuse(client, alert_of(&refusal)).await,
+        Err(refusal) => {
+            note("", Outcome::Unclear);
+            return refuse(client, alert_of(&refusal)).await;
+        }
     };
     let name = hello.name.clone();
     if !context.policies.allow(sandbox, &name) {
+        note(&name, Outcome::NotAllowed);
         return refuse(client, UNRECOGNIZED_NAME).await;
     }
-    let Ok(mut host) = connect(context, &name, PORT).await else {
+    let Ok((mut host, address)) = connect(context, &name, PORT).await else {
+        note(&name, Outcome::Unreachable);
         return refuse(client, INTERNAL_ERROR).await;
     };
+    let talked = Talk::begin(context, sandbox, By::Tls, &name, address);
     let talk = async {
+        let mut client = Counted::new(client, &talked.received);
+        let mut host = Counted::new(&mut host, &talked.sent);
         if let Err(description) = timeout(patience, shake_hands(&mut client, &mut host, said, &hello)).await?? {
             return refuse(client, description).await;
         }
@@ -47,7 +58,11 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
     Ok(())
 }
 
-async fn read_hello(client: &mut TcpStream, said: &mut Vec<u8>, find: Finder) -> io::Result<Result<Hello, Refusal>> {
+async fn read_hello(
+    client: &mut (impl AsyncRead + Unpin),
+    said: &mut Vec<u8>,
+    find: Finder,
+) -> io::Result<Result<Hello, Refusal>> {
     loop {
         match find(said) {
             Ok(Some(hello)) => return Ok(Ok(hello)),
@@ -58,7 +73,7 @@ async fn read_hello(client: &mut TcpStream, said: &mut Vec<u8>, find: Finder) ->
     }
 }
 
-async fn read_more(from: &mut TcpStream, into: &mut Vec<u8>) -> io::Result<()> {
+async fn read_more(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> io::Result<()> {
     let mut chunk = [0; CHUNK];
     match from.read(&mut chunk).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -72,8 +87,8 @@ async fn read_more(from: &mut TcpStream, into: &mut Vec<u8>) -> io::Result<()> {
 /// Passes the hello on, and nothing behind it before the server has answered: when that asks for another hello, it must name the same host.
 /// @returns the alert to refuse with where it does not
 async fn shake_hands(
-    client: &mut TcpStream,
-    host: &mut TcpStream,
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    host: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut said: Vec<u8>,
     hello: &Hello,
 ) -> io::Result<Result<(), u8>> {
@@ -111,7 +126,7 @@ const fn alert_of(refusal: &Refusal) -> u8 {
 }
 
 /// Says why in TLS's words, so that a program can tell it from a fault of the network.
-async fn refuse(mut client: TcpStream, description: u8) -> io::Result<()> {
+async fn refuse(mut client: impl AsyncWrite + Unpin, description: u8) -> io::Result<()> {
     client.write_all(&ALERT).await?;
     client.write_all(&[description]).await?;
     client.shutdown().await

@@ -1,7 +1,7 @@
 //! The socket by which a program is found, told and replaced. Whoever connects is told at once who it is, `PROGRAM IDENTITY PID` in a line; the connection
 //! ends with the process, so it also tells of its end. A successor then sends `h` and is handed the sockets that sandboxes reach, and `l` when it listens
 //! itself: the older one takes nothing new any more, and ends. A program that takes orders is sent a capital letter for each, four bytes of a length (the
-//! highest first) and as many bytes, and answers with one.
+//! highest first) and as many bytes, and answers in the same way, without a letter.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{yield_now, JoinSet};
 
 use crate::sockets::Sockets;
 use crate::waiting::{pause, race};
@@ -28,8 +28,8 @@ const MAX_GREETING: usize = 512;
 /// Of an order.
 const MAX_ORDER: usize = 1 << 20;
 
-/// Takes an order by its letter, and answers with a byte. None for one that it does not know, which ends the connection.
-pub type Orders = Rc<dyn Fn(u8, &[u8]) -> Option<u8>>;
+/// Takes an order by its letter, and answers. None for one that it does not know, which ends the connection.
+pub type Orders = Rc<dyn Fn(u8, &[u8]) -> Option<Vec<u8>>>;
 
 /// Listens there in place of whoever did: there is somebody at every moment.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -125,7 +125,9 @@ async fn attend(
                 let Some(answer) = orders(letter, &order) else {
                     return Ok(());
                 };
-                stream.write_u8(answer).await?;
+                yield_now().await; // what the order woke has its turn: what it ends has ended before the answer
+                stream.write_u32(answer.len() as u32).await?;
+                stream.write_all(&answer).await?;
             }
             _ => return Ok(()),
         }

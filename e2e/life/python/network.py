@@ -2,7 +2,7 @@
 
 import os
 
-from harness import app, case, create, equal, image, raised, run, running
+from harness import app, case, create, equal, eventually, image, raised, run, running
 from modal import exception
 from reaching import reach
 
@@ -43,6 +43,31 @@ def a_sidecar_is_held_to_the_policy_of_its_sandbox():
     with running(outbound_domain_allowlist=["allowed.test"]) as sandbox:
         sidecar = sandbox._experimental_sidecars.create("sleep", "600", name="beside", image=image.build(app))
         equal(reach(sidecar, "allowed.test", "other.test"), [f"{ADDRESS} allowed.test", "closed"])
+
+
+@case
+def what_it_reaches_is_in_its_log_where_it_is_audited():
+    options = {"audit": "network"}
+    with running(outbound_domain_allowlist=["allowed.test"], experimental_options=options) as sandbox:
+        equal(reach(sandbox, "allowed.test", f"other.test@{ADDRESS}"), [f"{ADDRESS} allowed.test", "closed"])
+        expected = [
+            f"Network: allowed tls allowed.test at {ADDRESS}:443.",
+            f"Network: ended tls allowed.test at {ADDRESS}:443, ",
+            "Network: refused tls other.test: not allowed.",
+        ]
+
+        def told():
+            lines = [str(entry) for entry in sandbox.logs.tail(50)]
+            return all(any(words in line for line in lines) for words in expected)
+
+        eventually(told, "the log tells of all three")
+        update = sandbox._experimental_set_outbound_network_policy
+        raised(exception.InvalidError, update)
+        update(outbound_domain_allowlist=["other.test"])
+        equal(reach(sandbox, "other.test"), [f"{ADDRESS} other.test"])
+    for wrong in [{}, {"outbound_cidr_allowlist": ["192.0.2.0/24"], "outbound_domain_allowlist": ["*"]}]:
+        raised(exception.InvalidError, lambda: create(experimental_options=options, **wrong))
+    raised(exception.InvalidError, lambda: create(experimental_options={"audit": "all"}))
 
 
 @case

@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { InstanceId } from '../ids.ts';
+import { describeEvent, type NetworkEvent } from '../network/network-events.ts';
 import type { NetworkPolicy } from '../network/policy.ts';
 import type { InstanceBucket } from './bucket.ts';
 import type { LayerRef, MountRef } from './references.ts';
@@ -12,7 +13,8 @@ import type { LayerRef, MountRef } from './references.ts';
 export type RuntimeChoice = 'auto' | 'gvisor' | 'runc';
 export type RuntimeName = 'gvisor' | 'runc';
 
-export type { NetworkPolicy };
+export type { NetworkEvent, NetworkPolicy };
+export { describeEvent };
 
 export interface InstanceLimits {
   /** Hard memory limit in MiB; a program over it is killed. */
@@ -189,6 +191,8 @@ export interface Instance {
   commitDirectory(path: string, layer: LayerRef, options: Pick<CommitOptions, 'settle'>): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
+  /** What it did on its network since this was last asked, where its policy is audited; once it was destroyed, what it did to the end. */
+  networkEvents(): Promise<readonly NetworkEvent[]>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */
   stop(): Promise<void>;
 }

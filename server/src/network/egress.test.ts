@@ -85,6 +85,7 @@ const POLICIES = {
     domains: ['good.test', '*.good.test', '*.below.test'],
   },
   all: { kind: 'allowlist', cidrs: [], domains: ['*'] },
+  audited: { kind: 'allowlist', cidrs: [], domains: ['good.test', '*.good.test'], audited: true },
   nothing: { kind: 'allowlist', cidrs: [], domains: ['nothing.test'] },
 } satisfies Record<string, NetworkPolicy>;
 
@@ -242,6 +243,31 @@ test('sandboxes that may reach domains', { skip }, async (t) => {
     assert.deepEqual(of('nothing'), NOTHING);
   });
 
+  await t.test('are seen in all that they reach and try to, where that is audited', () => {
+    const { audited, ...others } = results.told as Record<string, readonly string[]>; // what the program prints
+    assert.deepEqual(others, { open: [], named: [], all: [], nothing: [] });
+    const expected = [
+      ...['deep.x.below.test', 'below.test', 'evil.test', 'doh.test', 'secret.evil.test'].map(
+        (name) => `Network: refused question for ${name}.`,
+      ),
+      ...['tls evil.test', 'tls doh.test', 'http evil.test'].map(
+        (what) => `Network: refused ${what}: not allowed.`,
+      ),
+      // Without a name, without TLS, and with an encrypted hello; and what is sent to an address alone.
+      ...Array(4).fill('Network: refused tls: it does not clearly say which host it is for.'),
+      ...['private', 'machine', 'resolver', 'neighbour'].map(
+        (name) => `Network: failed tls ${name}.good.test: it cannot be reached.`,
+      ),
+      ...[...Array(2).fill('tls good.test at X:443'), ...Array(4).fill('http good.test at X:80')].flatMap(
+        (what: string) => [
+          `Network: allowed ${what.replace('X', GOOD)}.`,
+          `Network: ended ${what.replace('X', GOOD)}, bytes.`,
+        ],
+      ),
+    ];
+    assert.deepEqual([...(audited ?? [])].sort(), expected.sort());
+  });
+
   await t.test('keep connections that a change allows, lose others, and go on without the server', () => {
     const [one, other] = [`${GOOD} good.test`, `${EVIL} evil.test`];
     assert.deepEqual(results.changes, {
@@ -253,6 +279,10 @@ test('sandboxes that may reach domains', { skip }, async (t) => {
       noMoreAllowed: false,
       changed: { one: 'closed', other },
       revived: { one: 'closed', other },
+      lastEvents: [
+        `Network: allowed tls good.test at ${GOOD}:443.`,
+        `Network: ended tls good.test at ${GOOD}:443, bytes.`,
+      ],
       blocked: { one: 'closed', other: 'closed' },
       opened: { one, other },
       left: false,

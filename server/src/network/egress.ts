@@ -9,7 +9,14 @@ import { Limiter } from '../platform/limiter.ts';
 import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { HostProcess, type ProcessHome } from './host-process.ts';
+import { type NetworkEvent, readEvents } from './network-events.ts';
 import { commonArguments } from './resolver-process.ts';
+
+/** What a sandbox may reach, and whether it is kept what it does. */
+export interface Allowed {
+  readonly domains: readonly string[];
+  readonly audited: boolean;
+}
 
 export interface EgressOptions extends ProcessHome {
   /** Path of the network namespace it runs in, which exists when it is opened. */
@@ -25,14 +32,15 @@ export interface EgressOptions extends ProcessHome {
 
 /** An order is carried out at once; the rest is for a machine that is busy with other things. */
 const ORDER_MS = 10_000;
-const DONE = 'k';
 const DNS_PORT = 53;
-const HEADER_BYTES = 5;
+const LENGTH_BYTES = 4;
+/** Of an audit: 2048 events of the longest names. */
+const MAX_ANSWER = 1 << 20;
 
 export class Egress {
   readonly #process: HostProcess;
   /** Patterns by the sandbox's address: what is said to a process that starts anew. */
-  readonly #allowed = new Map<string, readonly string[]>();
+  readonly #allowed = new Map<string, Allowed>();
   /** One order after the other: each is answered by a byte that says no more than that. */
   readonly #orders = new Limiter(1);
   #link: Socket | undefined;
@@ -56,17 +64,17 @@ export class Egress {
   }
 
   /** Has it run, with what these sandboxes may reach and nothing else. @throws SkerryError `unavailable` */
-  async open(allowed: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    for (const [address, domains] of allowed) this.#allowed.set(address, domains);
+  async open(allowed: ReadonlyMap<string, Allowed>): Promise<void> {
+    for (const [address, what] of allowed) this.#allowed.set(address, what);
     await this.#process.open();
   }
 
   /** Lets a sandbox reach these domains and no others from now on; connections to others end. @throws SkerryError `unavailable` */
-  async allow(address: string, domains: readonly string[]): Promise<void> {
+  async allow(address: string, allowed: Allowed): Promise<void> {
     const before = this.#allowed.get(address);
-    this.#allowed.set(address, domains);
+    this.#allowed.set(address, allowed);
     try {
-      await this.#order('S', [address, ...domains]);
+      await this.#order(...orderFor(address, allowed));
     } catch (error) {
       if (before) this.#allowed.set(address, before);
       else this.#allowed.delete(address);
@@ -78,6 +86,20 @@ export class Egress {
   async forget(address: string): Promise<void> {
     if (!this.#allowed.delete(address)) return;
     await this.#orders.run(() => send(this.#link, 'F', [address])).catch(() => {});
+  }
+
+  /** What an audited sandbox did since it was last asked; nothing while the process cannot be asked. */
+  async events(address: string): Promise<readonly NetworkEvent[]> {
+    if (!this.#allowed.get(address)?.audited || !this.#link) return [];
+    const text = await this.#orders.run(() => send(this.#link, 'E', [address])).catch(() => '');
+    return readEvents(text);
+  }
+
+  /** Ends the connections of an audited sandbox, and tells what it did to the end. */
+  async lastEvents(address: string): Promise<readonly NetworkEvent[]> {
+    if (!this.#allowed.get(address)?.audited) return [];
+    await this.allow(address, { domains: [], audited: true }).catch(() => {});
+    return this.events(address);
   }
 
   /** Lets go of the process, which goes on. */
@@ -92,7 +114,7 @@ export class Egress {
 
   async #tellAll(link: Socket): Promise<void> {
     await this.#orders.run(async () => {
-      for (const [address, domains] of this.#allowed) await send(link, 'S', [address, ...domains]);
+      for (const [address, allowed] of this.#allowed) await send(link, ...orderFor(address, allowed));
       await send(link, 'K', [...this.#allowed.keys()]);
       this.#link = link;
     });
@@ -118,22 +140,35 @@ const unavailable = (): SkerryError =>
     "The sandboxes' egress proxy does not answer: domains cannot be allowed now. The server's log says more.",
   );
 
-/** @throws SkerryError `unavailable` when it is not answered */
-function send(link: Socket | undefined, letter: string, words: readonly string[]): Promise<void> {
+const orderFor = (address: string, { domains, audited }: Allowed): [string, readonly string[]] => [
+  audited ? 'A' : 'S',
+  [address, ...domains],
+];
+
+/** @returns the answer. @throws SkerryError `unavailable` when there is none */
+function send(link: Socket | undefined, letter: string, words: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     if (!link || link.destroyed) return reject(unavailable());
-    const finish = (done: boolean) => {
+    let answer = Buffer.alloc(0);
+    const finish = (text: string | undefined) => {
       clearTimeout(timer);
       link.off('data', onData).off('close', onClose);
-      if (done) resolve();
-      else reject(unavailable());
+      if (text !== undefined) return resolve(text);
+      link.destroy(); // what came late would be taken for the next answer
+      reject(unavailable());
     };
-    const onData = (answer: Buffer) => finish(answer.toString('latin1') === DONE);
-    const onClose = () => finish(false);
-    const timer = setTimeout(finish, ORDER_MS, false);
+    const onData = (chunk: Buffer) => {
+      answer = Buffer.concat([answer, chunk]);
+      if (answer.length < LENGTH_BYTES) return;
+      const length = answer.readUInt32BE(0);
+      if (length > MAX_ANSWER) finish(undefined);
+      else if (answer.length >= LENGTH_BYTES + length) finish(answer.toString('latin1', LENGTH_BYTES));
+    };
+    const onClose = () => finish(undefined);
+    const timer = setTimeout(finish, ORDER_MS, undefined);
     link.on('data', onData).on('close', onClose);
     const text = Buffer.from(words.join(' '), 'latin1');
-    const header = Buffer.alloc(HEADER_BYTES);
+    const header = Buffer.alloc(1 + LENGTH_BYTES);
     header.write(letter, 'latin1');
     header.writeUInt32BE(text.length, 1);
     link.write(Buffer.concat([header, text]));

@@ -11,6 +11,7 @@ import { ReadyPool } from '../platform/ready-pool.ts';
 import { repeat } from '../platform/repeat.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
+import type { Allowed } from './egress.ts';
 import type { FirewallMember } from './firewall.ts';
 import type { ProcessHome } from './host-process.ts';
 import {
@@ -25,7 +26,8 @@ import { type Addressing, type Inside, insideOf } from './inside.ts';
 import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
-import { checkPolicy, domainsOf, type NetworkPolicy } from './policy.ts';
+import type { NetworkEvent } from './network-events.ts';
+import { checkPolicy, domainsOf, isAudited, type NetworkPolicy } from './policy.ts';
 import { ResolverProcess, resolverUser } from './resolver-process.ts';
 import { Rules } from './rules.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
@@ -191,7 +193,7 @@ export class Network {
     const domains = domainsOf(policy);
     if (domains.length > 0) {
       if (!this.#wayOut) throw slotTaken();
-      await this.#wayOut.allow(address, domains);
+      await this.#wayOut.allow(address, { domains, audited: isAudited(policy) });
     }
     await this.#changes.run(async () => {
       const before = this.#memberOf(slot);
@@ -199,6 +201,17 @@ export class Network {
       await this.#openRules().replace(before, after, () => this.#members.set(slot, after));
     });
     if (domains.length === 0) await this.#wayOut?.forget(address);
+  }
+
+  /** What an audited sandbox did on its network since it was last asked. */
+  async events(slot: number): Promise<readonly NetworkEvent[]> {
+    return (await this.#wayOut?.events(this.#memberOf(slot).address)) ?? [];
+  }
+
+  /** The same for the last time: its connections end. */
+  async lastEvents(slot: number): Promise<readonly NetworkEvent[]> {
+    const member = this.#members.get(slot);
+    return (member && (await this.#wayOut?.lastEvents(member.address))) ?? [];
   }
 
   /** Removes the namespace and its rules. Idempotent. */
@@ -246,10 +259,7 @@ export class Network {
   }
 
   /** @returns it, and what each sandbox may reach by names that goes on */
-  async #prepareWayOut(
-    plan: AddressPlan,
-    rules: Rules,
-  ): Promise<[WayOut, ReadonlyMap<string, readonly string[]>]> {
+  async #prepareWayOut(plan: AddressPlan, rules: Rules): Promise<[WayOut, ReadonlyMap<string, Allowed>]> {
     const { instance, egress: home, logger } = this.#options;
     const wayOut = new WayOut({
       ...{ instance, home, plan, logger },
@@ -262,9 +272,10 @@ export class Network {
           await rules.add([member]);
         }),
     });
-    const named = new Map<string, readonly string[]>();
+    const named = new Map<string, Allowed>();
     for (const { address, policy } of this.#members.values()) {
-      if (domainsOf(policy).length > 0) named.set(address, domainsOf(policy));
+      const domains = domainsOf(policy);
+      if (domains.length > 0) named.set(address, { domains, audited: isAudited(policy) });
     }
     if (!this.#members.has(plan.egressSlot)) {
       this.#wayOut = wayOut;

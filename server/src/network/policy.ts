@@ -16,6 +16,8 @@ export const networkPolicySchema = z.discriminatedUnion('kind', [
     kind: z.literal('allowlist'),
     cidrs: z.array(z.string()).readonly(),
     domains: z.array(z.string()).readonly().optional(),
+    /** It is kept what the sandbox does (`Instance.networkEvents`): only where all that it may reach are domains. */
+    audited: z.boolean().optional(),
   }),
 ]);
 
@@ -47,6 +49,12 @@ export const closedNetworks: readonly Cidr[] = [
 export function checkPolicy(policy: NetworkPolicy): void {
   if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
   const domains = domainsOf(policy);
+  if (
+    isAudited(policy) &&
+    (domains.length === 0 || (policy.kind === 'allowlist' && policy.cidrs.length > 0))
+  ) {
+    throw new SkerryError('invalid-argument', 'Only what is reached by domains alone can be audited.');
+  }
   if (domains.length > MAX_ALLOWLIST) {
     const words = `At most ${MAX_ALLOWLIST} domains can be allowed, not ${domains.length}.`;
     throw new SkerryError('invalid-argument', words);
@@ -56,6 +64,10 @@ export function checkPolicy(policy: NetworkPolicy): void {
       throw new SkerryError('invalid-argument', `Invalid domain: ${domain}`);
   }
 }
+
+/** Whether it is kept what a sandbox does. */
+export const isAudited = (policy: NetworkPolicy): boolean =>
+  policy.kind === 'allowlist' && policy.audited === true;
 
 /** Which domains may be reached by their names; none where addresses alone decide. */
 export const domainsOf = (policy: NetworkPolicy): readonly string[] =>

@@ -2,11 +2,12 @@
 import { SkerryError } from '../errors/skerry-error.ts';
 import { CleanupScope } from '../platform/cleanup.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { Egress } from './egress.ts';
+import { type Allowed, Egress } from './egress.ts';
 import type { FirewallMember } from './firewall.ts';
 import type { ProcessHome } from './host-process.ts';
 import { GATEWAY_ADDRESS } from './latch.ts';
 import { createNamespaces, isDevice, removeNamespaces, type SlotNames } from './namespaces.ts';
+import type { NetworkEvent } from './network-events.ts';
 import { egressUser } from './resolver-process.ts';
 import type { AddressPlan } from './subnet.ts';
 
@@ -61,7 +62,7 @@ export class WayOut {
   }
 
   /** Has it there for these sandboxes, each with the domains it may reach. @param admitted whether the firewall has it already */
-  async open(allowed: ReadonlyMap<string, readonly string[]>, admitted: boolean): Promise<void> {
+  async open(allowed: ReadonlyMap<string, Allowed>, admitted: boolean): Promise<void> {
     this.#opening ??= this.#open(allowed, admitted);
     try {
       await this.#opening;
@@ -72,14 +73,24 @@ export class WayOut {
   }
 
   /** Lets a sandbox reach domains; before the firewall leads it here. @throws SkerryError `unavailable` */
-  async allow(address: string, domains: readonly string[]): Promise<void> {
+  async allow(address: string, allowed: Allowed): Promise<void> {
     await this.open(new Map(), false);
-    await this.#egress.allow(address, domains);
+    await this.#egress.allow(address, allowed);
   }
 
   /** Lets it reach none; after the firewall leads it here no more. */
   async forget(address: string): Promise<void> {
     if (this.#opening) await this.#egress.forget(address);
+  }
+
+  /** @see Egress.events */
+  async events(address: string): Promise<readonly NetworkEvent[]> {
+    return this.#opening ? this.#egress.events(address) : [];
+  }
+
+  /** @see Egress.lastEvents */
+  async lastEvents(address: string): Promise<readonly NetworkEvent[]> {
+    return this.#opening ? this.#egress.lastEvents(address) : [];
   }
 
   close(): Promise<void> {
@@ -91,7 +102,7 @@ export class WayOut {
     return this.#egress.remove();
   }
 
-  async #open(allowed: ReadonlyMap<string, readonly string[]>, admitted: boolean): Promise<void> {
+  async #open(allowed: ReadonlyMap<string, Allowed>, admitted: boolean): Promise<void> {
     const { names, plan, mtu, latched, admit, logger } = this.#options;
     await using undo = new CleanupScope(logger);
     if (!admitted) {

@@ -3,7 +3,13 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { settleFiles } from '../agent/settle-files.ts';
-import type { Fifo, Instance, NetworkPolicy, RuntimeName } from '../engines/engine.ts';
+import {
+  describeEvent,
+  type Fifo,
+  type Instance,
+  type NetworkPolicy,
+  type RuntimeName,
+} from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
 import type { InstanceId, LayerId, ProcessId, SandboxId, TaskId } from '../ids.ts';
 import {
@@ -26,6 +32,7 @@ import { type ExitSnapshot, lostExitSnapshot } from './exit-snapshot.ts';
 import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
+import { audited, isAudited } from './network-audit.ts';
 import { OutputBudget } from './output-budget.ts';
 import { checkPort, PortConnections } from './port-connections.ts';
 import {
@@ -152,6 +159,7 @@ export class LiveSandbox implements Sandbox {
       forgetOutput: () => this.#emptyOutput(),
       endDependents: () => endDependents(this),
       keepExitSnapshot: (taken) => this.#keepExitSnapshot(taken),
+      keepNetworkEvent: (event) => this.#log('network', describeEvent(event), event.timeMs),
     });
   }
 
@@ -311,8 +319,9 @@ export class LiveSandbox implements Sandbox {
   }
 
   async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
+    const wanted = isAudited(this.spec.network) ? audited(policy) : policy;
     const { instance } = await this.#whileRunning(this.#ended.signal);
-    await instance.setNetworkPolicy(policy);
+    await instance.setNetworkPolicy(wanted);
   }
 
   async reloadVolumes(signal: AbortSignal): Promise<void> {
@@ -507,10 +516,10 @@ export class LiveSandbox implements Sandbox {
       : 'The disk of the machine is full; programs that write output wait until there is room.';
   }
 
-  #log(kind: SandboxLogEntry['kind'], text: string): void {
+  #log(kind: SandboxLogEntry['kind'], text: string, timeMs = this.#context.now()): void {
     const { taskId } = this.spec.sidecarOf ?? this;
-    const { sandboxes, ledger, now } = this.#context;
-    const entry = { timeMs: now(), kind, text };
+    const { sandboxes, ledger } = this.#context;
+    const entry = { timeMs, kind, text };
     ledger.tell(undefined, () => sandboxes.addEvent(taskId, entry));
   }
 

@@ -68,7 +68,7 @@ export interface MountedImage {
 
 export interface SandboxLogEntry {
   readonly timeMs: number;
-  readonly kind: 'exec' | 'file' | 'limit' | 'life';
+  readonly kind: 'exec' | 'file' | 'limit' | 'life' | 'network';
   readonly text: string;
 }
 
@@ -141,7 +141,7 @@ export interface Sandbox {
   mountImage(path: string, image: MountedImage, signal: AbortSignal): Promise<void>;
   /** Uncovers what is below the last image that was mounted at the path. @throws SkerryError `not-found`, `sandbox-ended` */
   unmountImage(path: string, signal: AbortSignal): Promise<void>;
-  /** What Skerry itself has to say about it: execs when `verbose`, bounds that were hit, why it ended. */
+  /** What Skerry itself has to say about it: execs when `verbose`, what it reached when that is audited, bounds that were hit, why it ended. */
   events(): readonly SandboxLogEntry[];
   /** Appends a line to the log above when the sandbox is verbose. */
   logVerbose(kind: SandboxLogEntry['kind'], text: string): void;

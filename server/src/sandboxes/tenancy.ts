@@ -6,7 +6,7 @@ import { AgentClient } from '../agent/agent-client.ts';
 import type { AgentProcessInfo, StartRequest } from '../agent/messages.ts';
 import { forgetProgram } from '../agent/run-to-exit.ts';
 import { remakeFifos } from '../agent/settle-files.ts';
-import type { Instance, InstanceExit } from '../engines/engine.ts';
+import type { Instance, InstanceExit, NetworkEvent } from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
 import type { Images } from '../images/image.ts';
@@ -18,6 +18,7 @@ import { Clocks } from './clocks.ts';
 import { type ExitSnapshot, takeExitSnapshot } from './exit-snapshot.ts';
 import type { Effect, Life, LifeEvent } from './life.ts';
 import type { ManagedProcess } from './managed-process.ts';
+import { isAudited, NetworkAudit } from './network-audit.ts';
 import { processEnvironment } from './process-environment.ts';
 import type { ProcessRow } from './repositories.ts';
 import type { SandboxProcesses } from './sandbox-processes.ts';
@@ -49,6 +50,8 @@ export interface TenancyParts {
   readonly endDependents: () => Promise<void>;
   /** Takes what became of the snapshot of its end, where it has one. */
   readonly keepExitSnapshot: (taken: ExitSnapshot) => void;
+  /** Takes what it does on its network, where that is audited. */
+  readonly keepNetworkEvent: (event: NetworkEvent) => void;
   readonly ended: AbortSignal;
 }
 
@@ -66,6 +69,7 @@ export class Tenancy {
   /** There from the instance's start, or its taking over, to the end. */
   #tenant: Tenant | undefined;
   #left: Instance | undefined;
+  #audit: NetworkAudit | undefined;
   #callOff = new AbortController();
   #activity: Promise<void> = Promise.resolve();
   readonly #clocks: Clocks;
@@ -248,6 +252,7 @@ export class Tenancy {
       keepExitSnapshot(await takeExitSnapshot(instance, imageOf, { images, logger }));
     }
     const gone = await this.#tried(async () => instance && instances.destroy(instance.id));
+    await this.#tried(async () => this.#audit?.end());
     // What it wrote is in its volumes before anybody is told that it ended.
     await this.#tried(() => volumes.detach(taskId, gone));
   }
@@ -270,6 +275,10 @@ export class Tenancy {
     const agent = new AgentClient((signal) => instance.dial(signal), this.#parts.logger);
     const tenant = { instance, plan, agent };
     this.#tenant = tenant;
+    const { spec, keepNetworkEvent, logger } = this.#parts;
+    if (isAudited(spec.network) && !spec.sidecarOf) {
+      this.#audit = new NetworkAudit(instance, keepNetworkEvent, logger);
+    }
     void instance.exited.then((exit) => this.#instanceExited(tenant, exit));
     return tenant;
   }

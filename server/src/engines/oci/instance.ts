@@ -18,6 +18,7 @@ import type {
   Instance,
   InstanceExit,
   InstanceStats,
+  NetworkEvent,
   NetworkPolicy,
   RuntimeName,
 } from '../engine.ts';
@@ -82,6 +83,8 @@ export class OciInstance implements Instance {
   /** Its network slots that may have another user by now: a halt that is tried again must leave them alone. */
   readonly #released = new Set<number>();
   #watching = false;
+  /** What it did on its network before that was released. */
+  readonly #lastEvents: NetworkEvent[] = [];
   #destroying: Promise<void> | undefined;
 
   constructor(parts: InstanceParts) {
@@ -272,6 +275,13 @@ export class OciInstance implements Instance {
     });
   }
 
+  async networkEvents(): Promise<readonly NetworkEvent[]> {
+    const { slot } = this.#record;
+    if (slot === undefined) return [];
+    if (this.#phase === 'running') return this.#parts.network.events(slot);
+    return this.#lastEvents.splice(0);
+  }
+
   async #rewrite(change: Partial<InstanceRecord>): Promise<void> {
     this.#record = { ...this.#record, ...change };
     await writeRecord(this.#parts.places, this.#record);
@@ -324,6 +334,7 @@ export class OciInstance implements Instance {
   }
 
   async #release(network: Network, slot: number): Promise<void> {
+    this.#lastEvents.push(...(await network.lastEvents(slot)));
     await network.release(slot);
     this.#released.add(slot);
   }

@@ -12,6 +12,7 @@ import type {
   Instance,
   InstanceExit,
   InstanceStats,
+  NetworkEvent,
   NetworkPolicy,
   RuntimeName,
 } from '../engine.ts';
@@ -157,6 +158,11 @@ export class FakeInstance implements Instance {
     }
     checkPolicy(policy);
     this.#policy = policy;
+  }
+
+  /** There is no network that it could do anything on. */
+  async networkEvents(): Promise<readonly NetworkEvent[]> {
+    return [];
   }
 
   stop(): Promise<void> {

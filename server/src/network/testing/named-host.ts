@@ -14,6 +14,7 @@ import { run } from '../../platform/command.ts';
 import { delay } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { type Lease, Network } from '../network.ts';
+import { describeEvent, type NetworkEvent } from '../network-events.ts';
 import type { NetworkPolicy } from '../policy.ts';
 import type { Internet } from './internet.ts';
 import { egressSocket, resolverSocket } from './lab.ts';
@@ -78,6 +79,10 @@ async function attempt(
   return JSON.parse(stdout);
 }
 
+/** Without how many bytes, where there were some in both directions. */
+const inShort = (events: readonly NetworkEvent[]): readonly string[] =>
+  events.map((event) => describeEvent(event).replace(/[1-9]\d* bytes sent, [1-9]\d* received/, 'bytes'));
+
 /** A connection that a program in a sandbox holds. */
 class Held {
   readonly #process: ChildProcessByStdio<Writable, Readable, null>;
@@ -128,6 +133,7 @@ const results: Record<string, unknown> = {
   machine: await attempt({ namespacePath: MACHINE }, plan.ofMachine),
 };
 const leases: Lease[] = [];
+const told: Record<string, readonly string[]> = {};
 
 for (const [name, policy] of Object.entries(plan.policies)) {
   const lease = await first.acquire(policy);
@@ -136,6 +142,7 @@ for (const [name, policy] of Object.entries(plan.policies)) {
     (await (await fetch(`http://${plan.nameserver}:${CONTROL_PORT}/`)).json()) as string[];
   const before = (await answer()).length;
   results[name] = { ...(await attempt(lease)), asked: [...new Set((await answer()).slice(before))].sort() };
+  told[name] = inShort(await first.events(lease.slot));
 }
 
 // A policy that changes while a connection is held, servers that come and go, a proxy that dies.
@@ -174,11 +181,19 @@ if (pid !== undefined) await killResolver(pid);
 while ((await pidOf()) === undefined) await delay(10);
 while ((await attempt(lease, reach)).other === 'closed') await delay(10);
 changes.revived = await attempt(lease, reach);
+await network.setPolicy(lease.slot, { kind: 'allowlist', cidrs: [], domains: [one], audited: true });
+const last = new Held(lease, one);
+await last.until('open');
+await last.works();
+// Connections from before, to the other host, may end in between.
+changes.lastEvents = inShort(await network.lastEvents(lease.slot)).filter((event) => event.includes(one));
+last.stop();
 await network.setPolicy(lease.slot, { kind: 'blocked' });
 changes.blocked = await attempt(lease, reach);
 await network.setPolicy(lease.slot, { kind: 'open' });
 changes.opened = await attempt(lease, reach);
 results.changes = changes;
+results.told = told;
 held.stop();
 direct.stop();
 for (const { slot } of leases) await network.release(slot);

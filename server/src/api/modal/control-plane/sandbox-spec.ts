@@ -5,8 +5,10 @@
 
 import type { App } from '../../../apps/apps.ts';
 import type { ImageId, MountId } from '../../../ids.ts';
+import { audited } from '../../../sandboxes/network-audit.ts';
 import type {
   GpuRequest,
+  NetworkPolicy,
   OpenPort,
   ReadinessProbe,
   ResourceRequest,
@@ -88,7 +90,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
         : integer(definition.idleTimeoutSecs, 'idle_timeout_secs', 1, MAX_LIFETIME_S) * 1000,
     resources: resources(definition.resources, definition.experimentalOptionsV2[DISK_OPTION]),
     ...gpu(definition.resources?.gpuConfig),
-    network: networkPolicy(definition.networkAccess, definition.blockNetwork),
+    network: network(definition),
     ...(definition.inboundCidrAllowlist.length > 0 && {
       inboundCidrs: inboundCidrs(definition.inboundCidrAllowlist),
     }),
@@ -134,7 +136,7 @@ function refuseUnsupported(definition: Sandbox): void {
   refuse(definition.includeX509Svid, 'include_x509_svid.');
   for (const name of experimentalOptions(definition)) {
     refuse(
-      ![EXIT_SNAPSHOT, DISK_OPTION].includes(name),
+      ![EXIT_SNAPSHOT, DISK_OPTION, AUDIT_OPTION].includes(name),
       `the experimental option ${JSON.stringify(name.slice(0, 64))}.`,
     );
   }
@@ -147,6 +149,17 @@ function refuseUnsupported(definition: Sandbox): void {
 
 /** The experimental option that the clients document for it. */
 const EXIT_SNAPSHOT = 'enable_exit_snapshot';
+
+/** What is to be told in the sandbox's log besides what always is. */
+const AUDIT_OPTION = 'audit';
+
+function network(definition: Sandbox): NetworkPolicy {
+  const policy = networkPolicy(definition.networkAccess, definition.blockNetwork);
+  const audit = definition.experimentalOptionsV2[AUDIT_OPTION];
+  if (audit === undefined || audit === '') return policy;
+  if (audit !== 'network') throw invalid('the experimental option audit must be "network".');
+  return audited(policy);
+}
 
 /** Names of those that are on. */
 function* experimentalOptions(definition: Sandbox): Generator<string> {

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { NetworkEvent } from '../engines/engine.ts';
+import { audited, NetworkAudit } from './network-audit.ts';
+
+const event = (timeMs: number): NetworkEvent => ({
+  timeMs,
+  by: 'tls',
+  name: 'a.test',
+  outcome: { kind: 'not-allowed' },
+});
+
+describe('the audit of a network', () => {
+  it('keeps what there is to the end, and counts what is too much', async () => {
+    const batches = [[event(1)], Array.from({ length: 10_001 }, (_, index) => event(index + 2))];
+    const kept: NetworkEvent[] = [];
+    const instance = { networkEvents: async () => batches.splice(0).flat() };
+    const audit = new NetworkAudit(instance, (one) => kept.push(one), { error: () => assert.fail() });
+    await audit.end();
+    assert.equal(kept.length, 10_001);
+    assert.deepEqual(kept.slice(0, 2), [event(1), event(2)]);
+    assert.equal((kept.at(-1) as { lost: number }).lost, 2);
+  });
+
+  it('goes on only where all that is reached has a name', () => {
+    const named = { kind: 'allowlist', cidrs: [], domains: ['*'] } as const;
+    assert.deepEqual(audited(named), { ...named, audited: true });
+    assert.deepEqual(audited({ kind: 'blocked' }), { kind: 'blocked' });
+    for (const other of [
+      { kind: 'open' },
+      { kind: 'allowlist', cidrs: [] },
+      { ...named, cidrs: ['192.0.2.0/24'] },
+    ] as const) {
+      assert.throws(() => audited(other), { code: 'invalid-argument' });
+    }
+  });
+});

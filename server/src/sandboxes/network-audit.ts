@@ -1,0 +1,61 @@
+/** Follows what an audited sandbox does on its network, for its log. */
+import type { Instance, NetworkEvent, NetworkPolicy } from '../engines/engine.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { repeat } from '../platform/repeat.ts';
+import type { Logger } from '../telemetry/logger.ts';
+
+const INTERVAL_MS = 1_000;
+/** Of one sandbox while one server looks after it; what comes then is counted alone. */
+const MAX_EVENTS = 10_000;
+
+export const isAudited = (policy: NetworkPolicy): boolean =>
+  policy.kind === 'allowlist' && policy.audited === true;
+
+/**
+ * The policy that an audited sandbox is given instead of another one: what it reaches must go on to be seen.
+ * @throws SkerryError `invalid-argument` for one under which it would not be
+ */
+export function audited(policy: NetworkPolicy): NetworkPolicy {
+  if (policy.kind === 'blocked') return policy;
+  if (policy.kind !== 'allowlist' || !policy.domains?.length || policy.cidrs.length > 0) {
+    throw new SkerryError(
+      'invalid-argument',
+      'What a sandbox reaches is audited by the names of domains: allow domains (outbound_domain_allowlist, ["*"] for every one) and no ranges of addresses.',
+    );
+  }
+  return { ...policy, audited: true };
+}
+
+export class NetworkAudit {
+  readonly #instance: Pick<Instance, 'networkEvents'>;
+  readonly #keep: (event: NetworkEvent) => void;
+  readonly #stop: () => void;
+  #kept = 0;
+  #beyond = 0;
+
+  /** @param keep takes each event, in order */
+  constructor(
+    instance: Pick<Instance, 'networkEvents'>,
+    keep: (event: NetworkEvent) => void,
+    logger: Pick<Logger, 'error'>,
+  ) {
+    this.#instance = instance;
+    this.#keep = keep;
+    this.#stop = repeat(INTERVAL_MS, [{ name: 'network-audit', run: () => this.#take() }], logger);
+  }
+
+  /** Takes what is left. Call when the instance is destroyed, or is left to another server. */
+  async end(): Promise<void> {
+    this.#stop();
+    await this.#take();
+    if (this.#beyond > 0) this.#keep({ timeMs: Date.now(), lost: this.#beyond });
+    this.#beyond = 0;
+  }
+
+  async #take(): Promise<void> {
+    for (const event of await this.#instance.networkEvents()) {
+      if (this.#kept++ < MAX_EVENTS) this.#keep(event);
+      else this.#beyond++;
+    }
+  }
+}
