@@ -3,7 +3,6 @@
  * one that could not would show nothing.
  */
 import assert from 'node:assert/strict';
-import { appendFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { agentAttacks } from './attacks/agent.ts';
@@ -14,6 +13,7 @@ import { networkAttacks } from './attacks/network.ts';
 import { otherAttacks } from './attacks/others.ts';
 import type { InsideAttack } from './support/attack.ts';
 import { isPossible, proofsOf } from './support/proofs.ts';
+import { record } from './support/record.ts';
 import { type Attempts, Target } from './support/target.ts';
 
 const attacks: readonly InsideAttack[] = [
@@ -60,10 +60,4 @@ for (const { runtime, skip } of await runtimesToTest()) {
       });
     }
   });
-}
-
-/** For the table of `docs/security.md`. */
-function record(outcome: object): void {
-  const path = process.env.SKERRY_TEST_RECORD;
-  if (path !== undefined) appendFileSync(path, `${JSON.stringify(outcome)}\n`);
 }

@@ -22,6 +22,7 @@ import { workspaceHandlers } from '../control-plane/workspace.ts';
 import { sandboxStdioHandlers } from '../legacy/sandbox-stdio.ts';
 import { commandRouterHandlers } from '../router/command-router.ts';
 import { sidecarHandlers, sidecarRouterHandlers } from '../router/sidecars.ts';
+import type { Authenticators } from '../rpc/call.ts';
 import { Idempotency } from '../rpc/idempotency.ts';
 import { type ModalApi, type ModalHandlers, serveModal } from '../rpc/service.ts';
 
@@ -50,6 +51,8 @@ export interface ServedApiOptions extends Pick<DomainOptions, 'now'> {
   readonly headerTimeoutMs?: number;
   readonly bodyIdleTimeoutMs?: number;
   readonly plaintextFrom?: 'machine' | 'anywhere';
+  /** In place of what tells who calls, made of the right ones: for what must be seen to go wrong without them. */
+  readonly authentication?: (right: Authenticators) => Authenticators;
 }
 
 export async function serveApi(options: ServedApiOptions = {}): Promise<ServedApi> {
@@ -97,8 +100,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
         ...commandRouterHandlers({ sandboxes, sidecars, idempotency, now }),
         ...sidecarRouterHandlers({ sandboxes, sidecars }),
       },
-      tokens,
-      accessTokens,
+      ...(options.authentication?.({ tokens, accessTokens }) ?? { tokens, accessTokens }),
       idempotency,
       logger,
     });

@@ -1,0 +1,28 @@
+/** What hostile clients and images try against the server itself, and against parts of it without the check that holds them: there it must succeed. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { layerAttacks } from './attacks/layers.ts';
+import { logAttacks } from './attacks/logs.ts';
+import { messageAttacks } from './attacks/messages.ts';
+import { tokenAttacks } from './attacks/tokens.ts';
+import { record } from './support/record.ts';
+import { attempted, type ServerAttack } from './support/server-attack.ts';
+
+for (const attack of [...tokenAttacks, ...messageAttacks, ...layerAttacks, ...logAttacks]) {
+  const { name, threat, by, says } = attack;
+  test(`cannot ${name}`, async () => {
+    const { succeeded, said } = await attempted(attack, true);
+    record({ threat, name, by, said });
+    assert.ok(!succeeded, `it succeeded, and says ${said}`);
+    assert.match(said, says);
+  });
+
+  test(`could ${name}, without this: ${by}`, { skip: skipped(attack) }, async () => {
+    const { succeeded, said } = await attempted(attack, false);
+    assert.ok(succeeded, said);
+  });
+}
+
+function skipped({ long }: ServerAttack): string | false {
+  return long && process.env.SKERRY_TEST_ATTACKS !== 'all' ? '`npm run test:attacks` runs it' : false;
+}
