@@ -1,11 +1,17 @@
 /** Tunnels through the official clients, under each runtime. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import https from 'node:https';
+import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { run } from '../../server/src/platform/command.ts';
 import { goExample, runPython } from '../support/clients.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
-import { startServer, type TestServer } from '../support/server.ts';
+import { projectRoot, startServer, type TestServer } from '../support/server.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
+
+const cli = join(projectRoot, 'cli/bin/skerry.mjs');
 
 /** What the cases trust, which is nothing else. */
 const caFile = (server: TestServer) => ({ LIFE_CA_FILE: join(server.dataDir, 'tls/ca.pem') });
@@ -50,6 +56,15 @@ for (const { runtime, skip } of await runtimesToTest()) {
       goCases(t, server, { env: caFile(server) }),
     );
 
+    for (const version of ['1.0.5', '1.3.5', '1.5.5']) {
+      test(`in Python, client ${version}`, (t) =>
+        pythonCases(t, server, 'tunnels', {
+          env: { ...caFile(server), PYTHONWARNINGS: 'ignore' },
+          version,
+          only: ['several_ports_and_a_port_of_several_kinds', 'without_a_server_there_is_a_reason'],
+        }));
+    }
+
     test('they are the same when the server was killed and came back, and when it was restarted', async () => {
       const { stdout, stderr } = await runPython(server, beforeRestart);
       const [sandboxId = '', url = '', host = '', port = ''] = stdout.trim().split(' ');
@@ -68,3 +83,67 @@ for (const { runtime, skip } of await runtimesToTest()) {
     });
   });
 }
+
+function addressOf(server: net.Server): net.AddressInfo {
+  const address = server.address();
+  assert.ok(address && typeof address === 'object');
+  return address;
+}
+
+/** A free port of this machine, found by listening on it. */
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = addressOf(server);
+  server.close();
+  return port;
+}
+
+describe('tunnels of a domain', () => {
+  const domain = 'tunnels.example';
+  let server: TestServer;
+  /** Passes bytes on to the port that the server listens on, as a proxy does that leaves TLS alone. */
+  let proxy: net.Server;
+  before(async () => {
+    const tunnelPort = await freePort();
+    proxy = net.createServer((client) => {
+      const onward = net.connect(tunnelPort, '127.0.0.1');
+      client.on('error', () => onward.destroy()).pipe(onward);
+      onward.on('error', () => client.destroy()).pipe(client);
+    });
+    proxy.listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    const { port } = addressOf(proxy);
+    const flags = [
+      `--tunnel-domain=${domain}`,
+      `--tunnel-port=${tunnelPort}`,
+      `--tunnel-public-port=${port}`,
+    ];
+    server = await startServer({ runtime: 'runc', flags });
+  });
+  after(async () => {
+    proxy?.close();
+    await server?.stop();
+  });
+
+  test('are reached by name, with the authority that `skerry ca show` prints, also after a crash', async () => {
+    const { stdout, stderr } = await runPython(server, beforeRestart);
+    const [sandboxId = '', url = ''] = stdout.trim().split(' ');
+    const { hostname, port } = new URL(url);
+    assert.match(hostname, /^[a-z2-7]{32}\.tunnels\.example$/, stderr);
+    const shown = await run([process.execPath, cli, 'ca', 'show', '--data-dir', server.dataDir]);
+    const status = (name: string) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const to = { host: '127.0.0.1', port: Number(port), servername: name, ca: shown.stdout };
+        const checked = { headers: { host: name }, agent: false };
+        https.get({ ...to, ...checked }, (answer) => resolve(answer.resume().statusCode)).on('error', reject);
+      });
+    assert.equal(await status(hostname), 200);
+    assert.equal(await status(`other.${domain}`), 404);
+    await server.kill9();
+    await server.restart();
+    assert.equal(await status(hostname), 200);
+    await runPython(server, `import modal; modal.Sandbox.from_id("${sandboxId}").terminate()`);
+    assert.equal(await status(hostname), 404);
+  });
+});

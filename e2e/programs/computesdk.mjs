@@ -1,10 +1,10 @@
-/** Drives ComputeSDK's Modal provider. Without its daemon's port, since Skerry has no tunnels. */
+/** Drives ComputeSDK's Modal provider, which asks for a port for a daemon of its own in every sandbox. */
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 const { modal } = createRequire(join(process.env.PROGRAM_DIR, 'package.json'))('@computesdk/modal');
-const compute = modal({ daemonSsePort: false });
+const compute = modal({ ports: [8000] });
 const sandbox = await compute.sandbox.create({ templateId: 'python:3.11-slim', envs: { A: '1' } });
 const { stdout, stderr, exitCode } = await sandbox.runCommand('echo $A; echo err >&2; exit 4');
 assert.deepEqual({ stdout, stderr, exitCode }, { stdout: '1\n', stderr: 'err\n', exitCode: 4 });
@@ -19,6 +19,10 @@ await assert.rejects(sandbox.filesystem.readFile('/nothere'), /No such file/);
 assert.equal((await sandbox.getInfo()).status, 'running');
 const found = await compute.sandbox.getById(sandbox.sandboxId);
 assert.equal((await found.runCommand('cat /work/d/a.txt')).stdout, 'héllo\n');
+const server = 'nohup python3 -m http.server 8000 > /dev/null 2>&1 &';
+await sandbox.runCommand(server, { cwd: '/work/d' });
+const url = await sandbox.getUrl({ port: 8000 });
+assert.equal(await (await fetch(`${url}/a.txt`)).text(), 'héllo\n');
 const snapshot = await compute.snapshot.create(sandbox.sandboxId);
 const copy = await compute.sandbox.create({ snapshotId: snapshot.id });
 assert.equal((await copy.runCommand('cat /work/d/a.txt')).stdout, 'héllo\n');

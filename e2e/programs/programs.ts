@@ -25,14 +25,18 @@ describe('programs of other people', () => {
   });
 
   /** A program with a home directory of its own. */
-  const run = (name: string, argv: readonly [string, ...string[]]): Promise<ProgramResult> =>
+  const run = (
+    name: string,
+    argv: readonly [string, ...string[]],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<ProgramResult> =>
     runProgram(argv, {
       cwd: scratch,
-      env: { ...server.clientEnv, HOME: scratch, PROGRAM_DIR: dirOf(name), PYTHONUNBUFFERED: '1' },
+      env: { ...server.clientEnv, HOME: scratch, PROGRAM_DIR: dirOf(name), PYTHONUNBUFFERED: '1', ...env },
       timeoutMs: 600_000,
     });
-  const succeed = async (name: string, argv: readonly [string, ...string[]]): Promise<ProgramResult> => {
-    const result = await run(name, argv);
+  const succeed = async (...given: Parameters<typeof run>): Promise<ProgramResult> => {
+    const result = await run(...given);
     assert.equal(result.code, 0, `${result.stdout}\n${result.stderr}`);
     return result;
   };
@@ -129,8 +133,15 @@ describe('programs of other people', () => {
     ]);
   });
 
+  test('swe-rex: commands, a shell and files, by its server behind a tunnel', async () => {
+    const trust = { SSL_CERT_FILE: join(server.dataDir, 'tls/ca.pem') };
+    const python = join(dirOf('swe-rex'), 'bin/python');
+    await succeed('swe-rex', [python, driver('swerex_deployment.py')], trust);
+  });
+
   test('@computesdk/modal: commands, files and snapshots in JavaScript', async () => {
-    await succeed('computesdk', [process.execPath, driver('computesdk.mjs')]);
+    const trust = { NODE_EXTRA_CA_CERTS: join(server.dataDir, 'tls/ca.pem') };
+    await succeed('computesdk', [process.execPath, driver('computesdk.mjs')], trust);
   });
 });
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SkerryError } from '../errors/skerry-error.ts';
-import { type Certificate, loadCertificate } from './certificate.ts';
+import { type Certificate, loadCertificate, loadWildcardCertificate } from './certificate.ts';
 import { clientUrl, type Listening, localUrl, remoteUrl } from './urls.ts';
 
 const DAY_MS = 86_400_000;
@@ -54,6 +54,26 @@ test('a renewed certificate keeps its key and its authority', () =>
     const later = await own(dataDir, [], Date.now() + 3640 * DAY_MS);
     assert.equal(later.fingerprint, first.fingerprint);
     assert.ok(leafOf(later).verify(authority.publicKey), 'the authority is renewed with its key');
+  }));
+
+test('a certificate for all names below a domain is of the same authority, and kept', () =>
+  withDataDir(async (dataDir) => {
+    await own(dataDir);
+    const files = { dataDir, certFile: '', keyFile: '', now: Date.now };
+    const made = await loadWildcardCertificate({ ...files, domain: 'tunnels.example' });
+    const leaf = leafOf(made);
+    assert.ok(leaf.checkHost('any.tunnels.example'));
+    for (const name of ['tunnels.example', 'a.b.tunnels.example', 'localhost']) {
+      assert.equal(leaf.checkHost(name), undefined, name);
+    }
+    assert.ok(leaf.verify(new X509Certificate(await readFile(join(dataDir, 'tls/ca.pem'))).publicKey));
+    const again = await loadWildcardCertificate({ ...files, domain: 'tunnels.example' });
+    assert.equal(again.cert, made.cert);
+    const other = await loadWildcardCertificate({ ...files, domain: 'other.example' });
+    assert.ok(leafOf(other).checkHost('any.other.example'));
+    await assert.rejects(loadWildcardCertificate({ ...files, domain: 'other.example', certFile: '/a' }), {
+      code: 'invalid-argument',
+    });
   }));
 
 test('a damaged certificate is made anew', () =>

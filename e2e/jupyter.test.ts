@@ -1,0 +1,69 @@
+/** Jupyter as people start it in a sandbox, used through its tunnel in a real browser: websockets, cookies and big files beside each other. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { findBrowser, startBrowser } from './support/browser.ts';
+import { runPython } from './support/clients.ts';
+import { type OtherMachine, startOtherMachine } from './support/other-machine.ts';
+import { startServer, type TestServer } from './support/server.ts';
+import { patient } from './support/slowness.ts';
+
+const browser = findBrowser();
+
+/**
+ * As the documents that Skerry was made from have it, but for `--allow-root`, without which Jupyter itself ends at once when it is root's. Prints the sandbox's id, the tunnel's URL and Jupyter's token, which it has in its log as anybody who starts one.
+ */
+const start = `
+import json, re, modal
+app = modal.App.lookup("jupyter", create_if_missing=True)
+sandbox = modal.Sandbox.create(
+    "jupyter", "notebook", "--ip=0.0.0.0", "--port=8888", "--no-browser", "--allow-root",
+    app=app,
+    image=modal.Image.debian_slim().pip_install("jupyter"),
+    encrypted_ports=[8888],
+    timeout=3600
+)
+token = next(found[1] for line in sandbox.stderr if (found := re.search(r"[?]token=([0-9a-f]+)", line)))
+cell = {"cell_type": "code", "execution_count": None, "id": "only", "metadata": {}, "outputs": [], "source": []}
+kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+notebook = {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+directory = sandbox.exec("pwd").stdout.read().strip()
+sandbox.filesystem.write_text(json.dumps(notebook), f"{directory}/first.ipynb")
+print(sandbox.object_id, sandbox.tunnels()[8888].url, token)
+`;
+
+const isConnected = `(kernels) => kernels.some((one) => one.connections > 0 && one.execution_state === 'idle')`;
+
+const skip = browser === undefined ? 'no chromium' : process.getuid?.() !== 0 && 'not root';
+
+describe('a notebook', { skip }, () => {
+  let machine: OtherMachine;
+  let server: TestServer;
+  before(async () => {
+    machine = await startOtherMachine();
+    server = await startServer({ runtime: 'auto', flags: ['--tunnel-host', machine.serverAddress] });
+  });
+  after(async () => {
+    await server?.stop();
+    await machine?.[Symbol.asyncDispose]();
+  });
+
+  test('runs a cell in a browser of another machine, and shows its result', async () => {
+    const { stdout, stderr } = await runPython(server, start, { timeoutMs: patient(900_000) });
+    const [id = '', url = '', token = ''] = stdout.trim().split(' ');
+    assert.match(id, /^sb-/, stderr);
+    const certificate = readFileSync(join(server.dataDir, 'tls/cert.pem'), 'utf8');
+    await using page = await startBrowser(browser ?? '', certificate, machine.inside);
+    await page.open(`${url}/notebooks/first.ipynb?token=${token}`);
+    await page.until(`document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'`);
+    // A cell that is run before that is run by nobody.
+    await page.until(`fetch('/api/kernels').then((answer) => answer.json()).then(${isConnected})`);
+    await page.evaluate(`document.querySelector('.jp-CodeCell .cm-content').focus()`);
+    await page.type('print(6 * 7, "from the kernel")');
+    await page.shiftEnter();
+    const shown = `document.querySelector('.jp-OutputArea-output pre')?.textContent`;
+    assert.equal(await page.until(shown), '42 from the kernel\n');
+    await runPython(server, `import modal; modal.Sandbox.from_id("${id}").terminate()`);
+  });
+});
