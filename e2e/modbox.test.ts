@@ -242,6 +242,23 @@ print(modal.Sandbox.from_name("modbox", "${made.taskId}").object_id == sb.object
     assert.deepEqual(stdout.split('\n'), ['True', 'modbox', 'True']);
   });
 
+  test('a port is reached by its tunnel, and with a token by one that nobody named', async () => {
+    await using made = await provision({ ports: [{ port: 8000, plain: true }] });
+    const { connection } = made;
+    await connection.writeFile('/www/hello.txt', 'hello');
+    for (const port of ['8000', '8080']) {
+      await connection.startProcess({ argv: ['python3', '-m', 'http.server', '--directory', '/www', port] });
+    }
+    const [tunnel] = await connection.tunnels();
+    assert.ok(tunnel?.plain);
+    const { host, port } = tunnel.plain;
+    assert.equal(await (await fetch(`http://${host}:${port}/hello.txt`)).text(), 'hello');
+    const { url, token } = await connection.createConnectToken({ userMetadata: { user: 1 } });
+    const page = await fetch(`${url}/hello.txt?_modal_connect_token=${token}`);
+    assert.deepEqual([page.status, await page.text()], [200, 'hello']);
+    assert.equal((await fetch(`${url}/hello.txt`)).status, 401);
+  });
+
   test('a volume that a Modbox sandbox writes in is read and mounted by the official Python client', async () => {
     const volume = `modbox-${randomUUID()}`;
     await using made = await provision({ volumes: { '/data': volume } });

@@ -26,7 +26,13 @@ test('a sandbox from provisioning to its end', async () => {
   const modbox = clientOf(server);
   const taskId = 'user/ü 1';
   const volumes = { '/data': 'kept', '/part': { name: 'kept', subPath: 'part' } };
-  const made = await modbox.provisionSandbox({ taskId, imageId: 'base', ttlSeconds: undefined, volumes });
+  const made = await modbox.provisionSandbox({
+    taskId,
+    imageId: 'base',
+    ttlSeconds: undefined,
+    volumes,
+    ports: [8000],
+  });
   const running = await modbox.waitForSandbox({ taskId, timeout: 60 });
   assert.deepEqual([running.sandboxId, running.status], [made.sandboxId, 'running']);
   assert.deepEqual(await modbox.getSandbox(taskId), running);
@@ -57,6 +63,12 @@ test('a sandbox from provisioning to its end', async () => {
   assert.equal(followed.at(-1)?.type, 'exit');
   assert.equal((await sandbox.processLogs(processId)).stdout, 'background\n');
   assert.equal((await sandbox.listProcesses()).length, 1);
+  const [tunnel, ...others] = await sandbox.tunnels();
+  assert.deepEqual([tunnel?.port, others], [8000, []]);
+  assert.match(tunnel?.url ?? '', /^https:/);
+  const granted = await sandbox.createConnectToken({ port: 8000, userMetadata: { user: 1 } });
+  assert.equal((await fetch(granted.url)).status, 401);
+  assert.equal((await sandbox.createConnectToken()).expiresInSeconds, 86_400);
   await sandbox.killProcess(processId);
 
   assert.equal((await modbox.destroySandbox({ taskId })).status, 'ended');

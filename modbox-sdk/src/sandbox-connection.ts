@@ -1,7 +1,9 @@
-/** One sandbox, reached with its own key: commands, files, background processes. */
+/** One sandbox, reached with its own key: commands, files, background processes, ports. */
 import { errorOfEvent } from './errors.ts';
 import type {
   CommandRequest,
+  ConnectToken,
+  ConnectTokenRequest,
   ErrorAnswer,
   ExecRequest,
   ExecResult,
@@ -12,6 +14,8 @@ import type {
   ProcessList,
   ProcessLogs,
   StreamEvents,
+  Tunnel,
+  TunnelList,
 } from './gen/types.ts';
 import type { HttpClient } from './http.ts';
 import { readServerSentEvents } from './server-sent-events.ts';
@@ -87,6 +91,19 @@ export class SandboxConnection {
   /** Shows in the sandbox's volumes what others have written since it started, or since the last reload. */
   async reloadVolumes(options: Options = {}): Promise<void> {
     await this.#http.call('POST', `${API}/volumes/reload`, options);
+  }
+
+  /** Where the ports are that it was provisioned with. @throws NotReadyError while it starts, SandboxEndedError */
+  async tunnels(options: Options = {}): Promise<Tunnel[]> {
+    return (await this.#http.call<TunnelList>('GET', `${API}/tunnels`, options)).tunnels;
+  }
+
+  /**
+   * A URL and a token for HTTP requests and websockets to a port, 8080 by default, whether the sandbox was provisioned with it or not. The token goes into
+   * `Authorization: Bearer`, or as `_modal_connect_token` into the query. @throws SandboxEndedError
+   */
+  createConnectToken(request: Loose<ConnectTokenRequest> = {}, options: Options = {}): Promise<ConnectToken> {
+    return this.#http.call('POST', `${API}/connect-tokens`, { json: request, ...options });
   }
 
   /** Starts a process that outlives this call. */

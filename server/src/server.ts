@@ -219,7 +219,11 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       volumes,
       digestKey: () => tokens.apiKeyForToken(),
     });
-    const modbox = createModboxApi({ sandboxes, provisioner, defaultImage, auth: tokens, logger });
+    const modbox = createModboxApi({
+      ...{ sandboxes, provisioner, defaultImage, logger },
+      ...{ tunnels: openedTunnels.tunnels, httpAccess: openedTunnels.gateways },
+      auth: tokens,
+    });
     cleanup.add('modbox', () => modbox.close());
     const instance = instanceName(dataDir);
     const health = () =>

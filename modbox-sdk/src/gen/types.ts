@@ -11,6 +11,17 @@ export interface VolumeMount {
    */
   subPath?: string;
 }
+export interface PortRequest {
+  port: number;
+  /**
+   * Clients may agree on HTTP/2, which the program speaks without TLS. Default: false.
+   */
+  http2?: boolean;
+  /**
+   * Also without TLS. Default: false.
+   */
+  plain?: boolean;
+}
 export interface ProvisionRequest {
   /**
    * The caller's own id, unique among running sandboxes.
@@ -52,6 +63,16 @@ export interface ProvisionRequest {
   volumes?: {
     [k: string]: string | VolumeMount;
   };
+  /**
+   * Ports that are open to the outside, with TLS; GET /tunnels says where.
+   *
+   * @maxItems 64
+   */
+  ports?: (number | PortRequest)[];
+  /**
+   * From where its ports may be reached, by tunnels and with connect tokens. Default: from everywhere.
+   */
+  inboundCidrs?: string[];
   /**
    * blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.
    */
@@ -290,6 +311,51 @@ export interface VolumesReloaded {
    * Where they are mounted.
    */
   volumes: string[];
+}
+export interface Tunnel {
+  /**
+   * In the sandbox.
+   */
+  port: number;
+  /**
+   * With TLS. The same as long as it runs.
+   */
+  url: string;
+  /**
+   * Without TLS, where that was asked for.
+   */
+  plain: {
+    host: string;
+    port: number;
+  } | null;
+}
+export interface TunnelList {
+  tunnels: Tunnel[];
+}
+export interface ConnectTokenRequest {
+  /**
+   * In the sandbox.
+   */
+  port?: number;
+  /**
+   * What the program is told in X-Verified-User-Data: a text, or an object as JSON. No secret.
+   */
+  userMetadata?:
+    | string
+    | {
+        [k: string]: unknown;
+      };
+}
+export interface ConnectToken {
+  /**
+   * The same for a port as long as the sandbox lives.
+   */
+  url: string;
+  /**
+   * Bearer token, or _modal_connect_token in the query or as a cookie.
+   */
+  token: string;
+  expiresInSeconds: number;
 }
 export interface FileDeleted {
   path: string;

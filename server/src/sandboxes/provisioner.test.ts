@@ -28,6 +28,8 @@ const wanted: Provision = {
   memoryMiB: 0,
   network: 'open',
   volumes: [],
+  openPorts: [],
+  inboundCidrs: [],
 };
 
 test('the same definition is the same sandbox, from several callers and after a restart', async () => {

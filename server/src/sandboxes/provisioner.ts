@@ -10,7 +10,7 @@ import { OnePerKey } from '../platform/one-per-key.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Sandbox, Sandboxes } from './sandboxes.ts';
-import type { SandboxSpec } from './spec.ts';
+import type { OpenPort, SandboxSpec } from './spec.ts';
 
 /** Longest lifetime, 24 hours; also the absolute bound of a sandbox that ends by idling. */
 export const MAX_TTL_MS = 86_400_000;
@@ -37,6 +37,9 @@ export interface Provision {
   readonly memoryMiB: number;
   readonly network: 'open' | 'blocked';
   readonly volumes: readonly ProvisionVolume[];
+  readonly openPorts: readonly OpenPort[];
+  /** Checked ones; none = all. */
+  readonly inboundCidrs: readonly string[];
 }
 
 /** A volume of the default environment, which is made when there is none of that name. */
@@ -175,6 +178,8 @@ export class Provisioner {
         volumeId: this.#volumes.create(app.environmentId, name, 2, 'keep').id,
         ...mount,
       })),
+      ...(request.openPorts.length > 0 && { openPorts: request.openPorts }),
+      ...(request.inboundCidrs.length > 0 && { inboundCidrs: request.inboundCidrs }),
       externalKey: taskId,
     };
   }
@@ -202,9 +207,14 @@ function differences(existing: Sandbox, wanted: SandboxSpec): ProvisionPart[] {
     ['memoryMiB', spec.resources.memoryLimitMiB === wanted.resources.memoryLimitMiB],
     ['network', spec.network.kind === wanted.network.kind],
     ['volumes', isDeepStrictEqual(byTarget(spec.volumes), byTarget(wanted.volumes))],
+    ['openPorts', isDeepStrictEqual(byPort(spec.openPorts), byPort(wanted.openPorts))],
+    ['inboundCidrs', isDeepStrictEqual(inOrder(spec.inboundCidrs), inOrder(wanted.inboundCidrs))],
   ];
   return checks.flatMap(([part, same]) => (same ? [] : [part]));
 }
 
 const byTarget = (volumes: readonly VolumeMountSpec[]): readonly VolumeMountSpec[] =>
   volumes.toSorted((a, b) => (a.target < b.target ? -1 : 1));
+const byPort = (ports: readonly OpenPort[] = []): readonly OpenPort[] =>
+  ports.toSorted((a, b) => a.port - b.port);
+const inOrder = (texts: readonly string[] = []): readonly string[] => texts.toSorted();

@@ -19,11 +19,14 @@ import type { Provisioner } from '../../sandboxes/provisioner.ts';
 import type { Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
+import type { HttpAccess } from '../../tunnels/http-access.ts';
+import type { Tunnels } from '../../tunnels/tunnels.ts';
 import { type ModboxAuth, requireSandboxAccess } from './caller.ts';
 import { errorAnswerOf, invalidRequest } from './error-answers.ts';
 import { execRoutes } from './exec-routes.ts';
 import { fileRoutes } from './file-routes.ts';
 import { tidyComponents } from './openapi.ts';
+import { portRoutes } from './port-routes.ts';
 import { processRoutes } from './process-routes.ts';
 import { provisioningRoutes } from './provisioning-routes.ts';
 import type { ModboxApp, RouteParts } from './routes.ts';
@@ -40,6 +43,8 @@ export interface ModboxDeps {
   readonly provisioner: Provisioner;
   /** The image of sandboxes that name none. */
   readonly defaultImage: DefaultImage;
+  readonly tunnels: Tunnels;
+  readonly httpAccess: HttpAccess;
   readonly auth: ModboxAuth;
   readonly logger: Logger;
   /** Largest file that may be written, in bytes; 1 GiB by default. */
@@ -65,6 +70,8 @@ export function createModboxApi(deps: ModboxDeps): ModboxApi {
     sandboxes: deps.sandboxes,
     provisioner: deps.provisioner,
     defaultImage: deps.defaultImage,
+    tunnels: deps.tunnels,
+    httpAccess: deps.httpAccess,
     logger,
     maxFileBytes: deps.maxFileBytes ?? DEFAULT_MAX_FILE_BYTES,
     closing: signal,
@@ -133,7 +140,7 @@ function createApp(parts: RouteParts): ModboxApp {
       info: {
         title: 'Modbox on Skerry',
         version: '1',
-        description: 'Sandboxes under your own task ids, and commands, files and processes in them.',
+        description: 'Sandboxes under your own task ids, and commands, files, processes and ports in them.',
       },
       components: {
         securitySchemes: {
@@ -158,6 +165,7 @@ function createApp(parts: RouteParts): ModboxApp {
       execRoutes(scope, parts);
       processRoutes(scope, parts);
       volumeRoutes(scope, parts);
+      portRoutes(scope, parts);
       scope.register(async (files: ModboxApp) => fileRoutes(files, parts));
     },
     { prefix: '/sandboxes/:sandboxId/modbox/api' },

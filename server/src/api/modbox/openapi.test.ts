@@ -112,6 +112,8 @@ test('every endpoint answers, well and badly, as the document says', async () =>
     await call('GET', `${api}/files/list?path=/d`, { key });
     await call('DELETE', `${api}/files?path=/d/f`, { key });
     await call('POST', `${api}/volumes/reload`, { key });
+    await call('GET', `${api}/tunnels`, { key });
+    await call('POST', `${api}/connect-tokens`, { key, body: {} });
   }
   await call('DELETE', `${v1}/sandboxes/t`);
   await call('GET', `${v1}/sandboxes/t/wait`);

@@ -167,9 +167,25 @@ function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionReque
     const { name, readOnly = false, subPath = '' } = typeof volume === 'string' ? { name: volume } : volume;
     return { target, name, readOnly, subPath };
   });
+  const openPorts = request.ports.map((each) => {
+    const { port, http2 = false, plain = false } = typeof each === 'number' ? { port: each } : each;
+    return { port, h2: http2, plain };
+  });
+  const { inboundCidrs } = request;
   const times = { ttlMs: ttlSeconds * 1000, ttlMode };
   const limits = { milliCpu: Math.round(cpu * 1000), memoryMiB };
-  return { taskId, imageId, ...times, env: envVars, workdir, ...limits, network, volumes };
+  return {
+    taskId,
+    imageId,
+    ...times,
+    env: envVars,
+    workdir,
+    ...limits,
+    network,
+    volumes,
+    openPorts,
+    inboundCidrs,
+  };
 }
 
 const fields = {
@@ -182,6 +198,8 @@ const fields = {
   memoryMiB: 'memoryMiB',
   network: 'network',
   volumes: 'volumes',
+  openPorts: 'ports',
+  inboundCidrs: 'inboundCidrs',
 } as const satisfies Record<ProvisionPart, keyof ProvisionRequest>;
 
 /** In the request's own names. */

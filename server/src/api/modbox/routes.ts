@@ -15,6 +15,8 @@ import type { DefaultImage } from '../../images/default-image.ts';
 import type { Provisioner } from '../../sandboxes/provisioner.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { HttpAccess } from '../../tunnels/http-access.ts';
+import type { Tunnels } from '../../tunnels/tunnels.ts';
 import type { ModboxAuth } from './caller.ts';
 import { hangUpSignal } from './event-stream.ts';
 import { errorAnswer } from './schemas.ts';
@@ -24,6 +26,8 @@ export interface RouteParts {
   readonly sandboxes: Sandboxes;
   readonly provisioner: Provisioner;
   readonly defaultImage: DefaultImage;
+  readonly tunnels: Tunnels;
+  readonly httpAccess: HttpAccess;
   readonly logger: Logger;
   /** Largest file that may be written, in bytes. */
   readonly maxFileBytes: number;

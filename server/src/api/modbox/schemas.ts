@@ -4,8 +4,10 @@
  */
 import { z } from 'zod';
 import { isObjectName } from '../../apps/names.ts';
+import { checkUserMetadata, MAX_USER_METADATA_CHARACTERS } from '../../auth/connect-tokens.ts';
 import { isSandboxId } from '../../ids.ts';
 import { MAX_PATH_BYTES } from '../../platform/path-limits.ts';
+import { checkInbound } from '../../sandboxes/inbound.ts';
 import { MAX_TTL_MS } from '../../sandboxes/provisioner.ts';
 import {
   environmentBytes,
@@ -20,6 +22,8 @@ import {
 export const MAX_ARGUMENT_BYTES = 131_071;
 /** Of one sandbox. */
 const MAX_VOLUMES = 64;
+const MAX_OPEN_PORTS = 64;
+const DEFAULT_CONNECT_PORT = 8080;
 const MAX_TTL_SECONDS = MAX_TTL_MS / 1000;
 export const DEFAULT_TTL_SECONDS = 300;
 /** Kept of each output stream of an exec unless the caller asks for another bound. */
@@ -77,6 +81,19 @@ const volumeRequest = z
   })
   .meta({ id: 'VolumeMount' });
 
+const port = z.int().min(1).max(0xffff);
+const portRequest = z
+  .strictObject({
+    port,
+    http2: z.boolean().optional().meta({
+      description: 'Clients may agree on HTTP/2, which the program speaks without TLS. Default: false.',
+    }),
+    plain: z.boolean().optional().meta({ description: 'Also without TLS. Default: false.' }),
+  })
+  .meta({ id: 'PortRequest' });
+const portOf = (request: number | z.output<typeof portRequest>) =>
+  typeof request === 'number' ? request : request.port;
+
 export const provisionRequest = z
   .strictObject({
     taskId: taskIdSchema.meta({ description: "The caller's own id, unique among running sandboxes." }),
@@ -114,6 +131,20 @@ export const provisionRequest = z
         description: `Volumes by the directory where each is mounted, at most ${MAX_VOLUMES}; one that does not exist is made. What is written there is kept however the sandbox ends.`,
         maxProperties: MAX_VOLUMES,
       }),
+    ports: z
+      .array(z.union([port, portRequest]))
+      .max(MAX_OPEN_PORTS)
+      .refine((ports) => new Set(ports.map(portOf)).size === ports.length, 'no port twice')
+      .default([])
+      .meta({ description: 'Ports that are open to the outside, with TLS; GET /tunnels says where.' }),
+    inboundCidrs: z
+      .array(z.string().max(64))
+      .refine(areCidrs, 'must be networks such as 203.0.113.0/24, at most 1000')
+      .default([])
+      .meta({
+        description:
+          'From where its ports may be reached, by tunnels and with connect tokens. Default: from everywhere.',
+      }),
     network: z.enum(['open', 'blocked']).default('open').meta({
       description:
         'blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.',
@@ -121,6 +152,16 @@ export const provisionRequest = z
   })
   .meta({ id: 'ProvisionRequest' });
 export type ProvisionRequest = z.output<typeof provisionRequest>;
+
+/** @see checkInbound, whose words are for the other API */
+function areCidrs(cidrs: readonly string[]): boolean {
+  try {
+    checkInbound(cidrs);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 export const endReason = z.enum([
   'exited',
@@ -309,6 +350,50 @@ export const fileWritten = z.object({ path: z.string(), size: z.int() }).meta({ 
 export const volumesReloaded = z
   .object({ volumes: z.array(z.string()).meta({ description: 'Where they are mounted.' }) })
   .meta({ id: 'VolumesReloaded' });
+export const tunnelAnswer = z
+  .object({
+    port: z.int().meta({ description: 'In the sandbox.' }),
+    url: z.string().meta({ description: 'With TLS. The same as long as it runs.' }),
+    plain: z
+      .object({ host: z.string(), port: z.int() })
+      .nullable()
+      .meta({ description: 'Without TLS, where that was asked for.' }),
+  })
+  .meta({ id: 'Tunnel' });
+export const tunnelList = z.object({ tunnels: z.array(tunnelAnswer) }).meta({ id: 'TunnelList' });
+
+export const connectTokenRequest = z
+  .strictObject({
+    port: port.default(DEFAULT_CONNECT_PORT).meta({ description: 'In the sandbox.' }),
+    userMetadata: z
+      .union([z.string(), z.record(z.string(), z.unknown())])
+      .refine(fitsHeader, `must be one line of at most ${MAX_USER_METADATA_CHARACTERS} characters, as JSON`)
+      .optional()
+      .meta({
+        description:
+          'What the program is told in X-Verified-User-Data: a text, or an object as JSON. No secret.',
+      }),
+  })
+  .meta({ id: 'ConnectTokenRequest' });
+export const connectTokenAnswer = z
+  .object({
+    url: z.string().meta({ description: 'The same for a port as long as the sandbox lives.' }),
+    token: z.string().meta({
+      description: 'Bearer token, or _modal_connect_token in the query or as a cookie.',
+    }),
+    expiresInSeconds: z.int(),
+  })
+  .meta({ id: 'ConnectToken' });
+
+function fitsHeader(metadata: unknown): boolean {
+  try {
+    checkUserMetadata(typeof metadata === 'string' ? metadata : JSON.stringify(metadata));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export const fileDeleted = z.object({ path: z.string() }).meta({ id: 'FileDeleted' });
 export const fileEntry = z
   .object({
@@ -353,4 +438,5 @@ export const requestSchemaIds: readonly string[] = [
   'ExecRequest',
   'CommandRequest',
   'KillRequest',
+  'ConnectTokenRequest',
 ];

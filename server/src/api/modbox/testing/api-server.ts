@@ -3,17 +3,23 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import type { z } from 'zod';
+import { ConnectTokens } from '../../../auth/connect-tokens.ts';
 import type { TokenFile, TokenStore } from '../../../auth/token-store.ts';
+import { configSchema } from '../../../config/config.ts';
 import type { SandboxId } from '../../../ids.ts';
 import { DefaultImage } from '../../../images/default-image.ts';
 import { ImageResolver } from '../../../images/image-resolver.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
+import { mayEnter } from '../../../sandboxes/inbound.ts';
 import { Provisioner } from '../../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { Domain, type DomainOptions, deadline } from '../../../sandboxes/testing/domain.ts';
+import { loadCertificate } from '../../../transport/certificate.ts';
+import { openTunnels } from '../../../tunnels/open-tunnels.ts';
 import { openTokens } from '../../testing/owner-token.ts';
 import { createModboxApi, type ModboxDeps } from '../modbox-api.ts';
 import type {
+  connectTokenAnswer,
   defaultImageAnswer,
   ErrorAnswer,
   execAnswer,
@@ -24,6 +30,7 @@ import type {
   processList,
   sandboxAnswer,
   sandboxList,
+  tunnelList,
 } from '../schemas.ts';
 
 type AnswerOf<Schema extends z.ZodType> = Omit<z.output<Schema>, 'status'>;
@@ -39,7 +46,9 @@ export type AnyAnswer = { readonly status: string } & AnswerOf<typeof sandboxAns
   AnswerOf<typeof logsAnswer> &
   Omit<AnswerOf<typeof processAnswer>, 'exitCode' | 'timedOut'> &
   AnswerOf<typeof fileList> &
-  AnswerOf<typeof fileWritten> & { readonly error: Required<ErrorAnswer['error']> };
+  AnswerOf<typeof fileWritten> &
+  AnswerOf<typeof tunnelList> &
+  AnswerOf<typeof connectTokenAnswer> & { readonly error: Required<ErrorAnswer['error']> };
 
 export interface Answer {
   readonly status: number;
@@ -113,7 +122,26 @@ export class ApiServer implements AsyncDisposable {
         volumes: domain.volumes,
         digestKey: () => tokens.apiKeyForToken(),
       });
-      const api = createModboxApi({ sandboxes, provisioner, defaultImage, auth: tokens, logger, ...rest });
+      const { dataDir, store } = domain;
+      const opened = await openTunnels({
+        ...{ config: configSchema.parse({ dataDir }), sandboxes, logger, names: [], now: Date.now },
+        certificate: await loadCertificate({
+          ...{ dataDir, certFile: '', keyFile: '', names: [], now: Date.now },
+        }),
+        repository: store.tunnels,
+        gateways: {
+          repository: store.gateways,
+          tokens: new ConnectTokens(tokens.signingKey, Date.now),
+        },
+        follow: (follower) => sandboxes.follow(follower),
+        mayEnter: ({ spec }, address) => mayEnter(spec.inboundCidrs, address),
+      });
+      cleanup.add('tunnels', () => opened.close());
+      const api = createModboxApi({
+        ...{ sandboxes, provisioner, defaultImage, logger, ...rest },
+        ...{ tunnels: opened.tunnels, httpAccess: opened.gateways },
+        auth: tokens,
+      });
       const server = createServer((request, response) => void api.handle(request, response));
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       cleanup.add('port', async () => {
