@@ -248,7 +248,7 @@ export const configSchema = z.strictObject({
   tunnelWaitMs: z.coerce
     .number()
     .int()
-    .min(0)
+    .min(100)
     .max(600_000)
     .default(15_000)
     .describe('how long a connection waits for the server in the sandbox to listen, ms'),

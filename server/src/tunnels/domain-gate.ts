@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Capacity } from './capacity.ts';
 import type { Receiver } from './entrance.ts';
-import { type Listener, listenAgain } from './listener.ts';
+import { type Listener, listen } from './listener.ts';
 import { NO_SUCH_TUNNEL, refuse } from './refusal.ts';
 import { createTlsDoor, type TlsDoor, type TlsFiles } from './tls-door.ts';
 import type { Endpoint } from './tunnels.ts';
@@ -44,9 +44,9 @@ export class DomainGate {
     });
   }
 
-  /** Listens; when another program has the port, as soon as that is gone. */
+  /** Listens. @throws SkerryError `unavailable` when the port cannot be had */
   async open(): Promise<void> {
-    this.#listener = await listenAgain({ ...this.#options, onConnection: this.#door.take });
+    this.#listener = await listen({ ...this.#options, onConnection: this.#door.take });
   }
 
   /** Has the connections for a name go to a receiver until the returned function is called. */

@@ -91,7 +91,7 @@ function bind(server: net.Server, { host, port }: ListenerOptions): Promise<void
   return new Promise((resolve, reject) => {
     const onError = (cause: Error) => {
       server.off('listening', onListening);
-      const message = `Cannot listen on ${host} port ${port} for a tunnel: ${cause.message}`;
+      const message = `Cannot listen on ${host} port ${port} for tunnels: ${cause.message}. --tunnel-host, --tunnel-ports and --tunnel-port say where they are.`;
       reject(new SkerryError('unavailable', message, { cause }));
     };
     const onListening = () => {

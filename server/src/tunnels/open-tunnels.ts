@@ -32,7 +32,7 @@ export interface OpenTunnels {
 
 /**
  * Opens the port of the domain, if there is one, and the tunnels that an earlier server had open.
- * @throws SkerryError `invalid-argument` for settings that cannot be
+ * @throws SkerryError `invalid-argument` for settings that cannot be; `unavailable` when the domain's port cannot be had
  */
 export async function openTunnels(options: OpenTunnelsOptions): Promise<OpenTunnels> {
   const { config, logger, names, now } = options;

@@ -61,7 +61,8 @@ export class TunnelService implements Tunnels {
       [...rows].map(async ([taskId, known]) => {
         try {
           const sandbox = sandboxes.getByTask(taskId);
-          if (!isOver(sandbox)) await this.#openOnce(sandbox, known);
+          if (isOver(sandbox)) repository.replace(taskId, []);
+          else await this.#openOnce(sandbox, known);
         } catch (err) {
           logger.error({ task: taskId, err }, 'tunnels.not-opened');
         }
@@ -82,7 +83,8 @@ export class TunnelService implements Tunnels {
     } finally {
       over.abort();
     }
-    const { rows } = await this.#openOnce(sandbox, []);
+    const known = this.#options.repository.all().filter(({ taskId }) => taskId === sandbox.taskId);
+    const { rows } = await this.#openOnce(sandbox, known);
     return rows.map((row) => this.#toTunnel(row));
   }
 
@@ -108,8 +110,7 @@ export class TunnelService implements Tunnels {
     const before = this.#opened.get(taskId);
     if (before) return before;
     // Only what is told of its end afterwards may begin.
-    if (isOver(sandbox))
-      throw new SkerryError('sandbox-ended', 'The sandbox has ended, and its tunnels with it.');
+    if (isOver(sandbox)) throw ended();
     const opening = this.#open(sandbox, known);
     this.#opened.set(taskId, opening);
     opening.catch(() => {
@@ -130,6 +131,8 @@ export class TunnelService implements Tunnels {
         const row = known.find(({ containerPort }) => containerPort === openPort.port);
         rows.push(await this.#openPort(sandbox, openPort, row, undo, changes));
       }
+      // Its end, once it is stored, takes the rows that are there.
+      if (isOver(sandbox)) throw ended();
       if (rows.some((row) => !known.includes(row))) this.#options.repository.replace(sandbox.taskId, rows);
       const useCertificate = (tls: TlsFiles) => {
         for (const change of changes) change(tls);
@@ -194,5 +197,7 @@ const sameOr = (row: TunnelRow | undefined, made: TunnelRow): TunnelRow =>
     ? row
     : made;
 
+const ended = (): SkerryError =>
+  new SkerryError('sandbox-ended', 'The sandbox has ended, and its tunnels with it.');
 const isOver = ({ state }: Pick<Sandbox, 'state'>): boolean => state === 'stopping' || state === 'ended';
 const ignore = (): void => {};

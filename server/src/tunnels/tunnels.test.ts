@@ -309,6 +309,21 @@ describe('a tunnel', () => {
     for (const client of clients) client.destroy();
   });
 
+  it('gives the room of a connection with TLS back, however that ends', async () => {
+    await using opened = await tunnelled(serving('cat'), { config: { tunnelConnections: 1 } });
+    for (const end of ['end', 'destroy', 'never-secure', 'end'] as const) {
+      await eventually(async () => {
+        const { encrypted } = opened.tunnel;
+        const client = end === 'never-secure' ? plainTo(encrypted) : tlsTo(opened, encrypted);
+        client.write('x'); // which is no handshake where there was none
+        const came = await once(client, 'data').catch(() => []); // reset: there is no room yet, or it was no handshake
+        if (end === 'end') client.end();
+        client.destroy();
+        return end === 'never-secure' || came.length > 0;
+      });
+    }
+  });
+
   it('shares what the server has room for', async () => {
     await using opened = await tunnelled(serving('cat'), { config: { tunnelConnections: 1 } });
     const first = plainTo(opened.tunnel.plain);
@@ -319,6 +334,19 @@ describe('a tunnel', () => {
 });
 
 describe('tunnels', () => {
+  it('are not kept of a sandbox that ends while they are opened', async () => {
+    await using domain = await Domain.open();
+    const opened = await over(domain);
+    const sandbox = await domain.running({ openPorts: [port()] });
+    const opening = opened.tunnels.of(sandbox, 60_000, deadline());
+    const refused = assert.rejects(opening, { code: 'sandbox-ended' });
+    await Promise.resolve(); // it has seen that the sandbox runs
+    const ending = sandbox.terminate();
+    await Promise.all([refused, ending]);
+    assert.deepEqual(domain.store.tunnels.all(), []);
+    opened.close();
+  });
+
   it('are none where none were asked for, and come once the sandbox runs', async () => {
     await using domain = await Domain.open();
     const opened = await over(domain);
@@ -395,6 +423,20 @@ describe('a tunnel of a domain', () => {
     assert.match(await http(tlsTo({ domain }, here(encrypted), { at })), /^HTTP\/1.1 404 Not Found\r\n/);
     assert.equal(await says({ domain }, second.encrypted), 'it is two\n');
     opened.close();
+  });
+
+  it('cannot be when another program has the port', async () => {
+    const intruder = net.createServer().listen(0, at);
+    await once(intruder, 'listening');
+    const address = intruder.address();
+    assert.ok(address && typeof address === 'object');
+    await using domain = await Domain.open();
+    const config = { tunnelDomain: DOMAIN, tunnelPort: address.port };
+    await assert.rejects(over(domain, { config }), {
+      code: 'unavailable',
+      message: /--tunnel-port say where/,
+    });
+    intruder.close();
   });
 
   it('is reached by no other name, and by none', async () => {
