@@ -66,8 +66,11 @@ export async function mountBuckets(
   const { cgroups, places } = parts;
   const limits = { memoryMiB: MEMORY_MIB * buckets.length, pids: THREADS * buckets.length };
   const groups = await cgroups.makeLimited(places.bucketsCgroup, limits);
+  const program = findProgram(BUCKET_PROGRAM) ?? BUCKET_PROGRAM;
+  const { stdout: help } = await run([program, '--help'], { signal });
   const mounts = buckets.map(async (bucket, index) => {
-    await mountOne(parts, bucket, String(index), groups, signal);
+    const command = [program, ...programArguments(bucket.bucket, bucket.keys, bucket.readOnly, help)];
+    await mountOne(parts, bucket, String(index), command, groups, signal);
     const source = join(places.bucketsDir, String(index), 'mnt');
     return { source, target: bucket.target, readOnly: bucket.readOnly, scratch: false, direct: true };
   });
@@ -78,6 +81,7 @@ async function mountOne(
   { places, cgroups, treesBinary, user, caBundle, lease }: BucketMountParts,
   { bucket, keys, target, readOnly }: InstanceBucket,
   name: string,
+  command: readonly string[],
   groups: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -89,7 +93,7 @@ async function mountOne(
   const argv = [
     ...[treesBinary, 'mount-bucket', place, lease.namespacePath, String(user), cache],
     ...[lease.inside.resolver, caBundle ?? '', readOnly ? 'ro' : 'rw', groups.join()],
-    ...[findProgram(BUCKET_PROGRAM) ?? BUCKET_PROGRAM, ...programArguments(bucket, keys, readOnly)],
+    ...command,
   ] as [string, ...string[]]; // begins with a string
   const tooLong = AbortSignal.timeout(MOUNT_TIMEOUT_MS);
   const over = AbortSignal.any([signal, tooLong]);
@@ -151,11 +155,12 @@ export function whyNoBuckets(): string | undefined {
   return existsSync('/dev/fuse') ? undefined : 'no /dev/fuse';
 }
 
-/** s3fs(1), of its version 1.90 and later. */
+/** s3fs(1), of its version 1.90 and later. @param help what the program prints when it is asked for its options */
 export function programArguments(
   bucket: Bucket,
   keys: BucketKeys | undefined,
   readOnly: boolean,
+  help: string,
 ): readonly string[] {
   const { name, endpoint, prefix, region, pathStyle, requesterPays } = bucket;
   const options = [
@@ -171,6 +176,8 @@ export function programArguments(
       `retries=${ATTEMPTS}`,
     ],
     ...['tmpdir=/tmp', 'sigv4', 'no_time_stamp_msg'],
+    // A prefix is there when a key begins with it, or one will: since 1.91 that is to be asked for.
+    ...(/^\s+compat_dir /m.test(help) ? ['compat_dir'] : []),
     ...(region === undefined ? [] : [`endpoint=${region}`]),
     ...(pathStyle ? ['use_path_request_style'] : []),
     ...(requesterPays ? ['requester_pays'] : []),
@@ -204,7 +211,11 @@ export function reason(words: string): string {
     .findLast((text) => text !== undefined);
   const text = critical ?? lines.at(-1) ?? '';
   return (
-    clip(text.replace(/ ?- result of checking service\.?/, '').replace(/[.\s]+$/, '')) ||
-    's3fs gave no reason'
+    clip(
+      text
+        .replace(/^Failed to check bucket.* : /, '')
+        .replace(/ ?- result of checking service\.?/, '')
+        .replace(/[.\s]+$/, ''),
+    ) || 's3fs gave no reason'
   );
 }
