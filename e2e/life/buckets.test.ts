@@ -1,12 +1,15 @@
 /** Buckets of a real S3 server in sandboxes, through the official clients. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { findProgram } from '../../server/src/platform/find-program.ts';
+import { delay } from '../../server/src/platform/wait.ts';
 import { goExample } from '../support/clients.ts';
 import { type ObjectStore, startObjectStore, withoutObjectStore } from '../support/object-store.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
+import { patient } from '../support/slowness.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
 const noStore = findProgram('s3fs') ? withoutObjectStore() : 'no s3fs';
@@ -17,7 +20,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
     let store: ObjectStore;
     let options: { env: Record<string, string> };
     before(async () => {
-      store = await startObjectStore(['first', 'second']);
+      store = await startObjectStore(['first', 'second', 'public']);
       server = await startServer({ runtime, flags: ['--allow-private', store.network] });
       options = {
         env: { LIFE_ENDPOINT: store.endpoint, LIFE_BUCKETS: store.directory, ...prefixed(store.keys) },
@@ -50,6 +53,20 @@ for (const { runtime, skip } of await runtimesToTest()) {
       assert.ok(!told);
     });
 
+    test('a server that is killed while it mounts goes on with it, or begins anew', async (t) => {
+      store.freeze();
+      try {
+        await pythonCases(t, server, 'bucket_restart', { ...options, only: ['begin_to_mount'] });
+        await until(() => mountersOf('/mounting').length > 0);
+        await server.kill9();
+        await server.restart();
+      } finally {
+        store.thaw();
+      }
+      await pythonCases(t, server, 'bucket_restart', { ...options, only: ['end_what_mounts'] });
+      await until(() => mountersOf('/mounting').length === 0);
+    });
+
     test('a store that stops to answer holds up no end of a sandbox', async (t) => {
       await pythonCases(t, server, 'bucket_restart', { ...options, only: ['begin_to_wait'] });
       store.freeze();
@@ -62,17 +79,21 @@ for (const { runtime, skip } of await runtimesToTest()) {
   });
 }
 
-/** Looks at the program of the one bucket that is mounted with that prefix, as the machine's root sees it. */
-function assertNoRights(prefix: string): void {
-  const pids = readdirSync('/proc').filter((name) => {
+/** The programs of buckets that are mounted with that prefix. */
+const mountersOf = (prefix: string): string[] =>
+  readdirSync('/proc').filter((name) => {
     if (!/^\d+$/.test(name)) return false;
     try {
       const words = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-      return words[0]?.endsWith('/s3fs') && words.includes(prefix);
+      return words[0]?.endsWith('/s3fs') === true && words.includes(prefix);
     } catch {
       return false; // it ended
     }
   });
+
+/** Looks at the program of the one bucket that is mounted with that prefix, as the machine's root sees it. */
+function assertNoRights(prefix: string): void {
+  const pids = mountersOf(prefix);
   assert.equal(pids.length, 1);
   const of = `/proc/${pids[0]}`;
   const status = readFileSync(`${of}/status`, 'utf8');
@@ -84,11 +105,22 @@ function assertNoRights(prefix: string): void {
     assert.match(status, new RegExp(`^${kind}:\\s+(\\d{9,})\\s+\\1\\s+\\1\\s+\\1$`, 'm'));
   for (const kind of ['mnt', 'net', 'pid', 'ipc', 'uts', 'user'])
     assert.notEqual(readlinkSync(`${of}/ns/${kind}`), readlinkSync(`/proc/self/ns/${kind}`));
+  const nested = spawnSync('nsenter', ['--user', `--target=${pids[0]}`, 'unshare', '--user', 'true']);
+  assert.notEqual(nested.status, 0, 'it can have a user namespace with rights of its own');
   const seen = ['etc/shadow', 'root', 'home', 'var', 'run', 'proc', 'sys', 'dev/fuse', 'dev/mem'];
   assert.deepEqual(
     seen.filter((path) => existsSync(`${of}/root/${path}`)),
     [],
   );
+}
+
+/** Waits for what is not told. */
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + patient(60_000);
+  while (!condition()) {
+    assert.ok(Date.now() < deadline, 'it did not come about');
+    await delay(100);
+  }
 }
 
 const prefixed = (keys: ObjectStore['keys']): Record<string, string> =>

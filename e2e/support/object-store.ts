@@ -9,6 +9,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { run } from '../../server/src/platform/command.ts';
 import { startOtherMachine } from './other-machine.ts';
 import { projectRoot } from './server.ts';
 
@@ -31,13 +32,14 @@ const program = join(projectRoot, '.skerry/bin/versitygw');
 export const withoutObjectStore = (): string | false =>
   existsSync(program) ? false : 'no S3 server: `npm run test:buckets` builds one';
 
-/** @param buckets their names */
+/** @param buckets their names; one called `public` is everybody's to read */
 export async function startObjectStore(buckets: readonly string[]): Promise<ObjectStore> {
   await using undo = new AsyncDisposableStack();
   const scratch = mkdtempSync(join(tmpdir(), 'object-store-'));
   undo.defer(() => rmSync(scratch, { recursive: true, force: true }));
   const directory = join(scratch, 'buckets');
   for (const name of buckets) mkdirSync(join(directory, name), { recursive: true });
+  if (buckets.includes('public')) await openToAll(directory, 'public');
   const machine = undo.use(await startOtherMachine());
   const keys = { AWS_ACCESS_KEY_ID: 'test-key', AWS_SECRET_ACCESS_KEY: 'secret-of-the-bucket' };
   const env = {
@@ -63,6 +65,22 @@ export async function startObjectStore(buckets: readonly string[]): Promise<Obje
     thaw: () => assert.ok(server.kill('SIGCONT')),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
+}
+
+/** The server keeps what a bucket allows to whom beside its directory. */
+async function openToAll(directory: string, bucket: string): Promise<void> {
+  const policy = {
+    Version: '2012-10-17',
+    Statement: [
+      {
+        Effect: 'Allow',
+        Principal: '*',
+        Action: ['s3:GetObject', 's3:ListBucket'],
+        Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
+      },
+    ],
+  };
+  await run(['setfattr', '-n', 'user.policy', '-v', JSON.stringify(policy), join(directory, bucket)]);
 }
 
 async function listening(output: NodeJS.ReadableStream): Promise<void> {

@@ -111,10 +111,11 @@ fn lets_go(child: i32, ready: OwnedFd, tell_go: OwnedFd, user: u32) -> Result<()
 /// Makes the child the program. Returns only with what kept it from that.
 fn become_program(request: &Request, environment: &[CString]) -> Result<(), Failure> {
     let argv = c_strings(request.command)?;
+    let settings = jail::settings()?;
     jail::enter(&request.jail, &Path::new(request.place).join("root"))?;
     // SAFETY: both descriptors are open (`keep_only`), and nobody else's.
     let (mut ready, mut go) = unsafe { (File::from_raw_fd(READY_FD), File::from_raw_fd(GO_FD)) };
-    jail::drop_user(&mut || {
+    jail::drop_user(&settings, &mut || {
         ready.write_all(b"r")?;
         go.read_exact(&mut [0])
     })?;

@@ -2,12 +2,13 @@
 //! owns nothing else, and no rights.
 
 use crate::failure::Failure;
-use crate::sys::{c_string, check, literal};
+use crate::sys::{c_string, check, literal, openat};
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
+use std::os::unix::io::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::ptr;
 
@@ -101,8 +102,19 @@ pub fn enter(jail: &Jail, root: &Path) -> Result<(), Failure> {
     remount_read_only(Path::new("/"))
 }
 
+/// The machine's settings, which nothing in the jail shows.
+pub fn settings() -> Result<OwnedFd, Failure> {
+    openat(
+        libc::AT_FDCWD,
+        literal(b"/proc/sys\0"),
+        libc::O_PATH | libc::O_DIRECTORY,
+        0,
+    )
+    .map_err(Failure::at("/proc/sys"))
+}
+
 /// Gives up the machine's user for one of the jail. `mapped` has somebody outside say which that is.
-pub fn drop_user(mapped: &mut dyn FnMut() -> io::Result<()>) -> Result<(), Failure> {
+pub fn drop_user(settings: &OwnedFd, mapped: &mut dyn FnMut() -> io::Result<()>) -> Result<(), Failure> {
     limit(libc::RLIMIT_CORE, 0)?;
     limit(libc::RLIMIT_NOFILE, OPEN_FILES)?;
     // SAFETY: no memory is involved but the empty list of groups.
@@ -116,7 +128,17 @@ pub fn drop_user(mapped: &mut dyn FnMut() -> io::Result<()>) -> Result<(), Failu
         check(libc::setresgid(0, 0, 0)).map_err(Failure::at("setresgid"))?;
         check(libc::setresuid(0, 0, 0)).map_err(Failure::at("setresuid"))?;
     }
-    Ok(())
+    // In a user namespace of its own making it would have all capabilities again. The setting is that of this one.
+    let most = openat(
+        settings.as_raw_fd(),
+        literal(b"user/max_user_namespaces\0"),
+        libc::O_WRONLY,
+        0,
+    )
+    .map_err(Failure::at("max_user_namespaces"))?;
+    fs::File::from(most)
+        .write_all(b"0")
+        .map_err(Failure::at("max_user_namespaces"))
 }
 
 /// From the next program on it has no capability, in its own user namespace neither, and can get none.

@@ -39,4 +39,17 @@ def end_what_waits():
     sandbox.terminate(wait=True)
 
 
+@case
+def begin_to_mount():
+    put({"file": b"x\n"}, "mounting/")
+    create(volumes={"/data": bucket("mounting/")}, name="bucket-mounter")
+
+
+@case
+def end_what_mounts():
+    sandbox = modal.Sandbox.from_name("life", "bucket-mounter")
+    equal(sh(sandbox, "cat /data/file"), "x\n")
+    sandbox.terminate(wait=True)
+
+
 run()

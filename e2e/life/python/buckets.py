@@ -114,6 +114,31 @@ def a_stored_secret_opens_a_bucket():
 
 
 @case
+def a_public_bucket_needs_no_secret():
+    put({"file": b"open\n"}, "here/", name="public")
+    with running(volumes={"/data": bucket("here/", name="public", secret=None, read_only=True)}) as sandbox:
+        equal(sh(sandbox, "cat /data/file"), "open\n")
+
+
+@case
+def a_prefix_that_nothing_has_yet_is_an_empty_directory():
+    prefix = f"{uuid.uuid4().hex[:12]}/"
+    with running(volumes={"/data": bucket(prefix)}) as sandbox:
+        equal(sh(sandbox, "ls -A /data; echo x > /data/first; cat /data/first"), "x\n")
+    equal(stored(prefix, "first"), b"x\n")
+
+
+@case
+def what_is_kept_meanwhile_is_bounded_by_the_sandboxs_disk():
+    prefix = put({"small": b"x"})
+    with running(volumes={"/data": bucket(prefix)}, experimental_options={"ephemeral_disk": 128}) as sandbox:
+        sandbox.exec("sh", "-c", "head -c 300000000 /dev/zero > /data/large").wait()
+        # Whatever became of that, the sandbox and its bucket go on.
+        equal(sh(sandbox, "cat /data/small; echo y > /data/after; df -m / | tail -1 | awk '{ print ($2 < 200) }'"), "x1\n")
+    equal(stored(prefix, "after"), b"y\n")
+
+
+@case
 def programs_work_on_it_as_on_a_file_system():
     prefix = put({})
     with running(volumes={"/data": bucket(prefix)}) as sandbox:
