@@ -20,7 +20,7 @@ const TEST_TIMEOUT_MS = 900_000 * Math.max(1, Number(process.env.SKERRY_TEST_SLO
 await runMain(async () => {
   if (process.getuid?.() !== 0) throw new SetupError('Making sandboxes needs root.');
   await setup();
-  await setupPythonClients(pythonClientVersions.slice(0, 1));
+  await setupPythonClients(pythonClientVersions);
   await step('Packages for tests', (progress) =>
     ensurePackages([...testPackages, ...bucketPackages], progress),
   );

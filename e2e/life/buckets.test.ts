@@ -2,13 +2,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { run } from '../../server/src/platform/command.ts';
 import { findProgram } from '../../server/src/platform/find-program.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { goExample } from '../support/clients.ts';
 import { type ObjectStore, startObjectStore, withoutObjectStore } from '../support/object-store.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
-import { startServer, type TestServer } from '../support/server.ts';
+import { projectRoot, startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
@@ -32,10 +34,30 @@ for (const { runtime, skip } of await runtimesToTest()) {
     });
 
     test('in Python', (t) => pythonCases(t, server, 'buckets', options));
+    if (runtime === 'runc') {
+      for (const version of ['1.0.5', '1.3.5', '1.5.5']) {
+        test(`in Python, client ${version}`, (t) =>
+          pythonCases(t, server, 'buckets', {
+            env: { ...options.env, PYTHONWARNINGS: 'ignore' },
+            version,
+            only: ['nothing_above_the_prefix_is_seen', 'a_prefix_that_nothing_has_yet_is_an_empty_directory'],
+          }));
+      }
+    }
     test('in JavaScript', (t) => jsCases(t, server, 'buckets', options));
     test('in Go', { skip: goExample() === undefined ? 'no Go toolchain' : false }, (t) =>
       goCases(t, server, options),
     );
+
+    test('`skerry doctor` says that buckets can be mounted', async () => {
+      const flags = ['doctor', '--json', '--data-dir', server.dataDir];
+      const { stdout } = await run([process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...flags], {
+        okCodes: [1],
+      });
+      const checks: { name: string; ok: boolean; found: string }[] = JSON.parse(stdout);
+      const { ok, found } = checks.find(({ name }) => name === 'bucket mounts') ?? {};
+      assert.deepEqual({ ok, found }, { ok: true, found: 'through s3fs' });
+    });
 
     test('over a crash of the server', async (t) => {
       await pythonCases(t, server, 'bucket_restart', { ...options, only: ['before_the_restart'] });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { programArguments, reason } from './buckets.ts';
+import { programArguments, reason, whyNoBuckets } from './buckets.ts';
 
 const bucket = {
   name: 'data',
@@ -37,6 +37,13 @@ describe('the program of a bucket', () => {
       'endpoint=auto',
     ])
       assert.ok(options.includes(name), name);
+  });
+
+  it('is missed where it is not installed', (t) => {
+    const { PATH } = process.env;
+    t.after(() => Object.assign(process.env, { PATH }));
+    process.env.PATH = '/usr/sbin';
+    assert.equal(whyNoBuckets(), 's3fs not found');
   });
 
   it('says why it would not in words that are passed on', () => {
