@@ -7,10 +7,11 @@
 
 use crate::entry::{file_id, kind, names, remove, Stamp};
 use crate::failure::Failure;
+use crate::ids;
 use crate::file::{attributes, regular, special, times, Place};
 use crate::mounts::is_kernels;
 use crate::namespace::{self, is_reserved};
-use crate::sys::{c_string, check, fstat, fstatat, now, openat, raise_open_files, sync_filesystem};
+use crate::sys::{c_string, check, fstat, fstatat, literal, now, openat, raise_open_files, sync_filesystem};
 use crate::watch::{Watch, Watcher};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
@@ -86,7 +87,8 @@ pub fn tree(directory: &OsStr, target: &OsStr, overlay: Option<&OsStr>) -> Resul
 
 /// The same with a directory as a process of a sandbox sees it, with all that is mounted in it.
 pub fn inside(pid: &OsStr, path: &OsStr, target: &OsStr) -> Result<(), Failure> {
-    let target = open_target(target)?;
+    // It belongs to the ids that are known inside, which on disk are the same.
+    let target = open_target_of(pid, target)?;
     let inside = namespace::enter(pid)?;
     let source = namespace::open_directory(path, libc::O_RDONLY)?;
     if is_reserved(&inside.resolve(source.as_raw_fd())?) || is_kernels(source.as_raw_fd()) {
@@ -101,6 +103,16 @@ pub fn inside(pid: &OsStr, path: &OsStr, target: &OsStr) -> Result<(), Failure> 
 fn open_target(target: &OsStr) -> Result<OwnedFd, Failure> {
     let path = c_string(target.as_bytes()).map_err(Failure::at("target"))?;
     openat(libc::AT_FDCWD, &path, DIRECTORY, 0).map_err(Failure::at("target"))
+}
+
+fn open_target_of(pid: &OsStr, target: &OsStr) -> Result<OwnedFd, Failure> {
+    if !namespace::has_own_users(pid)? {
+        return open_target(target);
+    }
+    let users = [b"/proc/", pid.as_bytes(), b"/ns/user"].concat();
+    let users = openat(libc::AT_FDCWD, &c_string(&users)?, libc::O_RDONLY, 0).map_err(Failure::at("user namespace"))?;
+    let tree = ids::mapped(&users, target)?;
+    openat(tree.as_raw_fd(), literal(b".\0"), DIRECTORY, 0).map_err(Failure::at("target"))
 }
 
 fn run(source: &OwnedFd, target: OwnedFd, watcher: Option<Watcher>) -> Result<(), Failure> {

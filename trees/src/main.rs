@@ -1,6 +1,7 @@
 //! What has to be done with trees of files in a few system calls that no tool of the machine makes in this way:
 //! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `show` and `hide` mount and unmount one in the mount namespace of a sandbox,
-//! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store.
+//! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store; `make-namespaces`, `show-mapped`, `mount-mapped` and
+//! `mount-root` give one ids of its own.
 //! The server is its only caller; what it finds in a sandbox is hostile.
 
 mod bucket;
@@ -8,6 +9,7 @@ mod copy;
 mod entry;
 mod failure;
 mod file;
+mod ids;
 mod image;
 mod jail;
 mod merge;
@@ -23,7 +25,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT...";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER...";
 
 fn main() {
     let mut arguments = std::env::args_os();
@@ -51,6 +53,18 @@ fn main() {
                 [place, network, user, scratch, resolver, certificates, mode, groups],
                 program,
             )
+        }
+        [command, first, user, network] if *command == "make-namespaces" => ids::make_namespaces(first, user, network),
+        [command, namespace, source, target] if *command == "show-mapped" => ids::show(namespace, source, target),
+        [command, namespace, writable, shown, target, options, lowers @ ..]
+            if *command == "mount-root" && !lowers.is_empty() =>
+        {
+            ids::show(namespace, writable, shown).and_then(|()| ids::overlay(namespace, writable, target, options, lowers))
+        }
+        [command, namespace, writable, target, options, lowers @ ..]
+            if *command == "mount-mapped" && !lowers.is_empty() =>
+        {
+            ids::overlay(namespace, writable, target, options, lowers)
         }
         _ => Err(Failure::usage(USAGE)),
     };

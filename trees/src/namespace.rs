@@ -3,9 +3,11 @@
 use crate::failure::Failure;
 use crate::sys::{c_string, check, literal, openat, openat2};
 use std::ffi::{CString, OsStr};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::io::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 /// Whatever it leads through, a path must not use what /proc has as links but that are none: they lead to open files of other processes.
 const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
@@ -37,7 +39,8 @@ pub fn is_reserved(path: &[u8]) -> bool {
     path == b"/" || KEPT.iter().any(is_in)
 }
 
-/// Enters the mount namespace of the process, whose root becomes this program's.
+/// Enters the mount namespace of the process, whose root becomes this program's, and its user namespace, if that has a root of its own: to that one
+/// belongs what is made in there, and ids are those that the process knows.
 pub fn enter(pid: &OsStr) -> Result<Inside, Failure> {
     let descriptors = openat(
         libc::AT_FDCWD,
@@ -51,6 +54,8 @@ pub fn enter(pid: &OsStr) -> Result<Inside, Failure> {
         openat(libc::AT_FDCWD, &path, flags, 0)
     };
     let namespace = open("/ns/mnt", libc::O_RDONLY).map_err(Failure::at("mount namespace"))?;
+    let users = open("/ns/user", libc::O_RDONLY).map_err(Failure::at("user namespace"))?;
+    let has_own_users = has_own_users(pid)?;
     let root = open("/root", libc::O_PATH | libc::O_DIRECTORY).map_err(Failure::at("root"))?;
     // SAFETY: no memory is involved; the working directory is not shared with another thread, since there is none.
     unsafe {
@@ -58,8 +63,22 @@ pub fn enter(pid: &OsStr) -> Result<Inside, Failure> {
         check(libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS)).map_err(Failure::at("setns"))?;
         check(libc::fchdir(root.as_raw_fd())).map_err(Failure::at("fchdir"))?;
         check(libc::chroot(literal(b".\0").as_ptr())).map_err(Failure::at("chroot"))?;
+        if has_own_users {
+            check(libc::setns(users.as_raw_fd(), libc::CLONE_NEWUSER)).map_err(Failure::at("setns"))?;
+            check(libc::setgroups(0, std::ptr::null())).map_err(Failure::at("setgroups"))?;
+            check(libc::setresgid(0, 0, 0)).map_err(Failure::at("setresgid"))?;
+            check(libc::setresuid(0, 0, 0)).map_err(Failure::at("setresuid"))?;
+        }
     }
     Ok(Inside { descriptors })
+}
+
+/// Whether root is another user of the machine for the process. gVisor's are in a user namespace too, but of the same root.
+pub fn has_own_users(pid: &OsStr) -> Result<bool, Failure> {
+    let map = Path::new("/proc").join(pid).join("uid_map");
+    let text = fs::read_to_string(map).map_err(Failure::at("user namespace"))?;
+    let mut words = text.split_ascii_whitespace();
+    Ok(words.next() == Some("0") && words.next() != Some("0"))
 }
 
 /// Opens a directory by an absolute path inside.

@@ -153,6 +153,36 @@ pub fn move_mount(tree: RawFd, directory: RawFd) -> io::Result<()> {
     check(result as c_int).map(drop)
 }
 
+/// Gives what `clone_tree` gave the ids of a user namespace: what is owned by one of that is shown as owned by what it stands for, mount_setattr(2).
+pub fn map_ids(tree: &OwnedFd, namespace: &OwnedFd) -> io::Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    #[repr(C)]
+    struct MountAttributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        namespace: u64,
+    }
+    let attributes = MountAttributes {
+        set: MOUNT_ATTR_IDMAP,
+        clear: 0,
+        propagation: 0,
+        namespace: namespace.as_raw_fd() as u64,
+    };
+    // SAFETY: the structure outlives the call, which is told its size.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            EMPTY.as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &attributes,
+            std::mem::size_of::<MountAttributes>(),
+        )
+    };
+    check(result as c_int).map(drop)
+}
+
 pub fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }

@@ -13,6 +13,8 @@ use std::path::Path;
 
 /// Of user and group: any but root's that hardly anybody has.
 const SAVED_ID: u32 = 65533;
+/// That programs begin with; they may raise it.
+const OPEN_FILES: libc::rlim_t = 65_536;
 /// Who sent a signal used kill(2). <asm-generic/siginfo.h>
 const SI_USER: i32 = 0;
 
@@ -70,6 +72,7 @@ pub fn run(socket: &Path) -> Result<(), InitError> {
         reset_oom_score: lower_oom_score(is_init),
     };
     if is_init {
+        setup("limits", forbid_core_files())?;
         protect_from_programs();
     }
     serve(Agent::new(epoll, template, dialer), &signals, is_init)
@@ -155,6 +158,16 @@ fn take_signals(is_init: bool) -> io::Result<OwnedFd> {
     }
 }
 
+/// No program of a sandbox leaves its memory in a file.
+fn forbid_core_files() -> io::Result<()> {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `none` is valid for the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) }).map(drop)
+}
+
 /// Keeps the sandbox's programs, of whatever user, from tracing, reading and limiting init: what was left of it to them would be the end of every later call.
 /// Best effort, since only a sandbox with several users has any to be told apart.
 fn protect_from_programs() {
@@ -183,7 +196,7 @@ fn read_signals(signals: &OwnedFd, is_init: bool) -> bool {
     stop
 }
 
-/// Every process takes a few descriptors of the agent. Returns the limit to give to children.
+/// Every process takes a few descriptors of the agent. Returns the limit to give to children, which is what the runtime gave the agent unless it could not.
 fn raise_open_files() -> io::Result<libc::rlimit> {
     // SAFETY: `limit` is valid for both calls.
     unsafe {
@@ -194,6 +207,7 @@ fn raise_open_files() -> io::Result<libc::rlimit> {
             rlim_max: limit.rlim_max,
         };
         check(libc::setrlimit(libc::RLIMIT_NOFILE, &raised))?;
+        limit.rlim_cur = limit.rlim_cur.min(OPEN_FILES);
         Ok(limit)
     }
 }

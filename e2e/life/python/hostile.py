@@ -2,9 +2,10 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 
-import modal
-from harness import case, create, equal, eventually, raised, run, running, sh, shared
+from harness import case, equal, run, running, sh, shared
 
 RUNTIME = os.environ.get("LIFE_RUNTIME", "runc")
 ATTACKS = pathlib.Path(__file__).parent.parent / "attacks"
@@ -51,6 +52,38 @@ def no_signal_reaches_the_agent():
         equal(attack(sandbox, "signal_agent", timeout=60), "sent\n")
         equal(sandbox.exec("echo", "goes on").stdout.read(), "goes on\n")
         equal(sandbox.poll(), None)
+
+
+@case(alone=True)
+def what_is_counted_for_each_user_is_taken_from_nobody_else():
+    use = (ATTACKS / "use_quotas.py").read_text()
+    take = (ATTACKS / "take_quotas.py").read_text()
+    with running("sleep", "300") as greedy, running("sleep", "300") as neighbour:
+        holders = []
+        for quota in ("inotify", "queued-signals", "asynchronous-io", "terminals", "pipes"):
+            holder = greedy.exec("python3", "-c", take, quota)
+            holders.append(holder)
+            taken = next(iter(holder.stdout))
+            print(f"{quota}: {taken.strip()} taken", file=sys.stderr)
+            equal((quota, attack(neighbour, "use_quotas")), (quota, ""))
+            here = subprocess.run([sys.executable, "-c", use], capture_output=True, text=True, check=True)
+            equal((quota, here.stdout), (quota, ""))
+
+
+@case
+def package_managers_have_the_root_that_they_need():
+    with running() as sandbox:
+        sh(
+            sandbox,
+            """
+            touch /file; chown 65535:65535 /file; test "$(stat -c %u:%g /file)" = 65535:65535
+            chown -h nobody:nogroup /file; mkfifo /fifo; ! mknod /device c 1 3 2>/dev/null
+            cp /usr/bin/id /usr/local/bin/own-id; chown root:root /usr/local/bin/own-id; chmod 4755 /usr/local/bin/own-id
+            test "$(su nobody -s /bin/sh -c '/usr/local/bin/own-id -u')" = 0
+            useradd --create-home somebody; test "$(su somebody -c 'id -un; touch ~/mine; stat -c %U ~/mine' | tr '\\n' ' ')" = 'somebody somebody '
+            dpkg --audit; test "$(stat -c %U:%G /etc/shadow)" = root:shadow
+            """,
+        )
 
 
 run()

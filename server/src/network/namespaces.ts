@@ -36,15 +36,21 @@ export class SlotNames {
     return join(this.directory, String(slot));
   }
 
+  /** Where the user namespace is held that owns the network namespace, if it has one. */
+  userNamespacePath(slot: number): string {
+    return join(this.directory, `${slot}.user`);
+  }
+
   /** Every path at which a namespace of the slot may be, that of earlier versions included. */
   namespacePaths(slot: number): readonly string[] {
-    return [this.namespacePath(slot), join(sharedDir, `${this.#formerPrefix}${slot}`)];
+    const former = join(sharedDir, `${this.#formerPrefix}${slot}`);
+    return [this.namespacePath(slot), this.userNamespacePath(slot), former];
   }
 
   /** The slots of which a namespace or a host interface exists. */
   async existing(): Promise<Set<number>> {
     const slots = new Set<number>();
-    for (const name of await readdir(this.directory).catch(() => [])) slots.add(Number(name));
+    for (const name of await readdir(this.directory).catch(() => [])) slots.add(Number.parseInt(name, 10));
     for (const name of await readdir(sharedDir).catch(() => [])) {
       if (name.startsWith(this.#formerPrefix)) slots.add(Number(name.slice(this.#formerPrefix.length)));
     }
@@ -64,6 +70,15 @@ export interface SlotShape {
   readonly addressing: Addressing;
   /** The hardware address that sandboxes send to (`latch.ts`); undefined lets them ask for it. */
   readonly gatewayAddress: string | undefined;
+  /** What makes user namespaces; undefined where there are none. */
+  readonly users?: UserNamespaces | undefined;
+}
+
+/** Network namespaces may belong to a user namespace each, whose ids are their slot's alone. */
+export interface UserNamespaces {
+  /** The program of `trees/`. */
+  readonly program: string;
+  readonly firstIdOf: (slot: number) => number;
 }
 
 /**
@@ -74,7 +89,7 @@ export async function createNamespaces(
   slots: readonly number[],
   names: SlotNames,
   plan: AddressPlan,
-  { mtu, addressing, gatewayAddress }: SlotShape,
+  { mtu, addressing, gatewayAddress, users }: SlotShape,
 ): Promise<void> {
   const outside = slots.flatMap((slot) => {
     const device = names.hostInterface(slot);
@@ -107,7 +122,7 @@ export async function createNamespaces(
     ];
   };
   await mkdir(names.directory, { recursive: true, mode: 0o700 });
-  await Promise.all(slots.map((slot) => holdNewNamespace(names.namespacePath(slot))));
+  await Promise.all(slots.map((slot) => holdNewNamespace(slot, names, users)));
   await batch(['ip', '-batch', '-'], outside);
   await Promise.all(
     slots.map((slot) =>
@@ -130,8 +145,18 @@ export async function removeNamespaces(slots: readonly number[], names: SlotName
   if (left.length > 0) throw new SkerryError('internal', `Could not remove ${left.join(', ')}.`);
 }
 
-/** Makes a network namespace that lives as long as it is mounted at `path`. */
-async function holdNewNamespace(path: string): Promise<void> {
+/** Makes a network namespace that lives as long as it is mounted, and the user namespace that owns it, if there is to be one. */
+async function holdNewNamespace(
+  slot: number,
+  names: SlotNames,
+  users: UserNamespaces | undefined,
+): Promise<void> {
+  const path = names.namespacePath(slot);
+  if (users) {
+    const first = String(users.firstIdOf(slot));
+    await run([users.program, 'make-namespaces', first, names.userNamespacePath(slot), path]);
+    return;
+  }
   await writeFile(path, '', { mode: 0o600 });
   await run(['unshare', `--net=${path}`, '--', 'true'], { timeoutMs: 30_000 });
 }

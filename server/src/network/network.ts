@@ -2,10 +2,12 @@
  * The sandboxes' network on this machine: a pool of prepared namespaces, the firewall and the resolver, behind one interface. Everything it makes is
  * derived from the server's instance name, so a later run finds what an earlier one left.
  */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { Cleanup, CleanupScope } from '../platform/cleanup.ts';
+import { firstIdOf, LAST_SLOT_WITH_IDS } from '../platform/id-ranges.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { ReadyPool } from '../platform/ready-pool.ts';
 import { repeat } from '../platform/repeat.ts';
@@ -49,6 +51,8 @@ export interface NetworkOptions {
   readonly resolver: ProcessHome;
   /** The process that lets sandboxes out by names; runs from when one needs it. */
   readonly egress: ProcessHome;
+  /** What makes a user namespace for each (the program of `trees/`); undefined: there are none. */
+  readonly userNamespaces?: string | undefined;
   /** Namespaces kept ready. */
   readonly poolSize: number;
   readonly logger: Logger;
@@ -62,6 +66,14 @@ export interface Lease {
   readonly namespacePath: string;
   readonly addressing: Addressing;
   readonly inside: Inside;
+  /** The user namespace that owns it. */
+  readonly users: SlotUsers | undefined;
+}
+
+export interface SlotUsers {
+  readonly path: string;
+  /** What its id 0 is on the machine; 65,536 follow each other. */
+  readonly firstId: number;
 }
 
 /** What needs to be remembered of a lease to take it over after a restart. */
@@ -184,7 +196,14 @@ export class Network {
       namespacePath: this.#names.namespacePath(slot),
       addressing,
       inside: insideOf(addressing, this.#openPlan(), slot),
+      users: this.#usersOf(slot),
     };
+  }
+
+  #usersOf(slot: number): SlotUsers | undefined {
+    const path = this.#names.userNamespacePath(slot);
+    // An earlier server may have made namespaces in another way.
+    return existsSync(path) ? { path, firstId: firstIdOf(this.#options.instance, slot) } : undefined;
   }
 
   /** Applies to packets from now on, also of connections that exist. For one slot, one call follows the other. @throws SkerryError `unavailable` */
@@ -338,9 +357,14 @@ export class Network {
     return this.#openRules().latched ? 'constant' : 'own';
   }
 
+  get #slots(): number {
+    const { slots } = this.#openPlan();
+    return this.#options.userNamespaces === undefined ? slots : Math.min(slots, LAST_SLOT_WITH_IDS);
+  }
+
   /** Numbers go round, so that an address rests before it is used again. The slots are taken at once, before any wait. */
   #claimSlots(count: number): number[] {
-    const { slots } = this.#openPlan();
+    const slots = this.#slots;
     const claimed: number[] = [];
     for (let tried = 0; tried < slots && claimed.length < count; tried++) {
       this.#lastSlot = (this.#lastSlot % slots) + 1;
@@ -361,7 +385,10 @@ export class Network {
     });
     const rules = this.#openRules();
     const gatewayAddress = rules.latched ? GATEWAY_ADDRESS : undefined;
-    const shape = { mtu: this.#mtu, addressing, gatewayAddress };
+    const { userNamespaces: program, instance } = this.#options;
+    const users =
+      program === undefined ? undefined : { program, firstIdOf: (slot: number) => firstIdOf(instance, slot) };
+    const shape = { mtu: this.#mtu, addressing, gatewayAddress, users };
     await createNamespaces(slots, this.#names, this.#openPlan(), shape);
     await this.#changes.run(() => rules.add(members));
     undo.release();
@@ -372,7 +399,7 @@ export class Network {
     if (slot === undefined) {
       throw new SkerryError(
         'resource-exhausted',
-        `All ${this.#openPlan().slots} addresses of the sandbox network ${this.#openPlan().cidr} are in use.`,
+        `All ${this.#slots} addresses of the sandbox network ${this.#openPlan().cidr} are in use.`,
       );
     }
     await this.#make([slot]);

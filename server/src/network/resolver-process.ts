@@ -19,9 +19,9 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** systemd's table of user ids calls 0x70000000 to 0x7fffffff unused: nobody on the machine is who such a process is. */
-const FIRST_USER = 0x70000000;
-const USERS = 0x10000000;
+/** systemd's table of user ids calls these unused: nobody on the machine is who such a process is, nor anybody in a sandbox (`platform/id-ranges.ts`). */
+const FIRST_USER = 0x7fff0000;
+const USERS = 0x8000;
 
 /** The user that the resolver of a server runs as. @param instance 8 hexadecimal digits */
 export const resolverUser = (instance: string): number =>

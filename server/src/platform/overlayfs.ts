@@ -20,7 +20,12 @@ export interface Overlay {
  * Features that would make a writable layer depend on where it was written (its inode numbers, absolute redirects, copies of metadata alone) are off, so
  * that it can be moved and become a layer of another overlay.
  */
-const OPTIONS = ['index=off', 'metacopy=off', 'redirect_dir=off', 'xino=off'];
+export const OVERLAY_OPTIONS: readonly string[] = [
+  'index=off',
+  'metacopy=off',
+  'redirect_dir=off',
+  'xino=off',
+];
 
 /**
  * mount(2) takes one page of options, and commas and colons part what is in them: the links have short names, and no character of a path gets there.
@@ -38,7 +43,7 @@ export async function mountOverlay({ layers, writable, target, linksDir, options
   const all = [
     `lowerdir=${lower.map((_, index) => index).join(':')}`,
     ...(writable ? ['upperdir=u', 'workdir=w'] : []),
-    ...OPTIONS,
+    ...OVERLAY_OPTIONS,
     ...options,
   ];
   await run(['mount', '-n', '-t', 'overlay', '-o', all.join(','), 'overlay', relative(linksDir, target)], {

@@ -1,4 +1,5 @@
 /** What an earlier server left on the machine: instances that are taken over, and residue that goes. */
+import { chown } from 'node:fs/promises';
 import type { InstanceId } from '../../ids.ts';
 import type { Network } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
@@ -88,6 +89,8 @@ export class Adoption {
     if (!(await isUp(runtime, places, record).catch(() => true))) return undefined;
     const listener = new AgentListener(places.socket);
     await listener.listen();
+    const { firstId } = record;
+    if (firstId !== undefined) await chown(places.socket, firstId, firstId);
     const instance = this.#parts.register(id, runtime, listener, record);
     await instance.goOn();
     return instance;

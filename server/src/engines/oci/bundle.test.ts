@@ -17,7 +17,7 @@ const options: BundleOptions = {
   socketDir: '/socket-dir',
   etcDir: '/etc-dir',
   mounts: [{ source: '/volume', target: '/data', readOnly: true, scratch: false }],
-  ownLimits: { lowersOomScore: true, maxOpenFiles: 4096 },
+  ownLimits: { lowersOomScore: true, limitsOthers: true, maxOpenFiles: 4096 },
   cgroups: { version: 2, limitsSwap: true },
 };
 
@@ -37,6 +37,9 @@ interface Config {
     devices: object[];
     seccomp?: object;
     maskedPaths?: string[];
+    namespaces: { type: string; path?: string }[];
+    uidMappings?: object[];
+    gidMappings?: object[];
   };
 }
 const bundle = (changes: Partial<BundleOptions> = {}): Config =>
@@ -80,7 +83,9 @@ describe('createBundle', () => {
   });
 
   it('asks nothing of the kernel that the server may not do', () => {
-    const { process } = bundle({ ownLimits: { lowersOomScore: false, maxOpenFiles: 1000 } });
+    const { process } = bundle({
+      ownLimits: { lowersOomScore: false, limitsOthers: false, maxOpenFiles: 1000 },
+    });
     assert.equal(process.oomScoreAdj, undefined);
     assert.equal(process.rlimits.find((limit) => limit.type === 'RLIMIT_NOFILE')?.hard, 1000);
   });
@@ -91,6 +96,26 @@ describe('createBundle', () => {
     const { linux } = bundle({ runtime: 'gvisor' });
     assert.equal((linux.seccomp as { defaultAction: string }).defaultAction, 'SCMP_ACT_ALLOW'); // only the agent is kept
     assert.equal(linux.maskedPaths, undefined);
+  });
+
+  it('joins its user namespace before the network namespace that belongs to that, with limits that can be set', () => {
+    const users = { path: '/run/users', firstId: 0x70010000 };
+    const { linux, process } = bundle({ users });
+    assert.deepEqual(linux.namespaces[0], { type: 'user', path: '/run/users' });
+    const mapping = [{ containerID: 0, hostID: 0x70010000, size: 65536 }];
+    assert.deepEqual([linux.uidMappings, linux.gidMappings], [mapping, mapping]);
+    assert.equal(process.rlimits.length, 2);
+    const weak = { lowersOomScore: false, limitsOthers: false, maxOpenFiles: 1024 };
+    assert.deepEqual(bundle({ users, ownLimits: weak }).process.rlimits, []);
+    assert.equal(bundle({ ownLimits: weak }).process.rlimits.length, 2);
+    assert.equal(bundle().linux.uidMappings, undefined);
+  });
+
+  it('bounds terminals, which all sandboxes share, under runc', () => {
+    const options = (runtime: 'runc' | 'gvisor') =>
+      bundle({ runtime }).mounts.find(({ destination }) => destination === '/dev/pts')?.options;
+    assert.ok(options('runc')?.includes('max=128'));
+    assert.ok(options('gvisor')?.every((option) => !option.startsWith('max=')));
   });
 
   it('has what its devices bring, and lets the kernel allow them as they say', () => {

@@ -1,5 +1,6 @@
 /** The OCI bundle's config.json (https://github.com/opencontainers/runtime-spec, 1.0.2) for runc and for gVisor. */
 
+import type { SlotUsers } from '../../network/network.ts';
 import type { InstanceLimits, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_BIN_DIR, GUEST_CA_BUNDLE, GUEST_MOUNTS_DIR, GUEST_RUN_DIR } from '../paths.ts';
 import { capabilities } from './capabilities.ts';
@@ -8,6 +9,7 @@ import { deviceRules, maskedPaths, readonlyPaths, sysctls } from './isolation.ts
 import type { PlacedMount } from './mounts.ts';
 import type { OwnLimits } from './own-limits.ts';
 import { gvisorSeccompProfile, seccompProfile } from './seccomp.ts';
+import { userNamespaceOf } from './user-ids.ts';
 
 export interface BundleOptions {
   readonly runtime: RuntimeName;
@@ -15,6 +17,8 @@ export interface BundleOptions {
   readonly rootfs: string;
   readonly cgroup: string;
   readonly networkNamespace: string;
+  /** Its user namespace; undefined: its users are those of the machine. */
+  readonly users?: SlotUsers | undefined;
   /** Id of the container whose gVisor kernel it runs in: two of them cannot share a network namespace. */
   readonly kernelOf?: string;
   readonly limits: InstanceLimits;
@@ -49,6 +53,8 @@ interface OciMount {
   readonly options: readonly string[];
 }
 
+/** The kernel has 3,072 for all sandboxes together (`kernel.pty.max` without its reserve). */
+const MAX_TERMINALS = 128;
 /** CPU bandwidth is given out in periods of this many microseconds, the kernel's default. */
 const CPU_PERIOD_US = 100_000;
 /** The kernel's own bounds of cpu.shares. */
@@ -71,6 +77,8 @@ const cgroupMount: OciMount = {
 
 function mountsOf(options: BundleOptions): OciMount[] {
   const { etcDir, binDir, socketDir, caBundle, limits, limitsMayChange } = options;
+  // Of all terminals of the machine; gVisor has its own, and knows no bound.
+  const terminals = options.runtime === 'gvisor' ? [] : [`max=${MAX_TERMINALS}`];
   const shmSize = limitsMayChange ? [] : [`size=${limits.memoryMiB * 512}k`];
   const system: OciMount[] = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
@@ -84,7 +92,7 @@ function mountsOf(options: BundleOptions): OciMount[] {
       destination: '/dev/pts',
       type: 'devpts',
       source: 'devpts',
-      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5', ...terminals],
     },
     {
       destination: '/dev/shm',
@@ -146,8 +154,9 @@ const noDevices: DeviceEdits = {
 /** The whole of config.json as an object. */
 export function createBundle(options: BundleOptions): object {
   const gvisor = options.runtime === 'gvisor';
-  const { maxOpenFiles, lowersOomScore } = options.ownLimits;
+  const { maxOpenFiles, lowersOomScore, limitsOthers } = options.ownLimits;
   const devices = options.devices ?? noDevices;
+  const own = options.users && userNamespaceOf(options.users);
   return {
     ociVersion: '1.0.2',
     hostname: options.hostname,
@@ -163,10 +172,13 @@ export function createBundle(options: BundleOptions): object {
       ],
       cwd: '/',
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-      rlimits: [
-        { type: 'RLIMIT_NOFILE', hard: maxOpenFiles, soft: Math.min(65_536, maxOpenFiles) },
-        { type: 'RLIMIT_CORE', hard: 0, soft: 0 },
-      ],
+      rlimits:
+        own && !limitsOthers
+          ? []
+          : [
+              { type: 'RLIMIT_NOFILE', hard: maxOpenFiles, soft: Math.min(65_536, maxOpenFiles) },
+              { type: 'RLIMIT_CORE', hard: 0, soft: 0 },
+            ],
       // sudo, su and ping are set-user-id or carry file capabilities, which the flag would take from them. What they can gain is bounded by the
       // capability set above, and by gVisor's kernel there.
       noNewPrivileges: false,
@@ -177,7 +189,9 @@ export function createBundle(options: BundleOptions): object {
     ...(devices.hooks.length === 0 ? {} : { hooks: { createContainer: devices.hooks } }),
     linux: {
       cgroupsPath: options.cgroup,
+      ...(own ? { uidMappings: own.uidMappings, gidMappings: own.gidMappings } : {}),
       namespaces: [
+        ...(own ? [own.namespace] : []),
         { type: 'pid' },
         { type: 'ipc' },
         { type: 'uts' },

@@ -18,6 +18,7 @@ import type { Layout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
 import type { OciEngineOptions } from './options.ts';
 import { findRuntimes, type RuntimeFindings, TRIAL_CACHE } from './runtime-choice.ts';
+import { rememberedTrial } from './user-ids-trial.ts';
 
 /** Programs and the Debian package each comes in. */
 const programs = [
@@ -107,6 +108,7 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
     'Mount the cgroup controllers memory, cpu and pids (in a container: run it privileged with the host cgroup namespace).',
   );
   add('overlayfs', ...(await checkOverlay(layout)));
+  if (runc.ok) await addUsersCheck(add, layout);
   await addDiskChecks(add, options, layout);
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
   add('egress proxy', existsSync(options.egressBinaryPath), true, options.egressBinaryPath, 'npm run setup');
@@ -162,6 +164,24 @@ async function checkOverlay(layout: Layout): Promise<[boolean, boolean, string, 
     await rm(trial, { recursive: true, force: true });
     await instancesDir.giveBack();
   }
+}
+
+/** Whether sandboxes under runc have users of their own, as the server that runs, or the last one that did, has found. */
+async function addUsersCheck(add: Add, layout: Layout): Promise<void> {
+  const why = await rememberedTrial(layout);
+  const none =
+    'none: what the kernel counts for each user a sandbox under runc can take from all, and from this machine';
+  add(
+    'user namespaces',
+    typeof why !== 'string',
+    false,
+    why === undefined
+      ? 'tried when the server starts'
+      : why === null
+        ? 'one for each sandbox under runc'
+        : `${none}: ${why}`,
+    'It takes Linux 5.19 or newer with user namespaces (user.max_user_namespaces), and a data directory on ext4, XFS or btrfs. Else use gVisor.',
+  );
 }
 
 /** Which way holds for the disks of sandboxes, and whether what is copied shares its room with what it was copied from. */

@@ -1,5 +1,6 @@
 /** The engine for this machine: overlayfs, namespaces, cgroups and nftables around an OCI runtime, hardened runc or gVisor. */
-import { mkdir, rm, rmdir } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
 import type { ProcessPlace } from '../../network/host-process.ts';
@@ -41,6 +42,8 @@ import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { prepareAgent, prepareCaBundle, prepareMountPoints, prepareSkeleton } from './shared-files.ts';
 import { Trees } from './trees.ts';
+import { MappedTrees } from './user-ids.ts';
+import { whyNoOwnUsers } from './user-ids-trial.ts';
 
 /**
  * No mount and no hostname reaches a container that runs. Of limits, runsc can change none then, and a gVisor kernel shows its programs those of its start; a
@@ -112,8 +115,13 @@ class OciEngine implements Engine {
       await mkdir(directory, { recursive: true, mode: 0o700 });
     }
     await makePrivateMount(layout.runDir);
-    await mkdir(layout.bundlesDir, { recursive: true });
-    await mkdir(layout.diskMountsDir, { recursive: true });
+    await makeBundlesDir(layout);
+    for (const directory of [
+      layout.diskMountsDir,
+      ...(['runc', 'gvisor'] as const).map((name) => layout.runtimeRoot(name)),
+    ]) {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+    }
     await rm(layout.formerLinksDir, { recursive: true, force: true });
     const [cgroups, findings, caBundle, ownLimits] = await Promise.all([
       Cgroups.detect(),
@@ -125,6 +133,7 @@ class OciEngine implements Engine {
       prepareAgent(layout, this.#options.agentBinaryPath),
     ]);
     const { subnet, nameservers, allowPrivate } = this.#options.config;
+    const userNamespaces = await this.#findUserNamespaces(findings.runc, cgroups, ownLimits);
     const leftovers = new Leftovers(layout.leftoversFile, this.#logger);
     const network = new Network({
       instance: layout.instance,
@@ -143,6 +152,7 @@ class OciEngine implements Engine {
         controlSocket: layout.egressSocket,
         place: placeIn(cgroups, layout.egressCgroup),
       },
+      userNamespaces,
       poolSize: this.#options.networkPoolSize ?? 4,
       watchMs: this.#options.networkWatchMs ?? 10_000,
       logger: this.#logger,
@@ -168,6 +178,20 @@ class OciEngine implements Engine {
       disks: disks.all,
       boundsDisks: disks.work,
     };
+  }
+
+  /** What makes user namespaces, where instances can have them. */
+  async #findUserNamespaces(
+    runc: RuntimeFindings['runc'],
+    cgroups: Cgroups,
+    ownLimits: OwnLimits,
+  ): Promise<string | undefined> {
+    if (!runc.ok) return undefined; // gVisor's kernels share nothing
+    const program = this.#options.treesBinaryPath;
+    const why = await whyNoOwnUsers({ layout: this.#layout, program, runc: runc.path, cgroups, ownLimits });
+    if (why === undefined) return program;
+    this.#logger.warn({ reason: why }, 'own-users.none');
+    return undefined;
   }
 
   /** Those that an earlier server made are looked after also where none is made now. */
@@ -227,6 +251,7 @@ class OciEngine implements Engine {
       devices: devices?.edits,
       layout: this.#layout,
       content: this.#options.content,
+      mappedTrees: new MappedTrees(this.#options.treesBinaryPath),
       capabilities: this.capabilities(runtime.name),
       gvisor: this.#installed('gvisor'),
       logger: this.#logger,
@@ -323,6 +348,7 @@ class OciEngine implements Engine {
       imageFifos: () => this.#layerFifos.in(layers),
       content: this.#options.content,
       trees: new Trees(this.#options.treesBinaryPath),
+      mappedTrees: new MappedTrees(this.#options.treesBinaryPath),
       onDestroyed: () => this.#instances.delete(places.id),
     });
     this.#instances.set(places.id, instance);
@@ -338,3 +364,19 @@ const placeIn = (cgroups: Cgroups, cgroup: string): ProcessPlace => ({
     await cgroups.remove(cgroup);
   },
 });
+
+/** Other users of the machine may pass through to a bundle that is theirs: those of user namespaces do. They can list nothing, and enter nothing else. */
+async function makeBundlesDir(layout: Layout): Promise<void> {
+  await mkdir(layout.bundlesDir, { recursive: true, mode: 0o711 });
+  for (const name of await readdir(layout.runDir, { withFileTypes: true })) {
+    const path = join(layout.runDir, name.name);
+    if (path !== layout.bundlesDir && name.isDirectory() && path !== layout.mountPointsDir)
+      await chmod(path, 0o700);
+  }
+  for (const name of await readdir(layout.bundlesDir)) {
+    const path = join(layout.bundlesDir, name);
+    await chmod(path, 0o700);
+  }
+  await chmod(layout.bundlesDir, 0o711);
+  await chmod(layout.runDir, 0o711);
+}

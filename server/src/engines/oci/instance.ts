@@ -38,6 +38,7 @@ import type { OciRuntime } from './runtime.ts';
 import { settleAll } from './settle-all.ts';
 import { TreeMounts } from './tree-mounts.ts';
 import type { TreeSource, Trees } from './trees.ts';
+import type { MappedTrees } from './user-ids.ts';
 
 export interface InstanceParts {
   readonly layout: Layout;
@@ -54,6 +55,7 @@ export interface InstanceParts {
   readonly imageFifos: () => Promise<readonly string[]>;
   readonly content: ContentPlaces;
   readonly trees: Trees;
+  readonly mappedTrees: MappedTrees;
   readonly disks: Disks;
   /** Called once nothing of the instance is left. */
   readonly onDestroyed: () => void;
@@ -93,9 +95,12 @@ export class OciInstance implements Instance {
     this.id = parts.places.id;
     this.runtime = parts.runtime.name;
     this.exited = this.#exit.promise;
-    const { places, runtime, trees, content, logger } = parts;
+    const { places, runtime, trees, mappedTrees, content, logger } = parts;
     this.#mounts = new TreeMounts({
-      ...{ places, runtime, trees, content, logger },
+      ...{ places, runtime, trees, mappedTrees, content, logger },
+      // As any of its processes has it.
+      users:
+        parts.record.firstId === undefined ? undefined : { path: `/proc/${parts.record.init.pid}/ns/user` },
       init: parts.record.init.pid,
       mounted: parts.record.mounted ?? [],
       keep: (mounted) => this.#rewrite({ mounted: [...mounted] }),

@@ -41,8 +41,8 @@ export const deviceRules: readonly object[] = [
   { allow: true, type: 'c', major: 136, access: 'rwm' }, // pts/*
 ];
 
-/** Namespaced kernel settings: ping and low ports for every user. IPv6 is the firewall's part. */
+/** Namespaced kernel settings: ping and low ports for every user; a user namespace knows no more groups. IPv6 is the firewall's part. */
 export const sysctls: Readonly<Record<string, string>> = {
-  'net.ipv4.ping_group_range': '0 2147483647',
+  'net.ipv4.ping_group_range': '0 65535',
   'net.ipv4.ip_unprivileged_port_start': '0',
 };

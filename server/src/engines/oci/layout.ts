@@ -80,6 +80,11 @@ export class Layout {
     return join(this.runDir, 'leftovers.json');
   }
 
+  /** Remembers whether instances can have users of their own. */
+  get ownUsersFile(): string {
+    return join(this.runDir, 'own-users.json');
+  }
+
   get networkStateFile(): string {
     return join(this.runDir, 'subnet');
   }
@@ -208,5 +213,15 @@ export class InstanceLayout {
 
   get etcDir(): string {
     return join(this.diskDir, 'etc');
+  }
+
+  /** All that it writes, as it is with the ids of its user namespace, if it has one. */
+  get mappedDisk(): string {
+    return join(this.dir, 'disk');
+  }
+
+  /** A mount of its caller's with these ids. */
+  mappedMount(number: number): string {
+    return join(this.dir, 'mounts', String(number));
   }
 }

@@ -1,12 +1,14 @@
 /** The root filesystem of an instance: an overlay of the image's layers under a writable one, and what becomes of the writable one. */
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import type { SlotUsers } from '../../network/network.ts';
 import { run } from '../../platform/command.ts';
 import { mountOverlay } from '../../platform/overlayfs.ts';
 import { syncFilesystem } from '../../platform/sync-filesystem.ts';
 import { removeSockets } from './fifos.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
+import type { MappedTrees } from './user-ids.ts';
 
 /** mount(2) takes one page of options: more than a Dockerfile has instructions, with room to spare. The kernel's own bound is 500. */
 const MAX_LAYERS = 300;
@@ -14,12 +16,17 @@ const MAX_LAYERS = 300;
 /** What a sandbox syncs need not survive a crash of the machine, since the sandbox does not; `commit` syncs what is kept. */
 const OPTIONS = ['volatile'];
 
-/** Mounts the root filesystem of an instance, whose directories must exist. @param points a directory of further mount points, which are below all as well */
+/**
+ * Mounts the root filesystem of an instance, whose directories must exist.
+ * @param points a directory of further mount points, which are below all as well
+ * @param mapped how it is shown with ids of its own
+ */
 export async function mountRootfs(
   layout: Layout,
   places: InstanceLayout,
   layers: readonly string[],
   points?: string,
+  mapped?: { readonly trees: MappedTrees; readonly users: SlotUsers } | undefined,
 ): Promise<void> {
   if (layers.length > MAX_LAYERS) {
     throw new SkerryError(
@@ -27,8 +34,15 @@ export async function mountRootfs(
       `An image can have at most ${MAX_LAYERS} layers, not ${layers.length}.`,
     );
   }
+  const all = [layout.skeletonDir, ...(points === undefined ? [] : [points]), ...layers]; // our mount points are below all
+  if (mapped) {
+    const { trees, users } = mapped;
+    await mkdir(places.mappedDisk);
+    const writable = await realpath(places.diskDir);
+    return trees.overlay(users, { layers: all, writable, shown: places.mappedDisk, target: places.rootfs });
+  }
   await mountOverlay({
-    layers: [layout.skeletonDir, ...(points === undefined ? [] : [points]), ...layers], // our mount points are below all
+    layers: all,
     writable: { upper: places.upper, work: places.work },
     target: places.rootfs,
     linksDir: places.linksDir,

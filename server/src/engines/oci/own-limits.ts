@@ -9,6 +9,8 @@ const WANTED_OPEN_FILES = 1_048_576;
 export interface OwnLimits {
   /** Whether an oom_score_adj below our own may be set (needs CAP_SYS_RESOURCE). */
   readonly lowersOomScore: boolean;
+  /** Whether limits of a process of other users may be set (needs the same). The agent lowers its own else. */
+  readonly limitsOthers: boolean;
   /** The hard limit of open files that can be set. */
   readonly maxOpenFiles: number;
 }
@@ -25,6 +27,7 @@ export async function readOwnLimits(): Promise<OwnLimits> {
   const ownHard = hard === undefined ? WANTED_OPEN_FILES : Number(hard);
   return {
     lowersOomScore: privileged,
+    limitsOthers: privileged,
     maxOpenFiles: privileged ? WANTED_OPEN_FILES : Math.min(WANTED_OPEN_FILES, ownHard),
   };
 }

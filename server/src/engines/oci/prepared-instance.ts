@@ -3,12 +3,13 @@
  * moment leaves nothing; once it is bound, `instance.ts` has it.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { chown, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InstanceId } from '../../ids.ts';
-import type { Lease, Network } from '../../network/network.ts';
+import type { Lease, Network, SlotUsers } from '../../network/network.ts';
 import { checkPolicy, type NetworkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
+import { unmount } from '../../platform/mounts.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { InstanceBucket } from '../bucket.ts';
 import type { Capabilities, Instance, Prepared, RuntimeName, Shape, Tenure } from '../engine.ts';
@@ -34,6 +35,7 @@ import { BUCKET_POLICY, type InstanceRecord, writeRecord } from './record.ts';
 import { haltInstance, removeInstanceFiles } from './residue.ts';
 import type { OciRuntime } from './runtime.ts';
 import { settleAll } from './settle-all.ts';
+import type { MappedTrees } from './user-ids.ts';
 
 export interface PreparedParts {
   readonly shape: Shape;
@@ -53,6 +55,7 @@ export interface PreparedParts {
   readonly devices: DeviceEdits | undefined;
   readonly ownLimits: OwnLimits;
   readonly treesBinary: string;
+  readonly mappedTrees: MappedTrees;
   readonly logger: Logger;
   readonly faultPoint: FaultPoint;
   /** Makes it an instance. */
@@ -72,6 +75,8 @@ export class OciPrepared implements Prepared {
   #lease: Lease | undefined;
   #policy: NetworkPolicy;
   #bucketLease: Lease | undefined;
+  /** Those of its slot, if it has any. */
+  #users: SlotUsers | undefined;
   /** Its first process, while it waits. */
   #init: ProcessIdentity | undefined;
 
@@ -100,6 +105,7 @@ export class OciPrepared implements Prepared {
       this.#preparation.undo.add('files', () => removeInstanceFiles(places, disks));
       if (shape.disk) await disks.give(places, shape.disk);
       faultPoint('instance.prepare.after-disk');
+      await mkdir(places.dir, { recursive: true, mode: 0o700 });
       await Promise.all([
         mkdir(places.socketDir, { recursive: true, mode: 0o700 }),
         mkdir(places.rootfs, { recursive: true }),
@@ -110,7 +116,8 @@ export class OciPrepared implements Prepared {
       faultPoint('instance.prepare.after-files');
       this.#preparation.undo.add('processes and mounts', () => haltInstance(layout, cgroups, places, gvisor));
       this.#preparation.undo.add('listener', () => this.#listener.close());
-      await settleAll([this.#takeNetwork(), this.#mountRootfs(), this.#listener.listen()]);
+      await settleAll([this.#takeNetwork().then(() => this.#mountRootfs()), this.#listener.listen()]);
+      await this.#openToOwnUsers();
       faultPoint('instance.prepare.after-resources');
       if (shape.expects) this.#init = await this.#start({ ...shape.expects, mounts: [] }, [], either);
     });
@@ -120,7 +127,8 @@ export class OciPrepared implements Prepared {
     this.#preparation.claim();
     return this.#attempt('bound', signal, async (either) => {
       const { shape, devices, owner, content, register, faultPoint } = this.#parts;
-      const placed = await this.#onDisk(placeMounts(tenure.mounts, content), either);
+      const own = await this.#onDisk(placeMounts(tenure.mounts, content), either);
+      const placed = await this.#mapMounts(own, tenure);
       checkPolicy(tenure.network);
       const buckets = await this.#mountBuckets(tenure.buckets ?? [], either);
       const mounts = outermostFirst([...placed, ...buckets]);
@@ -137,6 +145,7 @@ export class OciPrepared implements Prepared {
         addressing: this.#network.addressing,
         policy: tenure.network,
         ...(this.#bucketLease ? { bucketNetwork: slotOf(this.#bucketLease) } : {}),
+        ...(this.#users ? { firstId: this.#users.firstId } : {}),
         ...(devices ? { devices: [...(shape.devices ?? [])], deviceEnvironment: { ...devices.env } } : {}),
       };
       await writeRecord(this.#places, record);
@@ -179,14 +188,16 @@ export class OciPrepared implements Prepared {
   }
 
   async #takeNetwork(): Promise<void> {
-    const { owner, network } = this.#parts;
+    const { owner, network, devices } = this.#parts;
     if (owner) {
       this.#lease = network.lease(owner.shareNetwork());
-      return;
+    } else {
+      const lease = await network.acquire(this.#policy);
+      this.#preparation.undo.add('network', () => network.release(lease.slot));
+      this.#lease = lease;
     }
-    const lease = await network.acquire(this.#policy);
-    this.#preparation.undo.add('network', () => network.release(lease.slot));
-    this.#lease = lease;
+    // Devices belong to users of the machine.
+    if (this.runtime === 'runc' && !devices) this.#users = this.#network.users;
   }
 
   /** Before anything of its user's runs. Whoever has none waits for nothing. */
@@ -236,9 +247,44 @@ export class OciPrepared implements Prepared {
   }
 
   async #mountRootfs(): Promise<void> {
-    const { layout, devices } = this.#parts;
+    const { layout, devices, mappedTrees } = this.#parts;
     const points = devices && (await makeMountPoints(this.#places.devicePoints, devices));
-    await mountRootfs(layout, this.#places, this.#layers, points);
+    await mountRootfs(
+      layout,
+      this.#places,
+      this.#layers,
+      points,
+      this.#users && { users: this.#users, trees: mappedTrees },
+    );
+  }
+
+  /** What is theirs already belongs to other ids of the machine: only they may enter, and pose as the agent. */
+  async #openToOwnUsers(): Promise<void> {
+    if (!this.#users) return;
+    const { dir, socketDir, socket } = this.#places;
+    const { firstId } = this.#users;
+    for (const path of [dir, socketDir, socket]) await chown(path, firstId, firstId);
+  }
+
+  /**
+   * The caller's mounts as its users are to see them. Overlays and what a program serves cannot be shown with other ids: with a volume or a bucket its users are the
+   * machine's.
+   */
+  async #mapMounts(
+    placed: readonly PlacedMount[],
+    { mounts, buckets = [] }: Tenure,
+  ): Promise<readonly PlacedMount[]> {
+    if (!this.#users || this.#init) return placed; // one that runs can be given none
+    if (buckets.length === 0 && mounts.every(({ source }) => source.kind === 'scratch'))
+      return this.#parts.mappedTrees.mounts(this.#users, this.#places, placed);
+    const { dir, socketDir, socket, rootfs, mappedDisk, linksDir, work } = this.#places;
+    this.#users = undefined;
+    await unmount([rootfs, mappedDisk]);
+    await Promise.all([linksDir, work, mappedDisk].map((path) => rm(path, { recursive: true, force: true })));
+    await mkdir(work); // it was marked as one that nothing else may be mounted with
+    for (const path of [dir, socketDir, socket]) await chown(path, 0, 0);
+    await this.#mountRootfs();
+    return placed;
   }
 
   /** Starts the first process; resolves once its agent has called. */
@@ -293,7 +339,8 @@ export class OciPrepared implements Prepared {
       binDir: layout.binDir,
       socketDir: places.socketDir,
       mountPointsDir: layout.mountPointsDir,
-      etcDir: places.etcDir,
+      etcDir: this.#users ? join(places.mappedDisk, 'etc') : places.etcDir,
+      users: this.#users,
       ...(caBundle === undefined ? {} : { caBundle }),
       ...(devices === undefined ? {} : { devices }),
       mounts,

@@ -32,6 +32,8 @@ const recordSchema = z.object({
   bucketNetwork: z
     .object({ slot: z.number().int().positive(), addressing: z.enum(['constant', 'own']) })
     .optional(),
+  /** What id 0 of its user namespace is on the machine. Without one, as under gVisor and in earlier versions, its users are the machine's. */
+  firstId: z.number().int().positive().optional(),
   /** Those it has, and what its programs are to know of them. */
   devices: z.array(z.string()).optional(),
   deviceEnvironment: z.record(z.string(), z.string()).optional(),

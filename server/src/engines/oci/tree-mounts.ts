@@ -6,6 +6,7 @@
 import { chmod, chown, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import type { SlotUsers } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { unmount } from '../../platform/mounts.ts';
 import { mountOverlay } from '../../platform/overlayfs.ts';
@@ -16,11 +17,15 @@ import { type InstanceLayout, MAX_TREE_MOUNTS } from './layout.ts';
 import type { TreeMountRecord } from './record.ts';
 import type { OciRuntime } from './runtime.ts';
 import type { TreeSource, Trees } from './trees.ts';
+import type { MappedTrees } from './user-ids.ts';
 
 export interface TreeMountsParts {
   readonly places: InstanceLayout;
   readonly runtime: OciRuntime;
   readonly trees: Trees;
+  /** Where its user namespace is, if it has one, and what shows trees with the ids of that. */
+  readonly users: Pick<SlotUsers, 'path'> | undefined;
+  readonly mappedTrees: MappedTrees;
   readonly content: ContentPlaces;
   readonly logger: Logger;
   /** The instance's first process. */
@@ -108,24 +113,28 @@ export class TreeMounts {
     layers: readonly LayerRef[],
     fill: (upper: string) => Promise<void> | undefined,
   ): Promise<string> {
-    const { content } = this.#parts;
-    const { upper, work, merged, links } = this.#placesOf(slot);
+    const { content, users, mappedTrees } = this.#parts;
+    const { disk, upper, work, merged, links } = this.#placesOf(slot);
     await mkdir(upper, { recursive: true, mode: 0o755 });
     await fill(upper);
     const top = layers.at(-1);
-    if (top === undefined) return upper;
+    if (top === undefined && !users) return upper;
     await Promise.all([work, merged].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
+    if (top === undefined) {
+      if (users) await mappedTrees.show(users, upper, merged);
+      return merged;
+    }
     // What overlayfs shows of the root are the attributes of the writable layer's.
     const meta = await stat(content.layer(top));
     await chown(upper, meta.uid, meta.gid);
     await chmod(upper, meta.mode & 0o7777);
-    await mountOverlay({
-      layers: layers.map((layer) => content.layer(layer)),
-      writable: { upper, work },
-      target: merged,
-      linksDir: links,
-      options: ['volatile', 'nodev'],
-    });
+    const shown = { layers: layers.map((layer) => content.layer(layer)), target: merged };
+    if (users) await mappedTrees.overlay(users, { ...shown, writable: disk });
+    else
+      await mountOverlay({
+        ...{ ...shown, writable: { upper, work }, linksDir: links },
+        options: ['volatile', 'nodev'],
+      });
     return merged;
   }
 

@@ -60,6 +60,26 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
     });
   });
 
+  it('has users that nobody else has, where it shares the kernel of the machine, but with one that it joins', async (t) => {
+    if (suite().runtime === 'gvisor') return t.skip('it has a kernel of its own');
+    const map = async (instance: Instance) => (await shell(instance, 'cat /proc/self/uid_map')).split(/\s+/);
+    const [main, other] = [await create(), await create()];
+    const sidecar = await create({ joins: main.id });
+    try {
+      const [inside, outside = '', count] = await map(main);
+      assert.deepEqual([inside, count], ['0', '65536']);
+      assert.ok(Number(outside) > 65_535);
+      assert.notEqual((await map(other))[1], outside);
+      assert.deepEqual(await map(sidecar), [inside, outside, count]);
+      assert.equal(
+        await shell(sidecar, 'touch /mine && chown 65535:7 /mine && stat -c %u:%g /mine'),
+        '65535:7',
+      );
+    } finally {
+      for (const instance of [sidecar, main, other]) await destroy(instance);
+    }
+  });
+
   describe('limits', () => {
     it('kills a program over the memory limit, and says so', async () => {
       const instance = await create();
