@@ -11,12 +11,16 @@ const DISK = {
   LIFE_DISK_FILES: '10240',
   LIFE_DISK_MAX_MIB: '512',
   LIFE_BUILD_DISK_MIB: '96',
+  LIFE_VOLUME_DISK_MIB: '48',
+  LIFE_VOLUME_DISK_FILES: '2048',
 };
 const FLAGS = [
   ...['--default-disk-mib', DISK.LIFE_DISK_MIB],
   ...['--default-disk-files', DISK.LIFE_DISK_FILES],
   ...['--max-disk-mib', DISK.LIFE_DISK_MAX_MIB],
   ...['--build-disk-mib', DISK.LIFE_BUILD_DISK_MIB],
+  ...['--volume-disk-mib', DISK.LIFE_VOLUME_DISK_MIB],
+  ...['--volume-disk-files', DISK.LIFE_VOLUME_DISK_FILES],
 ];
 
 for (const { runtime, skip } of await runtimesToTest()) {
@@ -32,6 +36,9 @@ for (const { runtime, skip } of await runtimesToTest()) {
       await pythonCases(t, server, 'disk', { env: { ...DISK, LIFE_DATA_DIR: server.dataDir } });
       assert.equal(server.pid, pid, 'the server never ended');
     });
+
+    test('room and files of what it writes in a volume are bounded', (t) =>
+      pythonCases(t, server, 'volume_disk', { env: DISK }));
 
     test('room and files of a build step are bounded', (t) =>
       pythonCases(t, server, 'build_disk', { env: DISK }));

@@ -121,6 +121,10 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const { volumes, volumeFiles, volumeMounts } = openVolumes({
       ...{ dataDir, store, blobs, logger, now },
       mountDir: volumeTreesDir(config),
+      disks: engine.keptDisks && {
+        kept: engine.keptDisks,
+        size: { sizeMiB: config.volumeDiskMiB, files: config.volumeDiskFiles },
+      },
       ticketKey: vault.deriveKey('volume-urls'),
     });
     cleanup.add('volumes', () => volumeMounts.close());

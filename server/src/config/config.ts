@@ -125,6 +125,18 @@ export const configSchema = z.strictObject({
     .describe(
       'disk of each step of an image build, MiB; as many files as on a disk of a sandbox, in proportion',
     ),
+  volumeDiskMiB: z.coerce
+    .number()
+    .int()
+    .min(16)
+    .default(102_400)
+    .describe('what a sandbox may have written in one of its volumes while it runs, MiB'),
+  volumeDiskFiles: z.coerce
+    .number()
+    .int()
+    .min(64)
+    .default(1_000_000)
+    .describe('files and directories that it may have written there'),
   maxOutputMiB: z.coerce
     .number()
     .int()

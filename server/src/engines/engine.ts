@@ -51,6 +51,23 @@ export interface DiskSize {
   readonly files: number;
 }
 
+/** Disks that are kept until they are removed, whatever ends: instance, server or machine. Names are file names of the caller's. */
+export interface KeptDisks {
+  /** Whether new ones can be made on this machine. Those that there are can be used all the same. */
+  readonly work: boolean;
+  has(name: string): boolean;
+  /** The directory of one, once it is made or opened. */
+  at(name: string): string;
+  /** @throws SkerryError `disk-full`, `internal` */
+  make(name: string, size: DiskSize): Promise<void>;
+  /** Sees to it that one which is there can be used: after a start of the machine it cannot. Idempotent. */
+  open(name: string): Promise<void>;
+  /** Idempotent. What is in it is lost. */
+  remove(name: string): Promise<void>;
+  /** Of all there are, unfinished ones included. */
+  names(): Promise<readonly string[]>;
+}
+
 /** What an instance is, whoever it will be for: fixed from the moment it is prepared. */
 export interface Shape {
   readonly id: InstanceId;
@@ -233,6 +250,8 @@ export interface Engine {
   /** What runs an instance with this choice that joins none, as far as it is known before one is made. @throws SkerryError `unavailable` */
   runtimeFor(choice: RuntimeChoice): RuntimeName;
   capabilities(runtime: RuntimeName): Capabilities;
+  /** Undefined for an engine that has none. */
+  readonly keptDisks: KeptDisks | undefined;
   /** The GPUs that there are now, whoever has them. */
   gpus(): Promise<readonly Device[]>;
   /**

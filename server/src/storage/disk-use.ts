@@ -27,7 +27,7 @@ export interface DiskUse {
 /** Relative to the data directory. A file that two of them share counts for the first. */
 const PLACES = {
   volumes: ['volumes/layers', 'volumes/uploads', 'volumes/tmp'],
-  'volumes-mounted': ['volumes/mounted'],
+  'volumes-mounted': ['volumes/mounted', 'kept-disks'],
   sandboxes: ['disks', 'instances'],
   output: ['output'],
   records: ['skerry.db', 'skerry.db-wal', 'images/logs', 'server.log', 'server.log.1'],

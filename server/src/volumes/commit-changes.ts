@@ -3,6 +3,7 @@ import { type BigIntStats, constants } from 'node:fs';
 import { chmod, copyFile, lchown, link, lutimes, readlink, symlink, utimes } from 'node:fs/promises';
 import type { Beneath } from '../platform/beneath.ts';
 import { raw } from '../platform/byte-paths.ts';
+import { errorCode } from '../platform/error-code.ts';
 import { Limiter } from '../platform/limiter.ts';
 import type { Changes, Written } from './changes.ts';
 import type { Directory, LayerTree, Node } from './layer-tree.ts';
@@ -23,7 +24,7 @@ export interface Commit {
   readonly shown: LayerTree;
   /** What it had written before. */
   readonly state: TreeState;
-  /** Nobody changes the files any more: they are taken instead of copied. */
+  /** Nobody changes the files any more: where that can be they are taken instead of copied. */
   readonly still: boolean;
 }
 
@@ -137,7 +138,7 @@ class Taking {
       await this.#writer.putFile(
         path,
         async (host) => {
-          if (this.#still) return link(directory.path(name), raw(host));
+          if (this.#still && (await linked(directory.path(name), host))) return;
           await this.#onceLinked(stats, host, async () => {
             await copyFile(place, raw(host), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
             await dress(host, stats);
@@ -176,6 +177,17 @@ class Taking {
       'replace',
     );
     return markOf(entryOf(stats)) === mark;
+  }
+}
+
+/** Gives a file another name. @returns false where that is on another file system */
+async function linked(path: Parameters<typeof link>[0], host: string): Promise<boolean> {
+  try {
+    await link(path, raw(host));
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'EXDEV') return false;
+    throw error;
   }
 }
 

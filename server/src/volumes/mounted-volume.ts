@@ -55,12 +55,14 @@ export class MountedVolume {
   }
 
   async #commitWritten(still: boolean, busy: CommitHow['busy']): Promise<void> {
-    const { files, faultPoint } = this.#parts;
+    const { files, places, faultPoint } = this.#parts;
     const { volumeId, shown: layers } = this.#row;
     const found = await this.#changes();
     const changes = busy === 'take' ? found : withoutBusy(found);
     if (changes.removed.length + changes.written.length > 0) {
       const shown = new LayerTree(files.roots(layers));
+      const takesFiles = still && places.written === places.directory;
+      if (changes.written.length > 0 && !takesFiles) await files.requireRoom(sizeOf(changes));
       faultPoint('volume.commit.before-version');
       await files.change(
         volumeId,
@@ -104,3 +106,6 @@ function withoutBusy({ removed, written, next }: Changes): Changes {
   for (const { path } of written.filter(isBusy)) kept.set(keyOf(path), UNSETTLED);
   return { removed, written: written.filter((one) => !isBusy(one)), next: kept };
 }
+
+const sizeOf = ({ written }: Changes): number =>
+  written.reduce((sum, { entry }) => sum + (entry.kind === 'file' ? Number(entry.size) : 0), 0);

@@ -3,13 +3,15 @@ import { join } from 'node:path';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { BlockRepository, VolumeMountRepository, VolumeRepository } from './repositories.ts';
 import { LayeredVolumeFiles, type VolumeFilesOptions } from './volume-files.ts';
-import { VolumeMounts } from './volume-mounts.ts';
+import { VolumeMounts, type VolumeMountsOptions } from './volume-mounts.ts';
 import { VolumeService } from './volume-service.ts';
 
 export interface VolumesOptions extends Pick<VolumeFilesOptions, 'blobs' | 'ticketKey' | 'logger' | 'now'> {
   readonly dataDir: string;
   /** @see VolumeMountsOptions */
   readonly mountDir: string;
+  /** @see VolumeMountsOptions */
+  readonly disks?: VolumeMountsOptions['disks'];
   readonly store: {
     readonly volumes: VolumeRepository;
     readonly volumeBlocks: BlockRepository;
@@ -26,7 +28,14 @@ export interface OpenVolumes {
   readonly volumeMounts: VolumeMounts;
 }
 
-export function openVolumes({ dataDir, mountDir, store, faultPoint, ...rest }: VolumesOptions): OpenVolumes {
+export function openVolumes({
+  dataDir,
+  mountDir,
+  disks,
+  store,
+  faultPoint,
+  ...rest
+}: VolumesOptions): OpenVolumes {
   const directory = join(dataDir, 'volumes');
   const { volumes, volumeBlocks: blocks, volumeMounts: rows } = store;
   const files = new LayeredVolumeFiles({ ...rest, directory, volumes, blocks });
@@ -34,7 +43,7 @@ export function openVolumes({ dataDir, mountDir, store, faultPoint, ...rest }: V
     volumes: new VolumeService(volumes, rest.now),
     volumeFiles: files,
     volumeMounts: new VolumeMounts({
-      ...{ files, rows, mountDir, logger: rest.logger },
+      ...{ files, rows, mountDir, disks, logger: rest.logger },
       directory: join(directory, 'mounted'),
       ...(faultPoint && { faultPoint }),
     }),

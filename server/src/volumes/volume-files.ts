@@ -5,6 +5,7 @@ import type { BlobStore } from '../blobs/blobs.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { VolumeId, VolumeLayerId } from '../ids.ts';
 import { raw, toBytes } from '../platform/byte-paths.ts';
+import { roomAt } from '../platform/kept-room.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
 import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -196,6 +197,15 @@ export class LayeredVolumeFiles implements VolumeFiles {
     const version = this.#options.volumes.version(id);
     if (!version) throw noSuchVolume(id);
     return version;
+  }
+
+  /**
+   * Whether what sandboxes wrote may take so many bytes more here, besides what it takes where they wrote it.
+   * @throws SkerryError `disk-full` when the rest is the server's
+   */
+  async requireRoom(bytes: number): Promise<void> {
+    if (bytes <= (await roomAt(this.#options.directory))) return;
+    throw new SkerryError('disk-full', 'The machine is out of disk space for a version of the volume.');
   }
 
   /** Where layers are on the host, byte strings. */

@@ -7,6 +7,7 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { DiskSize, KeptDisks } from '../engines/engine.ts';
 import type { VolumeRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { newVolumeMountId, type TaskId, type VolumeId, type VolumeMountId } from '../ids.ts';
@@ -23,12 +24,14 @@ import { type AttachedVolume, checkVolumeMounts, type VolumeMountSpec } from './
 import { type TreePlaces, WorkingTree } from './working-tree.ts';
 
 export interface VolumeMountsOptions {
-  /** On disk, on the file system of the volumes' layers, of their own. */
+  /** On disk, of their own. */
   readonly directory: string;
   /** Where working trees are seen: gone after a reboot, and nobody else's business (`platform/mounts.ts`). */
   readonly mountDir: string;
   readonly files: LayeredVolumeFiles;
   readonly rows: VolumeMountRepository;
+  /** What bounds what a sandbox writes in a volume: a disk for each tree. Undefined: only the machine does. */
+  readonly disks?: { readonly kept: KeptDisks; readonly size: DiskSize } | undefined;
   readonly logger: Logger;
   /** For tests that end the server at a chosen moment. */
   readonly faultPoint?: FaultPoint;
@@ -88,6 +91,9 @@ export class VolumeMounts {
         // Begun in the same moment: whoever finds the row waits for the tree.
         await this.#turn(row.id, async () => {
           this.#faultPoint('volume.attach.after-row');
+          const { disks } = this.#options;
+          if (writable && disks?.kept.work) await disks.kept.make(row.id, disks.size);
+          this.#faultPoint('volume.attach.after-disk');
           await this.#mounted(row).tree.mount();
           this.#faultPoint('volume.attach.after-mount');
         });
@@ -148,9 +154,12 @@ export class VolumeMounts {
 
   /** After a start: what sandboxes wrote that did not live to its end becomes versions now, or when somebody asks for them. @param live those that go on */
   async recover(live: ReadonlySet<TaskId>): Promise<void> {
+    // Before the rows: whoever has a disk has a row already.
+    const disks = (await this.#options.disks?.kept.names()) ?? [];
     const rows = this.#options.rows.all();
     const known = new Set<string>(rows.map(({ id }) => id));
-    const orphans = readdirSync(this.#options.directory).filter((name) => !known.has(name));
+    const there = new Set([...readdirSync(this.#options.directory), ...disks]);
+    const orphans = [...there].filter((name) => !known.has(name));
     const dead = rows.filter(({ taskId }) => !live.has(taskId));
     const finished = this.#leave(dead, true);
     await this.#removeOrphans(orphans as VolumeMountId[]); // made here only
@@ -221,7 +230,8 @@ export class VolumeMounts {
   }
 
   async #finish(row: VolumeMountRow, still: boolean): Promise<void> {
-    const { rows, mountDir, logger } = this.#options;
+    const { rows, mountDir, logger, disks } = this.#options;
+    if (disks?.kept.has(row.id)) await disks.kept.open(row.id);
     const mounted = this.#mounted(row);
     // After a reboot it has to be seen again, to be read; and in an overlay that was never mounted nothing was written.
     if (!(await mountsBelow(mountDir)).includes(join(mountDir, row.id))) await mounted.tree.mount();
@@ -239,6 +249,7 @@ export class VolumeMounts {
   async #removeTree(id: VolumeMountId, tree: Pick<WorkingTree, 'unmount' | 'remove'>): Promise<void> {
     await tree.unmount();
     this.#faultPoint('volume.detach.after-unmount');
+    await this.#options.disks?.kept.remove(id);
     await tree.remove();
     this.#options.logger.debug({ mount: id }, 'volume.tree-removed');
   }
@@ -261,8 +272,10 @@ export class VolumeMounts {
   }
 
   #places(id: VolumeMountId): TreePlaces {
-    const { directory, mountDir } = this.#options;
-    return { directory: join(directory, id), target: join(mountDir, id) };
+    const { directory, mountDir, disks } = this.#options;
+    const own = join(directory, id);
+    const written = disks?.kept.has(id) ? disks.kept.at(id) : own;
+    return { directory: own, written, target: join(mountDir, id) };
   }
 
   #tellNotCommitted({ id: mount, volumeId: volume, taskId: task }: VolumeMountRow, err: unknown): void {

@@ -22,8 +22,10 @@ import { Reload, withoutReloaded } from './reload.ts';
 import { readTreeState, type TreeState, writeTreeState } from './tree-state.ts';
 
 export interface TreePlaces {
-  /** On disk: what the sandbox wrote, and what is remembered of it. */
+  /** On disk: what is remembered of it. */
   readonly directory: string;
+  /** Likewise: what the sandbox wrote. The same, or on a file system of its own that bounds it. */
+  readonly written: string;
   /** Where it is seen. */
   readonly target: string;
 }
@@ -45,15 +47,17 @@ export class WorkingTree {
 
   async mount(): Promise<void> {
     const { target } = this.#places;
-    for (const name of ['upper', 'work', 'empty'])
-      await mkdir(this.#at(name), { recursive: true, mode: 0o755 });
+    const { written } = this.#places;
+    const writable = { upper: join(written, 'upper'), work: join(written, 'work') };
+    for (const path of [writable.upper, writable.work, this.#at('empty')])
+      await mkdir(path, { recursive: true, mode: 0o755 });
     await mkdir(target, { recursive: true, mode: 0o700 });
     const links = this.#at('links');
     await rm(links, { recursive: true, force: true });
     await this.#likeBase();
     await mountOverlay({
       layers: [this.#at('empty'), ...this.#roots.map((root) => raw(root).toString())],
-      writable: { upper: this.#at('upper'), work: this.#at('work') },
+      writable,
       target,
       linksDir: links,
       options: [],
@@ -95,7 +99,7 @@ export class WorkingTree {
     const found = await findChanges({ upper: this.#upper, shown, base: this.#base, state });
     const changes = reloading ? await withoutReloaded(found, shown, reloading) : found;
     if (changes.written.length + changes.removed.length > 0) {
-      await syncFilesystem(this.#at('upper'));
+      await syncFilesystem(join(this.#places.written, 'upper'));
       if (changes.written.some(isFresh)) await delay(TICK_MS);
     }
     return changes;
@@ -137,7 +141,7 @@ export class WorkingTree {
   }
 
   get #upper(): string {
-    return toBytes(this.#at('upper'));
+    return toBytes(join(this.#places.written, 'upper'));
   }
 
   #shown(): Promise<Beneath> {

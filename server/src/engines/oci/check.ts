@@ -198,7 +198,7 @@ async function addDiskChecks(
     why === undefined,
     false,
     why === undefined
-      ? `each sandbox has a file system in a file of its own: ${config.defaultDiskMiB} MiB and ${config.defaultDiskFiles} files unless it asks for another size; each build step has ${config.buildDiskMiB} MiB`
+      ? `each sandbox has a file system in a file of its own: ${config.defaultDiskMiB} MiB and ${config.defaultDiskFiles} files unless it asks for another size; each build step has ${config.buildDiskMiB} MiB, and what a sandbox writes in a volume ${config.volumeDiskMiB} MiB`
       : `none, sandboxes can fill the disk: ${why}`,
     'The machine needs loop devices (/dev/loop-control), ext4 and mke2fs (apt-get install -y e2fsprogs), and diskLimits must be auto.',
   );

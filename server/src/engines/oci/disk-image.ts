@@ -1,5 +1,5 @@
 /** A file system for one sandbox: ext4 in a sparse file of this machine, which bounds bytes and files whatever file system the file is on. */
-import { mkdir, open, rm, rmdir, truncate } from 'node:fs/promises';
+import { mkdir, open, rename, rm, rmdir, truncate } from 'node:fs/promises';
 import { baseEnvironment, run } from '../../platform/command.ts';
 import type { DiskSize } from '../engine.ts';
 
@@ -24,6 +24,8 @@ const FEATURES = [
  * (`barrier=0`); nor are empty inode tables written out (`noinit_itable`). One that is found damaged is written to no more.
  */
 const MOUNT_OPTIONS = 'discard,barrier=0,noinit_itable,errors=remount-ro';
+/** What is synced in it is on the machine's disk. */
+const KEPT_MOUNT_OPTIONS = 'discard,noinit_itable,errors=remount-ro';
 
 export interface DiskPlaces {
   /** The file. */
@@ -50,6 +52,34 @@ export async function makeDisk(
   { image, target }: DiskPlaces,
   size: DiskSize,
 ): Promise<void> {
+  await format(image, size);
+  await mount(treesBinary, { image, target }, MOUNT_OPTIONS);
+  await rmdir(`${target}/lost+found`);
+}
+
+/** Likewise one that is kept, in which what programs sync outlives the machine. The file has its name once it can be mounted. */
+export async function makeKeptDisk(
+  treesBinary: string,
+  { image, target }: DiskPlaces,
+  size: DiskSize,
+): Promise<void> {
+  const unfinished = `${image}.new`;
+  await rm(unfinished, { force: true });
+  await format(unfinished, size);
+  await rename(unfinished, image);
+  await mountKeptDisk(treesBinary, { image, target });
+}
+
+/** Mounts one that was made before, also by another start of the machine. */
+export const mountKeptDisk = (treesBinary: string, places: DiskPlaces): Promise<void> =>
+  mount(treesBinary, places, KEPT_MOUNT_OPTIONS);
+
+async function mount(treesBinary: string, { image, target }: DiskPlaces, options: string): Promise<void> {
+  await mkdir(target, { recursive: true, mode: 0o700 });
+  await run([treesBinary, 'mount-image', image, target, options]);
+}
+
+async function format(image: string, size: DiskSize): Promise<void> {
   const file = await open(image, 'wx', 0o600);
   await file.truncate(imageBytes(size)).finally(() => file.close());
   const argv = [
@@ -71,9 +101,6 @@ export async function makeDisk(
   ] as const;
   // The machine's own settings of the program must not change what is made.
   await run(argv, { env: { ...baseEnvironment(), MKE2FS_CONFIG: '/dev/null' } });
-  await mkdir(target, { recursive: true, mode: 0o700 });
-  await run([treesBinary, 'mount-image', image, target, MOUNT_OPTIONS]);
-  await rmdir(`${target}/lost+found`);
 }
 
 /** Takes away whatever there is of one; nothing of what is in it is written any more. Idempotent. */

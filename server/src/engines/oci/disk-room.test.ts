@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type DiskUse, roomOf, sharesOf } from './disk-room.ts';
+import { roomOf } from '../../platform/kept-room.ts';
+import { type DiskUse, sharesOf } from './disk-room.ts';
 
 const GIB = 2 ** 30;
 const disk = (free: number, more: Partial<DiskUse> = {}): DiskUse => ({

@@ -5,12 +5,9 @@
 import { readlink, stat, statfs, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { deviceNumbers } from '../../platform/device-numbers.ts';
+import { roomAt } from '../../platform/kept-room.ts';
 import { type DiskPlaces, reservedBlocks } from './disk-image.ts';
 
-const GIB = 2 ** 30;
-/** Of the file system of the data directory so much stays for the server, its images and everybody else. */
-const KEPT_SHARE = 0.05;
-const KEPT_MOST_BYTES = GIB;
 /** `st_blocks` counts these. */
 const SECTOR_BYTES = 512;
 
@@ -23,10 +20,6 @@ export interface DiskUse {
   /** What has been written and is not in the image yet: in memory only. */
   readonly pending: number;
 }
-
-/** What of the machine's file system sandboxes may take. */
-export const roomOf = (available: number, total: number): number =>
-  available - Math.min(total * KEPT_SHARE, KEPT_MOST_BYTES);
 
 /**
  * How much more each disk may take, in their order: all that is free in it while the room is enough for all of them; else none gets more than an equal share, and what one has
@@ -98,9 +91,8 @@ export async function shareRoom(directory: string, taps: readonly DiskTap[]): Pr
     const use = uses[index];
     return use ? [{ tap, use }] : [];
   });
-  const { bavail, blocks, bsize } = await statfs(directory);
   const shares = sharesOf(
-    roomOf(bavail * bsize, blocks * bsize),
+    await roomAt(directory),
     there.map(({ use }) => use),
   );
   await Promise.all(there.map(({ tap, use }, index) => tap.allow(shares[index] ?? 0, use).catch(() => {})));

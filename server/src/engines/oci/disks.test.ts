@@ -11,6 +11,7 @@ import { createLogger } from '../../telemetry/logger.ts';
 import { dropDisk, makeDisk } from './disk-image.ts';
 import { Disks, whyNoDisks } from './disks.ts';
 import { type InstanceLayout, Layout } from './layout.ts';
+import { SharedRoom } from './shared-room.ts';
 
 const MIB = 2 ** 20;
 const usual = { sizeMiB: 32, files: 512 };
@@ -40,7 +41,9 @@ describe('disks', { skip }, () => {
   });
 
   const server = (poolSize = 0) => {
-    const disks = new Disks({ layout, treesBinary, usual, poolSize, logger: createLogger('silent') });
+    const logger = createLogger('silent');
+    const room = new SharedRoom(layout.disksDir, logger);
+    const disks = new Disks({ layout, treesBinary, usual, poolSize, room, logger });
     servers.push(disks);
     return disks;
   };

@@ -7,14 +7,13 @@ import { readdir, readlink, rm, statfs, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import { findProgram } from '../../platform/find-program.ts';
-import { Limiter } from '../../platform/limiter.ts';
 import { ReadyPool } from '../../platform/ready-pool.ts';
-import { repeat } from '../../platform/repeat.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { DiskSize } from '../engine.ts';
 import { type DiskPlaces, dropDisk, makeDisk } from './disk-image.ts';
-import { DiskTap, shareRoom } from './disk-room.ts';
+import { DiskTap } from './disk-room.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
+import type { SharedRoom } from './shared-room.ts';
 
 export interface DisksParts {
   readonly layout: Layout;
@@ -23,6 +22,8 @@ export interface DisksParts {
   readonly usual: DiskSize | undefined;
   /** How many of them are kept ready. */
   readonly poolSize: number;
+  /** What they share with others. */
+  readonly room: SharedRoom;
   readonly logger: Logger;
 }
 
@@ -33,8 +34,6 @@ const isDiskId = (name: string): name is DiskId => /^[0-9a-f]{16}$/.test(name);
 
 /** A refill waits this long, so that it does not compete with the start that took one. */
 const REFILL_DELAY_MS = 100;
-/** How often the room of the machine is shared out anew. */
-const SHARE_INTERVAL_MS = 1_000;
 /** So much every disk can take in the beginning: less would not be enough to start in. */
 const LEAST_BYTES = 4 * 2 ** 20;
 /** To see whether one can be made. */
@@ -45,11 +44,6 @@ export class Disks {
   readonly #ready: ReadyPool<DiskId>;
   /** Those this server makes or has: no residue. */
   readonly #own = new Set<DiskId>();
-  /** Those that are somebody's. */
-  readonly #taps = new Map<DiskId, DiskTap>();
-  /** A disk must not go, and its device not be another's, while its share is being set. */
-  readonly #sharing = new Limiter(1);
-  #stop: () => void = () => {};
 
   constructor(parts: DisksParts) {
     const { usual, poolSize, logger } = parts;
@@ -66,23 +60,21 @@ export class Disks {
     });
   }
 
-  /** Begins to make disks ahead, and to share out the room. The directories for them must be there. */
+  /** Begins to make disks ahead. The directories for them must be there. */
   open(): void {
     this.#ready.refill();
-    const share = { name: 'disk-room', run: () => this.#share() };
-    this.#stop = repeat(SHARE_INTERVAL_MS, [share], this.#parts.logger);
   }
 
   /** Gives an instance that has no files yet a disk. @throws SkerryError `disk-full` */
   async give(places: InstanceLayout, size: DiskSize): Promise<void> {
-    const { usual } = this.#parts;
+    const { usual, room } = this.#parts;
     const ready =
       size.sizeMiB === usual?.sizeMiB && size.files === usual.files ? this.#ready.take() : undefined;
     const id = ready ?? this.#claim();
     try {
       if (ready === undefined) await this.#make(id, size);
-      this.#taps.set(id, await DiskTap.of(this.#places(id)));
-      await this.#share();
+      await room.add(this.#places(id));
+      await room.share();
       const { bavail, bsize } = await statfs(this.#places(id).target);
       if (bavail * bsize < LEAST_BYTES) {
         throw new SkerryError('disk-full', 'The machine is out of disk space for another sandbox.');
@@ -110,7 +102,7 @@ export class Disks {
       const id = await this.#of(diskDir);
       if (!id) continue; // one of a version that had none
       this.#own.add(id);
-      this.#taps.set(id, await DiskTap.of(this.#places(id)));
+      await this.#parts.room.add(this.#places(id));
     }
     const { disksDir, diskMountsDir } = this.#parts.layout;
     const found = new Set([...(await names(disksDir)), ...(await names(diskMountsDir))].filter(isDiskId));
@@ -121,7 +113,6 @@ export class Disks {
 
   /** Lets go of those that are somebody's, and removes the others. */
   async close(): Promise<void> {
-    this.#stop();
     for (const id of await this.#ready.close()) await this.#drop(id);
   }
 
@@ -141,13 +132,9 @@ export class Disks {
   }
 
   async #drop(id: DiskId): Promise<void> {
-    await this.#sharing.run(async () => this.#taps.delete(id));
+    await this.#parts.room.remove(this.#places(id));
     await dropDisk(this.#parts.treesBinary, this.#places(id));
     this.#own.delete(id);
-  }
-
-  #share(): Promise<void> {
-    return this.#sharing.run(() => shareRoom(this.#parts.layout.disksDir, [...this.#taps.values()]));
   }
 
   async #of(diskDir: string): Promise<DiskId | undefined> {

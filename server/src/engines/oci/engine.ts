@@ -15,6 +15,7 @@ import type {
   Device,
   Engine,
   EngineCheck,
+  KeptDisks,
   Prepared,
   RuntimeChoice,
   RuntimeName,
@@ -32,6 +33,7 @@ import { LayerFifos } from './fifos.ts';
 import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
 import { MachineGpus } from './gpus/machine-gpus.ts';
 import { OciInstance } from './instance.ts';
+import { ImageDisks } from './kept-disks.ts';
 import { defaultRunDir, type InstanceLayout, Layout } from './layout.ts';
 import { Leftovers } from './leftovers.ts';
 import type { OciEngineOptions } from './options.ts';
@@ -41,6 +43,7 @@ import { type InstanceRecord, leasesOf } from './record.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { prepareAgent, prepareCaBundle, prepareMountPoints, prepareSkeleton } from './shared-files.ts';
+import { SharedRoom } from './shared-room.ts';
 import { Trees } from './trees.ts';
 import { MappedTrees } from './user-ids.ts';
 import { whyNoOwnUsers } from './user-ids-trial.ts';
@@ -75,6 +78,8 @@ interface Opened {
   readonly network: Network;
   readonly adoption: Adoption;
   readonly disks: Disks;
+  readonly keptDisks: ImageDisks;
+  readonly room: SharedRoom;
   /** Whether instances can have one. */
   readonly boundsDisks: boolean;
   readonly caBundle: string | undefined;
@@ -175,7 +180,7 @@ class OciEngine implements Engine {
     const gpus = new MachineGpus(this.#options.config, (kind) => runtimes.of(kind));
     this.#opened = {
       ...{ cgroups, findings, network, adoption, caBundle, ownLimits, gpus },
-      disks: disks.all,
+      ...{ disks: disks.all, keptDisks: disks.kept, room: disks.room },
       boundsDisks: disks.work,
     };
   }
@@ -195,7 +200,7 @@ class OciEngine implements Engine {
   }
 
   /** Those that an earlier server made are looked after also where none is made now. */
-  async #openDisks(): Promise<{ readonly all: Disks; readonly work: boolean }> {
+  async #openDisks() {
     const { config, treesBinaryPath: treesBinary, diskPoolSize } = this.#options;
     const layout = this.#layout;
     const why = config.diskLimits === 'off' ? 'off' : await whyNoDisks(layout, treesBinary);
@@ -203,9 +208,15 @@ class OciEngine implements Engine {
     if (!work && config.diskLimits !== 'off') this.#logger.warn({ reason: why }, 'disks.unlimited');
     const { defaultDiskMiB: sizeMiB, defaultDiskFiles: files } = config;
     const usual = work ? { sizeMiB, files } : undefined;
-    const all = new Disks({ layout, treesBinary, usual, poolSize: diskPoolSize ?? 4, logger: this.#logger });
+    const logger = this.#logger;
+    const room = new SharedRoom(layout.disksDir, logger);
+    const all = new Disks({ layout, treesBinary, usual, poolSize: diskPoolSize ?? 4, room, logger });
+    const { keptDisksDir: directory, keptMountsDir: mounts } = layout;
+    const kept = new ImageDisks({ directory, mounts, treesBinary, room, work });
+    await kept.openAll();
     all.open();
-    return { all, work };
+    room.open();
+    return { all, kept, room, work };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -222,6 +233,10 @@ class OciEngine implements Engine {
         return whyNoBuckets() === undefined; // looked at only when somebody asks, as it may be installed at any time
       },
     };
+  }
+
+  get keptDisks(): KeptDisks {
+    return this.#require().keptDisks;
   }
 
   async gpus(): Promise<readonly Device[]> {
@@ -279,15 +294,17 @@ class OciEngine implements Engine {
     const all = [...this.#instances.values(), ...this.#prepared.values()];
     await Promise.all(all.map((instance) => instance.detach()));
     await this.#opened?.network.close();
+    this.#opened?.room.close();
     await this.#opened?.disks.close();
   }
 
   async remove(): Promise<void> {
     const { cgroups, network } = this.#require();
-    const { instance, runDir, sharedDir, instancesDir, disksDir, cgroupParent } = this.#layout;
+    const { instance, runDir, sharedDir, instancesDir, disksDir, keptDisksDir, cgroupParent } = this.#layout;
     const removal = new Cleanup(); // runs from the last to the first, and goes on where one fails
     removal.add('instances', () => rmdir(instancesDir).catch(() => {}));
     removal.add('disks', () => rmdir(disksDir).catch(() => {}));
+    removal.add('kept disks', () => rmdir(keptDisksDir).catch(() => {})); // what is in one stays
     removal.add('shared files', () => rm(sharedDir, { recursive: true, force: true }));
     removal.add('run directory', async () => {
       await unmountBelow(runDir);

@@ -29,6 +29,8 @@ export class Layout {
   readonly instancesDir: string;
   /** On disk: a file system per instance, each in a file. */
   readonly disksDir: string;
+  /** On disk: file systems that are kept whatever ends, each in a file. */
+  readonly keptDisksDir: string;
   /** On disk, since /run is often mounted noexec: what is mounted into every sandbox. */
   readonly sharedDir: string;
 
@@ -37,6 +39,7 @@ export class Layout {
     this.runDir = resolve(runDir);
     this.instancesDir = join(resolve(dataDir), 'instances');
     this.disksDir = join(resolve(dataDir), 'disks');
+    this.keptDisksDir = join(resolve(dataDir), 'kept-disks');
     this.sharedDir = join(resolve(dataDir), 'engine');
     const longest = join(this.runDir, 't', `ta-${'x'.repeat(26)}`, 's', 'agent.sock');
     if (longest.length > MAX_SOCKET_PATH) {
@@ -64,6 +67,11 @@ export class Layout {
   /** Where the file systems of instances are mounted. */
   get diskMountsDir(): string {
     return join(this.runDir, 'd');
+  }
+
+  /** Where those that are kept are mounted. */
+  get keptMountsDir(): string {
+    return join(this.runDir, 'k');
   }
 
   /** Network namespaces, held by mounts. */

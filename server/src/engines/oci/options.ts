@@ -19,6 +19,7 @@ export interface OciEngineOptions {
     | 'defaultDiskMiB'
     | 'defaultDiskFiles'
     | 'buildDiskMiB'
+    | 'volumeDiskMiB'
   >;
   readonly dataDir: string;
   /** Where layers and mounts are. */

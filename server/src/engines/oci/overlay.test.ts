@@ -14,6 +14,7 @@ import { Layout } from './layout.ts';
 import { copyUpper, mountRootfs, moveUpper } from './overlay.ts';
 import { removeInstanceFiles } from './residue.ts';
 import { prepareSkeleton } from './shared-files.ts';
+import { SharedRoom } from './shared-room.ts';
 
 const scratch = await mkdtemp(join(tmpdir(), 'skerry, overlay:'));
 after(async () => {
@@ -86,7 +87,10 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
     const logger = createLogger('silent');
     await removeInstanceFiles(
       places,
-      new Disks({ layout, treesBinary, usual: undefined, poolSize: 0, logger }),
+      new Disks({
+        ...{ layout, treesBinary, usual: undefined, poolSize: 0, logger },
+        room: new SharedRoom(layout.disksDir, logger),
+      }),
     );
     assert.deepEqual(
       (await readdir(layout.runDir, { recursive: true })).filter((name) => name !== 't'),

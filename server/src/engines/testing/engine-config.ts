@@ -13,5 +13,6 @@ export const TEST_ENGINE_CONFIG: OciEngineOptions['config'] = {
   defaultDiskMiB: 64,
   defaultDiskFiles: 4096,
   buildDiskMiB: 128,
+  volumeDiskMiB: 128,
   runscPath: process.env.SKERRY_RUNSC ?? '',
 };

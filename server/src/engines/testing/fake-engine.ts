@@ -64,6 +64,7 @@ export interface FakePlaces {
 
 export class FakeEngine implements Engine {
   readonly name = 'fake';
+  readonly keptDisks = undefined;
   /** What is to go wrong. */
   readonly faults = new Faults();
   readonly #directory: string;

@@ -2,17 +2,23 @@
  * Writes one generation after the other in a volume, as a sandbox does, until it is killed: says `writing N` before and `kept N` once it is a version. A second
  * sandbox reloads meanwhile.
  *
- * Arguments: the directory, the number of the last generation.
+ * Arguments: the directory, the number of the last generation, `disks` when what is written is to be on a disk of its own.
  */
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { noFaultPoint } from '../../platform/fault-points.ts';
 import { generation } from './generations.ts';
+import { openTestDisks } from './test-disks.ts';
 import { VolumeSetting } from './volume-setting.ts';
 
-const [root = '', last = '0'] = process.argv.slice(2);
+const [root = '', last = '0', where = ''] = process.argv.slice(2);
 // At once: what is buffered would die with the process.
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-const setting = new VolumeSetting(root);
+const setting = new VolumeSetting(
+  root,
+  noFaultPoint,
+  where === 'disks' ? await openTestDisks(root) : undefined,
+);
 const writer = await setting.attach();
 const reader = await setting.attach();
 for (let number = Number(last) + 1; ; number++) {

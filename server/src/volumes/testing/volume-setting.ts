@@ -7,6 +7,7 @@ import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import { openStore } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { type OpenVolumes, openVolumes } from '../open-volumes.ts';
+import type { VolumeMountsOptions } from '../volume-mounts.ts';
 
 const logger = createLogger('silent');
 
@@ -24,12 +25,12 @@ export class VolumeSetting {
   readonly mounts: OpenVolumes['volumeMounts'];
   readonly volume: VolumeId;
 
-  /** @param root may hold what an earlier one left */
-  constructor(root: string, faultPoint: FaultPoint = noFaultPoint) {
+  /** @param root may hold what an earlier one left @param disks what bounds what is written, opened */
+  constructor(root: string, faultPoint: FaultPoint = noFaultPoint, disks?: VolumeMountsOptions['disks']) {
     this.root = root;
     this.store = openStore(root);
     const { volumes, volumeFiles, volumeMounts } = openVolumes({
-      ...{ dataDir: root, mountDir: join(root, 'v'), store: this.store, logger, faultPoint },
+      ...{ dataDir: root, mountDir: join(root, 'v'), disks, store: this.store, logger, faultPoint },
       blobs: new FileBlobStore(join(root, 'blobs'), new Uint8Array(32), logger),
       ticketKey: new Uint8Array(32),
       now: Date.now,

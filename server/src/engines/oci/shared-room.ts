@@ -1,0 +1,47 @@
+/** The disks that share the room of the machine: who has one puts it in here for as long as it is mounted. */
+import { Limiter } from '../../platform/limiter.ts';
+import { repeat } from '../../platform/repeat.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import { DiskTap, shareRoom } from './disk-room.ts';
+
+/** How often the room is shared out anew. */
+const SHARE_INTERVAL_MS = 1_000;
+
+export class SharedRoom {
+  readonly #directory: string;
+  readonly #logger: Logger;
+  /** By the file that each is in. */
+  readonly #taps = new Map<string, DiskTap>();
+  /** A disk must not go, and its device not be another's, while its share is being set. */
+  readonly #sharing = new Limiter(1);
+  #stop: () => void = () => {};
+
+  /** @param directory on the file system whose room it is */
+  constructor(directory: string, logger: Logger) {
+    this.#directory = directory;
+    this.#logger = logger;
+  }
+
+  /** Begins to share the room out. */
+  open(): void {
+    const share = { name: 'disk-room', run: () => this.share() };
+    this.#stop = repeat(SHARE_INTERVAL_MS, [share], this.#logger);
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  async add(places: { readonly image: string; readonly target: string }): Promise<void> {
+    this.#taps.set(places.image, await DiskTap.of(places));
+  }
+
+  /** When it resolves nothing is done with that disk any more. */
+  async remove({ image }: { readonly image: string }): Promise<void> {
+    await this.#sharing.run(async () => this.#taps.delete(image));
+  }
+
+  share(): Promise<void> {
+    return this.#sharing.run(() => shareRoom(this.#directory, [...this.#taps.values()]));
+  }
+}
