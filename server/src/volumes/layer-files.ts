@@ -9,6 +9,7 @@ import { newVolumeLayerId, type VolumeLayerId } from '../ids.ts';
 import { toBytes } from '../platform/byte-paths.ts';
 import { CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
+import { roomAt } from '../platform/kept-room.ts';
 import { syncFilesystem } from '../platform/sync-filesystem.ts';
 import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -16,10 +17,16 @@ import { LayerWriter } from './layer-writer.ts';
 
 /** How long a layer stays after the last version that had it: downloads under way may still read it. */
 const RETIRED_MS = 60 * 60_000;
+/** The same where there is hardly any room left: a download that was given a part of a file to read begins with it at once. */
+const SHORT_RETIRED_MS = 60_000;
+/** Less room than this is hardly any. */
+const SHORT_BYTES = 2 ** 30;
 
 export interface NewLayer {
   readonly id: VolumeLayerId;
   readonly growth: LayerWriter['growth'];
+  /** Bytes of all its files. */
+  readonly bytes: number;
 }
 
 export class LayerFiles {
@@ -65,7 +72,7 @@ export class LayerFiles {
     await syncFilesystem(made);
     this.#stamp(made); // else a collection could take it before a version names it
     renameSync(made, join(this.#layers, id));
-    return { id, growth: writer.growth };
+    return { id, growth: writer.growth, bytes: writer.put };
   }
 
   /** Says that no version has it any more. */
@@ -75,8 +82,10 @@ export class LayerFiles {
 
   /** Removes layers that no version has. @returns those; what of them could not be removed goes when the server starts next */
   async collect(used: ReadonlySet<VolumeLayerId>, nowMs: number): Promise<readonly VolumeLayerId[]> {
+    const short = (await roomAt(this.#layers)) < SHORT_BYTES;
+    const retiredMs = short ? SHORT_RETIRED_MS : RETIRED_MS;
     const unused = (readdirSync(this.#layers) as VolumeLayerId[]) // made here only
-      .filter((id) => !used.has(id) && statSync(join(this.#layers, id)).mtimeMs < nowMs - RETIRED_MS);
+      .filter((id) => !used.has(id) && statSync(join(this.#layers, id)).mtimeMs < nowMs - retiredMs);
     const hidden = await removeOutOfSight(
       unused.map((id) => join(this.#layers, id)),
       this.#temporary,

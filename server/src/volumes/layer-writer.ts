@@ -25,6 +25,7 @@ export class LayerWriter {
   readonly #below: LayerTree;
   readonly #whiteout: string;
   #bytes = 0;
+  #put = 0;
   #files = 0;
   #touched = false;
   /** The directory that the last file was put in. */
@@ -59,6 +60,11 @@ export class LayerWriter {
   /** By how much the tree has grown; negative when it shrank. */
   get growth(): { readonly bytes: number; readonly files: number } {
     return { bytes: this.#bytes, files: this.#files };
+  }
+
+  /** Bytes of all files that were put into it. */
+  get put(): number {
+    return this.#put;
   }
 
   /**
@@ -121,7 +127,9 @@ export class LayerWriter {
     const host = this.#host(path);
     if (await statOf(host)) await rm(raw(host), { recursive: true, force: true });
     await make(host);
-    this.#grow((await statOf(host))?.size ?? 0, 1);
+    const size = (await statOf(host))?.size ?? 0;
+    this.#put += size;
+    this.#grow(size, 1);
   }
 
   /** Makes a directory for what is put in it. Files come one directory after the other: it is looked for once. */

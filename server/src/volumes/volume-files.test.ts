@@ -299,6 +299,26 @@ describe('versions', { skip }, () => {
     assert.equal((await setting.put(id, { again: 'kept' })).length, 0, 'a merged block is known');
   });
 
+  test('what was written over again and again takes little more room than what there is', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    const size = 400 * 2 ** 20; // of zeros, which take no room here
+    const blocks = Array.from({ length: size / BLOCK_BYTES }, () => ({
+      sha256Hex: sha256(''),
+      receipt: undefined,
+    }));
+    const file = { path: 'f', mode: 0o644, size, blocks };
+    for (let times = 1; times <= 10; times++) {
+      assert.deepEqual(await setting.files.putBlocks(id, [file], { overwrite: true }), []);
+      const { layers = [], bytes } = setting.store.volumes.version(id) ?? {};
+      assert.equal(bytes, size);
+      assert.ok(layers.length * size <= 2 ** 30 + 2 * size, `${layers.length} layers`);
+    }
+    await setting.files.sweep(setting.clock.ms + 2 * HOUR_MS);
+    const there = readdirSync(join(setting.directory, 'volumes/layers'));
+    assert.deepEqual(there.sort(), [...(setting.store.volumes.version(id)?.layers ?? [])].sort());
+  });
+
   test('layers go an hour after the last version that had them; a download under way goes on', async (t) => {
     const setting = new Setting(t);
     const id = setting.volume();

@@ -7,7 +7,6 @@ import type { VolumeId, VolumeLayerId } from '../ids.ts';
 import { raw, toBytes } from '../platform/byte-paths.ts';
 import { roomAt } from '../platform/kept-room.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
-import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { BlockUploads } from './block-uploads.ts';
 import { copyWithin } from './copy-within.ts';
@@ -15,10 +14,11 @@ import { LayerFiles } from './layer-files.ts';
 import { LayerTree, type Node } from './layer-tree.ts';
 import type { LayerWriter } from './layer-writer.ts';
 import { mergeLayers } from './merge-layers.ts';
+import { checkFree, nameFiles } from './named-files.ts';
 import { parseVolumePath, showVolumePath, type VolumePath } from './paths.ts';
 import type { BlockRepository, VolumeRepository, VolumeVersion } from './repositories.ts';
 import { TransferTickets } from './transfer-tickets.ts';
-import { isADirectory, noSuchFile, noSuchVolume, tooLarge } from './volume-errors.ts';
+import { noSuchFile, noSuchVolume, tooLarge } from './volume-errors.ts';
 import {
   type BlockFile,
   type FileEntry,
@@ -33,8 +33,8 @@ import {
 
 /** With more layers than this a volume's are merged into one: reading looks into each. */
 const MAX_LAYERS = 32;
-/** Files of one call. */
-const MAX_FILES_AT_ONCE = 100_000;
+/** Nor may files that were written over take more room than this, or than what the volume holds. */
+const MAX_DEAD_BYTES = 2 ** 30;
 const PERMISSION_BITS = 0o7777;
 
 export interface VolumeFilesOptions {
@@ -54,6 +54,8 @@ export class LayeredVolumeFiles implements VolumeFiles {
   readonly #options: VolumeFilesOptions;
   readonly #layers: LayerFiles;
   readonly #changes = new OnePerKey<VolumeId>();
+  /** Bytes of the layers that each got since its layers were merged, or since the server started. */
+  readonly #unmerged = new Map<VolumeId, number>();
   readonly uploads: BlockUploads;
   readonly tickets: TransferTickets;
 
@@ -188,6 +190,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
   /** Removes what nobody needs any more; called on a timer with the time in Unix milliseconds. */
   async sweep(nowMs: number): Promise<void> {
     await this.uploads.sweep(nowMs);
+    for (const id of this.#unmerged.keys()) if (!this.#options.volumes.version(id)) this.#unmerged.delete(id);
     const removed = await this.#layers.collect(this.#options.volumes.usedLayers(), nowMs);
     for (const id of removed) this.#options.blocks.forgetHolder(id);
   }
@@ -241,7 +244,10 @@ export class LayeredVolumeFiles implements VolumeFiles {
         files: version.files + made.growth.files,
       };
       this.#options.volumes.setVersion(id, next);
-      if (next.layers.length > MAX_LAYERS) await this.#merge(id, next);
+      const unmerged = (this.#unmerged.get(id) ?? 0) + made.bytes;
+      this.#unmerged.set(id, unmerged);
+      const crowded = unmerged > next.bytes + Math.max(next.bytes, MAX_DEAD_BYTES);
+      if (next.layers.length > MAX_LAYERS || crowded) await this.#merge(id, next);
     });
   }
 
@@ -249,6 +255,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
     const { layers } = version;
     const merged = await this.#layers.make([], (writer) => mergeLayers(this.#tree(version), writer));
     this.#options.volumes.setVersion(id, { ...version, layers: merged ? [merged.id] : [] });
+    this.#unmerged.delete(id);
     if (merged) this.#options.blocks.merge(layers, merged.id);
     this.#layers.retire(layers);
   }
@@ -260,37 +267,3 @@ const toEntry = (path: VolumePath, { kind, stats }: Node): FileEntry => ({
   mtimeMs: stats.mtimeMs,
   size: kind === 'directory' ? 0 : stats.size,
 });
-
-interface Named<File> {
-  readonly names: VolumePath;
-  readonly file: File;
-  readonly index: number;
-}
-
-/** Files by path. @throws SkerryError `invalid-argument` for the root, and for a path that comes twice */
-function nameFiles<File extends { readonly path: string }>(
-  files: readonly File[],
-): ReadonlyMap<string, Named<File>> {
-  if (files.length > MAX_FILES_AT_ONCE)
-    throw new SkerryError('too-large', `At most ${MAX_FILES_AT_ONCE} files can be put at once.`);
-  const named = new Map<string, Named<File>>();
-  for (const [index, file] of files.entries()) {
-    const names = parseVolumePath(file.path);
-    const path = names.join('/');
-    if (names.length === 0) throw new SkerryError('invalid-argument', 'A file needs a name.');
-    if (named.has(path)) throw new SkerryError('invalid-argument', `'${clip(file.path)}' is given twice.`);
-    named.set(path, { names, file, index });
-  }
-  return named;
-}
-
-/** @throws SkerryError `already-exists` */
-async function checkFree(tree: LayerTree, paths: Iterable<string>, overwrite: boolean): Promise<void> {
-  for (const path of paths) {
-    const names = path.split('/');
-    const node = await tree.lookup(names);
-    if (node?.kind === 'directory') throw isADirectory(names);
-    if (node && !overwrite)
-      throw new SkerryError('already-exists', `'${showVolumePath(names)}' already exists.`);
-  }
-}
