@@ -1,6 +1,6 @@
 /**
- * `npm run test:buckets`: buckets in sandboxes against a real S3 server, which it builds first. No part of `npm test`: building the server takes two minutes of a
- * processor, and the tests wait for what others wrote and for servers that do not answer.
+ * `npm run test:buckets`: buckets in sandboxes against a real S3 server, which it builds first. `npm test` leaves most of them out: building the server takes two minutes
+ * of a processor, and the tests wait for what others wrote and for servers that do not answer.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { ensureGo } from './lib/go.mjs';
 import { pinned } from './lib/gvisor.mjs';
 import { localDir, node, root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
-import { bucketPackages, ensurePackages, testPackages } from './lib/system-packages.mjs';
+import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 /** Apache 2.0; serves directories. */
@@ -21,9 +21,7 @@ await runMain(async () => {
   if (process.getuid?.() !== 0) throw new SetupError('Making sandboxes needs root.');
   await setup();
   await setupPythonClients(pythonClientVersions);
-  await step('Packages for tests', (progress) =>
-    ensurePackages([...testPackages, ...bucketPackages], progress),
-  );
+  await step('Packages for tests', (progress) => ensurePackages(testPackages, progress));
   const go = await step('S3 server', buildStore);
   const scratch = mkdtempSync(join(tmpdir(), 'buckets-'));
   try {

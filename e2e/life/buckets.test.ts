@@ -14,7 +14,27 @@ import { projectRoot, startServer, type TestServer } from '../support/server.ts'
 import { patient } from '../support/slowness.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
-const noStore = findProgram('s3fs') ? withoutObjectStore() : 'no s3fs';
+const noProgram = findProgram('s3fs') ? false : 'no s3fs';
+const noStore = noProgram || withoutObjectStore();
+
+/** What needs no store. */
+describe('buckets that there are not', { skip: noProgram }, () => {
+  let server: TestServer;
+  before(async () => {
+    server = await startServer({ runtime: 'auto' });
+  });
+  after(() => server?.stop()); // asserts that nothing of them is left on the machine
+
+  test('in Python', (t) =>
+    pythonCases(t, server, 'buckets', {
+      env: {
+        LIFE_ENDPOINT: 'http://192.0.2.1',
+        LIFE_BUCKETS: '/nowhere',
+        ...prefixed({ AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'secret' }),
+      },
+      only: ['what_is_no_bucket_is_refused', 'what_is_out_of_reach_ends_the_sandbox_with_the_reason'],
+    }));
+});
 
 for (const { runtime, skip } of await runtimesToTest()) {
   describe(`buckets under ${runtime}`, { skip: skip || noStore }, () => {
@@ -145,5 +165,6 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-const prefixed = (keys: ObjectStore['keys']): Record<string, string> =>
-  Object.fromEntries(Object.entries(keys).map(([name, value]) => [`LIFE_${name}`, value]));
+function prefixed(keys: ObjectStore['keys']): Record<string, string> {
+  return Object.fromEntries(Object.entries(keys).map(([name, value]) => [`LIFE_${name}`, value]));
+}

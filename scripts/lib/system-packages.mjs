@@ -26,12 +26,6 @@ export const systemPackages = [
   { name: 'ca-certificates', file: '/etc/ssl/certs/ca-certificates.crt', purpose: 'TLS' },
 ];
 
-/**
- * What mounts buckets. Set-up leaves it out: few want it, and it brings a set-user-id program (`fusermount`), which is for the machine's owner to decide.
- * `skerry doctor` tells whether it is there.
- */
-export const bucketPackages = [{ name: 's3fs', command: 's3fs', purpose: 'buckets in sandboxes' }];
-
 /** What building the agent needs besides Rust. */
 export const buildPackages = [
   { name: 'gcc', command: 'cc', purpose: 'links the agent' },
@@ -42,6 +36,8 @@ export const buildPackages = [
 export const testPackages = [
   { name: 'busybox-static', command: 'busybox', purpose: 'the smallest image, for tests of the engine' },
   { name: 'iptables', command: 'iptables', purpose: 'tests beside another firewall' },
+  // Set-up leaves it out: few want it, and it brings a set-user-id program (`fusermount`), which is for the machine's owner to decide.
+  { name: 's3fs', command: 's3fs', purpose: 'buckets in sandboxes' },
 ];
 
 const present = (item) =>

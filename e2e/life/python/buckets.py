@@ -161,22 +161,25 @@ def a_snapshot_leaves_buckets_out():
     equal(stored(prefix, "file"), b"x")
 
 
-@case
-def what_cannot_be_mounted_ends_the_sandbox_with_the_reason():
-    wrong = modal.Secret.from_dict({**KEYS, "AWS_SECRET_ACCESS_KEY": "wrong"})
-    for mount, words in (
-        (bucket("", secret=wrong), "credentials"),
-        (bucket("", name="no-such-bucket"), "not found"),
-        # On the machine itself, and where no sandbox may go.
-        (bucket("", endpoint="http://127.0.0.1:22"), "connect"),
-        (bucket("", endpoint="http://169.254.169.254"), "connect"),
-        (bucket("", endpoint="http://10.1.2.3:9000"), "connect"),
-        (bucket("", endpoint="http://no-such-host.invalid"), "connect"),
-    ):
-        sandbox = create(volumes={"/data": mount})
+def ended_with_the_reason(mounts):
+    sandboxes = [(create(volumes={"/data": mount}), words) for mount, words in mounts]
+    for sandbox, words in sandboxes:
         error = raised(exception.NotFoundError, lambda: sandbox.exec("true").wait())
         assert words in str(error).lower() and "/data" in str(error), (words, error)
         sandbox.terminate()
+
+
+@case
+def what_cannot_be_mounted_ends_the_sandbox_with_the_reason():
+    wrong = modal.Secret.from_dict({**KEYS, "AWS_SECRET_ACCESS_KEY": "wrong"})
+    ended_with_the_reason([(bucket("", secret=wrong), "credentials"), (bucket("", name="no-such-bucket"), "not found")])
+
+
+@case
+def what_is_out_of_reach_ends_the_sandbox_with_the_reason():
+    # On the machine itself, and where no sandbox may go.
+    hosts = ("127.0.0.1:22", "169.254.169.254", "10.1.2.3:9000", "no-such-host.invalid")
+    ended_with_the_reason([(bucket("", endpoint=f"http://{host}"), "connect") for host in hosts])
 
 
 @case

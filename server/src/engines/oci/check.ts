@@ -116,10 +116,12 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   const noBuckets = whyNoBuckets();
   add(
     'bucket mounts',
-    noBuckets === undefined,
+    noBuckets === undefined || !findProgram(BUCKET_PROGRAM), // who did not install it does not miss it
     false,
-    noBuckets ?? `through ${BUCKET_PROGRAM}`,
-    `Sandboxes that ask for a bucket are refused. apt-get install -y ${BUCKET_PROGRAM}; the kernel needs FUSE (modprobe fuse).`,
+    noBuckets === undefined
+      ? `through ${BUCKET_PROGRAM}`
+      : `none, sandboxes that ask for one are refused: ${noBuckets} (apt-get install -y ${BUCKET_PROGRAM})`,
+    'The kernel needs FUSE: modprobe fuse (in a container: give it the device /dev/fuse).',
   );
   await addGpuCheck(add, options, { runc, gvisor });
   await addNetworkChecks(add);
