@@ -1,8 +1,9 @@
-"""Drives the Modal sandboxes of OpenAI's Agents SDK: a session with files, commands, a terminal, and its resumption from each kind of archive."""
+"""Drives the Modal sandboxes of OpenAI's Agents SDK: a session with files, commands, a terminal, a port, and its resumption from each kind of archive."""
 
 import asyncio
 import io
 import tempfile
+import urllib.request
 from pathlib import Path
 
 from agents.extensions.sandbox.modal import ModalImageSelector, ModalSandboxClient, ModalSandboxClientOptions
@@ -14,7 +15,7 @@ from agents.sandbox.snapshot import LocalSnapshotSpec
 async def session(persistence):
     client = ModalSandboxClient(image=ModalImageSelector.from_tag("python:3.11-slim"))
     opened = await client.create(
-        options=ModalSandboxClientOptions(app_name="openai-agents", workspace_persistence=persistence, timeout=600),
+        options=ModalSandboxClientOptions(app_name="openai-agents", workspace_persistence=persistence, timeout=600, exposed_ports=(8000,)),
         manifest=Manifest(entries={"hello.txt": File(content=b"hi\n")}),
         snapshot=LocalSnapshotSpec(base_path=Path(tempfile.mkdtemp())),
     )
@@ -33,6 +34,11 @@ async def session(persistence):
     await opened.mkdir(Path("n/m"), parents=True)
     await opened.rm(Path("n"), recursive=True)
     assert {"big.bin", "hello.txt"} <= {Path(entry.path).name for entry in await opened.ls(Path("."))}
+    await opened.exec("nohup python3 -m http.server 8000 > /dev/null 2>&1 &", shell=True)
+    port = await opened.resolve_exposed_port(8000)
+    assert port.tls, port
+    with urllib.request.urlopen(f"https://{port.host}:{port.port}/hello.txt") as fetched:
+        assert fetched.read() == b"hi\n"
     shell = await opened.pty_exec_start("sh", "-c", "read x; echo got $x", shell=False, tty=True, yield_time_s=1.0)
     said = await opened.pty_write_stdin(session_id=shell.process_id, chars="yes\n", yield_time_s=5.0)
     assert b"got yes" in said.output, said

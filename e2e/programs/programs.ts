@@ -41,6 +41,9 @@ describe('programs of other people', () => {
     return result;
   };
 
+  /** Has Python trust the server's authority at tunnels. */
+  const sslTrust = () => ({ SSL_CERT_FILE: join(server.dataDir, 'tls/ca.pem') });
+
   test('modal-sandbox-sdk: a sandbox is started, used and stopped by its command', async () => {
     const name = 'modal-sandbox-sdk';
     const command = (...args: string[]) => run(name, [join(dirOf(name), 'bin/sandbox'), ...args]);
@@ -49,7 +52,8 @@ describe('programs of other people', () => {
       return JSON.parse(stdout || stderr); // errors are JSON as well
     };
     const image = ['--image', 'python:3.11-slim'];
-    const started = await command('--name', 'toolbox', '--env', 'GREETING=hi', ...image, 'start');
+    const options = ['--name', 'toolbox', '--env', 'GREETING=hi', '--encrypted-port', '8000'];
+    const started = await command(...options, ...image, 'start');
     const id = /sb-\w+/.exec(started.stdout)?.[0] ?? assert.fail(`${started.stdout}\n${started.stderr}`);
     const inside = (...args: string[]) => answer('--sandbox-id', id, ...args);
     const ran = await inside('run', 'echo $GREETING; pwd; exit 3');
@@ -65,6 +69,8 @@ describe('programs of other people', () => {
     await inside('rm', 'd', '--recursive');
     const timed = await inside('--timeout', '2', 'run', 'echo before; sleep 60');
     assert.deepEqual([timed.stdout, timed.exit_code], ['before\n', -1]);
+    const shown = await command('--sandbox-id', id, 'domain', '8000');
+    assert.match(shown.stdout, /https:\/\/127\.0\.0\.1:\d+/, shown.stderr);
     const snapshot = await inside('snapshot-filesystem');
     assert.match(String(snapshot.image_id), /^im-/);
     assert.equal((await answer('--sandbox-name', 'toolbox', 'run', 'echo by name')).stdout, 'by name\n');
@@ -119,11 +125,9 @@ describe('programs of other people', () => {
     assert.equal(await trial('nop', false), 0);
   });
 
-  test('openai-agents: sessions with files, commands, a terminal, and their resumption', async () => {
-    await succeed('openai-agents', [
-      join(dirOf('openai-agents'), 'bin/python'),
-      driver('openai_agents_session.py'),
-    ]);
+  test('openai-agents: sessions with files, commands, a terminal, a port, and their resumption', async () => {
+    const python = join(dirOf('openai-agents'), 'bin/python');
+    await succeed('openai-agents', [python, driver('openai_agents_session.py')], sslTrust());
   });
 
   test('langchain-modal: commands and files for Deep Agents', async () => {
@@ -134,9 +138,8 @@ describe('programs of other people', () => {
   });
 
   test('swe-rex: commands, a shell and files, by its server behind a tunnel', async () => {
-    const trust = { SSL_CERT_FILE: join(server.dataDir, 'tls/ca.pem') };
     const python = join(dirOf('swe-rex'), 'bin/python');
-    await succeed('swe-rex', [python, driver('swerex_deployment.py')], trust);
+    await succeed('swe-rex', [python, driver('swerex_deployment.py')], sslTrust());
   });
 
   test('@computesdk/modal: commands, files and snapshots in JavaScript', async () => {
