@@ -1,0 +1,88 @@
+/** A page behind a connect token in a real browser: the token in its address becomes a cookie, which is of no use to the pages of other sandboxes. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { findBrowser, startBrowser } from './support/browser.ts';
+import { runPython } from './support/clients.ts';
+import { type OtherMachine, startOtherMachine } from './support/other-machine.ts';
+import { projectRoot, startServer, type TestServer } from './support/server.ts';
+
+const browser = findBrowser();
+const skip = browser === undefined ? 'no chromium' : process.getuid?.() !== 0 && 'not root';
+const webServer = join(projectRoot, 'e2e/life/support/web_server.py');
+
+/** Prints id, URL and token of two sandboxes with a web server each. */
+const start = `
+import modal, pathlib
+app = modal.App.lookup("browser", create_if_missing=True)
+image = modal.Image.from_registry("python:3.11-slim")
+server = pathlib.Path("${webServer}").read_text()
+for name in ["one", "other"]:
+    sandbox = modal.Sandbox.create("python3", "-c", server, "127.0.0.1", "8080", app=app, image=image)
+    granted = sandbox.create_connect_token({"user": name})
+    print(sandbox.object_id, granted.url, granted.token)
+`;
+
+/** The first message of a websocket, or that there is none. */
+const greeting = (url: string) => `new Promise((resolve) => {
+  const socket = new WebSocket('${url.replace(/^http/, 'ws')}/');
+  socket.onmessage = ({ data }) => { resolve(data); socket.close(); };
+  socket.onerror = () => resolve('refused');
+})`;
+
+describe('a page behind a connect token', { skip }, () => {
+  let machine: OtherMachine;
+  let server: TestServer;
+  before(async () => {
+    machine = await startOtherMachine();
+    server = await startServer({ runtime: 'auto', flags: ['--tunnel-host', machine.serverAddress] });
+  });
+  after(async () => {
+    await server?.stop();
+    await machine?.[Symbol.asyncDispose]();
+  });
+
+  test('loads what it needs with a cookie, and a page of another sandbox cannot use that', async () => {
+    const { stdout, stderr } = await runPython(server, start);
+    const [one = [], other = []] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '));
+    const [id = '', url = '', token = ''] = one;
+    const [otherId = '', otherUrl = '', otherToken = ''] = other;
+    assert.match(otherUrl, /^https:/, stderr);
+    const certificate = readFileSync(join(server.dataDir, 'tls/cert.pem'), 'utf8');
+    await using page = await startBrowser(browser ?? '', certificate, machine.inside);
+
+    const shows = (user: string) =>
+      page.until(`document.body.innerText.includes('{\\\\"user\\\\": \\\\"${user}\\\\"}')`);
+    await page.open(`${url}/page?_modal_connect_token=${token}`);
+    await shows('one');
+    assert.equal(await page.evaluate('performance.getEntriesByType("navigation")[0].nextHopProtocol'), 'h2');
+    const asked = 'fetch("/more", { method: "POST", body: "four" }).then((answer) => answer.text())';
+    assert.equal(await page.evaluate(asked), '4');
+    assert.equal(await page.evaluate(greeting(url)), '{"user": "one"}');
+    const event = `new Promise((resolve) => {
+      const events = new EventSource('/events');
+      events.onmessage = ({ data }) => { resolve(data); events.close(); };
+      events.onerror = () => resolve('refused');
+    })`;
+    assert.equal(await page.evaluate(event), '0');
+    assert.doesNotMatch(String(await page.evaluate('document.cookie')), /sct_/, 'scripts do not see it');
+
+    await page.open(`${otherUrl}/page?_modal_connect_token=${otherToken}`);
+    await shows('other');
+    assert.equal(await page.evaluate(greeting(otherUrl)), '{"user": "other"}');
+    assert.equal(await page.evaluate(greeting(url)), 'refused');
+    const crossing = `fetch('${url}/', { credentials: 'include' }).then(() => 'read', () => 'refused')`;
+    assert.equal(await page.evaluate(crossing), 'refused');
+
+    // A link from there shows the page; the cookie of the one was not lost to that of the other.
+    await page.evaluate(`location.href = '${url}/again'`);
+    await shows('one');
+    for (const each of [id, otherId]) {
+      await runPython(server, `import modal; modal.Sandbox.from_id("${each}").terminate()`);
+    }
+  });
+});
