@@ -128,6 +128,17 @@ describe('gateways', () => {
     after.close();
   });
 
+  it('are not kept of a sandbox that ends while they are opened', async () => {
+    await using domain = await Domain.open();
+    const opened = await over(domain);
+    const sandbox = await domain.running(SERVING);
+    const opening = opened.gateways.credentials(sandbox, REQUEST); // which has seen that the sandbox runs
+    const refused = assert.rejects(opening, { code: 'sandbox-ended' });
+    await Promise.all([refused, sandbox.terminate()]);
+    assert.deepEqual(domain.store.gateways.all(), []);
+    opened.close();
+  });
+
   it('have a name each where there is a domain, and their own cookies', async () => {
     await using domain = await Domain.open();
     const config = { tunnelDomain: 'tunnels.test', tunnelPort: 22_999, tunnelPublicPort: 443 };

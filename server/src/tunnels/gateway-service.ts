@@ -65,7 +65,7 @@ export class GatewayService implements HttpAccess {
       repository.all().map(async (row) => {
         try {
           const sandbox = this.#running(row.taskId);
-          if (sandbox) await this.#openOnce(sandbox, row.containerPort, row);
+          if (sandbox) await this.#openOnce(sandbox, row.containerPort);
           else repository.forget(row.taskId);
         } catch (err) {
           logger.error({ task: row.taskId, port: row.containerPort, err }, 'gateway.not-opened');
@@ -77,7 +77,7 @@ export class GatewayService implements HttpAccess {
   async credentials(sandbox: Target, { port, userMetadata }: ConnectRequest): Promise<ConnectCredentials> {
     checkPort(port);
     if (userMetadata !== undefined) checkUserMetadata(userMetadata);
-    const { row } = await this.#openOnce(sandbox, port, undefined);
+    const { row } = await this.#openOnce(sandbox, port);
     const token = await this.#options.tokens.issue({ sandboxId: sandbox.id, port, userMetadata });
     return { url: this.#urlOf(row), token };
   }
@@ -111,7 +111,7 @@ export class GatewayService implements HttpAccess {
     for (const opening of gateways?.values() ?? []) opening.then((opened) => opened.close(), ignore);
   }
 
-  #openOnce(sandbox: Target, port: number, known: GatewayRow | undefined): Promise<Opened> {
+  #openOnce(sandbox: Target, port: number): Promise<Opened> {
     // Only what is told of its end afterwards may begin.
     if (isOver(sandbox)) throw sandboxEnded(sandbox);
     const gateways = this.#opened.get(sandbox.taskId) ?? new Map<number, Promise<Opened>>();
@@ -124,19 +124,24 @@ export class GatewayService implements HttpAccess {
         `There are tokens for ${MOST_PER_SANDBOX} ports of the sandbox.`,
       );
     }
-    const opening = this.#open(sandbox, port, known);
+    const opening = this.#open(sandbox, port);
     gateways.set(port, opening);
     opening.catch(() => gateways.delete(port));
     return opening;
   }
 
-  async #open(sandbox: Target, port: number, known: GatewayRow | undefined): Promise<Opened> {
+  async #open(sandbox: Target, port: number): Promise<Opened> {
     const { gate, repository } = this.#options;
+    const known = repository
+      .all()
+      .find(({ taskId, containerPort }) => taskId === sandbox.taskId && containerPort === port);
     const opened = gate
       ? this.#openName(sandbox, port, known?.name ?? newName())
       : await this.#openPort(sandbox, port, known?.port);
     const { row } = opened;
     try {
+      // Its end, once it is stored, takes the rows that are there.
+      if (isOver(sandbox)) throw sandboxEnded(sandbox);
       if (row.name !== known?.name || row.port !== known?.port) repository.put(row);
     } catch (error) {
       opened.close();
