@@ -71,7 +71,11 @@ function table(outcomes, threat) {
     const outcome = some.find((each) => each.name === name && each.runtime === runtime);
     if (!outcome) return '';
     const { open, by, said } = outcome;
-    const says = said && `; \`${said.replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('`', "'")}\``;
+    const words = said
+      .replaceAll(/\/tmp\/[^/\s]+/g, '…')
+      .replaceAll('|', '\\|')
+      .replaceAll('\n', ' ');
+    const says = words && `; \`${words.replaceAll('`', "'")}\``;
     return open === undefined ? `held: ${by}${says}` : `**not held**: ${open}`;
   };
   return [

@@ -39,7 +39,7 @@ const attack = (
   /** @throws when nothing came of it */
   came: (place: Place) => Promise<string>,
 ): ServerAttack => ({
-  ...{ name, threat: 'escape', says, by },
+  ...{ name, threat: 'images', says, by },
   attempt: async (checked) => {
     const root = await mkdtemp(join(tmpdir(), 'skerry-layer-attack-'));
     try {

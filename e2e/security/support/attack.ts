@@ -3,7 +3,7 @@ import type { NetworkHole } from './network-hole.ts';
 import type { Weakening } from './weakenings.ts';
 
 export type Runtime = 'runc' | 'gvisor';
-export type Threat = 'escape' | 'network' | 'exhaustion' | 'control plane';
+export type Threat = 'escape' | 'network' | 'exhaustion' | 'control plane' | 'images';
 
 /** What came of an attack: what it said is what its user sees. */
 export interface Attempt {

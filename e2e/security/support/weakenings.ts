@@ -11,9 +11,18 @@ export interface Bundle {
     rlimits: { type: string; hard: number; soft: number }[];
     [other: string]: unknown;
   };
-  mounts: { destination: string; type: string; source: string; options: string[] }[];
+  mounts: {
+    destination: string;
+    type: string;
+    source: string;
+    options: string[];
+    uidMappings?: object[];
+    gidMappings?: object[];
+  }[];
   linux: {
     cgroupsPath: string;
+    uidMappings?: object[];
+    gidMappings?: object[];
     namespaces: { type: string; path?: string }[];
     resources: {
       devices: object[];
