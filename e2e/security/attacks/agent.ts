@@ -18,7 +18,7 @@ export const agentAttacks: readonly InsideAttack[] = [
   both(
     "overwrite the agent's program, which all sandboxes share",
     `os.close(os.open("${GUEST_AGENT}", os.O_WRONLY | os.O_APPEND))`,
-    held(/^(ETXTBSY|EROFS)/, 'its directory is mounted read-only', replaced(GUEST_BIN_DIR, 'binDir')),
+    held(/^(ETXTBSY|EROFS|EACCES)/, 'its directory is mounted read-only', replaced(GUEST_BIN_DIR, 'binDir')),
   ),
   both(
     "put another program in the agent's place",

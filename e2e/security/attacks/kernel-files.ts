@@ -32,13 +32,13 @@ os.close(syscall("open_by_handle_at", os.open("/etc/hosts", os.O_RDONLY), handle
   breakout(
     'change which program handles core dumps',
     'os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY))',
-    held(/^EROFS/, '/proc/sys is mounted read-only', writable('/proc/sys')),
+    held(/^(EROFS|EACCES)/, '/proc/sys is mounted read-only', writable('/proc/sys')),
     shownBy('runc', /^ENOENT/, 'its own /proc has no such file'),
   ),
   breakout(
     'direct the interrupts of the machine',
     'os.close(os.open("/proc/irq/default_smp_affinity", os.O_WRONLY))',
-    held(/^EROFS/, '/proc/irq is mounted read-only', writable('/proc/irq')),
+    held(/^(EROFS|EACCES)/, '/proc/irq is mounted read-only', writable('/proc/irq')),
     shownBy('runc', /^ENOENT/, 'its own /proc has no such file'),
   ),
   breakout(
@@ -66,7 +66,7 @@ import glob
 files = glob.glob("/sys/fs/cgroup/**/memory.limit_in_bytes", recursive=True) + glob.glob("/sys/fs/cgroup/memory.max")
 require(files, "no file has the limit")
 os.close(os.open(files[0], os.O_WRONLY))`,
-    held(/^EROFS/, '/sys/fs/cgroup is mounted read-only', writable('/sys/fs/cgroup')),
+    held(/^(EROFS|EACCES)/, '/sys/fs/cgroup is mounted read-only', writable('/sys/fs/cgroup')),
     shownBy('runc', /^no file has the limit/, 'its own kernel shows no control groups'),
   ),
   breakout(

@@ -23,7 +23,7 @@ export type Attempts = ReadonlyMap<string, Attempt>;
 const runner = ['python3', '-c', readFileSync(new URL('../inside/attempt.py', import.meta.url), 'utf8')];
 const attemptSchema = z.object({ name: z.string(), succeeded: z.boolean(), said: z.string() });
 /** In the sandbox: of the kernel's log, which holds no harm. */
-const deviceNode = '/tmp/attack-device';
+const deviceNode = '/attack-device';
 /** The other sandbox tells a witness of what it gets. */
 const neighbour = `
 import socket, sys
@@ -64,7 +64,9 @@ export class Target implements AsyncDisposable {
         memory,
       ]);
       assert.ok(shared && blocked && listed && other);
-      await run(['mknod', join(shared.directory, 'rootfs', deviceNode), 'c', '1', '11']);
+      // As if a layer had brought it: what is mounted has no name for the machine's root.
+      const upper = join(server.dataDir, 'instances', basename(shared.directory), 'upper');
+      await run(['mknod', '--mode=0666', join(upper, deviceNode), 'c', '1', '11']);
       await other.background(['python3', '-c', neighbour, network.nameserver]);
       const target = new Target(cleanup, server, runtime, canary, { shared, blocked, listed });
       target.#given = {

@@ -156,6 +156,16 @@ export const roomAt = (path: string, sizeMiB: number): Weakening => ({
     const size = `size=${sizeMiB}m`;
     const known = mounts.find(({ destination }) => destination === path);
     if (known) known.options = [...known.options.filter((option) => !option.startsWith('size=')), size];
-    else mounts.push({ destination: path, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', size] });
+    else mounts.push({ destination: path, type: 'tmpfs', source: 'tmpfs', options: [size] });
   },
 });
+
+/** As many terminals as there are on the machine. */
+export const unboundedTerminals: Weakening = {
+  name: 'without a bound of terminals',
+  edit: ({ mounts }) => {
+    for (const each of mounts) {
+      if (each.type === 'devpts') each.options = each.options.filter((option) => !option.startsWith('max='));
+    }
+  },
+};
