@@ -1,6 +1,7 @@
 /** What hostile clients and images try against the server itself, and against parts of it without the check that holds them: there it must succeed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fromAgentAttacks } from './attacks/from-agent.ts';
 import { layerAttacks } from './attacks/layers.ts';
 import { logAttacks } from './attacks/logs.ts';
 import { messageAttacks } from './attacks/messages.ts';
@@ -8,7 +9,13 @@ import { tokenAttacks } from './attacks/tokens.ts';
 import { record } from './support/record.ts';
 import { attempted, type ServerAttack } from './support/server-attack.ts';
 
-for (const attack of [...tokenAttacks, ...messageAttacks, ...layerAttacks, ...logAttacks]) {
+for (const attack of [
+  ...tokenAttacks,
+  ...fromAgentAttacks,
+  ...messageAttacks,
+  ...layerAttacks,
+  ...logAttacks,
+]) {
   const { name, threat, by, says } = attack;
   test(`cannot ${name}`, async () => {
     const { succeeded, said } = await attempted(attack, true);

@@ -1,6 +1,6 @@
 /** Attacks on what other processes of the machine have, for which the test's own stands (`support/canary.ts`). */
 import { breakout, held, type InsideAttack, shownBy } from '../support/attack.ts';
-import { allowing, capable, without } from '../support/weakenings.ts';
+import { allowing, capable, leavingOpen, without } from '../support/weakenings.ts';
 
 const EPERM = /^EPERM/;
 const refused = 'seccomp refuses the call, and the capability is not given';
@@ -61,5 +61,34 @@ channel.connect("\\0" + given["abstractSocket"])
 require(channel.recv(64).decode() == given["canary"], "somebody else answers")`,
     held(/^ECONNREFUSED/, 'its sockets are in a network namespace of their own', without('network')),
     shownBy('runc', /^ECONNREFUSED/, 'its sockets are those of its own kernel'),
+  ),
+  breakout(
+    'use descriptors that were left open for it',
+    `
+import stat
+def kind(fd):
+    try:
+        return os.fstat(fd).st_mode
+    except OSError:
+        return 0
+require(any(stat.S_ISDIR(kind(fd)) or stat.S_ISREG(kind(fd)) or stat.S_ISSOCK(kind(fd)) for fd in range(256)), "there are pipes alone")`,
+    held(/^there are pipes alone/, 'the agent leaves nothing open', leavingOpen('binDir')),
+    shownBy('runc', /^there are pipes alone/, 'the agent leaves nothing open'),
+  ),
+  breakout(
+    'reach the files of the machine by a descriptor as its working directory',
+    `
+for fd in range(3, 256):
+    try:
+        os.chdir(f"/proc/self/fd/{fd}")
+        said = open("../file").read()
+        break
+    except OSError as error:
+        failure = error
+else:
+    raise failure
+require(said == given["canary"], "it is another file")`,
+    held(/^ENOENT/, 'the agent leaves nothing open', leavingOpen('binDir')),
+    shownBy('runc', /^ENOENT/, 'the agent leaves nothing open'),
   ),
 ];

@@ -55,7 +55,18 @@ export async function runWeakened(
     const cgroups = await Cgroups.detect();
     done.add('cgroup', () => cgroups.remove(cgroup));
     done.add('container', () => run([...runtime, 'delete', '--force', id], { okCodes: [1, 128] }));
-    const { stdout } = await run([...runtime, 'run', '--bundle', dir, id], { input, timeoutMs: TIMEOUT_MS });
+    const left = weakenings.flatMap(({ leavesOpen }) => (leavesOpen ? [canary[leavesOpen]] : []));
+    const argvOfRun = [
+      ...runtime,
+      'run',
+      ...left.flatMap(() => ['--preserve-fds', '1']),
+      '--bundle',
+      dir,
+      id,
+    ];
+    const started = left.flatMap((directory) => ['sh', '-c', 'exec 3<"$0"; exec "$@"', directory]);
+    const [first = '', ...rest] = [...started, ...argvOfRun];
+    const { stdout } = await run([first, ...rest], { input, timeoutMs: TIMEOUT_MS });
     return stdout;
   } finally {
     await done.run();

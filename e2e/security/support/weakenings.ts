@@ -54,6 +54,8 @@ export interface Weakening {
   readonly edit: (bundle: Bundle, canary: CanaryPlaces) => void;
   /** Options of the runtime's command. */
   readonly options?: readonly string[];
+  /** A directory of the test's own that is left open for the program, as descriptor 3. */
+  readonly leavesOpen?: keyof CanaryPlaces;
   /** Whether it can be done here; where a server runs as a root with less, it cannot hand more on. */
   readonly possible?: () => Promise<boolean>;
 }
@@ -169,3 +171,10 @@ export const unboundedTerminals: Weakening = {
     }
   },
 };
+
+/** A descriptor of the machine's is left open. */
+export const leavingOpen = (directory: keyof CanaryPlaces): Weakening => ({
+  name: 'with a directory left open',
+  edit: () => {},
+  leavesOpen: directory,
+});

@@ -27,7 +27,8 @@ export class AgentHarness implements AsyncDisposable {
   #server: Server | undefined;
   #nextId = 0;
 
-  static async start(): Promise<AgentHarness> {
+  /** @param starter a command that is to start the agent, before its own */
+  static async start(starter: readonly string[] = []): Promise<AgentHarness> {
     const cleanup = new Cleanup();
     const directory = await mkdtemp(join(tmpdir(), 'skerry-agent-'));
     cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
@@ -37,7 +38,8 @@ export class AgentHarness implements AsyncDisposable {
     await copyFile(agentBinaryPath(), harness.fsTools); // a link would lead through directories that others may not enter
     const ended = new AbortController();
     // `run` kills the agent on abort; the agent's processes are killed before that.
-    const agent = run([agentBinaryPath(), harness.socketPath], {
+    const [first, ...rest] = [...starter, agentBinaryPath(), harness.socketPath];
+    const agent = run([first ?? '', ...rest], {
       signal: ended.signal,
       timeoutMs: 10 * TEST_DEADLINE_MS,
     });
