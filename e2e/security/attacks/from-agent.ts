@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AgentHarness } from '../../../server/src/agent/testing/agent-harness.ts';
 import { AgentListener } from '../../../server/src/engines/oci/agent-listener.ts';
+import { run } from '../../../server/src/platform/command.ts';
 import type { ServerAttack } from '../support/server-attack.ts';
 
 /** More than the spare connections that any agent has. */
@@ -78,20 +79,23 @@ export const fromAgentAttacks: readonly ServerAttack[] = [
       }),
   },
   {
-    name: 'reach files of the machine by a working directory that the agent has open',
+    name: 'reach files of the machine by a working directory that its agent was started with',
     threat: 'escape',
     says: /^none of them/,
-    by: 'the agent has no directory open',
+    by: 'the agent closes whatever is open before it enters a directory',
     attempt: async (checked) => {
       const directory = await mkdtemp(join(tmpdir(), 'skerry-workdir-attack-'));
       await using done = new AsyncDisposableStack();
       done.defer(() => rm(directory, { recursive: true, force: true }));
       await writeFile(join(directory, 'file'), 'reached');
-      const leaving = ['sh', '-c', 'exec 9<"$0"; exec "$@"', directory];
-      await using agent = await AgentHarness.start(checked ? [] : leaving);
+      const leaving = ['sh', '-c', 'exec 9<"$0"; exec "$@"', directory] as const;
+      const agent = done.use(await AgentHarness.start(leaving));
+      const enter = (cwd: string) =>
+        checked
+          ? agent.exec(['cat', 'file'], { cwd })
+          : run([...leaving, 'sh', '-c', 'cd "$0" && exec cat file', cwd], { okCodes: [1, 2] });
       for (let descriptor = 3; descriptor < 32; descriptor++) {
-        const cwd = `/proc/self/fd/${descriptor}`;
-        const { stdout } = await agent.exec(['cat', 'file'], { cwd }).catch(() => ({ stdout: '' }));
+        const { stdout } = await enter(`/proc/self/fd/${descriptor}`).catch(() => ({ stdout: '' }));
         if (stdout === 'reached') return `it was reached by ${descriptor}`;
       }
       throw new Error('none of them leads to it');
