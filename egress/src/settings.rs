@@ -36,8 +36,8 @@ impl Settings {
                 per_client: 32,
             },
             connections: Bounds {
-                total: 4096,
-                per_client: 512,
+                total: 2048,
+                per_client: 256,
             },
             greeting: Duration::from_secs(10),
             connect: Duration::from_secs(10),

@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { egressBinaryPath } from '../agent/agent-binary.ts';
 import type { NetworkPolicy } from './policy.ts';
+import { egressUser, resolverUser } from './resolver-process.ts';
 import { Lab } from './testing/lab.ts';
 import type { Plan } from './testing/named-host.ts';
 import type { Attempt } from './testing/traveller.ts';
@@ -268,9 +269,17 @@ test('sandboxes that may reach domains', { skip }, async (t) => {
     assert.deepEqual([...(audited ?? [])].sort(), expected.sort());
   });
 
+  await t.test('go out by a process that is nobody else', () => {
+    for (const instance of ['00000000', '0badcafe', 'ffffffff']) {
+      assert.notEqual(egressUser(instance), resolverUser(instance));
+      assert.ok(egressUser(instance) >= 0x70000000 && egressUser(instance) < 0x80000000);
+    }
+  });
+
   await t.test('keep connections that a change allows, lose others, and go on without the server', () => {
     const [one, other] = [`${GOOD} good.test`, `${EVIL} evil.test`];
     assert.deepEqual(results.changes, {
+      rights: [String(egressUser('0badcafe')), '0000000000000000', '0000000000000000', '1'],
       openedBefore: false,
       stillAllowed: true,
       withoutServer: true,
@@ -283,6 +292,9 @@ test('sandboxes that may reach domains', { skip }, async (t) => {
         `Network: allowed tls good.test at ${GOOD}:443.`,
         `Network: ended tls good.test at ${GOOD}:443, bytes.`,
       ],
+      besideACrowd: { one, other },
+      deaf: "The sandboxes' egress proxy does not answer: domains cannot be allowed now. The server's log says more.",
+      heardAgain: { one: 'closed', other },
       blocked: { one: 'closed', other: 'closed' },
       opened: { one, other },
       left: false,

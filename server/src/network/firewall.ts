@@ -104,7 +104,7 @@ ${renderInward(plan)}
   chain leaving {
     meta nfproto ipv6 drop
     iifname . ip saddr != @guests drop
-    iifname @proxied ip daddr ${egress} goto to_egress
+    ip daddr ${egress} iifname @proxied goto to_egress
     iifname ${egressDevice} ip daddr ${plan.cidr} ct state established ct direction reply meta pkttype set host accept
     fib daddr type != unicast goto to_host
     iifname vmap @outbound
@@ -113,7 +113,7 @@ ${renderInward(plan)}
   chain arriving {
     meta nfproto ipv6 drop
     meta iif 0 goto inward
-    iifname @proxied oifname ${egressDevice} goto inward
+    oifname ${egressDevice} iifname @proxied goto inward
     ct state != { established, related } drop
     iifname ${egressDevice} oifname @proxied ct direction reply goto inward
     oifname vmap @inbound

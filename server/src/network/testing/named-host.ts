@@ -6,6 +6,7 @@
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -88,8 +89,8 @@ class Held {
   readonly #process: ChildProcessByStdio<Writable, Readable, null>;
   #text = '';
 
-  constructor(lease: Lease, host: string) {
-    const [command, ...argv] = [...inside(lease), TRAVELLER, 'hold', host];
+  constructor(lease: Lease, ...what: readonly [string, ...string[]]) {
+    const [command, ...argv] = [...inside(lease), TRAVELLER, ...what];
     this.#process = spawn(command, argv, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#process.stdin.on('error', () => {}); // one whose connection ended is gone
     this.#process.stdout.on('data', (chunk) => {
@@ -97,7 +98,7 @@ class Held {
     });
   }
 
-  until(word: 'open' | 'closed'): Promise<void> {
+  until(word: 'open' | 'closed' | 'crowd'): Promise<void> {
     return this.#until(() => this.#text.includes(word));
   }
 
@@ -151,16 +152,20 @@ const allowing = (...domains: string[]): NetworkPolicy => ({ kind: 'allowlist', 
 const lease = await first.acquire({ kind: 'open' });
 leases.push(lease);
 const changes: Record<string, unknown> = {};
-const direct = new Held(lease, one);
+const direct = new Held(lease, 'hold', one);
 await direct.until('open');
 await first.setPolicy(lease.slot, allowing(other));
 changes.openedBefore = await direct.works();
 await first.setPolicy(lease.slot, allowing(one));
-const held = new Held(lease, one);
+const held = new Held(lease, 'hold', one);
 await held.until('open');
 await first.setPolicy(lease.slot, allowing(other, one));
 changes.stillAllowed = await held.works();
 const pid = await pidOf();
+const status = await readFile(`/proc/${pid}/status`, 'utf8');
+changes.rights = [...status.matchAll(/^(?:Uid|CapPrm|CapEff|NoNewPrivs):\t(\S+)/gm)].map(
+  ([, value]) => value,
+);
 await first.close();
 changes.withoutServer = await held.works();
 const network = makeNetwork();
@@ -182,12 +187,31 @@ while ((await pidOf()) === undefined) await delay(10);
 while ((await attempt(lease, reach)).other === 'closed') await delay(10);
 changes.revived = await attempt(lease, reach);
 await network.setPolicy(lease.slot, { kind: 'allowlist', cidrs: [], domains: [one], audited: true });
-const last = new Held(lease, one);
+const last = new Held(lease, 'hold', one);
 await last.until('open');
 await last.works();
 // Connections from before, to the other host, may end in between.
 changes.lastEvents = inShort(await network.lastEvents(lease.slot)).filter((event) => event.includes(one));
 last.stop();
+// One that takes all it can get keeps nobody else from theirs.
+const crowded = await network.acquire(allowing(one));
+leases.push(crowded);
+const crowd = new Held(crowded, 'crowd', plan.internet.secure[0] ?? '', '600');
+await crowd.until('crowd');
+await network.setPolicy(lease.slot, allowing(one, other));
+changes.besideACrowd = await attempt(lease, reach);
+crowd.stop();
+// One that hears nothing any more is replaced.
+const silent = await pidOf();
+if (silent !== undefined) process.kill(silent, 'SIGSTOP');
+changes.deaf = await network.setPolicy(lease.slot, allowing(other)).then(
+  () => 'took it',
+  (error: Error) => error.message,
+);
+while ((await pidOf()) === silent) await delay(10);
+while ((await attempt(lease, reach)).other === 'closed') await delay(10);
+await network.setPolicy(lease.slot, allowing(other));
+changes.heardAgain = await attempt(lease, reach);
 await network.setPolicy(lease.slot, { kind: 'blocked' });
 changes.blocked = await attempt(lease, reach);
 await network.setPolicy(lease.slot, { kind: 'open' });

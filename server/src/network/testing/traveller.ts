@@ -3,6 +3,8 @@
  * What fails in any way is `closed`.
  *
  *   node traveller.ts ATTEMPTS      an object of attempts by their names
+ *   node traveller.ts crowd ADDRESS COUNT   holds so many connections that say nothing to the port of TLS, prints `crowd` when all are made, and makes another
+ *                                            one for each that ends
  *   node traveller.ts hold HOST     holds a TLS connection to a host: prints `open`, then `again` for each line it is sent and gets back, then `closed`
  */
 import { createSocket } from 'node:dgram';
@@ -155,9 +157,25 @@ async function hold(host: string): Promise<void> {
   createInterface({ input: process.stdin }).on('line', (line) => socket.write(`${line}\n`));
 }
 
-const [first = '', host = ''] = process.argv.slice(2);
+function crowd(address: string, count: number): void {
+  let made = 0;
+  const another = () => {
+    const socket = connectTcp(443, address, () => {
+      if (++made === count) process.stdout.write('crowd\n');
+    });
+    socket
+      .on('error', () => {})
+      .on('data', () => {})
+      .once('close', another);
+  };
+  for (let i = 0; i < count; i++) another();
+}
+
+const [first = '', host = '', count = ''] = process.argv.slice(2);
 if (first === 'hold') {
   await hold(host);
+} else if (first === 'crowd') {
+  crowd(host, Number(count));
 } else {
   const attempts = Object.entries(JSON.parse(first) as Record<string, Attempt>); // the test's own
   const results = await Promise.all(
