@@ -74,9 +74,23 @@ export interface ProvisionRequest {
    */
   inboundCidrs?: string[];
   /**
-   * blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.
+   * blocked: no outbound connections. With domains: these alone, by TLS and HTTP. Private networks and other sandboxes are out of reach in all.
    */
-  network?: 'open' | 'blocked';
+  network?:
+    | ('open' | 'blocked')
+    | {
+        /**
+         * Names, names with *. before them for all below, or * for every one; at most 1000.
+         *
+         * @minItems 1
+         * @maxItems 1000
+         */
+        domains: string[];
+        /**
+         * Tells in the log of the sandbox what it reaches, and tries to.
+         */
+        audit?: boolean;
+      };
 }
 export interface Sandbox {
   /**

@@ -8,11 +8,15 @@ export interface Chore {
   readonly run: () => unknown;
 }
 
-/** Runs each chore every `intervalMs`, one's failure being none of the others'. Returns how to stop; chores under way go on to their end. */
+/**
+ * Runs each chore every `intervalMs`, one's failure being none of the others'. Returns how to stop; chores under way go on to their end. With
+ * `keepsRunning` false the process may end without that.
+ */
 export function repeat(
   intervalMs: number,
   chores: readonly Chore[],
   logger: Pick<Logger, 'error'>,
+  { keepsRunning = true }: { readonly keepsRunning?: boolean } = {},
 ): () => void {
   const underWay = new Set<Chore>();
   const once = async (chore: Chore): Promise<void> => {
@@ -29,5 +33,6 @@ export function repeat(
   const timer = setInterval(() => {
     for (const chore of chores) void once(chore);
   }, intervalMs);
+  if (!keepsRunning) timer.unref();
   return () => clearInterval(timer);
 }

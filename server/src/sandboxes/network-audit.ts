@@ -41,7 +41,9 @@ export class NetworkAudit {
   ) {
     this.#instance = instance;
     this.#keep = keep;
-    this.#stop = repeat(INTERVAL_MS, [{ name: 'network-audit', run: () => this.#take() }], logger);
+    const chore = { name: 'network-audit', run: () => this.#take() };
+    // What is not taken before this server ends, the next one takes.
+    this.#stop = repeat(INTERVAL_MS, [chore], logger, { keepsRunning: false });
   }
 
   /** Takes what is left. Call when the instance is destroyed, or is left to another server. */

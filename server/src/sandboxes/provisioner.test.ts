@@ -26,7 +26,7 @@ const wanted: Provision = {
   workdir: undefined,
   milliCpu: 0,
   memoryMiB: 0,
-  network: 'open',
+  network: { kind: 'open' },
   volumes: [],
   openPorts: [],
   inboundCidrs: [],

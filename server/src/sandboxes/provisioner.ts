@@ -10,7 +10,7 @@ import { OnePerKey } from '../platform/one-per-key.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Sandbox, Sandboxes } from './sandboxes.ts';
-import type { OpenPort, SandboxSpec } from './spec.ts';
+import type { NetworkPolicy, OpenPort, SandboxSpec } from './spec.ts';
 
 /** Longest lifetime, 24 hours; also the absolute bound of a sandbox that ends by idling. */
 export const MAX_TTL_MS = 86_400_000;
@@ -35,7 +35,7 @@ export interface Provision {
   /** Zero means the configured default. */
   readonly milliCpu: number;
   readonly memoryMiB: number;
-  readonly network: 'open' | 'blocked';
+  readonly network: NetworkPolicy;
   readonly volumes: readonly ProvisionVolume[];
   readonly openPorts: readonly OpenPort[];
   /** Checked ones; none = all. */
@@ -168,7 +168,7 @@ export class Provisioner {
       timeoutMs: ttlMode === 'idle' ? MAX_TTL_MS : ttlMs,
       idleTimeoutMs: ttlMode === 'idle' ? ttlMs : undefined,
       resources: { memoryMiB, memoryLimitMiB: memoryMiB, milliCpu, milliCpuLimit: milliCpu },
-      network: { kind: request.network },
+      network: request.network,
       runtime: undefined,
       pty: undefined,
       verbose: false,
@@ -205,7 +205,7 @@ function differences(existing: Sandbox, wanted: SandboxSpec): ProvisionPart[] {
     ['workdir', spec.workdir === wanted.workdir],
     ['milliCpu', spec.resources.milliCpuLimit === wanted.resources.milliCpuLimit],
     ['memoryMiB', spec.resources.memoryLimitMiB === wanted.resources.memoryLimitMiB],
-    ['network', spec.network.kind === wanted.network.kind],
+    ['network', isDeepStrictEqual(spec.network, wanted.network)],
     ['volumes', isDeepStrictEqual(byTarget(spec.volumes), byTarget(wanted.volumes))],
     ['openPorts', isDeepStrictEqual(byPort(spec.openPorts), byPort(wanted.openPorts))],
     ['inboundCidrs', isDeepStrictEqual(inOrder(spec.inboundCidrs), inOrder(wanted.inboundCidrs))],

@@ -3,8 +3,10 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { DefaultImageState } from '../../images/default-image.ts';
+import { domainPattern } from '../../platform/domain-patterns.ts';
 import { type Provision, ProvisionConflict, type ProvisionPart } from '../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
+import type { NetworkPolicy } from '../../sandboxes/spec.ts';
 import { baseUrlOf, requireToken } from './caller.ts';
 import { requireRunning } from './commands.ts';
 import { hangUpSignal } from './event-stream.ts';
@@ -181,11 +183,17 @@ function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionReque
     env: envVars,
     workdir,
     ...limits,
-    network,
+    network: networkPolicy(network),
     volumes,
     openPorts,
     inboundCidrs,
   };
+}
+
+function networkPolicy(network: ProvisionRequest['network']): NetworkPolicy {
+  if (typeof network === 'string') return { kind: network };
+  const domains = network.domains.map((domain) => domainPattern(domain) ?? domain);
+  return { kind: 'allowlist', cidrs: [], domains, ...(network.audit && { audited: true }) };
 }
 
 const fields = {

@@ -119,6 +119,7 @@ test('another definition under the same task id is refused, naming what differs'
     [{ workdir: '/w' }, ['workdir']],
     [{ cpu: 2, memoryMiB: 100 }, ['cpu', 'memoryMiB']],
     [{ network: 'blocked' }, ['network']],
+    [{ network: { domains: ['example.com'] } }, ['network']],
     [{ volumes: { '/data': 'vol' } }, ['volumes']],
   ] as const) {
     const { status, json, text } = await server.call('POST', sandboxes, { body: { ...body, ...change } });
@@ -128,6 +129,18 @@ test('another definition under the same task id is refused, naming what differs'
     assert.ok(!text.includes('secret-'), 'values stay out of the answer');
   }
   assert.equal(live(server).length, 1);
+});
+
+test('domains that it may reach, and an audit of that, are its policy', async () => {
+  await using server = await ApiServer.start();
+  const network = { domains: ['Example.com', '*.example.org'], audit: true };
+  await server.call('POST', sandboxes, { body: { taskId: 't', imageId: 'base', network } });
+  const domains = ['example.com', '*.example.org'];
+  assert.deepEqual(live(server)[0]?.spec.network, { kind: 'allowlist', cidrs: [], domains, audited: true });
+  for (const bad of [[], ['no domain'], ['192.0.2.1']]) {
+    const body = { taskId: 'u', imageId: 'base', network: { domains: bad } };
+    assert.equal((await server.call('POST', sandboxes, { body })).status, 400, String(bad));
+  }
 });
 
 test('a destroyed sandbox is still found, and its task id is free again', async () => {

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { isObjectName } from '../../apps/names.ts';
 import { checkUserMetadata, MAX_USER_METADATA_CHARACTERS } from '../../auth/connect-tokens.ts';
 import { isSandboxId } from '../../ids.ts';
+import { domainPattern } from '../../platform/domain-patterns.ts';
 import { MAX_PATH_BYTES } from '../../platform/path-limits.ts';
 import { checkInbound } from '../../sandboxes/inbound.ts';
 import { MAX_TTL_MS } from '../../sandboxes/provisioner.ts';
@@ -24,6 +25,7 @@ export const MAX_ARGUMENT_BYTES = 131_071;
 const MAX_VOLUMES = 64;
 const MAX_OPEN_PORTS = 64;
 const DEFAULT_CONNECT_PORT = 8080;
+const MAX_DOMAINS = 1000;
 const MAX_TTL_SECONDS = MAX_TTL_MS / 1000;
 export const DEFAULT_TTL_SECONDS = 300;
 /** Kept of each output stream of an exec unless the caller asks for another bound. */
@@ -94,6 +96,25 @@ const portRequest = z
 const portOf = (request: number | z.output<typeof portRequest>) =>
   typeof request === 'number' ? request : request.port;
 
+const allowedDomains = z.strictObject({
+  domains: z
+    .array(
+      z
+        .string()
+        .max(255)
+        .refine((text) => domainPattern(text) !== undefined, 'is no domain'),
+    )
+    .min(1)
+    .max(MAX_DOMAINS)
+    .meta({
+      description: `Names, names with *. before them for all below, or * for every one; at most ${MAX_DOMAINS}.`,
+    }),
+  audit: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Tells in the log of the sandbox what it reaches, and tries to.' }),
+});
+
 export const provisionRequest = z
   .strictObject({
     taskId: taskIdSchema.meta({ description: "The caller's own id, unique among running sandboxes." }),
@@ -145,10 +166,13 @@ export const provisionRequest = z
         description:
           'From where its ports may be reached, by tunnels and with connect tokens. Default: from everywhere.',
       }),
-    network: z.enum(['open', 'blocked']).default('open').meta({
-      description:
-        'blocked: no outbound connections. Private networks and other sandboxes are out of reach in both.',
-    }),
+    network: z
+      .union([z.enum(['open', 'blocked']), allowedDomains])
+      .default('open')
+      .meta({
+        description:
+          'blocked: no outbound connections. With domains: these alone, by TLS and HTTP. Private networks and other sandboxes are out of reach in all.',
+      }),
   })
   .meta({ id: 'ProvisionRequest' });
 export type ProvisionRequest = z.output<typeof provisionRequest>;
