@@ -1,6 +1,6 @@
 /**
- * Where `FROM x` comes from: our own published names, a registry, or packages that stand in for the image, in this order. What was found once stays until it
- * is deleted: a base never changes under its users by itself.
+ * Where `FROM x` comes from: our own published names, a registry, or packages that stand in for the image, in this order. What was found once stays for
+ * as long as somebody uses it (`storage/`): a base never changes under its users.
  */
 import { createHash } from 'node:crypto';
 import { rename } from 'node:fs/promises';
