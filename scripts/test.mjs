@@ -6,7 +6,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { attach, capture } from './lib/command.mjs';
+import { attach, capture, which } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
 import { findRunsc, pinned } from './lib/gvisor.mjs';
 import { localDir, node, root } from './lib/paths.mjs';
@@ -29,6 +29,7 @@ await runMain(async () => {
   const skipped = [];
   const go = await step('Go example', buildGoExample);
   if (go.missing) skipped.push(`the Go client (${go.note})`);
+  if (!which('chromium')) skipped.push('Jupyter in a browser (no chromium: `apt-get install chromium`)');
   if (!(await findRunsc())) skipped.push('everything under gVisor (no runsc)');
   if (process.getuid?.() !== 0) skipped.push('everything that makes sandboxes (not root)');
 
