@@ -33,6 +33,15 @@ for (const { runtime, skip } of await runtimesToTest()) {
     after(() => server?.stop());
 
     test('in Python', (t) => pythonCases(t, server, 'connect', { env: caFile(server) }));
+    // Before 1.5 a token had no port of its own.
+    for (const version of ['1.3.5', '1.5.5']) {
+      test(`in Python, client ${version}`, (t) =>
+        pythonCases(t, server, 'connect', {
+          env: { ...caFile(server), PYTHONWARNINGS: 'ignore' },
+          version,
+          only: ['a_token_opens_the_default_port_with_its_metadata', 'a_token_in_the_query_becomes_a_cookie'],
+        }));
+    }
     test('in JavaScript', (t) => jsCases(t, server, 'connect'));
     test('in Go', (t) => goCases(t, server, { only: ['a connect token opens a port'] }));
 
