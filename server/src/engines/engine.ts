@@ -13,6 +13,12 @@ import type { LayerRef, MountRef } from './references.ts';
 export type RuntimeChoice = 'auto' | 'gvisor' | 'runc';
 export type RuntimeName = 'gvisor' | 'runc';
 
+/**
+ * What keeps an instance's programs from the machine. `runc-shared-users`: under runc, and its users are the machine's, so that what the kernel counts for each
+ * user is shared with all others of these and with the machine.
+ */
+export type Isolation = RuntimeName | 'runc-shared-users';
+
 export type { NetworkEvent, NetworkPolicy };
 export { describeEvent };
 
@@ -164,6 +170,7 @@ export interface CommitOptions {
 export interface Instance {
   readonly id: InstanceId;
   readonly runtime: RuntimeName;
+  readonly isolation: Isolation;
   /** Names of those it has. */
   readonly devices: readonly string[];
   /** Variables that programs need to find its devices. */
@@ -252,6 +259,8 @@ export interface Engine {
   capabilities(runtime: RuntimeName): Capabilities;
   /** Undefined for an engine that has none. */
   readonly keptDisks: KeptDisks | undefined;
+  /** What an instance will have that is made now. @param special whether it has devices, volumes or buckets */
+  isolationUnder(runtime: RuntimeName, special: boolean): Isolation;
   /** The GPUs that there are now, whoever has them. */
   gpus(): Promise<readonly Device[]>;
   /**

@@ -5,9 +5,9 @@
 import type {
   Engine,
   Instance,
+  Isolation,
   Prepared,
   RuntimeChoice,
-  RuntimeName,
   Shape,
   Tenure,
 } from '../engines/engine.ts';
@@ -55,9 +55,9 @@ export class InstanceService {
     this.#faultPoint = faultPoint;
   }
 
-  /** @see Engine.runtimeFor */
-  runtimeFor(choice: RuntimeChoice): RuntimeName {
-    return this.#engine.runtimeFor(choice);
+  /** What an instance will have that is made now. @see Engine.isolationUnder @throws SkerryError as `Engine.runtimeFor` */
+  isolationFor(choice: RuntimeChoice, special: boolean): Isolation {
+    return this.#engine.isolationUnder(this.#engine.runtimeFor(choice), special);
   }
 
   /** Whether instances with this choice can have a disk of their own. @throws SkerryError `unavailable` */

@@ -7,8 +7,8 @@ import {
   describeEvent,
   type Fifo,
   type Instance,
+  type Isolation,
   type NetworkPolicy,
-  type RuntimeName,
 } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
 import type { InstanceId, LayerId, ProcessId, SandboxId, TaskId } from '../ids.ts';
@@ -163,12 +163,14 @@ export class LiveSandbox implements Sandbox {
     });
   }
 
-  get isolation(): RuntimeName | undefined {
+  get isolation(): Isolation | undefined {
     if (this.state === 'ended') return undefined;
     const { tenant } = this.#tenancy;
-    if (tenant) return tenant.instance.runtime;
+    if (tenant) return tenant.instance.isolation;
     try {
-      return this.#context.instances.runtimeFor(this.spec.runtime ?? 'auto');
+      const { runtime = 'auto', volumes, buckets = [], gpu } = this.spec;
+      const special = volumes.length + buckets.length > 0 || gpu !== undefined;
+      return this.#context.instances.isolationFor(runtime, special);
     } catch {
       return undefined; // its start fails for the same reason and says so
     }

@@ -4,7 +4,7 @@
  */
 
 import type { Duplex } from 'node:stream';
-import type { NetworkPolicy, RuntimeName } from '../engines/engine.ts';
+import type { Isolation, NetworkPolicy } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ImageId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
 import type { Image, SnapshotOptions } from '../images/image.ts';
 import type { ExitSnapshot } from './exit-snapshot.ts';
@@ -77,7 +77,7 @@ export interface Sandbox {
   readonly taskId: TaskId;
   readonly spec: SandboxSpec;
   /** What keeps its programs from the machine, also while it starts. Undefined when it has ended, or when no usable runtime is there to start it. */
-  readonly isolation: RuntimeName | undefined;
+  readonly isolation: Isolation | undefined;
   readonly name: string | undefined;
   readonly tags: Readonly<Record<string, string>>;
   /** Unique among all sandboxes of the server: lists page by it. */

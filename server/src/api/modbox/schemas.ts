@@ -204,9 +204,9 @@ export const sandboxAnswer = z
       .meta({ description: "The caller's id; the sandbox id where the sandbox was made without one." }),
     sandboxId: z.string(),
     status: z.enum(['starting', 'running', 'stopping', 'ended']),
-    isolation: z.enum(['gvisor', 'runc']).nullable().meta({
+    isolation: z.enum(['gvisor', 'runc', 'runc-shared-users']).nullable().meta({
       description:
-        "What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's; null once it ended.",
+        "What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's, with users of its own or the machine's; null once it ended.",
     }),
     endReason: endReason.nullable().meta({ description: 'Why it ended; null while it has not.' }),
     sandboxUrl: z.string().meta({ description: 'Base of this sandbox: add /modbox/api/exec and so on.' }),

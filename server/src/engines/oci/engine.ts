@@ -15,6 +15,7 @@ import type {
   Device,
   Engine,
   EngineCheck,
+  Isolation,
   KeptDisks,
   Prepared,
   RuntimeChoice,
@@ -82,6 +83,8 @@ interface Opened {
   readonly room: SharedRoom;
   /** Whether instances can have one. */
   readonly boundsDisks: boolean;
+  /** Whether instances under runc have users of their own. */
+  readonly hasOwnUsers: boolean;
   readonly caBundle: string | undefined;
   readonly ownLimits: OwnLimits;
   readonly gpus: MachineGpus;
@@ -182,6 +185,7 @@ class OciEngine implements Engine {
       ...{ cgroups, findings, network, adoption, caBundle, ownLimits, gpus },
       ...{ disks: disks.all, keptDisks: disks.kept, room: disks.room },
       boundsDisks: disks.work,
+      hasOwnUsers: userNamespaces !== undefined,
     };
   }
 
@@ -222,6 +226,11 @@ class OciEngine implements Engine {
   runtimeFor(choice: RuntimeChoice): RuntimeName {
     const asked = choice === 'auto' ? this.#options.config.runtime : choice;
     return chooseRuntime(asked, this.#require().findings).name;
+  }
+
+  isolationUnder(runtime: RuntimeName, special: boolean): Isolation {
+    if (runtime === 'gvisor') return runtime;
+    return this.#opened?.hasOwnUsers && !special ? 'runc' : 'runc-shared-users';
   }
 
   capabilities(runtime: RuntimeName): Capabilities {

@@ -18,6 +18,7 @@ import type {
   Instance,
   InstanceExit,
   InstanceStats,
+  Isolation,
   NetworkEvent,
   NetworkPolicy,
   RuntimeName,
@@ -109,6 +110,11 @@ export class OciInstance implements Instance {
     this.imageFifos = parts.imageFifos;
     parts.listener.onLost(() => void this.#watch());
     if (!parts.listener.connected) void this.#watch();
+  }
+
+  get isolation(): Isolation {
+    if (this.runtime === 'gvisor') return 'gvisor';
+    return this.#record.firstId === undefined ? 'runc-shared-users' : 'runc';
   }
 
   get devices(): readonly string[] {

@@ -51,6 +51,7 @@ export function engineConformance<Harness extends EngineHarness>(
       it('says which runtime it is, also before', () => {
         assert.equal(instance.runtime, runtime);
         assert.equal(suite.harness.engine.runtimeFor(runtime), runtime);
+        assert.equal(instance.isolation, suite.harness.engine.isolationUnder(runtime, false));
       });
 
       it('runs programs with input, both outputs and exit codes', async () => {

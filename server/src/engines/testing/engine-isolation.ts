@@ -3,7 +3,10 @@
  * tests use (`fake-engine.ts`) promises none of it.
  */
 import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { newVolumeMountId } from '../../ids.ts';
 import { withDeadline } from '../../platform/wait.ts';
 import type { Instance } from '../engine.ts';
 import { type EngineHarness, type EngineSuite, limits, type TestSpec } from './engine-suite.ts';
@@ -78,6 +81,25 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
     } finally {
       for (const instance of [sidecar, main, other]) await destroy(instance);
     }
+  });
+
+  it('tells that its users are those of the machine, where a volume makes them so, also after a restart', async (t) => {
+    if (suite().runtime === 'gvisor') return t.skip('it has a kernel of its own');
+    const tree = newVolumeMountId();
+    await mkdir(join(suite().directory, tree));
+    const mounts = [
+      { source: { kind: 'volume', tree, path: '' }, target: '/volume', readOnly: false },
+    ] as const;
+    const instance = await create({ mounts });
+    assert.equal(instance.isolation, 'runc-shared-users');
+    assert.equal(suite().harness.engine.isolationUnder('runc', true), instance.isolation);
+    suite().live.delete(instance);
+    await suite().harness.restart();
+    const adopted = (await suite().harness.engine.adopt(new Set([instance.id]))).instances.get(instance.id);
+    assert.ok(adopted);
+    assert.equal(adopted.isolation, 'runc-shared-users');
+    assert.equal(await shell(adopted, 'touch /volume/x && stat -c %u /volume/x'), '0');
+    await destroy(adopted);
   });
 
   describe('limits', () => {

@@ -18,6 +18,7 @@ import type {
   Engine,
   EngineCheck,
   Instance,
+  Isolation,
   Prepared,
   RuntimeChoice,
   RuntimeName,
@@ -128,6 +129,10 @@ export class FakeEngine implements Engine {
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
     return choice === 'auto' ? this.#usual : choice;
+  }
+
+  isolationUnder(runtime: RuntimeName): Isolation {
+    return runtime;
   }
 
   capabilities(): Capabilities {

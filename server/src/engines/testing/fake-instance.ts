@@ -12,6 +12,7 @@ import type {
   Instance,
   InstanceExit,
   InstanceStats,
+  Isolation,
   NetworkEvent,
   NetworkPolicy,
   RuntimeName,
@@ -108,6 +109,10 @@ export class FakeInstance implements Instance {
 
   async stats(): Promise<InstanceStats> {
     return { ...(await this.#parts.process.stats()), oomKills: this.#oomKills };
+  }
+
+  get isolation(): Isolation {
+    return this.runtime;
   }
 
   async wake(): Promise<void> {

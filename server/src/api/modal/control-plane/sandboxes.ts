@@ -53,7 +53,7 @@ const DEFAULT_CONNECT_PORT = 8080;
 const MAX_TUNNELS_WAIT_S = 3600;
 const LIST_PAGE = 100;
 /**
- * On the answer to a create: `gvisor` or `runc`. On a list one for each sandbox, in its order, `-` for one that has ended. Not of the clients' protocol;
+ * On the answer to a create: `gvisor`, `runc`, or `runc-shared-users`. On a list one for each sandbox, in its order, `-` for one that has ended. Not of the clients' protocol;
  * they pass over it.
  */
 const ISOLATION_HEADER = 'x-skerry-isolation';
