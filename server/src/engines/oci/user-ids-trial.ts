@@ -20,6 +20,8 @@ const TRIAL_SLOT = 0;
 /** Of the container that is tried; no instance's id looks like this. */
 const TRIAL = 'own-users';
 const TIMEOUT_MS = 20_000;
+/** The agent's status for what it does not understand. */
+const REFUSED = 2;
 
 export interface TrialParts {
   readonly layout: Layout;
@@ -78,7 +80,7 @@ async function whyNoIds({ runDir }: Layout): Promise<string | undefined> {
   return undefined;
 }
 
-/** Has a container as instances are made look for a server, and find none. */
+/** Starts a container as instances are made, whose agent is asked for what it refuses: it ends as runc itself never does. */
 async function tryOne(parts: TrialParts): Promise<string | undefined> {
   const { layout, program, runc, cgroups, ownLimits } = parts;
   const trees = new MappedTrees(program);
@@ -110,12 +112,12 @@ async function tryOne(parts: TrialParts): Promise<string | undefined> {
       },
       mounts: [],
     }) as { process: { args: string[] } }; // as the specification has it
-    bundle.process.args = [GUEST_AGENT, 'probe-tcp', '1'];
+    bundle.process.args = [GUEST_AGENT, 'probe-tcp', 'none'];
     await writeFile(join(here, 'config.json'), JSON.stringify(bundle));
     for (const path of [here, socketDir]) await chown(path, users.firstId, users.firstId);
-    const options = { okCodes: [1], timeoutMs: TIMEOUT_MS };
+    const options = { okCodes: [1, REFUSED], timeoutMs: TIMEOUT_MS };
     const { code, stderr } = await run([...runtime, 'run', '--bundle', here, TRIAL], options);
-    return code === 1 && stderr === '' ? undefined : `runc: ${stderr.slice(-500)}`;
+    return code === REFUSED ? undefined : `runc: ${stderr.slice(-500)}`;
   } catch (error) {
     return toSkerryError(error).message;
   } finally {
