@@ -11,7 +11,8 @@ import { runMain, SetupError, step } from './lib/step.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const RUNTIMES = 2;
-const TEST_TIMEOUT_MS = 900_000;
+/** Of a suite too, which all kills under one runtime are. */
+const TEST_TIMEOUT_MS = 4 * 3600_000;
 
 await runMain(async () => {
   const kills = Number(process.argv[2] ?? 200);
