@@ -1,6 +1,6 @@
 /**
  * Instances whose users are nobody else's on the machine: under runc each is in a user namespace, which its network namespace belongs to
- * ([decision 0019](../../../../docs/decisions/0019-users-of-their-own.md)). On disk everything is owned by the ids that programs inside see; whatever is shown to
+ * ([decision 0020](../../../../docs/decisions/0020-users-of-their-own.md)). On disk everything is owned by the ids that programs inside see; whatever is shown to
  * them is mounted with its ids mapped.
  */
 import { mkdir, stat, writeFile } from 'node:fs/promises';
