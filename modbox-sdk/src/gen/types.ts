@@ -100,9 +100,9 @@ export interface Sandbox {
   sandboxId: string;
   status: 'starting' | 'running' | 'stopping' | 'ended';
   /**
-   * What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's; null once it ended.
+   * What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's, with users of its own or the machine's; null once it ended.
    */
-  isolation: ('gvisor' | 'runc') | null;
+  isolation: ('gvisor' | 'runc' | 'runc-shared-users') | null;
   /**
    * Why it ended; null while it has not.
    */
