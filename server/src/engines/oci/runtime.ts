@@ -120,6 +120,7 @@ export const gvisorOptions: readonly string[] = [
   '--host-uds=open', // the agent dials the server's socket
   '--ignore-cgroups=false',
   '--oci-seccomp=true', // no signal reaches the agent (`seccomp.ts`)
+  '--allow-suid', // su, sudo and ping, as under runc
   '--net-raw=true', // ping; raw packets with a foreign source are dropped by the firewall
 ];
 
