@@ -15,7 +15,7 @@ import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
 
-const KILLS = Number(process.env.SKERRY_TEST_KILLS) || 4;
+const KILLS = Number(process.env.SKERRY_TEST_KILLS) || 2;
 /** Longest time into a round at which the server is killed; one takes about as long. */
 const LATEST_MOMENT_MS = patient(3_000);
 /** A line for each kill, where this is set: what was under way. */
