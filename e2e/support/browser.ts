@@ -67,6 +67,7 @@ export async function startBrowser(
   ]);
   const child = spawn(command, argv, {
     stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+    env: { ...process.env, TMPDIR: profile }, // what it leaves there goes with the profile
     detached: true,
   });
   const stop = async () => {

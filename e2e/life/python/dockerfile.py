@@ -1,5 +1,6 @@
 """Dockerfiles with what BuildKit added, through `Image.from_dockerfile` and `dockerfile_commands`."""
 
+import contextlib
 import pathlib
 import tempfile
 
@@ -7,14 +8,16 @@ import modal
 from harness import case, create, equal, image, run, running
 
 
+@contextlib.contextmanager
 def built_from(text, files, **options):
-    """A running sandbox of a Dockerfile with its context."""
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="context-"))
-    for name, content in files.items():
-        (directory / name).parent.mkdir(parents=True, exist_ok=True)
-        (directory / name).write_text(content)
-    (directory / "Dockerfile").write_text(text)
-    return modal.Image.from_dockerfile(directory / "Dockerfile", context_dir=directory, **options)
+    """An image of a Dockerfile with its context, which is there until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="context-") as name:
+        directory = pathlib.Path(name)
+        for file, content in files.items():
+            (directory / file).parent.mkdir(parents=True, exist_ok=True)
+            (directory / file).write_text(content)
+        (directory / "Dockerfile").write_text(text)
+        yield modal.Image.from_dockerfile(directory / "Dockerfile", context_dir=directory, **options)
 
 
 def shell(sandbox, command):
@@ -44,7 +47,7 @@ RUN --mount=type=secret,id=TOKEN,env=COPIED test "$(cat /run/secrets/TOKEN 2>/de
 """
     files = {"requirements.txt": "six\n", "src/a.py": "a\n", "src/deep/b.py": "b\n"}
     secret = modal.Secret.from_dict({"TOKEN": "s3cret-value"})
-    with running(image=built_from(text, files, secrets=[secret])) as sandbox:
+    with built_from(text, files, secrets=[secret]) as built, running(image=built) as sandbox:
         equal(shell(sandbox, "cat /work/seen"), "six\na\nfrom the stage\n/other/etc/os-release\na\nb\n")
         left = "ls -d /src /other /fast /root/.cache/x /usr/local/bin/say /work/requirements.txt /run/secrets 2>/dev/null || true"
         equal(shell(sandbox, left), "")
@@ -54,7 +57,8 @@ RUN --mount=type=secret,id=TOKEN,env=COPIED test "$(cat /run/secrets/TOKEN 2>/de
 def a_mount_of_a_file_that_was_not_sent_is_a_clear_build_error():
     text = "FROM python:3.11-slim\nRUN --mount=type=bind,source=nothere,target=/x true\n"
     try:
-        create(image=built_from(text, {"other": ""}))
+        with built_from(text, {"other": ""}) as built:
+            create(image=built)
     except modal.exception.Error as error:
         words = str(error)
     assert "nothere" in words and "COPY" in words, words
@@ -87,7 +91,8 @@ RUN python3 <<EOF
 open("/opt/by-python", "w").write("python")
 EOF
 """
-    with running(image=built_from(text, {"run.sh": "#!/bin/sh\n"}, build_args={"GREETING": "hi you"})) as sandbox:
+    arguments = {"GREETING": "hi you"}
+    with built_from(text, {"run.sh": "#!/bin/sh\n"}, build_args=arguments) as built, running(image=built) as sandbox:
         equal(shell(sandbox, "echo \"$A|$B|$C\""), "hi you|fallback|set\n")
         equal(shell(sandbox, "stat -c '%a %u:%g' /opt/run.sh /opt/plain.sh"), "750 1000:1000\n644 0:0\n")
         equal(shell(sandbox, "cat /opt/heredoc /opt/raw /opt/run-heredoc /opt/piped /opt/by-python"),
