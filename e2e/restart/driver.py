@@ -13,8 +13,8 @@ import modal
 SLOWNESS = float(os.environ["SKERRY_TEST_SLOWNESS"])
 # With 20, a server on an emulated machine starts in minutes, longer than clients repeat a call.
 RUNNING = 20 if SLOWNESS < 10 else 5
-# Seconds until a sandbox that is to time out does, and until none of the others may have.
-SOON = 4 * SLOWNESS
+# Seconds until a sandbox that is to time out does (while the server is down: for no longer than clients repeat a call), and until none of the others may have.
+SOON = 4 * min(SLOWNESS, 5)
 NEVER = 24 * 3600
 IMAGE = modal.Image.from_registry("debian:bookworm-slim")
 # Numbered lines, each padded, over about two seconds; then how many there were.
@@ -91,7 +91,7 @@ async def main():
             await (await leaving.exec.aio("true")).wait.aio()
             waits = asyncio.gather(leaving.wait.aio(), expiring.wait.aio(), return_exceptions=True)
             await (await expiring.exec.aio("true")).wait.aio()
-            say(event="sandboxes", leaving=leaving.object_id, expiring=expiring.object_id)
+            say(event="sandboxes", seconds=SOON)
             await leaving.stdin.drain.aio()
             say(event="go")
             results = await waits
