@@ -41,10 +41,7 @@ export class AgentConnection {
    * not matter. After the end it does nothing.
    */
   send(...parts: Uint8Array[]): void {
-    if (this.#ended) return;
-    this.#duplex.cork();
-    for (const part of parts) this.#duplex.write(part);
-    this.#duplex.uncork();
+    if (!this.#ended) this.#put(parts);
   }
 
   /**
@@ -52,15 +49,8 @@ export class AgentConnection {
    * called with an error.
    */
   write(parts: readonly Uint8Array[], done: (error?: Error | null) => void): void {
-    const last = parts.at(-1);
-    if (this.#ended || last === undefined) {
-      done(this.#ended ? gone() : null);
-      return;
-    }
-    this.#duplex.cork();
-    for (const part of parts.slice(0, -1)) this.#duplex.write(part);
-    this.#duplex.write(last, done);
-    this.#duplex.uncork();
+    if (this.#ended || parts.length === 0) done(this.#ended ? gone() : null);
+    else this.#put(parts, done);
   }
 
   /** Reads no more until `resume`; what came together with the last frame still comes. */
@@ -96,6 +86,15 @@ export class AgentConnection {
   /** Ends the connection with an error of ours. */
   fail(error: SkerryError): void {
     this.#end(error);
+  }
+
+  /** In one system call, if there is room. */
+  #put(parts: readonly Uint8Array[], done?: (error?: Error | null) => void): void {
+    this.#duplex.cork();
+    for (const [index, part] of parts.entries()) {
+      this.#duplex.write(part, index === parts.length - 1 ? done : undefined);
+    }
+    this.#duplex.uncork();
   }
 
   #onData(chunk: Buffer): void {
