@@ -7,8 +7,8 @@
 
 use crate::entry::{file_id, kind, names, remove, Stamp};
 use crate::failure::Failure;
-use crate::ids;
 use crate::file::{attributes, regular, special, times, Place};
+use crate::ids;
 use crate::mounts::is_kernels;
 use crate::namespace::{self, is_reserved};
 use crate::sys::{c_string, check, fstat, fstatat, literal, now, openat, raise_open_files, sync_filesystem};

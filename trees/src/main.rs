@@ -59,7 +59,8 @@ fn main() {
         [command, namespace, writable, shown, target, options, lowers @ ..]
             if *command == "mount-root" && !lowers.is_empty() =>
         {
-            ids::show(namespace, writable, shown).and_then(|()| ids::overlay(namespace, writable, target, options, lowers))
+            ids::show(namespace, writable, shown)
+                .and_then(|()| ids::overlay(namespace, writable, target, options, lowers))
         }
         [command, namespace, writable, target, options, lowers @ ..]
             if *command == "mount-mapped" && !lowers.is_empty() =>
