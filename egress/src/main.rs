@@ -33,10 +33,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use settings::Settings;
-use skerry_host_process::control::{self, Predecessor};
-use skerry_host_process::launch::{self, Side};
-use skerry_host_process::sockets::Sockets;
-use skerry_host_process::{finish, Error};
+use skerry_host_process::{finish, start, Error};
 
 const PROGRAM: &str = "skerry-egress";
 /// Of questions, TLS and HTTP.
@@ -48,25 +45,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Error> {
     let settings = Settings::parse(std::env::args().skip(1)).map_err(Error::Usage)?;
-    let ready = match launch::detach()? {
-        Side::Launcher(code) => std::process::exit(code),
-        Side::Program(ready) => ready,
-    };
-    let common = &settings.common;
-    launch::enter(&common.cgroups)?;
-    launch::allow_descriptors()?;
     let tcp = PORTS.map(|port| SocketAddr::from((settings.listen, port)));
-    let predecessor = Predecessor::meet(&common.control, PROGRAM);
-    let handed_over = predecessor.as_ref().and_then(|one| one.take_over(tcp[0], &tcp));
-    let sockets = match handed_over {
-        Some(sockets) => sockets,
-        None => Sockets::bind(tcp[0], &tcp)?,
-    };
-    let control = control::listen(&common.control).map_err(|error| Error::Control(common.control.clone(), error))?;
-    launch::drop_privileges(common.user)?;
-    if let Some(predecessor) = predecessor {
-        predecessor.dismiss();
-    }
-    ready.say()?;
+    let (sockets, control) = start(PROGRAM, &settings.common, tcp[0], &tcp)?;
     serve::serve(settings, sockets, control).map_err(Error::Serve)
 }
