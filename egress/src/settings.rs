@@ -25,7 +25,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Settings, String> {
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Settings, String> {
         let mut settings = Settings {
             common: Common::default(),
             listen: Ipv4Addr::UNSPECIFIED,
@@ -42,22 +42,22 @@ impl Settings {
             greeting: Duration::from_secs(10),
             connect: Duration::from_secs(10),
         };
-        while let Some(name) = arguments.next() {
-            let value = arguments.next().ok_or_else(|| format!("{name} has no value"))?;
-            if settings.common.take(&name, &value)? {
-                continue;
-            }
-            match name.as_str() {
-                "--listen" => settings.listen = parsed(&name, &value)?,
-                "--resolver" => settings.resolver = parsed(&name, &value)?,
-                "--bound" => settings.set_bound(&value)?,
-                _ => return Err(format!("{name} is not an option")),
-            }
-        }
+        settings.common = Common::parse(arguments, |name, value| settings.take(name, value))?;
         if !settings.common.is_whole() || settings.listen.is_unspecified() || settings.resolver.port() == 0 {
             return Err("--identity, --listen, --resolver with a port and --control are needed".to_owned());
         }
         Ok(settings)
+    }
+
+    /// Takes an argument of this program's own. @returns false for another one
+    fn take(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        match name {
+            "--listen" => self.listen = parsed(name, value)?,
+            "--resolver" => self.resolver = parsed(name, value)?,
+            "--bound" => self.set_bound(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn set_bound(&mut self, value: &str) -> Result<(), String> {

@@ -16,8 +16,23 @@ pub struct Common {
 }
 
 impl Common {
+    /// Reads a whole command line of options with a value each. `own` takes those that not every program has, and returns false for one that it does not know.
+    pub fn parse(
+        mut arguments: impl Iterator<Item = String>,
+        mut own: impl FnMut(&str, &str) -> Result<bool, String>,
+    ) -> Result<Common, String> {
+        let mut common = Common::default();
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().ok_or_else(|| format!("{name} has no value"))?;
+            if !common.take(&name, &value)? && !own(&name, &value)? {
+                return Err(format!("{name} is not an option"));
+            }
+        }
+        Ok(common)
+    }
+
     /// Takes an argument that every program has. @returns false for another one
-    pub fn take(&mut self, name: &str, value: &str) -> Result<bool, String> {
+    fn take(&mut self, name: &str, value: &str) -> Result<bool, String> {
         match name {
             "--identity" => self.identity = value.to_owned(),
             "--control" => self.control = PathBuf::from(value),

@@ -25,7 +25,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Settings, String> {
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Settings, String> {
         let mut settings = Settings {
             common: Common::default(),
             listen: SocketAddr::from(([0, 0, 0, 0], 0)),
@@ -43,23 +43,23 @@ impl Settings {
             idle: Duration::from_secs(10),
             connection: Duration::from_secs(60),
         };
-        while let Some(name) = arguments.next() {
-            let value = arguments.next().ok_or_else(|| format!("{name} has no value"))?;
-            if settings.common.take(&name, &value)? {
-                continue;
-            }
-            match name.as_str() {
-                "--listen" => settings.listen = parsed(&name, &value)?,
-                "--upstream" => settings.upstreams.push(parsed(&name, &value)?),
-                "--relay" => settings.relay = Some(parsed(&name, &value)?),
-                "--bound" => settings.set_bound(&value)?,
-                _ => return Err(format!("{name} is not an option")),
-            }
-        }
+        settings.common = Common::parse(arguments, |name, value| settings.take(name, value))?;
         if !settings.common.is_whole() || settings.listen.port() == 0 {
             return Err("--identity, --listen with a port and --control are needed".to_owned());
         }
         Ok(settings)
+    }
+
+    /// Takes an argument of this program's own. @returns false for another one
+    fn take(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        match name {
+            "--listen" => self.listen = parsed(name, value)?,
+            "--upstream" => self.upstreams.push(parsed(name, value)?),
+            "--relay" => self.relay = Some(parsed(name, value)?),
+            "--bound" => self.set_bound(value)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn set_bound(&mut self, value: &str) -> Result<(), String> {
