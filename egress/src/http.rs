@@ -1,6 +1,7 @@
 //! Requests of plain HTTP: one on each connection, to the host that its Host header names, if the sandbox may reach that. What follows the request is read no
 //! more, so nobody can ask another host of the same server over the same connection.
 
+use std::future::pending;
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -55,22 +56,20 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
         let mut to_host = Counted::new(to_host, &talked.sent);
         said.drain(..request.length);
         let asking = async {
-            send(&request, &said, from_client, &mut to_host).await?;
-            std::future::pending::<io::Result<()>>().await // the answer's end is the connection's
+            match send(&request, &said, from_client, &mut to_host).await {
+                Err(error) if !is_closed(&error) => {}
+                _ => pending().await, // the answer's end is the connection's
+            }
         };
-        race(asking_until_failure(asking), pass(from_host, to_client)).await;
+        race(asking, pass(from_host, to_client)).await;
     };
     race(talk, context.policies.refusal(sandbox, &name)).await;
     Ok(())
 }
 
-/// A request that breaks off ends nothing by itself where the host has answered already and closes.
-async fn asking_until_failure(asking: impl std::future::Future<Output = io::Result<()>>) {
-    if let Err(error) = asking.await {
-        if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
-            std::future::pending::<()>().await;
-        }
-    }
+/// A request that breaks off so ends nothing by itself: the host has answered already and closes.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 async fn read_head(client: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<Result<Request, &'static str>> {
