@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::io::AsRawFd;
 
-use tokio::io::{copy, AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{copy, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -14,6 +14,7 @@ use crate::context::Context;
 
 /// Addresses of one host that are tried.
 const MAX_TRIED: usize = 4;
+const CHUNK: usize = 4096;
 /// After so long a silence the other end is asked whether it is there: who is not gives its place back.
 const SILENCE_S: libc::c_int = 60;
 
@@ -93,6 +94,18 @@ pub fn notice_death(stream: &TcpStream) -> io::Result<()> {
     };
     set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
     set(libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, SILENCE_S)
+}
+
+/// Waits for more of what is said. @errors at the end
+pub async fn read_more(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> io::Result<()> {
+    let mut chunk = [0; CHUNK];
+    match from.read(&mut chunk).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        length => {
+            into.extend(&chunk[..length]);
+            Ok(())
+        }
+    }
 }
 
 /// Passes on what comes until its end, which is passed on as well.

@@ -14,11 +14,10 @@ use tokio::time::timeout;
 use crate::audit::{By, Outcome};
 use crate::context::Context;
 use crate::counted::Counted;
-use crate::hosts::{connect, pass, Talk};
+use crate::hosts::{connect, pass, read_more, Talk};
 use crate::request::{request, Body, Request};
 
 const PORT: u16 = 80;
-const CHUNK: usize = 4096;
 /// Of the line before a chunk, and of each one of a trailer.
 const MAX_LINE: u64 = 1024;
 const MAX_TRAILERS: usize = 64;
@@ -77,12 +76,7 @@ async fn read_head(client: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<Res
         match request(said) {
             Ok(Some(request)) => return Ok(Ok(request)),
             Err(why) => return Ok(Err(why)),
-            Ok(None) => {}
-        }
-        let mut chunk = [0; CHUNK];
-        match client.read(&mut chunk).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            length => said.extend(&chunk[..length]),
+            Ok(None) => read_more(client, said).await?,
         }
     }
 }

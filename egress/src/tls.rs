@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use skerry_host_process::waiting::race;
-use tokio::io::{copy_bidirectional, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{copy_bidirectional, AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -12,10 +12,9 @@ use crate::audit::{By, Outcome};
 use crate::context::Context;
 use crate::counted::Counted;
 use crate::hello::{asks_for_another, client_hello, second_hello, Hello, Refusal, MAX_HELLO};
-use crate::hosts::{connect, Talk};
+use crate::hosts::{connect, read_more, Talk};
 
 const PORT: u16 = 443;
-const CHUNK: usize = 4096;
 /// A fatal alert (RFC 8446, 6), with the description as its last byte.
 const ALERT: [u8; 6] = [21, 3, 3, 0, 2, 2];
 const ACCESS_DENIED: u8 = 49;
@@ -69,17 +68,6 @@ async fn read_hello(
             Err(refusal) => return Ok(Err(refusal)),
             Ok(None) if said.len() > 4 * MAX_HELLO => return Ok(Err(Refusal::NotTls)),
             Ok(None) => read_more(client, said).await?,
-        }
-    }
-}
-
-async fn read_more(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> io::Result<()> {
-    let mut chunk = [0; CHUNK];
-    match from.read(&mut chunk).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        length => {
-            into.extend(&chunk[..length]);
-            Ok(())
         }
     }
 }
