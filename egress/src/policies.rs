@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
-use std::rc::Rc;
 use std::str::{self, SplitAsciiWhitespace};
 
 use tokio::sync::Notify;
@@ -17,11 +16,8 @@ const EVENTS: u8 = b'E';
 const FORGET: u8 = b'F';
 const KEEP: u8 = b'K';
 
-#[derive(Clone, Default)]
-pub struct Policies(Rc<Table>);
-
 #[derive(Default)]
-struct Table {
+pub struct Policies {
     sandboxes: RefCell<HashMap<Ipv4Addr, Policy>>,
     changed: Notify,
 }
@@ -33,13 +29,13 @@ struct Policy {
 
 impl Policies {
     pub fn allow(&self, sandbox: Ipv4Addr, name: &str) -> bool {
-        let sandboxes = self.0.sandboxes.borrow();
+        let sandboxes = self.sandboxes.borrow();
         sandboxes.get(&sandbox).is_some_and(|policy| policy.allowed.has(name))
     }
 
     /// Keeps what became of what a sandbox wanted, if it is audited.
     pub fn note(&self, sandbox: Ipv4Addr, by: By, name: &str, outcome: Outcome) {
-        let mut sandboxes = self.0.sandboxes.borrow_mut();
+        let mut sandboxes = self.sandboxes.borrow_mut();
         if let Some(audit) = sandboxes.get_mut(&sandbox).and_then(|policy| policy.audit.as_mut()) {
             audit.note(by, name, &outcome);
         }
@@ -48,7 +44,7 @@ impl Policies {
     /// Waits until the sandbox may not reach the name any more.
     pub async fn refusal(&self, sandbox: Ipv4Addr, name: &str) {
         loop {
-            let changed = self.0.changed.notified(); // before the look: what comes between is not missed
+            let changed = self.changed.notified(); // before the look: what comes between is not missed
             if !self.allow(sandbox, name) {
                 return;
             }
@@ -62,13 +58,13 @@ impl Policies {
         let mut words = str::from_utf8(words).ok()?.split_ascii_whitespace();
         let answer = self.carry_out(letter, &mut words)?;
         if letter != EVENTS {
-            self.0.changed.notify_waiters();
+            self.changed.notify_waiters();
         }
         Some(answer.into_bytes())
     }
 
     fn carry_out(&self, letter: u8, words: &mut SplitAsciiWhitespace<'_>) -> Option<String> {
-        let mut sandboxes = self.0.sandboxes.borrow_mut();
+        let mut sandboxes = self.sandboxes.borrow_mut();
         match letter {
             SET | SET_AUDITED => {
                 let address = words.next()?.parse().ok()?;

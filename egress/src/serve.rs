@@ -52,8 +52,8 @@ pub fn serve(settings: Settings, sockets: Sockets, visitors: UnixListener) -> io
             |client, sandbox, context| async move { http::serve(client, sandbox, &context).await },
         );
         let visitors = tokio::net::UnixListener::from_std(visitors)?;
-        let policies = context.policies.clone();
-        let orders = Rc::new(move |letter, words: &[u8]| policies.order(letter, words));
+        let ordered = context.clone();
+        let orders = Rc::new(move |letter, words: &[u8]| ordered.policies.order(letter, words));
         let identity = &context.settings.common.identity;
         let dismissal = control::serve(visitors, PROGRAM, identity, handed_on, Some(orders));
         race(dismissal, race(race(questions, long_questions), race(tls, http))).await;
