@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 pub const HEADER: usize = 12;
-const TYPE_A: u16 = 1;
-const CLASS_IN: u16 = 1;
+/// Type A and class IN, as they stand behind a name.
+const IPV4_ADDRESS: [u8; 4] = [0, 1, 0, 1];
 const RESPONSE: u8 = 0x80;
 const RECURSION_DESIRED: u8 = 0x01;
 const RECURSION_AVAILABLE: u8 = 0x80;
@@ -45,7 +45,7 @@ impl Question {
             recursion_desired: header[2] & RECURSION_DESIRED,
             section: message[HEADER..end + 4].to_vec(),
             name,
-            is_for_addresses: rest == [0, TYPE_A as u8, 0, CLASS_IN as u8],
+            is_for_addresses: rest == IPV4_ADDRESS,
         })
     }
 
@@ -59,7 +59,7 @@ impl Question {
         message.extend(&self.section);
         for address in given {
             message.extend([0xc0, HEADER as u8]); // the name of the question
-            message.extend([0, TYPE_A as u8, 0, CLASS_IN as u8]);
+            message.extend(IPV4_ADDRESS);
             message.extend(ttl.to_be_bytes());
             message.extend([0, 4]);
             message.extend(address.octets());
@@ -98,7 +98,8 @@ pub fn ask(id: u16, name: &str) -> Vec<u8> {
         message.push(label.len() as u8);
         message.extend(label.as_bytes());
     }
-    message.extend([0, 0, TYPE_A as u8, 0, CLASS_IN as u8]);
+    message.push(0);
+    message.extend(IPV4_ADDRESS);
     message
 }
 
@@ -136,7 +137,7 @@ pub fn read_answer(question: &[u8], message: &[u8]) -> Option<Answer> {
         };
         at = end;
         answer.ttl = answer.ttl.min(ttl);
-        if let (true, Ok(octets)) = (kind == [0, TYPE_A as u8, 0, CLASS_IN as u8], <[u8; 4]>::try_from(data)) {
+        if let (true, Ok(octets)) = (kind == IPV4_ADDRESS, <[u8; 4]>::try_from(data)) {
             answer.addresses.push(Ipv4Addr::from(octets));
         }
     }
