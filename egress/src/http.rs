@@ -37,17 +37,17 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
             .await;
         }
     };
-    let name = request.host.clone();
-    if !context.policies.allow(sandbox, &name) {
-        context.policies.note(sandbox, By::Http, &name, Outcome::NotAllowed);
+    let name = request.host.as_str();
+    if !context.policies.allow(sandbox, name) {
+        context.policies.note(sandbox, By::Http, name, Outcome::NotAllowed);
         let words = format!("{name} is none of the domains that this sandbox may reach.");
         return refuse(client, "403 Forbidden", &words).await;
     }
-    let Ok((mut host, address)) = connect(context, &name, PORT).await else {
-        context.policies.note(sandbox, By::Http, &name, Outcome::Unreachable);
+    let Ok((mut host, address)) = connect(context, name, PORT).await else {
+        context.policies.note(sandbox, By::Http, name, Outcome::Unreachable);
         return refuse(client, "502 Bad Gateway", &format!("{name} cannot be reached.")).await;
     };
-    let talked = Talk::begin(context, sandbox, By::Http, &name, address);
+    let talked = Talk::begin(context, sandbox, By::Http, name, address);
     let talk = async {
         let (from_client, to_client) = client.split();
         let (from_host, to_host) = host.split();
@@ -62,7 +62,7 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
         };
         race(asking, pass(from_host, to_client)).await;
     };
-    race(talk, context.policies.refusal(sandbox, &name)).await;
+    race(talk, context.policies.refusal(sandbox, name)).await;
     Ok(())
 }
 

@@ -35,16 +35,16 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
             return refuse(client, alert_of(&refusal)).await;
         }
     };
-    let name = hello.name.clone();
-    if !context.policies.allow(sandbox, &name) {
-        note(&name, Outcome::NotAllowed);
+    let name = hello.name.as_str();
+    if !context.policies.allow(sandbox, name) {
+        note(name, Outcome::NotAllowed);
         return refuse(client, UNRECOGNIZED_NAME).await;
     }
-    let Ok((mut host, address)) = connect(context, &name, PORT).await else {
-        note(&name, Outcome::Unreachable);
+    let Ok((mut host, address)) = connect(context, name, PORT).await else {
+        note(name, Outcome::Unreachable);
         return refuse(client, INTERNAL_ERROR).await;
     };
-    let talked = Talk::begin(context, sandbox, By::Tls, &name, address);
+    let talked = Talk::begin(context, sandbox, By::Tls, name, address);
     let talk = async {
         let mut client = Counted::new(client, &talked.received);
         let mut host = Counted::new(&mut host, &talked.sent);
@@ -53,7 +53,7 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
         }
         copy_bidirectional(&mut client, &mut host).await.map(|_| ())
     };
-    race(talk, context.policies.refusal(sandbox, &name)).await;
+    race(talk, context.policies.refusal(sandbox, name)).await;
     Ok(())
 }
 
