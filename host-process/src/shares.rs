@@ -60,7 +60,7 @@ impl<T> Places<T> {
         true
     }
 
-    /// Takes a place where there is room. @returns its number
+    /// Takes a place where there is room, with what is made for its number.
     fn take(&mut self, client: IpAddr, holder: impl FnOnce(u64) -> T) {
         let number = self.next;
         self.next += 1;
