@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { InstanceId } from '../ids.ts';
 import { describeEvent, type NetworkEvent } from '../network/network-events.ts';
-import type { NetworkPolicy } from '../network/policy.ts';
+import { isAudited, type NetworkPolicy } from '../network/policy.ts';
 import type { InstanceBucket } from './bucket.ts';
 import type { LayerRef, MountRef } from './references.ts';
 
@@ -20,7 +20,7 @@ export type RuntimeName = 'gvisor' | 'runc';
 export type Isolation = RuntimeName | 'runc-shared-users';
 
 export type { NetworkEvent, NetworkPolicy };
-export { describeEvent };
+export { describeEvent, isAudited };
 
 export interface InstanceLimits {
   /** Hard memory limit in MiB; a program over it is killed. */

@@ -8,6 +8,7 @@ import {
   type Fifo,
   type Instance,
   type Isolation,
+  isAudited,
   type NetworkPolicy,
 } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
@@ -32,7 +33,7 @@ import { type ExitSnapshot, lostExitSnapshot } from './exit-snapshot.ts';
 import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
-import { audited, isAudited } from './network-audit.ts';
+import { audited } from './network-audit.ts';
 import { OutputBudget } from './output-budget.ts';
 import { checkPort, PortConnections } from './port-connections.ts';
 import {

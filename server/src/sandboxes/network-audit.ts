@@ -8,9 +8,6 @@ const INTERVAL_MS = 1_000;
 /** Of one sandbox while one server looks after it; what comes then is counted alone. */
 const MAX_EVENTS = 10_000;
 
-export const isAudited = (policy: NetworkPolicy): boolean =>
-  policy.kind === 'allowlist' && policy.audited === true;
-
 /**
  * The policy that an audited sandbox is given instead of another one: what it reaches must go on to be seen.
  * @throws SkerryError `invalid-argument` for one under which it would not be
