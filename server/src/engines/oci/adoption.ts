@@ -11,7 +11,7 @@ import type { Disks } from './disks.ts';
 import { isUp, type OciInstance } from './instance.ts';
 import type { Layout } from './layout.ts';
 import type { Leftovers } from './leftovers.ts';
-import { type InstanceRecord, readRecord } from './record.ts';
+import { type InstanceRecord, leasesOf, readRecord } from './record.ts';
 import { haltInstance, killStarters, removeInstanceFiles, tracedInstances } from './residue.ts';
 import type { OciRuntime } from './runtime.ts';
 
@@ -98,11 +98,11 @@ export class Adoption {
 
   /** Never rejects. */
   async #remove(id: InstanceId, record: InstanceRecord | undefined): Promise<void> {
-    const slots = [record?.slot, record?.bucketNetwork?.slot];
+    const leases = record ? leasesOf(record) : [];
     const { layout, cgroups, network, disks, leftovers, runtime } = this.#parts;
     const places = layout.of(id);
     const removal = new Cleanup(); // a step that succeeded is not taken again: another may have the slot by then
-    for (const slot of slots) if (slot !== undefined) removal.add('network', () => network.release(slot));
+    for (const { slot } of leases) removal.add('network', () => network.release(slot));
     removal.add('files', () => removeInstanceFiles(places, disks));
     removal.add('processes and mounts', () => haltInstance(layout, cgroups, places, runtime('gvisor')));
     try {

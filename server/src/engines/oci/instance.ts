@@ -33,7 +33,7 @@ import { showFifos } from './fifos.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import { copyUpper, moveUpper } from './overlay.ts';
 import { isAlive } from './process-identity.ts';
-import { type InstanceRecord, writeRecord } from './record.ts';
+import { type InstanceRecord, leasesOf, writeRecord } from './record.ts';
 import { haltInstance, removeInstanceFiles } from './residue.ts';
 import type { OciRuntime } from './runtime.ts';
 import { settleAll } from './settle-all.ts';
@@ -331,15 +331,12 @@ export class OciInstance implements Instance {
   async #halt(): Promise<void> {
     if (this.#phase === 'stopped' || this.#phase === 'destroyed') return;
     const { layout, cgroups, places, network, listener, runtime } = this.#parts;
-    const { slot: own, bucketNetwork } = this.#record;
-    const slots = [own, bucketNetwork?.slot].filter(
-      (slot) => slot !== undefined && !this.#released.has(slot),
-    );
+    const leases = leasesOf(this.#record).filter(({ slot }) => !this.#released.has(slot));
     this.#end({ reason: 'destroyed' });
     await settleAll([
       listener.close(),
       haltInstance(layout, cgroups, places, runtime.name === 'gvisor' ? runtime : undefined),
-      ...slots.flatMap((slot) => (slot === undefined ? [] : [this.#release(network, slot)])),
+      ...leases.map(({ slot }) => this.#release(network, slot)),
     ]);
     this.#phase = 'stopped';
   }
