@@ -236,7 +236,7 @@ export class OciPrepared implements Prepared {
       return mounts;
     const { scratchDir } = this.#places;
     await mkdir(scratchDir, { mode: 0o700 });
-    return Promise.all(
+    return settleAll(
       mounts.map(async (mount, index) => {
         if (!mount.scratch || mount.readOnly) return mount;
         const source = join(scratchDir, String(index));

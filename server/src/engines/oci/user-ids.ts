@@ -11,6 +11,7 @@ import { IDS_EACH } from '../../platform/id-ranges.ts';
 import { OVERLAY_OPTIONS } from '../../platform/overlayfs.ts';
 import type { InstanceLayout } from './layout.ts';
 import type { PlacedMount } from './mounts.ts';
+import { settleAll } from './settle-all.ts';
 
 /** What a sandbox syncs need not survive a crash of the machine. */
 const OPTIONS = [...OVERLAY_OPTIONS, 'volatile'].join(',');
@@ -58,7 +59,7 @@ export class MappedTrees {
     places: InstanceLayout,
     mounts: readonly PlacedMount[],
   ): Promise<readonly PlacedMount[]> {
-    return Promise.all(
+    return settleAll(
       mounts.map(async (mount, number) => {
         const target = places.mappedMount(number);
         await mkdir(dirname(target), { recursive: true, mode: 0o755 });
