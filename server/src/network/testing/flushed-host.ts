@@ -8,44 +8,20 @@
  * everything that somebody may take away is taken, one after the other, with one look of the watch between; else the ruleset is flushed, once.
  */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { egressBinaryPath, resolverBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
-import { createLogger } from '../../telemetry/logger.ts';
 import { parseCidr } from '../cidr.ts';
-import { type Lease, Network } from '../network.ts';
+import type { Lease } from '../network.ts';
 import { AddressPlan } from '../subnet.ts';
 import { Peer } from './datagrams.ts';
-import { egressSocket, resolverSocket } from './lab.ts';
-import { placeByCommand } from './resolver-place.ts';
+import { INSTANCE, labNetwork, SUBNET } from './lab-network.ts';
 
 const COUNT = 3;
-const SUBNET = '10.250.0.0/24';
-const INSTANCE = '0badcafe';
 const TABLE = `skerry_${INSTANCE}`;
 
 const [directory = '', outsideNamespace = '', addresses = '', watch = ''] = process.argv.slice(2);
 const { host, outside, closed } = JSON.parse(addresses) as Record<string, string>; // the test's own
-const controlSocket = resolverSocket(directory);
-const network = new Network({
-  instance: INSTANCE,
-  subnet: SUBNET,
-  nameservers: [outside ?? ''],
-  allowPrivate: [],
-  stateFile: join(directory, 'subnet'),
-  namespaceDir: join(directory, 'n'),
-  resolver: { program: resolverBinaryPath(), controlSocket, place: placeByCommand(controlSocket) },
-  egress: {
-    program: egressBinaryPath(),
-    controlSocket: egressSocket(directory),
-    place: placeByCommand(egressSocket(directory)),
-  },
-  poolSize: 0,
-  logger: createLogger('silent'),
-  onLeft: () => {},
-  watchMs: Number(watch),
-});
+const network = labNetwork(directory, outside ?? '', Number(watch));
 await network.open([]);
 const open = await network.acquire({ kind: 'open' });
 const neighbour = await network.acquire({ kind: 'open' });

@@ -7,19 +7,17 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { egressBinaryPath, resolverBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
 import { delay } from '../../platform/wait.ts';
-import { createLogger } from '../../telemetry/logger.ts';
-import { type Lease, Network } from '../network.ts';
+import type { Lease } from '../network.ts';
 import { describeEvent, type NetworkEvent } from '../network-events.ts';
 import type { NetworkPolicy } from '../policy.ts';
 import type { Internet } from './internet.ts';
-import { egressSocket, resolverSocket } from './lab.ts';
-import { killResolver, placeByCommand, resolversOf } from './resolver-place.ts';
+import { egressSocket } from './lab.ts';
+import { INSTANCE, labNetwork } from './lab-network.ts';
+import { killResolver, resolversOf } from './resolver-place.ts';
 import type { Attempt } from './traveller.ts';
 
 /** What the test wants. */
@@ -42,30 +40,7 @@ const INTERNET = fileURLToPath(new URL('internet.ts', import.meta.url));
 const CONTROL_PORT = 8099;
 const node = [process.execPath, '--no-warnings'] as const;
 
-const makeNetwork = () =>
-  new Network({
-    instance: '0badcafe',
-    subnet: '10.250.0.0/24',
-    nameservers: [plan.nameserver],
-    allowPrivate: [],
-    stateFile: join(directory, 'subnet'),
-    namespaceDir: join(directory, 'n'),
-    resolver: {
-      program: resolverBinaryPath(),
-      controlSocket: resolverSocket(directory),
-      place: placeByCommand(resolverSocket(directory)),
-    },
-    egress: {
-      program: egressBinaryPath(),
-      controlSocket: egressSocket(directory),
-      place: placeByCommand(egressSocket(directory)),
-    },
-    poolSize: 0,
-    logger: createLogger('silent'),
-    onLeft: () => {},
-    watchMs: 3_600_000,
-  });
-
+const makeNetwork = () => labNetwork(directory, plan.nameserver);
 const MACHINE = '/proc/self/ns/net';
 const inside = ({ namespacePath }: Pick<Lease, 'namespacePath'>) =>
   ['nsenter', `--net=${namespacePath}`, '--', ...node] as const;
@@ -224,6 +199,6 @@ for (const { slot } of leases) await network.release(slot);
 await network.close();
 await network.remove();
 const { stdout: links } = await run(['ip', '-o', 'link']);
-changes.left = links.includes('sk0badcafe') || (await pidOf()) !== undefined;
+changes.left = links.includes(`sk${INSTANCE}`) || (await pidOf()) !== undefined;
 process.stdout.write(`${JSON.stringify(results)}\n`);
 internet.kill('SIGKILL');

@@ -4,49 +4,24 @@
  *
  *   node translated-host.ts DIRECTORY FAR_NAMESPACE FAR_ADDRESS CLOSED_ADDRESS
  */
-import { join } from 'node:path';
-import { egressBinaryPath, resolverBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
-import { createLogger } from '../../telemetry/logger.ts';
 import { parseCidr } from '../cidr.ts';
 import { GATEWAY_ADDRESS } from '../latch.ts';
 import { createNamespaces, SlotNames } from '../namespaces.ts';
-import { type Lease, Network } from '../network.ts';
+import type { Lease } from '../network.ts';
 import { AddressPlan } from '../subnet.ts';
 import { Echo } from './echo.ts';
-import { egressSocket, resolverSocket } from './lab.ts';
-import { placeByCommand } from './resolver-place.ts';
+import { INSTANCE, labNetwork, namespaceDir, SUBNET } from './lab-network.ts';
 
-const INSTANCE = '0badcafe';
-const SUBNET = '10.250.0.0/24';
 const [directory = '', farNamespace = '', far = '', closed = ''] = process.argv.slice(2);
-const namespaceDir = join(directory, 'n');
-const controlSocket = resolverSocket(directory);
 const plan = new AddressPlan(parseCidr(SUBNET));
 const earlier = 7;
-await createNamespaces([earlier], new SlotNames(INSTANCE, namespaceDir), plan, {
+await createNamespaces([earlier], new SlotNames(INSTANCE, namespaceDir(directory)), plan, {
   mtu: 1500,
   addressing: 'own',
   gatewayAddress: GATEWAY_ADDRESS,
 });
-const network = new Network({
-  instance: INSTANCE,
-  subnet: SUBNET,
-  nameservers: [far],
-  allowPrivate: [],
-  stateFile: join(directory, 'subnet'),
-  namespaceDir,
-  resolver: { program: resolverBinaryPath(), controlSocket, place: placeByCommand(controlSocket) },
-  egress: {
-    program: egressBinaryPath(),
-    controlSocket: egressSocket(directory),
-    place: placeByCommand(egressSocket(directory)),
-  },
-  poolSize: 0,
-  logger: createLogger('silent'),
-  onLeft: () => {},
-  watchMs: 3_600_000,
-});
+const network = labNetwork(directory, far);
 await network.open([{ slot: earlier, policy: { kind: 'open' }, addressing: 'own' }]);
 const enter = ({ namespacePath }: Lease) => ['nsenter', `--net=${namespacePath}`] as const;
 const echo = new Echo(['ip', 'netns', 'exec', farNamespace]);

@@ -1,0 +1,37 @@
+/** The network of the first machine of a `Lab`, for the programs that play its server. */
+import { join } from 'node:path';
+import { egressBinaryPath, resolverBinaryPath } from '../../agent/agent-binary.ts';
+import { createLogger } from '../../telemetry/logger.ts';
+import type { ProcessHome } from '../host-process.ts';
+import { Network } from '../network.ts';
+import { egressSocket, resolverSocket } from './lab.ts';
+import { placeByCommand } from './resolver-place.ts';
+
+export const INSTANCE = '0badcafe';
+export const SUBNET = '10.250.0.0/24';
+
+/** Where it holds its namespaces. */
+export const namespaceDir = (directory: string): string => join(directory, 'n');
+
+/** @param watchMs an hour by default: nobody looks but when a test has it do so */
+export const labNetwork = (directory: string, nameserver: string, watchMs = 3_600_000): Network =>
+  new Network({
+    instance: INSTANCE,
+    subnet: SUBNET,
+    nameservers: [nameserver],
+    allowPrivate: [],
+    stateFile: join(directory, 'subnet'),
+    namespaceDir: namespaceDir(directory),
+    resolver: homeOf(resolverBinaryPath(), resolverSocket(directory)),
+    egress: homeOf(egressBinaryPath(), egressSocket(directory)),
+    poolSize: 0,
+    logger: createLogger('silent'),
+    onLeft: () => {},
+    watchMs,
+  });
+
+const homeOf = (program: string, controlSocket: string): ProcessHome => ({
+  program,
+  controlSocket,
+  place: placeByCommand(controlSocket),
+});
