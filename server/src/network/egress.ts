@@ -10,7 +10,6 @@ import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { HostProcess, type ProcessHome } from './host-process.ts';
 import { type NetworkEvent, readEvents } from './network-events.ts';
-import { commonArguments } from './resolver-process.ts';
 
 /** What a sandbox may reach, and whether it is kept what it does. */
 export interface Allowed {
@@ -46,19 +45,14 @@ export class Egress {
   #link: Socket | undefined;
 
   constructor(options: EgressOptions) {
-    const { namespacePath, address, resolver, user, logger, ...home } = options;
+    const { namespacePath, address, resolver, ...rest } = options;
     this.#process = new HostProcess({
-      ...home,
-      logger,
+      ...rest,
       greeting: 'skerry-egress',
       title: 'egress proxy',
       event: 'egress',
       enter: ['nsenter', `--net=${namespacePath}`, '--'],
-      arguments: [
-        ...['--listen', address],
-        ...['--resolver', `${resolver}:${DNS_PORT}`],
-        ...commonArguments(user),
-      ],
+      arguments: ['--listen', address, '--resolver', `${resolver}:${DNS_PORT}`],
       onRunning: ({ link }) => this.#tellAll(link),
     });
   }

@@ -36,6 +36,10 @@ export interface HostProcessOptions extends ProcessHome {
   readonly event: string;
   /** Besides those that every program has. */
   readonly arguments: readonly string[];
+  /** Who it runs as once it has its sockets; undefined leaves it who this process is. */
+  readonly user: number | undefined;
+  /** Others than the program's own, by their names. */
+  readonly bounds?: Readonly<Record<string, number>> | undefined;
   /** Runs its program elsewhere: a command that takes another one. */
   readonly enter?: readonly string[];
   readonly logger: Logger;
@@ -86,8 +90,22 @@ export function meetProcess(
   });
 }
 
+/** systemd's table of user ids calls these unused: nobody on the machine is who such a process is, nor anybody in a sandbox (`platform/id-ranges.ts`). */
+const FIRST_USER = 0x7fff0000;
+const USERS = 0x8000;
+
+/** The user that the resolver of a server runs as. @param instance 8 hexadecimal digits */
+export const resolverUser = (instance: string): number =>
+  FIRST_USER + (Number.parseInt(instance, 16) % USERS);
+
+/** The user that the egress proxy of a server runs as. */
+export const egressUser = (instance: string): number =>
+  FIRST_USER + (((Number.parseInt(instance, 16) ^ (USERS >> 1)) >>> 0) % USERS);
+
 export class HostProcess {
   readonly #options: HostProcessOptions;
+  /** All that another server would have to give as well, to keep it. */
+  readonly #arguments: readonly string[];
   readonly #closing = new AbortController();
   #link: Socket | undefined;
   #startedMs = 0;
@@ -97,6 +115,12 @@ export class HostProcess {
 
   constructor(options: HostProcessOptions) {
     this.#options = options;
+    const { user, bounds = {} } = options;
+    this.#arguments = [
+      ...options.arguments,
+      ...(user === undefined ? [] : ['--user', String(user)]),
+      ...Object.entries(bounds).flatMap(([name, value]) => ['--bound', `${name}=${value}`]),
+    ];
   }
 
   /** Has it run, and keeps it running. @throws SkerryError `unavailable` with what to do when it cannot */
@@ -147,7 +171,7 @@ export class HostProcess {
   async #start(identity: string): Promise<void> {
     const { program, controlSocket, place, title, enter = [] } = this.#options;
     const groups = (await place.make()).flatMap((file) => ['--cgroup', file]);
-    const own = ['--identity', identity, '--control', controlSocket, ...groups, ...this.#options.arguments];
+    const own = ['--identity', identity, '--control', controlSocket, ...groups, ...this.#arguments];
     const [command, ...argv] = [...enter, program, ...own] as [string, ...string[]]; // the program is there
     try {
       await run([command, ...argv], { cwd: '/', timeoutMs: START_MS });
@@ -161,7 +185,7 @@ export class HostProcess {
     const { program, title } = this.#options;
     try {
       const hash = createHash('sha256').update(await readFile(program));
-      return hash.update(JSON.stringify(this.#options.arguments)).digest('hex');
+      return hash.update(JSON.stringify(this.#arguments)).digest('hex');
     } catch (error) {
       const words = `The sandboxes' ${title} is missing at ${program}: run \`npm run setup\`.`;
       throw new SkerryError('unavailable', words, { cause: error });

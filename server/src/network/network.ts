@@ -15,7 +15,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
 import type { Allowed } from './egress.ts';
 import type { FirewallMember } from './firewall.ts';
-import type { ProcessHome } from './host-process.ts';
+import { type ProcessHome, resolverUser } from './host-process.ts';
 import {
   addResolverAddress,
   enableForwarding,
@@ -30,7 +30,7 @@ import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
 import type { NetworkEvent } from './network-events.ts';
 import { checkPolicy, domainsOf, isAudited, type NetworkPolicy } from './policy.ts';
-import { ResolverProcess, resolverUser } from './resolver-process.ts';
+import { ResolverProcess } from './resolver-process.ts';
 import { Rules } from './rules.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
 import { slotTaken, WayOut } from './way-out.ts';

@@ -8,7 +8,8 @@ import { after, describe, it } from 'node:test';
 import { resolverBinaryPath } from '../agent/agent-binary.ts';
 import { Cleanup } from '../platform/cleanup.ts';
 import { delay } from '../platform/wait.ts';
-import { type Endpoint, resolverPid, resolverUser } from './resolver-process.ts';
+import { resolverUser } from './host-process.ts';
+import { type Endpoint, resolverPid } from './resolver-process.ts';
 import { askForEver } from './testing/ask-for-ever.ts';
 import {
   type Harness,

@@ -4,11 +4,10 @@ import { CleanupScope } from '../platform/cleanup.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type Allowed, Egress } from './egress.ts';
 import type { FirewallMember } from './firewall.ts';
-import type { ProcessHome } from './host-process.ts';
+import { egressUser, type ProcessHome } from './host-process.ts';
 import { GATEWAY_ADDRESS } from './latch.ts';
 import { createNamespaces, isDevice, removeNamespaces, type SlotNames } from './namespaces.ts';
 import type { NetworkEvent } from './network-events.ts';
-import { egressUser } from './resolver-process.ts';
 import type { AddressPlan } from './subnet.ts';
 
 export interface WayOutOptions {

@@ -2,9 +2,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { delay } from '../../platform/wait.ts';
-import type { ResolverPlace } from '../resolver-process.ts';
+import type { ProcessPlace } from '../host-process.ts';
 
-export const placeByCommand = (controlSocket: string): ResolverPlace => ({
+export const placeByCommand = (controlSocket: string): ProcessPlace => ({
   make: async () => [],
   clear: async () => {
     for (const pid of await resolversOf(controlSocket)) await killResolver(pid);
