@@ -10,11 +10,18 @@ import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { HostProcess, type ProcessHome } from './host-process.ts';
 import { type NetworkEvent, readEvents } from './network-events.ts';
+import { domainsOf, isAudited, type NetworkPolicy } from './policy.ts';
 
 /** What a sandbox may reach, and whether it is kept what it does. */
 export interface Allowed {
   readonly domains: readonly string[];
   readonly audited: boolean;
+}
+
+/** What of a policy the proxy lets through; undefined where addresses alone decide. */
+export function allowedBy(policy: NetworkPolicy): Allowed | undefined {
+  const domains = domainsOf(policy);
+  return domains.length > 0 ? { domains, audited: isAudited(policy) } : undefined;
 }
 
 export interface EgressOptions extends ProcessHome {

@@ -13,7 +13,7 @@ import { ReadyPool } from '../platform/ready-pool.ts';
 import { repeat } from '../platform/repeat.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
-import type { Allowed } from './egress.ts';
+import { type Allowed, allowedBy } from './egress.ts';
 import type { FirewallMember } from './firewall.ts';
 import { type ProcessHome, resolverUser } from './host-process.ts';
 import {
@@ -29,7 +29,7 @@ import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
 import type { NetworkEvent } from './network-events.ts';
-import { checkPolicy, domainsOf, isAudited, type NetworkPolicy } from './policy.ts';
+import { checkPolicy, type NetworkPolicy } from './policy.ts';
 import { ResolverProcess } from './resolver-process.ts';
 import { Rules } from './rules.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
@@ -209,17 +209,17 @@ export class Network {
   /** Applies to packets from now on, also of connections that exist. For one slot, one call follows the other. @throws SkerryError `unavailable` */
   async setPolicy(slot: number, policy: NetworkPolicy): Promise<void> {
     const { address } = this.#memberOf(slot);
-    const domains = domainsOf(policy);
-    if (domains.length > 0) {
+    const allowed = allowedBy(policy);
+    if (allowed) {
       if (!this.#wayOut) throw slotTaken();
-      await this.#wayOut.allow(address, { domains, audited: isAudited(policy) });
+      await this.#wayOut.allow(address, allowed);
     }
     await this.#changes.run(async () => {
       const before = this.#memberOf(slot);
       const after = { ...before, policy };
       await this.#openRules().replace(before, after, () => this.#members.set(slot, after));
     });
-    if (domains.length === 0) await this.#wayOut?.forget(address);
+    if (!allowed) await this.#wayOut?.forget(address);
   }
 
   /** What an audited sandbox did on its network since it was last asked. */
@@ -293,8 +293,8 @@ export class Network {
     });
     const named = new Map<string, Allowed>();
     for (const { address, policy } of this.#members.values()) {
-      const domains = domainsOf(policy);
-      if (domains.length > 0) named.set(address, { domains, audited: isAudited(policy) });
+      const allowed = allowedBy(policy);
+      if (allowed) named.set(address, allowed);
     }
     if (!this.#members.has(plan.egressSlot)) {
       this.#wayOut = wayOut;
