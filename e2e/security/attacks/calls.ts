@@ -1,10 +1,16 @@
 /** Attacks by system calls and sockets that reach beyond a sandbox. None does harm where it succeeds: it makes a thing and lets go of it. */
-import { breakout, held, type InsideAttack, notHeld, shownBy } from '../support/attack.ts';
+import {
+  breakout,
+  EPERM,
+  gvisorCapability,
+  held,
+  type InsideAttack,
+  notHeld,
+  refused,
+  shownBy,
+} from '../support/attack.ts';
 import { allowing, allowingArchitecture, capable, roomAt, started } from '../support/weakenings.ts';
 
-const EPERM = /^EPERM/;
-const refused = 'seccomp refuses the call, and the capability is not given';
-const gvisorCapability = 'its own kernel asks for the capability, which is not given';
 const unknownThere = 'its own kernel has no such call';
 const ownUsers =
   'its own kernel gives it; the capabilities that come with it are of that kernel, and say nothing to the machine';

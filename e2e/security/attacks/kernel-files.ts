@@ -1,10 +1,14 @@
 /** Attacks by files of the kernel's: settings, control groups, devices, and ways out of the root. None does harm where it succeeds: files are opened, and nothing is written. */
-import { breakout, held, type InsideAttack, shownBy } from '../support/attack.ts';
+import {
+  breakout,
+  EPERM,
+  gvisorCapability,
+  held,
+  type InsideAttack,
+  refused,
+  shownBy,
+} from '../support/attack.ts';
 import { allowing, allowingDevice, capable, unmasked, writable } from '../support/weakenings.ts';
-
-const EPERM = /^EPERM/;
-const refused = 'seccomp refuses the call, and the capability is not given';
-const gvisorCapability = 'its own kernel asks for the capability, which is not given';
 
 export const kernelFileAttacks: readonly InsideAttack[] = [
   breakout(

@@ -8,7 +8,7 @@ import type { ProcessId } from '../../../server/src/ids.ts';
 import { OutputBudget } from '../../../server/src/sandboxes/output-budget.ts';
 import { OutputLog } from '../../../server/src/sandboxes/output-log.ts';
 import { createLogger, type Logger } from '../../../server/src/telemetry/logger.ts';
-import type { ServerAttack } from '../support/server-attack.ts';
+import { onControlPlane, type ServerAttack } from '../support/server-attack.ts';
 
 const SECRET = 'a secret of the test';
 
@@ -30,16 +30,8 @@ function written(checked: boolean, use: (logger: Pick<Logger, 'info'>) => void):
   return text;
 }
 
-const attack = (name: string, says: RegExp, by: string, attempt: ServerAttack['attempt']): ServerAttack => ({
-  name,
-  threat: 'control plane',
-  says,
-  by,
-  attempt,
-});
-
 export const logAttacks: readonly ServerAttack[] = [
-  attack(
+  onControlPlane(
     'write a line of its own into the log',
     /^one line/,
     'the log is JSON, which escapes what ends a line',
@@ -52,7 +44,7 @@ export const logAttacks: readonly ServerAttack[] = [
       return 'the line is there';
     },
   ),
-  attack(
+  onControlPlane(
     'find a token in the log',
     /^\[redacted\]/,
     'the logger knows by their names the values that are secret',
@@ -62,7 +54,7 @@ export const logAttacks: readonly ServerAttack[] = [
       return text;
     },
   ),
-  attack(
+  onControlPlane(
     'write beside the files of a sandbox by the id of a process',
     /^exec_id must be/,
     'ids are checked before they become names of files',

@@ -7,15 +7,7 @@ import { Code } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { ModalClient } from '../../../server/src/api/modal/gen/modal/service_pb.ts';
 import { type ServedApi, serveApi } from '../../../server/src/api/modal/testing/served-api.ts';
-import type { ServerAttack } from '../support/server-attack.ts';
-
-const attack = (name: string, says: RegExp, by: string, attempt: ServerAttack['attempt']): ServerAttack => ({
-  name,
-  threat: 'control plane',
-  says,
-  by,
-  attempt,
-});
+import { onControlPlane, type ServerAttack } from '../support/server-attack.ts';
 
 const takesLong = (made: ServerAttack): ServerAttack => ({ ...made, long: true });
 
@@ -169,7 +161,7 @@ const generous = (): net.Server =>
   );
 
 export const messageAttacks: readonly ServerAttack[] = [
-  attack(
+  onControlPlane(
     'hold a connection with half a header',
     /^the connection was closed/,
     'a header must come in time',
@@ -182,7 +174,7 @@ export const messageAttacks: readonly ServerAttack[] = [
         ),
       ),
   ),
-  attack(
+  onControlPlane(
     'hold a connection in silence',
     /^the connection was closed/,
     'the first bytes must come in time',
@@ -191,7 +183,7 @@ export const messageAttacks: readonly ServerAttack[] = [
         dribble(port, [...Array(10).fill(''), 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'], PATIENCE_MS / 3),
       ),
   ),
-  attack(
+  onControlPlane(
     'take requests back as fast as they are made',
     /^the connection was closed/,
     'so many resets, and no more, may come in a while',
@@ -203,11 +195,15 @@ export const messageAttacks: readonly ServerAttack[] = [
       ),
   ),
   takesLong(
-    attack('send a message that is larger than any', /ENHANCE_YOUR_CALM/, 'messages are bounded', (checked) =>
-      at(checked, generous, (port, served) => call(port, served, {}, prefixed(0, unknownField(105 << 20)))),
+    onControlPlane(
+      'send a message that is larger than any',
+      /ENHANCE_YOUR_CALM/,
+      'messages are bounded',
+      (checked) =>
+        at(checked, generous, (port, served) => call(port, served, {}, prefixed(0, unknownField(105 << 20)))),
     ),
   ),
-  attack(
+  onControlPlane(
     'send a message that grows when it is unpacked',
     /^Unimplemented/,
     'no compression is taken',

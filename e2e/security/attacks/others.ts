@@ -1,10 +1,14 @@
 /** Attacks on what other processes of the machine have, for which the test's own stands (`support/canary.ts`). */
-import { breakout, held, type InsideAttack, shownBy } from '../support/attack.ts';
+import {
+  breakout,
+  EPERM,
+  gvisorCapability,
+  held,
+  type InsideAttack,
+  refused,
+  shownBy,
+} from '../support/attack.ts';
 import { allowing, capable, leavingOpen, without } from '../support/weakenings.ts';
-
-const EPERM = /^EPERM/;
-const refused = 'seccomp refuses the call, and the capability is not given';
-const gvisorCapability = 'its own kernel asks for the capability, which is not given';
 
 export const otherAttacks: readonly InsideAttack[] = [
   breakout(

@@ -39,7 +39,6 @@ CALLS = {
     "open_by_handle_at": 304 if _x86 else 265,
     "fanotify_init": 300 if _x86 else 262,
     "fsopen": 430,
-    "open_tree": 428,
     "setns": 308 if _x86 else 268,
     "unshare": 272 if _x86 else 97,
     "capset": 126 if _x86 else 91,

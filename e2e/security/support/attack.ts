@@ -66,6 +66,11 @@ export const shownBy = (proof: Extract<Proof, string>, says: RegExp, by: string)
 
 export const notHeld = (why: string): Expected => ({ open: why });
 
+/** What holds most calls that only a privileged program may make, and what each says then. */
+export const EPERM = /^EPERM/;
+export const refused = 'seccomp refuses the call, and the capability is not given';
+export const gvisorCapability = 'its own kernel asks for the capability, which is not given';
+
 export const breakout = (name: string, program: string, runc: Expected, gvisor: Expected): InsideAttack => ({
   ...{ name, threat: 'escape', program },
   ...{ runc, gvisor },

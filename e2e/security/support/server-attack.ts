@@ -16,6 +16,13 @@ export interface ServerAttack {
   readonly attempt: (checked: boolean) => Promise<string>;
 }
 
+export const onControlPlane = (
+  name: string,
+  says: RegExp,
+  by: string,
+  attempt: ServerAttack['attempt'],
+): ServerAttack => ({ name, threat: 'control plane', says, by, attempt });
+
 export async function attempted(attack: ServerAttack, checked: boolean): Promise<Attempt> {
   try {
     return { succeeded: true, said: await attack.attempt(checked) };
