@@ -3,27 +3,17 @@
 import contextlib
 import http.client
 import json
-import os
-import pathlib
 import socket
-import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
-import modal
-from harness import case, create, equal, patient, raised, run, running, sh
+from harness import case, create, equal, patient, raised, run, running
 from modal import exception
+from web import CA, SERVER, serving, values
 
-# The server's own authority, and nothing else.
-CA = ssl.create_default_context(cafile=os.environ["LIFE_CA_FILE"])
-SERVER = (pathlib.Path(__file__).parent.parent / "support" / "web_server.py").read_text()
 NAME = "_modal_connect_token"
-
-
-def serving(port=8080, **options):
-    return running("python3", "-c", SERVER, "127.0.0.1", str(port), **options)
 
 
 def ask(url, *, token=None, headers=(), data=None, method=None):
@@ -44,10 +34,6 @@ def told(answer):
     status, _, body = answer
     equal((status, body), (200, body))
     return json.loads(body)
-
-
-def values(asked, name):
-    return [value for each, value in asked["headers"] if each.lower().replace("_", "-") == name]
 
 
 def address(url):

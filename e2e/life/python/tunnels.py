@@ -2,9 +2,8 @@
 
 import contextlib
 import http.client
-import os
+import json
 import socket
-import ssl
 import struct
 import time
 import urllib.error
@@ -14,53 +13,7 @@ import warnings
 import modal
 from harness import case, create, equal, eventually, patient, raised, run, running, sh
 from modal import exception
-
-CA = ssl.create_default_context(cafile=os.environ["LIFE_CA_FILE"])
-
-WEB = """
-import http.server, socketserver, sys, time
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        if self.path == "/events":
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            for number in range(3):
-                self.wfile.write(f"data: {number}\\n\\n".encode())
-                self.wfile.flush()
-                while not self.server.heard: time.sleep(0.01)
-                self.server.heard -= 1
-            self.close_connection = True
-            return
-        if self.path == "/heard":
-            self.server.heard += 1
-        body = f"{self.command} {self.path} for {self.headers['Host']}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def do_POST(self):
-        size = 0
-        left = int(self.headers["Content-Length"])
-        while left:
-            piece = self.rfile.read(min(left, 65536))
-            left -= len(piece)
-            size += len(piece)
-        self.do_GET() if size == 0 else self.answer(str(size).encode())
-    def answer(self, body):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_): pass
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-    heard = 0
-Server((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
-"""
+from web import CA, serving, values
 
 # Says how many bytes it got, once it has all of them, and then its own; for "flood" without end.
 COUNT = """
@@ -105,8 +58,9 @@ while True:
 """
 
 
-def get(url, data=None):
-    with urllib.request.urlopen(urllib.request.Request(url, data=data), context=CA, timeout=patient(30)) as answer:
+def get(url, data=None, method=None):
+    request = urllib.request.Request(url, data=data, method=method)
+    with urllib.request.urlopen(request, context=CA, timeout=patient(30)) as answer:
         return answer.status, answer.read()
 
 
@@ -129,10 +83,13 @@ def encrypted(tunnel):
 
 @case
 def a_server_answers_at_the_url_as_soon_as_it_listens():
-    with running("python3", "-c", WEB, "0.0.0.0", "8000", encrypted_ports=[8000]) as sandbox:
+    with serving(8000, "0.0.0.0", encrypted_ports=[8000]) as sandbox:
         tunnel = sandbox.tunnels()[8000]
         assert tunnel.url.startswith("https://"), tunnel.url
-        equal(get(tunnel.url + "/a?b=c"), (200, f"GET /a?b=c for {tunnel.host}:{tunnel.port}".encode()))
+        status, body = get(tunnel.url + "/a?b=c")
+        asked = json.loads(body)
+        equal((status, asked["method"], asked["path"]), (200, "GET", "/a?b=c"))
+        equal(values(asked, "host"), [f"{tunnel.host}:{tunnel.port}"])
         error = raised(exception.InvalidError, lambda: tunnel.tcp_socket)
         assert "not configured for unencrypted TCP" in str(error)
         equal(modal.Sandbox.from_id(sandbox.object_id).tunnels()[8000], tunnel)
@@ -140,18 +97,19 @@ def a_server_answers_at_the_url_as_soon_as_it_listens():
 
 @case
 def a_server_on_the_loopback_alone_is_reached():
-    with running("python3", "-c", WEB, "127.0.0.1", "8000", encrypted_ports=[8000]) as sandbox:
+    with serving(8000, encrypted_ports=[8000]) as sandbox:
         equal(get(sandbox.tunnels()[8000].url + "/")[0], 200)
 
 
 @case
 def a_connection_stays_open_for_further_requests_and_big_ones():
-    with running("python3", "-c", WEB, "0.0.0.0", "8000", encrypted_ports=[8000]) as sandbox:
+    with serving(8000, "0.0.0.0", encrypted_ports=[8000]) as sandbox:
         tunnel = sandbox.tunnels()[8000]
         connection = http.client.HTTPSConnection(tunnel.host, tunnel.port, context=CA, timeout=patient(60))
         for number in range(50):
             connection.request("GET", f"/{number}")
-            assert connection.getresponse().read().startswith(f"GET /{number} ".encode())
+            asked = json.loads(connection.getresponse().read())
+            equal((asked["method"], asked["path"]), ("GET", f"/{number}"))
         connection.request("POST", "/", body=b"x" * 20_000_000)
         equal(connection.getresponse().read(), b"20000000")
         connection.close()
@@ -159,12 +117,12 @@ def a_connection_stays_open_for_further_requests_and_big_ones():
 
 @case
 def events_arrive_as_they_are_sent():
-    with running("python3", "-c", WEB, "0.0.0.0", "8000", encrypted_ports=[8000]) as sandbox:
+    with serving(8000, "0.0.0.0", encrypted_ports=[8000]) as sandbox:
         url = sandbox.tunnels()[8000].url
         with urllib.request.urlopen(url + "/events", context=CA, timeout=patient(60)) as events:
             for number in range(3):
                 equal(events.readline() + events.readline(), f"data: {number}\n\n".encode())
-                get(url + "/heard")  # only then the next one is sent
+                get(url + "/heard", data=b"", method="PUT")  # only then the next one is sent
 
 
 @case
