@@ -11,7 +11,7 @@ import { findRunsc } from './gvisor.mjs';
 import { cacheDir, node, root } from './paths.mjs';
 import { SetupError } from './step.mjs';
 import { systemPackages, testPackages } from './system-packages.mjs';
-import { pythonWithModal } from './toolchains.mjs';
+import { pythonWithModal, rustPrograms } from './toolchains.mjs';
 
 /** Debian's packages that the set-up would install. */
 export const carriedPackages = [
@@ -52,14 +52,7 @@ export async function carryInto(tree, progress) {
   const clone = inTree(CLONE);
   await capture(['git', 'clone', '--quiet', '--no-hardlinks', '--depth', '1', `file://${root}`, clone]);
   for (const path of nodeModules()) copy(path, join(clone, relative(root, path)));
-  for (const name of [
-    'skerry-agent',
-    'skerry-egress',
-    'skerry-launcher',
-    'skerry-resolver',
-    'skerry-supervisor',
-    'skerry-trees',
-  ]) {
+  for (const name of rustPrograms) {
     const built = join(clone, 'target', 'release', name);
     copy(join(root, 'target', 'release', name), built);
     // What is older than a source is built again, and every source of a new clone is new.

@@ -106,6 +106,16 @@ async function ensureCargo(progress) {
   return installed.cargo;
 }
 
+/** The programs in Rust, in `target/release/`. */
+export const rustPrograms = [
+  'skerry-agent',
+  'skerry-egress',
+  'skerry-launcher',
+  'skerry-resolver',
+  'skerry-supervisor',
+  'skerry-trees',
+];
+
 /** Builds the programs in Rust when one is missing or older than a source. */
 export async function ensureAgent(progress) {
   const crates = ['agent', 'egress', 'host-process', 'launcher', 'resolver', 'supervisor', 'trees'].flatMap(
@@ -113,14 +123,7 @@ export async function ensureAgent(progress) {
   );
   const sources = [...crates, 'Cargo.toml', 'Cargo.lock', '.cargo'].map((name) => join(root, name));
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
-  const built = [
-    'skerry-agent',
-    'skerry-egress',
-    'skerry-launcher',
-    'skerry-resolver',
-    'skerry-supervisor',
-    'skerry-trees',
-  ].map((name) => join(root, 'target', 'release', name));
+  const built = rustPrograms.map((name) => join(root, 'target', 'release', name));
   if (built.every((path) => existsSync(path) && statSync(path).mtimeMs >= newest)) return 'up to date';
   await ensurePackages(buildPackages, progress);
   const cargo = await ensureCargo(progress);
