@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { formatColumns } from '../columns.ts';
 import { askServer } from '../operator.ts';
 import { requireRunningServer } from '../server-state.ts';
 import { formatSize } from '../sizes.ts';
@@ -53,12 +54,6 @@ export function formatUse({ sizeBytes, freeBytes, parts }: z.infer<typeof useSch
     count === undefined ? '' : String(count),
     collectableBytes === undefined ? '' : formatSize(collectableBytes),
   ]);
-  const table = [['WHAT', 'SIZE', 'COUNT', 'UNUSED'], ...rows];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  const lines = table.map(([first = '', ...rest]) =>
-    [first.padEnd(widths[0] ?? 0), ...rest.map((cell, index) => cell.padStart(widths[index + 1] ?? 0))]
-      .join('  ')
-      .trimEnd(),
-  );
-  return `${[...lines, '', `${formatSize(freeBytes)} of ${formatSize(sizeBytes)} are free.`].join('\n')}\n`;
+  const table = formatColumns([['WHAT', 'SIZE', 'COUNT', 'UNUSED'], ...rows], 1);
+  return `${table}\n${formatSize(freeBytes)} of ${formatSize(sizeBytes)} are free.\n`;
 }

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { formatColumns } from '../columns.ts';
 import { callControlPlane } from '../control-plane.ts';
 import { requireRunningServer } from '../server-state.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
@@ -78,7 +79,7 @@ function formatJson(sandboxes: readonly Listed[]): string {
     .join('');
 }
 
-/** Columns as wide as their widest cell. Names and tags are the callers' own: control characters in them are escaped. */
+/** Names and tags are the callers' own: control characters in them are escaped. */
 export function formatTable(sandboxes: readonly Listed[]): string {
   if (sandboxes.length === 0) return 'No sandbox is running.\n';
   const rows = [
@@ -91,17 +92,8 @@ export function formatTable(sandboxes: readonly Listed[]): string {
       createdOf(each),
       tagsOf(each).join(' '),
     ]),
-  ].map((row) => row.map(printable));
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
+  ];
+  return formatColumns(rows.map((row) => row.map(printable)));
 }
 
 const printable = (text: string): string =>
