@@ -1,15 +1,11 @@
 /** A page behind a connect token in a real browser: the token in its address becomes a cookie, which is of no use to the pages of other sandboxes. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { findBrowser, startBrowser } from './support/browser.ts';
+import { Browsing, noBrowsing } from './support/browsing.ts';
 import { runPython } from './support/clients.ts';
-import { type OtherMachine, startOtherMachine } from './support/other-machine.ts';
-import { projectRoot, startServer, type TestServer } from './support/server.ts';
+import { projectRoot } from './support/server.ts';
 
-const browser = findBrowser();
-const skip = browser === undefined ? 'no chromium' : process.getuid?.() !== 0 && 'not root';
 const webServer = join(projectRoot, 'e2e/life/support/web_server.py');
 
 /** Prints id, URL and token of two sandboxes with a web server each. */
@@ -31,19 +27,15 @@ const greeting = (url: string) => `new Promise((resolve) => {
   socket.onerror = () => resolve('refused');
 })`;
 
-describe('a page behind a connect token', { skip }, () => {
-  let machine: OtherMachine;
-  let server: TestServer;
+describe('a page behind a connect token', { skip: noBrowsing }, () => {
+  let browsing: Browsing;
   before(async () => {
-    machine = await startOtherMachine();
-    server = await startServer({ runtime: 'auto', flags: ['--tunnel-host', machine.serverAddress] });
+    browsing = await Browsing.open();
   });
-  after(async () => {
-    await server?.stop();
-    await machine?.[Symbol.asyncDispose]();
-  });
+  after(() => browsing?.[Symbol.asyncDispose]());
 
   test('loads what it needs with a cookie, and a page of another sandbox cannot use that', async () => {
+    const { server } = browsing;
     const { stdout, stderr } = await runPython(server, start);
     const [one = [], other = []] = stdout
       .trim()
@@ -52,8 +44,7 @@ describe('a page behind a connect token', { skip }, () => {
     const [id = '', url = '', token = ''] = one;
     const [otherId = '', otherUrl = '', otherToken = ''] = other;
     assert.match(otherUrl, /^https:/, stderr);
-    const certificate = readFileSync(join(server.dataDir, 'tls/cert.pem'), 'utf8');
-    await using page = await startBrowser(browser ?? '', certificate, machine.inside);
+    await using page = await browsing.page();
 
     const shows = (user: string) =>
       page.until(`document.body.innerText.includes('{\\\\"user\\\\": \\\\"${user}\\\\"}')`);

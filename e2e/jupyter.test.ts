@@ -1,15 +1,9 @@
 /** Jupyter as people start it in a sandbox, used through its tunnel in a real browser: websockets, cookies and big files beside each other. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { findBrowser, startBrowser } from './support/browser.ts';
+import { Browsing, noBrowsing } from './support/browsing.ts';
 import { runPython } from './support/clients.ts';
-import { type OtherMachine, startOtherMachine } from './support/other-machine.ts';
-import { startServer, type TestServer } from './support/server.ts';
 import { patient } from './support/slowness.ts';
-
-const browser = findBrowser();
 
 /**
  * As the documents that Skerry was made from have it, but for `--allow-root`, without which Jupyter itself ends at once when it is root's. Prints the sandbox's id, the tunnel's URL and Jupyter's token, which it has in its log as anybody who starts one.
@@ -35,26 +29,19 @@ print(sandbox.object_id, sandbox.tunnels()[8888].url, token)
 
 const isConnected = `(kernels) => kernels.some((one) => one.connections > 0 && one.execution_state === 'idle')`;
 
-const skip = browser === undefined ? 'no chromium' : process.getuid?.() !== 0 && 'not root';
-
-describe('a notebook', { skip }, () => {
-  let machine: OtherMachine;
-  let server: TestServer;
+describe('a notebook', { skip: noBrowsing }, () => {
+  let browsing: Browsing;
   before(async () => {
-    machine = await startOtherMachine();
-    server = await startServer({ runtime: 'auto', flags: ['--tunnel-host', machine.serverAddress] });
+    browsing = await Browsing.open();
   });
-  after(async () => {
-    await server?.stop();
-    await machine?.[Symbol.asyncDispose]();
-  });
+  after(() => browsing?.[Symbol.asyncDispose]());
 
   test('runs a cell in a browser of another machine, and shows its result', async () => {
+    const { server } = browsing;
     const { stdout, stderr } = await runPython(server, start, { timeoutMs: patient(900_000) });
     const [id = '', url = '', token = ''] = stdout.trim().split(' ');
     assert.match(id, /^sb-/, stderr);
-    const certificate = readFileSync(join(server.dataDir, 'tls/cert.pem'), 'utf8');
-    await using page = await startBrowser(browser ?? '', certificate, machine.inside);
+    await using page = await browsing.page();
     await page.open(`${url}/notebooks/first.ipynb?token=${token}`);
     await page.until(`document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'`);
     // A cell that is run before that is run by nobody.
