@@ -3,7 +3,8 @@
 import os
 
 import modal
-from harness import app, case, create, equal, raised, run, running, sh
+from filling import make_files
+from harness import app, case, create, equal, python, raised, run, running, sh
 
 # What the server was started with.
 SIZE_MIB = int(os.environ["LIFE_DISK_MIB"])
@@ -23,30 +24,11 @@ except OSError as error:
     assert error.errno in (errno.ENOSPC, errno.EDQUOT), error
 print(written >> 20)
 """
-MAKE_FILES = """
-import errno, os, sys
-os.mkdir("/root/many")
-made = 0
-try:
-    while True:
-        os.close(os.open(f"/root/many/{made}", os.O_CREAT | os.O_WRONLY))
-        made += 1
-except OSError as error:
-    assert error.errno in (errno.ENOSPC, errno.EDQUOT), error
-print(made)
-"""
-
-
-def _python(sandbox, program, *arguments):
-    process = sandbox.exec("python3", "-c", program, *arguments)
-    out, err = process.stdout.read(), process.stderr.read()
-    assert process.wait() == 0, err
-    return out
 
 
 def fill(sandbox, directory="/root"):
     """Writes until there is no room; how much that was, MiB."""
-    return int(_python(sandbox, FILL, directory))
+    return int(python(sandbox, FILL, directory))
 
 
 def near(found, expected):
@@ -82,7 +64,7 @@ def a_sandbox_has_the_size_it_asks_for():
 @case
 def the_number_of_files_is_bounded():
     with running() as sandbox:
-        near(int(_python(sandbox, MAKE_FILES)), FILES)
+        near(make_files(sandbox, "/root/many"), FILES)
         # Its own programs run on, and with files gone there is room for others.
         sh(sandbox, "rm -r /root/many; echo again > /root/file; cat /root/file")
 

@@ -76,9 +76,18 @@ def output(*args, **options):
 
 def sh(sandbox, script):
     """What a shell prints inside; it must succeed."""
-    process = sandbox.exec("sh", "-ec", script)
+    return _printed(sandbox, "sh", "-ec", script)
+
+
+def python(sandbox, program, *arguments, **options):
+    """The same for a program in Python."""
+    return _printed(sandbox, "python3", "-c", program, *arguments, **options)
+
+
+def _printed(sandbox, *command, **options):
+    process = sandbox.exec(*command, **options)
     out, err, code = process.stdout.read(), process.stderr.read(), process.wait()
-    assert code == 0, f"{script!r} ended with {code}: {out}{err}"
+    assert code == 0, f"{command!r} ended with {code}: {out}{err}"
     return out
 
 

@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import sys
 
-from harness import case, equal, run, running, sh, shared
+from harness import case, equal, python, run, running, sh, shared
 
 RUNTIME = os.environ.get("LIFE_RUNTIME", "runc")
 ATTACKS = pathlib.Path(__file__).parent.parent / "attacks"
@@ -13,10 +13,7 @@ ATTACKS = pathlib.Path(__file__).parent.parent / "attacks"
 
 def attack(sandbox, name, **options):
     """What a program of `../attacks` prints, as root."""
-    process = sandbox.exec("python3", "-c", (ATTACKS / f"{name}.py").read_text(), **options)
-    out, err, code = process.stdout.read(), process.stderr.read(), process.wait()
-    assert code == 0, f"{name} ended with {code}: {out}{err}"
-    return out
+    return python(sandbox, (ATTACKS / f"{name}.py").read_text(), **options)
 
 
 @case

@@ -5,7 +5,8 @@ import os
 import uuid
 
 import modal
-from harness import case, create, equal, run, running, sh
+from filling import make_files
+from harness import case, create, equal, python, run, running, sh
 
 SIZE_MIB = int(os.environ["LIFE_VOLUME_DISK_MIB"])
 FILES = int(os.environ["LIFE_VOLUME_DISK_FILES"])
@@ -25,29 +26,15 @@ except OSError as error:
 os.truncate("/data/filling", written)
 print(written >> 20, digest.hexdigest())
 """
-MAKE_FILES = """
-import errno, os
-os.mkdir("/data/many")
-made = 0
-try:
-    while True:
-        os.close(os.open(f"/data/many/{made}", os.O_CREAT | os.O_WRONLY))
-        made += 1
-except OSError as error:
-    assert error.errno in (errno.ENOSPC, errno.EDQUOT), error
-print(made)
-"""
 
 
 def fresh():
     return modal.Volume.from_name(f"bounded-{uuid.uuid4().hex[:12]}", create_if_missing=True)
 
 
-def python(sandbox, program):
-    process = sandbox.exec("python3", "-c", program)
-    out, err = process.stdout.read(), process.stderr.read()
-    assert process.wait() == 0, err
-    return out.split()
+def fill(sandbox):
+    """Writes until there is no room; how much that was, MiB, and its hash."""
+    return python(sandbox, FILL).split()
 
 
 def near(found, expected):
@@ -58,7 +45,7 @@ def near(found, expected):
 def who_fills_it_is_told_so_and_nobody_else_and_all_of_it_is_in_the_volume():
     volume = fresh()
     full, neighbour = create(volumes={"/data": volume}), create(volumes={"/data": volume})
-    mib, digest = python(full, FILL)
+    mib, digest = fill(full)
     near(mib, SIZE_MIB)
     # Its root is another disk, and the other one's volume another tree.
     sh(full, "head -c 8M /dev/urandom > /root/data; sync")
@@ -78,15 +65,15 @@ def who_fills_it_is_told_so_and_nobody_else_and_all_of_it_is_in_the_volume():
 @case
 def with_files_gone_there_is_room_again():
     with running(volumes={"/data": fresh()}) as sandbox:
-        near(python(sandbox, FILL)[0], SIZE_MIB)
+        near(fill(sandbox)[0], SIZE_MIB)
         sh(sandbox, "rm -f /data/*")
-        near(python(sandbox, FILL)[0], SIZE_MIB)
+        near(fill(sandbox)[0], SIZE_MIB)
 
 
 @case
 def the_number_of_files_is_bounded():
     with running(volumes={"/data": fresh()}) as sandbox:
-        near(python(sandbox, MAKE_FILES)[0], FILES)
+        near(make_files(sandbox, "/data/many"), FILES)
 
 
 @case
