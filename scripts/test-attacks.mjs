@@ -5,12 +5,13 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { attach, capture } from './lib/command.mjs';
-import { node, root } from './lib/paths.mjs';
+import { capture } from './lib/command.mjs';
+import { root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
+import { runTests } from './lib/test-runner.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
-const TEST_TIMEOUT_MS = 900_000;
+const TIMEOUT_MS = 900_000;
 /** The table is between these lines of the page. */
 const [begin, end] = ['<!-- made by npm run test:attacks -->', '<!-- until here -->'];
 
@@ -29,8 +30,7 @@ await runMain(async () => {
       SKERRY_TEST_ATTACKS: 'all',
       SKERRY_TEST_RECORD: record,
     };
-    const flags = ['--test-concurrency=1', `--test-timeout=${TEST_TIMEOUT_MS}`];
-    const code = await attach([node, '--test', ...flags, 'e2e/security/*.test.ts'], { cwd: root, env });
+    const code = await runTests(['e2e/security/*.test.ts'], { timeoutMs: TIMEOUT_MS, env });
     const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
     const page = join(root, 'docs', 'security.md');
     writeFileSync(

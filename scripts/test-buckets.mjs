@@ -5,17 +5,18 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { attach, capture } from './lib/command.mjs';
+import { capture } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
 import { pinned } from './lib/gvisor.mjs';
-import { localDir, node, root } from './lib/paths.mjs';
+import { localDir } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
+import { runTests } from './lib/test-runner.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 /** Apache 2.0; serves directories. */
 const STORE = 'github.com/versity/versitygw/cmd/versitygw@v1.8.0';
-const TEST_TIMEOUT_MS = 900_000 * Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
+const TIMEOUT_MS = 900_000;
 
 await runMain(async () => {
   if (process.getuid?.() !== 0) throw new SetupError('Making sandboxes needs root.');
@@ -28,16 +29,10 @@ await runMain(async () => {
     const env = { ...go.env, SKERRY_E2E_DATA_DIR: join(scratch, 'data'), SKERRY_E2E_LANES: '1' };
     // The test of the Go client builds a program of its own.
     env.PATH = `${dirname(go.path)}:${process.env.PATH}`;
-    return await attach(
-      [
-        node,
-        '--test',
-        `--test-timeout=${TEST_TIMEOUT_MS}`,
-        'e2e/life/buckets.test.ts',
-        ...process.argv.slice(2),
-      ],
-      { cwd: root, env },
-    );
+    return await runTests(['e2e/life/buckets.test.ts', ...process.argv.slice(2)], {
+      timeoutMs: TIMEOUT_MS,
+      env,
+    });
   } finally {
     await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
   }

@@ -5,14 +5,15 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { attach, capture } from './lib/command.mjs';
-import { node, root } from './lib/paths.mjs';
+import { capture } from './lib/command.mjs';
+import { root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
+import { runTests } from './lib/test-runner.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const RUNTIMES = 2;
 /** Of a suite too, which all kills under one runtime are. */
-const TEST_TIMEOUT_MS = 4 * 3600_000;
+const TIMEOUT_MS = 4 * 3600_000;
 
 await runMain(async () => {
   const kills = Number(process.argv[2] ?? 200);
@@ -30,10 +31,7 @@ await runMain(async () => {
       SKERRY_TEST_KILLS: String(Math.ceil(kills / RUNTIMES)),
       SKERRY_TEST_RECORD: record,
     };
-    const code = await attach(
-      [node, '--test', `--test-timeout=${TEST_TIMEOUT_MS}`, 'e2e/crash/crash.test.ts'],
-      { cwd: root, env },
-    );
+    const code = await runTests(['e2e/crash/crash.test.ts'], { timeoutMs: TIMEOUT_MS, env });
     const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
     writeFileSync(join(root, 'docs', 'crashes.md'), report(readFileSync(record, 'utf8'), commit, code === 0));
     return code;

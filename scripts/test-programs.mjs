@@ -2,11 +2,12 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { attach } from './lib/command.mjs';
-import { node, root } from './lib/paths.mjs';
 import { ensureProgram, programs } from './lib/programs.mjs';
 import { runMain, step } from './lib/step.mjs';
+import { runTests } from './lib/test-runner.mjs';
 import { setup } from './setup.mjs';
+
+const TIMEOUT_MS = 900_000;
 
 await runMain(async () => {
   await setup();
@@ -23,10 +24,7 @@ await runMain(async () => {
     const data = process.env.SKERRY_E2E_DATA_DIR || join(scratch, 'data');
     mkdirSync(data, { recursive: true, mode: 0o700 });
     const env = { ...process.env, SKERRY_E2E_DATA_DIR: data, SKERRY_PROGRAMS_MISSING: missing.join(',') };
-    return await attach([node, '--test', '--test-timeout=900000', 'e2e/programs/programs.ts'], {
-      cwd: root,
-      env,
-    });
+    return await runTests(['e2e/programs/programs.ts'], { timeoutMs: TIMEOUT_MS, env });
   } finally {
     await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
   }

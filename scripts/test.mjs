@@ -6,20 +6,21 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { attach, capture, which } from './lib/command.mjs';
+import { capture, which } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
 import { findRunsc, pinned } from './lib/gvisor.mjs';
-import { localDir, node, root } from './lib/paths.mjs';
+import { localDir, root } from './lib/paths.mjs';
 import { runMain, step } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
+import { runTests } from './lib/test-runner.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
 /** Files at once: more would measure the machine's patience. */
 const E2E_LANES = 2;
-/** No test may take longer; those that build images from packages need minutes. */
-const TEST_TIMEOUT_MS = 900_000 * Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
+/** No test may take longer, and no suite of them; those that build images from packages need minutes. */
+const TIMEOUT_MS = 900_000;
 
 await runMain(async () => {
   const patterns = process.argv.slice(2);
@@ -57,12 +58,11 @@ await runMain(async () => {
 });
 
 function nodeTest(files, concurrency, variables = process.env) {
-  const flags = [`--test-concurrency=${concurrency}`, `--test-timeout=${TEST_TIMEOUT_MS}`];
   // A shell in which `skerry env` was evaluated points every client at its server.
   const env = Object.fromEntries(
     Object.entries(variables).filter(([name]) => !/^(MODAL|MODBOX|SANDBOX)_/.test(name)),
   );
-  return attach([node, '--test', ...flags, ...files], { cwd: root, env });
+  return runTests(files, { timeoutMs: TIMEOUT_MS, concurrency, env });
 }
 
 function testFiles(dirs, patterns) {

@@ -97,7 +97,7 @@ export async function walkCarrying(machine, record, tests) {
   await record.attempt('nothing is left', LEFT, nothing);
   for (const file of tests) {
     const variables = `SKERRY_TEST_SLOWNESS=${SLOWNESS} SKERRY_E2E_DATA_DIR=${TEST_DATA}`;
-    const command = `node_modules/.bin/node --test --test-timeout=${TEST_TIMEOUT_MS} ${file}`;
+    const command = `node_modules/.bin/node --test --import=./scripts/lib/test-end.mjs --test-timeout=${TEST_TIMEOUT_MS} ${file}`;
     await record.attempt(`\`node --test ${file}\``, `cd ${CLONE}; ${variables} ${command}`, { note: counts });
   }
   await record.attempt('nothing is left after the tests', LEFT, nothing);

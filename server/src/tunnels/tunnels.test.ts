@@ -29,10 +29,14 @@ interface Options {
   readonly mayEnter?: (address: string) => boolean;
 }
 
-async function over(domain: Domain, { config, mayEnter = () => true }: Options = {}): Promise<OpenTunnels> {
+/** Closed when the test is over, also when it fails: a port that still listens would keep this process. */
+async function over(
+  domain: Domain,
+  { config, mayEnter = () => true }: Options = {},
+): Promise<OpenTunnels & Disposable> {
   const { dataDir, logger } = domain;
   const certificate = await loadCertificate({ dataDir, certFile: '', keyFile: '', names: [], now: Date.now });
-  return openTunnels({
+  const opened = await openTunnels({
     config: { ...configSchema.parse({ dataDir }), tunnelPorts: '21000-21999', ...config },
     repository: domain.store.tunnels,
     gateways: {
@@ -44,6 +48,7 @@ async function over(domain: Domain, { config, mayEnter = () => true }: Options =
     mayEnter: (_sandbox, address) => mayEnter(address),
     ...{ certificate, logger, names: [], now: Date.now },
   });
+  return { ...opened, [Symbol.dispose]: () => opened.close() };
 }
 
 interface Opened extends AsyncDisposable {
@@ -58,19 +63,18 @@ async function tunnelled(
   args: readonly string[],
   options: Options & { readonly port?: Partial<OpenPort>; readonly idleTimeoutMs?: number } = {},
 ): Promise<Opened> {
-  const domain = await Domain.open();
-  const opened = await over(domain, options);
+  await using resources = new AsyncDisposableStack();
+  const domain = resources.use(await Domain.open());
+  const opened = resources.use(await over(domain, options));
   const { idleTimeoutMs } = options;
   const sandbox = await domain.running({ args, openPorts: [port(options.port)], idleTimeoutMs });
   const [tunnel] = (await opened.tunnels.of(sandbox, 60_000, deadline())) ?? [];
   assert.ok(tunnel?.plain);
   const { plain } = tunnel;
+  const kept = resources.move();
   return {
     ...{ domain, opened, sandbox, tunnel: { ...tunnel, plain } },
-    [Symbol.asyncDispose]: async () => {
-      opened.close();
-      await domain[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }
 
@@ -101,6 +105,16 @@ function tlsTo(
     ...(net.isIP(host) ? {} : { servername: host }),
   };
   return follow(tls.connect(options));
+}
+
+/** Found by listening. */
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  assert.ok(address && typeof address === 'object');
+  return address.port;
 }
 
 async function text(stream: Duplex): Promise<string> {
@@ -219,21 +233,20 @@ describe('a tunnel', () => {
     first.opened.close();
     const domain = await first.domain.restart();
     await using _domain = domain;
-    const opened = await over(domain);
+    using opened = await over(domain);
     const sandbox = domain.manager.get(first.sandbox.id);
     // Without anybody asking.
     const client = tlsTo({ domain }, first.tunnel.encrypted);
     client.end('still there');
     assert.equal(await text(client), 'still there');
     assert.deepEqual(await opened.tunnels.of(sandbox, 60_000, deadline()), [first.tunnel]);
-    opened.close();
   });
 
   it('listens as soon as the port it had is free again', async () => {
     const first = await tunnelled(serving('cat'));
     const { plain } = first.tunnel;
     first.opened.close();
-    const intruder = net.createServer((socket) => socket.end('not yours'));
+    await using intruder = net.createServer((socket) => socket.end('not yours'));
     const domain = await first.domain.restart();
     await using _domain = domain;
     await eventually(async () => {
@@ -243,7 +256,7 @@ describe('a tunnel', () => {
         () => false,
       );
     });
-    const opened = await over(domain);
+    using _opened = await over(domain);
     const misled = plainTo(plain);
     misled.end();
     assert.equal(await text(misled), 'not yours');
@@ -253,7 +266,6 @@ describe('a tunnel', () => {
       client.end('mine');
       return (await text(client).catch(() => '')) === 'mine';
     });
-    opened.close();
   });
 
   it('counts as activity while a connection is open, and no longer', async () => {
@@ -336,7 +348,7 @@ describe('a tunnel', () => {
 describe('tunnels', () => {
   it('are not kept of a sandbox that ends while they are opened', async () => {
     await using domain = await Domain.open();
-    const opened = await over(domain);
+    using opened = await over(domain);
     const sandbox = await domain.running({ openPorts: [port()] });
     const opening = opened.tunnels.of(sandbox, 60_000, deadline());
     const refused = assert.rejects(opening, { code: 'sandbox-ended' });
@@ -344,12 +356,11 @@ describe('tunnels', () => {
     const ending = sandbox.terminate();
     await Promise.all([refused, ending]);
     assert.deepEqual(domain.store.tunnels.all(), []);
-    opened.close();
   });
 
   it('are none where none were asked for, and come once the sandbox runs', async () => {
     await using domain = await Domain.open();
-    const opened = await over(domain);
+    using opened = await over(domain);
     assert.deepEqual(await opened.tunnels.of(await domain.create(), 0, deadline()), []);
     const held = domain.engine.faults.hold('bind');
     const starting = await domain.create({ openPorts: [port()] });
@@ -357,18 +368,18 @@ describe('tunnels', () => {
     const coming = opened.tunnels.of(starting, 60_000, deadline());
     held.release();
     assert.equal((await coming)?.length, 1);
-    opened.close();
   });
 
   it('are refused when no port is left, and work when one is again', async () => {
     await using domain = await Domain.open();
-    const opened = await over(domain, { config: { tunnelPorts: '21990-21991' } });
-    const first = await domain.running({ openPorts: [port()] });
+    const only = await freePort();
+    using opened = await over(domain, { config: { tunnelPorts: `${only}-${only}` } });
+    const first = await domain.running({ openPorts: [port({ plain: false })] });
     assert.equal((await opened.tunnels.of(first, 60_000, deadline()))?.length, 1);
-    const second = await domain.running({ openPorts: [port()] });
+    const second = await domain.running({ openPorts: [port({ plain: false })] });
     await assert.rejects(opened.tunnels.of(second, 60_000, deadline()), {
       code: 'resource-exhausted',
-      message: 'All 2 ports for tunnels are in use.',
+      message: 'All 1 ports for tunnels are in use.',
     });
     await first.terminate();
     await eventually(() =>
@@ -377,21 +388,11 @@ describe('tunnels', () => {
         () => false,
       ),
     );
-    opened.close();
   });
 });
 
 describe('a tunnel of a domain', () => {
   const DOMAIN = 'tunnels.example';
-  /** The port that the gate listens on: a free one, found by listening. */
-  const freePort = async (): Promise<number> => {
-    const server = net.createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const address = server.address();
-    server.close();
-    assert.ok(address && typeof address === 'object');
-    return address.port;
-  };
   const at = '127.0.0.1';
 
   it('is told apart by its name, which is long and random, and keeps it', async () => {
@@ -417,16 +418,15 @@ describe('a tunnel of a domain', () => {
     first.opened.close();
     const domain = await first.domain.restart();
     await using _domain = domain;
-    const opened = await over(domain, { config });
+    using _opened = await over(domain, { config });
     assert.equal(await says({ domain }, encrypted), 'it is one\n');
     await domain.manager.get(first.sandbox.id).terminate();
     assert.match(await http(tlsTo({ domain }, here(encrypted), { at })), /^HTTP\/1.1 404 Not Found\r\n/);
     assert.equal(await says({ domain }, second.encrypted), 'it is two\n');
-    opened.close();
   });
 
   it('cannot be when another program has the port', async () => {
-    const intruder = net.createServer().listen(0, at);
+    await using intruder = net.createServer().listen(0, at);
     await once(intruder, 'listening');
     const address = intruder.address();
     assert.ok(address && typeof address === 'object');
@@ -436,7 +436,6 @@ describe('a tunnel of a domain', () => {
       code: 'unavailable',
       message: /--tunnel-port say where/,
     });
-    intruder.close();
   });
 
   it('is reached by no other name, and by none', async () => {

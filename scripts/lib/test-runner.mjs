@@ -1,0 +1,20 @@
+/** Runs test files, for `npm test` and the suites that have a command of their own. */
+import { attach } from './command.mjs';
+import { node, root } from './paths.mjs';
+
+/** A machine on which all takes longer, as an emulated one, says how much. */
+const SLOWNESS = Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
+
+/**
+ * @param files paths or patterns, from the project's root
+ * @param options `timeoutMs`: no single test may take longer (longer where all does); `concurrency`: files at once
+ * @returns the exit status
+ */
+export function runTests(files, { timeoutMs, concurrency = 1, env = process.env }) {
+  const flags = [
+    `--test-concurrency=${concurrency}`,
+    `--test-timeout=${timeoutMs * SLOWNESS}`,
+    `--import=${new URL('test-end.mjs', import.meta.url)}`,
+  ];
+  return attach([node, '--test', ...flags, ...files], { cwd: root, env });
+}
