@@ -29,6 +29,7 @@ pub enum Kind {
     Stats,
     KillAll,
     Dial,
+    Renew,
     Stdin,
     StdinEof,
     Ack,
@@ -48,6 +49,7 @@ impl Kind {
             0x23 => Kind::Stats,
             0x24 => Kind::KillAll,
             0x25 => Kind::Dial,
+            0x26 => Kind::Renew,
             0x41 => Kind::Stdin,
             0x42 => Kind::StdinEof,
             0x43 => Kind::Ack,
@@ -64,7 +66,7 @@ impl Kind {
     fn bounds(self) -> (usize, usize) {
         match self {
             Kind::Start => (2, 8 << 20),
-            Kind::Attach | Kind::List | Kind::Stats | Kind::KillAll | Kind::Dial => (2, 1 << 10),
+            Kind::Attach | Kind::List | Kind::Stats | Kind::KillAll | Kind::Dial | Kind::Renew => (2, 1 << 10),
             Kind::Stdin => (9, DATA_BOUND),
             Kind::StdinEof | Kind::Release | Kind::End => (0, 0),
             Kind::Data => (1, PORT_CHUNK),
@@ -273,7 +275,7 @@ mod tests {
         assert!(out.len() <= HEADER + (1 << 10), "{}", out.len());
         assert_eq!(
             out[HEADER..],
-            *br#"{"features":["dial"],"maxVersion":1,"pid":2147483647,"version":1}"#
+            *br#"{"features":["dial","checkpoint"],"maxVersion":1,"pid":2147483647,"version":1}"#
         );
     }
 

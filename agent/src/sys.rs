@@ -186,6 +186,18 @@ pub fn reap() -> io::Result<Option<(pid_t, Ending)>> {
     )))
 }
 
+/// Whether the other side of a socket closed it altogether, or it broke, whatever epoll was told of it.
+pub fn is_gone(fd: &impl AsRawFd) -> bool {
+    let mut asked = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: one entry, valid for the call, which does not wait.
+    let ready = unsafe { libc::poll(&mut asked, 1, 0) };
+    ready > 0 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
+}
+
 /// Level-triggered epoll.
 pub struct Epoll(OwnedFd);
 

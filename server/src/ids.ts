@@ -18,6 +18,8 @@ export type TaskId = Branded<'TaskId'>;
 export type InstanceId = Branded<'InstanceId'>;
 export type ImageId = Branded<'ImageId'>;
 export type LayerId = Branded<'LayerId'>;
+/** A snapshot of a sandbox's memory. */
+export type MemorySnapshotId = Branded<'MemorySnapshotId'>;
 export type SecretId = Branded<'SecretId'>;
 export type MountId = Branded<'MountId'>;
 export type VolumeId = Branded<'VolumeId'>;
@@ -43,6 +45,8 @@ export const newEnvironmentId = (): EnvironmentId => `en-${random(22)}` as Envir
 export type SandboxIdShape = 'v1' | 'v2';
 export const newSandboxId = (shape: SandboxIdShape = 'v2'): SandboxId =>
   `sb-${random(shape === 'v1' ? 22 : 26)}` as SandboxId;
+export const sandboxIdShape = (id: SandboxId): SandboxIdShape =>
+  id.length === 'sb-'.length + 22 ? 'v1' : 'v2';
 /** True for text of either shape, whether there is such a sandbox or not. */
 export const isSandboxId = (text: string): text is SandboxId =>
   /^sb-[0-9A-Za-z]{22}([0-9A-Za-z]{4})?$/.test(text);
@@ -52,6 +56,10 @@ export const newInstanceId = (): InstanceId => `in-${random(22)}` as InstanceId;
 export const isInstanceId = (text: string): text is InstanceId => /^(in|ta)-[0-9A-Za-z]{1,40}$/.test(text);
 export const newImageId = (): ImageId => `im-${random(22)}` as ImageId;
 export const newLayerId = (): LayerId => `ly-${random(22)}` as LayerId;
+export const newMemorySnapshotId = (): MemorySnapshotId => `sn-${random(22)}` as MemorySnapshotId;
+/** True for text of that shape, whether there is such a snapshot or not. */
+export const isMemorySnapshotId = (text: string): text is MemorySnapshotId =>
+  /^sn-[0-9A-Za-z]{22}$/.test(text);
 export const newSecretId = (): SecretId => `st-${random(22)}` as SecretId;
 export const newMountId = (): MountId => `mo-${random(22)}` as MountId;
 export const newVolumeId = (): VolumeId => `vo-${random(22)}` as VolumeId;

@@ -1,4 +1,5 @@
 /** What the `skerry` command needs of the server it starts, stops and looks after: the one door between the two. */
+import { join } from 'node:path';
 import { enginePrograms } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { EngineCheck } from './engines/engine.ts';
@@ -6,6 +7,8 @@ import { createOciEngine } from './engines/oci/engine.ts';
 import { defaultRunDir, Layout } from './engines/oci/layout.ts';
 import { ImagePlaces } from './images/image-places.ts';
 import { resolverPid } from './network/resolver-process.ts';
+import { SandboxContent } from './sandboxes/content-places.ts';
+import { checkpointsDir } from './sandboxes/memory-snapshots.ts';
 import { createLogger } from './telemetry/logger.ts';
 
 export { supervisorBinaryPath } from './agent/agent-binary.ts';
@@ -25,7 +28,8 @@ export { isLoopback } from './transport/urls.ts';
 export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
   const logger = createLogger('silent');
   const { dataDir } = config;
-  const content = ImagePlaces.in(dataDir);
+  const volumes = join(defaultRunDir(dataDir), 'v'); // no check looks there
+  const content = new SandboxContent(ImagePlaces.in(dataDir), volumes, checkpointsDir(dataDir));
   return createOciEngine({
     config,
     dataDir,

@@ -32,6 +32,7 @@ import { trustCertificates } from './platform/trust.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
 import { SandboxContent } from './sandboxes/content-places.ts';
 import { mayEnter } from './sandboxes/inbound.ts';
+import { checkpointsDir } from './sandboxes/memory-snapshots.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
 import { markAllTerminated } from './sandboxes/recovery.ts';
 import { SandboxService } from './sandboxes/sandbox-service.ts';
@@ -77,7 +78,11 @@ const createEngine = (config: Config, logger: Logger): Engine =>
   createOciEngine({
     config,
     dataDir: config.dataDir,
-    content: new SandboxContent(ImagePlaces.in(config.dataDir), volumeTreesDir(config)),
+    content: new SandboxContent(
+      ImagePlaces.in(config.dataDir),
+      volumeTreesDir(config),
+      checkpointsDir(config.dataDir),
+    ),
     ...enginePrograms(),
     logger,
   });

@@ -48,6 +48,18 @@ impl Agent {
         self.dial();
     }
 
+    /// Replaces the connections that a checkpoint took away: no event tells of that.
+    pub fn look_at_connections(&mut self) {
+        let gone = self.connections.iter().filter(|(_, it)| it.is_gone());
+        for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.drop_connection(key);
+        }
+        // The server is there, and waits.
+        self.dialer.reset();
+        self.dialer.waiting = false;
+        self.dial();
+    }
+
     pub fn drop_connection(&mut self, key: u64) {
         if let Some(connection) = self.connections.remove(&key) {
             connection.unwatch(&self.epoll);

@@ -155,6 +155,43 @@ impl Agent {
         }
     }
 
+    /// The sandbox is a copy of one, which has a server of its own: that goes on with one process, counted anew. The others go on by themselves, and what they
+    /// write is dropped.
+    pub fn renew(&mut self, kept: &str) {
+        let strangers = self.processes.iter().filter(|(_, process)| process.id != kept);
+        for key in strangers.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.disown(key);
+        }
+        let Agent {
+            processes, epoll, ids, ..
+        } = self;
+        let connection = ids
+            .get(kept)
+            .and_then(|key| processes.get_mut(key))
+            .and_then(|process| {
+                process.begin_anew(epoll);
+                process.connection.take()
+            });
+        if let Some(connection) = connection {
+            self.drop_connection(connection);
+        }
+    }
+
+    fn disown(&mut self, key: u64) {
+        let process = match self.processes.get_mut(&key) {
+            Some(process) => process,
+            None => return,
+        };
+        let streams = [&mut process.stdout, &mut process.stderr];
+        let left: Vec<_> = streams.into_iter().filter_map(|it| it.give_up(&self.epoll)).collect();
+        let connection = process.connection;
+        self.drop_output_of(left);
+        self.forget(key);
+        if let Some(connection) = connection {
+            self.drop_connection(connection);
+        }
+    }
+
     /// Drops everything known of a process. Should it still run, nobody will be told how it ends.
     pub fn forget(&mut self, key: u64) {
         if let Some(mut process) = self.processes.remove(&key) {

@@ -91,7 +91,10 @@ fn serve(mut agent: Agent, signals: &OwnedFd, is_init: bool) -> Result<(), InitE
             let (token, happened) = (event.u64, event.events);
             match Token::unpack(token) {
                 Token::Signals => {
-                    let stop = read_signals(signals, is_init);
+                    let Signals { stop, look } = read_signals(signals, is_init);
+                    if look {
+                        agent.look_at_connections();
+                    }
                     let has_children = agent.reap();
                     if (stop && !agent.stop()) || (agent.stopping && !has_children) {
                         return Ok(());
@@ -129,7 +132,7 @@ fn own_descriptors() -> io::Result<OwnedFd> {
     }
 }
 
-/// SIGCHLD and SIGTERM come through a descriptor; whatever else the agent's parent ignored is set back to normal, since
+/// SIGCHLD, SIGTERM and SIGUSR1 come through a descriptor; whatever else the agent's parent ignored is set back to normal, since
 /// children would inherit it. Init takes no other signal; SIGKILL and SIGSTOP, which cannot be held back, Linux keeps from it, and under gVisor a filter does.
 fn take_signals(is_init: bool) -> io::Result<OwnedFd> {
     // SAFETY: `set` is initialised by sigemptyset and valid for each call; the new descriptor is ours alone.
@@ -145,6 +148,7 @@ fn take_signals(is_init: bool) -> io::Result<OwnedFd> {
         libc::sigemptyset(&mut set);
         libc::sigaddset(&mut set, libc::SIGCHLD);
         libc::sigaddset(&mut set, libc::SIGTERM);
+        libc::sigaddset(&mut set, libc::SIGUSR1);
         let mut blocked = set;
         if is_init {
             libc::sigfillset(&mut blocked);
@@ -181,19 +185,27 @@ fn protect_from_programs() {
     }
 }
 
-/// Empties the signal descriptor. True when the engine asked to stop: as init the agent obeys only SIGTERM from outside
-/// its PID namespace, which has no sender's number here. A sender inside can say any number, but not that it used kill(2), rt_sigqueueinfo(2).
-fn read_signals(signals: &OwnedFd, is_init: bool) -> bool {
+struct Signals {
+    /// The engine asked to stop: as init the agent obeys only SIGTERM from outside its PID namespace, which has no sender's number here. A sender inside can say any
+    /// number, but not that it used kill(2), rt_sigqueueinfo(2).
+    stop: bool,
+    /// The engine took a checkpoint, whoever says so: looking costs little.
+    look: bool,
+}
+
+/// Empties the signal descriptor.
+fn read_signals(signals: &OwnedFd, is_init: bool) -> Signals {
     const SIZE: usize = std::mem::size_of::<libc::signalfd_siginfo>();
     let mut buffer = [0; SIZE];
-    let mut stop = false;
+    let (mut stop, mut look) = (false, false);
     while let Ok(SIZE) = sys::read(signals.as_raw_fd(), &mut buffer) {
         // SAFETY: the kernel filled in exactly one of these, and any bytes make a valid one.
         let info: libc::signalfd_siginfo = unsafe { std::ptr::read_unaligned(buffer.as_ptr().cast()) };
         let from_outside = info.ssi_pid == 0 && info.ssi_code == SI_USER;
         stop |= info.ssi_signo == libc::SIGTERM as u32 && (!is_init || from_outside);
+        look |= info.ssi_signo == libc::SIGUSR1 as u32;
     }
-    stop
+    Signals { stop, look }
 }
 
 /// Every process takes a few descriptors of the agent. Returns the limit to give to children, which is what the runtime gave the agent unless it could not.

@@ -115,6 +115,14 @@ impl Output {
         }
     }
 
+    /// Forgets what was read so far: the stream begins with what comes next. Failing to register is as in `rewind`.
+    pub fn begin_anew(&mut self, epoll: &Epoll) {
+        self.limit = self.limit.map(|limit| limit - self.end());
+        self.window = VecDeque::new();
+        (self.start, self.sent, self.eof_sent) = (0, 0, false);
+        let _ = self.watch(epoll);
+    }
+
     /// The descriptor of a stream that ended before its last writer, not registered any more.
     pub fn take_leftover(&mut self) -> Option<OwnedFd> {
         self.leftover.take()
@@ -251,6 +259,30 @@ mod tests {
                 assert!(output.acknowledge(offset + data.len() as u64 / 2));
             }
         }
+    }
+
+    #[test]
+    fn begins_anew_with_what_comes_next() {
+        let (epoll, writer, mut output) = stream();
+        let mut scratch = vec![0; WINDOW];
+        for _ in 0..WINDOW / 4096 {
+            sys::write(writer.as_raw_fd(), &[0; 4096]).unwrap();
+            output.fill(&epoll, &mut scratch).unwrap();
+        }
+        output.cut(&epoll);
+        assert!(output.at_eof(), "nothing is in its pipe");
+        output.begin_anew(&epoll);
+        assert_eq!(output.take_eof(), Some(0));
+        drop(writer);
+
+        let (epoll, writer, mut output) = stream();
+        sys::write(writer.as_raw_fd(), b"old").unwrap();
+        output.fill(&epoll, &mut scratch).unwrap();
+        assert_eq!(sent(&mut output, 2), Some((0, b"ol".to_vec())));
+        output.begin_anew(&epoll);
+        sys::write(writer.as_raw_fd(), b"new").unwrap();
+        output.fill(&epoll, &mut scratch).unwrap();
+        assert_eq!(sent(&mut output, 9), Some((0, b"new".to_vec())));
     }
 
     #[test]

@@ -122,6 +122,15 @@ impl Process {
         true
     }
 
+    /// Another server than the one before goes on with it: what it wrote, read and was sent so far is nothing to that one.
+    pub fn begin_anew(&mut self, epoll: &Epoll) {
+        self.stdin.begin_anew(epoll);
+        self.stdout.begin_anew(epoll);
+        self.stderr.begin_anew(epoll);
+        self.signals = 0;
+        self.exit_sent = false;
+    }
+
     /// Appends to `out` what is due on the connection, output only until `out` holds `limit` bytes beyond `pending`.
     pub fn pump(&mut self, out: &mut Vec<u8>, mut pending: usize, limit: usize) {
         if let Phase::Starting { .. } = self.phase {

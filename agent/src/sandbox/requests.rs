@@ -57,6 +57,10 @@ impl Agent {
             Kind::Dial => request::parse_dial(payload)
                 .map_err(Failure::invalid)
                 .and_then(|number| self.dial_port(key, number)),
+            Kind::Renew => request::parse_renew(payload).map_err(Failure::invalid).map(|kept| {
+                self.renew(&kept);
+                self.answer(key, "{}");
+            }),
             other => Err(Failure::invalid(format!("{:?} cannot be the first frame", other))),
         };
         if let Err(failure) = answer {

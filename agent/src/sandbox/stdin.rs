@@ -65,6 +65,13 @@ impl Stdin {
         self.accepted
     }
 
+    /// Forgets what has not reached the process, and counts from 0 again.
+    pub fn begin_anew(&mut self, epoll: &Epoll) {
+        self.buffer = VecDeque::new();
+        self.accepted = 0;
+        self.watch(epoll);
+    }
+
     /// True when a STDIN_ACK is due.
     pub fn has_news(&self) -> bool {
         self.told != (self.accepted, self.fd.is_none())

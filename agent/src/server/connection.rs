@@ -47,6 +47,11 @@ impl Connection {
         })
     }
 
+    /// Whether the server has let go of it, or a checkpoint has: of that no event tells.
+    pub fn is_gone(&self) -> bool {
+        sys::is_gone(&self.fd)
+    }
+
     /// Bytes that wait to be written.
     pub fn pending(&self) -> usize {
         self.out.len() - self.written

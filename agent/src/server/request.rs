@@ -1,4 +1,4 @@
-//! What START, ATTACH, KILL_ALL and DIAL say, checked once and typed.
+//! What START, ATTACH, KILL_ALL, DIAL and RENEW say, checked once and typed.
 
 use crate::version::VERSIONS;
 use serde_json::{Map, Value};
@@ -201,6 +201,11 @@ pub fn parse_dial(payload: &[u8]) -> Result<u16, RequestError> {
         Some(port) if port > 0 => Ok(port),
         _ => fault("port", "a number from 1 to 65535"),
     }
+}
+
+/// The process of RENEW that the server goes on with.
+pub fn parse_renew(payload: &[u8]) -> Result<String, RequestError> {
+    id(&mut object(payload)?)
 }
 
 /// LIST and STATS have no fields, but must be objects.

@@ -8,7 +8,7 @@ import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { AgentConnection } from './agent-connection.ts';
 import { type AgentFrame, encode, MAX_START_BYTES } from './frames.ts';
-import type { Peer } from './hello.ts';
+import { type Peer, requireFeature } from './hello.ts';
 import {
   type AgentProcessInfo,
   type AgentStats,
@@ -92,6 +92,23 @@ export class AgentClient {
   /** Sends a signal to every process in the sandbox but the agent. */
   async killAll(signalNumber: number, signal: AbortSignal): Promise<void> {
     await this.#ask(({ version }) => encode.killAll(version, signalNumber), z.object({}), signal);
+  }
+
+  /** @throws SkerryError `unimplemented` for an agent that no checkpoint may be taken of */
+  async requireCheckpoints(signal: AbortSignal): Promise<void> {
+    const request: Request = (peer) => {
+      requireFeature(peer, 'checkpoint');
+      return encode.stats(peer.version);
+    };
+    await this.#ask(request, statsSchema, signal);
+  }
+
+  /**
+   * Has the agent of a copy of a sandbox forget whom that one's processes belonged to: they go on, and what they write is dropped. The process `id`, if there is one, can
+   * be attached to, and begins to count its output, input and signals now.
+   */
+  async renew(id: string, signal: AbortSignal): Promise<void> {
+    await this.#ask(({ version }) => encode.renew(version, id), z.object({}), signal);
   }
 
   #process(

@@ -16,7 +16,10 @@ export interface VersionRange {
 export const VERSIONS: VersionRange = { oldest: 1, newest: 1 };
 
 /** What was added to the protocol without a new version, and what it is for. */
-const features = { dial: 'connect to a port of its sandbox' } as const;
+const features = {
+  dial: 'connect to a port of its sandbox',
+  checkpoint: 'go on after a snapshot of the memory',
+} as const;
 export type Feature = keyof typeof features;
 export const FEATURES = Object.keys(features) as readonly Feature[]; // an object literal has no other keys
 

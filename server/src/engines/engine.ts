@@ -7,7 +7,7 @@ import type { InstanceId } from '../ids.ts';
 import { describeEvent, type NetworkEvent } from '../network/network-events.ts';
 import { isAudited, type NetworkPolicy } from '../network/policy.ts';
 import type { InstanceBucket } from './bucket.ts';
-import type { LayerRef, MountRef } from './references.ts';
+import type { CheckpointRef, LayerRef, MountRef } from './references.ts';
 
 /** `auto` prefers gVisor where it works on the machine and falls back to hardened runc. */
 export type RuntimeChoice = 'auto' | 'gvisor' | 'runc';
@@ -96,6 +96,11 @@ export interface Shape {
    * different, as far as `Capabilities.bindsLate` goes. Without it the agent starts when it is bound, and whatever it is given is there from the beginning.
    */
   readonly expects?: Expected;
+  /**
+   * It goes on where the instance was that this was taken of, instead of beginning. Its layers are those of that one and the one that was made then, its limits and the
+   * targets of its mounts, which may be others, the same. Its agent has the connections and processes of that one's until it is told otherwise (`AgentClient.renew`).
+   */
+  readonly from?: CheckpointRef;
 }
 
 /** What makes an instance somebody's. */
@@ -128,6 +133,8 @@ export interface Capabilities {
   readonly disk: boolean;
   /** `Tenure.buckets` */
   readonly buckets: boolean;
+  /** `Instance.checkpoint` and `Shape.from` */
+  readonly checkpoints: boolean;
 }
 
 /** Writes into an empty directory of this machine. @throws the signal's reason */
@@ -191,7 +198,7 @@ export interface Instance {
   /** Settles once, never rejects. */
   readonly exited: Promise<InstanceExit>;
   stats(): Promise<InstanceStats>;
-  /** Lets its agent go on if it was stopped. */
+  /** Lets its agent go on if it was stopped, or does not know that a checkpoint took its connections away. */
   wake(): Promise<void>;
   /**
    * Makes the instance's writable layer the new layer `layer`. `move` may take the files instead of copying them and is only allowed once the instance was
@@ -213,8 +220,17 @@ export interface Instance {
    * @throws SkerryError `not-found`, `invalid-argument` for the path, `sandbox-ended`
    */
   commitDirectory(path: string, layer: LayerRef, options: Pick<CommitOptions, 'settle'>): Promise<void>;
+  /**
+   * Keeps what its programs are at one moment: their memory as `to`, and the writable layer as the new layer `layer`, as `commit` does. All stand still meanwhile, and go on
+   * with other connections to the agent. Not in the layer: FIFOs, which are in the memory; what is mounted.
+   * @throws SkerryError `conflict` for an instance with devices, buckets, mounted layers or another that shares its network, or that does itself; `disk-full`,
+   * `sandbox-ended`
+   */
+  checkpoint(to: CheckpointRef, layer: LayerRef, options: Pick<CommitOptions, 'settle'>): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
+  /** The one it has; of one that shares another's network it means nothing. */
+  readonly networkPolicy: NetworkPolicy;
   /** What it did on its network since this was last asked, where its policy is audited; once it was destroyed, what it did to the end. */
   networkEvents(): Promise<readonly NetworkEvent[]>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */
@@ -264,9 +280,14 @@ export interface Engine {
   /** The GPUs that there are now, whoever has them. */
   gpus(): Promise<readonly Device[]>;
   /**
+   * Whether a checkpoint can be gone on from here.
+   * @throws SkerryError `not-found`, `unimplemented`; `conflict` when another build made it, naming both
+   */
+  requireRestorable(from: CheckpointRef): Promise<void>;
+  /**
    * Makes an instance that is nobody's. On failure nothing is left behind, as far as it could be removed: see `destroy`.
    * @throws SkerryError `already-exists` (id), `sandbox-ended` when the one it joins is gone, `disk-full`, `unimplemented`, `unavailable` for a device that is
-   * not there or that the runtime cannot hand on
+   * not there or that the runtime cannot hand on; as `requireRestorable`
    */
   prepare(shape: Shape, signal: AbortSignal): Promise<Prepared>;
   /**

@@ -2,10 +2,13 @@
  * What instances are made of, by name. An engine asks `ContentPlaces` where on its machine that is, so whoever asks for an instance need not know, and need
  * not be on the same machine.
  */
-import type { LayerId, VolumeMountId } from '../ids.ts';
+import type { LayerId, MemorySnapshotId, VolumeMountId } from '../ids.ts';
 
 /** A layer of an image, or one that is being made. */
 export type LayerRef = LayerId;
+
+/** The memory of an instance as it was at one moment. */
+export type CheckpointRef = MemorySnapshotId;
 
 /** What can be mounted into an instance. */
 export type MountRef = ScratchRef | VolumeRef;
@@ -25,11 +28,19 @@ export interface VolumeRef {
   readonly path: string;
 }
 
-/** Where on this machine is what references name: absolute paths. */
-export interface ContentPlaces {
+/** Where on this machine is what references to files name: absolute paths. */
+export interface FilePlaces {
   /** The directory of a layer, in overlayfs format. */
   layer(ref: LayerRef): string;
   /** The directory that a layer under construction is written to; it does not exist before, and the directory it lies in does. */
   newLayer(ref: LayerRef): string;
   mount(ref: MountRef): string;
+}
+
+/** Likewise of all references. */
+export interface ContentPlaces extends FilePlaces {
+  /** The directory of a checkpoint, which does not exist before one is made; the one it lies in does. */
+  checkpoint(ref: CheckpointRef): string;
+  /** Those that there are. */
+  checkpoints(): Promise<readonly CheckpointRef[]>;
 }

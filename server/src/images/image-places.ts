@@ -1,9 +1,9 @@
 /** Where the files of images are: `<directory>/layers/<LayerId>` in overlayfs format, and `<directory>/tmp` for what is being made. */
 import { join, relative } from 'node:path';
-import type { ContentPlaces, LayerRef, MountRef } from '../engines/references.ts';
+import type { FilePlaces, LayerRef, MountRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 
-export class ImagePlaces implements ContentPlaces {
+export class ImagePlaces implements FilePlaces {
   readonly layers: string;
   /** Emptied when the server starts. */
   readonly temporary: string;

@@ -12,6 +12,8 @@ import type { ImageId } from '../ids.ts';
 import { InstanceService } from '../instances/instance-service.ts';
 import { Cleanup } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
+import { SandboxContent } from '../sandboxes/content-places.ts';
+import { checkpointsDir } from '../sandboxes/memory-snapshots.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
@@ -51,7 +53,7 @@ before(async () => {
   const engine = createOciEngine({
     config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', nameservers: ['127.0.0.1'], runscPath: '' },
     dataDir,
-    content: ImagePlaces.in(dataDir),
+    content: new SandboxContent(ImagePlaces.in(dataDir), join(dataDir, 'v'), checkpointsDir(dataDir)),
     ...enginePrograms(),
     logger,
     networkPoolSize: 0,

@@ -151,6 +151,15 @@ const noDevices: DeviceEdits = {
   additionalGids: [],
 };
 
+/**
+ * The text of config.json. Without lists that are empty: gVisor keeps none of them in a checkpoint, and takes no list for another thing than an empty one when it compares the bundle
+ * of a restore with it.
+ */
+export const bundleText = (bundle: object): string =>
+  JSON.stringify(bundle, (_, value: unknown) =>
+    Array.isArray(value) && value.length === 0 ? undefined : value,
+  );
+
 /** The whole of config.json as an object. */
 export function createBundle(options: BundleOptions): object {
   const gvisor = options.runtime === 'gvisor';

@@ -11,6 +11,7 @@ import { findProgram } from '../../platform/find-program.ts';
 import type { EngineCheck } from '../engine.ts';
 import { BUCKET_PROGRAM, whyNoBuckets } from './buckets.ts';
 import { Cgroups } from './cgroups.ts';
+import { CheckpointBuilds, unrestorable } from './checkpoints.ts';
 import { whyNoDisks } from './disks.ts';
 import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
 import { MachineGpus } from './gpus/machine-gpus.ts';
@@ -110,6 +111,18 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   add('overlayfs', ...(await checkOverlay(layout)));
   if (runc.ok) await addUsersCheck(add, layout);
   await addDiskChecks(add, options, layout);
+  const snapshots = await options.content.checkpoints();
+  if (snapshots.length > 0) {
+    const build = gvisor.ok ? await new CheckpointBuilds(layout).of(gvisor.path, gvisor.version) : undefined;
+    const lost = await unrestorable(snapshots, options.content, build);
+    add(
+      'memory snapshots',
+      lost.length === 0,
+      false,
+      lost.length === 0 ? `${snapshots.length} can be restored` : lost.join('; '),
+      'Only what made them can restore them: install that again, or take new ones. They expire by themselves.',
+    );
+  }
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
   add('egress proxy', existsSync(options.egressBinaryPath), true, options.egressBinaryPath, 'npm run setup');
   add('trees', existsSync(options.treesBinaryPath), true, options.treesBinaryPath, 'npm run setup');

@@ -23,12 +23,14 @@ import type {
   Shape,
 } from '../engine.ts';
 import { destroyJoined, ended } from '../preparation.ts';
+import type { CheckpointRef } from '../references.ts';
 import { Adoption, readRecords } from './adoption.ts';
 import type { AgentListener } from './agent-listener.ts';
 import { whyNoBuckets } from './buckets.ts';
 import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
+import { CheckpointBuilds, CheckpointFiles } from './checkpoints.ts';
 import { Disks, whyNoDisks } from './disks.ts';
 import { LayerFifos } from './fifos.ts';
 import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
@@ -61,6 +63,7 @@ const capabilitiesUnder: Readonly<Record<RuntimeName, Omit<Capabilities, 'disk' 
     networkPolicy: true,
     mounts: true,
     devices: true,
+    checkpoints: false,
   },
   gvisor: {
     bindsLate: new Set(['network']),
@@ -69,6 +72,7 @@ const capabilitiesUnder: Readonly<Record<RuntimeName, Omit<Capabilities, 'disk' 
     networkPolicy: true,
     mounts: true,
     devices: true,
+    checkpoints: true,
   },
 };
 
@@ -102,11 +106,13 @@ class OciEngine implements Engine {
   readonly #prepared = new Map<InstanceId, OciPrepared>();
   readonly #faultPoint: FaultPoint;
   readonly #layerFifos = new LayerFifos();
+  readonly #builds: CheckpointBuilds;
   #opened: Opened | undefined;
 
   constructor(options: OciEngineOptions) {
     this.#options = options;
     this.#layout = new Layout(options.dataDir, options.runDir ?? defaultRunDir(options.dataDir));
+    this.#builds = new CheckpointBuilds(this.#layout);
     this.#logger = options.logger.child({ engine: 'oci' });
     this.#faultPoint = options.faultPoint ?? noFaultPoint;
   }
@@ -252,6 +258,13 @@ class OciEngine implements Engine {
     return (await this.#require().gpus.find()).gpus;
   }
 
+  async requireRestorable(from: CheckpointRef): Promise<void> {
+    const { gvisor } = this.#require().findings;
+    if (!gvisor.ok) throw needsGvisor(`runc: ${gvisor.reason}`);
+    const files = new CheckpointFiles(this.#options.content.checkpoint(from));
+    await files.requireBuild(await this.#builds.of(gvisor.path, gvisor.version));
+  }
+
   async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
     const { cgroups, network, disks, boundsDisks, caBundle, ownLimits, gpus } = this.#require();
     const devices = shape.devices && (await gpus.take(shape.devices));
@@ -269,10 +282,15 @@ class OciEngine implements Engine {
     owner?.shareNetwork(); // throws when it is about to end
     const asked = shape.runtime === 'auto' ? this.#options.config.runtime : shape.runtime;
     const runtime = this.#runtime(owner?.runtime ?? devices?.runtimeFor(asked) ?? asked);
+    if (shape.from) {
+      if (runtime.name !== 'gvisor') throw needsGvisor(runtime.name);
+      await this.requireRestorable(shape.from);
+    }
     const prepared = new OciPrepared({
       ...{ shape, owner, runtime, cgroups, network, disks, caBundle, ownLimits },
       treesBinary: this.#options.treesBinaryPath,
       devices: devices?.edits,
+      agent: () => this.#builds.agent(),
       layout: this.#layout,
       content: this.#options.content,
       mappedTrees: new MappedTrees(this.#options.treesBinaryPath),
@@ -358,12 +376,17 @@ class OciEngine implements Engine {
     record: InstanceRecord,
     layers: readonly string[],
   ): OciInstance {
-    const { cgroups, network, disks } = this.#require();
+    const { cgroups, network, disks, findings } = this.#require();
+    const joined = () =>
+      [...this.#instances.values(), ...this.#prepared.values()].filter(({ joins }) => joins === places.id);
+    const version = findings.gvisor.ok ? findings.gvisor.version : 'gVisor';
     const instance = new OciInstance({
       layout: this.#layout,
       places,
       runtime,
       endJoined: () => destroyJoined([...this.#instances.values(), ...this.#prepared.values()], places.id),
+      hasJoined: () => joined().length > 0,
+      build: (pid) => this.#builds.of(`/proc/${pid}/exe`, version),
       cgroups,
       network,
       disks,
@@ -381,6 +404,9 @@ class OciEngine implements Engine {
     return instance;
   }
 }
+
+const needsGvisor = (instead: string): SkerryError =>
+  new SkerryError('unimplemented', `A snapshot of the memory needs gVisor, and there is ${instead}.`);
 
 /** Holds a process of the host. */
 const placeIn = (cgroups: Cgroups, cgroup: string): ProcessPlace => ({

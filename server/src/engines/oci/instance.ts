@@ -1,6 +1,6 @@
 /** One running (or stopped) sandbox of the OCI engine. */
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
@@ -24,9 +24,10 @@ import type {
   RuntimeName,
 } from '../engine.ts';
 import { ended } from '../preparation.ts';
-import type { ContentPlaces, LayerRef } from '../references.ts';
+import type { CheckpointRef, ContentPlaces, LayerRef } from '../references.ts';
 import type { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
+import { type CheckpointBuild, makeCheckpoint, requireWhole } from './checkpoints.ts';
 import { watchForDeath } from './death-watch.ts';
 import type { Disks } from './disks.ts';
 import { showFifos } from './fifos.ts';
@@ -47,6 +48,10 @@ export interface InstanceParts {
   readonly runtime: OciRuntime;
   /** Destroys the instances that share its network, as far as that can be. */
   readonly endJoined: () => Promise<void>;
+  /** Whether there are any. */
+  readonly hasJoined: () => boolean;
+  /** What it runs under, for its checkpoints. */
+  readonly build: (pid: number) => Promise<CheckpointBuild>;
   readonly cgroups: Cgroups;
   readonly network: Network;
   readonly listener: AgentListener;
@@ -144,8 +149,10 @@ export class OciInstance implements Instance {
     return this.#parts.cgroups.stats(this.#parts.places.cgroup);
   }
 
-  wake(): Promise<void> {
-    return this.#parts.runtime.signal(this.#parts.places, 'CONT');
+  async wake(): Promise<void> {
+    const { runtime, places } = this.#parts;
+    await runtime.signal(places, 'CONT');
+    if (runtime.name === 'gvisor') await runtime.signal(places, LOOK);
   }
 
   commit(layer: LayerRef, options: CommitOptions): Promise<void> {
@@ -175,6 +182,31 @@ export class OciInstance implements Instance {
     });
   }
 
+  checkpoint(
+    to: CheckpointRef,
+    layer: LayerRef,
+    { settle = async () => [] }: Pick<CommitOptions, 'settle'>,
+  ): Promise<void> {
+    return this.#exclusive.run(async () => {
+      this.#requireRunning();
+      const { places, content, runtime, build, trees, hasJoined } = this.#parts;
+      const { signal } = this.#leaving;
+      const of = await build(this.#record.init.pid);
+      requireWhole(runtime.name, this.#record, of, hasJoined());
+      await unlessAborted(settle(), signal); // most of it is written before anything stands still
+      await makeCheckpoint(content.checkpoint(to), of, (files) =>
+        copyWhole(content.newLayer(layer), (directory) => {
+          const still = (take: () => Promise<void>) =>
+            this.#paused([], FOR_CHECKPOINT, async () => {
+              await runtime.checkpoint(places, files.memory, signal);
+              await settleAll([take(), files.keepEtc(places)]);
+            });
+          return trees.copy({ upper: places.upper, overlay: places.rootfs }, directory, still, signal);
+        }),
+      );
+    });
+  }
+
   mount(path: string, layers: readonly LayerRef[], fill?: FillMount): Promise<void> {
     return this.#exclusive.run(() => {
       this.#requireRunning();
@@ -197,31 +229,26 @@ export class OciInstance implements Instance {
     if (this.#phase !== 'running' || this.#destroying) throw ended(this.id);
   }
 
-  /** The copy appears under its name only when it is whole and on disk. */
   async #copyLive(
     source: TreeSource,
     directory: string,
     { settle = async () => [] }: Pick<CommitOptions, 'settle'>,
   ): Promise<void> {
-    const partial = join(dirname(directory), `.${basename(directory)}.partial`);
-    await rm(partial, { recursive: true, force: true });
-    await using undo = new AsyncDisposableStack();
-    undo.defer(() => rm(partial, { recursive: true, force: true })); // not there any more once it has its name
-    await mkdir(partial, { mode: 0o700 });
     const { signal } = this.#leaving; // the agent answers for as long as a destroy waits for this
-    await unlessAborted(settle(), signal); // most of it is written before anything is copied
-    const still = async (take: () => Promise<void>) => {
-      const fifos = await unlessAborted(settle(), signal);
-      await this.#paused(fifos, take);
-    };
-    await this.#parts.trees.copy(source, partial, still, signal);
-    await rename(partial, directory);
+    await copyWhole(directory, async (partial) => {
+      await unlessAborted(settle(), signal); // most of it is written before anything is copied
+      const still = async (take: () => Promise<void>) => {
+        const fifos = await unlessAborted(settle(), signal);
+        await this.#paused(fifos, FOR_COPY, take);
+      };
+      await this.#parts.trees.copy(source, partial, still, signal);
+    });
   }
 
   /** Has everything stand still for a moment, with the FIFOs to be seen that its kernel keeps to itself. */
-  async #paused(fifos: readonly Fifo[], take: () => Promise<void>): Promise<void> {
+  async #paused(fifos: readonly Fifo[], why: string, take: () => Promise<void>): Promise<void> {
     const { places, runtime } = this.#parts;
-    await writeFile(pauseMarker(places), '');
+    await writeFile(pauseMarker(places), why);
     await using after = new CleanupScope(this.#parts.logger, { instance: this.id });
     // Also after a pause that failed: it may have happened half-way.
     after.add('pause', () => this.#resumeNowOrLater());
@@ -255,11 +282,13 @@ export class OciInstance implements Instance {
   /** While the marker stays, the next server tries. @throws what keeps it from resuming, or from finding out whether it is paused */
   async #resume(): Promise<void> {
     const { runtime, places } = this.#parts;
+    const why = await readFile(pauseMarker(places), 'utf8').catch(() => '');
     try {
       await runtime.resume(places);
     } catch (error) {
       if (await runtime.isPaused(places)) throw error;
     }
+    if (why === FOR_CHECKPOINT) await runtime.signal(places, LOOK);
     await rm(pauseMarker(places), { force: true });
   }
 
@@ -284,6 +313,10 @@ export class OciInstance implements Instance {
       await this.#parts.network.setPolicy(this.#ownSlot(), policy);
       await this.#rewrite({ policy });
     });
+  }
+
+  get networkPolicy(): NetworkPolicy {
+    return this.#record.policy;
   }
 
   async networkEvents(): Promise<readonly NetworkEvent[]> {
@@ -386,6 +419,20 @@ export class OciInstance implements Instance {
   }
 }
 
+/** Has the agent look at its connections (agent/PROTOCOL.md, "Checkpoints"). */
+const LOOK = 'USR1';
+
+/** Has `copy` write a directory that appears under its name only when it is whole. */
+async function copyWhole(directory: string, copy: (partial: string) => Promise<void>): Promise<void> {
+  const partial = join(dirname(directory), `.${basename(directory)}.partial`);
+  await rm(partial, { recursive: true, force: true });
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => rm(partial, { recursive: true, force: true })); // not there any more once it has its name
+  await mkdir(partial, { mode: 0o700 });
+  await copy(partial);
+  await rename(partial, directory);
+}
+
 /** Whether the instance's first process lives. In the kernel of another instance it has no number on the machine: then the runtime must tell. @throws what keeps it from finding out */
 export async function isUp(
   runtime: OciRuntime,
@@ -395,6 +442,10 @@ export async function isUp(
   if (!(await isAlive(record.init))) return false;
   return record.joins === undefined || runtime.name !== 'gvisor' || runtime.isRunning(places);
 }
+
+/** What for, in the file below. */
+const FOR_COPY = '';
+const FOR_CHECKPOINT = 'checkpoint';
 
 /** There while the instance is paused; a server killed meanwhile finds it and resumes. */
 export const pauseMarker = (places: InstanceLayout): string => join(places.dir, 'paused');

@@ -2,7 +2,7 @@
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceMount } from '../engine.ts';
 import { checkMountTarget } from '../mount-target.ts';
-import type { ContentPlaces } from '../references.ts';
+import type { FilePlaces } from '../references.ts';
 
 /** A mount whose source is a path of this machine. */
 export interface PlacedMount extends Omit<InstanceMount, 'source'> {
@@ -16,7 +16,7 @@ export interface PlacedMount extends Omit<InstanceMount, 'source'> {
 const MAX_MOUNTS = 100;
 
 /** The mounts with the places of their sources. @throws SkerryError `invalid-argument` naming the mount that cannot be. */
-export function placeMounts(mounts: readonly InstanceMount[], content: ContentPlaces): PlacedMount[] {
+export function placeMounts(mounts: readonly InstanceMount[], content: FilePlaces): PlacedMount[] {
   if (mounts.length > MAX_MOUNTS) {
     throw new SkerryError(
       'invalid-argument',

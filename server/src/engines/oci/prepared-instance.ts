@@ -19,8 +19,9 @@ import { ended, Preparation } from '../preparation.ts';
 import type { ContentPlaces } from '../references.ts';
 import { AgentListener } from './agent-listener.ts';
 import { bucketUser, haltBuckets, mountBuckets } from './buckets.ts';
-import { createBundle, limitsOf } from './bundle.ts';
+import { bundleText, createBundle, limitsOf } from './bundle.ts';
 import type { Cgroups } from './cgroups.ts';
+import { CheckpointFiles } from './checkpoints.ts';
 import type { Disks } from './disks.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { awaitAgent } from './first-contact.ts';
@@ -53,6 +54,8 @@ export interface PreparedParts {
   readonly caBundle: string | undefined;
   /** What the devices of its shape change. */
   readonly devices: DeviceEdits | undefined;
+  /** SHA-256 of its program. */
+  readonly agent: () => Promise<string>;
   readonly ownLimits: OwnLimits;
   readonly treesBinary: string;
   readonly mappedTrees: MappedTrees;
@@ -137,6 +140,7 @@ export class OciPrepared implements Prepared {
         this.#init ? this.#adjust(this.#init, tenure) : this.#start(tenure, mounts, either),
         this.#setPolicy(tenure.network),
       ]);
+      const agent = this.runtime === 'gvisor' ? await this.#parts.agent() : undefined;
       const record: InstanceRecord = {
         version: 1,
         runtime: this.runtime,
@@ -144,6 +148,7 @@ export class OciPrepared implements Prepared {
         ...(owner ? { joins: owner.id } : { slot: this.#network.slot }),
         addressing: this.#network.addressing,
         policy: tenure.network,
+        ...(agent === undefined ? {} : { agent }),
         ...(this.#bucketLease ? { bucketNetwork: slotOf(this.#bucketLease) } : {}),
         ...(this.#users ? { firstId: this.#users.firstId } : {}),
         ...(devices ? { devices: [...(shape.devices ?? [])], deviceEnvironment: { ...devices.env } } : {}),
@@ -296,9 +301,10 @@ export class OciPrepared implements Prepared {
     const { runtime, cgroups, faultPoint } = this.#parts;
     const places = this.#places;
     const { address, resolver } = this.#network.inside;
+    const from = this.#checkpoint;
     await Promise.all([
-      writeFile(join(places.dir, 'config.json'), JSON.stringify(this.#bundle(tenure, mounts))),
-      writeEtcFiles(places, { hostname: tenure.hostname, address, resolver }),
+      writeFile(join(places.dir, 'config.json'), bundleText(this.#bundle(tenure, mounts))),
+      from ? from.giveEtc(places) : writeEtcFiles(places, { hostname: tenure.hostname, address, resolver }),
     ]);
     faultPoint('instance.start.after-bundle');
     const direct = mounts.some((mount) => mount.direct);
@@ -306,12 +312,19 @@ export class OciPrepared implements Prepared {
       places,
       signal,
       runtimeOptions(runtime.name, this.#parts.devices !== undefined, direct),
+      from?.memory,
     );
     faultPoint('instance.start.after-runtime');
     const listener = this.#listener;
     const init = await awaitAgent({ places, runtime: runtime.name, listener, cgroups }, signal);
     faultPoint('instance.start.after-agent');
     return init;
+  }
+
+  /** What it goes on from, if it does. */
+  get #checkpoint(): CheckpointFiles | undefined {
+    const { shape, content } = this.#parts;
+    return shape.from && new CheckpointFiles(content.checkpoint(shape.from));
   }
 
   /** Changes what was expected to be other than it is. */

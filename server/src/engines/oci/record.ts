@@ -37,6 +37,8 @@ const recordSchema = z.object({
   /** Those it has, and what its programs are to know of them. */
   devices: z.array(z.string()).optional(),
   deviceEnvironment: z.record(z.string(), z.string()).optional(),
+  /** SHA-256 of the agent's program that it was started with, under gVisor. Earlier versions did not keep it. */
+  agent: z.string().optional(),
   /** Oldest first. */
   mounted: z.array(treeMountSchema).optional(),
 });

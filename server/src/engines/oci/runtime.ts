@@ -7,6 +7,11 @@ import type { InstanceLayout, Layout } from './layout.ts';
 import { faultCodes, treeError } from './trees.ts';
 
 const RUN_TIMEOUT_MS = 60_000;
+/** Memory is written at the speed of the disk. */
+const CHECKPOINT_TIMEOUT_MS = 10 * 60_000;
+
+/** How gVisor runs programs: works without hardware virtualisation. */
+export const PLATFORM = 'systrap';
 
 export class OciRuntime {
   readonly name: RuntimeName;
@@ -27,12 +32,21 @@ export class OciRuntime {
   /**
    * Starts the container of the bundle in the instance's directory and returns when its first process runs.
    * @param more options of the runtime's own for this container
+   * @param memory where its memory is, for one that goes on from a checkpoint; gVisor's alone
    * @throws SkerryError `internal` with the runtime's own words.
    */
-  async start(places: InstanceLayout, signal: AbortSignal, more: readonly string[] = []): Promise<void> {
+  async start(
+    places: InstanceLayout,
+    signal: AbortSignal,
+    more: readonly string[] = [],
+    memory?: string,
+  ): Promise<void> {
     const argv = this.#argv(
       ['--log', places.runtimeLog, '--log-format', 'json', ...more],
-      ['run', '--detach', '--bundle', places.dir, '--pid-file', places.pidFile, places.id],
+      [
+        ...(memory === undefined ? ['run'] : ['restore', '--image-path', memory]),
+        ...['--detach', '--bundle', places.dir, '--pid-file', places.pidFile, places.id],
+      ],
     );
     try {
       // The container inherits these descriptors: a pipe would be held open by it, and a file could be filled by it.
@@ -69,7 +83,7 @@ export class OciRuntime {
   }
 
   /** Sends a signal to the container's first process. */
-  async signal(places: InstanceLayout, name: 'CONT'): Promise<void> {
+  async signal(places: InstanceLayout, name: 'CONT' | 'USR1'): Promise<void> {
     await run(this.#argv([], ['kill', places.id, name]));
   }
 
@@ -95,6 +109,25 @@ export class OciRuntime {
     await run(this.#argv([], ['pause', places.id]));
   }
 
+  /**
+   * Writes the memory of a container that is paused, and stays so, into an empty directory. What its kernel keeps of files is written to them before. gVisor's alone.
+   * @throws SkerryError `disk-full`, `internal`; the signal's reason
+   */
+  async checkpoint(places: InstanceLayout, memory: string, signal: AbortSignal): Promise<void> {
+    const options = ['--leave-running', '--compression=none', '--exclude-committed-zero-pages'];
+    try {
+      await run(this.#argv([], ['checkpoint', '--image-path', memory, ...options, places.id]), {
+        timeoutMs: CHECKPOINT_TIMEOUT_MS,
+        signal,
+      });
+    } catch (error) {
+      if (!(error instanceof SkerryError && /no space left on device/i.test(error.message))) throw error;
+      throw new SkerryError('disk-full', 'The machine is out of disk space for a snapshot of the memory.', {
+        cause: error,
+      });
+    }
+  }
+
   async resume(places: InstanceLayout): Promise<void> {
     await run(this.#argv([], ['resume', places.id]));
   }
@@ -113,7 +146,7 @@ export class OciRuntime {
 
 /** Options of runsc that differ from its defaults, or that must not change when the defaults do. */
 export const gvisorOptions: readonly string[] = [
-  '--platform=systrap', // works without hardware virtualisation
+  `--platform=${PLATFORM}`,
   '--network=sandbox', // gVisor's own network stack on our namespace's interface
   '--overlay2=none', // writes go to the upper directory, where `commit` finds them
   '--file-access-mounts=shared', // a volume changes from outside while programs look at it
@@ -121,6 +154,7 @@ export const gvisorOptions: readonly string[] = [
   '--ignore-cgroups=false',
   '--oci-seccomp=true', // no signal reaches the agent (`seccomp.ts`)
   '--allow-suid', // su, sudo and ping, as under runc
+  '--allow-live-tcp-migration=false', // a copy of a sandbox must not go on with connections that the original has
   '--net-raw=true', // ping; raw packets with a foreign source are dropped by the firewall
 ];
 

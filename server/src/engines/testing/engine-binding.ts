@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { newInstanceId } from '../../ids.ts';
+import { newInstanceId, newMemorySnapshotId } from '../../ids.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Prepared, Tenure } from '../engine.ts';
 import { type EngineSuite, limits, signal, type TestSpec } from './engine-suite.ts';
@@ -146,6 +146,12 @@ export function engineClaims(suite: () => EngineSuite): void {
             await rm(suite().content.layer(made), { recursive: true });
           },
           networkPolicy: () => instance.setNetworkPolicy({ kind: 'blocked' }),
+          checkpoints: async () => {
+            const to = newMemorySnapshotId();
+            await instance.checkpoint(to, made, {});
+            for (const path of [suite().content.checkpoint(to), suite().content.layer(made)])
+              await rm(path, { recursive: true });
+          },
         };
         for (const [name, call] of Object.entries(calls)) {
           if (capabilities[name as keyof typeof calls]) await call();

@@ -13,6 +13,7 @@ import type { Instance, RuntimeName } from '../engine.ts';
 import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
 import type { ContentPlaces } from '../references.ts';
 import { engineBinding } from './engine-binding.ts';
+import { engineCheckpoints } from './engine-checkpoints.ts';
 import { engineDevices } from './engine-devices.ts';
 import { engineDisk } from './engine-disk.ts';
 import { enginePorts } from './engine-ports.ts';
@@ -532,6 +533,7 @@ export function engineConformance<Harness extends EngineHarness>(
     engineBinding(() => suite);
     engineDisk(() => suite);
     enginePorts(() => suite);
+    engineCheckpoints(() => suite);
     engineDevices(() => suite);
 
     if (promises) describe('what it promises besides', () => promises(() => suite));

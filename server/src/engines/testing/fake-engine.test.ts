@@ -57,6 +57,7 @@ describe('the fake engine, claiming nothing', { skip }, () => {
     devices: false,
     disk: false,
     buckets: false,
+    checkpoints: false,
   };
   before(async () => {
     suite = await EngineSuite.open('runc', openWith({ capabilities }));

@@ -28,7 +28,7 @@ import { AgentListener } from '../oci/agent-listener.ts';
 import { isAlive } from '../oci/process-identity.ts';
 import { prepareAgent } from '../oci/shared-files.ts';
 import { destroyJoined, ended } from '../preparation.ts';
-import type { ContentPlaces } from '../references.ts';
+import type { FilePlaces } from '../references.ts';
 import { FakeInstance, type FakeRecord, unable } from './fake-instance.ts';
 import { FakePrepared } from './fake-prepared.ts';
 import { FakeProcess } from './fake-process.ts';
@@ -39,7 +39,7 @@ import { Faults } from './faults.ts';
 const able: Capabilities = {
   bindsLate: new Set(['limits', 'network']),
   ...{ joins: true, commit: true, networkPolicy: true },
-  ...{ mounts: false, devices: true, disk: false, buckets: false },
+  ...{ mounts: false, devices: true, disk: false, buckets: false, checkpoints: false },
 };
 
 export interface FakeEngineOptions {
@@ -71,7 +71,7 @@ export class FakeEngine implements Engine {
   readonly #directory: string;
   readonly #binDir: string;
   readonly #agentBinaryPath: string;
-  readonly #content: ContentPlaces;
+  readonly #content: FilePlaces;
   readonly #usual: RuntimeName;
   readonly #instances = new Map<InstanceId, FakeInstance>();
   readonly #prepared = new Map<InstanceId, FakePrepared>();
@@ -89,7 +89,7 @@ export class FakeEngine implements Engine {
   constructor(
     directory: string,
     agentBinaryPath: string,
-    content: ContentPlaces,
+    content: FilePlaces,
     { usual = 'runc', capabilities = able, gpus = [], faultPoint = noFaultPoint }: FakeEngineOptions = {},
   ) {
     this.#directory = directory;
@@ -143,12 +143,17 @@ export class FakeEngine implements Engine {
     return this.availableGpus;
   }
 
+  async requireRestorable(): Promise<void> {
+    throw unable('go on from a checkpoint');
+  }
+
   async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
     signal.throwIfAborted();
     if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
       throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
     }
     if (shape.joins !== undefined && !this.#capabilities.joins) throw unable('join another');
+    if (shape.from !== undefined) await this.requireRestorable();
     const owner = shape.joins === undefined ? undefined : this.#running(shape.joins);
     const prepared = new FakePrepared({
       shape,

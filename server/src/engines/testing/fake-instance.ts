@@ -19,7 +19,7 @@ import type {
 } from '../engine.ts';
 import type { AgentListener } from '../oci/agent-listener.ts';
 import { ended } from '../preparation.ts';
-import type { ContentPlaces, LayerRef } from '../references.ts';
+import type { FilePlaces, LayerRef } from '../references.ts';
 import type { FakePlaces } from './fake-engine.ts';
 import type { FakeIdentities, FakeProcess } from './fake-process.ts';
 import { takeLayer } from './fake-root.ts';
@@ -42,7 +42,7 @@ interface Parts {
   readonly listener: AgentListener;
   readonly process: FakeProcess;
   readonly faults: Faults;
-  readonly content: ContentPlaces;
+  readonly content: FilePlaces;
   readonly capabilities: Capabilities;
   readonly faultPoint: FaultPoint;
   readonly endJoined: () => Promise<void>;
@@ -130,6 +130,10 @@ export class FakeInstance implements Instance {
     throw unable('have images unmounted while it runs');
   }
 
+  async checkpoint(): Promise<void> {
+    throw unable('have its memory kept');
+  }
+
   async commitDirectory(): Promise<void> {
     throw unable('give a directory away');
   }
@@ -163,6 +167,11 @@ export class FakeInstance implements Instance {
     }
     checkPolicy(policy);
     this.#policy = policy;
+  }
+
+  /** What it began with means nothing here. */
+  get networkPolicy(): NetworkPolicy {
+    return this.#policy ?? { kind: 'open' };
   }
 
   /** There is no network that it could do anything on. */

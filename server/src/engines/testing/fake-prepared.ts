@@ -10,7 +10,7 @@ import { lateParts } from '../late-binding.ts';
 import { AgentListener } from '../oci/agent-listener.ts';
 import { type PlacedMount, placeMounts } from '../oci/mounts.ts';
 import { ended, Preparation } from '../preparation.ts';
-import type { ContentPlaces } from '../references.ts';
+import type { FilePlaces } from '../references.ts';
 import type { FakePlaces } from './fake-engine.ts';
 import type { FakeInstance, FakeRecord } from './fake-instance.ts';
 import { FakeProcess } from './fake-process.ts';
@@ -25,7 +25,7 @@ interface Parts {
   readonly owner: FakeInstance | undefined;
   readonly places: FakePlaces;
   readonly binDir: string;
-  readonly content: ContentPlaces;
+  readonly content: FilePlaces;
   readonly capabilities: Capabilities;
   readonly faults: Faults;
   readonly faultPoint: FaultPoint;

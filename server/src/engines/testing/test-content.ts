@@ -1,6 +1,8 @@
 /** Layers and mounts of tests: each is in one directory under the name it is referred to by. */
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ContentPlaces, LayerRef, MountRef } from '../references.ts';
+import { isMemorySnapshotId } from '../../ids.ts';
+import type { CheckpointRef, ContentPlaces, LayerRef, MountRef } from '../references.ts';
 
 export class TestContent implements ContentPlaces {
   readonly #directory: string;
@@ -20,6 +22,14 @@ export class TestContent implements ContentPlaces {
 
   newLayer(ref: LayerRef): string {
     return this.layer(ref);
+  }
+
+  checkpoint(ref: CheckpointRef): string {
+    return join(this.#directory, ref);
+  }
+
+  async checkpoints(): Promise<readonly CheckpointRef[]> {
+    return (await readdir(this.#directory)).filter(isMemorySnapshotId);
   }
 
   mount(ref: MountRef): string {

@@ -29,6 +29,7 @@ import { openStore, type Store } from '../../store/store.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
 import { type OpenVolumes, openVolumes } from '../../volumes/open-volumes.ts';
 import { SandboxContent } from '../content-places.ts';
+import { checkpointsDir } from '../memory-snapshots.ts';
 import { SandboxService, type SandboxServiceOptions } from '../sandbox-service.ts';
 import type { OutputReader, Process, Sandbox } from '../sandboxes.ts';
 import type { ExecSpec, SandboxSpec } from '../spec.ts';
@@ -123,7 +124,7 @@ export class Domain implements AsyncDisposable {
     const vault = openVault(dataDir, undefined);
     const { runtime = 'runc' } = options.config ?? {};
     const mountDir = join(root, 'v');
-    const content = new SandboxContent(ImagePlaces.in(dataDir), mountDir);
+    const content = new SandboxContent(ImagePlaces.in(dataDir), mountDir, checkpointsDir(dataDir));
     const { faultPoint = noFaultPoint } = options;
     const engine = new FakeEngine(join(root, 'e'), agentBinaryPath(), content, {
       usual: runtime === 'auto' ? 'runc' : runtime,
