@@ -69,6 +69,7 @@ func main() {
 		{"errors have the words that programs look for, in plain text", words},
 		{"snapshots of directories are mounted, with their key where they have one", directories},
 		{"an exit snapshot is what the sandbox left", exitSnapshot},
+		{"a program goes on in a copy", goesOn},
 		{"volumes are mounted, reloaded and deleted", volumes},
 		{"a connect token opens a port", connect},
 	})

@@ -11,6 +11,7 @@ import type {
   Shape,
   Tenure,
 } from '../engines/engine.ts';
+import type { CheckpointRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type InstanceId, newInstanceId } from '../ids.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
@@ -63,6 +64,16 @@ export class InstanceService {
   /** Whether instances with this choice can have a disk of their own. @throws SkerryError `unavailable` */
   boundsDisk(choice: RuntimeChoice): boolean {
     return this.#engine.capabilities(this.#engine.runtimeFor(choice)).disk;
+  }
+
+  /** Whether checkpoints of instances with this choice can be made. @throws SkerryError `unavailable` */
+  takesCheckpoints(choice: RuntimeChoice): boolean {
+    return this.#engine.capabilities(this.#engine.runtimeFor(choice)).checkpoints;
+  }
+
+  /** @see Engine.requireRestorable */
+  requireRestorable(from: CheckpointRef): Promise<void> {
+    return this.#engine.requireRestorable(from);
   }
 
   /** Whether instances with this choice can have buckets. @throws SkerryError `unavailable` */

@@ -124,6 +124,10 @@ export class EndedSandbox implements Sandbox {
     throw this.#endedError();
   }
 
+  async snapshotMemory(): Promise<never> {
+    throw this.#endedError();
+  }
+
   async snapshotDirectory(): Promise<never> {
     throw this.#endedError();
   }

@@ -12,7 +12,7 @@ import {
   type NetworkPolicy,
 } from '../engines/engine.ts';
 import type { SkerryError } from '../errors/skerry-error.ts';
-import type { InstanceId, LayerId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { InstanceId, LayerId, MemorySnapshotId, ProcessId, SandboxId, TaskId } from '../ids.ts';
 import {
   emptyImageConfig,
   type Image,
@@ -33,6 +33,7 @@ import { type ExitSnapshot, lostExitSnapshot } from './exit-snapshot.ts';
 import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
+import type { MemorySnapshots } from './memory-snapshots.ts';
 import { audited } from './network-audit.ts';
 import { OutputBudget } from './output-budget.ts';
 import { checkPort, PortConnections } from './port-connections.ts';
@@ -50,6 +51,7 @@ import {
   nameTaken,
   noProbe,
   noProcess,
+  notForSnapshots,
   notReadyWithin,
   sandboxEnded,
 } from './sandbox-errors.ts';
@@ -65,6 +67,7 @@ export interface SandboxContext {
   readonly instances: InstanceService;
   readonly images: Images;
   readonly volumes: VolumeMounts;
+  readonly memorySnapshots: Pick<MemorySnapshots, 'take'>;
   readonly sandboxes: SandboxRepository;
   readonly processes: ProcessRepository;
   /** Takes what happened, for the store. */
@@ -358,6 +361,23 @@ export class LiveSandbox implements Sandbox {
     return this.#snapshot(options, signal, parent, ({ instance }, ref, settle) =>
       instance.commitDirectory(path, ref, { settle }),
     );
+  }
+
+  async snapshotMemory(signal: AbortSignal): Promise<MemorySnapshotId> {
+    if (!this.spec.memorySnapshots) throw notForSnapshots();
+    const tenant = await this.#whileRunning(signal);
+    const { instance, agent } = tenant;
+    const release = this.hold();
+    const resumed = this.#tenancy.clocks.pausing();
+    try {
+      await agent.requireCheckpoints(signal);
+      return await this.#context.memorySnapshots.take(this, tenant, () =>
+        settleFiles(instance, agent, signal),
+      );
+    } finally {
+      resumed();
+      release();
+    }
   }
 
   mountImage(path: string, { imageId, encryptionKey }: MountedImage, signal: AbortSignal): Promise<void> {

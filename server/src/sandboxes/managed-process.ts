@@ -204,6 +204,12 @@ export class ManagedProcess implements Process {
     this.#context.onActivity();
   }
 
+  /** It runs already, and no server knew it before. */
+  takeUp(agent: AgentClient): void {
+    this.#context.repository.insert({ ...this, hasPty: this.#hasPty });
+    this.resume(agent);
+  }
+
   /** After a restart of the server: it runs as far as is known; `resume` or `abandon` is called before `known` resolves. */
   awaitAgent(known: Promise<void>): void {
     this.#connection = { kind: 'reconnecting', next: known };

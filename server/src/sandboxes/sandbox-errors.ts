@@ -23,6 +23,13 @@ export function sandboxEnded(
 export const labelOf = ({ id, spec }: Labelled): string =>
   spec.sidecarOf ? `Sidecar '${spec.sidecarOf.name}' of ${spec.sidecarOf.sandboxId}` : `Sandbox ${id}`;
 
+/** The error of a snapshot of the memory that the sandbox was not created for. */
+export const notForSnapshots = (): SkerryError =>
+  new SkerryError(
+    'conflict',
+    'No snapshot of the memory of this sandbox can be taken: create it with _experimental_enable_snapshot.',
+  );
+
 /** The error of a readiness probe that did not succeed in the time its caller gave it. */
 export const notReadyWithin = (timeoutMs: number): SkerryError =>
   new SkerryError('deadline-exceeded', `The readiness probe did not succeed within ${timeoutMs / 1000} s.`);

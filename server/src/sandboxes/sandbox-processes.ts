@@ -114,6 +114,22 @@ export class SandboxProcesses {
     return process;
   }
 
+  /** The entrypoint runs already, since the sandbox goes on from a snapshot. */
+  takeUpEntrypoint(
+    agent: AgentClient,
+    what: { readonly argv: readonly string[]; readonly hasPty: boolean },
+  ): void {
+    const process = new ManagedProcess(this.#context, {
+      id: ENTRYPOINT_PROCESS_ID,
+      ...what,
+      timeoutMs: undefined,
+      createdAtMs: this.#context.now(),
+      exit: undefined,
+    });
+    this.#known.set(process.id, process);
+    process.takeUp(agent);
+  }
+
   /**
    * After a restart of the server: what the store knows. One whose start was not answered is left out, since it may never have been started; callers
    * of the others wait until `known` resolves.

@@ -9,10 +9,12 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
   type InstanceId,
+  type MemorySnapshotId,
   newSandboxId,
   newTaskId,
   type SandboxId,
   type SandboxIdShape,
+  sandboxIdShape,
   type TaskId,
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
@@ -33,6 +35,13 @@ import { imageWithMounts } from './file-mounts.ts';
 import { holdsName } from './life.ts';
 import { type LifeEntry, LifeLog } from './life-log.ts';
 import { LiveSandbox, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
+import {
+  checkpointsDir,
+  type MemorySnapshot,
+  type MemorySnapshotRepository,
+  type MemorySnapshotRow,
+  MemorySnapshots,
+} from './memory-snapshots.ts';
 import { sandboxEnvironment } from './process-environment.ts';
 import { recoverSandboxes } from './recovery.ts';
 import {
@@ -42,10 +51,24 @@ import {
   type SandboxRow,
 } from './repositories.ts';
 import { nameTaken, sandboxEnded } from './sandbox-errors.ts';
-import type { CreateOptions, Sandbox, Sandboxes, SandboxFilter, Sidecars } from './sandboxes.ts';
+import type {
+  CreateOptions,
+  RestoreOptions,
+  Sandbox,
+  Sandboxes,
+  SandboxFilter,
+  Sidecars,
+} from './sandboxes.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import type { ResourceRequest, RuntimeChoice, SandboxSpec } from './spec.ts';
 import type { LaunchPlan } from './tenant.ts';
+
+interface AdmissionParts {
+  /** Those of the machine, for a specification that wants one. */
+  readonly gpus?: readonly Device[];
+  /** What it goes on from. */
+  readonly from?: MemorySnapshotRow;
+}
 
 /** What of a sandbox is not in its specification. */
 interface Unsealed {
@@ -62,6 +85,7 @@ export interface SandboxServiceOptions {
   readonly store: {
     readonly sandboxes: SandboxRepository;
     readonly processes: ProcessRepository;
+    readonly memorySnapshots: MemorySnapshotRepository;
     readonly settings: KeptValues<'boot-id'>;
   };
   readonly instances: InstanceService;
@@ -101,6 +125,7 @@ export class SandboxService implements Sandboxes {
   readonly #repository: SandboxRepository;
   readonly #context: SandboxContext;
   readonly #sidecars: ManagedSidecars;
+  readonly #memorySnapshots: MemorySnapshots;
   /** Everything whose end is not in the store, sidecars included. Ended ones are read from there when somebody asks. */
   readonly #live = new Map<SandboxId, LiveSandbox>();
   readonly #liveByTask = new Map<TaskId, LiveSandbox>();
@@ -120,10 +145,17 @@ export class SandboxService implements Sandboxes {
     mkdirSync(outputRoot, { recursive: true, mode: 0o700 });
     this.#ledger = new Ledger(options.logger);
     this.#lifeLog = new LifeLog(options.logger);
+    const { images, vault, logger, now, store } = options;
+    this.#memorySnapshots = new MemorySnapshots({
+      repository: store.memorySnapshots,
+      directory: checkpointsDir(options.dataDir),
+      ...{ images, vault, logger, now },
+    });
     this.#context = {
       instances: options.instances,
       images: options.images,
       volumes: options.volumes,
+      memorySnapshots: this.#memorySnapshots,
       sandboxes: this.#repository,
       processes: options.store.processes,
       ledger: this.#ledger,
@@ -180,15 +212,28 @@ export class SandboxService implements Sandboxes {
     // Looked at before: from the look-up of the key to the row nothing may come between.
     const gpus = spec.gpu ? await this.#options.instances.gpus.list() : [];
     const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
-    return made ? this.get(made.id) : this.#admit(spec, idShape, requestKey, gpus);
+    return made ? this.get(made.id) : this.#admit(spec, idShape, requestKey, { gpus });
   }
 
-  /** @param gpus those of the machine, for a specification that wants one */
+  memorySnapshot(id: MemorySnapshotId): MemorySnapshot {
+    return this.#memorySnapshots.get(id);
+  }
+
+  async restore(id: MemorySnapshotId, options: RestoreOptions = {}): Promise<Sandbox> {
+    const from = this.#memorySnapshots.row(id);
+    await this.#options.instances.requireRestorable(id);
+    const { requestKey } = options;
+    const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
+    if (made) return this.get(made.id);
+    const spec = { ...from.spec, from: id, name: 'name' in options ? options.name : from.spec.name };
+    return this.#admit(spec, sandboxIdShape(from.sandboxId), requestKey, { from });
+  }
+
   #admit(
     spec: SandboxSpec,
     idShape: SandboxIdShape,
     requestKey: string | undefined,
-    gpus: readonly Device[] = [],
+    { gpus = [], from }: AdmissionParts = {},
   ): LiveSandbox {
     const { config, images, secrets, vault, instances, dataDir } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
@@ -203,13 +248,16 @@ export class SandboxService implements Sandboxes {
     const image = images.getPlain(spec.imageId);
     const id = newSandboxId(idShape);
     const taskId = newTaskId();
-    const env = sandboxEnvironment({
-      id: spec.sidecarOf?.sandboxId ?? id,
-      taskId,
-      image: image.config,
-      caEnvironment: this.#options.caEnvironment,
-      secretEnv: secrets.resolve(spec.secretSources),
-    });
+    const env = from
+      ? this.#memorySnapshots.environment(from, id, taskId)
+      : sandboxEnvironment({
+          id: spec.sidecarOf?.sandboxId ?? id,
+          taskId,
+          image: image.config,
+          caEnvironment: this.#options.caEnvironment,
+          secretEnv: secrets.resolve(spec.secretSources),
+        });
+    if (spec.memorySnapshots) this.#requireCheckpoints(spec);
     for (const mountId of spec.mountIds) this.#options.mounts.files(mountId);
     this.#options.volumes.check(spec.volumes);
     checkBucketMounts(spec.buckets ?? [], spec.volumes, () => instances.mountsBuckets(this.#runtimeOf(spec)));
@@ -313,8 +361,9 @@ export class SandboxService implements Sandboxes {
     this.#ledger.close();
   }
 
-  /** Removes the output of sandboxes that ended longer ago than it is kept. Called on a timer. */
+  /** Removes the output of sandboxes that ended longer ago than it is kept, and snapshots that have expired. Called on a timer. */
   sweep(): void {
+    this.#memorySnapshots.sweep();
     this.#sweep.run(this.#options.now() - this.#options.config.keepOutputHours * HOUR_MS);
   }
 
@@ -362,6 +411,7 @@ export class SandboxService implements Sandboxes {
     const args = spec.args.length > 0 ? spec.args : image.config.cmd;
     return {
       image: rootImage,
+      from: spec.from,
       argv: spec.noEntrypoint ? [] : [...image.config.entrypoint, ...args],
       env,
       joins: spec.sidecarOf && this.#instanceOf(spec.sidecarOf.sandboxId),
@@ -374,6 +424,18 @@ export class SandboxService implements Sandboxes {
       buckets,
       disk: instances.boundsDisk(runtime) ? diskSize(spec.resources.diskMiB ?? 0, config) : undefined,
     };
+  }
+
+  /** @throws SkerryError `unimplemented`, saying what it needs */
+  #requireCheckpoints(spec: SandboxSpec): void {
+    const why = spec.gpu
+      ? 'no sandbox with a GPU can have one'
+      : (spec.buckets ?? []).length > 0
+        ? 'no sandbox with buckets can have one'
+        : this.#options.instances.takesCheckpoints(this.#runtimeOf(spec))
+          ? undefined
+          : 'it needs gVisor, and this sandbox would run under runc';
+    if (why) throw new SkerryError('unimplemented', `Snapshots of the memory (enable_snapshot): ${why}.`);
   }
 
   #runtimeOf({ runtime }: SandboxSpec): RuntimeChoice {

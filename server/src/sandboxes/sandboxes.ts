@@ -5,9 +5,19 @@
 
 import type { Duplex } from 'node:stream';
 import type { Isolation, NetworkPolicy } from '../engines/engine.ts';
-import type { AppId, EnvironmentId, ImageId, ProcessId, SandboxId, SandboxIdShape, TaskId } from '../ids.ts';
+import type {
+  AppId,
+  EnvironmentId,
+  ImageId,
+  MemorySnapshotId,
+  ProcessId,
+  SandboxId,
+  SandboxIdShape,
+  TaskId,
+} from '../ids.ts';
 import type { Image, SnapshotOptions } from '../images/image.ts';
 import type { ExitSnapshot } from './exit-snapshot.ts';
+import type { MemorySnapshot } from './memory-snapshots.ts';
 import type { ExecSpec, PtySize, SandboxSpec, SidecarSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 
@@ -135,6 +145,11 @@ export interface Sandbox {
    */
   snapshotDirectory(path: string, options: SnapshotOptions, signal: AbortSignal): Promise<Image>;
   /**
+   * Keeps its memory and its files as they are now, for others that go on from there; it goes on itself.
+   * @throws SkerryError `conflict` when it was not created for that, or has what no snapshot can have; `unimplemented`, `sandbox-ended`, `disk-full`
+   */
+  snapshotMemory(signal: AbortSignal): Promise<MemorySnapshotId>;
+  /**
    * Shows the files of an image at an absolute path, without one an empty directory; what is written there is of this mount alone.
    * @throws SkerryError `not-found` (image), `invalid-argument` for the path or the key, `resource-exhausted`, `sandbox-ended`
    */
@@ -214,12 +229,24 @@ export interface CreateOptions {
   readonly requestKey?: string | undefined;
 }
 
+export interface RestoreOptions extends Pick<CreateOptions, 'requestKey'> {
+  /** Absent = the one that the other had; undefined = none. */
+  readonly name?: string | undefined;
+}
+
 export interface Sandboxes {
   /**
    * Admits a sandbox, writes its row and starts it in the background.
    * @throws SkerryError `already-exists` (name), `not-found` (image, secret, mount), `resource-exhausted` (no room), `invalid-argument`
    */
   create(spec: SandboxSpec, options?: CreateOptions): Promise<Sandbox>;
+  /** @throws SkerryError `not-found` */
+  memorySnapshot(id: MemorySnapshotId): MemorySnapshot;
+  /**
+   * Admits a sandbox that goes on where another was, under an id of its own, and starts it in the background.
+   * @throws SkerryError `not-found` (snapshot), `conflict` when another build of the runtime made it; as `create`
+   */
+  restore(id: MemorySnapshotId, options?: RestoreOptions): Promise<Sandbox>;
   /** Running or ended. @throws SkerryError `not-found` */
   get(id: SandboxId): Sandbox;
   /** @throws SkerryError `not-found` */

@@ -1,6 +1,6 @@
 /** What callers ask for: the validated definition of a sandbox and of a process. Built in `api/`, trusted from here on. */
 import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
-import type { AppId, EnvironmentId, ImageId, MountId, SandboxId, TaskId } from '../ids.ts';
+import type { AppId, EnvironmentId, ImageId, MemorySnapshotId, MountId, SandboxId, TaskId } from '../ids.ts';
 import type { GpuRequest } from '../instances/gpu-pool.ts';
 import type { SecretSource } from '../secrets/secrets.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
@@ -68,6 +68,10 @@ export interface SandboxSpec {
   /** True = its log also tells of execs and file operations. */
   readonly verbose: boolean;
   readonly readinessProbe: ReadinessProbe | undefined;
+  /** True = snapshots of its memory may be taken. */
+  readonly memorySnapshots?: boolean;
+  /** Present = it goes on where another was when this was taken of it, instead of beginning. */
+  readonly from?: MemorySnapshotId;
   /** True = its files are made an image when it ends. */
   readonly exitSnapshot?: boolean;
   /** File mounts of the Python client (`add_local_*` without copy), laid over the image at their absolute paths. */

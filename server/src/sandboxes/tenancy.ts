@@ -180,18 +180,36 @@ export class Tenancy {
     // Before there is an instance: it would have to be taken back if this failed.
     const mounts = await volumes.attach(taskId, spec.volumes);
     signal.throwIfAborted();
-    const { joins, gpus, runtime, limits, disk, buckets } = launch;
+    const { joins, gpus, runtime, limits, disk, buckets, from } = launch;
     const { layers } = launch.image;
-    const shape = { layers, runtime, ...(joins && { joins }), ...(gpus && { gpus }), ...(disk && { disk }) };
+    const given = {
+      ...(joins && { joins }),
+      ...(gpus && { gpus }),
+      ...(disk && { disk }),
+      ...(from && { from }),
+    };
+    const shape = { layers, runtime, ...given };
     const prepared = await instances.prepare(shape, signal);
     tell({ kind: 'placed', instance: prepared.id });
     const tenure = { hostname: 'modal', limits, network: spec.network, mounts, buckets };
     const instance = await prepared.bind(tenure, signal);
     const tenant = this.#takeOver(instance, launch);
     signal.throwIfAborted();
-    await remakeFifos(instance, tenant.agent, signal);
-    if (launch.argv.length > 0) await this.#startEntrypoint(tenant, signal);
+    if (from) await this.#goOn(tenant, signal);
+    else {
+      await remakeFifos(instance, tenant.agent, signal);
+      if (launch.argv.length > 0) await this.#startEntrypoint(tenant, signal);
+    }
     signal.throwIfAborted();
+  }
+
+  /** Its programs run. The entrypoint becomes its own; those that another sandbox's execs began are nobody's. */
+  async #goOn({ agent, plan }: Tenant, signal: AbortSignal): Promise<void> {
+    await agent.renew(ENTRYPOINT_PROCESS_ID, signal);
+    if (plan.argv.length === 0) return;
+    const { spec, processes } = this.#parts;
+    processes.takeUpEntrypoint(agent, { argv: plan.argv, hasPty: spec.pty !== undefined });
+    this.#followEntrypoint();
   }
 
   /** Takes up what an earlier server left, if it can go on as it is. */
@@ -210,7 +228,8 @@ export class Tenancy {
     const entrypoint = listed.find(({ id }) => id === ENTRYPOINT_PROCESS_ID);
     if (!entrypoint?.exit) await this.#clocks.noteOomKills(tenant);
     const lacksEntrypoint = tenant.plan.argv.length > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
-    if (life().state === 'starting' && lacksEntrypoint) return { kind: 'incomplete' };
+    // One that goes on from a snapshot lists the entrypoint, whether it has become its own or not.
+    if (life().state === 'starting' && (lacksEntrypoint || tenant.plan.from)) return { kind: 'incomplete' };
     processes.resume(rows, ids, tenant.agent);
     this.#forgetStrangers(tenant, rows, listed);
     this.#followEntrypoint();

@@ -2,7 +2,7 @@
 import type { AgentClient } from '../agent/agent-client.ts';
 import type { InstanceBucket } from '../engines/bucket.ts';
 import type { DiskSize, Instance } from '../engines/engine.ts';
-import type { InstanceId } from '../ids.ts';
+import type { InstanceId, MemorySnapshotId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
 import type { GpuClaim } from '../instances/gpu-pool.ts';
 
@@ -10,6 +10,8 @@ import type { GpuClaim } from '../instances/gpu-pool.ts';
 export interface LaunchPlan {
   /** The image with the file mounts over it; snapshots continue from it. */
   readonly image: Image;
+  /** What it goes on from, if it does. */
+  readonly from: MemorySnapshotId | undefined;
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly workdir: string;

@@ -9,7 +9,15 @@ const COUNT_TIMEOUT_MS = 10 * 60_000;
 
 /** A kind of data, in bytes on the disk. */
 export interface DiskPart {
-  readonly what: 'images' | 'files' | 'volumes' | 'volumes-mounted' | 'sandboxes' | 'output' | 'records';
+  readonly what:
+    | 'images'
+    | 'files'
+    | 'volumes'
+    | 'volumes-mounted'
+    | 'sandboxes'
+    | 'memory-snapshots'
+    | 'output'
+    | 'records';
   readonly bytes: number;
   /** How many images or uploaded files. */
   readonly count?: number;
@@ -29,6 +37,7 @@ const PLACES = {
   volumes: ['volumes/layers', 'volumes/uploads', 'volumes/tmp'],
   'volumes-mounted': ['volumes/mounted', 'kept-disks'],
   sandboxes: ['disks', 'instances'],
+  'memory-snapshots': ['memory-snapshots'],
   output: ['output'],
   records: ['skerry.db', 'skerry.db-wal', 'images/logs', 'server.log', 'server.log.1'],
 } as const satisfies Partial<Record<DiskPart['what'], readonly string[]>>;

@@ -187,4 +187,11 @@ export const migrations: readonly string[] = [
   /* 20: buckets of a sandbox with their keys, sealed, until it ended */ `
   ALTER TABLE sandboxes ADD COLUMN buckets_ciphertext BLOB;
   `,
+  /* 21: snapshots of sandboxes' memory, with what those are to be that go on from them, JSON, and their environment, sealed */ `
+  CREATE TABLE memory_snapshots (
+    id TEXT PRIMARY KEY, sandbox_id TEXT NOT NULL, task_id TEXT NOT NULL, image_id TEXT NOT NULL, spec TEXT NOT NULL,
+    env_ciphertext BLOB NOT NULL, created_at_ms INTEGER NOT NULL, expires_at_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX memory_snapshots_by_end ON memory_snapshots(expires_at_ms);
+  `,
 ];

@@ -6,6 +6,7 @@ import { SqlAnswers } from './idempotency.ts';
 import { SqlImageUses } from './image-uses.ts';
 import { SqlImages } from './images.ts';
 import { SqlLegacyExecs } from './legacy-execs.ts';
+import { SqlMemorySnapshots } from './memory-snapshots.ts';
 import { SqlMounts } from './mounts.ts';
 import { SqlProcesses } from './processes.ts';
 import { SqlSandboxes } from './sandboxes.ts';
@@ -23,6 +24,7 @@ export class Store {
   readonly imageUses: SqlImageUses;
   readonly images: SqlImages;
   readonly legacyExecs: SqlLegacyExecs;
+  readonly memorySnapshots: SqlMemorySnapshots;
   readonly mounts: SqlMounts;
   readonly processes: SqlProcesses;
   readonly sandboxes: SqlSandboxes;
@@ -42,6 +44,7 @@ export class Store {
     this.imageUses = new SqlImageUses(database);
     this.images = new SqlImages(database);
     this.legacyExecs = new SqlLegacyExecs(database);
+    this.memorySnapshots = new SqlMemorySnapshots(database);
     this.mounts = new SqlMounts(database);
     this.processes = new SqlProcesses(database);
     this.sandboxes = new SqlSandboxes(database);

@@ -8,6 +8,7 @@ import { type BlobHandlerDeps, blobHandlers } from './control-plane/blobs.ts';
 import { type EnvironmentHandlerDeps, environmentHandlers } from './control-plane/environments.ts';
 import { type ImageHandlerDeps, imageHandlers } from './control-plane/images.ts';
 import { type LogHandlerDeps, logHandlers } from './control-plane/logs.ts';
+import { memorySnapshotHandlers } from './control-plane/memory-snapshots.ts';
 import { type MountHandlerDeps, mountHandlers } from './control-plane/mounts.ts';
 import { type SandboxHandlerDeps, sandboxHandlers } from './control-plane/sandboxes.ts';
 import { type SecretHandlerDeps, secretHandlers } from './control-plane/secrets.ts';
@@ -62,6 +63,7 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
       filesystemHandlers(deps),
       imageHandlers(deps),
       logHandlers(deps),
+      memorySnapshotHandlers(deps),
       mountHandlers(deps),
       sandboxHandlers(deps),
       sandboxStdioHandlers(deps),

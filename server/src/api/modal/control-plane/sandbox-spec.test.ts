@@ -55,7 +55,7 @@ test('definitions: defaults, and refusals by name', () =>
       [/proxy_id/, { proxyId: 'pr-1' }],
       [/i6pn_enabled/, { i6pnEnabled: true }],
       [/custom_domain/, { customDomain: 'x.example' }],
-      [/enable_snapshot/, { enableSnapshot: true }],
+      [/enable_snapshot.*needs gVisor/, { enableSnapshot: true }],
       [/oidc/, { includeOidcIdentityToken: true }],
       [/x509/, { includeX509Svid: true }],
       [/ephemeral_disk/, { resources: { ephemeralDiskMb: 64 } }], // the engine of these tests bounds no disk

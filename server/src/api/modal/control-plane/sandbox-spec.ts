@@ -98,6 +98,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
     pty: pty(definition.ptyInfo),
     verbose: definition.verbose,
     readinessProbe: readinessProbe(definition.readinessProbe),
+    ...(definition.enableSnapshot && { memorySnapshots: true }),
     exitSnapshot: [...experimentalOptions(definition)].includes(EXIT_SNAPSHOT),
     mountIds: mountIds(definition.mountIds),
     volumes: volumeMounts(definition.volumeMounts),
@@ -131,7 +132,6 @@ function refuseUnsupported(definition: Sandbox): void {
   refuse(definition.proxyId, 'proxy_id (static outbound addresses).');
   refuse(definition.customDomain, 'custom_domain.');
   refuse(definition.i6pnEnabled, 'i6pn_enabled (networks between sandboxes).');
-  refuse(definition.enableSnapshot, 'enable_snapshot (memory snapshots).');
   refuse(definition.includeOidcIdentityToken, 'include_oidc_identity_token.');
   refuse(definition.includeX509Svid, 'include_x509_svid.');
   for (const name of experimentalOptions(definition)) {

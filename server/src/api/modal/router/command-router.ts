@@ -21,6 +21,7 @@ import {
   TaskExecStdoutConfig,
   TaskSnapshotDirectoryResponseSchema,
   TaskSnapshotFilesystemResponseSchema,
+  TaskSnapshotMemoryResponseSchema,
 } from '../gen/modal/task_command_router_pb.ts';
 import {
   argv,
@@ -227,6 +228,14 @@ export function commandRouterHandlers(
         const image = await container.snapshotDirectory(path, { ttlMs, encryptionKey }, signal);
         return create(output, { imageId: image.id });
       });
+    },
+
+    async taskSnapshotMemory({ taskId, idempotencyKey: key }, context) {
+      const sandbox = sandboxOf(taskId, context);
+      const output = TaskSnapshotMemoryResponseSchema;
+      return snapshotOnce(sandbox, { method: 'TaskSnapshotMemory', key, output }, async (signal) =>
+        create(output, { snapshotId: await sandbox.snapshotMemory(signal) }),
+      );
     },
 
     async taskMountDirectory(request, context) {

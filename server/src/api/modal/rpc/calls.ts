@@ -30,6 +30,7 @@ const oncePerKey: ReadonlySet<string> = new Set([
   'SandboxContainerCreateV2',
   'SandboxCreate',
   'SandboxCreateV2',
+  'SandboxSnapshot',
   'SandboxSnapshotFs',
   'SandboxStdinWrite',
   'SecretGetOrCreate',

@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file modal/sandboxes.proto.
  */
 export const file_modal_sandboxes: GenFile = /*@__PURE__*/
-  fileDesc("ChVtb2RhbC9zYW5kYm94ZXMucHJvdG8SDG1vZGFsLmNsaWVudCIvChNDb21tYW5kUm91dGVyQWNjZXNzEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkicQoIUG9ydFNwZWMSDAoEcG9ydBgBIAEoDRITCgt1bmVuY3J5cHRlZBgCIAEoCBIyCgt0dW5uZWxfdHlwZRgDIAEoDjIYLm1vZGFsLmNsaWVudC5UdW5uZWxUeXBlSACIAQFCDgoMX3R1bm5lbF90eXBlIjIKCVBvcnRTcGVjcxIlCgVwb3J0cxgBIAMoCzIWLm1vZGFsLmNsaWVudC5Qb3J0U3BlYyKqAQoFUHJvYmUSEgoIdGNwX3BvcnQYASABKA1IABI3CgxleGVjX2NvbW1hbmQYAiABKAsyHy5tb2RhbC5jbGllbnQuUHJvYmUuRXhlY0NvbW1hbmRIABIYCgtpbnRlcnZhbF9tcxgDIAEoDUgBiAEBGhsKC0V4ZWNDb21tYW5kEgwKBGFyZ3YYASADKAlCDQoLcHJvYmVfb25lb2ZCDgoMX2ludGVydmFsX21zIiUKElNjaGVkdWxlclBsYWNlbWVudBIPCgdyZWdpb25zGAQgAygJIoANCgdTYW5kYm94EhcKD2VudHJ5cG9pbnRfYXJncxgBIAMoCRIRCgltb3VudF9pZHMYAiADKAkSEAoIaW1hZ2VfaWQYAyABKAkSEgoKc2VjcmV0X2lkcxgEIAMoCRIqCglyZXNvdXJjZXMYBSABKAsyFy5tb2RhbC5jbGllbnQuUmVzb3VyY2VzEjMKDmNsb3VkX3Byb3ZpZGVyGAYgASgOMhsubW9kYWwuY2xpZW50LkNsb3VkUHJvdmlkZXISFAoMdGltZW91dF9zZWNzGAcgASgNEhQKB3dvcmtkaXIYCCABKAlIAYgBARIVCg1ydW50aW1lX2RlYnVnGAogASgIEhUKDWJsb2NrX25ldHdvcmsYCyABKAgSOwoTY2xvdWRfYnVja2V0X21vdW50cxgOIAMoCzIeLm1vZGFsLmNsaWVudC5DbG91ZEJ1Y2tldE1vdW50EjAKDXZvbHVtZV9tb3VudHMYDSADKAsyGS5tb2RhbC5jbGllbnQuVm9sdW1lTW91bnQSJwoIcHR5X2luZm8YDyABKAsyFS5tb2RhbC5jbGllbnQuUFRZSW5mbxJCChNzY2hlZHVsZXJfcGxhY2VtZW50GBEgASgLMiAubW9kYWwuY2xpZW50LlNjaGVkdWxlclBsYWNlbWVudEgCiAEBEhEKCXdvcmtlcl9pZBgTIAEoCRItCgpvcGVuX3BvcnRzGBQgASgLMhcubW9kYWwuY2xpZW50LlBvcnRTcGVjc0gAEhQKDGk2cG5fZW5hYmxlZBgVIAEoCBIzCg5uZXR3b3JrX2FjY2VzcxgWIAEoCzIbLm1vZGFsLmNsaWVudC5OZXR3b3JrQWNjZXNzEhUKCHByb3h5X2lkGBcgASgJSAOIAQESFwoPZW5hYmxlX3NuYXBzaG90GBggASgIEh0KEHNuYXBzaG90X3ZlcnNpb24YGSABKA1IBIgBARIaChJjbG91ZF9wcm92aWRlcl9zdHIYGiABKAkSIgoVcnVuc2NfcnVudGltZV92ZXJzaW9uGBsgASgJSAWIAQESFAoHcnVudGltZRgcIAEoCUgGiAEBEg8KB3ZlcmJvc2UYHSABKAgSEQoEbmFtZRgeIAEoCUgHiAEBEkwKFGV4cGVyaW1lbnRhbF9vcHRpb25zGB8gAygLMi4ubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc0VudHJ5ElEKF2V4cGVyaW1lbnRhbF9vcHRpb25zX3YyGCkgAygLMjAubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc1YyRW50cnkSHQoVcHJlbG9hZF9wYXRoX3ByZWZpeGVzGCAgAygJEh4KEWlkbGVfdGltZW91dF9zZWNzGCEgASgNSAiIAQESJwofZGlyZWN0X3NhbmRib3hfY29tbWFuZHNfZW5hYmxlZBgiIAEoCBIeChZfcmVzdG9yZV9pbnN0YW5jZV90eXBlGCMgASgJEhUKDWN1c3RvbV9kb21haW4YJCABKAkSIwobaW5jbHVkZV9vaWRjX2lkZW50aXR5X3Rva2VuGCUgASgIEjEKD3JlYWRpbmVzc19wcm9iZRgmIAEoCzITLm1vZGFsLmNsaWVudC5Qcm9iZUgJiAEBEh4KFmluYm91bmRfY2lkcl9hbGxvd2xpc3QYJyADKAkSNgoVZW52aXJvbm1lbnRfdmFyaWFibGVzGCggASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBIZChFpbmNsdWRlX3g1MDlfc3ZpZBgrIAEoCBo6ChhFeHBlcmltZW50YWxPcHRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ARo8ChpFeHBlcmltZW50YWxPcHRpb25zVjJFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEG9wZW5fcG9ydHNfb25lb2ZCCgoIX3dvcmtkaXJCFgoUX3NjaGVkdWxlcl9wbGFjZW1lbnRCCwoJX3Byb3h5X2lkQhMKEV9zbmFwc2hvdF92ZXJzaW9uQhgKFl9ydW5zY19ydW50aW1lX3ZlcnNpb25CCgoIX3J1bnRpbWVCBwoFX25hbWVCFAoSX2lkbGVfdGltZW91dF9zZWNzQhIKEF9yZWFkaW5lc3NfcHJvYmUitQMKH1NhbmRib3hDb250YWluZXJDcmVhdGVWMlJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIWCg5jb250YWluZXJfbmFtZRgCIAEoCRIpCgpkZWZpbml0aW9uGAMgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYBCABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEnYKHmNsb3VkX2J1Y2tldF9tb3VudF9jcmVkZW50aWFscxgFIAMoCzJOLm1vZGFsLmNsaWVudC5TYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXF1ZXN0LkNsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EjIKDnNlY3JldF9zb3VyY2VzGAYgAygLMhoubW9kYWwuY2xpZW50LlNlY3JldFNvdXJjZRpbCiBDbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRILCgNrZXkYASABKAkSJgoFdmFsdWUYAiABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwOgI4ASJQCiBTYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXNwb25zZRIUCgxjb250YWluZXJfaWQYASABKAkSFgoOY29udGFpbmVyX25hbWUYAiABKAkiaQogU2FuZGJveENyZWF0ZUNvbm5lY3RUb2tlblJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIVCg11c2VyX21ldGFkYXRhGAIgASgJEhEKBHBvcnQYAyABKA1IAIgBAUIHCgVfcG9ydCI/CiFTYW5kYm94Q3JlYXRlQ29ubmVjdFRva2VuUmVzcG9uc2USCwoDdXJsGAEgASgJEg0KBXRva2VuGAIgASgJIpMBChRTYW5kYm94Q3JlYXRlUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSKQoKZGVmaW5pdGlvbhgCIAEoCzIVLm1vZGFsLmNsaWVudC5TYW5kYm94EhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSJgoEdGFncxgEIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnImIKFVNhbmRib3hDcmVhdGVSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEjUKCG1ldGFkYXRhGAIgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YSKvAwoWU2FuZGJveENyZWF0ZVYyUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSKQoKZGVmaW5pdGlvbhgCIAEoCzIVLm1vZGFsLmNsaWVudC5TYW5kYm94EjIKEWVwaGVtZXJhbF9zZWNyZXRzGAMgASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBImCgR0YWdzGAQgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWcSbQoeY2xvdWRfYnVja2V0X21vdW50X2NyZWRlbnRpYWxzGAUgAygLMkUubW9kYWwuY2xpZW50LlNhbmRib3hDcmVhdGVWMlJlcXVlc3QuQ2xvdWRCdWNrZXRNb3VudENyZWRlbnRpYWxzRW50cnkSMgoOc2VjcmV0X3NvdXJjZXMYBiADKAsyGi5tb2RhbC5jbGllbnQuU2VjcmV0U291cmNlGlsKIENsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EgsKA2tleRgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLm1vZGFsLmNsaWVudC5TdHJpbmdNYXA6AjgBIvkBChdTYW5kYm94Q3JlYXRlVjJSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEikKB3R1bm5lbHMYAiADKAsyGC5tb2RhbC5jbGllbnQuVHVubmVsRGF0YRIPCgd0YXNrX2lkGAMgASgJEjUKCG1ldGFkYXRhGAQgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YRJAChVjb21tYW5kX3JvdXRlcl9hY2Nlc3MYBSABKAsyIS5tb2RhbC5jbGllbnQuQ29tbWFuZFJvdXRlckFjY2VzcxIVCg1zYW5kYm94X3Rva2VuGAYgASgJIlkKJFNhbmRib3hHZXRDb21tYW5kUm91dGVyQWNjZXNzUmVxdWVzdBIUCgpzYW5kYm94X2lkGAEgASgJSAASEQoHdGFza19pZBgCIAEoCUgAQggKBnRhcmdldCJeCiVTYW5kYm94R2V0Q29tbWFuZFJvdXRlckFjY2Vzc1Jlc3BvbnNlEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkSGwoTd29ya2VyX2lwdjRfYWRkcmVzcxgDIAEoCSJ5ChlTYW5kYm94R2V0RnJvbU5hbWVSZXF1ZXN0EhQKDHNhbmRib3hfbmFtZRgBIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAIgASgJEhAKCGFwcF9uYW1lGAMgASgJEhoKEmluY2x1ZGVfdGVybWluYXRlZBgEIAEoCCJnChpTYW5kYm94R2V0RnJvbU5hbWVSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEjUKCG1ldGFkYXRhGAIgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YSKKAQoVU2FuZGJveEdldExvZ3NSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSNQoPZmlsZV9kZXNjcmlwdG9yGAIgASgOMhwubW9kYWwuY2xpZW50LkZpbGVEZXNjcmlwdG9yEg8KB3RpbWVvdXQYAyABKAISFQoNbGFzdF9lbnRyeV9pZBgEIAEoCSJpChdTYW5kYm94R2V0VGFza0lkUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEhQKB3RpbWVvdXQYAiABKAJIAIgBARIYChB3YWl0X3VudGlsX3JlYWR5GAMgASgIQgoKCF90aW1lb3V0IkQKHVNhbmRib3hHZXRFeGl0U25hcHNob3RSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiKTBAoeU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlEkcKB3N1Y2Nlc3MYASABKAsyNC5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLlN1Y2Nlc3NIABJHCgdwZW5kaW5nGAIgASgLMjQubW9kYWwuY2xpZW50LlNhbmRib3hHZXRFeGl0U25hcHNob3RSZXNwb25zZS5QZW5kaW5nSAASQwoFZXJyb3IYAyABKAsyMi5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLkVycm9ySAAaGwoHU3VjY2VzcxIQCghpbWFnZV9pZBgBIAEoCRoJCgdQZW5kaW5nGmQKBUVycm9yEkoKCmVycm9yX2NvZGUYASABKA4yNi5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLkVycm9yQ29kZRIPCgdtZXNzYWdlGAIgASgJIoABCglFcnJvckNvZGUSGgoWRVJST1JfQ09ERV9VTlNQRUNJRklFRBAAEhYKEkVSUk9SX0NPREVfVElNRU9VVBABEhcKE0VSUk9SX0NPREVfSU5URVJOQUwQAhImCiJFUlJPUl9DT0RFX0ZJTEVTWVNURU1fSU5DT05TSVNURU5UEANCCQoHb3V0Y29tZSKDAQoYU2FuZGJveEdldFRhc2tJZFJlc3BvbnNlEhQKB3Rhc2tfaWQYASABKAlIAIgBARI1Cgt0YXNrX3Jlc3VsdBgCIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0SAGIAQFCCgoIX3Rhc2tfaWRCDgoMX3Rhc2tfcmVzdWx0Ij8KGFNhbmRib3hHZXRUdW5uZWxzUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAIicwoZU2FuZGJveEdldFR1bm5lbHNSZXNwb25zZRIrCgZyZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBIpCgd0dW5uZWxzGAIgAygLMhgubW9kYWwuY2xpZW50LlR1bm5lbERhdGEiVAoVU2FuZGJveEhhbmRsZU1ldGFkYXRhEisKBnJlc3VsdBgBIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0Eg4KBmFwcF9pZBgCIAEoCSKNBAoLU2FuZGJveEluZm8SCgoCaWQYASABKAkSEgoKY3JlYXRlZF9hdBgDIAEoARIpCgl0YXNrX2luZm8YBCABKAsyFi5tb2RhbC5jbGllbnQuVGFza0luZm8SDgoGYXBwX2lkGAUgASgJEiYKBHRhZ3MYBiADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZxIMCgRuYW1lGAcgASgJEhAKCGltYWdlX2lkGAggASgJEjEKDXJlc291cmNlX2luZm8YCSABKAsyGi5tb2RhbC5jbGllbnQuUmVzb3VyY2VJbmZvEg8KB3JlZ2lvbnMYCiADKAkSFAoMdGltZW91dF9zZWNzGAsgASgNEh4KEWlkbGVfdGltZW91dF9zZWNzGAwgASgNSACIAQESFQoIcmVhZHlfYXQYDSABKAFIAYgBARIxCg9yZWFkaW5lc3NfcHJvYmUYDiABKAsyEy5tb2RhbC5jbGllbnQuUHJvYmVIAogBARIpCgd0dW5uZWxzGA8gAygLMhgubW9kYWwuY2xpZW50LlR1bm5lbERhdGESNQoIbWV0YWRhdGEYECABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhQhQKEl9pZGxlX3RpbWVvdXRfc2Vjc0ILCglfcmVhZHlfYXRCEgoQX3JlYWRpbmVzc19wcm9iZSKaAQoSU2FuZGJveExpc3RSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIYChBiZWZvcmVfdGltZXN0YW1wGAIgASgBEhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSGAoQaW5jbHVkZV9maW5pc2hlZBgEIAEoCBImCgR0YWdzGAUgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWciQwoTU2FuZGJveExpc3RSZXNwb25zZRIsCglzYW5kYm94ZXMYASADKAsyGS5tb2RhbC5jbGllbnQuU2FuZGJveEluZm8iPwoYU2FuZGJveFNuYXBzaG90RnNSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiKPAQoZU2FuZGJveFNuYXBzaG90RnNSZXNwb25zZRIQCghpbWFnZV9pZBgBIAEoCRIrCgZyZXN1bHQYAiABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBIzCg5pbWFnZV9tZXRhZGF0YRgDIAEoCzIbLm1vZGFsLmNsaWVudC5JbWFnZU1ldGFkYXRhIjkKFVNhbmRib3hTZXROYW1lUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEgwKBG5hbWUYAiABKAkiGAoWU2FuZGJveFNldE5hbWVSZXNwb25zZSJZChhTYW5kYm94U3RkaW5Xcml0ZVJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRINCgVpbnB1dBgCIAEoDBINCgVpbmRleBgDIAEoDRILCgNlb2YYBCABKAgiGwoZU2FuZGJveFN0ZGluV3JpdGVSZXNwb25zZSIxCgpTYW5kYm94VGFnEhAKCHRhZ19uYW1lGAEgASgJEhEKCXRhZ192YWx1ZRgCIAEoCSIrChVTYW5kYm94VGFnc0dldFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCSJAChZTYW5kYm94VGFnc0dldFJlc3BvbnNlEiYKBHRhZ3MYASADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZyJtChVTYW5kYm94VGFnc1NldFJlcXVlc3QSGAoQZW52aXJvbm1lbnRfbmFtZRgBIAEoCRISCgpzYW5kYm94X2lkGAIgASgJEiYKBHRhZ3MYAyADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZyItChdTYW5kYm94VGVybWluYXRlUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJIlAKGFNhbmRib3hUZXJtaW5hdGVSZXNwb25zZRI0Cg9leGlzdGluZ19yZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdCI5ChJTYW5kYm94V2FpdFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCInkKE1NhbmRib3hXYWl0UmVzcG9uc2USKwoGcmVzdWx0GAEgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIkMKHFNhbmRib3hXYWl0VW50aWxSZWFkeVJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCIjEKHVNhbmRib3hXYWl0VW50aWxSZWFkeVJlc3BvbnNlEhAKCHJlYWR5X2F0GAEgASgBIqgBCgpUdW5uZWxEYXRhEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDRIdChB1bmVuY3J5cHRlZF9ob3N0GAMgASgJSACIAQESHQoQdW5lbmNyeXB0ZWRfcG9ydBgEIAEoDUgBiAEBEhYKDmNvbnRhaW5lcl9wb3J0GAUgASgNQhMKEV91bmVuY3J5cHRlZF9ob3N0QhMKEV91bmVuY3J5cHRlZF9wb3J0Kj0KClR1bm5lbFR5cGUSGwoXVFVOTkVMX1RZUEVfVU5TUEVDSUZJRUQQABISCg5UVU5ORUxfVFlQRV9IMhABYgZwcm90bzM", [file_modal_common, file_modal_images, file_modal_secrets]);
+  fileDesc("ChVtb2RhbC9zYW5kYm94ZXMucHJvdG8SDG1vZGFsLmNsaWVudCIvChNDb21tYW5kUm91dGVyQWNjZXNzEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkicQoIUG9ydFNwZWMSDAoEcG9ydBgBIAEoDRITCgt1bmVuY3J5cHRlZBgCIAEoCBIyCgt0dW5uZWxfdHlwZRgDIAEoDjIYLm1vZGFsLmNsaWVudC5UdW5uZWxUeXBlSACIAQFCDgoMX3R1bm5lbF90eXBlIjIKCVBvcnRTcGVjcxIlCgVwb3J0cxgBIAMoCzIWLm1vZGFsLmNsaWVudC5Qb3J0U3BlYyKqAQoFUHJvYmUSEgoIdGNwX3BvcnQYASABKA1IABI3CgxleGVjX2NvbW1hbmQYAiABKAsyHy5tb2RhbC5jbGllbnQuUHJvYmUuRXhlY0NvbW1hbmRIABIYCgtpbnRlcnZhbF9tcxgDIAEoDUgBiAEBGhsKC0V4ZWNDb21tYW5kEgwKBGFyZ3YYASADKAlCDQoLcHJvYmVfb25lb2ZCDgoMX2ludGVydmFsX21zIiUKElNjaGVkdWxlclBsYWNlbWVudBIPCgdyZWdpb25zGAQgAygJIoANCgdTYW5kYm94EhcKD2VudHJ5cG9pbnRfYXJncxgBIAMoCRIRCgltb3VudF9pZHMYAiADKAkSEAoIaW1hZ2VfaWQYAyABKAkSEgoKc2VjcmV0X2lkcxgEIAMoCRIqCglyZXNvdXJjZXMYBSABKAsyFy5tb2RhbC5jbGllbnQuUmVzb3VyY2VzEjMKDmNsb3VkX3Byb3ZpZGVyGAYgASgOMhsubW9kYWwuY2xpZW50LkNsb3VkUHJvdmlkZXISFAoMdGltZW91dF9zZWNzGAcgASgNEhQKB3dvcmtkaXIYCCABKAlIAYgBARIVCg1ydW50aW1lX2RlYnVnGAogASgIEhUKDWJsb2NrX25ldHdvcmsYCyABKAgSOwoTY2xvdWRfYnVja2V0X21vdW50cxgOIAMoCzIeLm1vZGFsLmNsaWVudC5DbG91ZEJ1Y2tldE1vdW50EjAKDXZvbHVtZV9tb3VudHMYDSADKAsyGS5tb2RhbC5jbGllbnQuVm9sdW1lTW91bnQSJwoIcHR5X2luZm8YDyABKAsyFS5tb2RhbC5jbGllbnQuUFRZSW5mbxJCChNzY2hlZHVsZXJfcGxhY2VtZW50GBEgASgLMiAubW9kYWwuY2xpZW50LlNjaGVkdWxlclBsYWNlbWVudEgCiAEBEhEKCXdvcmtlcl9pZBgTIAEoCRItCgpvcGVuX3BvcnRzGBQgASgLMhcubW9kYWwuY2xpZW50LlBvcnRTcGVjc0gAEhQKDGk2cG5fZW5hYmxlZBgVIAEoCBIzCg5uZXR3b3JrX2FjY2VzcxgWIAEoCzIbLm1vZGFsLmNsaWVudC5OZXR3b3JrQWNjZXNzEhUKCHByb3h5X2lkGBcgASgJSAOIAQESFwoPZW5hYmxlX3NuYXBzaG90GBggASgIEh0KEHNuYXBzaG90X3ZlcnNpb24YGSABKA1IBIgBARIaChJjbG91ZF9wcm92aWRlcl9zdHIYGiABKAkSIgoVcnVuc2NfcnVudGltZV92ZXJzaW9uGBsgASgJSAWIAQESFAoHcnVudGltZRgcIAEoCUgGiAEBEg8KB3ZlcmJvc2UYHSABKAgSEQoEbmFtZRgeIAEoCUgHiAEBEkwKFGV4cGVyaW1lbnRhbF9vcHRpb25zGB8gAygLMi4ubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc0VudHJ5ElEKF2V4cGVyaW1lbnRhbF9vcHRpb25zX3YyGCkgAygLMjAubW9kYWwuY2xpZW50LlNhbmRib3guRXhwZXJpbWVudGFsT3B0aW9uc1YyRW50cnkSHQoVcHJlbG9hZF9wYXRoX3ByZWZpeGVzGCAgAygJEh4KEWlkbGVfdGltZW91dF9zZWNzGCEgASgNSAiIAQESJwofZGlyZWN0X3NhbmRib3hfY29tbWFuZHNfZW5hYmxlZBgiIAEoCBIeChZfcmVzdG9yZV9pbnN0YW5jZV90eXBlGCMgASgJEhUKDWN1c3RvbV9kb21haW4YJCABKAkSIwobaW5jbHVkZV9vaWRjX2lkZW50aXR5X3Rva2VuGCUgASgIEjEKD3JlYWRpbmVzc19wcm9iZRgmIAEoCzITLm1vZGFsLmNsaWVudC5Qcm9iZUgJiAEBEh4KFmluYm91bmRfY2lkcl9hbGxvd2xpc3QYJyADKAkSNgoVZW52aXJvbm1lbnRfdmFyaWFibGVzGCggASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBIZChFpbmNsdWRlX3g1MDlfc3ZpZBgrIAEoCBo6ChhFeHBlcmltZW50YWxPcHRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgIOgI4ARo8ChpFeHBlcmltZW50YWxPcHRpb25zVjJFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEG9wZW5fcG9ydHNfb25lb2ZCCgoIX3dvcmtkaXJCFgoUX3NjaGVkdWxlcl9wbGFjZW1lbnRCCwoJX3Byb3h5X2lkQhMKEV9zbmFwc2hvdF92ZXJzaW9uQhgKFl9ydW5zY19ydW50aW1lX3ZlcnNpb25CCgoIX3J1bnRpbWVCBwoFX25hbWVCFAoSX2lkbGVfdGltZW91dF9zZWNzQhIKEF9yZWFkaW5lc3NfcHJvYmUitQMKH1NhbmRib3hDb250YWluZXJDcmVhdGVWMlJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIWCg5jb250YWluZXJfbmFtZRgCIAEoCRIpCgpkZWZpbml0aW9uGAMgASgLMhUubW9kYWwuY2xpZW50LlNhbmRib3gSMgoRZXBoZW1lcmFsX3NlY3JldHMYBCABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwEnYKHmNsb3VkX2J1Y2tldF9tb3VudF9jcmVkZW50aWFscxgFIAMoCzJOLm1vZGFsLmNsaWVudC5TYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXF1ZXN0LkNsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EjIKDnNlY3JldF9zb3VyY2VzGAYgAygLMhoubW9kYWwuY2xpZW50LlNlY3JldFNvdXJjZRpbCiBDbG91ZEJ1Y2tldE1vdW50Q3JlZGVudGlhbHNFbnRyeRILCgNrZXkYASABKAkSJgoFdmFsdWUYAiABKAsyFy5tb2RhbC5jbGllbnQuU3RyaW5nTWFwOgI4ASJQCiBTYW5kYm94Q29udGFpbmVyQ3JlYXRlVjJSZXNwb25zZRIUCgxjb250YWluZXJfaWQYASABKAkSFgoOY29udGFpbmVyX25hbWUYAiABKAkiaQogU2FuZGJveENyZWF0ZUNvbm5lY3RUb2tlblJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIVCg11c2VyX21ldGFkYXRhGAIgASgJEhEKBHBvcnQYAyABKA1IAIgBAUIHCgVfcG9ydCI/CiFTYW5kYm94Q3JlYXRlQ29ubmVjdFRva2VuUmVzcG9uc2USCwoDdXJsGAEgASgJEg0KBXRva2VuGAIgASgJIpMBChRTYW5kYm94Q3JlYXRlUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSKQoKZGVmaW5pdGlvbhgCIAEoCzIVLm1vZGFsLmNsaWVudC5TYW5kYm94EhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSJgoEdGFncxgEIAMoCzIYLm1vZGFsLmNsaWVudC5TYW5kYm94VGFnImIKFVNhbmRib3hDcmVhdGVSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEjUKCG1ldGFkYXRhGAIgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YSKvAwoWU2FuZGJveENyZWF0ZVYyUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSKQoKZGVmaW5pdGlvbhgCIAEoCzIVLm1vZGFsLmNsaWVudC5TYW5kYm94EjIKEWVwaGVtZXJhbF9zZWNyZXRzGAMgASgLMhcubW9kYWwuY2xpZW50LlN0cmluZ01hcBImCgR0YWdzGAQgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWcSbQoeY2xvdWRfYnVja2V0X21vdW50X2NyZWRlbnRpYWxzGAUgAygLMkUubW9kYWwuY2xpZW50LlNhbmRib3hDcmVhdGVWMlJlcXVlc3QuQ2xvdWRCdWNrZXRNb3VudENyZWRlbnRpYWxzRW50cnkSMgoOc2VjcmV0X3NvdXJjZXMYBiADKAsyGi5tb2RhbC5jbGllbnQuU2VjcmV0U291cmNlGlsKIENsb3VkQnVja2V0TW91bnRDcmVkZW50aWFsc0VudHJ5EgsKA2tleRgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLm1vZGFsLmNsaWVudC5TdHJpbmdNYXA6AjgBIvkBChdTYW5kYm94Q3JlYXRlVjJSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEikKB3R1bm5lbHMYAiADKAsyGC5tb2RhbC5jbGllbnQuVHVubmVsRGF0YRIPCgd0YXNrX2lkGAMgASgJEjUKCG1ldGFkYXRhGAQgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YRJAChVjb21tYW5kX3JvdXRlcl9hY2Nlc3MYBSABKAsyIS5tb2RhbC5jbGllbnQuQ29tbWFuZFJvdXRlckFjY2VzcxIVCg1zYW5kYm94X3Rva2VuGAYgASgJIlkKJFNhbmRib3hHZXRDb21tYW5kUm91dGVyQWNjZXNzUmVxdWVzdBIUCgpzYW5kYm94X2lkGAEgASgJSAASEQoHdGFza19pZBgCIAEoCUgAQggKBnRhcmdldCJeCiVTYW5kYm94R2V0Q29tbWFuZFJvdXRlckFjY2Vzc1Jlc3BvbnNlEgsKA2p3dBgBIAEoCRILCgN1cmwYAiABKAkSGwoTd29ya2VyX2lwdjRfYWRkcmVzcxgDIAEoCSJ5ChlTYW5kYm94R2V0RnJvbU5hbWVSZXF1ZXN0EhQKDHNhbmRib3hfbmFtZRgBIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAIgASgJEhAKCGFwcF9uYW1lGAMgASgJEhoKEmluY2x1ZGVfdGVybWluYXRlZBgEIAEoCCJnChpTYW5kYm94R2V0RnJvbU5hbWVSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJEjUKCG1ldGFkYXRhGAIgASgLMiMubW9kYWwuY2xpZW50LlNhbmRib3hIYW5kbGVNZXRhZGF0YSKKAQoVU2FuZGJveEdldExvZ3NSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSNQoPZmlsZV9kZXNjcmlwdG9yGAIgASgOMhwubW9kYWwuY2xpZW50LkZpbGVEZXNjcmlwdG9yEg8KB3RpbWVvdXQYAyABKAISFQoNbGFzdF9lbnRyeV9pZBgEIAEoCSJpChdTYW5kYm94R2V0VGFza0lkUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEhQKB3RpbWVvdXQYAiABKAJIAIgBARIYChB3YWl0X3VudGlsX3JlYWR5GAMgASgIQgoKCF90aW1lb3V0IkQKHVNhbmRib3hHZXRFeGl0U25hcHNob3RSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiKTBAoeU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlEkcKB3N1Y2Nlc3MYASABKAsyNC5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLlN1Y2Nlc3NIABJHCgdwZW5kaW5nGAIgASgLMjQubW9kYWwuY2xpZW50LlNhbmRib3hHZXRFeGl0U25hcHNob3RSZXNwb25zZS5QZW5kaW5nSAASQwoFZXJyb3IYAyABKAsyMi5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLkVycm9ySAAaGwoHU3VjY2VzcxIQCghpbWFnZV9pZBgBIAEoCRoJCgdQZW5kaW5nGmQKBUVycm9yEkoKCmVycm9yX2NvZGUYASABKA4yNi5tb2RhbC5jbGllbnQuU2FuZGJveEdldEV4aXRTbmFwc2hvdFJlc3BvbnNlLkVycm9yQ29kZRIPCgdtZXNzYWdlGAIgASgJIoABCglFcnJvckNvZGUSGgoWRVJST1JfQ09ERV9VTlNQRUNJRklFRBAAEhYKEkVSUk9SX0NPREVfVElNRU9VVBABEhcKE0VSUk9SX0NPREVfSU5URVJOQUwQAhImCiJFUlJPUl9DT0RFX0ZJTEVTWVNURU1fSU5DT05TSVNURU5UEANCCQoHb3V0Y29tZSKDAQoYU2FuZGJveEdldFRhc2tJZFJlc3BvbnNlEhQKB3Rhc2tfaWQYASABKAlIAIgBARI1Cgt0YXNrX3Jlc3VsdBgCIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0SAGIAQFCCgoIX3Rhc2tfaWRCDgoMX3Rhc2tfcmVzdWx0Ij8KGFNhbmRib3hHZXRUdW5uZWxzUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKAIicwoZU2FuZGJveEdldFR1bm5lbHNSZXNwb25zZRIrCgZyZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBIpCgd0dW5uZWxzGAIgAygLMhgubW9kYWwuY2xpZW50LlR1bm5lbERhdGEiVAoVU2FuZGJveEhhbmRsZU1ldGFkYXRhEisKBnJlc3VsdBgBIAEoCzIbLm1vZGFsLmNsaWVudC5HZW5lcmljUmVzdWx0Eg4KBmFwcF9pZBgCIAEoCSKNBAoLU2FuZGJveEluZm8SCgoCaWQYASABKAkSEgoKY3JlYXRlZF9hdBgDIAEoARIpCgl0YXNrX2luZm8YBCABKAsyFi5tb2RhbC5jbGllbnQuVGFza0luZm8SDgoGYXBwX2lkGAUgASgJEiYKBHRhZ3MYBiADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZxIMCgRuYW1lGAcgASgJEhAKCGltYWdlX2lkGAggASgJEjEKDXJlc291cmNlX2luZm8YCSABKAsyGi5tb2RhbC5jbGllbnQuUmVzb3VyY2VJbmZvEg8KB3JlZ2lvbnMYCiADKAkSFAoMdGltZW91dF9zZWNzGAsgASgNEh4KEWlkbGVfdGltZW91dF9zZWNzGAwgASgNSACIAQESFQoIcmVhZHlfYXQYDSABKAFIAYgBARIxCg9yZWFkaW5lc3NfcHJvYmUYDiABKAsyEy5tb2RhbC5jbGllbnQuUHJvYmVIAogBARIpCgd0dW5uZWxzGA8gAygLMhgubW9kYWwuY2xpZW50LlR1bm5lbERhdGESNQoIbWV0YWRhdGEYECABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhQhQKEl9pZGxlX3RpbWVvdXRfc2Vjc0ILCglfcmVhZHlfYXRCEgoQX3JlYWRpbmVzc19wcm9iZSKaAQoSU2FuZGJveExpc3RSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIYChBiZWZvcmVfdGltZXN0YW1wGAIgASgBEhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSGAoQaW5jbHVkZV9maW5pc2hlZBgEIAEoCBImCgR0YWdzGAUgAygLMhgubW9kYWwuY2xpZW50LlNhbmRib3hUYWciQwoTU2FuZGJveExpc3RSZXNwb25zZRIsCglzYW5kYm94ZXMYASADKAsyGS5tb2RhbC5jbGllbnQuU2FuZGJveEluZm8iPwoYU2FuZGJveFNuYXBzaG90RnNSZXF1ZXN0EhIKCnNhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoAiKPAQoZU2FuZGJveFNuYXBzaG90RnNSZXNwb25zZRIQCghpbWFnZV9pZBgBIAEoCRIrCgZyZXN1bHQYAiABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdBIzCg5pbWFnZV9tZXRhZGF0YRgDIAEoCzIbLm1vZGFsLmNsaWVudC5JbWFnZU1ldGFkYXRhIiwKFlNhbmRib3hTbmFwc2hvdFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCSIuChdTYW5kYm94U25hcHNob3RSZXNwb25zZRITCgtzbmFwc2hvdF9pZBgBIAEoCSJCChpTYW5kYm94U25hcHNob3RXYWl0UmVxdWVzdBITCgtzbmFwc2hvdF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCIkoKG1NhbmRib3hTbmFwc2hvdFdhaXRSZXNwb25zZRIrCgZyZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdCIwChlTYW5kYm94U25hcHNob3RHZXRSZXF1ZXN0EhMKC3NuYXBzaG90X2lkGAEgASgJIncKGlNhbmRib3hTbmFwc2hvdEdldFJlc3BvbnNlEhMKC3NuYXBzaG90X2lkGAEgASgJEkQKD2hhbmRsZV9tZXRhZGF0YRgCIAEoCzIrLm1vZGFsLmNsaWVudC5TYW5kYm94U25hcHNob3RIYW5kbGVNZXRhZGF0YSIuCh1TYW5kYm94U25hcHNob3RIYW5kbGVNZXRhZGF0YRINCgVpc192MhgBIAEoCCLyAgoVU2FuZGJveFJlc3RvcmVSZXF1ZXN0EhMKC3NuYXBzaG90X2lkGAEgASgJEh0KFXNhbmRib3hfbmFtZV9vdmVycmlkZRgCIAEoCRJfChpzYW5kYm94X25hbWVfb3ZlcnJpZGVfdHlwZRgDIAEoDjI7Lm1vZGFsLmNsaWVudC5TYW5kYm94UmVzdG9yZVJlcXVlc3QuU2FuZGJveE5hbWVPdmVycmlkZVR5cGUSEQoJd29ya2VyX2lkGAQgASgJEh0KFXJlcGxhY2Vfdm9sdW1lX21vdW50cxgFIAEoCCKRAQoXU2FuZGJveE5hbWVPdmVycmlkZVR5cGUSKgomU0FOREJPWF9OQU1FX09WRVJSSURFX1RZUEVfVU5TUEVDSUZJRUQQABIjCh9TQU5EQk9YX05BTUVfT1ZFUlJJREVfVFlQRV9OT05FEAESJQohU0FOREJPWF9OQU1FX09WRVJSSURFX1RZUEVfU1RSSU5HEAIiLAoWU2FuZGJveFJlc3RvcmVSZXNwb25zZRISCgpzYW5kYm94X2lkGAEgASgJIsEBChdTYW5kYm94UmVzdG9yZVYyUmVxdWVzdBITCgtzbmFwc2hvdF9pZBgBIAEoCRIdChVzYW5kYm94X25hbWVfb3ZlcnJpZGUYAiABKAkSXwoac2FuZGJveF9uYW1lX292ZXJyaWRlX3R5cGUYAyABKA4yOy5tb2RhbC5jbGllbnQuU2FuZGJveFJlc3RvcmVSZXF1ZXN0LlNhbmRib3hOYW1lT3ZlcnJpZGVUeXBlEhEKCXdvcmtlcl9pZBgEIAEoCSLjAQoYU2FuZGJveFJlc3RvcmVWMlJlc3BvbnNlEhIKCnNhbmRib3hfaWQYASABKAkSKQoHdHVubmVscxgCIAMoCzIYLm1vZGFsLmNsaWVudC5UdW5uZWxEYXRhEg8KB3Rhc2tfaWQYAyABKAkSNQoIbWV0YWRhdGEYBCABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhEkAKFWNvbW1hbmRfcm91dGVyX2FjY2VzcxgFIAEoCzIhLm1vZGFsLmNsaWVudC5Db21tYW5kUm91dGVyQWNjZXNzIjkKFVNhbmRib3hTZXROYW1lUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJEgwKBG5hbWUYAiABKAkiGAoWU2FuZGJveFNldE5hbWVSZXNwb25zZSJZChhTYW5kYm94U3RkaW5Xcml0ZVJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRINCgVpbnB1dBgCIAEoDBINCgVpbmRleBgDIAEoDRILCgNlb2YYBCABKAgiGwoZU2FuZGJveFN0ZGluV3JpdGVSZXNwb25zZSIxCgpTYW5kYm94VGFnEhAKCHRhZ19uYW1lGAEgASgJEhEKCXRhZ192YWx1ZRgCIAEoCSIrChVTYW5kYm94VGFnc0dldFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCSJAChZTYW5kYm94VGFnc0dldFJlc3BvbnNlEiYKBHRhZ3MYASADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZyJtChVTYW5kYm94VGFnc1NldFJlcXVlc3QSGAoQZW52aXJvbm1lbnRfbmFtZRgBIAEoCRISCgpzYW5kYm94X2lkGAIgASgJEiYKBHRhZ3MYAyADKAsyGC5tb2RhbC5jbGllbnQuU2FuZGJveFRhZyItChdTYW5kYm94VGVybWluYXRlUmVxdWVzdBISCgpzYW5kYm94X2lkGAEgASgJIlAKGFNhbmRib3hUZXJtaW5hdGVSZXNwb25zZRI0Cg9leGlzdGluZ19yZXN1bHQYASABKAsyGy5tb2RhbC5jbGllbnQuR2VuZXJpY1Jlc3VsdCI5ChJTYW5kYm94V2FpdFJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCInkKE1NhbmRib3hXYWl0UmVzcG9uc2USKwoGcmVzdWx0GAEgASgLMhsubW9kYWwuY2xpZW50LkdlbmVyaWNSZXN1bHQSNQoIbWV0YWRhdGEYAiABKAsyIy5tb2RhbC5jbGllbnQuU2FuZGJveEhhbmRsZU1ldGFkYXRhIkMKHFNhbmRib3hXYWl0VW50aWxSZWFkeVJlcXVlc3QSEgoKc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCIjEKHVNhbmRib3hXYWl0VW50aWxSZWFkeVJlc3BvbnNlEhAKCHJlYWR5X2F0GAEgASgBIqgBCgpUdW5uZWxEYXRhEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDRIdChB1bmVuY3J5cHRlZF9ob3N0GAMgASgJSACIAQESHQoQdW5lbmNyeXB0ZWRfcG9ydBgEIAEoDUgBiAEBEhYKDmNvbnRhaW5lcl9wb3J0GAUgASgNQhMKEV91bmVuY3J5cHRlZF9ob3N0QhMKEV91bmVuY3J5cHRlZF9wb3J0Kj0KClR1bm5lbFR5cGUSGwoXVFVOTkVMX1RZUEVfVU5TUEVDSUZJRUQQABISCg5UVU5ORUxfVFlQRV9IMhABYgZwcm90bzM", [file_modal_common, file_modal_images, file_modal_secrets]);
 
 /**
  * Where and with what the command router of one sandbox is reached.
@@ -1303,6 +1303,309 @@ export const SandboxSnapshotFsResponseSchema: GenMessage<SandboxSnapshotFsRespon
   messageDesc(file_modal_sandboxes, 30);
 
 /**
+ * A snapshot of a V1 sandbox's memory and files; FAILED_PRECONDITION when it was not created with `enable_snapshot`.
+ *
+ * @generated from message modal.client.SandboxSnapshotRequest
+ */
+export type SandboxSnapshotRequest = Message<"modal.client.SandboxSnapshotRequest"> & {
+  /**
+   * @generated from field: string sandbox_id = 1;
+   */
+  sandboxId: string;
+};
+
+/**
+ * Describes the message modal.client.SandboxSnapshotRequest.
+ * Use `create(SandboxSnapshotRequestSchema)` to create a new message.
+ */
+export const SandboxSnapshotRequestSchema: GenMessage<SandboxSnapshotRequest> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 31);
+
+/**
+ * @generated from message modal.client.SandboxSnapshotResponse
+ */
+export type SandboxSnapshotResponse = Message<"modal.client.SandboxSnapshotResponse"> & {
+  /**
+   * `sn-`
+   *
+   * @generated from field: string snapshot_id = 1;
+   */
+  snapshotId: string;
+};
+
+/**
+ * Describes the message modal.client.SandboxSnapshotResponse.
+ * Use `create(SandboxSnapshotResponseSchema)` to create a new message.
+ */
+export const SandboxSnapshotResponseSchema: GenMessage<SandboxSnapshotResponse> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 32);
+
+/**
+ * @generated from message modal.client.SandboxSnapshotWaitRequest
+ */
+export type SandboxSnapshotWaitRequest = Message<"modal.client.SandboxSnapshotWaitRequest"> & {
+  /**
+   * @generated from field: string snapshot_id = 1;
+   */
+  snapshotId: string;
+
+  /**
+   * Seconds.
+   *
+   * @generated from field: float timeout = 2;
+   */
+  timeout: number;
+};
+
+/**
+ * Describes the message modal.client.SandboxSnapshotWaitRequest.
+ * Use `create(SandboxSnapshotWaitRequestSchema)` to create a new message.
+ */
+export const SandboxSnapshotWaitRequestSchema: GenMessage<SandboxSnapshotWaitRequest> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 33);
+
+/**
+ * @generated from message modal.client.SandboxSnapshotWaitResponse
+ */
+export type SandboxSnapshotWaitResponse = Message<"modal.client.SandboxSnapshotWaitResponse"> & {
+  /**
+   * Anything but SUCCESS makes the clients raise with its exception text.
+   *
+   * @generated from field: modal.client.GenericResult result = 1;
+   */
+  result?: GenericResult | undefined;
+};
+
+/**
+ * Describes the message modal.client.SandboxSnapshotWaitResponse.
+ * Use `create(SandboxSnapshotWaitResponseSchema)` to create a new message.
+ */
+export const SandboxSnapshotWaitResponseSchema: GenMessage<SandboxSnapshotWaitResponse> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 34);
+
+/**
+ * @generated from message modal.client.SandboxSnapshotGetRequest
+ */
+export type SandboxSnapshotGetRequest = Message<"modal.client.SandboxSnapshotGetRequest"> & {
+  /**
+   * @generated from field: string snapshot_id = 1;
+   */
+  snapshotId: string;
+};
+
+/**
+ * Describes the message modal.client.SandboxSnapshotGetRequest.
+ * Use `create(SandboxSnapshotGetRequestSchema)` to create a new message.
+ */
+export const SandboxSnapshotGetRequestSchema: GenMessage<SandboxSnapshotGetRequest> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 35);
+
+/**
+ * @generated from message modal.client.SandboxSnapshotGetResponse
+ */
+export type SandboxSnapshotGetResponse = Message<"modal.client.SandboxSnapshotGetResponse"> & {
+  /**
+   * @generated from field: string snapshot_id = 1;
+   */
+  snapshotId: string;
+
+  /**
+   * @generated from field: modal.client.SandboxSnapshotHandleMetadata handle_metadata = 2;
+   */
+  handleMetadata?: SandboxSnapshotHandleMetadata | undefined;
+};
+
+/**
+ * Describes the message modal.client.SandboxSnapshotGetResponse.
+ * Use `create(SandboxSnapshotGetResponseSchema)` to create a new message.
+ */
+export const SandboxSnapshotGetResponseSchema: GenMessage<SandboxSnapshotGetResponse> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 36);
+
+/**
+ * @generated from message modal.client.SandboxSnapshotHandleMetadata
+ */
+export type SandboxSnapshotHandleMetadata = Message<"modal.client.SandboxSnapshotHandleMetadata"> & {
+  /**
+   * By which of the two calls below clients restore from it.
+   *
+   * @generated from field: bool is_v2 = 1;
+   */
+  isV2: boolean;
+};
+
+/**
+ * Describes the message modal.client.SandboxSnapshotHandleMetadata.
+ * Use `create(SandboxSnapshotHandleMetadataSchema)` to create a new message.
+ */
+export const SandboxSnapshotHandleMetadataSchema: GenMessage<SandboxSnapshotHandleMetadata> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 37);
+
+/**
+ * The new sandbox has the app, image, tags and limits of the one that the snapshot was taken of.
+ *
+ * @generated from message modal.client.SandboxRestoreRequest
+ */
+export type SandboxRestoreRequest = Message<"modal.client.SandboxRestoreRequest"> & {
+  /**
+   * @generated from field: string snapshot_id = 1;
+   */
+  snapshotId: string;
+
+  /**
+   * @generated from field: string sandbox_name_override = 2;
+   */
+  sandboxNameOverride: string;
+
+  /**
+   * @generated from field: modal.client.SandboxRestoreRequest.SandboxNameOverrideType sandbox_name_override_type = 3;
+   */
+  sandboxNameOverrideType: SandboxRestoreRequest_SandboxNameOverrideType;
+
+  /**
+   * Where Modal is to run it; means nothing here.
+   *
+   * @generated from field: string worker_id = 4;
+   */
+  workerId: string;
+
+  /**
+   * No client sets it.
+   *
+   * @generated from field: bool replace_volume_mounts = 5;
+   */
+  replaceVolumeMounts: boolean;
+};
+
+/**
+ * Describes the message modal.client.SandboxRestoreRequest.
+ * Use `create(SandboxRestoreRequestSchema)` to create a new message.
+ */
+export const SandboxRestoreRequestSchema: GenMessage<SandboxRestoreRequest> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 38);
+
+/**
+ * @generated from enum modal.client.SandboxRestoreRequest.SandboxNameOverrideType
+ */
+export const SandboxRestoreRequest_SandboxNameOverrideType = {
+  /**
+   * The name of the other; ALREADY_EXISTS while that runs.
+   *
+   * @generated from enum value: SANDBOX_NAME_OVERRIDE_TYPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: SANDBOX_NAME_OVERRIDE_TYPE_NONE = 1;
+   */
+  NONE: 1,
+
+  /**
+   * @generated from enum value: SANDBOX_NAME_OVERRIDE_TYPE_STRING = 2;
+   */
+  STRING: 2,
+} as const;
+
+/**
+ * @generated from enum modal.client.SandboxRestoreRequest.SandboxNameOverrideType
+ */
+export type SandboxRestoreRequest_SandboxNameOverrideType = (typeof SandboxRestoreRequest_SandboxNameOverrideType)[keyof typeof SandboxRestoreRequest_SandboxNameOverrideType] | UnknownEnum;
+
+/**
+ * Describes the enum modal.client.SandboxRestoreRequest.SandboxNameOverrideType.
+ */
+export const SandboxRestoreRequest_SandboxNameOverrideTypeSchema: GenEnum<SandboxRestoreRequest_SandboxNameOverrideType> = /*@__PURE__*/
+  enumDesc(file_modal_sandboxes, 38, 0);
+
+/**
+ * @generated from message modal.client.SandboxRestoreResponse
+ */
+export type SandboxRestoreResponse = Message<"modal.client.SandboxRestoreResponse"> & {
+  /**
+   * @generated from field: string sandbox_id = 1;
+   */
+  sandboxId: string;
+};
+
+/**
+ * Describes the message modal.client.SandboxRestoreResponse.
+ * Use `create(SandboxRestoreResponseSchema)` to create a new message.
+ */
+export const SandboxRestoreResponseSchema: GenMessage<SandboxRestoreResponse> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 39);
+
+/**
+ * @generated from message modal.client.SandboxRestoreV2Request
+ */
+export type SandboxRestoreV2Request = Message<"modal.client.SandboxRestoreV2Request"> & {
+  /**
+   * @generated from field: string snapshot_id = 1;
+   */
+  snapshotId: string;
+
+  /**
+   * @generated from field: string sandbox_name_override = 2;
+   */
+  sandboxNameOverride: string;
+
+  /**
+   * @generated from field: modal.client.SandboxRestoreRequest.SandboxNameOverrideType sandbox_name_override_type = 3;
+   */
+  sandboxNameOverrideType: SandboxRestoreRequest_SandboxNameOverrideType;
+
+  /**
+   * @generated from field: string worker_id = 4;
+   */
+  workerId: string;
+};
+
+/**
+ * Describes the message modal.client.SandboxRestoreV2Request.
+ * Use `create(SandboxRestoreV2RequestSchema)` to create a new message.
+ */
+export const SandboxRestoreV2RequestSchema: GenMessage<SandboxRestoreV2Request> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 40);
+
+/**
+ * As the answer to a create.
+ *
+ * @generated from message modal.client.SandboxRestoreV2Response
+ */
+export type SandboxRestoreV2Response = Message<"modal.client.SandboxRestoreV2Response"> & {
+  /**
+   * @generated from field: string sandbox_id = 1;
+   */
+  sandboxId: string;
+
+  /**
+   * @generated from field: repeated modal.client.TunnelData tunnels = 2;
+   */
+  tunnels: TunnelData[];
+
+  /**
+   * @generated from field: string task_id = 3;
+   */
+  taskId: string;
+
+  /**
+   * @generated from field: modal.client.SandboxHandleMetadata metadata = 4;
+   */
+  metadata?: SandboxHandleMetadata | undefined;
+
+  /**
+   * @generated from field: modal.client.CommandRouterAccess command_router_access = 5;
+   */
+  commandRouterAccess?: CommandRouterAccess | undefined;
+};
+
+/**
+ * Describes the message modal.client.SandboxRestoreV2Response.
+ * Use `create(SandboxRestoreV2ResponseSchema)` to create a new message.
+ */
+export const SandboxRestoreV2ResponseSchema: GenMessage<SandboxRestoreV2Response> = /*@__PURE__*/
+  messageDesc(file_modal_sandboxes, 41);
+
+/**
  * ALREADY_EXISTS when taken, FAILED_PRECONDITION when it has another name or ended.
  *
  * @generated from message modal.client.SandboxSetNameRequest
@@ -1324,7 +1627,7 @@ export type SandboxSetNameRequest = Message<"modal.client.SandboxSetNameRequest"
  * Use `create(SandboxSetNameRequestSchema)` to create a new message.
  */
 export const SandboxSetNameRequestSchema: GenMessage<SandboxSetNameRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 31);
+  messageDesc(file_modal_sandboxes, 42);
 
 /**
  * @generated from message modal.client.SandboxSetNameResponse
@@ -1337,7 +1640,7 @@ export type SandboxSetNameResponse = Message<"modal.client.SandboxSetNameRespons
  * Use `create(SandboxSetNameResponseSchema)` to create a new message.
  */
 export const SandboxSetNameResponseSchema: GenMessage<SandboxSetNameResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 32);
+  messageDesc(file_modal_sandboxes, 43);
 
 /**
  * V1 input of the entrypoint.
@@ -1373,7 +1676,7 @@ export type SandboxStdinWriteRequest = Message<"modal.client.SandboxStdinWriteRe
  * Use `create(SandboxStdinWriteRequestSchema)` to create a new message.
  */
 export const SandboxStdinWriteRequestSchema: GenMessage<SandboxStdinWriteRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 33);
+  messageDesc(file_modal_sandboxes, 44);
 
 /**
  * @generated from message modal.client.SandboxStdinWriteResponse
@@ -1386,7 +1689,7 @@ export type SandboxStdinWriteResponse = Message<"modal.client.SandboxStdinWriteR
  * Use `create(SandboxStdinWriteResponseSchema)` to create a new message.
  */
 export const SandboxStdinWriteResponseSchema: GenMessage<SandboxStdinWriteResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 34);
+  messageDesc(file_modal_sandboxes, 45);
 
 /**
  * @generated from message modal.client.SandboxTag
@@ -1408,7 +1711,7 @@ export type SandboxTag = Message<"modal.client.SandboxTag"> & {
  * Use `create(SandboxTagSchema)` to create a new message.
  */
 export const SandboxTagSchema: GenMessage<SandboxTag> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 35);
+  messageDesc(file_modal_sandboxes, 46);
 
 /**
  * @generated from message modal.client.SandboxTagsGetRequest
@@ -1425,7 +1728,7 @@ export type SandboxTagsGetRequest = Message<"modal.client.SandboxTagsGetRequest"
  * Use `create(SandboxTagsGetRequestSchema)` to create a new message.
  */
 export const SandboxTagsGetRequestSchema: GenMessage<SandboxTagsGetRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 36);
+  messageDesc(file_modal_sandboxes, 47);
 
 /**
  * @generated from message modal.client.SandboxTagsGetResponse
@@ -1442,7 +1745,7 @@ export type SandboxTagsGetResponse = Message<"modal.client.SandboxTagsGetRespons
  * Use `create(SandboxTagsGetResponseSchema)` to create a new message.
  */
 export const SandboxTagsGetResponseSchema: GenMessage<SandboxTagsGetResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 37);
+  messageDesc(file_modal_sandboxes, 48);
 
 /**
  * Replaces the whole set.
@@ -1471,7 +1774,7 @@ export type SandboxTagsSetRequest = Message<"modal.client.SandboxTagsSetRequest"
  * Use `create(SandboxTagsSetRequestSchema)` to create a new message.
  */
 export const SandboxTagsSetRequestSchema: GenMessage<SandboxTagsSetRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 38);
+  messageDesc(file_modal_sandboxes, 49);
 
 /**
  * @generated from message modal.client.SandboxTerminateRequest
@@ -1488,7 +1791,7 @@ export type SandboxTerminateRequest = Message<"modal.client.SandboxTerminateRequ
  * Use `create(SandboxTerminateRequestSchema)` to create a new message.
  */
 export const SandboxTerminateRequestSchema: GenMessage<SandboxTerminateRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 39);
+  messageDesc(file_modal_sandboxes, 50);
 
 /**
  * @generated from message modal.client.SandboxTerminateResponse
@@ -1507,7 +1810,7 @@ export type SandboxTerminateResponse = Message<"modal.client.SandboxTerminateRes
  * Use `create(SandboxTerminateResponseSchema)` to create a new message.
  */
 export const SandboxTerminateResponseSchema: GenMessage<SandboxTerminateResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 40);
+  messageDesc(file_modal_sandboxes, 51);
 
 /**
  * @generated from message modal.client.SandboxWaitRequest
@@ -1531,7 +1834,7 @@ export type SandboxWaitRequest = Message<"modal.client.SandboxWaitRequest"> & {
  * Use `create(SandboxWaitRequestSchema)` to create a new message.
  */
 export const SandboxWaitRequestSchema: GenMessage<SandboxWaitRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 41);
+  messageDesc(file_modal_sandboxes, 52);
 
 /**
  * @generated from message modal.client.SandboxWaitResponse
@@ -1555,7 +1858,7 @@ export type SandboxWaitResponse = Message<"modal.client.SandboxWaitResponse"> & 
  * Use `create(SandboxWaitResponseSchema)` to create a new message.
  */
 export const SandboxWaitResponseSchema: GenMessage<SandboxWaitResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 42);
+  messageDesc(file_modal_sandboxes, 53);
 
 /**
  * @generated from message modal.client.SandboxWaitUntilReadyRequest
@@ -1577,7 +1880,7 @@ export type SandboxWaitUntilReadyRequest = Message<"modal.client.SandboxWaitUnti
  * Use `create(SandboxWaitUntilReadyRequestSchema)` to create a new message.
  */
 export const SandboxWaitUntilReadyRequestSchema: GenMessage<SandboxWaitUntilReadyRequest> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 43);
+  messageDesc(file_modal_sandboxes, 54);
 
 /**
  * @generated from message modal.client.SandboxWaitUntilReadyResponse
@@ -1594,7 +1897,7 @@ export type SandboxWaitUntilReadyResponse = Message<"modal.client.SandboxWaitUnt
  * Use `create(SandboxWaitUntilReadyResponseSchema)` to create a new message.
  */
 export const SandboxWaitUntilReadyResponseSchema: GenMessage<SandboxWaitUntilReadyResponse> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 44);
+  messageDesc(file_modal_sandboxes, 55);
 
 /**
  * Where a tunnel is reached; its URL is `https://<host>:<port>`.
@@ -1633,7 +1936,7 @@ export type TunnelData = Message<"modal.client.TunnelData"> & {
  * Use `create(TunnelDataSchema)` to create a new message.
  */
 export const TunnelDataSchema: GenMessage<TunnelData> = /*@__PURE__*/
-  messageDesc(file_modal_sandboxes, 45);
+  messageDesc(file_modal_sandboxes, 56);
 
 /**
  * @generated from enum modal.client.TunnelType

@@ -1,0 +1,187 @@
+/**
+ * Snapshots of the memory and the files of sandboxes, from which others go on. Each is a checkpoint of the engine's, an image with the files, and a row with what the others
+ * are to be. None depends on the sandbox that it was taken of.
+ */
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Instance } from '../engines/engine.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import {
+  type MemorySnapshotId,
+  newMemorySnapshotId,
+  type SandboxId,
+  type SandboxIdShape,
+  sandboxIdShape,
+  type TaskId,
+} from '../ids.ts';
+import type { Image, Images } from '../images/image.ts';
+import type { Vault } from '../secrets/secrets.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { SandboxSpec } from './spec.ts';
+import type { Tenant } from './tenant.ts';
+
+/** As long as Modal's are kept. */
+const TTL_MS = 7 * 24 * 3_600_000;
+
+/** What callers see of one. */
+export interface MemorySnapshot {
+  readonly id: MemorySnapshotId;
+  /** That of the sandbox it was taken of, and of those that go on from it. */
+  readonly idShape: SandboxIdShape;
+  readonly spec: Pick<SandboxSpec, 'appId'>;
+}
+
+export interface MemorySnapshotRow {
+  readonly id: MemorySnapshotId;
+  /** Of those that go on from it; with the name and the tags that the sandbox had, and no secrets: these are in the environment. */
+  readonly spec: SandboxSpec;
+  /** The sandbox that it was taken of. */
+  readonly sandboxId: SandboxId;
+  readonly taskId: TaskId;
+  /** The environment of its programs, sealed. */
+  readonly sealedEnv: Uint8Array;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+export interface MemorySnapshotRepository {
+  insert(row: MemorySnapshotRow): void;
+  get(id: MemorySnapshotId): MemorySnapshotRow | undefined;
+  ids(): readonly MemorySnapshotId[];
+  expired(nowMs: number): readonly MemorySnapshotId[];
+  delete(id: MemorySnapshotId): void;
+}
+
+export interface MemorySnapshotsParts {
+  readonly repository: MemorySnapshotRepository;
+  readonly images: Pick<Images, 'addLayer' | 'delete'>;
+  readonly vault: Vault;
+  /** Where checkpoints are, each under its snapshot's id. */
+  readonly directory: string;
+  readonly logger: Logger;
+  readonly now: () => number;
+}
+
+/** The sandbox that one is taken of. */
+export interface Remembered {
+  readonly id: SandboxId;
+  readonly taskId: TaskId;
+  readonly spec: SandboxSpec;
+  readonly name: string | undefined;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** Where in a data directory the checkpoints are. */
+export const checkpointsDir = (dataDir: string): string => join(dataDir, 'memory-snapshots');
+
+export class MemorySnapshots {
+  readonly #parts: MemorySnapshotsParts;
+
+  /** Removes what an earlier run of the server left unfinished. */
+  constructor(parts: MemorySnapshotsParts) {
+    this.#parts = parts;
+    const { directory, repository } = parts;
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const known = new Set<string>(repository.ids());
+    for (const name of readdirSync(directory)) if (!known.has(name)) this.#removeFiles(name);
+  }
+
+  /** @throws SkerryError `conflict` for a sandbox that cannot have one, `disk-full`, `sandbox-ended` */
+  async take(
+    of: Remembered,
+    { instance, plan }: Tenant,
+    settle: () => ReturnType<NonNullable<Parameters<Instance['checkpoint']>[2]['settle']>>,
+  ): Promise<MemorySnapshotId> {
+    const { repository, images, vault, now } = this.#parts;
+    const id = newMemorySnapshotId();
+    let image: Image | undefined;
+    try {
+      image = await images.addLayer(plan.image, ({ ref }) => instance.checkpoint(id, ref, { settle }), {
+        ttlMs: TTL_MS,
+      });
+      const createdAtMs = now();
+      repository.insert({
+        id,
+        sandboxId: of.id,
+        taskId: of.taskId,
+        spec: specOfCopies(of, { instance, plan, image }),
+        sealedEnv: vault.seal(Buffer.from(JSON.stringify(plan.env)), id),
+        createdAtMs,
+        expiresAtMs: image.expiresAtMs ?? createdAtMs + TTL_MS,
+      });
+      return id;
+    } catch (error) {
+      if (image) await images.delete(image.id).catch(() => {}); // it expires
+      this.#removeFiles(id);
+      throw error;
+    }
+  }
+
+  /** @throws SkerryError `not-found` */
+  get(id: MemorySnapshotId): MemorySnapshot {
+    const { spec, sandboxId } = this.row(id);
+    return { id, spec, idShape: sandboxIdShape(sandboxId) };
+  }
+
+  /** @throws SkerryError `not-found` */
+  row(id: MemorySnapshotId): MemorySnapshotRow {
+    const row = this.#parts.repository.get(id);
+    if (row && row.expiresAtMs > this.#parts.now()) return row;
+    throw new SkerryError('not-found', `There is no snapshot '${id}', or it has expired.`);
+  }
+
+  /** The environment of the programs of a sandbox that goes on from it and has these ids. */
+  environment(row: MemorySnapshotRow, id: SandboxId, taskId: TaskId): Record<string, string> {
+    const text = Buffer.from(this.#parts.vault.open(row.sealedEnv, row.id)).toString('utf8');
+    // Sealed by `take`, authenticated by the vault.
+    const env = JSON.parse(text) as Record<string, string>;
+    const ids = { [row.sandboxId]: id, [row.taskId]: taskId };
+    for (const name of ['MODAL_SANDBOX_ID', 'MODAL_TASK_ID']) {
+      const renewed = ids[env[name] ?? ''];
+      if (renewed) env[name] = renewed; // it may have been given another value
+    }
+    return env;
+  }
+
+  /** Removes those that have expired. Sandboxes that went on from them need them no more. */
+  sweep(): void {
+    const { repository, now, logger } = this.#parts;
+    for (const id of repository.expired(now())) {
+      repository.delete(id);
+      this.#removeFiles(id);
+      logger.info({ snapshot: id }, 'memory-snapshot.expired');
+    }
+  }
+
+  /** What cannot be removed is tried again by the next server. */
+  #removeFiles(name: string): void {
+    const { directory, logger } = this.#parts;
+    try {
+      for (const path of [name, `${name}.partial`])
+        rmSync(join(directory, path), { recursive: true, force: true });
+    } catch (err) {
+      logger.error({ err, snapshot: name }, 'memory-snapshot.not-removed');
+    }
+  }
+}
+
+/** Its limits and its network are those it has, whatever the server's defaults will be. */
+function specOfCopies(
+  { spec, name, tags }: Remembered,
+  { instance, plan, image }: Pick<Tenant, 'instance' | 'plan'> & { readonly image: Image },
+): SandboxSpec {
+  const { resources } = spec;
+  const { memoryMiB, milliCpu } = plan.limits;
+  return {
+    ...spec,
+    imageId: image.id,
+    name,
+    tags,
+    mountIds: [], // in the image
+    secretSources: [],
+    runtime: instance.runtime,
+    network: instance.networkPolicy,
+    resources: { ...resources, memoryLimitMiB: memoryMiB, milliCpuLimit: milliCpu },
+    externalKey: undefined,
+  };
+}
