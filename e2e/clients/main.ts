@@ -120,7 +120,7 @@ async function tableOf(outcomes: readonly Outcome[]): Promise<string> {
   );
   const date = new Date().toISOString().slice(0, 10);
   return [
-    `On ${date}, with ${stdout.trim()} and Node ${process.versions.node}; create, exec, output, exit code, a file, terminate.`,
+    `On ${date}, with ${stdout.trim()} and Node ${process.versions.node}; create, exec, output, exit code, a file, in Python also files of a volume, terminate.`,
     '',
     '| client | tried | result | files by |',
     '|---|---|---|---|',

@@ -1,6 +1,7 @@
-"""What every release of the Python client since 0.64 can do: create, exec, output, a file, terminate. Prints one line of JSON when all of it worked."""
+"""What every release of the Python client since 0.64 can do: create, exec, output, a file, a volume's files, terminate. Prints one line of JSON when all of it worked."""
 
 import contextlib
+import io
 import json
 
 import modal
@@ -29,6 +30,21 @@ def write_and_read(sandbox):
     return "exec only", sandbox.exec("sh", "-c", "printf text > /tmp/file; cat /tmp/file").stdout.read()
 
 
+def volume_keeps_files():
+    """One that fits into an answer and one that does not: releases up to 0.77 read both by calls that no later one has."""
+    with modal.Volume.ephemeral() as volume:
+        files = {"small": b"text", "large": bytes(range(256)) * (9 << 12)}
+        with volume.batch_upload() as batch:
+            for name, content in files.items():
+                batch.put_file(io.BytesIO(content), name)
+        for name, content in files.items():
+            assert b"".join(volume.read_file(name)) == content, name
+            if hasattr(volume, "read_file_into_fileobj"):
+                file = io.BytesIO()
+                assert volume.read_file_into_fileobj(name, file) == len(content)
+                assert file.getvalue() == content, name
+
+
 with application() as app:
     image = modal.Image.from_registry("python:3.11-slim")
     script = "echo out; echo err >&2; exit 3"
@@ -44,6 +60,7 @@ with application() as app:
         found = (sandbox.stdout.read(), sandbox.stderr.read(), sandbox.returncode)
         files = "none: it has no exec"
     assert found == ("out\n", "err\n", 3), found
+    volume_keeps_files()
     sandbox.terminate()
     sandbox.wait(raise_on_termination=False)
     assert sandbox.poll() is not None

@@ -11,6 +11,7 @@ import type { BlobId } from '../../../ids.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { absoluteUrl, respond, type TransferRoute, type Transfers, transferRoute } from '../rpc/transfers.ts';
+import { urlOfPart } from './volume-files.ts';
 
 export interface BlobHandlerDeps {
   readonly blobs: BlobStore;
@@ -31,6 +32,8 @@ export function blobHandlers({ blobs }: BlobHandlerDeps): Partial<ServiceImpl<ty
       };
     },
     blobGet({ blobId }, context) {
+      const part = urlOfPart(blobId, context);
+      if (part !== undefined) return { downloadUrl: part };
       // A blob id that is none is rejected where it is decoded.
       const id = blobId as BlobId;
       blobs.digestOf(id);

@@ -1,5 +1,6 @@
 /** Files of volumes, and the HTTP endpoint that their bytes go through. Facts: docs/protocol/volumes-blobs-secrets.md, sections 1 and 2. */
 import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { SkerryError } from '../../../errors/skerry-error.ts';
@@ -7,7 +8,7 @@ import type { VolumeId } from '../../../ids.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
 import type { LayeredVolumeFiles } from '../../../volumes/volume-files.ts';
 import type { VolumeMounts } from '../../../volumes/volume-mounts.ts';
-import { BLOCK_BYTES, type FileEntry } from '../../../volumes/volumes.ts';
+import { BLOCK_BYTES, type FileEntry, type FileRange } from '../../../volumes/volumes.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { FileEntry_FileType as FileType, type VolumePutFiles2Request_File } from '../gen/modal/volumes_pb.ts';
 import { absoluteUrl, respond, type TransferRoute, type Transfers, transferRoute } from '../rpc/transfers.ts';
@@ -20,6 +21,8 @@ export interface VolumeFileHandlerDeps {
 }
 
 const URL_PREFIX = '/volumes/';
+/** Begins the id of a part of a file that is read like a blob. */
+const PART_PREFIX = 'vp-';
 const DEFAULT_MODE = 0o644;
 /** Entries of one message of a list. */
 const ENTRIES_AT_ONCE = 1000;
@@ -52,6 +55,16 @@ export function volumeFileHandlers({
     return {};
   };
   return {
+    async volumeGetFile({ volumeId, path, start, len }) {
+      const range = await files.range(await settled(volumeId), path, bounded(start), bounded(len));
+      const { length } = range;
+      const said = { size: BigInt(range.size), start: BigInt(range.start), len: BigInt(length) };
+      if (length > BLOCK_BYTES) {
+        const ticket = files.tickets.issue({ kind: 'get', place: range.place, start: range.start, length });
+        return { ...said, dataOneof: { case: 'dataBlobId', value: PART_PREFIX + ticket } };
+      }
+      return { ...said, dataOneof: { case: 'data', value: await bytesOf(files, range) } };
+    },
     volumeListFiles: list,
     volumeListFiles2: list,
     volumeRemoveFile: remove,
@@ -99,6 +112,12 @@ export function volumeFileHandlers({
   };
 }
 
+/** Where the bytes are of what `VolumeGetFile` gave an id instead. Undefined for the id of anything else; a made up one leads to nothing. */
+export const urlOfPart = (blobId: string, context: HandlerContext): string | undefined =>
+  blobId.startsWith(PART_PREFIX)
+    ? absoluteUrl(URL_PREFIX + encodeURIComponent(blobId.slice(PART_PREFIX.length)), context)
+    : undefined;
+
 /** PUT of blocks and GET of parts of files. */
 export function volumeRoute({
   volumeFiles: files,
@@ -122,6 +141,14 @@ export function volumeRoute({
     },
   } satisfies Transfers;
   return transferRoute(URL_PREFIX, transfers, logger);
+}
+
+async function bytesOf(files: LayeredVolumeFiles, { place, start, length }: FileRange): Promise<Uint8Array> {
+  await using handle = await open(files.hostPath(place), 'r');
+  const bytes = Buffer.alloc(length);
+  const { bytesRead } = await handle.read(bytes, 0, length, start);
+  if (bytesRead === length) return bytes;
+  throw new SkerryError('internal', `A file of a volume ended after ${start + bytesRead} bytes.`);
 }
 
 const otherDirection = (): SkerryError =>

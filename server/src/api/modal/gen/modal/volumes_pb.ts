@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file modal/volumes.proto.
  */
 export const file_modal_volumes: GenFile = /*@__PURE__*/
-  fileDesc("ChNtb2RhbC92b2x1bWVzLnByb3RvEgxtb2RhbC5jbGllbnQivwEKCUZpbGVFbnRyeRIMCgRwYXRoGAEgASgJEi4KBHR5cGUYAiABKA4yIC5tb2RhbC5jbGllbnQuRmlsZUVudHJ5LkZpbGVUeXBlEg0KBW10aW1lGAMgASgEEgwKBHNpemUYBCABKAQiVwoIRmlsZVR5cGUSDwoLVU5TUEVDSUZJRUQQABIICgRGSUxFEAESDQoJRElSRUNUT1JZEAISCwoHU1lNTElOSxADEggKBEZJRk8QBBIKCgZTT0NLRVQQBSJUChNWb2x1bWVDb21taXRSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIZCgxjb250YWluZXJfaWQYAiABKAlIAIgBAUIPCg1fY29udGFpbmVyX2lkIisKFFZvbHVtZUNvbW1pdFJlc3BvbnNlEhMKC3NraXBfcmVsb2FkGAEgASgIImQKF1ZvbHVtZUNvcHlGaWxlczJSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIRCglzcmNfcGF0aHMYAiADKAkSEAoIZHN0X3BhdGgYAyABKAkSEQoJcmVjdXJzaXZlGAQgASgIImMKFlZvbHVtZUNvcHlGaWxlc1JlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEhEKCXNyY19wYXRocxgCIAMoCRIQCghkc3RfcGF0aBgDIAEoCRIRCglyZWN1cnNpdmUYBCABKAgiqwEKE1ZvbHVtZUNyZWF0ZU9wdGlvbnMSWAoUZXhwZXJpbWVudGFsX29wdGlvbnMYASADKAsyOi5tb2RhbC5jbGllbnQuVm9sdW1lQ3JlYXRlT3B0aW9ucy5FeHBlcmltZW50YWxPcHRpb25zRW50cnkaOgoYRXhwZXJpbWVudGFsT3B0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQgoTVm9sdW1lRGVsZXRlUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSGAoQZW52aXJvbm1lbnRfbmFtZRgCIAEoCSIpChRWb2x1bWVHZXRCeUlkUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkiWgoVVm9sdW1lR2V0QnlJZFJlc3BvbnNlEhEKCXZvbHVtZV9pZBgBIAEoCRIuCghtZXRhZGF0YRgCIAEoCzIcLm1vZGFsLmNsaWVudC5Wb2x1bWVNZXRhZGF0YSJwChVWb2x1bWVHZXRGaWxlMlJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEgwKBHBhdGgYAiABKAkSDQoFc3RhcnQYAyABKAQSCwoDbGVuGAQgASgEEhoKEmNsaWVudF9wYWRzX2Jsb2NrcxgFIAEoCCJUChZWb2x1bWVHZXRGaWxlMlJlc3BvbnNlEhAKCGdldF91cmxzGAEgAygJEgwKBHNpemUYAiABKAQSDQoFc3RhcnQYAyABKAQSCwoDbGVuGAQgASgEIqACChhWb2x1bWVHZXRPckNyZWF0ZVJlcXVlc3QSFwoPZGVwbG95bWVudF9uYW1lGAEgASgJEhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSPgoUb2JqZWN0X2NyZWF0aW9uX3R5cGUYBCABKA4yIC5tb2RhbC5jbGllbnQuT2JqZWN0Q3JlYXRpb25UeXBlEg4KBmFwcF9pZBgFIAEoCRIuCgd2ZXJzaW9uGAYgASgOMh0ubW9kYWwuY2xpZW50LlZvbHVtZUZzVmVyc2lvbhI+Cg5jcmVhdGVfb3B0aW9ucxgHIAEoCzIhLm1vZGFsLmNsaWVudC5Wb2x1bWVDcmVhdGVPcHRpb25zSACIAQFCEQoPX2NyZWF0ZV9vcHRpb25zIo4BChlWb2x1bWVHZXRPckNyZWF0ZVJlc3BvbnNlEhEKCXZvbHVtZV9pZBgBIAEoCRIuCgd2ZXJzaW9uGAIgASgOMh0ubW9kYWwuY2xpZW50LlZvbHVtZUZzVmVyc2lvbhIuCghtZXRhZGF0YRgDIAEoCzIcLm1vZGFsLmNsaWVudC5Wb2x1bWVNZXRhZGF0YSIrChZWb2x1bWVIZWFydGJlYXRSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCSJ3ChdWb2x1bWVMaXN0RmlsZXMyUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSDAoEcGF0aBgCIAEoCRIYCgttYXhfZW50cmllcxgDIAEoDUgAiAEBEhEKCXJlY3Vyc2l2ZRgEIAEoCEIOCgxfbWF4X2VudHJpZXMiRAoYVm9sdW1lTGlzdEZpbGVzMlJlc3BvbnNlEigKB2VudHJpZXMYASADKAsyFy5tb2RhbC5jbGllbnQuRmlsZUVudHJ5InYKFlZvbHVtZUxpc3RGaWxlc1JlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEgwKBHBhdGgYAiABKAkSGAoLbWF4X2VudHJpZXMYAyABKA1IAIgBARIRCglyZWN1cnNpdmUYBCABKAhCDgoMX21heF9lbnRyaWVzIkMKF1ZvbHVtZUxpc3RGaWxlc1Jlc3BvbnNlEigKB2VudHJpZXMYASADKAsyFy5tb2RhbC5jbGllbnQuRmlsZUVudHJ5InYKDlZvbHVtZUxpc3RJdGVtEg0KBWxhYmVsGAEgASgJEhEKCXZvbHVtZV9pZBgCIAEoCRISCgpjcmVhdGVkX2F0GAMgASgBEi4KCG1ldGFkYXRhGAQgASgLMhwubW9kYWwuY2xpZW50LlZvbHVtZU1ldGFkYXRhIl8KEVZvbHVtZUxpc3RSZXF1ZXN0EhgKEGVudmlyb25tZW50X25hbWUYASABKAkSMAoKcGFnaW5hdGlvbhgCIAEoCzIcLm1vZGFsLmNsaWVudC5MaXN0UGFnaW5hdGlvbiJbChJWb2x1bWVMaXN0UmVzcG9uc2USKwoFaXRlbXMYASADKAsyHC5tb2RhbC5jbGllbnQuVm9sdW1lTGlzdEl0ZW0SGAoQZW52aXJvbm1lbnRfbmFtZRgCIAEoCSKBAQoOVm9sdW1lTWV0YWRhdGESLgoHdmVyc2lvbhgBIAEoDjIdLm1vZGFsLmNsaWVudC5Wb2x1bWVGc1ZlcnNpb24SDAoEbmFtZRgCIAEoCRIxCg1jcmVhdGlvbl9pbmZvGAMgASgLMhoubW9kYWwuY2xpZW50LkNyZWF0aW9uSW5mbyLaAgoWVm9sdW1lUHV0RmlsZXMyUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSOAoFZmlsZXMYAiADKAsyKS5tb2RhbC5jbGllbnQuVm9sdW1lUHV0RmlsZXMyUmVxdWVzdC5GaWxlEikKIWRpc2FsbG93X292ZXJ3cml0ZV9leGlzdGluZ19maWxlcxgDIAEoCBpMCgVCbG9jaxIXCg9jb250ZW50c19zaGEyNTYYASABKAwSGQoMcHV0X3Jlc3BvbnNlGAIgASgMSACIAQFCDwoNX3B1dF9yZXNwb25zZRp6CgRGaWxlEgwKBHBhdGgYASABKAkSDAoEc2l6ZRgCIAEoBBI6CgZibG9ja3MYAyADKAsyKi5tb2RhbC5jbGllbnQuVm9sdW1lUHV0RmlsZXMyUmVxdWVzdC5CbG9jaxIRCgRtb2RlGAQgASgNSACIAQFCBwoFX21vZGUirwEKF1ZvbHVtZVB1dEZpbGVzMlJlc3BvbnNlEkoKDm1pc3NpbmdfYmxvY2tzGAEgAygLMjIubW9kYWwuY2xpZW50LlZvbHVtZVB1dEZpbGVzMlJlc3BvbnNlLk1pc3NpbmdCbG9jaxpICgxNaXNzaW5nQmxvY2sSEgoKZmlsZV9pbmRleBgBIAEoBBITCgtibG9ja19pbmRleBgCIAEoBBIPCgdwdXRfdXJsGAMgASgJIrYBChVWb2x1bWVQdXRGaWxlc1JlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEiYKBWZpbGVzGAIgAygLMhcubW9kYWwuY2xpZW50Lk1vdW50RmlsZRIpCiFkaXNhbGxvd19vdmVyd3JpdGVfZXhpc3RpbmdfZmlsZXMYAyABKAgSNwoTZWFybGllc3RfY2hlY2tlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiKAoTVm9sdW1lUmVsb2FkUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkiTgoYVm9sdW1lUmVtb3ZlRmlsZTJSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEhEKCXJlY3Vyc2l2ZRgDIAEoCCJNChdWb2x1bWVSZW1vdmVGaWxlUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSDAoEcGF0aBgCIAEoCRIRCglyZWN1cnNpdmUYAyABKAgiNgoTVm9sdW1lUmVuYW1lUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSDAoEbmFtZRgCIAEoCSpoCg9Wb2x1bWVGc1ZlcnNpb24SIQodVk9MVU1FX0ZTX1ZFUlNJT05fVU5TUEVDSUZJRUQQABIYChRWT0xVTUVfRlNfVkVSU0lPTl9WMRABEhgKFFZPTFVNRV9GU19WRVJTSU9OX1YyEAJiBnByb3RvMw", [file_google_protobuf_timestamp, file_modal_common, file_modal_mounts, file_modal_workspace]);
+  fileDesc("ChNtb2RhbC92b2x1bWVzLnByb3RvEgxtb2RhbC5jbGllbnQivwEKCUZpbGVFbnRyeRIMCgRwYXRoGAEgASgJEi4KBHR5cGUYAiABKA4yIC5tb2RhbC5jbGllbnQuRmlsZUVudHJ5LkZpbGVUeXBlEg0KBW10aW1lGAMgASgEEgwKBHNpemUYBCABKAQiVwoIRmlsZVR5cGUSDwoLVU5TUEVDSUZJRUQQABIICgRGSUxFEAESDQoJRElSRUNUT1JZEAISCwoHU1lNTElOSxADEggKBEZJRk8QBBIKCgZTT0NLRVQQBSJUChNWb2x1bWVDb21taXRSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIZCgxjb250YWluZXJfaWQYAiABKAlIAIgBAUIPCg1fY29udGFpbmVyX2lkIisKFFZvbHVtZUNvbW1pdFJlc3BvbnNlEhMKC3NraXBfcmVsb2FkGAEgASgIImQKF1ZvbHVtZUNvcHlGaWxlczJSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIRCglzcmNfcGF0aHMYAiADKAkSEAoIZHN0X3BhdGgYAyABKAkSEQoJcmVjdXJzaXZlGAQgASgIImMKFlZvbHVtZUNvcHlGaWxlc1JlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEhEKCXNyY19wYXRocxgCIAMoCRIQCghkc3RfcGF0aBgDIAEoCRIRCglyZWN1cnNpdmUYBCABKAgiqwEKE1ZvbHVtZUNyZWF0ZU9wdGlvbnMSWAoUZXhwZXJpbWVudGFsX29wdGlvbnMYASADKAsyOi5tb2RhbC5jbGllbnQuVm9sdW1lQ3JlYXRlT3B0aW9ucy5FeHBlcmltZW50YWxPcHRpb25zRW50cnkaOgoYRXhwZXJpbWVudGFsT3B0aW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQgoTVm9sdW1lRGVsZXRlUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSGAoQZW52aXJvbm1lbnRfbmFtZRgCIAEoCSIpChRWb2x1bWVHZXRCeUlkUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkiWgoVVm9sdW1lR2V0QnlJZFJlc3BvbnNlEhEKCXZvbHVtZV9pZBgBIAEoCRIuCghtZXRhZGF0YRgCIAEoCzIcLm1vZGFsLmNsaWVudC5Wb2x1bWVNZXRhZGF0YSJwChVWb2x1bWVHZXRGaWxlMlJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEgwKBHBhdGgYAiABKAkSDQoFc3RhcnQYAyABKAQSCwoDbGVuGAQgASgEEhoKEmNsaWVudF9wYWRzX2Jsb2NrcxgFIAEoCCJUChZWb2x1bWVHZXRGaWxlMlJlc3BvbnNlEhAKCGdldF91cmxzGAEgAygJEgwKBHNpemUYAiABKAQSDQoFc3RhcnQYAyABKAQSCwoDbGVuGAQgASgEIlMKFFZvbHVtZUdldEZpbGVSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEg0KBXN0YXJ0GAMgASgEEgsKA2xlbhgEIAEoBCJ3ChVWb2x1bWVHZXRGaWxlUmVzcG9uc2USDgoEZGF0YRgBIAEoDEgAEhYKDGRhdGFfYmxvYl9pZBgCIAEoCUgAEgwKBHNpemUYAyABKAQSDQoFc3RhcnQYBCABKAQSCwoDbGVuGAUgASgEQgwKCmRhdGFfb25lb2YioAIKGFZvbHVtZUdldE9yQ3JlYXRlUmVxdWVzdBIXCg9kZXBsb3ltZW50X25hbWUYASABKAkSGAoQZW52aXJvbm1lbnRfbmFtZRgDIAEoCRI+ChRvYmplY3RfY3JlYXRpb25fdHlwZRgEIAEoDjIgLm1vZGFsLmNsaWVudC5PYmplY3RDcmVhdGlvblR5cGUSDgoGYXBwX2lkGAUgASgJEi4KB3ZlcnNpb24YBiABKA4yHS5tb2RhbC5jbGllbnQuVm9sdW1lRnNWZXJzaW9uEj4KDmNyZWF0ZV9vcHRpb25zGAcgASgLMiEubW9kYWwuY2xpZW50LlZvbHVtZUNyZWF0ZU9wdGlvbnNIAIgBAUIRCg9fY3JlYXRlX29wdGlvbnMijgEKGVZvbHVtZUdldE9yQ3JlYXRlUmVzcG9uc2USEQoJdm9sdW1lX2lkGAEgASgJEi4KB3ZlcnNpb24YAiABKA4yHS5tb2RhbC5jbGllbnQuVm9sdW1lRnNWZXJzaW9uEi4KCG1ldGFkYXRhGAMgASgLMhwubW9kYWwuY2xpZW50LlZvbHVtZU1ldGFkYXRhIisKFlZvbHVtZUhlYXJ0YmVhdFJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJIncKF1ZvbHVtZUxpc3RGaWxlczJSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEhgKC21heF9lbnRyaWVzGAMgASgNSACIAQESEQoJcmVjdXJzaXZlGAQgASgIQg4KDF9tYXhfZW50cmllcyJEChhWb2x1bWVMaXN0RmlsZXMyUmVzcG9uc2USKAoHZW50cmllcxgBIAMoCzIXLm1vZGFsLmNsaWVudC5GaWxlRW50cnkidgoWVm9sdW1lTGlzdEZpbGVzUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSDAoEcGF0aBgCIAEoCRIYCgttYXhfZW50cmllcxgDIAEoDUgAiAEBEhEKCXJlY3Vyc2l2ZRgEIAEoCEIOCgxfbWF4X2VudHJpZXMiQwoXVm9sdW1lTGlzdEZpbGVzUmVzcG9uc2USKAoHZW50cmllcxgBIAMoCzIXLm1vZGFsLmNsaWVudC5GaWxlRW50cnkidgoOVm9sdW1lTGlzdEl0ZW0SDQoFbGFiZWwYASABKAkSEQoJdm9sdW1lX2lkGAIgASgJEhIKCmNyZWF0ZWRfYXQYAyABKAESLgoIbWV0YWRhdGEYBCABKAsyHC5tb2RhbC5jbGllbnQuVm9sdW1lTWV0YWRhdGEiXwoRVm9sdW1lTGlzdFJlcXVlc3QSGAoQZW52aXJvbm1lbnRfbmFtZRgBIAEoCRIwCgpwYWdpbmF0aW9uGAIgASgLMhwubW9kYWwuY2xpZW50Lkxpc3RQYWdpbmF0aW9uIlsKElZvbHVtZUxpc3RSZXNwb25zZRIrCgVpdGVtcxgBIAMoCzIcLm1vZGFsLmNsaWVudC5Wb2x1bWVMaXN0SXRlbRIYChBlbnZpcm9ubWVudF9uYW1lGAIgASgJIoEBCg5Wb2x1bWVNZXRhZGF0YRIuCgd2ZXJzaW9uGAEgASgOMh0ubW9kYWwuY2xpZW50LlZvbHVtZUZzVmVyc2lvbhIMCgRuYW1lGAIgASgJEjEKDWNyZWF0aW9uX2luZm8YAyABKAsyGi5tb2RhbC5jbGllbnQuQ3JlYXRpb25JbmZvItoCChZWb2x1bWVQdXRGaWxlczJSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRI4CgVmaWxlcxgCIAMoCzIpLm1vZGFsLmNsaWVudC5Wb2x1bWVQdXRGaWxlczJSZXF1ZXN0LkZpbGUSKQohZGlzYWxsb3dfb3ZlcndyaXRlX2V4aXN0aW5nX2ZpbGVzGAMgASgIGkwKBUJsb2NrEhcKD2NvbnRlbnRzX3NoYTI1NhgBIAEoDBIZCgxwdXRfcmVzcG9uc2UYAiABKAxIAIgBAUIPCg1fcHV0X3Jlc3BvbnNlGnoKBEZpbGUSDAoEcGF0aBgBIAEoCRIMCgRzaXplGAIgASgEEjoKBmJsb2NrcxgDIAMoCzIqLm1vZGFsLmNsaWVudC5Wb2x1bWVQdXRGaWxlczJSZXF1ZXN0LkJsb2NrEhEKBG1vZGUYBCABKA1IAIgBAUIHCgVfbW9kZSKvAQoXVm9sdW1lUHV0RmlsZXMyUmVzcG9uc2USSgoObWlzc2luZ19ibG9ja3MYASADKAsyMi5tb2RhbC5jbGllbnQuVm9sdW1lUHV0RmlsZXMyUmVzcG9uc2UuTWlzc2luZ0Jsb2NrGkgKDE1pc3NpbmdCbG9jaxISCgpmaWxlX2luZGV4GAEgASgEEhMKC2Jsb2NrX2luZGV4GAIgASgEEg8KB3B1dF91cmwYAyABKAkitgEKFVZvbHVtZVB1dEZpbGVzUmVxdWVzdBIRCgl2b2x1bWVfaWQYASABKAkSJgoFZmlsZXMYAiADKAsyFy5tb2RhbC5jbGllbnQuTW91bnRGaWxlEikKIWRpc2FsbG93X292ZXJ3cml0ZV9leGlzdGluZ19maWxlcxgDIAEoCBI3ChNlYXJsaWVzdF9jaGVja2VkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoChNWb2x1bWVSZWxvYWRSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCSJOChhWb2x1bWVSZW1vdmVGaWxlMlJlcXVlc3QSEQoJdm9sdW1lX2lkGAEgASgJEgwKBHBhdGgYAiABKAkSEQoJcmVjdXJzaXZlGAMgASgIIk0KF1ZvbHVtZVJlbW92ZUZpbGVSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIMCgRwYXRoGAIgASgJEhEKCXJlY3Vyc2l2ZRgDIAEoCCI2ChNWb2x1bWVSZW5hbWVSZXF1ZXN0EhEKCXZvbHVtZV9pZBgBIAEoCRIMCgRuYW1lGAIgASgJKmgKD1ZvbHVtZUZzVmVyc2lvbhIhCh1WT0xVTUVfRlNfVkVSU0lPTl9VTlNQRUNJRklFRBAAEhgKFFZPTFVNRV9GU19WRVJTSU9OX1YxEAESGAoUVk9MVU1FX0ZTX1ZFUlNJT05fVjIQAmIGcHJvdG8z", [file_google_protobuf_timestamp, file_modal_common, file_modal_mounts, file_modal_workspace]);
 
 /**
  * @generated from message modal.client.FileEntry
@@ -359,6 +359,92 @@ export const VolumeGetFile2ResponseSchema: GenMessage<VolumeGetFile2Response> = 
   messageDesc(file_modal_volumes, 10);
 
 /**
+ * Python up to 0.77, for volumes of version 1.
+ *
+ * @generated from message modal.client.VolumeGetFileRequest
+ */
+export type VolumeGetFileRequest = Message<"modal.client.VolumeGetFileRequest"> & {
+  /**
+   * @generated from field: string volume_id = 1;
+   */
+  volumeId: string;
+
+  /**
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * @generated from field: uint64 start = 3;
+   */
+  start: bigint;
+
+  /**
+   * 0 = to the end.
+   *
+   * @generated from field: uint64 len = 4;
+   */
+  len: bigint;
+};
+
+/**
+ * Describes the message modal.client.VolumeGetFileRequest.
+ * Use `create(VolumeGetFileRequestSchema)` to create a new message.
+ */
+export const VolumeGetFileRequestSchema: GenMessage<VolumeGetFileRequest> = /*@__PURE__*/
+  messageDesc(file_modal_volumes, 11);
+
+/**
+ * @generated from message modal.client.VolumeGetFileResponse
+ */
+export type VolumeGetFileResponse = Message<"modal.client.VolumeGetFileResponse"> & {
+  /**
+   * Ranges of 8 MiB and less must come as data, where the request has a length.
+   *
+   * @generated from oneof modal.client.VolumeGetFileResponse.data_oneof
+   */
+  dataOneof: {
+    /**
+     * @generated from field: bytes data = 1;
+     */
+    value: Uint8Array;
+    case: "data";
+  } | {
+    /**
+     * For BlobGet.
+     *
+     * @generated from field: string data_blob_id = 2;
+     */
+    value: string;
+    case: "dataBlobId";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Of the whole file.
+   *
+   * @generated from field: uint64 size = 3;
+   */
+  size: bigint;
+
+  /**
+   * @generated from field: uint64 start = 4;
+   */
+  start: bigint;
+
+  /**
+   * @generated from field: uint64 len = 5;
+   */
+  len: bigint;
+};
+
+/**
+ * Describes the message modal.client.VolumeGetFileResponse.
+ * Use `create(VolumeGetFileResponseSchema)` to create a new message.
+ */
+export const VolumeGetFileResponseSchema: GenMessage<VolumeGetFileResponse> = /*@__PURE__*/
+  messageDesc(file_modal_volumes, 12);
+
+/**
  * @generated from message modal.client.VolumeGetOrCreateRequest
  */
 export type VolumeGetOrCreateRequest = Message<"modal.client.VolumeGetOrCreateRequest"> & {
@@ -398,7 +484,7 @@ export type VolumeGetOrCreateRequest = Message<"modal.client.VolumeGetOrCreateRe
  * Use `create(VolumeGetOrCreateRequestSchema)` to create a new message.
  */
 export const VolumeGetOrCreateRequestSchema: GenMessage<VolumeGetOrCreateRequest> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 11);
+  messageDesc(file_modal_volumes, 13);
 
 /**
  * @generated from message modal.client.VolumeGetOrCreateResponse
@@ -425,7 +511,7 @@ export type VolumeGetOrCreateResponse = Message<"modal.client.VolumeGetOrCreateR
  * Use `create(VolumeGetOrCreateResponseSchema)` to create a new message.
  */
 export const VolumeGetOrCreateResponseSchema: GenMessage<VolumeGetOrCreateResponse> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 12);
+  messageDesc(file_modal_volumes, 14);
 
 /**
  * @generated from message modal.client.VolumeHeartbeatRequest
@@ -442,7 +528,7 @@ export type VolumeHeartbeatRequest = Message<"modal.client.VolumeHeartbeatReques
  * Use `create(VolumeHeartbeatRequestSchema)` to create a new message.
  */
 export const VolumeHeartbeatRequestSchema: GenMessage<VolumeHeartbeatRequest> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 13);
+  messageDesc(file_modal_volumes, 15);
 
 /**
  * @generated from message modal.client.VolumeListFiles2Request
@@ -474,7 +560,7 @@ export type VolumeListFiles2Request = Message<"modal.client.VolumeListFiles2Requ
  * Use `create(VolumeListFiles2RequestSchema)` to create a new message.
  */
 export const VolumeListFiles2RequestSchema: GenMessage<VolumeListFiles2Request> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 14);
+  messageDesc(file_modal_volumes, 16);
 
 /**
  * @generated from message modal.client.VolumeListFiles2Response
@@ -491,7 +577,7 @@ export type VolumeListFiles2Response = Message<"modal.client.VolumeListFiles2Res
  * Use `create(VolumeListFiles2ResponseSchema)` to create a new message.
  */
 export const VolumeListFiles2ResponseSchema: GenMessage<VolumeListFiles2Response> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 15);
+  messageDesc(file_modal_volumes, 17);
 
 /**
  * @generated from message modal.client.VolumeListFilesRequest
@@ -523,7 +609,7 @@ export type VolumeListFilesRequest = Message<"modal.client.VolumeListFilesReques
  * Use `create(VolumeListFilesRequestSchema)` to create a new message.
  */
 export const VolumeListFilesRequestSchema: GenMessage<VolumeListFilesRequest> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 16);
+  messageDesc(file_modal_volumes, 18);
 
 /**
  * @generated from message modal.client.VolumeListFilesResponse
@@ -540,7 +626,7 @@ export type VolumeListFilesResponse = Message<"modal.client.VolumeListFilesRespo
  * Use `create(VolumeListFilesResponseSchema)` to create a new message.
  */
 export const VolumeListFilesResponseSchema: GenMessage<VolumeListFilesResponse> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 17);
+  messageDesc(file_modal_volumes, 19);
 
 /**
  * @generated from message modal.client.VolumeListItem
@@ -572,7 +658,7 @@ export type VolumeListItem = Message<"modal.client.VolumeListItem"> & {
  * Use `create(VolumeListItemSchema)` to create a new message.
  */
 export const VolumeListItemSchema: GenMessage<VolumeListItem> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 18);
+  messageDesc(file_modal_volumes, 20);
 
 /**
  * @generated from message modal.client.VolumeListRequest
@@ -594,7 +680,7 @@ export type VolumeListRequest = Message<"modal.client.VolumeListRequest"> & {
  * Use `create(VolumeListRequestSchema)` to create a new message.
  */
 export const VolumeListRequestSchema: GenMessage<VolumeListRequest> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 19);
+  messageDesc(file_modal_volumes, 21);
 
 /**
  * @generated from message modal.client.VolumeListResponse
@@ -616,7 +702,7 @@ export type VolumeListResponse = Message<"modal.client.VolumeListResponse"> & {
  * Use `create(VolumeListResponseSchema)` to create a new message.
  */
 export const VolumeListResponseSchema: GenMessage<VolumeListResponse> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 20);
+  messageDesc(file_modal_volumes, 22);
 
 /**
  * @generated from message modal.client.VolumeMetadata
@@ -645,7 +731,7 @@ export type VolumeMetadata = Message<"modal.client.VolumeMetadata"> & {
  * Use `create(VolumeMetadataSchema)` to create a new message.
  */
 export const VolumeMetadataSchema: GenMessage<VolumeMetadata> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 21);
+  messageDesc(file_modal_volumes, 23);
 
 /**
  * @generated from message modal.client.VolumePutFiles2Request
@@ -672,7 +758,7 @@ export type VolumePutFiles2Request = Message<"modal.client.VolumePutFiles2Reques
  * Use `create(VolumePutFiles2RequestSchema)` to create a new message.
  */
 export const VolumePutFiles2RequestSchema: GenMessage<VolumePutFiles2Request> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 22);
+  messageDesc(file_modal_volumes, 24);
 
 /**
  * @generated from message modal.client.VolumePutFiles2Request.Block
@@ -698,7 +784,7 @@ export type VolumePutFiles2Request_Block = Message<"modal.client.VolumePutFiles2
  * Use `create(VolumePutFiles2Request_BlockSchema)` to create a new message.
  */
 export const VolumePutFiles2Request_BlockSchema: GenMessage<VolumePutFiles2Request_Block> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 22, 0);
+  messageDesc(file_modal_volumes, 24, 0);
 
 /**
  * @generated from message modal.client.VolumePutFiles2Request.File
@@ -732,7 +818,7 @@ export type VolumePutFiles2Request_File = Message<"modal.client.VolumePutFiles2R
  * Use `create(VolumePutFiles2Request_FileSchema)` to create a new message.
  */
 export const VolumePutFiles2Request_FileSchema: GenMessage<VolumePutFiles2Request_File> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 22, 1);
+  messageDesc(file_modal_volumes, 24, 1);
 
 /**
  * None missing = the files are there.
@@ -751,7 +837,7 @@ export type VolumePutFiles2Response = Message<"modal.client.VolumePutFiles2Respo
  * Use `create(VolumePutFiles2ResponseSchema)` to create a new message.
  */
 export const VolumePutFiles2ResponseSchema: GenMessage<VolumePutFiles2Response> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 23);
+  messageDesc(file_modal_volumes, 25);
 
 /**
  * @generated from message modal.client.VolumePutFiles2Response.MissingBlock
@@ -778,7 +864,7 @@ export type VolumePutFiles2Response_MissingBlock = Message<"modal.client.VolumeP
  * Use `create(VolumePutFiles2Response_MissingBlockSchema)` to create a new message.
  */
 export const VolumePutFiles2Response_MissingBlockSchema: GenMessage<VolumePutFiles2Response_MissingBlock> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 23, 0);
+  messageDesc(file_modal_volumes, 25, 0);
 
 /**
  * @generated from message modal.client.VolumePutFilesRequest
@@ -810,7 +896,7 @@ export type VolumePutFilesRequest = Message<"modal.client.VolumePutFilesRequest"
  * Use `create(VolumePutFilesRequestSchema)` to create a new message.
  */
 export const VolumePutFilesRequestSchema: GenMessage<VolumePutFilesRequest> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 24);
+  messageDesc(file_modal_volumes, 26);
 
 /**
  * @generated from message modal.client.VolumeReloadRequest
@@ -827,7 +913,7 @@ export type VolumeReloadRequest = Message<"modal.client.VolumeReloadRequest"> & 
  * Use `create(VolumeReloadRequestSchema)` to create a new message.
  */
 export const VolumeReloadRequestSchema: GenMessage<VolumeReloadRequest> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 25);
+  messageDesc(file_modal_volumes, 27);
 
 /**
  * @generated from message modal.client.VolumeRemoveFile2Request
@@ -854,7 +940,7 @@ export type VolumeRemoveFile2Request = Message<"modal.client.VolumeRemoveFile2Re
  * Use `create(VolumeRemoveFile2RequestSchema)` to create a new message.
  */
 export const VolumeRemoveFile2RequestSchema: GenMessage<VolumeRemoveFile2Request> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 26);
+  messageDesc(file_modal_volumes, 28);
 
 /**
  * @generated from message modal.client.VolumeRemoveFileRequest
@@ -881,7 +967,7 @@ export type VolumeRemoveFileRequest = Message<"modal.client.VolumeRemoveFileRequ
  * Use `create(VolumeRemoveFileRequestSchema)` to create a new message.
  */
 export const VolumeRemoveFileRequestSchema: GenMessage<VolumeRemoveFileRequest> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 27);
+  messageDesc(file_modal_volumes, 29);
 
 /**
  * @generated from message modal.client.VolumeRenameRequest
@@ -903,7 +989,7 @@ export type VolumeRenameRequest = Message<"modal.client.VolumeRenameRequest"> & 
  * Use `create(VolumeRenameRequestSchema)` to create a new message.
  */
 export const VolumeRenameRequestSchema: GenMessage<VolumeRenameRequest> = /*@__PURE__*/
-  messageDesc(file_modal_volumes, 28);
+  messageDesc(file_modal_volumes, 30);
 
 /**
  * @generated from enum modal.client.VolumeFsVersion
