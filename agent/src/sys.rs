@@ -93,6 +93,23 @@ pub fn set_blocking(fd: &impl AsRawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes the room that a file of so many bytes needs, without changing what is in it; where only that is to be had, zeros may follow it.
+/// On an error a part of the room may be taken, which `set_len` gives back.
+pub fn reserve(file: &impl AsRawFd, bytes: u64) -> io::Result<()> {
+    let length = libc::off_t::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    if length == 0 {
+        return Ok(());
+    }
+    // gVisor knows no flag.
+    // SAFETY: the descriptor is open, and the call takes integers.
+    match check(unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, length) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+        done => return done.map(drop),
+    }
+    // SAFETY: likewise.
+    check(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length) }).map(drop)
+}
+
 /// Has `handler` called for a signal. It may do only what signal-safety(7) allows.
 pub fn on_signal(signal: c_int, handler: extern "C" fn(c_int)) {
     // SAFETY: an all-zero sigaction is valid, and the handler lives as long as the program.

@@ -49,7 +49,7 @@ fn run(operation: Option<&OsString>) -> Result<(), Error> {
 fn dispatch(name: &str, arguments: &Arguments) -> Result<(), Error> {
     let path = path(arguments)?;
     match name {
-        "ReadFile" => read::read_file(&path),
+        "ReadFile" => read::read_file(&path, number(arguments, "max_bytes")?),
         "WriteFile" => write::write_file(&path, flag(arguments, "through")?),
         "ListFiles" => directory::list_files(&path),
         "Stat" => directory::stat(&path),
@@ -71,6 +71,16 @@ fn path(arguments: &Arguments) -> Result<PathBuf, Error> {
         return Err(Error::new(Kind::InvalidPath, "the path contains a NUL character"));
     }
     Ok(PathBuf::from(path))
+}
+
+fn number(arguments: &Arguments, name: &str) -> Result<Option<u64>, Error> {
+    match arguments.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let invalid = || Error::new(Kind::InvalidRequest, "a number must be whole and not negative");
+            value.as_u64().map(Some).ok_or_else(invalid)
+        }
+    }
 }
 
 fn flag(arguments: &Arguments, name: &str) -> Result<bool, Error> {

@@ -12,8 +12,8 @@ const LIMIT_VARIABLE: &str = "SKERRY_READ_LIMIT";
 const DEFAULT_LIMIT: u64 = 2 << 30;
 const BUFFER: usize = 256 << 10;
 
-/// Regular files only: a pipe waits for whoever writes into it, and a device may have no end.
-pub fn read_file(path: &Path) -> Result<(), Error> {
+/// No more than `most` bytes, nor than the server keeps. Regular files only: a pipe waits for whoever writes into it, and a device may have no end.
+pub fn read_file(path: &Path, most: Option<u64>) -> Result<(), Error> {
     // Opening must not wait either.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() {
@@ -27,7 +27,7 @@ pub fn read_file(path: &Path) -> Result<(), Error> {
     if !meta.is_file() {
         return Err(not_regular());
     }
-    let limit = read_limit();
+    let limit = most.map_or(read_limit(), |most| most.min(read_limit()));
     if meta.len() > limit {
         return Err(too_large(limit));
     }

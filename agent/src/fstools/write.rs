@@ -89,6 +89,10 @@ fn takes_no_new_files(error: &io::Error) -> bool {
     )
 }
 
+fn has_no_room(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
 fn make_parents(path: &Path) -> io::Result<()> {
     let directory = path.parent().unwrap_or_else(|| Path::new("/"));
     fs::DirBuilder::new()
@@ -174,11 +178,22 @@ impl Temporary {
         fs::rename(&self.path, target)
     }
 
+    /// Nothing of what the target holds goes before there is room for all of the new content.
     fn rewrite(&self, target: &Path) -> Result<(), Error> {
         let mut content = &self.file;
+        let size = content.stream_position()?;
         content.seek(SeekFrom::Start(0))?;
-        let file = OpenOptions::new().write(true).truncate(true).open(target)?;
-        copy(&mut content, &file)?;
+        let file = OpenOptions::new().write(true).open(target)?;
+        let before = file.metadata()?.len();
+        match sys::reserve(&file, size) {
+            Err(error) if has_no_room(&error) => {
+                file.set_len(before)?;
+                return Err(error.into());
+            }
+            // Not every file system can.
+            _ => copy(&mut content, &file)?,
+        }
+        file.set_len(size)?;
         Ok(())
     }
 }

@@ -127,6 +127,9 @@ func files(t t) {
 	_, stdout, _ := t.output(sandbox, nil, "sh", "-c", "cd /names; cat link target other")
 	equal(stdout, "newnewerold\n")
 	equal(must(sandbox.Filesystem.Stat(t.ctx, "/names/target", nil)).Permissions, "0644")
+	full := sandbox.Filesystem.WriteText(t.ctx, "x", "/dev/full", nil)
+	raised[modal.SandboxFilesystemError](full)
+	equal(strings.Contains(full.Error(), "No space left on device"), true)
 }
 
 func execTimeout(t t) {

@@ -46,6 +46,8 @@ await run({
     await filesystem.writeText('newer', '/names/target');
     assert.equal((await output(['sh', '-c', 'cd /names; cat link target other'])).stdout, 'newnewerold\n');
     assert.equal((await filesystem.stat('/names/target')).permissions, '0644');
+    const full = await raised('SandboxFilesystemError', () => filesystem.writeText('x', '/dev/full'));
+    assert.match(full.message, /No space left on device/);
   },
 
   async 'workdir, environment and secrets'() {

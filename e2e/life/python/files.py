@@ -101,6 +101,26 @@ def no_right():
             says(Permission, "Read-only file system", call)
 
 
+@case(alone=True)
+def no_room():
+    with running() as sandbox, tempfile.NamedTemporaryFile() as local:
+        local.write(os.urandom(4 << 20))
+        local.flush()
+        files = sandbox.filesystem
+        files.write_text("old", "/work/file")
+        sh(sandbox, "fallocate -l $(( $(df -m --output=avail / | tail -1) - 2 ))M /filling; sync")
+        for call in (
+            lambda: files.write_bytes(os.urandom(4 << 20), "/work/file"),
+            lambda: files.write_bytes(os.urandom(4 << 20), "/work/other"),
+            lambda: files.copy_from_local(local.name, "/work/file"),
+        ):
+            says(Error, "No space left on device", call)
+        equal([(entry.name, entry.size) for entry in files.list_files("/work")], [("file", 3)])
+        files.remove("/filling")
+        files.copy_from_local(local.name, "/work/file")
+        equal(files.stat("/work/file").size, 4 << 20)
+
+
 @case
 def a_sandbox_whose_root_was_deleted():
     with running("sleep", "300") as sandbox:

@@ -179,6 +179,9 @@ describe('the filesystem helper', () => {
     await fails('NotDirectory', 'ReadFile', { path: at('empty/x') });
     await fails('IsDirectory', 'ReadFile', { path: at('.') });
     await fails('FileTooLarge', 'ReadFile', { path: at('huge') });
+    await fails('FileTooLarge', 'ReadFile', { path: at('bytes'), max_bytes: content.length - 1 });
+    await ok('ReadFile', { path: at('empty'), max_bytes: 0 });
+    await fails('InvalidRequest', 'ReadFile', { path: at('bytes'), max_bytes: -1 });
   });
 
   test('Stat describes links themselves', async () => {

@@ -74,10 +74,10 @@ export class SandboxFiles {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** The bytes of a file, from its start to its end, as they come. Whoever leaves early ends the reading. */
-  async *read(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  /** The bytes of a file, from its start to its end, as they come; none of one with more than `maxBytes`. Whoever leaves early ends the reading. */
+  async *read(path: string, signal: AbortSignal, maxBytes?: number): AsyncGenerator<Uint8Array> {
     const limit = this.#limit(signal);
-    const process = await this.#start({ ReadFile: { path } }, limit);
+    const process = await this.#start({ ReadFile: { path, max_bytes: maxBytes } }, limit);
     await using last = new AsyncDisposableStack();
     last.defer(() => abandon(process, SIGKILL));
     yield* process.stdout.read(0, limit);

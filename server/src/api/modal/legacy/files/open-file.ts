@@ -189,7 +189,7 @@ export class OpenFile {
   }
 
   async #load(signal: AbortSignal): Promise<void> {
-    for await (const chunk of this.#files.read(this.#path, signal)) {
+    for await (const chunk of this.#files.read(this.#path, signal, MAX_FILE_BYTES)) {
       checkSize(this.#size + chunk.length, this.#path);
       await writeAll(this.#spool, chunk, this.#size);
       this.#size += chunk.length;
