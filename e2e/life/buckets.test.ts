@@ -53,7 +53,8 @@ for (const { runtime, skip } of await runtimesToTest()) {
       await store?.[Symbol.asyncDispose]();
     });
 
-    test('in Python', (t) => pythonCases(t, server, 'buckets', options));
+    test('in Python', (t) =>
+      pythonCases(t, server, 'buckets', { env: { ...options.env, LIFE_RUNTIME: runtime } }));
     if (runtime === 'runc') {
       for (const version of ['1.0.5', '1.3.5', '1.5.5']) {
         test(`in Python, client ${version}`, (t) =>

@@ -14,7 +14,8 @@ for (const { runtime, skip } of await runtimesToTest()) {
     after(() => server?.stop());
 
     if (runtime === 'runc') test('their files, in Python', (t) => pythonCases(t, server, 'volume_files'));
-    test('in sandboxes, in Python', (t) => pythonCases(t, server, 'volume_mounts'));
+    test('in sandboxes, in Python', (t) =>
+      pythonCases(t, server, 'volume_mounts', { env: { LIFE_RUNTIME: runtime } }));
     if (runtime === 'runc') {
       test('in sandboxes, in Python 1.3.5, which reloads through the control plane', (t) =>
         pythonCases(t, server, 'volume_mounts', {

@@ -126,6 +126,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const { volumes, volumeFiles, volumeMounts } = openVolumes({
       ...{ dataDir, store, blobs, logger, now },
       mountDir: volumeTreesDir(config),
+      treesBinary: treesBinaryPath(),
       disks: engine.keptDisks && {
         kept: engine.keptDisks,
         size: { sizeMiB: config.volumeDiskMiB, files: config.volumeDiskFiles },

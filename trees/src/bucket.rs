@@ -6,8 +6,9 @@
 //! open already.
 
 use crate::failure::Failure;
+use crate::fuse::{self, Fuse};
 use crate::jail::{self, Jail};
-use crate::sys::{c_string, check, literal, openat, pipe};
+use crate::sys::{c_string, check, literal, move_mount, openat, pipe};
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -31,6 +32,8 @@ pub struct Request<'a> {
     pub place: &'a OsStr,
     pub jail: Jail<'a>,
     pub network: &'a OsStr,
+    /// The user namespace of those who see it; empty for everybody's.
+    pub users: &'a OsStr,
     pub read_only: bool,
     /// The files to write 0 to to enter its control groups.
     pub groups: &'a OsStr,
@@ -43,9 +46,10 @@ pub fn mount(request: &Request) -> Result<(), Failure> {
     for file in request.groups.as_bytes().split(|byte| *byte == b',') {
         fs::write(OsStr::from_bytes(file), b"0").map_err(Failure::at("control group"))?;
     }
-    let target = Path::new(request.place).join("mnt");
-    let device = openat(libc::AT_FDCWD, literal(b"/dev/fuse\0"), libc::O_RDWR, 0).map_err(Failure::at("/dev/fuse"))?;
-    mount_fuse(&device, &target, request.read_only)?;
+    let Fuse { device, tree } = fuse::make(request.users, request.read_only)?;
+    let target = c_string(Path::new(request.place).join("mnt").as_os_str().as_bytes())?;
+    let target = openat(libc::AT_FDCWD, &target, libc::O_PATH | libc::O_DIRECTORY, 0).map_err(Failure::at("mnt"))?;
+    move_mount(tree.as_raw_fd(), target.as_raw_fd()).map_err(Failure::at("mount"))?;
     let network = openat(
         libc::AT_FDCWD,
         &c_string(request.network.as_bytes())?,
@@ -76,8 +80,8 @@ pub fn mount(request: &Request) -> Result<(), Failure> {
     }
     drop((device, say, tell_ready, go));
     let served = lets_go(child, ready, tell_go, request.jail.user).and_then(|()| {
-        // Answered by the program, once it has spoken with its server.
-        fs::read_dir(&target).map(drop).map_err(Failure::at("mount"))
+        // Once it has spoken with its server.
+        fuse::await_answer(&tree, request.users).map_err(Failure::at("mount"))
     });
     match served {
         Ok(()) => Ok(()),
@@ -156,29 +160,6 @@ pub fn hand_over() -> Result<(), Failure> {
         check(libc::sendmsg(socket, &message, libc::MSG_NOSIGNAL) as i32).map_err(Failure::at("sendmsg"))?;
     }
     Ok(())
-}
-
-fn mount_fuse(device: &OwnedFd, target: &Path, read_only: bool) -> Result<(), Failure> {
-    // `allow_other`, as the sandbox's users are others; the kernel looks at the permissions of files, as it does everywhere.
-    let options = format!(
-        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions",
-        device.as_raw_fd()
-    );
-    let options = c_string(options.as_bytes())?;
-    let target = c_string(target.as_os_str().as_bytes())?;
-    let flags = libc::MS_NOSUID | libc::MS_NODEV | if read_only { libc::MS_RDONLY } else { 0 };
-    // SAFETY: all strings outlive the call.
-    check(unsafe {
-        libc::mount(
-            literal(b"bucket\0").as_ptr(),
-            target.as_ptr(),
-            literal(b"fuse.bucket\0").as_ptr(),
-            flags,
-            options.as_ptr().cast(),
-        )
-    })
-    .map(drop)
-    .map_err(Failure::at("mount"))
 }
 
 fn read_environment() -> Result<Vec<CString>, Failure> {

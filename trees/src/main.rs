@@ -1,14 +1,16 @@
 //! What has to be done with trees of files in a few system calls that no tool of the machine makes in this way:
 //! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `show` and `hide` mount and unmount one in the mount namespace of a sandbox,
-//! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store; `make-namespaces`, `show-mapped`, `mount-mapped` and
-//! `mount-root` give one ids of its own.
+//! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store; `make-namespaces`, `show-mapped`, `mount-mapped`,
+//! `mount-root` and `mount-shared` give one ids of its own.
 //! The server is its only caller; what it finds in a sandbox is hostile.
 
 mod bucket;
+mod child;
 mod copy;
 mod entry;
 mod failure;
 mod file;
+mod fuse;
 mod ids;
 mod image;
 mod jail;
@@ -20,12 +22,13 @@ mod watch;
 
 use bucket::Request;
 use failure::Failure;
+use ids::Overlay;
 use jail::Jail;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER...";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USERS USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER... | mount-shared FIRST-ID WRITABLE TARGET OPTIONS LOWER...";
 
 fn main() {
     let mut arguments = std::env::args_os();
@@ -46,11 +49,21 @@ fn main() {
         [command, pid, id] if *command == "hide" => mounts::hide(pid, id),
         [command, image, target, options] if *command == "mount-image" => image::mount(image, target, options),
         [command, image, target] if *command == "drop-image" => image::drop(image, target),
-        [command, place, network, user, scratch, resolver, certificates, mode, groups, program @ ..]
+        [command, place, network, users, user, scratch, resolver, certificates, mode, groups, program @ ..]
             if *command == "mount-bucket" && !program.is_empty() =>
         {
             mount_bucket(
-                [place, network, user, scratch, resolver, certificates, mode, groups],
+                [
+                    place,
+                    network,
+                    users,
+                    user,
+                    scratch,
+                    resolver,
+                    certificates,
+                    mode,
+                    groups,
+                ],
                 program,
             )
         }
@@ -60,20 +73,34 @@ fn main() {
             if *command == "mount-root" && !lowers.is_empty() =>
         {
             ids::show(namespace, writable, shown)
-                .and_then(|()| ids::overlay(namespace, writable, target, options, lowers))
+                .and_then(|()| overlay(writable, target, options, lowers).mount_for(namespace))
         }
         [command, namespace, writable, target, options, lowers @ ..]
             if *command == "mount-mapped" && !lowers.is_empty() =>
         {
-            ids::overlay(namespace, writable, target, options, lowers)
+            overlay(writable, target, options, lowers).mount_for(namespace)
+        }
+        [command, first, writable, target, options, lowers @ ..]
+            if *command == "mount-shared" && !lowers.is_empty() =>
+        {
+            overlay(writable, target, options, lowers).mount_shared(first)
         }
         _ => Err(Failure::usage(USAGE)),
     };
     end(result);
 }
 
+fn overlay<'a>(writable: &'a OsStr, target: &'a OsStr, options: &'a OsStr, lowers: &'a [&'a OsStr]) -> Overlay<'a> {
+    Overlay {
+        writable,
+        target,
+        options,
+        lowers,
+    }
+}
+
 fn mount_bucket(
-    [place, network, user, scratch, resolver, certificates, mode, groups]: [&OsStr; 8],
+    [place, network, users, user, scratch, resolver, certificates, mode, groups]: [&OsStr; 9],
     command: &[&OsStr],
 ) -> Result<(), Failure> {
     let user = user.to_str().and_then(|text| text.parse().ok());
@@ -88,6 +115,7 @@ fn mount_bucket(
         place,
         jail,
         network,
+        users,
         read_only,
         groups,
         command,

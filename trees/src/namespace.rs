@@ -65,12 +65,28 @@ pub fn enter(pid: &OsStr) -> Result<Inside, Failure> {
         check(libc::chroot(literal(b".\0").as_ptr())).map_err(Failure::at("chroot"))?;
         if has_own_users {
             check(libc::setns(users.as_raw_fd(), libc::CLONE_NEWUSER)).map_err(Failure::at("setns"))?;
-            check(libc::setgroups(0, std::ptr::null())).map_err(Failure::at("setgroups"))?;
-            check(libc::setresgid(0, 0, 0)).map_err(Failure::at("setresgid"))?;
-            check(libc::setresuid(0, 0, 0)).map_err(Failure::at("setresuid"))?;
+            become_root().map_err(Failure::at("root of the sandbox"))?;
         }
     }
     Ok(Inside { descriptors })
+}
+
+/// Enters a user namespace, with all rights there and none outside of it. This is still the machine's root, who has no id in there.
+pub fn join_users(path: &OsStr) -> io::Result<()> {
+    let users = openat(libc::AT_FDCWD, &c_string(path.as_bytes())?, libc::O_RDONLY, 0)?;
+    // SAFETY: the descriptor is open.
+    check(unsafe { libc::setns(users.as_raw_fd(), libc::CLONE_NEWUSER) }).map(drop)
+}
+
+/// Becomes the root of the user namespace that this is in.
+pub fn become_root() -> io::Result<()> {
+    // SAFETY: no memory is involved but the empty list of groups.
+    unsafe {
+        check(libc::setgroups(0, std::ptr::null()))?;
+        check(libc::setresgid(0, 0, 0))?;
+        check(libc::setresuid(0, 0, 0))?;
+    }
+    Ok(())
 }
 
 /// Whether root is another user of the machine for the process. gVisor's are in a user namespace too, but of the same root.

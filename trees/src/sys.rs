@@ -153,6 +153,70 @@ pub fn move_mount(tree: RawFd, directory: RawFd) -> io::Result<()> {
     check(result as c_int).map(drop)
 }
 
+/// Begins a file system, fsopen(2).
+pub fn fs_open(kind: &CStr) -> io::Result<OwnedFd> {
+    const FSOPEN_CLOEXEC: c_uint = 1;
+    // SAFETY: the name outlives the call.
+    owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })
+}
+
+/// Sets a parameter of one that was begun, fsconfig(2): a flag where there is no value.
+pub fn fs_set(context: &OwnedFd, key: &CStr, value: Option<&CStr>) -> io::Result<()> {
+    const SET_FLAG: c_uint = 0;
+    const SET_STRING: c_uint = 1;
+    fs_config(
+        context,
+        if value.is_some() { SET_STRING } else { SET_FLAG },
+        Some(key),
+        value,
+    )
+}
+
+/// Makes it, with what was set.
+pub fn fs_create(context: &OwnedFd) -> io::Result<()> {
+    const CREATE: c_uint = 6;
+    fs_config(context, CREATE, None, None)
+}
+
+fn fs_config(context: &OwnedFd, command: c_uint, key: Option<&CStr>, value: Option<&CStr>) -> io::Result<()> {
+    let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: both strings outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            command,
+            pointer(key),
+            pointer(value),
+            0,
+        )
+    };
+    check(result as c_int).map(drop)
+}
+
+/// What was made, mounted nowhere yet, fsmount(2). `attributes` are those of mount_setattr(2).
+pub fn fs_mount(context: &OwnedFd, attributes: u64) -> io::Result<OwnedFd> {
+    const FSMOUNT_CLOEXEC: c_uint = 1;
+    // SAFETY: no memory is involved.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_fsmount,
+            context.as_raw_fd(),
+            FSMOUNT_CLOEXEC,
+            attributes as c_uint,
+        )
+    })
+}
+
+/// An open file of another process, which has it under that number, pidfd_getfd(2).
+pub fn take_descriptor(process: libc::pid_t, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is involved; the new descriptors are nobody else's.
+    unsafe {
+        let process = owned(libc::syscall(libc::SYS_pidfd_open, process, 0))?;
+        owned(libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0))
+    }
+}
+
 /// Gives what `clone_tree` gave the ids of a user namespace: what is owned by one of that is shown as owned by what it stands for, mount_setattr(2).
 pub fn map_ids(tree: &OwnedFd, namespace: &OwnedFd) -> io::Result<()> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;

@@ -11,6 +11,9 @@ from bucket_harness import KEYS, bucket, put, stored
 from harness import app, case, create, equal, eventually, image, raised, run, running, sh
 
 
+RUNTIME = os.environ.get("LIFE_RUNTIME", "runc")
+
+
 @case
 def files_are_objects_and_objects_are_files():
     prefix = put({"old": b"old\n", "deep/er/file": b"deep\n"})
@@ -21,6 +24,19 @@ def files_are_objects_and_objects_are_files():
         equal(sh(sandbox, "cd /data; ls; stat -c '%A %U' old dir ."), "dir\nold\nrenamed\n-rwxr-xr-x root\ndrwxr-xr-x root\ndrwxr-xr-x root\n")
     assert not (pathlib.Path(os.environ["LIFE_BUCKETS"]) / "first" / prefix / "new").exists()
     assert not (pathlib.Path(os.environ["LIFE_BUCKETS"]) / "first" / prefix / "deep/er/file").exists()
+
+
+@case
+def its_files_are_those_of_the_users_of_its_sandbox():
+    prefix = put({"old": b"old"})
+    with running(volumes={"/data": bucket(prefix)}) as sandbox:
+        if RUNTIME == "runc":
+            # What the kernel counts for each user is shared with nobody, with a bucket neither.
+            assert int(sh(sandbox, "cat /proc/self/uid_map").split()[1]) > 65535
+        refused = "cd /data; cat old; touch old new 2>&1 | grep -c denied"
+        equal(sh(sandbox, f"su nobody -s /bin/sh -c '{refused}'"), "old2\n")
+        sh(sandbox, "cd /data; touch new; mkdir dir; echo x > dir/x")
+        equal(sh(sandbox, "cd /data; stat -c %u:%g . old new dir dir/x"), "0:0\n" * 5)
 
 
 @case

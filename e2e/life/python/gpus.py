@@ -17,7 +17,9 @@ def a_sandbox_has_the_gpu_it_asked_for_and_no_other():
         equal(sh(sandbox, "ls /dev | grep test-gpu"), "test-gpu1\n")
         equal(sh(sandbox, f"cat {LIBRARY}"), "the library\n")
         equal(sh(sandbox, "echo $TEST_GPUS $TEST_GPU_0 $TEST_GPU_1"), "some yes\n")
-        equal(sh(sandbox, "stat -c '%t:%T %a %g' /dev/test-gpu1"), "f0:1 660 4444\n")
+        equal(sh(sandbox, "stat -c '%t:%T %a %u %g' /dev/test-gpu1"), "f0:1 660 0 4444\n")
+        # What the kernel counts for each user is shared with nobody, with a GPU neither: those of the test are under runc alone.
+        assert int(sh(sandbox, "cat /proc/self/uid_map").split()[1]) > 65535
         equal(sh(other, "ls /dev | grep -c test-gpu || true; echo $TEST_GPUS; ls /usr/local/lib/test-gpu 2>&1 | wc -l"), "0\n\n1\n")
 
 

@@ -4,7 +4,9 @@ import os
 import pathlib
 import subprocess
 import sys
+import uuid
 
+import modal
 from harness import case, equal, python, run, running, sh, shared
 
 RUNTIME = os.environ.get("LIFE_RUNTIME", "runc")
@@ -55,7 +57,8 @@ def no_signal_reaches_the_agent():
 def what_is_counted_for_each_user_is_taken_from_nobody_else():
     use = (ATTACKS / "use_quotas.py").read_text()
     take = (ATTACKS / "take_quotas.py").read_text()
-    with running("sleep", "300") as greedy, running("sleep", "300") as neighbour:
+    volume = modal.Volume.from_name(f"hostile-{uuid.uuid4().hex[:12]}", create_if_missing=True)
+    with running("sleep", "300", volumes={"/data": volume}) as greedy, running("sleep", "300") as neighbour:
         holders = []
         for quota in ("inotify", "queued-signals", "asynchronous-io", "terminals", "pipes"):
             holder = greedy.exec("python3", "-c", take, quota)

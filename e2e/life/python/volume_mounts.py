@@ -11,6 +11,9 @@ from modal import exception
 from harness import app, case, create, equal, eventually, image, raised, run, running
 
 
+RUNTIME = os.environ.get("LIFE_RUNTIME", "runc")
+
+
 def fresh(**options):
     return modal.Volume.from_name(f"mounted-{uuid.uuid4().hex[:12]}", create_if_missing=True, **options)
 
@@ -59,6 +62,29 @@ def what_a_sandbox_wrote_is_in_the_volume_after_its_end():
     equal(content(volume, "big"), bytes(5000000))
     with running(volumes={"/other": volume}) as sandbox:
         equal(sh(sandbox, "cd /other; cat link; stat -c %a made; ls"), "hello\n600\nbig\ndeep\nempty\nkept\nlink\nmade\nturned\ntwin\n")
+
+
+@case
+def files_belong_to_the_users_of_whichever_sandbox_has_them():
+    volume, other = fresh(), fresh()
+    put(volume, {"old": b"old", "deep/old": b"old"})
+    look = "cd /data; stat -c '%n %u:%g %a' . old deep deep/old own own/file own/link; cat own/file"
+    seen = ". 0:0 755\nold 1000:1001 644\ndeep 7:7 755\ndeep/old 0:0 644\nown 0:0 1777\nown/file 65535:8 4755\nown/link 9:0 777\nx"
+    with running(volumes={"/data": volume}) as reader:
+        with running(volumes={"/data": volume, "/part": other.with_mount_options(sub_path="made/here")}) as sandbox:
+            # What the kernel counts for each user is shared with nobody, with a volume neither.
+            if RUNTIME == "runc":
+                assert int(sh(sandbox, "cat /proc/self/uid_map").split()[1]) > 65535
+            sh(sandbox, "cd /data; chown 1000:1001 old; chown 7:7 deep; mkdir -m 1777 own; printf x > own/file; ln -s file own/link")
+            sh(sandbox, "cd /data/own; chown 65535:8 file; chmod 4755 file; chown -h 9 link; stat -c %u /part | grep 0; touch /part/x; su nobody -s /bin/sh -c 'touch /data/own/nobodys'")
+            equal(sh(sandbox, look), seen)
+        equal(sh(reader, "ls /data"), "deep\nold\n")
+        reader.reload_volumes()
+        equal(sh(reader, look), seen)
+        sh(reader, "cd /data; echo new > deep/new; chown 0:0 old; chown 5 deep")
+    with running(volumes={"/data": volume, "/other": other}) as sandbox:
+        equal(sh(sandbox, "cd /data; stat -c %u:%g old deep deep/new own/file own/nobodys; ls deep"), "0:0\n5:7\n0:0\n65535:8\n65534:65534\nnew\nold\n")
+        equal(sh(sandbox, "cd /other; stat -c %u:%g made made/here made/here/x"), "0:0\n" * 3)
 
 
 @case

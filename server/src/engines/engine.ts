@@ -241,6 +241,8 @@ export interface Instance {
 export interface Prepared {
   readonly id: InstanceId;
   readonly runtime: RuntimeName;
+  /** What id 0 of its users is on this machine, and the 65,535 after it, where they are its own: volumes are to be shown to it with these ids. */
+  readonly firstId?: number | undefined;
   /**
    * Makes it somebody's, once. Whatever keeps it from that, nothing of it is left then.
    * @throws SkerryError `conflict` for one that was bound before, which goes on; `sandbox-ended` when it, or the one it joins, is gone; `unimplemented` for what
@@ -275,8 +277,8 @@ export interface Engine {
   capabilities(runtime: RuntimeName): Capabilities;
   /** Undefined for an engine that has none. */
   readonly keptDisks: KeptDisks | undefined;
-  /** What an instance will have that is made now. @param special whether it has devices, volumes or buckets */
-  isolationUnder(runtime: RuntimeName, special: boolean): Isolation;
+  /** What an instance will have that is made now. */
+  isolationUnder(runtime: RuntimeName): Isolation;
   /** The GPUs that there are now, whoever has them. */
   gpus(): Promise<readonly Device[]>;
   /**

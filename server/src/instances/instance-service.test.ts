@@ -70,7 +70,7 @@ describe('instances', () => {
   it("what is nobody's goes with the server, what is somebody's stays", async () => {
     await using machine = await Machine.open();
     const { instances, engine } = machine;
-    const kept = await instances.start(shape, tenure, signal());
+    const kept = await instances.start(shape, async () => tenure, signal());
     const [cold, warm] = [
       await instances.prepare(shape, signal()),
       await instances.prepare(waiting, signal()),
@@ -91,7 +91,7 @@ describe('instances', () => {
       await using machine = await Machine.open();
       const { instances, engine } = machine;
       const held = engine.faults.hold(point);
-      const starting = instances.start(shape, tenure, signal());
+      const starting = instances.start(shape, async () => tenure, signal());
       const refused = assert.rejects(starting, { code: 'sandbox-ended' });
       await held.reached;
       await instances.close();
@@ -119,7 +119,10 @@ describe('instances', () => {
       const { instances, engine } = machine;
       engine.faults.failTimes(point, 1, new Error('no room'));
       const left = engine.faults.failTimes('undo', 3);
-      await assert.rejects(instances.start(shape, tenure, signal()), /no room/);
+      await assert.rejects(
+        instances.start(shape, async () => tenure, signal()),
+        /no room/,
+      );
       if (point !== 'prepare') {
         assert.notDeepEqual(await engine.traces(), []);
         await machine.empty();
@@ -132,7 +135,7 @@ describe('instances', () => {
   it('one that cannot be destroyed is told of, and destroyed once it can be', async () => {
     await using machine = await Machine.open();
     const { instances, engine } = machine;
-    const { id } = await instances.start(shape, tenure, signal());
+    const { id } = await instances.start(shape, async () => tenure, signal());
     const left = engine.faults.failTimes('destroy', 10);
     await assert.rejects(instances.destroy(id), /injected/);
     await machine.empty();
@@ -142,8 +145,8 @@ describe('instances', () => {
 
   it('what an earlier server left and cannot be removed at once goes as soon as it can', async () => {
     await using machine = await Machine.open();
-    const known = await machine.instances.start(shape, tenure, signal());
-    const unknown = await machine.instances.start(shape, tenure, signal());
+    const known = await machine.instances.start(shape, async () => tenure, signal());
+    const unknown = await machine.instances.start(shape, async () => tenure, signal());
     await machine.restart();
     const { instances, engine } = machine;
     const left = engine.faults.failTimes('undo', 3);

@@ -57,8 +57,8 @@ export class InstanceService {
   }
 
   /** What an instance will have that is made now. @see Engine.isolationUnder @throws SkerryError as `Engine.runtimeFor` */
-  isolationFor(choice: RuntimeChoice, special: boolean): Isolation {
-    return this.#engine.isolationUnder(this.#engine.runtimeFor(choice), special);
+  isolationFor(choice: RuntimeChoice): Isolation {
+    return this.#engine.isolationUnder(this.#engine.runtimeFor(choice));
   }
 
   /** Whether instances with this choice can have a disk of their own. @throws SkerryError `unavailable` */
@@ -93,13 +93,22 @@ export class InstanceService {
     const shape = { ...rest, id, ...(gpus ? { devices: gpus.devices } : {}) };
     const prepared = await this.#orNothing(id, () => this.#engine.prepare(shape, signal));
     this.#faultPoint('instance.prepared');
-    const { runtime } = prepared;
-    return { id, runtime, bind: (tenure, abort) => this.#bind(prepared, tenure, abort) };
+    const { runtime, firstId } = prepared;
+    return { id, runtime, firstId, bind: (tenure, abort) => this.#bind(prepared, tenure, abort) };
   }
 
-  /** Makes an instance for somebody in one go. @throws SkerryError as `prepare` */
-  async start(shape: NewShape, tenure: Tenure, signal: AbortSignal): Promise<Instance> {
+  /**
+   * Makes an instance for somebody in one go.
+   * @param tenureOf what it is given, which may depend on what was prepared
+   * @throws SkerryError as `prepare`; what `tenureOf` throws
+   */
+  async start(
+    shape: NewShape,
+    tenureOf: (prepared: Omit<Prepared, 'bind'>) => Promise<Tenure>,
+    signal: AbortSignal,
+  ): Promise<Instance> {
     const prepared = await this.prepare(shape, signal);
+    const tenure = await this.#orNothing(prepared.id, () => tenureOf(prepared));
     return prepared.bind(tenure, signal);
   }
 

@@ -82,12 +82,12 @@ class Machine implements AsyncDisposable {
   start(): Promise<Instance> {
     return this.instances.start(
       { layers: [TestContent.ref('layer')], runtime: 'runc' },
-      {
+      async () => ({
         hostname: 'held',
         limits: { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 100 },
         network: { kind: 'blocked' },
         mounts: [],
-      },
+      }),
       AbortSignal.timeout(60_000),
     );
   }

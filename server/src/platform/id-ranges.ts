@@ -17,6 +17,13 @@ export const LAST_SLOT_WITH_IDS = RANGES;
 export const firstIdOf = (instance: string, slot: number): number =>
   FIRST + ((Number.parseInt(instance, 16) + slot) % RANGES) * IDS_EACH;
 
+/** Whom an id that there is none for belongs to. */
+const NOBODY = 65_534;
+
+/** What an id inside is on the machine. @param firstId what 0 is; undefined where they are the machine's */
+export const idOutside = (firstId: number | undefined, id: number): number =>
+  firstId === undefined ? id : firstId + (id < IDS_EACH ? id : NOBODY);
+
 /** The lines of /etc/subuid or /etc/subgid by which somebody else may have been given such ids, subuid(5). */
 export function givenToOthers(text: string): string[] {
   return text.split('\n').filter((line) => {

@@ -27,6 +27,27 @@ export const OVERLAY_OPTIONS: readonly string[] = [
   'xino=off',
 ];
 
+/** Whose ids a tree is seen with: 0 to 65,535 on disk are `firstId` and those after it. */
+export interface ShiftedIds {
+  readonly firstId: number;
+  /** The program of `trees/`. */
+  readonly treesBinary: string;
+}
+
+/**
+ * The same as a sandbox with ids of its own is to see it. The machine's root can write in it too: what it makes there belongs to id 65,536 on disk, which is nobody in the
+ * sandbox, until it is given one of the others.
+ * @param writable holds `upper` and `work`
+ */
+export async function mountShiftedOverlay(
+  { layers, target, options }: Pick<Overlay, 'layers' | 'target' | 'options'>,
+  writable: string,
+  { firstId, treesBinary }: ShiftedIds,
+): Promise<void> {
+  const all = [...OVERLAY_OPTIONS, ...options].join(',');
+  await run([treesBinary, 'mount-shared', String(firstId), writable, target, all, ...layers]);
+}
+
 /**
  * mount(2) takes one page of options, and commas and colons part what is in them: the links have short names, and no character of a path gets there.
  * That leaves room for some 400 layers.

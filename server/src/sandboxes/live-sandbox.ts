@@ -172,9 +172,7 @@ export class LiveSandbox implements Sandbox {
     const { tenant } = this.#tenancy;
     if (tenant) return tenant.instance.isolation;
     try {
-      const { runtime = 'auto', volumes, buckets = [], gpu } = this.spec;
-      const special = volumes.length + buckets.length > 0 || gpu !== undefined;
-      return this.#context.instances.isolationFor(runtime, special);
+      return this.#context.instances.isolationFor(this.spec.runtime ?? 'auto');
     } catch {
       return undefined; // its start fails for the same reason and says so
     }

@@ -6,7 +6,13 @@ import { AgentClient } from '../agent/agent-client.ts';
 import type { AgentProcessInfo, StartRequest } from '../agent/messages.ts';
 import { forgetProgram } from '../agent/run-to-exit.ts';
 import { remakeFifos } from '../agent/settle-files.ts';
-import { type Instance, type InstanceExit, isAudited, type NetworkEvent } from '../engines/engine.ts';
+import {
+  type Instance,
+  type InstanceExit,
+  isAudited,
+  type NetworkEvent,
+  type Prepared,
+} from '../engines/engine.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
 import type { Images } from '../images/image.ts';
@@ -177,9 +183,6 @@ export class Tenancy {
     const signal = AbortSignal.any([tooLong.signal, calledOff]);
     const launch = await plan();
     signal.throwIfAborted();
-    // Before there is an instance: it would have to be taken back if this failed.
-    const mounts = await volumes.attach(taskId, spec.volumes);
-    signal.throwIfAborted();
     const { joins, gpus, runtime, limits, disk, buckets, from } = launch;
     const { layers } = launch.image;
     const given = {
@@ -189,10 +192,13 @@ export class Tenancy {
       ...(from && { from }),
     };
     const shape = { layers, runtime, ...given };
-    const prepared = await instances.prepare(shape, signal);
-    tell({ kind: 'placed', instance: prepared.id });
-    const tenure = { hostname: 'modal', limits, network: spec.network, mounts, buckets };
-    const instance = await prepared.bind(tenure, signal);
+    const tenureOf = async ({ id, firstId }: Pick<Prepared, 'id' | 'firstId'>) => {
+      tell({ kind: 'placed', instance: id });
+      const mounts = await volumes.attach(taskId, spec.volumes, firstId);
+      signal.throwIfAborted();
+      return { hostname: 'modal', limits, network: spec.network, mounts, buckets };
+    };
+    const instance = await instances.start(shape, tenureOf, signal);
     const tenant = this.#takeOver(instance, launch);
     signal.throwIfAborted();
     if (from) await this.#goOn(tenant, signal);

@@ -194,4 +194,7 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX memory_snapshots_by_end ON memory_snapshots(expires_at_ms);
   `,
+  /* 22: what id 0 of a sandbox's own users is on the machine, with whose ids it sees a volume; none where they are the machine's */ `
+  ALTER TABLE volume_mounts ADD COLUMN first_id INTEGER;
+  `,
 ];

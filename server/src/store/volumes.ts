@@ -138,9 +138,10 @@ const mountRow = z
     base: layersColumn,
     shown: layersColumn,
     reloading: layersColumn.nullable(),
+    first_id: z.number().nullable(),
   })
   .transform(
-    ({ id, task_id, volume_id, writable, base, shown, reloading }): VolumeMountRow => ({
+    ({ id, task_id, volume_id, writable, base, shown, reloading, first_id }): VolumeMountRow => ({
       id: id as VolumeMountId,
       taskId: task_id as TaskId,
       volumeId: volume_id as VolumeId,
@@ -148,6 +149,7 @@ const mountRow = z
       base,
       shown,
       reloading: reloading ?? undefined,
+      firstId: first_id ?? undefined,
     }),
   );
 
@@ -167,7 +169,7 @@ export class SqlVolumeMounts implements VolumeMountRepository {
     this.#ofVolume = database.prepare('SELECT * FROM volume_mounts WHERE volume_id = ? ORDER BY rowid');
     this.#all = database.prepare('SELECT * FROM volume_mounts ORDER BY rowid');
     this.#insert = database.prepare(
-      'INSERT INTO volume_mounts (id, task_id, volume_id, writable, base, shown) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO volume_mounts (id, task_id, volume_id, writable, base, shown, first_id) VALUES (?, ?, ?, ?, ?, ?, ?)',
     );
     this.#setShown = database.prepare('UPDATE volume_mounts SET shown = ?, reloading = NULL WHERE id = ?');
     this.#setReloading = database.prepare('UPDATE volume_mounts SET reloading = ? WHERE id = ?');
@@ -191,8 +193,9 @@ export class SqlVolumeMounts implements VolumeMountRepository {
     return this.#all.all().map((row) => mountRow.parse(row));
   }
 
-  insert({ id, taskId, volumeId, writable, base, shown }: Omit<VolumeMountRow, 'reloading'>): void {
-    this.#insert.run(id, taskId, volumeId, Number(writable), JSON.stringify(base), JSON.stringify(shown));
+  insert({ id, taskId, volumeId, writable, base, shown, firstId }: Omit<VolumeMountRow, 'reloading'>): void {
+    const layers = [JSON.stringify(base), JSON.stringify(shown)];
+    this.#insert.run(id, taskId, volumeId, Number(writable), ...layers, firstId ?? null);
   }
 
   setReloading(id: VolumeMountId, layers: readonly VolumeLayerId[]): void {

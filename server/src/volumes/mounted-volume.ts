@@ -13,6 +13,8 @@ export interface MountedVolumeParts {
   readonly files: LayeredVolumeFiles;
   readonly rows: VolumeMountRepository;
   readonly places: TreePlaces;
+  /** The program of `trees/`. */
+  readonly treesBinary: string;
   readonly faultPoint: FaultPoint;
 }
 
@@ -34,7 +36,9 @@ export class MountedVolume {
   constructor(parts: MountedVolumeParts, row: VolumeMountRow) {
     this.#parts = parts;
     this.#row = row;
-    this.tree = new WorkingTree(parts.places, parts.files.roots(row.base));
+    const { firstId } = row;
+    const ids = firstId === undefined ? undefined : { firstId, treesBinary: parts.treesBinary };
+    this.tree = new WorkingTree(parts.places, parts.files.roots(row.base), ids);
   }
 
   /** Makes a version of what the sandbox wrote, and finishes a reload that was broken off. @throws SkerryError `too-large`, `disk-full` */

@@ -12,6 +12,8 @@ export interface VolumesOptions extends Pick<VolumeFilesOptions, 'blobs' | 'tick
   readonly mountDir: string;
   /** @see VolumeMountsOptions */
   readonly disks?: VolumeMountsOptions['disks'];
+  /** @see VolumeMountsOptions */
+  readonly treesBinary: string;
   readonly store: {
     readonly volumes: VolumeRepository;
     readonly volumeBlocks: BlockRepository;
@@ -32,6 +34,7 @@ export function openVolumes({
   dataDir,
   mountDir,
   disks,
+  treesBinary,
   store,
   faultPoint,
   ...rest
@@ -43,7 +46,7 @@ export function openVolumes({
     volumes: new VolumeService(volumes, rest.now),
     volumeFiles: files,
     volumeMounts: new VolumeMounts({
-      ...{ files, rows, mountDir, disks, logger: rest.logger },
+      ...{ files, rows, mountDir, disks, treesBinary, logger: rest.logger },
       directory: join(directory, 'mounted'),
       ...(faultPoint && { faultPoint }),
     }),

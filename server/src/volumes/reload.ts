@@ -16,6 +16,7 @@ import {
 import type { Beneath } from '../platform/beneath.ts';
 import { raw } from '../platform/byte-paths.ts';
 import { errorCode } from '../platform/error-code.ts';
+import { idOutside } from '../platform/id-ranges.ts';
 import { Limiter } from '../platform/limiter.ts';
 import type { Changes, Written } from './changes.ts';
 import type { Difference } from './differences.ts';
@@ -28,19 +29,28 @@ const TEMPORARY = '.skerry-';
 /** Files that are copied at the same time. */
 const AT_ONCE = 16;
 
+export interface Reloaded {
+  /** What the sandbox sees. */
+  readonly shown: Beneath;
+  /** What is its own of that, with the ids that are on disk. */
+  readonly upper: Beneath;
+  /** Of the last commit; what comes from others is added, so that it is no change of the sandbox's. */
+  readonly state: TreeState;
+  /** What id 0 is in what the sandbox sees; undefined: the same. */
+  readonly firstId: number | undefined;
+}
+
 export class Reload {
   readonly #shown: Beneath;
   readonly #upper: Beneath;
   readonly #state: TreeState;
+  readonly #firstId: number | undefined;
 
-  /**
-   * @param shown what the sandbox sees @param upper what is its own of that
-   * @param state of the last commit; what comes from others is added, so that it is no change of the sandbox's
-   */
-  constructor(shown: Beneath, upper: Beneath, state: TreeState) {
+  constructor({ shown, upper, state, firstId }: Reloaded) {
     this.#shown = shown;
     this.#upper = upper;
     this.#state = state;
+    this.#firstId = firstId;
   }
 
   /** @param differences each directory before what is in it */
@@ -66,12 +76,19 @@ export class Reload {
     const parent = await this.#shown.enter(path.slice(0, -1), opened);
     const name = path.at(-1);
     if (!parent || name === undefined) return; // something of the sandbox's own is in the way
+    const [uid, gid] = this.#ownerOf(node);
+    const mode = node.stats.mode & 0o7777;
     const there = await parent.lookup(name);
-    if (there?.isDirectory() || this.#isOwn(path, await this.#upper.find(path))) return;
-    if (there) await unlink(parent.path(name));
-    await mkdir(parent.path(name), { mode: 0o755 });
-    await using made = await parent.directory(name);
-    await made?.own(node.stats.uid, node.stats.gid, node.stats.mode & 0o7777);
+    if (there?.isDirectory()) {
+      if (Number(there.uid) === uid && Number(there.gid) === gid && (Number(there.mode) & 0o7777) === mode)
+        return;
+    } else {
+      if (this.#isOwn(path, await this.#upper.find(path))) return;
+      if (there) await unlink(parent.path(name));
+      await mkdir(parent.path(name), { mode: 0o755 });
+    }
+    await using directory = await parent.directory(name);
+    await directory?.own(uid, gid, mode);
     this.#note(path, await this.#upper.find(path));
   }
 
@@ -103,7 +120,7 @@ export class Reload {
     if (!mine?.isDirectory() && this.#isOwn(path, mine)) return;
     const temporary = parent.path(`${TEMPORARY}${randomBytes(8).toString('hex')}`);
     try {
-      await put(node, temporary);
+      await put(node, temporary, this.#ownerOf(node));
       if ((await parent.lookup(name))?.isDirectory()) await clear(parent, name);
       await rename(temporary, parent.path(name));
     } catch (error) {
@@ -142,6 +159,11 @@ export class Reload {
     return rmdir(parent.path(name)).then(() => true, ignoreFullDirectory);
   }
 
+  /** Its owner and group in what the sandbox sees. */
+  #ownerOf({ stats: { uid, gid } }: Node): [number, number] {
+    return [idOutside(this.#firstId, uid), idOutside(this.#firstId, gid)];
+  }
+
   /** Written, or taken away, by the sandbox since the last commit: not what others did may take its place. @param mine what the upper layer has there */
   #isOwn(path: VolumePath, mine: BigIntStats | undefined): boolean {
     const before = this.#state.get(keyOf(path));
@@ -165,19 +187,19 @@ const isCopy = (stats: Stats, copy: Pick<BigIntStats, 'size' | 'mtimeNs'>): bool
   BigInt(stats.size) === copy.size && Math.abs(Number(copy.mtimeNs) / 1e6 - stats.mtimeMs) < 1;
 
 /** Makes a copy of a layer's file at a name that is free. */
-async function put({ kind, host, stats }: Leaf, target: Buffer): Promise<void> {
+async function put({ kind, host, stats }: Leaf, target: Buffer, [uid, gid]: [number, number]): Promise<void> {
   if (kind === 'link') {
     await symlink(await readlink(raw(host), { encoding: 'buffer' }), target);
   } else {
     await copyFile(raw(host), target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     // The copy has the mode, but for what a change of the owner takes away.
-    if (stats.uid + stats.gid > 0) {
+    if (uid + gid > 0) {
       await using file = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW);
-      await file.chown(stats.uid, stats.gid);
+      await file.chown(uid, gid);
       await file.chmod(stats.mode & 0o7777);
     }
   }
-  if (kind === 'link') await lchown(target, stats.uid, stats.gid);
+  if (kind === 'link') await lchown(target, uid, gid);
   await lutimes(target, stats.atimeMs / 1000, stats.mtimeMs / 1000);
 }
 

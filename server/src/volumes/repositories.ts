@@ -38,6 +38,8 @@ export interface VolumeMountRow {
   readonly id: VolumeMountId;
   readonly taskId: TaskId;
   readonly volumeId: VolumeId;
+  /** What id 0 of the sandbox's users is on the machine; undefined where they are the machine's. */
+  readonly firstId: number | undefined;
   /** Whether the sandbox can write in it. */
   readonly writable: boolean;
   /** The layers it was made over. */

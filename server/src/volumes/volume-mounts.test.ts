@@ -1,14 +1,27 @@
 /** Volumes in sandboxes, over real overlays: what is written in a working tree and what becomes of it. The test writes as a sandbox would. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { link, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  link,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { newTaskId } from '../ids.ts';
+import { run } from '../platform/command.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import { unmountBelow } from '../platform/mounts.ts';
-import { VolumeSetting } from './testing/volume-setting.ts';
+import { type AttachedTree, VolumeSetting } from './testing/volume-setting.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'mounting needs root';
 
@@ -188,6 +201,73 @@ describe('a volume in sandboxes', { skip }, () => {
     assert.deepEqual(await setting.paths(), ['left']);
     assert.deepEqual(await readdir(join(setting.root, 'volumes', 'mounted')), []);
     for (const gone of [task, other.task]) await setting.mounts.detach(gone, true);
+  });
+
+  test('belongs in a sandbox to its own ids, and in versions to those that it knows them by', async (t) => {
+    const setting = open(t);
+    const FIRST = 0x7f000000;
+    const others = await setting.attach();
+    await mkdir(others.at('dir'));
+    await writeFile(others.at('dir/file'), 'from others\n');
+    const own = await setting.attach(FIRST);
+    /** As root of the sandbox that has these ids. */
+    const inside = (...argv: [string, ...string[]]) =>
+      run(['setpriv', `--reuid=${FIRST}`, `--regid=${FIRST}`, '--clear-groups', ...argv], {
+        cwd: own.at(''),
+      });
+    const ownersOf = async (tree: AttachedTree, ...paths: string[]) => {
+      const all = await Promise.all(paths.map((path) => lstat(tree.at(path))));
+      return all.map(({ uid, gid }) => [uid, gid]);
+    };
+    await inside('sh', '-c', 'echo more >> dir/file; mkdir made; echo x > made/x; ln -s x made/link');
+    await setting.mounts.reload(others.task);
+    const paths = ['dir/file', 'made', 'made/x', 'made/link'] as const;
+    assert.deepEqual(await ownersOf(own, '', ...paths), Array(5).fill([FIRST, FIRST]));
+    assert.deepEqual(await ownersOf(others, '', ...paths), Array(5).fill([0, 0]));
+    assert.equal(await setting.text('dir/file'), 'from others\nmore\n');
+
+    await mkdir(others.at('new/deep'), { recursive: true });
+    for (const name of ['plain', 'owned', 'beyond']) await writeFile(others.at(`new/${name}`), name);
+    await symlink('plain', others.at('new/link'));
+    await chown(others.at('new/deep'), 7, 8);
+    await chown(others.at('new/owned'), 1000, 1001);
+    await chmod(others.at('new/owned'), 0o4750);
+    await chown(others.at('new/beyond'), 70_000, 0); // there is no such id in the other one
+    await rm(others.at('made/x'));
+    await setting.mounts.reload(own.task);
+    assert.deepEqual(
+      await ownersOf(own, 'new', 'new/plain', 'new/link', 'new/deep', 'new/owned', 'new/beyond'),
+      [
+        [FIRST, FIRST],
+        [FIRST, FIRST],
+        [FIRST, FIRST],
+        [FIRST + 7, FIRST + 8],
+        [FIRST + 1000, FIRST + 1001],
+        [FIRST + 65_534, FIRST],
+      ],
+    );
+    assert.equal((await lstat(own.at('new/owned'))).mode & 0o7777, 0o4750);
+    const { number } = setting;
+    await setting.mounts.settle(setting.volume);
+    assert.equal(setting.number, number, 'what came in is no change of its own');
+    await inside('sh', '-c', 'echo y > new/y; rm new/plain; rm -r made');
+    await setting.mounts.detach(own.task, true);
+    assert.deepEqual(
+      (await setting.paths()).filter((path) => /^(new|made)/.test(path)),
+      ['new', 'new/beyond', 'new/deep', 'new/link', 'new/owned', 'new/y'],
+    );
+
+    const spec = { volumeId: setting.volume, target: '/data', readOnly: false, subPath: 'new/sub/path' };
+    const task = newTaskId();
+    const [below] = await setting.mounts.attach(task, [spec], FIRST + 65_536);
+    const seen = await lstat(join(setting.root, 'v', below?.source.tree ?? '', 'new/sub/path'));
+    assert.equal(seen.uid, FIRST + 65_536);
+    await setting.mounts.detach(task, true);
+    await setting.mounts.reload(others.task);
+    assert.deepEqual(await ownersOf(others, 'new/sub', 'new/sub/path'), [
+      [0, 0],
+      [0, 0],
+    ]);
   });
 
   test('fails to be made where its sub-path is no directory, and leaves nothing', async (t) => {

@@ -32,6 +32,8 @@ export interface VolumeMountsOptions {
   readonly rows: VolumeMountRepository;
   /** What bounds what a sandbox writes in a volume: a disk for each tree. Undefined: only the machine does. */
   readonly disks?: { readonly kept: KeptDisks; readonly size: DiskSize } | undefined;
+  /** The program of `trees/`, which shows trees with other ids. */
+  readonly treesBinary: string;
   readonly logger: Logger;
   /** For tests that end the server at a chosen moment. */
   readonly faultPoint?: FaultPoint;
@@ -67,9 +69,14 @@ export class VolumeMounts {
 
   /**
    * Makes the working trees of a sandbox that is about to start. On failure nothing is left.
+   * @param firstId what id 0 of its users is on the machine, and the 65,535 after it; undefined: they are the machine's
    * @throws SkerryError `not-found` for a volume, `invalid-argument` for a sub-path
    */
-  async attach(taskId: TaskId, specs: readonly VolumeMountSpec[]): Promise<readonly AttachedVolume[]> {
+  async attach(
+    taskId: TaskId,
+    specs: readonly VolumeMountSpec[],
+    firstId?: number,
+  ): Promise<readonly AttachedVolume[]> {
     const rows = new Map<VolumeId, VolumeMountRow>();
     try {
       for (const { volumeId } of specs) {
@@ -85,6 +92,7 @@ export class VolumeMounts {
           base: layers,
           shown: layers,
           reloading: undefined,
+          firstId,
         };
         this.#options.rows.insert(row);
         rows.set(volumeId, row);
@@ -234,7 +242,8 @@ export class VolumeMounts {
     if (disks?.kept.has(row.id)) await disks.kept.open(row.id);
     const mounted = this.#mounted(row);
     // After a reboot it has to be seen again, to be read; and in an overlay that was never mounted nothing was written.
-    if (!(await mountsBelow(mountDir)).includes(join(mountDir, row.id))) await mounted.tree.mount();
+    if (!(await mountsBelow(mountDir)).includes(join(mountDir, row.id)))
+      await this.#mounted({ ...row, firstId: undefined }).tree.mount();
     await mounted.commit({ still, busy: 'take' });
     this.#faultPoint('volume.detach.after-commit');
     // In the same moment: what is in a version must not come into a later one once more.
@@ -264,9 +273,9 @@ export class VolumeMounts {
   }
 
   #mounted(row: VolumeMountRow): MountedVolume {
-    const { files, rows } = this.#options;
+    const { files, rows, treesBinary } = this.#options;
     return new MountedVolume(
-      { files, rows, places: this.#places(row.id), faultPoint: this.#faultPoint },
+      { files, rows, treesBinary, places: this.#places(row.id), faultPoint: this.#faultPoint },
       row,
     );
   }

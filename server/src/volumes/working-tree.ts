@@ -9,7 +9,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { Beneath } from '../platform/beneath.ts';
 import { raw, toBytes } from '../platform/byte-paths.ts';
 import { unmount } from '../platform/mounts.ts';
-import { mountOverlay } from '../platform/overlayfs.ts';
+import { mountOverlay, mountShiftedOverlay, type ShiftedIds } from '../platform/overlayfs.ts';
 import { syncFilesystem } from '../platform/sync-filesystem.ts';
 import { delay } from '../platform/wait.ts';
 import { type Changes, findChanges, type Written } from './changes.ts';
@@ -37,31 +37,31 @@ export class WorkingTree {
   readonly #places: TreePlaces;
   readonly #base: LayerTree;
   readonly #roots: readonly string[];
+  readonly #ids: ShiftedIds | undefined;
 
-  /** @param roots directories of the layers it is over, byte strings, the lowest first */
-  constructor(places: TreePlaces, roots: readonly string[]) {
+  /**
+   * @param roots directories of the layers it is over, byte strings, the lowest first
+   * @param ids those that the sandbox sees it with; undefined: the machine's
+   */
+  constructor(places: TreePlaces, roots: readonly string[], ids?: ShiftedIds) {
     this.#places = places;
     this.#roots = roots;
+    this.#ids = ids;
     this.#base = new LayerTree(roots);
   }
 
   async mount(): Promise<void> {
-    const { target } = this.#places;
-    const { written } = this.#places;
+    const { target, written } = this.#places;
     const writable = { upper: join(written, 'upper'), work: join(written, 'work') };
     for (const path of [writable.upper, writable.work, this.#at('empty')])
       await mkdir(path, { recursive: true, mode: 0o755 });
     await mkdir(target, { recursive: true, mode: 0o700 });
-    const links = this.#at('links');
-    await rm(links, { recursive: true, force: true });
     await this.#likeBase();
-    await mountOverlay({
-      layers: [this.#at('empty'), ...this.#roots.map((root) => raw(root).toString())],
-      writable,
-      target,
-      linksDir: links,
-      options: [],
-    });
+    const layers = [this.#at('empty'), ...this.#roots.map((root) => raw(root).toString())];
+    if (this.#ids) return mountShiftedOverlay({ layers, target, options: [] }, written, this.#ids);
+    const linksDir = this.#at('links');
+    await rm(linksDir, { recursive: true, force: true });
+    await mountOverlay({ layers, writable, target, linksDir, options: [] });
   }
 
   /** Before the sandbox can change anything in it. @throws SkerryError `invalid-argument` where something else is in the way */
@@ -74,7 +74,16 @@ export class WorkingTree {
       if (!inner)
         throw new SkerryError('invalid-argument', `'${showVolumePath(path)}' is no directory of the volume.`);
       directory = opened.use(inner);
+      await this.#giveAway(directory);
     }
+  }
+
+  /** What the server made belongs to root in the sandbox, also where an earlier server was killed before it did this. */
+  async #giveAway(directory: Beneath): Promise<void> {
+    const { uid, mode } = await directory.stats();
+    if (!this.#ids || uid !== 0n) return;
+    const { firstId } = this.#ids;
+    await directory.own(firstId, firstId, Number(mode) & 0o7777);
   }
 
   /** Takes it away from where it is seen; what was written stays. Idempotent. */
@@ -126,7 +135,7 @@ export class WorkingTree {
     await using upper = await Beneath.open(this.#upper);
     await using shown = await this.#shown();
     try {
-      await new Reload(shown, upper, state).apply(differences);
+      await new Reload({ shown, upper, state, firstId: this.#ids?.firstId }).apply(differences);
     } finally {
       await this.keep(state);
     }

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { Lease } from '../../network/network.ts';
+import type { Lease, SlotUsers } from '../../network/network.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { unmountBelow } from '../../platform/mounts.ts';
@@ -29,6 +29,8 @@ export interface BucketMountParts {
   readonly caBundle: string | undefined;
   /** The network of these programs. */
   readonly lease: Lease;
+  /** Those of the instance, if they are its own: only they come into its buckets. */
+  readonly users: SlotUsers | undefined;
 }
 
 /** The machine's users that such programs are: one for each server, far from any that somebody would give out. */
@@ -78,7 +80,7 @@ export async function mountBuckets(
 }
 
 async function mountOne(
-  { places, cgroups, treesBinary, user, caBundle, lease }: BucketMountParts,
+  { places, cgroups, treesBinary, user, users, caBundle, lease }: BucketMountParts,
   { bucket, keys, target, readOnly }: InstanceBucket,
   name: string,
   command: readonly string[],
@@ -91,7 +93,7 @@ async function mountOne(
     await mkdir(path, { recursive: true, mode: 0o700 });
   }
   const argv = [
-    ...[treesBinary, 'mount-bucket', place, lease.namespacePath, String(user), cache],
+    ...[treesBinary, 'mount-bucket', place, lease.namespacePath, users?.path ?? '', String(user), cache],
     ...[lease.inside.resolver, caBundle ?? '', readOnly ? 'ro' : 'rw', groups.join()],
     ...command,
   ] as [string, ...string[]]; // begins with a string

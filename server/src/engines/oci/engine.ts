@@ -234,9 +234,8 @@ class OciEngine implements Engine {
     return chooseRuntime(asked, this.#require().findings).name;
   }
 
-  isolationUnder(runtime: RuntimeName, special: boolean): Isolation {
-    if (runtime === 'gvisor') return runtime;
-    return this.#opened?.hasOwnUsers && !special ? 'runc' : 'runc-shared-users';
+  isolationUnder(runtime: RuntimeName): Isolation {
+    return runtime === 'gvisor' || this.#opened?.hasOwnUsers ? runtime : 'runc-shared-users';
   }
 
   capabilities(runtime: RuntimeName): Capabilities {
@@ -418,17 +417,14 @@ const placeIn = (cgroups: Cgroups, cgroup: string): ProcessPlace => ({
 });
 
 /** Other users of the machine may pass through to a bundle that is theirs: those of user namespaces do. They can list nothing, and enter nothing else. */
-async function makeBundlesDir(layout: Layout): Promise<void> {
-  await mkdir(layout.bundlesDir, { recursive: true, mode: 0o711 });
-  for (const name of await readdir(layout.runDir, { withFileTypes: true })) {
-    const path = join(layout.runDir, name.name);
-    if (path !== layout.bundlesDir && name.isDirectory() && path !== layout.mountPointsDir)
-      await chmod(path, 0o700);
+async function makeBundlesDir({ runDir, bundlesDir, mountPointsDir }: Layout): Promise<void> {
+  await mkdir(bundlesDir, { recursive: true });
+  const open = [bundlesDir, mountPointsDir];
+  for (const directory of [bundlesDir, runDir]) {
+    for (const entry of await readdir(directory, { withFileTypes: true })) {
+      const path = join(directory, entry.name);
+      if (entry.isDirectory() && !open.includes(path)) await chmod(path, 0o700);
+    }
+    await chmod(directory, 0o711);
   }
-  for (const name of await readdir(layout.bundlesDir)) {
-    const path = join(layout.bundlesDir, name);
-    await chmod(path, 0o700);
-  }
-  await chmod(layout.bundlesDir, 0o711);
-  await chmod(layout.runDir, 0o711);
 }

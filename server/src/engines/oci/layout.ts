@@ -214,6 +214,11 @@ export class InstanceLayout {
     return join(this.dir, 'devices');
   }
 
+  /** Those of its devices, where its users are its own. */
+  get deviceNodes(): string {
+    return join(this.dir, 'nodes');
+  }
+
   /** What the programs of its buckets keep of files: a part of all that it writes. */
   get bucketsCacheDir(): string {
     return join(this.diskDir, 'buckets');

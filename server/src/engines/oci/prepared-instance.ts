@@ -3,13 +3,12 @@
  * moment leaves nothing; once it is bound, `instance.ts` has it.
  */
 import { existsSync } from 'node:fs';
-import { chown, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InstanceId } from '../../ids.ts';
 import type { Lease, Network, SlotUsers } from '../../network/network.ts';
 import { checkPolicy, type NetworkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
-import { unmount } from '../../platform/mounts.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { InstanceBucket } from '../bucket.ts';
 import type { Capabilities, Instance, Prepared, RuntimeName, Shape, Tenure } from '../engine.ts';
@@ -26,6 +25,7 @@ import type { Disks } from './disks.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { awaitAgent } from './first-contact.ts';
 import { type DeviceEdits, makeMountPoints } from './gpus/device-edits.ts';
+import { ownDeviceNodes } from './gpus/device-nodes.ts';
 import type { OciInstance } from './instance.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import { outermostFirst, type PlacedMount, placeMounts } from './mounts.ts';
@@ -78,14 +78,17 @@ export class OciPrepared implements Prepared {
   #lease: Lease | undefined;
   #policy: NetworkPolicy;
   #bucketLease: Lease | undefined;
-  /** Those of its slot, if it has any. */
+  /** Those of its slot, where sandboxes have any. */
   #users: SlotUsers | undefined;
+  /** What its devices change. */
+  #devices: DeviceEdits | undefined;
   /** Its first process, while it waits. */
   #init: ProcessIdentity | undefined;
 
   constructor(parts: PreparedParts) {
-    const { shape, layout, content, runtime } = parts;
+    const { shape, layout, content, runtime, devices } = parts;
     this.#parts = parts;
+    this.#devices = devices;
     this.#preparation = new Preparation(shape.id, parts.onOver);
     this.id = shape.id;
     this.runtime = runtime.name;
@@ -98,6 +101,10 @@ export class OciPrepared implements Prepared {
   /** The instance whose network it shares. */
   get joins(): InstanceId | undefined {
     return this.#parts.owner?.id;
+  }
+
+  get firstId(): number | undefined {
+    return this.#users?.firstId;
   }
 
   /** Makes everything of it that does not depend on whom it is for. Called once, first. */
@@ -131,7 +138,7 @@ export class OciPrepared implements Prepared {
     return this.#attempt('bound', signal, async (either) => {
       const { shape, devices, owner, content, register, faultPoint } = this.#parts;
       const own = await this.#onDisk(placeMounts(tenure.mounts, content), either);
-      const placed = await this.#mapMounts(own, tenure);
+      const placed = await this.#mapMounts(own);
       checkPolicy(tenure.network);
       const buckets = await this.#mountBuckets(tenure.buckets ?? [], either);
       const mounts = outermostFirst([...placed, ...buckets]);
@@ -193,7 +200,7 @@ export class OciPrepared implements Prepared {
   }
 
   async #takeNetwork(): Promise<void> {
-    const { owner, network, devices } = this.#parts;
+    const { owner, network } = this.#parts;
     if (owner) {
       this.#lease = network.lease(owner.shareNetwork());
     } else {
@@ -201,8 +208,7 @@ export class OciPrepared implements Prepared {
       this.#preparation.undo.add('network', () => network.release(lease.slot));
       this.#lease = lease;
     }
-    // Devices belong to users of the machine.
-    if (this.runtime === 'runc' && !devices) this.#users = this.#network.users;
+    if (this.runtime === 'runc') this.#users = this.#network.users;
   }
 
   /** Before anything of its user's runs. Whoever has none waits for nothing. */
@@ -210,6 +216,7 @@ export class OciPrepared implements Prepared {
     if (buckets.length === 0) return [];
     const { layout, network, cgroups, caBundle, treesBinary, faultPoint } = this.#parts;
     const places = this.#places;
+    const users = this.#users;
     for (const { target } of buckets) checkMountTarget(target);
     const lease = await network.acquire(BUCKET_POLICY);
     this.#bucketLease = lease;
@@ -221,7 +228,7 @@ export class OciPrepared implements Prepared {
     faultPoint('instance.buckets.after-network');
     const user = bucketUser(layout.instance);
     const mounts = await mountBuckets(
-      { places, cgroups, caBundle, treesBinary, lease, user },
+      { places, cgroups, caBundle, treesBinary, lease, users, user },
       buckets,
       signal,
     );
@@ -252,15 +259,13 @@ export class OciPrepared implements Prepared {
   }
 
   async #mountRootfs(): Promise<void> {
-    const { layout, devices, mappedTrees } = this.#parts;
-    const points = devices && (await makeMountPoints(this.#places.devicePoints, devices));
-    await mountRootfs(
-      layout,
-      this.#places,
-      this.#layers,
-      points,
-      this.#users && { users: this.#users, trees: mappedTrees },
-    );
+    const { layout, mappedTrees } = this.#parts;
+    const places = this.#places;
+    const devices = this.#devices;
+    const users = this.#users;
+    const points = devices && (await makeMountPoints(places.devicePoints, devices));
+    if (devices && users) this.#devices = await ownDeviceNodes(places.deviceNodes, devices, users.firstId);
+    await mountRootfs(layout, places, this.#layers, points, users && { users, trees: mappedTrees });
   }
 
   /** What is theirs already belongs to other ids of the machine: only they may enter, and pose as the agent. */
@@ -271,25 +276,10 @@ export class OciPrepared implements Prepared {
     for (const path of [dir, socketDir, socket]) await chown(path, firstId, firstId);
   }
 
-  /**
-   * The caller's mounts as its users are to see them. Overlays and what a program serves cannot be shown with other ids: with a volume or a bucket its users are the
-   * machine's.
-   */
-  async #mapMounts(
-    placed: readonly PlacedMount[],
-    { mounts, buckets = [] }: Tenure,
-  ): Promise<readonly PlacedMount[]> {
+  /** The caller's mounts as its users are to see them. */
+  async #mapMounts(placed: readonly PlacedMount[]): Promise<readonly PlacedMount[]> {
     if (!this.#users || this.#init) return placed; // one that runs can be given none
-    if (buckets.length === 0 && mounts.every(({ source }) => source.kind === 'scratch'))
-      return this.#parts.mappedTrees.mounts(this.#users, this.#places, placed);
-    const { dir, socketDir, socket, rootfs, mappedDisk, linksDir, work } = this.#places;
-    this.#users = undefined;
-    await unmount([rootfs, mappedDisk]);
-    await Promise.all([linksDir, work, mappedDisk].map((path) => rm(path, { recursive: true, force: true })));
-    await mkdir(work); // it was marked as one that nothing else may be mounted with
-    for (const path of [dir, socketDir, socket]) await chown(path, 0, 0);
-    await this.#mountRootfs();
-    return placed;
+    return this.#parts.mappedTrees.mounts(this.#users, this.#places, placed);
   }
 
   /** Starts the first process; resolves once its agent has called. */
@@ -311,7 +301,7 @@ export class OciPrepared implements Prepared {
     await runtime.start(
       places,
       signal,
-      runtimeOptions(runtime.name, this.#parts.devices !== undefined, direct),
+      runtimeOptions(runtime.name, this.#devices !== undefined, direct),
       from?.memory,
     );
     faultPoint('instance.start.after-runtime');
@@ -337,9 +327,9 @@ export class OciPrepared implements Prepared {
   }
 
   #bundle(tenure: Tenure, mounts: readonly PlacedMount[]): object {
-    const { runtime, owner, layout, caBundle, ownLimits, cgroups, shape, capabilities, devices } =
-      this.#parts;
+    const { runtime, owner, layout, caBundle, ownLimits, cgroups, shape, capabilities } = this.#parts;
     const places = this.#places;
+    const devices = this.#devices;
     return createBundle({
       runtime: runtime.name,
       hostname: tenure.hostname,

@@ -53,7 +53,7 @@ export class MappedTrees {
     await run([this.#program, ...command, target, OPTIONS, ...layers]);
   }
 
-  /** The caller's mounts with mapped ids. */
+  /** The caller's mounts with mapped ids. Volumes have them already. */
   async mounts(
     users: SlotUsers,
     places: InstanceLayout,
@@ -61,6 +61,7 @@ export class MappedTrees {
   ): Promise<readonly PlacedMount[]> {
     return settleAll(
       mounts.map(async (mount, number) => {
+        if (!mount.scratch) return mount;
         const target = places.mappedMount(number);
         await mkdir(dirname(target), { recursive: true, mode: 0o755 });
         if ((await stat(mount.source)).isDirectory()) await mkdir(target, { mode: 0o755 });

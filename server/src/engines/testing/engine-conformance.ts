@@ -52,7 +52,7 @@ export function engineConformance<Harness extends EngineHarness>(
       it('says which runtime it is, also before', () => {
         assert.equal(instance.runtime, runtime);
         assert.equal(suite.harness.engine.runtimeFor(runtime), runtime);
-        assert.equal(instance.isolation, suite.harness.engine.isolationUnder(runtime, false));
+        assert.equal(instance.isolation, suite.harness.engine.isolationUnder(runtime));
       });
 
       it('runs programs with input, both outputs and exit codes', async () => {

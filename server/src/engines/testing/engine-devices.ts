@@ -28,7 +28,8 @@ export function engineDevices(suite: () => EngineSuite): void {
       assert.deepEqual([plain.devices, plain.deviceEnvironment], [[], {}]);
       assert.deepEqual(instance.devices, [first, second]);
       assert.notDeepEqual(instance.deviceEnvironment, {});
-      const { deviceEnvironment } = instance;
+      const { deviceEnvironment, isolation } = instance;
+      assert.equal(isolation, plain.isolation);
       suite().live.clear();
       await suite().harness.restart();
       const { instances } = await engine().adopt(new Set([plain.id, instance.id]));

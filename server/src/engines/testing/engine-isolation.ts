@@ -3,7 +3,7 @@
  * tests use (`fake-engine.ts`) promises none of it.
  */
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { newVolumeMountId } from '../../ids.ts';
@@ -83,7 +83,7 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
     }
   });
 
-  it('tells that its users are those of the machine, where a volume makes them so, also after a restart', async (t) => {
+  it('has them with a volume as well, whose files are theirs, also after a restart', async (t) => {
     if (suite().runtime === 'gvisor') return t.skip('it has a kernel of its own');
     const tree = newVolumeMountId();
     await mkdir(join(suite().directory, tree));
@@ -91,14 +91,14 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
       { source: { kind: 'volume', tree, path: '' }, target: '/volume', readOnly: false },
     ] as const;
     const instance = await create({ mounts });
-    assert.equal(instance.isolation, 'runc-shared-users');
-    assert.equal(suite().harness.engine.isolationUnder('runc', true), instance.isolation);
+    assert.equal(instance.isolation, 'runc');
     suite().live.delete(instance);
     await suite().harness.restart();
     const adopted = (await suite().harness.engine.adopt(new Set([instance.id]))).instances.get(instance.id);
     assert.ok(adopted);
-    assert.equal(adopted.isolation, 'runc-shared-users');
-    assert.equal(await shell(adopted, 'touch /volume/x && stat -c %u /volume/x'), '0');
+    assert.equal(adopted.isolation, 'runc');
+    assert.equal(await shell(adopted, 'touch /volume/x && chown 7 /volume/x && stat -c %u /volume/x'), '7');
+    assert.ok((await stat(join(suite().directory, tree, 'x'))).uid > 65_535);
     await destroy(adopted);
   });
 

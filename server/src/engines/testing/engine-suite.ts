@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newInstanceId } from '../../ids.ts';
+import { run } from '../../platform/command.ts';
 import type { Capabilities, Engine, Instance, RuntimeName, Shape, Tenure } from '../engine.ts';
 import type { ContentPlaces } from '../references.ts';
 import { createBusyboxLayer } from './busybox-layer.ts';
@@ -81,7 +82,17 @@ export class EngineSuite<Harness extends EngineHarness = EngineHarness> implemen
   /** Prepares and binds in one go. */
   async start(spec: TestSpec, abort: AbortSignal): Promise<Instance> {
     const prepared = await this.harness.engine.prepare(spec, abort);
+    await this.#showVolumes(spec, prepared.firstId);
     return prepared.bind(spec, abort);
+  }
+
+  /** As whoever makes working trees does. */
+  async #showVolumes({ mounts }: TestSpec, firstId: number | undefined): Promise<void> {
+    if (firstId === undefined) return;
+    for (const { source } of mounts) {
+      if (source.kind !== 'volume') continue;
+      await run(['chown', '-R', `${firstId}:${firstId}`, this.content.mount({ ...source, path: '' })]);
+    }
   }
 
   get capabilities(): Capabilities {

@@ -21,6 +21,8 @@ export async function makeTestGpus(
   parent: string,
   types: readonly string[] = ['A100', 'A100'],
 ): Promise<TestGpus> {
+  // Under runc a hook runs as the root of the sandbox: it is found by that one, as are those in /usr.
+  await chmod(parent, 0o711);
   const directory = join(parent, 'cdi');
   const files = join(parent, 'cdi-files');
   await mkdir(directory, { mode: 0o755 });
@@ -33,6 +35,8 @@ export async function makeTestGpus(
   await writeFile(library, 'the library\n');
   await writeFile(hook, `#!/bin/sh\necho "$1 $HOOK_SAYS" >> '${hookLog}'\n`);
   await chmod(hook, 0o755);
+  await writeFile(hookLog, '');
+  await chmod(hookLog, 0o666);
   for (const [index] of types.entries())
     await run(['mknod', join(files, `gpu${index}`), 'c', '240', `${index}`]);
   const devices = types.map((type, index) => ({

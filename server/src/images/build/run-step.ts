@@ -83,19 +83,17 @@ export class StepRunner {
     );
     // Nobody's sandbox: if this server dies, the next one finds no task of this id, and keeps what was written.
     const taskId = newTaskId();
-    const attached = await volumes.attach(taskId, request.volumes);
     const bound = instances.boundsDisk(runtime) ? { disk } : {};
     let gone = true;
     cleanup.add('volumes', () => volumes.detach(taskId, gone));
-    const mounts = [...prepared.mounts, ...attached];
     const instance = await instances.start(
       { layers: request.layers, runtime, ...bound },
-      {
+      async ({ firstId }) => ({
         hostname: 'skerry-build',
         limits: LIMITS,
         network: request.network === 'open' ? { kind: 'open' } : { kind: 'blocked' },
-        mounts,
-      },
+        mounts: [...prepared.mounts, ...(await volumes.attach(taskId, request.volumes, firstId))],
+      }),
       signal,
     );
     gone = false;
@@ -109,7 +107,7 @@ export class StepRunner {
     if (exit.kind === 'code' && exit.value === 0) {
       await commitLast(instance, this.#agent(instance), layer.ref, signal);
       const below = request.layers.map((each) => layers.path(each));
-      await removeMountPoints(layer.directory, below, mounts);
+      await removeMountPoints(layer.directory, below, [...prepared.mounts, ...request.volumes]);
     }
     return { exit, outOfMemory: outOfMemory > 0, diskMiB: bound.disk?.sizeMiB };
   }

@@ -77,7 +77,7 @@ function secretValue(id: string, required: boolean, secrets: Readonly<Record<str
 export async function removeMountPoints(
   upper: string,
   layers: readonly string[],
-  mounts: readonly InstanceMount[],
+  mounts: readonly Pick<InstanceMount, 'target'>[],
 ): Promise<void> {
   for (const { target } of mounts) {
     const parts = target.split('/').filter((part) => part !== '');

@@ -140,6 +140,7 @@ export class Domain implements AsyncDisposable {
     const mounts = new MountService(store.mounts, blobs, now);
     const { volumes, volumeFiles, volumeMounts } = openVolumes({
       ...{ dataDir, mountDir, store, blobs, logger, now, faultPoint },
+      treesBinary: treesBinaryPath(),
       ticketKey: vault.deriveKey('volume-urls'),
     });
     cleanup.add('volumes', () => volumeMounts.close());

@@ -1,6 +1,7 @@
 /** One volume with its rows, layers and working trees in a directory, for tests that write in it as sandboxes do. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { treesBinaryPath } from '../../agent/agent-binary.ts';
 import { FileBlobStore } from '../../blobs/blob-store.ts';
 import { type EnvironmentId, newTaskId, type TaskId, type VolumeId } from '../../ids.ts';
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
@@ -30,7 +31,15 @@ export class VolumeSetting {
     this.root = root;
     this.store = openStore(root);
     const { volumes, volumeFiles, volumeMounts } = openVolumes({
-      ...{ dataDir: root, mountDir: join(root, 'v'), disks, store: this.store, logger, faultPoint },
+      ...{
+        dataDir: root,
+        mountDir: join(root, 'v'),
+        disks,
+        treesBinary: treesBinaryPath(),
+        store: this.store,
+        logger,
+        faultPoint,
+      },
       blobs: new FileBlobStore(join(root, 'blobs'), new Uint8Array(32), logger),
       ticketKey: new Uint8Array(32),
       now: Date.now,
@@ -40,10 +49,11 @@ export class VolumeSetting {
     this.volume = volumes.create('en-test' as EnvironmentId, 'vol', 2, 'keep').id;
   }
 
-  async attach(): Promise<AttachedTree> {
+  /** @param firstId what id 0 of the sandbox is on the machine, if its users are its own */
+  async attach(firstId?: number): Promise<AttachedTree> {
     const task = newTaskId();
     const spec = { volumeId: this.volume, target: '/data', readOnly: false, subPath: '' };
-    const [attached] = await this.mounts.attach(task, [spec]);
+    const [attached] = await this.mounts.attach(task, [spec], firstId);
     if (!attached) throw new Error('nothing was attached');
     return { task, at: (path) => join(this.root, 'v', attached.source.tree, path) };
   }
