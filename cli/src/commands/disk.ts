@@ -15,6 +15,7 @@ const kinds = {
   volumes: 'volumes',
   'volumes-mounted': 'volumes in sandboxes',
   sandboxes: 'sandboxes and builds',
+  'memory-snapshots': 'memory of snapshots',
   output: 'output',
   records: 'database and logs',
 } as const;

@@ -108,4 +108,9 @@ def any_characters_arrive_as_they_are():
     says(error, "ü-100%41-\n-😀/a:b,c")
 
 
+@case
+def snapshots_of_the_memory_need_gvisor():
+    says(raised(exception.UnimplementedError, lambda: create(_experimental_enable_snapshot=True)), "needs gVisor")
+
+
 run()

@@ -1,4 +1,4 @@
-/** Whatever goes wrong while a snapshot has an instance stand still, it goes on: under each runtime, for whole filesystems and for directories. */
+/** Whatever goes wrong while a snapshot has an instance stand still, it goes on: under each runtime, for whole filesystems, for directories, and under gVisor for the memory. */
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -10,6 +10,7 @@ import { newInstanceId } from '../../ids.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { Instance, RuntimeName } from '../engine.ts';
+import type { CheckpointRef } from '../references.ts';
 import { createBusyboxLayer } from '../testing/busybox-layer.ts';
 import { TEST_ENGINE_CONFIG } from '../testing/engine-config.ts';
 import { limits, signal } from '../testing/engine-suite.ts';
@@ -26,17 +27,25 @@ const findings = await findRuntimes(TEST_ENGINE_CONFIG.runscPath, probe);
 await rm(probe, { recursive: true, force: true });
 
 /** What can be broken, by the name of the file that breaks it while it is there. */
-type Fault = 'cannot-resume' | 'pause-fails-half-way' | 'copy-dies';
+type Fault = 'cannot-resume' | 'pause-fails-half-way' | 'checkpoint-fails' | 'copy-dies';
+const MEMORY = 'snapshot-of-memory' as CheckpointRef; // to this content any name is one
 const snapshots = {
   filesystem: (instance: Instance) => instance.commit(TestContent.ref('snapshot'), { move: false }),
   directory: (instance: Instance) => instance.commitDirectory('/data', TestContent.ref('snapshot'), {}),
+  memory: (instance: Instance) => instance.checkpoint(MEMORY, TestContent.ref('snapshot'), {}),
 };
+const faultsOf = (what: string) => [
+  ...(['pause-fails-half-way', 'copy-dies'] as const),
+  ...(what === 'memory' ? (['checkpoint-fails'] as const) : []),
+];
 
 for (const runtime of ['runc', 'gvisor'] as const) {
   const found = findings[runtime];
   const skip = !usable ? 'needs root, the agent and busybox' : found.ok ? false : found.reason;
 
   for (const [what, take] of Object.entries(snapshots)) {
+    if (what === 'memory' && runtime !== 'gvisor') continue;
+    const made = what === 'memory' ? ['snapshot', MEMORY] : ['snapshot'];
     test(`${runtime}: one that a snapshot of a ${what} paused and no server could resume runs on as soon as one can`, {
       skip,
     }, async () => {
@@ -49,7 +58,7 @@ for (const runtime of ['runc', 'gvisor'] as const) {
       assert.equal(await shell(adopted, 'echo on'), 'on');
     });
 
-    for (const fault of ['pause-fails-half-way', 'copy-dies'] as const) {
+    for (const fault of faultsOf(what)) {
       test(`${runtime}: a snapshot of a ${what} that fails (${fault}) leaves nothing paused and nothing of it`, {
         skip,
       }, async () => {
@@ -61,7 +70,7 @@ for (const runtime of ['runc', 'gvisor'] as const) {
         assert.deepEqual(lab.snapshots, []);
         lab.mend(fault);
         await take(instance);
-        assert.deepEqual(lab.snapshots, ['snapshot']);
+        assert.deepEqual(lab.snapshots, made);
         assert.equal(await shell(instance, 'echo on'), 'on');
       });
     }
@@ -93,6 +102,7 @@ class Laboratory {
       `case " $* " in
         *" resume "*) [ ! -e ${lab.#fault('cannot-resume')} ] || exit 1 ;;
         *" pause "*) if [ -e ${lab.#fault('pause-fails-half-way')} ]; then ${finding.path} "$@"; exit 1; fi ;;
+        *" checkpoint "*) if [ -e ${lab.#fault('checkpoint-fails')} ]; then ${finding.path} "$@"; exit 1; fi ;;
       esac
       exec ${finding.path} "$@"`,
     );
@@ -135,7 +145,9 @@ class Laboratory {
 
   /** Whole ones and parts of some. */
   get snapshots(): string[] {
-    return readdirSync(this.#scratch).filter((name) => name.includes('snapshot'));
+    return readdirSync(this.#scratch)
+      .filter((name) => name.includes('snapshot'))
+      .sort();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
