@@ -56,6 +56,11 @@ for (const { runtime, skip } of await runtimesToTest()) {
       driver.send('look');
       assert.deepEqual(await driver.expect('kept'), { event: 'kept', same: true });
     };
+    const uploaded = async () => {
+      driver.send('upload');
+      const { errors } = await driver.expect('uploaded');
+      return errors as (string | null)[]; // the driver's
+    };
     const created = async () => {
       driver.send('create');
       return (await driver.expect('created')).error;
@@ -80,6 +85,13 @@ for (const { runtime, skip } of await runtimesToTest()) {
       assert.equal(server.pid, pid);
     });
 
+    test('who uploads to a volume is told so, and takes nothing of what is left', async () => {
+      const before = leftMiB();
+      for (const error of await uploaded()) assert.match(String(error), /out of disk space for an upload/);
+      assert.ok(leftMiB() > before - LEAST_LEFT_MIB / 2, `${leftMiB()} of ${before} MiB are left`);
+      await keptAll();
+    });
+
     test('there is room again once they remove files', async () => {
       driver.send('free');
       await driver.expect('freed');
@@ -87,6 +99,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
       for (let error = await created(); error !== null; error = await created()) {
         assert.ok(performance.now() < end, String(error));
       }
+      assert.deepEqual(await uploaded(), [null, null]);
       assert.ok((await filled()) > 0);
       await keptAll();
     });

@@ -1,6 +1,8 @@
 """Sandboxes whose disks are together larger than the machine's write until there is no room; told by lines on standard input when."""
 
+import io
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -47,6 +49,19 @@ def each(*command):
         return list(pool.map(lambda of: output(of, *command), sandboxes))
 
 
+def upload(version, mebibytes):
+    """Sends a file to a volume of its own; the error there was."""
+    try:
+        with modal.Volume.ephemeral(version=version) as volume:
+            content = os.urandom(mebibytes << 20)
+            with volume.batch_upload() as batch:
+                batch.put_file(io.BytesIO(content), "file")
+            assert b"".join(volume.read_file("file")) == content
+            return None
+    except modal.exception.ResourceExhaustedError as error:
+        return str(error)
+
+
 sandboxes = [sandbox(), sandbox()]
 kept = each("sh", "-ec", KEEP)
 say(event="ready")
@@ -64,6 +79,8 @@ for line in sys.stdin:
             say(event="created", error=None)
         except Exception as error:
             say(event="created", error=str(error))
+    elif command == "upload":
+        say(event="uploaded", errors=[upload(version, 64) for version in (1, 2)])
     elif command == "free":
         each("sh", "-ec", "rm /root/filling; sync")
         say(event="freed")

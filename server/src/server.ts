@@ -29,6 +29,7 @@ import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
 import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
+import { UploadRoom } from './platform/upload-room.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
 import { SandboxContent } from './sandboxes/content-places.ts';
 import { mayEnter } from './sandboxes/inbound.ts';
@@ -121,10 +122,12 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
 
     const apps = new AppService(store, now);
     const secrets = new SecretService(store.secrets, vault, now);
-    const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), logger, now);
+    const room = new UploadRoom(dataDir);
+    const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), logger, now, room);
     const mounts = new MountService(store.mounts, blobs, now);
     const { volumes, volumeFiles, volumeMounts } = openVolumes({
-      ...{ dataDir, store, blobs, logger, now },
+      ...{ dataDir, store, blobs, room, logger, now },
+      maxBytes: config.maxVolumeMiB * 2 ** 20,
       mountDir: volumeTreesDir(config),
       treesBinary: treesBinaryPath(),
       disks: engine.keptDisks && {
@@ -214,6 +217,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       volumeFiles,
       volumeMounts,
       fileSpoolDir: `${dataDir}/open-files`,
+      uploadRoom: room,
       tokens,
       accessTokens: new AccessTokens(tokens.signingKey, now),
       answers: store.answers,

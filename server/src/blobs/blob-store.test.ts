@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import type { BlobId } from '../ids.ts';
+import { UploadRoom } from '../platform/upload-room.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { FileBlobStore } from './blob-store.ts';
 
@@ -100,4 +101,22 @@ test('half uploads of an earlier run are removed at start', (t) => {
   writeFileSync(join(root, 'incoming', 'left-over'), 'x');
   new FileBlobStore(root, Buffer.alloc(32, 3), logger);
   assert.deepEqual(incoming(root), []);
+});
+
+test('what the disk has no room for is refused, before its bytes come and with nothing left', async (t) => {
+  const { root } = setUp(t);
+  const disk = { bytes: 4, files: 100 };
+  const room = new UploadRoom(root, async () => disk);
+  const blobs = new FileBlobStore(root, Buffer.alloc(32, 3), logger, Date.now, room);
+  const full = { code: 'disk-full' };
+  const upload = { sha256Hex: sha256('hello'), length: 5 };
+  await assert.rejects(blobs.requireRoom(upload), full);
+  await assert.rejects(blobs.putBytes(sha256('hello'), Buffer.from('hello')), full);
+  const id = blobs.announce(upload);
+  await assert.rejects(blobs.receive(id, Readable.from([Buffer.from('hello')]), never), full);
+  assert.deepEqual(readdirSync(join(root, 'incoming')), []);
+  disk.bytes = 5;
+  await blobs.receive(id, Readable.from([Buffer.from('hello')]), never);
+  disk.bytes = 0;
+  await blobs.requireRoom(upload); // it is there
 });

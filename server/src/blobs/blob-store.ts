@@ -14,6 +14,7 @@ import type { BlobId } from '../ids.ts';
 import { ExpiringSignature } from '../platform/expiring-signature.ts';
 import { clip } from '../platform/text.ts';
 import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
+import { UploadRoom } from '../platform/upload-room.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type BlobAnnouncement, decodeBlobId, encodeBlobId, isSha256Hex } from './blob-id.ts';
 import type { BlobStore, BlobUse } from './blobs.ts';
@@ -27,6 +28,7 @@ export class FileBlobStore implements BlobStore {
   readonly #signatures: ExpiringSignature;
   readonly #now: () => number;
   readonly #logger: Pick<Logger, 'error'>;
+  readonly #room: UploadRoom;
   /** How many builds read each file. */
   readonly #held = new Map<string, number>();
 
@@ -34,9 +36,17 @@ export class FileBlobStore implements BlobStore {
    * @param root directory of its own; half uploads of an earlier run are removed
    * @param urlKey signs upload and download URLs; must be the same after a restart
    * @param now Unix milliseconds
+   * @param room what uploads may fill of the disk
    */
-  constructor(root: string, urlKey: Uint8Array, logger: Pick<Logger, 'error'>, now: () => number = Date.now) {
+  constructor(
+    root: string,
+    urlKey: Uint8Array,
+    logger: Pick<Logger, 'error'>,
+    now: () => number = Date.now,
+    room = new UploadRoom(root),
+  ) {
     this.#root = root;
+    this.#room = room;
     this.#signatures = new ExpiringSignature(urlKey, now);
     this.#now = now;
     this.#logger = logger;
@@ -88,6 +98,7 @@ export class FileBlobStore implements BlobStore {
     const digest = createHash('sha256').update(bytes).digest('hex');
     if (digest !== sha256Hex) throw digestMismatch(sha256Hex);
     if (this.has(sha256Hex)) return;
+    using _room = await this.#room.take({ bytes: bytes.length, files: 1, what: UPLOAD });
     await this.#place(sha256Hex, async (temporary) => {
       const file = await open(temporary, 'wx', 0o600);
       await using opened = new AsyncDisposableStack();
@@ -102,6 +113,10 @@ export class FileBlobStore implements BlobStore {
     return this.#file(sha256Hex);
   }
 
+  async requireRoom({ sha256Hex, length }: BlobAnnouncement): Promise<void> {
+    if (!this.has(sha256Hex)) await this.#room.require({ bytes: length, files: 1, what: UPLOAD });
+  }
+
   announce(upload: BlobAnnouncement): BlobId {
     return encodeBlobId(upload);
   }
@@ -111,12 +126,14 @@ export class FileBlobStore implements BlobStore {
     const sha256 = createHash('sha256');
     const md5 = createHash('md5'); // what the clients compare the ETag with; integrity rests on the SHA-256
     let length = 0;
+    using room = await this.#room.take({ bytes: announced.length, files: 1, what: UPLOAD });
     const meter = new Transform({
       transform(chunk: Buffer, _encoding, done) {
         length += chunk.length;
         if (length > announced.length) return done(wrongLength(announced.length, 'more'));
         sha256.update(chunk);
         md5.update(chunk);
+        room.wrote(chunk.length);
         done(null, chunk);
       },
     });
@@ -177,6 +194,8 @@ export class FileBlobStore implements BlobStore {
     }
   }
 }
+
+const UPLOAD = 'an upload';
 
 const digestMismatch = (sha256Hex: string): SkerryError =>
   new SkerryError(

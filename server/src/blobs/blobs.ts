@@ -13,7 +13,7 @@ export interface BlobUse {
 /** Content-addressed files under the data directory; a file appears only once it is complete and its digest was checked. */
 export interface BlobStore {
   has(sha256Hex: string): boolean;
-  /** @throws SkerryError `invalid-argument` when the digest does not match */
+  /** @throws SkerryError `invalid-argument` when the digest does not match, `disk-full` */
   putBytes(sha256Hex: string, bytes: Uint8Array): Promise<void>;
   /** Absolute path of the content. @throws SkerryError `not-found` */
   path(sha256Hex: string): string;
@@ -25,6 +25,8 @@ export interface BlobStore {
   isUnused(use: BlobUse): boolean;
   /** Removes blobs. When this returns nobody finds one any more; the promise is about their bytes. What cannot be removed is told to the log. */
   remove(digests: readonly string[]): Promise<void>;
+  /** Whether there is room for an upload, which takes none when its content is there. @throws SkerryError `disk-full` */
+  requireRoom(upload: { readonly sha256Hex: string; readonly length: number }): Promise<void>;
   /** Announces an upload that comes over HTTP. Lengths up to 16 GiB. */
   announce(upload: { readonly sha256Hex: string; readonly length: number }): BlobId;
   /** Takes the announced bytes. Resolves to their MD5 (hex), which clients compare. @throws SkerryError `not-found`, `invalid-argument`, `disk-full` */

@@ -137,6 +137,7 @@ export const configSchema = z.strictObject({
     .min(64)
     .default(1_000_000)
     .describe('files and directories that it may have written there'),
+  maxVolumeMiB: z.coerce.number().int().min(1).default(1_048_576).describe('what one volume may hold, MiB'),
   maxOutputMiB: z.coerce
     .number()
     .int()

@@ -124,6 +124,12 @@ export const errorKinds = {
     'skerry',
     'Free disk space on the machine: `skerry doctor` shows where.',
   ),
+  'volume-full': kind(
+    G.RESOURCE_EXHAUSTED,
+    507,
+    'caller',
+    'Remove files from the volume, use another one, or have its bound raised (`--max-volume-mib`).',
+  ),
   unimplemented: kind(G.UNIMPLEMENTED, 501, 'skerry', 'See docs/compatibility.md for what works.'),
   unavailable: kind(G.UNAVAILABLE, 503, 'skerry', 'Try again in a moment.', true),
   internal: kind(G.INTERNAL, 500, 'skerry', 'This is a bug in Skerry: the server log has the details.', true),

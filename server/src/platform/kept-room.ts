@@ -9,8 +9,21 @@ const KEPT_MOST_BYTES = GIB;
 export const roomOf = (available: number, total: number): number =>
   available - Math.min(total * KEPT_SHARE, KEPT_MOST_BYTES);
 
-/** The same of the file system that a directory is on. */
-export async function roomAt(directory: string): Promise<number> {
-  const { bavail, blocks, bsize } = await statfs(directory);
-  return roomOf(bavail * bsize, blocks * bsize);
+/** What is left in bytes, and in files and directories; negative where there are too many already. */
+export interface Room {
+  readonly bytes: number;
+  /** Infinite on a file system that does not count them. */
+  readonly files: number;
 }
+
+/** What is left for sandboxes of the file system that a directory is on. */
+export async function roomOn(directory: string): Promise<Room> {
+  const { bavail, blocks, bsize, ffree, files } = await statfs(directory);
+  return {
+    bytes: roomOf(bavail * bsize, blocks * bsize),
+    files: files === 0 ? Number.POSITIVE_INFINITY : ffree - files * KEPT_SHARE,
+  };
+}
+
+/** The same in bytes alone. */
+export const roomAt = async (directory: string): Promise<number> => (await roomOn(directory)).bytes;

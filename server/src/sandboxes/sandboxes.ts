@@ -135,7 +135,7 @@ export interface Sandbox {
   /** Replaces all tags. */
   setTags(tags: Readonly<Record<string, string>>): void;
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
-  /** Shows in its volumes what others made versions of since it began, or since the last time. @throws SkerryError `sandbox-ended`, `too-large`, `disk-full` */
+  /** Shows in its volumes what others made versions of since it began, or since the last time. @throws SkerryError `sandbox-ended`, `volume-full`, `disk-full` */
   reloadVolumes(signal: AbortSignal): Promise<void>;
   /** An image of its whole filesystem as it is now; it goes on running. @throws SkerryError `sandbox-ended`, `disk-full` */
   snapshotFilesystem(options: SnapshotOptions, signal: AbortSignal): Promise<Image>;

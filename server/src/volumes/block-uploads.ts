@@ -13,15 +13,23 @@ import type { Readable } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { isUploadId, newUploadId, type UploadId, type VolumeLayerId } from '../ids.ts';
 import { raw, toBytes } from '../platform/byte-paths.ts';
+import { roomAt } from '../platform/kept-room.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { clip } from '../platform/text.ts';
+import type { UploadRoom } from '../platform/upload-room.ts';
 import type { BlockPlace, BlockRepository } from './repositories.ts';
 import { BLOCK_BYTES, type BlockFile } from './volumes.ts';
 
 /** How long the blocks of an upload wait for the rest. */
 const ABANDONED_MS = 24 * 60 * 60_000;
+/** The same where there is hardly any room left: an upload that somebody still works at goes on sooner. */
+const SHORT_ABANDONED_MS = 10 * 60_000;
+/** Less room than this is hardly any. */
+const SHORT_BYTES = 2 ** 30;
 /** Of a block of nothing but zeros. */
 const NO_BYTES = createHash('sha256').digest('hex');
+/** As the errors call it. */
+const UPLOAD = 'an upload';
 /** Files looked at at a time. */
 const CONCURRENT_FILES = 16;
 
@@ -41,47 +49,67 @@ export interface Staged {
   readonly missing: readonly BlockTicket[];
 }
 
+export interface BlockUploadsOptions {
+  readonly directory: string;
+  /** Where a layer's tree is on the host, a byte string. */
+  readonly layerRoot: (id: VolumeLayerId) => string;
+  readonly blocks: BlockRepository;
+  readonly room: UploadRoom;
+  /** Unix milliseconds. */
+  readonly now: () => number;
+}
+
 export class BlockUploads {
   readonly #uploads: string;
   readonly #layerRoot: (id: VolumeLayerId) => string;
   readonly #blocks: BlockRepository;
+  readonly #room: UploadRoom;
   readonly #now: () => number;
   /** How many blocks each is being sent at the moment. */
   readonly #receiving = new Map<UploadId, number>();
 
-  /** `now` is in Unix milliseconds. */
-  constructor(
-    directory: string,
-    layerRoot: (id: VolumeLayerId) => string,
-    blocks: BlockRepository,
-    now: () => number,
-  ) {
+  constructor({ directory, layerRoot, blocks, room, now }: BlockUploadsOptions) {
     this.#uploads = join(directory, 'uploads');
     this.#layerRoot = layerRoot;
     this.#blocks = blocks;
+    this.#room = room;
     this.#now = now;
     mkdirSync(this.#uploads, { recursive: true, mode: 0o700 });
   }
 
   /**
    * Makes room for files, or finds what an earlier call made for the same ones, and copies what is known.
-   * @throws SkerryError `invalid-argument` where sizes and blocks do not fit
+   * @throws SkerryError `invalid-argument` where sizes and blocks do not fit, `disk-full` when what is missing does not
    */
   async stage(files: readonly BlockFile[]): Promise<Staged> {
     for (const file of files) checkBlocks(file);
     const earlier = files.flatMap(({ blocks }) => blocks).find(({ receipt }) => receipt)?.receipt ?? '';
-    const upload = (await this.#resumable(earlier, files)) ?? newUploadId();
+    const resumed = await this.#resumable(earlier, files);
+    if (resumed) return this.#stage(resumed, files);
+    const upload = newUploadId();
+    try {
+      await this.#room.require({ bytes: 0, files: files.length + 1, what: UPLOAD });
+      return await this.#stage(upload, files);
+    } catch (error) {
+      await this.discard(upload);
+      throw error;
+    }
+  }
+
+  async #stage(upload: UploadId, files: readonly BlockFile[]): Promise<Staged> {
     await mkdir(this.#directory(upload), { recursive: true, mode: 0o700 });
     await this.#goOn(upload);
     const limiter = new Limiter(CONCURRENT_FILES);
     const asked = new Set<string>();
-    const missing = await Promise.all(
-      files.map((file, index) => limiter.run(() => this.#stageFile(upload, index, file, asked))),
-    );
-    return { upload, missing: missing.flat() };
+    const staged = files.map((file, index) => limiter.run(() => this.#stageFile(upload, index, file, asked)));
+    await Promise.allSettled(staged); // nothing is written any more when one has failed
+    const missing = (await Promise.all(staged)).flat();
+    const bytes = missing.reduce((sum, block) => sum + block.bytes, 0);
+    await this.#room.require({ bytes, what: UPLOAD });
+    return { upload, missing };
   }
 
-  /** @returns what the client says of it when all are there @throws SkerryError `invalid-argument` when it is another block, `not-found` for an upload that was given up */
+  /** @returns what the client says of it when all are there @throws SkerryError `invalid-argument` when it is another block, `not-found` for an upload that was given up, `disk-full` */
   async receive(ticket: BlockTicket, body: Readable, signal: AbortSignal): Promise<string> {
     const { upload } = ticket;
     this.#receiving.set(upload, (this.#receiving.get(upload) ?? 0) + 1);
@@ -100,6 +128,7 @@ export class BlockUploads {
     const offset = block * BLOCK_BYTES;
     const hash = createHash('sha256');
     let length = 0;
+    using room = await this.#room.take({ bytes, what: UPLOAD });
     try {
       for await (const chunk of body as AsyncIterable<Buffer>) {
         signal.throwIfAborted();
@@ -107,6 +136,7 @@ export class BlockUploads {
         hash.update(chunk);
         await handle.write(chunk, 0, chunk.length, offset + length);
         length += chunk.length;
+        room.wrote(chunk.length);
       }
       if (hash.digest('hex') !== sha256Hex) throw wrongBlock(ticket);
     } catch (error) {
@@ -141,11 +171,13 @@ export class BlockUploads {
     await rm(this.#directory(upload), { recursive: true, force: true });
   }
 
-  /** Removes uploads that nobody went on with for a day. */
+  /** Removes uploads that nobody went on with for a day, or for minutes where there is hardly any room. */
   async sweep(nowMs: number): Promise<void> {
+    const short = (await roomAt(this.#uploads)) < SHORT_BYTES;
+    const abandonedMs = short ? SHORT_ABANDONED_MS : ABANDONED_MS;
     for (const name of readdirSync(this.#uploads)) {
       if (!isUploadId(name) || this.#receiving.has(name)) continue;
-      if (statSync(this.#directory(name)).mtimeMs < nowMs - ABANDONED_MS) await this.discard(name);
+      if (statSync(this.#directory(name)).mtimeMs < nowMs - abandonedMs) await this.discard(name);
     }
   }
 
@@ -194,6 +226,7 @@ export class BlockUploads {
       const bytes = Math.min(BLOCK_BYTES, file.size - offset);
       const known = await this.#read(sha256Hex, bytes);
       if (known) {
+        using _room = await this.#room.take({ bytes: known.length, what: UPLOAD });
         await handle.write(known, 0, known.length, offset);
         this.#blocks.insert(sha256Hex, { holder: upload, path: String(index), offset, length: known.length });
       } else if (!asked.has(sha256Hex)) {

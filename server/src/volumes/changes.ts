@@ -17,7 +17,7 @@ import {
   pathOf,
   type TreeState,
 } from './tree-state.ts';
-import { tooLarge } from './volume-errors.ts';
+import { tooManyFiles } from './volume-errors.ts';
 import { MAX_VOLUME_FILES } from './volumes.ts';
 
 export interface Changes {
@@ -110,7 +110,7 @@ async function listEntries(directory: string): Promise<ReadonlyMap<string, Entry
   const collect = (chunk: Buffer) => {
     for (let at = chunk.indexOf(0); at >= 0; at = chunk.indexOf(0, at + 1)) count++;
     // More than can ever be a version: the sandbox must not fill our memory with their names.
-    if (count > MAX_VOLUME_FILES) throw tooLarge();
+    if (count > MAX_VOLUME_FILES) throw tooManyFiles();
     chunks.push(chunk);
   };
   const format = '%y\t%i\t%C@\t%T@\t%s\t%m\t%U\t%G\t%P\\0';

@@ -1,14 +1,16 @@
 /** Copies inside a volume, as `cp -p [-r]` makes them. */
 import { SkerryError } from '../errors/skerry-error.ts';
 import { clip } from '../platform/text.ts';
-import type { Walked } from './layer-tree.ts';
+import type { UploadRoom } from '../platform/upload-room.ts';
+import type { Leaf, Walked } from './layer-tree.ts';
 import type { LayerWriter } from './layer-writer.ts';
 import { parseVolumePath, showVolumePath, type VolumePath } from './paths.ts';
 import { noSuchFile } from './volume-errors.ts';
 
-/** @throws SkerryError `not-found`, `conflict`, `invalid-argument` */
+/** @throws SkerryError `not-found`, `conflict`, `invalid-argument`, `disk-full` */
 export async function copyWithin(
   writer: LayerWriter,
+  room: UploadRoom,
   sources: readonly string[],
   destination: string,
   { recursive }: { readonly recursive: boolean },
@@ -22,12 +24,13 @@ export async function copyWithin(
   for (const source of sources) {
     const from = parseVolumePath(source);
     const last = from.at(-1);
-    await copyOne(writer, from, into && last !== undefined ? [...to, last] : to, recursive);
+    await copyOne(writer, room, from, into && last !== undefined ? [...to, last] : to, recursive);
   }
 }
 
 async function copyOne(
   writer: LayerWriter,
+  room: UploadRoom,
   from: VolumePath,
   to: VolumePath,
   recursive: boolean,
@@ -45,7 +48,7 @@ async function copyOne(
       'invalid-argument',
       `'${clip(showVolumePath(from))}' is the same file as its copy.`,
     );
-  if (node.kind !== 'directory') return writer.copyFile(node, to);
+  if (node.kind !== 'directory') return copyFile(writer, room, node, to);
   if (!recursive)
     throw new SkerryError(
       'invalid-argument',
@@ -57,6 +60,11 @@ async function copyOne(
   await writer.makeDirectory(to);
   for (const { path, node: found } of inside) {
     if (found.kind === 'directory') await writer.makeDirectory(path);
-    else await writer.copyFile(found, path);
+    else await copyFile(writer, room, found, path);
   }
+}
+
+async function copyFile(writer: LayerWriter, room: UploadRoom, from: Leaf, to: VolumePath): Promise<void> {
+  using _room = await room.take({ bytes: from.stats.size, files: 1, what: 'the copy' });
+  await writer.copyFile(from, to);
 }

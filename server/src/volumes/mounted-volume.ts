@@ -1,8 +1,9 @@
 /** A volume in one sandbox: between its working tree and the volume's versions. One thing at a time, which `volume-mounts.ts` sees to. */
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
+import type { TakenRoom } from '../platform/upload-room.ts';
 import type { Changes } from './changes.ts';
-import { differences } from './differences.ts';
+import { type Difference, differences } from './differences.ts';
 import { LayerTree } from './layer-tree.ts';
 import type { VolumeMountRepository, VolumeMountRow } from './repositories.ts';
 import { keyOf, UNSETTLED } from './tree-state.ts';
@@ -41,7 +42,7 @@ export class MountedVolume {
     this.tree = new WorkingTree(parts.places, parts.files.roots(row.base), ids);
   }
 
-  /** Makes a version of what the sandbox wrote, and finishes a reload that was broken off. @throws SkerryError `too-large`, `disk-full` */
+  /** Makes a version of what the sandbox wrote, and finishes a reload that was broken off. @throws SkerryError `volume-full`, `disk-full` */
   async commit({ still, busy }: CommitHow): Promise<void> {
     const { writable, reloading } = this.#row;
     if (!this.#newest()) return;
@@ -50,12 +51,14 @@ export class MountedVolume {
     if (reloading && !still) await this.#bringTo(reloading);
   }
 
-  /** Shows the newest version. What the sandbox wrote must be in it. */
+  /** Shows the newest version. What the sandbox wrote must be in it. @throws SkerryError `disk-full`, and then it shows what it did */
   async reload(): Promise<void> {
     const layers = this.#newest();
     if (!layers) return;
+    const others = await this.#othersUpTo(layers);
+    using _room = await this.#roomFor(others);
     this.#parts.rows.setReloading(this.#row.id, layers);
-    await this.#bringTo(layers);
+    await this.#bringTo(layers, others);
   }
 
   async #commitWritten(still: boolean, busy: CommitHow['busy']): Promise<void> {
@@ -82,12 +85,24 @@ export class MountedVolume {
     return this.tree.changes(reloading && new LayerTree(this.#parts.files.roots(reloading)));
   }
 
-  async #bringTo(layers: VolumeMountRow['base']): Promise<void> {
-    const { files, rows, faultPoint } = this.#parts;
+  async #bringTo(layers: VolumeMountRow['base'], others?: readonly Difference[]): Promise<void> {
+    const { rows, faultPoint } = this.#parts;
     faultPoint('volume.reload.before-changes');
-    await this.tree.reload(await differences(this.#row.shown, layers, (ids) => files.roots(ids)));
+    await this.tree.reload(others ?? (await this.#othersUpTo(layers)));
     faultPoint('volume.reload.before-row');
     rows.setShown(this.#row.id, layers);
+  }
+
+  #othersUpTo(layers: VolumeMountRow['base']): Promise<readonly Difference[]> {
+    return differences(this.#row.shown, layers, (ids) => this.#parts.files.roots(ids));
+  }
+
+  /** What a reload takes where no disk of the tree's own bounds it, as that of a read-only mount. */
+  #roomFor(others: readonly Difference[]): Promise<TakenRoom> {
+    const { files, places } = this.#parts;
+    const bounded = places.written !== places.directory;
+    const sizes = others.map(({ node }) => (node?.kind === 'file' ? node.stats.size : 0));
+    return files.takeRoom(bounded ? 0 : sizes.reduce((sum, size) => sum + size, 0));
   }
 
   /** The layers of the newest version; undefined for a volume that was deleted while it is mounted. */

@@ -31,13 +31,20 @@ export function nameFiles<File extends { readonly path: string }>(
   return named;
 }
 
-/** @throws SkerryError `already-exists` */
-export async function checkFree(tree: LayerTree, paths: Iterable<string>, overwrite: boolean): Promise<void> {
+/** @returns the bytes of the files that others would take the place of @throws SkerryError `already-exists` */
+export async function checkFree(
+  tree: LayerTree,
+  paths: Iterable<string>,
+  overwrite: boolean,
+): Promise<number> {
+  let replaced = 0;
   for (const path of paths) {
     const names = path.split('/');
     const node = await tree.lookup(names);
     if (node?.kind === 'directory') throw isADirectory(names);
     if (node && !overwrite)
       throw new SkerryError('already-exists', `'${showVolumePath(names)}' already exists.`);
+    replaced += node?.stats.size ?? 0;
   }
+  return replaced;
 }

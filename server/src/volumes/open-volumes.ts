@@ -6,8 +6,11 @@ import { LayeredVolumeFiles, type VolumeFilesOptions } from './volume-files.ts';
 import { VolumeMounts, type VolumeMountsOptions } from './volume-mounts.ts';
 import { VolumeService } from './volume-service.ts';
 
-export interface VolumesOptions extends Pick<VolumeFilesOptions, 'blobs' | 'ticketKey' | 'logger' | 'now'> {
+export interface VolumesOptions
+  extends Pick<VolumeFilesOptions, 'blobs' | 'ticketKey' | 'logger' | 'now' | 'room'> {
   readonly dataDir: string;
+  /** @see VolumeFilesOptions */
+  readonly maxBytes?: number;
   /** @see VolumeMountsOptions */
   readonly mountDir: string;
   /** @see VolumeMountsOptions */
@@ -37,11 +40,12 @@ export function openVolumes({
   treesBinary,
   store,
   faultPoint,
+  maxBytes = Number.POSITIVE_INFINITY,
   ...rest
 }: VolumesOptions): OpenVolumes {
   const directory = join(dataDir, 'volumes');
   const { volumes, volumeBlocks: blocks, volumeMounts: rows } = store;
-  const files = new LayeredVolumeFiles({ ...rest, directory, volumes, blocks });
+  const files = new LayeredVolumeFiles({ ...rest, directory, volumes, blocks, maxBytes });
   return {
     volumes: new VolumeService(volumes, rest.now),
     volumeFiles: files,

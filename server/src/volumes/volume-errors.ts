@@ -2,7 +2,7 @@
 import { SkerryError } from '../errors/skerry-error.ts';
 import { clip } from '../platform/text.ts';
 import { showVolumePath, type VolumePath } from './paths.ts';
-import { MAX_VOLUME_BYTES, MAX_VOLUME_FILES } from './volumes.ts';
+import { MAX_VOLUME_FILES } from './volumes.ts';
 
 /** @param what its name or id, as the caller gave it */
 export const noSuchVolume = (what: string): SkerryError =>
@@ -19,9 +19,13 @@ export const notADirectory = (path: VolumePath): SkerryError =>
 export const isADirectory = (path: VolumePath): SkerryError =>
   new SkerryError('already-exists', `'${showVolumePath(path)}' is a directory.`);
 
-/** What a volume would hold, or what a sandbox wrote in one. */
-export const tooLarge = (): SkerryError =>
+/** What a volume would hold. */
+export const tooManyBytes = (maxBytes: number): SkerryError =>
   new SkerryError(
-    'too-large',
-    `A volume may have at most ${MAX_VOLUME_BYTES} bytes in ${MAX_VOLUME_FILES} files and directories.`,
+    'volume-full',
+    `A volume may hold at most ${Math.floor(maxBytes / 2 ** 20)} MiB (maxVolumeMiB).`,
   );
+
+/** The same, or what a sandbox wrote in one. */
+export const tooManyFiles = (): SkerryError =>
+  new SkerryError('volume-full', `A volume may hold at most ${MAX_VOLUME_FILES} files and directories.`);

@@ -9,6 +9,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { describe, type TestContext, test } from 'node:test';
 import { FileBlobStore } from '../blobs/blob-store.ts';
 import type { EnvironmentId, UploadId, VolumeId } from '../ids.ts';
+import { UploadRoom } from '../platform/upload-room.ts';
 import { openStore } from '../store/store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { LayeredVolumeFiles } from './volume-files.ts';
@@ -25,6 +26,10 @@ const skip = process.getuid?.() === 0 ? false : 'whiteouts need root';
 class Setting {
   readonly directory = mkdtempSync(join(tmpdir(), 'skerry-volumes-'));
   readonly clock = { ms: Date.now() };
+  /** What there is for uploads. */
+  readonly room = { bytes: 2 ** 40, files: 2 ** 20 };
+  /** Bytes of a volume. */
+  maxBytes = 2 ** 40;
   store = openStore(this.directory);
   files = this.#open();
 
@@ -84,6 +89,8 @@ class Setting {
       blocks: this.store.volumeBlocks,
       blobs: new FileBlobStore(join(this.directory, 'blobs'), Buffer.alloc(32, 1), logger),
       ticketKey: Buffer.alloc(32, 2),
+      maxBytes: this.maxBytes,
+      room: new UploadRoom('unused', async () => this.room),
       logger,
       now: () => this.clock.ms,
     });
@@ -369,6 +376,64 @@ describe('versions', { skip }, () => {
     const named = setting.volume('named');
     service.sweep(setting.clock.ms + 1000 * HOUR_MS);
     assert.ok(service.get(named));
+  });
+});
+
+describe('bounds', { skip }, () => {
+  const overwrite = false;
+  const full = { code: 'disk-full', message: /out of disk space for an upload/ };
+  const uploads = (setting: Setting) => readdirSync(join(setting.directory, 'volumes/uploads'));
+
+  test('an upload that the disk has no room for is refused before anything is sent', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    setting.room.bytes = BLOCK_BYTES;
+    const data = Buffer.concat([big('a', BLOCK_BYTES), big('b', 100)]);
+    await assert.rejects(setting.files.putBlocks(id, [blockFile('f', data)], { overwrite }), full);
+    setting.room.files = 2;
+    const many = ['a', 'b'].map((name) => blockFile(name, Buffer.from(name)));
+    await assert.rejects(setting.files.putBlocks(id, many, { overwrite }), full);
+    assert.deepEqual(uploads(setting), []);
+    await setting.put(id, { small: 'small' });
+    assert.deepEqual(await setting.list(id), ['small']);
+  });
+
+  test('where the room ends while blocks are sent, and where known blocks are copied, nothing is lost', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    await setting.put(id, { known: big('k', 1000) });
+    const files = [blockFile('f', Buffer.from('content'))];
+    const [missing] = await setting.files.putBlocks(id, files, { overwrite });
+    assert.ok(missing);
+    setting.room.bytes = 6;
+    await assert.rejects(setting.send(missing, Buffer.from('content')), full);
+    await assert.rejects(setting.files.putBlocks(id, [blockFile('g', big('k', 1000))], { overwrite }), full);
+    await assert.rejects(setting.files.copy(id, ['known'], 'copy', { recursive: false }), {
+      code: 'disk-full',
+    });
+    assert.equal(uploads(setting).length, 1);
+    setting.room.bytes = 2 ** 30;
+    const receipt = await setting.send(missing, Buffer.from('content'));
+    const receipts = new Map([[sha256('content'), receipt]]);
+    await setting.files.putBlocks(id, withReceipts(files, receipts), { overwrite });
+    assert.equal(String(await setting.read(id, 'f')), 'content');
+    assert.deepEqual(await setting.list(id), ['f', 'known']);
+  });
+
+  test('a volume holds no more than it may, and is told so before anything is sent', async (t) => {
+    const setting = new Setting(t);
+    setting.maxBytes = 1000;
+    setting.restart();
+    const id = setting.volume();
+    await setting.put(id, { a: big('a', 600) });
+    const volumeFull = { code: 'volume-full' };
+    await assert.rejects(setting.put(id, { b: big('b', 500) }), volumeFull);
+    await assert.rejects(setting.files.copy(id, ['a'], 'copy', { recursive: false }), volumeFull);
+    assert.deepEqual(uploads(setting), []);
+    await setting.put(id, { a: big('c', 900) }, true);
+    await setting.files.remove(id, 'a', false);
+    await setting.put(id, { b: big('b', 500) });
+    assert.deepEqual(await setting.list(id), ['b']);
   });
 });
 

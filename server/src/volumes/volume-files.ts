@@ -1,12 +1,12 @@
 /** What volumes hold. A change is made as a layer over those there are, one change of a volume after the other. */
 import { constants } from 'node:fs';
-import { chmod, copyFile } from 'node:fs/promises';
+import { chmod, copyFile, stat } from 'node:fs/promises';
 import type { BlobStore } from '../blobs/blobs.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { VolumeId, VolumeLayerId } from '../ids.ts';
 import { raw, toBytes } from '../platform/byte-paths.ts';
-import { roomAt } from '../platform/kept-room.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
+import { type TakenRoom, UploadRoom } from '../platform/upload-room.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { BlockUploads } from './block-uploads.ts';
 import { copyWithin } from './copy-within.ts';
@@ -18,12 +18,11 @@ import { checkFree, nameFiles } from './named-files.ts';
 import { parseVolumePath, showVolumePath, type VolumePath } from './paths.ts';
 import type { BlockRepository, VolumeRepository, VolumeVersion } from './repositories.ts';
 import { TransferTickets } from './transfer-tickets.ts';
-import { noSuchFile, noSuchVolume, tooLarge } from './volume-errors.ts';
+import { noSuchFile, noSuchVolume, tooManyBytes, tooManyFiles } from './volume-errors.ts';
 import {
   type BlockFile,
   type FileEntry,
   type FileRange,
-  MAX_VOLUME_BYTES,
   MAX_VOLUME_FILES,
   type MissingBlock,
   type PutOptions,
@@ -43,6 +42,10 @@ export interface VolumeFilesOptions {
   readonly volumes: VolumeRepository;
   readonly blocks: BlockRepository;
   readonly blobs: Pick<BlobStore, 'path'>;
+  /** Bytes that one volume may hold. */
+  readonly maxBytes: number;
+  /** What uploads and copies may fill of the disk; of their own by default. */
+  readonly room?: UploadRoom;
   /** Signs what opens the way for a transfer; must be the same after a restart. */
   readonly ticketKey: Uint8Array;
   readonly logger: Logger;
@@ -56,18 +59,21 @@ export class LayeredVolumeFiles implements VolumeFiles {
   readonly #changes = new OnePerKey<VolumeId>();
   /** Bytes of the layers that each got since its layers were merged, or since the server started. */
   readonly #unmerged = new Map<VolumeId, number>();
+  readonly #room: UploadRoom;
   readonly uploads: BlockUploads;
   readonly tickets: TransferTickets;
 
   constructor(options: VolumeFilesOptions) {
     this.#options = options;
     this.#layers = new LayerFiles(options.directory, options.logger, options.now);
-    this.uploads = new BlockUploads(
-      options.directory,
-      (id) => this.#layers.root(id),
-      options.blocks,
-      options.now,
-    );
+    this.#room = options.room ?? new UploadRoom(options.directory);
+    this.uploads = new BlockUploads({
+      directory: options.directory,
+      layerRoot: (id) => this.#layers.root(id),
+      blocks: options.blocks,
+      room: this.#room,
+      now: options.now,
+    });
     this.tickets = new TransferTickets(options.ticketKey, options.now);
   }
 
@@ -128,11 +134,17 @@ export class LayeredVolumeFiles implements VolumeFiles {
     destination: string,
     options: { readonly recursive: boolean },
   ): Promise<void> {
-    await this.change(id, async () => (writer) => copyWithin(writer, sources, destination, options));
+    await this.change(
+      id,
+      async () => (writer) => copyWithin(writer, this.#room, sources, destination, options),
+    );
   }
 
   async putWhole(id: VolumeId, files: readonly WholeFile[], { overwrite }: PutOptions): Promise<void> {
     const named = nameFiles(files);
+    const bytes = await this.#bytesOf(files);
+    if (bytes > this.#options.maxBytes) throw tooManyBytes(this.#options.maxBytes);
+    using room = await this.#room.take({ bytes, files: files.length, what: 'an upload' });
     await this.change(id, async ({ tree }) => {
       await checkFree(tree, named.keys(), overwrite);
       return async (writer) => {
@@ -140,6 +152,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
           await writer.putFile(names, async (host) => {
             const from = this.#options.blobs.path(file.sha256Hex);
             await copyFile(from, raw(host), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+            room.wrote((await stat(from)).size);
             await chmod(raw(host), file.mode & PERMISSION_BITS);
           });
         }
@@ -153,9 +166,12 @@ export class LayeredVolumeFiles implements VolumeFiles {
     { overwrite }: PutOptions,
   ): Promise<readonly MissingBlock[]> {
     const named = nameFiles(files);
-    await checkFree(this.#tree(this.version(id)), named.keys(), overwrite);
+    const version = this.version(id);
+    const replaced = await checkFree(this.#tree(version), named.keys(), overwrite);
     const total = files.reduce((sum, { size }) => sum + size, 0);
-    if (total > MAX_VOLUME_BYTES) throw tooLarge();
+    const { maxBytes } = this.#options;
+    // Before anything is sent; what others put there meanwhile is found at the end.
+    if (version.bytes - replaced + total > maxBytes) throw tooManyBytes(maxBytes);
     const { upload, missing } = await this.uploads.stage(files);
     if (missing.length > 0) {
       return missing.map((block) => ({
@@ -207,8 +223,12 @@ export class LayeredVolumeFiles implements VolumeFiles {
    * @throws SkerryError `disk-full` when the rest is the server's
    */
   async requireRoom(bytes: number): Promise<void> {
-    if (bytes <= (await roomAt(this.#options.directory))) return;
-    throw new SkerryError('disk-full', 'The machine is out of disk space for a version of the volume.');
+    await this.#room.require({ bytes, what: 'a version of the volume' });
+  }
+
+  /** Room for a copy of what others wrote, in a sandbox. @throws SkerryError `disk-full` */
+  takeRoom(bytes: number): Promise<TakenRoom> {
+    return this.#room.take({ bytes, what: 'what others wrote in the volume' });
   }
 
   /** Where layers are on the host, byte strings. */
@@ -216,11 +236,18 @@ export class LayeredVolumeFiles implements VolumeFiles {
     return layers.map((layer) => this.#layers.root(layer));
   }
 
+  /** Of the contents of files that are put whole. @throws SkerryError `not-found` */
+  async #bytesOf(files: readonly WholeFile[]): Promise<number> {
+    let bytes = 0;
+    for (const { sha256Hex } of files) bytes += (await stat(this.#options.blobs.path(sha256Hex))).size;
+    return bytes;
+  }
+
   #tree({ layers }: VolumeVersion): LayerTree {
     return new LayerTree(this.roots(layers));
   }
 
-  /** Makes the next version. @param plan looks at the present one and says what to write, or throws and changes nothing @throws SkerryError `not-found`, `too-large` */
+  /** Makes the next version. @param plan looks at the present one and says what to write, or throws and changes nothing @throws SkerryError `not-found`, `volume-full` */
   async change(
     id: VolumeId,
     plan: (now: {
@@ -234,7 +261,8 @@ export class LayeredVolumeFiles implements VolumeFiles {
         await write(writer, layer);
         const { bytes, files } = writer.growth;
         const grown = { bytes: version.bytes + bytes, files: version.files + files };
-        if (grown.bytes > MAX_VOLUME_BYTES || grown.files > MAX_VOLUME_FILES) throw tooLarge();
+        if (grown.bytes > this.#options.maxBytes && bytes > 0) throw tooManyBytes(this.#options.maxBytes);
+        if (grown.files > MAX_VOLUME_FILES && files > 0) throw tooManyFiles();
       });
       if (!made) return;
       const next: VolumeVersion = {

@@ -131,13 +131,13 @@ export class VolumeMounts {
     await Promise.all(this.#options.rows.ofVolume(volumeId).map((row) => this.#tryToLook(row)));
   }
 
-  /** The same, for who asks for nothing else. @throws SkerryError `not-found`, `too-large`, `disk-full` */
+  /** The same, for who asks for nothing else. @throws SkerryError `not-found`, `volume-full`, `disk-full` */
   async commit(volumeId: VolumeId): Promise<void> {
     this.#options.files.version(volumeId);
     for (const row of this.#options.rows.ofVolume(volumeId)) await this.#look(row);
   }
 
-  /** Shows a sandbox the newest version of its volumes, its own writes included. @throws SkerryError `too-large`, `disk-full` */
+  /** Shows a sandbox the newest version of its volumes, its own writes included. @throws SkerryError `volume-full`, `disk-full` */
   async reload(taskId: TaskId): Promise<void> {
     for (const { id, volumeId } of this.#options.rows.ofTask(taskId)) {
       await this.settle(volumeId);

@@ -92,14 +92,14 @@ export interface VolumeFiles {
   range(id: VolumeId, path: string, start: number, length: number): Promise<FileRange>;
   /** @throws SkerryError `not-found`; `conflict` for a directory that holds something, unless `recursive` */
   remove(id: VolumeId, path: string, recursive: boolean): Promise<void>;
-  /** As `cp -p [-r]`. @throws SkerryError `not-found`, `conflict`, `invalid-argument` */
+  /** As `cp -p [-r]`. @throws SkerryError `not-found`, `conflict`, `invalid-argument`, `volume-full`, `disk-full` */
   copy(
     id: VolumeId,
     sources: readonly string[],
     destination: string,
     options: { readonly recursive: boolean },
   ): Promise<void>;
-  /** All of them or none. @throws SkerryError `already-exists`, `conflict`, `invalid-argument`, `too-large` */
+  /** All of them or none. @throws SkerryError `already-exists`, `conflict`, `invalid-argument`, `too-large`, `volume-full`, `disk-full` */
   putWhole(id: VolumeId, files: readonly WholeFile[], options: PutOptions): Promise<void>;
   /** All of them once no block is missing, else none. @throws SkerryError like `putWhole` */
   putBlocks(id: VolumeId, files: readonly BlockFile[], options: PutOptions): Promise<readonly MissingBlock[]>;
@@ -113,6 +113,5 @@ export interface PutOptions {
 /** The size in which the clients of protocol 2 move files. */
 export const BLOCK_BYTES = 8 * 1024 * 1024;
 
-/** Of one volume; a change that would exceed them is refused. */
-export const MAX_VOLUME_BYTES = 1024 ** 4;
+/** Of one volume; a change that would exceed it is refused. */
 export const MAX_VOLUME_FILES = 1_000_000;

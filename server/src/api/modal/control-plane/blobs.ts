@@ -19,9 +19,11 @@ export interface BlobHandlerDeps {
 
 export function blobHandlers({ blobs }: BlobHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
   return {
-    blobCreate({ contentSha256Base64, contentLength }, context) {
+    async blobCreate({ contentSha256Base64, contentLength }, context) {
       const sha256Hex = Buffer.from(contentSha256Base64, 'base64').toString('hex');
-      const id = blobs.announce({ sha256Hex, length: Number(contentLength) });
+      const announced = { sha256Hex, length: Number(contentLength) };
+      const id = blobs.announce(announced);
+      await blobs.requireRoom(announced); // told now, and not after the first bytes
       const url = absoluteUrl(blobs.urlPath(id), context);
       // Python reads the new form only, JavaScript and Go the old one only.
       return {

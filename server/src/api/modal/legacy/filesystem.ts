@@ -6,6 +6,7 @@ import { posix } from 'node:path';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { TaskId } from '../../../ids.ts';
 import type { Images } from '../../../images/image.ts';
+import type { UploadRoom } from '../../../platform/upload-room.ts';
 import { unlessAborted } from '../../../platform/wait.ts';
 import { FileError } from '../../../sandboxes/file-error.ts';
 import { SandboxFiles } from '../../../sandboxes/files.ts';
@@ -27,6 +28,8 @@ export interface FilesystemHandlerDeps {
   readonly images: Pick<Images, 'get'>;
   /** A directory for the content of open files; emptied at start. */
   readonly fileSpoolDir: string;
+  /** What they may fill of the disk. */
+  readonly uploadRoom: UploadRoom;
 }
 
 const MAX_PATH_BYTES = 4096;
@@ -38,6 +41,7 @@ type Request = ContainerFilesystemExecRequest['fileExecRequestOneof'];
 
 export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
   const sessions = new FileSessions(deps.fileSpoolDir);
+  const { uploadRoom: room } = deps;
   return {
     containerFilesystemExec({ taskId, fileExecRequestOneof: request }) {
       const sandbox = deps.sandboxes.getByTask(taskId as TaskId); // looking up what is no id finds nothing
@@ -87,7 +91,7 @@ export function filesystemHandlers(deps: FilesystemHandlerDeps): Partial<Service
     const path = resolve(sandbox, request.path);
     const files = filesOf(sandbox);
     const { descriptor, opened } = sessions.open(sandbox, (spoolPath) =>
-      OpenFile.open(files, path, mode, spoolPath, unending),
+      OpenFile.open({ files, path, mode, spoolPath, room }, unending),
     );
     const answer = opened.then(() => {
       sandbox.logVerbose('file', `Opened file '${request.path}': ${descriptor}`);

@@ -3,6 +3,7 @@
  * whole on flush and close, as Python's buffered files do: until then nothing of a write shows in the sandbox.
  */
 import { type FileHandle, open, rm } from 'node:fs/promises';
+import type { TakenRoom, UploadRoom } from '../../../../platform/upload-room.ts';
 import { FileError } from '../../../../sandboxes/file-error.ts';
 import type { SandboxFiles } from '../../../../sandboxes/files.ts';
 import type { FileMode } from './file-mode.ts';
@@ -19,23 +20,29 @@ export interface FileRange {
 
 export type Whence = 'start' | 'current' | 'end';
 
+export interface OpenFileParts {
+  readonly files: SandboxFiles;
+  readonly path: string;
+  readonly mode: FileMode;
+  /** A file of its own, which must not exist; removed on close. */
+  readonly spoolPath: string;
+  /** What it may fill of the server's disk. */
+  readonly room: UploadRoom;
+}
+
 export class OpenFile {
   readonly #files: SandboxFiles;
   readonly #path: string;
   readonly #mode: FileMode;
   readonly #spoolPath: string;
+  readonly #room: UploadRoom;
   #spool: FileHandle;
   #size = 0;
   #position = 0;
   #changed = false;
 
-  private constructor(
-    files: SandboxFiles,
-    path: string,
-    mode: FileMode,
-    spoolPath: string,
-    spool: FileHandle,
-  ) {
+  private constructor({ files, path, mode, spoolPath, room }: OpenFileParts, spool: FileHandle) {
+    this.#room = room;
     this.#files = files;
     this.#path = path;
     this.#mode = mode;
@@ -43,15 +50,9 @@ export class OpenFile {
     this.#spool = spool;
   }
 
-  /** @param spoolPath a file of its own, which must not exist; removed on close. @throws FileError */
-  static async open(
-    files: SandboxFiles,
-    path: string,
-    mode: FileMode,
-    spoolPath: string,
-    signal: AbortSignal,
-  ): Promise<OpenFile> {
-    const file = new OpenFile(files, path, mode, spoolPath, await open(spoolPath, 'wx+', 0o600));
+  /** @throws FileError; SkerryError `disk-full` */
+  static async open(parts: OpenFileParts, signal: AbortSignal): Promise<OpenFile> {
+    const file = new OpenFile(parts, await open(parts.spoolPath, 'wx+', 0o600));
     await using undo = new AsyncDisposableStack();
     undo.defer(() => file.discard());
     await file.#begin(signal);
@@ -91,6 +92,7 @@ export class OpenFile {
     this.#check('writable');
     const start = this.#mode.kind === 'append' ? this.#size : this.#position;
     checkSize(start + data.length, this.#path);
+    using _room = await this.#take(data.length);
     await writeAll(this.#spool, data, start);
     this.#position = start + data.length;
     this.#size = Math.max(this.#size, this.#position);
@@ -113,6 +115,7 @@ export class OpenFile {
     if (from > to) throw invalidOperation('The start of the range must be before its end and in the file');
     const size = from + data.length + (this.#size - to);
     checkSize(size, this.#path);
+    using room = await this.#take(size);
     const temporary = `${this.#spoolPath}.new`;
     const next = await open(temporary, 'wx+', 0o600);
     // The open handle is all that is needed; without a name nothing can be left behind.
@@ -121,6 +124,7 @@ export class OpenFile {
       let at = 0;
       const append = async (chunk: Uint8Array) => {
         await writeAll(next, chunk, at);
+        room.wrote(chunk.length);
         at += chunk.length;
       };
       for await (const chunk of this.content({ start: 0, end: from })) await append(chunk);
@@ -191,6 +195,7 @@ export class OpenFile {
   async #load(signal: AbortSignal): Promise<void> {
     for await (const chunk of this.#files.read(this.#path, signal, MAX_FILE_BYTES)) {
       checkSize(this.#size + chunk.length, this.#path);
+      using _room = await this.#take(chunk.length);
       await writeAll(this.#spool, chunk, this.#size);
       this.#size += chunk.length;
     }
@@ -199,6 +204,10 @@ export class OpenFile {
   /** Makes the file, empty, with its parent directories: programs written for Modal count on that. */
   async #make(signal: AbortSignal): Promise<void> {
     await this.#files.write(this.#path, this.content({ start: 0, end: 0 }), signal);
+  }
+
+  #take(bytes: number): Promise<TakenRoom> {
+    return this.#room.take({ bytes, what: 'a file that is open' });
   }
 
   #check(ability: 'readable' | 'writable'): void {
