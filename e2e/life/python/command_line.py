@@ -7,6 +7,7 @@ import select
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 import modal
@@ -124,6 +125,31 @@ def a_shell_opens_in_a_running_sandbox():
 def a_shell_opens_in_a_sandbox_of_its_own_and_ends_it():
     out = command("shell", "--no-pty", "--image", "python:3.11-slim", "--cmd", "echo from $((40+2))")
     assert "from 42" in out, out
+
+
+PROGRAM = """
+import modal
+app = modal.App("life-run")
+@app.local_entrypoint()
+def main(word: str):
+    sandbox = modal.Sandbox.create("sh", "-c", f"echo {word}; exit 3", app=app, image=modal.Image.from_registry("python:3.11-slim"))
+    sandbox.wait()
+    print("ended with", sandbox.returncode)
+"""
+
+
+@case
+def a_program_with_an_entrypoint_is_run_and_its_app_ends_with_it():
+    # Nothing ends the wait for an app's last output but its end.
+    patience = {"MODAL_LOGS_TIMEOUT": "1000"}
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+        file.write(PROGRAM)
+        file.flush()
+        for detached in ([], ["--detach"]):
+            out = command("run", *detached, file.name, "--word", "shown", env=patience)
+            assert "\nshown\n" in out and "\nended with 3\n" in out, out
+    states = [row["state"] for row in json.loads(command("app", "list", "--json")) if row["description"] == "life-run"]
+    equal(set(states), {"stopped"})
 
 
 @case

@@ -2,10 +2,12 @@
 
 import contextlib
 import pathlib
+import subprocess
+import sys
 import tempfile
 
 import modal
-from harness import case, create, equal, image, run, running
+from harness import app, case, create, equal, image, run, running
 
 
 @contextlib.contextmanager
@@ -97,6 +99,29 @@ EOF
         equal(shell(sandbox, "stat -c '%a %u:%g' /opt/run.sh /opt/plain.sh"), "750 1000:1000\n644 0:0\n")
         equal(shell(sandbox, "cat /opt/heredoc /opt/raw /opt/run-heredoc /opt/piped /opt/by-python"),
               "hi you and $A\n$A\nhi you\none\ntwo\npython")
+
+
+@case
+def what_builds_said_is_read_from_the_image():
+    secret = modal.Secret.from_dict({"TOKEN": "s3cret-value"})
+    first = image.run_commands("echo from the first $TOKEN", secrets=[secret])
+    second = first.run_commands("echo from the second; echo to stderr >&2").build(app)
+    own = [(entry.source, entry.message) for entry in second.logs.fetch()]
+    assert ("stdout", "from the second\n") in own and ("stderr", "to stderr\n") in own, own
+    whole = "".join(entry.message for entry in second.logs.fetch(layers=None))
+    assert 0 < whole.index("\nfrom the first ") < whole.index("\nfrom the second\n"), whole
+    assert "s3cret-value" not in whole
+    equal([entry.message for entry in second.logs.tail(1)], [f"Successfully built {second.object_id}\n"])
+    done = subprocess.run([sys.executable, "-m", "modal", "image", "logs", second.object_id], capture_output=True, text=True)
+    assert "\nfrom the second\n" in done.stdout and "first" not in done.stdout, (done.stdout, done.stderr)
+    failing = image.run_commands("echo why it fails; exit 3")
+    try:
+        failing.build(app)
+    except modal.exception.Error:
+        said = "".join(entry.message for entry in failing.logs.tail())
+    assert "why it fails\n" in said and "The build failed" in said, said
+    with running() as sandbox:
+        equal(list(sandbox.snapshot_filesystem().logs.fetch(layers=None)), [])
 
 
 run()

@@ -2,7 +2,7 @@
  * A build's log: entries are appended to a file as they come, and any number of readers follow it, during the build, after its end
  * and after a restart of the server.
  */
-import { appendFileSync, closeSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ImageId } from '../ids.ts';
 import { unlessAborted } from '../platform/wait.ts';
@@ -52,6 +52,22 @@ export class BuildLogs {
         if (!more) return;
         await unlessAborted(more, signal);
       }
+    } finally {
+      reader.close();
+    }
+  }
+
+  has(id: ImageId): boolean {
+    return existsSync(this.#path(id));
+  }
+
+  /** The entries that are there, in order. */
+  soFar(id: ImageId): BuildLogEntry[] {
+    const reader = new EntryReader(this.#path(id));
+    try {
+      const entries: BuildLogEntry[] = [];
+      for (let more = reader.next(); more.length > 0; more = reader.next()) entries.push(...more);
+      return entries;
     } finally {
       reader.close();
     }

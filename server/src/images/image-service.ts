@@ -23,8 +23,10 @@ import type { Dockerfile } from './dockerfile/instruction.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
 import type {
   BuildEvent,
+  BuildLogEntry,
   BuildResult,
   Image,
+  ImageBuild,
   ImageConfig,
   ImageDefinition,
   Images,
@@ -207,7 +209,9 @@ export class ImageService implements Images {
     const secrets = [...Object.values(definition.secretEnv), ...(password === undefined ? [] : [password])];
     const log = this.#logs.start(id, secrets);
     try {
-      this.#store.insertBuilding(id, definition.builderVersion, this.#now());
+      const base = dockerfile.stages.at(-1)?.from.image;
+      const baseId = base === undefined ? undefined : definition.baseImages.get(base);
+      this.#store.insertBuilding(id, definition.builderVersion, baseId, this.#now());
     } catch (error) {
       log.end();
       this.#logs.remove(id);
@@ -285,6 +289,21 @@ export class ImageService implements Images {
       default:
         record satisfies never;
     }
+  }
+
+  builds(id: ImageId): readonly ImageBuild[] {
+    this.#record(id);
+    const builds: ImageBuild[] = [];
+    let next = this.#store.build(id);
+    for (; next; next = next.baseId && this.#store.build(next.baseId)) {
+      if (this.#logs.has(next.id)) builds.unshift(next);
+    }
+    return builds;
+  }
+
+  buildLog(id: ImageId): readonly BuildLogEntry[] {
+    this.#record(id);
+    return this.#logs.soFar(id);
   }
 
   get(id: ImageId): Image {

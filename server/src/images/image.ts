@@ -136,6 +136,16 @@ export interface BuildLogEntry {
   readonly text: string;
 }
 
+/** When an image was built, and on which image. */
+export interface ImageBuild {
+  readonly id: ImageId;
+  /** What its last stage starts from, where that is an image that somebody built here and not the name of a base. */
+  readonly baseId: ImageId | undefined;
+  readonly startedAtMs: number;
+  /** Undefined while it is under way. */
+  readonly endedAtMs: number | undefined;
+}
+
 /** What a build's follower sees: log entries in order, then the result, which is the last. */
 export type BuildEvent =
   | { readonly kind: 'log'; readonly entry: BuildLogEntry }
@@ -161,6 +171,13 @@ export interface Images {
   ): Promise<{ readonly id: ImageId; readonly result: BuildResult | undefined }>;
   /** Follows a build from after entry `afterIndex` (0 = the start) until its result or the abort. @throws SkerryError `not-found` */
   follow(id: ImageId, afterIndex: number, signal: AbortSignal): AsyncIterable<BuildEvent>;
+  /**
+   * The builds that an image came out of, its own last, each after the one of the image that it was built on. Images that nobody built (bases, snapshots) have none, and
+   * what was built before one that is deleted by now is not found any more. @throws SkerryError `not-found`
+   */
+  builds(id: ImageId): readonly ImageBuild[];
+  /** What a build has logged so far, in order; nothing of an image that nobody built. @throws SkerryError `not-found` */
+  buildLog(id: ImageId): readonly BuildLogEntry[];
   /** A finished image. @throws SkerryError `not-found`; `conflict` while it is being built or when its build failed */
   get(id: ImageId): Image;
   /** Likewise, for a client that has only the id: that it asks counts as a use. */

@@ -1,6 +1,6 @@
 /** The rows that images, their layers, cached steps and published names are kept in. `store/images.ts` implements this; files are `layer-store.ts`'s. */
 import type { ImageId, LayerId, TaskId } from '../ids.ts';
-import type { Image, PublishedImage } from './image.ts';
+import type { Image, ImageBuild, PublishedImage } from './image.ts';
 
 /** What is known of an image. `cancelled` and `failed` differ only in whose doing it was. */
 export type ImageRecord =
@@ -9,7 +9,8 @@ export type ImageRecord =
   | { readonly state: 'failed' | 'cancelled'; readonly id: ImageId; readonly message: string };
 
 export interface ImageRepository {
-  insertBuilding(id: ImageId, builderVersion: string, nowMs: number): void;
+  /** @param baseId what it is built on, as `ImageBuild` has it */
+  insertBuilding(id: ImageId, builderVersion: string, baseId: ImageId | undefined, nowMs: number): void;
   /** Adds an image that is finished from the start: a base, which can be made again, or without a `definitionKey` a snapshot, which cannot. */
   insertReady(image: Image, definitionKey: string | undefined): void;
   /** Marks an image as built. With a `definitionKey` it becomes what that definition gives from now on, instead of any earlier image. */
@@ -18,6 +19,8 @@ export interface ImageRepository {
   /** Ends every build that an earlier run of the server left unfinished. */
   failUnfinished(message: string, nowMs: number): void;
   get(id: ImageId): ImageRecord | undefined;
+  /** Of what was added as finished too: its build began and ended then. */
+  build(id: ImageId): ImageBuild | undefined;
   /** Also one that was deleted and not purged yet. */
   getUsed(id: ImageId): ImageRecord | undefined;
   /** The finished image of a definition. */

@@ -38,19 +38,31 @@ export class AppReaper {
     logger.info({ appId: id, sandboxes: live.length }, 'app stopped');
   }
 
+  /** What is left to do when the client of an app says that it goes: the app stops, unless it outlives its client. @throws as `stop` */
+  async leave(id: AppId): Promise<void> {
+    const { state } = this.#parts.apps.get(id);
+    if (state === 'deployed' || (state === 'detached' && this.#isInUse(id))) return;
+    await this.stop(id);
+  }
+
   /**
    * Stops the apps whose client has not been heard of for two minutes. A detached one stays for as long as a sandbox runs in it. Called on a timer with
    * the time in Unix milliseconds; one app's failure does not keep the others.
    */
   async sweep(nowMs: number): Promise<void> {
-    const { apps, sandboxes, logger } = this.#parts;
+    const { apps, logger } = this.#parts;
     for (const app of apps.unheardSince(nowMs - SILENCE_MS)) {
       try {
-        if (app.state === 'detached' && sandboxes.list({ appId: app.id, limit: 1 }).length > 0) continue;
+        if (app.state === 'detached' && this.#isInUse(app.id)) continue;
         await this.stop(app.id);
       } catch (error) {
         logger.error({ appId: app.id, err: error }, 'app sweep failed');
       }
     }
+  }
+
+  /** Whether a sandbox in it goes on; those that are about to end by now do not. */
+  #isInUse(appId: AppId): boolean {
+    return this.#parts.sandboxes.list({ appId, limit: ALL }).some(({ result }) => result === undefined);
   }
 }

@@ -1,7 +1,7 @@
 /** Rows of images, their layers, cached steps and published names. */
 import { z } from 'zod';
 import type { ImageId, LayerId, TaskId } from '../ids.ts';
-import type { Image, ImageConfig, PublishedImage } from '../images/image.ts';
+import type { Image, ImageBuild, ImageConfig, PublishedImage } from '../images/image.ts';
 import type { ImageRecord, ImageRepository } from '../images/repositories.ts';
 import { type Database, transaction } from './database.ts';
 
@@ -38,6 +38,22 @@ const imageRow = z
     };
     return { state: row.state, id, image };
   });
+
+const buildRow = z
+  .object({
+    id: z.string(),
+    base_id: z.string().nullable(),
+    created_at_ms: z.number(),
+    finished_at_ms: z.number().nullable(),
+  })
+  .transform(
+    (row): ImageBuild => ({
+      id: imageId(row.id),
+      baseId: row.base_id === null ? undefined : imageId(row.base_id),
+      startedAtMs: row.created_at_ms,
+      endedAtMs: row.finished_at_ms ?? undefined,
+    }),
+  );
 
 const nameRow = z
   .object({ name: z.string(), image_id: z.string(), created_at_ms: z.number(), updated_at_ms: z.number() })
@@ -85,7 +101,7 @@ export class SqlImages implements ImageRepository {
   constructor(database: Database) {
     this.#database = database;
     this.#insert = database.prepare(
-      `INSERT INTO images (id, state, builder_version, created_at_ms) VALUES (?, 'building', ?, ?)`,
+      `INSERT INTO images (id, state, builder_version, base_id, created_at_ms) VALUES (?, 'building', ?, ?, ?)`,
     );
     this.#freeDefinition = database.prepare(
       'UPDATE images SET definition_key = NULL WHERE definition_key = ?',
@@ -154,12 +170,12 @@ export class SqlImages implements ImageRepository {
     this.#unpublish = database.prepare('DELETE FROM image_names WHERE name = ?');
   }
 
-  insertBuilding(id: ImageId, builderVersion: string, nowMs: number): void {
-    this.#insert.run(id, builderVersion, nowMs);
+  insertBuilding(id: ImageId, builderVersion: string, baseId: ImageId | undefined, nowMs: number): void {
+    this.#insert.run(id, builderVersion, baseId ?? null, nowMs);
   }
 
   insertReady(image: Image, definitionKey: string | undefined): void {
-    this.insertBuilding(image.id, image.builderVersion, image.createdAtMs);
+    this.insertBuilding(image.id, image.builderVersion, undefined, image.createdAtMs);
     this.#finishAs(image, definitionKey, definitionKey !== undefined, image.createdAtMs);
   }
 
@@ -196,6 +212,11 @@ export class SqlImages implements ImageRepository {
   get(id: ImageId): ImageRecord | undefined {
     const row = this.#get.get(id);
     return row && imageRow.parse(row);
+  }
+
+  build(id: ImageId): ImageBuild | undefined {
+    const row = this.#get.get(id);
+    return row && buildRow.parse(row);
   }
 
   getUsed(id: ImageId): ImageRecord | undefined {

@@ -197,4 +197,7 @@ export const migrations: readonly string[] = [
   /* 22: what id 0 of a sandbox's own users is on the machine, with whose ids it sees a volume; none where they are the machine's */ `
   ALTER TABLE volume_mounts ADD COLUMN first_id INTEGER;
   `,
+  /* 23: what an image was built on, where somebody built that here. Of what there is already nobody knows it */ `
+  ALTER TABLE images ADD COLUMN base_id TEXT;
+  `,
 ];

@@ -12,7 +12,7 @@ import { toSeconds } from '../rpc/wire-time.ts';
 
 export interface AppHandlerDeps {
   readonly apps: Apps;
-  readonly reaper: Pick<AppReaper, 'stop'>;
+  readonly reaper: Pick<AppReaper, 'stop' | 'leave'>;
   readonly sandboxes: Pick<Sandboxes, 'list'>;
   /** Unix milliseconds. */
   readonly now: () => number;
@@ -55,9 +55,7 @@ export function appHandlers(deps: AppHandlerDeps): Partial<ServiceImpl<typeof Mo
       return { url: '', deployedAt: toSeconds(now()) };
     },
     async appClientDisconnect({ appId }) {
-      const app = apps.get(asAppId(appId));
-      // A deployed or detached app outlives its client.
-      if (app.state === 'ephemeral' || app.state === 'initializing') await reaper.stop(app.id);
+      await reaper.leave(asAppId(appId));
       return {};
     },
     appList({ environmentName }) {

@@ -1,27 +1,33 @@
 /** Images. Facts: docs/protocol/images-and-mounts.md, section 1. */
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
 import type { AppId, ImageId } from '../../../ids.ts';
 import type { BuildEvent, BuildLogEntry, BuildResult, Image, Images } from '../../../images/image.ts';
-import { FileDescriptor, GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
+import { GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { inBatches } from '../rpc/batches.ts';
 import { toSeconds, waitMs } from '../rpc/wire-time.ts';
+import { buildTaskId } from './build-task.ts';
 import { type ImageDefinitionDeps, toImageDefinition } from './image-definition.ts';
 import { canonicalImageName, imageNamePrefix } from './image-name.ts';
+import { buildStreams } from './log-history.ts';
 
 export interface ImageHandlerDeps extends ImageDefinitionDeps {
   readonly apps: Apps;
   readonly images: Images;
+  readonly now: () => number;
 }
 
 const MAX_JOIN_SECONDS = 600;
 /** Log entries of one message; an entry has at most 64 KiB. */
 const MAX_ENTRIES = 32;
 const MAX_NAMES_PAGE = 500;
+/** After the end of a build its log says how it went; clients ask for what is older than the end that they are told. */
+const LAST_WORDS_MS = 1000;
 
 export function imageHandlers(deps: ImageHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
-  const { apps, images } = deps;
+  const { apps, images, now } = deps;
 
   const environmentOfApp = (appId: string) =>
     apps.environment(appId === '' ? '' : apps.get(appId as AppId).environmentName);
@@ -104,11 +110,14 @@ export function imageHandlers(deps: ImageHandlerDeps): Partial<ServiceImpl<typeo
       images.unpublish(canonicalName(tag, ''));
       return {};
     },
-    imageBuildChainGet({ imageId }) {
-      images.get(asImageId(imageId));
-      // Build logs are followed through ImageJoinStreaming; builds are no app's tasks here, so there are no steps to point to.
-      return { buildSteps: [] };
-    },
+    imageBuildChainGet: ({ imageId }) => ({
+      buildSteps: images.builds(asImageId(imageId)).map(({ id, startedAtMs, endedAtMs }) => ({
+        imageId: id,
+        startedAt: timestampFromMs(startedAtMs),
+        finishedAt: timestampFromMs((endedAtMs ?? now()) + LAST_WORDS_MS),
+        builderTaskId: buildTaskId(id),
+      })),
+    }),
   };
 }
 
@@ -118,16 +127,10 @@ const asImageId = (text: string): ImageId => text as ImageId;
 const isLog = (event: BuildEvent): event is BuildEvent & { kind: 'log' } => event.kind === 'log';
 const isResult = (event: BuildEvent): event is BuildEvent & { kind: 'result' } => event.kind === 'result';
 
-const descriptors = {
-  stdout: FileDescriptor.STDOUT,
-  stderr: FileDescriptor.STDERR,
-  system: FileDescriptor.INFO,
-} as const satisfies Record<BuildLogEntry['stream'], FileDescriptor>;
-
 const toTaskLog = (entry: BuildLogEntry) => ({
   data: entry.text,
   timestamp: toSeconds(entry.timeMs),
-  fileDescriptor: descriptors[entry.stream],
+  fileDescriptor: buildStreams[entry.stream],
 });
 
 function toWireResult(result: BuildResult) {

@@ -1,13 +1,16 @@
 /**
  * What sandboxes have logged so far: lines of their entrypoints' output and what Skerry says about them. Output is kept as bytes without times, so a
- * line has the time its sandbox started, in order; Skerry's own lines have their true time.
+ * line has the time its sandbox started, in order; Skerry's own lines have their true time. And what builds of images have logged.
  */
+import type { BuildLogEntry } from '../../../images/image.ts';
 import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
 import { currentText } from './log-text.ts';
 
 export interface LogEntry {
-  readonly sandbox: Sandbox;
+  readonly taskId: string;
+  /** Empty of a build. */
+  readonly sandboxId: string;
   readonly timeNs: bigint;
   readonly source: FileDescriptor;
   readonly text: string;
@@ -45,6 +48,40 @@ export async function logHistory(
   return withinBytes(found);
 }
 
+/** The same of the build that has this log and goes by this task id. */
+export function buildHistory(
+  log: readonly BuildLogEntry[],
+  taskId: string,
+  { sinceNs, untilNs, source, searchText }: LogQuery,
+  limit: number,
+): LogEntry[] {
+  const entries = log.flatMap(({ timeMs, stream, text }) =>
+    // A nanosecond apart, like those of a sandbox.
+    lines(text).map((line, index) => ({
+      taskId,
+      sandboxId: '',
+      timeNs: toNs(timeMs) + BigInt(index),
+      source: buildStreams[stream],
+      text: line,
+    })),
+  );
+  const matching = entries.filter(
+    (entry) =>
+      entry.timeNs >= sinceNs &&
+      entry.timeNs < untilNs &&
+      (source === FileDescriptor.UNSPECIFIED || source === entry.source) &&
+      entry.text.includes(searchText),
+  );
+  return withinBytes(matching.slice(-limit));
+}
+
+/** Which stream of a task what a build says is in. */
+export const buildStreams = {
+  stdout: FileDescriptor.STDOUT,
+  stderr: FileDescriptor.STDERR,
+  system: FileDescriptor.INFO,
+} as const satisfies Record<BuildLogEntry['stream'], FileDescriptor>;
+
 async function entriesOf(sandbox: Sandbox, query: LogQuery, signal: AbortSignal): Promise<LogEntry[]> {
   const wants = (source: FileDescriptor) =>
     query.source === FileDescriptor.UNSPECIFIED || query.source === source;
@@ -52,7 +89,7 @@ async function entriesOf(sandbox: Sandbox, query: LogQuery, signal: AbortSignal)
   const entries: LogEntry[] = [];
   const add = (timeNs: bigint, source: FileDescriptor, text: string) => {
     if (timeNs < query.sinceNs || timeNs >= query.untilNs || !text.includes(query.searchText)) return;
-    entries.push({ sandbox, timeNs, source, text });
+    entries.push({ taskId: sandbox.taskId, sandboxId: sandbox.id, timeNs, source, text });
   };
   const streams = [
     [FileDescriptor.STDOUT, sandbox.stdout],

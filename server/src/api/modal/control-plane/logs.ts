@@ -1,20 +1,23 @@
-/** Log RPCs: the history and live output of sandboxes' entrypoints. Facts: docs/protocol/control-plane.md, section 10. */
+/** Log RPCs: the history and live output of sandboxes' entrypoints, and the history of image builds. Facts: docs/protocol/control-plane.md, section 10. */
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AppId, TaskId } from '../../../ids.ts';
+import type { Images } from '../../../images/image.ts';
 import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
 import { integer, parseSandboxId, text } from '../rpc/fields.ts';
 import { waitMs } from '../rpc/wire-time.ts';
+import { imageOfTask } from './build-task.ts';
 import { followLogs, tasksOf } from './log-follow.ts';
-import { type LogEntry, type LogQuery, logHistory, MAX_ENTRIES, toNs } from './log-history.ts';
+import { buildHistory, type LogEntry, type LogQuery, logHistory, MAX_ENTRIES, toNs } from './log-history.ts';
 
 export interface LogHandlerDeps {
   readonly apps: Pick<Apps, 'get'>;
+  readonly images: Pick<Images, 'buildLog'>;
   readonly sandboxes: Pick<Sandboxes, 'get' | 'getByTask' | 'list'>;
   readonly now: () => number;
 }
@@ -40,7 +43,7 @@ interface Scope {
 }
 
 export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
-  const { apps, sandboxes, now } = deps;
+  const { apps, images, sandboxes, now } = deps;
 
   /** The one sandbox that is named. @throws SkerryError `not-found`, also when it is of another app */
   function named({ appId, taskId, sandboxId }: Scope): Sandbox | undefined {
@@ -60,6 +63,13 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
     return sandboxes.list({ appId: id, includeEnded: true, limit: MAX_SANDBOXES });
   }
 
+  async function history(scope: Scope, query: LogQuery, limit: number, signal: AbortSignal) {
+    const image = imageOfTask(scope.taskId);
+    return image === undefined
+      ? await logHistory(inScope(scope), query, limit, signal)
+      : buildHistory(images.buildLog(image), scope.taskId, query, limit);
+  }
+
   return {
     async appFetchLogs(request, { signal }) {
       // Skerry has no functions: what a filter by one could find is nothing.
@@ -67,7 +77,7 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
         return { batches: [] };
       const limit = Math.min(request.limit || MAX_ENTRIES, MAX_ENTRIES);
       const query = toQuery(request.since, request.until, request.source, request.searchText);
-      return { batches: toBatches(await logHistory(inScope(request), query, limit, signal)) };
+      return { batches: toBatches(await history(request, query, limit, signal)) };
     },
 
     async appCountLogs(request, { signal }) {
@@ -75,7 +85,7 @@ export function logHandlers(deps: LogHandlerDeps): Partial<ServiceImpl<typeof Mo
       if (request.functionId || request.functionCallId || request.parametrizedFunctionId)
         return { appId: request.appId };
       const query = toQuery(request.since, request.until, request.source, request.searchText);
-      const entries = await logHistory(inScope(request), query, MAX_ENTRIES, signal);
+      const entries = await history(request, query, MAX_ENTRIES, signal);
       return { appId: request.appId, buckets: toBuckets(entries, bucketSecs) };
     },
 
@@ -144,13 +154,13 @@ export const logItem = (timeNs: bigint, fileDescriptor: FileDescriptor, data: st
   fileDescriptor,
 });
 
-/** Neighbours of the same sandbox share a batch; the order stays. */
+/** Neighbours of the same task share a batch; the order stays. */
 function toBatches(entries: readonly LogEntry[]) {
   const batches: { taskId: string; sandboxId: string; items: ReturnType<typeof logItem>[] }[] = [];
-  for (const { sandbox, timeNs, source, text: data } of entries) {
+  for (const { taskId, sandboxId, timeNs, source, text: data } of entries) {
     let batch = batches.at(-1);
-    if (batch?.taskId !== sandbox.taskId) {
-      batch = { taskId: sandbox.taskId, sandboxId: sandbox.id, items: [] };
+    if (batch?.taskId !== taskId) {
+      batch = { taskId, sandboxId, items: [] };
       batches.push(batch);
     }
     batch.items.push(logItem(timeNs, source, data));

@@ -73,6 +73,13 @@ export function mountHandlers({
 /** Of named mounts only Modal's own standalone Pythons exist here. */
 function namedMount(name: string) {
   const python = standalonePythonNamed(name);
+  // The client's own code, which every function of Modal's has, those of image builds among them.
+  if (name.startsWith('modal-client-mount-')) {
+    throw new SkerryError(
+      'unimplemented',
+      'Functions, and Image.run_function with them, are not supported: use Sandbox.exec; in images run_commands, with add_local_file(..., copy=True) for a script.',
+    );
+  }
   if (!python) {
     throw new SkerryError(
       'not-found',

@@ -4,6 +4,8 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code } from '@connectrpc/connect';
 import type { AppId } from '../../../ids.ts';
 import type { ImageDefinition } from '../../../images/image.ts';
@@ -11,8 +13,12 @@ import { AppReaper } from '../../../sandboxes/app-reaper.ts';
 import { Domain } from '../../../sandboxes/testing/domain.ts';
 import { BASE_IMAGE } from '../../../sandboxes/testing/test-images.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
-import { AppState } from '../gen/modal/apps_pb.ts';
-import { RegistryAuthType, GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
+import { type AppFetchLogsRequestSchema, AppState } from '../gen/modal/apps_pb.ts';
+import {
+  FileDescriptor,
+  RegistryAuthType,
+  GenericResult_GenericStatus as Status,
+} from '../gen/modal/common_pb.ts';
 import { ObjectCreationType as Creation } from '../gen/modal/workspace_pb.ts';
 import { code } from '../testing/clients.ts';
 import { inMemoryClient, pythonCall } from '../testing/in-memory.ts';
@@ -20,6 +26,7 @@ import { appHandlers } from './apps.ts';
 import { blobHandlers, blobRoute } from './blobs.ts';
 import { environmentHandlers } from './environments.ts';
 import { imageHandlers } from './images.ts';
+import { logHandlers } from './logs.ts';
 import { mountHandlers } from './mounts.ts';
 import { secretHandlers } from './secrets.ts';
 
@@ -52,7 +59,8 @@ async function setUp(t: TestContext) {
     ...secretHandlers({ apps, secrets }),
     ...mountHandlers({ blobs, mounts, now }),
     ...blobHandlers({ blobs }),
-    ...imageHandlers({ apps, secrets, mounts, blobs, images, volumeMounts: domain.volumeMounts }),
+    ...logHandlers({ apps, images, sandboxes, now }),
+    ...imageHandlers({ apps, secrets, mounts, blobs, images, volumeMounts: domain.volumeMounts, now }),
   };
   const authority = `127.0.0.1:${port}`;
   const client = inMemoryClient(handlers, domain.store.answers, { ...pythonCall, authority });
@@ -87,17 +95,31 @@ test('an app is looked up, published, listed and stopped with its sandboxes', as
   assert.ok((apps[0]?.stoppedAt ?? 0) > 0);
 });
 
-test('disconnecting ends an ephemeral app and spares a detached one', async (t) => {
-  const { client } = await setUp(t);
-  const state = async (appState: AppState) => {
-    const { appId } = await client.appCreate({ description: 'x', appState });
-    await client.appHeartbeat({ appId });
-    await client.appPublish({ appId, appState });
+test('disconnecting ends an app, but for a deployed one and a detached one in which a sandbox runs', async (t) => {
+  const { client, domain } = await setUp(t);
+  const disconnected = async (appId: string) => {
     await client.appClientDisconnect({ appId });
     return (await client.appGetLifecycle({ appId })).lifecycle?.appState;
   };
-  assert.equal(await state(AppState.EPHEMERAL), AppState.STOPPED);
-  assert.equal(await state(AppState.DETACHED), AppState.DETACHED);
+  const made = async (appState: AppState) => {
+    const { appId } = await client.appCreate({ description: 'x', appState });
+    await client.appHeartbeat({ appId });
+    await client.appPublish({ appId, appState });
+    return appId;
+  };
+  assert.equal(await disconnected(await made(AppState.EPHEMERAL)), AppState.STOPPED);
+  const deployed = await client.appGetOrCreate({
+    appName: 'deployed',
+    objectCreationType: Creation.CREATE_IF_MISSING,
+  });
+  assert.equal(await disconnected(deployed.appId), AppState.DEPLOYED);
+  assert.equal(await disconnected(await made(AppState.DETACHED)), AppState.STOPPED);
+  const used = await made(AppState.DETACHED);
+  const sandbox = await domain.running({ appId: used as AppId });
+  assert.equal(await disconnected(used), AppState.DETACHED);
+  assert.equal(sandbox.result, undefined);
+  await sandbox.terminate();
+  assert.equal(await disconnected(used), AppState.STOPPED);
   const { appId } = await client.appCreate({});
   await assert.rejects(
     client.appPublish({ appId, functionIds: { f: 'fu-1' } }),
@@ -224,8 +246,9 @@ test("of Modal's own mounts there are standalone Pythons; others are refused wit
   );
   await assert.rejects(
     named('modal-client-mount-1.0.5'),
-    code(Code.NotFound, /Named mounts are not supported/),
+    code(Code.Unimplemented, /Functions, and Image\.run_function with them, are not supported/),
   );
+  await assert.rejects(named('mine'), code(Code.NotFound, /Named mounts are not supported/));
   const { mountId } = await named('python-build-standalone.20251205.3.14.2-gnu');
   assert.deepEqual((await named('python-build-standalone.20251205.3.14.2-gnu')).mountId, mountId);
   domain.engine.faults.failTimes('prepare', 1); // the build ends before anything is fetched
@@ -343,6 +366,43 @@ test('a build is followed from any entry to its result', async (t) => {
     rest.map(({ result }) => result?.status),
     [undefined, Status.SUCCESS],
   );
+});
+
+test('the logs of an image and of those it was built on are read like those of tasks', async (t) => {
+  const { client, join } = await setUp(t);
+  const built = async (base: string | undefined, ...dockerfileCommands: string[]) => {
+    const baseImages = base === undefined ? [] : [{ dockerTag: 'before', imageId: base }];
+    const { imageId } = await client.imageGetOrCreate({ image: { dockerfileCommands, baseImages } });
+    await join(imageId);
+    return imageId;
+  };
+  const first = await built(undefined, 'FROM base', 'RUN echo one');
+  const second = await built(first, 'FROM before', 'RUN echo two; echo three >&2');
+  const { buildSteps } = await client.imageBuildChainGet({ imageId: second });
+  assert.deepEqual(
+    buildSteps.map(({ imageId }) => imageId),
+    [first, second],
+  );
+  const [one, two] = buildSteps.map(({ builderAppId, builderTaskId, startedAt, finishedAt }) => ({
+    ...{ appId: builderAppId, taskId: builderTaskId },
+    ...(startedAt && finishedAt && { since: startedAt, until: finishedAt }),
+  }));
+  const said = async (request: MessageInitShape<typeof AppFetchLogsRequestSchema>) =>
+    (await client.appFetchLogs(request)).batches.flatMap(({ items }) => items.map(({ data }) => data));
+  const all = await said({ ...two });
+  assert.match(all.join(''), /two\n[\s\S]*Successfully built im-/);
+  assert.deepEqual(await said({ ...two, limit: 1 }), all.slice(-1));
+  assert.deepEqual(await said({ ...two, source: FileDescriptor.STDERR }), ['three\n']);
+  assert.deepEqual(await said({ ...one, source: FileDescriptor.STDOUT }), ['one\n']);
+  assert.deepEqual(await said({ ...two, until: timestampFromMs(1) }), []);
+  const { buckets } = await client.appCountLogs({ ...two, bucketSecs: 86_400, searchText: 'three' });
+  assert.deepEqual(
+    buckets.map(({ stderrLogs }) => stderrLogs),
+    [1n],
+  );
+  await assert.rejects(client.imageBuildChainGet({ imageId: 'im-absent' }), code(Code.NotFound));
+  const absent = `ta-${'0'.repeat(22)}`;
+  await assert.rejects(client.appFetchLogs({ taskId: absent }), code(Code.NotFound));
 });
 
 test('a build that goes on longer than the client waits ends its stream without a result', async (t) => {

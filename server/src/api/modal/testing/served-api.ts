@@ -89,7 +89,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
           ...{ sandboxes, apps, accessTokens },
           ...{ tunnels: opened.tunnels, httpAccess: opened.gateways },
         }),
-        logHandlers({ sandboxes, apps, now }),
+        logHandlers({ sandboxes, apps, images: domain.images, now }),
         sandboxStdioHandlers({ sandboxes, legacyExecs: store.legacyExecs, now }),
         sidecarHandlers({ sandboxes, sidecars }),
         taskHandlers({ apps, sandboxes }),
