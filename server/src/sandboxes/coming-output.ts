@@ -1,4 +1,5 @@
 /** Output of a process that has not been started yet, or never will be: readers wait for it instead of failing. */
+import type { OutputTime } from './output-times.ts';
 import type { OutputReader } from './sandboxes.ts';
 
 export interface ComingOutputParts {
@@ -25,6 +26,10 @@ export class ComingOutput implements OutputReader {
 
   get ended(): boolean {
     return this.#parts.find()?.ended ?? this.#parts.isOver();
+  }
+
+  times(): readonly OutputTime[] {
+    return this.#parts.find()?.times() ?? [];
   }
 
   async *read(offset: number, signal: AbortSignal): AsyncIterable<Uint8Array> {

@@ -182,4 +182,5 @@ const nothing: OutputReader = {
   length: 0,
   ended: true,
   async *read() {},
+  times: () => [],
 };

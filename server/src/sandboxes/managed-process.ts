@@ -7,7 +7,7 @@ import type { AgentClient } from '../agent/agent-client.ts';
 import type { StartRequest } from '../agent/messages.ts';
 import type { ProcessChannel, ProcessSink } from '../agent/process-channel.ts';
 import { type ErrorCode, SkerryError } from '../errors/skerry-error.ts';
-import type { ProcessId, TaskId } from '../ids.ts';
+import { ENTRYPOINT_PROCESS_ID, type ProcessId, type TaskId } from '../ids.ts';
 import { setAlarm } from '../platform/alarm.ts';
 import type { Ledger } from '../platform/ledger.ts';
 import { delay, unlessAborted } from '../platform/wait.ts';
@@ -128,8 +128,10 @@ export class ManagedProcess implements Process {
     this.createdAtMs = row.createdAtMs;
     this.timeoutMs = row.timeoutMs;
     this.#hasPty = row.hasPty;
-    this.stdout = new OutputLog(join(context.outputDir, `${row.id}.out`), context.budget);
-    this.stderr = new OutputLog(join(context.outputDir, `${row.id}.err`), context.budget);
+    // Logs are the entrypoint's.
+    const now = row.id === ENTRYPOINT_PROCESS_ID ? context.now : undefined;
+    this.stdout = new OutputLog(join(context.outputDir, `${row.id}.out`), context.budget, now);
+    this.stderr = new OutputLog(join(context.outputDir, `${row.id}.err`), context.budget, now);
     this.#stdinAccepted = row.stdinAccepted ?? 0;
     if (row.exit) {
       this.#exit = row.exit;

@@ -18,6 +18,7 @@ import { open } from 'node:fs/promises';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { addPiece } from '../platform/pieces.ts';
 import type { OutputBudget } from './output-budget.ts';
+import { type OutputTime, OutputTimes, readOutputTimes } from './output-times.ts';
 import type { OutputReader } from './sandboxes.ts';
 
 const CHUNK_BYTES = 256 * 1024;
@@ -31,6 +32,7 @@ const SMALL_BYTES = 32 * 1024;
 export class OutputLog implements OutputReader {
   readonly #path: string;
   readonly #budget: OutputBudget;
+  readonly #times: OutputTimes | undefined;
   #length: number;
   #ended = false;
   #offered = false;
@@ -43,10 +45,14 @@ export class OutputLog implements OutputReader {
   #tailStart = 0;
   #waiters: (() => void)[] = [];
 
-  /** Opens the log at `path`, which need not exist yet; what an earlier server wrote there is its beginning. */
-  constructor(path: string, budget: OutputBudget) {
+  /**
+   * Opens the log at `path`, which need not exist yet; what an earlier server wrote there is its beginning.
+   * @param now where it is to be known when its bytes came: Unix milliseconds
+   */
+  constructor(path: string, budget: OutputBudget, now?: () => number) {
     this.#path = path;
     this.#budget = budget;
+    this.#times = now && new OutputTimes(timesOf(path), now);
     const stored = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
     this.#length = stored || releasedBytes(path);
     this.#memory = this.#length === 0 ? [] : undefined;
@@ -113,9 +119,14 @@ export class OutputLog implements OutputReader {
     }
   }
 
+  times(): readonly OutputTime[] {
+    return this.#times ? readOutputTimes(timesOf(this.#path)) : [];
+  }
+
   /** How many of the bytes there was room for. */
   #store(bytes: Uint8Array): number {
     let stored = bytes.length;
+    this.#times?.mark(this.#length);
     try {
       this.#fd ??= openSync(this.#path, 'a', 0o600);
       for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
@@ -138,6 +149,7 @@ export class OutputLog implements OutputReader {
   }
 
   #close(): void {
+    this.#times?.close();
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
   }
@@ -222,6 +234,7 @@ export class OutputLog implements OutputReader {
   }
 }
 
+const timesOf = (path: string): string => `${path}.times`;
 const tombstone = (path: string): string => `${path}.released`;
 
 /** How long what was released was, 0 when nothing was. */

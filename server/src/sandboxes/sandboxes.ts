@@ -18,6 +18,7 @@ import type {
 import type { Image, SnapshotOptions } from '../images/image.ts';
 import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { MemorySnapshot } from './memory-snapshots.ts';
+import type { OutputTime } from './output-times.ts';
 import type { ExecSpec, PtySize, SandboxSpec, SidecarSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 
@@ -32,6 +33,8 @@ export interface OutputReader {
    * @throws the signal's reason when aborted
    */
   read(offset: number, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** When its bytes came, as far as that was noted: of entrypoints. In order. */
+  times(): readonly OutputTime[];
 }
 
 export interface Process {

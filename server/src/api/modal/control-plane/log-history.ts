@@ -1,11 +1,11 @@
 /**
- * What sandboxes have logged so far: lines of their entrypoints' output and what Skerry says about them. Output is kept as bytes without times, so a
- * line has the time its sandbox started, in order; Skerry's own lines have their true time. And what builds of images have logged.
+ * What sandboxes have logged so far: lines of their entrypoints' output and what Skerry says about them. A line has the time when its last byte came; output of
+ * sandboxes that an earlier version of Skerry started has the time when they were, in order. And what builds of images have logged.
  */
 import type { BuildLogEntry } from '../../../images/image.ts';
 import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { FileDescriptor } from '../gen/modal/common_pb.ts';
-import { currentText } from './log-text.ts';
+import { currentLines } from './log-text.ts';
 
 export interface LogEntry {
   readonly taskId: string;
@@ -97,11 +97,12 @@ async function entriesOf(sandbox: Sandbox, query: LogQuery, signal: AbortSignal)
   ] as const;
   for (const [source, output] of streams) {
     if (!wants(source)) continue;
-    // A nanosecond apart: the order of lines survives sorting.
-    let position = 0n;
-    for (const line of lines(await currentText(output, MAX_STREAM_BYTES, signal))) {
-      add(startedNs + position, source, line);
-      position += 1n;
+    let last = 0n;
+    for (const { text, timeMs } of await currentLines(output, MAX_STREAM_BYTES, signal)) {
+      const timeNs = timeMs === undefined ? startedNs : toNs(timeMs);
+      // A nanosecond apart: the order of lines survives sorting.
+      last = timeNs > last ? timeNs : last + 1n;
+      add(last, source, text);
     }
   }
   if (wants(FileDescriptor.INFO)) {

@@ -37,15 +37,42 @@ export async function* followText(
   if (rest.length > 0) yield { text: rest.toString('utf8'), endOffset: endOffset + rest.length };
 }
 
-/** The last `maxBytes` of what there is now, as text; a live stream is not waited for. */
-export async function currentText(
+/** A line with its line feed, or a last one without. */
+export interface LogLine {
+  readonly text: string;
+  /** When its last byte came; undefined where that was not noted. */
+  readonly timeMs: number | undefined;
+}
+
+/** The lines in the last `maxBytes` of what there is now; a live stream is not waited for. */
+export async function currentLines(
   output: OutputReader,
   maxBytes: number,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<LogLine[]> {
   const end = output.length;
   const start = Math.max(0, end - maxBytes);
-  if (end === start) return '';
+  const bytes = await bytesBetween(output, start, end, signal);
+  const times = output.times();
+  const lines: LogLine[] = [];
+  let mark = -1;
+  for (let from = 0; from < bytes.length; ) {
+    const feed = bytes.indexOf(0x0a, from);
+    const to = feed < 0 ? bytes.length : feed + 1;
+    while ((times[mark + 1]?.offset ?? Number.POSITIVE_INFINITY) < start + to) mark++;
+    lines.push({ text: bytes.toString('utf8', from, to), timeMs: times[mark]?.timeMs });
+    from = to;
+  }
+  return lines;
+}
+
+async function bytesBetween(
+  output: OutputReader,
+  start: number,
+  end: number,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  if (end === start) return Buffer.alloc(0);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of output.read(start, signal)) {
@@ -53,5 +80,5 @@ export async function currentText(
     size += chunk.length;
     if (size >= end - start) break;
   }
-  return Buffer.concat(chunks).toString('utf8', 0, end - start);
+  return Buffer.concat(chunks).subarray(0, end - start);
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import type { AppId } from '../../../ids.ts';
@@ -66,6 +67,7 @@ test('text is cut between characters, and what is no UTF-8 is replaced', async (
     async *read() {
       for (const byte of bytes) yield Uint8Array.of(byte);
     },
+    times: () => [],
   };
   const pieces = await Array.fromAsync(followText(output, 0, deadline()));
   assert.equal(pieces.map(({ text }) => text).join(''), 'a😀\ufffd\ufffd');
@@ -110,6 +112,25 @@ test('history: lines of output and of Skerry, filtered, the last ones, counted t
     await assert.rejects(client.appFetchLogs({ appId: 'ap-other', taskId: made.taskId }), /not in app/);
   };
   return withSandbox(args, history, { now: () => now });
+});
+
+test('a line has the time when it was complete, however long its sandbox ran by then', async () => {
+  let now = Date.now();
+  const args = ['sh', '-c', "printf 'early\nhalf '; read -r word; echo and whole; exec sleep 1000"];
+  const use = async (client: ReturnType<typeof connect>, made: Sandbox, { appId }: ServedApi) => {
+    await atLeast(made.stdout, 'early\nhalf '.length);
+    now += 3_600_000;
+    const since = timestampFromMs(now);
+    await made.entrypoint?.writeStdin(0, utf8('go\n'), deadline());
+    await atLeast(made.stdout, 'early\nhalf and whole\n'.length);
+    const between = async (range: object) =>
+      textOf((await client.appFetchLogs({ appId, source: FileDescriptor.STDOUT, ...range })).batches);
+    assert.equal(await between({ since }), 'half and whole\n');
+    assert.equal(await between({ until: since }), 'early\n');
+    await made.terminate();
+    assert.equal(await between({ since }), 'half and whole\n');
+  };
+  await withSandbox(args, use, { now: () => now });
 });
 
 test('following an app: output as it comes, resumed without loss or repetition, ended when the app is', () =>
