@@ -52,6 +52,17 @@ describe('GpuPool', () => {
     });
   });
 
+  it('says under what those run who have some, for whom only that is open', () => {
+    const gpus = pool();
+    const [card, several, nobody] = [newTaskId(), newTaskId(), newTaskId()];
+    claim(gpus, 'T4', 1, card);
+    claim(gpus, 'A100', 2, several);
+    assert.deepEqual(
+      [card, several, nobody].map((holder) => gpus.runtimeFor(holder)),
+      ['gvisor', 'runc', undefined],
+    );
+  });
+
   it('gives only what the runtime can hand on', () => {
     const gpus = pool();
     assert.throws(() => claim(gpus, 'A100', 1, newTaskId(), 'gvisor'), {

@@ -2,7 +2,7 @@
  * Who has which GPU. A sandbox claims some before anything of it is made, in one step that two creates cannot both take; they are free again once the
  * sandbox has ended and nothing is left of the instances that had them, however long their removal takes.
  */
-import type { Device, Engine, RuntimeChoice } from '../engines/engine.ts';
+import type { Device, Engine, RuntimeChoice, RuntimeName } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { InstanceId, TaskId } from '../ids.ts';
 
@@ -27,6 +27,8 @@ export interface GpuClaim {
 
 interface Held {
   readonly devices: readonly string[];
+  /** The runtime that can hand all of them on; undefined for what an earlier server gave. */
+  readonly runtime: RuntimeName | undefined;
   /** Those that may have them in use. */
   readonly instances: Set<InstanceId>;
   released: boolean;
@@ -72,18 +74,24 @@ export class GpuPool {
       );
     }
     // The least used first, where several may have the same one.
-    const devices = free
-      .toSorted((a, b) => this.#users(a.name) - this.#users(b.name))
-      .slice(0, count)
-      .map(({ name }) => name);
-    this.#held.set(holder, { devices, instances: new Set(), released: false });
+    const given = free.toSorted((a, b) => this.#users(a.name) - this.#users(b.name)).slice(0, count);
+    const devices = given.map(({ name }) => name);
+    const order: readonly RuntimeName[] = runtime === 'auto' ? ['gvisor', 'runc'] : [runtime];
+    const under = order.find((name) => given.every(({ runtimes }) => runtimes.has(name)));
+    this.#held.set(holder, { devices, runtime: under, instances: new Set(), released: false });
     return { holder, devices };
   }
 
   /** What an earlier server gave to the holder, and the instance that has it. */
   recall(holder: Holder, devices: readonly string[], instance: InstanceId): void {
     if (devices.length === 0) return;
-    this.#held.set(holder, { devices, instances: new Set([instance]), released: holder === instance });
+    const released = holder === instance;
+    this.#held.set(holder, { devices, runtime: undefined, instances: new Set([instance]), released });
+  }
+
+  /** What will run the holder, as far as what it claimed decides that. */
+  runtimeFor(holder: Holder): RuntimeName | undefined {
+    return this.#held.get(holder)?.runtime;
   }
 
   /** An instance is about to have what the holder claimed. */

@@ -13,7 +13,7 @@ import type {
 } from '../engines/engine.ts';
 import type { CheckpointRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
-import { type InstanceId, newInstanceId } from '../ids.ts';
+import { type InstanceId, newInstanceId, type TaskId } from '../ids.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type GpuClaim, GpuPool } from './gpu-pool.ts';
@@ -56,9 +56,13 @@ export class InstanceService {
     this.#faultPoint = faultPoint;
   }
 
-  /** What an instance will have that is made now. @see Engine.isolationUnder @throws SkerryError as `Engine.runtimeFor` */
-  isolationFor(choice: RuntimeChoice): Isolation {
-    return this.#engine.isolationUnder(this.#engine.runtimeFor(choice));
+  /**
+   * What an instance will have that is made now.
+   * @param holder for whom; GPUs that it claimed may not be had under each runtime
+   * @see Engine.isolationUnder @throws SkerryError as `Engine.runtimeFor`
+   */
+  isolationFor(choice: RuntimeChoice, holder: TaskId): Isolation {
+    return this.#engine.isolationUnder(this.gpus.runtimeFor(holder) ?? this.#engine.runtimeFor(choice));
   }
 
   /** Whether instances with this choice can have a disk of their own. @throws SkerryError `unavailable` */

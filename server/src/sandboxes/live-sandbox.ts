@@ -172,7 +172,7 @@ export class LiveSandbox implements Sandbox {
     const { tenant } = this.#tenancy;
     if (tenant) return tenant.instance.isolation;
     try {
-      return this.#context.instances.isolationFor(this.spec.runtime ?? 'auto');
+      return this.#context.instances.isolationFor(this.spec.runtime ?? 'auto', this.taskId);
     } catch {
       return undefined; // its start fails for the same reason and says so
     }
