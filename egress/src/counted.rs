@@ -1,24 +1,25 @@
 //! A stream that counts what is written to it, also where that is broken off.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-pub struct Counted<'a, S> {
+pub struct Counted<S> {
     stream: S,
-    written: &'a Cell<u64>,
+    written: Arc<AtomicU64>,
 }
 
-impl<'a, S> Counted<'a, S> {
-    pub fn new(stream: S, written: &'a Cell<u64>) -> Counted<'a, S> {
+impl<S> Counted<S> {
+    pub fn new(stream: S, written: Arc<AtomicU64>) -> Counted<S> {
         Counted { stream, written }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -28,11 +29,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         if let Poll::Ready(Ok(count)) = result {
-            self.written.set(self.written.get() + count as u64);
+            self.written.fetch_add(count as u64, Ordering::Relaxed);
         }
         result
     }

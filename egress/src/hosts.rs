@@ -1,9 +1,10 @@
 //! Connections to hosts that a sandbox may reach, and what passes over them.
 
-use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::io::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use tokio::io::{copy, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -48,8 +49,8 @@ pub struct Talk<'a> {
     name: &'a str,
     address: Ipv4Addr,
     /// Bytes.
-    pub sent: Cell<u64>,
-    pub received: Cell<u64>,
+    pub sent: Arc<AtomicU64>,
+    pub received: Arc<AtomicU64>,
 }
 
 impl<'a> Talk<'a> {
@@ -61,15 +62,16 @@ impl<'a> Talk<'a> {
             by,
             name,
             address,
-            sent: Cell::new(0),
-            received: Cell::new(0),
+            sent: Arc::default(),
+            received: Arc::default(),
         }
     }
 }
 
 impl Drop for Talk<'_> {
     fn drop(&mut self) {
-        let over = Outcome::Over(self.address, self.sent.get(), self.received.get());
+        let [sent, received] = [&self.sent, &self.received].map(|count| count.load(Ordering::Relaxed));
+        let over = Outcome::Over(self.address, sent, received);
         self.context.policies.note(self.sandbox, self.by, self.name, over);
     }
 }

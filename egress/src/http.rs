@@ -51,8 +51,8 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
     let talk = async {
         let (from_client, to_client) = client.split();
         let (from_host, to_host) = host.split();
-        let to_client = Counted::new(to_client, &talked.received);
-        let mut to_host = Counted::new(to_host, &talked.sent);
+        let to_client = Counted::new(to_client, talked.received.clone());
+        let mut to_host = Counted::new(to_host, talked.sent.clone());
         said.drain(..request.length);
         let asking = async {
             match send(&request, &said, from_client, &mut to_host).await {
@@ -62,7 +62,8 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
         };
         race(asking, pass(from_host, to_client)).await;
     };
-    race(talk, context.policies.refusal(sandbox, name)).await;
+    let policies = &context.policies;
+    race(talk, policies.until(|| !policies.allow(sandbox, name))).await;
     Ok(())
 }
 

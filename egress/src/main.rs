@@ -2,6 +2,8 @@
 //! its connections to the ports of TLS and HTTP. A connection is let through to the host that it names in the clear, if the sandbox may reach that, at an
 //! address that this program has found out itself; the address that the sandbox chose means nothing. So nothing else gets out, wherever it was sent.
 //!
+//! TLS passes as it is, but for hosts for which a sandbox has secret headers (`intercept.rs`).
+//!
 //! It runs in a network namespace that is one more sandbox to the firewall: what is closed to all of them is closed to it. Everything is bounded, for each
 //! sandbox and in all.
 //!
@@ -14,17 +16,23 @@
 //! reach comes over `--control` (`policies.rs`).
 
 mod audit;
+mod authority;
 mod context;
 mod counted;
 mod dns;
+mod headers;
 mod hello;
+mod hex;
 mod hosts;
 mod http;
+mod intercept;
+mod local_tasks;
 mod names;
 mod policies;
 mod questions;
 mod request;
 mod resolve;
+mod secret_request;
 mod serve;
 mod settings;
 mod tls;

@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
-use std::str::{self, SplitAsciiWhitespace};
+use std::str::SplitAsciiWhitespace;
 
+use http::header::{HeaderName, HeaderValue};
 use tokio::sync::Notify;
 
 use crate::audit::{Audit, By, Outcome};
+use crate::headers::Headers;
 use crate::names::Allowed;
 
 const SET: u8 = b'S';
@@ -15,6 +17,8 @@ const SET_AUDITED: u8 = b'A';
 const EVENTS: u8 = b'E';
 const FORGET: u8 = b'F';
 const KEEP: u8 = b'K';
+/// A word between a sandbox's patterns and its secret headers: it is neither.
+const HEADERS: &str = ":";
 
 #[derive(Default)]
 pub struct Policies {
@@ -24,6 +28,7 @@ pub struct Policies {
 
 struct Policy {
     allowed: Allowed,
+    headers: Headers,
     audit: Option<Audit>,
 }
 
@@ -41,11 +46,27 @@ impl Policies {
         }
     }
 
-    /// Waits until the sandbox may not reach the name any more.
-    pub async fn refusal(&self, sandbox: Ipv4Addr, name: &str) {
+    /// Whether the sandbox has secret headers for this host.
+    pub fn has_headers(&self, sandbox: Ipv4Addr, name: &str) -> bool {
+        let sandboxes = self.sandboxes.borrow();
+        sandboxes
+            .get(&sandbox)
+            .is_some_and(|policy| policy.headers.are_for(name))
+    }
+
+    /// @see Headers::of
+    pub fn headers(&self, sandbox: Ipv4Addr, name: &str) -> Vec<(HeaderName, HeaderValue)> {
+        let sandboxes = self.sandboxes.borrow();
+        sandboxes
+            .get(&sandbox)
+            .map_or_else(Vec::new, |policy| policy.headers.of(name))
+    }
+
+    /// Waits until it is so: looked at now, and after each order.
+    pub async fn until(&self, is_so: impl Fn() -> bool) {
         loop {
             let changed = self.changed.notified(); // before the look: what comes between is not missed
-            if !self.allow(sandbox, name) {
+            if is_so() {
                 return;
             }
             changed.await;
@@ -53,9 +74,10 @@ impl Policies {
     }
 
     /// Carries out an order of the server's: `S` with an address and its patterns, `A` the same of one that is audited, `F` with an address to forget, `K` with
-    /// those that are kept while all others are forgotten, `E` with an address whose audit is taken. All are words between spaces.
-    pub fn order(&self, letter: u8, words: &[u8]) -> Option<Vec<u8>> {
-        let mut words = str::from_utf8(words).ok()?.split_ascii_whitespace();
+    /// those that are kept while all others are forgotten, `E` with an address whose audit is taken. All are words between spaces. Behind the patterns and a `:` come
+    /// its secret headers (`headers.rs`), if it has any.
+    pub fn order(&self, letter: u8, words: &str) -> Option<Vec<u8>> {
+        let mut words = words.split_ascii_whitespace();
         let answer = self.carry_out(letter, &mut words)?;
         if letter != EVENTS {
             self.changed.notify_waiters();
@@ -68,10 +90,18 @@ impl Policies {
         match letter {
             SET | SET_AUDITED => {
                 let address = words.next()?.parse().ok()?;
-                let allowed = Allowed::parse(words)?;
+                let allowed = Allowed::parse(words.by_ref().take_while(|word| *word != HEADERS))?;
+                let headers = Headers::parse(words)?;
                 let before = sandboxes.remove(&address).and_then(|policy| policy.audit);
                 let audit = (letter == SET_AUDITED).then(|| before.unwrap_or_default());
-                sandboxes.insert(address, Policy { allowed, audit });
+                sandboxes.insert(
+                    address,
+                    Policy {
+                        allowed,
+                        headers,
+                        audit,
+                    },
+                );
             }
             EVENTS => {
                 let policy = sandboxes.get_mut(&words.next()?.parse().ok()?);
@@ -105,46 +135,59 @@ mod tests {
     fn each_sandbox_has_what_was_said_of_it_last() {
         let policies = Policies::default();
         assert!(!policies.allow(ONE, "a.test"));
-        assert_eq!(policies.order(SET, b"10.0.0.3 a.test b.test"), Some(Vec::new()));
-        assert_eq!(policies.order(SET, b"10.0.0.5 *.c.test"), Some(Vec::new()));
+        assert_eq!(policies.order(SET, "10.0.0.3 a.test b.test"), Some(Vec::new()));
+        assert_eq!(policies.order(SET, "10.0.0.5 *.c.test"), Some(Vec::new()));
         assert!(policies.allow(ONE, "a.test") && !policies.allow(TWO, "a.test"));
-        assert_eq!(policies.order(SET, b"10.0.0.3 b.test"), Some(Vec::new()));
+        assert_eq!(policies.order(SET, "10.0.0.3 b.test"), Some(Vec::new()));
         assert!(!policies.allow(ONE, "a.test") && policies.allow(ONE, "b.test"));
-        assert_eq!(policies.order(KEEP, b"10.0.0.5"), Some(Vec::new()));
+        assert_eq!(policies.order(KEEP, "10.0.0.5"), Some(Vec::new()));
         assert!(!policies.allow(ONE, "b.test") && policies.allow(TWO, "x.c.test"));
-        assert_eq!(policies.order(FORGET, b"10.0.0.5"), Some(Vec::new()));
+        assert_eq!(policies.order(FORGET, "10.0.0.5"), Some(Vec::new()));
         assert!(!policies.allow(TWO, "x.c.test"));
     }
 
     #[test]
     fn an_audit_goes_on_over_a_change_and_is_of_one_sandbox() {
         let policies = Policies::default();
-        assert_eq!(policies.order(SET_AUDITED, b"10.0.0.3 a.test"), Some(Vec::new()));
-        assert_eq!(policies.order(SET, b"10.0.0.5 a.test"), Some(Vec::new()));
+        assert_eq!(policies.order(SET_AUDITED, "10.0.0.3 a.test"), Some(Vec::new()));
+        assert_eq!(policies.order(SET, "10.0.0.5 a.test"), Some(Vec::new()));
         policies.note(ONE, By::Tls, "b.test", Outcome::NotAllowed);
         policies.note(TWO, By::Tls, "c.test", Outcome::NotAllowed);
-        assert_eq!(policies.order(SET_AUDITED, b"10.0.0.3 b.test"), Some(Vec::new()));
-        let text = policies.order(EVENTS, b"10.0.0.3").expect("an answer");
+        assert_eq!(policies.order(SET_AUDITED, "10.0.0.3 b.test"), Some(Vec::new()));
+        let text = policies.order(EVENTS, "10.0.0.3").expect("an answer");
         assert!(String::from_utf8(text)
             .expect("text")
             .ends_with(" tls b.test not-allowed\n"));
         for address in ["10.0.0.3", "10.0.0.5", "10.0.0.7"] {
-            assert_eq!(policies.order(EVENTS, address.as_bytes()), Some(Vec::new()));
+            assert_eq!(policies.order(EVENTS, address), Some(Vec::new()));
         }
+    }
+
+    #[test]
+    fn secret_headers_are_of_one_sandbox_and_go_with_the_next_order() {
+        let policies = Policies::default();
+        assert_eq!(policies.order(SET, "10.0.0.3 * : a.test x-key 42"), Some(Vec::new()));
+        assert_eq!(policies.order(SET, "10.0.0.5 *"), Some(Vec::new()));
+        assert!(policies.has_headers(ONE, "a.test") && !policies.has_headers(ONE, "b.test"));
+        assert!(!policies.has_headers(TWO, "a.test") && policies.headers(TWO, "a.test").is_empty());
+        assert_eq!(policies.headers(ONE, "a.test").len(), 1);
+        assert_eq!(policies.order(SET, "10.0.0.3 *"), Some(Vec::new()));
+        assert!(!policies.has_headers(ONE, "a.test"));
     }
 
     #[test]
     fn what_is_no_order_changes_nothing() {
         let policies = Policies::default();
-        assert_eq!(policies.order(SET, b"10.0.0.3 a.test"), Some(Vec::new()));
+        assert_eq!(policies.order(SET, "10.0.0.3 a.test"), Some(Vec::new()));
         for (letter, words) in [
             (SET, "10.0.0.3 a..b"),
             (SET, "10.0.0 a.test"),
             (SET, ""),
+            (SET, "10.0.0.3 a.test : a.test x"),
             (KEEP, "x"),
             (b'Z', ""),
         ] {
-            assert_eq!(policies.order(letter, words.as_bytes()), None, "{words}");
+            assert_eq!(policies.order(letter, words), None, "{words}");
         }
         assert!(policies.allow(ONE, "a.test"));
     }

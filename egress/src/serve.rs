@@ -1,5 +1,6 @@
 //! The program's one thread.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,6 +28,7 @@ pub fn serve(settings: Settings, sockets: Sockets, visitors: UnixListener) -> io
     let context = Rc::new(Context {
         resolver: Resolver::new(&settings),
         policies: Policies::default(),
+        authority: RefCell::default(),
         settings,
     });
     LocalSet::new().block_on(&runtime, async {
@@ -53,7 +55,7 @@ pub fn serve(settings: Settings, sockets: Sockets, visitors: UnixListener) -> io
         );
         let visitors = tokio::net::UnixListener::from_std(visitors)?;
         let ordered = context.clone();
-        let orders = Rc::new(move |letter, words: &[u8]| ordered.policies.order(letter, words));
+        let orders = Rc::new(move |letter, words: &[u8]| ordered.order(letter, words));
         let identity = &context.settings.common.identity;
         let dismissal = control::serve(visitors, PROGRAM, identity, handed_on, Some(orders));
         race(dismissal, race(race(questions, long_questions), race(tls, http))).await;

@@ -1,7 +1,9 @@
-//! TLS connections: let through, as they are, to the host whose name the client's hello says, if the sandbox may reach that.
+//! TLS connections: let through, as they are, to the host whose name the client's hello says, if the sandbox may reach that; or read, where it has secret headers
+//! for that host.
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 use skerry_host_process::waiting::race;
 use tokio::io::{copy_bidirectional, AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -13,6 +15,7 @@ use crate::context::Context;
 use crate::counted::Counted;
 use crate::hello::{asks_for_another, client_hello, second_hello, Hello, Refusal, MAX_HELLO};
 use crate::hosts::{connect, read_more, Talk};
+use crate::intercept::{self, Ends};
 
 const PORT: u16 = 443;
 /// A fatal alert (RFC 8446, 6), with the description as its last byte.
@@ -24,7 +27,7 @@ const INTERNAL_ERROR: u8 = 80;
 
 type Finder = fn(&[u8]) -> Result<Option<Hello>, Refusal>;
 
-pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) -> io::Result<()> {
+pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Rc<Context>) -> io::Result<()> {
     let patience = context.settings.greeting;
     let note = |name: &str, outcome| context.policies.note(sandbox, By::Tls, name, outcome);
     let mut said = Vec::new();
@@ -40,20 +43,33 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
         note(name, Outcome::NotAllowed);
         return refuse(client, UNRECOGNIZED_NAME).await;
     }
-    let Ok((mut host, address)) = connect(context, name, PORT).await else {
+    let Ok((host, address)) = connect(context, name, PORT).await else {
         note(name, Outcome::Unreachable);
         return refuse(client, INTERNAL_ERROR).await;
     };
     let talked = Talk::begin(context, sandbox, By::Tls, name, address);
+    let has_secrets = context.policies.has_headers(sandbox, name);
     let talk = async {
-        let mut client = Counted::new(client, &talked.received);
-        let mut host = Counted::new(&mut host, &talked.sent);
+        if has_secrets {
+            let (context, host_name) = (context.clone(), name.to_owned());
+            let ends = Ends {
+                context,
+                sandbox,
+                host: host_name,
+            };
+            return intercept::serve(client, said, host, ends, &talked).await;
+        }
+        let mut client = Counted::new(client, talked.received.clone());
+        let mut host = Counted::new(host, talked.sent.clone());
         if let Err(description) = timeout(patience, shake_hands(&mut client, &mut host, said, &hello)).await?? {
             return refuse(client, description).await;
         }
         copy_bidirectional(&mut client, &mut host).await.map(|_| ())
     };
-    race(talk, context.policies.refusal(sandbox, name)).await;
+    let policies = &context.policies;
+    // One that is read and one that is not are different connections.
+    let is_over = || !policies.allow(sandbox, name) || policies.has_headers(sandbox, name) != has_secrets;
+    race(talk, policies.until(is_over)).await;
     Ok(())
 }
 

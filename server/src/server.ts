@@ -11,12 +11,13 @@ import { tokenRoute } from './api/operator/token-route.ts';
 import { AppService } from './apps/app-service.ts';
 import { AccessTokens } from './auth/access-tokens.ts';
 import { ConnectTokens } from './auth/connect-tokens.ts';
+import { headerAuthority } from './auth/header-authority.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { FileBlobStore } from './blobs/blob-store.ts';
 import { MountService } from './blobs/mount-service.ts';
 import type { Config } from './config/config.ts';
 import { caEnvironment } from './engines/ca-environment.ts';
-import type { Engine, RuntimeName } from './engines/engine.ts';
+import type { Engine, RuntimeName, SecretHeaders } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { defaultRunDir, instanceName } from './engines/oci/layout.ts';
 import { DefaultImage } from './images/default-image.ts';
@@ -37,10 +38,11 @@ import { checkpointsDir } from './sandboxes/memory-snapshots.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
 import { markAllTerminated } from './sandboxes/recovery.ts';
 import { SandboxService } from './sandboxes/sandbox-service.ts';
+import { openHeaders } from './sandboxes/secret-headers.ts';
 import { SecretService } from './secrets/secret-service.ts';
-import { openVault } from './secrets/vault.ts';
+import { type AesVault, openVault } from './secrets/vault.ts';
 import { Collector } from './storage/collector.ts';
-import { openStore } from './store/store.ts';
+import { openStore, type Store } from './store/store.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { loadCertificate, machineNames } from './transport/certificate.ts';
 import { createPort } from './transport/port.ts';
@@ -75,7 +77,13 @@ const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', 
 /** In the engine's run directory: private, gone after a reboot, and removed with it. */
 const volumeTreesDir = ({ dataDir }: Config): string => join(defaultRunDir(dataDir), 'v');
 
-const createEngine = (config: Config, logger: Logger): Engine =>
+const secretHeadersIn = (store: Store, vault: AesVault): SecretHeaders => ({
+  open: (sealed) => openHeaders(sealed, vault),
+  authority: headerAuthority({ settings: store.settings, vault, now: Date.now }),
+});
+
+/** @param secretHeaders what goes on has, if anything is to go on */
+const createEngine = (config: Config, secretHeaders: SecretHeaders | undefined, logger: Logger): Engine =>
   createOciEngine({
     config,
     dataDir: config.dataDir,
@@ -85,6 +93,7 @@ const createEngine = (config: Config, logger: Logger): Engine =>
       checkpointsDir(config.dataDir),
     ),
     ...enginePrograms(),
+    ...(secretHeaders && { secretHeaders }),
     logger,
   });
 
@@ -113,7 +122,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     let certificate = await loadCertificate(certificateOptions);
     const guestCa = config.extraCaFile === '' ? {} : caEnvironment();
 
-    const engine = createEngine(config, logger);
+    const engine = createEngine(config, secretHeadersIn(store, vault), logger);
     await engine.open();
     cleanup.add('engine', () => engine.close());
     const instances = new InstanceService({ engine, logger, gpuSharing: config.gpuSharing });
@@ -163,6 +172,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       dataDir,
       config,
       caEnvironment: guestCa,
+      headerEnvironment: caEnvironment(),
       logger,
       now,
       bootId: bootId(),
@@ -308,7 +318,7 @@ export async function destroyAll(config: Config, logger: Logger): Promise<void> 
   cleanup.add('lock', lockDataDir(config.dataDir));
   const store = openStore(config.dataDir);
   cleanup.add('store', () => store.close());
-  const engine = createEngine(config, logger);
+  const engine = createEngine(config, undefined, logger);
   await engine.open();
   await engine.adopt(new Set());
   markAllTerminated(store.sandboxes, Date.now());

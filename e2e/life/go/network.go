@@ -22,6 +22,32 @@ except OSError:
     print("closed")
 `
 
+const authorizeProgram = `
+import sys, urllib.request
+request = urllib.request.Request(f"https://{sys.argv[1]}/", headers={"Authorization": "placeholder"})
+print(urllib.request.urlopen(request, timeout=60).headers["x-authorization"])
+`
+
+func secretHeaders(t t) {
+	putting := func(value string) *modal.ExperimentalOutboundPolicy {
+		policy := modal.NewExperimentalOutboundPolicy(modal.ExperimentalOutboundPolicyHeaderReplacement{
+			Domain: "*", Headers: map[string]string{"Authorization": value},
+		})
+		return &policy
+	}
+	sandbox := t.create(&modal.SandboxCreateParams{ExperimentalOutboundPolicy: putting("a $$")})
+	defer t.terminate(sandbox)
+	authorize := func(host string) string {
+		_, stdout, _ := t.output(sandbox, nil, "python3", "-c", authorizeProgram, host)
+		return stdout
+	}
+	equal(authorize("allowed.test"), "a $\n")
+	check(sandbox.ExperimentalUpdateOutboundPolicy(t.ctx, putting("b")))
+	equal(authorize("allowed.test"), "b\n")
+	check(sandbox.ExperimentalUpdateOutboundPolicy(t.ctx, nil))
+	equal(authorize("allowed.test"), "placeholder\n")
+}
+
 func domains(t t) {
 	address := os.Getenv("LIFE_INTERNET")
 	list := func(entries ...string) *modal.Allowlist { return &modal.Allowlist{Entries: entries} }

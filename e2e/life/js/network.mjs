@@ -1,5 +1,6 @@
 /** Domains that a sandbox may reach, through the official JavaScript client. */
 import assert from 'node:assert/strict';
+import { ExperimentalOutboundPolicy } from 'modal';
 import { create, raised, run, running } from './harness.mjs';
 
 const address = process.env.LIFE_INTERNET;
@@ -14,6 +15,12 @@ try:
             print(secure.recv(100).decode().strip())
 except OSError:
     print("closed")
+`;
+
+const AUTHORIZE = `
+import sys, urllib.request
+request = urllib.request.Request(f"https://{sys.argv[1]}/", headers={"Authorization": "placeholder"})
+print(urllib.request.urlopen(request, timeout=60).headers["x-authorization"])
 `;
 
 await run({
@@ -32,6 +39,24 @@ await run({
       assert.equal(await reach('other.test'), `${address} other.test`);
       await update(['0.0.0.0/0', '::/0'], ['*']);
       assert.equal(await reach('allowed.test'), `${address} allowed.test`);
+    });
+  },
+
+  async 'headers are put in that the sandbox does not know, and changed while it runs'() {
+    const putting = (Authorization) =>
+      new ExperimentalOutboundPolicy().withHeaderReplacement({
+        domain: 'allowed.test',
+        headers: { Authorization },
+      });
+    await running({ experimentalOutboundPolicy: putting('a $$') }, async (sandbox) => {
+      const authorize = async (host) => {
+        const process = await sandbox.exec(['python3', '-c', AUTHORIZE, host]);
+        return (await process.stdout.readText()).trim();
+      };
+      assert.equal(await authorize('allowed.test'), 'a $');
+      assert.equal(await authorize('other.test'), 'placeholder');
+      await sandbox.experimentalUpdateOutboundPolicy(putting('b'));
+      assert.equal(await authorize('allowed.test'), 'b');
     });
   },
 

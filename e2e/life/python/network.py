@@ -2,11 +2,21 @@
 
 import os
 
+import modal
+import modal.experimental
 from harness import app, case, create, equal, eventually, image, raised, run, running
 from modal import exception
-from reaching import reach
+from reaching import authorize, reach
 
 ADDRESS = os.environ["LIFE_INTERNET"]
+# The test looks for this value in the server's log and files.
+VALUE = os.environ["LIFE_SECRET_VALUE"]
+
+
+def putting(value, secret=None, domain="allowed.test"):
+    policy = modal.experimental.OutboundPolicy()
+    return policy.with_header_replacement(domain=domain, headers={"Authorization": value}, secret=secret)
+
 
 @case
 def domains_are_reached_by_name_and_nothing_else_is():
@@ -68,6 +78,53 @@ def what_it_reaches_is_in_its_log_where_it_is_audited():
     for wrong in [{}, {"outbound_cidr_allowlist": ["192.0.2.0/24"], "outbound_domain_allowlist": ["*"]}]:
         raised(exception.InvalidError, lambda: create(experimental_options=options, **wrong))
     raised(exception.InvalidError, lambda: create(experimental_options={"audit": "all"}))
+
+
+@case
+def headers_are_put_in_that_the_sandbox_does_not_know():
+    modal.Secret.objects.delete("header-secret", allow_missing=True)
+    modal.Secret.objects.create("header-secret", {"KEY": VALUE})
+    policy = putting("Bearer $KEY", modal.Secret.from_name("header-secret"))
+    hosts = ["allowed.test", "other.test"]
+    with running(_experimental_outbound_policy=policy) as sandbox, running() as another:
+        equal(authorize(sandbox, *hosts), [f"Bearer {VALUE}", "placeholder"])
+        equal(authorize(another, *hosts), ["placeholder", "placeholder"])
+        equal(reach(sandbox, f"TCP:{ADDRESS}", "other.test"), [f"{ADDRESS} plain", f"{ADDRESS} other.test"])
+        search = f"grep -rla {VALUE[:-1]}[{VALUE[-1]}] /proc/[0-9]*/environ /etc /run /tmp /__modal 2>/dev/null; grep -rl 'PRIVATE KEY' /__modal /run /etc"
+        equal(sandbox.exec("sh", "-c", search).stdout.read(), "")
+        equal(sandbox.exec("sh", "-c", ": >> $SSL_CERT_FILE").wait() != 0, True)
+        sidecar = sandbox._experimental_sidecars.create("sleep", "600", name="beside", image=image.build(app))
+        equal(authorize(sidecar, "allowed.test"), [f"Bearer {VALUE}"])
+        update = sandbox._experimental_update_outbound_policy
+        update(putting("changed", domain="*"))
+        equal(authorize(sandbox, *hosts), ["changed", "changed"])
+        sandbox._experimental_set_outbound_network_policy(outbound_domain_allowlist=["allowed.test"])
+        equal(authorize(sandbox, "allowed.test"), ["changed"])
+        equal(reach(sandbox, "other.test", f"TCP:{ADDRESS}"), ["closed", "closed"])
+        update(modal.experimental.OutboundPolicy())
+        equal(authorize(sandbox, "allowed.test"), ["placeholder"])
+        raised(exception.NotFoundError, lambda: update(putting("$KEY", modal.Secret.from_name("no-such-secret"))))
+        error = raised(exception.ConflictError, lambda: another._experimental_update_outbound_policy(policy))
+        assert "without an outbound policy" in str(error), error
+        ranges = ["192.0.2.0/24"]
+        raised(exception.InvalidError, lambda: create(_experimental_outbound_policy=policy, outbound_cidr_allowlist=ranges))
+        error = raised(exception.InvalidError, lambda: update(putting("x $NONE", modal.Secret.from_name("header-secret"))))
+        assert "NONE" in str(error) and VALUE not in str(error), error
+
+
+@case
+def a_policy_of_a_sandbox_that_ended_or_that_is_none_is_refused():
+    with running() as sandbox:
+        update = sandbox._experimental_set_outbound_network_policy
+        for wrong, words in [
+            ({"outbound_domain_allowlist": ["no domain"]}, "Invalid domain: no domain"),
+            ({"outbound_cidr_allowlist": ["10.0.0.0/33"]}, "Invalid CIDR: 10.0.0.0/33"),
+        ]:
+            error = raised(exception.InvalidError, lambda: update(**wrong))
+            assert words in str(error), error
+        equal(reach(sandbox, "allowed.test"), [f"{ADDRESS} allowed.test"])
+        sandbox.terminate(wait=True)
+        raised(exception.NotFoundError, lambda: update(outbound_domain_allowlist=["allowed.test"]))
 
 
 @case

@@ -27,6 +27,22 @@ for what in sys.argv[1:]:
 """
 
 
+# Prints for each host what authorization arrives there when a program sends "placeholder".
+AUTHORIZE = """
+import sys, urllib.request
+for host in sys.argv[1:]:
+    request = urllib.request.Request(f"https://{host}/", headers={"Authorization": "placeholder"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        print(answer.headers["x-authorization"])
+"""
+
+
+def authorize(container, *hosts):
+    process = container.exec("python3", "-c", AUTHORIZE, *hosts)
+    lines = process.stdout.read().splitlines()
+    return lines if process.wait() == 0 else process.stderr.read()
+
+
 def reach(container, *what):
     process = container.exec("python3", "-c", REACH, *what)
     return process.stdout.read().splitlines()

@@ -91,6 +91,23 @@ export interface ProvisionRequest {
          */
         audit?: boolean;
       };
+  /**
+   * Headers that are put into what it sends to these domains by HTTPS, in the place of those that its programs send: the values never enter the sandbox.
+   *
+   * @maxItems 25
+   */
+  secretHeaders?: {
+    /**
+     * A name, one with *. before it for it and all below, or * for every one.
+     */
+    domain: string;
+    /**
+     * Values by the names of headers.
+     */
+    headers: {
+      [k: string]: string;
+    };
+  }[];
 }
 export interface Sandbox {
   /**

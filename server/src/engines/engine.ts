@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { InstanceId } from '../ids.ts';
 import { describeEvent, type NetworkEvent } from '../network/network-events.ts';
 import { isAudited, type NetworkPolicy } from '../network/policy.ts';
+import type { HeaderAuthority, HeaderRule, SecretHeaders } from '../network/secret-headers.ts';
 import type { InstanceBucket } from './bucket.ts';
 import type { CheckpointRef, LayerRef, MountRef } from './references.ts';
 
@@ -19,7 +20,7 @@ export type RuntimeName = 'gvisor' | 'runc';
  */
 export type Isolation = RuntimeName | 'runc-shared-users';
 
-export type { NetworkEvent, NetworkPolicy };
+export type { HeaderAuthority, HeaderRule, NetworkEvent, NetworkPolicy, SecretHeaders };
 export { describeEvent, isAudited };
 
 export interface InstanceLimits {
@@ -229,7 +230,7 @@ export interface Instance {
   checkpoint(to: CheckpointRef, layer: LayerRef, options: Pick<CommitOptions, 'settle'>): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
-  /** The one it has; of one that shares another's network it means nothing. */
+  /** The one it was bound with or was given last; of one that shares another's network that means nothing. */
   readonly networkPolicy: NetworkPolicy;
   /** What it did on its network since this was last asked, where its policy is audited; once it was destroyed, what it did to the end. */
   networkEvents(): Promise<readonly NetworkEvent[]>;

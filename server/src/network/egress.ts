@@ -11,17 +11,27 @@ import type { Logger } from '../telemetry/logger.ts';
 import { HostProcess, type ProcessHome } from './host-process.ts';
 import { type NetworkEvent, readEvents } from './network-events.ts';
 import { domainsOf, isAudited, type NetworkPolicy } from './policy.ts';
+import { type HeaderRule, type HeaderTrust, renderRules, renderTrust } from './secret-headers.ts';
 
 /** What a sandbox may reach, and whether it is kept what it does. */
 export interface Allowed {
   readonly domains: readonly string[];
   readonly audited: boolean;
+  /** Undefined for a sandbox that can have none. */
+  readonly headers?: readonly HeaderRule[] | undefined;
 }
 
-/** What of a policy the proxy lets through; undefined where addresses alone decide. */
-export function allowedBy(policy: NetworkPolicy): Allowed | undefined {
-  const domains = domainsOf(policy);
-  return domains.length > 0 ? { domains, audited: isAudited(policy) } : undefined;
+/**
+ * What of a policy the proxy lets through; undefined where addresses alone decide.
+ * @param open opens the headers that a policy has sealed
+ */
+export function allowedBy(
+  policy: NetworkPolicy,
+  open: (sealed: string) => readonly HeaderRule[],
+): Allowed | undefined {
+  const headers = policy.headers === undefined ? undefined : open(policy.headers);
+  const domains = policy.kind === 'open' && headers ? ['*'] : domainsOf(policy);
+  return domains.length > 0 ? { domains, audited: isAudited(policy), headers } : undefined;
 }
 
 export interface EgressOptions extends ProcessHome {
@@ -33,6 +43,8 @@ export interface EgressOptions extends ProcessHome {
   readonly resolver: string;
   /** Who it runs as; undefined leaves it who this process is. */
   readonly user: number | undefined;
+  /** Asked for when the first sandbox needs it. */
+  readonly headerTrust: () => Promise<HeaderTrust>;
   readonly logger: Logger;
 }
 
@@ -49,10 +61,14 @@ export class Egress {
   readonly #allowed = new Map<string, Allowed>();
   /** One order after the other: each is answered by a byte that says no more than that. */
   readonly #orders = new Limiter(1);
+  readonly #headerTrust: () => Promise<HeaderTrust>;
   #link: Socket | undefined;
+  /** The link over which it was told whom to trust. */
+  #trusting: Socket | undefined;
 
   constructor(options: EgressOptions) {
-    const { namespacePath, address, resolver, ...rest } = options;
+    const { namespacePath, address, resolver, headerTrust, ...rest } = options;
+    this.#headerTrust = headerTrust;
     this.#process = new HostProcess({
       ...rest,
       greeting: 'skerry-egress',
@@ -75,7 +91,7 @@ export class Egress {
     const before = this.#allowed.get(address);
     this.#allowed.set(address, allowed);
     try {
-      await this.#order(...orderFor(address, allowed));
+      await this.#order(address, allowed);
     } catch (error) {
       if (before) this.#allowed.set(address, before);
       else this.#allowed.delete(address);
@@ -115,7 +131,7 @@ export class Egress {
 
   async #tellAll(link: Socket): Promise<void> {
     await this.#orders.run(async () => {
-      for (const [address, allowed] of this.#allowed) await send(link, ...orderFor(address, allowed));
+      for (const [address, allowed] of this.#allowed) await this.#tell(link, address, allowed);
       await send(link, 'K', [...this.#allowed.keys()]);
       this.#link = link;
     });
@@ -125,13 +141,21 @@ export class Egress {
   }
 
   /** Waits for a process that is being started anew. */
-  async #order(letter: string, words: readonly string[]): Promise<void> {
+  async #order(address: string, allowed: Allowed): Promise<void> {
     const until = performance.now() + ORDER_MS;
     while (!this.#link || this.#link.destroyed) {
       if (performance.now() > until) throw unavailable();
       await delay(20);
     }
-    await this.#orders.run(() => send(this.#link, letter, words));
+    await this.#orders.run(() => this.#tell(this.#link, address, allowed));
+  }
+
+  async #tell(link: Socket | undefined, address: string, allowed: Allowed): Promise<void> {
+    if (allowed.headers?.length && link && this.#trusting !== link) {
+      await send(link, 'C', renderTrust(await this.#headerTrust()));
+      this.#trusting = link;
+    }
+    await send(link, ...orderFor(address, allowed));
   }
 }
 
@@ -141,10 +165,10 @@ const unavailable = (): SkerryError =>
     "The sandboxes' egress proxy does not answer: domains cannot be allowed now. The server's log says more.",
   );
 
-const orderFor = (address: string, { domains, audited }: Allowed): [string, readonly string[]] => [
-  audited ? 'A' : 'S',
-  [address, ...domains],
-];
+const orderFor = (
+  address: string,
+  { domains, audited, headers = [] }: Allowed,
+): [string, readonly string[]] => [audited ? 'A' : 'S', [address, ...domains, ...renderRules(headers)]];
 
 /** @returns the answer. @throws SkerryError `unavailable` when there is none */
 function send(link: Socket | undefined, letter: string, words: readonly string[]): Promise<string> {

@@ -20,6 +20,7 @@ const member = (policy: FirewallMember['policy'], hostInterface = 'sk0badcafe1')
   policy,
 });
 const named = member({ kind: 'allowlist', cidrs: ['1.2.3.4'], domains: ['*.example.com'] }, 'sk0badcafe4');
+const secured = member({ kind: 'open', headers: 'sealed' }, 'sk0badcafe5');
 const allow = member({ kind: 'allowlist', cidrs: ['1.2.3.4', '1.2.3.0/24', '0.0.0.0/1'] }, 'sk0badcafe2');
 
 describe('firewall rules', () => {
@@ -39,6 +40,13 @@ describe('firewall rules', () => {
     assert.doesNotMatch(lines, /resolving/);
   });
 
+  it('lead who has secret headers to the proxy for TLS alone', () => {
+    const lines = renderAdd('t', secured);
+    assert.match(lines, /secured \{ "sk0badcafe5" \}/);
+    assert.match(lines, /resolving \{ "sk0badcafe5" \}/);
+    assert.doesNotMatch(lines, /proxied|sealed/);
+  });
+
   it('refuse values that are not what they should be', () => {
     assert.throws(() => renderAdd('t', member({ kind: 'allowlist', cidrs: ['1.1.1.1 }; flush ruleset'] })), {
       code: 'invalid-argument',
@@ -52,7 +60,13 @@ describe('firewall rules', () => {
   it('are accepted by nft, added and removed again', {
     skip: process.getuid?.() === 0 ? false : 'needs root',
   }, async () => {
-    const members = [member({ kind: 'open' }), allow, named, member({ kind: 'blocked' }, 'sk0badcafe3')];
+    const members = [
+      member({ kind: 'open' }),
+      allow,
+      named,
+      secured,
+      member({ kind: 'blocked' }, 'sk0badcafe3'),
+    ];
     const script = [
       renderTable(options, []),
       ...members.map((m) => renderAdd(options.table, m)),

@@ -12,6 +12,8 @@
  *
  * A sandbox that may reach domains (`proxied`) has its questions and its connections to the ports of HTTP and TLS led to the egress proxy (`egress.ts`), but
  * for addresses that its list has: those it reaches as it does without domains. Without the rules that lead there it reaches the list alone.
+ *
+ * A sandbox that may reach everything and has secret headers (`secured`) has its connections to the port of TLS led there, and no other way to that port.
  */
 import { run } from '../platform/command.ts';
 import { type Cidr, formatCidr, parseCidr, withoutOverlaps } from './cidr.ts';
@@ -67,6 +69,7 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
   set own { type ifname; }
   set resolving { type ifname; }
   set proxied { type ifname; }
+  set secured { type ifname; }
   set listed { type ifname . ipv4_addr; flags interval; auto-merge; }
   set excepted { type ipv4_addr; flags interval; ${elementsOf(exceptions)} }
   chain refuse {
@@ -99,12 +102,18 @@ ${renderInward(plan)}
     tcp dport { 80, 443 } meta pkttype set host accept
     goto refuse
   }
+  chain to_secured {
+    tcp dport 443 meta pkttype set host accept
+    goto refuse
+  }
   map outbound { type ifname : verdict; }
   map inbound { type ifname : verdict; }
   chain leaving {
     meta nfproto ipv6 drop
     iifname . ip saddr != @guests drop
     ip daddr ${egress} iifname @proxied goto to_egress
+    ip daddr ${egress} iifname @secured goto to_secured
+    iifname @secured meta l4proto { tcp, udp } th dport 443 goto refuse
     iifname ${egressDevice} ip daddr ${plan.cidr} ct state established ct direction reply meta pkttype set host accept
     fib daddr type != unicast goto to_host
     iifname vmap @outbound
@@ -114,8 +123,10 @@ ${renderInward(plan)}
     meta nfproto ipv6 drop
     meta iif 0 goto inward
     oifname ${egressDevice} iifname @proxied goto inward
+    oifname ${egressDevice} iifname @secured goto inward
     ct state != { established, related } drop
     iifname ${egressDevice} oifname @proxied ct direction reply goto inward
+    iifname ${egressDevice} oifname @secured ct direction reply goto inward
     oifname vmap @inbound
     drop
   }
@@ -127,6 +138,7 @@ ${renderInward(plan)}
   }
   chain redirecting {
     type nat hook prerouting priority dstnat; policy accept;
+    iifname @secured tcp dport 443 dnat ip to ${egress}
     iifname != @proxied accept
     ip daddr ${plan.resolver} meta l4proto { tcp, udp } th dport 53 dnat ip to ${egress}
     iifname . ip daddr @listed accept
@@ -171,6 +183,9 @@ export function renderAdd(table: string, member: FirewallMember): string {
       `add element inet ${table} inbound { ${name} : goto from_${chain} }`,
       `add element inet ${table} ${domainsOf(member.policy).length > 0 ? 'proxied' : 'resolving'} { ${name} }`,
     );
+    if (member.policy.kind === 'open' && member.policy.headers !== undefined) {
+      lines.push(`add element inet ${table} secured { ${name} }`);
+    }
   }
   return lines.join('\n');
 }

@@ -32,6 +32,7 @@ import type { NetworkEvent } from './network-events.ts';
 import { checkPolicy, type NetworkPolicy } from './policy.ts';
 import { ResolverProcess } from './resolver-process.ts';
 import { Rules } from './rules.ts';
+import type { HeaderTrust, SecretHeaders } from './secret-headers.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
 import { slotTaken, WayOut } from './way-out.ts';
 
@@ -51,6 +52,10 @@ export interface NetworkOptions {
   readonly resolver: ProcessHome;
   /** The process that lets sandboxes out by names; runs from when one needs it. */
   readonly egress: ProcessHome;
+  /** What sandboxes need that have secret headers; undefined: none has. */
+  readonly secretHeaders?:
+    | (Pick<SecretHeaders, 'open'> & { readonly trust: () => Promise<HeaderTrust> })
+    | undefined;
   /** What makes a user namespace for each (the program of `trees/`); undefined: there are none. */
   readonly userNamespaces?: string | undefined;
   /** Namespaces kept ready. */
@@ -183,7 +188,7 @@ export class Network {
     const slot = this.#pool.take() ?? (await this.#makeNow());
     await using undo = new CleanupScope(this.#options.logger);
     undo.add('network slot', () => this.release(slot));
-    if (policy.kind !== 'open') await this.setPolicy(slot, policy);
+    if (policy.kind !== 'open' || policy.headers !== undefined) await this.setPolicy(slot, policy);
     undo.release();
     return this.lease(slot);
   }
@@ -209,7 +214,7 @@ export class Network {
   /** Applies to packets from now on, also of connections that exist. For one slot, one call follows the other. @throws SkerryError `unavailable` */
   async setPolicy(slot: number, policy: NetworkPolicy): Promise<void> {
     const { address } = this.#memberOf(slot);
-    const allowed = allowedBy(policy);
+    const allowed = this.#allowedBy(policy);
     if (allowed) {
       if (!this.#wayOut) throw slotTaken();
       await this.#wayOut.allow(address, allowed);
@@ -285,6 +290,7 @@ export class Network {
       names: this.#names,
       mtu: this.#mtu,
       latched: rules.latched,
+      headerTrust: () => this.#secretHeaders.trust(),
       admit: (member) =>
         this.#changes.run(async () => {
           this.#members.set(plan.egressSlot, member);
@@ -293,7 +299,7 @@ export class Network {
     });
     const named = new Map<string, Allowed>();
     for (const { address, policy } of this.#members.values()) {
-      const allowed = allowedBy(policy);
+      const allowed = this.#stillAllowedBy(policy);
       if (allowed) named.set(address, allowed);
     }
     if (!this.#members.has(plan.egressSlot)) {
@@ -301,6 +307,26 @@ export class Network {
       if (named.size > 0 && (await wayOut.stands())) this.#members.set(plan.egressSlot, wayOut.member);
     }
     return [wayOut, named];
+  }
+
+  get #secretHeaders(): NonNullable<NetworkOptions['secretHeaders']> {
+    const { secretHeaders } = this.#options;
+    if (!secretHeaders) throw new SkerryError('internal', 'A policy has headers that nobody can open.');
+    return secretHeaders;
+  }
+
+  #allowedBy(policy: NetworkPolicy): Allowed | undefined {
+    return allowedBy(policy, (sealed) => this.#secretHeaders.open(sealed));
+  }
+
+  /** Of a sandbox that goes on. Headers that cannot be opened, since the vault has another key, are not put in; nothing else changes for it. */
+  #stillAllowedBy(policy: NetworkPolicy): Allowed | undefined {
+    try {
+      return this.#allowedBy(policy);
+    } catch (error) {
+      this.#options.logger.error({ err: error }, 'network.headers-unreadable');
+      return allowedBy(policy, () => []);
+    }
   }
 
   async #removeStranger(slot: number): Promise<void> {

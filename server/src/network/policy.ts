@@ -4,10 +4,13 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { domainPattern } from '../platform/domain-patterns.ts';
 import { type Cidr, parseCidr, withoutOverlaps } from './cidr.ts';
 
+/** Headers that are put into what is sent to certain hosts (`secret-headers.ts`): present where a sandbox was made with some, sealed. */
+const headers = z.string().optional();
+
 /** A policy as it is written down. */
 export const networkPolicySchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('open') }),
-  z.object({ kind: z.literal('blocked') }),
+  z.object({ kind: z.literal('open'), headers }),
+  z.object({ kind: z.literal('blocked'), headers }),
   /**
    * Only these CIDRs (IPv4) may be reached, and DNS still answers; or, where there are domains, these too by TLS and HTTP, and DNS answers for them alone.
    * A domain is a pattern (`platform/domain-patterns.ts`).
@@ -18,6 +21,7 @@ export const networkPolicySchema = z.discriminatedUnion('kind', [
     domains: z.array(z.string()).readonly().optional(),
     /** It is kept what the sandbox does (`Instance.networkEvents`): only where all that it may reach are domains. */
     audited: z.boolean().optional(),
+    headers,
   }),
 ]);
 
@@ -47,7 +51,16 @@ export const closedNetworks: readonly Cidr[] = [
 
 /** @throws SkerryError `invalid-argument` for what is no policy that rules can be made of */
 export function checkPolicy(policy: NetworkPolicy): void {
-  if (policy.kind === 'allowlist') parseAllowlist(policy.cidrs);
+  if (policy.kind === 'allowlist') {
+    parseAllowlist(policy.cidrs);
+    if (policy.headers !== undefined && policy.cidrs.length > 0) {
+      // What goes straight to an address is not read, and what the proxy finds for a name may be none of these.
+      throw new SkerryError(
+        'invalid-argument',
+        'Headers cannot be put into what is sent to ranges of addresses: allow everything, or domains.',
+      );
+    }
+  }
   const domains = domainsOf(policy);
   if (
     isAudited(policy) &&

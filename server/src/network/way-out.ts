@@ -8,6 +8,7 @@ import { egressUser, type ProcessHome } from './host-process.ts';
 import { GATEWAY_ADDRESS } from './latch.ts';
 import { createNamespaces, isDevice, removeNamespaces, type SlotNames } from './namespaces.ts';
 import type { NetworkEvent } from './network-events.ts';
+import type { HeaderTrust } from './secret-headers.ts';
 import type { AddressPlan } from './subnet.ts';
 
 export interface WayOutOptions {
@@ -17,6 +18,7 @@ export interface WayOutOptions {
   readonly plan: AddressPlan;
   readonly mtu: number;
   readonly latched: boolean;
+  readonly headerTrust: () => Promise<HeaderTrust>;
   /** Makes the proxy a member of the firewall. */
   readonly admit: (member: FirewallMember) => Promise<void>;
   readonly logger: Logger;
@@ -31,7 +33,7 @@ export class WayOut {
 
   constructor(options: WayOutOptions) {
     this.#options = options;
-    const { instance, home, names, plan, logger } = options;
+    const { instance, home, names, plan, headerTrust, logger } = options;
     this.slot = plan.egressSlot;
     this.#egress = new Egress({
       ...home,
@@ -39,6 +41,7 @@ export class WayOut {
       address: plan.slotAddress(this.slot),
       resolver: plan.resolver,
       user: egressUser(instance),
+      headerTrust,
       logger,
     });
   }

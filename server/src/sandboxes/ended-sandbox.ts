@@ -116,6 +116,10 @@ export class EndedSandbox implements Sandbox {
     throw this.#endedError();
   }
 
+  async setSecretHeaders(): Promise<void> {
+    throw this.#endedError();
+  }
+
   async reloadVolumes(): Promise<never> {
     throw this.#endedError();
   }

@@ -252,9 +252,38 @@ describe('a sandbox', () => {
     await using domain = await Domain.open();
     const sandbox = await domain.create();
     await sandbox.setNetworkPolicy({ kind: 'blocked' });
-    assert.deepEqual(domain.instance(sandbox).policy, { kind: 'blocked' });
+    assert.deepEqual(domain.instance(sandbox).networkPolicy, { kind: 'blocked' });
+    await assert.rejects(sandbox.setSecretHeaders([]), { code: 'conflict' });
     await sandbox.terminate();
     await assert.rejects(sandbox.setNetworkPolicy({ kind: 'open' }), { code: 'sandbox-ended' });
+  });
+
+  it('changes its secret headers and its network policy without each other, and keeps no value in clear', async () => {
+    await using domain = await Domain.open();
+    const rule = (value: string) => ({ domain: 'a.test', headers: { 'x-key': value } });
+    const sandbox = await domain.create({ secretHeaders: [rule('first-value')] });
+    assert.equal(await output(sandbox, ['sh', '-c', 'echo $SSL_CERT_FILE']), '/headers.pem\n');
+    assert.doesNotMatch(JSON.stringify(sandbox.spec), /first-value/);
+    const policy = () => domain.instance(sandbox).networkPolicy;
+    const first = policy().headers;
+    const named = { kind: 'allowlist', cidrs: [], domains: ['a.test'] } as const;
+    await sandbox.setNetworkPolicy(named);
+    assert.deepEqual(policy(), { ...named, headers: first });
+    await sandbox.setSecretHeaders([rule('second-value')]);
+    const { headers: second = '', ...rest } = policy();
+    assert.deepEqual(rest, named);
+    assert.notEqual(second, first);
+    await sandbox.setNetworkPolicy({ kind: 'open' });
+    assert.deepEqual(policy(), { kind: 'open', headers: second });
+    await assert.rejects(sandbox.setNetworkPolicy({ kind: 'allowlist', cidrs: ['192.0.2.0/24'] }), {
+      code: 'invalid-argument',
+    });
+    await assert.rejects(sandbox.setSecretHeaders([{ domain: 'no domain', headers: { x: 'y' } }]), {
+      code: 'invalid-argument',
+    });
+    assert.deepEqual(policy(), { kind: 'open', headers: second });
+    await sandbox.terminate();
+    await assert.rejects(sandbox.setSecretHeaders([]), { code: 'sandbox-ended' });
   });
 
   it('stays without an entrypoint until it is ended', async () => {

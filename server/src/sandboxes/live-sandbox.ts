@@ -51,13 +51,15 @@ import {
   nameTaken,
   noProbe,
   noProcess,
+  noSecretHeaders,
   notForSnapshots,
   notReadyWithin,
   sandboxEnded,
 } from './sandbox-errors.ts';
 import { SandboxProcesses } from './sandbox-processes.ts';
 import type { MountedImage, OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
-import type { ExecSpec, SandboxSpec } from './spec.ts';
+import { withHeaders } from './secret-headers.ts';
+import type { ExecSpec, SandboxSpec, SecretHeaderSpec } from './spec.ts';
 import type { SandboxResult, SandboxState } from './state.ts';
 import { Tenancy } from './tenancy.ts';
 import type { LaunchPlan, Tenant } from './tenant.ts';
@@ -81,6 +83,8 @@ export interface SandboxContext {
   readonly faultPoint: FaultPoint;
   /** The merged variables of an exec's sources. */
   readonly resolveSecrets: (sources: ExecSpec['secretSources']) => Record<string, string>;
+  /** With the values of their secrets, as a policy has them. */
+  readonly sealHeaders: (specs: readonly SecretHeaderSpec[]) => string;
   /** @see TenancyParts.queue */
   readonly queue: (turn: () => Promise<void>) => void;
   /** Ends what depends on a sandbox, before its instance is taken away. */
@@ -114,6 +118,7 @@ export class LiveSandbox implements Sandbox {
   /** Entries of its log that the store has not taken yet. */
   readonly #unstored: Entry[] = [];
   readonly #mountChanges = new Limiter(1);
+  readonly #policyChanges = new Limiter(1);
   #name: string | undefined;
   #tags: Readonly<Record<string, string>>;
   #exitSnapshot: ExitSnapshot | undefined;
@@ -324,8 +329,21 @@ export class LiveSandbox implements Sandbox {
 
   async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
     const wanted = isAudited(this.spec.network) ? audited(policy) : policy;
-    const { instance } = await this.#whileRunning(this.#ended.signal);
-    await instance.setNetworkPolicy(wanted);
+    await this.#changePolicy(({ headers }) => withHeaders(wanted, headers));
+  }
+
+  async setSecretHeaders(specs: readonly SecretHeaderSpec[]): Promise<void> {
+    if (this.spec.network.headers === undefined) throw noSecretHeaders(this);
+    const headers = this.#context.sealHeaders(specs);
+    await this.#changePolicy((policy) => withHeaders(policy, headers));
+  }
+
+  /** One change after the other: each leaves what it is not about as it is. */
+  #changePolicy(change: (policy: NetworkPolicy) => NetworkPolicy): Promise<void> {
+    return this.#policyChanges.run(async () => {
+      const { instance } = await this.#whileRunning(this.#ended.signal);
+      await instance.setNetworkPolicy(change(instance.networkPolicy));
+    });
   }
 
   async reloadVolumes(signal: AbortSignal): Promise<void> {

@@ -10,7 +10,7 @@ import { OnePerKey } from '../platform/one-per-key.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { Volumes } from '../volumes/volumes.ts';
 import type { Sandbox, Sandboxes } from './sandboxes.ts';
-import type { NetworkPolicy, OpenPort, SandboxSpec } from './spec.ts';
+import type { NetworkPolicy, OpenPort, SandboxSpec, SecretHeaderSpec } from './spec.ts';
 
 /** Longest lifetime, 24 hours; also the absolute bound of a sandbox that ends by idling. */
 export const MAX_TTL_MS = 86_400_000;
@@ -19,6 +19,7 @@ export const PROVISIONED_APP = 'modbox';
 /** Tags by which a sandbox is found again after it ended, and its environment compared without storing it in clear. */
 const TASK_TAG = 'modbox-task-id';
 const ENV_TAG = 'modbox-env';
+const HEADERS_TAG = 'modbox-headers';
 
 /** What a caller wants, validated. */
 export interface Provision {
@@ -36,6 +37,8 @@ export interface Provision {
   readonly milliCpu: number;
   readonly memoryMiB: number;
   readonly network: NetworkPolicy;
+  /** Absent = it can have none. */
+  readonly secretHeaders?: readonly SecretHeaderSpec[];
   readonly volumes: readonly ProvisionVolume[];
   readonly openPorts: readonly OpenPort[];
   /** Checked ones; none = all. */
@@ -153,14 +156,18 @@ export class Provisioner {
     imageId: ImageId,
     app: Pick<SandboxSpec, 'environmentId'> & { readonly id: SandboxSpec['appId'] },
   ): SandboxSpec {
-    const { taskId, env, ttlMs, ttlMode, memoryMiB, milliCpu } = request;
+    const { taskId, env, secretHeaders, ttlMs, ttlMode, memoryMiB, milliCpu } = request;
     return {
       appId: app.id,
       environmentId: app.environmentId,
       imageId,
       // A task id that can be a name is the sandbox's too, so that `Sandbox.from_name` finds it.
       name: isObjectName(taskId) ? taskId : undefined,
-      tags: { [TASK_TAG]: taskId, [ENV_TAG]: this.#digest(env) },
+      tags: {
+        [TASK_TAG]: taskId,
+        [ENV_TAG]: this.#digest(Object.entries(env).sort(byName)),
+        ...(secretHeaders && { [HEADERS_TAG]: this.#digest(secretHeaders) }),
+      },
       args: [],
       noEntrypoint: true,
       secretSources: [{ kind: 'inline', env }],
@@ -169,6 +176,7 @@ export class Provisioner {
       idleTimeoutMs: ttlMode === 'idle' ? ttlMs : undefined,
       resources: { memoryMiB, memoryLimitMiB: memoryMiB, milliCpu, milliCpuLimit: milliCpu },
       network: request.network,
+      ...(secretHeaders && { secretHeaders }),
       runtime: undefined,
       pty: undefined,
       verbose: false,
@@ -184,10 +192,9 @@ export class Provisioner {
     };
   }
 
-  /** Equal for equal environments; says nothing of the values to whoever lacks the key. */
-  #digest(env: Readonly<Record<string, string>>): string {
-    const entries = Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1));
-    return createHmac('sha256', this.#digestKey()).update(JSON.stringify(entries)).digest('hex').slice(0, 32);
+  /** Equal for what is equal; says nothing of values to whoever lacks the key. */
+  #digest(content: unknown): string {
+    return createHmac('sha256', this.#digestKey()).update(JSON.stringify(content)).digest('hex').slice(0, 32);
   }
 }
 
@@ -205,7 +212,12 @@ function differences(existing: Sandbox, wanted: SandboxSpec): ProvisionPart[] {
     ['workdir', spec.workdir === wanted.workdir],
     ['milliCpu', spec.resources.milliCpuLimit === wanted.resources.milliCpuLimit],
     ['memoryMiB', spec.resources.memoryLimitMiB === wanted.resources.memoryLimitMiB],
-    ['network', isDeepStrictEqual(spec.network, wanted.network)],
+    ['network', isDeepStrictEqual(withoutHeaders(spec.network), wanted.network)],
+    [
+      'secretHeaders',
+      (spec.network.headers === undefined) === (wanted.secretHeaders === undefined) &&
+        (existing.tags[HEADERS_TAG] ?? wanted.tags[HEADERS_TAG]) === wanted.tags[HEADERS_TAG],
+    ],
     ['volumes', isDeepStrictEqual(byTarget(spec.volumes), byTarget(wanted.volumes))],
     ['openPorts', isDeepStrictEqual(byPort(spec.openPorts), byPort(wanted.openPorts))],
     ['inboundCidrs', isDeepStrictEqual(inOrder(spec.inboundCidrs), inOrder(wanted.inboundCidrs))],
@@ -213,6 +225,9 @@ function differences(existing: Sandbox, wanted: SandboxSpec): ProvisionPart[] {
   return checks.flatMap(([part, same]) => (same ? [] : [part]));
 }
 
+const byName = ([a]: readonly [string, string], [b]: readonly [string, string]): number => (a < b ? -1 : 1);
+/** They are sealed, each time in another way. */
+const withoutHeaders = ({ headers: _, ...policy }: NetworkPolicy): NetworkPolicy => policy;
 const byTarget = (volumes: readonly VolumeMountSpec[]): readonly VolumeMountSpec[] =>
   volumes.toSorted((a, b) => (a.target < b.target ? -1 : 1));
 const byPort = (ports: readonly OpenPort[] = []): readonly OpenPort[] =>

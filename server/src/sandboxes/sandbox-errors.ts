@@ -40,6 +40,12 @@ export const endedConflict = (ended: SkerryError): SkerryError => new SkerryErro
 export const noProbe = (): SkerryError =>
   new SkerryError('conflict', 'The sandbox was created without a readiness probe.');
 
+export const noSecretHeaders = (sandbox: Labelled): SkerryError =>
+  new SkerryError(
+    'conflict',
+    `${labelOf(sandbox)} was created without an outbound policy: what its programs trust is set up then and not later.`,
+  );
+
 /** The error of a second name. */
 export const alreadyNamed = (name: string): SkerryError =>
   new SkerryError('conflict', `The sandbox already has the name '${name}'.`);

@@ -59,8 +59,9 @@ import type {
   SandboxFilter,
   Sidecars,
 } from './sandboxes.ts';
+import { fillHeaders, sealHeaders, withHeaders } from './secret-headers.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
-import type { ResourceRequest, RuntimeChoice, SandboxSpec } from './spec.ts';
+import type { ResourceRequest, RuntimeChoice, SandboxSpec, SecretHeaderSpec } from './spec.ts';
 import type { LaunchPlan } from './tenant.ts';
 
 interface AdmissionParts {
@@ -112,6 +113,8 @@ export interface SandboxServiceOptions {
   >;
   /** Variables that make programs trust the configured extra CA certificates. */
   readonly caEnvironment: Readonly<Record<string, string>>;
+  /** The same for sandboxes with secret headers, which trust one more. */
+  readonly headerEnvironment: Readonly<Record<string, string>>;
   readonly logger: Logger;
   readonly now: () => number;
   /** Which boot of the machine this is: what ran in an earlier one was ended by the reboot. */
@@ -166,6 +169,7 @@ export class SandboxService implements Sandboxes {
       lifeLog: this.#lifeLog,
       faultPoint: options.faultPoint ?? noFaultPoint,
       resolveSecrets: (sources) => options.secrets.resolve(sources),
+      sealHeaders: (specs) => this.#sealHeaders(specs),
       queue: (turn) => void this.#starts.run(async () => (this.#closing ? undefined : turn())),
       endDependents: (sandbox) => this.#sidecars.endAll(sandbox),
       onEndStored: (sandbox) => {
@@ -230,7 +234,7 @@ export class SandboxService implements Sandboxes {
   }
 
   #admit(
-    spec: SandboxSpec,
+    asked: SandboxSpec,
     idShape: SandboxIdShape,
     requestKey: string | undefined,
     { gpus = [], from }: AdmissionParts = {},
@@ -243,6 +247,7 @@ export class SandboxService implements Sandboxes {
         `All ${config.maxSandboxes} sandboxes this server may run are in use.`,
       );
     }
+    const spec = this.#withSealedHeaders(asked);
     const bounds = () => instances.boundsDisk(this.#runtimeOf(spec));
     checkDiskSize(spec.resources.diskMiB ?? 0, config, bounds, dataDir);
     const image = images.getPlain(spec.imageId);
@@ -254,7 +259,10 @@ export class SandboxService implements Sandboxes {
           id: spec.sidecarOf?.sandboxId ?? id,
           taskId,
           image: image.config,
-          caEnvironment: this.#options.caEnvironment,
+          caEnvironment:
+            spec.network.headers === undefined
+              ? this.#options.caEnvironment
+              : this.#options.headerEnvironment,
           secretEnv: secrets.resolve(spec.secretSources),
         });
     if (spec.memorySnapshots) this.#requireCheckpoints(spec);
@@ -297,6 +305,19 @@ export class SandboxService implements Sandboxes {
       throw error;
     }
     return sandbox;
+  }
+
+  #withSealedHeaders({ secretHeaders, ...spec }: SandboxSpec): SandboxSpec {
+    if (!secretHeaders) return spec;
+    return { ...spec, network: withHeaders(spec.network, this.#sealHeaders(secretHeaders)) };
+  }
+
+  #sealHeaders(specs: readonly SecretHeaderSpec[]): string {
+    const { secrets, vault } = this.#options;
+    return sealHeaders(
+      fillHeaders(specs, (sources) => secrets.resolve(sources)),
+      vault,
+    );
   }
 
   get(id: SandboxId): Sandbox {

@@ -19,7 +19,7 @@ import type { Image, SnapshotOptions } from '../images/image.ts';
 import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { MemorySnapshot } from './memory-snapshots.ts';
 import type { OutputTime } from './output-times.ts';
-import type { ExecSpec, PtySize, SandboxSpec, SidecarSpec } from './spec.ts';
+import type { ExecSpec, PtySize, SandboxSpec, SecretHeaderSpec, SidecarSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 
 /** A stream's bytes, kept from the first on, for any number of readers, also after the process and the sandbox ended. */
@@ -138,6 +138,11 @@ export interface Sandbox {
   /** Replaces all tags. */
   setTags(tags: Readonly<Record<string, string>>): void;
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
+  /**
+   * Replaces what is put into what it sends.
+   * @throws SkerryError `conflict` for one that was made without; `invalid-argument`; `not-found` (secret); `sandbox-ended`
+   */
+  setSecretHeaders(specs: readonly SecretHeaderSpec[]): Promise<void>;
   /** Shows in its volumes what others made versions of since it began, or since the last time. @throws SkerryError `sandbox-ended`, `volume-full`, `disk-full` */
   reloadVolumes(signal: AbortSignal): Promise<void>;
   /** An image of its whole filesystem as it is now; it goes on running. @throws SkerryError `sandbox-ended`, `disk-full` */

@@ -5,9 +5,10 @@ import type { GpuRequest } from '../instances/gpu-pool.ts';
 import type { SecretSource } from '../secrets/secrets.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { BucketMountSpec } from './bucket-mounts.ts';
+import type { SecretHeaderSpec } from './secret-headers.ts';
 
 /** Callers of the domain name these without knowing the engines. */
-export type { GpuRequest, NetworkPolicy, RuntimeChoice };
+export type { GpuRequest, NetworkPolicy, RuntimeChoice, SecretHeaderSpec };
 
 export interface PtySize {
   readonly rows: number;
@@ -60,6 +61,8 @@ export interface SandboxSpec {
   /** Absent = none. */
   readonly gpu?: GpuRequest;
   readonly network: NetworkPolicy;
+  /** What is put into what it sends, `network` as well has once it was admitted, sealed. Absent = it can have none, also later; absent in what is read from the store. */
+  readonly secretHeaders?: readonly SecretHeaderSpec[];
   /** Networks from which somebody may come in, checked (`inbound.ts`). Absent or empty = all. */
   readonly inboundCidrs?: readonly string[];
   readonly runtime: RuntimeChoice | undefined;

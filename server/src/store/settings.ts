@@ -9,7 +9,8 @@ export type SettingKey =
   | 'auth.token'
   | 'auth.further-tokens'
   | 'auth.signing-key'
-  | 'auth.sealed-signing-key';
+  | 'auth.sealed-signing-key'
+  | 'headers.sealed-authority';
 
 const rowSchema = z.object({ value: z.string() });
 

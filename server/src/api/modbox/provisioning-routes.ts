@@ -184,11 +184,20 @@ function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionReque
     workdir,
     ...limits,
     network: networkPolicy(network),
+    ...(request.secretHeaders && { secretHeaders: request.secretHeaders.map(literal) }),
     volumes,
     openPorts,
     inboundCidrs,
   };
 }
+
+/** Nothing in a value stands for something else here. */
+const literal = ({ domain, headers }: NonNullable<ProvisionRequest['secretHeaders']>[number]) => ({
+  domain,
+  headers: Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, value.replaceAll('$', '$$$$')]),
+  ),
+});
 
 function networkPolicy(network: ProvisionRequest['network']): NetworkPolicy {
   if (typeof network === 'string') return { kind: network };
@@ -205,6 +214,7 @@ const fields = {
   milliCpu: 'cpu',
   memoryMiB: 'memoryMiB',
   network: 'network',
+  secretHeaders: 'secretHeaders',
   volumes: 'volumes',
   openPorts: 'ports',
   inboundCidrs: 'inboundCidrs',

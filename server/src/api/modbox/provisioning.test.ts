@@ -143,6 +143,35 @@ test('domains that it may reach, and an audit of that, are its policy', async ()
   }
 });
 
+test('secret headers are told apart, and their values are nowhere in clear', async () => {
+  await using server = await ApiServer.start();
+  const of = (value: string) => [{ domain: 'A.test', headers: { Authorization: value } }];
+  const body = { taskId: 't', imageId: 'base', secretHeaders: of('secret-$1') };
+  const made = await server.call('POST', sandboxes, { body });
+  assert.equal(made.status, 201, made.text);
+  const [sandbox] = live(server);
+  assert.ok(sandbox?.spec.network.headers);
+  assert.doesNotMatch(JSON.stringify([sandbox.spec, sandbox.tags, made.json]), /secret-/);
+  assert.equal((await server.call('POST', sandboxes, { body })).status, 200);
+  for (const change of [{ secretHeaders: of('secret-2') }, { secretHeaders: undefined }]) {
+    const { status, json, text } = await server.call('POST', sandboxes, { body: { ...body, ...change } });
+    assert.deepEqual([status, json.error?.differs], [409, ['secretHeaders']], text);
+    assert.ok(!text.includes('secret-'));
+  }
+  for (const bad of [
+    [{ domain: 'no domain', headers: { x: 'y' } }],
+    [{ domain: 'a.test', headers: {} }],
+    [{ domain: 'a.test', headers: { Host: 'b.test' } }],
+    [{ domain: 'a.test', headers: { x: 'secret-\n' } }],
+  ]) {
+    const { status, text } = await server.call('POST', sandboxes, {
+      body: { taskId: 'u', imageId: 'base', secretHeaders: bad },
+    });
+    assert.equal(status, 400, text);
+    assert.ok(!text.includes('secret-'));
+  }
+});
+
 test('a destroyed sandbox is still found, and its task id is free again', async () => {
   await using server = await ApiServer.start();
   const body = { taskId: 't', imageId: 'base' };

@@ -26,6 +26,7 @@ const MAX_VOLUMES = 64;
 const MAX_OPEN_PORTS = 64;
 const DEFAULT_CONNECT_PORT = 8080;
 const MAX_DOMAINS = 1000;
+const MAX_SECRET_HEADERS = 25;
 const MAX_TTL_SECONDS = MAX_TTL_MS / 1000;
 export const DEFAULT_TTL_SECONDS = 300;
 /** Kept of each output stream of an exec unless the caller asks for another bound. */
@@ -115,6 +116,17 @@ const allowedDomains = z.strictObject({
     .meta({ description: 'Tells in the log of the sandbox what it reaches, and tries to.' }),
 });
 
+const secretHeaders = z.strictObject({
+  domain: z
+    .string()
+    .max(255)
+    .refine((text) => domainPattern(text) !== undefined, 'is no domain')
+    .meta({ description: 'A name, one with *. before it for it and all below, or * for every one.' }),
+  headers: z
+    .record(z.string().max(256), z.string().max(8192))
+    .meta({ description: 'Values by the names of headers.', maxProperties: MAX_SECRET_HEADERS }),
+});
+
 export const provisionRequest = z
   .strictObject({
     taskId: taskIdSchema.meta({ description: "The caller's own id, unique among running sandboxes." }),
@@ -173,6 +185,10 @@ export const provisionRequest = z
         description:
           'blocked: no outbound connections. With domains: these alone, by TLS and HTTP. Private networks and other sandboxes are out of reach in all.',
       }),
+    secretHeaders: z.array(secretHeaders).max(MAX_SECRET_HEADERS).optional().meta({
+      description:
+        'Headers that are put into what it sends to these domains by HTTPS, in the place of those that its programs send: the values never enter the sandbox.',
+    }),
   })
   .meta({ id: 'ProvisionRequest' });
 export type ProvisionRequest = z.output<typeof provisionRequest>;

@@ -35,6 +35,7 @@ import { Disks, whyNoDisks } from './disks.ts';
 import { LayerFifos } from './fifos.ts';
 import { GpuRuntimes } from './gpus/gpu-runtimes.ts';
 import { MachineGpus } from './gpus/machine-gpus.ts';
+import { HeaderTrust } from './header-trust.ts';
 import { OciInstance } from './instance.ts';
 import { ImageDisks } from './kept-disks.ts';
 import { defaultRunDir, type InstanceLayout, Layout } from './layout.ts';
@@ -107,6 +108,7 @@ class OciEngine implements Engine {
   readonly #faultPoint: FaultPoint;
   readonly #layerFifos = new LayerFifos();
   readonly #builds: CheckpointBuilds;
+  readonly #headerTrust: HeaderTrust;
   #opened: Opened | undefined;
 
   constructor(options: OciEngineOptions) {
@@ -115,6 +117,12 @@ class OciEngine implements Engine {
     this.#builds = new CheckpointBuilds(this.#layout);
     this.#logger = options.logger.child({ engine: 'oci' });
     this.#faultPoint = options.faultPoint ?? noFaultPoint;
+    const { config, secretHeaders } = options;
+    this.#headerTrust = new HeaderTrust({
+      layout: this.#layout,
+      extraCaFile: config.extraCaFile,
+      secretHeaders,
+    });
   }
 
   check(): Promise<readonly EngineCheck[]> {
@@ -147,6 +155,7 @@ class OciEngine implements Engine {
       prepareAgent(layout, this.#options.agentBinaryPath),
     ]);
     const { subnet, nameservers, allowPrivate } = this.#options.config;
+    const { secretHeaders } = this.#options;
     const userNamespaces = await this.#findUserNamespaces(findings.runc, cgroups, ownLimits);
     const leftovers = new Leftovers(layout.leftoversFile, this.#logger);
     const network = new Network({
@@ -166,6 +175,7 @@ class OciEngine implements Engine {
         controlSocket: layout.egressSocket,
         place: placeIn(cgroups, layout.egressCgroup),
       },
+      secretHeaders: secretHeaders && { open: secretHeaders.open, trust: () => this.#headerTrust.trust() },
       userNamespaces,
       poolSize: this.#options.networkPoolSize ?? 4,
       watchMs: this.#options.networkWatchMs ?? 10_000,
@@ -287,6 +297,7 @@ class OciEngine implements Engine {
     }
     const prepared = new OciPrepared({
       ...{ shape, owner, runtime, cgroups, network, disks, caBundle, ownLimits },
+      headerBundle: () => this.#headerTrust.bundle(),
       treesBinary: this.#options.treesBinaryPath,
       devices: devices?.edits,
       agent: () => this.#builds.agent(),

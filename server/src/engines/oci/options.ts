@@ -1,5 +1,6 @@
 /** What the engine of this machine is made with. */
 import type { Config } from '../../config/config.ts';
+import type { SecretHeaders } from '../../network/secret-headers.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { ContentPlaces } from '../references.ts';
@@ -31,6 +32,8 @@ export interface OciEngineOptions {
   readonly egressBinaryPath: string;
   /** The program of `trees/`. */
   readonly treesBinaryPath: string;
+  /** What sandboxes need that have secret headers; without it none can be made. */
+  readonly secretHeaders?: SecretHeaders;
   readonly logger: Logger;
   /** Network namespaces kept ready, 4 by default. */
   readonly networkPoolSize?: number;

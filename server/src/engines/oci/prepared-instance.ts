@@ -52,6 +52,8 @@ export interface PreparedParts {
   /** The one it joins. */
   readonly owner: OciInstance | undefined;
   readonly caBundle: string | undefined;
+  /** The same with the authority of secret headers, made where it is needed. */
+  readonly headerBundle: () => Promise<string>;
   /** What the devices of its shape change. */
   readonly devices: DeviceEdits | undefined;
   /** SHA-256 of its program. */
@@ -238,7 +240,8 @@ export class OciPrepared implements Prepared {
 
   async #setPolicy(policy: NetworkPolicy): Promise<void> {
     const { owner, network } = this.#parts;
-    if (owner || (policy.kind === 'open' && this.#policy.kind === 'open')) return;
+    const isOpen = ({ kind, headers }: NetworkPolicy) => kind === 'open' && headers === undefined;
+    if (owner || (isOpen(policy) && isOpen(this.#policy))) return;
     await network.setPolicy(this.#network.slot, policy);
   }
 
@@ -292,8 +295,10 @@ export class OciPrepared implements Prepared {
     const places = this.#places;
     const { address, resolver } = this.#network.inside;
     const from = this.#checkpoint;
+    const caBundle =
+      tenure.network.headers === undefined ? this.#parts.caBundle : await this.#parts.headerBundle();
     await Promise.all([
-      writeFile(join(places.dir, 'config.json'), bundleText(this.#bundle(tenure, mounts))),
+      writeFile(join(places.dir, 'config.json'), bundleText(this.#bundle(tenure, mounts, caBundle))),
       from ? from.giveEtc(places) : writeEtcFiles(places, { hostname: tenure.hostname, address, resolver }),
     ]);
     faultPoint('instance.start.after-bundle');
@@ -326,8 +331,8 @@ export class OciPrepared implements Prepared {
     return init;
   }
 
-  #bundle(tenure: Tenure, mounts: readonly PlacedMount[]): object {
-    const { runtime, owner, layout, caBundle, ownLimits, cgroups, shape, capabilities } = this.#parts;
+  #bundle(tenure: Tenure, mounts: readonly PlacedMount[], caBundle: string | undefined): object {
+    const { runtime, owner, layout, ownLimits, cgroups, shape, capabilities } = this.#parts;
     const places = this.#places;
     const devices = this.#devices;
     return createBundle({

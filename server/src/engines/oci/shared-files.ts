@@ -1,6 +1,7 @@
 /** What all sandboxes of a server share, made once at start: the skeleton layer, the agent's directory, the CA bundle. */
 import { chmod, copyFile, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { rootCertificates } from 'node:tls';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
 import { mountsBelow, unmount } from '../../platform/mounts.ts';
@@ -132,26 +133,49 @@ export async function isStaticProgram(path: string): Promise<boolean> {
 }
 
 /**
- * Writes the machine's CA bundle with the extra certificates added and returns its path; undefined when none are configured.
- * @throws SkerryError `invalid-argument` when the file cannot be read or holds no certificate.
+ * The certificates that this machine trusts (where it has no bundle, those that Node.js does) and the extra ones, each once, PEM: that keeps start-up of TLS libraries short. The extra file may itself be the host's bundle.
+ * @throws SkerryError `invalid-argument` when the extra file cannot be read or holds no certificate
  */
-export async function prepareCaBundle(layout: Layout, extraCaFile: string): Promise<string | undefined> {
-  if (extraCaFile === '') return undefined;
-  const extra = await readFile(extraCaFile, 'utf8').catch((error: Error) => {
-    throw new SkerryError('invalid-argument', `The extra CA file cannot be read: ${error.message}`);
-  });
-  if (!extra.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new SkerryError('invalid-argument', `The extra CA file ${extraCaFile} holds no PEM certificate.`);
+export async function trustedCertificates(extraCaFile: string): Promise<readonly string[]> {
+  let extra = '';
+  if (extraCaFile !== '') {
+    extra = await readFile(extraCaFile, 'utf8').catch((error: Error) => {
+      throw new SkerryError('invalid-argument', `The extra CA file cannot be read: ${error.message}`);
+    });
+    if (!extra.includes('-----BEGIN CERTIFICATE-----')) {
+      throw new SkerryError('invalid-argument', `The extra CA file ${extraCaFile} holds no PEM certificate.`);
+    }
   }
   let host = '';
   for (const path of HOST_CA_BUNDLES) host ||= await readFile(path, 'utf8').catch(() => '');
-  await mkdir(layout.caDir, { recursive: true, mode: 0o755 });
-  const path = join(layout.caDir, basename(GUEST_CA_BUNDLE));
-  // The extra file may itself be the host's bundle: each certificate once keeps start-up of TLS libraries short.
+  host ||= rootCertificates.join('\n');
   const certificates =
     `${host}\n${extra}`.match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g) ?? [];
-  const bundle = `${[...new Set(certificates)].join('\n')}\n`;
+  return [...new Set(certificates)];
+}
+
+/** Writes the machine's CA bundle with the extra certificates added and returns its path; undefined when none are configured. @throws as `trustedCertificates` */
+export async function prepareCaBundle(layout: Layout, extraCaFile: string): Promise<string | undefined> {
+  if (extraCaFile === '') return undefined;
+  return writeBundle(join(layout.caDir, basename(GUEST_CA_BUNDLE)), await trustedCertificates(extraCaFile));
+}
+
+/** The bundle of sandboxes with secret headers, whose authority is trusted as well. */
+export function prepareHeaderBundle(
+  layout: Layout,
+  trusted: readonly string[],
+  authority: string,
+): Promise<string> {
+  return writeBundle(join(layout.caDir, `headers-${basename(GUEST_CA_BUNDLE)}`), [
+    ...trusted,
+    authority.trim(),
+  ]);
+}
+
+async function writeBundle(path: string, certificates: readonly string[]): Promise<string> {
+  const bundle = `${certificates.join('\n')}\n`;
   if ((await readFile(path, 'utf8').catch(() => undefined)) === bundle) return path;
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
   await writeFile(`${path}.new`, bundle, { mode: 0o644 });
   await rename(`${path}.new`, path);
   return path;

@@ -33,6 +33,7 @@ export interface FakeRecord extends FakeIdentities {
   readonly runtime: RuntimeName;
   readonly joins?: InstanceId;
   readonly devices: readonly string[];
+  readonly policy: NetworkPolicy;
 }
 
 interface Parts {
@@ -62,7 +63,7 @@ export class FakeInstance implements Instance {
   /** Connections that were handed out. */
   readonly #open = new Set<Duplex>();
   #phase: 'running' | 'dead' | 'stopped' | 'destroyed' = 'running';
-  #policy: NetworkPolicy | undefined;
+  #policy: NetworkPolicy;
   #oomKills = 0;
   #watching = false;
   #destroying: Promise<void> | undefined;
@@ -72,6 +73,7 @@ export class FakeInstance implements Instance {
     this.id = parts.id;
     this.runtime = parts.record.runtime;
     this.joins = parts.record.joins;
+    this.#policy = parts.record.policy;
     this.devices = parts.record.devices;
     this.deviceEnvironment = this.devices.length === 0 ? {} : { FAKE_GPUS: this.devices.join(',') };
     this.exited = this.#exit.promise;
@@ -92,8 +94,7 @@ export class FakeInstance implements Instance {
     return this.#parts.places.root;
   }
 
-  /** The last one that was set; undefined before. */
-  get policy(): NetworkPolicy | undefined {
+  get networkPolicy(): NetworkPolicy {
     return this.#policy;
   }
 
@@ -167,11 +168,6 @@ export class FakeInstance implements Instance {
     }
     checkPolicy(policy);
     this.#policy = policy;
-  }
-
-  /** What it began with means nothing here. */
-  get networkPolicy(): NetworkPolicy {
-    return this.#policy ?? { kind: 'open' };
   }
 
   /** There is no network that it could do anything on. */

@@ -90,6 +90,7 @@ export class FakePrepared implements Prepared {
         runtime: this.runtime,
         ...(owner && { joins: owner.id }),
         devices: shape.devices ?? [],
+        policy: tenure.network,
         ...(await process.identities()),
       };
       await writeFile(`${places.record}.new`, JSON.stringify(record));

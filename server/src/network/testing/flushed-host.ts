@@ -21,7 +21,7 @@ const TABLE = `skerry_${INSTANCE}`;
 
 const [directory = '', outsideNamespace = '', addresses = '', watch = ''] = process.argv.slice(2);
 const { host, outside, closed } = JSON.parse(addresses) as Record<string, string>; // the test's own
-const network = labNetwork(directory, outside ?? '', Number(watch));
+const network = labNetwork(directory, outside ?? '', { watchMs: Number(watch) });
 await network.open([]);
 const open = await network.acquire({ kind: 'open' });
 const neighbour = await network.acquire({ kind: 'open' });

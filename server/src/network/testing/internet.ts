@@ -1,6 +1,6 @@
 /**
- * The internet of a test: a machine with many addresses, run in a namespace of its own. It serves TLS on 443, HTTP on 80, plain TCP on 22 and datagrams on 443,
- * each of which says at which address and by which name it was reached, and DNS on 53. On port 8099 it says as JSON which names it was asked for.
+ * The internet of a test: a machine with many addresses, run in a namespace of its own. It serves TLS on 443 (and HTTP over it to who asks for that), HTTP on 80, plain
+ * TCP on 22 and datagrams on 443, each of which says at which address and by which name it was reached, and DNS on 53. On port 8099 it says as JSON which names it was asked for.
  *
  *   node internet.ts INTERNET
  *
@@ -11,7 +11,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
-import { makeAuthority } from '../../transport/issue-certificate.ts';
+import { makeAuthority, type Pair } from '../../transport/issue-certificate.ts';
 
 export interface Internet {
   /** Addresses by the names that exist. */
@@ -20,22 +20,25 @@ export interface Internet {
   readonly secure: readonly string[];
   /** Where plain TCP is, on the same port. */
   readonly plain: readonly string[];
+  /** Of TLS; one that nobody trusts by default. */
+  readonly certificate?: Pair;
 }
 
-const { names, secure, plain } = JSON.parse(process.argv[2] ?? '') as Internet; // the test's own
+const { names, secure, plain, certificate } = JSON.parse(process.argv[2] ?? '') as Internet; // the test's own
 const asked: string[] = [];
 const DAY_MS = 86_400_000;
 const validity = { notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + DAY_MS) };
-const { cert, key } = await makeAuthority('internet.test', validity, undefined);
+const { cert, key } = certificate ?? (await makeAuthority('internet.test', validity, undefined));
 
 const onSecure = (socket: TLSSocket) => {
   socket.on('error', () => {});
+  if (socket.alpnProtocol) return void http.emit('connection', socket);
   const name = socket.servername || 'no name'; // false without one
   socket.write(`${socket.localAddress} ${name}\n`);
   socket.pipe(socket);
 };
 const secureServers = secure.map((address) =>
-  createTlsServer({ cert, key }, onSecure)
+  createTlsServer({ cert, key, ALPNProtocols: ['http/1.1'] }, onSecure)
     .on('tlsClientError', () => {})
     .listen(443, address),
 );
@@ -44,9 +47,11 @@ const http = createHttpServer((request, response) => {
   request.on('data', (chunk) => {
     body += chunk;
   });
-  request.on('end', () =>
-    response.end(`${request.socket.localAddress} ${request.headers.host} ${request.url} ${body}|`),
-  );
+  request.on('end', () => {
+    const { host, authorization } = request.headers;
+    if (authorization !== undefined) response.setHeader('x-authorization', authorization);
+    response.end(`${request.socket.localAddress} ${host} ${request.url} ${body}|`);
+  });
 });
 const onPlain = (socket: Socket) => socket.on('error', () => {}).end(`${socket.localAddress} plain\n`);
 const plainServers = [

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { egressBinaryPath, resolverBinaryPath } from '../../agent/agent-binary.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { ProcessHome } from '../host-process.ts';
-import { Network } from '../network.ts';
+import { Network, type NetworkOptions } from '../network.ts';
 import { egressSocket, resolverSocket } from './lab.ts';
 import { placeByCommand } from './resolver-place.ts';
 
@@ -13,8 +13,14 @@ export const SUBNET = '10.250.0.0/24';
 /** Where it holds its namespaces. */
 export const namespaceDir = (directory: string): string => join(directory, 'n');
 
-/** @param watchMs an hour by default: nobody looks but when a test has it do so */
-export const labNetwork = (directory: string, nameserver: string, watchMs = 3_600_000): Network =>
+/**
+ * @param more an hour by default between looks at the rules: nobody looks but when a test has it do so. No secret headers
+ */
+export const labNetwork = (
+  directory: string,
+  nameserver: string,
+  more: Partial<Pick<NetworkOptions, 'watchMs' | 'secretHeaders'>> = {},
+): Network =>
   new Network({
     instance: INSTANCE,
     subnet: SUBNET,
@@ -27,7 +33,8 @@ export const labNetwork = (directory: string, nameserver: string, watchMs = 3_60
     poolSize: 0,
     logger: createLogger('silent'),
     onLeft: () => {},
-    watchMs,
+    watchMs: 3_600_000,
+    ...more,
   });
 
 const homeOf = (program: string, controlSocket: string): ProcessHome => ({

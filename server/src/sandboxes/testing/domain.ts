@@ -182,6 +182,7 @@ export class Domain implements AsyncDisposable {
         ...options.config,
       },
       caEnvironment: {},
+      headerEnvironment: { SSL_CERT_FILE: '/headers.pem' },
       logger,
       now,
       bootId: options.bootId ?? 'boot-1',

@@ -63,7 +63,7 @@ test('definitions: defaults, and refusals by name', () =>
       [/some_option/, { experimentalOptionsV2: { some_option: 'True' } }],
       [/some_option/, { experimentalOptionsV2: { some_option: 'true' } }],
       [/nfs_mounts/, { $unknown: [{ no: 9, wireType: 2, data: new Uint8Array([0]) }] }],
-      [/outbound_policy/, { $unknown: [{ no: 42, wireType: 2, data: new Uint8Array([0]) }] }],
+      [/outbound_policy/, { $unknown: [{ no: 44, wireType: 2, data: new Uint8Array([0]) }] }],
       [/field 99/, { $unknown: [{ no: 99, wireType: 0, data: new Uint8Array([1]) }] }],
     ];
     for (const [message, fields] of refused) {

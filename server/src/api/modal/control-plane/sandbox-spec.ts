@@ -29,6 +29,7 @@ import {
   objectName,
   pty,
   ptyEnvironment,
+  secretHeaders,
   secretSources,
   tags,
   unsupported,
@@ -91,6 +92,7 @@ export function toSandboxSpec(request: SandboxRequest, app: Pick<App, 'id' | 'en
     resources: resources(definition.resources, definition.experimentalOptionsV2[DISK_OPTION]),
     ...gpu(definition.resources?.gpuConfig),
     network: network(definition),
+    ...headers(definition),
     ...(definition.inboundCidrAllowlist.length > 0 && {
       inboundCidrs: inboundCidrs(definition.inboundCidrAllowlist),
     }),
@@ -121,8 +123,7 @@ function buckets(
 const unknownFieldNames: Readonly<Record<number, string>> = {
   9: 'nfs_mounts (network file systems)',
   12: 's3_mounts',
-  42: 'experimental_outbound_policy (header replacement)',
-  44: 'outbound_policy (header replacement)',
+  44: 'outbound_policy (routes)',
 };
 
 function refuseUnsupported(definition: Sandbox): void {
@@ -159,6 +160,17 @@ function network(definition: Sandbox): NetworkPolicy {
   if (audit === undefined || audit === '') return policy;
   if (audit !== 'network') throw invalid('the experimental option audit must be "network".');
   return audited(policy);
+}
+
+/** Most have none. As the clients have it: not without a network. */
+function headers({
+  experimentalOutboundPolicy: policy,
+  ...definition
+}: Sandbox): Pick<SandboxSpec, 'secretHeaders'> {
+  if (!policy) return {};
+  if (networkPolicy(definition.networkAccess, definition.blockNetwork).kind === 'blocked')
+    throw invalid('experimental_outbound_policy and a blocked network exclude each other.');
+  return { secretHeaders: secretHeaders(policy) };
 }
 
 /** Names of those that are on. */

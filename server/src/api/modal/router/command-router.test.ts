@@ -308,7 +308,7 @@ test('what the router refuses names the field', () =>
 test('network access of a running sandbox: an allow-list of everything is an open network', () =>
   withApi(async (served) => {
     const { created, made, exec } = await runningSandbox(served);
-    const policy = () => served.domain.instance(made).policy;
+    const policy = () => served.domain.instance(made).networkPolicy;
     const set = (allowedCidrs: string[], allowedDomains: string[] = []) =>
       exec.taskSetNetworkAccess({
         taskId: created.taskId,
@@ -331,6 +331,21 @@ test('network access of a running sandbox: an allow-list of everything is an ope
       await assert.rejects(set([cidr]), code(Code.InvalidArgument, /Invalid CIDR: /));
     }
     assert.deepEqual(policy(), { kind: 'allowlist', cidrs: [] });
+  }));
+
+test('headers are put into the requests of a sandbox that was made with a policy', () =>
+  withApi(async (served) => {
+    const { created, exec } = await runningSandbox(served);
+    const taskId = created.taskId;
+    const set = (
+      headerReplacements: { domain: string; secretId?: string; headers: Record<string, string> }[],
+    ) => exec.taskSetOutboundPolicy({ taskId, experimentalOutboundPolicy: { headerReplacements } });
+    await assert.rejects(set([]), code(Code.FailedPrecondition, /created without an outbound policy/));
+    await assert.rejects(exec.taskSetOutboundPolicy({ taskId }), code(Code.InvalidArgument, /missing/));
+    await assert.rejects(
+      exec.taskSetOutboundPolicy({ taskId: 'ta-anotherV', experimentalOutboundPolicy: {} }),
+      code(Code.PermissionDenied),
+    );
   }));
 
 test('the router URL is what each client insists on', () => {

@@ -35,6 +35,7 @@ import {
   networkPolicy,
   pty,
   ptyEnvironment,
+  secretHeaders,
   secretSources,
   timeToLive,
   unsupported,
@@ -197,6 +198,13 @@ export function commandRouterHandlers(
       const sandbox = sandboxOf(taskId, context);
       if (!networkAccess) throw invalid('network_access is missing.');
       await sandbox.setNetworkPolicy(networkPolicy(networkAccess));
+      return {};
+    },
+
+    async taskSetOutboundPolicy({ taskId, experimentalOutboundPolicy: policy }, context) {
+      const sandbox = sandboxOf(taskId, context);
+      if (!policy) throw invalid('experimental_outbound_policy is missing.');
+      await sandbox.setSecretHeaders(secretHeaders(policy));
       return {};
     },
 

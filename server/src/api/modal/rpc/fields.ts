@@ -6,11 +6,12 @@ import type { ProcessId, SandboxId, SecretId } from '../../../ids.ts';
 import { ENTRYPOINT_PROCESS_ID } from '../../../ids.ts';
 import { domainPattern } from '../../../platform/domain-patterns.ts';
 import { checkInbound } from '../../../sandboxes/inbound.ts';
-import type { NetworkPolicy, PtySize } from '../../../sandboxes/spec.ts';
+import type { NetworkPolicy, PtySize, SecretHeaderSpec } from '../../../sandboxes/spec.ts';
 import { checkEnvironmentVariables } from '../../../secrets/environment-variables.ts';
 import type { SecretSource } from '../../../secrets/secrets.ts';
 import {
   NetworkAccess_NetworkAccessType as AccessType,
+  type ExperimentalOutboundPolicy,
   type NetworkAccess,
   type PTYInfo,
 } from '../gen/modal/common_pb.ts';
@@ -206,6 +207,17 @@ export function networkPolicy(access: NetworkAccess | undefined, blockNetwork = 
     default:
       throw invalid(`network_access_type ${type} is unknown.`);
   }
+}
+
+/** Its parts are checked by the domain (`sandboxes/secret-headers.ts`). */
+export function secretHeaders(policy: ExperimentalOutboundPolicy): readonly SecretHeaderSpec[] {
+  if (policy.headerReplacements.length > MAX_SECRETS)
+    throw invalid(`header_replacements has more than ${MAX_SECRETS} items.`);
+  return policy.headerReplacements.map(({ domain, secretId: id, headers }) => ({
+    domain,
+    headers,
+    ...(id !== '' && { secret: { kind: 'stored', id: secretId(id) } as const }),
+  }));
 }
 
 function allowlist(allowedCidrs: readonly string[], allowedDomains: readonly string[]): NetworkPolicy {
