@@ -148,6 +148,10 @@ def a_program_with_an_entrypoint_is_run_and_its_app_ends_with_it():
         for detached in ([], ["--detach"]):
             out = command("run", *detached, file.name, "--word", "shown", env=patience)
             assert "\nshown\n" in out and "\nended with 3\n" in out, out
+        command("deploy", file.name)
+        again = command("deploy", file.name)
+        assert "App deployed" in again, again
+        command("app", "stop", "--yes", "life-run")
     states = [row["state"] for row in json.loads(command("app", "list", "--json")) if row["description"] == "life-run"]
     equal(set(states), {"stopped"})
 

@@ -86,6 +86,11 @@ export function appHandlers(deps: AppHandlerDeps): Partial<ServiceImpl<typeof Mo
         ...(app && { lifecycle: toLifecycle(app) }),
       };
     },
+    // Asked of an app that is deployed again: what of it may be kept.
+    appGetLayout({ appId }) {
+      apps.get(asAppId(appId));
+      return { appLayout: {} };
+    },
     appGetLifecycle: ({ appId }) => ({ lifecycle: toLifecycle(apps.get(asAppId(appId))) }),
     async appStop({ appId }) {
       await reaper.stop(asAppId(appId));

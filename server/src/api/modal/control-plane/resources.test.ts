@@ -78,6 +78,8 @@ test('an app is looked up, published, listed and stopped with its sandboxes', as
     ...lookup,
     objectCreationType: Creation.CREATE_IF_MISSING,
   });
+  assert.deepEqual((await client.appGetLayout({ appId })).appLayout, { $typeName: 'modal.client.AppLayout' });
+  await assert.rejects(client.appGetLayout({ appId: 'ap-absent' }), code(Code.NotFound));
   const found = await client.appGetByDeploymentName({ name: 'web' });
   assert.equal(found.appId, appId);
   assert.equal(found.lifecycle?.appState, AppState.DEPLOYED);

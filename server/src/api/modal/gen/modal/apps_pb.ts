@@ -20,10 +20,10 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file modal/apps.proto.
  */
 export const file_modal_apps: GenFile = /*@__PURE__*/
-  fileDesc("ChBtb2RhbC9hcHBzLnByb3RvEgxtb2RhbC5jbGllbnQicgoaQXBwQ2xpZW50RGlzY29ubmVjdFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEjEKBnJlYXNvbhgCIAEoDjIhLm1vZGFsLmNsaWVudC5BcHBEaXNjb25uZWN0UmVhc29uEhEKCWV4Y2VwdGlvbhgDIAEoCSLJAgoTQXBwQ291bnRMb2dzUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSDwoHdGFza19pZBgCIAEoCRITCgtmdW5jdGlvbl9pZBgDIAEoCRIYChBmdW5jdGlvbl9jYWxsX2lkGAQgASgJEhIKCnNhbmRib3hfaWQYBSABKAkSEwoLc2VhcmNoX3RleHQYBiABKAkSKQoFc2luY2UYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtidWNrZXRfc2VjcxgJIAEoDRIsCgZzb3VyY2UYCiABKA4yHC5tb2RhbC5jbGllbnQuRmlsZURlc2NyaXB0b3ISIAoYcGFyYW1ldHJpemVkX2Z1bmN0aW9uX2lkGAsgASgJIuYBChRBcHBDb3VudExvZ3NSZXNwb25zZRIOCgZhcHBfaWQYASABKAkSPQoHYnVja2V0cxgCIAMoCzIsLm1vZGFsLmNsaWVudC5BcHBDb3VudExvZ3NSZXNwb25zZS5Mb2dCdWNrZXQafwoJTG9nQnVja2V0EjMKD2J1Y2tldF9zdGFydF9hdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc3Rkb3V0X2xvZ3MYAiABKAQSEwoLc3RkZXJyX2xvZ3MYAyABKAQSEwoLc3lzdGVtX2xvZ3MYBCABKAQi5AEKEEFwcENyZWF0ZVJlcXVlc3QSEQoJY2xpZW50X2lkGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEhgKEGVudmlyb25tZW50X25hbWUYBSABKAkSKQoJYXBwX3N0YXRlGAYgASgOMhYubW9kYWwuY2xpZW50LkFwcFN0YXRlEjYKBHRhZ3MYByADKAsyKC5tb2RhbC5jbGllbnQuQXBwQ3JlYXRlUmVxdWVzdC5UYWdzRW50cnkaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTwoRQXBwQ3JlYXRlUmVzcG9uc2USDgoGYXBwX2lkGAEgASgJEhQKDGFwcF9wYWdlX3VybBgCIAEoCRIUCgxhcHBfbG9nc191cmwYAyABKAkiwwIKE0FwcEZldGNoTG9nc1JlcXVlc3QSDgoGYXBwX2lkGAEgASgJEikKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFbGltaXQYBCABKA0SLAoGc291cmNlGAUgASgOMhwubW9kYWwuY2xpZW50LkZpbGVEZXNjcmlwdG9yEhMKC2Z1bmN0aW9uX2lkGAYgASgJEhgKEGZ1bmN0aW9uX2NhbGxfaWQYByABKAkSDwoHdGFza19pZBgIIAEoCRISCgpzYW5kYm94X2lkGAkgASgJEhMKC3NlYXJjaF90ZXh0GAogASgJEiAKGHBhcmFtZXRyaXplZF9mdW5jdGlvbl9pZBgLIAEoCSJEChRBcHBGZXRjaExvZ3NSZXNwb25zZRIsCgdiYXRjaGVzGAEgAygLMhsubW9kYWwuY2xpZW50LlRhc2tMb2dzQmF0Y2giRwodQXBwR2V0QnlEZXBsb3ltZW50TmFtZVJlcXVlc3QSDAoEbmFtZRgCIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAQgASgJIpIBCh5BcHBHZXRCeURlcGxveW1lbnROYW1lUmVzcG9uc2USDgoGYXBwX2lkGAEgASgJEhcKD3ByZXZpb3VzX2FwcF9pZBgCIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAMgASgJEi0KCWxpZmVjeWNsZRgEIAEoCzIaLm1vZGFsLmNsaWVudC5BcHBMaWZlY3ljbGUiIwoRQXBwR2V0SW5mb1JlcXVlc3QSDgoGYXBwX2lkGAEgASgJIkMKEkFwcEdldEluZm9SZXNwb25zZRItCgRpbmZvGAEgASgLMh8ubW9kYWwuY2xpZW50LkFwcEhhbmRsZU1ldGFkYXRhIigKFkFwcEdldExpZmVjeWNsZVJlcXVlc3QSDgoGYXBwX2lkGAEgASgJIkgKF0FwcEdldExpZmVjeWNsZVJlc3BvbnNlEi0KCWxpZmVjeWNsZRgBIAEoCzIaLm1vZGFsLmNsaWVudC5BcHBMaWZlY3ljbGUinwIKEUFwcEdldExvZ3NSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCEhUKDWxhc3RfZW50cnlfaWQYBCABKAkSEwoLZnVuY3Rpb25faWQYBSABKAkSIAoYcGFyYW1ldHJpemVkX2Z1bmN0aW9uX2lkGAsgASgJEhAKCGlucHV0X2lkGAYgASgJEg8KB3Rhc2tfaWQYByABKAkSGAoQZnVuY3Rpb25fY2FsbF9pZBgJIAEoCRI1Cg9maWxlX2Rlc2NyaXB0b3IYCCABKA4yHC5tb2RhbC5jbGllbnQuRmlsZURlc2NyaXB0b3ISEgoKc2FuZGJveF9pZBgKIAEoCRITCgtzZWFyY2hfdGV4dBgMIAEoCSKDAQoVQXBwR2V0T3JDcmVhdGVSZXF1ZXN0EhAKCGFwcF9uYW1lGAEgASgJEhgKEGVudmlyb25tZW50X25hbWUYAiABKAkSPgoUb2JqZWN0X2NyZWF0aW9uX3R5cGUYAyABKA4yIC5tb2RhbC5jbGllbnQuT2JqZWN0Q3JlYXRpb25UeXBlImIKFkFwcEdldE9yQ3JlYXRlUmVzcG9uc2USDgoGYXBwX2lkGAEgASgJEjgKD2hhbmRsZV9tZXRhZGF0YRgCIAEoCzIfLm1vZGFsLmNsaWVudC5BcHBIYW5kbGVNZXRhZGF0YSIjChFBcHBHZXRUYWdzUmVxdWVzdBIOCgZhcHBfaWQYASABKAkiewoSQXBwR2V0VGFnc1Jlc3BvbnNlEjgKBHRhZ3MYASADKAsyKi5tb2RhbC5jbGllbnQuQXBwR2V0VGFnc1Jlc3BvbnNlLlRhZ3NFbnRyeRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKBAQoRQXBwSGFuZGxlTWV0YWRhdGESEwoLZGVzY3JpcHRpb24YASABKAkSDgoGYXBwX2lkGAIgASgJEhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSLQoJbGlmZWN5Y2xlGAQgASgLMhoubW9kYWwuY2xpZW50LkFwcExpZmVjeWNsZSIlChNBcHBIZWFydGJlYXRSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCSLEAQoMQXBwTGlmZWN5Y2xlEikKCWFwcF9zdGF0ZRgBIAEoDjIWLm1vZGFsLmNsaWVudC5BcHBTdGF0ZRISCgpjcmVhdGVkX2F0GAIgASgBEhIKCmNyZWF0ZWRfYnkYAyABKAkSEwoLZGVwbG95ZWRfYXQYBCABKAESEwoLZGVwbG95ZWRfYnkYBSABKAkSDwoHdmVyc2lvbhgGIAEoBRISCgpzdG9wcGVkX2F0GAcgASgBEhIKCnN0b3BwZWRfYnkYCCABKAkiKgoOQXBwTGlzdFJlcXVlc3QSGAoQZW52aXJvbm1lbnRfbmFtZRgBIAEoCSKoAgoPQXBwTGlzdFJlc3BvbnNlEjcKBGFwcHMYASADKAsyKS5tb2RhbC5jbGllbnQuQXBwTGlzdFJlc3BvbnNlLkFwcExpc3RJdGVtGtsBCgtBcHBMaXN0SXRlbRIOCgZhcHBfaWQYASABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSJQoFc3RhdGUYBCABKA4yFi5tb2RhbC5jbGllbnQuQXBwU3RhdGUSEgoKY3JlYXRlZF9hdBgFIAEoARISCgpzdG9wcGVkX2F0GAYgASgBEhcKD25fcnVubmluZ190YXNrcxgIIAEoBRIMCgRuYW1lGAogASgJEjEKCG1ldGFkYXRhGAsgASgLMh8ubW9kYWwuY2xpZW50LkFwcEhhbmRsZU1ldGFkYXRhIsQFChFBcHBQdWJsaXNoUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIWCg5kZXBsb3ltZW50X3RhZxgDIAEoCRIpCglhcHBfc3RhdGUYBCABKA4yFi5tb2RhbC5jbGllbnQuQXBwU3RhdGUSRgoMZnVuY3Rpb25faWRzGAUgAygLMjAubW9kYWwuY2xpZW50LkFwcFB1Ymxpc2hSZXF1ZXN0LkZ1bmN0aW9uSWRzRW50cnkSQAoJY2xhc3NfaWRzGAYgAygLMi0ubW9kYWwuY2xpZW50LkFwcFB1Ymxpc2hSZXF1ZXN0LkNsYXNzSWRzRW50cnkSSgoOZGVmaW5pdGlvbl9pZHMYByADKAsyMi5tb2RhbC5jbGllbnQuQXBwUHVibGlzaFJlcXVlc3QuRGVmaW5pdGlvbklkc0VudHJ5EhgKEHJvbGxiYWNrX3ZlcnNpb24YCCABKA0SFgoOY2xpZW50X3ZlcnNpb24YCSABKAkSNwoEdGFncxgLIAMoCzIpLm1vZGFsLmNsaWVudC5BcHBQdWJsaXNoUmVxdWVzdC5UYWdzRW50cnkSDgoGc3RhZ2VkGAwgASgIEjUKD2RlcGxveW1lbnRfdHlwZRgNIAEoDjIcLm1vZGFsLmNsaWVudC5EZXBsb3ltZW50VHlwZRoyChBGdW5jdGlvbklkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLwoNQ2xhc3NJZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjQKEkRlZmluaXRpb25JZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImYKEkFwcFB1Ymxpc2hSZXNwb25zZRILCgN1cmwYASABKAkSLgoPc2VydmVyX3dhcm5pbmdzGAMgAygLMhUubW9kYWwuY2xpZW50Lldhcm5pbmcSEwoLZGVwbG95ZWRfYXQYBCABKAEiiQEKEUFwcFNldFRhZ3NSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRI3CgR0YWdzGAIgAygLMikubW9kYWwuY2xpZW50LkFwcFNldFRhZ3NSZXF1ZXN0LlRhZ3NFbnRyeRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJNCg5BcHBTdG9wUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSKwoGc291cmNlGAIgASgOMhsubW9kYWwuY2xpZW50LkFwcFN0b3BTb3VyY2UqoQIKE0FwcERpc2Nvbm5lY3RSZWFzb24SJQohQVBQX0RJU0NPTk5FQ1RfUkVBU09OX1VOU1BFQ0lGSUVEEAASKQolQVBQX0RJU0NPTk5FQ1RfUkVBU09OX0xPQ0FMX0VYQ0VQVElPThABEiwKKEFQUF9ESVNDT05ORUNUX1JFQVNPTl9LRVlCT0FSRF9JTlRFUlJVUFQQAhIuCipBUFBfRElTQ09OTkVDVF9SRUFTT05fRU5UUllQT0lOVF9DT01QTEVURUQQAxIuCipBUFBfRElTQ09OTkVDVF9SRUFTT05fREVQTE9ZTUVOVF9FWENFUFRJT04QBBIqCiZBUFBfRElTQ09OTkVDVF9SRUFTT05fUkVNT1RFX0VYQ0VQVElPThAFKo0CCghBcHBTdGF0ZRIZChVBUFBfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNBUFBfU1RBVEVfRVBIRU1FUkFMEAESFgoSQVBQX1NUQVRFX0RFVEFDSEVEEAISFgoSQVBQX1NUQVRFX0RFUExPWUVEEAMSFgoSQVBQX1NUQVRFX1NUT1BQSU5HEAQSFQoRQVBQX1NUQVRFX1NUT1BQRUQQBRIaChZBUFBfU1RBVEVfSU5JVElBTElaSU5HEAYSFgoSQVBQX1NUQVRFX0RJU0FCTEVEEAcSIwofQVBQX1NUQVRFX0RFVEFDSEVEX0RJU0NPTk5FQ1RFRBAIEhUKEUFQUF9TVEFURV9ERVJJVkVEEAkqhQEKDUFwcFN0b3BTb3VyY2USHwobQVBQX1NUT1BfU09VUkNFX1VOU1BFQ0lGSUVEEAASFwoTQVBQX1NUT1BfU09VUkNFX0NMSRABEiEKHUFQUF9TVE9QX1NPVVJDRV9QWVRIT05fQ0xJRU5UEAISFwoTQVBQX1NUT1BfU09VUkNFX1dFQhADYgZwcm90bzM", [file_google_protobuf_timestamp, file_modal_common, file_modal_tasks, file_modal_workspace]);
+  fileDesc("ChBtb2RhbC9hcHBzLnByb3RvEgxtb2RhbC5jbGllbnQicgoaQXBwQ2xpZW50RGlzY29ubmVjdFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEjEKBnJlYXNvbhgCIAEoDjIhLm1vZGFsLmNsaWVudC5BcHBEaXNjb25uZWN0UmVhc29uEhEKCWV4Y2VwdGlvbhgDIAEoCSLJAgoTQXBwQ291bnRMb2dzUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSDwoHdGFza19pZBgCIAEoCRITCgtmdW5jdGlvbl9pZBgDIAEoCRIYChBmdW5jdGlvbl9jYWxsX2lkGAQgASgJEhIKCnNhbmRib3hfaWQYBSABKAkSEwoLc2VhcmNoX3RleHQYBiABKAkSKQoFc2luY2UYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBXVudGlsGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtidWNrZXRfc2VjcxgJIAEoDRIsCgZzb3VyY2UYCiABKA4yHC5tb2RhbC5jbGllbnQuRmlsZURlc2NyaXB0b3ISIAoYcGFyYW1ldHJpemVkX2Z1bmN0aW9uX2lkGAsgASgJIuYBChRBcHBDb3VudExvZ3NSZXNwb25zZRIOCgZhcHBfaWQYASABKAkSPQoHYnVja2V0cxgCIAMoCzIsLm1vZGFsLmNsaWVudC5BcHBDb3VudExvZ3NSZXNwb25zZS5Mb2dCdWNrZXQafwoJTG9nQnVja2V0EjMKD2J1Y2tldF9zdGFydF9hdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc3Rkb3V0X2xvZ3MYAiABKAQSEwoLc3RkZXJyX2xvZ3MYAyABKAQSEwoLc3lzdGVtX2xvZ3MYBCABKAQi5AEKEEFwcENyZWF0ZVJlcXVlc3QSEQoJY2xpZW50X2lkGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEhgKEGVudmlyb25tZW50X25hbWUYBSABKAkSKQoJYXBwX3N0YXRlGAYgASgOMhYubW9kYWwuY2xpZW50LkFwcFN0YXRlEjYKBHRhZ3MYByADKAsyKC5tb2RhbC5jbGllbnQuQXBwQ3JlYXRlUmVxdWVzdC5UYWdzRW50cnkaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTwoRQXBwQ3JlYXRlUmVzcG9uc2USDgoGYXBwX2lkGAEgASgJEhQKDGFwcF9wYWdlX3VybBgCIAEoCRIUCgxhcHBfbG9nc191cmwYAyABKAkiwwIKE0FwcEZldGNoTG9nc1JlcXVlc3QSDgoGYXBwX2lkGAEgASgJEikKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFbGltaXQYBCABKA0SLAoGc291cmNlGAUgASgOMhwubW9kYWwuY2xpZW50LkZpbGVEZXNjcmlwdG9yEhMKC2Z1bmN0aW9uX2lkGAYgASgJEhgKEGZ1bmN0aW9uX2NhbGxfaWQYByABKAkSDwoHdGFza19pZBgIIAEoCRISCgpzYW5kYm94X2lkGAkgASgJEhMKC3NlYXJjaF90ZXh0GAogASgJEiAKGHBhcmFtZXRyaXplZF9mdW5jdGlvbl9pZBgLIAEoCSJEChRBcHBGZXRjaExvZ3NSZXNwb25zZRIsCgdiYXRjaGVzGAEgAygLMhsubW9kYWwuY2xpZW50LlRhc2tMb2dzQmF0Y2giRwodQXBwR2V0QnlEZXBsb3ltZW50TmFtZVJlcXVlc3QSDAoEbmFtZRgCIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAQgASgJIpIBCh5BcHBHZXRCeURlcGxveW1lbnROYW1lUmVzcG9uc2USDgoGYXBwX2lkGAEgASgJEhcKD3ByZXZpb3VzX2FwcF9pZBgCIAEoCRIYChBlbnZpcm9ubWVudF9uYW1lGAMgASgJEi0KCWxpZmVjeWNsZRgEIAEoCzIaLm1vZGFsLmNsaWVudC5BcHBMaWZlY3ljbGUiIwoRQXBwR2V0SW5mb1JlcXVlc3QSDgoGYXBwX2lkGAEgASgJIkMKEkFwcEdldEluZm9SZXNwb25zZRItCgRpbmZvGAEgASgLMh8ubW9kYWwuY2xpZW50LkFwcEhhbmRsZU1ldGFkYXRhIiUKE0FwcEdldExheW91dFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJIkMKFEFwcEdldExheW91dFJlc3BvbnNlEisKCmFwcF9sYXlvdXQYASABKAsyFy5tb2RhbC5jbGllbnQuQXBwTGF5b3V0IigKFkFwcEdldExpZmVjeWNsZVJlcXVlc3QSDgoGYXBwX2lkGAEgASgJIkgKF0FwcEdldExpZmVjeWNsZVJlc3BvbnNlEi0KCWxpZmVjeWNsZRgBIAEoCzIaLm1vZGFsLmNsaWVudC5BcHBMaWZlY3ljbGUinwIKEUFwcEdldExvZ3NSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgCEhUKDWxhc3RfZW50cnlfaWQYBCABKAkSEwoLZnVuY3Rpb25faWQYBSABKAkSIAoYcGFyYW1ldHJpemVkX2Z1bmN0aW9uX2lkGAsgASgJEhAKCGlucHV0X2lkGAYgASgJEg8KB3Rhc2tfaWQYByABKAkSGAoQZnVuY3Rpb25fY2FsbF9pZBgJIAEoCRI1Cg9maWxlX2Rlc2NyaXB0b3IYCCABKA4yHC5tb2RhbC5jbGllbnQuRmlsZURlc2NyaXB0b3ISEgoKc2FuZGJveF9pZBgKIAEoCRITCgtzZWFyY2hfdGV4dBgMIAEoCSKDAQoVQXBwR2V0T3JDcmVhdGVSZXF1ZXN0EhAKCGFwcF9uYW1lGAEgASgJEhgKEGVudmlyb25tZW50X25hbWUYAiABKAkSPgoUb2JqZWN0X2NyZWF0aW9uX3R5cGUYAyABKA4yIC5tb2RhbC5jbGllbnQuT2JqZWN0Q3JlYXRpb25UeXBlImIKFkFwcEdldE9yQ3JlYXRlUmVzcG9uc2USDgoGYXBwX2lkGAEgASgJEjgKD2hhbmRsZV9tZXRhZGF0YRgCIAEoCzIfLm1vZGFsLmNsaWVudC5BcHBIYW5kbGVNZXRhZGF0YSIjChFBcHBHZXRUYWdzUmVxdWVzdBIOCgZhcHBfaWQYASABKAkiewoSQXBwR2V0VGFnc1Jlc3BvbnNlEjgKBHRhZ3MYASADKAsyKi5tb2RhbC5jbGllbnQuQXBwR2V0VGFnc1Jlc3BvbnNlLlRhZ3NFbnRyeRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKBAQoRQXBwSGFuZGxlTWV0YWRhdGESEwoLZGVzY3JpcHRpb24YASABKAkSDgoGYXBwX2lkGAIgASgJEhgKEGVudmlyb25tZW50X25hbWUYAyABKAkSLQoJbGlmZWN5Y2xlGAQgASgLMhoubW9kYWwuY2xpZW50LkFwcExpZmVjeWNsZSIlChNBcHBIZWFydGJlYXRSZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCSILCglBcHBMYXlvdXQixAEKDEFwcExpZmVjeWNsZRIpCglhcHBfc3RhdGUYASABKA4yFi5tb2RhbC5jbGllbnQuQXBwU3RhdGUSEgoKY3JlYXRlZF9hdBgCIAEoARISCgpjcmVhdGVkX2J5GAMgASgJEhMKC2RlcGxveWVkX2F0GAQgASgBEhMKC2RlcGxveWVkX2J5GAUgASgJEg8KB3ZlcnNpb24YBiABKAUSEgoKc3RvcHBlZF9hdBgHIAEoARISCgpzdG9wcGVkX2J5GAggASgJIioKDkFwcExpc3RSZXF1ZXN0EhgKEGVudmlyb25tZW50X25hbWUYASABKAkiqAIKD0FwcExpc3RSZXNwb25zZRI3CgRhcHBzGAEgAygLMikubW9kYWwuY2xpZW50LkFwcExpc3RSZXNwb25zZS5BcHBMaXN0SXRlbRrbAQoLQXBwTGlzdEl0ZW0SDgoGYXBwX2lkGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEiUKBXN0YXRlGAQgASgOMhYubW9kYWwuY2xpZW50LkFwcFN0YXRlEhIKCmNyZWF0ZWRfYXQYBSABKAESEgoKc3RvcHBlZF9hdBgGIAEoARIXCg9uX3J1bm5pbmdfdGFza3MYCCABKAUSDAoEbmFtZRgKIAEoCRIxCghtZXRhZGF0YRgLIAEoCzIfLm1vZGFsLmNsaWVudC5BcHBIYW5kbGVNZXRhZGF0YSLEBQoRQXBwUHVibGlzaFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFgoOZGVwbG95bWVudF90YWcYAyABKAkSKQoJYXBwX3N0YXRlGAQgASgOMhYubW9kYWwuY2xpZW50LkFwcFN0YXRlEkYKDGZ1bmN0aW9uX2lkcxgFIAMoCzIwLm1vZGFsLmNsaWVudC5BcHBQdWJsaXNoUmVxdWVzdC5GdW5jdGlvbklkc0VudHJ5EkAKCWNsYXNzX2lkcxgGIAMoCzItLm1vZGFsLmNsaWVudC5BcHBQdWJsaXNoUmVxdWVzdC5DbGFzc0lkc0VudHJ5EkoKDmRlZmluaXRpb25faWRzGAcgAygLMjIubW9kYWwuY2xpZW50LkFwcFB1Ymxpc2hSZXF1ZXN0LkRlZmluaXRpb25JZHNFbnRyeRIYChByb2xsYmFja192ZXJzaW9uGAggASgNEhYKDmNsaWVudF92ZXJzaW9uGAkgASgJEjcKBHRhZ3MYCyADKAsyKS5tb2RhbC5jbGllbnQuQXBwUHVibGlzaFJlcXVlc3QuVGFnc0VudHJ5Eg4KBnN0YWdlZBgMIAEoCBI1Cg9kZXBsb3ltZW50X3R5cGUYDSABKA4yHC5tb2RhbC5jbGllbnQuRGVwbG95bWVudFR5cGUaMgoQRnVuY3Rpb25JZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi8KDUNsYXNzSWRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARo0ChJEZWZpbml0aW9uSWRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJmChJBcHBQdWJsaXNoUmVzcG9uc2USCwoDdXJsGAEgASgJEi4KD3NlcnZlcl93YXJuaW5ncxgDIAMoCzIVLm1vZGFsLmNsaWVudC5XYXJuaW5nEhMKC2RlcGxveWVkX2F0GAQgASgBIokBChFBcHBTZXRUYWdzUmVxdWVzdBIOCgZhcHBfaWQYASABKAkSNwoEdGFncxgCIAMoCzIpLm1vZGFsLmNsaWVudC5BcHBTZXRUYWdzUmVxdWVzdC5UYWdzRW50cnkaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTQoOQXBwU3RvcFJlcXVlc3QSDgoGYXBwX2lkGAEgASgJEisKBnNvdXJjZRgCIAEoDjIbLm1vZGFsLmNsaWVudC5BcHBTdG9wU291cmNlKqECChNBcHBEaXNjb25uZWN0UmVhc29uEiUKIUFQUF9ESVNDT05ORUNUX1JFQVNPTl9VTlNQRUNJRklFRBAAEikKJUFQUF9ESVNDT05ORUNUX1JFQVNPTl9MT0NBTF9FWENFUFRJT04QARIsCihBUFBfRElTQ09OTkVDVF9SRUFTT05fS0VZQk9BUkRfSU5URVJSVVBUEAISLgoqQVBQX0RJU0NPTk5FQ1RfUkVBU09OX0VOVFJZUE9JTlRfQ09NUExFVEVEEAMSLgoqQVBQX0RJU0NPTk5FQ1RfUkVBU09OX0RFUExPWU1FTlRfRVhDRVBUSU9OEAQSKgomQVBQX0RJU0NPTk5FQ1RfUkVBU09OX1JFTU9URV9FWENFUFRJT04QBSqNAgoIQXBwU3RhdGUSGQoVQVBQX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTQVBQX1NUQVRFX0VQSEVNRVJBTBABEhYKEkFQUF9TVEFURV9ERVRBQ0hFRBACEhYKEkFQUF9TVEFURV9ERVBMT1lFRBADEhYKEkFQUF9TVEFURV9TVE9QUElORxAEEhUKEUFQUF9TVEFURV9TVE9QUEVEEAUSGgoWQVBQX1NUQVRFX0lOSVRJQUxJWklORxAGEhYKEkFQUF9TVEFURV9ESVNBQkxFRBAHEiMKH0FQUF9TVEFURV9ERVRBQ0hFRF9ESVNDT05ORUNURUQQCBIVChFBUFBfU1RBVEVfREVSSVZFRBAJKoUBCg1BcHBTdG9wU291cmNlEh8KG0FQUF9TVE9QX1NPVVJDRV9VTlNQRUNJRklFRBAAEhcKE0FQUF9TVE9QX1NPVVJDRV9DTEkQARIhCh1BUFBfU1RPUF9TT1VSQ0VfUFlUSE9OX0NMSUVOVBACEhcKE0FQUF9TVE9QX1NPVVJDRV9XRUIQA2IGcHJvdG8z", [file_google_protobuf_timestamp, file_modal_common, file_modal_tasks, file_modal_workspace]);
 
 /**
- * The client of an ephemeral app leaves; its sandboxes are ended.
+ * The client of an app leaves: an ephemeral one ends with its sandboxes, a detached one when none runs in it.
  *
  * @generated from message modal.client.AppClientDisconnectRequest
  */
@@ -421,6 +421,40 @@ export const AppGetInfoResponseSchema: GenMessage<AppGetInfoResponse> = /*@__PUR
   messageDesc(file_modal_apps, 10);
 
 /**
+ * @generated from message modal.client.AppGetLayoutRequest
+ */
+export type AppGetLayoutRequest = Message<"modal.client.AppGetLayoutRequest"> & {
+  /**
+   * @generated from field: string app_id = 1;
+   */
+  appId: string;
+};
+
+/**
+ * Describes the message modal.client.AppGetLayoutRequest.
+ * Use `create(AppGetLayoutRequestSchema)` to create a new message.
+ */
+export const AppGetLayoutRequestSchema: GenMessage<AppGetLayoutRequest> = /*@__PURE__*/
+  messageDesc(file_modal_apps, 11);
+
+/**
+ * @generated from message modal.client.AppGetLayoutResponse
+ */
+export type AppGetLayoutResponse = Message<"modal.client.AppGetLayoutResponse"> & {
+  /**
+   * @generated from field: modal.client.AppLayout app_layout = 1;
+   */
+  appLayout?: AppLayout | undefined;
+};
+
+/**
+ * Describes the message modal.client.AppGetLayoutResponse.
+ * Use `create(AppGetLayoutResponseSchema)` to create a new message.
+ */
+export const AppGetLayoutResponseSchema: GenMessage<AppGetLayoutResponse> = /*@__PURE__*/
+  messageDesc(file_modal_apps, 12);
+
+/**
  * @generated from message modal.client.AppGetLifecycleRequest
  */
 export type AppGetLifecycleRequest = Message<"modal.client.AppGetLifecycleRequest"> & {
@@ -435,7 +469,7 @@ export type AppGetLifecycleRequest = Message<"modal.client.AppGetLifecycleReques
  * Use `create(AppGetLifecycleRequestSchema)` to create a new message.
  */
 export const AppGetLifecycleRequestSchema: GenMessage<AppGetLifecycleRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 11);
+  messageDesc(file_modal_apps, 13);
 
 /**
  * @generated from message modal.client.AppGetLifecycleResponse
@@ -452,7 +486,7 @@ export type AppGetLifecycleResponse = Message<"modal.client.AppGetLifecycleRespo
  * Use `create(AppGetLifecycleResponseSchema)` to create a new message.
  */
 export const AppGetLifecycleResponseSchema: GenMessage<AppGetLifecycleResponse> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 12);
+  messageDesc(file_modal_apps, 14);
 
 /**
  * Live logs; clients open it again until a batch has `app_done`.
@@ -523,7 +557,7 @@ export type AppGetLogsRequest = Message<"modal.client.AppGetLogsRequest"> & {
  * Use `create(AppGetLogsRequestSchema)` to create a new message.
  */
 export const AppGetLogsRequestSchema: GenMessage<AppGetLogsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 13);
+  messageDesc(file_modal_apps, 15);
 
 /**
  * @generated from message modal.client.AppGetOrCreateRequest
@@ -552,7 +586,7 @@ export type AppGetOrCreateRequest = Message<"modal.client.AppGetOrCreateRequest"
  * Use `create(AppGetOrCreateRequestSchema)` to create a new message.
  */
 export const AppGetOrCreateRequestSchema: GenMessage<AppGetOrCreateRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 14);
+  messageDesc(file_modal_apps, 16);
 
 /**
  * @generated from message modal.client.AppGetOrCreateResponse
@@ -574,7 +608,7 @@ export type AppGetOrCreateResponse = Message<"modal.client.AppGetOrCreateRespons
  * Use `create(AppGetOrCreateResponseSchema)` to create a new message.
  */
 export const AppGetOrCreateResponseSchema: GenMessage<AppGetOrCreateResponse> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 15);
+  messageDesc(file_modal_apps, 17);
 
 /**
  * @generated from message modal.client.AppGetTagsRequest
@@ -591,7 +625,7 @@ export type AppGetTagsRequest = Message<"modal.client.AppGetTagsRequest"> & {
  * Use `create(AppGetTagsRequestSchema)` to create a new message.
  */
 export const AppGetTagsRequestSchema: GenMessage<AppGetTagsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 16);
+  messageDesc(file_modal_apps, 18);
 
 /**
  * @generated from message modal.client.AppGetTagsResponse
@@ -608,7 +642,7 @@ export type AppGetTagsResponse = Message<"modal.client.AppGetTagsResponse"> & {
  * Use `create(AppGetTagsResponseSchema)` to create a new message.
  */
 export const AppGetTagsResponseSchema: GenMessage<AppGetTagsResponse> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 17);
+  messageDesc(file_modal_apps, 19);
 
 /**
  * @generated from message modal.client.AppHandleMetadata
@@ -640,7 +674,7 @@ export type AppHandleMetadata = Message<"modal.client.AppHandleMetadata"> & {
  * Use `create(AppHandleMetadataSchema)` to create a new message.
  */
 export const AppHandleMetadataSchema: GenMessage<AppHandleMetadata> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 18);
+  messageDesc(file_modal_apps, 20);
 
 /**
  * Every 15 s while a client keeps an ephemeral app.
@@ -659,7 +693,22 @@ export type AppHeartbeatRequest = Message<"modal.client.AppHeartbeatRequest"> & 
  * Use `create(AppHeartbeatRequestSchema)` to create a new message.
  */
 export const AppHeartbeatRequestSchema: GenMessage<AppHeartbeatRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 19);
+  messageDesc(file_modal_apps, 21);
+
+/**
+ * The functions and classes of an app. Skerry's have none.
+ *
+ * @generated from message modal.client.AppLayout
+ */
+export type AppLayout = Message<"modal.client.AppLayout"> & {
+};
+
+/**
+ * Describes the message modal.client.AppLayout.
+ * Use `create(AppLayoutSchema)` to create a new message.
+ */
+export const AppLayoutSchema: GenMessage<AppLayout> = /*@__PURE__*/
+  messageDesc(file_modal_apps, 22);
 
 /**
  * Times are Unix seconds, 0 = none.
@@ -713,7 +762,7 @@ export type AppLifecycle = Message<"modal.client.AppLifecycle"> & {
  * Use `create(AppLifecycleSchema)` to create a new message.
  */
 export const AppLifecycleSchema: GenMessage<AppLifecycle> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 20);
+  messageDesc(file_modal_apps, 23);
 
 /**
  * @generated from message modal.client.AppListRequest
@@ -730,7 +779,7 @@ export type AppListRequest = Message<"modal.client.AppListRequest"> & {
  * Use `create(AppListRequestSchema)` to create a new message.
  */
 export const AppListRequestSchema: GenMessage<AppListRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 21);
+  messageDesc(file_modal_apps, 24);
 
 /**
  * @generated from message modal.client.AppListResponse
@@ -747,7 +796,7 @@ export type AppListResponse = Message<"modal.client.AppListResponse"> & {
  * Use `create(AppListResponseSchema)` to create a new message.
  */
 export const AppListResponseSchema: GenMessage<AppListResponse> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 22);
+  messageDesc(file_modal_apps, 25);
 
 /**
  * @generated from message modal.client.AppListResponse.AppListItem
@@ -799,7 +848,7 @@ export type AppListResponse_AppListItem = Message<"modal.client.AppListResponse.
  * Use `create(AppListResponse_AppListItemSchema)` to create a new message.
  */
 export const AppListResponse_AppListItemSchema: GenMessage<AppListResponse_AppListItem> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 22, 0);
+  messageDesc(file_modal_apps, 25, 0);
 
 /**
  * @generated from message modal.client.AppPublishRequest
@@ -873,7 +922,7 @@ export type AppPublishRequest = Message<"modal.client.AppPublishRequest"> & {
  * Use `create(AppPublishRequestSchema)` to create a new message.
  */
 export const AppPublishRequestSchema: GenMessage<AppPublishRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 23);
+  messageDesc(file_modal_apps, 26);
 
 /**
  * @generated from message modal.client.AppPublishResponse
@@ -900,7 +949,7 @@ export type AppPublishResponse = Message<"modal.client.AppPublishResponse"> & {
  * Use `create(AppPublishResponseSchema)` to create a new message.
  */
 export const AppPublishResponseSchema: GenMessage<AppPublishResponse> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 24);
+  messageDesc(file_modal_apps, 27);
 
 /**
  * @generated from message modal.client.AppSetTagsRequest
@@ -922,7 +971,7 @@ export type AppSetTagsRequest = Message<"modal.client.AppSetTagsRequest"> & {
  * Use `create(AppSetTagsRequestSchema)` to create a new message.
  */
 export const AppSetTagsRequestSchema: GenMessage<AppSetTagsRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 25);
+  messageDesc(file_modal_apps, 28);
 
 /**
  * @generated from message modal.client.AppStopRequest
@@ -944,7 +993,7 @@ export type AppStopRequest = Message<"modal.client.AppStopRequest"> & {
  * Use `create(AppStopRequestSchema)` to create a new message.
  */
 export const AppStopRequestSchema: GenMessage<AppStopRequest> = /*@__PURE__*/
-  messageDesc(file_modal_apps, 26);
+  messageDesc(file_modal_apps, 29);
 
 /**
  * @generated from enum modal.client.AppDisconnectReason
