@@ -1,12 +1,12 @@
 /**
  * All tests: `npm test [-- pattern ...]`. Installs what they need first; a pattern chooses the files whose path contains it.
- * End-to-end tests run two files at a time, each with a data directory of its own, which one file takes over from another so that base images are made
+ * End-to-end tests run three files at a time, each with a data directory of its own, which one file takes over from another so that base images are made
  * once: servers of different directories share nothing on a machine.
  */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { capture, which } from './lib/command.mjs';
+import { capture } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
 import { findRunsc, pinned } from './lib/gvisor.mjs';
 import { localDir, root } from './lib/paths.mjs';
@@ -18,7 +18,7 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
 /** Files at once: more would measure the machine's patience. */
-const E2E_LANES = 2;
+const E2E_LANES = 3;
 /** No test may take longer, and no suite of them; those that build images from packages need minutes. */
 const TIMEOUT_MS = 900_000;
 
@@ -30,7 +30,6 @@ await runMain(async () => {
   const skipped = [];
   const go = await step('Go example', buildGoExample);
   if (go.missing) skipped.push(`the Go client (${go.note})`);
-  if (!which('chromium')) skipped.push('Jupyter in a browser (no chromium: `apt-get install chromium`)');
   if (!(await findRunsc())) skipped.push('everything under gVisor (no runsc)');
   if (process.getuid?.() !== 0) skipped.push('everything that makes sandboxes (not root)');
 

@@ -38,6 +38,7 @@ export const testPackages = [
   { name: 'iptables', command: 'iptables', purpose: 'tests beside another firewall' },
   // Set-up leaves it out: few want it, and it brings a set-user-id program (`fusermount`), which is for the machine's owner to decide.
   { name: 's3fs', command: 's3fs', purpose: 'buckets in sandboxes' },
+  { name: 'chromium', command: 'chromium', purpose: 'notebooks and pages of sandboxes in a browser' },
 ];
 
 const present = (item) =>
