@@ -111,7 +111,8 @@ function mountsOf(options: BundleOptions): OciMount[] {
     bind(`${etcDir}/hostname`, '/etc/hostname', false),
     bind(`${etcDir}/resolv.conf`, '/etc/resolv.conf', false),
     bind(binDir, GUEST_BIN_DIR, true),
-    bind(socketDir, GUEST_RUN_DIR, true),
+    // systemd mounts /run so, and runc in a user namespace may not show it with more rights.
+    bind(socketDir, GUEST_RUN_DIR, true, 'noexec'),
     ...(options.runtime === 'gvisor' ? [bind(options.mountPointsDir, GUEST_MOUNTS_DIR, false)] : []),
     ...(caBundle === undefined ? [] : [bind(caBundle, GUEST_CA_BUNDLE, true)]),
   ];
