@@ -109,6 +109,7 @@ async function ensureCargo(progress) {
 /** The programs in Rust, in `target/release/`. */
 export const rustPrograms = [
   'skerry-agent',
+  'skerry-connections',
   'skerry-egress',
   'skerry-launcher',
   'skerry-resolver',
@@ -118,9 +119,16 @@ export const rustPrograms = [
 
 /** Builds the programs in Rust when one is missing or older than a source. */
 export async function ensureAgent(progress) {
-  const crates = ['agent', 'egress', 'host-process', 'launcher', 'resolver', 'supervisor', 'trees'].flatMap(
-    (crate) => [`${crate}/src`, `${crate}/Cargo.toml`],
-  );
+  const crates = [
+    'agent',
+    'connections',
+    'egress',
+    'host-process',
+    'launcher',
+    'resolver',
+    'supervisor',
+    'trees',
+  ].flatMap((crate) => [`${crate}/src`, `${crate}/Cargo.toml`]);
   const sources = [...crates, 'Cargo.toml', 'Cargo.lock', '.cargo'].map((name) => join(root, name));
   const newest = Math.max(...sources.filter(existsSync).map(newestMtimeMs));
   const built = rustPrograms.map((name) => join(root, 'target', 'release', name));

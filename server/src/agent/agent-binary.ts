@@ -1,4 +1,4 @@
-/** Where the programs built from `agent/`, `egress/`, `launcher/`, `resolver/`, `supervisor/` and `trees/` are: `npm run setup` puts them there. */
+/** Where the programs built from `agent/`, `connections/`, `egress/`, `launcher/`, `resolver/`, `supervisor/` and `trees/` are: `npm run setup` puts them there. */
 import { fileURLToPath } from 'node:url';
 
 const built = (name: string): string =>
@@ -7,6 +7,7 @@ const built = (name: string): string =>
 /** What an engine of this machine runs. */
 export const enginePrograms = () => ({
   agentBinaryPath: agentBinaryPath(),
+  connectionsBinaryPath: connectionsBinaryPath(),
   egressBinaryPath: egressBinaryPath(),
   resolverBinaryPath: resolverBinaryPath(),
   treesBinaryPath: treesBinaryPath(),
@@ -18,6 +19,10 @@ export const agentBinaryPath = (): string => process.env.SKERRY_AGENT_BINARY || 
 /** The program that starts commands for the server. */
 export const launcherBinaryPath = (): string =>
   process.env.SKERRY_LAUNCHER_BINARY || built('skerry-launcher');
+
+/** The program that has the kernel forget connections. */
+export const connectionsBinaryPath = (): string =>
+  process.env.SKERRY_CONNECTIONS_BINARY || built('skerry-connections');
 
 /** The program that lets sandboxes out by names. */
 export const egressBinaryPath = (): string => process.env.SKERRY_EGRESS_BINARY || built('skerry-egress');

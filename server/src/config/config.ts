@@ -63,6 +63,13 @@ export const configSchema = z.strictObject({
     .array(z.string())
     .default([])
     .describe("DNS servers to forward to; default: the machine's own"),
+  maxConnections: z.coerce
+    .number()
+    .int()
+    .min(16)
+    .max(1_000_000)
+    .default(4096)
+    .describe('connections that a sandbox may have open at once, flows of UDP included'),
   maxSandboxes: z.coerce
     .number()
     .int()
@@ -93,6 +100,14 @@ export const configSchema = z.strictObject({
     .min(16)
     .default(4096)
     .describe('processes and threads a sandbox may have'),
+  maxPids: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      'processes and threads that all sandboxes may have together; 0: 9 of 10 that the machine may have',
+    ),
   diskLimits: z
     .enum(['auto', 'off'])
     .default('auto')
@@ -123,7 +138,7 @@ export const configSchema = z.strictObject({
     .min(16)
     .default(51_200)
     .describe(
-      'disk of each step of an image build, MiB; as many files as on a disk of a sandbox, in proportion',
+      'disk of each step of an image build, MiB; as many files as on a disk of a sandbox, in proportion; also what an image of a registry and each of its layers may take',
     ),
   volumeDiskMiB: z.coerce
     .number()

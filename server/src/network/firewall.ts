@@ -43,6 +43,9 @@ export interface FirewallOptions {
   readonly allowPrivate: readonly string[];
 }
 
+/** Of the tables: this one's, and that of the bound (`connection-bound.ts`). */
+const families = ['inet', 'ip'] as const;
+
 const join = (elements: readonly string[]): string => elements.join(', ');
 const elementsOf = (cidrs: readonly Cidr[]): string =>
   cidrs.length > 0 ? `elements = { ${join(cidrs.map(formatCidr))} };` : '';
@@ -202,12 +205,12 @@ export async function applyRules(script: string): Promise<void> {
   await run(['nft', '-f', '-'], { input: script, timeoutMs: 20_000 });
 }
 
-/** The rules as the kernel has them, without what differs between sandboxes and what counts; empty when the table is not there. */
+/** The rules as the kernel has them, without what differs between sandboxes and what counts; nothing of a table that is not there. */
 export async function rulesInForce(table: string): Promise<string> {
-  const listed = await run(['nft', '--terse', '--stateless', 'list', 'table', 'inet', table], {
-    okCodes: [1],
-  });
-  return listed.stdout;
+  const listed = families.map((family) =>
+    run(['nft', '--terse', '--stateless', 'list', 'table', family, table], { okCodes: [1] }),
+  );
+  return (await Promise.all(listed)).map(({ stdout }) => stdout).join('');
 }
 
 /** Whether everything that `renderAdd` adds for these members is in the table. Changes nothing. */
@@ -217,6 +220,8 @@ export async function hasMembers(table: string, members: readonly FirewallMember
   return code === 0;
 }
 
-/** Removes the table with everything in it; fine when it is not there. */
-export const removeTable = (table: string): Promise<void> =>
-  applyRules(`table inet ${table}\ndelete table inet ${table}\n`);
+/** Removes the tables with everything in them; fine when they are not there. */
+export const removeTables = (table: string): Promise<void> =>
+  applyRules(
+    families.map((family) => `table ${family} ${table}\ndelete table ${family} ${table}\n`).join(''),
+  );

@@ -13,6 +13,7 @@ import { ReadyPool } from '../platform/ready-pool.ts';
 import { repeat } from '../platform/repeat.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
+import { forgetConnections } from './connection-bound.ts';
 import { type Allowed, allowedBy } from './egress.ts';
 import type { FirewallMember } from './firewall.ts';
 import { type ProcessHome, resolverUser } from './host-process.ts';
@@ -42,6 +43,10 @@ export interface NetworkOptions {
   readonly subnet: string;
   readonly nameservers: readonly string[];
   readonly allowPrivate: readonly string[];
+  /** Connections that one sandbox may have at once. */
+  readonly maxConnections: number;
+  /** What has the kernel forget connections (the program of `connections/`). */
+  readonly connections: string;
   /** Where the chosen subnet is remembered until `remove`. */
   readonly stateFile: string;
   /** Holds the namespaces; should be a private mount (`platform/mounts.ts`). */
@@ -150,6 +155,7 @@ export class Network {
       egressInterface: this.#names.hostInterface(plan.egressSlot),
       plan,
       allowPrivate: this.#options.allowPrivate,
+      maxConnections: this.#options.maxConnections,
       logger: this.#options.logger,
       members: () => this.#members.values(),
     });
@@ -240,7 +246,7 @@ export class Network {
 
   /** Removes the namespace and its rules. Idempotent. */
   async release(slot: number): Promise<void> {
-    await removeNamespaces([slot], this.#names);
+    await this.#takeAway([slot]);
     await this.#changes.run(async () => {
       const member = this.#members.get(slot);
       if (!member) return;
@@ -269,7 +275,7 @@ export class Network {
     removal.add('firewall tables', () => this.#openRules().remove());
     removal.add('resolver', () => this.#resolver?.remove());
     removal.add('egress proxy', () => this.#wayOut?.remove());
-    removal.add('namespaces', async () => removeNamespaces([...(await this.#names.existing())], this.#names));
+    removal.add('namespaces', async () => this.#takeAway([...(await this.#names.existing())]));
     await removal.run();
   }
 
@@ -329,9 +335,20 @@ export class Network {
     }
   }
 
+  /** Namespaces, and then what the kernel knows of their connections: who has such an address next is not reached by what is for the one before. */
+  async #takeAway(slots: readonly number[]): Promise<void> {
+    await removeNamespaces(slots, this.#names);
+    if (slots.length === 0) return;
+    const addresses = slots.map((slot) => this.#openPlan().slotAddress(slot));
+    const forgotten = forgetConnections(this.#options.connections, addresses);
+    await forgotten.catch((err: unknown) =>
+      this.#options.logger.warn({ slots, err }, 'network.connections-not-forgotten'),
+    );
+  }
+
   async #removeStranger(slot: number): Promise<void> {
     try {
-      await removeNamespaces([slot], this.#names);
+      await this.#takeAway([slot]);
     } catch (error) {
       this.#aside.add(slot);
       this.#options.onLeft(`network slot ${slot}`, error);

@@ -1,12 +1,13 @@
-/** The rules of one server in the kernel: the firewall's table and the latch's, made together, changed together, and made anew when somebody took them away. */
+/** The rules of one server in the kernel: the tables of firewall, latch and bound, made together, changed together, and made anew when somebody took them away. */
 import { run } from '../platform/command.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { parseCidr } from './cidr.ts';
+import { type BoundOptions, canForgetEarly, renderBound, renderCountAnew } from './connection-bound.ts';
 import {
   applyRules,
   type FirewallMember,
   hasMembers,
-  removeTable,
+  removeTables,
   renderAdd,
   renderRemove,
   renderTable,
@@ -31,6 +32,7 @@ export interface RulesOptions {
   readonly plan: AddressPlan;
   readonly egressInterface: string;
   readonly allowPrivate: readonly string[];
+  readonly maxConnections: number;
   readonly logger: Logger;
   /** Everybody whose address is taken, as of now. */
   readonly members: () => Iterable<FirewallMember>;
@@ -47,7 +49,8 @@ export async function checkRules(): Promise<{
     egressInterface: 'skcheck1',
     plan: new AddressPlan(parseCidr('10.0.0.0/24')),
   };
-  const input = renderTable({ ...sample, allowPrivate: [] }, []);
+  const bound = renderBound({ ...sample, maxConnections: 1, brief: false });
+  const input = `${renderTable({ ...sample, allowPrivate: [] }, [])}${bound}`;
   const refused = await run(['nft', '--check', '-f', '-'], { input }).then(
     () => undefined,
     (error: Error) => error.message,
@@ -60,7 +63,8 @@ export class Rules {
   readonly #options: RulesOptions;
   /** Whether sandboxes are closed while there are no rules, and can be given constant addresses: an old kernel may lack what that takes. */
   readonly latched: boolean;
-  /** What the kernel says the firewall's rules are, as of when they were made. */
+  readonly #bound: BoundOptions;
+  /** What the kernel says the rules of firewall and bound are, as of when they were made. */
   #made = '';
   /** Devices of the members that are in the tables; those of a namespace that is still being made are not. */
   readonly #added = new Set<string>();
@@ -68,11 +72,12 @@ export class Rules {
   static async open(options: RulesOptions): Promise<Rules> {
     const latched = await hasLatch(options.table, options.plan);
     if (!latched) options.logger.warn({}, 'network.no-latch');
-    return new Rules(options, latched);
+    return new Rules(options, latched, await canForgetEarly());
   }
 
-  private constructor(options: RulesOptions, latched: boolean) {
+  private constructor(options: RulesOptions, latched: boolean, brief: boolean) {
     this.#options = options;
+    this.#bound = { ...options, brief };
     this.latched = latched;
   }
 
@@ -80,7 +85,7 @@ export class Rules {
   async build(): Promise<void> {
     const { table, interfacePrefix, plan, members, logger } = this.#options;
     const all = [...members()];
-    await applyRules(renderTable(this.#options, all));
+    await applyRules(`${renderTable(this.#options, all)}${renderBound(this.#bound)}`);
     this.#added.clear();
     for (const { hostInterface } of all) this.#added.add(hostInterface);
     this.#made = await rulesInForce(table);
@@ -124,7 +129,7 @@ export class Rules {
   /** @param remember makes `members` give it no more */
   async drop(member: FirewallMember, remember: () => void): Promise<void> {
     const { table } = this.#options;
-    const lines = [renderRemove(table, member)];
+    const lines = [renderRemove(table, member), renderCountAnew(table, member.hostInterface)];
     if (this.latched) lines.push(renderClosed(table, member.hostInterface));
     await this.#change(lines, remember);
     this.#added.delete(member.hostInterface);
@@ -161,7 +166,7 @@ export class Rules {
 
   async remove(): Promise<void> {
     const { table } = this.#options;
-    await removeTable(table);
+    await removeTables(table);
     if (this.latched) await applyRules(renderNoLatch(table));
   }
 

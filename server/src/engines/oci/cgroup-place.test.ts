@@ -18,11 +18,11 @@ describe('the place of the sandboxes in the cgroup tree', () => {
     assert.equal(cgroupPlace('0a1b2c3d', false), '/skerry-0a1b2c3d');
   });
 
-  it('is delegated, bounds nothing by itself, and is stopped after the server', () => {
-    const words = delegationArguments('0a1b2c3d');
+  it('is delegated, bounds processes alone, and is stopped after the server', () => {
+    const words = delegationArguments('0a1b2c3d', 29_491);
     for (const word of [
       '--property=Delegate=yes',
-      '--property=TasksMax=infinity',
+      '--property=TasksMax=29491',
       '--property=OOMPolicy=continue',
     ])
       assert.ok(words.includes(word), word);

@@ -23,16 +23,16 @@ export const isDelegated = (cgroupRoot: string = CGROUP_ROOT, booted: boolean = 
 export const cgroupPlace = (instance: string, delegated: boolean = isDelegated()): string =>
   delegated ? `/system.slice/${sandboxesUnit(instance)}` : `/skerry-${instance}`;
 
-/** Arguments of systemd-run for the unit. */
-export const delegationArguments = (instance: string): string[] => [
+/** Arguments of systemd-run for the unit. @param pids that it may have, threads included */
+export const delegationArguments = (instance: string, pids: number): string[] => [
   '--quiet',
   `--unit=${sandboxesUnit(instance)}`,
   '--description=Sandboxes of Skerry',
   '--service-type=exec',
   '--collect',
   '--property=Delegate=yes',
+  `--property=TasksMax=${pids}`,
   // Each sandbox has its own limits, and one that runs out of memory is no reason to end the others.
-  '--property=TasksMax=infinity',
   '--property=OOMPolicy=continue',
   '--property=KillSignal=SIGKILL',
   '--property=SuccessExitStatus=SIGKILL',
@@ -43,8 +43,8 @@ export const delegationArguments = (instance: string): string[] => [
   'infinity',
 ];
 
-/** Has systemd make the place, unless it is there or is not systemd's to give. @throws SkerryError `unavailable` with systemd's words */
-export async function openCgroupPlace(instance: string): Promise<void> {
+/** Has systemd make the place, unless it is there or is not systemd's to give: then how many processes it may have is `Cgroups.boundProcesses`'s. @throws SkerryError `unavailable` with systemd's words */
+export async function openCgroupPlace(instance: string, pids: number): Promise<void> {
   if (!isDelegated()) return;
   const unit = sandboxesUnit(instance);
   try {
@@ -54,7 +54,7 @@ export async function openCgroupPlace(instance: string): Promise<void> {
       // One that has ended is still known while the server's scope, which names it, is there: then it is started, and cannot be made.
       const { stdout } = await run(['systemctl', 'show', '--property=LoadState', '--value', unit]);
       if (stdout.trim() === 'loaded') await run(['systemctl', 'start', unit]);
-      else await run(['systemd-run', ...delegationArguments(instance)]);
+      else await run(['systemd-run', ...delegationArguments(instance, pids)]);
     }
     const place = join(CGROUP_ROOT, cgroupPlace(instance));
     await mkdir(join(place, SLEEPER), { recursive: true });

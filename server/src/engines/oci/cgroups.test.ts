@@ -36,6 +36,16 @@ describe('Cgroups, version 2', () => {
     assert.equal(await text('skerry-x/in-1.buckets/pids.max'), '5');
   });
 
+  it('bounds the processes of all groups below one', async () => {
+    const root = await tree('v2-bounded', {
+      'cgroup.controllers': 'cpuset cpu io memory pids\n',
+      'cgroup.subtree_control': 'cpu memory pids\n',
+    });
+    const cgroups = await Cgroups.detect(root);
+    await cgroups.boundProcesses('/skerry-x', 5);
+    assert.equal(await readFile(join(root, 'skerry-x/pids.max'), 'utf8'), '5');
+  });
+
   it('reads limits and use', async () => {
     const root = await tree('v2', {
       'cgroup.controllers': 'cpuset cpu io memory pids\n',

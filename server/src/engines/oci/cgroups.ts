@@ -122,6 +122,13 @@ export class Cgroups {
     return [...files, join(memory, 'cgroup.procs')];
   }
 
+  /** Bounds the processes and threads of a group and of all below it together. */
+  async boundProcesses(cgroup: string, pids: number): Promise<void> {
+    await this.make(cgroup);
+    if (this.version === 2) await this.#delegate(cgroup);
+    await writeFile(join(this.#root, this.version === 1 ? 'pids' : '', cgroup, 'pids.max'), String(pids));
+  }
+
   /** Version 2: has the groups above it hand the controllers down. A runtime does the same for its own. */
   async #delegate(cgroup: string): Promise<void> {
     const above = cgroup.split('/').filter(Boolean).slice(0, -1);

@@ -124,6 +124,8 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
     );
   }
   add('agent', existsSync(options.agentBinaryPath), true, options.agentBinaryPath, 'npm run setup');
+  const connections = options.connectionsBinaryPath;
+  add('connections', existsSync(connections), true, connections, 'npm run setup');
   add('egress proxy', existsSync(options.egressBinaryPath), true, options.egressBinaryPath, 'npm run setup');
   add('trees', existsSync(options.treesBinaryPath), true, options.treesBinaryPath, 'npm run setup');
   const noBuckets = whyNoBuckets();

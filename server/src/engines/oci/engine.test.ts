@@ -77,7 +77,7 @@ async function openHarness(content: ContentPlaces): Promise<IsolatingHarness> {
       },
       rules: {
         drop: async () => {
-          for (const family of ['inet', 'netdev']) {
+          for (const family of ['inet', 'ip', 'netdev']) {
             await run(['nft', 'delete', 'table', family, `skerry_${name}`]);
           }
         },

@@ -27,7 +27,7 @@ import type { CheckpointRef } from '../references.ts';
 import { Adoption, readRecords } from './adoption.ts';
 import type { AgentListener } from './agent-listener.ts';
 import { whyNoBuckets } from './buckets.ts';
-import { closeCgroupPlace, openCgroupPlace } from './cgroup-place.ts';
+import { closeCgroupPlace, isDelegated, openCgroupPlace } from './cgroup-place.ts';
 import { Cgroups } from './cgroups.ts';
 import { checkMachine, requireMachine } from './check.ts';
 import { CheckpointBuilds, CheckpointFiles } from './checkpoints.ts';
@@ -43,6 +43,7 @@ import { Leftovers } from './leftovers.ts';
 import type { OciEngineOptions } from './options.ts';
 import { type OwnLimits, readOwnLimits } from './own-limits.ts';
 import { OciPrepared } from './prepared-instance.ts';
+import { processBound } from './process-bound.ts';
 import { type InstanceRecord, leasesOf } from './record.ts';
 import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
@@ -132,7 +133,8 @@ class OciEngine implements Engine {
   async open(): Promise<void> {
     await requireMachine();
     const layout = this.#layout;
-    await openCgroupPlace(layout.instance);
+    const pids = await processBound(this.#options.config.maxPids);
+    await openCgroupPlace(layout.instance, pids);
     for (const directory of [layout.runDir, layout.instancesDir, layout.disksDir, layout.sharedDir]) {
       await mkdir(directory, { recursive: true, mode: 0o700 });
     }
@@ -154,7 +156,13 @@ class OciEngine implements Engine {
       prepareMountPoints(layout),
       prepareAgent(layout, this.#options.agentBinaryPath),
     ]);
-    const { subnet, nameservers, allowPrivate } = this.#options.config;
+    if (!isDelegated()) {
+      const bounded = cgroups.boundProcesses(layout.cgroupParent, pids);
+      await bounded.catch((err: unknown) =>
+        this.#logger.warn({ pids, err }, 'cgroups.processes-not-bounded'),
+      );
+    }
+    const { subnet, nameservers, allowPrivate, maxConnections } = this.#options.config;
     const { secretHeaders } = this.#options;
     const userNamespaces = await this.#findUserNamespaces(findings.runc, cgroups, ownLimits);
     const leftovers = new Leftovers(layout.leftoversFile, this.#logger);
@@ -163,6 +171,8 @@ class OciEngine implements Engine {
       subnet,
       nameservers,
       allowPrivate,
+      maxConnections,
+      connections: this.#options.connectionsBinaryPath,
       stateFile: layout.networkStateFile,
       namespaceDir: layout.namespacesDir,
       resolver: {

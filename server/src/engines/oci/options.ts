@@ -11,6 +11,8 @@ export interface OciEngineOptions {
     | 'runtime'
     | 'extraCaFile'
     | 'allowPrivate'
+    | 'maxConnections'
+    | 'maxPids'
     | 'subnet'
     | 'nameservers'
     | 'runscPath'
@@ -28,6 +30,7 @@ export interface OciEngineOptions {
   /** Where sockets, mount points and runtime state go; by default `/run/skerry-<instance>`. Gone after a reboot, removed by `remove`. */
   readonly runDir?: string;
   readonly agentBinaryPath: string;
+  readonly connectionsBinaryPath: string;
   readonly resolverBinaryPath: string;
   readonly egressBinaryPath: string;
   /** The program of `trees/`. */

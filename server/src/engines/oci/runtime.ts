@@ -155,6 +155,7 @@ export const gvisorOptions: readonly string[] = [
   '--oci-seccomp=true', // no signal reaches the agent (`seccomp.ts`)
   '--allow-suid', // su, sudo and ping, as under runc
   '--allow-live-tcp-migration=false', // a copy of a sandbox must not go on with connections that the original has
+  '--allow-packet-socket-write=false', // frames would go past the firewall's rules
   '--net-raw=true', // ping; raw packets with a foreign source are dropped by the firewall
 ];
 

@@ -5,6 +5,8 @@ export const TEST_ENGINE_CONFIG: OciEngineOptions['config'] = {
   runtime: 'auto',
   extraCaFile: '',
   allowPrivate: [],
+  maxConnections: 4096,
+  maxPids: 0,
   subnet: 'auto',
   nameservers: ['192.0.2.53'], // a documentation address (RFC 5737): nobody's
   cdiDirs: [],

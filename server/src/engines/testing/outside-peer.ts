@@ -1,14 +1,23 @@
 /**
  * A host "on the internet" for tests, run inside a namespace of its own: echoes TCP on port 7, says where it was reached from on port 79 and by which name on
- * port 80 (HTTP), and answers every DNS question for an A record with its own address, the argument, on port 53. Prints "ready" once all of it listens.
+ * port 80 (HTTP), and answers every DNS question for an A record with its own address, the first argument, on port 53; for names that begin with `inner.`
+ * with its private one, the second argument, and for those with `turning.` with the one and the other in turn. Prints "ready" once all of it listens.
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 
-const [address = ''] = process.argv.slice(2);
-const answer = Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...address.split('.').map(Number)]);
+const [address = '', inner = ''] = process.argv.slice(2);
+const record = (value: string) =>
+  Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, ...value.split('.').map(Number)]);
+let turns = 0;
+
+/** @param name as it is in a question */
+function answerTo(name: string): Buffer {
+  const turned = name.startsWith('\u0007turning') && turns++ % 2 === 1;
+  return record(turned || name.startsWith('\u0005inner') ? inner : address);
+}
 
 const dns = createSocket('udp4');
 dns.on('message', (question, client) => {
@@ -29,7 +38,11 @@ dns.on('message', (question, client) => {
     0,
   ]);
   dns.send(
-    Buffer.concat([header, question.subarray(12, end), isA ? answer : Buffer.alloc(0)]),
+    Buffer.concat([
+      header,
+      question.subarray(12, end),
+      isA ? answerTo(question.toString('latin1', 12, end)) : Buffer.alloc(0),
+    ]),
     client.port,
     client.address,
   );

@@ -10,14 +10,14 @@ export interface Outside extends AsyncDisposable {
   readonly privateAddress: string;
 }
 
-const peer = (publicAddress: string): readonly string[] => [
+const peer = (...addresses: readonly string[]): readonly string[] => [
   fileURLToPath(new URL('outside-peer.ts', import.meta.url)),
-  publicAddress,
+  ...addresses,
 ];
 
 /**
  * @param name at most 11 characters, unique on the machine
- * @param program what runs there, by its public address: a script of Node's with arguments, which prints "ready"
+ * @param program what runs there, by its public and its private address: a script of Node's with arguments, which prints "ready"
  */
 export async function createOutside(name: string, program = peer): Promise<Outside> {
   const done = new Cleanup();
@@ -59,11 +59,14 @@ addr add ${far.privateAddress}/30 dev eth0
     });
     const stop = new AbortController();
     const ready = Promise.withResolvers<void>();
-    const running = run(['ip', 'netns', 'exec', namespace, process.execPath, ...program(far.publicAddress)], {
-      signal: stop.signal,
-      timeoutMs: 30 * 60_000,
-      onOutput: (chunk) => chunk.includes('ready') && ready.resolve(),
-    });
+    const running = run(
+      ['ip', 'netns', 'exec', namespace, process.execPath, ...program(far.publicAddress, far.privateAddress)],
+      {
+        signal: stop.signal,
+        timeoutMs: 30 * 60_000,
+        onOutput: (chunk) => chunk.includes('ready') && ready.resolve(),
+      },
+    );
     running.catch(ready.reject);
     done.add('peer', async () => {
       stop.abort();

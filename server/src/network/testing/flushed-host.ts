@@ -78,8 +78,8 @@ async function received(round: string): Promise<Record<string, number>> {
 
 interface Listed {
   readonly chain?: { readonly family: string; readonly name: string };
-  readonly set?: { readonly name: string };
-  readonly map?: { readonly name: string };
+  readonly set?: { readonly family: string; readonly name: string };
+  readonly map?: { readonly family: string; readonly name: string };
 }
 
 /** Every part of our rules that nft can take away by its name, with the commands. */
@@ -88,7 +88,7 @@ async function parts(): Promise<Map<string, readonly string[]>> {
   const netdev = `netdev ${TABLE}`;
   const all = new Map<string, readonly string[]>([
     ['flush ruleset', ['flush ruleset']],
-    ['delete both tables', [`delete table ${inet}`, `delete table ${netdev}`]],
+    ['delete all tables', [`delete table ${inet}`, `delete table ip ${TABLE}`, `delete table ${netdev}`]],
     ['delete table inet', [`delete table ${inet}`]],
     ['delete table netdev', [`delete table ${netdev}`]],
     ['flush table inet', [`flush table ${inet}`]],
@@ -97,8 +97,8 @@ async function parts(): Promise<Map<string, readonly string[]>> {
   const { stdout } = await run(['nft', '--json', 'list', 'ruleset']);
   for (const { chain, set, map } of JSON.parse(stdout).nftables as Listed[]) {
     if (chain) all.set(`flush chain ${chain.name}`, [`flush chain ${chain.family} ${TABLE} ${chain.name}`]);
-    if (set) all.set(`flush set ${set.name}`, [`flush set ${inet} ${set.name}`]);
-    if (map) all.set(`flush map ${map.name}`, [`flush map ${inet} ${map.name}`]);
+    if (set) all.set(`flush set ${set.name}`, [`flush set ${set.family} ${TABLE} ${set.name}`]);
+    if (map) all.set(`flush map ${map.name}`, [`flush map ${map.family} ${TABLE} ${map.name}`]);
   }
   return all;
 }

@@ -2,7 +2,6 @@
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { run } from '../../platform/command.ts';
 import { placeByCommand } from './resolver-place.ts';
@@ -14,13 +13,18 @@ const TIMEOUT_MS = 5 * 60_000;
 export const resolverSocket = (directory: string): string => join(directory, 'resolver.sock');
 export const egressSocket = (directory: string): string => join(directory, 'egress.sock');
 
+/** Who says when it is over: the context of a test. */
+export interface Ending {
+  after(end: () => Promise<void>): void;
+}
+
 export class Lab {
   /** For the files of the first machine. */
   readonly directory: string;
   readonly #host: string;
 
   /** @param names of network namespaces, which are made; the first is the server's. All is removed after the test, also what a program leaves that is broken off. */
-  static async open(t: TestContext, names: readonly [string, ...string[]]): Promise<Lab> {
+  static async open(t: Ending, names: readonly [string, ...string[]]): Promise<Lab> {
     const cleanup = new Cleanup();
     t.after(() => cleanup.run());
     const directory = await mkdtemp(join(tmpdir(), 'skerry-network-'));
