@@ -119,6 +119,7 @@ export class ImageService implements Images {
       clock(),
     );
     const steps = new StepCache(this.#store, this.#layers, clock);
+    const maxImageBytes = config.buildDiskMiB * 2 ** 20;
     this.#bases = new Bases({
       store: this.#store,
       layers: this.#layers,
@@ -127,9 +128,11 @@ export class ImageService implements Images {
         mirrors: config.registryMirrors,
         insecure: config.insecureRegistries,
         allowed: config.privateRegistries,
+        maxImageBytes,
         timeoutMs: config.registryTimeoutMs,
         clock,
       }),
+      maxLayerBytes: maxImageBytes,
       debianMirror: config.debianMirror,
       packages: packageSources(config, process.env),
       timeoutMs: config.registryTimeoutMs,

@@ -44,6 +44,8 @@ interface Parts {
   readonly layers: LayerStore;
   readonly steps: StepCache;
   readonly registry: Registry;
+  /** What the files of one layer of a registry may hold. */
+  readonly maxLayerBytes: number;
   readonly debianMirror: string;
   readonly packages: PackageSources;
   /** How long a mirror may take to answer. */
@@ -126,7 +128,11 @@ export class Bases {
               const workspace = await this.#parts.layers.workspace(cleanup);
               const below = layers.map((id) => this.#parts.layers.path(id));
               const notes = await editLayer(
-                { workspace, layers: below, edit: { kind: 'apply-tar', file } },
+                {
+                  workspace,
+                  layers: below,
+                  edit: { kind: 'apply-tar', file, maxBytes: this.#parts.maxLayerBytes },
+                },
                 request.signal,
               );
               for (const note of notes) request.say(`Layer ${digest.slice(7, 19)}: ${note}.`);

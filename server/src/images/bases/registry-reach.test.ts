@@ -94,7 +94,7 @@ describe('a registry that leads elsewhere', { skip: process.getuid?.() === 0 ? f
   async function pull(reference: string, allowed: string[]) {
     const workspace = await mkdtemp(join(directory, 'w-'));
     const loopback = async () => [{ address: '127.0.0.1', family: 4 }];
-    const options = { mirrors: [], insecure: [], timeoutMs: 20_000, clock: Date.now };
+    const options = { mirrors: [], insecure: [], maxImageBytes: 1 << 30, timeoutMs: 20_000, clock: Date.now };
     const registry = new Registry({ ...options, allowed, lookup: loopback });
     const signal = AbortSignal.timeout(60_000);
     const result = await registry.pull(parseReference(reference), undefined, workspace, signal);

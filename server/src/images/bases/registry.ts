@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
+import { withinRoom } from '../../platform/room-watch.ts';
 import { withDeadline } from '../../platform/wait.ts';
 import { emptyImageConfig, type ImageConfig, type RegistryCredentials } from '../image.ts';
 import { formatReference, type Reference } from './reference.ts';
@@ -25,6 +26,8 @@ export interface RegistryOptions {
   readonly allowed: readonly string[];
   /** Looks names up in place of the system's resolver, for tests. */
   readonly lookup?: ReachOptions['lookup'];
+  /** What the compressed layers of one image may take. */
+  readonly maxImageBytes: number;
   readonly timeoutMs: number;
   readonly clock: () => number;
 }
@@ -148,24 +151,32 @@ export class Registry {
         timeoutMs: this.#options.timeoutMs,
       });
       const srcTls = tls.map((flag) => flag.replace('--', '--src-'));
-      await run(
-        behind([
-          'skopeo',
-          '--override-os=linux',
-          'copy',
-          '--quiet',
-          `--src-authfile=${authFile}`,
-          ...srcTls,
-          source,
-          `oci:${join(workspace, 'oci')}:image`,
-        ]),
-        { ...common, timeoutMs: PULL_TIMEOUT_MS },
+      const most = { bytes: this.#options.maxImageBytes, otherwise: () => this.#tooLarge() };
+      await withinRoom({ directory: workspace, most, signal }, (signal) =>
+        run(
+          behind([
+            'skopeo',
+            '--override-os=linux',
+            'copy',
+            '--quiet',
+            `--src-authfile=${authFile}`,
+            ...srcTls,
+            source,
+            `oci:${join(workspace, 'oci')}:image`,
+          ]),
+          { ...common, signal, timeoutMs: PULL_TIMEOUT_MS },
+        ),
       );
       return undefined;
     } catch (error) {
       const failure = understand(error, reference);
       return gate?.refused === undefined ? failure : { answered: true, message: gate.refused };
     }
+  }
+
+  #tooLarge(): SkerryError {
+    const words = `the image takes more than ${this.#options.maxImageBytes >> 20} MiB (buildDiskMiB)`;
+    return new SkerryError('image-build-failed', words);
   }
 
   /** How the registry may be spoken to; what keeps it from being. */
@@ -216,7 +227,7 @@ function skopeoEnvironment(workspace: string): Record<string, string> {
 }
 
 function understand(error: unknown, reference: Reference): RegistryFailure {
-  if (!(error instanceof SkerryError)) throw error;
+  if (!(error instanceof SkerryError) || error.code !== 'internal') throw error;
   const words = String(error.details.stderr ?? error.message);
   if (/no space left on device/i.test(words))
     throw new SkerryError('disk-full', 'the machine is out of disk space', { cause: error });

@@ -40,6 +40,8 @@ export interface UnpackOptions {
   readonly whiteouts: boolean;
   /** Directory inside the tree that the archive's names are relative to. */
   readonly below: string;
+  /** What its files may hold together, 64 GiB by default. */
+  readonly maxBytes?: number;
 }
 
 /** Tar with the compressions that Node reads, told by the first bytes. */
@@ -63,10 +65,11 @@ export function archiveKind(file: string): 'tar' | 'gzip' | 'zstd' | undefined {
  */
 export async function applyTar(file: string, target: RootedTree, options: UnpackOptions): Promise<string[]> {
   if (options.whiteouts) {
-    for await (const [header] of entries(file)) removeForWhiteout(target, entryPath(header));
+    for await (const [header] of entries(file, options.maxBytes))
+      removeForWhiteout(target, entryPath(header));
   }
   const unpacker = new Unpacker(target, options);
-  for await (const [header, body] of entries(file)) await unpacker.add(header, body);
+  for await (const [header, body] of entries(file, options.maxBytes)) await unpacker.add(header, body);
   return unpacker.finish();
 }
 
@@ -74,7 +77,10 @@ export async function applyTar(file: string, target: RootedTree, options: Unpack
 const namesAsBytes = { filenameEncoding: 'latin1' } as object;
 
 /** What is in an archive, bounded; a header's names are byte strings unless a pax header gave them. */
-export async function* entries(file: string): AsyncGenerator<[Header, AsyncIterable<Buffer>]> {
+export async function* entries(
+  file: string,
+  maxBytes = MAX_BYTES,
+): AsyncGenerator<[Header, AsyncIterable<Buffer>]> {
   const kind = archiveKind(file);
   const source: Readable = createReadStream(raw(file));
   const decompressed =
@@ -92,7 +98,7 @@ export async function* entries(file: string): AsyncGenerator<[Header, AsyncItera
   try {
     for await (const entry of archive) {
       bytes += entry.header.size ?? 0;
-      if (++count > MAX_ENTRIES || bytes > MAX_BYTES)
+      if (++count > MAX_ENTRIES || bytes > maxBytes)
         throw new EditError('the archive unpacks to more than Skerry allows');
       // A stream of buffers; the package's type says less.
       yield [entry.header, entry as AsyncIterable<Buffer>];

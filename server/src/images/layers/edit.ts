@@ -30,7 +30,12 @@ export type LayerEdit =
       readonly unpack: boolean;
     }
   /** A layer of an OCI image, with its whiteouts. */
-  | { readonly kind: 'apply-tar'; readonly file: string }
+  | {
+      readonly kind: 'apply-tar';
+      readonly file: string;
+      /** What its files may hold together. */
+      readonly maxBytes: number;
+    }
   | {
       readonly kind: 'unpack';
       readonly archives: readonly UnpackArchive[];

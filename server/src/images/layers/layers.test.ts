@@ -43,7 +43,7 @@ async function apply(...entries: Entry[]): Promise<string> {
   // The package's stream is one of buffers; its type says less.
   await writeFile(file, gzipSync(await buffer(archive as AsyncIterable<Buffer>)));
   await editLayer(
-    { workspace, layers: [lower], edit: { kind: 'apply-tar', file } },
+    { workspace, layers: [lower], edit: { kind: 'apply-tar', file, maxBytes: 1 << 30 } },
     AbortSignal.timeout(30_000),
   );
   return join(workspace, 'upper');
@@ -123,7 +123,10 @@ test('device nodes are left out, damaged archives are told', async () => {
   const workspace = join(root, 'broken');
   await mkdir(workspace);
   await assert.rejects(
-    editLayer({ workspace, layers: [lower], edit: { kind: 'apply-tar', file } }, AbortSignal.timeout(30_000)),
+    editLayer(
+      { workspace, layers: [lower], edit: { kind: 'apply-tar', file, maxBytes: 1 << 30 } },
+      AbortSignal.timeout(30_000),
+    ),
     { code: 'image-build-failed' },
   );
 });

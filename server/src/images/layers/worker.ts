@@ -48,7 +48,11 @@ async function apply(target: RootedTree, change: LayerEdit, workspace: string): 
       return [];
     }
     case 'apply-tar':
-      return applyTar(toBytes(change.file), target, { whiteouts: true, below: '' });
+      return applyTar(toBytes(change.file), target, {
+        whiteouts: true,
+        below: '',
+        maxBytes: change.maxBytes,
+      });
     case 'unpack':
       await unpack(target, change);
       return [];
