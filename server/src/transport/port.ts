@@ -62,9 +62,9 @@ const MiB = 1 << 20;
 const http2Options: http2.ServerOptions = {
   maxSessionMemory: 1024,
   settings: { initialWindowSize: 16 * MiB, maxConcurrentStreams: 10_000 },
-  // Clients reset streams as a matter of course (an aborted wait, an idle stdio stream); the default of 33 a second would end busy connections.
-  streamResetBurst: 10_000,
-  streamResetRate: 1_000,
+  // Clients reset streams as a matter of course (an aborted wait, an idle stdio stream); the default of 1,000, and 33 a second, would end busy connections.
+  streamResetBurst: 2_000,
+  streamResetRate: 200,
 };
 const SESSION_WINDOW = 64 * MiB;
 

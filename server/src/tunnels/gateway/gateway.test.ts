@@ -242,5 +242,24 @@ test('a silent connection, a dribbled header and a body that stands still are cu
     await once(socket.resume(), 'close');
   }
   const session = http2.connect(served.url);
+  const request = session.request({ ':method': 'POST', ...served.bearer });
+  request.on('error', () => {});
+  request.write('still');
+  await once(request.resume(), 'close');
+  assert.equal(request.rstCode, http2.constants.NGHTTP2_CANCEL);
   await once(session, 'close');
+});
+
+test('a request whose program says nothing for long is cut, in either version', async () => {
+  await using served = await serveGateway({ program: http.createServer(() => {}), idleMs: 100 });
+  const socket = net.connect({ host: '127.0.0.1', port: served.port });
+  socket.on('error', () => {});
+  socket.write(`GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${served.token}\r\n\r\n`);
+  await once(socket.resume(), 'close');
+  const session = http2.connect(served.url);
+  const request = session.request({ ...served.bearer });
+  request.on('error', () => {});
+  await once(request.resume(), 'close');
+  assert.equal(request.rstCode, http2.constants.NGHTTP2_CANCEL);
+  session.close();
 });

@@ -20,6 +20,7 @@ import { cut } from '../splice.ts';
 import { authorize } from './authorize.ts';
 import { type Exchange, forward } from './forward.ts';
 import { readRequestLine } from './request-line.ts';
+import { endWhenSilent } from './silent-streams.ts';
 import type { GatewayTarget } from './target.ts';
 import { responseOn, upgrade } from './websocket.ts';
 
@@ -29,7 +30,7 @@ export interface GatewayOptions {
   readonly logger: Logger;
   /** Whether connections from an address, of either family, are taken; all by default. */
   readonly mayEnter?: (address: string) => boolean;
-  /** How long a websocket may carry nothing. */
+  /** How long a request and its answer, or a websocket, may carry nothing. */
   readonly idleMs: number;
   /** How long a connection may idle between requests, or dribble a header, 60 s by default. */
   readonly headerTimeoutMs?: number;
@@ -62,11 +63,8 @@ export class HttpGateway implements Receiver {
 
   constructor(options: GatewayOptions) {
     this.#options = options;
-    const idleMs = options.headerTimeoutMs ?? 60_000;
-    this.#guard = new Http1Guard({
-      headerTimeoutMs: idleMs,
-      bodyIdleTimeoutMs: options.bodyIdleTimeoutMs ?? 60_000,
-    });
+    const { idleMs, headerTimeoutMs = 60_000, bodyIdleTimeoutMs: bodyIdleMs = 60_000 } = options;
+    this.#guard = new Http1Guard({ headerTimeoutMs, bodyIdleTimeoutMs: bodyIdleMs });
 
     this.#http1 = http.createServer({
       keepAliveTimeout: 0, // the guard times idle connections out
@@ -77,6 +75,7 @@ export class HttpGateway implements Receiver {
       shouldUpgradeCallback: ({ method, headers }) =>
         method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket',
     });
+    this.#http1.timeout = idleMs; // of each connection
     const onRequest = (proceed: boolean) => (request: IncomingMessage, response: http.ServerResponse) => {
       this.#guard.onRequest(request, response);
       void this.#serve(request, response, proceed ? () => response.writeContinue() : undefined);
@@ -97,7 +96,8 @@ export class HttpGateway implements Receiver {
     this.#http2.on('checkContinue', (request, response) => {
       void this.#serve(request, response, () => response.writeContinue());
     });
-    this.#http2.on('session', (session) => closeWhenIdle(session, idleMs));
+    this.#http2.on('stream', (stream) => endWhenSilent(stream, { bodyIdleMs, idleMs }));
+    this.#http2.on('session', (session) => closeWhenIdle(session, headerTimeoutMs));
     this.#http2.on('sessionError', () => {}); // without a listener Node would throw
   }
 
@@ -247,9 +247,12 @@ function closeWhenIdle(session: ServerHttp2Session, idleMs: number): void {
   session.on('error', () => {}); // its streams fail with it
   session.on('stream', (stream) => {
     streams++;
-    stream.once('close', () => streams--);
+    stream.once('close', () => {
+      if (--streams === 0 && !session.destroyed) session.setTimeout(idleMs); // it may have run out before
+    });
   });
-  session.setTimeout(idleMs, () => {
+  session.on('timeout', () => {
     if (streams === 0) session.close();
   });
+  session.setTimeout(idleMs);
 }
