@@ -5,7 +5,10 @@ import { fromAgentAttacks } from './attacks/from-agent.ts';
 import { layerAttacks } from './attacks/layers.ts';
 import { logAttacks } from './attacks/logs.ts';
 import { messageAttacks } from './attacks/messages.ts';
+import { registryAttacks } from './attacks/registries.ts';
+import { slotAttacks } from './attacks/slots.ts';
 import { tokenAttacks } from './attacks/tokens.ts';
+import { treeAttacks } from './attacks/trees.ts';
 import { record } from './support/record.ts';
 import { attempted, type ServerAttack } from './support/server-attack.ts';
 
@@ -14,6 +17,9 @@ for (const attack of [
   ...fromAgentAttacks,
   ...messageAttacks,
   ...layerAttacks,
+  ...registryAttacks,
+  ...slotAttacks,
+  ...treeAttacks,
   ...logAttacks,
 ]) {
   const { name, threat, by, says } = attack;

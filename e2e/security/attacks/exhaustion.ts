@@ -7,7 +7,10 @@ import { capable, limitedTo, roomAt, unboundedTerminals } from '../support/weake
 
 /** Flags of the server. */
 export const smallLimits = {
-  flags: ['--default-pids', '200', '--default-disk-mib', '96', '--default-disk-files', '3000'],
+  flags: [
+    ...['--default-pids', '200', '--default-disk-mib', '96', '--default-disk-files', '3000'],
+    ...['--max-connections', '300'],
+  ],
   memoryMiB: 256,
 };
 

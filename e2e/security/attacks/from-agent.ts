@@ -3,9 +3,15 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Duplex, duplexPair } from 'node:stream';
+import { AgentClient } from '../../../server/src/agent/agent-client.ts';
 import { AgentHarness } from '../../../server/src/agent/testing/agent-harness.ts';
+import { Collector } from '../../../server/src/agent/testing/collector.ts';
+import { frame, hello } from '../../../server/src/agent/testing/lying-agent.ts';
 import { AgentListener } from '../../../server/src/engines/oci/agent-listener.ts';
+import { SkerryError } from '../../../server/src/errors/skerry-error.ts';
 import { run } from '../../../server/src/platform/command.ts';
+import { createLogger } from '../../../server/src/telemetry/logger.ts';
 import type { ServerAttack } from '../support/server-attack.ts';
 
 /** More than the spare connections that any agent has. */
@@ -54,6 +60,76 @@ function say(path: string, message: Buffer, done: AsyncDisposableStack): Promise
   });
 }
 
+const CONVERSATIONS = 200;
+const PIECES = [
+  '',
+  '{}',
+  '[]',
+  'null',
+  '{"pid":1e99}',
+  '{"processes":[{"id":"../../x"}]}',
+  '{"kind":"__proto__"}',
+  '\\xff',
+];
+
+/** The same numbers each time: what fails must fail again. */
+function numbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
+    return state >>> 8;
+  };
+}
+
+/** A frame of any type, of a length that need not be true, or bytes that are none. */
+function lie(random: () => number): Buffer {
+  const payload =
+    random() % 2 === 0
+      ? Buffer.from(PIECES[random() % PIECES.length] ?? '')
+      : Buffer.from(Array.from({ length: random() % 40 }, () => random() & 0xff));
+  const length = random() % 4 === 0 ? (random() * 4099) % 2 ** 32 : payload.length;
+  return random() % 8 === 0 ? payload : frame(random() % 16, payload, length);
+}
+
+/** Asks an agent that says this for all there is to ask. @throws what is no error of ours */
+async function converse(lies: readonly Buffer[]): Promise<void> {
+  const says = Buffer.concat([hello, ...lies]);
+  const dial = async (): Promise<Duplex> => {
+    const [our, their] = duplexPair();
+    their.on('error', () => {}).resume();
+    their.end(says); // and says no more
+    return our;
+  };
+  const agent = new AgentClient(dial, createLogger('silent'));
+  const signal = AbortSignal.timeout(60_000);
+  const sink = new Collector();
+  const request = {
+    ...{ id: 'x', argv: ['x'], env: {}, cwd: '/' },
+    ...({ stdin: 'pipe', stdout: 'pipe', stderr: 'pipe' } as const),
+  };
+  for (const ask of [
+    () => agent.start(request, sink, signal),
+    () => agent.list(signal),
+    () => agent.stats(signal),
+    () => agent.connect(80, signal).then((stream) => void stream.on('error', () => {}).destroy()),
+  ]) {
+    try {
+      await ask();
+    } catch (error) {
+      if (!(error instanceof SkerryError)) throw error;
+    }
+  }
+}
+
+/** Reads frames as if whoever sent them told the truth. @returns when one of them brings a program down that believes it */
+function believe(bytes: Buffer): void {
+  for (let at = 0; at + 5 <= bytes.length; ) {
+    const length = bytes.readUInt32LE(at + 1);
+    JSON.parse(bytes.toString('utf8', at + 5, at + 5 + length));
+    at += 5 + length;
+  }
+}
+
 export const fromAgentAttacks: readonly ServerAttack[] = [
   {
     name: 'fill the server by the socket of the agent',
@@ -77,6 +153,25 @@ export const fromAgentAttacks: readonly ServerAttack[] = [
         const all = Array.from({ length: CONNECTIONS }, () => say(path, Buffer.from('x'), done));
         return (await Promise.all(all)).at(-1) ?? '';
       }),
+  },
+  {
+    name: 'bring the server down by an agent that answers everything wrongly',
+    threat: 'exhaustion',
+    says: /^each was refused/,
+    by: 'what an agent says is checked like a message of a stranger',
+    attempt: async (checked) => {
+      const random = numbers(7);
+      for (let count = 0; count < CONVERSATIONS; count++) {
+        const lies = Array.from({ length: 1 + (random() % 6) }, () => lie(random));
+        try {
+          if (checked) await converse(lies);
+          else believe(Buffer.concat(lies));
+        } catch (error) {
+          return `an error that nobody expects: ${error}`;
+        }
+      }
+      throw new Error('each was refused with a reason');
+    },
   },
   {
     name: 'reach files of the machine by a working directory that its agent was started with',

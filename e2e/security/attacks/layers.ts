@@ -8,18 +8,21 @@ import { run } from '../../../server/src/platform/command.ts';
 import { pythonWith } from '../../support/clients.ts';
 import type { ServerAttack } from '../support/server-attack.ts';
 
-/** Makes an archive of entries, which Python's tarfile takes as they are: `[{"name": ..., ...attributes of TarInfo, "text": ...}]`. */
+/** Makes an archive of entries, which Python's tarfile takes as they are: `[{"name": ..., ...attributes of TarInfo, "text": ... or "zeros": how many}]`. */
 const MAKE_ARCHIVE = `
 import io, json, sys, tarfile
 path, entries = sys.argv[1], json.loads(sys.argv[2])
 with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
     for entry in entries:
-        text = entry.pop("text", "").encode()
+        text = entry.pop("text", "").encode() or bytes(entry.pop("zeros", 0))
         info = tarfile.TarInfo(entry.pop("name"))
         info.size = len(text)
         for key, value in entry.items():
             setattr(info, key, value.encode() if key == "type" else value)
         archive.addfile(info, io.BytesIO(text))`;
+
+/** What a layer may unpack to here. */
+const MAX_BYTES = 1 << 20;
 
 type Entry = Readonly<Record<string, unknown>> & { readonly name: string };
 
@@ -51,7 +54,11 @@ const attack = (
       const file = join(workspace, 'layer.tar');
       await run([pythonWith(), '-c', MAKE_ARCHIVE, file, JSON.stringify(entries(outside))]);
       if (checked) {
-        const job = { workspace, layers: [lower], edit: { kind: 'apply-tar', file } } as const;
+        const job = {
+          workspace,
+          layers: [lower],
+          edit: { kind: 'apply-tar', file, maxBytes: MAX_BYTES },
+        } as const;
         await editLayer(job, AbortSignal.timeout(60_000));
         return await came({ root, outside, unpacked: join(workspace, 'upper') });
       }
@@ -108,6 +115,16 @@ export const layerAttacks: readonly ServerAttack[] = [
       { name: 'hard', text: 'changed' },
     ],
     touched,
+  ),
+  attack(
+    'fill the disk by a layer that unpacks to more than anybody has room for',
+    /unpacks to more/,
+    'what a layer may unpack to is bounded',
+    () => [{ name: 'zeros', zeros: 4 * MAX_BYTES }],
+    async ({ unpacked }) => {
+      const { size } = await lstat(join(unpacked, 'zeros'));
+      return `${size} bytes were written`;
+    },
   ),
   attack(
     'bring the node of a device',

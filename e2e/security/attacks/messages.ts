@@ -65,7 +65,7 @@ const PREFACE = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), 
 /** POST, http, /, and an authority of one letter, by the static table of HPACK (RFC 7541, appendix A). */
 const HEADERS = Buffer.from([0x83, 0x86, 0x84, 0x41, 0x01, 0x78]);
 const PING = h2frame(6, 0, 0, Buffer.from('attacked'));
-const RESETS = 20_000;
+const RESETS = 10_000;
 
 function h2frame(type: number, flags: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(9);

@@ -66,6 +66,9 @@ require(channel.recv(512)[:2] == question[:2], "the answer is to another questio
 const throughNames =
   'names are resolved for every sandbox that is not blocked, and a name carries what it likes: block the network where that matters';
 
+/** Each answer of the test's name server for it is another than the one before (`server/src/engines/testing/outside-peer.ts`). */
+const TURNING = 'turning.example.org';
+
 export const networkAttacks: readonly InsideAttack[] = [
   network(
     'ask a metadata service for the credentials of the machine',
@@ -149,6 +152,50 @@ require(said, "the other one arrived, this one did not")`,
     hole('with a rule for the resolver', () => [toHost('udp dport 53')]),
     'blocked',
   ),
+  network(
+    'reach a private network by a name that resolves to something else first',
+    `
+def resolved():
+    return socket.gethostbyname("${TURNING}")
+addresses = [resolved() for _ in range(4)]
+require({given["outside"], given["privateAddress"]} <= set(addresses), f"the name has {addresses}")
+${reach('[(given["privateAddress"], 7)]')}`,
+    REFUSED,
+    'what a name resolves to means nothing: the address that is connected to is judged, with each packet',
+    hole('with a rule for a private address', ({ privateAddress }) => both(privateAddress)),
+  ),
+  network(
+    'reach a private network by an allowed name, through the proxy',
+    `
+with socket.create_connection((given["outside"], 80), timeout=30) as connection:
+    connection.sendall(b"GET / HTTP/1.1\\r\\nHost: inner.example.org\\r\\nConnection: close\\r\\n\\r\\n")
+    answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+said = answer.splitlines()[0] if answer else "no answer"
+require(" 200 " in said, said)`,
+    /^(HTTP\/1\.1 (403|502|504)|no answer)/,
+    'the proxy is one more sandbox to the firewall',
+    hole('with a rule for a private address of the proxy', ({ privateAddress }) => both(privateAddress)),
+    'named',
+  ),
+  {
+    ...network(
+      'fill the table of connections of the machine',
+      `
+kept = []
+for index in range(400):
+    kept.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM if index % 2 else socket.SOCK_STREAM))
+    kept[-1].settimeout(5)
+    kept[-1].connect((given["outside"], 53 if index % 2 else 7))
+    if index % 2:
+        kept[-1].send(bytes(17))  # a question for nothing
+        kept[-1].recv(512)`,
+      REFUSED,
+      'each sandbox may have so many, and no more',
+      hole('without the bound', () => ['insert rule ip TABLE bound accept']),
+      'alone',
+    ),
+    threat: 'exhaustion',
+  },
   {
     name: 'carry data out in names, past a list of addresses',
     threat: 'network',

@@ -5,7 +5,12 @@ import {
   TaskExecStdoutConfig,
 } from '../../../server/src/api/modal/gen/modal/task_command_router_pb.ts';
 import type { Authenticators } from '../../../server/src/api/modal/rpc/call.ts';
-import { controlPlane, router, sandbox } from '../../../server/src/api/modal/testing/clients.ts';
+import {
+  controlPlane,
+  router,
+  runningSandbox,
+  sandbox,
+} from '../../../server/src/api/modal/testing/clients.ts';
 import {
   type ServedApi,
   type ServedApiOptions,
@@ -66,6 +71,10 @@ async function tokenOf(served: ServedApi, sandboxId: string): Promise<readonly [
   return [header, payload, signature];
 }
 
+/** Of busybox, which is in every test's image. */
+const PORT = 5000;
+const SERVING = ['httpd', '-f', '-p', `127.0.0.1:${PORT}`, '-h', '/data'];
+
 const encoded = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 export const tokenAttacks: readonly ServerAttack[] = [
@@ -114,6 +123,39 @@ export const tokenAttacks: readonly ServerAttack[] = [
       return exec(served, other.created.taskId, `${header}.${changed}.${signature}`);
     },
   ),
+  {
+    name: 'run a program with the token of a sandbox that was terminated',
+    threat: 'control plane',
+    says: /^(NotFound|FailedPrecondition)/,
+    by: 'what has ended runs nothing more, whoever asks',
+    attempt: async (checked) => {
+      await using served = await serveApi();
+      const { created, made, client } = await runningSandbox(served);
+      const jwt = (await tokenOf(served, made.id)).join('.');
+      if (checked) {
+        await client.sandboxTerminate({ sandboxId: made.id });
+        await client.sandboxWait({ sandboxId: made.id, timeout: 60 });
+      }
+      return await exec(served, created.taskId, jwt);
+    },
+  },
+  {
+    name: 'reach a port by the connect token of a sandbox that was terminated',
+    threat: 'control plane',
+    says: /fetch failed|ECONNREFUSED/,
+    by: 'the address that it is for ends with the sandbox',
+    attempt: async (checked) => {
+      await using served = await serveApi();
+      const { made, client } = await runningSandbox(served, { entrypointArgs: SERVING });
+      const { url, token } = await client.sandboxCreateConnectToken({ sandboxId: made.id, port: PORT });
+      if (checked) {
+        await client.sandboxTerminate({ sandboxId: made.id });
+        await client.sandboxWait({ sandboxId: made.id, timeout: 60 });
+      }
+      const answer = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+      return `it was let in: ${answer.status}`; // nobody listens there, which the gateway says
+    },
+  },
   {
     name: 'run a program with the token of another sandbox',
     threat: 'control plane',

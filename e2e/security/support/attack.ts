@@ -34,7 +34,7 @@ export type Expected =
   /** It succeeds, and why that is so. */
   | { readonly open: string };
 
-export type Place = 'alone' | 'blocked' | 'listed';
+export type Place = 'alone' | 'blocked' | 'listed' | 'named';
 
 /** An attack from inside: a program that runs as root in the sandbox. */
 export interface InsideAttack {
@@ -45,7 +45,7 @@ export interface InsideAttack {
   readonly program: string;
   /**
    * The sandbox that it is made in: one for all by default. `alone`: one of its own, which it may end. `blocked`: one without network. `listed`: one that may
-   * reach an address that nobody has.
+   * reach an address that nobody has. `named`: one that may reach names below example.org alone.
    */
   readonly place?: Place;
   readonly runc: Expected;

@@ -37,6 +37,7 @@ interface Sandboxes {
   readonly shared: StrongSandbox;
   readonly blocked: StrongSandbox;
   readonly listed: StrongSandbox;
+  readonly named: StrongSandbox;
 }
 
 export class Target implements AsyncDisposable {
@@ -57,18 +58,19 @@ export class Target implements AsyncDisposable {
       cleanup.add('server', () => server.stop());
       const canary = await makeCanary();
       cleanup.add('canary', () => canary[Symbol.asyncDispose]());
-      const [shared, blocked, listed, other] = await createSandboxes(server, runtime, [
+      const [shared, blocked, listed, named, other] = await createSandboxes(server, runtime, [
         memory,
         `${memory}, block_network=True`,
         `${memory}, outbound_cidr_allowlist=["192.0.2.99/32"]`,
+        `${memory}, outbound_domain_allowlist=["*.example.org"]`,
         memory,
       ]);
-      assert.ok(shared && blocked && listed && other);
+      assert.ok(shared && blocked && listed && named && other);
       // As if a layer had brought it: what is mounted has no name for the machine's root.
       const upper = join(server.dataDir, 'instances', basename(shared.directory), 'upper');
       await run(['mknod', '--mode=0666', join(upper, deviceNode), 'c', '1', '11']);
       await other.background(['python3', '-c', neighbour, network.nameserver]);
-      const target = new Target(cleanup, server, runtime, canary, { shared, blocked, listed });
+      const target = new Target(cleanup, server, runtime, canary, { shared, blocked, listed, named });
       target.#given = {
         ...canary.given,
         ...network.given,
@@ -98,13 +100,14 @@ export class Target implements AsyncDisposable {
 
   /** Makes the attacks as users would meet them. */
   async attack(attacks: readonly InsideAttack[]): Promise<Attempts> {
-    const { shared, blocked, listed } = this.#sandboxes;
+    const { shared, blocked, listed, named } = this.#sandboxes;
     const at = (place: InsideAttack['place']) => attacks.filter((attack) => attack.place === place);
     const found = new Map<string, Attempt>();
     for (const [sandbox, place] of [
       [shared, undefined],
       [blocked, 'blocked'],
       [listed, 'listed'],
+      [named, 'named'],
     ] as const) {
       for (const [name, attempt] of await this.#run(sandbox, at(place))) found.set(name, attempt);
     }
@@ -125,14 +128,15 @@ export class Target implements AsyncDisposable {
 
   /** Makes the attacks where nothing holds them. */
   async prove({ proof, attacks }: ProofGroup): Promise<Attempts> {
-    const { shared, blocked } = this.#sandboxes;
+    const { shared, ...places } = this.#sandboxes;
     const input = this.#task(attacks);
     if (typeof proof === 'string') return parse(await runInChroot(shared, runner, input));
     if (!('hole' in proof)) return parse(await runWeakened(shared, proof, this.#canary, runner, input));
     let attempts: Attempts = new Map();
     await throughHole(this.#server.dataDir, proof, this.#given, async () => {
-      const inBlocked = attacks.every(({ place }) => place === 'blocked');
-      attempts = await this.#run(inBlocked ? blocked : shared, attacks);
+      const place = attacks[0]?.place; // the same for all: what a hole is for is one policy's
+      const sandbox = place === undefined || place === 'alone' ? shared : places[place];
+      attempts = await this.#run(sandbox, attacks);
       return [...attempts.values()].every(({ succeeded }) => succeeded);
     });
     return attempts;
