@@ -113,7 +113,11 @@ export async function checkMachine(options: OciEngineOptions, layout: Layout): P
   await addDiskChecks(add, options, layout);
   const snapshots = await options.content.checkpoints();
   if (snapshots.length > 0) {
-    const build = gvisor.ok ? await new CheckpointBuilds(layout).of(gvisor.path, gvisor.version) : undefined;
+    const builds = new CheckpointBuilds(options.agentBinaryPath); // a server that starts begins with that
+    const build =
+      gvisor.ok && existsSync(options.agentBinaryPath)
+        ? await builds.of(gvisor.path, gvisor.version)
+        : undefined;
     const lost = await unrestorable(snapshots, options.content, build);
     add(
       'memory snapshots',

@@ -5,15 +5,14 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { syncFilesystem } from '../../platform/sync-filesystem.ts';
 import type { RuntimeName } from '../engine.ts';
-import { GUEST_AGENT } from '../paths.ts';
 import type { CheckpointRef, ContentPlaces } from '../references.ts';
-import type { InstanceLayout, Layout } from './layout.ts';
+import type { InstanceLayout } from './layout.ts';
 import { copyTree } from './overlay.ts';
 import type { InstanceRecord } from './record.ts';
 import { PLATFORM } from './runtime.ts';
@@ -158,16 +157,17 @@ export async function unrestorable(
 
 /** Tells builds apart by what is in their programs: gVisor's that are made from source have no version of their own. */
 export class CheckpointBuilds {
-  readonly #layout: Layout;
+  readonly #agent: string;
   readonly #hashes = new Map<string, Promise<string>>();
 
-  constructor(layout: Layout) {
-    this.#layout = layout;
+  /** @param agent the program that instances are started with */
+  constructor(agent: string) {
+    this.#agent = agent;
   }
 
   /** SHA-256 of the agent that instances are started with now. */
   agent(): Promise<string> {
-    return this.#hashOf(join(this.#layout.binDir, basename(GUEST_AGENT)));
+    return this.#hashOf(this.#agent);
   }
 
   /**

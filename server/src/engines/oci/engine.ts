@@ -1,6 +1,6 @@
 /** The engine for this machine: overlayfs, namespaces, cgroups and nftables around an OCI runtime, hardened runc or gVisor. */
 import { chmod, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
 import type { ProcessPlace } from '../../network/host-process.ts';
@@ -22,6 +22,7 @@ import type {
   RuntimeName,
   Shape,
 } from '../engine.ts';
+import { GUEST_AGENT } from '../paths.ts';
 import { destroyJoined, ended } from '../preparation.ts';
 import type { CheckpointRef } from '../references.ts';
 import { Adoption, readRecords } from './adoption.ts';
@@ -115,7 +116,7 @@ class OciEngine implements Engine {
   constructor(options: OciEngineOptions) {
     this.#options = options;
     this.#layout = new Layout(options.dataDir, options.runDir ?? defaultRunDir(options.dataDir));
-    this.#builds = new CheckpointBuilds(this.#layout);
+    this.#builds = new CheckpointBuilds(join(this.#layout.binDir, basename(GUEST_AGENT)));
     this.#logger = options.logger.child({ engine: 'oci' });
     this.#faultPoint = options.faultPoint ?? noFaultPoint;
     const { config, secretHeaders } = options;

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { newInstanceId, newMemorySnapshotId } from '../../ids.ts';
+import { TestContent } from '../testing/test-content.ts';
+import {
+  CheckpointBuilds,
+  CheckpointFiles,
+  makeCheckpoint,
+  requireWhole,
+  unrestorable,
+} from './checkpoints.ts';
+import type { InstanceRecord } from './record.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'skerry-checkpoints-'));
+after(() => rmSync(directory, { recursive: true }));
+const content = new TestContent(directory);
+const file = (name: string, text: string) => {
+  writeFileSync(join(directory, name), text);
+  return join(directory, name);
+};
+const [runsc, agent] = [file('runsc', 'this runsc'), file('agent', 'this agent')];
+
+test('a checkpoint is restored by what made it, and by nothing else', async () => {
+  const build = await new CheckpointBuilds(agent).of(runsc, 'runsc 1');
+  const id = newMemorySnapshotId();
+  await assert.rejects(
+    makeCheckpoint(content.checkpoint(id), build, async ({ memory }) => {
+      writeFileSync(join(memory, 'pages'), '');
+      throw new Error('half-way');
+    }),
+    /half-way/,
+  );
+  assert.deepEqual(await content.checkpoints(), []);
+  assert.ok(!readdirSync(directory).some((name) => name.startsWith('sn-')));
+  await makeCheckpoint(content.checkpoint(id), build, async ({ memory }) => {
+    writeFileSync(join(memory, 'pages'), '');
+  });
+  assert.equal(statSync(content.checkpoint(id)).mode & 0o777, 0o700);
+
+  const files = new CheckpointFiles(content.checkpoint(id));
+  await files.requireBuild(build);
+  assert.deepEqual(await unrestorable([id], content, build), []);
+  for (const other of [
+    await new CheckpointBuilds(agent).of(file('newer-runsc', 'another runsc'), 'runsc 1'),
+    await new CheckpointBuilds(file('newer-agent', 'another agent')).of(runsc, 'runsc 1'),
+  ]) {
+    await assert.rejects(files.requireBuild(other), (error: Error) => {
+      assert.ok(error.message.includes(build.name) && error.message.includes(other.name), error.message);
+      return true;
+    });
+    assert.deepEqual(await unrestorable([id], content, other), [`${id} was made by ${build.name}`]);
+  }
+  assert.deepEqual(await unrestorable([id], content, undefined), [`${id} was made by ${build.name}`]);
+});
+
+test('what a checkpoint would not have all of is refused, with the reason', () => {
+  const whole: InstanceRecord = {
+    version: 1,
+    runtime: 'gvisor',
+    init: { pid: 1, startTime: '1' },
+    slot: 1,
+    addressing: 'constant',
+    policy: { kind: 'open' },
+    agent: 'a',
+  };
+  const build = { agent: 'a' };
+  requireWhole('gvisor', whole, build, false);
+  const refused = (code: string, message: RegExp) => ({ code, message });
+  assert.throws(() => requireWhole('runc', whole, build, false), refused('unimplemented', /needs gVisor/));
+  assert.throws(() => requireWhole('gvisor', whole, build, true), refused('conflict', /has sidecars/));
+  const mounted = [{ slot: 0, path: '/m', place: '/m', ids: [], layers: [] }];
+  const cases: [Partial<InstanceRecord>, RegExp][] = [
+    [{ joins: newInstanceId() }, /is a sidecar/],
+    [{ devices: ['gpu'] }, /has GPUs/],
+    [{ bucketNetwork: { slot: 2, addressing: 'constant' } }, /buckets/],
+    [{ mounted }, /unmount them/],
+    [{ addressing: 'own' }, /earlier version/],
+    [{ agent: 'b' }, /earlier version/],
+  ];
+  for (const [change, message] of cases)
+    assert.throws(
+      () => requireWhole('gvisor', { ...whole, ...change }, build, false),
+      refused('conflict', message),
+    );
+});
