@@ -137,6 +137,13 @@ describe('programs of other people', () => {
     ]);
   });
 
+  test('inspect-sandboxes: what Inspect AI demands of a sandbox', {
+    skip: leftOut('inspect-sandboxes'),
+  }, async () => {
+    const python = join(dirOf('inspect-sandboxes'), 'bin/python');
+    await succeed('inspect-sandboxes', [python, driver('inspect_sandbox_environment.py')]);
+  });
+
   test('swe-rex: commands, a shell and files, by its server behind a tunnel', async () => {
     const python = join(dirOf('swe-rex'), 'bin/python');
     await succeed('swe-rex', [python, driver('swerex_deployment.py')], sslTrust());

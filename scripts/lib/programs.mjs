@@ -13,6 +13,12 @@ export const programs = [
   // It calls `Sandbox.open`, which clients from 1.6 on do not have.
   { name: 'langchain-modal', pip: ['langchain-modal==0.0.7', 'modal==1.5.5'] },
   { name: 'harbor', pip: ['harbor[modal]==0.26.0'], python: ['python3.12', 'python3.13', 'python3.14'] },
+  // It reads a bound of the client's that those from 1.6 on keep elsewhere.
+  {
+    name: 'inspect-sandboxes',
+    pip: ['inspect-sandboxes==0.6.1', 'inspect-ai==0.3.285', 'modal==1.5.5'],
+    python: ['python3.12', 'python3.13', 'python3.14'],
+  },
   { name: 'swe-rex', pip: ['swe-rex[modal]==1.4.0'] },
   { name: 'computesdk', npm: ['@computesdk/modal@1.9.4'] },
 ];
