@@ -46,6 +46,9 @@ struct Directory {
     watch: Option<Watch>,
     /// Nothing had changed it since before its names were read.
     settled: bool,
+    /// Which of its files are looked at in every pass, since not all that happens to them is heard.
+    loud: Vec<CString>,
+    directories: Vec<CString>,
 }
 
 impl Directory {
@@ -55,13 +58,26 @@ impl Directory {
             children: HashMap::new(),
             watch: None,
             settled: false,
+            loud: Vec::new(),
+            directories: Vec::new(),
         }
+    }
+
+    /// What has to be looked at though nothing is heard.
+    fn remember(&mut self) {
+        let (directories, files): (Vec<_>, Vec<_>) =
+            self.children.iter().partition(|(_, child)| child.directory.is_some());
+        self.directories = directories.into_iter().map(|(name, _)| name.clone()).collect();
+        let loud = files.into_iter().filter(|(_, child)| !child.quiet);
+        self.loud = loud.map(|(name, _)| name.clone()).collect();
     }
 }
 
 struct Copier {
     target: OwnedFd,
     pass: u32,
+    /// Everything stands still, and there is no pass after this one.
+    last: bool,
     /// When this pass began.
     began: i128,
     /// Where below the target the files with several names are that this pass copied, and whether every later change of them shows.
@@ -120,6 +136,7 @@ fn run(source: &OwnedFd, target: OwnedFd, watcher: Option<Watcher>) -> Result<()
     let mut copier = Copier {
         target,
         pass: 0,
+        last: false,
         began: 0,
         links: HashMap::new(),
         path: Vec::new(),
@@ -141,6 +158,7 @@ fn run(source: &OwnedFd, target: OwnedFd, watcher: Option<Watcher>) -> Result<()
     if line.trim_end() != "final" {
         return Err(Failure::usage("broken off"));
     }
+    copier.last = true;
     copier.all(source, &mut root)?;
     tell("done")?;
     finish(&copier.target, &root)?;
@@ -182,25 +200,11 @@ impl Copier {
             return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
         }
         let stat = fstat(source)?;
-        for name in known
-            .watch
-            .and_then(|watch| self.heard.remove(&watch))
-            .unwrap_or_default()
-        {
-            if let Some(child) = known.children.get_mut(&name) {
-                child.quiet = false;
-            }
+        if self.has_same_names(known, &stat) {
+            return self.entries_heard_of(source, target, known, depth);
         }
-        if self.watcher.is_some()
-            && known.watch.is_some()
-            && known.settled
-            && Stamp::of(&known.stat) == Stamp::of(&stat)
-        {
-            let loud = known.children.iter().filter(|(_, child)| !child.quiet);
-            let loud: Vec<CString> = loud.map(|(name, _)| name.clone()).collect();
-            return loud
-                .into_iter()
-                .try_for_each(|name| self.entry(source, target, name, known, depth));
+        if let Some(watch) = known.watch {
+            self.heard.remove(&watch); // all of its files are looked at
         }
         known.stat = stat;
         known.settled = Stamp::of(&stat).is_older_than(self.began);
@@ -218,7 +222,42 @@ impl Copier {
             }
             stays
         });
+        known.remember();
         gone.iter().try_for_each(|name| remove(target, name))
+    }
+
+    /// Whether a directory has the entries that it had, and whatever happened to its files was heard.
+    fn has_same_names(&self, known: &Directory, stat: &libc::stat) -> bool {
+        self.watcher.is_some() && known.watch.is_some() && known.settled && Stamp::of(&known.stat) == Stamp::of(stat)
+    }
+
+    /// Whether there is nothing in a directory to look at.
+    fn is_still(&self, known: &Directory, stat: &libc::stat) -> bool {
+        let heard = known.watch.map_or(false, |watch| self.heard.contains_key(&watch));
+        !heard && known.loud.is_empty() && known.directories.is_empty() && self.has_same_names(known, stat)
+    }
+
+    fn entries_heard_of(&mut self, source: RawFd, target: RawFd, known: &mut Directory, depth: u32) -> io::Result<()> {
+        let heard = known
+            .watch
+            .and_then(|watch| self.heard.remove(&watch))
+            .unwrap_or_default();
+        let mut names = std::mem::take(&mut known.loud);
+        for name in heard {
+            match known.children.get_mut(&name) {
+                Some(child) if child.quiet => {
+                    child.quiet = false;
+                    names.push(name);
+                }
+                _ => {}
+            }
+        }
+        names.extend_from_slice(&known.directories);
+        for name in names {
+            self.entry(source, target, name, known, depth)?;
+        }
+        known.remember();
+        Ok(())
     }
 
     fn entry(
@@ -236,6 +275,14 @@ impl Copier {
         // Nearly all: the last pass, for which programs stand still, does little else.
         if let Some(node) = parent.children.get_mut(&name) {
             if node.settled && node.stamp == stamp {
+                node.seen = self.pass;
+                return Ok(());
+            }
+            if node
+                .directory
+                .as_ref()
+                .map_or(false, |known| self.is_still(known, &stat))
+            {
                 node.seen = self.pass;
                 return Ok(());
             }
@@ -328,7 +375,7 @@ impl Copier {
                     name,
                 };
                 let settled = if kind(stat) == libc::S_IFREG {
-                    let Some(copied) = unless_gone(regular(from, to, stat))?.flatten() else {
+                    let Some(copied) = unless_gone(regular(from, to, stat, !self.last))?.flatten() else {
                         return Ok(None);
                     };
                     self.bytes += copied.bytes;

@@ -51,7 +51,7 @@ pub fn names(directory: RawFd) -> io::Result<Vec<CString>> {
     const LENGTH: usize = 16;
     const NAME: usize = 19;
     let mut names = Vec::new();
-    let mut buffer = vec![0u8; 256 << 10];
+    let mut buffer = vec![0u8; 32 << 10];
     // It may have been read before.
     // SAFETY: the descriptor is open.
     check(unsafe { libc::lseek(directory, 0, libc::SEEK_SET) } as i32)?;

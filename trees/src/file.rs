@@ -22,14 +22,15 @@ pub struct Place<'a> {
 
 pub struct Copied {
     pub bytes: i64,
-    /// Whatever is written to the file after it was read changes its times.
+    /// Whatever is written to the file after it was read changes its times, as far as anybody asked.
     pub changes_show: bool,
-    /// Nobody had it open for writing, nor mapped.
+    /// Nobody had it open for writing, nor mapped; likewise.
     pub unopened: bool,
 }
 
 /// Copies a regular file that is not there yet. `None`: the source is not the file of `stat` any more.
-pub fn regular(from: Place, to: Place, stat: &libc::stat) -> io::Result<Option<Copied>> {
+/// @param again whether it will have to be known if it was changed since: to find out can take a while
+pub fn regular(from: Place, to: Place, stat: &libc::stat, again: bool) -> io::Result<Option<Copied>> {
     // A sandbox may put a pipe there meanwhile, which must not keep us waiting.
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOATIME;
     let source = openat(from.directory, from.name, flags, 0)?;
@@ -43,8 +44,8 @@ pub fn regular(from: Place, to: Place, stat: &libc::stat) -> io::Result<Option<C
         libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
         0o600,
     )?;
-    let unopened = is_unopened(&source);
-    let changes_show = unopened || show_changes(&source);
+    let unopened = again && is_unopened(&source);
+    let changes_show = unopened || (again && show_changes(&source));
     content(&source, &target, now.st_size)?;
     attributes(source.as_raw_fd(), target.as_raw_fd(), stat)?;
     times(target.as_raw_fd(), stat)?;
@@ -131,8 +132,9 @@ fn chunk(source: &OwnedFd, target: &OwnedFd, offset: i64, length: usize, buffer:
         if !error.raw_os_error().map_or(false, |code| cannot.contains(&code)) {
             return Err(error);
         }
-        buffer.resize(BUFFER_SIZE, 0);
     }
+    // No more than is needed: most files are small, and to have a large buffer takes longer than to read one.
+    buffer.resize(buffer.len().max(length.min(BUFFER_SIZE)), 0);
     let wanted = length.min(buffer.len());
     // SAFETY: the buffer has that many bytes.
     let read = check(unsafe { libc::pread(input, buffer.as_mut_ptr().cast(), wanted, offset) } as i32)? as usize;
@@ -190,10 +192,17 @@ pub fn special(from: Place, to: Place, stat: &libc::stat) -> io::Result<bool> {
 
 /// Gives one open file the owner, mode and extended attributes of another.
 pub fn attributes(source: RawFd, target: RawFd, stat: &libc::stat) -> io::Result<()> {
+    let there = fstat(target)?;
+    let moves = (there.st_uid, there.st_gid) != (stat.st_uid, stat.st_gid);
+    // To set what is set already can take as long as the file system's journal is busy.
     // SAFETY: the descriptors are open. A change of owner takes away set-user-id bits and capabilities, so it comes first.
     unsafe {
-        check(libc::fchown(target, stat.st_uid, stat.st_gid))?;
-        check(libc::fchmod(target, stat.st_mode & 0o7777))?;
+        if moves {
+            check(libc::fchown(target, stat.st_uid, stat.st_gid))?;
+        }
+        if moves || (there.st_mode ^ stat.st_mode) & 0o7777 != 0 {
+            check(libc::fchmod(target, stat.st_mode & 0o7777))?;
+        }
     }
     let wanted = attribute_names(source)?;
     for name in attribute_names(target)?.iter().filter(|name| !wanted.contains(name)) {

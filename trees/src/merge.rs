@@ -117,7 +117,7 @@ impl Merger {
         );
         if kind(stat) == libc::S_IFREG {
             let changed = || io::Error::new(io::ErrorKind::Other, "a layer changed");
-            regular(from, to, stat)?.ok_or_else(changed)?;
+            regular(from, to, stat, false)?.ok_or_else(changed)?;
         } else {
             special(from, to, stat)?;
         }
