@@ -3,18 +3,18 @@
  * changing it. Nothing here needs extended attributes, which Node cannot read: whether a directory hides what is below it shows in what the overlay shows.
  */
 
-import type { Beneath } from '../platform/beneath.ts';
+import { Beneath } from '../platform/beneath.ts';
 import { raw } from '../platform/byte-paths.ts';
 import { run } from '../platform/command.ts';
 import type { LayerTree } from './layer-tree.ts';
 import type { VolumePath } from './paths.ts';
 import {
-  directoryMark,
   type Entry,
   type EntryKind,
   keyOf,
   markOf,
   pathOf,
+  readDirectoryMark,
   type TreeState,
 } from './tree-state.ts';
 import { tooManyFiles } from './volume-errors.ts';
@@ -48,6 +48,7 @@ const LOOK_TIMEOUT_MS = 10 * 60_000;
 
 /** @throws SkerryError `too-large` */
 export async function findChanges({ upper, shown, base, state }: Look): Promise<Changes> {
+  await using writable = await Beneath.open(upper);
   const entries = await listEntries(upper);
   const removed: VolumePath[] = [];
   const written: Written[] = [];
@@ -62,9 +63,14 @@ export async function findChanges({ upper, shown, base, state }: Look): Promise<
       removed.push(path);
       continue;
     }
-    written.push({ path, entry });
-    if (entry.kind === 'directory' && !before?.startsWith(directoryMark(entry.ino)))
-      removed.push(...(await hiddenIn(path, entries, shown, base)));
+    if (entry.kind !== 'directory') {
+      written.push({ path, entry });
+      continue;
+    }
+    const known = readDirectoryMark(before);
+    const isSame = known?.ino === entry.ino && !(await isMadeSince(known.ctimeNs, writable, path));
+    if (!isSame || known.own !== readDirectoryMark(mark)?.own) written.push({ path, entry });
+    if (!isSame) removed.push(...(await hiddenIn(path, entries, shown, base)));
   }
   const gone = new Set(removed.map(keyOf));
   for (const key of [...state.keys()].sort()) {
@@ -78,6 +84,17 @@ export async function findChanges({ upper, shown, base, state }: Look): Promise<
     }
   }
   return { removed, written, next };
+}
+
+/** Whether it is another directory than the one that last changed then: the numbers of inodes that are gone are given out again at once. */
+async function isMadeSince(
+  changedNs: bigint | undefined,
+  writable: Beneath,
+  path: VolumePath,
+): Promise<boolean> {
+  const found = changedNs === undefined ? undefined : await writable.find(path);
+  // Where a file system does not tell it is 0.
+  return found !== undefined && changedNs !== undefined && found.birthtimeNs > changedNs;
 }
 
 /** A directory that was removed and made anew hides what the layers below have in it, without a whiteout for each. */

@@ -27,13 +27,13 @@ export interface Entry {
 }
 
 /**
- * Another mark tells another entry. Of a directory only what is its own counts, not what comes and goes in it. A file that a reload put there has an old time of
+ * Another mark tells another entry. Of a directory when it changed is told apart from what is its own: it does so with what comes and goes in it. A file that a reload put there has an old time of
  * change of its own content, so that a write within the same clock tick shows.
  */
 export function markOf({ kind, ino, ctimeNs, mtimeNs, size, mode, uid, gid }: Entry): string {
   switch (kind) {
     case 'directory':
-      return `${directoryMark(ino)}${mode} ${uid} ${gid}`;
+      return `${kind} ${ino} ${mode} ${uid} ${gid} ${ctimeNs}`;
     case 'file':
     case 'link':
       return `${kind} ${ino} ${ctimeNs} ${mtimeNs} ${size}`;
@@ -44,8 +44,13 @@ export function markOf({ kind, ino, ctimeNs, mtimeNs, size, mode, uid, gid }: En
   }
 }
 
-/** How the marks of one directory begin, whatever its mode. */
-export const directoryMark = (ino: string): string => `directory ${ino} `;
+/** What the mark of a directory says; undefined for that of something else. */
+export function readDirectoryMark(mark: string | undefined) {
+  const [kind, ino, mode, uid, gid, ctimeNs] = mark?.split(' ') ?? [];
+  if (kind !== 'directory') return undefined;
+  // Earlier versions did not say when it changed.
+  return { ino, own: `${mode} ${uid} ${gid}`, ctimeNs: ctimeNs === undefined ? undefined : BigInt(ctimeNs) };
+}
 
 /** A mark that no entry has: it is looked at again. */
 export const UNSETTLED = 'unsettled';
