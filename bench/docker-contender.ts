@@ -1,4 +1,4 @@
-/** Docker, with a daemon of the bench's own: its own socket and data, no bridge and no firewall rules, so nothing of it stays. */
+/** Docker, with a daemon of the bench's own: its own socket and data; a bridge and firewall rules only in a network namespace of the bench's, so nothing of it stays. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
@@ -30,8 +30,16 @@ export async function dockerContender(options: { tar: string; scratch: string })
   };
 }
 
-/** A daemon with the image `bench`. @throws Error saying why Docker cannot take part */
-export async function startDocker(options: { tar: string; scratch: string }): Promise<Docker> {
+/**
+ * A daemon with the image `bench`.
+ * @param options `bridgeIn` names the network namespace in which it has its bridge; without one containers have no network
+ * @throws Error saying why Docker cannot take part
+ */
+export async function startDocker(options: {
+  tar: string;
+  scratch: string;
+  bridgeIn?: string;
+}): Promise<Docker> {
   const dockerd = findProgram('dockerd');
   if (!dockerd || !findProgram('docker'))
     throw new Error('Docker (Debian package docker.io) is not installed');
@@ -39,14 +47,16 @@ export async function startDocker(options: { tar: string; scratch: string }): Pr
   mkdirSync(dir, { recursive: true });
   const socket = `unix://${join(dir, 'sock')}`;
   const log = openSync(join(dir, 'log'), 'w');
-  const daemon = spawn(
+  const { bridgeIn } = options;
+  const own = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'];
+  const argv = [
+    ...(bridgeIn === undefined ? [] : ['nsenter', `--net=/run/netns/${bridgeIn}`]),
     dockerd,
-    [
-      ...['--data-root', join(dir, 'data'), '--exec-root', join(dir, 'exec'), '--pidfile', join(dir, 'pid')],
-      ...['--host', socket, '--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'],
-    ],
-    { stdio: ['ignore', log, log] },
-  );
+    ...['--data-root', join(dir, 'data'), '--exec-root', join(dir, 'exec'), '--pidfile', join(dir, 'pid')],
+    ...['--host', socket, ...(bridgeIn === undefined ? own : ['--ip6tables=false'])],
+  ];
+  const [program = '', ...args] = argv;
+  const daemon = spawn(program, args, { stdio: ['ignore', log, log] });
   closeSync(log);
   const docker = (...args: string[]): [string, ...string[]] => ['docker', '--host', socket, ...args];
   const idle = 'bench-idle';
