@@ -133,13 +133,16 @@ describe('a registry that leads elsewhere', { skip: process.getuid?.() === 0 ? f
     assert.deepEqual(inner.asked, []);
   });
 
-  it('leaves no socket behind', async () => {
-    const left = (await readdir(tmpdir())).filter((name) => name.startsWith('skerry-gate-'));
+  it('leaves no socket behind', async (t) => {
+    const own = await mkdtemp(join(tmpdir(), 'skerry-reach-'));
+    const { TMPDIR } = process.env;
+    t.after(() => {
+      if (TMPDIR === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = TMPDIR;
+      return rm(own, { recursive: true, force: true });
+    });
+    process.env.TMPDIR = own;
     await pull('own.test:9/team/app:1', ['own.test']);
-    const now = (await readdir(tmpdir())).filter((name) => name.startsWith('skerry-gate-'));
-    assert.deepEqual(
-      now.filter((name) => !left.includes(name)),
-      [],
-    );
+    assert.deepEqual(await readdir(own), []);
   });
 });
