@@ -42,6 +42,11 @@ func main() {
 		})
 		return
 	}
+	// Takes gVisor.
+	if os.Getenv("LIFE_MEMORY") != "" {
+		runAll([]testCase{{"a program goes on in a copy", goesOn}})
+		return
+	}
 	if os.Getenv("LIFE_BUCKETS") != "" {
 		runAll([]testCase{{"buckets are mounted, whole and in part", buckets}})
 		return
@@ -72,7 +77,6 @@ func main() {
 		{"errors have the words that programs look for, in plain text", words},
 		{"snapshots of directories are mounted, with their key where they have one", directories},
 		{"an exit snapshot is what the sandbox left", exitSnapshot},
-		{"a program goes on in a copy", goesOn},
 		{"volumes are mounted, reloaded and deleted", volumes},
 		{"a connect token opens a port", connect},
 	})
