@@ -62,6 +62,8 @@ const timeoutLeadMs = (timeoutMs: number): number =>
  * Whoever has no clock while it waits, as the JavaScript client, gets the exit this much later.
  */
 const TIMEOUT_SILENCE_MS = 250;
+/** The Python client's clock starts when it is told that the program has started, which a busy machine does late. */
+const PYTHON_TIMEOUT_SILENCE_MS = 5000;
 
 const MAX_READY_WAIT_S = 3600;
 
@@ -133,7 +135,7 @@ export function commandRouterHandlers(
     async taskExecWait(request, context) {
       const process = processOf(request, context);
       const exit = process.exit ?? (await process.wait(context.signal));
-      const silenceMs = untilToldMs(process, deps.now());
+      const silenceMs = untilToldMs(process, context, deps.now());
       if (silenceMs > 0) await delay(silenceMs, context.signal);
       if (exit.timedOut && isGoClient(context)) {
         throw new SkerryError('deadline-exceeded', `Exec ${request.execId} exceeded its timeout.`);
@@ -143,7 +145,7 @@ export function commandRouterHandlers(
 
     taskExecPoll(request, context) {
       const process = processOf(request, context);
-      if (!process.exit || untilToldMs(process, deps.now()) > 0) return {};
+      if (!process.exit || untilToldMs(process, context, deps.now()) > 0) return {};
       return { exitStatus: toExitStatus(process.exit) };
     },
 
@@ -283,13 +285,21 @@ function encryptionKeyOf({
  * The Go client looks at its clock only when a call begins or fails, so one that waits already has to be told of a timeout by a status. Calls to the router
  * name no client; the library that makes them does (gRPC over HTTP/2, "User-Agents").
  */
-const isGoClient = (context: HandlerContext): boolean =>
-  (context.requestHeader.get('user-agent') ?? '').startsWith('grpc-go/');
+const isGoClient = (context: HandlerContext): boolean => isClient(context, 'grpc-go/');
+const isPythonClient = (context: HandlerContext): boolean => isClient(context, 'grpc-python-grpclib/');
+
+const isClient = (context: HandlerContext, library: string): boolean =>
+  (context.requestHeader.get('user-agent') ?? '').startsWith(library);
 
 /** How long the exit of a process that ended by its timeout is kept back. */
-function untilToldMs({ exit, createdAtMs, timeoutMs }: Process, nowMs: number): number {
+function untilToldMs(
+  { exit, createdAtMs, timeoutMs }: Process,
+  context: HandlerContext,
+  nowMs: number,
+): number {
   if (!exit?.timedOut || timeoutMs === undefined) return 0;
-  return Math.max(0, createdAtMs + timeoutMs + TIMEOUT_SILENCE_MS - nowMs);
+  const silenceMs = isPythonClient(context) ? PYTHON_TIMEOUT_SILENCE_MS : TIMEOUT_SILENCE_MS;
+  return Math.max(0, createdAtMs + timeoutMs + silenceMs - nowMs);
 }
 
 function toExecSpec(request: TaskExecStartRequest): ExecSpec {
