@@ -66,7 +66,7 @@ sandboxes = [sandbox(), sandbox()]
 kept = each("sh", "-ec", KEEP)
 say(event="ready")
 for line in sys.stdin:
-    command = line.strip()
+    command, *given = line.split()
     if command == "fill":
         say(event="filled", sizes=[int(size) for size in each("python3", "-c", FILL)])
     elif command == "look":
@@ -80,7 +80,7 @@ for line in sys.stdin:
         except Exception as error:
             say(event="created", error=str(error))
     elif command == "upload":
-        say(event="uploaded", errors=[upload(version, 64) for version in (1, 2)])
+        say(event="uploaded", errors=[upload(version, int(given[0])) for version in (1, 2)])
     elif command == "free":
         each("sh", "-ec", "rm /root/filling; sync")
         say(event="freed")
