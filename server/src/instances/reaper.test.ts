@@ -4,14 +4,13 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentBinaryPath, enginePrograms } from '../agent/agent-binary.ts';
+import { agentBinaryPath } from '../agent/agent-binary.ts';
 import type { Engine, Instance } from '../engines/engine.ts';
-import { createOciEngine } from '../engines/oci/engine.ts';
 import { defaultRunDir, Layout } from '../engines/oci/layout.ts';
 import { Leftovers } from '../engines/oci/leftovers.ts';
 import { createBusyboxLayer } from '../engines/testing/busybox-layer.ts';
-import { TEST_ENGINE_CONFIG } from '../engines/testing/engine-config.ts';
 import { hostTraces } from '../engines/testing/host-traces.ts';
+import { runcEngine } from '../engines/testing/runc-engine.ts';
 import { TestContent } from '../engines/testing/test-content.ts';
 import { run } from '../platform/command.ts';
 import { findProgram } from '../platform/find-program.ts';
@@ -67,15 +66,7 @@ class Machine implements AsyncDisposable {
 
   #make(): [Engine, InstanceService] {
     const logger = createLogger('silent');
-    const engine = createOciEngine({
-      config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', runscPath: '' },
-      dataDir: this.#dataDir,
-      content: new TestContent(this.#scratch),
-      ...enginePrograms(),
-      logger,
-      networkPoolSize: 0,
-      diskPoolSize: 0,
-    });
+    const engine = runcEngine(this.#dataDir, this.#scratch);
     return [engine, new InstanceService({ engine, logger })];
   }
 

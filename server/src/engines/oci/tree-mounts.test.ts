@@ -4,17 +4,15 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentBinaryPath, enginePrograms } from '../../agent/agent-binary.ts';
+import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
 import { findProgram } from '../../platform/find-program.ts';
-import { createLogger } from '../../telemetry/logger.ts';
 import { createBusyboxLayer } from '../testing/busybox-layer.ts';
-import { TEST_ENGINE_CONFIG } from '../testing/engine-config.ts';
 import { limits, signal } from '../testing/engine-suite.ts';
 import { shell } from '../testing/guest.ts';
 import { hostTraces } from '../testing/host-traces.ts';
+import { runcEngine } from '../testing/runc-engine.ts';
 import { TestContent } from '../testing/test-content.ts';
-import { createOciEngine } from './engine.ts';
 import { instanceName, Layout } from './layout.ts';
 
 const usable =
@@ -27,14 +25,7 @@ test('nothing is left of a mount that a server did not finish; what it finished 
   const [dataDir, runDir] = [join(scratch, 'data'), join(scratch, 'run')];
   await createBusyboxLayer(join(scratch, 'layer'));
   const open = async () => {
-    const made = createOciEngine({
-      config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', runscPath: '' },
-      ...{ dataDir, runDir },
-      content: new TestContent(scratch),
-      ...enginePrograms(),
-      logger: createLogger('silent'),
-      networkPoolSize: 0,
-    });
+    const made = runcEngine(dataDir, scratch, runDir);
     await made.open();
     return made;
   };

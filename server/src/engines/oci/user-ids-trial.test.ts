@@ -4,13 +4,10 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agentBinaryPath, enginePrograms } from '../../agent/agent-binary.ts';
+import { agentBinaryPath } from '../../agent/agent-binary.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
-import { createLogger } from '../../telemetry/logger.ts';
-import { TEST_ENGINE_CONFIG } from '../testing/engine-config.ts';
-import { TestContent } from '../testing/test-content.ts';
-import { createOciEngine } from './engine.ts';
+import { runcEngine } from '../testing/runc-engine.ts';
 import { Layout } from './layout.ts';
 import { rememberedTrial } from './user-ids-trial.ts';
 
@@ -22,14 +19,7 @@ test('users of their own need no more of /run than systemd gives: no programs, d
   const scratch = await mkdtemp(join(tmpdir(), 'skerry-trial-'));
   const dataDir = join(scratch, 'data');
   const tried = async (runDir: string) => {
-    const engine = createOciEngine({
-      config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', runscPath: '' },
-      ...{ dataDir, runDir },
-      content: new TestContent(scratch),
-      ...enginePrograms(),
-      logger: createLogger('silent'),
-      networkPoolSize: 0,
-    });
+    const engine = runcEngine(dataDir, scratch, runDir);
     try {
       await engine.open();
       return await rememberedTrial(new Layout(dataDir, runDir));
