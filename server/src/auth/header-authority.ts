@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { HeaderAuthority } from '../engines/engine.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
+import { once } from '../platform/once.ts';
 import type { Vault } from '../secrets/secrets.ts';
 import { makeAuthority } from '../transport/issue-certificate.ts';
 
@@ -21,16 +22,8 @@ export interface HeaderAuthorityParts {
 }
 
 /** Gives the same one at each call, also of a later server. @throws SkerryError `internal` when it was sealed with another key */
-export function headerAuthority(parts: HeaderAuthorityParts): () => Promise<HeaderAuthority> {
-  let made: Promise<HeaderAuthority> | undefined;
-  return () => {
-    made ??= findOrMake(parts).catch((error: unknown) => {
-      made = undefined;
-      throw error;
-    });
-    return made;
-  };
-}
+export const headerAuthority = (parts: HeaderAuthorityParts): (() => Promise<HeaderAuthority>) =>
+  once(() => findOrMake(parts));
 
 async function findOrMake({ settings, vault, now }: HeaderAuthorityParts): Promise<HeaderAuthority> {
   const kept = settings.get('headers.sealed-authority');

@@ -3,6 +3,7 @@
  * what became nobody's goes by itself.
  */
 import type {
+  Capabilities,
   Engine,
   Instance,
   Isolation,
@@ -67,12 +68,12 @@ export class InstanceService {
 
   /** Whether instances with this choice can have a disk of their own. @throws SkerryError `unavailable` */
   boundsDisk(choice: RuntimeChoice): boolean {
-    return this.#engine.capabilities(this.#engine.runtimeFor(choice)).disk;
+    return this.#capabilities(choice).disk;
   }
 
   /** Whether checkpoints of instances with this choice can be made. @throws SkerryError `unavailable` */
   takesCheckpoints(choice: RuntimeChoice): boolean {
-    return this.#engine.capabilities(this.#engine.runtimeFor(choice)).checkpoints;
+    return this.#capabilities(choice).checkpoints;
   }
 
   /** @see Engine.requireRestorable */
@@ -82,7 +83,11 @@ export class InstanceService {
 
   /** Whether instances with this choice can have buckets. @throws SkerryError `unavailable` */
   mountsBuckets(choice: RuntimeChoice): boolean {
-    return this.#engine.capabilities(this.#engine.runtimeFor(choice)).buckets;
+    return this.#capabilities(choice).buckets;
+  }
+
+  #capabilities(choice: RuntimeChoice): Capabilities {
+    return this.#engine.capabilities(this.#engine.runtimeFor(choice));
   }
 
   /**

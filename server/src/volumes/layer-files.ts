@@ -10,6 +10,7 @@ import { toBytes } from '../platform/byte-paths.ts';
 import { CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
 import { roomAt } from '../platform/kept-room.ts';
+import { once } from '../platform/once.ts';
 import { syncFilesystem } from '../platform/sync-filesystem.ts';
 import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -34,7 +35,8 @@ export class LayerFiles {
   readonly #temporary: string;
   readonly #logger: Logger;
   readonly #now: () => number;
-  #whiteout: Promise<string> | undefined;
+  /** Made once, however many layers are begun before it is there. */
+  readonly #whiteout = once(() => this.#makeWhiteout());
 
   /** Removes what an earlier run left unfinished. `now` is in Unix milliseconds. */
   constructor(directory: string, logger: Logger, now: () => number) {
@@ -65,7 +67,7 @@ export class LayerFiles {
     scope.add('unfinished layer', () => rm(made, { recursive: true, force: true }));
     await mkdir(made, { mode: 0o700 });
     const roots = below.map((layer) => this.root(layer));
-    const writer = await LayerWriter.create(roots, toBytes(join(made, 'tree')), await this.#whiteoutFile());
+    const writer = await LayerWriter.create(roots, toBytes(join(made, 'tree')), await this.#whiteout());
     await write(writer, id);
     if (!writer.touched) return undefined;
     // What a version names must be there after a power cut too.
@@ -97,15 +99,6 @@ export class LayerFiles {
   /** From now on it is kept for a while, whoever has it. */
   #stamp(directory: string): void {
     utimesSync(directory, this.#now() / 1000, this.#now() / 1000);
-  }
-
-  /** Made once, however many layers are begun before it is there. */
-  #whiteoutFile(): Promise<string> {
-    this.#whiteout ??= this.#makeWhiteout().catch((error: unknown) => {
-      this.#whiteout = undefined;
-      throw error;
-    });
-    return this.#whiteout;
   }
 
   async #makeWhiteout(): Promise<string> {

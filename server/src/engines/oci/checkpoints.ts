@@ -15,7 +15,7 @@ import type { CheckpointRef, ContentPlaces } from '../references.ts';
 import type { InstanceLayout } from './layout.ts';
 import { copyTree } from './overlay.ts';
 import type { InstanceRecord } from './record.ts';
-import { PLATFORM } from './runtime.ts';
+import { NO_ROOM_FOR_MEMORY, PLATFORM } from './runtime.ts';
 
 /** What a checkpoint can be restored by: that, and nothing else. */
 export type CheckpointBuild = z.infer<typeof buildSchema>;
@@ -34,8 +34,6 @@ const partsOf = (directory: string) => ({
   etc: join(directory, 'etc'),
   build: join(directory, 'build.json'),
 });
-
-const NO_ROOM = 'The machine is out of disk space for a snapshot of the memory.';
 
 /**
  * Whether a checkpoint would have all of an instance, and could be restored.
@@ -111,7 +109,7 @@ export class CheckpointFiles {
 
   /** Keeps the files that are in no layer. */
   keepEtc(places: InstanceLayout): Promise<void> {
-    return copyTree(places.etcDir, partsOf(this.#directory).etc, NO_ROOM);
+    return copyTree(places.etcDir, partsOf(this.#directory).etc, NO_ROOM_FOR_MEMORY);
   }
 
   /** Gives them to an instance that has none. */
@@ -133,13 +131,16 @@ export class CheckpointFiles {
   /** @throws SkerryError `not-found` when there is no such checkpoint, `conflict` with both names when `build` cannot restore it */
   async requireBuild(build: CheckpointBuild): Promise<void> {
     const made = await this.build();
-    if (made.runsc === build.runsc && made.agent === build.agent) return;
+    if (canRestore(build, made)) return;
     throw new SkerryError(
       'conflict',
       `The snapshot was made by ${made.name} and can be restored by that alone; this server has ${build.name}.`,
     );
   }
 }
+
+const canRestore = (build: CheckpointBuild, made: CheckpointBuild): boolean =>
+  made.runsc === build.runsc && made.agent === build.agent;
 
 /** Those of `checkpoints` that cannot be gone on from here, each with why. @param build undefined where there is no gVisor */
 export async function unrestorable(
@@ -149,7 +150,7 @@ export async function unrestorable(
 ): Promise<string[]> {
   const looked = checkpoints.map(async (ref) => {
     const made = await new CheckpointFiles(content.checkpoint(ref)).build().catch(() => undefined);
-    if (build && made?.runsc === build.runsc && made.agent === build.agent) return [];
+    if (build && made && canRestore(build, made)) return [];
     return [`${ref} was made by ${made?.name ?? 'nobody knows what'}`];
   });
   return (await Promise.all(looked)).flat();

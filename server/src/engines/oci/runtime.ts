@@ -10,6 +10,8 @@ const RUN_TIMEOUT_MS = 60_000;
 /** Memory is written at the speed of the disk. */
 const CHECKPOINT_TIMEOUT_MS = 10 * 60_000;
 
+export const NO_ROOM_FOR_MEMORY = 'The machine is out of disk space for a snapshot of the memory.';
+
 /** How gVisor runs programs: works without hardware virtualisation. */
 export const PLATFORM = 'systrap';
 
@@ -122,7 +124,7 @@ export class OciRuntime {
       });
     } catch (error) {
       if (!(error instanceof SkerryError && /no space left on device/i.test(error.message))) throw error;
-      throw new SkerryError('disk-full', 'The machine is out of disk space for a snapshot of the memory.', {
+      throw new SkerryError('disk-full', NO_ROOM_FOR_MEMORY, {
         cause: error,
       });
     }
