@@ -3,11 +3,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
-use std::future::Future;
-use std::future::{pending, poll_fn};
+use std::future::{pending, poll_fn, Future};
 use std::io;
 use std::net::Ipv4Addr;
-use std::pin::pin;
+use std::pin::{pin, Pin};
 use std::rc::Rc;
 
 use http::header::{HeaderValue, ALT_SVC, CONNECTION, CONTENT_TYPE, UPGRADE};
@@ -162,7 +161,7 @@ async fn converse(
     starter: Starter,
 ) {
     let over = ends.clone();
-    let mut host_left = pin!(async {
+    let host_left = pin!(async {
         match &over.1 {
             Ok(host) => host.left.notified().await,
             Err(_) => pending().await,
@@ -172,7 +171,6 @@ async fn converse(
         let starter = starter.clone();
         service_fn(move |request| answer(request, ends.clone(), starter.clone()))
     };
-    let mut is_leaving = false;
     if is_new {
         let mut builder = to_client::http2::Builder::new(starter);
         builder
@@ -181,28 +179,31 @@ async fn converse(
             .max_concurrent_streams(MAX_REQUESTS)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(MAX_HEAD as u32);
-        let mut connection = pin!(builder.serve_connection(client, service));
-        poll_fn(|context| {
-            if !is_leaving && host_left.as_mut().poll(context).is_ready() {
-                is_leaving = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            connection.as_mut().poll(context).map(|_| ())
-        })
-        .await;
+        let connection = pin!(builder.serve_connection(client, service));
+        until_over(connection, host_left, |connection| connection.graceful_shutdown()).await;
     } else {
         let mut builder = to_client::http1::Builder::new();
         builder.max_buf_size(MAX_HEAD);
-        let mut connection = pin!(builder.serve_connection(client, service).with_upgrades());
-        poll_fn(|context| {
-            if !is_leaving && host_left.as_mut().poll(context).is_ready() {
-                is_leaving = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            connection.as_mut().poll(context).map(|_| ())
-        })
-        .await;
+        let connection = pin!(builder.serve_connection(client, service).with_upgrades());
+        until_over(connection, host_left, |connection| connection.graceful_shutdown()).await;
     }
+}
+
+/// Drives a connection to its end, and has it leave once the host does.
+async fn until_over<C: Future>(
+    mut connection: Pin<&mut C>,
+    mut host_left: Pin<&mut impl Future>,
+    leave: impl Fn(Pin<&mut C>),
+) {
+    let mut is_leaving = false;
+    poll_fn(|context| {
+        if !is_leaving && host_left.as_mut().poll(context).is_ready() {
+            is_leaving = true;
+            leave(connection.as_mut());
+        }
+        connection.as_mut().poll(context).map(|_| ())
+    })
+    .await;
 }
 
 async fn answer(request: Request<Incoming>, ends: Rc<(Ends, Met)>, starter: Starter) -> Result<Answer, Failure> {
