@@ -11,6 +11,7 @@ import { diskCommand } from './commands/disk.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
 import { envCommand } from './commands/env.ts';
+import { forkCommand } from './commands/fork.ts';
 import { installCommand, uninstallCommand } from './commands/install.ts';
 import { lsCommand } from './commands/ls.ts';
 import { pruneCommand } from './commands/prune.ts';
@@ -36,6 +37,7 @@ export function createProgram(): Command {
     restartCommand,
     statusCommand,
     lsCommand,
+    forkCommand,
     envCommand,
     diskCommand,
     pruneCommand,

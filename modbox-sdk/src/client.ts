@@ -1,6 +1,6 @@
 /** The client of the Modbox API. */
 import { AuthenticationError, NotReadyError, WaitTimeoutError } from './errors.ts';
-import type { DefaultImage, ProvisionRequest, Sandbox, SandboxList } from './gen/types.ts';
+import type { DefaultImage, Fork, ForkRequest, ProvisionRequest, Sandbox, SandboxList } from './gen/types.ts';
 import { type Fetch, HttpClient } from './http.ts';
 import { type Loose, type Options, SandboxConnection } from './sandbox-connection.ts';
 
@@ -90,6 +90,22 @@ export class ModboxClient {
         if (Date.now() >= deadline) throw waitTimeout(`Sandbox ${JSON.stringify(taskId)}`, timeout, error);
       }
     }
+  }
+
+  /**
+   * Makes running copies of a running sandbox, with the memory of its programs: all of them, or none. It goes on itself. Takes gVisor.
+   * @throws ConflictError for one that cannot be copied, QuotaError when there is no room, NotFoundError, SandboxEndedError
+   */
+  async forkSandbox({
+    taskId,
+    signal,
+    ...request
+  }: Loose<ForkRequest> & Options & { readonly taskId: string }): Promise<Sandbox[]> {
+    const made = await this.#http.call<Fork>('POST', `${sandboxPath(taskId)}/fork`, {
+      json: request,
+      signal,
+    });
+    return made.sandboxes;
   }
 
   /** By task id, running or the newest that ended, or by sandbox id. @throws NotFoundError */

@@ -60,6 +60,10 @@ export const newMemorySnapshotId = (): MemorySnapshotId => `sn-${random(22)}` as
 /** True for text of that shape, whether there is such a snapshot or not. */
 export const isMemorySnapshotId = (text: string): text is MemorySnapshotId =>
   /^sn-[0-9A-Za-z]{22}$/.test(text);
+/** A checkpoint that copies of a sandbox begin from at once, and that nobody else can begin from. */
+export const newForkId = (): MemorySnapshotId => `fk-${random(22)}` as MemorySnapshotId;
+/** True for text of that shape. */
+export const isForkId = (text: string): text is MemorySnapshotId => /^fk-[0-9A-Za-z]{22}$/.test(text);
 export const newSecretId = (): SecretId => `st-${random(22)}` as SecretId;
 export const newMountId = (): MountId => `mo-${random(22)}` as MountId;
 export const newVolumeId = (): VolumeId => `vo-${random(22)}` as VolumeId;

@@ -7,6 +7,7 @@ import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
 import { diskRoute } from './api/operator/disk-route.ts';
+import { sandboxRoute } from './api/operator/sandbox-route.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { AppService } from './apps/app-service.ts';
 import { AccessTokens } from './auth/access-tokens.ts';
@@ -269,6 +270,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
           blobRoute({ blobs, logger }),
           volumeRoute({ volumeFiles, logger }),
           diskRoute({ tokens, collector, dataDir, logger }),
+          sandboxRoute({ tokens, sandboxes, provisioner, logger }),
           tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),
           ...modbox.prefixes.map((prefix) => ({ prefix, handle: modbox.handle })),
           {

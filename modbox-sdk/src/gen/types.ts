@@ -146,6 +146,25 @@ export interface Sandbox {
    */
   expiresAt: string | null;
 }
+export interface ForkRequest {
+  /**
+   * How many copies. Default: one, or one for each task id.
+   */
+  count?: number;
+  /**
+   * Those of the copies. Default: none; each is found by its sandbox id.
+   *
+   * @minItems 1
+   * @maxItems 100
+   */
+  taskIds?: string[];
+}
+export interface Fork {
+  /**
+   * The copies, all running.
+   */
+  sandboxes: Sandbox[];
+}
 export interface SandboxList {
   /**
    * Newest first.

@@ -175,6 +175,11 @@ export interface CommitOptions {
   readonly settle?: () => Promise<readonly Fifo[]>;
 }
 
+export interface CheckpointOptions extends Pick<CommitOptions, 'settle'> {
+  /** Whether it need not outlive the machine: whoever begins from it does so at once. */
+  readonly brief?: boolean;
+}
+
 export interface Instance {
   readonly id: InstanceId;
   readonly runtime: RuntimeName;
@@ -227,7 +232,7 @@ export interface Instance {
    * @throws SkerryError `conflict` for an instance with devices, buckets, mounted layers or another that shares its network, or that does itself; `disk-full`,
    * `sandbox-ended`
    */
-  checkpoint(to: CheckpointRef, layer: LayerRef, options: Pick<CommitOptions, 'settle'>): Promise<void>;
+  checkpoint(to: CheckpointRef, layer: LayerRef, options: CheckpointOptions): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** The one it was bound with or was given last; of one that shares another's network that means nothing. */

@@ -33,7 +33,7 @@ import { type ExitSnapshot, lostExitSnapshot } from './exit-snapshot.ts';
 import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
-import type { MemorySnapshots } from './memory-snapshots.ts';
+import type { MemorySnapshotRow, MemorySnapshots } from './memory-snapshots.ts';
 import { audited } from './network-audit.ts';
 import { OutputBudget } from './output-budget.ts';
 import { checkPort, PortConnections } from './port-connections.ts';
@@ -49,6 +49,7 @@ import {
   endedConflict,
   labelOf,
   nameTaken,
+  noFork,
   noProbe,
   noProcess,
   noSecretHeaders,
@@ -69,7 +70,7 @@ export interface SandboxContext {
   readonly instances: InstanceService;
   readonly images: Images;
   readonly volumes: VolumeMounts;
-  readonly memorySnapshots: Pick<MemorySnapshots, 'take'>;
+  readonly memorySnapshots: Pick<MemorySnapshots, 'take' | 'takeForFork'>;
   readonly sandboxes: SandboxRepository;
   readonly processes: ProcessRepository;
   /** Takes what happened, for the store. */
@@ -381,19 +382,17 @@ export class LiveSandbox implements Sandbox {
 
   async snapshotMemory(signal: AbortSignal): Promise<MemorySnapshotId> {
     if (!this.spec.memorySnapshots) throw notForSnapshots();
-    const tenant = await this.#whileRunning(signal);
-    const { instance, agent } = tenant;
-    const release = this.hold();
-    const resumed = this.#tenancy.clocks.pausing();
-    try {
-      await agent.requireCheckpoints(signal);
-      return await this.#context.memorySnapshots.take(this, tenant, () =>
-        settleFiles(instance, agent, signal),
-      );
-    } finally {
-      resumed();
-      release();
-    }
+    return this.#remember(signal, (tenant, settle) =>
+      this.#context.memorySnapshots.take(this, tenant, settle),
+    );
+  }
+
+  /** As `snapshotMemory`, of any sandbox, for copies that begin at once. */
+  snapshotForFork(signal: AbortSignal): Promise<MemorySnapshotRow> {
+    return this.#remember(signal, (tenant, settle) => {
+      if (!this.#context.instances.takesCheckpoints(tenant.instance.runtime)) throw noFork(tenant.instance);
+      return this.#context.memorySnapshots.takeForFork(this, tenant, settle);
+    });
   }
 
   mountImage(path: string, { imageId, encryptionKey }: MountedImage, signal: AbortSignal): Promise<void> {
@@ -502,6 +501,24 @@ export class LiveSandbox implements Sandbox {
   async #noteOomKills(): Promise<void> {
     const { tenant, clocks } = this.#tenancy;
     if (tenant && this.entrypoint?.exit === undefined) await clocks.noteOomKills(tenant);
+  }
+
+  /** Has `take` keep its memory; its clocks stand still meanwhile. */
+  async #remember<T>(
+    signal: AbortSignal,
+    take: (tenant: Tenant, settle: () => Promise<readonly Fifo[]>) => Promise<T>,
+  ): Promise<T> {
+    const tenant = await this.#whileRunning(signal);
+    const { instance, agent } = tenant;
+    const release = this.hold();
+    const resumed = this.#tenancy.clocks.pausing();
+    try {
+      await agent.requireCheckpoints(signal);
+      return await take(tenant, () => settleFiles(instance, agent, signal));
+    } finally {
+      resumed();
+      release();
+    }
   }
 
   async #snapshot(

@@ -132,3 +132,22 @@ test('what fails half-way leaves nothing, and what a killed server left goes', a
   assert.equal(open().get(id).id, id);
   assert.deepEqual(readdirSync(directory), [id]);
 });
+
+test('that of a fork is in no row and kept by a server that comes back, until it is let go of', async () => {
+  const snapshots = open();
+  const row = await snapshots.takeForFork({ ...sandbox, spec }, tenantOf(makes), settle);
+  assert.throws(() => snapshots.get(row.id), { code: 'not-found' });
+  assert.deepEqual([...open().unfinishedForks], [row.id]);
+  const [other, task] = [newSandboxId(), newTaskId()];
+  assert.equal(snapshots.environment(row, other, task).MODAL_SANDBOX_ID, other);
+  snapshots.letGo(row);
+  assert.deepEqual([[...open().unfinishedForks], existsSync(join(directory, row.id))], [[], false]);
+  assert.equal(deleted.at(-1), row.spec.imageId);
+
+  const unfinished = await snapshots.takeForFork({ ...sandbox, spec }, tenantOf(makes), settle);
+  mkdirSync(join(directory, `${row.id}.partial`));
+  const next = open();
+  assert.ok(!existsSync(join(directory, `${row.id}.partial`)));
+  next.forgetFork(unfinished.id);
+  assert.deepEqual([...next.unfinishedForks], []);
+});

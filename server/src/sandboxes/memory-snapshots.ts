@@ -2,12 +2,14 @@
  * Snapshots of the memory and the files of sandboxes, from which others go on. Each is a checkpoint of the engine's, an image with the files, and a row with what the others
  * are to be. None depends on the sandbox that it was taken of.
  */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Instance } from '../engines/engine.ts';
+import type { CheckpointOptions } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
+  isForkId,
   type MemorySnapshotId,
+  newForkId,
   newMemorySnapshotId,
   type SandboxId,
   type SandboxIdShape,
@@ -22,6 +24,8 @@ import type { Tenant } from './tenant.ts';
 
 /** As long as Modal's are kept. */
 const TTL_MS = 7 * 24 * 3_600_000;
+/** Longer than any copy takes to start; then the files go of a fork that a killed server left. */
+const FORK_TTL_MS = 3_600_000;
 
 /** What callers see of one. */
 export interface MemorySnapshot {
@@ -71,45 +75,83 @@ export interface Remembered {
   readonly tags: Readonly<Record<string, string>>;
 }
 
+type Settle = NonNullable<CheckpointOptions['settle']>;
+
 /** Where in a data directory the checkpoints are. */
 export const checkpointsDir = (dataDir: string): string => join(dataDir, 'memory-snapshots');
 
 export class MemorySnapshots {
   readonly #parts: MemorySnapshotsParts;
 
-  /** Removes what an earlier run of the server left unfinished. */
+  /** Removes what an earlier run of the server left unfinished, but for forks: their copies have to end first. */
   constructor(parts: MemorySnapshotsParts) {
     this.#parts = parts;
     const { directory, repository } = parts;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const known = new Set<string>(repository.ids());
-    for (const name of readdirSync(directory)) if (!known.has(name)) this.#removeFiles(name);
+    const left = readdirSync(directory).filter((name) => !known.has(name) && !isForkId(name));
+    for (const name of left) this.#removeFiles(name);
   }
 
   /** @throws SkerryError `conflict` for a sandbox that cannot have one, `disk-full`, `sandbox-ended` */
-  async take(
+  async take(of: Remembered, tenant: Tenant, settle: Settle): Promise<MemorySnapshotId> {
+    const id = newMemorySnapshotId();
+    const { repository } = this.#parts;
+    await this.#make(id, of, tenant, { settle, ttlMs: TTL_MS }, (row) => repository.insert(row));
+    return id;
+  }
+
+  /**
+   * One that copies begin from at once, and nobody else can. It is in no row: until `letGo` is called for it, a server that comes back takes its copies for unfinished.
+   * @throws as `take`
+   */
+  takeForFork(of: Remembered, tenant: Tenant, settle: Settle): Promise<MemorySnapshotRow> {
+    return this.#make(newForkId(), of, tenant, { settle, ttlMs: FORK_TTL_MS, brief: true }, () => {});
+  }
+
+  /** The copies are whole, or gone: nobody begins from it any more. From this moment on a server that comes back lets them be. @throws what keeps it from being so */
+  letGo({ id, spec: { imageId } }: MemorySnapshotRow): void {
+    const { directory, images } = this.#parts;
+    renameSync(join(directory, id), join(directory, `${id}.partial`));
+    this.#removeFiles(id);
+    images.delete(imageId).catch(() => {}); // it expires
+  }
+
+  /** What an earlier server had not let go of. */
+  get unfinishedForks(): ReadonlySet<string> {
+    return new Set(readdirSync(this.#parts.directory).filter(isForkId));
+  }
+
+  /** Of one that no copy begins from any more. */
+  forgetFork(id: string): void {
+    this.#removeFiles(id);
+  }
+
+  async #make(
+    id: MemorySnapshotId,
     of: Remembered,
     { instance, plan }: Tenant,
-    settle: () => ReturnType<NonNullable<Parameters<Instance['checkpoint']>[2]['settle']>>,
-  ): Promise<MemorySnapshotId> {
-    const { repository, images, vault, now } = this.#parts;
-    const id = newMemorySnapshotId();
+    { ttlMs, ...options }: CheckpointOptions & { readonly ttlMs: number },
+    keep: (row: MemorySnapshotRow) => void,
+  ): Promise<MemorySnapshotRow> {
+    const { images, vault, now } = this.#parts;
     let image: Image | undefined;
     try {
-      image = await images.addLayer(plan.image, ({ ref }) => instance.checkpoint(id, ref, { settle }), {
-        ttlMs: TTL_MS,
+      image = await images.addLayer(plan.image, ({ ref }) => instance.checkpoint(id, ref, options), {
+        ttlMs,
       });
       const createdAtMs = now();
-      repository.insert({
+      const row = {
         id,
         sandboxId: of.id,
         taskId: of.taskId,
         spec: specOfCopies(of, { instance, plan, image }),
         sealedEnv: vault.seal(Buffer.from(JSON.stringify(plan.env)), id),
         createdAtMs,
-        expiresAtMs: image.expiresAtMs ?? createdAtMs + TTL_MS,
-      });
-      return id;
+        expiresAtMs: image.expiresAtMs ?? createdAtMs + ttlMs,
+      };
+      keep(row);
+      return row;
     } catch (error) {
       if (image) await images.delete(image.id).catch(() => {}); // it expires
       this.#removeFiles(id);

@@ -9,7 +9,7 @@ import type { ImageResolver } from '../images/image-resolver.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { Volumes } from '../volumes/volumes.ts';
-import type { Sandbox, Sandboxes } from './sandboxes.ts';
+import type { ForkCopy, Sandbox, Sandboxes } from './sandboxes.ts';
 import type { NetworkPolicy, OpenPort, SandboxSpec, SecretHeaderSpec } from './spec.ts';
 
 /** Longest lifetime, 24 hours; also the absolute bound of a sandbox that ends by idling. */
@@ -135,6 +135,25 @@ export class Provisioner {
       limit,
       ...(beforeMs === undefined ? {} : { beforeMs }),
     });
+  }
+
+  /**
+   * Makes copies of a running sandbox, whoever made it.
+   * @param copies of each its task id, or its name in the app of the original; neither of one that is found by its sandbox id alone
+   * @throws what `Sandboxes.fork` throws
+   */
+  fork(
+    sandbox: Sandbox,
+    copies: readonly { readonly taskId?: string; readonly name?: string }[],
+    signal: AbortSignal,
+  ): Promise<readonly Sandbox[]> {
+    const { [TASK_TAG]: _, ...tags } = sandbox.tags;
+    const each = copies.map(({ taskId, name }): ForkCopy => {
+      if (taskId === undefined) return { tags, ...(name !== undefined && { name }) };
+      const own = { externalKey: taskId, tags: { ...tags, [TASK_TAG]: taskId } };
+      return isObjectName(taskId) ? { ...own, name: taskId } : own;
+    });
+    return this.#sandboxes.fork(sandbox.id, each, signal);
   }
 
   async #findOrCreate(request: Provision, imageId: ImageId) {

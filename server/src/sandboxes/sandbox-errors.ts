@@ -1,4 +1,5 @@
 /** The errors of calls about a sandbox, in the same words whether it lives or is read from the store. */
+import type { RuntimeName } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { ProcessId, SandboxId } from '../ids.ts';
 import { describeResult } from './result-text.ts';
@@ -28,6 +29,13 @@ export const notForSnapshots = (): SkerryError =>
   new SkerryError(
     'conflict',
     'No snapshot of the memory of this sandbox can be taken: create it with _experimental_enable_snapshot.',
+  );
+
+/** The error of a copy of one whose runtime cannot remember its memory. */
+export const noFork = ({ runtime }: { readonly runtime: RuntimeName }): SkerryError =>
+  new SkerryError(
+    'unimplemented',
+    `Only sandboxes under gVisor can be forked, and this one runs under ${runtime}: create it with the runtime gvisor (\`skerry doctor\` says whether this machine has it).`,
   );
 
 /** The error of a readiness probe that did not succeed in the time its caller gave it. */

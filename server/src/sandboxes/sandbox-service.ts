@@ -32,6 +32,7 @@ import { checkDiskSize, diskSize } from './disk-size.ts';
 import { EndedSandbox } from './ended-sandbox.ts';
 import { EndedSweep } from './ended-sweep.ts';
 import { imageWithMounts } from './file-mounts.ts';
+import { Forks } from './forks.ts';
 import { holdsName } from './life.ts';
 import { type LifeEntry, LifeLog } from './life-log.ts';
 import { LiveSandbox, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
@@ -53,6 +54,7 @@ import {
 import { nameTaken, sandboxEnded } from './sandbox-errors.ts';
 import type {
   CreateOptions,
+  ForkCopy,
   RestoreOptions,
   Sandbox,
   Sandboxes,
@@ -129,6 +131,7 @@ export class SandboxService implements Sandboxes {
   readonly #context: SandboxContext;
   readonly #sidecars: ManagedSidecars;
   readonly #memorySnapshots: MemorySnapshots;
+  readonly #forks: Forks;
   /** Everything whose end is not in the store, sidecars included. Ended ones are read from there when somebody asks. */
   readonly #live = new Map<SandboxId, LiveSandbox>();
   readonly #liveByTask = new Map<TaskId, LiveSandbox>();
@@ -153,6 +156,10 @@ export class SandboxService implements Sandboxes {
       repository: store.memorySnapshots,
       directory: checkpointsDir(options.dataDir),
       ...{ images, vault, logger, now },
+    });
+    this.#forks = new Forks({
+      snapshots: this.#memorySnapshots,
+      admit: (spec, from) => this.#admit(spec, sandboxIdShape(from.sandboxId), undefined, { from }),
     });
     this.#context = {
       instances: options.instances,
@@ -231,6 +238,13 @@ export class SandboxService implements Sandboxes {
     if (made) return this.get(made.id);
     const spec = { ...from.spec, from: id, name: 'name' in options ? options.name : from.spec.name };
     return this.#admit(spec, sandboxIdShape(from.sandboxId), requestKey, { from });
+  }
+
+  async fork(id: SandboxId, copies: readonly ForkCopy[], signal: AbortSignal): Promise<readonly Sandbox[]> {
+    const { result } = this.get(id);
+    const original = this.#live.get(id);
+    if (!original) throw sandboxEnded({ id, result });
+    return this.#forks.make(original, copies, signal);
   }
 
   #admit(
@@ -360,6 +374,7 @@ export class SandboxService implements Sandboxes {
         return this.#add(row, { plan: this.#planAgain(row), left });
       },
     });
+    this.#forks.endUnfinished(this.#live.values(), (step) => this.#ledger.tell(undefined, step));
   }
 
   /** How one that an earlier server admitted is started, or gone on with. */

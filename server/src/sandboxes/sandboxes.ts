@@ -242,6 +242,12 @@ export interface RestoreOptions extends Pick<CreateOptions, 'requestKey'> {
   readonly name?: string | undefined;
 }
 
+/** What a copy has of its own. */
+export interface ForkCopy extends Partial<Pick<SandboxSpec, 'name' | 'externalKey'>> {
+  /** Absent = those of the original. */
+  readonly tags?: SandboxSpec['tags'];
+}
+
 export interface Sandboxes {
   /**
    * Admits a sandbox, writes its row and starts it in the background.
@@ -255,6 +261,11 @@ export interface Sandboxes {
    * @throws SkerryError `not-found` (snapshot), `conflict` when another build of the runtime made it; as `create`
    */
   restore(id: MemorySnapshotId, options?: RestoreOptions): Promise<Sandbox>;
+  /**
+   * Makes copies of a running sandbox, each under an id of its own, that go on where it is while it goes on itself. Resolves when all of them run; else there is none.
+   * @throws SkerryError `unimplemented`, `conflict` for one that cannot be copied; `sandbox-ended`, `disk-full`, `unavailable` when one did not start; as `create`
+   */
+  fork(id: SandboxId, copies: readonly ForkCopy[], signal: AbortSignal): Promise<readonly Sandbox[]>;
   /** Running or ended. @throws SkerryError `not-found` */
   get(id: SandboxId): Sandbox;
   /** @throws SkerryError `not-found` */

@@ -14,6 +14,8 @@ import { answers, type ModboxApp, type RouteParts } from './routes.ts';
 import {
   type DefaultImageAnswer,
   defaultImageAnswer,
+  forkAnswer,
+  forkRequest,
   listQuery,
   type ProvisionRequest,
   provisionRequest,
@@ -112,6 +114,28 @@ export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
       const signal = hangUpSignal(reply, parts.closing);
       await requireRunning(sandbox, signal, request.query.timeoutSeconds * 1000);
       return describe(request, sandbox);
+    },
+  );
+
+  app.post(
+    '/sandboxes/:taskId/fork',
+    {
+      schema: {
+        ...common,
+        operationId: 'forkSandbox',
+        summary:
+          'Make running copies of a running sandbox, with the memory of its programs: all of them, or none.',
+        params: taskParams,
+        body: forkRequest,
+        response: answers({ 201: forkAnswer }, 404, 409, 410, 429, 501, 503),
+      },
+    },
+    async (request, reply) => {
+      const sandbox = provisioner.find(request.params.taskId);
+      const { taskIds, count = 1 } = request.body;
+      const copies = taskIds?.map((taskId) => ({ taskId })) ?? Array.from({ length: count }, () => ({}));
+      const made = await provisioner.fork(sandbox, copies, hangUpSignal(reply, parts.closing));
+      return reply.code(201).send({ sandboxes: made.map((copy) => describe(request, copy)) });
     },
   );
 

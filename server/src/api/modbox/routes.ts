@@ -43,7 +43,7 @@ export type ModboxApp = FastifyInstance<
   ZodTypeProvider
 >;
 
-type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 410 | 413 | 422 | 425 | 429 | 503;
+type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 410 | 413 | 422 | 425 | 429 | 501 | 503;
 
 /** A route's answers: its good one, and the errors it can give, for the OpenAPI document. */
 export function answers<Good extends Record<number, unknown>>(

@@ -236,6 +236,31 @@ export const sandboxAnswer = z
   .meta({ id: 'Sandbox' });
 export type SandboxAnswer = z.output<typeof sandboxAnswer>;
 
+/** Of one call; each counts as one of the sandboxes that the server may run. */
+export const MAX_COPIES = 100;
+const copyCount = z.int().min(1).max(MAX_COPIES);
+export const forkRequest = z
+  .strictObject({
+    count: copyCount
+      .optional()
+      .meta({ description: 'How many copies. Default: one, or one for each task id.' }),
+    taskIds: z
+      .array(taskIdSchema)
+      .min(1)
+      .max(MAX_COPIES)
+      .refine((ids) => new Set(ids).size === ids.length, 'no id twice')
+      .optional()
+      .meta({ description: 'Those of the copies. Default: none; each is found by its sandbox id.' }),
+  })
+  .refine(({ count, taskIds }) => count === undefined || taskIds === undefined || count === taskIds.length, {
+    error: 'count and taskIds must agree',
+    path: ['count'],
+  })
+  .meta({ id: 'ForkRequest' });
+export const forkAnswer = z
+  .object({ sandboxes: z.array(sandboxAnswer).meta({ description: 'The copies, all running.' }) })
+  .meta({ id: 'Fork' });
+
 export const listQuery = z.strictObject({
   includeEnded: z.stringbool().default(false),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
@@ -475,6 +500,7 @@ export type ErrorAnswer = z.output<typeof errorAnswer>;
 /** Names of the schemas that are requests; the others with an id are answers. */
 export const requestSchemaIds: readonly string[] = [
   'ProvisionRequest',
+  'ForkRequest',
   'ExecRequest',
   'CommandRequest',
   'KillRequest',

@@ -27,7 +27,7 @@ test('a checkpoint is restored by what made it, and by nothing else', async () =
   const build = await new CheckpointBuilds(agent).of(runsc, 'runsc 1');
   const id = newMemorySnapshotId();
   await assert.rejects(
-    makeCheckpoint(content.checkpoint(id), build, async ({ memory }) => {
+    makeCheckpoint(content.checkpoint(id), { build, brief: true }, async ({ memory }) => {
       writeFileSync(join(memory, 'pages'), '');
       throw new Error('half-way');
     }),
@@ -35,7 +35,7 @@ test('a checkpoint is restored by what made it, and by nothing else', async () =
   );
   assert.deepEqual(await content.checkpoints(), []);
   assert.ok(!readdirSync(directory).some((name) => name.startsWith('sn-')));
-  await makeCheckpoint(content.checkpoint(id), build, async ({ memory }) => {
+  await makeCheckpoint(content.checkpoint(id), { build, brief: false }, async ({ memory }) => {
     writeFileSync(join(memory, 'pages'), '');
   });
   assert.equal(statSync(content.checkpoint(id)).mode & 0o777, 0o700);

@@ -74,12 +74,13 @@ function whyNotWhole(
 }
 
 /**
- * Has `take` fill a checkpoint, which is at `directory` when all of it is there and on the disk. Nothing is left when it fails.
+ * Has `take` fill a checkpoint, which is at `directory` when all of it is there and, unless it is `brief`, on the disk. Nothing is left when it fails.
  * @param build of the instance, that runs
+ * @param brief whether it need not be on the disk
  */
 export async function makeCheckpoint(
   directory: string,
-  build: CheckpointBuild,
+  { build, brief }: { readonly build: CheckpointBuild; readonly brief: boolean },
   take: (checkpoint: CheckpointFiles) => Promise<void>,
 ): Promise<void> {
   const partial = `${directory}.partial`;
@@ -90,7 +91,7 @@ export async function makeCheckpoint(
   await mkdir(memory, { recursive: true, mode: 0o700 });
   await writeFile(file, JSON.stringify(build));
   await take(new CheckpointFiles(partial));
-  await syncFilesystem(partial);
+  if (!brief) await syncFilesystem(partial);
   await rename(partial, directory);
 }
 

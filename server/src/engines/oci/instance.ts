@@ -12,6 +12,7 @@ import { Limiter } from '../../platform/limiter.ts';
 import { delay, unlessAborted } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
+  CheckpointOptions,
   CommitOptions,
   Fifo,
   FillMount,
@@ -185,7 +186,7 @@ export class OciInstance implements Instance {
   checkpoint(
     to: CheckpointRef,
     layer: LayerRef,
-    { settle = async () => [] }: Pick<CommitOptions, 'settle'>,
+    { settle = async () => [], brief = false }: CheckpointOptions,
   ): Promise<void> {
     return this.#exclusive.run(async () => {
       this.#requireRunning();
@@ -194,7 +195,7 @@ export class OciInstance implements Instance {
       const of = await build(this.#record.init.pid);
       requireWhole(runtime.name, this.#record, of, hasJoined());
       await unlessAborted(settle(), signal); // most of it is written before anything stands still
-      await makeCheckpoint(content.checkpoint(to), of, (files) =>
+      await makeCheckpoint(content.checkpoint(to), { build: of, brief }, (files) =>
         copyWhole(content.newLayer(layer), (directory) => {
           const still = (take: () => Promise<void>) =>
             this.#paused([], FOR_CHECKPOINT, async () => {

@@ -1,0 +1,142 @@
+/** Copies of a running sandbox, over the REST interface and by the command. */
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { removeServerState, writeServerState } from '../../cli/src/server-state.ts';
+import { ConflictError, ModboxClient, QuotaError, type Sandbox } from '../../modbox-sdk/src/index.ts';
+import { run } from '../../server/src/platform/command.ts';
+import { runtimesToTest } from '../support/runtimes.ts';
+import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+import { patient } from '../support/slowness.ts';
+
+const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
+
+/** Has a secret in its memory and counts; whoever asks at /ask hears of both, and leaves a trace in a file that is open. */
+const PROGRAM = `
+import os, socket, threading
+secret = os.urandom(8).hex(); asked = 0; log = open("/asked", "w+")
+server = socket.create_server(("", 8000))
+print("serving", flush=True)
+while True:
+    one, _ = server.accept(); asked += 1; log.write("x"); log.flush()
+    one.sendall(f"{secret} {asked} {os.urandom(8).hex()}".encode()); one.close()
+`;
+const ASK = 'import socket; print(socket.create_connection(("127.0.0.1", 8000)).makefile().read())';
+const MAX_SANDBOXES = 7;
+
+describe('copies of a running sandbox', {
+  skip: gvisor?.skip ?? 'unknown',
+  timeout: patient(600_000),
+}, () => {
+  let server: TestServer;
+  let modbox: ModboxClient;
+  let original: Sandbox;
+  before(async () => {
+    server = await startServer({ runtime: 'gvisor', flags: ['--max-sandboxes', String(MAX_SANDBOXES)] });
+    const { url, pid } = server;
+    const known = { ready: true as const, url, pid, serverPid: pid, instance: '', version: '', flags: [] };
+    writeServerState(server.dataDir, { ...known, startedAt: new Date().toISOString() });
+    modbox = new ModboxClient({ token: server.clientEnv.MODBOX_API_TOKEN, baseUrl: server.url });
+    const taskId = 'original';
+    await modbox.provisionSandbox({ taskId, imageId: 'python:3.11-slim', ttlSeconds: 3600 });
+    original = await modbox.waitForSandbox({ taskId, timeout: patient(60) });
+    const { processId } = await modbox.connect(original).startProcess({ argv: ['python3', '-c', PROGRAM] });
+    for await (const event of modbox.connect(original).followProcess(processId)) {
+      assert.deepEqual(event, { type: 'stdout', text: 'serving\n' });
+      break;
+    }
+  });
+  after(async () => {
+    if (server) removeServerState(server.dataDir);
+    await server?.stop(); // asserts that nothing of them is left on the machine
+  });
+
+  const say = async (sandbox: Sandbox, ...argv: string[]) => {
+    const { stdout, stderr, exitCode } = await modbox.connect(sandbox).exec({ argv });
+    assert.equal(exitCode, 0, stderr);
+    return stdout.trim();
+  };
+  const ask = async (sandbox: Sandbox) => {
+    const [secret, asked, fresh] = (await say(sandbox, 'python3', '-ISc', ASK)).split(' ');
+    return { secret, asked: Number(asked), fresh };
+  };
+  const skerry = async (...args: string[]) => {
+    const argv = [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...args] as const;
+    const { stdout } = await run([...argv, '--data-dir', server.dataDir], { timeoutMs: patient(120_000) });
+    return stdout.trim().split('\n');
+  };
+  const checkpoints = () => readdirSync(join(server.dataDir, 'memory-snapshots'));
+  const end = (sandboxes: readonly Sandbox[]) =>
+    Promise.all(sandboxes.map(({ sandboxId }) => modbox.destroySandbox({ taskId: sandboxId })));
+
+  test('all go on where the original is, which goes on itself', async () => {
+    const before = await ask(original);
+    const copies = await modbox.forkSandbox({ taskId: 'original', taskIds: ['a', 'b', 'c'] });
+    assert.deepEqual(
+      copies.map(({ taskId, status }) => [taskId, status]),
+      ['a', 'b', 'c'].map((taskId) => [taskId, 'running']),
+    );
+    assert.deepEqual(checkpoints(), []);
+    const told = await Promise.all([original, ...copies].map(ask));
+    assert.deepEqual(
+      new Set(told.map(({ secret, asked }) => `${secret} ${asked}`)),
+      new Set([`${before.secret} 2`]),
+    );
+    assert.equal(new Set(told.map(({ fresh }) => fresh)).size, 4);
+    for (const copy of copies) {
+      assert.equal(
+        await say(copy, 'sh', '-c', 'echo $MODAL_SANDBOX_ID; cat /asked'),
+        `${copy.sandboxId}\nxx`,
+      );
+    }
+    assert.equal((await modbox.getSandbox('b')).sandboxId, copies[1]?.sandboxId);
+    const [process] = await modbox.connect(original).listProcesses();
+    assert.equal(process?.status, 'running');
+    // A copy is a sandbox like any other: of one that ended the files of the others stay, and it can be copied itself.
+    const [first, ...others] = copies;
+    assert.ok(first);
+    await end(others);
+    const [again] = await modbox.forkSandbox({ taskId: 'a' });
+    assert.ok(again);
+    assert.equal(again.taskId, again.sandboxId);
+    assert.deepEqual([(await ask(again)).asked, (await ask(first)).asked], [3, 3]);
+    await end([first, again]);
+  });
+
+  test('by the command, with names', async () => {
+    const made = await skerry('fork', original.sandboxId, '-n', '2', '--name', 'worker');
+    const ids = made.map((line) => line.split('  '));
+    assert.deepEqual(
+      ids.map(([, name]) => name),
+      ['worker-1', 'worker-2'],
+    );
+    const [byName = ''] = await skerry('fork', 'worker-2', '--json');
+    const { id } = JSON.parse(byName) as { id: string };
+    const copies = await Promise.all(
+      [...ids.map(([each = '']) => each), id].map((each) => modbox.getSandbox(each)),
+    );
+    assert.ok(copies.every(({ status }) => status === 'running'));
+    assert.equal(new Set(await Promise.all(copies.map(async (copy) => (await ask(copy)).secret))).size, 1);
+    await assert.rejects(skerry('fork', 'worker-1', '--name', 'worker-2'), /named 'worker-2' already exists/);
+    await assert.rejects(skerry('fork', 'nobody'), /no sandbox for task "nobody"/);
+    await end(copies);
+  });
+
+  test('all of them, or none', async () => {
+    const before = await ask(original);
+    const taken = modbox.forkSandbox({ taskId: 'original', taskIds: ['x', 'y', 'original'] });
+    await assert.rejects(taken, (error) => error instanceof ConflictError && /original/.test(error.message));
+    const tooMany = modbox.forkSandbox({ taskId: 'original', count: MAX_SANDBOXES });
+    await assert.rejects(
+      tooMany,
+      (error) => error instanceof QuotaError && /7 sandboxes/.test(error.message),
+    );
+    assert.deepEqual(
+      (await modbox.listSandboxes()).map(({ taskId }) => taskId),
+      ['original'],
+    );
+    assert.deepEqual(checkpoints(), []);
+    assert.deepEqual((await ask(original)).asked, before.asked + 1);
+  });
+});

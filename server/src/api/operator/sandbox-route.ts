@@ -1,0 +1,81 @@
+/**
+ * What the `skerry` command asks about single sandboxes, as JSON over HTTP. All is the owner's.
+ *
+ *   POST sandboxes/<which>/fork  {count, name?}: running copies, with the memory of its programs
+ *
+ * `<which>` is a sandbox id, a Modbox task id, or the name of a running sandbox that no other has.
+ */
+import { z } from 'zod';
+import { isObjectName } from '../../apps/names.ts';
+import type { TokenStore } from '../../auth/token-store.ts';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { Provisioner } from '../../sandboxes/provisioner.ts';
+import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { AnyRequest } from '../../transport/port.ts';
+import { type HttpRoute, pathOf } from '../../transport/routes.ts';
+import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.ts';
+
+export interface SandboxRouteDeps {
+  readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
+  readonly sandboxes: Pick<Sandboxes, 'list'>;
+  readonly provisioner: Pick<Provisioner, 'find' | 'fork'>;
+  readonly logger: Logger;
+}
+
+const PREFIX = `${OPERATOR_PREFIX}/sandboxes`;
+const MAX_COPIES = 100;
+/** The caller may be gone by then, and what was asked for is done all the same. */
+const CALL_TIMEOUT_MS = 15 * 60_000;
+
+const forkSchema = z.strictObject({
+  count: z.int().min(1).max(MAX_COPIES).default(1),
+  name: z
+    .string()
+    .refine(isObjectName, 'a name has 1 to 64 letters, digits, dots, dashes and underscores')
+    .optional(),
+});
+
+/** The routes of sandboxes; they never reject. */
+export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: SandboxRouteDeps): HttpRoute {
+  return operatorRoute(PREFIX, logger, async (request: AnyRequest) => {
+    if (bearerOf(request, tokens) !== tokens.tokenId) {
+      throw new SkerryError('permission-denied', "These are the owner's, on the server's machine.");
+    }
+    const path = pathOf(request);
+    const [which = '', what = '', ...more] = path.slice(PREFIX.length + 1).split('/');
+    const call = more.length === 0 ? `${request.method} ${what}` : '';
+    const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
+    if (call === 'POST fork') {
+      const { count, name } = await readBody(request, forkSchema);
+      const sandbox = find(which);
+      const copies = Array.from({ length: count }, (_, index) =>
+        name === undefined ? {} : { name: count === 1 ? name : `${name}-${index + 1}` },
+      );
+      const made = await provisioner.fork(sandbox, copies, signal);
+      return { sandboxes: made.map((copy) => ({ id: copy.id, name: copy.name })) };
+    }
+    throw new SkerryError('not-found', `There is no ${request.method} ${path.slice(0, 100)}.`);
+  });
+
+  /** @throws SkerryError `not-found`; `conflict` for a name of several */
+  function find(encoded: string): Sandbox {
+    const which = decoded(encoded);
+    const named = sandboxes
+      .list({ limit: Number.MAX_SAFE_INTEGER })
+      .filter(({ name }) => name !== undefined && name === which);
+    const [first, second] = named;
+    if (second) {
+      throw new SkerryError('conflict', `Several running sandboxes are named '${which}': use the id of one.`);
+    }
+    return first ?? provisioner.find(which);
+  }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new SkerryError('invalid-argument', 'The path is no URL.');
+  }
+}
