@@ -6,6 +6,7 @@ import { SkerryError } from '../../server/src/operator.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
 import { caCommand } from './commands/ca.ts';
+import { checkpointCommand } from './commands/checkpoint.ts';
 import { connectCommand } from './commands/connect.ts';
 import { diskCommand } from './commands/disk.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -38,6 +39,7 @@ export function createProgram(): Command {
     statusCommand,
     lsCommand,
     forkCommand,
+    checkpointCommand,
     envCommand,
     diskCommand,
     pruneCommand,

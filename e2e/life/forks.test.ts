@@ -15,7 +15,7 @@ const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gviso
 /** Has a secret in its memory and counts; whoever asks at /ask hears of both, and leaves a trace in a file that is open. */
 const PROGRAM = `
 import os, socket, threading
-secret = os.urandom(8).hex(); asked = 0; log = open("/asked", "w+")
+secret = os.urandom(8).hex(); asked = 0; plain = "-".join(["kept", "in", "memory"]) * 1000; log = open("/asked", "w+")
 server = socket.create_server(("", 8000))
 print("serving", flush=True)
 while True:
@@ -33,7 +33,8 @@ describe('copies of a running sandbox', {
   let modbox: ModboxClient;
   let original: Sandbox;
   before(async () => {
-    server = await startServer({ runtime: 'gvisor', flags: ['--max-sandboxes', String(MAX_SANDBOXES)] });
+    const flags = ['--max-sandboxes', String(MAX_SANDBOXES), '--encrypt-memory-snapshots', 'on'];
+    server = await startServer({ runtime: 'gvisor', flags });
     const { url, pid } = server;
     const known = { ready: true as const, url, pid, serverPid: pid, instance: '', version: '', flags: [] };
     writeServerState(server.dataDir, { ...known, startedAt: new Date().toISOString() });
@@ -66,7 +67,8 @@ describe('copies of a running sandbox', {
     const { stdout } = await run([...argv, '--data-dir', server.dataDir], { timeoutMs: patient(120_000) });
     return stdout.trim().split('\n');
   };
-  const checkpoints = () => readdirSync(join(server.dataDir, 'memory-snapshots'));
+  const forks = () =>
+    readdirSync(join(server.dataDir, 'memory-snapshots')).filter((name) => name.startsWith('fk-'));
   const end = (sandboxes: readonly Sandbox[]) =>
     Promise.all(sandboxes.map(({ sandboxId }) => modbox.destroySandbox({ taskId: sandboxId })));
 
@@ -77,7 +79,7 @@ describe('copies of a running sandbox', {
       copies.map(({ taskId, status }) => [taskId, status]),
       ['a', 'b', 'c'].map((taskId) => [taskId, 'running']),
     );
-    assert.deepEqual(checkpoints(), []);
+    assert.deepEqual(forks(), []);
     const told = await Promise.all([original, ...copies].map(ask));
     assert.deepEqual(
       new Set(told.map(({ secret, asked }) => `${secret} ${asked}`)),
@@ -123,6 +125,31 @@ describe('copies of a running sandbox', {
     await end(copies);
   });
 
+  test('what is kept of it can be listed, and is not to be read on the disk', async () => {
+    const [id = ''] = await skerry('checkpoint', 'create', 'original');
+    const [listed = ''] = await skerry('checkpoint', 'list', original.sandboxId);
+    assert.match(listed, new RegExp(`^${id}  .* until `));
+    const find = ['grep', '-r', '--binary-files=text', '-q'] as const;
+    const kept = join(server.dataDir, 'memory-snapshots', id);
+    await run([...find, 'skerry-sealed', kept]);
+    assert.equal((await run([...find, 'kept-in-memory', kept], { okCodes: [1] })).code, 1);
+    // What is written to be encrypted does not count for the sandbox: it has not so much memory.
+    const taskId = 'full';
+    await modbox.provisionSandbox({ taskId, imageId: 'python:3.11-slim', memoryMiB: 160 });
+    const full = await modbox.waitForSandbox({ taskId, timeout: patient(60) });
+    const fill =
+      'import os, time; kept = os.urandom(100 << 20); print("filled", flush=True); time.sleep(1000)';
+    const { processId } = await modbox.connect(full).startProcess({ argv: ['python3', '-c', fill] });
+    for await (const { type } of modbox.connect(full).followProcess(processId)) {
+      assert.equal(type, 'stdout');
+      break;
+    }
+    await skerry('checkpoint', 'create', 'full');
+    const [process] = await modbox.connect(full).listProcesses();
+    assert.equal(process?.status, 'running');
+    await end([full]);
+  });
+
   test('all of them, or none', async () => {
     const before = await ask(original);
     const taken = modbox.forkSandbox({ taskId: 'original', taskIds: ['x', 'y', 'original'] });
@@ -136,7 +163,7 @@ describe('copies of a running sandbox', {
       (await modbox.listSandboxes()).map(({ taskId }) => taskId),
       ['original'],
     );
-    assert.deepEqual(checkpoints(), []);
+    assert.deepEqual(forks(), []);
     assert.deepEqual((await ask(original)).asked, before.asked + 1);
   });
 });

@@ -83,8 +83,17 @@ const secretHeadersIn = (store: Store, vault: AesVault): SecretHeaders => ({
   authority: headerAuthority({ settings: store.settings, vault, now: Date.now }),
 });
 
-/** @param secretHeaders what goes on has, if anything is to go on */
-const createEngine = (config: Config, secretHeaders: SecretHeaders | undefined, logger: Logger): Engine =>
+/** What of the server's secrets an engine needs, if anything is to go on. */
+const secretsOf = (store: Store, vault: AesVault) => ({
+  secretHeaders: secretHeadersIn(store, vault),
+  memoryKey: vault.deriveKey('memory-snapshots'),
+});
+
+const createEngine = (
+  config: Config,
+  secrets: Partial<ReturnType<typeof secretsOf>>,
+  logger: Logger,
+): Engine =>
   createOciEngine({
     config,
     dataDir: config.dataDir,
@@ -94,7 +103,7 @@ const createEngine = (config: Config, secretHeaders: SecretHeaders | undefined, 
       checkpointsDir(config.dataDir),
     ),
     ...enginePrograms(),
-    ...(secretHeaders && { secretHeaders }),
+    ...secrets,
     logger,
   });
 
@@ -123,7 +132,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     let certificate = await loadCertificate(certificateOptions);
     const guestCa = config.extraCaFile === '' ? {} : caEnvironment();
 
-    const engine = createEngine(config, secretHeadersIn(store, vault), logger);
+    const engine = createEngine(config, secretsOf(store, vault), logger);
     await engine.open();
     cleanup.add('engine', () => engine.close());
     const instances = new InstanceService({ engine, logger, gpuSharing: config.gpuSharing });
@@ -320,7 +329,7 @@ export async function destroyAll(config: Config, logger: Logger): Promise<void> 
   cleanup.add('lock', lockDataDir(config.dataDir));
   const store = openStore(config.dataDir);
   cleanup.add('store', () => store.close());
-  const engine = createEngine(config, undefined, logger);
+  const engine = createEngine(config, {}, logger);
   await engine.open();
   await engine.adopt(new Set());
   markAllTerminated(store.sandboxes, Date.now());

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { HeaderAuthority } from '../engines/engine.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import { once } from '../platform/once.ts';
+import { openJson, sealJson } from '../secrets/sealed-json.ts';
 import type { Vault } from '../secrets/secrets.ts';
 import { makeAuthority } from '../transport/issue-certificate.ts';
 
@@ -28,8 +29,7 @@ export const headerAuthority = (parts: HeaderAuthorityParts): (() => Promise<Hea
 async function findOrMake({ settings, vault, now }: HeaderAuthorityParts): Promise<HeaderAuthority> {
   const kept = settings.get('headers.sealed-authority');
   if (kept !== undefined) {
-    const text = Buffer.from(vault.open(Buffer.from(kept, 'base64'), CONTEXT)).toString('utf8');
-    return keptSchema.parse(JSON.parse(text));
+    return keptSchema.parse(openJson(vault, Buffer.from(kept, 'base64'), CONTEXT));
   }
   const validity = {
     notBefore: new Date(now() - DAY_MS),
@@ -37,7 +37,7 @@ async function findOrMake({ settings, vault, now }: HeaderAuthorityParts): Promi
   };
   const name = `Skerry secret headers ${randomBytes(4).toString('hex')}`;
   const authority = await makeAuthority(name, validity, undefined);
-  const sealed = vault.seal(Buffer.from(JSON.stringify(authority)), CONTEXT);
+  const sealed = sealJson(vault, authority, CONTEXT);
   settings.set('headers.sealed-authority', Buffer.from(sealed).toString('base64'));
   return authority;
 }

@@ -304,6 +304,12 @@ export const configSchema = z.strictObject({
     .max(64)
     .default(1)
     .describe('sandboxes that may have the same GPU at once'),
+  encryptMemorySnapshots: z
+    .enum(['off', 'on'])
+    .default('off')
+    .describe(
+      'on: the memory of sandboxes is encrypted wherever it is kept on the disk, with the key of secrets',
+    ),
   runscPath: z
     .string()
     .default('')

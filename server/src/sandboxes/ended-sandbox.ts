@@ -132,6 +132,10 @@ export class EndedSandbox implements Sandbox {
     throw this.#endedError();
   }
 
+  async keepMemory(): Promise<never> {
+    throw this.#endedError();
+  }
+
   async snapshotDirectory(): Promise<never> {
     throw this.#endedError();
   }

@@ -117,7 +117,7 @@ test('under runc it is refused, saying what it takes; of one that ended likewise
   const sandbox = await domain.running();
   await assert.rejects(domain.manager.fork(sandbox.id, [{}], deadline()), {
     code: 'unimplemented',
-    message: /Only sandboxes under gVisor can be forked, and this one runs under runc/,
+    message: /under gVisor alone, and this one runs under runc/,
   });
   await sandbox.terminate();
   await assert.rejects(domain.manager.fork(sandbox.id, [{}], deadline()), { code: 'sandbox-ended' });

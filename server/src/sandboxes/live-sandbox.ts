@@ -49,7 +49,7 @@ import {
   endedConflict,
   labelOf,
   nameTaken,
-  noFork,
+  noCheckpoints,
   noProbe,
   noProcess,
   noSecretHeaders,
@@ -382,17 +382,20 @@ export class LiveSandbox implements Sandbox {
 
   async snapshotMemory(signal: AbortSignal): Promise<MemorySnapshotId> {
     if (!this.spec.memorySnapshots) throw notForSnapshots();
+    return this.keepMemory(signal);
+  }
+
+  keepMemory(signal: AbortSignal): Promise<MemorySnapshotId> {
     return this.#remember(signal, (tenant, settle) =>
       this.#context.memorySnapshots.take(this, tenant, settle),
     );
   }
 
-  /** As `snapshotMemory`, of any sandbox, for copies that begin at once. */
+  /** Likewise for copies that begin at once. */
   snapshotForFork(signal: AbortSignal): Promise<MemorySnapshotRow> {
-    return this.#remember(signal, (tenant, settle) => {
-      if (!this.#context.instances.takesCheckpoints(tenant.instance.runtime)) throw noFork(tenant.instance);
-      return this.#context.memorySnapshots.takeForFork(this, tenant, settle);
-    });
+    return this.#remember(signal, (tenant, settle) =>
+      this.#context.memorySnapshots.takeForFork(this, tenant, settle),
+    );
   }
 
   mountImage(path: string, { imageId, encryptionKey }: MountedImage, signal: AbortSignal): Promise<void> {
@@ -510,6 +513,7 @@ export class LiveSandbox implements Sandbox {
   ): Promise<T> {
     const tenant = await this.#whileRunning(signal);
     const { instance, agent } = tenant;
+    if (!this.#context.instances.takesCheckpoints(instance.runtime)) throw noCheckpoints(instance);
     const release = this.hold();
     const resumed = this.#tenancy.clocks.pausing();
     try {

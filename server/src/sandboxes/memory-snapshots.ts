@@ -17,6 +17,7 @@ import {
   type TaskId,
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
+import { openJson, sealJson } from '../secrets/sealed-json.ts';
 import type { Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { SandboxSpec } from './spec.ts';
@@ -33,6 +34,8 @@ export interface MemorySnapshot {
   /** That of the sandbox it was taken of, and of those that go on from it. */
   readonly idShape: SandboxIdShape;
   readonly spec: Pick<SandboxSpec, 'appId'>;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
 }
 
 export interface MemorySnapshotRow {
@@ -52,6 +55,8 @@ export interface MemorySnapshotRepository {
   insert(row: MemorySnapshotRow): void;
   get(id: MemorySnapshotId): MemorySnapshotRow | undefined;
   ids(): readonly MemorySnapshotId[];
+  /** Newest first. */
+  ofSandbox(id: SandboxId): readonly MemorySnapshotRow[];
   expired(nowMs: number): readonly MemorySnapshotId[];
   delete(id: MemorySnapshotId): void;
 }
@@ -146,7 +151,7 @@ export class MemorySnapshots {
         sandboxId: of.id,
         taskId: of.taskId,
         spec: specOfCopies(of, { instance, plan, image }),
-        sealedEnv: vault.seal(Buffer.from(JSON.stringify(plan.env)), id),
+        sealedEnv: sealJson(vault, plan.env, id),
         createdAtMs,
         expiresAtMs: image.expiresAtMs ?? createdAtMs + ttlMs,
       };
@@ -161,8 +166,14 @@ export class MemorySnapshots {
 
   /** @throws SkerryError `not-found` */
   get(id: MemorySnapshotId): MemorySnapshot {
-    const { spec, sandboxId } = this.row(id);
-    return { id, spec, idShape: sandboxIdShape(sandboxId) };
+    return toSnapshot(this.row(id));
+  }
+
+  /** @see Sandboxes.memorySnapshotsOf */
+  of(sandbox: SandboxId): MemorySnapshot[] {
+    const nowMs = this.#parts.now();
+    const rows = this.#parts.repository.ofSandbox(sandbox);
+    return rows.filter(({ expiresAtMs }) => expiresAtMs > nowMs).map(toSnapshot);
   }
 
   /** @throws SkerryError `not-found` */
@@ -174,9 +185,7 @@ export class MemorySnapshots {
 
   /** The environment of the programs of a sandbox that goes on from it and has these ids. */
   environment(row: MemorySnapshotRow, id: SandboxId, taskId: TaskId): Record<string, string> {
-    const text = Buffer.from(this.#parts.vault.open(row.sealedEnv, row.id)).toString('utf8');
-    // Sealed by `take`, authenticated by the vault.
-    const env = JSON.parse(text) as Record<string, string>;
+    const env = openJson<Record<string, string>>(this.#parts.vault, row.sealedEnv, row.id);
     const ids = { [row.sandboxId]: id, [row.taskId]: taskId };
     for (const name of ['MODAL_SANDBOX_ID', 'MODAL_TASK_ID']) {
       const renewed = ids[env[name] ?? ''];
@@ -206,6 +215,17 @@ export class MemorySnapshots {
     }
   }
 }
+
+const toSnapshot = ({
+  id,
+  spec,
+  sandboxId,
+  createdAtMs,
+  expiresAtMs,
+}: MemorySnapshotRow): MemorySnapshot => ({
+  ...{ id, spec, createdAtMs, expiresAtMs },
+  idShape: sandboxIdShape(sandboxId),
+});
 
 /** Its limits and its network are those it has, whatever the server's defaults will be. */
 function specOfCopies(

@@ -31,11 +31,11 @@ export const notForSnapshots = (): SkerryError =>
     'No snapshot of the memory of this sandbox can be taken: create it with _experimental_enable_snapshot.',
   );
 
-/** The error of a copy of one whose runtime cannot remember its memory. */
-export const noFork = ({ runtime }: { readonly runtime: RuntimeName }): SkerryError =>
+/** The error of what needs the memory of one whose runtime cannot give it. */
+export const noCheckpoints = ({ runtime }: { readonly runtime: RuntimeName }): SkerryError =>
   new SkerryError(
     'unimplemented',
-    `Only sandboxes under gVisor can be forked, and this one runs under ${runtime}: create it with the runtime gvisor (\`skerry doctor\` says whether this machine has it).`,
+    `The memory of sandboxes can be kept and copied under gVisor alone, and this one runs under ${runtime}: create it with the runtime gvisor (\`skerry doctor\` says whether this machine has it).`,
   );
 
 /** The error of a readiness probe that did not succeed in the time its caller gave it. */

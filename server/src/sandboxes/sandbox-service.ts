@@ -24,6 +24,7 @@ import type { KeptValues } from '../platform/kept-values.ts';
 import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { withDeadline } from '../platform/wait.ts';
+import { openJson, sealJson } from '../secrets/sealed-json.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
@@ -230,6 +231,10 @@ export class SandboxService implements Sandboxes {
     return this.#memorySnapshots.get(id);
   }
 
+  memorySnapshotsOf(id: SandboxId): readonly MemorySnapshot[] {
+    return this.#memorySnapshots.of(id);
+  }
+
   async restore(id: MemorySnapshotId, options: RestoreOptions = {}): Promise<Sandbox> {
     const from = this.#memorySnapshots.row(id);
     await this.#options.instances.requireRestorable(id);
@@ -293,8 +298,8 @@ export class SandboxService implements Sandboxes {
         id,
         taskId,
         spec,
-        sealedEnv: vault.seal(Buffer.from(JSON.stringify(env))),
-        sealedBuckets: buckets.length > 0 ? vault.seal(Buffer.from(JSON.stringify(buckets)), id) : undefined,
+        sealedEnv: sealJson(vault, env),
+        sealedBuckets: buckets.length > 0 ? sealJson(vault, buckets, id) : undefined,
         createdAtMs,
         requestKey,
       });
@@ -425,17 +430,13 @@ export class SandboxService implements Sandboxes {
 
   #sealed(row: SandboxRow): Unsealed {
     if (!row.sealedEnv) throw new Error(`sandbox ${row.id} has no environment`);
-    // Sealed by create() above, authenticated by the vault.
-    const env = JSON.parse(Buffer.from(this.#options.vault.open(row.sealedEnv)).toString('utf8')) as Record<
-      string,
-      string
-    >;
-    const buckets =
-      row.sealedBuckets && Buffer.from(this.#options.vault.open(row.sealedBuckets, row.id)).toString('utf8');
+    const { vault } = this.#options;
+    const env = openJson<Record<string, string>>(vault, row.sealedEnv);
+    const buckets = row.sealedBuckets ? openJson<InstanceBucket[]>(vault, row.sealedBuckets, row.id) : [];
     return {
       env,
       image: this.#options.images.getUsed(row.spec.imageId),
-      buckets: buckets ? (JSON.parse(buckets) as InstanceBucket[]) : [], // likewise
+      buckets,
     };
   }
 

@@ -157,6 +157,8 @@ export interface Sandbox {
    * @throws SkerryError `conflict` when it was not created for that, or has what no snapshot can have; `unimplemented`, `sandbox-ended`, `disk-full`
    */
   snapshotMemory(signal: AbortSignal): Promise<MemorySnapshotId>;
+  /** The same for the operator, of a sandbox that was not created for it too. */
+  keepMemory(signal: AbortSignal): Promise<MemorySnapshotId>;
   /**
    * Shows the files of an image at an absolute path, without one an empty directory; what is written there is of this mount alone.
    * @throws SkerryError `not-found` (image), `invalid-argument` for the path or the key, `resource-exhausted`, `sandbox-ended`
@@ -256,6 +258,8 @@ export interface Sandboxes {
   create(spec: SandboxSpec, options?: CreateOptions): Promise<Sandbox>;
   /** @throws SkerryError `not-found` */
   memorySnapshot(id: MemorySnapshotId): MemorySnapshot;
+  /** Those that were taken of a sandbox and have not expired, newest first. */
+  memorySnapshotsOf(id: SandboxId): readonly MemorySnapshot[];
   /**
    * Admits a sandbox that goes on where another was, under an id of its own, and starts it in the background.
    * @throws SkerryError `not-found` (snapshot), `conflict` when another build of the runtime made it; as `create`

@@ -3,6 +3,7 @@ import type { HeaderRule, NetworkPolicy } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { domainPattern } from '../platform/domain-patterns.ts';
 import { clip } from '../platform/text.ts';
+import { openJson, sealJson } from '../secrets/sealed-json.ts';
 import type { SecretSource, Vault } from '../secrets/secrets.ts';
 
 export interface SecretHeaderSpec {
@@ -55,12 +56,11 @@ export function fillHeaders(
 
 /** As a policy has them (`NetworkPolicy.headers`): only whoever has the vault learns a value. */
 export const sealHeaders = (rules: readonly HeaderRule[], vault: Vault): string =>
-  Buffer.from(vault.seal(Buffer.from(JSON.stringify(rules)), CONTEXT)).toString('base64');
+  Buffer.from(sealJson(vault, rules, CONTEXT)).toString('base64');
 
 /** The inverse of `sealHeaders`. */
 export const openHeaders = (sealed: string, vault: Vault): readonly HeaderRule[] =>
-  // Written by `sealHeaders` alone, authenticated by the vault.
-  JSON.parse(Buffer.from(vault.open(Buffer.from(sealed, 'base64'), CONTEXT)).toString('utf8'));
+  openJson(vault, Buffer.from(sealed, 'base64'), CONTEXT);
 
 /** @throws SkerryError `invalid-argument` for a policy under which nothing can be put into what is sent */
 export function withHeaders(policy: NetworkPolicy, headers: string | undefined): NetworkPolicy {

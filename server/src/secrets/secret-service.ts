@@ -7,6 +7,7 @@ import { pageSize } from '../platform/paging.ts';
 import { clip } from '../platform/text.ts';
 import { checkEnvironmentVariables } from './environment-variables.ts';
 import type { SecretRepository, SecretRow } from './repositories.ts';
+import { openJson, sealJson } from './sealed-json.ts';
 import type { SecretInfo, SecretSource, Secrets, Vault } from './secrets.ts';
 
 /** How long an ephemeral secret can be referred to: long enough for any build or create that its caller has under way. */
@@ -151,12 +152,11 @@ export class SecretService implements Secrets {
   }
 
   #seal(id: SecretId, env: Variables): Uint8Array {
-    return this.#vault.seal(Buffer.from(JSON.stringify(Object.entries(env))), id);
+    return sealJson(this.#vault, Object.entries(env), id);
   }
 
   #open(row: SecretRow): Variables {
-    const text = Buffer.from(this.#vault.open(row.ciphertext, row.id)).toString('utf8');
-    return Object.fromEntries(variablesSchema.parse(JSON.parse(text)));
+    return Object.fromEntries(variablesSchema.parse(openJson(this.#vault, row.ciphertext, row.id)));
   }
 }
 

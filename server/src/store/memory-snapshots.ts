@@ -32,6 +32,7 @@ export class SqlMemorySnapshots implements MemorySnapshotRepository {
   readonly #insert;
   readonly #get;
   readonly #ids;
+  readonly #ofSandbox;
   readonly #expired;
   readonly #delete;
 
@@ -41,6 +42,9 @@ export class SqlMemorySnapshots implements MemorySnapshotRepository {
     );
     this.#get = database.prepare('SELECT * FROM memory_snapshots WHERE id = ?');
     this.#ids = database.prepare('SELECT id FROM memory_snapshots');
+    this.#ofSandbox = database.prepare(
+      'SELECT * FROM memory_snapshots WHERE sandbox_id = ? ORDER BY created_at_ms DESC',
+    );
     this.#expired = database.prepare('SELECT id FROM memory_snapshots WHERE expires_at_ms <= ?');
     this.#delete = database.prepare('DELETE FROM memory_snapshots WHERE id = ?');
   }
@@ -57,6 +61,10 @@ export class SqlMemorySnapshots implements MemorySnapshotRepository {
 
   ids(): readonly MemorySnapshotId[] {
     return this.#ids.all().map(idOf);
+  }
+
+  ofSandbox(id: SandboxId): readonly MemorySnapshotRow[] {
+    return this.#ofSandbox.all(id).map((row) => rowSchema.parse(row));
   }
 
   expired(nowMs: number): readonly MemorySnapshotId[] {

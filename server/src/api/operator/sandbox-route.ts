@@ -1,7 +1,9 @@
 /**
  * What the `skerry` command asks about single sandboxes, as JSON over HTTP. All is the owner's.
  *
- *   POST sandboxes/<which>/fork  {count, name?}: running copies, with the memory of its programs
+ *   POST sandboxes/<which>/fork         {count, name?}: running copies, with the memory of its programs
+ *   POST sandboxes/<which>/checkpoints  {}: keeps its memory and files as they are
+ *   GET  sandboxes/<which>/checkpoints  those that were taken of it
  *
  * `<which>` is a sandbox id, a Modbox task id, or the name of a running sandbox that no other has.
  */
@@ -18,7 +20,7 @@ import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.t
 
 export interface SandboxRouteDeps {
   readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
-  readonly sandboxes: Pick<Sandboxes, 'list'>;
+  readonly sandboxes: Pick<Sandboxes, 'list' | 'memorySnapshotsOf'>;
   readonly provisioner: Pick<Provisioner, 'find' | 'fork'>;
   readonly logger: Logger;
 }
@@ -54,6 +56,16 @@ export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: Sandbox
       );
       const made = await provisioner.fork(sandbox, copies, signal);
       return { sandboxes: made.map((copy) => ({ id: copy.id, name: copy.name })) };
+    }
+    if (call === 'POST checkpoints') {
+      await readBody(request, z.strictObject({}));
+      return { id: await find(which).keepMemory(signal) };
+    }
+    if (call === 'GET checkpoints') {
+      const taken = sandboxes.memorySnapshotsOf(find(which).id);
+      return {
+        checkpoints: taken.map(({ id, createdAtMs, expiresAtMs }) => ({ id, createdAtMs, expiresAtMs })),
+      };
     }
     throw new SkerryError('not-found', `There is no ${request.method} ${path.slice(0, 100)}.`);
   });

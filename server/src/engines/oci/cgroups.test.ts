@@ -69,6 +69,12 @@ describe('Cgroups, version 2', () => {
     await cgroups.kill('/skerry-x/ta-1');
   });
 
+  it('bounds the memory of a group anew', async () => {
+    const root = await tree('v2-memory', { 'cgroup.controllers': 'memory\n', 'skerry-x/memory.max': '1' });
+    await (await Cgroups.detect(root)).boundMemory('/skerry-x', 4096);
+    assert.equal(await readFile(join(root, 'skerry-x/memory.max'), 'utf8'), '4096');
+  });
+
   it('names missing controllers', async () => {
     const cgroups = await Cgroups.detect(await tree('v2-bare', { 'cgroup.controllers': 'cpu\n' }));
     assert.deepEqual(await cgroups.missingControllers(), ['memory', 'pids']);
@@ -97,6 +103,21 @@ describe('Cgroups, version 1', () => {
       pids: 3,
       oomKills: 2,
     });
+  });
+
+  it('bounds the memory of a group anew, with swap', async () => {
+    const root = await tree('v1-memory', {
+      'memory/cgroup.procs': '',
+      'memory/memory.memsw.limit_in_bytes': '',
+      'memory/p/memory.limit_in_bytes': '8192\n',
+      'memory/p/memory.memsw.limit_in_bytes': '8192\n',
+    });
+    const cgroups = await Cgroups.detect(root);
+    for (const bytes of [16_384, 4096]) {
+      await cgroups.boundMemory('/p', bytes);
+      for (const name of ['memory', 'memory.memsw'])
+        assert.equal(await readFile(join(root, `memory/p/${name}.limit_in_bytes`), 'utf8'), String(bytes));
+    }
   });
 
   it('takes a group that is gone for empty', async () => {

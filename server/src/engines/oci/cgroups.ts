@@ -86,6 +86,18 @@ export class Cgroups {
     };
   }
 
+  /** Bounds the memory of a group anew, with swap where that is bounded. */
+  async boundMemory(cgroup: string, bytes: number): Promise<void> {
+    const text = String(bytes);
+    if (this.version === 2) return writeFile(join(this.#root, cgroup, 'memory.max'), text);
+    const files = ['memory.limit_in_bytes', ...(this.limitsSwap ? ['memory.memsw.limit_in_bytes'] : [])];
+    const paths = files.map((name) => join(this.#root, 'memory', cgroup, name));
+    // The second must never be below the first: which one goes first depends on whether there is more or less from now on.
+    const [first = ''] = paths;
+    const grows = Number(await readFile(first, 'utf8')) < bytes;
+    for (const path of grows ? paths.toReversed() : paths) await writeFile(path, text);
+  }
+
   /** How often the kernel killed a process of the group for memory. 0 when the group is gone. */
   async oomKills(cgroup: string): Promise<number> {
     const path =

@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { newInstanceId, newMemorySnapshotId } from '../../ids.ts';
+import { mountsBelow } from '../../platform/mounts.ts';
 import { TestContent } from '../testing/test-content.ts';
 import {
   CheckpointBuilds,
@@ -12,6 +23,8 @@ import {
   requireWhole,
   unrestorable,
 } from './checkpoints.ts';
+import { Layout } from './layout.ts';
+import { mountOwnPlainMemory, removeLeftPlainMemory } from './plain-memory.ts';
 import type { InstanceRecord } from './record.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'skerry-checkpoints-'));
@@ -54,6 +67,57 @@ test('a checkpoint is restored by what made it, and by nothing else', async () =
     assert.deepEqual(await unrestorable([id], content, other), [`${id} was made by ${build.name}`]);
   }
   assert.deepEqual(await unrestorable([id], content, undefined), [`${id} was made by ${build.name}`]);
+});
+
+test('memory that is encrypted opens with its key alone, in memory, and leaves nothing there', async () => {
+  const places = new Layout(directory, join(directory, 'run')).of(newInstanceId());
+  const never = new AbortController().signal;
+  const [key, id] = [randomBytes(32), newMemorySnapshotId()];
+  const build = await new CheckpointBuilds(agent).of(runsc, 'runsc 1');
+  const written = join(directory, 'written');
+  mkdirSync(written);
+  writeFileSync(join(written, 'pages.img'), 'secret '.repeat(100_000));
+  await makeCheckpoint(content.checkpoint(id), { build, brief: true }, (files) =>
+    files.sealMemory(written, key),
+  );
+  const found = readdirSync(content.checkpoint(id), { recursive: true, encoding: 'utf8' });
+  assert.deepEqual(found.sort(), ['build.json', 'memory', 'memory.sealed']);
+  assert.ok(!readFileSync(join(content.checkpoint(id), 'memory.sealed')).includes('secret'));
+
+  const files = new CheckpointFiles(content.checkpoint(id));
+  {
+    await using memory = await files.openMemory(places, key, never);
+    assert.equal(readFileSync(join(memory.directory, 'pages.img'), 'utf8').length, 700_000);
+    assert.deepEqual(await mountsBelow(directory), [memory.directory]);
+  }
+  await assert.rejects(files.openMemory(places, randomBytes(32), never), { message: /with another key/ });
+  await assert.rejects(files.openMemory(places, undefined, never), { message: /there is no key/ });
+  assert.deepEqual([await mountsBelow(directory), existsSync(places.plainMemory)], [[], false]);
+});
+
+test('memory that an instance writes in plain is allowed to it in addition, also when the server was killed meanwhile', async () => {
+  const places = new Layout(directory, join(directory, 'run')).of(newInstanceId());
+  mkdirSync(places.dir, { recursive: true });
+  const resources = { memory: { limit: 1000 } };
+  writeFileSync(join(places.dir, 'config.json'), JSON.stringify({ linux: { resources } }));
+  const bounds: number[] = [];
+  const cgroups = {
+    stats: async () => ({ memoryBytes: 10, cpuUsageNs: 0, pids: 1, oomKills: 0 }),
+    boundMemory: async (_: string, bytes: number) => void bounds.push(bytes),
+  };
+  {
+    await using memory = await mountOwnPlainMemory(places, cgroups);
+    assert.deepEqual(await mountsBelow(directory), [memory.directory]);
+  }
+  const [more = 0, ...rest] = bounds;
+  assert.ok(more > 1010);
+  assert.deepEqual([rest, await mountsBelow(directory)], [[1000], []]);
+
+  await mountOwnPlainMemory(places, cgroups); // and never disposed of
+  await removeLeftPlainMemory(places, cgroups);
+  assert.deepEqual([bounds.at(-1), await mountsBelow(directory)], [1000, []]);
+  await removeLeftPlainMemory(places, cgroups);
+  assert.equal(bounds.length, 4);
 });
 
 test('what a checkpoint would not have all of is refused, with the reason', () => {

@@ -2,18 +2,20 @@
  * Checkpoints of gVisor's: a directory with the memory of an instance as runsc wrote it, what of its files is in no layer, and what can restore it. gVisor's own format changes
  * with every build, and the agent's program is mapped into the memory, so both are named.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createHash, hkdfSync } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import { type KeyOf, openTree, sealTree } from '../../platform/sealed-tree.ts';
 import { syncFilesystem } from '../../platform/sync-filesystem.ts';
 import type { RuntimeName } from '../engine.ts';
 import type { CheckpointRef, ContentPlaces } from '../references.ts';
 import type { InstanceLayout } from './layout.ts';
 import { copyTree } from './overlay.ts';
+import { mountPlainMemory, type PlainMemory } from './plain-memory.ts';
 import type { InstanceRecord } from './record.ts';
 import { NO_ROOM_FOR_MEMORY, PLATFORM } from './runtime.ts';
 
@@ -31,6 +33,7 @@ const buildSchema = z.object({
 /** Where the parts of a checkpoint are. */
 const partsOf = (directory: string) => ({
   memory: join(directory, 'memory'),
+  sealedMemory: join(directory, 'memory.sealed'),
   etc: join(directory, 'etc'),
   build: join(directory, 'build.json'),
 });
@@ -108,6 +111,42 @@ export class CheckpointFiles {
     return partsOf(this.#directory).memory;
   }
 
+  /** Keeps what runsc wrote elsewhere, encrypted. */
+  async sealMemory(directory: string, key: Uint8Array): Promise<void> {
+    await sealTree(directory, partsOf(this.#directory).sealedMemory, memoryKey(key)).catch(
+      (error: unknown) => {
+        if (!(error instanceof SkerryError && error.code === 'disk-full')) throw error;
+        throw new SkerryError('disk-full', NO_ROOM_FOR_MEMORY, { cause: error });
+      },
+    );
+  }
+
+  /**
+   * What runsc reads, until it is disposed of: in plain in memory where it is encrypted here.
+   * @param key undefined for a server that has none
+   * @throws SkerryError `internal` for another key than it was sealed with; the signal's reason
+   */
+  async openMemory(
+    places: InstanceLayout,
+    key: Uint8Array | undefined,
+    signal: AbortSignal,
+  ): Promise<PlainMemory> {
+    const { sealedMemory } = partsOf(this.#directory);
+    if (!existsSync(sealedMemory)) return { directory: this.memory, [Symbol.asyncDispose]: async () => {} };
+    if (!key)
+      throw new SkerryError('internal', 'The snapshot of the memory is encrypted, and there is no key.');
+    await using undo = new AsyncDisposableStack();
+    const plain = undo.use(await mountPlainMemory(places, (await stat(sealedMemory)).size));
+    await openTree(sealedMemory, memoryKey(key), plain.directory, signal).catch((error: unknown) => {
+      if (!(error instanceof SkerryError && error.code === 'invalid-argument')) throw error;
+      const text =
+        "The snapshot of the memory was encrypted with another key: restore the data directory's vault.key or SKERRY_VAULT_KEY.";
+      throw new SkerryError('internal', text, { cause: error });
+    });
+    undo.move();
+    return plain;
+  }
+
   /** Keeps the files that are in no layer. */
   keepEtc(places: InstanceLayout): Promise<void> {
     return copyTree(places.etcDir, partsOf(this.#directory).etc, NO_ROOM_FOR_MEMORY);
@@ -139,6 +178,12 @@ export class CheckpointFiles {
     );
   }
 }
+
+/** Of one file, from the key of all. */
+const memoryKey =
+  (key: Uint8Array): KeyOf =>
+  async (salt) =>
+    new Uint8Array(hkdfSync('sha256', key, salt, 'skerry:memory', 32));
 
 const canRestore = (build: CheckpointBuild, made: CheckpointBuild): boolean =>
   made.runsc === build.runsc && made.agent === build.agent;

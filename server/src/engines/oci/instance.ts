@@ -34,6 +34,7 @@ import type { Disks } from './disks.ts';
 import { showFifos } from './fifos.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import { copyUpper, moveUpper } from './overlay.ts';
+import { mountOwnPlainMemory, removeLeftPlainMemory } from './plain-memory.ts';
 import { isAlive } from './process-identity.ts';
 import { type InstanceRecord, leasesOf, writeRecord } from './record.ts';
 import { haltInstance, removeInstanceFiles } from './residue.ts';
@@ -53,6 +54,8 @@ export interface InstanceParts {
   readonly hasJoined: () => boolean;
   /** What it runs under, for its checkpoints. */
   readonly build: (pid: number) => Promise<CheckpointBuild>;
+  /** What its memory is encrypted with wherever it is kept; undefined where it is kept in plain. */
+  readonly memoryKey: Uint8Array | undefined;
   readonly cgroups: Cgroups;
   readonly network: Network;
   readonly listener: AgentListener;
@@ -190,21 +193,25 @@ export class OciInstance implements Instance {
   ): Promise<void> {
     return this.#exclusive.run(async () => {
       this.#requireRunning();
-      const { places, content, runtime, build, trees, hasJoined } = this.#parts;
+      const { places, content, runtime, build, trees, hasJoined, cgroups } = this.#parts;
+      const { memoryKey } = this.#parts;
       const { signal } = this.#leaving;
       const of = await build(this.#record.init.pid);
       requireWhole(runtime.name, this.#record, of, hasJoined());
       await unlessAborted(settle(), signal); // most of it is written before anything stands still
-      await makeCheckpoint(content.checkpoint(to), { build: of, brief }, (files) =>
-        copyWhole(content.newLayer(layer), (directory) => {
+      await using plain = memoryKey ? await mountOwnPlainMemory(places, cgroups) : undefined;
+      await makeCheckpoint(content.checkpoint(to), { build: of, brief }, async (files) => {
+        const memory = plain?.directory ?? files.memory;
+        await copyWhole(content.newLayer(layer), (directory) => {
           const still = (take: () => Promise<void>) =>
             this.#paused([], FOR_CHECKPOINT, async () => {
-              await runtime.checkpoint(places, files.memory, signal);
+              await runtime.checkpoint(places, memory, signal);
               await settleAll([take(), files.keepEtc(places)]);
             });
           return trees.copy({ upper: places.upper, overlay: places.rootfs }, directory, still, signal);
-        }),
-      );
+        });
+        if (plain && memoryKey) await files.sealMemory(plain.directory, memoryKey);
+      });
     });
   }
 
@@ -261,7 +268,10 @@ export class OciInstance implements Instance {
   /** Makes good what an earlier server left half done: removes mounts nobody was told of, and goes on where it is paused, now or as soon as the runtime can. */
   async goOn(): Promise<void> {
     const { places, logger } = this.#parts;
-    await this.#mounts.removeUnfinished().catch((err: unknown) => {
+    await settleAll([
+      this.#mounts.removeUnfinished(),
+      removeLeftPlainMemory(places, this.#parts.cgroups),
+    ]).catch((err: unknown) => {
       logger.warn({ instance: this.id, err }, 'instance.mounts-left');
     });
     if (!existsSync(pauseMarker(places))) return;

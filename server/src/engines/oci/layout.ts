@@ -188,6 +188,11 @@ export class InstanceLayout {
     return join(this.dir, 'instance.json');
   }
 
+  /** Where its memory lies in plain while it is written or read for an encrypted checkpoint. */
+  get plainMemory(): string {
+    return join(this.dir, 'memory');
+  }
+
   get runtimeLog(): string {
     return join(this.dir, 'runtime.log');
   }

@@ -23,6 +23,7 @@ export interface OciEngineOptions {
     | 'defaultDiskFiles'
     | 'buildDiskMiB'
     | 'volumeDiskMiB'
+    | 'encryptMemorySnapshots'
   >;
   readonly dataDir: string;
   /** Where layers and mounts are. */
@@ -37,6 +38,8 @@ export interface OciEngineOptions {
   readonly treesBinaryPath: string;
   /** What sandboxes need that have secret headers; without it none can be made. */
   readonly secretHeaders?: SecretHeaders;
+  /** What memory is encrypted with that is kept, 32 bytes; without it none can be. */
+  readonly memoryKey?: Uint8Array;
   readonly logger: Logger;
   /** Network namespaces kept ready, 4 by default. */
   readonly networkPoolSize?: number;

@@ -56,6 +56,8 @@ export interface PreparedParts {
   readonly headerBundle: () => Promise<string>;
   /** What the devices of its shape change. */
   readonly devices: DeviceEdits | undefined;
+  /** What the memory may be encrypted with that it goes on from. */
+  readonly memoryKey: Uint8Array | undefined;
   /** SHA-256 of its program. */
   readonly agent: () => Promise<string>;
   readonly ownLimits: OwnLimits;
@@ -303,11 +305,12 @@ export class OciPrepared implements Prepared {
     ]);
     faultPoint('instance.start.after-bundle');
     const direct = mounts.some((mount) => mount.direct);
+    await using memory = await from?.openMemory(places, this.#parts.memoryKey, signal);
     await runtime.start(
       places,
       signal,
       runtimeOptions(runtime.name, this.#devices !== undefined, direct),
-      from?.memory,
+      memory?.directory,
     );
     faultPoint('instance.start.after-runtime');
     const listener = this.#listener;

@@ -12,6 +12,7 @@ export const TEST_ENGINE_CONFIG: OciEngineOptions['config'] = {
   cdiDirs: [],
   gpuTypes: [],
   diskLimits: 'auto',
+  encryptMemorySnapshots: 'off',
   defaultDiskMiB: 64,
   defaultDiskFiles: 4096,
   buildDiskMiB: 128,
