@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import {
   type Config,
   instanceName,
+  nodeFlags,
   run,
   sandboxesUnit,
   serverScope,
@@ -44,7 +45,10 @@ const serverMain = (): string => fileURLToPath(new URL('../../server/src/main.ts
 
 /** The server under the supervisor that holds its port: clients do not notice a restart, and a crash is followed by one. */
 function supervised({ host, port }: Config, flags: readonly string[]): [string, string[]] {
-  return [supervisorBinaryPath(), [host, String(port), process.execPath, serverMain(), ...flags]];
+  return [
+    supervisorBinaryPath(),
+    [host, String(port), process.execPath, ...nodeFlags, serverMain(), ...flags],
+  ];
 }
 
 /**

@@ -12,6 +12,7 @@ import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
 import type { TokenFile } from '../../server/src/auth/token-store.ts';
 import { findExtraCaFile } from '../../server/src/config/extra-ca.ts';
 import { run } from '../../server/src/platform/command.ts';
+import { nodeFlags } from '../../server/src/platform/node-flags.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { inventory } from './inventory.ts';
 import { sharedDataDir } from './shared-data.ts';
@@ -162,7 +163,7 @@ export async function settledInventory(dataDir: string): Promise<string[]> {
 async function launch(port: string, flags: readonly string[], env: Record<string, string>, logPath: string) {
   const log = openSync(logPath, 'a', 0o600);
   const from = statSync(logPath).size;
-  const server = [process.execPath, serverMain, ...flags, '--port', port];
+  const server = [process.execPath, ...nodeFlags, serverMain, ...flags, '--port', port];
   const child: ChildProcess = spawn(supervisorBinaryPath(), ['127.0.0.1', port, ...server], {
     stdio: ['ignore', log, log],
     env,

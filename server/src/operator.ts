@@ -21,6 +21,7 @@ export { instanceName } from './engines/oci/layout.ts';
 export { SkerryError } from './errors/skerry-error.ts';
 export { run } from './platform/command.ts';
 export { findProgram } from './platform/find-program.ts';
+export { nodeFlags } from './platform/node-flags.ts';
 export { isSystemdBooted, sandboxesUnit, serverScope, serviceUnit } from './platform/systemd.ts';
 export { isLoopback } from './transport/urls.ts';
 

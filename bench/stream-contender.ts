@@ -1,0 +1,130 @@
+/** A server that a bench drives with the official JavaScript client: bytes through it, execs per second, and what both cost it of the processor. */
+import { readFileSync } from 'node:fs';
+import { type App, type Image, ModalClient, type Sandbox } from 'modal';
+import type { TokenFile } from '../server/src/auth/token-store.ts';
+import { timed } from './contender.ts';
+
+const MiB = 1 << 20;
+/** The kernel counts a process's time in these. */
+const TICK_MS = 10;
+const WRITE_BYTES = 256 * 1024;
+
+/** What a bench needs of a server. */
+export interface DrivenServer {
+  readonly url: string;
+  /** Of the process that serves. */
+  readonly pid: number;
+  readonly token: Pick<TokenFile, 'tokenId' | 'tokenSecret'>;
+  stop(): Promise<void>;
+}
+
+/** How long something took, and what it took of the server's processor time. */
+export interface Taken {
+  readonly ms: number;
+  readonly serverMs: number;
+}
+
+export const streamMeasures = ['stdout', 'stdin', 'fileWrite', 'fileRead'] as const;
+export type StreamMeasure = (typeof streamMeasures)[number];
+
+export class StreamContender {
+  readonly name: string;
+  readonly server: DrivenServer;
+  readonly #client: ModalClient;
+  readonly #sandbox: Sandbox;
+
+  /** Connects, and makes the sandbox that everything happens in. */
+  static async start(name: string, server: DrivenServer): Promise<StreamContender> {
+    process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
+    const { tokenId, tokenSecret } = server.token;
+    const client = new ModalClient({ tokenId, tokenSecret });
+    try {
+      const app: App = await client.apps.fromName('bench', { createIfMissing: true });
+      const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
+      return new StreamContender(name, server, client, await client.sandboxes.create(app, image));
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  private constructor(name: string, server: DrivenServer, client: ModalClient, sandbox: Sandbox) {
+    this.name = name;
+    this.server = server;
+    this.#client = client;
+    this.#sandbox = sandbox;
+  }
+
+  /** Moves that many MiB. */
+  move(measure: StreamMeasure, mib: number): Promise<Taken> {
+    switch (measure) {
+      case 'stdout':
+        return this.#taken(() => this.#readOutput(mib * MiB));
+      case 'stdin':
+        return this.#taken(() => this.#writeInput(mib * MiB));
+      case 'fileWrite':
+        return this.#taken(() => this.#sandbox.filesystem.writeBytes(new Uint8Array(mib * MiB), '/bench'));
+      case 'fileRead':
+        return this.#taken(async () => {
+          const { length } = await this.#sandbox.filesystem.readBytes('/bench');
+          if (length !== mib * MiB) throw new Error(`the file has ${length} bytes`);
+        });
+      default:
+        return measure satisfies never;
+    }
+  }
+
+  /** Runs `true` that often, so many at a time. */
+  execs(count: number, atOnce: number): Promise<Taken> {
+    let begun = 0;
+    const work = async () => {
+      while (begun++ < count) {
+        const code = await (await this.#sandbox.exec(['true'])).wait();
+        if (code !== 0) throw new Error(`true ended with status ${code}`);
+      }
+    };
+    return this.#taken(() => Promise.all(Array.from({ length: atOnce }, work)));
+  }
+
+  async close(): Promise<void> {
+    this.#client.close();
+    await this.server.stop();
+  }
+
+  async #readOutput(bytes: number): Promise<void> {
+    const options = { mode: 'binary' } as const;
+    const process = await this.#sandbox.exec(['head', '-c', String(bytes), '/dev/zero'], options);
+    let size = 0;
+    for await (const chunk of process.stdout) size += chunk.length;
+    if (size !== bytes) throw new Error(`${size} bytes came`);
+  }
+
+  async #writeInput(bytes: number): Promise<void> {
+    const process = await this.#sandbox.exec(['sh', '-c', 'cat > /dev/null'], { mode: 'binary' });
+    const writer = process.stdin.getWriter();
+    const chunk = new Uint8Array(WRITE_BYTES);
+    for (let sent = 0; sent < bytes; sent += chunk.length) await writer.write(chunk);
+    await writer.close();
+    await process.wait();
+  }
+
+  async #taken(work: () => Promise<unknown>): Promise<Taken> {
+    const before = processorMs(this.server.pid);
+    const ms = await timed(work);
+    return { ms, serverMs: processorMs(this.server.pid) - before };
+  }
+}
+
+/** What a process has had of the processor, in it and in the kernel for it. */
+function processorMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The second field is a name in parentheses, which may hold anything.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+/** What a process holds in memory, MiB. */
+export function residentMiB(pid: number): number {
+  const rss = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(rss) / 1024;
+}

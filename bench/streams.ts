@@ -1,0 +1,181 @@
+/**
+ * `npm run bench:streams [-- --rounds N] [--mib N] [--runtime runc|gvisor] [--beside DIR]`: bytes per second of output, input and files, execs per second and one by one, and what they cost the
+ * server of the processor, by the official JavaScript client. Beside them a server that does nothing, which shows the client's own part, and with `--beside DIR` the Skerry of another clone that is
+ * set up. All take turns. Prints a table and writes it to `results/`.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { runtimesToTest } from '../e2e/support/runtimes.ts';
+import { startServer } from '../e2e/support/server.ts';
+import { CleanupScope } from '../server/src/platform/cleanup.ts';
+import { createLogger } from '../server/src/telemetry/logger.ts';
+import { commitOf, describeMachine } from './machine.ts';
+import { summarize } from './statistics.ts';
+import {
+  type DrivenServer,
+  residentMiB,
+  StreamContender,
+  streamMeasures,
+  type Taken,
+} from './stream-contender.ts';
+
+const [EXECS_AT_ONCE, AT_ONCE, EXECS_ONE_BY_ONE] = [500, 64, 25] as const;
+const MB = 1e6;
+const MiB = 1 << 20;
+const say = (line: string) => process.stderr.write(`${line}\n`);
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    mib: { type: 'string', default: '100' },
+    runtime: { type: 'string' },
+    beside: { type: 'string' },
+  },
+});
+const [rounds, mib] = [Number(values.rounds), Number(values.mib)];
+for (const [name, value] of Object.entries({ rounds, mib })) {
+  if (!Number.isInteger(value) || value < 1 || value > 1000) {
+    throw new RangeError(`--${name} must be a whole number from 1 to 1000`);
+  }
+}
+
+/** What each row of the table is about, and in which unit its figures come out of a time. */
+const measures = [
+  ...streamMeasures.map((key) => ({
+    key,
+    title: { stdout: 'stdout', stdin: 'stdin', fileWrite: 'file written', fileRead: 'file read' }[key],
+    unit: 'MB/s',
+    figure: (ms: number) => (mib * MiB) / MB / (ms / 1000),
+    costUnit: 'ms/MiB',
+    count: mib,
+    run: (it: StreamContender) => it.move(key, mib),
+  })),
+  {
+    key: 'execsAtOnce',
+    title: `execs, ${AT_ONCE} at a time`,
+    unit: '/s',
+    figure: (ms: number) => EXECS_AT_ONCE / (ms / 1000),
+    costUnit: 'ms each',
+    count: EXECS_AT_ONCE,
+    run: (it: StreamContender) => it.execs(EXECS_AT_ONCE, AT_ONCE),
+  },
+  {
+    key: 'execs',
+    title: 'exec round trip',
+    unit: 'ms',
+    figure: (ms: number) => ms / EXECS_ONE_BY_ONE,
+    costUnit: 'ms each',
+    count: EXECS_ONE_BY_ONE,
+    run: (it: StreamContender) => it.execs(EXECS_ONE_BY_ONE, 1),
+  },
+] as const;
+
+await using cleanup = new CleanupScope(createLogger('error'));
+const contenders: StreamContender[] = [];
+const idleMiB = new Map<StreamContender, number>();
+
+async function enter(name: string, start: () => Promise<DrivenServer>): Promise<void> {
+  say(`preparing ${name}`);
+  const server = await start();
+  let contender: StreamContender;
+  try {
+    contender = await StreamContender.start(name, server);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  cleanup.add(name, () => contender.close());
+  idleMiB.set(contender, residentMiB(server.pid));
+  contenders.push(contender);
+}
+
+for (const { runtime, skip } of await runtimesToTest()) {
+  if (values.runtime !== undefined && values.runtime !== runtime) continue;
+  if (skip !== false) {
+    say(`not measured: skerry (${runtime}): ${skip}`);
+    continue;
+  }
+  const options = { runtime, flags: ['--log-level', 'warn'] } as const;
+  await enter(`skerry (${runtime})`, () => startServer(options));
+  if (values.beside !== undefined) {
+    const clone = resolve(values.beside);
+    const theirs: { startServer: typeof startServer } = await import(
+      pathToFileURL(join(clone, 'e2e/support/server.ts')).href
+    );
+    await enter(`skerry (${runtime}) at ${await commitOf(clone)}`, () => theirs.startServer(options));
+  }
+}
+await enter('a server that does nothing', startNothing);
+
+const samples = new Map<string, Taken[]>();
+for (let round = 0; round <= rounds; round++) {
+  say(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);
+  for (const { key, run } of measures) {
+    for (const contender of contenders) {
+      const taken = await run(contender);
+      const id = `${key} ${contender.name}`;
+      if (round > 0) samples.set(id, [...(samples.get(id) ?? []), taken]);
+    }
+  }
+}
+
+const text = await report();
+process.stdout.write(text);
+const results = join(import.meta.dirname, 'results');
+mkdirSync(results, { recursive: true });
+const beside = values.beside === undefined ? '' : `-beside-${await commitOf(values.beside)}`;
+const file = join(results, `${new Date().toISOString().slice(0, 10)}-streams${beside}.md`);
+writeFileSync(file, text);
+say(`written to ${file}`);
+
+async function startNothing(): Promise<DrivenServer> {
+  const child: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, 'nothing-server.ts')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [port] = (await once(child.stdout ?? child, 'data')) as [Buffer];
+  return {
+    url: `http://127.0.0.1:${String(port).trim()}`,
+    pid: child.pid ?? 0,
+    token: { tokenId: 'ak-nothing', tokenSecret: 'as-nothing' },
+    stop: async () => void child.kill(),
+  };
+}
+
+async function report(): Promise<string> {
+  const round = (value: number) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
+  const rows = measures.flatMap(({ key, title, unit, figure, costUnit, count }) =>
+    contenders.map(({ name }) => {
+      const taken = samples.get(`${key} ${name}`) ?? [];
+      const { median, min, max } = summarize(taken.map(({ ms }) => figure(ms)));
+      const cost = summarize(taken.map(({ serverMs }) => serverMs / count)).median;
+      const cells = [median, min, max].map(round);
+      return `| ${[title, name, `${cells[0]} ${unit}`, cells[1], cells[2], `${round(cost)} ${costUnit}`].join(' | ')} |`;
+    }),
+  );
+  const memory = contenders.map(
+    (it) => `| ${it.name} | ${idleMiB.get(it)?.toFixed(0)} | ${residentMiB(it.server.pid).toFixed(0)} |`,
+  );
+  return [
+    '# Streams, files and execs',
+    '',
+    `Made by \`npm run bench:streams -- --rounds ${rounds} --mib ${mib}${values.beside === undefined ? '' : ' --beside ...'}\` on ${new Date().toISOString().slice(0, 10)}.`,
+    '',
+    ...(await describeMachine()),
+    '',
+    'By the official JavaScript client, on this machine. The last column is what the server had of the processor, client, agent and program not counted; against the server that does nothing the',
+    "time is the client's own. One warm-up round is not counted.",
+    '',
+    '| what | server | median | min | max | server’s processor time |',
+    '| --- | --- | ---: | ---: | ---: | ---: |',
+    ...rows,
+    '',
+    '| memory of the server, MiB | beside one sandbox | at the end |',
+    '| --- | ---: | ---: |',
+    ...memory,
+    '',
+  ].join('\n');
+}
