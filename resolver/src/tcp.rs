@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::pending;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +15,7 @@ use tokio::time::{sleep_until, timeout, Instant};
 use skerry_host_process::shares::Shares;
 use skerry_host_process::waiting::{pause, race};
 
+use crate::names::Names;
 use crate::settings::Settings;
 use crate::upstream::{HEADER, MAX_ANSWER, MAX_QUESTION};
 
@@ -22,21 +24,26 @@ const UNANSWERED: usize = 4;
 /// Of the length before each message.
 const PREFIX: usize = 2;
 
-pub async fn serve(listener: TcpListener, settings: Rc<Settings>) {
+pub async fn serve(listener: TcpListener, settings: Rc<Settings>, names: Rc<Names>) {
     let shares = Shares::new(settings.connections, settings.relay);
     loop {
         let Ok((client, address)) = listener.accept().await else {
             pause().await;
             continue;
         };
-        let settings = settings.clone();
+        let (settings, names) = (settings.clone(), names.clone());
         shares.run(address.ip(), async move {
-            timeout(settings.connection, join(client, &settings)).await
+            let noting = Noting(&names, address.ip());
+            timeout(settings.connection, join(client, &settings, noting)).await
         });
     }
 }
 
-async fn join(mut client: TcpStream, settings: &Settings) {
+/// Who an answer is for.
+#[derive(Clone, Copy)]
+struct Noting<'a>(&'a Names, IpAddr);
+
+async fn join(mut client: TcpStream, settings: &Settings, noting: Noting<'_>) {
     let Some(mut server) = connect(settings).await else {
         return;
     };
@@ -45,7 +52,7 @@ async fn join(mut client: TcpStream, settings: &Settings) {
     let unanswered = Semaphore::new(UNANSWERED);
     let moved = Cell::new(Instant::now());
     let questions = pass_questions(from_client, to_server, &unanswered, &moved);
-    let answers = pass_answers(from_server, to_client, &unanswered, &moved);
+    let answers = pass_answers(from_server, to_client, &unanswered, &moved, noting);
     let silence = async {
         while moved.get().elapsed() < settings.idle {
             sleep_until(moved.get() + settings.idle).await;
@@ -85,8 +92,10 @@ async fn pass_answers(
     mut to: WriteHalf<'_>,
     unanswered: &Semaphore,
     moved: &Cell<Instant>,
+    Noting(names, client): Noting<'_>,
 ) -> io::Result<()> {
     while let Some(answer) = read_message(&mut from, MAX_ANSWER).await? {
+        names.note(client, &answer[PREFIX..]);
         to.write_all(&answer).await?;
         moved.set(Instant::now());
         // Of a zone transfer many answers come to one question.

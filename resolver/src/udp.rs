@@ -7,10 +7,11 @@ use tokio::net::UdpSocket;
 use skerry_host_process::shares::Shares;
 use skerry_host_process::waiting::pause;
 
+use crate::names::Names;
 use crate::settings::Settings;
 use crate::upstream::{ask, server_failure, HEADER, MAX_QUESTION};
 
-pub async fn serve(socket: UdpSocket, settings: Rc<Settings>) {
+pub async fn serve(socket: UdpSocket, settings: Rc<Settings>, names: Rc<Names>) {
     let socket = Rc::new(socket);
     let shares = Shares::new(settings.questions, settings.relay);
     let scratch = crate::upstream::scratch();
@@ -25,12 +26,13 @@ pub async fn serve(socket: UdpSocket, settings: Rc<Settings>) {
             continue;
         }
         let question = buffer[..length].to_vec();
-        let (socket, settings, scratch) = (socket.clone(), settings.clone(), scratch.clone());
+        let (socket, settings, scratch, names) = (socket.clone(), settings.clone(), scratch.clone(), names.clone());
         shares.run(client.ip(), async move {
             let answer = match ask(&question, &settings, &scratch).await {
                 Some(answer) => answer,
                 None => server_failure(question),
             };
+            names.note(client.ip(), &answer);
             let _ = socket.send_to(&answer, client).await; // a client that left hears nothing
         });
     }

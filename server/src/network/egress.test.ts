@@ -265,6 +265,10 @@ test('sandboxes that may reach domains', { skip }, async (t) => {
           `Network: ended ${what.replace('X', GOOD)}, bytes.`,
         ],
       ),
+      // What never came to the proxy.
+      ...[`tcp ${GOOD}:22`, `udp ${INTERNET}:443`, `udp ${INTERNET}:53`].map(
+        (what) => `Network: refused ${what}.`,
+      ),
     ];
     assert.deepEqual([...(audited ?? [])].sort(), expected.sort());
   });

@@ -10,6 +10,7 @@ import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { HostProcess, type ProcessHome } from './host-process.ts';
 import { type NetworkEvent, readEvents } from './network-events.ts';
+import { ORDER_MS, sendOrder } from './orders.ts';
 import { domainsOf, isAudited, type NetworkPolicy } from './policy.ts';
 import { type HeaderRule, type HeaderTrust, renderRules, renderTrust } from './secret-headers.ts';
 
@@ -48,12 +49,7 @@ export interface EgressOptions extends ProcessHome {
   readonly logger: Logger;
 }
 
-/** An order is carried out at once; the rest is for a machine that is busy with other things. */
-const ORDER_MS = 10_000;
 const DNS_PORT = 53;
-const LENGTH_BYTES = 4;
-/** Of an audit: 2048 events of the longest names. */
-const MAX_ANSWER = 1 << 20;
 
 export class Egress {
   readonly #process: HostProcess;
@@ -170,32 +166,5 @@ const orderFor = (
   { domains, audited, headers = [] }: Allowed,
 ): [string, readonly string[]] => [audited ? 'A' : 'S', [address, ...domains, ...renderRules(headers)]];
 
-/** @returns the answer. @throws SkerryError `unavailable` when there is none */
-function send(link: Socket | undefined, letter: string, words: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    if (!link || link.destroyed) return reject(unavailable());
-    let answer = Buffer.alloc(0);
-    const finish = (text: string | undefined) => {
-      clearTimeout(timer);
-      link.off('data', onData).off('close', onClose);
-      if (text !== undefined) return resolve(text);
-      link.destroy(); // what came late would be taken for the next answer
-      reject(unavailable());
-    };
-    const onData = (chunk: Buffer) => {
-      answer = Buffer.concat([answer, chunk]);
-      if (answer.length < LENGTH_BYTES) return;
-      const length = answer.readUInt32BE(0);
-      if (length > MAX_ANSWER) finish(undefined);
-      else if (answer.length >= LENGTH_BYTES + length) finish(answer.toString('latin1', LENGTH_BYTES));
-    };
-    const onClose = () => finish(undefined);
-    const timer = setTimeout(finish, ORDER_MS, undefined);
-    link.on('data', onData).on('close', onClose);
-    const text = Buffer.from(words.join(' '), 'latin1');
-    const header = Buffer.alloc(1 + LENGTH_BYTES);
-    header.write(letter, 'latin1');
-    header.writeUInt32BE(text.length, 1);
-    link.write(Buffer.concat([header, text]));
-  });
-}
+const send = (link: Socket | undefined, letter: string, words: readonly string[]): Promise<string> =>
+  sendOrder(link, letter, words, unavailable);

@@ -31,6 +31,28 @@ describe('events of a network', () => {
     assert.equal(lost && describeEvent(lost), 'Network: 3 more events, for which there was no room.');
   });
 
+  it('are told in words where the kernel counted them', () => {
+    const [tcp, address] = [{ protocol: 6, places: 1 }, '192.0.2.1'];
+    const refused = { kind: 'refused' } as const;
+    const over = { kind: 'over', sent: 5, received: 7 } as const;
+    const events = [
+      { timeMs: 1, to: { ...tcp, address, port: 80, name: 'a.test' }, outcome: { kind: 'open' } },
+      { timeMs: 1, to: { ...tcp, address, port: 80, name: 'a.test' }, outcome: over },
+      { timeMs: 1, to: { protocol: 47, address, places: 1 }, outcome: refused },
+      { timeMs: 1, to: { ...tcp, address, places: 9 }, outcome: refused },
+      { timeMs: 1, to: { protocol: 17, port: 53, places: 9 }, outcome: refused },
+      { timeMs: 1, packets: 4 },
+    ] as const;
+    assert.deepEqual(events.map(describeEvent), [
+      'Network: allowed tcp a.test at 192.0.2.1:80.',
+      'Network: ended tcp a.test at 192.0.2.1:80, 5 bytes sent, 7 received.',
+      'Network: refused protocol 47 192.0.2.1.',
+      'Network: refused tcp 192.0.2.1, 9 ports.',
+      'Network: refused udp port 53, 9 addresses.',
+      'Network: 4 more packets, to places for which there was no room.',
+    ]);
+  });
+
   it('are nothing else', () => {
     for (const line of [
       '',

@@ -1,4 +1,4 @@
-/** What an audited sandbox did on its network, as the egress proxy tells it (`egress/src/audit.rs`). */
+/** What an audited sandbox did on its network, as the egress proxy tells it (`egress/src/audit.rs`), and as the kernel counts it (`traffic-audit.ts`). */
 import { isIPv4 } from 'node:net';
 
 /** How it named the host: in a question for its address, or in a connection. */
@@ -20,9 +20,32 @@ export type NetworkEvent = { readonly timeMs: number } & (
           }
         | { readonly kind: 'not-allowed' | 'unclear' | 'unreachable' };
     }
+  /** By addresses; of many that were refused alike one event tells. */
+  | {
+      readonly to: Target;
+      readonly outcome:
+        | { readonly kind: 'open' | 'refused' }
+        /** Bytes that it sent and got, headers included. */
+        | { readonly kind: 'over'; readonly sent: number; readonly received: number };
+    }
   /** There was no room for so many. */
   | { readonly lost: number }
+  /** Packets that it sent to places for which there was no room. */
+  | { readonly packets: number }
 );
+
+export interface Target {
+  /** Its number (IANA). */
+  readonly protocol: number;
+  /** Undefined where there are many. */
+  readonly address?: string;
+  /** The last one that the resolver gave the sandbox this address for. */
+  readonly name?: string;
+  /** Undefined where there are many, or the protocol has none. */
+  readonly port?: number;
+  /** How many places it stands for. */
+  readonly places: number;
+}
 
 /** The proxy hears a hostile program: what does not have its own form is left out. */
 export function readEvents(text: string): NetworkEvent[] {
@@ -64,6 +87,9 @@ const PORTS = { tls: 443, http: 80 } as const;
 /** A line for people. */
 export function describeEvent(event: NetworkEvent): string {
   if ('lost' in event) return `Network: ${event.lost} more events, for which there was no room.`;
+  if ('packets' in event)
+    return `Network: ${event.packets} more packets, to places for which there was no room.`;
+  if ('to' in event) return describeTraffic(event);
   const { by, name = 'no name', outcome } = event;
   if (by === 'question') return `Network: refused question for ${name}.`;
   const what = `${by} ${name}`;
@@ -78,6 +104,25 @@ export function describeEvent(event: NetworkEvent): string {
       return `Network: refused ${by}: it does not clearly say which host it is for.`;
     case 'unreachable':
       return `Network: failed ${what}: it cannot be reached.`;
+    default:
+      return outcome satisfies never;
+  }
+}
+
+const PROTOCOLS: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp' };
+
+function describeTraffic({ to, outcome }: Extract<NetworkEvent, { readonly to: Target }>): string {
+  const what = `${PROTOCOLS[to.protocol] ?? `protocol ${to.protocol}`}${to.name ? ` ${to.name} at` : ''}`;
+  const port = to.port === undefined ? '' : to.address === undefined ? `port ${to.port}` : `:${to.port}`;
+  const many = to.places === 1 ? '' : `, ${to.places} ${to.address === undefined ? 'addresses' : 'ports'}`;
+  const where = `${what} ${to.address ?? ''}${port}${many}`.replace(/ ,/, ',');
+  switch (outcome.kind) {
+    case 'open':
+      return `Network: allowed ${where}.`;
+    case 'refused':
+      return `Network: refused ${where}.`;
+    case 'over':
+      return `Network: ended ${where}, ${outcome.sent} bytes sent, ${outcome.received} received.`;
     default:
       return outcome satisfies never;
   }

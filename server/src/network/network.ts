@@ -30,11 +30,13 @@ import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
 import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
 import type { NetworkEvent } from './network-events.ts';
-import { checkPolicy, type NetworkPolicy } from './policy.ts';
+import { checkPolicy, isAudited, isPlainlyOpen, type NetworkPolicy } from './policy.ts';
+import { ResolverNames } from './resolver-names.ts';
 import { ResolverProcess } from './resolver-process.ts';
 import { Rules } from './rules.ts';
 import type { HeaderTrust, SecretHeaders } from './secret-headers.ts';
 import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
+import { TrafficAudit } from './traffic-audit.ts';
 import { slotTaken, WayOut } from './way-out.ts';
 
 export interface NetworkOptions {
@@ -109,6 +111,10 @@ export class Network {
   #rules: Rules | undefined;
   #resolver: ResolverProcess | undefined;
   #wayOut: WayOut | undefined;
+  #traffic: TrafficAudit | undefined;
+  readonly #resolved = new ResolverNames();
+  /** What the proxy saw of sandboxes that it leads nowhere any more, by their addresses. */
+  readonly #untaken = new Map<string, readonly NetworkEvent[]>();
   #mtu = 1500;
   #lastSlot = 0;
   #stopWatch: () => void = () => {};
@@ -139,6 +145,7 @@ export class Network {
         ...this.#options.resolver,
         user: resolverUser(this.#options.instance),
         relay: plan.slotAddress(plan.egressSlot),
+        onRunning: (running) => this.#resolved.met(running),
         logger: this.#options.logger,
       },
       { address: plan.resolver, port: DNS_PORT },
@@ -149,8 +156,9 @@ export class Network {
       this.#members.set(slot, this.#member(slot, policy, addressing));
     }
     const label = this.#names.interfacePrefix;
+    const table = `skerry_${this.#options.instance}`;
     const rules = await Rules.open({
-      table: `skerry_${this.#options.instance}`,
+      table,
       interfacePrefix: label,
       egressInterface: this.#names.hostInterface(plan.egressSlot),
       plan,
@@ -159,6 +167,11 @@ export class Network {
       logger: this.#options.logger,
       members: () => this.#members.values(),
     });
+    const traffic = new TrafficAudit({
+      ...{ table, plan, logger: this.#options.logger },
+      namesOf: (sandbox, addresses) => this.#resolved.of(sandbox, addresses),
+    });
+    this.#traffic = traffic;
     const [wayOut, named] = await this.#prepareWayOut(plan, rules);
     const strangers = [...(await this.#names.existing())].filter((slot) => !this.#members.has(slot));
     await Promise.all(strangers.map((slot) => this.#removeStranger(slot)));
@@ -168,12 +181,16 @@ export class Network {
       undo.add('resolver address', () => removeResolverAddress(label));
       undo.add('forwarding', () => restoreForwarding(this.#options.instance));
       undo.add('tables', () => rules.remove());
+      undo.add('audit table', () => traffic.remove());
       undo.add('resolver', () => resolver.remove());
     }
     await addResolverAddress(plan.resolver, label);
     await enableForwarding(this.#options.instance);
     await rules.build();
+    const audited = [...this.#members.values()].filter(({ policy }) => isAudited(policy));
+    await traffic.open(audited);
     await resolver.open();
+    for (const { address } of audited) await this.#resolved.keep(address);
     if (named.size > 0) await wayOut.open(named, this.#members.has(plan.egressSlot));
     undo.release();
     this.#lastSlot = Math.max(0, ...this.#members.keys());
@@ -194,7 +211,7 @@ export class Network {
     const slot = this.#pool.take() ?? (await this.#makeNow());
     await using undo = new CleanupScope(this.#options.logger);
     undo.add('network slot', () => this.release(slot));
-    if (policy.kind !== 'open' || policy.headers !== undefined) await this.setPolicy(slot, policy);
+    if (!isPlainlyOpen(policy)) await this.setPolicy(slot, policy);
     undo.release();
     return this.lease(slot);
   }
@@ -219,8 +236,9 @@ export class Network {
 
   /** Applies to packets from now on, also of connections that exist. For one slot, one call follows the other. @throws SkerryError `unavailable` */
   async setPolicy(slot: number, policy: NetworkPolicy): Promise<void> {
-    const { address } = this.#memberOf(slot);
+    const { address, ...member } = this.#memberOf(slot);
     const allowed = this.#allowedBy(policy);
+    if (isAudited(policy)) await this.#count({ address, ...member });
     if (allowed) {
       if (!this.#wayOut) throw slotTaken();
       await this.#wayOut.allow(address, allowed);
@@ -230,28 +248,68 @@ export class Network {
       const after = { ...before, policy };
       await this.#openRules().replace(before, after, () => this.#members.set(slot, after));
     });
-    if (!allowed) await this.#wayOut?.forget(address);
+    if (!allowed) await this.#forgetNamed(address);
+    if (!isAudited(policy)) await this.#countNoMore({ address, ...member });
+  }
+
+  /** The proxy leads it nowhere any more; what it saw of it until now is taken later. */
+  async #forgetNamed(address: string): Promise<void> {
+    const left = (await this.#wayOut?.lastEvents(address)) ?? [];
+    if (left.length > 0) this.#untaken.set(address, [...(this.#untaken.get(address) ?? []), ...left]);
+    await this.#wayOut?.forget(address);
+  }
+
+  #takeUntaken(address: string): readonly NetworkEvent[] {
+    const left = this.#untaken.get(address) ?? [];
+    this.#untaken.delete(address);
+    return left;
+  }
+
+  async #count(member: FirewallMember): Promise<void> {
+    await this.#traffic?.add(member);
+    await this.#resolved.keep(member.address);
+  }
+
+  async #countNoMore(member: FirewallMember): Promise<void> {
+    await this.#traffic?.drop(member);
+    void this.#resolved.forget(member.address);
   }
 
   /** What an audited sandbox did on its network since it was last asked. */
   async events(slot: number): Promise<readonly NetworkEvent[]> {
-    return (await this.#wayOut?.events(this.#memberOf(slot).address)) ?? [];
+    const member = this.#memberOf(slot);
+    if (!isAudited(member.policy)) return [];
+    const named = await this.#wayOut?.events(member.address);
+    return [
+      ...this.#takeUntaken(member.address),
+      ...(named ?? []),
+      ...((await this.#traffic?.events(member)) ?? []),
+    ];
   }
 
   /** The same for the last time: its connections end. */
   async lastEvents(slot: number): Promise<readonly NetworkEvent[]> {
     const member = this.#members.get(slot);
-    return (member && (await this.#wayOut?.lastEvents(member.address))) ?? [];
+    if (!member || !isAudited(member.policy)) return [];
+    const named = await this.#wayOut?.lastEvents(member.address);
+    return [
+      ...this.#takeUntaken(member.address),
+      ...(named ?? []),
+      ...((await this.#traffic?.events(member, true)) ?? []),
+    ];
   }
 
   /** Removes the namespace and its rules. Idempotent. */
   async release(slot: number): Promise<void> {
     await this.#takeAway([slot]);
+    const counted = this.#members.get(slot);
+    if (counted) await this.#countNoMore(counted); // before another has its device
     await this.#changes.run(async () => {
       const member = this.#members.get(slot);
       if (!member) return;
       await this.#openRules().drop(member, () => this.#members.delete(slot));
       await this.#wayOut?.forget(member.address);
+      this.#untaken.delete(member.address);
     });
   }
 
@@ -273,6 +331,7 @@ export class Network {
     removal.add('resolver address', () => removeResolverAddress(this.#names.interfacePrefix));
     removal.add('host firewall', () => leaveHostFirewall(this.#names.interfacePrefix, resolver));
     removal.add('firewall tables', () => this.#openRules().remove());
+    removal.add('audit table', () => this.#traffic?.remove());
     removal.add('resolver', () => this.#resolver?.remove());
     removal.add('egress proxy', () => this.#wayOut?.remove());
     removal.add('namespaces', async () => this.#takeAway([...(await this.#names.existing())]));
@@ -282,6 +341,7 @@ export class Network {
   /** Looks whether somebody took our rules away, and makes them anew then. */
   async mendRules(): Promise<void> {
     await this.#changes.run(() => this.#openRules().mend());
+    await this.#traffic?.mend();
   }
 
   async #mendForwarding(): Promise<void> {

@@ -6,11 +6,13 @@ import { type Cidr, parseCidr, withoutOverlaps } from './cidr.ts';
 
 /** Headers that are put into what is sent to certain hosts (`secret-headers.ts`): present where a sandbox was made with some, sealed. */
 const headers = z.string().optional();
+/** It is kept what the sandbox does (`Instance.networkEvents`). */
+const audited = z.boolean().optional();
 
 /** A policy as it is written down. */
 export const networkPolicySchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('open'), headers }),
-  z.object({ kind: z.literal('blocked'), headers }),
+  z.object({ kind: z.literal('open'), audited, headers }),
+  z.object({ kind: z.literal('blocked'), audited, headers }),
   /**
    * Only these CIDRs (IPv4) may be reached, and DNS still answers; or, where there are domains, these too by TLS and HTTP, and DNS answers for them alone.
    * A domain is a pattern (`platform/domain-patterns.ts`).
@@ -19,8 +21,7 @@ export const networkPolicySchema = z.discriminatedUnion('kind', [
     kind: z.literal('allowlist'),
     cidrs: z.array(z.string()).readonly(),
     domains: z.array(z.string()).readonly().optional(),
-    /** It is kept what the sandbox does (`Instance.networkEvents`): only where all that it may reach are domains. */
-    audited: z.boolean().optional(),
+    audited,
     headers,
   }),
 ]);
@@ -62,12 +63,6 @@ export function checkPolicy(policy: NetworkPolicy): void {
     }
   }
   const domains = domainsOf(policy);
-  if (
-    isAudited(policy) &&
-    (domains.length === 0 || (policy.kind === 'allowlist' && policy.cidrs.length > 0))
-  ) {
-    throw new SkerryError('invalid-argument', 'Only what is reached by domains alone can be audited.');
-  }
   if (domains.length > MAX_ALLOWLIST) {
     const words = `At most ${MAX_ALLOWLIST} domains can be allowed, not ${domains.length}.`;
     throw new SkerryError('invalid-argument', words);
@@ -79,8 +74,11 @@ export function checkPolicy(policy: NetworkPolicy): void {
 }
 
 /** Whether it is kept what a sandbox does. */
-export const isAudited = (policy: NetworkPolicy): boolean =>
-  policy.kind === 'allowlist' && policy.audited === true;
+export const isAudited = (policy: NetworkPolicy): boolean => policy.audited === true;
+
+/** Whether it is the policy that a network is made with: all that is public may be reached. */
+export const isPlainlyOpen = ({ kind, headers, audited }: NetworkPolicy): boolean =>
+  kind === 'open' && headers === undefined && audited !== true;
 
 /** Which domains may be reached by their names; none where addresses alone decide. */
 export const domainsOf = (policy: NetworkPolicy): readonly string[] =>

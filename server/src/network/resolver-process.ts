@@ -1,6 +1,6 @@
 /** The sandboxes' resolver: a process of its own (`resolver/` in the clone), replaced without losing a question. */
 import type { Logger } from '../telemetry/logger.ts';
-import { HostProcess, meetProcess, type ProcessHome } from './host-process.ts';
+import { HostProcess, type HostProcessOptions, meetProcess, type ProcessHome } from './host-process.ts';
 
 export interface ResolverOptions extends ProcessHome {
   /** Who it runs as once it has its sockets; undefined leaves it who this process is. */
@@ -10,6 +10,7 @@ export interface ResolverOptions extends ProcessHome {
   readonly bounds?: Readonly<Record<string, number>>;
   /** Address of one who asks for many sandboxes, and divides among them (`egress.ts`). */
   readonly relay?: string;
+  readonly onRunning?: NonNullable<HostProcessOptions['onRunning']>;
 }
 
 export interface Endpoint {

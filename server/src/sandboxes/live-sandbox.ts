@@ -34,7 +34,6 @@ import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type Store
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
 import type { MemorySnapshotRow, MemorySnapshots } from './memory-snapshots.ts';
-import { audited } from './network-audit.ts';
 import { OutputBudget } from './output-budget.ts';
 import { checkPort, PortConnections } from './port-connections.ts';
 import {
@@ -329,7 +328,7 @@ export class LiveSandbox implements Sandbox {
   }
 
   async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
-    const wanted = isAudited(this.spec.network) ? audited(policy) : policy;
+    const wanted = isAudited(this.spec.network) ? { ...policy, audited: true } : policy;
     await this.#changePolicy(({ headers }) => withHeaders(wanted, headers));
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { NetworkEvent } from '../engines/engine.ts';
-import { audited, NetworkAudit } from './network-audit.ts';
+import { NetworkAudit } from './network-audit.ts';
 
 const event = (timeMs: number): NetworkEvent => ({
   timeMs,
@@ -20,18 +20,5 @@ describe('the audit of a network', () => {
     assert.equal(kept.length, 10_001);
     assert.deepEqual(kept.slice(0, 2), [event(1), event(2)]);
     assert.equal((kept.at(-1) as { lost: number }).lost, 2);
-  });
-
-  it('goes on only where all that is reached has a name', () => {
-    const named = { kind: 'allowlist', cidrs: [], domains: ['*'] } as const;
-    assert.deepEqual(audited(named), { ...named, audited: true });
-    assert.deepEqual(audited({ kind: 'blocked' }), { kind: 'blocked' });
-    for (const other of [
-      { kind: 'open' },
-      { kind: 'allowlist', cidrs: [] },
-      { ...named, cidrs: ['192.0.2.0/24'] },
-    ] as const) {
-      assert.throws(() => audited(other), { code: 'invalid-argument' });
-    }
   });
 });

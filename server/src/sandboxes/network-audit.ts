@@ -1,27 +1,11 @@
 /** Follows what an audited sandbox does on its network, for its log. */
-import type { Instance, NetworkEvent, NetworkPolicy } from '../engines/engine.ts';
-import { SkerryError } from '../errors/skerry-error.ts';
+import type { Instance, NetworkEvent } from '../engines/engine.ts';
 import { repeat } from '../platform/repeat.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 const INTERVAL_MS = 1_000;
 /** Of one sandbox while one server looks after it; what comes then is counted alone. */
 const MAX_EVENTS = 10_000;
-
-/**
- * The policy that an audited sandbox is given instead of another one: what it reaches must go on to be seen.
- * @throws SkerryError `invalid-argument` for one under which it would not be
- */
-export function audited(policy: NetworkPolicy): NetworkPolicy {
-  if (policy.kind === 'blocked') return policy;
-  if (policy.kind !== 'allowlist' || !policy.domains?.length || policy.cidrs.length > 0) {
-    throw new SkerryError(
-      'invalid-argument',
-      'What a sandbox reaches is audited by the names of domains: allow domains (outbound_domain_allowlist, ["*"] for every one) and no ranges of addresses.',
-    );
-  }
-  return { ...policy, audited: true };
-}
 
 export class NetworkAudit {
   readonly #instance: Pick<Instance, 'networkEvents'>;

@@ -7,7 +7,7 @@ import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { InstanceId } from '../../ids.ts';
 import type { Lease, Network, SlotUsers } from '../../network/network.ts';
-import { checkPolicy, type NetworkPolicy } from '../../network/policy.ts';
+import { checkPolicy, isPlainlyOpen, type NetworkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { InstanceBucket } from '../bucket.ts';
@@ -242,8 +242,7 @@ export class OciPrepared implements Prepared {
 
   async #setPolicy(policy: NetworkPolicy): Promise<void> {
     const { owner, network } = this.#parts;
-    const isOpen = ({ kind, headers }: NetworkPolicy) => kind === 'open' && headers === undefined;
-    if (owner || (isOpen(policy) && isOpen(this.#policy))) return;
+    if (owner || (isPlainlyOpen(policy) && isPlainlyOpen(this.#policy))) return;
     await network.setPolicy(this.#network.slot, policy);
   }
 

@@ -5,7 +5,6 @@
 
 import type { App } from '../../../apps/apps.ts';
 import type { ImageId, MountId } from '../../../ids.ts';
-import { audited } from '../../../sandboxes/network-audit.ts';
 import type {
   GpuRequest,
   NetworkPolicy,
@@ -159,7 +158,7 @@ function network(definition: Sandbox): NetworkPolicy {
   const audit = definition.experimentalOptionsV2[AUDIT_OPTION];
   if (audit === undefined || audit === '') return policy;
   if (audit !== 'network') throw invalid('the experimental option audit must be "network".');
-  return audited(policy);
+  return { ...policy, audited: true };
 }
 
 /** Most have none. As the clients have it: not without a network. */
