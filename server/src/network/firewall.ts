@@ -4,8 +4,9 @@
  * does every inbound one with source and destination swapped: a tightened policy cuts connections that exist.
  *
  * What a sandbox sends comes here good for nothing (`latch.ts`): the same rule that accepts a packet makes it the machine's (`meta pkttype set host`),
- * and the kernel drops what none did. So whichever chain or set of these somebody empties, less goes out, never more. It is judged before routing, where
- * the kernel does not yet know whether it is for the machine itself, and after others' translation of its destination.
+ * and the kernel drops what none did. A rule that accepts says all by itself what it accepts, and relies on no rule before it that takes something out. So
+ * whichever rule of these somebody deletes, whichever chain or set somebody empties, less goes out, never more. It is judged before routing, where the kernel does not
+ * yet know whether it is for the machine itself, and after others' translation of its destination.
  *
  * What goes to a sandbox is judged last of all, by rules that give it the address which the sandbox knows (`translation.ts`): what they did not accept
  * the sandbox does not take for its own. What the machine itself sends has come in by no device (`iif 0`), and is not judged.
@@ -76,21 +77,19 @@ export function renderTable(options: FirewallOptions, members: readonly Firewall
   set listed { type ifname . ipv4_addr; flags interval; auto-merge; }
   set excepted { type ipv4_addr; flags interval; ${elementsOf(exceptions)} }
   chain refuse {
-    meta pkttype set host meta l4proto tcp reject with tcp reset
+    meta l4proto tcp meta pkttype set host reject with tcp reset
     meta pkttype set host reject with icmpx type admin-prohibited
   }
   chain to_open {
-    ip daddr ${plan.cidr} goto refuse
-    ip daddr @excepted meta pkttype set host accept
-    ip daddr ${closed} goto refuse
-    meta pkttype set host accept
+    ip daddr != ${plan.cidr} ip daddr @excepted meta pkttype set host accept
+    ip daddr != ${plan.cidr} ip daddr != ${closed} meta pkttype set host accept
+    goto refuse
   }
 ${renderInward(plan)}
   chain from_open {
-    ip saddr ${plan.cidr} drop
-    ip saddr @excepted goto inward
-    ip saddr ${closed} drop
-    goto inward
+    ip saddr != ${plan.cidr} ip saddr @excepted goto inward
+    ip saddr != ${plan.cidr} ip saddr != ${closed} goto inward
+    drop
   }
   chain to_listed {
     iifname . ip daddr @listed goto to_open
@@ -106,31 +105,27 @@ ${renderInward(plan)}
     goto refuse
   }
   chain to_secured {
-    tcp dport 443 meta pkttype set host accept
+    ip daddr ${egress} tcp dport 443 meta pkttype set host accept
+    meta l4proto { tcp, udp } th dport != 443 goto to_open
+    meta l4proto != { tcp, udp } goto to_open
     goto refuse
   }
   map outbound { type ifname : verdict; }
   map inbound { type ifname : verdict; }
   chain leaving {
-    meta nfproto ipv6 drop
-    iifname . ip saddr != @guests drop
     ip daddr ${egress} iifname @proxied goto to_egress
-    ip daddr ${egress} iifname @secured goto to_secured
-    iifname @secured meta l4proto { tcp, udp } th dport 443 goto refuse
     iifname ${egressDevice} ip daddr ${plan.cidr} ct state established ct direction reply meta pkttype set host accept
+    fib daddr type unicast iifname vmap @outbound
     fib daddr type != unicast goto to_host
-    iifname vmap @outbound
     goto refuse
   }
   chain arriving {
-    meta nfproto ipv6 drop
-    meta iif 0 goto inward
+    meta nfproto ipv4 meta iif 0 goto inward
     oifname ${egressDevice} iifname @proxied goto inward
     oifname ${egressDevice} iifname @secured goto inward
-    ct state != { established, related } drop
-    iifname ${egressDevice} oifname @proxied ct direction reply goto inward
-    iifname ${egressDevice} oifname @secured ct direction reply goto inward
-    oifname vmap @inbound
+    ct state { established, related } iifname ${egressDevice} oifname @proxied ct direction reply goto inward
+    ct state { established, related } iifname ${egressDevice} oifname @secured ct direction reply goto inward
+    ct state { established, related } oifname vmap @inbound
     drop
   }
   chain to_host {
@@ -149,7 +144,8 @@ ${renderInward(plan)}
   }
   chain judgement {
     type filter hook prerouting priority dstnat + 10; policy accept;
-    iifname ${ours} goto leaving
+    iifname ${ours} iifname . ip saddr @guests goto leaving
+    iifname ${ours} drop
   }
   chain delivery {
     type filter hook postrouting priority srcnat + 50; policy accept;
@@ -181,14 +177,13 @@ export function renderAdd(table: string, member: FirewallMember): string {
   }
   if (member.policy.kind !== 'blocked') {
     const chain = member.policy.kind === 'open' ? 'open' : 'listed';
+    const secured = member.policy.kind === 'open' && member.policy.headers !== undefined;
     lines.push(
-      `add element inet ${table} outbound { ${name} : goto to_${chain} }`,
+      `add element inet ${table} outbound { ${name} : goto to_${secured ? 'secured' : chain} }`,
       `add element inet ${table} inbound { ${name} : goto from_${chain} }`,
       `add element inet ${table} ${domainsOf(member.policy).length > 0 ? 'proxied' : 'resolving'} { ${name} }`,
     );
-    if (member.policy.kind === 'open' && member.policy.headers !== undefined) {
-      lines.push(`add element inet ${table} secured { ${name} }`);
-    }
+    if (secured) lines.push(`add element inet ${table} secured { ${name} }`);
   }
   return lines.join('\n');
 }

@@ -80,6 +80,24 @@ interface Listed {
   readonly chain?: { readonly family: string; readonly name: string };
   readonly set?: { readonly family: string; readonly name: string };
   readonly map?: { readonly family: string; readonly name: string };
+  readonly rule?: { readonly family: string; readonly chain: string; readonly handle: number };
+}
+
+const ruleset = async (): Promise<readonly Listed[]> =>
+  JSON.parse((await run(['nft', '--json', 'list', 'ruleset'])).stdout).nftables;
+
+/** Every single rule of the firewall that decides anything, by its chain and number in it. */
+async function rules(): Promise<Map<string, string>> {
+  const all = new Map<string, string>();
+  const counts = new Map<string, number>();
+  for (const { rule } of await ruleset()) {
+    if (rule?.family !== 'inet' || /^(mend_|inward)/.test(rule.chain)) continue;
+    const { chain, handle } = rule;
+    const number = (counts.get(chain) ?? 0) + 1;
+    counts.set(chain, number);
+    all.set(`delete rule ${number} of ${chain}`, `delete rule inet ${TABLE} ${chain} handle ${handle}`);
+  }
+  return all;
 }
 
 /** Every part of our rules that nft can take away by its name, with the commands. */
@@ -94,8 +112,7 @@ async function parts(): Promise<Map<string, readonly string[]>> {
     ['flush table inet', [`flush table ${inet}`]],
     ['flush table netdev', [`flush table ${netdev}`]],
   ]);
-  const { stdout } = await run(['nft', '--json', 'list', 'ruleset']);
-  for (const { chain, set, map } of JSON.parse(stdout).nftables as Listed[]) {
+  for (const { chain, set, map } of await ruleset()) {
     if (chain) all.set(`flush chain ${chain.name}`, [`flush chain ${chain.family} ${TABLE} ${chain.name}`]);
     if (set) all.set(`flush set ${set.name}`, [`flush set ${set.family} ${TABLE} ${set.name}`]);
     if (map) all.set(`flush map ${map.name}`, [`flush map ${map.family} ${TABLE} ${map.name}`]);
@@ -110,6 +127,13 @@ if (Number(watch) > 60_000) {
     const without = await received(name);
     await network.mendRules();
     results[name] = { without, mended: await received(`${name}, mended`) };
+  }
+  for (const name of (await rules()).keys()) {
+    const command = (await rules()).get(name); // each time they are made anew they have other handles
+    await run(['nft', ...(command ?? '').split(' ')]);
+    const without = await received(name);
+    await network.mendRules();
+    results[name] = { without };
   }
 } else {
   await run(['nft', 'flush', 'ruleset']);
