@@ -13,6 +13,7 @@ import { doctorCommand } from './commands/doctor.ts';
 import { downCommand } from './commands/down.ts';
 import { envCommand } from './commands/env.ts';
 import { forkCommand } from './commands/fork.ts';
+import { imageCommand } from './commands/image.ts';
 import { installCommand, uninstallCommand } from './commands/install.ts';
 import { lsCommand } from './commands/ls.ts';
 import { pruneCommand } from './commands/prune.ts';
@@ -41,6 +42,7 @@ export function createProgram(): Command {
     forkCommand,
     checkpointCommand,
     envCommand,
+    imageCommand,
     diskCommand,
     pruneCommand,
     tokenCommand,

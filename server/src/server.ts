@@ -7,6 +7,7 @@ import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
 import { diskRoute } from './api/operator/disk-route.ts';
+import { imageRoute } from './api/operator/image-route.ts';
 import { sandboxRoute } from './api/operator/sandbox-route.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { AppService } from './apps/app-service.ts';
@@ -278,6 +279,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
         routes: [
           blobRoute({ blobs, logger }),
           volumeRoute({ volumeFiles, logger }),
+          imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
           diskRoute({ tokens, collector, dataDir, logger }),
           sandboxRoute({ tokens, sandboxes, provisioner, logger }),
           tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { formatColumns } from '../columns.ts';
 import { callControlPlane } from '../control-plane.ts';
+import { printable } from '../printable.ts';
 import { requireRunningServer } from '../server-state.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
@@ -95,6 +96,3 @@ export function formatTable(sandboxes: readonly Listed[]): string {
   ];
   return formatColumns(rows.map((row) => row.map(printable)));
 }
-
-const printable = (text: string): string =>
-  text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);

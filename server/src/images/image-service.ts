@@ -13,6 +13,7 @@ import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { Bases } from './bases/bases.ts';
+import { familiarName } from './bases/reference.ts';
 import { Registry } from './bases/registry.ts';
 import { Builder, type BuilderParts } from './build/builder.ts';
 import { BuildContext } from './build/context.ts';
@@ -21,6 +22,7 @@ import { BuildAborted, StepCache, sorted, volumesKey } from './build/step-cache.
 import { type BuildLog, BuildLogs } from './build-log.ts';
 import type { Dockerfile } from './dockerfile/instruction.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
+import { withLayers, withStep } from './history.ts';
 import type {
   BuildEvent,
   BuildLogEntry,
@@ -33,9 +35,12 @@ import type {
   MountContent,
   NewLayer,
   PublishedImage,
+  RegistryCredentials,
   SnapshotOptions,
 } from './image.ts';
+import { ImageArchives } from './image-archives.ts';
 import { ImageCache } from './image-cache.ts';
+import { ImageCatalog } from './image-catalog.ts';
 import { LayerStore } from './layer-store.ts';
 import { type PackageSettings, packageSources } from './packages/sources.ts';
 import type { ImageRecord, ImageRepository, ImageUseRepository } from './repositories.ts';
@@ -86,6 +91,9 @@ interface RunningBuild {
 export class ImageService implements Images {
   /** For collections. */
   readonly cache: ImageCache;
+  /** For whoever looks after the machine, as are the archives. */
+  readonly catalog: ImageCatalog;
+  readonly archives: ImageArchives;
   readonly #store: ImageRepository;
   readonly #layers: LayerStore;
   readonly #holdFiles: ImageServiceOptions['holdFiles'];
@@ -120,18 +128,25 @@ export class ImageService implements Images {
     );
     const steps = new StepCache(this.#store, this.#layers, clock);
     const maxImageBytes = config.buildDiskMiB * 2 ** 20;
+    const registry = new Registry({
+      mirrors: config.registryMirrors,
+      insecure: config.insecureRegistries,
+      allowed: config.privateRegistries,
+      maxImageBytes,
+      timeoutMs: config.registryTimeoutMs,
+      clock,
+    });
+    this.catalog = new ImageCatalog(this, this.#store, clock);
+    this.archives = new ImageArchives({
+      ...{ images: this, store: this.#store, layers: this.#layers, steps, registry },
+      maxBytes: maxImageBytes,
+      now: clock,
+    });
     this.#bases = new Bases({
       store: this.#store,
       layers: this.#layers,
       steps,
-      registry: new Registry({
-        mirrors: config.registryMirrors,
-        insecure: config.insecureRegistries,
-        allowed: config.privateRegistries,
-        maxImageBytes,
-        timeoutMs: config.registryTimeoutMs,
-        clock,
-      }),
+      registry,
       maxLayerBytes: maxImageBytes,
       debianMirror: config.debianMirror,
       packages: packageSources(config, process.env),
@@ -155,6 +170,7 @@ export class ImageService implements Images {
       caEnvironment: options.caEnvironment,
       findNamed: (name) => this.#findNamed(name),
       getImage: (id) => this.getPlain(id),
+      clock,
     };
   }
 
@@ -389,10 +405,11 @@ export class ImageService implements Images {
         held.push(...stack.layers.slice(-stack.snapshots));
       }
       const createdAtMs = this.#now();
+      const snapshot = { text: 'snapshot', atMs: createdAtMs, layer: stack.layers.at(-1) ?? null };
       const image: Image = {
         id: newImageId(),
         ...stack,
-        config,
+        config: layer === null ? config : withStep(withLayers(config, stack.layers), snapshot),
         builderVersion: parent.builderVersion,
         createdAtMs,
         expiresAtMs: ttlMs === undefined ? undefined : createdAtMs + ttlMs,
@@ -414,13 +431,19 @@ export class ImageService implements Images {
   }
 
   async fromReference(reference: string, signal: AbortSignal): Promise<Image> {
-    const ours = this.#findNamed(reference);
-    if (ours) return ours;
+    const say = (line: string) => this.#logger.info({ reference, line }, 'image.base');
+    return this.#findNamed(reference) ?? this.fetch(reference, undefined, say, signal);
+  }
+
+  async fetch(
+    reference: string,
+    credentials: RegistryCredentials | undefined,
+    say: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<Image> {
     const image = await this.#bases.resolve({
-      reference,
-      credentials: undefined,
+      ...{ reference, credentials, say },
       signal: AbortSignal.any([signal, this.#closing.signal]),
-      say: (line) => this.#logger.info({ reference, line }, 'image.base'),
       onOutput: () => {},
       onMiss: () => {},
     });
@@ -501,7 +524,8 @@ export class ImageService implements Images {
   }
 
   #findNamed(name: string): Image | undefined {
-    const id = this.#store.getByName(withTag(name));
+    // As it was written, then as people call it: imported images have such names.
+    const id = this.#store.getByName(withTag(name)) ?? this.#store.getByName(familiarName(name));
     const record = id && this.#store.get(id);
     return record?.state === 'ready' && !this.#isOver(record) ? plain(record.image) : undefined;
   }

@@ -2,6 +2,7 @@
 import type { FillMount } from '../engines/engine.ts';
 import type { ImageId, LayerId, TaskId } from '../ids.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
+import type { HistoryStep } from './history.ts';
 import type { StandalonePython } from './packages/standalone-python.ts';
 
 /** The part of an image's configuration that Skerry uses, named as in the OCI image specification (image-spec/config.md). */
@@ -18,6 +19,8 @@ export interface ImageConfig {
   readonly labels: Readonly<Record<string, string>>;
   readonly exposedPorts: readonly number[];
   readonly stopSignal: string;
+  /** What it came out of, first the oldest; not known of images that older versions of Skerry made. */
+  readonly history?: readonly HistoryStep[];
 }
 
 export const emptyImageConfig: ImageConfig = {
@@ -151,7 +154,6 @@ export type BuildEvent =
   | { readonly kind: 'log'; readonly entry: BuildLogEntry }
   | { readonly kind: 'result'; readonly result: BuildResult };
 
-/** Where image ids and their layers come from. Implemented by `image-service.ts`. */
 /** A name that an image is published under. */
 export interface PublishedImage {
   readonly name: string;
@@ -160,6 +162,7 @@ export interface PublishedImage {
   readonly updatedAtMs: number;
 }
 
+/** Where image ids and their layers come from. Implemented by `image-service.ts`. */
 export interface Images {
   /**
    * The image of a definition: finished (`result` set) when every step is cached, else being built in the background. Equal definitions asked for
@@ -202,6 +205,13 @@ export interface Images {
   holdLayers(task: TaskId, layers: readonly LayerId[]): void;
   /** Finds a published name or pulls/bootstraps a reference such as `python:3.12-slim`; used where no Dockerfile is given (REST `imageId`). */
   fromReference(reference: string, signal: AbortSignal): Promise<Image>;
+  /** The base that a reference means to a registry, whatever is published under that name here; fetched unless it is there. `say` is told how it goes. */
+  fetch(
+    reference: string,
+    credentials: RegistryCredentials | undefined,
+    say: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<Image>;
   /** @throws SkerryError `not-found` */
   delete(id: ImageId): Promise<void>;
   publish(id: ImageId, name: string): void;

@@ -8,6 +8,20 @@ export type ImageRecord =
   | { readonly state: 'ready'; readonly id: ImageId; readonly image: Image }
   | { readonly state: 'failed' | 'cancelled'; readonly id: ImageId; readonly message: string };
 
+/** An image as a list has it. */
+export interface ListedImage {
+  readonly id: ImageId;
+  readonly state: ImageRecord['state'];
+  readonly names: readonly string[];
+  /** What it is found again by when it is asked for; undefined where nothing but its id and its names finds it. */
+  readonly definitionKey: string | undefined;
+  readonly layers: number;
+  /** Of all its layers, others' included. */
+  readonly bytes: number;
+  readonly createdAtMs: number;
+  readonly lastUsedAtMs: number | undefined;
+}
+
 export interface ImageRepository {
   /** @param baseId what it is built on, as `ImageBuild` has it */
   insertBuilding(id: ImageId, builderVersion: string, baseId: ImageId | undefined, nowMs: number): void;
@@ -26,6 +40,8 @@ export interface ImageRepository {
   /** The finished image of a definition. */
   findReady(definitionKey: string): Image | undefined;
   touch(id: ImageId, nowMs: number): void;
+  /** Images whose time is not over, the newest first. */
+  list(nowMs: number, limit: number): readonly ListedImage[];
   /** Images whose time is over and that nobody deleted. */
   expired(nowMs: number): ImageId[];
   /** Forgets an image, its names and the cached steps that only it used. Its layers stay until `purgeDeleted`. */
@@ -35,6 +51,7 @@ export interface ImageRepository {
 
   insertLayer(id: LayerId, sizeBytes: number, nowMs: number): void;
   hasLayer(id: LayerId): boolean;
+  getLayer(id: LayerId): { readonly bytes: number; readonly madeAtMs: number } | undefined;
   deleteLayer(id: LayerId): void;
   allLayers(): LayerId[];
   /** What a task runs on, where that is another image than its sandbox's row names. */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { ImageId, LayerId, TaskId } from '../ids.ts';
 import type { Image, ImageBuild, ImageConfig, PublishedImage } from '../images/image.ts';
-import type { ImageRecord, ImageRepository } from '../images/repositories.ts';
+import type { ImageRecord, ImageRepository, ListedImage } from '../images/repositories.ts';
 import { type Database, transaction } from './database.ts';
 
 // The ids and the JSON are in columns that only this file writes, from values of the types they get back here.
@@ -66,6 +66,33 @@ const nameRow = z
     }),
   );
 
+const listedRow = z
+  .object({
+    id: z.string(),
+    state: z.enum(['building', 'ready', 'failed', 'cancelled']),
+    names: z.string(),
+    definition_key: z.string().nullable(),
+    layers: z.number(),
+    bytes: z.number().nullable(),
+    created_at_ms: z.number(),
+    last_used_at_ms: z.number().nullable(),
+  })
+  .transform(
+    (row): ListedImage => ({
+      id: imageId(row.id),
+      state: row.state,
+      names: JSON.parse(row.names) as string[],
+      definitionKey: row.definition_key ?? undefined,
+      layers: row.layers,
+      bytes: row.bytes ?? 0,
+      createdAtMs: row.created_at_ms,
+      lastUsedAtMs: row.last_used_at_ms ?? undefined,
+    }),
+  );
+const layerRow = z
+  .object({ size_bytes: z.number(), created_at_ms: z.number() })
+  .transform((row) => ({ bytes: row.size_bytes, madeAtMs: row.created_at_ms }));
+
 export class SqlImages implements ImageRepository {
   readonly #database: Database;
   readonly #insert;
@@ -84,6 +111,8 @@ export class SqlImages implements ImageRepository {
   readonly #purgeDeleted;
   readonly #insertLayer;
   readonly #hasLayer;
+  readonly #getLayer;
+  readonly #list;
   readonly #deleteLayer;
   readonly #allLayers;
   readonly #referencedLayers;
@@ -139,6 +168,13 @@ export class SqlImages implements ImageRepository {
       'INSERT INTO layers (id, created_at_ms, size_bytes) VALUES (?, ?, ?)',
     );
     this.#hasLayer = database.prepare('SELECT 1 FROM layers WHERE id = ?');
+    this.#getLayer = database.prepare('SELECT size_bytes, created_at_ms FROM layers WHERE id = ?');
+    this.#list = database.prepare(`SELECT id, state, definition_key, created_at_ms, last_used_at_ms,
+         (SELECT json_group_array(name) FROM image_names WHERE image_id = images.id) AS names,
+         json_array_length(layers) AS layers,
+         (SELECT sum(size_bytes) FROM json_each(images.layers) JOIN layers ON layers.id = value) AS bytes
+       FROM images WHERE deleted_at_ms IS NULL AND coalesce(expires_at_ms, ?1 + 1) > ?1
+       ORDER BY created_at_ms DESC, id LIMIT ?2`);
     this.#deleteLayer = database.prepare('DELETE FROM layers WHERE id = ?');
     this.#allLayers = database.prepare('SELECT id FROM layers');
     this.#referencedLayers = database.prepare(`SELECT value AS id FROM images, json_each(images.layers)
@@ -234,6 +270,10 @@ export class SqlImages implements ImageRepository {
     this.#touch.run(nowMs, id);
   }
 
+  list(nowMs: number, limit: number): readonly ListedImage[] {
+    return this.#list.all(nowMs, limit).map((row) => listedRow.parse(row));
+  }
+
   expired(nowMs: number): ImageId[] {
     return this.#expired.all(nowMs).map((row) => imageId(row.id));
   }
@@ -256,6 +296,11 @@ export class SqlImages implements ImageRepository {
 
   hasLayer(id: LayerId): boolean {
     return this.#hasLayer.get(id) !== undefined;
+  }
+
+  getLayer(id: LayerId): { readonly bytes: number; readonly madeAtMs: number } | undefined {
+    const row = this.#getLayer.get(id);
+    return row && layerRow.parse(row);
   }
 
   deleteLayer(id: LayerId): void {

@@ -5,30 +5,42 @@ import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
 import type { HttpRoute } from '../../transport/routes.ts';
+import { StreamedAnswer } from './streamed-answer.ts';
 
 export const OPERATOR_PREFIX = '/skerry/v1';
 const MAX_BODY_BYTES = 4096;
 
-/** A route that answers with JSON; it never rejects. */
+/** A route that answers with JSON, or with a stream; it never rejects. The signal ends when nobody waits for the answer any more. */
 export function operatorRoute(
   prefix: string,
   logger: Logger,
-  answer: (request: AnyRequest) => Promise<object>,
+  answer: (request: AnyRequest, signal: AbortSignal) => Promise<object | StreamedAnswer>,
 ): HttpRoute {
   return {
     prefix,
     async handle(request, response) {
+      const gone = new AbortController();
+      response.once('close', () => gone.abort());
       try {
-        send(response, 200, await answer(request));
+        const found = await answer(request, gone.signal);
+        if (found instanceof StreamedAnswer) await found.send(response);
+        else send(response, 200, found);
       } catch (thrown) {
-        const error = toSkerryError(thrown);
-        const internal = error.code === 'internal';
-        if (internal) logger.error({ err: error, prefix }, 'operator.request-failed');
-        const message = internal ? 'Skerry failed to answer this request.' : error.message;
-        send(response, error.kind.http, { error: { code: error.code, message } });
+        if (gone.signal.aborted) return;
+        const { status, error } = told(thrown, prefix, logger);
+        send(response, status, { error });
       }
     },
   };
+}
+
+/** What the command is told of an error; one of our own is logged and not told. */
+export function told(thrown: unknown, prefix: string, logger: Logger) {
+  const error = toSkerryError(thrown);
+  const internal = error.code === 'internal';
+  if (internal) logger.error({ err: error, prefix }, 'operator.request-failed');
+  const message = internal ? 'Skerry failed to answer this request.' : error.message;
+  return { status: error.kind.http, error: { code: error.code, message } };
 }
 
 /** The id of the token that the request came with. @throws SkerryError `unauthenticated` */

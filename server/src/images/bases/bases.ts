@@ -8,9 +8,11 @@ import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type LayerId, newImageId } from '../../ids.ts';
 import { type StepCache, type StepEvents, stepKey } from '../build/step-cache.ts';
+import { withStep } from '../history.ts';
 import { emptyImageConfig, type Image, type ImageConfig, type RegistryCredentials } from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
 import { editLayer } from '../layers/edit-layer.ts';
+import { unpackImage } from '../oci/unpack-image.ts';
 import { Fetcher, type PackagedLayer, thisArchitecture } from '../packages/packaged-layer.ts';
 import { pythonLinks } from '../packages/python.ts';
 import type { PackageSources } from '../packages/sources.ts';
@@ -19,11 +21,14 @@ import type { ImageRepository } from '../repositories.ts';
 import { bootstrapDebian } from './debian-bootstrap.ts';
 import type { DebianBase } from './debian-suites.ts';
 import { formatReference, parseReference, type Reference } from './reference.ts';
-import type { PulledImage, Registry } from './registry.ts';
+import type { Registry } from './registry.ts';
 import { matchStandIn, type StandIn } from './stand-ins.ts';
 
 /** Says what a base was made of, as lines of the build log. */
 const STAND_IN_LABEL = 'io.skerry.stand-in';
+
+/** What the keys of bases begin with; those of other definitions are digests. */
+const BASE_KEY = 'base:';
 
 /** How long a package registry may send nothing: a Go proxy makes what nobody asked for before. */
 const PACKAGE_SILENCE_MS = 60_000;
@@ -102,7 +107,7 @@ export class Bases {
     const pulled = await this.#parts.registry.pull(reference, request.credentials, workspace, request.signal);
     if (pulled.kind === 'pulled') {
       request.say(`Fetched ${pulled.from}: ${pulled.image.layers.length} layers.`);
-      return { layers: await this.#unpack(pulled.image, request), config: pulled.image.config };
+      return await unpackImage(pulled.image, this.#parts, { ...request, events: events(request) });
     }
     for (const reason of pulled.reasons) request.say(`No image from ${reason}.`);
     const match = matchStandIn(reference, thisArchitecture());
@@ -112,37 +117,6 @@ export class Bases {
       'image-build-failed',
       `There is no way to get ${request.reference}: ${pulled.reasons.join('; ')}.${why} To use another registry, set --registry-mirrors (or name it in FROM).`,
     );
-  }
-
-  async #unpack(image: PulledImage, request: BaseRequest): Promise<LayerId[]> {
-    return this.#holding(async (layers) => {
-      for (const { digest, file } of image.layers) {
-        const { layer } = await this.#parts.steps.get(
-          stepKey('oci', layers, digest),
-          'use',
-          request.signal,
-          events(request),
-          () =>
-            this.#parts.layers.add(async ({ directory }) => {
-              await using cleanup = this.#parts.layers.scope();
-              const workspace = await this.#parts.layers.workspace(cleanup);
-              const below = layers.map((id) => this.#parts.layers.path(id));
-              const notes = await editLayer(
-                {
-                  workspace,
-                  layers: below,
-                  edit: { kind: 'apply-tar', file, maxBytes: this.#parts.maxLayerBytes },
-                },
-                request.signal,
-              );
-              for (const note of notes) request.say(`Layer ${digest.slice(7, 19)}: ${note}.`);
-              await rename(join(workspace, 'upper'), directory);
-            }),
-        );
-        if (layer !== null) layers.push(layer);
-      }
-      return layers;
-    });
   }
 
   /** Lets go of the layers that `work` collected when it fails; each is pinned once. */
@@ -164,6 +138,7 @@ export class Bases {
       const base = debian ? await this.#bootstrap(debian, request, layers) : emptyImageConfig;
       const env = { ...base.env, ...config.env };
       const used = debian ? [`Debian ${debian.suite.name} (Debian's packages)`] : [];
+      const made = used.map((text) => ({ text, layer: layers.at(-1) ?? null }));
       const options = { signal: request.signal, say: request.say, timeoutMs: PACKAGE_SILENCE_MS };
       for (const part of parts) {
         const found = await part(this.#parts.packages, options);
@@ -171,11 +146,14 @@ export class Bases {
         if (layer !== null) layers.push(layer);
         Object.assign(env, found.env);
         used.push(found.layer.what);
+        made.push({ text: found.layer.what, layer });
       }
       const lines = [`${request.reference} is made of: ${used.join('; ')}.`, ...notes];
       for (const line of lines) request.say(line);
       const labels = { ...base.labels, ...config.labels, [STAND_IN_LABEL]: lines.join('\n') };
-      return { layers, config: { ...base, ...config, env, labels } };
+      const atMs = this.#parts.clock();
+      const steps = made.map((step) => ({ ...step, atMs }));
+      return { layers, config: steps.reduce(withStep, { ...base, ...config, env, labels }) };
     });
   }
 
@@ -272,5 +250,9 @@ function baseKey(reference: Reference, credentials: RegistryCredentials | undefi
       .update(JSON.stringify([credentials.username, credentials.password]))
       .digest('hex')
       .slice(0, 16);
-  return `base:${formatReference(reference)}${account === undefined ? '' : `#${account}`}`;
+  return `${BASE_KEY}${formatReference(reference)}${account === undefined ? '' : `#${account}`}`;
 }
+
+/** The reference that a key of `baseKey` is of; undefined for keys of anything else. */
+export const referenceOfKey = (key: string): string | undefined =>
+  key.startsWith(BASE_KEY) ? key.slice(BASE_KEY.length).replace(/#.*$/, '') : undefined;

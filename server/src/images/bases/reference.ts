@@ -44,3 +44,14 @@ export function parseReference(text: string): Reference {
 export function formatReference({ registry, repository, tag, digest }: Reference): string {
   return `${registry}/${repository}${digest === undefined ? `:${tag}` : `@${digest}`}`;
 }
+
+/** How people call an image, without what Docker adds: `python:3.12` for `docker.io/library/python:3.12`. Text that is no reference stays as it is. */
+export function familiarName(text: string): string {
+  let reference: Reference;
+  try {
+    reference = parseReference(text);
+  } catch {
+    return text;
+  }
+  return formatReference(reference).replace(/^docker\.io\/(library\/)?/, '');
+}

@@ -1,12 +1,12 @@
-/** Images of registries, fetched with skopeo: https://github.com/containers/skopeo/blob/main/docs/skopeo-copy.1.md */
-import { readFile, stat, writeFile } from 'node:fs/promises';
+/** Images of registries, fetched and sent with skopeo: https://github.com/containers/skopeo/blob/main/docs/skopeo-copy.1.md */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { run } from '../../platform/command.ts';
+import { type CommandOptions, run } from '../../platform/command.ts';
 import { withinRoom } from '../../platform/room-watch.ts';
 import { withDeadline } from '../../platform/wait.ts';
-import { emptyImageConfig, type ImageConfig, type RegistryCredentials } from '../image.ts';
+import type { RegistryCredentials } from '../image.ts';
+import { type ForeignImage, readLayout } from '../oci/layout.ts';
 import { formatReference, type Reference } from './reference.ts';
 import { type RegistryFailure, understandFailure } from './registry-failure.ts';
 import { RegistryGate } from './registry-gate.ts';
@@ -14,9 +14,7 @@ import { AddressRefused, hostOf, type ReachOptions, RegistryReach } from './regi
 
 /** A registry that did not answer is not asked again for this long, so that not every build waits for it. */
 const UNREACHABLE_FOR_MS = 5 * 60_000;
-const PULL_TIMEOUT_MS = 30 * 60_000;
-/** Manifests and configurations; the image specification recommends registries to accept 4 MiB. */
-const MAX_JSON = 4 << 20;
+const TRANSFER_TIMEOUT_MS = 30 * 60_000;
 
 export interface RegistryOptions {
   /** Hosts asked before Docker Hub; `registry=host` names a mirror of another registry. */
@@ -32,41 +30,10 @@ export interface RegistryOptions {
   readonly clock: () => number;
 }
 
-/** A fetched image: compressed layers in files, lowest first. */
-export interface PulledImage {
-  /** `digest` of the compressed blob. */
-  readonly layers: readonly { readonly digest: string; readonly file: string }[];
-  readonly config: ImageConfig;
-}
-
 export type PullResult =
-  | { readonly kind: 'pulled'; readonly image: PulledImage; readonly from: string }
+  | { readonly kind: 'pulled'; readonly image: ForeignImage; readonly from: string }
   /** No registry gave it; one reason per registry asked. `answered` when one of them said no, instead of being out of reach. */
   | { readonly kind: 'failed'; readonly answered: boolean; readonly reasons: readonly string[] };
-
-const descriptor = z.object({
-  digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
-  mediaType: z.string().optional(),
-});
-const indexSchema = z.object({ manifests: z.array(descriptor).length(1) });
-const manifestSchema = z.object({ config: descriptor, layers: z.array(descriptor).max(500) });
-const strings = z.array(z.string()).nullish();
-/** https://github.com/opencontainers/image-spec/blob/main/config.md */
-const configSchema = z.object({
-  config: z
-    .object({
-      Env: strings,
-      Cmd: strings,
-      Entrypoint: strings,
-      Shell: strings,
-      WorkingDir: z.string().nullish(),
-      User: z.string().nullish(),
-      StopSignal: z.string().nullish(),
-      Labels: z.record(z.string(), z.string()).nullish(),
-      ExposedPorts: z.record(z.string(), z.unknown()).nullish(),
-    })
-    .nullish(),
-});
 
 export class Registry {
   readonly #options: RegistryOptions;
@@ -134,48 +101,86 @@ export class Registry {
     workspace: string,
     signal: AbortSignal,
   ): Promise<RegistryFailure | undefined> {
-    const tls = this.#options.insecure.includes(reference.registry) ? ['--tls-verify=false'] : [];
+    const most = { bytes: this.#options.maxImageBytes, otherwise: () => this.#tooLarge() };
+    const source = `docker://${formatReference(reference)}`;
+    return this.#speak(reference, credentials, workspace, signal, async ({ skopeo, authFile, tls }) => {
+      // Quick and small, to tell a registry that does not answer from one that takes long to send layers.
+      const inspect = ['inspect', '--raw', `--authfile=${authFile}`, ...tls(''), source];
+      await skopeo(inspect, { signal, timeoutMs: this.#options.timeoutMs });
+      const to = `oci:${join(workspace, 'oci')}:image`;
+      const copy = ['copy', '--quiet', `--src-authfile=${authFile}`, ...tls('src-'), source, to];
+      await withinRoom({ directory: workspace, most, signal }, (signal) =>
+        skopeo(['--override-os=linux', ...copy], { signal, timeoutMs: TRANSFER_TIMEOUT_MS }),
+      );
+    });
+  }
+
+  /**
+   * Sends the image in a directory by the OCI image layout.
+   * @param workspace a directory of the caller for temporary files
+   * @throws SkerryError `permission-denied` when the registry says no, `unavailable` when it does not answer
+   */
+  async push(
+    layout: string,
+    reference: Reference,
+    credentials: RegistryCredentials | undefined,
+    workspace: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const failure = await this.#speak(
+      ...[reference, credentials, workspace, signal],
+      ({ skopeo, authFile, tls }) => {
+        const to = `docker://${formatReference(reference)}`;
+        const copy = ['copy', '--quiet', `--dest-authfile=${authFile}`, ...tls('dest-'), `oci:${layout}`, to];
+        return skopeo(copy, { signal, timeoutMs: TRANSFER_TIMEOUT_MS });
+      },
+    );
+    if (failure === undefined) return;
+    const { answered, message } = failure;
+    throw new SkerryError(
+      answered ? 'permission-denied' : 'unavailable',
+      `${reference.registry}: ${message}`,
+    );
+  }
+
+  /** Runs skopeo with the credentials, where a registry that nobody named cannot lead it elsewhere. @returns undefined when it worked */
+  async #speak(
+    { registry, ...rest }: Reference,
+    credentials: RegistryCredentials | undefined,
+    workspace: string,
+    signal: AbortSignal,
+    work: (tools: {
+      readonly skopeo: (args: readonly string[], options: CommandOptions) => Promise<void>;
+      readonly authFile: string;
+      /** The flags for a registry without TLS, if this is one; `src-` and `dest-` say which side. */
+      readonly tls: (side: string) => readonly string[];
+    }) => Promise<void>,
+  ): Promise<RegistryFailure | undefined> {
     const authFile = join(workspace, 'auth.json');
     // A file that only we can read: command lines are visible to every user of the machine.
-    await writeFile(authFile, JSON.stringify(authConfig(reference.registry, credentials)), { mode: 0o600 });
-    const source = `docker://${formatReference(reference)}`;
-    const common = { signal, env: skopeoEnvironment(workspace) };
-    const way = await this.#wayTo(reference.registry, signal);
+    await writeFile(authFile, JSON.stringify(authConfig(registry, credentials)), { mode: 0o600 });
+    const way = await this.#wayTo(registry, signal);
     if ('message' in way) return way;
     await using gate = way.gated ? await RegistryGate.open(this.#reach) : undefined;
     const behind = (argv: readonly [string, ...string[]]) => (gate ? gate.behind(argv) : argv);
+    const insecure = this.#options.insecure.includes(registry);
     try {
-      // Quick and small, to tell a registry that does not answer from one that takes long to send layers.
-      await run(behind(['skopeo', 'inspect', '--raw', `--authfile=${authFile}`, ...tls, source]), {
-        ...common,
-        timeoutMs: this.#options.timeoutMs,
+      await work({
+        skopeo: async (args, options) => {
+          await run(behind(['skopeo', ...args]), { ...options, env: skopeoEnvironment(workspace) });
+        },
+        authFile,
+        tls: (side) => (insecure ? [`--${side}tls-verify=false`] : []),
       });
-      const srcTls = tls.map((flag) => flag.replace('--', '--src-'));
-      const most = { bytes: this.#options.maxImageBytes, otherwise: () => this.#tooLarge() };
-      await withinRoom({ directory: workspace, most, signal }, (signal) =>
-        run(
-          behind([
-            'skopeo',
-            '--override-os=linux',
-            'copy',
-            '--quiet',
-            `--src-authfile=${authFile}`,
-            ...srcTls,
-            source,
-            `oci:${join(workspace, 'oci')}:image`,
-          ]),
-          { ...common, signal, timeoutMs: PULL_TIMEOUT_MS },
-        ),
-      );
       return undefined;
     } catch (error) {
-      const failure = understand(error, reference);
+      const failure = understand(error, { registry, ...rest });
       return gate?.refused === undefined ? failure : { answered: true, message: gate.refused };
     }
   }
 
   #tooLarge(): SkerryError {
-    const words = `the image takes more than ${this.#options.maxImageBytes >> 20} MiB (buildDiskMiB)`;
+    const words = `the image takes more than ${this.#options.maxImageBytes / 2 ** 20} MiB (buildDiskMiB)`;
     return new SkerryError('image-build-failed', words);
   }
 
@@ -233,42 +238,4 @@ function understand(error: unknown, reference: Reference): RegistryFailure {
     throw new SkerryError('disk-full', 'the machine is out of disk space', { cause: error });
   const message = error.message.replace(/^unshare /, 'skopeo '); // which was started by it
   return understandFailure(words || message, reference);
-}
-
-/** Reads skopeo's `oci:` directory; the image in it is as hostile as anything from a registry. */
-async function readLayout(directory: string): Promise<PulledImage> {
-  const blob = (digest: string) => join(directory, 'blobs', 'sha256', digest.slice('sha256:'.length));
-  const parse = async <T>(file: string, schema: z.ZodType<T>): Promise<T> => {
-    const { size } = await stat(file);
-    if (size > MAX_JSON)
-      throw new SkerryError('image-build-failed', 'the image has a manifest or configuration beyond 4 MiB');
-    const result = schema.safeParse(JSON.parse(await readFile(file, 'utf8')));
-    if (!result.success)
-      throw new SkerryError('image-build-failed', `the image is not one: ${z.prettifyError(result.error)}`);
-    return result.data;
-  };
-  const index = await parse(join(directory, 'index.json'), indexSchema);
-  const manifest = await parse(blob(index.manifests[0]?.digest ?? ''), manifestSchema);
-  const { config } = await parse(blob(manifest.config.digest), configSchema);
-  return {
-    layers: manifest.layers.map(({ digest }) => ({ digest, file: blob(digest) })),
-    config: {
-      env: Object.fromEntries((config?.Env ?? []).map(splitPair)),
-      workdir: config?.WorkingDir || '/',
-      user: config?.User ?? '',
-      entrypoint: config?.Entrypoint ?? [],
-      cmd: config?.Cmd ?? [],
-      shell: config?.Shell ?? emptyImageConfig.shell,
-      labels: config?.Labels ?? {},
-      exposedPorts: Object.keys(config?.ExposedPorts ?? {})
-        .map((port) => Number.parseInt(port, 10))
-        .filter((port) => port >= 1 && port <= 65_535),
-      stopSignal: config?.StopSignal || emptyImageConfig.stopSignal,
-    },
-  };
-}
-
-function splitPair(pair: string): [string, string] {
-  const at = pair.indexOf('=');
-  return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
 }

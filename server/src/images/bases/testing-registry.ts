@@ -1,7 +1,7 @@
-/** A registry on loopback with one image, for tests: the pull side of https://github.com/opencontainers/distribution-spec/blob/main/spec.md. */
+/** A registry on loopback with one image, for tests, which takes others: https://github.com/opencontainers/distribution-spec/blob/main/spec.md */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
@@ -42,6 +42,28 @@ export async function startRegistry(
     ),
   );
   const requests: string[] = [];
+  /** Manifests by tag, of all repositories; one that was sent is here too. */
+  const tags = new Map([['1', manifest.digest]]);
+  /** The sending side: blobs in one piece or several, then the manifest. */
+  const uploads = new Map<string, Buffer[]>();
+  const take = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://localhost');
+    const body = await buffer(request);
+    if (request.method === 'PUT' && pathname.includes('/manifests/')) {
+      const { digest } = put('', body);
+      tags.set(pathname.split('/').at(-1) ?? '', digest);
+      return void response.writeHead(201, { 'docker-content-digest': digest }).end();
+    }
+    const location = request.method === 'POST' ? `/v2/team/app/blobs/uploads/${uploads.size}` : pathname;
+    const pieces = [...(uploads.get(location) ?? []), body];
+    uploads.set(location, pieces);
+    const all = Buffer.concat(pieces);
+    const headers = { location, range: `0-${Math.max(all.length - 1, 0)}`, 'content-length': 0 };
+    if (request.method !== 'PUT') return void response.writeHead(202, headers).end();
+    const { digest } = put('', all);
+    const isRight = digest === searchParams.get('digest');
+    response.writeHead(isRight ? 201 : 400, { ...headers, 'docker-content-digest': digest }).end();
+  };
   const server = createServer((request, response) => {
     requests.push(`${request.method} ${request.url}`);
     if (authorization !== undefined && request.headers.authorization !== authorization) {
@@ -49,8 +71,9 @@ export async function startRegistry(
       return;
     }
     if (request.url === '/v2/') return void response.end('{}');
+    if (request.method !== 'GET' && request.method !== 'HEAD') return void take(request, response);
     const [, kind, name = ''] = /^\/v2\/team\/app\/(manifests|blobs)\/(.+)$/.exec(request.url ?? '') ?? [];
-    const digest = kind === 'manifests' && name === '1' ? manifest.digest : name;
+    const digest = (kind === 'manifests' && tags.get(name)) || name;
     const data = blobs.get(digest);
     if (!data) {
       response

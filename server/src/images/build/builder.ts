@@ -13,6 +13,7 @@ import type {
   RunInstruction,
   Stage,
 } from '../dockerfile/instruction.ts';
+import { withStep } from '../history.ts';
 import { emptyImageConfig, type Image, type ImageConfig, type ImageDefinition } from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
 import type { LayerEdit } from '../layers/edit.ts';
@@ -55,6 +56,8 @@ export interface BuilderParts {
   readonly caEnvironment: Readonly<Record<string, string>>;
   readonly findNamed: (name: string) => Image | undefined;
   readonly getImage: (id: ImageId) => Image;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
 }
 
 export interface BuildRun {
@@ -125,9 +128,17 @@ export class Builder {
     for (const instruction of stage.instructions) {
       this.#run.signal.throwIfAborted();
       this.#heading(instruction.source);
-      state = await this.#instruction(state, instruction, stage);
+      state = this.#noted(await this.#instruction(state, instruction, stage), instruction, state);
     }
     return state;
+  }
+
+  /** The state with the instruction in the image's history. */
+  #noted(state: StageState, { kind, source }: Instruction, before: StageState): StageState {
+    if (kind === 'ignored') return state;
+    const layer = state.layers.length > before.layers.length ? (state.layers.at(-1) ?? null) : null;
+    const text = this.#run.log.redact(source);
+    return { ...state, config: withStep(state.config, { text, layer, atMs: this.#parts.clock() }) };
   }
 
   #heading(source: string): void {

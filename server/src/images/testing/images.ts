@@ -40,7 +40,11 @@ export const NO_VOLUMES: ImageServiceOptions['volumes'] = {
   detach: async () => {},
 };
 
-export async function openImages(t: TestContext, clock = Date.now) {
+export async function openImages(
+  t: TestContext,
+  clock = Date.now,
+  config: Partial<ImageServiceOptions['config']> = {},
+) {
   const dataDir = await mkdtemp(join(tmpdir(), 'skerry-full-'));
   const store = openStore(dataDir);
   const { database } = store;
@@ -56,7 +60,7 @@ export async function openImages(t: TestContext, clock = Date.now) {
     volumes: NO_VOLUMES,
     dataDir,
     treesBinaryPath: treesBinaryPath(),
-    config: TEST_IMAGE_CONFIG,
+    config: { ...TEST_IMAGE_CONFIG, ...config },
     caEnvironment: {},
     logger: createLogger('info', { write: (line) => log.push(line) }),
     clock,

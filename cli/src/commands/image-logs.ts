@@ -1,0 +1,43 @@
+import { Command } from 'commander';
+import { z } from 'zod';
+import { linesOf, openAnswer } from '../operator-streams.ts';
+import { requireRunningServer } from '../server-state.ts';
+import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+
+const logLineSchema = z.object({
+  image: z.string(),
+  step: z.number(),
+  timeMs: z.number(),
+  stream: z.enum(['stdout', 'stderr', 'system']),
+  text: z.string(),
+});
+
+/** `skerry image logs` */
+export function logsCommand(): Command {
+  const logs = new Command('logs')
+    .description('show all that the builds of an image said, and go on until one that is under way has ended')
+    .argument('<image>', 'id or name')
+    .option('--timestamps', 'begin each line with its time')
+    .option('--json', 'print one JSON object a piece of text, with its time and its step');
+  return addServerOptions(logs, ['dataDir']).action(
+    async (image: string, options: { timestamps?: boolean; json?: boolean }) => {
+      const { dataDir } = configOf(serverFlags(logs));
+      await printLogs(dataDir, image, options);
+    },
+  );
+}
+
+/** Prints the logs of an image's builds to their end. */
+export async function printLogs(
+  dataDir: string,
+  image: string,
+  { timestamps, json }: { readonly timestamps?: boolean; readonly json?: boolean },
+): Promise<void> {
+  const server = requireRunningServer(dataDir);
+  const path = `images/${encodeURIComponent(image)}/logs`;
+  const answer = await openAnswer(server, dataDir, { method: 'GET', path });
+  for await (const line of linesOf(answer, logLineSchema)) {
+    const time = timestamps ? `${new Date(line.timeMs).toISOString()} ` : '';
+    process.stdout.write(json ? `${JSON.stringify(line)}\n` : line.text.replace(/^(?=.|\n)/gm, time));
+  }
+}

@@ -1,0 +1,120 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { rename, rm, stat } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { Command } from 'commander';
+import { z } from 'zod';
+import { CliError, ExitStatus } from '../cli-error.ts';
+import { followProgress, openAnswer } from '../operator-streams.ts';
+import { requireRunningServer } from '../server-state.ts';
+import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+
+const imageSchema = z.object({ id: z.string() });
+const importedSchema = z.array(z.object({ id: z.string(), names: z.array(z.string()) }));
+
+interface Login {
+  readonly username?: string;
+  readonly passwordStdin?: boolean;
+}
+
+const withLogin = (command: Command): Command =>
+  command
+    .option('--username <name>', 'for a registry that wants one')
+    .option('--password-stdin', 'read the password from standard input');
+
+/** Command lines are seen by every user of the machine: so the password is not in it. */
+async function credentials({
+  username,
+  passwordStdin,
+}: Login): Promise<{ username?: string; password?: string }> {
+  if (username === undefined && !passwordStdin) return {};
+  if (username === undefined || !passwordStdin)
+    throw new CliError('--username and --password-stdin go together.', ExitStatus.usage);
+  return { username, password: (await text(process.stdin)).replace(/\r?\n$/, '') };
+}
+
+/** `skerry image pull` */
+export function pullCommand(): Command {
+  const pull = withLogin(
+    new Command('pull')
+      .description('fetch an image of a registry, so that the first build or sandbox that wants it need not')
+      .argument('<reference>', 'such as python:3.12-slim or ghcr.io/team/app@sha256:...')
+      .option('--tag <name>', 'give it a name, under which it stays until that is removed'),
+  );
+  return addServerOptions(pull, ['dataDir']).action(
+    async (reference: string, options: Login & { tag?: string }) => {
+      const { dataDir } = configOf(serverFlags(pull));
+      const body = {
+        reference,
+        ...(options.tag !== undefined && { name: options.tag }),
+        ...(await credentials(options)),
+      };
+      const request = { method: 'POST', path: 'images/pull', body } as const;
+      const { id } = await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
+      process.stdout.write(`${id}\n`);
+    },
+  );
+}
+
+/** `skerry image push` */
+export function pushCommand(): Command {
+  const push = withLogin(
+    new Command('push')
+      .description('send an image to a registry')
+      .argument('<image>', 'id or name')
+      .argument('<reference>', 'where to, such as ghcr.io/team/app:1'),
+  );
+  return addServerOptions(push, ['dataDir']).action(
+    async (image: string, reference: string, options: Login) => {
+      const { dataDir } = configOf(serverFlags(push));
+      const body = { image, reference, ...(await credentials(options)) };
+      const request = { method: 'POST', path: 'images/push', body } as const;
+      await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
+      process.stdout.write(`${reference}\n`);
+    },
+  );
+}
+
+/** `skerry image import` */
+export function importCommand(): Command {
+  const take = new Command('import')
+    .description('take the images of an archive that docker save, podman save, buildx or skopeo wrote')
+    .argument('<file>', 'the archive, compressed or not; - is standard input')
+    .option('--tag <name>', 'what the one image in it is to be called, instead of as it says');
+  return addServerOptions(take, ['dataDir']).action(async (file: string, options: { tag?: string }) => {
+    const { dataDir } = configOf(serverFlags(take));
+    const server = requireRunningServer(dataDir);
+    if (file !== '-') await stat(file).catch(() => Promise.reject(new CliError(`There is no file ${file}.`)));
+    const query = options.tag === undefined ? '' : `?name=${encodeURIComponent(options.tag)}`;
+    const body = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: 1 << 20 });
+    const request = { method: 'POST', path: `images/import${query}`, body } as const;
+    for (const { id, names } of await followProgress(server, dataDir, request, importedSchema))
+      process.stdout.write(`${[id, ...names].join(' ')}\n`);
+  });
+}
+
+/** `skerry image export` */
+export function exportCommand(): Command {
+  const give = new Command('export')
+    .description(
+      'write images into an archive that docker load, podman load, skopeo and skerry image import read',
+    )
+    .argument('<image...>', 'ids or names; images that are named keep their names')
+    .requiredOption('-o, --output <file>', 'the archive; - is standard output');
+  return addServerOptions(give, ['dataDir']).action(async (images: string[], options: { output: string }) => {
+    const { dataDir } = configOf(serverFlags(give));
+    const query = images.map((image) => `image=${encodeURIComponent(image)}`).join('&');
+    const request = { method: 'GET', path: `images/export?${query}` } as const;
+    const answer = await openAnswer(requireRunningServer(dataDir), dataDir, request);
+    if (options.output === '-') return void (await pipeline(answer, process.stdout));
+    // Whoever sees the name sees a whole archive.
+    const part = `${options.output}.part`;
+    try {
+      await pipeline(answer, createWriteStream(part));
+      await rename(part, options.output);
+    } catch (error) {
+      await rm(part, { force: true });
+      throw new CliError(`The archive was not written: ${error instanceof Error ? error.message : error}`);
+    }
+  });
+}

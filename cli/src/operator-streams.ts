@@ -1,0 +1,81 @@
+/** Requests of the command to its own server whose answers take their time: `server/src/api/operator/image-route.ts` has the lines that come. */
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { json } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
+import { CliError } from './cli-error.ts';
+import { readToken, type ServerState } from './server-state.ts';
+
+interface StreamRequest {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  /** An object goes as JSON, a stream as it is. */
+  readonly body?: object | Readable;
+}
+
+const errorSchema = z.object({ error: z.object({ message: z.string() }) });
+
+/** The answer, once its first bytes are there. @throws CliError with the server's own words */
+export async function openAnswer(
+  { url }: Pick<ServerState, 'url'>,
+  dataDir: string,
+  { method, path, body }: StreamRequest,
+): Promise<IncomingMessage> {
+  const { tokenId, tokenSecret } = readToken(dataDir);
+  // Not `fetch`, which gives up on an answer that begins after five minutes.
+  const start = url.startsWith('https:') ? httpsRequest : httpRequest;
+  const request = start(`${url}/skerry/v1/${path}`, {
+    method,
+    headers: { authorization: `Bearer ${tokenId}:${tokenSecret}` },
+  });
+  const answered = once(request, 'response') as Promise<[IncomingMessage]>; // the event's arguments
+  answered.catch(() => {}); // awaited below
+  const fail = (error: unknown) =>
+    new CliError(`The server at ${url} does not answer: ${error instanceof Error ? error.message : error}`);
+  if (body && 'pipe' in body) {
+    // A server that has its reasons answers before it has read all.
+    await Promise.race([pipeline(body, request), answered]).catch((error: unknown) => {
+      throw fail(error);
+    });
+  } else request.end(body && JSON.stringify(body));
+  const [response] = await answered.catch((error: unknown) => {
+    throw fail(error);
+  });
+  if (response.statusCode === 200) return response;
+  const { data } = errorSchema.safeParse(await json(response).catch(() => undefined));
+  throw new CliError(
+    data?.error.message ?? `The server at ${url} answered with status ${response.statusCode}.`,
+  );
+}
+
+const progressSchema = z.union([
+  z.object({ say: z.string() }),
+  z.object({ done: z.unknown() }),
+  z.object({ error: z.object({ message: z.string() }) }),
+]);
+
+/** Tells on standard error what is said meanwhile. @throws CliError with the server's own words */
+export async function followProgress<Answer>(
+  server: Pick<ServerState, 'url'>,
+  dataDir: string,
+  request: StreamRequest,
+  answer: z.ZodType<Answer>,
+): Promise<Answer> {
+  for await (const line of linesOf(await openAnswer(server, dataDir, request), progressSchema)) {
+    if ('say' in line) process.stderr.write(`${line.say}\n`);
+    else if ('error' in line) throw new CliError(line.error.message);
+    else return answer.parse(line.done);
+  }
+  throw new CliError(`The server at ${server.url} went away before it was done.`);
+}
+
+/** One object a line. */
+export async function* linesOf<Line>(answer: IncomingMessage, schema: z.ZodType<Line>): AsyncGenerator<Line> {
+  for await (const line of createInterface({ input: answer, crlfDelay: Infinity })) {
+    yield schema.parse(JSON.parse(line));
+  }
+}
