@@ -19,6 +19,7 @@ import { lsCommand } from './commands/ls.ts';
 import { pruneCommand } from './commands/prune.ts';
 import { restartCommand } from './commands/restart.ts';
 import { statusCommand } from './commands/status.ts';
+import { suspendCommand } from './commands/suspend.ts';
 import { tokenCommand } from './commands/token.ts';
 import { upCommand } from './commands/up.ts';
 
@@ -41,6 +42,7 @@ export function createProgram(): Command {
     lsCommand,
     forkCommand,
     checkpointCommand,
+    suspendCommand,
     envCommand,
     imageCommand,
     diskCommand,

@@ -10,6 +10,7 @@ const sandbox = (fields: object) => ({
   name: '',
   imageId: 'im-1',
   isolation: 'gvisor',
+  state: 'running',
   tags: [],
   ...fields,
 });
@@ -17,12 +18,12 @@ const sandbox = (fields: object) => ({
 test('columns line up, and what callers chose cannot play with the terminal', () => {
   const table = formatTable([
     sandbox({ name: 'worker', tags: [{ tagName: 'k', tagValue: 'v' }] }),
-    sandbox({ id: 'sb-long-id', tags: [{ tagName: 'x', tagValue: '\u001b[2J' }] }),
+    sandbox({ id: 'sb-long-id', state: 'suspended', tags: [{ tagName: 'x', tagValue: '\u001b[2J' }] }),
   ]);
   assert.deepEqual(table.split('\n'), [
-    'SANDBOX     NAME    APP     ISOLATION  CREATED                   TAGS',
-    'sb-1        worker  my-app  gvisor     1970-01-01T00:00:00.000Z  k=v',
-    'sb-long-id  -       my-app  gvisor     1970-01-01T00:00:00.000Z  x=\\x1b[2J',
+    'SANDBOX     NAME    APP     STATE      ISOLATION  CREATED                   TAGS',
+    'sb-1        worker  my-app  running    gvisor     1970-01-01T00:00:00.000Z  k=v',
+    'sb-long-id  -       my-app  suspended  gvisor     1970-01-01T00:00:00.000Z  x=\\x1b[2J',
     '',
   ]);
 });

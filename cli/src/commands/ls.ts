@@ -27,12 +27,14 @@ interface Listed extends z.infer<typeof sandboxSchema> {
   readonly app: string;
   /** `gvisor`, `runc`, or `-` for one that has ended since. */
   readonly isolation: string;
+  /** `running`, `suspended` and so on. */
+  readonly state: string;
 }
 
 /** `skerry ls`: the sandboxes that run, whoever made them. */
 export function lsCommand(): Command {
   const command = new Command('ls')
-    .description('list the running sandboxes, newest first, whichever client made them')
+    .description('list the running and suspended sandboxes, newest first, whichever client made them')
     .option('--json', 'print one JSON object a line');
   return addServerOptions(command, ['dataDir']).action(async (options: { json?: boolean }) => {
     const { dataDir } = configOf(serverFlags(command));
@@ -42,6 +44,7 @@ export function lsCommand(): Command {
     const sandboxes: Listed[] = [];
     for (let beforeTimestamp = 0; ; ) {
       let isolations: string[] = [];
+      let states: string[] = [];
       const page = await callControlPlane(
         server,
         dataDir,
@@ -50,6 +53,7 @@ export function lsCommand(): Command {
         pageSchema,
         (headers) => {
           isolations = headers.get('x-skerry-isolation')?.split(',') ?? [];
+          states = headers.get('x-skerry-state')?.split(',') ?? [];
         },
       );
       const last = page.sandboxes.at(-1);
@@ -59,6 +63,7 @@ export function lsCommand(): Command {
           ...each,
           app: appNames.get(each.appId) ?? each.appId,
           isolation: isolations[index]?.trim() || '-',
+          state: states[index]?.trim() || '-',
         })),
       );
       beforeTimestamp = last.createdAt;
@@ -73,9 +78,9 @@ const createdOf = ({ createdAt }: Listed) => new Date(createdAt * 1000).toISOStr
 function formatJson(sandboxes: readonly Listed[]): string {
   return sandboxes
     .map((each) => {
-      const { id, name, app, appId, imageId, isolation } = each;
+      const { id, name, app, appId, imageId, isolation, state } = each;
       const tags = Object.fromEntries(each.tags.map(({ tagName, tagValue }) => [tagName, tagValue]));
-      return `${JSON.stringify({ id, name, app, appId, imageId, isolation, createdAt: createdOf(each), tags })}\n`;
+      return `${JSON.stringify({ id, name, app, appId, imageId, isolation, state, createdAt: createdOf(each), tags })}\n`;
     })
     .join('');
 }
@@ -84,11 +89,12 @@ function formatJson(sandboxes: readonly Listed[]): string {
 export function formatTable(sandboxes: readonly Listed[]): string {
   if (sandboxes.length === 0) return 'No sandbox is running.\n';
   const rows = [
-    ['SANDBOX', 'NAME', 'APP', 'ISOLATION', 'CREATED', 'TAGS'],
+    ['SANDBOX', 'NAME', 'APP', 'STATE', 'ISOLATION', 'CREATED', 'TAGS'],
     ...sandboxes.map((each) => [
       each.id,
       each.name || '-',
       each.app,
+      each.state,
       each.isolation,
       createdOf(each),
       tagsOf(each).join(' '),

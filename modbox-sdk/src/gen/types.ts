@@ -40,6 +40,10 @@ export interface ProvisionRequest {
    */
   ttlMode?: 'absolute' | 'idle';
   /**
+   * What becomes of it after ttlSeconds without activity; for ttlMode idle alone. suspend: it is kept on the disk, with the memory of its programs, and goes on at the next call that needs it (gVisor). Default: what the server's setting says, at first end.
+   */
+  idleAction?: 'end' | 'suspend';
+  /**
    * Environment of every process. Encrypted at rest, never logged. At most 256 variables of 32768 bytes, 524288 bytes in all.
    */
   envVars?: {
@@ -115,7 +119,7 @@ export interface Sandbox {
    */
   taskId: string;
   sandboxId: string;
-  status: 'starting' | 'running' | 'stopping' | 'ended';
+  status: 'starting' | 'running' | 'suspended' | 'stopping' | 'ended';
   /**
    * What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's, with users of its own or the machine's; null once it ended.
    */

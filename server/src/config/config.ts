@@ -280,6 +280,12 @@ export const configSchema = z.strictObject({
     .max(600_000)
     .default(15_000)
     .describe('how long a connection waits for the server in the sandbox to listen, ms'),
+  idleAction: z
+    .enum(['end', 'suspend'])
+    .default('end')
+    .describe(
+      'what becomes of sandboxes that were idle for their idle timeout; only under gVisor can they be suspended',
+    ),
   tunnelIdleSeconds: z.coerce
     .number()
     .int()

@@ -178,6 +178,8 @@ export interface CommitOptions {
 export interface CheckpointOptions extends Pick<CommitOptions, 'settle'> {
   /** Whether it need not outlive the machine: whoever begins from it does so at once. */
   readonly brief?: boolean;
+  /** All stand still afterwards, until `resume` or the destroy: what is kept is then the last that they did. */
+  readonly stays?: boolean;
 }
 
 export interface Instance {
@@ -233,6 +235,8 @@ export interface Instance {
    * `sandbox-ended`
    */
   checkpoint(to: CheckpointRef, layer: LayerRef, options: CheckpointOptions): Promise<void>;
+  /** Has all go on that a checkpoint had stand still. No effect where nothing stands still. @throws SkerryError `sandbox-ended` */
+  resume(): Promise<void>;
   /** @throws SkerryError `conflict` for an instance that shares another's network, `sandbox-ended` */
   setNetworkPolicy(policy: NetworkPolicy): Promise<void>;
   /** The one it was bound with or was given last; of one that shares another's network that means nothing. */

@@ -4,7 +4,11 @@ import { IdleClock } from './activity.ts';
 
 describe('IdleClock', () => {
   let fired: number;
-  const clock = () => new IdleClock(1_000, () => fired++);
+  const clock = () => {
+    const idle = new IdleClock(1_000, () => fired++);
+    idle.start();
+    return idle;
+  };
   beforeEach(() => {
     fired = 0;
     mock.timers.enable({ apis: ['setTimeout'] });
@@ -36,13 +40,32 @@ describe('IdleClock', () => {
     assert.equal(fired, 1);
   });
 
-  test('never fires once it is stopped', () => {
+  test('does not fire while it is stopped, and counts what holds it then', () => {
     const idle = clock();
     const release = idle.hold();
     idle.stop();
     release();
     idle.touch();
+    const second = idle.hold();
+    mock.timers.tick(10_000);
+    idle.start();
     mock.timers.tick(10_000);
     assert.equal(fired, 0);
+    second();
+    mock.timers.tick(1_000);
+    assert.equal(fired, 1);
+  });
+
+  test('waits longer once, unless something happens', () => {
+    const idle = clock();
+    idle.start(5_000);
+    mock.timers.tick(4_999);
+    assert.equal(fired, 0);
+    mock.timers.tick(1);
+    assert.equal(fired, 1);
+    idle.start(5_000);
+    idle.touch();
+    mock.timers.tick(1_000);
+    assert.equal(fired, 2);
   });
 });

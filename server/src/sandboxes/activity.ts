@@ -5,20 +5,29 @@ export class IdleClock {
   readonly #onIdle: () => void;
   #holds = 0;
   #timer: NodeJS.Timeout | undefined;
-  #stopped = false;
+  #stopped = true;
 
-  /** Starts at once. What counts as activity: running execs, writes to an input, and whatever else holds the clock. */
+  /** Stands until `start`; what holds it counts from the beginning. What counts as activity: running execs, writes to an input, and whatever else holds the clock. */
   constructor(timeoutMs: number, onIdle: () => void) {
     this.#timeoutMs = timeoutMs;
     this.#onIdle = onIdle;
-    this.touch();
+  }
+
+  /** The time begins. @param leastMs it does not fire before, unless something happens meanwhile */
+  start(leastMs = 0): void {
+    this.#stopped = false;
+    this.#begin(Math.max(leastMs, this.#timeoutMs));
   }
 
   /** Something happened: the time starts anew. */
   touch(): void {
+    this.#begin(this.#timeoutMs);
+  }
+
+  #begin(ms: number): void {
     clearTimeout(this.#timer);
     if (this.#holds > 0 || this.#stopped) return;
-    this.#timer = setTimeout(this.#onIdle, this.#timeoutMs);
+    this.#timer = setTimeout(this.#onIdle, ms);
   }
 
   /** Something goes on until the returned function is called (once; later calls do nothing). */
@@ -34,6 +43,7 @@ export class IdleClock {
     };
   }
 
+  /** Until it is started again. */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);

@@ -19,11 +19,16 @@ export interface ClocksParts {
 
 /** A kill for memory that was seen at two looks is not taken for the cause of an end. At one it may be: its program's end can be on its way. */
 const OOM_LOOK_EVERY_MS = 60_000;
+/** What could not be suspended is not tried again sooner, unless it was used meanwhile. */
+const SUSPEND_AGAIN_MS = 10 * 60_000;
 
 export class Clocks {
   readonly #parts: ClocksParts;
-  #idle: IdleClock | undefined;
+  readonly #idle: IdleClock | undefined;
   readonly #stopped = new AbortController();
+  /** Aborted when it is being suspended. */
+  #resting = new AbortController();
+  #hasDeadline = false;
   /** Kills for memory that the sandbox lived through. */
   #oomKillsBefore = 0;
   /** At the last look. */
@@ -34,19 +39,56 @@ export class Clocks {
 
   constructor(parts: ClocksParts) {
     this.#parts = parts;
+    const { idleTimeoutMs, idleAction } = parts.spec;
+    if (idleTimeoutMs === undefined) return;
+    this.#idle = new IdleClock(idleTimeoutMs, () => {
+      if (idleAction === undefined || idleAction === 'end') this.#end({ kind: 'idle-timeout' });
+      else parts.tell({ kind: 'suspend' });
+    });
   }
 
   get idle(): IdleClock | undefined {
     return this.#idle;
   }
 
+  /** It runs, in the tenant's instance. */
   start(life: Running, tenant: Tenant): void {
-    const { spec, now } = this.#parts;
     if (this.#stopped.signal.aborted) return;
-    const stopDeadline = setAlarm(life.deadlineMs, now, () => this.#end({ kind: 'timeout' }));
-    if (spec.idleTimeoutMs !== undefined) {
-      this.#idle = new IdleClock(spec.idleTimeoutMs, () => this.#end({ kind: 'idle-timeout' }));
-    }
+    this.startDeadline(life);
+    this.#watch(life, tenant);
+    this.#idle?.start();
+  }
+
+  /** Of one that sleeps as well: its time goes on. */
+  startDeadline({ deadlineMs }: Pick<Running, 'deadlineMs'>): void {
+    if (this.#hasDeadline || this.#stopped.signal.aborted) return;
+    this.#hasDeadline = true;
+    const stop = setAlarm(deadlineMs, this.#parts.now, () => this.#end({ kind: 'timeout' }));
+    this.#stopped.signal.addEventListener('abort', stop);
+  }
+
+  /** It is being suspended: nothing of it is watched. */
+  rest(): void {
+    this.#resting.abort();
+    this.#idle?.stop();
+  }
+
+  /** It could not be suspended. */
+  stay(life: Running, tenant: Tenant): void {
+    if (this.#stopped.signal.aborted) return;
+    this.#watch(life, tenant);
+    this.#idle?.start(SUSPEND_AGAIN_MS);
+  }
+
+  /** Another instance counts from zero. */
+  forgetOomKills(): void {
+    this.#oomKillsBefore = 0;
+    this.#oomKillsSeen = 0;
+  }
+
+  #watch(life: Running, tenant: Tenant): void {
+    this.#resting = new AbortController();
+    const over = AbortSignal.any([this.#stopped.signal, this.#resting.signal]);
     const memory = setInterval(() => {
       const seen = this.#oomKillsSeen;
       void this.#look(tenant, (oomKills) => {
@@ -54,17 +96,14 @@ export class Clocks {
         this.#oomKillsSeen = oomKills;
       });
     }, OOM_LOOK_EVERY_MS);
-    this.#stopped.signal.addEventListener('abort', () => {
-      stopDeadline();
-      clearInterval(memory);
-      this.#idle?.stop();
-    });
-    this.#watchAgent(tenant);
-    if (life.readyAtMs === undefined) this.#probe(tenant);
+    over.addEventListener('abort', () => clearInterval(memory));
+    this.#watchAgent(tenant, over);
+    if (life.readyAtMs === undefined) this.#probe(tenant, over);
   }
 
   stop(): void {
     this.#stopped.abort();
+    this.#idle?.stop();
   }
 
   /** While a snapshot is taken the instance may be paused. Returns what ends it. */
@@ -97,26 +136,27 @@ export class Clocks {
     return stats !== undefined && stats.oomKills > this.#oomKillsBefore;
   }
 
-  #watchAgent({ agent, instance }: Tenant): void {
+  #watchAgent({ agent, instance }: Tenant, over: AbortSignal): void {
     const watched = {
       agent,
       wake: () => instance.wake(),
       isNeeded: () => this.#parts.processes.busy || this.#parts.ports.open > 0,
       isPaused: () => this.#snapshots > 0,
     };
-    void watchAgent(watched, this.#stopped.signal).then(
+    void watchAgent(watched, over).then(
       () => this.#end({ kind: 'crashed', message: 'Its agent does not answer.' }),
-      () => {}, // it ends
+      () => {}, // it ends, or sleeps
     );
   }
 
-  #probe({ agent, plan }: Tenant): void {
+  #probe({ agent, plan }: Tenant, over: AbortSignal): void {
     const { spec, ended, tell, now } = this.#parts;
     if (!spec.readinessProbe) return;
     const start = { env: plan.env, cwd: plan.workdir, user: plan.user };
-    void waitUntilProbeSucceeds(spec.readinessProbe, agent, start, ended).then(
+    const signal = AbortSignal.any([ended, over]);
+    void waitUntilProbeSucceeds(spec.readinessProbe, agent, start, signal).then(
       () => tell({ kind: 'ready', atMs: now() }),
-      () => {}, // the sandbox ended
+      () => {}, // it ends, or sleeps
     );
   }
 

@@ -68,6 +68,14 @@ export class EndedSandbox implements Sandbox {
     return Promise.reject(this.#endedError());
   }
 
+  waitUntilAwake(): Promise<void> {
+    return Promise.reject(this.#endedError());
+  }
+
+  suspend(): Promise<void> {
+    return Promise.reject(this.#endedError());
+  }
+
   wait(): Promise<SandboxResult> {
     return Promise.resolve(this.result);
   }
@@ -176,6 +184,7 @@ export class EndedSandbox implements Sandbox {
       onActivity: () => {},
       onKilled: () => {},
       hold: () => () => {},
+      onNeeded: () => {},
     });
     return this.#known;
   }

@@ -1,4 +1,5 @@
 /** The files of a sandbox as its end left them, made an image before anything of it is taken away. */
+import { mkdir } from 'node:fs/promises';
 import { AgentClient } from '../agent/agent-client.ts';
 import { commitLast } from '../agent/settle-files.ts';
 import type { Instance } from '../engines/engine.ts';
@@ -23,6 +24,24 @@ const TTL_MS = 30 * 24 * 3_600_000;
 /** An agent that does not answer keeps no sandbox from ending. */
 const AGENT_TIMEOUT_MS = 60_000;
 const SIGKILL = 9;
+
+/** Of a sandbox that is suspended: its files are an image already, which goes with it. Never rejects. */
+export async function keepAsleep(
+  imageOf: () => Promise<Image>,
+  parts: { readonly images: Pick<Images, 'addLayer'>; readonly logger: Logger },
+): Promise<ExitSnapshot> {
+  try {
+    const { id: imageId } = await parts.images.addLayer(
+      await imageOf(),
+      ({ directory }) => mkdir(directory), // nothing more
+      { ttlMs: TTL_MS },
+    );
+    return { kind: 'image', imageId };
+  } catch (error) {
+    parts.logger.error({ err: error }, 'sandbox.exit-snapshot-failed');
+    return { kind: 'failed', message: `The exit snapshot failed: ${toSkerryError(error).message}` };
+  }
+}
 
 /**
  * Kills everything in the instance and stops it, then makes its writable layer one of a new image. Never rejects.

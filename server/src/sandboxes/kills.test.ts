@@ -17,9 +17,10 @@ const MOST_AT_ONCE = 3;
 const followers: Readonly<Record<string, readonly string[]>> = {
   created: ['starting', 'stopping'],
   starting: ['created', 'placed', 'stopping'],
-  placed: ['created', 'running', 'stopping'],
-  running: ['ready', 'stopping', 'ended'],
-  ready: ['stopping', 'ended'],
+  placed: ['created', 'running', 'placed', 'stopping'],
+  running: ['ready', 'suspended', 'stopping', 'ended'],
+  ready: ['suspended', 'stopping', 'ended'],
+  suspended: ['placed', 'stopping'],
   stopping: ['ended'],
   ended: [],
 };
@@ -43,10 +44,16 @@ const volumeSteps = [
   ],
 ];
 
+type Errand = 'work' | 'sleep';
+
 /** Runs a server over `root` to its end, or to the point. Gives the lines it said, and whether it was killed. */
-function serve(root: string, point: string): Promise<{ said: string[]; killed: boolean }> {
+function serve(
+  root: string,
+  point: string,
+  errand: Errand = 'work',
+): Promise<{ said: string[]; killed: boolean }> {
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, [program, root, point], (error, stdout, stderr) => {
+    execFile(process.execPath, [program, root, point, errand], (error, stdout, stderr) => {
       const killed = error?.signal === 'SIGKILL';
       if (error && !killed) reject(new Error(`${point}: ${error.message}\n${stderr}`));
       else resolve({ said: stdout.trim().split('\n'), killed });
@@ -58,7 +65,7 @@ const scratch = () => mkdtemp(join(tmpdir(), 'skerry-kill-'));
 
 /** What is true whenever the server was killed, once the next one has taken over. */
 async function survives(root: string, said: readonly string[]): Promise<void> {
-  await using next = await Domain.over(root);
+  await using next = await Domain.over(root, { checkpoints: true });
   await next.manager.recover();
   const sandbox = next.manager.list({ limit: 1, includeEnded: true })[0];
   const id = said.find((line) => line.startsWith('created '))?.slice('created '.length);
@@ -70,6 +77,7 @@ async function survives(root: string, said: readonly string[]): Promise<void> {
     await sandbox.waitUntilRunning(deadline());
     assert.equal(next.manager.findByName(TEST_APP, 'worker', false)?.id, sandbox.id, 'it has its name');
     await sandbox.waitUntilReady(60_000, deadline());
+    // Of a suspended one this is where it wakes.
     const runs = await output(sandbox, ['sh', '-c', 'cat /runs 2>/dev/null || true']);
     const instance = next.instanceId(sandbox);
     for (const line of await next.engine.traces()) assert.ok(line.includes(instance), `${line} is left`);
@@ -80,6 +88,7 @@ async function survives(root: string, said: readonly string[]): Promise<void> {
   const ended = next.manager.get(sandbox.id);
   assert.deepEqual([ended.state, ended.result], ['ended', { kind: 'terminated' }]);
   assert.deepEqual(await next.engine.traces(), [], 'nothing of it is left');
+  await eventually(async () => (await readdir(join(next.dataDir, 'memory-snapshots'))).length === 0);
   await checkVolume(next, said);
   const log = next.store.sandboxes.life(sandbox.taskId).map(({ kind }) => kind);
   assert.equal(log[0], 'created');
@@ -152,6 +161,35 @@ describe('a server that is killed', () => {
       async () => {},
       async (point, at) => {
         const { said: told, killed } = await serve(at, point);
+        assert.ok(killed);
+        await survives(at, told);
+      },
+    );
+  });
+
+  it('on the way into sleep and out of it', async () => {
+    const root = await scratch();
+    const { said } = await serve(root, '', 'sleep');
+    await survives(root, said);
+    const from = said.indexOf('ran');
+    const points = pointsIn(said.slice(from, said.indexOf('terminating'))).filter(
+      (point) => !point.startsWith('volume.') || point.startsWith('volume.attach'),
+    );
+    for (const point of [
+      ...[
+        'sandbox.running.after-suspend',
+        'instance.checkpoint.after-files',
+        'sandbox.suspended.before-store',
+      ],
+      ...['sandbox.suspended.after-store', 'instance.destroy.after-halt', 'sandbox.suspended.after-wake'],
+      ...['instance.bind.after-record#2', 'sandbox.running.before-store#2', 'sandbox.running.after-open#2'],
+    ])
+      assert.ok(points.includes(point), `${points} has no ${point}`);
+    await walk(
+      points,
+      async () => {},
+      async (point, at) => {
+        const { said: told, killed } = await serve(at, point, 'sleep');
         assert.ok(killed);
         await survives(at, told);
       },

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type InstanceId, newInstanceId } from '../ids.ts';
+import { type InstanceId, newImageId, newInstanceId, newMemorySnapshotId } from '../ids.ts';
 import {
   type Effect,
   fromStored,
@@ -11,9 +11,11 @@ import {
   type Life,
   type LifeEvent,
   resultOf,
+  sleptOf,
   step,
   toStored,
 } from './life.ts';
+import type { Sleep } from './sleep.ts';
 import type { SandboxResult } from './state.ts';
 
 const created: Life = { state: 'created' };
@@ -30,6 +32,15 @@ const found = (lives: boolean): LifeEvent => ({
 });
 const removed: LifeEvent = { kind: 'removed', atMs: 300 };
 const failed: LifeEvent = { kind: 'failed', message: 'no room' };
+const suspend: LifeEvent = { kind: 'suspend' };
+const needed: LifeEvent = { kind: 'needed' };
+const left: LifeEvent = { kind: 'left' };
+const slept: Sleep = {
+  ...{ checkpoint: newMemorySnapshotId(), image: newImageId(), keptBytes: 0 },
+  limits: { memoryMiB: 64, milliCpu: 1000, milliCpuRequest: 125, pids: 100 },
+  network: { kind: 'open' },
+};
+const hasSlept: LifeEvent = { kind: 'slept', slept };
 
 /** What comes of these events, one after the other: the states, and all effects. */
 function live(life: Life, ...events: LifeEvent[]): { life: Life; effects: Effect[] } {
@@ -58,7 +69,7 @@ describe('step', () => {
     );
     assert.deepEqual(effects, ['queue', 'launch', 'open', 'close', 'remove', 'settle']);
     assert.deepEqual(toStored(life), {
-      ...{ state: 'ended', instance: undefined, result: { kind: 'timeout' } },
+      ...{ state: 'ended', instance: undefined, slept: undefined, result: { kind: 'timeout' } },
       ...{ startedAtMs: 100, deadlineMs: 150, readyAtMs: undefined, endedAtMs: 300 },
     });
   });
@@ -121,6 +132,53 @@ describe('step', () => {
     assert.equal(resultOf(silent.life)?.kind, 'crashed');
   });
 
+  it('suspends what nobody needs, and wakes it for whoever does; its time goes on', () => {
+    const running = live(launching, placed, up).life;
+    const asleep = live(running, suspend, hasSlept);
+    assert.deepEqual(asleep.effects, ['suspend', 'leave']);
+    assert.equal(instanceOf(asleep.life), undefined, "its instance is nobody's from then on");
+    const gone = live(asleep.life, left);
+    assert.deepEqual(gone.effects, []);
+    const again = live(gone.life, needed, placed, { ...up, atMs: 120 });
+    assert.deepEqual(again.effects, ['wake', 'open']);
+    assert.deepEqual(toStored(again.life), { ...toStored(running), slept });
+    const late = live(gone.life, end('timeout'), removed);
+    assert.deepEqual(late.effects, ['close', 'remove', 'settle']);
+    assert.equal(resultOf(late.life)?.kind, 'timeout');
+  });
+
+  it('wakes at once who is needed while it is being suspended', () => {
+    const running = live(launching, placed, up).life;
+    for (const events of [
+      [suspend, needed, hasSlept, left],
+      [suspend, hasSlept, needed, left],
+    ])
+      assert.deepEqual(live(running, ...events).effects, ['suspend', 'leave', 'wake']);
+  });
+
+  it('runs on when it cannot be suspended, and ends when it cannot be woken', () => {
+    const running = live(launching, placed, up).life;
+    const stayed = live(running, suspend, needed, failed);
+    assert.deepEqual(stayed.effects, ['suspend', 'stay']);
+    assert.deepEqual(stayed.life, running);
+    const lost = live(running, suspend, hasSlept, left, needed, failed, removed);
+    assert.deepEqual(lost.effects, ['suspend', 'leave', 'wake', 'close', 'remove', 'settle']);
+    assert.deepEqual(resultOf(lost.life), { kind: 'crashed', message: 'It could not be woken: no room' });
+  });
+
+  it('is what it was when a server was killed on the way into sleep or out of it', () => {
+    const running = live(launching, placed, up).life;
+    const suspending = live(running, suspend).life;
+    assert.deepEqual(live(reborn(suspending), found(true), up).life, running, 'it was not asleep yet');
+    const leaving = live(suspending, hasSlept).life;
+    const doze = live(reborn(leaving), found(false));
+    assert.deepEqual(doze.effects, ['doze']);
+    const waking = live(doze.life, needed, placed).life;
+    const back = live(reborn(waking), found(true), needed, { kind: 'discarded' });
+    assert.deepEqual(back.effects, ['doze', 'discard', 'wake']);
+    assert.deepEqual(sleptOf(back.life), slept);
+  });
+
   it('takes away to the end what an earlier server had begun to, with the result it had', () => {
     const stopping = reborn(live(launching, up, end('timeout')).life);
     for (const lives of [true, false]) {
@@ -139,16 +197,19 @@ type Happening =
   | 'terminate'
   | 'deadline'
   | 'ready'
+  | 'idle'
+  | 'need'
   | 'crash'
   | 'restart'
   | 'power-cut';
 
 const happening = fc.constantFrom<Happening>(
   ...(['answer', 'answer', 'answer', 'fail', 'incomplete'] as const),
+  ...(['idle', 'idle', 'need', 'need'] as const),
   ...(['terminate', 'deadline', 'ready', 'crash', 'restart', 'power-cut'] as const),
 );
 
-type Pending = 'turn' | 'launch' | 'bind' | 'rejoin' | 'discard' | 'remove';
+type Pending = 'turn' | 'launch' | 'bind' | 'rejoin' | 'discard' | 'remove' | 'suspend' | 'leave' | 'wake';
 
 /** A machine, a server and its store, with one sandbox: does what the life asks for as the real parts do, and checks it at every step. */
 class World {
@@ -158,7 +219,9 @@ class World {
   #calledOff = false;
   /** What is on the machine; a server that comes back goes on with nothing that was not bound. */
   instance: { readonly id: InstanceId; bound: boolean } | undefined;
+  /** Whether its deadline counts, and whether it is looked after in an instance. */
   #open = false;
+  #watched = false;
   #settled = false;
   #result: SandboxResult | undefined;
   #atMs = 0;
@@ -173,10 +236,13 @@ class World {
     if (what === 'answer' || what === 'fail' || what === 'incomplete') this.#answer(what);
     else if (what === 'terminate') this.#tell(end('terminated'));
     else if (what === 'deadline' && this.#open) this.#tell(end('timeout'));
-    else if (what === 'ready' && this.#open) this.#tell({ kind: 'ready', atMs: this.#atMs });
+    else if (what === 'idle' && this.#watched) this.#tell({ kind: 'suspend' });
+    else if (what === 'need') this.#tell({ kind: 'needed' });
+    else if (what === 'ready' && this.#watched) this.#tell({ kind: 'ready', atMs: this.#atMs });
     else if (what === 'crash' && this.instance?.bound) {
+      const isItsOwn = instanceOf(this.life) === this.instance.id;
       this.instance = undefined;
-      this.#tell({ kind: 'end', result: { kind: 'crashed', message: 'It died.' } });
+      if (isItsOwn) this.#tell({ kind: 'end', result: { kind: 'crashed', message: 'It died.' } });
     } else if (what === 'restart') this.#restart();
     else if (what === 'power-cut') {
       this.instance = undefined;
@@ -196,7 +262,7 @@ class World {
     const pending = this.#pending.shift();
     if (!pending) return;
     const hasFailed = how === 'fail' || this.#calledOff;
-    if (pending === 'launch' && !hasFailed) {
+    if ((pending === 'launch' || pending === 'wake') && !hasFailed) {
       this.instance = { id: newInstanceId(), bound: false };
       this.#tell({ kind: 'placed', instance: this.instance.id });
       this.#pending.push('bind');
@@ -216,7 +282,13 @@ class World {
       this.instance = undefined; // or the reaper's from now on
       return { kind: 'removed', atMs: this.#atMs };
     }
+    if (pending === 'leave') {
+      this.instance = undefined; // likewise
+      return { kind: 'left' };
+    }
     if (hasFailed) return { kind: 'failed', message: 'It failed.' };
+    if (pending === 'suspend')
+      return { kind: 'slept', slept: { ...slept, checkpoint: newMemorySnapshotId() } };
     if (pending === 'discard') {
       this.instance = undefined;
       return { kind: 'discarded' };
@@ -230,6 +302,7 @@ class World {
     this.#pending = [];
     this.#calledOff = false;
     this.#open = false;
+    this.#watched = false;
     this.#settled = this.life.state === 'ended';
     this.life = reborn(this.life);
     const known = instanceOf(this.life);
@@ -261,8 +334,13 @@ class World {
       case 'rejoin':
       case 'discard':
       case 'remove':
+      case 'suspend':
+      case 'leave':
+      case 'wake':
         assert.ok(!this.#pending.some((other) => other !== 'turn'), `${effect} beside ${this.#pending}`);
-        if (effect === 'launch') assert.ok(!this.instance, 'a second instance is started');
+        if (effect === 'launch' || effect === 'wake')
+          assert.ok(!this.instance, 'a second instance is started');
+        if (effect === 'suspend') this.#watched = false;
         this.#pending.push(effect);
         break;
       case 'call-off':
@@ -273,11 +351,18 @@ class World {
         this.#calledOff = true;
         break;
       case 'open':
-        assert.ok(!this.#open, 'its clocks are started twice');
+      case 'stay':
+        assert.ok(!this.#watched, 'it is watched twice');
+        this.#open = true;
+        this.#watched = true;
+        break;
+      case 'doze':
+        assert.ok(!this.#open, 'its deadline is set twice');
         this.#open = true;
         break;
       case 'close':
         this.#open = false;
+        this.#watched = false;
         break;
       case 'settle':
         assert.ok(!this.#settled, 'it settles twice');
@@ -303,11 +388,15 @@ class World {
       assert.deepEqual(resultOf(life), this.#result);
     }
     if (life.state === 'ended') assert.ok(!this.instance, 'it ended and runs');
-    if (this.#open) assert.equal(life.state, 'running', 'its clocks run while it runs');
-    if (this.instance?.bound && life.state !== 'stopping') {
+    if (this.#watched) assert.equal(life.state, 'running', 'it is watched while it runs');
+    if (this.#open) assert.ok(life.state === 'running' || life.state === 'suspended', 'its time counts');
+    if (life.state === 'suspended' && life.activity === 'none')
+      assert.ok(!this.instance, 'it sleeps and runs');
+    const isLeft = life.state === 'suspended' && life.activity === 'leaving';
+    if (this.instance?.bound && life.state !== 'stopping' && !isLeft) {
       assert.equal(instanceOf(life), this.instance.id, 'the next server finds what it runs in');
     }
-    if (before.state === 'running' && life.state === 'running') {
+    if ('startedAtMs' in before && before.startedAtMs !== undefined && 'startedAtMs' in life) {
       assert.equal(life.startedAtMs, before.startedAtMs);
       assert.equal(life.deadlineMs, before.deadlineMs);
       if (before.readyAtMs !== undefined) assert.equal(life.readyAtMs, before.readyAtMs);
@@ -319,7 +408,8 @@ class World {
 const edges: Readonly<Record<Life['state'], readonly Life['state'][]>> = {
   created: ['starting', 'stopping'],
   starting: ['created', 'running', 'stopping'],
-  running: ['stopping', 'ended'],
+  running: ['suspended', 'stopping', 'ended'],
+  suspended: ['running', 'stopping'],
   stopping: ['ended'],
   ended: [],
 };
@@ -333,7 +423,7 @@ describe('every life', () => {
         world.begin();
         for (const what of happenings) world.happen(what);
         world.drain();
-        assert.ok(world.life.state === 'running' || world.life.state === 'ended', 'it comes to rest');
+        assert.ok(['running', 'suspended', 'ended'].includes(world.life.state), 'it comes to rest');
         world.happen('terminate');
         world.drain();
         assert.equal(world.life.state, 'ended');
@@ -356,7 +446,8 @@ describe('every life', () => {
     const events: fc.Arbitrary<LifeEvent> = fc.oneof(
       fc.constantFrom<LifeEvent>(
         ...(['admitted', 'turn', 'incomplete', 'discarded'] as const).map((kind) => ({ kind })),
-        ...[end('terminated'), end('timeout'), failed, placed],
+        ...(['suspend', 'left', 'needed'] as const).map((kind) => ({ kind })),
+        ...[end('terminated'), end('timeout'), failed, placed, { kind: 'slept', slept } as const],
       ),
       fc.record({ kind: fc.constantFrom('ready' as const, 'removed' as const), atMs }),
       fc.record({ kind: fc.constant('up' as const), atMs, timeoutMs: fc.nat() }),

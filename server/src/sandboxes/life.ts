@@ -4,18 +4,21 @@
  *
  * ```
  * created -> starting -> running -> stopping -> ended
- *    ^          |
- *    '----------'  an earlier server's start that was not finished begins anew
+ *    ^          |        |     ^        ^
+ *    '----------'        v     |        |
+ *         |           suspended --------'
+ *         an earlier server's start that was not finished begins anew
  * ```
  */
 import type { InstanceId } from '../ids.ts';
+import type { Sleep } from './sleep.ts';
 import type { SandboxResult, SandboxState } from './state.ts';
 
 /**
  * What a server does on the machine for a sandbox, one thing at a time; `unknown` until it has looked for what an earlier server left. While one of
  * them is under way the instance cannot be taken away: its end is awaited first.
  */
-export type Activity = 'launching' | 'rejoining' | 'discarding';
+export type Activity = 'launching' | 'rejoining' | 'discarding' | 'leaving' | 'waking';
 
 interface Times {
   readonly startedAtMs: number | undefined;
@@ -26,6 +29,8 @@ interface Times {
 /** What it runs in, from the moment that is known; another start of it has another. */
 interface Placed {
   readonly instance: InstanceId | undefined;
+  /** Of its last sleep, from then on: its files go on from there. */
+  readonly slept?: Sleep | undefined;
 }
 
 export interface Created {
@@ -42,7 +47,20 @@ export interface Running extends Times, Placed {
   readonly startedAtMs: number;
   readonly deadlineMs: number;
   /** Whether this server has its agent: it has when it started it, and after a restart once the agent answered. */
-  readonly contact: 'made' | 'rejoining' | 'unknown';
+  readonly contact: 'made' | 'rejoining' | 'unknown' | 'suspending';
+  /** Whether somebody needs it who came while it was being suspended. */
+  readonly wanted?: boolean;
+}
+
+/** It is on the disk alone, or in an instance that it does not go on in. */
+export interface Suspended extends Times, Placed {
+  readonly state: 'suspended';
+  readonly startedAtMs: number;
+  readonly deadlineMs: number;
+  readonly slept: Sleep;
+  readonly activity: Activity | 'none' | 'unknown';
+  /** Whether somebody needs it. */
+  readonly wanted: boolean;
 }
 
 /** Its end is sure, whatever happens; it holds its name until everything is gone. */
@@ -59,7 +77,7 @@ export interface Ended extends Times {
   readonly endedAtMs: number;
 }
 
-export type Life = Created | Starting | Running | Stopping | Ended;
+export type Life = Created | Starting | Running | Suspended | Stopping | Ended;
 
 export type LifeEvent =
   /** It was written to the store. */
@@ -80,6 +98,14 @@ export type LifeEvent =
   /** What an earlier server left never came to run its entrypoint. */
   | { readonly kind: 'incomplete' }
   | { readonly kind: 'discarded' }
+  /** Nobody needs it for now. */
+  | { readonly kind: 'suspend' }
+  /** Everything in its instance stands still for good, and all of it is kept. */
+  | { readonly kind: 'slept'; readonly slept: Sleep }
+  /** Nothing of the instance is left that it was in. */
+  | { readonly kind: 'left' }
+  /** Somebody needs it to run. */
+  | { readonly kind: 'needed' }
   /** What was under way failed, or was called off. */
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'ready'; readonly atMs: number }
@@ -99,6 +125,16 @@ export type Effect =
   | 'rejoin'
   /** Takes away an instance that cannot be gone on with: `discarded` or `failed`. */
   | 'discard'
+  /** Keeps it on the disk: `slept` or `failed`. */
+  | 'suspend'
+  /** Goes on as before, since it could not be suspended. */
+  | 'stay'
+  /** Takes away the instance of one that is kept: `left`. */
+  | 'leave'
+  /** Has it sleep on, as an earlier server left it. */
+  | 'doze'
+  /** Makes an instance of what is kept: `up` or `failed`. */
+  | 'wake'
   /** Breaks off what is under way, which is told as before. */
   | 'call-off'
   /** Starts its clocks and watches. */
@@ -124,6 +160,8 @@ export function step(life: Life, event: LifeEvent): Step {
       return starting(life, event);
     case 'running':
       return running(life, event);
+    case 'suspended':
+      return suspended(life, event);
     case 'stopping':
       return stopping(life, event);
     case 'ended':
@@ -144,8 +182,12 @@ export const resultOf = (life: Life): SandboxResult | undefined =>
 export const instanceOf = (life: Life): InstanceId | undefined =>
   'instance' in life ? life.instance : undefined;
 
+/** What is kept of its last sleep. */
+export const sleptOf = (life: Life): Sleep | undefined => ('slept' in life ? life.slept : undefined);
+
 /** What the store keeps of a life. */
 export interface StoredLife extends Times, Placed {
+  readonly slept: Sleep | undefined;
   readonly state: SandboxState;
   readonly result: SandboxResult | undefined;
   readonly endedAtMs: number | undefined;
@@ -156,6 +198,7 @@ export function toStored(life: Life): StoredLife {
   return {
     state: life.state,
     instance: instanceOf(life),
+    slept: sleptOf(life),
     result: resultOf(life),
     startedAtMs: times.startedAtMs,
     deadlineMs: times.deadlineMs,
@@ -166,30 +209,30 @@ export function toStored(life: Life): StoredLife {
 
 /** As the next server finds it: of what was under way it knows nothing. */
 export function fromStored(row: StoredLife): Life {
-  const { startedAtMs, deadlineMs, readyAtMs, result = TERMINATED, instance } = row;
+  const { startedAtMs, deadlineMs, readyAtMs, result = TERMINATED, instance, slept } = row;
   const times = { startedAtMs, deadlineMs, readyAtMs };
+  // Written together with the state.
+  const ran = { ...times, startedAtMs: startedAtMs ?? 0, deadlineMs: deadlineMs ?? 0 };
   switch (row.state) {
     case 'created':
       return { state: 'created' };
     case 'starting':
       return { state: 'starting', activity: 'unknown', instance };
     case 'running':
-      // Written together with the state.
-      return {
-        ...{ ...times, instance },
-        state: 'running',
-        startedAtMs: startedAtMs ?? 0,
-        deadlineMs: deadlineMs ?? 0,
-        contact: 'unknown',
-      };
+      return { ...ran, ...placed(row), state: 'running', contact: 'unknown' };
+    case 'suspended':
+      if (!slept) throw new Error('a suspended sandbox has nothing to wake from');
+      return { ...ran, instance, slept, state: 'suspended', activity: 'unknown', wanted: false };
     case 'stopping':
-      return { ...times, instance, state: 'stopping', result, awaits: 'unknown' };
+      return { ...times, ...placed(row), state: 'stopping', result, awaits: 'unknown' };
     case 'ended':
       return { ...times, state: 'ended', result, endedAtMs: row.endedAtMs ?? 0 };
     default:
       return row.state satisfies never;
   }
 }
+
+const placed = ({ instance, slept }: Placed): Placed => ({ instance, ...(slept && { slept }) });
 
 const TERMINATED: SandboxResult = { kind: 'terminated' };
 const noTimes: Times = { startedAtMs: undefined, deadlineMs: undefined, readyAtMs: undefined };
@@ -261,16 +304,90 @@ function running(life: Running, event: LifeEvent): Step {
       if (life.contact !== 'rejoining') break;
       return { life: { ...life, contact: 'made' }, effects: ['open'] };
     case 'failed':
+      if (life.contact === 'suspending') return { life: awake(life), effects: ['stay'] };
       if (life.contact !== 'rejoining') break;
       return stop(life, { kind: 'crashed', message: event.message }, 'removal');
+    case 'suspend':
+      if (life.contact !== 'made') break;
+      return { life: { ...life, contact: 'suspending' }, effects: ['suspend'] };
+    case 'slept': {
+      if (life.contact !== 'suspending') break;
+      const { startedAtMs, deadlineMs, readyAtMs, wanted = false } = life;
+      const times = { startedAtMs, deadlineMs, readyAtMs };
+      const { slept } = event;
+      return {
+        life: { ...times, slept, wanted, instance: undefined, state: 'suspended', activity: 'leaving' },
+        effects: ['leave'],
+      };
+    }
+    case 'needed':
+      if (life.contact !== 'suspending' || life.wanted) break;
+      return { life: { ...life, wanted: true }, effects: [] };
     case 'ready':
       if (life.readyAtMs !== undefined) break;
       return { life: { ...life, readyAtMs: event.atMs }, effects: [] };
-    case 'end':
-      return stop(life, event.result, life.contact === 'rejoining' ? 'activity' : 'removal');
+    case 'end': {
+      const isUnderWay = life.contact === 'rejoining' || life.contact === 'suspending';
+      return stop(life, event.result, isUnderWay ? 'activity' : 'removal');
+    }
   }
   return { life, effects: [] };
 }
+
+/** It runs as before it was being suspended. */
+function awake({ wanted: _, ...life }: Running): Running {
+  return { ...life, contact: 'made' };
+}
+
+function suspended(life: Suspended, event: LifeEvent): Step {
+  const { activity } = life;
+  switch (event.kind) {
+    case 'found':
+      if (activity !== 'unknown') break;
+      // One that a killed server had begun to wake is what it was before: what it did since was told to nobody.
+      if (event.instance) return { life: { ...life, activity: 'discarding' }, effects: ['doze', 'discard'] };
+      return rest(life, ['doze']);
+    case 'left':
+      if (activity === 'leaving') return rest(life, []);
+      break;
+    case 'discarded':
+      if (activity === 'discarding') return rest(life, []);
+      break;
+    case 'needed':
+      if (activity === 'none') return rest({ ...life, wanted: true }, []);
+      if (life.wanted) break;
+      return { life: { ...life, wanted: true }, effects: [] };
+    case 'placed':
+      if (activity !== 'waking') break;
+      return { life: { ...life, instance: event.instance }, effects: [] };
+    case 'up': {
+      if (activity !== 'waking') break;
+      const { startedAtMs, deadlineMs, readyAtMs, instance, slept } = life;
+      const times = { startedAtMs, deadlineMs, readyAtMs };
+      return {
+        life: { ...times, instance, slept, state: 'running', contact: 'made' },
+        effects: ['open'],
+      };
+    }
+    case 'failed':
+      if (activity !== 'waking' && activity !== 'discarding') break;
+      return stop(life, { kind: 'crashed', message: `It could not be woken: ${event.message}` }, 'removal');
+    case 'end': {
+      const isUnderWay = activity !== 'none' && activity !== 'unknown';
+      return stop(life, event.result, isUnderWay ? 'activity' : 'removal');
+    }
+  }
+  return { life, effects: [] };
+}
+
+/** Nothing of it is on the machine; if somebody needs it, it wakes. */
+const rest = (life: Suspended, effects: readonly Effect[]): Step =>
+  life.wanted
+    ? {
+        life: { ...life, instance: undefined, activity: 'waking', wanted: false },
+        effects: [...effects, 'wake'],
+      }
+    : { life: { ...life, instance: undefined, activity: 'none' }, effects };
 
 function stopping(life: Stopping, event: LifeEvent): Step {
   switch (event.kind) {
@@ -279,6 +396,8 @@ function stopping(life: Stopping, event: LifeEvent): Step {
     case 'up':
     case 'incomplete':
     case 'discarded':
+    case 'left':
+    case 'slept':
     case 'failed':
       return life.awaits === 'activity' ? remove(life) : { life, effects: [] };
     case 'removed':
@@ -299,9 +418,9 @@ const discard = (life: Starting): Step => ({
 const beginAnew: Step = { life: { state: 'created' }, effects: ['forget', 'queue'] };
 
 function stop(from: Times & Placed, result: SandboxResult, awaits: 'activity' | 'removal'): Step {
-  const { startedAtMs, deadlineMs, readyAtMs, instance } = from;
+  const { startedAtMs, deadlineMs, readyAtMs } = from;
   return {
-    life: { state: 'stopping', startedAtMs, deadlineMs, readyAtMs, instance, result, awaits },
+    life: { state: 'stopping', startedAtMs, deadlineMs, readyAtMs, ...placed(from), result, awaits },
     effects: awaits === 'activity' ? ['close', 'call-off'] : ['close', 'remove'],
   };
 }

@@ -46,6 +46,7 @@ import { describeResult } from './result-text.ts';
 import {
   alreadyNamed,
   endedConflict,
+  inUse,
   labelOf,
   nameTaken,
   noCheckpoints,
@@ -59,6 +60,7 @@ import {
 import { SandboxProcesses } from './sandbox-processes.ts';
 import type { MountedImage, OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
 import { withHeaders } from './secret-headers.ts';
+import type { Sleep, Sleeps } from './sleep.ts';
 import type { ExecSpec, SandboxSpec, SecretHeaderSpec } from './spec.ts';
 import type { SandboxResult, SandboxState } from './state.ts';
 import { Tenancy } from './tenancy.ts';
@@ -70,6 +72,7 @@ export interface SandboxContext {
   readonly images: Images;
   readonly volumes: VolumeMounts;
   readonly memorySnapshots: Pick<MemorySnapshots, 'take' | 'takeForFork'>;
+  readonly sleeps: Sleeps;
   readonly sandboxes: SandboxRepository;
   readonly processes: ProcessRepository;
   /** Takes what happened, for the store. */
@@ -95,7 +98,8 @@ export interface SandboxContext {
 
 /** What this one has of its own. */
 export interface SandboxParts {
-  readonly plan: () => Promise<LaunchPlan>;
+  /** @param slept what it goes on from, if it slept */
+  readonly plan: (slept: Sleep | undefined) => Promise<LaunchPlan>;
   /** What an earlier server left running of it. */
   readonly left?: Instance | undefined;
   /** The sandbox it is a sidecar of, whose idle clock its activity counts for. */
@@ -117,6 +121,8 @@ export class LiveSandbox implements Sandbox {
   readonly #ended = new AbortController();
   /** Entries of its log that the store has not taken yet. */
   readonly #unstored: Entry[] = [];
+  /** Who waits until it has. */
+  readonly #onStored: (() => void)[] = [];
   readonly #mountChanges = new Limiter(1);
   readonly #policyChanges = new Limiter(1);
   #name: string | undefined;
@@ -147,6 +153,7 @@ export class LiveSandbox implements Sandbox {
       onActivity: () => this.touch(),
       onKilled: () => void this.#noteOomKills(),
       hold: () => this.hold(),
+      onNeeded: () => this.#keeper.tell({ kind: 'needed' }),
     });
     this.#keeper = new LifeKeeper(fromStored(row), {
       ...{ now, faultPoint },
@@ -162,6 +169,8 @@ export class LiveSandbox implements Sandbox {
       processes: this.#processes,
       ports: this.#ports,
       plan: parts.plan,
+      sleeps: context.sleeps,
+      stored: () => this.#stored(),
       left: parts.left,
       life: () => this.#keeper.life,
       tell: (event) => this.#keeper.tell(event),
@@ -239,9 +248,26 @@ export class LiveSandbox implements Sandbox {
   }
 
   async waitUntilRunning(signal: AbortSignal): Promise<void> {
-    await this.#keeper.until((life) => {
-      if (life.state === 'ended') throw this.#endedError();
-      return isRunning(life);
+    await this.#until((life) => isRunning(life) ?? isSuspended(life), signal);
+  }
+
+  async waitUntilAwake(signal: AbortSignal): Promise<void> {
+    this.#keeper.tell({ kind: 'needed' });
+    await this.#until((life) => (isSuspending(life) ? undefined : isRunning(life)), signal);
+  }
+
+  async suspend(signal: AbortSignal): Promise<void> {
+    if (this.state === 'suspended') return;
+    await this.waitUntilAwake(signal);
+    if (this.#processes.busy || this.#ports.open > 0) throw inUse();
+    this.#keeper.tell({ kind: 'suspend' });
+    let slept = false;
+    await this.#until((life) => {
+      slept ||= life.state === 'suspended';
+      if (life.state === 'suspended') return life.activity !== 'leaving' || undefined;
+      if (!isRunning(life) || isSuspending(life)) return undefined;
+      if (!slept) throw this.#tenancy.suspendFailure;
+      return true; // and awake again
     }, signal);
   }
 
@@ -342,7 +368,12 @@ export class LiveSandbox implements Sandbox {
   #changePolicy(change: (policy: NetworkPolicy) => NetworkPolicy): Promise<void> {
     return this.#policyChanges.run(async () => {
       const { instance } = await this.#whileRunning(this.#ended.signal);
-      await instance.setNetworkPolicy(change(instance.networkPolicy));
+      const release = this.hold();
+      try {
+        await instance.setNetworkPolicy(change(instance.networkPolicy));
+      } finally {
+        release();
+      }
     });
   }
 
@@ -449,9 +480,17 @@ export class LiveSandbox implements Sandbox {
     }
   }
 
-  /** Its parts, once it runs. @throws SkerryError `sandbox-ended` */
+  /** @throws SkerryError `sandbox-ended` */
+  #until<T>(pick: (life: Life) => T | undefined, signal: AbortSignal): Promise<T> {
+    return this.#keeper.until((life) => {
+      if (life.state === 'ended') throw this.#endedError();
+      return pick(life);
+    }, signal);
+  }
+
+  /** Its parts, once it runs: one that is suspended wakes. @throws SkerryError `sandbox-ended` */
   async #whileRunning(signal: AbortSignal): Promise<Tenant> {
-    await this.waitUntilRunning(signal);
+    await this.waitUntilAwake(signal);
     const { tenant } = this.#tenancy;
     if (!tenant) throw this.#endedError();
     return tenant;
@@ -476,6 +515,7 @@ export class LiveSandbox implements Sandbox {
       () => sandboxes.update(this, life, this.#unstored),
       () => {
         this.#unstored.length = 0;
+        for (const resolve of this.#onStored.splice(0)) resolve();
         if (life.state === 'ended') onEndStored(this);
       },
     );
@@ -484,6 +524,11 @@ export class LiveSandbox implements Sandbox {
       ...{ ...entry, sandboxId: this.id, taskId: this.taskId, instance: life.instance },
       sidecarOf: sidecarOf?.sandboxId,
     });
+  }
+
+  #stored(): Promise<void> {
+    if (this.#unstored.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#onStored.push(resolve));
   }
 
   #keepExitSnapshot(taken: ExitSnapshot): void {
@@ -588,7 +633,8 @@ export class LiveSandbox implements Sandbox {
       find() ??
       new ComingOutput({
         find,
-        begun: (signal) => this.#keeper.until((life) => isRunning(life) ?? isEnded(life), signal),
+        begun: (signal) =>
+          this.#keeper.until((life) => isRunning(life) ?? isSuspended(life) ?? isEnded(life), signal),
         over: (signal) => this.#keeper.until(isEnded, signal),
         isOver: () => this.state === 'ended',
       })
@@ -603,5 +649,8 @@ export class LiveSandbox implements Sandbox {
 /** What is mounted of no image. */
 const NOTHING: MountContent = { layers: [], needed: [] };
 
-const isRunning = (life: Life) => (life.state === 'running' && life.contact === 'made') || undefined;
+const isRunning = (life: Life) =>
+  (life.state === 'running' && (life.contact === 'made' || life.contact === 'suspending')) || undefined;
+const isSuspending = (life: Life) => life.state === 'running' && life.contact === 'suspending';
+const isSuspended = (life: Life) => life.state === 'suspended' || undefined;
 const isEnded = (life: Life) => life.state === 'ended' || undefined;

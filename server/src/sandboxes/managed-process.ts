@@ -38,6 +38,8 @@ export interface ProcessContext {
   readonly onKilled: () => void;
   /** Keeps the idle clock from running until the returned function is called. */
   readonly hold: () => () => void;
+  /** Somebody waits for the connection to the agent, which a suspended sandbox has none of. */
+  readonly onNeeded: () => void;
 }
 
 const REATTACH_DELAY_MS = 20;
@@ -212,9 +214,16 @@ export class ManagedProcess implements Process {
     this.resume(agent);
   }
 
-  /** After a restart of the server: it runs as far as is known; `resume` or `abandon` is called before `known` resolves. */
+  /** It runs as far as is known; `resume` or `abandon` is called before `known` resolves. */
   awaitAgent(known: Promise<void>): void {
     this.#connection = { kind: 'reconnecting', next: known };
+  }
+
+  /** Its sandbox is suspended: what is asked of it waits for `resume`, which is called before `awake` resolves. */
+  sleep(awake: Promise<void>): void {
+    if (this.#connection.kind === 'closed') return; // it is over
+    this.detach();
+    this.awaitAgent(awake);
   }
 
   /** After a restart of the server: takes up where the earlier one stopped. */
@@ -420,6 +429,7 @@ export class ManagedProcess implements Process {
       const connection = this.#connection;
       if (connection.kind === 'connected') return connection.channel;
       if (connection.kind === 'closed') throw this.#stdinClosedError();
+      this.#context.onNeeded();
       await connection.next;
     }
   }

@@ -56,7 +56,7 @@ const open = () =>
     vault: openVault(dataDir, undefined),
     logger: createLogger('silent'),
     now: () => nowMs,
-    ...{ images, directory },
+    ...{ images, directory, others: [] },
   });
 
 const sandbox = { id: newSandboxId(), taskId: newTaskId(), name: 'named', tags: { a: 'b' } };

@@ -67,6 +67,8 @@ export interface MemorySnapshotsParts {
   readonly vault: Vault;
   /** Where checkpoints are, each under its snapshot's id. */
   readonly directory: string;
+  /** Those there that are no snapshots: of sandboxes that sleep. */
+  readonly others: readonly MemorySnapshotId[];
   readonly logger: Logger;
   readonly now: () => number;
 }
@@ -91,11 +93,11 @@ export class MemorySnapshots {
   /** Removes what an earlier run of the server left unfinished, but for forks: their copies have to end first. */
   constructor(parts: MemorySnapshotsParts) {
     this.#parts = parts;
-    const { directory, repository } = parts;
+    const { directory, repository, others } = parts;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const known = new Set<string>(repository.ids());
+    const known = new Set<string>([...repository.ids(), ...others]);
     const left = readdirSync(directory).filter((name) => !known.has(name) && !isForkId(name));
-    for (const name of left) this.#removeFiles(name);
+    for (const name of left) this.removeFiles(name);
   }
 
   /** @throws SkerryError `conflict` for a sandbox that cannot have one, `disk-full`, `sandbox-ended` */
@@ -118,7 +120,7 @@ export class MemorySnapshots {
   letGo({ id, spec: { imageId } }: MemorySnapshotRow): void {
     const { directory, images } = this.#parts;
     renameSync(join(directory, id), join(directory, `${id}.partial`));
-    this.#removeFiles(id);
+    this.removeFiles(id);
     images.delete(imageId).catch(() => {}); // it expires
   }
 
@@ -129,7 +131,7 @@ export class MemorySnapshots {
 
   /** Of one that no copy begins from any more. */
   forgetFork(id: string): void {
-    this.#removeFiles(id);
+    this.removeFiles(id);
   }
 
   async #make(
@@ -159,7 +161,7 @@ export class MemorySnapshots {
       return row;
     } catch (error) {
       if (image) await images.delete(image.id).catch(() => {}); // it expires
-      this.#removeFiles(id);
+      this.removeFiles(id);
       throw error;
     }
   }
@@ -199,13 +201,13 @@ export class MemorySnapshots {
     const { repository, now, logger } = this.#parts;
     for (const id of repository.expired(now())) {
       repository.delete(id);
-      this.#removeFiles(id);
+      this.removeFiles(id);
       logger.info({ snapshot: id }, 'memory-snapshot.expired');
     }
   }
 
-  /** What cannot be removed is tried again by the next server. */
-  #removeFiles(name: string): void {
+  /** Removes a checkpoint, if there is one. Never throws: what cannot be removed is tried again by the next server. */
+  removeFiles(name: string): void {
     const { directory, logger } = this.#parts;
     try {
       for (const path of [name, `${name}.partial`])

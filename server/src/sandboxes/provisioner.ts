@@ -31,6 +31,8 @@ export interface Provision {
   readonly ttlMs: number;
   /** What the time counts from: `absolute` its start, `idle` its last activity, and then MAX_TTL_MS is the bound. */
   readonly ttlMode: 'absolute' | 'idle';
+  /** What becomes of one that idled for its time; absent: what the server's setting says. */
+  readonly idleAction?: 'end' | 'suspend';
   readonly env: Readonly<Record<string, string>>;
   readonly workdir: string | undefined;
   /** Zero means the configured default. */
@@ -193,6 +195,7 @@ export class Provisioner {
       workdir: request.workdir,
       timeoutMs: ttlMode === 'idle' ? MAX_TTL_MS : ttlMs,
       idleTimeoutMs: ttlMode === 'idle' ? ttlMs : undefined,
+      ...(request.idleAction && { idleAction: request.idleAction }),
       resources: { memoryMiB, memoryLimitMiB: memoryMiB, milliCpu, milliCpuLimit: milliCpu },
       network: request.network,
       ...(secretHeaders && { secretHeaders }),
@@ -217,6 +220,10 @@ export class Provisioner {
   }
 }
 
+/** What its caller said of it. */
+const askedAction = ({ idleAction }: SandboxSpec) =>
+  idleAction === 'suspend-or-end' ? undefined : idleAction;
+
 /** In what the running sandbox is another. */
 function differences(existing: Sandbox, wanted: SandboxSpec): ProvisionPart[] {
   const { spec } = existing;
@@ -226,6 +233,7 @@ function differences(existing: Sandbox, wanted: SandboxSpec): ProvisionPart[] {
     ['imageId', spec.imageId === wanted.imageId],
     ['ttlMs', ttl(spec) === ttl(wanted)],
     ['ttlMode', sameMode],
+    ['idleAction', askedAction(spec) === wanted.idleAction],
     // Someone who replaced its tags through another API took the digest away: then the environment cannot be compared.
     ['env', (existing.tags[ENV_TAG] ?? wanted.tags[ENV_TAG]) === wanted.tags[ENV_TAG]],
     ['workdir', spec.workdir === wanted.workdir],

@@ -7,6 +7,7 @@ import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { StoredLife } from './life.ts';
 import type { Entry } from './life-log.ts';
 import type { SandboxFilter, SandboxLogEntry } from './sandboxes.ts';
+import type { Sleep } from './sleep.ts';
 import type { SandboxSpec } from './spec.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 
@@ -19,6 +20,8 @@ export interface SandboxRow {
   readonly state: SandboxState;
   /** What it runs in, if there is anything. */
   readonly instance: InstanceId | undefined;
+  /** What it wakes from, if it is suspended, and what its files go on from since then. */
+  readonly slept: Sleep | undefined;
   /** The environment of its processes, sealed; gone once it ended. */
   readonly sealedEnv: Uint8Array | undefined;
   /** Its buckets with their keys, sealed; where it has any, until it ended. */

@@ -38,6 +38,13 @@ export const noCheckpoints = ({ runtime }: { readonly runtime: RuntimeName }): S
     `The memory of sandboxes can be kept and copied under gVisor alone, and this one runs under ${runtime}: create it with the runtime gvisor (\`skerry doctor\` says whether this machine has it).`,
   );
 
+/** The error of suspending a sandbox that somebody uses. */
+export const inUse = (): SkerryError =>
+  new SkerryError(
+    'conflict',
+    'The sandbox cannot be suspended while programs run that exec began, or connections to its ports are open: end them first.',
+  );
+
 /** The error of a readiness probe that did not succeed in the time its caller gave it. */
 export const notReadyWithin = (timeoutMs: number): SkerryError =>
   new SkerryError('deadline-exceeded', `The readiness probe did not succeed within ${timeoutMs / 1000} s.`);

@@ -135,8 +135,8 @@ export class SandboxProcesses {
    * of the others wait until `known` resolves.
    */
   recall(known: Promise<void>): readonly ProcessRow[] {
-    const { repository, taskId, budget } = this.#context;
-    const rows = repository.list(taskId);
+    const { budget } = this.#context;
+    const rows = this.rows();
     this.#agentAnswered = known;
     for (const row of rows) {
       if (row.state === 'ended') budget.use(this.#outputBytes(row.id));
@@ -154,6 +154,17 @@ export class SandboxProcesses {
       else this.#known.get(row.id)?.abandon();
     }
     this.#recalled.clear();
+  }
+
+  /** As the store has them. */
+  rows(): readonly ProcessRow[] {
+    return this.#context.repository.list(this.#context.taskId);
+  }
+
+  /** The sandbox is suspended: they go on with `resume`, before `awake` resolves. */
+  sleep(awake: Promise<void>): void {
+    this.#agentAnswered = awake;
+    for (const process of this.#known.values()) process.sleep(awake);
   }
 
   /** After a restart of the server the idle clock is a new one: what still runs holds it again. */

@@ -64,6 +64,7 @@ import type {
 } from './sandboxes.ts';
 import { fillHeaders, sealHeaders, withHeaders } from './secret-headers.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
+import { diskAfter, type Sleep, Sleeps } from './sleep.ts';
 import type { ResourceRequest, RuntimeChoice, SandboxSpec, SecretHeaderSpec } from './spec.ts';
 import type { LaunchPlan } from './tenant.ts';
 
@@ -113,6 +114,7 @@ export interface SandboxServiceOptions {
     | 'maxDiskMiB'
     | 'maxOutputMiB'
     | 'keepOutputHours'
+    | 'idleAction'
   >;
   /** Variables that make programs trust the configured extra CA certificates. */
   readonly caEnvironment: Readonly<Record<string, string>>;
@@ -156,6 +158,9 @@ export class SandboxService implements Sandboxes {
     this.#memorySnapshots = new MemorySnapshots({
       repository: store.memorySnapshots,
       directory: checkpointsDir(options.dataDir),
+      others: this.#repository
+        .live()
+        .flatMap(({ state, slept }) => (state === 'suspended' && slept ? slept.checkpoint : [])),
       ...{ images, vault, logger, now },
     });
     this.#forks = new Forks({
@@ -167,6 +172,7 @@ export class SandboxService implements Sandboxes {
       images: options.images,
       volumes: options.volumes,
       memorySnapshots: this.#memorySnapshots,
+      sleeps: new Sleeps({ ...{ images, logger, now }, memory: this.#memorySnapshots }),
       sandboxes: this.#repository,
       processes: options.store.processes,
       ledger: this.#ledger,
@@ -266,7 +272,7 @@ export class SandboxService implements Sandboxes {
         `All ${config.maxSandboxes} sandboxes this server may run are in use.`,
       );
     }
-    const spec = this.#withSealedHeaders(asked);
+    const spec = this.#withIdleAction(this.#withSealedHeaders(asked));
     const bounds = () => instances.boundsDisk(this.#runtimeOf(spec));
     checkDiskSize(spec.resources.diskMiB ?? 0, config, bounds, dataDir);
     const image = images.getPlain(spec.imageId);
@@ -284,7 +290,7 @@ export class SandboxService implements Sandboxes {
               : this.#options.headerEnvironment,
           secretEnv: secrets.resolve(spec.secretSources),
         });
-    if (spec.memorySnapshots) this.#requireCheckpoints(spec);
+    if (spec.memorySnapshots) this.#requireCheckpoints(spec, 'Snapshots of the memory (enable_snapshot)');
     for (const mountId of spec.mountIds) this.#options.mounts.files(mountId);
     this.#options.volumes.check(spec.volumes);
     checkBucketMounts(spec.buckets ?? [], spec.volumes, () => instances.mountsBuckets(this.#runtimeOf(spec)));
@@ -313,7 +319,9 @@ export class SandboxService implements Sandboxes {
     }
     const row = this.#repository.get(id);
     if (!row) throw new Error(`sandbox ${id} vanished from the store`);
-    const sandbox = this.#add(row, { plan: () => this.#plan(row, { image, env, buckets }) });
+    const sandbox = this.#add(row, {
+      plan: (slept) => this.#plan(row, { image, env, buckets }, slept),
+    });
     try {
       sandbox.admit(); // makes its directory, for which there may be no room
     } catch (error) {
@@ -383,11 +391,11 @@ export class SandboxService implements Sandboxes {
   }
 
   /** How one that an earlier server admitted is started, or gone on with. */
-  #planAgain(row: SandboxRow): () => Promise<LaunchPlan> {
-    return async () => {
+  #planAgain(row: SandboxRow): (slept: Sleep | undefined) => Promise<LaunchPlan> {
+    return async (slept) => {
       const sealed = this.#sealed(row);
       await this.#ownerOf(row)?.waitUntilRunning(new AbortController().signal);
-      return this.#plan(row, sealed);
+      return this.#plan(row, sealed, slept);
     };
   }
 
@@ -440,11 +448,18 @@ export class SandboxService implements Sandboxes {
     };
   }
 
-  async #plan({ spec, taskId }: SandboxRow, { image, env, buckets }: Unsealed): Promise<LaunchPlan> {
-    const { config, instances } = this.#options;
+  async #plan(
+    { spec, taskId }: SandboxRow,
+    { image, env, buckets }: Unsealed,
+    slept: Sleep | undefined,
+  ): Promise<LaunchPlan> {
+    const { config, instances, images } = this.#options;
     const pool = instances.gpus;
-    const runtime = this.#runtimeOf(spec);
-    const rootImage = await imageWithMounts(taskId, spec.mountIds, image, this.#options);
+    const runtime = slept ? 'gvisor' : this.#runtimeOf(spec);
+    const rootImage = slept
+      ? images.getUsed(slept.image)
+      : await imageWithMounts(taskId, spec.mountIds, image, this.#options);
+    const disk = instances.boundsDisk(runtime) ? diskSize(spec.resources.diskMiB ?? 0, config) : undefined;
     const args = spec.args.length > 0 ? spec.args : image.config.cmd;
     return {
       image: rootImage,
@@ -457,22 +472,33 @@ export class SandboxService implements Sandboxes {
       runtime,
       // Claimed when it was admitted; anew by a server that finds it without an instance.
       gpus: spec.gpu && pool.claim(taskId, spec.gpu, runtime, await pool.list()),
-      limits: this.#limits(spec.resources),
+      limits: slept ? slept.limits : this.#limits(spec.resources),
       buckets,
-      disk: instances.boundsDisk(runtime) ? diskSize(spec.resources.diskMiB ?? 0, config) : undefined,
+      disk: slept ? diskAfter(disk, slept) : disk,
     };
   }
 
   /** @throws SkerryError `unimplemented`, saying what it needs */
-  #requireCheckpoints(spec: SandboxSpec): void {
-    const why = spec.gpu
-      ? 'no sandbox with a GPU can have one'
-      : (spec.buckets ?? []).length > 0
-        ? 'no sandbox with buckets can have one'
-        : this.#options.instances.takesCheckpoints(this.#runtimeOf(spec))
-          ? undefined
-          : 'it needs gVisor, and this sandbox would run under runc';
-    if (why) throw new SkerryError('unimplemented', `Snapshots of the memory (enable_snapshot): ${why}.`);
+  #requireCheckpoints(spec: SandboxSpec, what: string): void {
+    const why = this.#whyNoCheckpoints(spec);
+    if (why) throw new SkerryError('unimplemented', `${what}: ${why}.`);
+  }
+
+  #whyNoCheckpoints(spec: SandboxSpec): string | undefined {
+    if (spec.gpu) return 'no sandbox with a GPU can have one';
+    if ((spec.buckets ?? []).length > 0) return 'no sandbox with buckets can have one';
+    return this.#options.instances.takesCheckpoints(this.#runtimeOf(spec))
+      ? undefined
+      : 'it needs gVisor, and this sandbox would run under runc';
+  }
+
+  /** With what becomes of it when it is idle, where its caller left that to the server. @throws SkerryError `unimplemented`, saying what it needs */
+  #withIdleAction(spec: SandboxSpec): SandboxSpec {
+    if (spec.idleAction === 'suspend')
+      this.#requireCheckpoints(spec, 'Suspending an idle sandbox (idleAction)');
+    if (spec.idleAction || this.#options.config.idleAction === 'end') return spec;
+    if (spec.idleTimeoutMs === undefined || this.#whyNoCheckpoints(spec)) return spec;
+    return { ...spec, idleAction: 'suspend-or-end' };
   }
 
   #runtimeOf({ runtime }: SandboxSpec): RuntimeChoice {

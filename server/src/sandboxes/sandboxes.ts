@@ -108,8 +108,15 @@ export interface Sandbox {
   /** Output of the entrypoint; of a sandbox without one, two empty streams that end with the sandbox. Readable before it starts and after it ended. */
   readonly stdout: OutputReader;
   readonly stderr: OutputReader;
-  /** Waits until it runs. @throws SkerryError `sandbox-ended` when it ended first, saying why */
+  /** Waits until it has started: it runs, or is suspended. @throws SkerryError `sandbox-ended` when it ended first, saying why */
   waitUntilRunning(signal: AbortSignal): Promise<void>;
+  /** The same, and wakes one that is suspended. */
+  waitUntilAwake(signal: AbortSignal): Promise<void>;
+  /**
+   * Keeps it on the disk alone, until something is asked of it that needs it to run; resolves once nothing of it runs. No effect on one that is suspended.
+   * @throws SkerryError `conflict` for one that is in use or has what cannot be kept, `unimplemented`, `disk-full`, `sandbox-ended`
+   */
+  suspend(signal: AbortSignal): Promise<void>;
   /** Its result once it ended, or at the latest after `timeoutMs`; undefined when nothing ends it by then. */
   wait(timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined>;
   /** Resolves at the first success of the readiness probe. @throws SkerryError `conflict` (no probe, or it ended), `deadline-exceeded` */

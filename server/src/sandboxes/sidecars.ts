@@ -88,7 +88,10 @@ export class ManagedSidecars implements Sidecars {
     requestKey: string | undefined,
     signal: AbortSignal,
   ): Promise<Sandbox> {
-    await sandbox.waitUntilRunning(signal);
+    if (sandbox.spec.idleAction === 'suspend') {
+      throw new SkerryError('conflict', 'A sandbox that is suspended when it is idle can have no sidecars.');
+    }
+    await sandbox.waitUntilAwake(signal);
     if (sandbox.state !== 'running') {
       throw sandboxEnded(sandbox);
     }

@@ -57,6 +57,8 @@ export interface SandboxSpec {
   readonly workdir: string | undefined;
   readonly timeoutMs: number;
   readonly idleTimeoutMs: number | undefined;
+  /** What becomes of it when it is idle. Absent = what the server's setting says; `suspend-or-end`: that says so, and it ends if it cannot be suspended then. */
+  readonly idleAction?: 'end' | 'suspend' | 'suspend-or-end';
   readonly resources: ResourceRequest;
   /** Absent = none. */
   readonly gpu?: GpuRequest;

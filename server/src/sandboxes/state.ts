@@ -1,8 +1,8 @@
 /** A sandbox's states and results, in words that everybody shares. How one follows from another is in `life.ts`. */
 import type { AgentExit } from '../agent/frames.ts';
 
-/** `stopping`: its end is sure, and it is being taken away. */
-export type SandboxState = 'created' | 'starting' | 'running' | 'stopping' | 'ended';
+/** `suspended`: it is on the disk alone, and wakes when somebody needs it. `stopping`: its end is sure, and it is being taken away. */
+export type SandboxState = 'created' | 'starting' | 'running' | 'suspended' | 'stopping' | 'ended';
 
 /** Why a sandbox ended. Data, not prose: every surface words it for its own readers. */
 export type SandboxResult =

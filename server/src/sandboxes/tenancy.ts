@@ -5,15 +5,16 @@
 import { AgentClient } from '../agent/agent-client.ts';
 import type { AgentProcessInfo, StartRequest } from '../agent/messages.ts';
 import { forgetProgram } from '../agent/run-to-exit.ts';
-import { remakeFifos } from '../agent/settle-files.ts';
+import { remakeFifos, settleFiles } from '../agent/settle-files.ts';
 import {
   type Instance,
   type InstanceExit,
   isAudited,
   type NetworkEvent,
+  type NetworkPolicy,
   type Prepared,
 } from '../engines/engine.ts';
-import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
+import { type ErrorCode, SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
 import type { Images } from '../images/image.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
@@ -21,13 +22,14 @@ import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { Clocks } from './clocks.ts';
-import { type ExitSnapshot, takeExitSnapshot } from './exit-snapshot.ts';
-import type { Effect, Life, LifeEvent } from './life.ts';
+import { type ExitSnapshot, keepAsleep, takeExitSnapshot } from './exit-snapshot.ts';
+import { type Effect, type Life, type LifeEvent, sleptOf } from './life.ts';
 import type { ManagedProcess } from './managed-process.ts';
 import { NetworkAudit } from './network-audit.ts';
 import { processEnvironment } from './process-environment.ts';
 import type { ProcessRow } from './repositories.ts';
 import type { SandboxProcesses } from './sandbox-processes.ts';
+import type { Sleep, Sleeps } from './sleep.ts';
 import type { SandboxSpec } from './spec.ts';
 import { exitCodeOf, type ProcessExit, type SandboxResult } from './state.ts';
 import type { LaunchPlan, Tenant } from './tenant.ts';
@@ -41,7 +43,11 @@ export interface TenancyParts {
   readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   readonly processes: SandboxProcesses;
   readonly ports: { readonly open: number };
-  readonly plan: () => Promise<LaunchPlan>;
+  /** @param slept what it goes on from, if it slept */
+  readonly plan: (slept: Sleep | undefined) => Promise<LaunchPlan>;
+  readonly sleeps: Sleeps;
+  /** Resolves once the store has all that happened up to now. */
+  readonly stored: () => Promise<void>;
   /** What an earlier server left of it. */
   readonly left: Instance | undefined;
   readonly logger: Logger;
@@ -69,6 +75,8 @@ const NO_ANSWER = 'Its agent did not answer when the server came back.';
 /** How long the entrypoint's last output may take to arrive once everything in the sandbox was killed. */
 const DRAIN_TIMEOUT_MS = 5_000;
 const SIGKILL = 9;
+/** Another time it may go better. */
+const CANNOT_BE_SUSPENDED: readonly ErrorCode[] = ['conflict', 'unimplemented'];
 
 export class Tenancy {
   readonly #parts: TenancyParts;
@@ -79,11 +87,18 @@ export class Tenancy {
   #callOff = new AbortController();
   #activity: Promise<void> = Promise.resolve();
   readonly #clocks: Clocks;
+  /** Resolves when it wakes, or ends instead. */
+  #awake = Promise.withResolvers<void>();
+  #followed: ManagedProcess | undefined;
+  #suspendFailure: unknown;
+  /** Of which something is to go once there is another one, or the sandbox has ended. */
+  #lastSleep: Sleep | undefined;
 
   constructor(parts: TenancyParts) {
     this.#parts = parts;
     this.#left = parts.left;
     this.#clocks = new Clocks(parts);
+    this.#lastSleep = sleptOf(parts.life());
   }
 
   get tenant(): Tenant | undefined {
@@ -92,6 +107,11 @@ export class Tenancy {
 
   get clocks(): Clocks {
     return this.#clocks;
+  }
+
+  /** Why it could not be suspended the last time. */
+  get suspendFailure(): unknown {
+    return this.#suspendFailure;
   }
 
   /** @see LifeKeeperParts.perform */
@@ -135,6 +155,24 @@ export class Tenancy {
       case 'discard':
         this.#begin(() => this.#discard());
         break;
+      case 'suspend':
+        this.#clocks.rest();
+        this.#begin((signal) => this.#suspend(signal));
+        break;
+      case 'stay':
+        if (life.state === 'running' && this.#tenant) this.#clocks.stay(life, this.#tenant);
+        break;
+      case 'leave':
+        this.#begin((signal) => this.#leave(signal));
+        break;
+      case 'doze':
+        if (life.state === 'suspended') this.#clocks.startDeadline(life);
+        processes.recall(this.#awake.promise);
+        break;
+      case 'wake':
+        if (life.state !== 'suspended') break;
+        this.#begin((signal) => this.#inTurn(() => this.#wake(life.slept, signal), signal));
+        break;
       case 'call-off':
         this.#callOff.abort(new SkerryError('sandbox-ended', 'The sandbox is being ended.'));
         break;
@@ -151,6 +189,8 @@ export class Tenancy {
         this.#tenant = undefined;
         this.#left = undefined;
         processes.abandon();
+        this.#awake.resolve();
+        this.#afterStored((sleeps, slept) => sleeps.forget(slept));
         break;
       default:
         effect satisfies never;
@@ -175,13 +215,21 @@ export class Tenancy {
     return { kind: 'up', atMs: this.#parts.now(), timeoutMs: this.#parts.spec.timeoutMs };
   }
 
-  async #launch(calledOff: AbortSignal): Promise<void> {
-    const { spec, taskId, instances, volumes, tell, plan } = this.#parts;
-    const tooLong = new AbortController();
-    const timer = setTimeout(() => tooLong.abort(new SkerryError('unavailable', TOO_LONG)), START_TIMEOUT_MS);
-    using _ = { [Symbol.dispose]: () => clearTimeout(timer) };
-    const signal = AbortSignal.any([tooLong.signal, calledOff]);
-    const launch = await plan();
+  #launch(calledOff: AbortSignal): Promise<void> {
+    return inTime(calledOff, async (signal) => {
+      const launch = await this.#parts.plan(undefined);
+      const tenant = await this.#startInstance(launch, this.#parts.spec.network, signal);
+      if (launch.from) await this.#goOn(tenant, signal);
+      else {
+        await remakeFifos(tenant.instance, tenant.agent, signal);
+        if (launch.argv.length > 0) await this.#startEntrypoint(tenant, signal);
+      }
+      signal.throwIfAborted();
+    });
+  }
+
+  async #startInstance(launch: LaunchPlan, network: NetworkPolicy, signal: AbortSignal): Promise<Tenant> {
+    const { spec, taskId, instances, volumes, tell } = this.#parts;
     signal.throwIfAborted();
     const { joins, gpus, runtime, limits, disk, buckets, from } = launch;
     const { layers } = launch.image;
@@ -196,17 +244,94 @@ export class Tenancy {
       tell({ kind: 'placed', instance: id });
       const mounts = await volumes.attach(taskId, spec.volumes, firstId);
       signal.throwIfAborted();
-      return { hostname: 'modal', limits, network: spec.network, mounts, buckets };
+      return { hostname: 'modal', limits, network, mounts, buckets };
     };
     const instance = await instances.start(shape, tenureOf, signal);
     const tenant = this.#takeOver(instance, launch);
     signal.throwIfAborted();
-    if (from) await this.#goOn(tenant, signal);
-    else {
-      await remakeFifos(instance, tenant.agent, signal);
-      if (launch.argv.length > 0) await this.#startEntrypoint(tenant, signal);
+    return tenant;
+  }
+
+  /** Work that counts as a start: it waits until the server has room for one more. */
+  #inTurn(work: () => Promise<LifeEvent>, calledOff: AbortSignal): Promise<LifeEvent> {
+    const done = Promise.withResolvers<LifeEvent>();
+    let begun = false;
+    const onAbort = () => {
+      if (!begun) done.reject(calledOff.reason);
+    };
+    calledOff.addEventListener('abort', onAbort, { once: true });
+    this.#parts.queue(async () => {
+      if (calledOff.aborted) return;
+      begun = true;
+      await work().then(done.resolve, done.reject);
+    });
+    return done.promise;
+  }
+
+  async #suspend(signal: AbortSignal): Promise<LifeEvent> {
+    const tenant = this.#tenant;
+    const { sleeps, life, instances, taskId, spec, logger, id } = this.#parts;
+    const before = life();
+    this.#lastSleep = sleptOf(before);
+    if (!tenant || before.state !== 'running') throw new Error('nothing runs that could be suspended');
+    const { instance, agent } = tenant;
+    // One that must end does not wait for it, unless its files are needed.
+    const breakOff = () => void (spec.exitSnapshot || this.#tried(() => instances.destroy(instance.id)));
+    signal.addEventListener('abort', breakOff, { once: true });
+    try {
+      await agent.requireCheckpoints(signal);
+      const settle = () => settleFiles(instance, agent, signal);
+      const slept = await sleeps.take(
+        { taskId, deadlineMs: before.deadlineMs },
+        tenant,
+        this.#lastSleep,
+        settle,
+      );
+      if (!signal.aborted) return { kind: 'slept', slept };
+      await instance.resume().catch(() => {});
+      await sleeps.forget(slept);
+      throw new SkerryError('sandbox-ended', 'The sandbox is being ended.');
+    } catch (error) {
+      this.#suspendFailure = error;
+      logger.warn({ sandbox: id, err: error }, 'sandbox.not-suspended');
+      const cannot = error instanceof SkerryError && CANNOT_BE_SUSPENDED.includes(error.code);
+      if (cannot && spec.idleAction === 'suspend-or-end') this.#end({ kind: 'idle-timeout' });
+      throw error;
     }
-    signal.throwIfAborted();
+  }
+
+  /** It is on the disk: what it was in goes. Whatever fails on the way is tried again, and changes nothing about that. */
+  async #leave(calledOff: AbortSignal): Promise<LifeEvent> {
+    const { processes, instances, volumes, taskId, stored, sleeps } = this.#parts;
+    const instance = this.#tenant?.instance;
+    this.#tenant = undefined;
+    this.#awake = Promise.withResolvers();
+    processes.sleep(this.#awake.promise);
+    // The next server finds either what runs, or what is kept. What must end does not wait for that.
+    await unlessAborted(stored(), calledOff).catch(() => {});
+    if (this.#lastSleep) void sleeps.forget(this.#lastSleep);
+    const gone = await this.#tried(async () => instance && instances.destroy(instance.id));
+    await this.#tried(async () => this.#audit?.end());
+    await this.#tried(() => volumes.detach(taskId, gone));
+    return { kind: 'left' };
+  }
+
+  /** Its programs go on where they were, in another instance. */
+  #wake(slept: Sleep, calledOff: AbortSignal): Promise<LifeEvent> {
+    return inTime(calledOff, async (signal) => {
+      const { plan, processes } = this.#parts;
+      const launch = await plan(slept);
+      this.#clocks.forgetOomKills();
+      const tenant = await this.#startInstance({ ...launch, from: slept.checkpoint }, slept.network, signal);
+      const listed = await tenant.agent.list(signal);
+      signal.throwIfAborted();
+      const rows = processes.rows();
+      processes.resume(rows, new Set(listed.map(({ id }) => id)), tenant.agent);
+      this.#forgetStrangers(tenant, rows, listed);
+      this.#followEntrypoint();
+      this.#awake.resolve();
+      return this.#up();
+    });
   }
 
   /** Its programs run. The entrypoint becomes its own; those that another sandbox's execs began are nobody's. */
@@ -222,7 +347,8 @@ export class Tenancy {
   async #rejoin(rows: readonly ProcessRow[], calledOff: AbortSignal): Promise<LifeEvent> {
     const { plan, processes, life } = this.#parts;
     if (!this.#left) throw new Error('there is nothing to rejoin');
-    const tenant = this.#takeOver(this.#left, await unlessAborted(plan(), calledOff));
+    const launch = await unlessAborted(plan(sleptOf(life())), calledOff);
+    const tenant = this.#takeOver(this.#left, launch);
     const limit = AbortSignal.timeout(RECOVERY_TIMEOUT_MS);
     const signal = AbortSignal.any([limit, calledOff]);
     const listed = await tenant.agent.list(signal).catch((cause: unknown) => {
@@ -271,10 +397,15 @@ export class Tenancy {
   async #remove(): Promise<void> {
     const { endDependents, keepExitSnapshot, instances, images, volumes, taskId, spec, logger } = this.#parts;
     const instance = this.#tenant?.instance ?? this.#left;
+    const slept = sleptOf(this.#parts.life());
+    this.#lastSleep = slept;
     await this.#tried(endDependents);
     if (spec.exitSnapshot) {
-      const imageOf = async () => (this.#tenant?.plan ?? (await this.#parts.plan())).image;
-      keepExitSnapshot(await takeExitSnapshot(instance, imageOf, { images, logger }));
+      const imageOf = async () => (this.#tenant?.plan ?? (await this.#parts.plan(slept))).image;
+      const parts = { images, logger };
+      keepExitSnapshot(
+        await (slept && !instance ? keepAsleep(imageOf, parts) : takeExitSnapshot(instance, imageOf, parts)),
+      );
     }
     const gone = await this.#tried(async () => instance && instances.destroy(instance.id));
     await this.#tried(async () => this.#audit?.end());
@@ -309,7 +440,7 @@ export class Tenancy {
   }
 
   async #instanceExited(tenant: Tenant, exit: InstanceExit): Promise<void> {
-    if (exit.reason === 'destroyed') return;
+    if (exit.reason === 'destroyed' || this.#tenant !== tenant) return;
     // The engine counts from its start: it may have lived through what was killed for memory.
     const outOfMemory = exit.reason === 'out-of-memory' && (await this.#clocks.oomKilledSince(tenant));
     const message = exit.reason === 'crashed' ? exit.message : 'Its first process died.';
@@ -321,6 +452,15 @@ export class Tenancy {
     if (life.state !== 'running' || !this.#tenant) return;
     this.#clocks.start(life, this.#tenant);
     processes.holdWhileRunning();
+    this.#lastSleep = life.slept;
+    this.#afterStored((sleeps, slept) => sleeps.forgetMemory(slept));
+  }
+
+  /** With what is kept of the last sleep, if there is any, once the store knows what follows it. */
+  #afterStored(work: (sleeps: Sleeps, slept: Sleep) => unknown): void {
+    const { stored, sleeps } = this.#parts;
+    const slept = this.#lastSleep;
+    if (slept) void stored().then(() => work(sleeps, slept));
   }
 
   async #startEntrypoint({ agent, plan }: Tenant, signal: AbortSignal): Promise<void> {
@@ -346,6 +486,8 @@ export class Tenancy {
 
   #followEntrypoint(): void {
     const process = this.#parts.processes.entrypoint;
+    if (process === this.#followed) return; // it slept meanwhile
+    this.#followed = process;
     void process?.wait(this.#parts.ended).then(
       (exit) => this.#entrypointExited(process, exit),
       () => {}, // the sandbox ended first
@@ -366,5 +508,16 @@ export class Tenancy {
 
   #end(result: SandboxResult): void {
     this.#parts.tell({ kind: 'end', result });
+  }
+}
+
+/** Work that a start does, broken off when it takes too long. */
+async function inTime<T>(calledOff: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const tooLong = new AbortController();
+  const timer = setTimeout(() => tooLong.abort(new SkerryError('unavailable', TOO_LONG)), START_TIMEOUT_MS);
+  try {
+    return await work(AbortSignal.any([tooLong.signal, calledOff]));
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -200,4 +200,7 @@ export const migrations: readonly string[] = [
   /* 23: what an image was built on, where somebody built that here. Of what there is already nobody knows it */ `
   ALTER TABLE images ADD COLUMN base_id TEXT;
   `,
+  /* 24: what a suspended sandbox wakes from, and what its files go on from since then, JSON */ `
+  ALTER TABLE sandboxes ADD COLUMN sleep TEXT;
+  `,
 ];

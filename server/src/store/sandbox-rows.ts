@@ -13,6 +13,7 @@ import {
 } from '../ids.ts';
 import type { ExitSnapshot } from '../sandboxes/exit-snapshot.ts';
 import type { SandboxRow } from '../sandboxes/repositories.ts';
+import type { Sleep } from '../sandboxes/sleep.ts';
 import type { SandboxSpec } from '../sandboxes/spec.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
 
@@ -24,8 +25,9 @@ const rowSchema = z.object({
   image_id: z.string(),
   name: z.string().nullable(),
   tags: z.string(),
-  state: z.enum(['created', 'starting', 'running', 'stopping', 'ended']),
+  state: z.enum(['created', 'starting', 'running', 'suspended', 'stopping', 'ended']),
   instance_id: z.custom<InstanceId>((value) => typeof value === 'string' && isInstanceId(value)).nullable(),
+  sleep: z.string().nullable(),
   spec: z.string(),
   env_ciphertext: z.instanceof(Uint8Array).nullable(),
   buckets_ciphertext: z.instanceof(Uint8Array).nullable(),
@@ -79,6 +81,7 @@ export function toRow(raw: unknown): SandboxRow {
     tags,
     state: row.state,
     instance: row.instance_id ?? undefined,
+    slept: row.sleep === null ? undefined : (JSON.parse(row.sleep) as Sleep), // written by `update` only
     sealedEnv: row.env_ciphertext ?? undefined,
     sealedBuckets: row.buckets_ciphertext ?? undefined,
     result: row.result === null ? undefined : (JSON.parse(row.result) as SandboxResult),

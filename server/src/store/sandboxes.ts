@@ -51,7 +51,7 @@ export class SqlSandboxes implements SandboxRepository {
        ORDER BY ended_at_ms, id LIMIT 100`,
     );
     this.#update = database.prepare(
-      `UPDATE sandboxes SET state = ?, result = ?, started_at_ms = ?, ended_at_ms = ?, deadline_ms = ?, ready_at_ms = ?7, instance_id = ?8,
+      `UPDATE sandboxes SET state = ?, result = ?, started_at_ms = ?, ended_at_ms = ?, deadline_ms = ?, ready_at_ms = ?7, instance_id = ?8, sleep = ?9,
        env_ciphertext = CASE WHEN ?1 = 'ended' THEN NULL ELSE env_ciphertext END,
        buckets_ciphertext = CASE WHEN ?1 = 'ended' THEN NULL ELSE buckets_ciphertext END WHERE id = ?6`,
     );
@@ -208,6 +208,7 @@ export class SqlSandboxes implements SandboxRepository {
         id,
         life.readyAtMs ?? null,
         life.instance ?? null,
+        life.slept ? JSON.stringify(life.slept) : null,
       );
       for (const entry of entries) this.#addEntry(taskId, entry);
     });

@@ -34,7 +34,7 @@ export async function requireRunning(
     throw await toldWhy(error, sandbox, signal);
   }
   // One that ran once has been waited for, whatever became of it.
-  if (sandbox.state !== 'running') throw await endedError(sandbox, signal);
+  if (sandbox.state !== 'running' && sandbox.state !== 'suspended') throw await endedError(sandbox, signal);
 }
 
 /** The error of a call to a sandbox that ended, or is being ended: then its result comes a moment later. */

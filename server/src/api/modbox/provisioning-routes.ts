@@ -198,7 +198,8 @@ function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionReque
     return { port, h2: http2, plain };
   });
   const { inboundCidrs } = request;
-  const times = { ttlMs: ttlSeconds * 1000, ttlMode };
+  const { idleAction } = request;
+  const times = { ttlMs: ttlSeconds * 1000, ttlMode, ...(idleAction && { idleAction }) };
   const limits = { milliCpu: Math.round(cpu * 1000), memoryMiB };
   return {
     taskId,
@@ -233,6 +234,7 @@ const fields = {
   imageId: 'imageId',
   ttlMs: 'ttlSeconds',
   ttlMode: 'ttlMode',
+  idleAction: 'idleAction',
   env: 'envVars',
   workdir: 'workdir',
   milliCpu: 'cpu',
@@ -266,6 +268,7 @@ const statuses = {
   created: 'starting',
   starting: 'starting',
   running: 'running',
+  suspended: 'suspended',
   stopping: 'stopping',
   ended: 'ended',
 } as const;

@@ -143,6 +143,10 @@ export const provisionRequest = z
       .meta({
         description: `absolute: from the start, no matter what. idle: from the last activity, and at most ${MAX_TTL_SECONDS} s in all.`,
       }),
+    idleAction: z.enum(['end', 'suspend']).optional().meta({
+      description:
+        "What becomes of it after ttlSeconds without activity; for ttlMode idle alone. suspend: it is kept on the disk, with the memory of its programs, and goes on at the next call that needs it (gVisor). Default: what the server's setting says, at first end.",
+    }),
     envVars: environment.default({}).meta({
       description: `Environment of every process. Encrypted at rest, never logged. ${environmentBounds}`,
     }),
@@ -190,6 +194,10 @@ export const provisionRequest = z
         'Headers that are put into what it sends to these domains by HTTPS, in the place of those that its programs send: the values never enter the sandbox.',
     }),
   })
+  .refine(({ idleAction, ttlMode }) => idleAction === undefined || ttlMode === 'idle', {
+    error: 'is for ttlMode idle',
+    path: ['idleAction'],
+  })
   .meta({ id: 'ProvisionRequest' });
 export type ProvisionRequest = z.output<typeof provisionRequest>;
 
@@ -219,7 +227,7 @@ export const sandboxAnswer = z
       .string()
       .meta({ description: "The caller's id; the sandbox id where the sandbox was made without one." }),
     sandboxId: z.string(),
-    status: z.enum(['starting', 'running', 'stopping', 'ended']),
+    status: z.enum(['starting', 'running', 'suspended', 'stopping', 'ended']),
     isolation: z.enum(['gvisor', 'runc', 'runc-shared-users']).nullable().meta({
       description:
         "What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's, with users of its own or the machine's; null once it ended.",

@@ -4,6 +4,7 @@
  *   POST sandboxes/<which>/fork         {count, name?}: running copies, with the memory of its programs
  *   POST sandboxes/<which>/checkpoints  {}: keeps its memory and files as they are
  *   GET  sandboxes/<which>/checkpoints  those that were taken of it
+ *   POST sandboxes/<which>/suspend      keeps it on the disk until somebody needs it
  *
  * `<which>` is a sandbox id, a Modbox task id, or the name of a running sandbox that no other has.
  */
@@ -66,6 +67,11 @@ export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: Sandbox
       return {
         checkpoints: taken.map(({ id, createdAtMs, expiresAtMs }) => ({ id, createdAtMs, expiresAtMs })),
       };
+    }
+    if (call === 'POST suspend') {
+      const sandbox = find(which);
+      await sandbox.suspend(signal);
+      return { id: sandbox.id };
     }
     throw new SkerryError('not-found', `There is no ${request.method} ${path.slice(0, 100)}.`);
   });

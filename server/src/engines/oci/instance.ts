@@ -189,7 +189,7 @@ export class OciInstance implements Instance {
   checkpoint(
     to: CheckpointRef,
     layer: LayerRef,
-    { settle = async () => [], brief = false }: CheckpointOptions,
+    { settle = async () => [], brief = false, stays = false }: CheckpointOptions,
   ): Promise<void> {
     return this.#exclusive.run(async () => {
       this.#requireRunning();
@@ -204,14 +204,24 @@ export class OciInstance implements Instance {
         const memory = plain?.directory ?? files.memory;
         await copyWhole(content.newLayer(layer), (directory) => {
           const still = (take: () => Promise<void>) =>
-            this.#paused([], FOR_CHECKPOINT, async () => {
+            this.#paused([], stays ? TO_STAY : FOR_CHECKPOINT, async () => {
               await runtime.checkpoint(places, memory, signal);
               await settleAll([take(), files.keepEtc(places)]);
             });
           return trees.copy({ upper: places.upper, overlay: places.rootfs }, directory, still, signal);
         });
         if (plain && memoryKey) await files.sealMemory(plain.directory, memoryKey);
+      }).catch(async (error: unknown) => {
+        if (stays) await this.#resumeIfPaused().catch(() => {}); // it is tried again by itself
+        throw error;
       });
+    });
+  }
+
+  resume(): Promise<void> {
+    return this.#exclusive.run(() => {
+      this.#requireRunning();
+      return this.#resumeIfPaused();
     });
   }
 
@@ -259,10 +269,14 @@ export class OciInstance implements Instance {
     await writeFile(pauseMarker(places), why);
     await using after = new CleanupScope(this.#parts.logger, { instance: this.id });
     // Also after a pause that failed: it may have happened half-way.
-    after.add('pause', () => this.#resumeNowOrLater());
+    let stays = false;
+    after.add('pause', async () => {
+      if (!stays) await this.#resumeNowOrLater();
+    });
     await runtime.pause(places);
     await showFifos(places.rootfs, fifos, after);
     await take();
+    stays = why === TO_STAY;
   }
 
   /** Makes good what an earlier server left half done: removes mounts nobody was told of, and goes on where it is paused, now or as soon as the runtime can. */
@@ -274,10 +288,14 @@ export class OciInstance implements Instance {
     ]).catch((err: unknown) => {
       logger.warn({ instance: this.id, err }, 'instance.mounts-left');
     });
-    if (!existsSync(pauseMarker(places))) return;
-    await this.#resumeNowOrLater().catch((err: unknown) => {
+    await this.#resumeIfPaused().catch((err: unknown) => {
       logger.warn({ instance: this.id, err }, 'instance.still-paused');
     });
+  }
+
+  /** @throws what keeps it from resuming now: it is tried again */
+  async #resumeIfPaused(): Promise<void> {
+    if (existsSync(pauseMarker(this.#parts.places))) await this.#resumeNowOrLater();
   }
 
   /** @throws what keeps it from resuming now */
@@ -299,7 +317,7 @@ export class OciInstance implements Instance {
     } catch (error) {
       if (await runtime.isPaused(places)) throw error;
     }
-    if (why === FOR_CHECKPOINT) await runtime.signal(places, LOOK);
+    if (why !== FOR_COPY) await runtime.signal(places, LOOK);
     await rm(pauseMarker(places), { force: true });
   }
 
@@ -457,6 +475,7 @@ export async function isUp(
 /** What for, in the file below. */
 const FOR_COPY = '';
 const FOR_CHECKPOINT = 'checkpoint';
+const TO_STAY = 'suspend';
 
 /** There while the instance is paused; a server killed meanwhile finds it and resumes. */
 export const pauseMarker = (places: InstanceLayout): string => join(places.dir, 'paused');

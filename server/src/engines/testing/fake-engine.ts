@@ -28,7 +28,8 @@ import { AgentListener } from '../oci/agent-listener.ts';
 import { isAlive } from '../oci/process-identity.ts';
 import { prepareAgent } from '../oci/shared-files.ts';
 import { destroyJoined, ended } from '../preparation.ts';
-import type { FilePlaces } from '../references.ts';
+import type { CheckpointRef } from '../references.ts';
+import { type FakeContent, keptPrograms, placeOf } from './fake-checkpoint.ts';
 import { FakeInstance, type FakeRecord, unable } from './fake-instance.ts';
 import { FakePrepared } from './fake-prepared.ts';
 import { FakeProcess } from './fake-process.ts';
@@ -36,7 +37,7 @@ import { namesIn } from './fake-root.ts';
 import { Faults } from './faults.ts';
 
 /** What it can do unless a test wants it otherwise: as much as runc. */
-const able: Capabilities = {
+export const able: Capabilities = {
   bindsLate: new Set(['limits', 'network']),
   ...{ joins: true, commit: true, networkPolicy: true },
   ...{ mounts: false, devices: true, disk: false, buckets: false, checkpoints: false },
@@ -60,6 +61,8 @@ export interface FakePlaces {
   readonly socket: string;
   readonly record: string;
   readonly mountTable: string;
+  /** There while it stands still. */
+  readonly stands: string;
   readonly errors: string;
 }
 
@@ -71,7 +74,7 @@ export class FakeEngine implements Engine {
   readonly #directory: string;
   readonly #binDir: string;
   readonly #agentBinaryPath: string;
-  readonly #content: FilePlaces;
+  readonly #content: FakeContent;
   readonly #usual: RuntimeName;
   readonly #instances = new Map<InstanceId, FakeInstance>();
   readonly #prepared = new Map<InstanceId, FakePrepared>();
@@ -89,7 +92,7 @@ export class FakeEngine implements Engine {
   constructor(
     directory: string,
     agentBinaryPath: string,
-    content: FilePlaces,
+    content: FakeContent,
     { usual = 'runc', capabilities = able, gpus = [], faultPoint = noFaultPoint }: FakeEngineOptions = {},
   ) {
     this.#directory = directory;
@@ -143,8 +146,9 @@ export class FakeEngine implements Engine {
     return this.availableGpus;
   }
 
-  async requireRestorable(): Promise<void> {
-    throw unable('go on from a checkpoint');
+  async requireRestorable(from: CheckpointRef): Promise<void> {
+    if (!this.#capabilities.checkpoints) throw unable('go on from a checkpoint');
+    await keptPrograms(placeOf(this.#content, from));
   }
 
   async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
@@ -153,7 +157,7 @@ export class FakeEngine implements Engine {
       throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
     }
     if (shape.joins !== undefined && !this.#capabilities.joins) throw unable('join another');
-    if (shape.from !== undefined) await this.requireRestorable();
+    if (shape.from !== undefined) await this.requireRestorable(shape.from);
     const owner = shape.joins === undefined ? undefined : this.#running(shape.joins);
     const prepared = new FakePrepared({
       shape,
@@ -192,7 +196,9 @@ export class FakeEngine implements Engine {
       if (record && ids.has(id) && (await isAlive(record.init))) {
         const listener = new AgentListener(places.socket);
         await listener.listen();
-        instances.set(id, this.#register(id, record, listener, FakeProcess.adopt(places.dir, record)));
+        const instance = this.#register(id, record, listener, FakeProcess.adopt(places.dir, record));
+        await instance.resume();
+        instances.set(id, instance);
       } else {
         const removal = new Cleanup();
         removal.add('files', () => rm(places.dir, { recursive: true, force: true }));
@@ -250,6 +256,7 @@ export class FakeEngine implements Engine {
       socket: join(socketDir, 'agent.sock'),
       record: join(dir, 'instance.json'),
       mountTable: join(dir, 'fstab'),
+      stands: join(dir, 'stands'),
       errors: join(dir, 'errors'),
     };
   }

@@ -1,14 +1,18 @@
 /** One instance of the fake engine, which can be made to crash, to run out of memory, and to lose its connections. */
-import { rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import type { Duplex } from 'node:stream';
+import { AgentClient } from '../../agent/agent-client.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
 import { checkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
+import { createLogger } from '../../telemetry/logger.ts';
 import type {
   Capabilities,
+  CheckpointOptions,
   Instance,
   InstanceExit,
   InstanceStats,
@@ -19,7 +23,8 @@ import type {
 } from '../engine.ts';
 import type { AgentListener } from '../oci/agent-listener.ts';
 import { ended } from '../preparation.ts';
-import type { FilePlaces, LayerRef } from '../references.ts';
+import type { CheckpointRef, LayerRef } from '../references.ts';
+import { type FakeContent, keepPrograms, placeOf } from './fake-checkpoint.ts';
 import type { FakePlaces } from './fake-engine.ts';
 import type { FakeIdentities, FakeProcess } from './fake-process.ts';
 import { takeLayer } from './fake-root.ts';
@@ -27,6 +32,7 @@ import type { Faults } from './faults.ts';
 
 /** How often an instance without any connection is looked at. */
 const LOST_POLL_MS = 5;
+const CHECKPOINT_TIMEOUT_MS = 60_000;
 
 /** What is remembered of an instance for the next engine. */
 export interface FakeRecord extends FakeIdentities {
@@ -43,7 +49,7 @@ interface Parts {
   readonly listener: AgentListener;
   readonly process: FakeProcess;
   readonly faults: Faults;
-  readonly content: FilePlaces;
+  readonly content: FakeContent;
   readonly capabilities: Capabilities;
   readonly faultPoint: FaultPoint;
   readonly endJoined: () => Promise<void>;
@@ -131,8 +137,29 @@ export class FakeInstance implements Instance {
     throw unable('have images unmounted while it runs');
   }
 
-  async checkpoint(): Promise<void> {
-    throw unable('have its memory kept');
+  checkpoint(to: CheckpointRef, layer: LayerRef, { stays = false }: CheckpointOptions): Promise<void> {
+    return this.#exclusive.run(async () => {
+      const { capabilities, faults, places, content, process, faultPoint } = this.#parts;
+      if (!capabilities.checkpoints) throw unable('have its memory kept');
+      await faults.pass('checkpoint', this.id);
+      if (!this.running) throw ended(this.id);
+      const agent = new AgentClient((abort) => this.dial(abort), createLogger('silent'));
+      const listed = await agent.list(AbortSignal.timeout(CHECKPOINT_TIMEOUT_MS));
+      await takeLayer(places.root, content.newLayer(layer), false);
+      await keepPrograms(placeOf(content, to), await process.programs(listed));
+      faultPoint('instance.checkpoint.after-files');
+      if (!stays) return;
+      await writeFile(places.stands, '');
+      await process.silence();
+    });
+  }
+
+  /** Also what an earlier engine had stand still. */
+  async resume(): Promise<void> {
+    const { stands } = this.#parts.places;
+    if (!existsSync(stands)) return;
+    await this.#parts.process.wake();
+    await rm(stands);
   }
 
   async commitDirectory(): Promise<void> {

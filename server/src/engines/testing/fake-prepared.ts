@@ -10,7 +10,7 @@ import { lateParts } from '../late-binding.ts';
 import { AgentListener } from '../oci/agent-listener.ts';
 import { type PlacedMount, placeMounts } from '../oci/mounts.ts';
 import { ended, Preparation } from '../preparation.ts';
-import type { FilePlaces } from '../references.ts';
+import { type FakeContent, keptPrograms, placeOf, startPrograms } from './fake-checkpoint.ts';
 import type { FakePlaces } from './fake-engine.ts';
 import type { FakeInstance, FakeRecord } from './fake-instance.ts';
 import { FakeProcess } from './fake-process.ts';
@@ -25,7 +25,7 @@ interface Parts {
   readonly owner: FakeInstance | undefined;
   readonly places: FakePlaces;
   readonly binDir: string;
-  readonly content: FilePlaces;
+  readonly content: FakeContent;
   readonly capabilities: Capabilities;
   readonly faults: Faults;
   readonly faultPoint: FaultPoint;
@@ -145,6 +145,9 @@ export class FakePrepared implements Prepared {
       const what = outcome ?? 'did not connect';
       throw new SkerryError('internal', `The sandbox ${what} while it started: ${errors}`);
     }
+    const { shape, content } = this.#parts;
+    if (shape.from)
+      await startPrograms(this.#listener, await keptPrograms(placeOf(content, shape.from)), signal);
     faultPoint('instance.start.after-agent');
     return process;
   }

@@ -8,6 +8,7 @@ import { delay } from '../../platform/wait.ts';
 import type { InstanceStats } from '../engine.ts';
 import { identify, isAlive, type ProcessIdentity } from '../oci/process-identity.ts';
 import { GUEST_AGENT, GUEST_AGENT_SOCKET } from '../paths.ts';
+import type { FakeProgram } from './fake-checkpoint.ts';
 import type { FakePlaces } from './fake-engine.ts';
 import { namesIn } from './fake-root.ts';
 
@@ -106,6 +107,28 @@ export class FakeProcess {
   async silence(): Promise<void> {
     const { init } = await this.identities();
     if (await isAlive(init)) process.kill(init.pid, 'SIGSTOP');
+  }
+
+  /** What of these runs now. */
+  async programs(
+    listed: readonly { readonly id: string; readonly pid: number }[],
+  ): Promise<readonly FakeProgram[]> {
+    const { init } = await this.identities();
+    const found = await Promise.all(
+      (await children(init.pid)).map(async (pid) => {
+        const read = (name: string) => readFile(`/proc/${pid}/${name}`, 'utf8').catch(() => '');
+        const number = Number(/^NSpid:.*\t(\d+)$/m.exec(await read('status'))?.[1]);
+        const id = listed.find((process) => process.pid === number)?.id;
+        if (id === undefined) return [];
+        const words = async (name: string) => (await read(name)).split('\0').slice(0, -1);
+        const variables = (await words('environ')).map((text): [string, string] => {
+          const at = text.indexOf('=');
+          return [text.slice(0, at), text.slice(at + 1)];
+        });
+        return [{ id, argv: await words('cmdline'), env: Object.fromEntries(variables), cwd: '/' }];
+      }),
+    );
+    return found.flat();
   }
 
   /** Ends that. */

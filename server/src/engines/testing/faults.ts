@@ -15,6 +15,7 @@ export type FaultPoint =
   | 'dial'
   | 'wake'
   | 'commit'
+  | 'checkpoint'
   | 'stop'
   | 'destroy';
 

@@ -10,7 +10,7 @@ import { AppService } from '../../apps/app-service.ts';
 import { FileBlobStore } from '../../blobs/blob-store.ts';
 import { MountService } from '../../blobs/mount-service.ts';
 import type { Device } from '../../engines/engine.ts';
-import { FakeEngine } from '../../engines/testing/fake-engine.ts';
+import { able, FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { FakeInstance } from '../../engines/testing/fake-instance.ts';
 import type { Held } from '../../engines/testing/faults.ts';
 import type { AppId, EnvironmentId, InstanceId, ProcessId } from '../../ids.ts';
@@ -57,6 +57,8 @@ export interface DomainOptions {
   readonly bootId?: string;
   /** Is called at each fault point. */
   readonly faultPoint?: FaultPoint;
+  /** Whether checkpoints can be made, from which programs begin anew. */
+  readonly checkpoints?: boolean;
 }
 
 type Parts = Pick<
@@ -130,6 +132,7 @@ export class Domain implements AsyncDisposable {
       usual: runtime === 'auto' ? 'runc' : runtime,
       gpus: options.gpus ?? [],
       faultPoint,
+      capabilities: { ...able, checkpoints: options.checkpoints ?? false },
     });
     await engine.open();
     cleanup.add('engine', () => engine.close());
@@ -179,6 +182,7 @@ export class Domain implements AsyncDisposable {
         ...{ defaultDiskMiB: 64, defaultDiskFiles: 4096, maxDiskMiB: 128 },
         maxOutputMiB: 16,
         keepOutputHours: 1,
+        idleAction: 'end',
         ...options.config,
       },
       caEnvironment: {},

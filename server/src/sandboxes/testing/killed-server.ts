@@ -2,17 +2,26 @@
  * A server for `kills.test.ts`: takes a sandbox from its creation to its end, or goes on with one that an earlier server left, says each thing it has been
  * answered on a line, and is killed at the fault point that it was told.
  *
- * Arguments: the directory, the fault point (empty: tells all it passes instead).
+ * Arguments: the directory, the fault point (empty: tells all it passes instead), and `sleep` for one that is suspended and woken instead of working in its volume.
  */
 import { killAt } from '../../platform/fault-points.ts';
-import { Domain, deadline, output, TEST_ENVIRONMENT } from './domain.ts';
+import { Domain, deadline, eventually, exec, output, TEST_ENVIRONMENT } from './domain.ts';
 
-const [root = '', chosen = ''] = process.argv.slice(2);
+const [root = '', chosen = '', errand = 'work'] = process.argv.slice(2);
 // At once: what is buffered would die with the process.
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-const faultPoint = chosen === '' ? (name: string) => say(`point ${name}`) : killAt(chosen);
-const domain = await Domain.over(root, { faultPoint });
+/** How often a point was passed: it is another one each time. */
+const passed = new Map<string, number>();
+const kill = killAt(chosen);
+const faultPoint = (name: string) => {
+  const times = (passed.get(name) ?? 0) + 1;
+  passed.set(name, times);
+  const each = times === 1 ? name : `${name}#${times}`;
+  if (chosen === '') say(`point ${each}`);
+  else kill(each);
+};
+const domain = await Domain.over(root, { faultPoint, checkpoints: true });
 await domain.manager.recover();
 
 const volume = domain.volumes.create(TEST_ENVIRONMENT, 'kept', 2, 'keep');
@@ -34,16 +43,27 @@ if (
   say('ready');
   await output(sandbox, ['sh', '-c', 'test -e /runs || echo run >> /runs']);
   say('ran');
-  await output(sandbox, [
-    'sh',
-    '-c',
-    'cd /data; for i in 1 2 3; do echo $i > new.$i; done; rm -f old; mv new.1 first',
-  ]);
-  await domain.volumeMounts.commit(volume.id);
-  say('committed');
-  await sandbox.reloadVolumes(deadline());
-  say('reloaded');
-  await output(sandbox, ['sh', '-c', 'echo last > /data/last']);
+  if (errand === 'sleep') {
+    // What ran has to have ended.
+    await (await exec(sandbox, ['sh', '-c', 'echo last > /data/last'])).wait(deadline());
+    await eventually(async () => sandbox.processes().every(({ exit }) => exit));
+    await sandbox.suspend(deadline());
+    say('suspended');
+    await output(sandbox, ['true']);
+    say('woke');
+  }
+  if (errand === 'work') {
+    await output(sandbox, [
+      'sh',
+      '-c',
+      'cd /data; for i in 1 2 3; do echo $i > new.$i; done; rm -f old; mv new.1 first',
+    ]);
+    await domain.volumeMounts.commit(volume.id);
+    say('committed');
+    await sandbox.reloadVolumes(deadline());
+    say('reloaded');
+    await output(sandbox, ['sh', '-c', 'echo last > /data/last']);
+  }
   say('wrote');
 }
 const ending = sandbox.terminate();

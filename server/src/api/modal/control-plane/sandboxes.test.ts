@@ -33,12 +33,14 @@ test('create: ids of the shapes the clients tell V1 and V2 by, access at once, r
     assert.equal((await client.sandboxTerminateV2({ sandboxId })).existingResult?.status, Status.FAILURE);
   }));
 
-test('the answer to a create says what isolates the sandbox, and a list of each', () =>
+test('the answer to a create says what isolates the sandbox, and a list of each, with its state', () =>
   withApi(async (served) => {
     const client = controlPlane(served);
     let isolation: string | null = null;
+    let states: string | null = null;
     const onHeader = (headers: Headers) => {
       isolation = headers.get('x-skerry-isolation');
+      states = headers.get('x-skerry-state');
     };
     const { appId } = served;
     const { sandboxId } = await client.sandboxCreateV2({ appId, definition }, { onHeader });
@@ -48,6 +50,7 @@ test('the answer to a create says what isolates the sandbox, and a list of each'
     await client.sandboxTerminateV2({ sandboxId });
     await client.sandboxListV2({ appId, includeFinished: true }, { onHeader });
     assert.equal(isolation, 'gvisor,-');
+    assert.match(states ?? '', /^(created|starting|running),ended$/);
   }));
 
 test('tunnels come once the sandbox runs, and a wait for them that is over says so', () =>

@@ -57,6 +57,8 @@ const LIST_PAGE = 100;
  * they pass over it.
  */
 const ISOLATION_HEADER = 'x-skerry-isolation';
+/** On a list, likewise: `suspended`, `running` and so on (`SandboxState`). To the clients one that is suspended runs. */
+const STATE_HEADER = 'x-skerry-state';
 
 export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<typeof ModalClient>> {
   const { sandboxes, apps, accessTokens, tunnels, httpAccess } = deps;
@@ -130,6 +132,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
       limit: LIST_PAGE,
     });
     responseHeader.set(ISOLATION_HEADER, page.map(({ isolation }) => isolation ?? '-').join(','));
+    responseHeader.set(STATE_HEADER, page.map(({ state }) => state).join(','));
     return { sandboxes: page.map(toSandboxInfo) };
   };
 

@@ -1,0 +1,118 @@
+/** Sandboxes that are suspended and wake: by the Python client, over the REST interface, by the command, and over a crash of the server. */
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { removeServerState, writeServerState } from '../../cli/src/server-state.ts';
+import { ModboxClient, type Sandbox } from '../../modbox-sdk/src/index.ts';
+import { run } from '../../server/src/platform/command.ts';
+import { delay } from '../../server/src/platform/wait.ts';
+import { runtimesToTest } from '../support/runtimes.ts';
+import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+import { patient } from '../support/slowness.ts';
+import { pythonCases } from './support/cases.ts';
+
+const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
+
+/** Has a secret in its memory and counts who asks. */
+const PROGRAM = `
+import os, socket
+secret = os.urandom(8).hex(); count = 0
+server = socket.create_server(("", 8000))
+while True:
+    one, _ = server.accept(); count += 1
+    one.sendall(f"{secret} {count}".encode()); one.close()
+`;
+const ASK = `
+import socket, time
+while True:
+    try: print(socket.create_connection(("127.0.0.1", 8000)).makefile().read()); break
+    except ConnectionRefusedError: time.sleep(0.05)
+`;
+
+async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const signal = AbortSignal.timeout(patient(30_000));
+  while (!(await holds())) await delay(50, signal);
+}
+
+describe('sandboxes that are suspended', {
+  skip: gvisor?.skip ?? 'unknown',
+  timeout: patient(600_000),
+}, () => {
+  let server: TestServer;
+  let modbox: ModboxClient;
+  let command: readonly [string, ...string[]];
+  before(async () => {
+    server = await startServer({ runtime: 'gvisor', flags: ['--idle-action', 'suspend'] });
+    announce();
+    modbox = new ModboxClient({ token: server.clientEnv.MODBOX_API_TOKEN, baseUrl: server.url });
+    command = [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs')];
+  });
+  after(async () => {
+    if (server) removeServerState(server.dataDir);
+    await server?.stop(); // asserts that nothing of them is left on the machine
+  });
+
+  /** So that the command finds it. */
+  const announce = () => {
+    const { url, pid } = server;
+    const known = { ready: true as const, url, pid, serverPid: pid, instance: '', version: '', flags: [] };
+    writeServerState(server.dataDir, { ...known, startedAt: new Date().toISOString() });
+  };
+  const skerry = async (...args: string[]) => {
+    const argv = [...command, ...args, '--data-dir', server.dataDir] as [string, ...string[]];
+    return (await run(argv, { timeoutMs: patient(120_000) })).stdout.trim();
+  };
+  const say = async (sandbox: Sandbox, ...argv: string[]) => {
+    const { stdout, stderr, exitCode } = await modbox.connect(sandbox).exec({ argv });
+    assert.equal(exitCode, 0, stderr);
+    return stdout.trim();
+  };
+  const asleep = ({ sandboxId }: Sandbox) =>
+    eventually(async () => (await modbox.getSandbox(sandboxId)).status === 'suspended');
+  const left = (directory: string) => readdirSync(join(server.dataDir, directory));
+
+  test('by the setting of the server, with the Python client', (t) =>
+    pythonCases(t, server, 'sleep', {
+      timeoutMs: 600_000,
+      env: {
+        SKERRY_LS: JSON.stringify([...command, 'ls', '--json', '--data-dir', server.dataDir]),
+      },
+    }));
+
+  test('as asked for, by the command, and over a crash of the server', async () => {
+    const taskId = 'sleeper';
+    await modbox.provisionSandbox({
+      ...{ taskId, imageId: 'python:3.11-slim' },
+      ...{ ttlSeconds: 3600, ttlMode: 'idle', idleAction: 'suspend' },
+    });
+    const sandbox = await modbox.waitForSandbox({ taskId, timeout: patient(60) });
+    await say(sandbox, 'sh', '-c', `setsid python3 -c '${PROGRAM}' >/dev/null 2>&1 &`);
+    const [secret, count] = (await say(sandbox, 'python3', '-ISc', ASK)).split(' ');
+    assert.equal(count, '1');
+    const { processId } = await modbox.connect(sandbox).startProcess({ argv: ['sleep', '1000'] });
+    await assert.rejects(skerry('suspend', taskId), /programs run that exec began/);
+    const inside = modbox.connect(sandbox);
+    await inside.killProcess(processId);
+    for await (const _ of inside.followProcess(processId)) {
+      // to its end
+    }
+
+    assert.equal(await skerry('suspend', taskId), `${sandbox.sandboxId} is suspended.`);
+    assert.equal((await modbox.getSandbox(taskId)).status, 'suspended');
+    assert.match(await skerry('ls'), new RegExp(`^${sandbox.sandboxId} .* suspended `, 'm'));
+    assert.deepEqual(left('instances'), []);
+    assert.equal(left('memory-snapshots').length, 1);
+    await server.kill9();
+    await server.restart();
+    announce();
+    assert.equal((await modbox.getSandbox(taskId)).status, 'suspended');
+    assert.equal(await say(sandbox, 'python3', '-ISc', ASK), `${secret} 2`);
+    await eventually(() => left('memory-snapshots').length === 0);
+
+    await skerry('suspend', taskId);
+    await asleep(sandbox);
+    await modbox.destroySandbox({ taskId });
+    assert.deepEqual([left('instances'), left('memory-snapshots')], [[], []]);
+  });
+});

@@ -1,0 +1,124 @@
+/**
+ * What is kept of a sandbox while it is suspended: its memory as a checkpoint of the engine's, its files as layers of an image, and what it was given. It wakes in another
+ * instance that is made of them.
+ */
+import type { CheckpointOptions, DiskSize, InstanceLimits, NetworkPolicy } from '../engines/engine.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { type ImageId, type MemorySnapshotId, newMemorySnapshotId, type TaskId } from '../ids.ts';
+import type { Images } from '../images/image.ts';
+import { run } from '../platform/command.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { MemorySnapshots } from './memory-snapshots.ts';
+import type { Tenant } from './tenant.ts';
+
+/** Written to the store with the sandbox's row. */
+export interface Sleep {
+  /** Its memory; gone once it woke. */
+  readonly checkpoint: MemorySnapshotId;
+  /** With its files: what it wrote up to then is in the layers that its sleeps added. */
+  readonly image: ImageId;
+  /** Bytes of these layers. */
+  readonly keptBytes: number;
+  /** Of all that it may write, these layers included; absent where that is not bounded. */
+  readonly diskMiB?: number;
+  /** As they were, whatever the server's defaults will be. */
+  readonly limits: InstanceLimits;
+  readonly network: NetworkPolicy;
+}
+
+export interface SleepsParts {
+  readonly images: Pick<Images, 'addLayer' | 'holdImage' | 'delete'>;
+  readonly memory: Pick<MemorySnapshots, 'removeFiles'>;
+  readonly logger: Logger;
+  readonly now: () => number;
+}
+
+/** An image that a killed server left without a sandbox expires so much later than the sandbox would have ended. */
+const SLACK_MS = 3_600_000;
+/** This part of a sandbox's disk is for what it writes after its last sleep, whatever was kept before. */
+const LEFT_PART = 1 / 4;
+const MIB = 2 ** 20;
+const COUNT_TIMEOUT_MS = 10 * 60_000;
+
+export class Sleeps {
+  readonly #parts: SleepsParts;
+
+  constructor(parts: SleepsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Has everything in the instance stand still for good, and keeps what it is. When it fails all go on.
+   * @param before what is kept of an earlier sleep
+   * @throws SkerryError `conflict` for a sandbox that cannot be suspended, `disk-full`, `sandbox-ended`
+   */
+  async take(
+    of: { readonly taskId: TaskId; readonly deadlineMs: number },
+    { instance, plan }: Pick<Tenant, 'instance' | 'plan'>,
+    before: Sleep | undefined,
+    settle: CheckpointOptions['settle'],
+  ): Promise<Sleep> {
+    const { images, now } = this.#parts;
+    const diskMiB = before?.diskMiB ?? plan.disk?.sizeMiB;
+    const keptBefore = before?.keptBytes ?? 0;
+    requireRoom(keptBefore, diskMiB);
+    const checkpoint = newMemorySnapshotId();
+    let addedBytes = 0;
+    try {
+      const image = await images.addLayer(
+        plan.image,
+        async ({ ref, directory }) => {
+          await instance.checkpoint(checkpoint, ref, { ...(settle && { settle }), stays: true });
+          addedBytes = await bytesOf(directory);
+        },
+        { ttlMs: of.deadlineMs - now() + SLACK_MS },
+      );
+      images.holdImage(of.taskId, image.id);
+      return {
+        ...{ checkpoint, image: image.id },
+        keptBytes: keptBefore + addedBytes,
+        ...(diskMiB !== undefined && { diskMiB }),
+        limits: plan.limits,
+        network: instance.networkPolicy,
+      };
+    } catch (error) {
+      await instance.resume().catch(() => {}); // it has ended, or resumes as soon as it can
+      this.#parts.memory.removeFiles(checkpoint);
+      throw error;
+    }
+  }
+
+  /** The sandbox woke: nobody wakes from that again. */
+  forgetMemory({ checkpoint }: Pick<Sleep, 'checkpoint'>): void {
+    this.#parts.memory.removeFiles(checkpoint);
+  }
+
+  /** The sandbox has ended, or has another sleep. Never rejects: an image that cannot be deleted now expires. */
+  async forget({ checkpoint, image }: Sleep): Promise<void> {
+    const { images, memory, logger } = this.#parts;
+    memory.removeFiles(checkpoint);
+    await images.delete(image).catch((err: unknown) => logger.warn({ image, err }, 'sleep.image-left'));
+  }
+}
+
+/** A sandbox's disk once it woke: what its sleeps keep is a part of what it may write. */
+export function diskAfter(disk: DiskSize | undefined, { keptBytes, diskMiB }: Sleep): DiskSize | undefined {
+  if (!disk || diskMiB === undefined) return disk;
+  const leftMiB = diskMiB - Math.floor(keptBytes / MIB);
+  return { ...disk, sizeMiB: Math.max(leftMiB, Math.ceil(diskMiB * LEFT_PART)) };
+}
+
+/** @throws SkerryError `conflict` */
+function requireRoom(keptBytes: number, diskMiB: number | undefined): void {
+  if (diskMiB === undefined || keptBytes <= diskMiB * MIB * (1 - LEFT_PART)) return;
+  throw new SkerryError(
+    'conflict',
+    'The sandbox cannot be suspended again: its files take most of its disk.',
+  );
+}
+
+/** Bytes on the disk. */
+async function bytesOf(directory: string): Promise<number> {
+  const { stdout } = await run(['du', '-s', '-B1', '--', directory], { timeoutMs: COUNT_TIMEOUT_MS });
+  return Number.parseInt(stdout, 10) || 0;
+}
