@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { join, posix } from 'node:path';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { parseIgnore } from '../../server/src/operator.ts';
 import { CliError } from './cli-error.ts';
 
 export interface ContextFile {
@@ -62,47 +63,3 @@ export async function ignoreRules(directory: string, dockerfile: string): Promis
   }
   return () => false;
 }
-
-/** Whether a path is left out: the last line that speaks of it, or of a directory that it is in, decides; `!` takes back. */
-export function parseIgnore(text: string): (path: string) => boolean {
-  const rules = text
-    .replace(/^\uFEFF/, '')
-    .split(/\r?\n/)
-    .filter((line) => !line.startsWith('#') && line.trim() !== '')
-    .map((line) => {
-      const trimmed = line.trim();
-      const takesBack = trimmed.startsWith('!');
-      const pattern = posix.normalize(`/${takesBack ? trimmed.slice(1).trim() : trimmed}`);
-      return { takesBack, matches: matcher(pattern.split('/').filter((part) => part !== '')) };
-    });
-  return (path) => {
-    const parts = path.split('/');
-    const speaksOf = parts.map((_, at) => parts.slice(0, at + 1).join('/'));
-    let ignored = false;
-    for (const { takesBack, matches } of rules) if (speaksOf.some(matches)) ignored = !takesBack;
-    return ignored;
-  };
-}
-
-/** `*`, `?`, `[a-z]` within a name, `**` for any number of names. */
-function matcher(parts: readonly string[]): (path: string) => boolean {
-  if (parts.length === 0) return () => false;
-  const source = parts.map((part, at) => {
-    if (part === '**') return at === parts.length - 1 ? '.*' : '(?:[^/]+/)*';
-    const name = part.replace(
-      /\\(.)|\*+|\?|\[(\^?)([^\]]+)\]|[.+^${}()|[\]\\]/g,
-      (all, escaped, not, inner) => {
-        if (escaped !== undefined) return escapeRegExp(escaped);
-        if (all.startsWith('*')) return '[^/]*';
-        if (all === '?') return '[^/]';
-        if (inner !== undefined) return `[${not}${inner.replace(/[\\[\]]/g, '\\$&')}]`;
-        return escapeRegExp(all);
-      },
-    );
-    return at === parts.length - 1 ? name : `${name}/`;
-  });
-  const pattern = new RegExp(`^${source.join('')}$`, 's');
-  return (path) => pattern.test(path);
-}
-
-const escapeRegExp = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&');

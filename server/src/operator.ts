@@ -19,6 +19,7 @@ export { describeSettings } from './config/settings.ts';
 export type { EngineCheck } from './engines/engine.ts';
 export { instanceName } from './engines/oci/layout.ts';
 export { SkerryError } from './errors/skerry-error.ts';
+export { parseIgnore } from './images/dockerfile/path-pattern.ts';
 export { run } from './platform/command.ts';
 export { findProgram } from './platform/find-program.ts';
 export { nodeFlags } from './platform/node-flags.ts';

@@ -1,6 +1,10 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are Dockerfile variables
 /** Builds on the real engine (runc) with a busybox base, so that only the bootstrap's own test needs a Debian mirror. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -38,7 +42,10 @@ const open = (overrides: { instances?: ImageServiceOptions['instances']; logger?
     volumes: NO_VOLUMES,
     dataDir,
     treesBinaryPath: treesBinaryPath(),
-    config: { ...TEST_IMAGE_CONFIG, buildRuntime: 'runc', debianMirror: 'http://127.0.0.1:9/debian' },
+    config: {
+      ...{ ...TEST_IMAGE_CONFIG, buildRuntime: 'runc', debianMirror: 'http://127.0.0.1:9/debian' },
+      ...{ privateRegistries: ['127.0.0.0/8'], registryTimeoutMs: 10_000 },
+    },
     caEnvironment: {},
     logger,
     clock: Date.now,
@@ -298,6 +305,115 @@ test('heredoc scripts run under the shell or their own interpreter', async () =>
   });
   assert.match(log, /one 2\n/);
   assert.match(log, /awk 42\n/);
+});
+
+test('what Dockerfiles of strangers have in them: all of it in one build', async () => {
+  const server = createServer((request, response) => response.end(`answer to ${request.url}`)).listen(
+    0,
+    '127.0.0.1',
+  );
+  await once(server, 'listening');
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address);
+  const url = `http://127.0.0.1:${address.port}`;
+  const sum = createHash('sha256').update('answer to /tool').digest('hex');
+  const file = (path: string, text: string, mode = 0o644) => ({
+    path,
+    content: { bytes: Buffer.from(text) },
+    mode,
+  });
+  const lines = [
+    '# syntax=docker/dockerfile:1',
+    'ARG BASE=base',
+    'ARG BUILDPLATFORM=${BUILDPLATFORM:-linux/other}',
+    'FROM --platform=linux/other base AS another-machines',
+    'RUN exit 1',
+    'FROM --platform=${BUILDPLATFORM} ${BASE} AS triggers',
+    'ONBUILD ARG NAME=nobody',
+    'ONBUILD COPY --chmod=+x go.sh /go.sh',
+    'ONBUILD RUN /go.sh "$NAME" >/triggered',
+    'FROM base AS files',
+    'COPY --parents packages/*/package.json packages/./deep/**/x.txt /p/',
+    'COPY --exclude=*.md --exclude=./deep packages /e/',
+    'FROM triggers AS main',
+    'SHELL ["/bin/sh", "-eu", "-c"]',
+    `ADD --checksum="sha256:${sum}" --chmod=755 ${url}/tool /bin/tool`,
+    `ARG VERSION=3`,
+    `ADD ${url}/v\${VERSION}.tar.gz ${url}/b /opt/`,
+    'COPY --link --from=files --chmod=u=rwX,go= /p /p',
+    'COPY --link --from=files /e /e',
+    'RUN --mount=type=cache,target=/var/cache/x,sharing=locked --mount=type=ssh --network=none <<-EOT',
+    '\tset -e',
+    '\ttouch /var/cache/x/kept',
+    '\tfind /p /e /opt /bin/tool -type f -exec stat -c "%n %a" {} + | sort',
+    '\tcat /bin/tool /opt/b /triggered',
+    'EOT',
+    'RUN test -z "$(ls /var/cache)" && cat <<A - <<B',
+    'not shown',
+    'A',
+    'shown',
+    'B',
+    'STOPSIGNAL SIGQUIT',
+    'HEALTHCHECK --interval=5m CMD true',
+    'EXPOSE 80/tcp',
+  ];
+  const contextFiles = [
+    file('packages/a/package.json', 'a'),
+    file('packages/b/package.json', 'b', 0o755),
+    file('packages/deep/one/two/x.txt', 'x'),
+    file('packages/README.md', 'left out'),
+    file('packages/a/KEPT.md', 'kept: another directory'),
+    file('go.sh', '#!/bin/sh\necho "hello $1"\n'),
+  ];
+  try {
+    const { id, log } = await succeed({ lines, contextFiles, buildArgs: { NAME: 'world' } });
+    const found = log.slice(log.indexOf('/bin/tool 755\n'));
+    assert.equal(
+      found.slice(0, found.indexOf(' --->')),
+      [
+        '/bin/tool 755',
+        '/e/a/KEPT.md 644',
+        '/e/a/package.json 644',
+        '/e/b/package.json 755',
+        '/opt/b 600',
+        '/opt/v3.tar.gz 600',
+        '/p/deep/one/two/x.txt 600',
+        '/p/packages/a/package.json 600',
+        '/p/packages/b/package.json 700',
+        'answer to /toolanswer to /bhello world',
+        '',
+      ].join('\n'),
+    );
+    assert.match(log, /\nshown\n/);
+    const { config } = images.get(id);
+    assert.deepEqual([config.stopSignal, config.exposedPorts, config.onBuild], ['SIGQUIT', [80], undefined]);
+    const again = await succeed({
+      lines: [...lines, 'LABEL a=b'],
+      contextFiles,
+      buildArgs: { NAME: 'world' },
+    });
+    assert.deepEqual(images.get(again.id).layers, images.get(id).layers);
+    server
+      .removeAllListeners('request')
+      .on('request', (_request, response) => response.end('another answer'));
+    const changed = await succeed({
+      lines: [...lines, 'LABEL a=c'],
+      contextFiles,
+      buildArgs: { NAME: 'world' },
+    });
+    assert.notDeepEqual(images.get(changed.id).layers, images.get(id).layers);
+    assert.match(changed.log, /answer to \/toolanother answer/);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+  const elsewhere = await failure({
+    lines: ['FROM base', 'RUN echo ran', 'FROM --platform=linux/s390x base'],
+  });
+  assert.match(elsewhere.message, /line 3: this machine builds for/);
+  assert.doesNotMatch(elsewhere.log, /ran/);
+  const closed = await failure({ lines: ['FROM base', 'ADD http://169.254.169.254/latest /x'] });
+  assert.match(closed.message, /Dockerfile line 2.*not a public address; files come from others only where/);
 });
 
 test('a failing command is named with its exit code and its last words', async () => {

@@ -13,6 +13,7 @@ import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { Bases } from './bases/bases.ts';
+import { fetchUrl } from './bases/fetch-url.ts';
 import { familiarName } from './bases/reference.ts';
 import { Registry } from './bases/registry.ts';
 import { Builder, type BuilderParts } from './build/builder.ts';
@@ -170,6 +171,12 @@ export class ImageService implements Images {
       caEnvironment: options.caEnvironment,
       findNamed: (name) => this.#findNamed(name),
       getImage: (id) => this.getPlain(id),
+      fetchUrl: (url, file, checksum, signal) =>
+        fetchUrl(url, file, checksum, signal, {
+          reach: registry.reach,
+          maxBytes: maxImageBytes,
+          timeoutMs: config.registryTimeoutMs,
+        }),
       clock,
     };
   }

@@ -19,6 +19,8 @@ export interface ImageConfig {
   readonly labels: Readonly<Record<string, string>>;
   readonly exposedPorts: readonly number[];
   readonly stopSignal: string;
+  /** Instructions of a Dockerfile that a build which starts from the image carries out first. */
+  readonly onBuild?: readonly string[];
   /** What it came out of, first the oldest; not known of images that older versions of Skerry made. */
   readonly history?: readonly HistoryStep[];
 }

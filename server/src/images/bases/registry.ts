@@ -38,14 +38,15 @@ export type PullResult =
 export class Registry {
   readonly #options: RegistryOptions;
   readonly #unreachableUntil = new Map<string, number>();
-  readonly #reach: RegistryReach;
+  /** Where images may come from. */
+  readonly reach: RegistryReach;
 
   /** @throws SkerryError `invalid-argument` when an allowed network is none */
   constructor(options: RegistryOptions) {
     this.#options = options;
     const { mirrors, insecure, allowed, lookup } = options;
     const named = [...insecure, ...mirrors.map((entry) => mirrorOf(entry).host)];
-    this.#reach = new RegistryReach({ named, allowed, ...(lookup && { lookup }) });
+    this.reach = new RegistryReach({ named, allowed, ...(lookup && { lookup }) });
   }
 
   /**
@@ -161,7 +162,7 @@ export class Registry {
     await writeFile(authFile, JSON.stringify(authConfig(registry, credentials)), { mode: 0o600 });
     const way = await this.#wayTo(registry, signal);
     if ('message' in way) return way;
-    await using gate = way.gated ? await RegistryGate.open(this.#reach) : undefined;
+    await using gate = way.gated ? await RegistryGate.open(this.reach) : undefined;
     const behind = (argv: readonly [string, ...string[]]) => (gate ? gate.behind(argv) : argv);
     const insecure = this.#options.insecure.includes(registry);
     try {
@@ -189,9 +190,9 @@ export class Registry {
     registry: string,
     signal: AbortSignal,
   ): Promise<{ readonly gated: boolean } | RegistryFailure> {
-    if (this.#reach.trusts(registry)) return { gated: false };
+    if (this.reach.trusts(registry)) return { gated: false };
     try {
-      await withDeadline(this.#reach.addresses(hostOf(registry)), this.#options.timeoutMs, signal);
+      await withDeadline(this.reach.addresses(hostOf(registry)), this.#options.timeoutMs, signal);
     } catch (error) {
       if (error instanceof AddressRefused) return { answered: true, message: error.message };
       signal.throwIfAborted();

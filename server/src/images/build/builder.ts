@@ -3,9 +3,11 @@ import { rename } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ImageId, LayerId } from '../../ids.ts';
+import type { Cleanup } from '../../platform/cleanup.ts';
 import type { Limiter } from '../../platform/limiter.ts';
 import type { BaseRequest, Bases } from '../bases/bases.ts';
 import type { BuildLog } from '../build-log.ts';
+import { changeMode, checkAdded, checkChecksum, checkMode, isUrl } from '../dockerfile/copy-words.ts';
 import type {
   CopyInstruction,
   Dockerfile,
@@ -13,16 +15,17 @@ import type {
   RunInstruction,
   Stage,
 } from '../dockerfile/instruction.ts';
+import { parseDockerfile } from '../dockerfile/parse.ts';
 import { withStep } from '../history.ts';
 import { emptyImageConfig, type Image, type ImageConfig, type ImageDefinition } from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
-import type { LayerEdit } from '../layers/edit.ts';
+import type { ContextEntry, LayerEdit } from '../layers/edit.ts';
 import { editLayer } from '../layers/edit-layer.ts';
 import type { ImageRepository } from '../repositories.ts';
 import type { BuildContext } from './context.ts';
 import { describeExit, named } from './failure.ts';
 import type { StepRunner } from './run-step.ts';
-import { type SourceFiles, StepSources } from './sources.ts';
+import { literal, type SourceFiles, StepSources } from './sources.ts';
 import {
   type ArgValues,
   applyMetadata,
@@ -36,6 +39,8 @@ import {
 import { neededStages, stageNamed } from './stages.ts';
 import { type CacheMode, type StepCache, sorted, stepKey, volumesKey } from './step-cache.ts';
 import type { StepMount } from './step-mounts.ts';
+
+type StageInstruction = Stage['instructions'][number];
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** https://docs.docker.com/reference/dockerfile/#predefined-args: RUN sees them without an ARG, and they are not in the key. */
@@ -56,6 +61,13 @@ export interface BuilderParts {
   readonly caEnvironment: Readonly<Record<string, string>>;
   readonly findNamed: (name: string) => Image | undefined;
   readonly getImage: (id: ImageId) => Image;
+  /** Fetches the file of a URL. @returns its digest, as a checksum is written */
+  readonly fetchUrl: (
+    url: string,
+    file: string,
+    checksum: string | undefined,
+    signal: AbortSignal,
+  ) => Promise<string>;
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
 }
@@ -108,6 +120,7 @@ export class Builder {
       expandAt(stage.from.line, stage.from.image, global, this.#run.dockerfile.escapeChar);
     const needed = neededStages(stages, expand);
     this.#steps = needed.reduce((sum, stage) => sum + 1 + stage.instructions.length, 0);
+    for (const stage of needed) this.#checkPlatform(stage);
     try {
       let last: BuiltImage | undefined;
       for (const stage of needed) {
@@ -122,10 +135,12 @@ export class Builder {
 
   async #stage(stage: Stage, image: string): Promise<BuiltImage> {
     this.#heading(stage.from.source);
-    this.#checkPlatform(stage);
     const base = await this.#image(image, this.#run.dockerfile.stages.indexOf(stage));
-    let state: StageState = { ...base, args: {}, cmdSet: false };
-    for (const instruction of stage.instructions) {
+    const { onBuild = [], ...config } = base.config;
+    let state: StageState = { ...base, config, args: {}, cmdSet: false };
+    const triggers = onBuild.map((trigger) => parseTrigger(trigger, stage.from.line, image));
+    this.#steps += triggers.length;
+    for (const instruction of [...triggers, ...stage.instructions]) {
       this.#run.signal.throwIfAborted();
       this.#heading(instruction.source);
       state = this.#noted(await this.#instruction(state, instruction, stage), instruction, state);
@@ -286,41 +301,93 @@ export class Builder {
 
   async #copyStep(state: StageState, instruction: CopyInstruction, stage: Stage): Promise<LayerId | null> {
     const { escapeChar } = this.#run.dockerfile;
+    const { line } = instruction;
     const lookup = lookupIn(state);
-    const expand = (word: string) => expandAt(instruction.line, word, lookup, escapeChar);
+    const expand = (word: string) => expandAt(line, word, lookup, escapeChar);
+    const expandMaybe = (word: string | undefined) => (word === undefined ? undefined : expand(word));
+    const fail = (problem: string): never => {
+      throw new SkerryError('invalid-argument', `Dockerfile line ${line}: ${problem}`);
+    };
     const destination = absoluteDestination(expand(instruction.destination), state.config.workdir);
-    const chown = instruction.chown === undefined ? undefined : expand(instruction.chown);
-    const chmod =
-      instruction.chmod === undefined ? undefined : parseMode(expand(instruction.chmod), instruction.line);
+    const chown = expandMaybe(instruction.chown);
+    const chmod = expandMaybe(instruction.chmod);
+    if (chmod !== undefined) checkMode(chmod, fail);
+    const checksum = expandMaybe(instruction.checksum);
+    if (checksum !== undefined) checkChecksum(checksum, fail);
     const heredocs = instruction.heredocs.map(({ name, content, expand: expands }) => ({
       name,
       // Quotes in the text are text, so only the variables go through expansion.
       content: expands ? expandText(content, (word) => expand(word)) : content,
     }));
-    const { tree, patterns } = await this.#copySource(instruction, stage, expand);
+    const words = instruction.sources.map(expand);
+    if (instruction.add) checkAdded(words, checksum, fail);
+    const isFetched = instruction.add && words.some(isUrl);
+    const unpack = instruction.unpack ?? (instruction.add && !isFetched);
+    const { parents } = instruction;
+    const exclude = instruction.exclude.map(expand);
+    await using cleanup = this.#parts.layers.scope();
+    const { tree, patterns } = isFetched
+      ? await this.#fetchedFiles(instruction, words, checksum, cleanup)
+      : await this.#copySource(instruction, stage, words, expandMaybe(instruction.from));
     const key = stepKey('copy', state.layers, [
       tree.inputs,
       patterns,
       destination,
       chown ?? null,
-      chmod ?? null,
+      // Octal modes are in keys as numbers.
+      chmod !== undefined && /^[0-7]+$/.test(chmod) ? changeMode(chmod, 0, false) : (chmod ?? null),
       heredocs,
-      instruction.unpack,
+      unpack,
+      ...(parents || exclude.length > 0 ? [parents, exclude] : []),
     ]);
-    return this.#cached(key, () =>
+    return await this.#cached(key, () =>
       named(instruction, () =>
         this.#edit(state, async (workspace) => ({
           kind: 'copy',
           source: await tree.source(workspace),
-          patterns,
-          destination,
-          chown,
-          chmod,
-          heredocs,
-          unpack: instruction.unpack,
+          ...{ patterns, destination, chown, chmod, parents, exclude, heredocs, unpack },
         })),
       ),
     );
+  }
+
+  /** Files of URLs: what has no checksum is fetched each time, since only its content says whether the step is cached. */
+  async #fetchedFiles(
+    instruction: CopyInstruction,
+    urls: readonly string[],
+    checksum: string | undefined,
+    cleanup: Cleanup,
+  ): Promise<{ tree: SourceFiles; patterns: string[] }> {
+    const { log, signal, onMiss } = this.#run;
+    const { layers, fetchUrl } = this.#parts;
+    const wanted = urls.map((url, index) => ({ url, path: `${index}/${fileNameOf(url, instruction)}` }));
+    const fetchAll = async () => {
+      const workspace = await layers.workspace(cleanup);
+      const files: (ContextEntry & { readonly digest: string })[] = [];
+      for (const [index, { url, path }] of wanted.entries()) {
+        log.say(` ---> Fetching ${url}`);
+        const file = join(workspace, String(index));
+        const digest = await fetchUrl(url, file, checksum, signal);
+        files.push({ path, file, mode: 0o600, digest });
+      }
+      return files;
+    };
+    if (checksum === undefined) onMiss();
+    const before = checksum === undefined ? await named(instruction, fetchAll) : undefined;
+    return {
+      tree: {
+        inputs: ['urls', ...wanted.map(({ path }, index) => [path, before?.[index]?.digest ?? checksum])],
+        source: async () => {
+          const entries = (before ?? (await fetchAll())).map(({ path, file, mode }) => ({
+            path,
+            file,
+            mode,
+          }));
+          return { kind: 'context', entries };
+        },
+      },
+      patterns: wanted.map(({ path }) => literal(path)),
+    };
   }
 
   /** The images and stages that an instruction of this stage can name. */
@@ -332,10 +399,9 @@ export class Builder {
   async #copySource(
     instruction: CopyInstruction,
     stage: Stage,
-    expand: (word: string) => string,
-  ): Promise<{ tree: SourceFiles; patterns: string[] }> {
-    const patterns = instruction.sources.map(expand);
-    const from = instruction.from === undefined ? undefined : expand(instruction.from);
+    patterns: readonly string[],
+    from: string | undefined,
+  ): Promise<{ tree: SourceFiles; patterns: readonly string[] }> {
     const { standalonePython } = this.#run.definition;
     const inPython = /^\/?python(?=\/|$)/;
     if (
@@ -344,7 +410,11 @@ export class Builder {
       patterns.length === 0 ||
       !patterns.every((pattern) => inPython.test(pattern))
     ) {
-      return { tree: await this.#sources.tree(instruction, from, patterns, this.#images(stage)), patterns };
+      const images = this.#images(stage);
+      return {
+        tree: await this.#sources.tree(instruction, from, patterns, images, instruction.parents),
+        patterns,
+      };
     }
     // The context's folder `python` is that Python, which lies in /usr/local of its layers.
     const tree = await this.#sources.tree(instruction, 'add_python', [], async (reference) => {
@@ -400,14 +470,37 @@ function absoluteDestination(path: string, workdir: string): string {
   return /(^|\/)\.{0,2}$/.test(path) && absolute !== '/' ? `${absolute}/` : absolute;
 }
 
-function parseMode(text: string, line: number): number {
-  if (!/^[0-7]{3,5}$/.test(text)) {
-    throw new SkerryError(
-      'invalid-argument',
-      `Dockerfile line ${line}: --chmod takes an octal mode such as 755, not \`${text.slice(0, 40)}\``,
-    );
+/** What a file of a URL is called where the destination is a directory. */
+function fileNameOf(url: string, { line, destination }: CopyInstruction): string {
+  const { pathname } = new URL(url);
+  let name = pathname.slice(pathname.lastIndexOf('/') + 1);
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // as it is written
   }
-  return Number.parseInt(text, 8) & 0o7777;
+  const isName = name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name);
+  if (isName) return name;
+  if (!destination.endsWith('/')) return 'file';
+  throw new SkerryError(
+    'invalid-argument',
+    `Dockerfile line ${line}: the URL has no file name: write one at the end of the destination`,
+  );
+}
+
+/** A trigger of the image that a stage starts from. */
+function parseTrigger(text: string, line: number, image: string): StageInstruction {
+  try {
+    const [instruction] = parseDockerfile(`FROM scratch\n${text}`).stages[0]?.instructions ?? [];
+    if (instruction) return { ...instruction, line };
+  } catch (error) {
+    if (!(error instanceof SkerryError)) throw error;
+    const why = error.message.replace(/^Dockerfile line \d+: /, '');
+    throw new SkerryError(error.code, `Dockerfile line ${line}: an ONBUILD of ${image}: ${why}`, {
+      cause: error,
+    });
+  }
+  throw new SkerryError('invalid-argument', `Dockerfile line ${line}: an ONBUILD of ${image} is empty`);
 }
 
 /** Expands the variables of a heredoc's text and leaves its quotes alone. */

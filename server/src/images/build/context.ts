@@ -35,11 +35,11 @@ export class BuildContext {
     );
   }
 
-  /** The files that COPY sources mean, sorted. @throws SkerryError `image-build-failed` when one means none */
-  match(patterns: readonly string[]): string[] {
+  /** The files that COPY sources mean, sorted; `deep` as for `matchSources`. @throws SkerryError `image-build-failed` when one means none */
+  match(patterns: readonly string[], deep = false): string[] {
     const tree = new ContextTree([...this.#files].map(([path, { mode }]) => ({ path, file: '', mode })));
     try {
-      const roots = patterns.flatMap((pattern) => matchSources(tree, toBytes(pattern))).map(fromBytes);
+      const roots = patterns.flatMap((pattern) => matchSources(tree, toBytes(pattern), deep)).map(fromBytes);
       return [...this.#files.keys()]
         .filter((path) => roots.some((root) => root === '' || path === root || path.startsWith(`${root}/`)))
         .sort();

@@ -51,6 +51,7 @@ export class StepSources {
     from: string | undefined,
     patterns: readonly string[],
     image: FindImage,
+    deep = false,
   ): Promise<SourceFiles> {
     const { context } = this.#parts;
     if (from !== undefined) {
@@ -58,7 +59,7 @@ export class StepSources {
       const directories = layers.map((layer) => this.#parts.layers.path(layer));
       return { inputs: layers, source: async () => ({ kind: 'layers', layers: directories }) };
     }
-    const paths = await named(instruction, () => context.match(patterns));
+    const paths = await named(instruction, () => context.match(patterns, deep));
     return {
       inputs: await context.fingerprint(paths),
       source: async (workspace) => ({ kind: 'context', entries: await context.stage(paths, workspace) }),
@@ -120,6 +121,8 @@ export class StepSources {
       destination: '/files',
       chown: undefined,
       chmod: undefined,
+      parents: false,
+      exclude: [],
       heredocs: [],
       unpack: false,
     };
@@ -129,4 +132,4 @@ export class StepSources {
 }
 
 /** A path as a pattern that means only itself. */
-const literal = (path: string): string => path.replace(/[*?[\]\\]/g, '\\$&') || '.';
+export const literal = (path: string): string => path.replace(/[*?[\]\\]/g, '\\$&') || '.';

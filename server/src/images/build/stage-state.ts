@@ -6,6 +6,8 @@ import { expandWord, type Lookup } from '../dockerfile/expand.ts';
 import type { ArgInstruction, Command, Instruction } from '../dockerfile/instruction.ts';
 import { emptyImageConfig, type ImageConfig } from '../image.ts';
 
+const MAX_TRIGGERS = 100;
+
 export interface StageState {
   readonly layers: readonly LayerId[];
   readonly config: ImageConfig;
@@ -112,6 +114,10 @@ export function applyMetadata(
       const ports = instruction.ports.flatMap((port) => parsePorts(expand(port), line));
       return configured({ exposedPorts: [...new Set([...state.config.exposedPorts, ...ports])] });
     }
+    case 'onbuild':
+      return configured({
+        onBuild: [...(state.config.onBuild ?? []), instruction.trigger].slice(0, MAX_TRIGGERS),
+      });
     case 'from':
     case 'run':
     case 'copy':

@@ -64,8 +64,16 @@ export type RunInstruction = Common & {
 
 export type CopyInstruction = Common & {
   readonly kind: 'copy';
-  /** ADD: local archives are unpacked. */
-  readonly unpack: boolean;
+  /** ADD: sources may be URLs. */
+  readonly add: boolean;
+  /** Archives are unpacked: those of the context by ADD without a word, those of URLs when it is asked for. Undefined: as usual. */
+  readonly unpack: boolean | undefined;
+  /** `sha256:` and the digest that the file of the one URL must have. */
+  readonly checksum: string | undefined;
+  /** Sources keep the directories that they are in. */
+  readonly parents: boolean;
+  /** Patterns of files that are left out. */
+  readonly exclude: readonly string[];
   readonly from: string | undefined;
   readonly chown: string | undefined;
   readonly chmod: string | undefined;
@@ -89,6 +97,8 @@ export type Instruction =
   | (Common & { readonly kind: 'shell'; readonly argv: readonly string[] })
   | (Common & { readonly kind: 'entrypoint' | 'cmd'; readonly command: Command })
   | (Common & { readonly kind: 'expose'; readonly ports: readonly string[] })
+  /** An instruction for builds that start from the image. */
+  | (Common & { readonly kind: 'onbuild'; readonly trigger: string })
   /** Accepted without effect; `why` goes to the build log. */
   | (Common & { readonly kind: 'ignored'; readonly why: string });
 

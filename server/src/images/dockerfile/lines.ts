@@ -39,7 +39,7 @@ export function logicalLine(lines: readonly string[], escapeChar: string, firstL
   }
   text = text.trim();
   const rest = lines.slice(used);
-  const keyword = /^\S+/.exec(text)?.[0].toUpperCase() ?? '';
+  const keyword = /^(?:ONBUILD\s+)?(\S+)/i.exec(text)?.[1]?.toUpperCase() ?? '';
   if (!heredocKeywords.has(keyword)) return { text, heredocs: [], heredocText: '' };
   return { text, ...takeHeredocs(text, rest, escapeChar, firstLine) };
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import { changeMode } from './copy-words.ts';
 import type { Instruction, RunMount } from './instruction.ts';
 import { parseDockerfile } from './parse.ts';
 
@@ -81,7 +82,7 @@ test('COPY: flags, several sources, JSON, heredocs', () => {
   const copy = only('COPY --chown=a:b --chmod=755 --from=x --link a "b c" d/');
   assert.deepEqual(copy, {
     kind: 'copy',
-    unpack: false,
+    ...{ add: false, unpack: undefined, checksum: undefined, parents: false, exclude: [] },
     from: 'x',
     chown: 'a:b',
     chmod: '755',
@@ -166,7 +167,7 @@ test('RUN mounts: binds, private scratch space and secrets', () => {
     readOnly: false,
   });
   const refusals: [string, RegExp][] = [
-    ['type=ssh', /line 2: .*type=ssh is not supported/],
+    ['type=ssh,required', /line 2: .*type=ssh,required is not supported/],
     ['type=bind,source=a', /line 2: .*needs a target/],
     ['type=volume,target=/b', /`volume` is no type of mount/],
     ['type=toString,target=/b', /`toString` is no type of mount/],
@@ -183,16 +184,71 @@ test('what cannot be built is refused with its line', () => {
   refuses('RUN x', /line 1: only ARG may come before/);
   refuses('', /has no FROM/);
   refuses('FROM x y', /line 1: FROM is/);
-  refuses('FROM x\nADD https://example.com/a /b', /line 2: ADD of a URL/);
+  for (const repository of [
+    'https://github.com/a/b.git#v1',
+    'git@github.com:a/b',
+    'git://h/b',
+    'ssh://git@h/b',
+  ])
+    refuses(`FROM x\nADD ${repository} /b`, /line 2: ADD of a Git repository is not supported: clone it/);
+  refuses('FROM x\nADD ftp://example.com/a /b', /line 2: ADD takes http and https, not ftp/);
+  refuses('FROM x\nADD https://example.com/a file /b/', /line 2: ADD takes URLs or files, not both/);
+  refuses('FROM x\nADD --checksum=sha256:abc https://example.com/a /b', /line 2: `--checksum` is `sha256:`/);
+  refuses(
+    `FROM x\nADD --checksum=sha256:${'a'.repeat(64)} file /b`,
+    /line 2: `--checksum` is for ADD of one URL/,
+  );
+  refuses('FROM x\nCOPY --chmod=u+z a b', /line 2: --chmod takes a mode such as 755/);
+  refuses('FROM x\nCOPY --checksum=x a b', /line 2: COPY has no flag `--checksum`/);
+  refuses('FROM x\nADD --from=x a b', /line 2: ADD has no flag `--from`/);
+  for (const keyword of ['ONBUILD RUN x', 'FROM y', 'MAINTAINER me'])
+    refuses(`FROM x\nONBUILD ${keyword}`, /line 2: \w+ cannot be a trigger of ONBUILD/);
+  refuses('FROM x\nRUN y\nONBUILD RUN --network=host z', /line 3: RUN --network=host is not supported/);
   refuses('FROM x\nCOPY a', /line 2: COPY needs/);
-  refuses('FROM x\nCOPY --parents a b', /no flag `--parents`/);
   refuses('FROM x\nRUN <<EOF\necho', /line 2: the heredoc/);
   refuses('FROM x\nSHELL bash', /line 2: SHELL needs a JSON list/);
 });
 
 test('instructions without effect are kept for the log', () => {
   assert.deepEqual(
-    steps('VOLUME /x', 'HEALTHCHECK NONE', 'ONBUILD RUN x', 'MAINTAINER me').map((each) => each.kind),
-    ['ignored', 'ignored', 'ignored', 'ignored'],
+    steps('VOLUME /x', 'HEALTHCHECK NONE', 'MAINTAINER me').map((each) => each.kind),
+    ['ignored', 'ignored', 'ignored'],
   );
+});
+
+test('COPY --parents and --exclude, ADD of URLs, modes by letters, mounts of an agent that is not there, triggers', () => {
+  const copy = only('COPY --parents --exclude=*.md --exclude=**/test --chmod=u=rwX,go=rX ./a/./b /c/');
+  assert.deepEqual(
+    [copy.parents, copy.exclude, copy.chmod, copy.sources],
+    [true, ['*.md', '**/test'], 'u=rwX,go=rX', ['./a/./b']],
+  );
+  assert.equal(only('COPY --parents=false a b').parents, false);
+  const checksum = `sha256:${'0'.repeat(64)}`;
+  const add = only(`ADD --checksum=${checksum} --unpack=true https://example.com/a.tar.gz /b/`);
+  assert.deepEqual([add.add, add.checksum, add.unpack], [true, checksum, true]);
+  const quoted = only(`ADD --checksum="${checksum}" --chmod='755' "https://example.com/a" /b`);
+  assert.deepEqual(quoted.sources, ['"https://example.com/a"']);
+  assert.deepEqual([only('ADD a b').unpack, only('ADD --unpack=false a b').unpack], [undefined, false]);
+  assert.deepEqual(only('RUN --mount=type=ssh --mount=type=tmpfs,target=/t git clone x').mounts, [
+    { type: 'scratch', target: '/t', mode: 0o755, uid: 0, gid: 0 },
+  ]);
+  assert.equal(only('ONBUILD COPY . /app').trigger, 'COPY . /app');
+  assert.equal(only('ONBUILD RUN <<E', 'echo a', 'E').trigger, 'RUN <<E\necho a\nE');
+});
+
+test('modes by letters do what chmod(1) does', () => {
+  for (const [text, mode, isDirectory, expected] of [
+    ['755', 0o600, false, 0o755],
+    ['+x', 0o644, false, 0o755],
+    ['u=rwX,go=rX', 0o600, false, 0o644],
+    ['u=rwX,go=rX', 0o600, true, 0o755],
+    ['a+X', 0o744, false, 0o755],
+    ['go-rwx', 0o4755, false, 0o4700],
+    ['u+s,o=', 0o755, false, 0o4750],
+    ['g=s', 0o777, false, 0o2707],
+    ['+t', 0o777, true, 0o1777],
+    ['g=u', 0o640, false, 0o660],
+    ['o+g', 0o754, false, 0o755],
+  ] as const)
+    assert.equal(changeMode(text, mode, isDirectory), expected, text);
 });

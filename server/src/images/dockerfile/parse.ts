@@ -4,6 +4,7 @@
  */
 import { DockerfileParser } from 'dockerfile-ast';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import { checkAdded, checkChecksum, checkMode } from './copy-words.ts';
 import type {
   ArgInstruction,
   Command,
@@ -115,7 +116,7 @@ class InstructionParser {
       case 'HEALTHCHECK':
         return { ...base, kind: 'ignored', why: 'health checks are given when a sandbox is created' };
       case 'ONBUILD':
-        return { ...base, kind: 'ignored', why: 'triggers for later builds are not kept' };
+        return { ...base, kind: 'onbuild', trigger: this.#trigger() };
       case 'MAINTAINER':
         return { ...base, kind: 'ignored', why: 'it is deprecated; use LABEL' };
       default:
@@ -200,9 +201,9 @@ class InstructionParser {
       this.#fail(`RUN --network=${network} is not supported: it is default or none`);
     if ((this.#flag('security') ?? 'sandbox') !== 'sandbox')
       this.#fail('RUN --security=insecure is not supported');
-    const mounts = (this.#flags.get('mount') ?? []).map((value) =>
-      parseRunMount(value, (problem) => this.#fail(problem)),
-    );
+    const mounts = (this.#flags.get('mount') ?? [])
+      .map((value) => parseRunMount(value, (problem) => this.#fail(problem)))
+      .filter((mount) => mount !== undefined);
     const { heredocs, heredocText } = this.#logical;
     const command = this.#command();
     const script = heredocs.length === 1 && heredocMarker(this.#rest) ? heredocs[0]?.content : undefined;
@@ -220,26 +221,52 @@ class InstructionParser {
   }
 
   #copy(base: { line: number; source: string }): CopyInstruction {
-    const unpack = this.#keyword === 'ADD';
-    this.#takeFlags(unpack ? ['chown', 'chmod', 'link'] : ['from', 'chown', 'chmod', 'link']);
+    const add = this.#keyword === 'ADD';
+    const own = add ? ['checksum', 'keep-git-dir', 'unpack'] : ['from', 'parents'];
+    this.#takeFlags(['chown', 'chmod', 'link', 'exclude', ...own]);
     const words = this.#jsonStrings() ?? splitWords(this.#rest, this.#escapeChar);
     const destination = words.pop();
     if (destination === undefined || words.length === 0)
       return this.#fail(`${this.#keyword} needs a source and a destination`);
-    const url = words.find((word) => /^(https?|ftp|git|ssh):\/\/|^git@/i.test(word));
-    if (unpack && url !== undefined)
-      this.#fail('ADD of a URL is not supported: download it in a RUN step (curl, git)');
+    const [chmod, checksum] = [this.#flag('chmod'), this.#flag('checksum')];
+    // What holds a variable is looked at when its value is known.
+    const plain = (word: string) => !word.includes('$');
+    const bare = (word: string) => word.replace(/^(["'])(.*)\1$/, '$2');
+    const fail = (problem: string) => this.#fail(problem);
+    if (chmod !== undefined && plain(chmod)) checkMode(bare(chmod), fail);
+    if (checksum !== undefined && plain(checksum)) checkChecksum(bare(checksum), fail);
+    if (add && words.every(plain)) checkAdded(words.map(bare), checksum, fail);
     return {
       ...base,
       kind: 'copy',
-      unpack,
+      add,
+      unpack: this.#flags.has('unpack') ? this.#boolean('unpack') : undefined,
+      checksum,
+      parents: this.#boolean('parents'),
+      exclude: this.#flags.get('exclude') ?? [],
       from: this.#flag('from'),
       chown: this.#flag('chown'),
-      chmod: this.#flag('chmod'),
+      chmod,
       sources: words.filter((word) => !heredocMarker(word)),
       heredocs: this.#logical.heredocs,
       destination,
     };
+  }
+
+  #boolean(name: string): boolean {
+    const value = this.#flag(name) ?? 'false';
+    if (/^(true|1|)$/i.test(value)) return true;
+    return /^(false|0)$/i.test(value) ? false : this.#fail(`\`--${name}\` is true or false`);
+  }
+
+  /** Read now, so that what cannot be built is told by who writes it; the lines of a heredoc stay with it. */
+  #trigger(): string {
+    const text = this.#one();
+    const keyword = /^\S+/.exec(text)?.[0].toUpperCase() ?? '';
+    if (['ONBUILD', 'FROM', 'MAINTAINER'].includes(keyword))
+      this.#fail(`${keyword} cannot be a trigger of ONBUILD`);
+    new InstructionParser({ ...this.#logical, text }, this.#line, this.#escapeChar).parse();
+    return this.#logical.heredocText === '' ? text : `${text}\n${this.#logical.heredocText}`;
   }
 
   /** `k=v k2="v 2"`, or the old form `k the rest of the line`. */

@@ -19,8 +19,8 @@ const synonyms: Readonly<Record<string, string>> = {
   readonly: 'ro',
 };
 
-/** Reads one `--mount` value; `fail` reports what is wrong with it or not supported. */
-export function parseRunMount(value: string, fail: Fail): RunMount {
+/** Reads one `--mount` value; `fail` reports what is wrong with it or not supported. Undefined: one that need not be there, and is not. */
+export function parseRunMount(value: string, fail: Fail): RunMount | undefined {
   const options = new Map(
     value
       .replace(/^(["'])(.*)\1$/, '$2')
@@ -33,7 +33,11 @@ export function parseRunMount(value: string, fail: Fail): RunMount {
   );
   const type = options.get('type') ?? 'bind';
   if (type === 'ssh') {
-    fail('RUN --mount=type=ssh is not supported: no client forwards an agent; pass a key as a secret');
+    // As in a build without `--ssh`: there is nothing to show, which only a mount that is required minds.
+    if (!flag(options, 'required', fail)) return undefined;
+    fail(
+      'RUN --mount=type=ssh,required is not supported: no client forwards an agent; pass a key as a secret',
+    );
   }
   const allowed = Object.hasOwn(known, type)
     ? known[type]

@@ -12,6 +12,8 @@ import {
 } from 'node:fs';
 import { basename } from 'node:path/posix';
 import { fromBytes, raw, toBytes } from '../../platform/byte-paths.ts';
+import { changeMode } from '../dockerfile/copy-words.ts';
+import { namesOf, pathIsBelow } from '../dockerfile/path-pattern.ts';
 import { applyTar, archiveKind } from './apply-tar.ts';
 import { EditError, type LayerEdit } from './edit.ts';
 import { type Owner, resolveOwner } from './ownership.ts';
@@ -24,20 +26,26 @@ type CopyEdit = Extract<LayerEdit, { kind: 'copy' }>;
 export async function copyInto(target: RootedTree, source: SourceTree, edit: CopyEdit): Promise<void> {
   const copier = new Copier(target, source, edit);
   const patterns = edit.patterns.map(toBytes);
-  const matches = patterns.flatMap((pattern) => matchSources(source, pattern));
+  const matches = patterns.flatMap((pattern) =>
+    matchSources(source, pattern, edit.parents).map((path) => ({ path, pattern })),
+  );
   const destination = toBytes(edit.destination);
   const several = matches.length + edit.heredocs.length > 1;
   const intoDirectory =
-    destination.endsWith('/') || several || lstat(target.resolve(destination))?.isDirectory() === true;
+    edit.parents ||
+    destination.endsWith('/') ||
+    several ||
+    lstat(target.resolve(destination))?.isDirectory() === true;
   if (several && !destination.endsWith('/') && patterns.length + edit.heredocs.length > 1) {
     throw new EditError(
       `with several sources the destination must be a directory and end with "/": ${edit.destination}`,
     );
   }
-  for (const path of matches) {
-    if (source.node(path)?.kind === 'directory') copier.directory(path, destination);
-    else {
-      const to = intoDirectory ? `${destination}/${basename(path)}` : destination;
+  for (const { path, pattern } of matches) {
+    const below = edit.parents ? `${destination}/${withParents(path, pattern)}` : destination;
+    if (source.node(path)?.kind === 'directory') copier.directory(path, below, path);
+    else if (!copier.isExcluded(path, basename(path))) {
+      const to = edit.parents ? below : intoDirectory ? `${destination}/${basename(path)}` : destination;
       if (edit.unpack && archiveKind(source.file(path)) !== undefined) {
         // An archive's own owners stand, as with Docker; --chown does not reach into it.
         await applyTar(source.file(path), target, {
@@ -52,17 +60,35 @@ export async function copyInto(target: RootedTree, source: SourceTree, edit: Cop
   }
 }
 
+/** The part of a path that it keeps: what comes after `/./` in the pattern, or all. @throws EditError when the pattern leaves open where that is */
+function withParents(path: string, pattern: string): string {
+  const pivot = pattern.indexOf('/./');
+  if (pivot < 0) return path;
+  const before = namesOf(pattern.slice(0, pivot));
+  if (before.includes('**')) throw new EditError('`**` cannot come before `/./`');
+  return path.split('/').slice(before.length).join('/');
+}
+
 class Copier {
   readonly #target: RootedTree;
   readonly #source: SourceTree;
   readonly #owner: Owner | undefined;
-  readonly #chmod: number | undefined;
+  readonly #chmod: string | undefined;
+  readonly #exclude: readonly (readonly string[])[];
 
   constructor(target: RootedTree, source: SourceTree, edit: CopyEdit) {
     this.#target = target;
     this.#source = source;
     this.#owner = edit.chown === undefined ? undefined : resolveOwner(edit.chown, target);
     this.#chmod = edit.chmod;
+    this.#exclude = edit.exclude.map((pattern) => namesOf(toBytes(pattern)));
+  }
+
+  /** @param within the path relative to the directory that is copied */
+  isExcluded(path: string, within: string): boolean {
+    if (this.#exclude.length === 0) return false;
+    const [whole, part] = [namesOf(path), namesOf(within)];
+    return this.#exclude.some((pattern) => pathIsBelow(pattern, whole) || pathIsBelow(pattern, part));
   }
 
   /** Makes a directory that the destination needs; new ones belong to `--chown`. Returns its name inside the tree. */
@@ -75,13 +101,14 @@ class Copier {
     return this.#target.inside(host);
   }
 
-  /** Copies what is in a directory, not the directory itself. */
-  directory(from: string, to: string): void {
+  /** Copies what is in a directory, not the directory itself. @param top the directory that the instruction names */
+  directory(from: string, to: string, top: string): void {
     const existed = lstat(this.#target.resolve(to)) !== undefined;
     const directory = this.makeDirectory(to);
     for (const name of this.#source.list(from)) {
       const path = from === '' ? name : `${from}/${name}`;
-      if (this.#source.node(path)?.kind === 'directory') this.directory(path, `${directory}/${name}`);
+      if (this.isExcluded(path, top === '' ? path : path.slice(top.length + 1))) continue;
+      if (this.#source.node(path)?.kind === 'directory') this.directory(path, `${directory}/${name}`, top);
       else this.file(path, `${directory}/${name}`);
     }
     const node = this.#source.node(from);
@@ -127,7 +154,11 @@ class Copier {
     const { uid, gid } = this.#owner ?? node;
     lchownSync(raw(host), uid, gid);
     if (node.kind === 'link') return;
-    chmodSync(raw(host), this.#chmod ?? node.mode);
+    const isDirectory = node.kind === 'directory';
+    chmodSync(
+      raw(host),
+      this.#chmod === undefined ? node.mode : changeMode(this.#chmod, node.mode, isDirectory),
+    );
     if (node.mtime !== undefined) utimesSync(raw(host), node.mtime, node.mtime);
   }
 }

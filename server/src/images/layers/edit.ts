@@ -24,7 +24,12 @@ export type LayerEdit =
       readonly destination: string;
       /** `user[:group]`, names or numbers; undefined keeps what the source has (0:0 for the context). */
       readonly chown: string | undefined;
-      readonly chmod: number | undefined;
+      /** Octal digits or changes, as `checkMode` lets them through. */
+      readonly chmod: string | undefined;
+      /** Sources keep the directories that they are in, from `/./` on where a pattern has that; in patterns `**` is any number of directories. */
+      readonly parents: boolean;
+      /** Patterns of what is left out, relative to the source's root or to the directory that is copied. */
+      readonly exclude: readonly string[];
       readonly heredocs: readonly { readonly name: string; readonly content: string }[];
       /** ADD: archives among the files are unpacked. */
       readonly unpack: boolean;

@@ -153,6 +153,8 @@ test('COPY neither reads nor writes through links to the host', async () => {
       patterns,
       destination,
       chmod: undefined,
+      parents: false,
+      exclude: [],
       heredocs: [],
       unpack: false,
     } as const;

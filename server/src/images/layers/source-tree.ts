@@ -29,8 +29,12 @@ export interface SourceTree {
 
 const join = (directory: string, name: string) => (directory === '' ? name : `${directory}/${name}`);
 
-/** The paths that a COPY source means, in order, links followed. @throws EditError when there is none */
-export function matchSources(tree: SourceTree, pattern: string): readonly string[] {
+/**
+ * The paths that a COPY source means, in order, links followed.
+ * @param deep `**` means any number of directories
+ * @throws EditError when there is none
+ */
+export function matchSources(tree: SourceTree, pattern: string, deep = false): readonly string[] {
   const segments: string[] = [];
   for (const part of pattern.split('/')) {
     if (part === '..') segments.pop();
@@ -38,6 +42,10 @@ export function matchSources(tree: SourceTree, pattern: string): readonly string
   }
   let paths = [''];
   for (const segment of segments) {
+    if (deep && segment === '**') {
+      paths = [...new Set(paths.flatMap((path) => directoriesBelow(tree, path)))];
+      continue;
+    }
     paths = paths.flatMap((path) => {
       const directory = tree.follow(path);
       if (!isGlob(segment))
@@ -52,6 +60,12 @@ export function matchSources(tree: SourceTree, pattern: string): readonly string
   const found = paths.map((path) => tree.follow(path)).filter((path) => tree.node(path) !== undefined);
   if (found.length === 0) throw new EditError(`no such file or directory: ${JSON.stringify(pattern)}`);
   return found;
+}
+
+/** A directory and those below it, no links followed. */
+function directoriesBelow(tree: SourceTree, path: string): string[] {
+  if (tree.node(path)?.kind !== 'directory') return [];
+  return [path, ...tree.list(path).flatMap((name) => directoriesBelow(tree, join(path, name)))];
 }
 
 /** The build context: regular files at their names; the directories between them are implied. */

@@ -35,6 +35,7 @@ const schema = z.object({
       WorkingDir: z.string().nullish(),
       User: z.string().nullish(),
       StopSignal: z.string().nullish(),
+      OnBuild: strings,
       Labels: z.record(z.string(), z.string()).nullish(),
       ExposedPorts: z.record(z.string(), z.unknown()).nullish(),
     })
@@ -71,6 +72,7 @@ export function parseConfig(json: unknown): ForeignConfig {
         .map((port) => Number.parseInt(port, 10))
         .filter((port) => port >= 1 && port <= 65_535),
       stopSignal: config?.StopSignal || emptyImageConfig.stopSignal,
+      ...(config?.OnBuild && config.OnBuild.length > 0 && { onBuild: config.OnBuild }),
     },
     history: (history ?? []).map((step) => ({
       text: step.created_by || step.comment || '',
@@ -106,7 +108,8 @@ export function formatConfig(image: {
       User: config.user,
       ...(config.entrypoint.length > 0 && { Entrypoint: config.entrypoint }),
       ...(config.cmd.length > 0 && { Cmd: config.cmd }),
-      // Docker's own field, which others leave alone.
+      ...(config.onBuild && { OnBuild: config.onBuild }),
+      // Docker's own field, as the one before, which others leave alone.
       ...(config.shell.join('\0') !== emptyImageConfig.shell.join('\0') && { Shell: config.shell }),
       Labels: config.labels,
       ExposedPorts: Object.fromEntries(config.exposedPorts.map((port) => [`${port}/tcp`, {}])),
