@@ -116,6 +116,15 @@ describe('the command line beside the clients', () => {
     for (const id of made) assert.match(table, new RegExp(`^${id} `, 'm'));
   });
 
+  test('`warm` has sandboxes wait, and `status` shows them', async () => {
+    assert.equal(await skerry('warm', 'debian:bookworm-slim', '-n', '2', '--for', '2h'), '2 wait.\n');
+    await assert.rejects(skerry('warm', 'debian:bookworm-slim', '-n', '1001'), /too big|At most/i);
+    const { warm } = JSON.parse(await skerry('status', '--json'));
+    const [kind] = warm.filter(({ wanted }: { wanted: number }) => wanted >= 2);
+    assert.equal(kind.waiting, 2);
+    assert.match(await skerry('status'), new RegExp(`^${kind.label} .* 2 +0 +2 `, 'm'));
+  });
+
   test('`restart` changes the server under them and nothing else', async () => {
     const before = JSON.parse(await skerry('status', '--json'));
     assert.match(await skerry('restart'), /is running again at/);

@@ -22,6 +22,7 @@ import { statusCommand } from './commands/status.ts';
 import { suspendCommand } from './commands/suspend.ts';
 import { tokenCommand } from './commands/token.ts';
 import { upCommand } from './commands/up.ts';
+import { warmCommand } from './commands/warm.ts';
 
 /** The command line as a whole. It throws instead of ending the process. */
 export function createProgram(): Command {
@@ -47,6 +48,7 @@ export function createProgram(): Command {
     imageCommand,
     diskCommand,
     pruneCommand,
+    warmCommand,
     tokenCommand,
     caCommand,
     connectCommand,

@@ -28,6 +28,8 @@ const DESTROY_TIMEOUT_MS = patient(120_000);
 
 export interface ServerOptions {
   readonly runtime?: 'gvisor' | 'runc' | 'auto';
+  /** How many sandboxes may wait for somebody; none by default: what is on the machine follows from what a test does, and costs no more. */
+  readonly warmPool?: number;
   /** More flags of the server, as on its command line. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -76,6 +78,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     ...['--data-dir', dataDir, '--log-level', 'info'],
     ...(options.runtime ? ['--runtime', options.runtime] : []),
     ...(ca ? ['--extra-ca-file', ca] : []),
+    ...['--warm-pool', String(options.warmPool ?? 'off')],
     ...(options.flags ?? []),
   ];
   const home = mkdtempSync(join(tmpdir(), 'e2e-home-'));

@@ -10,6 +10,7 @@ import { diskRoute } from './api/operator/disk-route.ts';
 import { imageRoute } from './api/operator/image-route.ts';
 import { sandboxRoute } from './api/operator/sandbox-route.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
+import { warmRoute } from './api/operator/warm-route.ts';
 import { AppService } from './apps/app-service.ts';
 import { AccessTokens } from './auth/access-tokens.ts';
 import { ConnectTokens } from './auth/connect-tokens.ts';
@@ -72,6 +73,10 @@ const DRAIN_MS = 5_000;
 const SWEEP_INTERVAL_MS = 30_000;
 /** How often what sandboxes wrote in volumes becomes a version by itself. */
 const COMMIT_INTERVAL_MS = 5_000;
+/** How often it is looked how much memory there is for sandboxes that wait. */
+const POOL_INTERVAL_MS = 5_000;
+/** For how long the operator waits for an image that is fetched or built. */
+const OPERATOR_PATIENCE_MS = 30 * 60_000;
 /** How often the certificate is looked at: one that was renewed on disk is used from then on, an own one is renewed before it runs out. */
 const CERTIFICATE_INTERVAL_MS = 3_600_000;
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
@@ -136,7 +141,11 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const engine = createEngine(config, secretsOf(store, vault), logger);
     await engine.open();
     cleanup.add('engine', () => engine.close());
-    const instances = new InstanceService({ engine, logger, gpuSharing: config.gpuSharing });
+    const instances = new InstanceService({
+      ...{ engine, logger },
+      gpuSharing: config.gpuSharing,
+      warmPool: config.warmPool,
+    });
     cleanup.add('instances', () => instances.close());
     if (config.extraCaFile !== '') await trustCertificates(config.extraCaFile);
 
@@ -220,6 +229,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       logger,
     );
     cleanup.add('sweep', sweep);
+    const pool = [{ name: 'warm-pool', run: () => instances.warm.sweep() }];
+    cleanup.add('warm pool', repeat(POOL_INTERVAL_MS, pool, logger));
     const commits = [{ name: 'volume-commits', run: () => volumeMounts.sweep() }];
     cleanup.add('volume commits', repeat(COMMIT_INTERVAL_MS, commits, logger));
 
@@ -247,6 +258,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       now,
     });
     const defaultImage = new DefaultImage({ images, directory: CODE_INTERPRETER, logger });
+    const patientImages = new ImageResolver({ images, defaultImage, patienceMs: OPERATOR_PATIENCE_MS });
     const provisioner = new Provisioner({
       sandboxes,
       apps,
@@ -282,6 +294,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
           imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
           diskRoute({ tokens, collector, dataDir, logger }),
           sandboxRoute({ tokens, sandboxes, provisioner, logger }),
+          warmRoute({ tokens, sandboxes, images: patientImages, logger }),
           tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),
           ...modbox.prefixes.map((prefix) => ({ prefix, handle: modbox.handle })),
           {

@@ -2,9 +2,11 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { findResolver } from '../../../server/src/operator.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
+import { askServer } from '../operator.ts';
 import { findRunningServer, logFile } from '../server-state.ts';
 import { isInstalled, unitOf } from '../systemd.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+import { describeWarmPool, warmPoolSchema } from './warm.ts';
 
 const HEALTH_TIMEOUT_MS = 5_000;
 
@@ -27,13 +29,19 @@ export function statusCommand(): Command {
       if (options.json) process.stdout.write(`${JSON.stringify({ running: false, dataDir })}\n`);
       throw new CliError(`Not running (data directory ${dataDir}).`, ExitStatus.notRunning);
     }
-    const [health, resolver] = await Promise.all([fetchHealth(state.url), findResolver(dataDir)]);
+    const [health, resolver, warm] = await Promise.all([
+      fetchHealth(state.url),
+      findResolver(dataDir),
+      // One of an earlier version has none.
+      askServer(state, dataDir, { method: 'GET', path: 'warm' }, warmPoolSchema).catch(() => ({ kinds: [] })),
+    ]);
     const { url, pid, instance, isolation, version, startedAt } = state;
     if (options.json) {
       const { sandboxes } = health;
       const report = {
         ...{ running: true, url, pid, instance, isolation, version, startedAt, sandboxes, dataDir },
         resolver: resolver ?? null,
+        warm: warm.kinds,
       };
       process.stdout.write(`${JSON.stringify(report)}\n`);
       return;
@@ -50,6 +58,7 @@ export function statusCommand(): Command {
       ...(isInstalled(dataDir) ? [['service', unitOf(dataDir)] as const] : []),
     ] as const;
     for (const [name, value] of rows) process.stdout.write(`${name.padEnd(10)} ${value}\n`);
+    process.stdout.write(describeWarmPool(warm));
   });
 }
 

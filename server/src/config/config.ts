@@ -82,6 +82,12 @@ export const configSchema = z.strictObject({
     .min(1)
     .default(4)
     .describe('sandboxes started at the same moment; more wait'),
+  warmPool: z
+    .preprocess((value) => (value === 'off' ? 0 : value), z.coerce.number().int().min(0).max(1000))
+    .default(16)
+    .describe(
+      'sandboxes that may wait ready for whoever asks next, 2 MiB of memory each under runc and 20 under gVisor; off: none (warm-pool.md)',
+    ),
   defaultMemoryMiB: z.coerce
     .number()
     .int()

@@ -253,6 +253,8 @@ export interface Prepared {
   readonly runtime: RuntimeName;
   /** What id 0 of its users is on this machine, and the 65,535 after it, where they are its own: volumes are to be shown to it with these ids. */
   readonly firstId?: number | undefined;
+  /** Resolves when its first process died while it waited; never for one whose first process starts with `bind`, nor once that was called. */
+  readonly died: Promise<void>;
   /**
    * Makes it somebody's, once. Whatever keeps it from that, nothing of it is left then.
    * @throws SkerryError `conflict` for one that was bound before, which goes on; `sandbox-ended` when it, or the one it joins, is gone; `unimplemented` for what

@@ -14,6 +14,13 @@ export function lateParts(
   for (const part of ['hostname', 'limits', 'network'] as const) {
     if (!isDeepStrictEqual(expected[part], tenure[part])) late.add(part);
   }
+  if ((expected.network.headers === undefined) !== (tenure.network.headers === undefined)) {
+    // Its programs trust the authority of these headers from its start, or never.
+    throw new SkerryError(
+      'unimplemented',
+      'A waiting instance cannot be given secret headers, nor lose them.',
+    );
+  }
   if (tenure.mounts.length > 0) late.add('mounts');
   if (tenure.buckets?.length) late.add('buckets');
   for (const part of late) {

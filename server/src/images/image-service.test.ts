@@ -553,6 +553,7 @@ test('a step whose sandbox cannot be removed at once is built all the same, and 
     destroy: (id) => instances.destroy(id),
     boundsDisk: () => false,
     // A mount among its files, which no removal of files gets past.
+    warm: instances.warm,
     start: async (shape, tenure, signal) => {
       const instance = await instances.start(shape, tenure, signal);
       const thorn = join(dataDir, 'instances', instance.id, 'thorn');

@@ -57,7 +57,7 @@ export interface ImageServiceOptions {
   /** Keeps files of the build context where they are until the returned function is called. */
   readonly holdFiles: (files: readonly string[]) => () => void;
   /** Used for RUN steps only. */
-  readonly instances: Pick<InstanceService, 'start' | 'destroy' | 'boundsDisk'>;
+  readonly instances: Pick<InstanceService, 'start' | 'destroy' | 'boundsDisk' | 'warm'>;
   /** For RUN steps as well. */
   readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
   /** Layers, logs and temporary files are below `<dataDir>/images`. */
@@ -97,6 +97,7 @@ export class ImageService implements Images {
   readonly archives: ImageArchives;
   readonly #store: ImageRepository;
   readonly #layers: LayerStore;
+  readonly #instances: ImageServiceOptions['instances'];
   readonly #holdFiles: ImageServiceOptions['holdFiles'];
   readonly #treesBinaryPath: string;
   readonly #logs: BuildLogs;
@@ -119,6 +120,7 @@ export class ImageService implements Images {
     this.#logger = logger;
     this.#ledger = new Ledger(logger);
     this.#store = options.repository;
+    this.#instances = options.instances;
     this.#layers = new LayerStore(directory, this.#store, logger, clock);
     this.#holdFiles = options.holdFiles;
     this.cache = new ImageCache(options.uses, this.#layers, () => this.collectGarbage(), clock);
@@ -507,7 +509,7 @@ export class ImageService implements Images {
         this.#logger.error({ image, err }, 'images.log-not-removed');
       }
     }
-    await this.#layers.collect();
+    await this.#layers.collect((layers) => this.#instances.warm.forget(layers));
   }
 
   async close(): Promise<void> {

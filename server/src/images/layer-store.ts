@@ -103,11 +103,17 @@ export class LayerStore {
     return this.#pins.has(id);
   }
 
-  /** Removes the layers and directories that no image, cached step or build refers to. @returns how many */
-  async collect(): Promise<number> {
+  /**
+   * Removes the layers and directories that no image, cached step or build refers to.
+   * @param leave has whoever still uses some of them, which nobody finds any more, let go of them
+   * @returns how many
+   */
+  async collect(leave: (layers: ReadonlySet<LayerId>) => Promise<void>): Promise<number> {
     const needed = this.#store.referencedLayers();
     const keep = (id: string) => needed.has(id as LayerId) || this.#pins.has(id as LayerId);
-    for (const id of this.#store.allLayers()) if (!keep(id)) this.#store.deleteLayer(id);
+    const unneeded = this.#store.allLayers().filter((id) => !keep(id));
+    for (const id of unneeded) this.#store.deleteLayer(id);
+    if (unneeded.length > 0) await leave(new Set(unneeded));
     const known = new Set<string>(this.#store.allLayers());
     const { layers, temporary } = this.#places;
     const doomed = readdirSync(layers).filter((name) => !known.has(name));

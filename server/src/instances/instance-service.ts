@@ -5,6 +5,7 @@
 import type {
   Capabilities,
   Engine,
+  Expected,
   Instance,
   Isolation,
   Prepared,
@@ -16,9 +17,11 @@ import type { CheckpointRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type InstanceId, newInstanceId, type TaskId } from '../ids.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
+import { type MachineMemory, machineMemory } from '../platform/machine-memory.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type GpuClaim, GpuPool } from './gpu-pool.ts';
 import { Reaper } from './reaper.ts';
+import { type Warmed, WarmPool, type WarmShape } from './warm-pool.ts';
 
 export interface InstanceServiceParts {
   /** Must be open, and is closed after this. */
@@ -26,6 +29,11 @@ export interface InstanceServiceParts {
   readonly logger: Logger;
   /** How many sandboxes may have the same GPU at once; 1 by default. */
   readonly gpuSharing?: number;
+  /** How many may wait for somebody; 0 by default. */
+  readonly warmPool?: number;
+  /** For tests: that of the machine by default. */
+  readonly memory?: () => Promise<MachineMemory>;
+  readonly now?: () => number;
   /** Before the first new try to destroy what could not be; 1 s by default. */
   readonly firstPauseMs?: number;
   /** For tests that end the server at a chosen moment. */
@@ -37,24 +45,48 @@ export interface NewShape extends Omit<Shape, 'id' | 'devices'> {
   readonly gpus?: GpuClaim;
 }
 
+/** What of an instance is known before it is somebody's. */
+export type Placed = Pick<Prepared, 'id' | 'runtime' | 'firstId'>;
+
+/** What makes that one may have waited for somebody. */
+export interface Warmth {
+  readonly expects: Expected;
+  /** What those who ask call what it is made of. */
+  readonly label: string;
+}
+
+/** Those with which the machine says that it has no room for another. */
+const ROOM_ERRORS: ReadonlySet<string> = new Set(['resource-exhausted', 'disk-full']);
+
 export class InstanceService {
   /** Who has which of the engine's. */
   readonly gpus: GpuPool;
+  /** Those that wait for somebody. */
+  readonly warm: WarmPool;
   readonly #engine: Engine;
   readonly #logger: Logger;
   readonly #reaper: Reaper;
   readonly #faultPoint: FaultPoint;
   /** Those that are nobody's yet. */
   readonly #unbound = new Map<InstanceId, 'waiting' | 'binding'>();
+  /** Starts under way. */
+  #starting = 0;
   #closing = false;
 
   constructor(parts: InstanceServiceParts) {
     const { engine, logger, firstPauseMs, gpuSharing = 1, faultPoint = noFaultPoint } = parts;
+    const { warmPool: max = 0, memory = machineMemory, now = Date.now } = parts;
     this.#engine = engine;
     this.gpus = new GpuPool(engine, gpuSharing);
     this.#logger = logger;
     this.#reaper = new Reaper(logger, firstPauseMs);
     this.#faultPoint = faultPoint;
+    this.warm = new WarmPool({
+      ...{ max, memory, now, logger, faultPoint },
+      make: (shape, signal) => this.prepare(shape, signal),
+      discard: (id) => this.#discard(id),
+      isBusy: () => this.#starting > 0,
+    });
   }
 
   /**
@@ -102,23 +134,40 @@ export class InstanceService {
     const shape = { ...rest, id, ...(gpus ? { devices: gpus.devices } : {}) };
     const prepared = await this.#orNothing(id, () => this.#engine.prepare(shape, signal));
     this.#faultPoint('instance.prepared');
-    const { runtime, firstId } = prepared;
-    return { id, runtime, firstId, bind: (tenure, abort) => this.#bind(prepared, tenure, abort) };
+    const { runtime, firstId, died } = prepared;
+    return { id, runtime, firstId, died, bind: (tenure, abort) => this.#bind(prepared, tenure, abort) };
   }
 
   /**
    * Makes an instance for somebody in one go.
-   * @param tenureOf what it is given, which may depend on what was prepared
+   * @param tenureOf what it is given, which may depend on what was prepared; asked again when that one could not be bound, and another is made
+   * @param warmth what it will be given, for one that may have waited for somebody
    * @throws SkerryError as `prepare`; what `tenureOf` throws
    */
   async start(
     shape: NewShape,
-    tenureOf: (prepared: Omit<Prepared, 'bind'>) => Promise<Tenure>,
+    tenureOf: (prepared: Placed) => Promise<Tenure>,
     signal: AbortSignal,
+    warmth?: Warmth,
   ): Promise<Instance> {
-    const prepared = await this.prepare(shape, signal);
-    const tenure = await this.#orNothing(prepared.id, () => tenureOf(prepared));
-    return prepared.bind(tenure, signal);
+    this.#starting++;
+    try {
+      const waiting = warmth && this.warm.take(this.#warmShape(shape, warmth.expects), warmth.label);
+      const instance = waiting && (await this.#give(waiting, tenureOf, signal));
+      return instance ?? (await this.#startCold(shape, tenureOf, signal));
+    } finally {
+      if (--this.#starting === 0) this.warm.refillSoon();
+    }
+  }
+
+  /** Has so many wait for somebody. @throws SkerryError as `WarmPool.warm` */
+  keepWarm(
+    shape: Pick<Shape, 'layers' | 'runtime' | 'disk'>,
+    { expects, label }: Warmth,
+    wish: { readonly count: number; readonly forMs: number },
+    signal: AbortSignal,
+  ): Promise<Warmed> {
+    return this.warm.warm(this.#warmShape(shape, expects), label, wish, signal);
   }
 
   /** After a restart: what of these still lives. All else that an earlier server left is nobody's, and goes, at once or as soon as it can. */
@@ -144,8 +193,46 @@ export class InstanceService {
   /** Takes away what is nobody's, and leaves the rest: a restart may adopt it. What cannot be removed is the next server's. */
   async close(): Promise<void> {
     this.#closing = true;
+    await this.warm.close();
     await Promise.all([...this.#unbound.keys()].map((id) => this.#discard(id)));
     await this.#reaper.close();
+  }
+
+  #warmShape(
+    { layers, runtime, disk }: Pick<Shape, 'layers' | 'runtime' | 'disk'>,
+    expects: Expected,
+  ): WarmShape {
+    return { layers, runtime: this.#engine.runtimeFor(runtime), ...(disk && { disk }), expects };
+  }
+
+  async #startCold(
+    shape: NewShape,
+    tenureOf: (prepared: Placed) => Promise<Tenure>,
+    signal: AbortSignal,
+  ): Promise<Instance> {
+    const prepared = await this.prepare(shape, signal).catch(async (error: unknown) => {
+      const lacksRoom = error instanceof SkerryError && ROOM_ERRORS.has(error.code);
+      if (!lacksRoom || (await this.warm.drain()) === 0) throw error;
+      return this.prepare(shape, signal); // in the room of those that waited
+    });
+    const tenure = await this.#orNothing(prepared.id, () => tenureOf(prepared));
+    return prepared.bind(tenure, signal);
+  }
+
+  /** One that waited, made somebody's; undefined when it could not be, and nothing is left of it. @throws what `tenureOf` throws; the signal's reason */
+  async #give(
+    prepared: Prepared,
+    tenureOf: (prepared: Placed) => Promise<Tenure>,
+    signal: AbortSignal,
+  ): Promise<Instance | undefined> {
+    const tenure = await this.#orNothing(prepared.id, () => tenureOf(prepared));
+    try {
+      return await prepared.bind(tenure, signal);
+    } catch (err) {
+      signal.throwIfAborted();
+      this.#logger.warn({ instance: prepared.id, err }, 'warm-pool.not-bound');
+      return undefined;
+    }
   }
 
   async #remove(id: InstanceId): Promise<void> {

@@ -44,7 +44,7 @@ const volumeSteps = [
   ],
 ];
 
-type Errand = 'work' | 'sleep';
+type Errand = 'work' | 'sleep' | 'warm';
 
 /** Runs a server over `root` to its end, or to the point. Gives the lines it said, and whether it was killed. */
 function serve(
@@ -76,7 +76,7 @@ async function survives(root: string, said: readonly string[]): Promise<void> {
     assert.ok(!said.includes('terminated'));
     await sandbox.waitUntilRunning(deadline());
     assert.equal(next.manager.findByName(TEST_APP, 'worker', false)?.id, sandbox.id, 'it has its name');
-    await sandbox.waitUntilReady(60_000, deadline());
+    if (sandbox.spec.readinessProbe) await sandbox.waitUntilReady(60_000, deadline());
     // Of a suspended one this is where it wakes.
     const runs = await output(sandbox, ['sh', '-c', 'cat /runs 2>/dev/null || true']);
     const instance = next.instanceId(sandbox);
@@ -161,6 +161,25 @@ describe('a server that is killed', () => {
       async () => {},
       async (point, at) => {
         const { said: told, killed } = await serve(at, point);
+        assert.ok(killed);
+        await survives(at, told);
+      },
+    );
+  });
+
+  it('while a sandbox waits for somebody, and when it has become somebody’s', async () => {
+    const root = await scratch();
+    const { said } = await serve(root, '', 'warm');
+    await survives(root, said);
+    const passed = pointsIn(said);
+    const points = ['warm.made', 'warm.taken', 'sandbox.placed.before-store', 'instance.bound'];
+    for (const point of points) assert.ok(passed.includes(point), `${passed} has no ${point}`);
+    assert.ok(passed.indexOf('warm.made') < passed.indexOf('warm.taken'));
+    await walk(
+      points,
+      async () => {},
+      async (point, at) => {
+        const { said: told, killed } = await serve(at, point, 'warm');
         assert.ok(killed);
         await survives(at, told);
       },

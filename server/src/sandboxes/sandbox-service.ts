@@ -19,6 +19,7 @@ import {
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
+import type { Warmed, WarmKind } from '../instances/warm-pool.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import { Ledger } from '../platform/ledger.ts';
@@ -67,6 +68,7 @@ import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import { diskAfter, type Sleep, Sleeps } from './sleep.ts';
 import type { ResourceRequest, RuntimeChoice, SandboxSpec, SecretHeaderSpec } from './spec.ts';
 import type { LaunchPlan } from './tenant.ts';
+import { expectationOf } from './warm-start.ts';
 
 interface AdmissionParts {
   /** Those of the machine, for a specification that wants one. */
@@ -82,6 +84,7 @@ interface Unsealed {
   readonly buckets: readonly InstanceBucket[];
 }
 
+const NOTHING_ASKED: ResourceRequest = { memoryMiB: 0, memoryLimitMiB: 0, milliCpu: 0, milliCpuLimit: 0 };
 const HOUR_MS = 3_600_000;
 const CLOSE_PATIENCE_MS = 3_000;
 
@@ -371,6 +374,33 @@ export class SandboxService implements Sandboxes {
     return filter.includeEnded ? found : found.filter(holdsName);
   }
 
+  /** Sandboxes that wait for whoever asks next. */
+  warmKinds(): readonly WarmKind[] {
+    return this.#options.instances.warm.kinds();
+  }
+
+  /**
+   * Has so many of an image wait, as they are who ask for nothing more, and makes others when they are taken, for that long.
+   * @throws SkerryError `not-found` (image), `unavailable` when none may wait, `invalid-argument` for more than may
+   */
+  async keepWarm(
+    { imageId, network, runtime: asked }: Pick<SandboxSpec, 'imageId' | 'network' | 'runtime'>,
+    wish: { readonly count: number; readonly forMs: number },
+    signal: AbortSignal,
+  ): Promise<Warmed> {
+    const { config, images, instances } = this.#options;
+    const { layers } = images.getPlain(imageId);
+    const runtime = this.#runtimeOf({ runtime: asked });
+    const disk = instances.boundsDisk(runtime) ? diskSize(0, config) : undefined;
+    const expects = expectationOf(network, this.#limits(NOTHING_ASKED));
+    return instances.keepWarm(
+      { layers, runtime, ...(disk && { disk }) },
+      { expects, label: imageId },
+      wish,
+      signal,
+    );
+  }
+
   /**
    * After a start of the server, once: takes over what still lives and ends or starts again what does not. Returns when every sandbox and process can be
    * asked for; those whose agent has yet to answer make their callers wait.
@@ -501,7 +531,7 @@ export class SandboxService implements Sandboxes {
     return { ...spec, idleAction: 'suspend-or-end' };
   }
 
-  #runtimeOf({ runtime }: SandboxSpec): RuntimeChoice {
+  #runtimeOf({ runtime }: Pick<SandboxSpec, 'runtime'>): RuntimeChoice {
     return runtime ?? this.#options.config.runtime;
   }
 

@@ -33,6 +33,7 @@ import type { Sleep, Sleeps } from './sleep.ts';
 import type { SandboxSpec } from './spec.ts';
 import { exitCodeOf, type ProcessExit, type SandboxResult } from './state.ts';
 import type { LaunchPlan, Tenant } from './tenant.ts';
+import { HOSTNAME, warmthOf } from './warm-start.ts';
 
 export interface TenancyParts {
   readonly id: SandboxId;
@@ -244,9 +245,9 @@ export class Tenancy {
       tell({ kind: 'placed', instance: id });
       const mounts = await volumes.attach(taskId, spec.volumes, firstId);
       signal.throwIfAborted();
-      return { hostname: 'modal', limits, network, mounts, buckets };
+      return { hostname: HOSTNAME, limits, network, mounts, buckets };
     };
-    const instance = await instances.start(shape, tenureOf, signal);
+    const instance = await instances.start(shape, tenureOf, signal, warmthOf(spec, launch));
     const tenant = this.#takeOver(instance, launch);
     signal.throwIfAborted();
     return tenant;

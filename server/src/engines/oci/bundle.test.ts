@@ -11,7 +11,6 @@ const options: BundleOptions = {
   cgroup: '/skerry-x/ta-1',
   networkNamespace: '/run/netns/n',
   limits: { memoryMiB: 64, milliCpu: 250, milliCpuRequest: 125, pids: 32 },
-  limitsMayChange: false,
   binDir: '/bin-dir',
   mountPointsDir: '/run/skerry/m',
   socketDir: '/socket-dir',

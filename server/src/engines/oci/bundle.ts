@@ -22,8 +22,6 @@ export interface BundleOptions {
   /** Id of the container whose gVisor kernel it runs in: two of them cannot share a network namespace. */
   readonly kernelOf?: string;
   readonly limits: InstanceLimits;
-  /** Whether the limits are changed while it runs. */
-  readonly limitsMayChange: boolean;
   readonly binDir: string;
   readonly socketDir: string;
   /** What may be mounted into gVisor while it runs appears in there. */
@@ -76,10 +74,9 @@ const cgroupMount: OciMount = {
 };
 
 function mountsOf(options: BundleOptions): OciMount[] {
-  const { etcDir, binDir, socketDir, caBundle, limits, limitsMayChange } = options;
+  const { etcDir, binDir, socketDir, caBundle, limits } = options;
   // Of all terminals of the machine; gVisor has its own, and knows no bound.
   const terminals = options.runtime === 'gvisor' ? [] : [`max=${MAX_TERMINALS}`];
-  const shmSize = limitsMayChange ? [] : [`size=${limits.memoryMiB * 512}k`];
   const system: OciMount[] = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
     {
@@ -99,7 +96,7 @@ function mountsOf(options: BundleOptions): OciMount[] {
       type: 'tmpfs',
       source: 'shm',
       // Pages count against the sandbox's memory limit; half of memory is what a Linux host gives, and without a size the host's.
-      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', ...shmSize],
+      options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${limits.memoryMiB * 512}k`],
     },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },

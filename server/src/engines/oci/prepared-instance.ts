@@ -21,6 +21,7 @@ import { bucketUser, haltBuckets, mountBuckets } from './buckets.ts';
 import { bundleText, createBundle, limitsOf } from './bundle.ts';
 import type { Cgroups } from './cgroups.ts';
 import { CheckpointFiles } from './checkpoints.ts';
+import { watchForDeath } from './death-watch.ts';
 import type { Disks } from './disks.ts';
 import { writeEtcFiles } from './etc-files.ts';
 import { awaitAgent } from './first-contact.ts';
@@ -88,6 +89,8 @@ export class OciPrepared implements Prepared {
   #devices: DeviceEdits | undefined;
   /** Its first process, while it waits. */
   #init: ProcessIdentity | undefined;
+  readonly #died = Promise.withResolvers<void>();
+  #isWaiting = true;
 
   constructor(parts: PreparedParts) {
     const { shape, layout, content, runtime, devices } = parts;
@@ -105,6 +108,10 @@ export class OciPrepared implements Prepared {
   /** The instance whose network it shares. */
   get joins(): InstanceId | undefined {
     return this.#parts.owner?.id;
+  }
+
+  get died(): Promise<void> {
+    return this.#died.promise;
   }
 
   get firstId(): number | undefined {
@@ -133,12 +140,16 @@ export class OciPrepared implements Prepared {
       await settleAll([this.#takeNetwork().then(() => this.#mountRootfs()), this.#listener.listen()]);
       await this.#openToOwnUsers();
       faultPoint('instance.prepare.after-resources');
-      if (shape.expects) this.#init = await this.#start({ ...shape.expects, mounts: [] }, [], either);
+      if (!shape.expects) return;
+      this.#init = await this.#start({ ...shape.expects, mounts: [] }, [], either);
+      this.#listener.onLost(() => void this.#watch());
+      if (!this.#listener.connected) void this.#watch();
     });
   }
 
   async bind(tenure: Tenure, signal: AbortSignal): Promise<Instance> {
     this.#preparation.claim();
+    this.#isWaiting = false;
     return this.#attempt('bound', signal, async (either) => {
       const { shape, devices, owner, content, register, faultPoint } = this.#parts;
       const own = await this.#onDisk(placeMounts(tenure.mounts, content), either);
@@ -176,11 +187,13 @@ export class OciPrepared implements Prepared {
 
   /** @throws what keeps something of it on the machine: it is to be called again */
   destroy(): Promise<void> {
+    this.#isWaiting = false;
     return this.#preparation.leave(() => this.#preparation.takeBack());
   }
 
   /** Lets go of what lives in this process. */
   detach(): Promise<void> {
+    this.#isWaiting = false;
     return this.#listener.close();
   }
 
@@ -318,6 +331,16 @@ export class OciPrepared implements Prepared {
     return init;
   }
 
+  /** While it waits: its last connection closed. Never rejects. */
+  async #watch(): Promise<void> {
+    const init = this.#init;
+    const watched = {
+      inDoubt: () => this.#isWaiting && !this.#listener.connected,
+      isUp: async () => init === undefined || isAlive(init),
+    };
+    if (await watchForDeath(watched, this.#parts.logger)) this.#died.resolve();
+  }
+
   /** What it goes on from, if it does. */
   get #checkpoint(): CheckpointFiles | undefined {
     const { shape, content } = this.#parts;
@@ -334,7 +357,7 @@ export class OciPrepared implements Prepared {
   }
 
   #bundle(tenure: Tenure, mounts: readonly PlacedMount[], caBundle: string | undefined): object {
-    const { runtime, owner, layout, ownLimits, cgroups, shape, capabilities } = this.#parts;
+    const { runtime, owner, layout, ownLimits, cgroups } = this.#parts;
     const places = this.#places;
     const devices = this.#devices;
     return createBundle({
@@ -345,7 +368,6 @@ export class OciPrepared implements Prepared {
       networkNamespace: this.#network.namespacePath,
       ...(owner && runtime.name === 'gvisor' ? { kernelOf: owner.id } : {}),
       limits: tenure.limits,
-      limitsMayChange: shape.expects !== undefined && capabilities.bindsLate.has('limits'),
       binDir: layout.binDir,
       socketDir: places.socketDir,
       mountPointsDir: layout.mountPointsDir,

@@ -108,7 +108,6 @@ async function tryOne(parts: TrialParts): Promise<string | undefined> {
       ...{ networkNamespace: network, binDir: layout.binDir, etcDir: join(disk, 'etc'), mountPointsDir: '' },
       ...{
         limits: { memoryMiB: 64, milliCpu: 1000, milliCpuRequest: 100, pids: 16 },
-        limitsMayChange: false,
       },
       mounts: [],
     }) as { process: { args: string[] } }; // as the specification has it

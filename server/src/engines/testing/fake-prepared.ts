@@ -40,6 +40,8 @@ export class FakePrepared implements Prepared {
   readonly #parts: Parts;
   readonly #listener: AgentListener;
   readonly #preparation: Preparation;
+  readonly #died = Promise.withResolvers<void>();
+  #isWaiting = true;
   /** While it waits. */
   #process: FakeProcess | undefined;
 
@@ -53,6 +55,10 @@ export class FakePrepared implements Prepared {
 
   get joins(): InstanceId | undefined {
     return this.#parts.owner?.id;
+  }
+
+  get died(): Promise<void> {
+    return this.#died.promise;
   }
 
   prepare(signal: AbortSignal): Promise<void> {
@@ -72,12 +78,15 @@ export class FakePrepared implements Prepared {
       this.#preparation.undo.add('listener', () => this.#listener.close());
       await this.#listener.listen();
       faultPoint('instance.prepare.after-resources');
-      if (shape.expects) this.#process = await this.#start(shape.expects.hostname, [], either);
+      if (!shape.expects) return;
+      this.#process = await this.#start(shape.expects.hostname, [], either);
+      void this.#process.exited.then(() => this.#isWaiting && this.#died.resolve());
     });
   }
 
   async bind(tenure: Tenure, signal: AbortSignal): Promise<Instance> {
     this.#preparation.claim();
+    this.#isWaiting = false;
     return this.#attempt(signal, async (either) => {
       const { shape, owner, places, content, capabilities, faults, faultPoint } = this.#parts;
       await faults.pass('bind', this.id, either);
@@ -106,6 +115,7 @@ export class FakePrepared implements Prepared {
   }
 
   destroy(): Promise<void> {
+    this.#isWaiting = false;
     return this.#preparation.leave(async () => {
       await this.#parts.faults.pass('destroy', this.id);
       await this.#preparation.takeBack();

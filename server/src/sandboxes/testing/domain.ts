@@ -55,6 +55,8 @@ export interface DomainOptions {
   readonly beforeRecovery?: (domain: Domain) => Held;
   /** Another than before is a reboot of the machine. */
   readonly bootId?: string;
+  /** How many may wait for somebody; 0 by default. */
+  readonly warmPool?: number;
   /** Is called at each fault point. */
   readonly faultPoint?: FaultPoint;
   /** Whether checkpoints can be made, from which programs begin anew. */
@@ -127,7 +129,7 @@ export class Domain implements AsyncDisposable {
     const { runtime = 'runc' } = options.config ?? {};
     const mountDir = join(root, 'v');
     const content = new SandboxContent(ImagePlaces.in(dataDir), mountDir, checkpointsDir(dataDir));
-    const { faultPoint = noFaultPoint } = options;
+    const { faultPoint = noFaultPoint, warmPool = 0 } = options;
     const engine = new FakeEngine(join(root, 'e'), agentBinaryPath(), content, {
       usual: runtime === 'auto' ? 'runc' : runtime,
       gpus: options.gpus ?? [],
@@ -136,7 +138,9 @@ export class Domain implements AsyncDisposable {
     });
     await engine.open();
     cleanup.add('engine', () => engine.close());
-    const instances = new InstanceService({ engine, logger, firstPauseMs: REAPER_PAUSE_MS, faultPoint });
+    const instances = new InstanceService({
+      ...{ engine, logger, firstPauseMs: REAPER_PAUSE_MS, faultPoint, warmPool },
+    });
     cleanup.add('instances', () => instances.close());
     const blobs = new FileBlobStore(join(dataDir, 'blobs'), vault.deriveKey('blob-urls'), logger, now);
     const secrets = new SecretService(store.secrets, vault, now);

@@ -2,7 +2,8 @@
  * A server for `kills.test.ts`: takes a sandbox from its creation to its end, or goes on with one that an earlier server left, says each thing it has been
  * answered on a line, and is killed at the fault point that it was told.
  *
- * Arguments: the directory, the fault point (empty: tells all it passes instead), and `sleep` for one that is suspended and woken instead of working in its volume.
+ * Arguments: the directory, the fault point (empty: tells all it passes instead), and `sleep` for one that is suspended and woken instead of working in its volume, `warm` for one
+ * that waited for somebody.
  */
 import { killAt } from '../../platform/fault-points.ts';
 import { Domain, deadline, eventually, exec, output, TEST_ENVIRONMENT } from './domain.ts';
@@ -21,10 +22,30 @@ const faultPoint = (name: string) => {
   if (chosen === '') say(`point ${each}`);
   else kill(each);
 };
-const domain = await Domain.over(root, { faultPoint, checkpoints: true });
+const domain = await Domain.over(root, {
+  ...{ faultPoint, checkpoints: true },
+  warmPool: errand === 'warm' ? 1 : 0,
+});
 await domain.manager.recover();
 
 const volume = domain.volumes.create(TEST_ENVIRONMENT, 'kept', 2, 'keep');
+if (errand === 'warm') {
+  const { imageId, network, runtime } = domain.spec();
+  const wish = { count: 1, forMs: 60_000 };
+  await domain.manager.keepWarm({ imageId, network, runtime }, wish, deadline());
+  const taken =
+    domain.manager.list({ limit: 1, includeEnded: true })[0] ?? (await domain.create({ name: 'worker' }));
+  say(`created ${taken.id}`);
+  await taken.waitUntilRunning(deadline());
+  say('running');
+  await output(taken, ['sh', '-c', 'test -e /runs || echo run >> /runs']);
+  say('ran');
+  await taken.terminate();
+  say('terminated');
+  await domain.manager.close();
+  process.exit(0);
+}
+
 const volumes = [{ volumeId: volume.id, target: '/data', readOnly: false, subPath: '' }];
 const readinessProbe = { check: { kind: 'exec', argv: ['true'] }, intervalMs: 5 } as const;
 const sandbox =
