@@ -33,7 +33,10 @@ export function statusCommand(): Command {
       fetchHealth(state.url),
       findResolver(dataDir),
       // One of an earlier version has none.
-      askServer(state, dataDir, { method: 'GET', path: 'warm' }, warmPoolSchema).catch(() => ({ kinds: [] })),
+      askServer(state, dataDir, { method: 'GET', path: 'warm' }, warmPoolSchema).catch(() => ({
+        kinds: [],
+        startups: [],
+      })),
     ]);
     const { url, pid, instance, isolation, version, startedAt } = state;
     if (options.json) {
@@ -42,6 +45,7 @@ export function statusCommand(): Command {
         ...{ running: true, url, pid, instance, isolation, version, startedAt, sandboxes, dataDir },
         resolver: resolver ?? null,
         warm: warm.kinds,
+        startups: warm.startups,
       };
       process.stdout.write(`${JSON.stringify(report)}\n`);
       return;

@@ -26,6 +26,15 @@ export const warmPoolSchema = z.object({
       misses: z.number(),
     }),
   ),
+  startups: z.array(
+    z.object({
+      runtime: z.string(),
+      waited: z.boolean(),
+      count: z.number(),
+      ms: z.number(),
+      phases: z.record(z.string(), z.number()),
+    }),
+  ),
 });
 
 const warmedSchema = z.object({ waiting: z.number(), bound: z.enum(['pool', 'memory']).optional() });
@@ -75,8 +84,23 @@ function describeWarmed({ waiting, bound }: z.infer<typeof warmedSchema>, count:
   return bound && why ? `${waiting} of ${count} wait: ${why[bound]}.\n` : `${waiting} wait.\n`;
 }
 
-/** A line for each kind, nothing when there is none. */
-export function describeWarmPool({ kinds }: z.infer<typeof warmPoolSchema>): string {
+/** A line for each kind, and one for what starts of each took; nothing where there is none. */
+export const describeWarmPool = ({ kinds, startups }: z.infer<typeof warmPoolSchema>): string =>
+  describeKinds(kinds) + describeStartups(startups);
+
+function describeStartups(startups: z.infer<typeof warmPoolSchema>['startups']): string {
+  if (startups.length === 0) return '';
+  const rows = startups.map(({ runtime, waited, count, ms, phases }) => [
+    ...[runtime, waited ? 'waited' : 'made anew', String(count), String(ms)],
+    Object.entries(phases)
+      .filter(([, each]) => each > 0)
+      .map(([name, each]) => `${name} ${each}`)
+      .join(', '),
+  ]);
+  return `\n${formatColumns([['LAST STARTS', '', 'COUNT', 'MS', 'OF WHICH'], ...rows])}`;
+}
+
+function describeKinds(kinds: z.infer<typeof warmPoolSchema>['kinds']): string {
   if (kinds.length === 0) return '';
   const rows = kinds.map((kind) => [
     ...[kind.label, kind.runtime, kind.network, `${kind.memoryMiB} MiB`],

@@ -7,6 +7,7 @@ import type { InstanceId } from '../ids.ts';
 import { describeEvent, type NetworkEvent } from '../network/network-events.ts';
 import { isAudited, type NetworkPolicy } from '../network/policy.ts';
 import type { HeaderAuthority, HeaderRule, SecretHeaders } from '../network/secret-headers.ts';
+import type { Phases } from '../platform/phases.ts';
 import type { InstanceBucket } from './bucket.ts';
 import type { CheckpointRef, LayerRef, MountRef } from './references.ts';
 
@@ -256,11 +257,11 @@ export interface Prepared {
   /** Resolves when its first process died while it waited; never for one whose first process starts with `bind`, nor once that was called. */
   readonly died: Promise<void>;
   /**
-   * Makes it somebody's, once. Whatever keeps it from that, nothing of it is left then.
+   * Makes it somebody's, once; `phases` has how long which part of that took then. Whatever keeps it from that, nothing of it is left then.
    * @throws SkerryError `conflict` for one that was bound before, which goes on; `sandbox-ended` when it, or the one it joins, is gone; `unimplemented` for what
    * cannot be given to it any more; `invalid-argument` for what nobody can be given
    */
-  bind(tenure: Tenure, signal: AbortSignal): Promise<Instance>;
+  bind(tenure: Tenure, signal: AbortSignal, phases?: Phases): Promise<Instance>;
 }
 
 export interface Adopted {
@@ -299,11 +300,11 @@ export interface Engine {
    */
   requireRestorable(from: CheckpointRef): Promise<void>;
   /**
-   * Makes an instance that is nobody's. On failure nothing is left behind, as far as it could be removed: see `destroy`.
+   * Makes an instance that is nobody's; `phases` as for `Prepared.bind`. On failure nothing is left behind, as far as it could be removed: see `destroy`.
    * @throws SkerryError `already-exists` (id), `sandbox-ended` when the one it joins is gone, `disk-full`, `unimplemented`, `unavailable` for a device that is
    * not there or that the runtime cannot hand on; as `requireRestorable`
    */
-  prepare(shape: Shape, signal: AbortSignal): Promise<Prepared>;
+  prepare(shape: Shape, signal: AbortSignal, phases?: Phases): Promise<Prepared>;
   /**
    * After a restart: takes over the instances in `ids` that were bound and still live, and removes what belongs to nobody. Ids that were not taken over are
    * gone; `oomKilled` in the log tells what is known of them.

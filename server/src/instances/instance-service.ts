@@ -18,6 +18,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { type InstanceId, newInstanceId, type TaskId } from '../ids.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import { type MachineMemory, machineMemory } from '../platform/machine-memory.ts';
+import type { Phases } from '../platform/phases.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type GpuClaim, GpuPool } from './gpu-pool.ts';
 import { Reaper } from './reaper.ts';
@@ -46,7 +47,10 @@ export interface NewShape extends Omit<Shape, 'id' | 'devices'> {
 }
 
 /** What of an instance is known before it is somebody's. */
-export type Placed = Pick<Prepared, 'id' | 'runtime' | 'firstId'>;
+export interface Placed extends Pick<Prepared, 'id' | 'runtime' | 'firstId'> {
+  /** Whether it waited for somebody. */
+  readonly waited: boolean;
+}
 
 /** What makes that one may have waited for somebody. */
 export interface Warmth {
@@ -126,35 +130,42 @@ export class InstanceService {
    * Makes an instance that is nobody's, with an id of its own. If it never becomes somebody's, it goes when the server does.
    * @throws SkerryError as `Engine.prepare` and `Prepared.bind`
    */
-  async prepare({ gpus, ...rest }: NewShape, signal: AbortSignal): Promise<Prepared> {
+  async prepare({ gpus, ...rest }: NewShape, signal: AbortSignal, phases?: Phases): Promise<Prepared> {
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
     const id = newInstanceId();
     this.#unbound.set(id, 'waiting');
     if (gpus) this.gpus.use(gpus, id);
     const shape = { ...rest, id, ...(gpus ? { devices: gpus.devices } : {}) };
-    const prepared = await this.#orNothing(id, () => this.#engine.prepare(shape, signal));
+    const prepared = await this.#orNothing(id, () => this.#engine.prepare(shape, signal, phases));
     this.#faultPoint('instance.prepared');
     const { runtime, firstId, died } = prepared;
-    return { id, runtime, firstId, died, bind: (tenure, abort) => this.#bind(prepared, tenure, abort) };
+    return {
+      id,
+      runtime,
+      firstId,
+      died,
+      bind: (tenure, abort, spent) => this.#bind(prepared, tenure, abort, spent),
+    };
   }
 
   /**
    * Makes an instance for somebody in one go.
    * @param tenureOf what it is given, which may depend on what was prepared; asked again when that one could not be bound, and another is made
-   * @param warmth what it will be given, for one that may have waited for somebody
+   * @param more.warmth what it will be given, for one that may have waited for somebody
+   * @param more.phases has how long which part took then
    * @throws SkerryError as `prepare`; what `tenureOf` throws
    */
   async start(
     shape: NewShape,
     tenureOf: (prepared: Placed) => Promise<Tenure>,
     signal: AbortSignal,
-    warmth?: Warmth,
+    { warmth, phases }: { readonly warmth?: Warmth | undefined; readonly phases?: Phases } = {},
   ): Promise<Instance> {
     this.#starting++;
     try {
       const waiting = warmth && this.warm.take(this.#warmShape(shape, warmth.expects), warmth.label);
-      const instance = waiting && (await this.#give(waiting, tenureOf, signal));
-      return instance ?? (await this.#startCold(shape, tenureOf, signal));
+      const instance = waiting && (await this.#give(waiting, tenureOf, signal, phases));
+      return instance ?? (await this.#startCold(shape, tenureOf, signal, phases));
     } finally {
       if (--this.#starting === 0) this.warm.refillSoon();
     }
@@ -209,14 +220,15 @@ export class InstanceService {
     shape: NewShape,
     tenureOf: (prepared: Placed) => Promise<Tenure>,
     signal: AbortSignal,
+    phases?: Phases,
   ): Promise<Instance> {
-    const prepared = await this.prepare(shape, signal).catch(async (error: unknown) => {
+    const prepared = await this.prepare(shape, signal, phases).catch(async (error: unknown) => {
       const lacksRoom = error instanceof SkerryError && ROOM_ERRORS.has(error.code);
       if (!lacksRoom || (await this.warm.drain()) === 0) throw error;
-      return this.prepare(shape, signal); // in the room of those that waited
+      return this.prepare(shape, signal, phases); // in the room of those that waited
     });
-    const tenure = await this.#orNothing(prepared.id, () => tenureOf(prepared));
-    return prepared.bind(tenure, signal);
+    const tenure = await this.#orNothing(prepared.id, () => tenureOf({ ...prepared, waited: false }));
+    return prepared.bind(tenure, signal, phases);
   }
 
   /** One that waited, made somebody's; undefined when it could not be, and nothing is left of it. @throws what `tenureOf` throws; the signal's reason */
@@ -224,10 +236,11 @@ export class InstanceService {
     prepared: Prepared,
     tenureOf: (prepared: Placed) => Promise<Tenure>,
     signal: AbortSignal,
+    phases?: Phases,
   ): Promise<Instance | undefined> {
-    const tenure = await this.#orNothing(prepared.id, () => tenureOf(prepared));
+    const tenure = await this.#orNothing(prepared.id, () => tenureOf({ ...prepared, waited: true }));
     try {
-      return await prepared.bind(tenure, signal);
+      return await prepared.bind(tenure, signal, phases);
     } catch (err) {
       signal.throwIfAborted();
       this.#logger.warn({ instance: prepared.id, err }, 'warm-pool.not-bound');
@@ -240,12 +253,12 @@ export class InstanceService {
     this.gpus.gone(id);
   }
 
-  async #bind(prepared: Prepared, tenure: Tenure, signal: AbortSignal): Promise<Instance> {
+  async #bind(prepared: Prepared, tenure: Tenure, signal: AbortSignal, phases?: Phases): Promise<Instance> {
     const { id } = prepared;
     // The engine says why that cannot be.
-    if (this.#unbound.get(id) !== 'waiting') return prepared.bind(tenure, signal);
+    if (this.#unbound.get(id) !== 'waiting') return prepared.bind(tenure, signal, phases);
     this.#unbound.set(id, 'binding');
-    const instance = await this.#orNothing(id, () => prepared.bind(tenure, signal));
+    const instance = await this.#orNothing(id, () => prepared.bind(tenure, signal, phases));
     this.#unbound.delete(id);
     this.#faultPoint('instance.bound');
     return instance;

@@ -69,8 +69,7 @@ class Machine implements AsyncDisposable {
     const given = { ...tenure, ...more };
     const { mounts: _, buckets: __, ...expected } = given;
     return this.instances.start({ ...shape, ...of }, async () => given, by, {
-      expects: expected,
-      label: 'im-a',
+      warmth: { expects: expected, label: 'im-a' },
     });
   }
 

@@ -62,6 +62,7 @@ import type { MountedImage, OutputReader, Process, Sandbox, SandboxLogEntry } fr
 import { withHeaders } from './secret-headers.ts';
 import type { Sleep, Sleeps } from './sleep.ts';
 import type { ExecSpec, SandboxSpec, SecretHeaderSpec } from './spec.ts';
+import type { Startup, Startups } from './startups.ts';
 import type { SandboxResult, SandboxState } from './state.ts';
 import { Tenancy } from './tenancy.ts';
 import type { LaunchPlan, Tenant } from './tenant.ts';
@@ -78,6 +79,8 @@ export interface SandboxContext {
   /** Takes what happened, for the store. */
   readonly ledger: Ledger;
   readonly lifeLog: LifeLog;
+  /** Takes where the time of its start went. */
+  readonly startups: Startups;
   /** Directory with one folder of output files per task. */
   readonly outputRoot: string;
   readonly maxOutputBytes: number;
@@ -177,6 +180,7 @@ export class LiveSandbox implements Sandbox {
       forgetOutput: () => this.#emptyOutput(),
       endDependents: () => endDependents(this),
       keepExitSnapshot: (taken) => this.#keepExitSnapshot(taken),
+      noteStartup: (startup) => this.#noteStartup(startup),
       keepNetworkEvent: (event) => this.#log('network', describeEvent(event), event.timeMs),
     });
   }
@@ -529,6 +533,13 @@ export class LiveSandbox implements Sandbox {
   #stored(): Promise<void> {
     if (this.#unstored.length === 0) return Promise.resolve();
     return new Promise((resolve) => this.#onStored.push(resolve));
+  }
+
+  #noteStartup(parts: Omit<Startup, 'ms'>): void {
+    const { logger, now, startups } = this.#context;
+    const startup = { ...parts, ms: now() - this.createdAtMs };
+    startups.add(startup);
+    logger.info({ sandbox: this.id, ...startup }, 'sandbox.started');
   }
 
   #keepExitSnapshot(taken: ExitSnapshot): void {

@@ -67,6 +67,7 @@ import { fillHeaders, sealHeaders, withHeaders } from './secret-headers.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import { diskAfter, type Sleep, Sleeps } from './sleep.ts';
 import type { ResourceRequest, RuntimeChoice, SandboxSpec, SecretHeaderSpec } from './spec.ts';
+import { type StartupSummary, Startups } from './startups.ts';
 import type { LaunchPlan } from './tenant.ts';
 import { expectationOf } from './warm-start.ts';
 
@@ -144,6 +145,7 @@ export class SandboxService implements Sandboxes {
   readonly #starts: Limiter;
   readonly #ledger: Ledger;
   readonly #lifeLog: LifeLog;
+  readonly #startups = new Startups();
   readonly #sweep: EndedSweep;
   #lastCreatedAtMs: number;
   #closing = false;
@@ -184,6 +186,7 @@ export class SandboxService implements Sandboxes {
       logger: options.logger,
       now: options.now,
       lifeLog: this.#lifeLog,
+      startups: this.#startups,
       faultPoint: options.faultPoint ?? noFaultPoint,
       resolveSecrets: (sources) => options.secrets.resolve(sources),
       sealHeaders: (specs) => this.#sealHeaders(specs),
@@ -372,6 +375,11 @@ export class SandboxService implements Sandboxes {
   list(filter: SandboxFilter): readonly Sandbox[] {
     const found = this.#repository.list(filter).flatMap((row) => this.#fromRow(row) ?? []);
     return filter.includeEnded ? found : found.filter(holdsName);
+  }
+
+  /** Where the time of the last starts went. */
+  startups(): readonly StartupSummary[] {
+    return this.#startups.summary();
   }
 
   /** Sandboxes that wait for whoever asks next. */

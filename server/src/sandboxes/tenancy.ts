@@ -12,12 +12,12 @@ import {
   isAudited,
   type NetworkEvent,
   type NetworkPolicy,
-  type Prepared,
 } from '../engines/engine.ts';
 import { type ErrorCode, SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
 import type { Images } from '../images/image.ts';
-import type { InstanceService } from '../instances/instance-service.ts';
+import type { InstanceService, Placed } from '../instances/instance-service.ts';
+import { Phases } from '../platform/phases.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
@@ -31,6 +31,7 @@ import type { ProcessRow } from './repositories.ts';
 import type { SandboxProcesses } from './sandbox-processes.ts';
 import type { Sleep, Sleeps } from './sleep.ts';
 import type { SandboxSpec } from './spec.ts';
+import type { Startup } from './startups.ts';
 import { exitCodeOf, type ProcessExit, type SandboxResult } from './state.ts';
 import type { LaunchPlan, Tenant } from './tenant.ts';
 import { HOSTNAME, warmthOf } from './warm-start.ts';
@@ -65,6 +66,8 @@ export interface TenancyParts {
   readonly keepExitSnapshot: (taken: ExitSnapshot) => void;
   /** Takes what it does on its network, where that is audited. */
   readonly keepNetworkEvent: (event: NetworkEvent) => void;
+  /** Takes where the time of its start went. */
+  readonly noteStartup: (startup: Omit<Startup, 'ms'>) => void;
   readonly ended: AbortSignal;
 }
 
@@ -84,6 +87,8 @@ export class Tenancy {
   /** There from the instance's start, or its taking over, to the end. */
   #tenant: Tenant | undefined;
   #left: Instance | undefined;
+  /** When it began to wait for its turn to start. */
+  #queuedAt = 0;
   #audit: NetworkAudit | undefined;
   #callOff = new AbortController();
   #activity: Promise<void> = Promise.resolve();
@@ -130,6 +135,7 @@ export class Tenancy {
     const { processes, forgetOutput, queue, tell } = this.#parts;
     switch (effect) {
       case 'queue':
+        this.#queuedAt = performance.now();
         queue(async () => {
           await undefined; // until the event that asked for this is done with: only then this one begins something
           tell({ kind: 'turn' });
@@ -218,19 +224,30 @@ export class Tenancy {
 
   #launch(calledOff: AbortSignal): Promise<void> {
     return inTime(calledOff, async (signal) => {
-      const launch = await this.#parts.plan(undefined);
-      const tenant = await this.#startInstance(launch, this.#parts.spec.network, signal);
+      const phases = new Phases();
+      phases.add('queue', performance.now() - this.#queuedAt);
+      const launch = await phases.time('plan', () => this.#parts.plan(undefined));
+      const { tenant, waited } = await this.#startInstance(launch, this.#parts.spec.network, signal, phases);
       if (launch.from) await this.#goOn(tenant, signal);
       else {
-        await remakeFifos(tenant.instance, tenant.agent, signal);
-        if (launch.argv.length > 0) await this.#startEntrypoint(tenant, signal);
+        await phases.time('fifos', () => remakeFifos(tenant.instance, tenant.agent, signal));
+        if (launch.argv.length > 0)
+          await phases.time('entrypoint', () => this.#startEntrypoint(tenant, signal));
       }
       signal.throwIfAborted();
+      const { runtime } = tenant.instance;
+      this.#parts.noteStartup({ runtime, waited, phases: phases.spent });
     });
   }
 
-  async #startInstance(launch: LaunchPlan, network: NetworkPolicy, signal: AbortSignal): Promise<Tenant> {
+  async #startInstance(
+    launch: LaunchPlan,
+    network: NetworkPolicy,
+    signal: AbortSignal,
+    phases = new Phases(),
+  ): Promise<{ readonly tenant: Tenant; readonly waited: boolean }> {
     const { spec, taskId, instances, volumes, tell } = this.#parts;
+    let waited = false;
     signal.throwIfAborted();
     const { joins, gpus, runtime, limits, disk, buckets, from } = launch;
     const { layers } = launch.image;
@@ -241,16 +258,20 @@ export class Tenancy {
       ...(from && { from }),
     };
     const shape = { layers, runtime, ...given };
-    const tenureOf = async ({ id, firstId }: Pick<Prepared, 'id' | 'firstId'>) => {
-      tell({ kind: 'placed', instance: id });
-      const mounts = await volumes.attach(taskId, spec.volumes, firstId);
+    const tenureOf = async (placed: Placed) => {
+      waited = placed.waited;
+      tell({ kind: 'placed', instance: placed.id });
+      const mounts = await phases.time('volumes', () => volumes.attach(taskId, spec.volumes, placed.firstId));
       signal.throwIfAborted();
       return { hostname: HOSTNAME, limits, network, mounts, buckets };
     };
-    const instance = await instances.start(shape, tenureOf, signal, warmthOf(spec, launch));
+    const instance = await instances.start(shape, tenureOf, signal, {
+      warmth: warmthOf(spec, launch),
+      phases,
+    });
     const tenant = this.#takeOver(instance, launch);
     signal.throwIfAborted();
-    return tenant;
+    return { tenant, waited };
   }
 
   /** Work that counts as a start: it waits until the server has room for one more. */
@@ -323,7 +344,11 @@ export class Tenancy {
       const { plan, processes } = this.#parts;
       const launch = await plan(slept);
       this.#clocks.forgetOomKills();
-      const tenant = await this.#startInstance({ ...launch, from: slept.checkpoint }, slept.network, signal);
+      const { tenant } = await this.#startInstance(
+        { ...launch, from: slept.checkpoint },
+        slept.network,
+        signal,
+      );
       const listed = await tenant.agent.list(signal);
       signal.throwIfAborted();
       const rows = processes.rows();

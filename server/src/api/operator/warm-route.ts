@@ -1,7 +1,7 @@
 /**
  * What the `skerry` command asks about sandboxes that wait for whoever asks next, as JSON over HTTP. Both are the owner's.
  *
- *   GET  warm  which kinds wait
+ *   GET  warm  which kinds wait, and where the time of the last starts went
  *   POST warm  {image, count, forMs, blockNetwork, runtime}: has so many wait; answers once they do, or cannot
  */
 import { z } from 'zod';
@@ -16,7 +16,7 @@ import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.t
 
 export interface WarmRouteDeps {
   readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
-  readonly sandboxes: Pick<SandboxService, 'warmKinds' | 'keepWarm'>;
+  readonly sandboxes: Pick<SandboxService, 'warmKinds' | 'keepWarm' | 'startups'>;
   /** Waits for images as long as they take. */
   readonly images: Pick<ImageResolver, 'resolve'>;
   readonly logger: Logger;
@@ -45,7 +45,9 @@ export function warmRoute({ tokens, sandboxes, images, logger }: WarmRouteDeps):
       throw new SkerryError('permission-denied', "The warm pool is the owner's, on the server's machine.");
     }
     const path = pathOf(request);
-    if (path === PREFIX && request.method === 'GET') return { kinds: sandboxes.warmKinds() };
+    if (path === PREFIX && request.method === 'GET') {
+      return { kinds: sandboxes.warmKinds(), startups: sandboxes.startups() };
+    }
     if (path === PREFIX && request.method === 'POST') {
       const { image, blockNetwork, ...wish } = await readBody(request, wishSchema);
       const signal = AbortSignal.timeout(TIMEOUT_MS);

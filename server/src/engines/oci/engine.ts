@@ -8,6 +8,7 @@ import { Network } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
 import { makePrivateMount, removePrivateMount, unmountBelow } from '../../platform/mounts.ts';
+import type { Phases } from '../../platform/phases.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
   Adopted,
@@ -285,7 +286,7 @@ class OciEngine implements Engine {
     await files.requireBuild(await this.#builds.of(gvisor.path, gvisor.version));
   }
 
-  async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
+  async prepare(shape: Shape, signal: AbortSignal, phases?: Phases): Promise<Prepared> {
     const { cgroups, network, disks, boundsDisks, caBundle, ownLimits, gpus } = this.#require();
     const devices = shape.devices && (await gpus.take(shape.devices));
     signal.throwIfAborted();
@@ -325,7 +326,7 @@ class OciEngine implements Engine {
       onOver: () => this.#prepared.delete(shape.id),
     });
     this.#prepared.set(shape.id, prepared);
-    await prepared.prepare(signal);
+    await prepared.prepare(signal, phases);
     return prepared;
   }
 

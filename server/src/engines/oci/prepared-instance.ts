@@ -9,6 +9,7 @@ import type { InstanceId } from '../../ids.ts';
 import type { Lease, Network, SlotUsers } from '../../network/network.ts';
 import { checkPolicy, isPlainlyOpen, type NetworkPolicy } from '../../network/policy.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
+import { Phases } from '../../platform/phases.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { InstanceBucket } from '../bucket.ts';
 import type { Capabilities, Instance, Prepared, RuntimeName, Shape, Tenure } from '../engine.ts';
@@ -119,12 +120,13 @@ export class OciPrepared implements Prepared {
   }
 
   /** Makes everything of it that does not depend on whom it is for. Called once, first. */
-  prepare(signal: AbortSignal): Promise<void> {
+  prepare(signal: AbortSignal, phases = new Phases()): Promise<void> {
     return this.#attempt('prepared', signal, async (either) => {
       const { layout, cgroups, gvisor, disks, shape, faultPoint } = this.#parts;
       const places = this.#places;
       this.#preparation.undo.add('files', () => removeInstanceFiles(places, disks));
-      if (shape.disk) await disks.give(places, shape.disk);
+      const { disk } = shape;
+      if (disk) await phases.time('disk', () => disks.give(places, disk));
       faultPoint('instance.prepare.after-disk');
       await mkdir(places.dir, { recursive: true, mode: 0o700 });
       await Promise.all([
@@ -137,17 +139,21 @@ export class OciPrepared implements Prepared {
       faultPoint('instance.prepare.after-files');
       this.#preparation.undo.add('processes and mounts', () => haltInstance(layout, cgroups, places, gvisor));
       this.#preparation.undo.add('listener', () => this.#listener.close());
-      await settleAll([this.#takeNetwork().then(() => this.#mountRootfs()), this.#listener.listen()]);
+      const mounted = async () => {
+        await phases.time('network', () => this.#takeNetwork());
+        await phases.time('mount', () => this.#mountRootfs());
+      };
+      await settleAll([mounted(), this.#listener.listen()]);
       await this.#openToOwnUsers();
       faultPoint('instance.prepare.after-resources');
       if (!shape.expects) return;
-      this.#init = await this.#start({ ...shape.expects, mounts: [] }, [], either);
+      this.#init = await this.#start({ ...shape.expects, mounts: [] }, [], either, phases);
       this.#listener.onLost(() => void this.#watch());
       if (!this.#listener.connected) void this.#watch();
     });
   }
 
-  async bind(tenure: Tenure, signal: AbortSignal): Promise<Instance> {
+  async bind(tenure: Tenure, signal: AbortSignal, phases = new Phases()): Promise<Instance> {
     this.#preparation.claim();
     this.#isWaiting = false;
     return this.#attempt('bound', signal, async (either) => {
@@ -159,8 +165,8 @@ export class OciPrepared implements Prepared {
       const mounts = outermostFirst([...placed, ...buckets]);
       // Nothing of its user's runs before both are done.
       const [init] = await settleAll([
-        this.#init ? this.#adjust(this.#init, tenure) : this.#start(tenure, mounts, either),
-        this.#setPolicy(tenure.network),
+        this.#init ? this.#adjust(this.#init, tenure) : this.#start(tenure, mounts, either, phases),
+        phases.time('policy', () => this.#setPolicy(tenure.network)),
       ]);
       const agent = this.runtime === 'gvisor' ? await this.#parts.agent() : undefined;
       const record: InstanceRecord = {
@@ -175,7 +181,7 @@ export class OciPrepared implements Prepared {
         ...(this.#users ? { firstId: this.#users.firstId } : {}),
         ...(devices ? { devices: [...(shape.devices ?? [])], deviceEnvironment: { ...devices.env } } : {}),
       };
-      await writeRecord(this.#places, record);
+      await phases.time('record', () => writeRecord(this.#places, record));
       faultPoint('instance.bind.after-record');
       either.throwIfAborted();
       owner?.shareNetwork(); // throws when it ended meanwhile; from the registration on, its destroy takes this one along
@@ -304,6 +310,7 @@ export class OciPrepared implements Prepared {
     tenure: Tenure,
     mounts: readonly PlacedMount[],
     signal: AbortSignal,
+    phases: Phases,
   ): Promise<ProcessIdentity> {
     const { runtime, cgroups, faultPoint } = this.#parts;
     const places = this.#places;
@@ -317,16 +324,13 @@ export class OciPrepared implements Prepared {
     ]);
     faultPoint('instance.start.after-bundle');
     const direct = mounts.some((mount) => mount.direct);
+    const options = runtimeOptions(runtime.name, this.#devices !== undefined, direct);
     await using memory = await from?.openMemory(places, this.#parts.memoryKey, signal);
-    await runtime.start(
-      places,
-      signal,
-      runtimeOptions(runtime.name, this.#devices !== undefined, direct),
-      memory?.directory,
-    );
+    await phases.time('runtime', () => runtime.start(places, signal, options, memory?.directory));
     faultPoint('instance.start.after-runtime');
     const listener = this.#listener;
-    const init = await awaitAgent({ places, runtime: runtime.name, listener, cgroups }, signal);
+    const started = { places, runtime: runtime.name, listener, cgroups };
+    const init = await phases.time('agent', () => awaitAgent(started, signal));
     faultPoint('instance.start.after-agent');
     return init;
   }
