@@ -4,13 +4,12 @@
  *   node server/src/main.ts [--setting value ...]    serve until SIGTERM or SIGINT; sandboxes outlive it
  *   node server/src/main.ts --destroy-all [...]      end what a stopped server left and remove it from the machine
  */
-import { enableCompileCache } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import './platform/compile-cache.mjs';
 import { describeError, firstError } from './errors/first-error.ts';
 import { SkerryError } from './errors/skerry-error.ts';
 
-// Clients wait out a restart of about a second: compiled code of the last start saves half of it. Only what is imported after this line profits.
-enableCompileCache(fileURLToPath(new URL('../../.skerry/compile-cache', import.meta.url)));
+// Clients wait out a restart of about a second: compiled code of the last start saves half of it. Only what is imported from here on profits, where the first import did not come first
+// by itself (`nodeFlags`).
 const { loadConfig } = await import('./config/load-config.ts');
 const { rememberExtraCaFile } = await import('./config/extra-ca.ts');
 const { surviveStrayErrors } = await import('./platform/last-resort.ts');

@@ -1,15 +1,12 @@
-/** What the `skerry` command needs of the server it starts, stops and looks after: the one door between the two. */
+/**
+ * What the `skerry` command needs of the server it starts, stops and looks after: the one door between the two. The command starts each time it is called, so what few of its
+ * words need is imported when they do.
+ */
 import { join } from 'node:path';
 import { enginePrograms } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { EngineCheck } from './engines/engine.ts';
-import { createOciEngine } from './engines/oci/engine.ts';
 import { defaultRunDir, Layout } from './engines/oci/layout.ts';
-import { ImagePlaces } from './images/image-places.ts';
-import { resolverPid } from './network/resolver-process.ts';
-import { SandboxContent } from './sandboxes/content-places.ts';
-import { checkpointsDir } from './sandboxes/memory-snapshots.ts';
-import { createLogger } from './telemetry/logger.ts';
 
 export { supervisorBinaryPath } from './agent/agent-binary.ts';
 export { type TokenFile, tokenFilePath, tokenFileSchema } from './auth/token-store.ts';
@@ -27,7 +24,12 @@ export { isSystemdBooted, sandboxesUnit, serverScope, serviceUnit } from './plat
 export { isLoopback } from './transport/urls.ts';
 
 /** What the engine of that configuration must have on this machine, found or not. Needs no running server and changes nothing. */
-export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
+export async function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
+  const { createOciEngine } = await import('./engines/oci/engine.ts');
+  const { ImagePlaces } = await import('./images/image-places.ts');
+  const { SandboxContent } = await import('./sandboxes/content-places.ts');
+  const { checkpointsDir } = await import('./sandboxes/memory-snapshots.ts');
+  const { createLogger } = await import('./telemetry/logger.ts');
   const logger = createLogger('silent');
   const { dataDir } = config;
   const volumes = join(defaultRunDir(dataDir), 'v'); // no check looks there
@@ -42,5 +44,7 @@ export function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
 }
 
 /** The process that resolves names for the sandboxes of that data directory; undefined when it does not run. */
-export const findResolver = (dataDir: string): Promise<number | undefined> =>
-  resolverPid(new Layout(dataDir, defaultRunDir(dataDir)).resolverSocket);
+export async function findResolver(dataDir: string): Promise<number | undefined> {
+  const { resolverPid } = await import('./network/resolver-process.ts');
+  return resolverPid(new Layout(dataDir, defaultRunDir(dataDir)).resolverSocket);
+}

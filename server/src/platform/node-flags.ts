@@ -6,4 +6,5 @@ export const nodeFlags: readonly string[] = [
   '--max-semi-space-size=4',
   // The bytes of streams lie outside of V8's heap. It would count them as growth of the old generation all the same, and mark the whole of that for every 25 MiB that pass.
   '--external-memory-accounted-in-global-limit',
+  `--import=${new URL('compile-cache.mjs', import.meta.url).href}`,
 ];

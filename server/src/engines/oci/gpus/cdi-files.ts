@@ -2,7 +2,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import { z } from 'zod';
 import { type CdiEdits, cdiFileSchema } from './cdi-schema.ts';
 
@@ -73,10 +72,10 @@ async function filesIn(directory: string, problems: CdiProblem[]): Promise<strin
 
 async function readDevices(path: string): Promise<CdiDevice[]> {
   const text = await readTrusted(path);
-  // JSON is YAML too, but its own parser tells better where a mistake is.
+  // JSON is YAML too, but its own parser tells better where a mistake is; and few machines need the other one, which is large.
   const content: unknown = path.endsWith('.json')
     ? JSON.parse(text)
-    : parse(text, { schema: 'core', maxAliasCount: 0, logLevel: 'error' });
+    : (await import('yaml')).parse(text, { schema: 'core', maxAliasCount: 0, logLevel: 'error' });
   const { kind, annotations, containerEdits: common, devices } = cdiFileSchema.parse(content);
   return devices.map((device) => ({
     name: `${kind}=${device.name}`,
