@@ -43,7 +43,10 @@ describe('sandboxes that are suspended', {
   let modbox: ModboxClient;
   let command: readonly [string, ...string[]];
   before(async () => {
-    server = await startServer({ runtime: 'gvisor', flags: ['--idle-action', 'suspend'] });
+    server = await startServer({
+      runtime: 'gvisor',
+      flags: ['--idle-action', 'suspend', '--encrypt-memory-snapshots', 'on'],
+    });
     announce();
     modbox = new ModboxClient({ token: server.clientEnv.MODBOX_API_TOKEN, baseUrl: server.url });
     command = [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs')];

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { deadline } from '../../sandboxes/testing/domain.ts';
 import { BASE_IMAGE, buildImage } from '../../sandboxes/testing/test-images.ts';
 import { type AnyAnswer, ApiServer } from './testing/api-server.ts';
 
@@ -91,6 +92,26 @@ test('ttlMode idle counts from the last activity, with the longest lifetime as t
   assert.equal(json.ttlSeconds, 3600);
   assert.equal(server.of('t').spec.idleTimeoutMs, 3_600_000);
   assert.equal(server.of('t').spec.timeoutMs, 86_400_000);
+});
+
+test('an idle one can be suspended; its status says so, and a command wakes it', async () => {
+  await using server = await ApiServer.start({ checkpoints: true });
+  const body = { taskId: 't', imageId: 'base', ttlSeconds: 3600, ttlMode: 'idle', idleAction: 'suspend' };
+  const { json } = await server.call('POST', sandboxes, { body });
+  const sandbox = server.of('t');
+  assert.equal(sandbox.spec.idleAction, 'suspend');
+  await sandbox.suspend(deadline());
+  const { json: found } = await server.call('GET', `${sandboxes}/t`);
+  assert.deepEqual([found.status, found.endReason], ['suspended', null]);
+  assert.equal((await server.call('POST', sandboxes, { body })).status, 200, 'it is the same sandbox');
+  assert.equal(sandbox.state, 'suspended', 'none of that wakes it');
+  const path = `/sandboxes/${json.sandboxId}/modbox/api/exec`;
+  const { json: answer } = await server.call('POST', path, { body: { argv: ['echo', 'here'] } });
+  assert.equal(answer.stdout, 'here\n');
+  const ends = await server.call('POST', sandboxes, { body: { ...body, idleAction: 'end' } });
+  assert.deepEqual([ends.status, ends.json.error.differs], [409, ['idleAction']]);
+  const absolute = { taskId: 'u', imageId: 'base', idleAction: 'suspend' };
+  assert.equal((await server.call('POST', sandboxes, { body: absolute })).status, 400);
 });
 
 test('the same definition gives back the running sandbox, also 20 at a time', async () => {

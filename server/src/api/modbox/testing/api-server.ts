@@ -70,6 +70,7 @@ export interface ApiServerOptions extends Pick<ModboxDeps, 'maxFileBytes'> {
   /** How long a call waits for an image; 20 s by default. */
   readonly imagePatienceMs?: number;
   readonly config?: DomainOptions['config'];
+  readonly checkpoints?: DomainOptions['checkpoints'];
   /** Of the default image. */
   readonly dockerfile?: string;
 }
@@ -100,10 +101,10 @@ export class ApiServer implements AsyncDisposable {
   }
 
   static async start(options: ApiServerOptions = {}): Promise<ApiServer> {
-    const { config, dockerfile = 'FROM base', imagePatienceMs, ...rest } = options;
+    const { config, dockerfile = 'FROM base', imagePatienceMs, checkpoints = false, ...rest } = options;
     const cleanup = new Cleanup();
     try {
-      const domain = await Domain.open({ config: { runtime: 'gvisor', ...config } });
+      const domain = await Domain.open({ config: { runtime: 'gvisor', ...config }, checkpoints });
       cleanup.add('domain', () => domain[Symbol.asyncDispose]());
       const { tokens, token } = await openTokens(domain);
       const directory = join(domain.root, 'default-image');
