@@ -15,7 +15,7 @@ import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { runTests } from './lib/test-runner.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
-const unitDirs = ['server/src', 'cli/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
+const unitDirs = ['server/src', 'cli/src', 'sdk/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
 /** Files at once: more would measure the machine's patience. */
 const E2E_LANES = 3;

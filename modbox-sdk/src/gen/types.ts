@@ -22,6 +22,149 @@ export interface PortRequest {
    */
   plain?: boolean;
 }
+export interface CommandRequest {
+  /**
+   * Run by bash where the image has it, else by /bin/sh.
+   */
+  command?: string;
+  /**
+   * Program and arguments, without a shell: nothing needs quoting.
+   *
+   * @minItems 1
+   * @maxItems 4096
+   */
+  argv?: string[];
+  cwd?: string;
+  /**
+   * Added to the sandbox's. At most 256 variables of 32768 bytes, 524288 bytes in all.
+   */
+  env?: {
+    [k: string]: string;
+  };
+  /**
+   * Text for standard input. Without it, input is at its end.
+   */
+  stdin?: string;
+  /**
+   * Then the command and everything it started is killed.
+   */
+  timeoutMs?: number;
+}
+export interface KillRequest {
+  /**
+   * Sent to the process, its group and everything it started.
+   */
+  signal?: 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGTERM';
+}
+export interface FileWritten {
+  path: string;
+  size: number;
+}
+export interface VolumesReloaded {
+  /**
+   * Where they are mounted.
+   */
+  volumes: string[];
+}
+export interface Tunnel {
+  /**
+   * In the sandbox.
+   */
+  port: number;
+  /**
+   * With TLS. The same as long as it runs.
+   */
+  url: string;
+  /**
+   * Without TLS, where that was asked for.
+   */
+  plain: {
+    host: string;
+    port: number;
+  } | null;
+}
+export interface TunnelList {
+  tunnels: Tunnel[];
+}
+export interface ConnectTokenRequest {
+  /**
+   * In the sandbox.
+   */
+  port?: number;
+  /**
+   * What the program is told in X-Verified-User-Data: a text, or an object as JSON. No secret.
+   */
+  userMetadata?:
+    | string
+    | {
+        [k: string]: unknown;
+      };
+}
+export interface ConnectToken {
+  /**
+   * The same for a port as long as the sandbox lives.
+   */
+  url: string;
+  /**
+   * Bearer token, or _modal_connect_token in the query or as a cookie.
+   */
+  token: string;
+  expiresInSeconds: number;
+}
+export interface FileDeleted {
+  path: string;
+}
+export interface FileEntry {
+  name: string;
+  path: string;
+  type: 'file' | 'directory' | 'symlink';
+  size: number;
+  permissions: string;
+  owner: string;
+  group: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  modifiedAt: string;
+  symlinkTarget: string | null;
+}
+export interface FileList {
+  path: string;
+  /**
+   * By name.
+   */
+  entries: FileEntry[];
+}
+export interface ErrorAnswer {
+  error: {
+    /**
+     * Stable, for programs.
+     */
+    code: string;
+    message: string;
+    /**
+     * What to do next.
+     */
+    suggestion: string;
+    /**
+     * True when the same request may succeed later; see Retry-After.
+     */
+    retryable: boolean;
+    /**
+     * The field at fault.
+     */
+    path?: string;
+    /**
+     * Of a 409: the fields that differ from the running sandbox.
+     */
+    differs?: string[];
+    /**
+     * Of a sandbox that ended: why.
+     */
+    reason?:
+      'exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed';
+  };
+}
 export interface ProvisionRequest {
   /**
    * The caller's own id, unique among running sandboxes.
@@ -228,34 +371,6 @@ export interface ExecRequest {
    */
   maxOutputBytes?: number;
 }
-export interface CommandRequest {
-  /**
-   * Run by bash where the image has it, else by /bin/sh.
-   */
-  command?: string;
-  /**
-   * Program and arguments, without a shell: nothing needs quoting.
-   *
-   * @minItems 1
-   * @maxItems 4096
-   */
-  argv?: string[];
-  cwd?: string;
-  /**
-   * Added to the sandbox's. At most 256 variables of 32768 bytes, 524288 bytes in all.
-   */
-  env?: {
-    [k: string]: string;
-  };
-  /**
-   * Text for standard input. Without it, input is at its end.
-   */
-  stdin?: string;
-  /**
-   * Then the command and everything it started is killed.
-   */
-  timeoutMs?: number;
-}
 export interface ExecResult {
   /**
    * 128+n when signal n ended the command.
@@ -349,119 +464,4 @@ export interface ProcessLogs {
    */
   complete: boolean;
   process: Process;
-}
-export interface KillRequest {
-  /**
-   * Sent to the process, its group and everything it started.
-   */
-  signal?: 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGTERM';
-}
-export interface FileWritten {
-  path: string;
-  size: number;
-}
-export interface VolumesReloaded {
-  /**
-   * Where they are mounted.
-   */
-  volumes: string[];
-}
-export interface Tunnel {
-  /**
-   * In the sandbox.
-   */
-  port: number;
-  /**
-   * With TLS. The same as long as it runs.
-   */
-  url: string;
-  /**
-   * Without TLS, where that was asked for.
-   */
-  plain: {
-    host: string;
-    port: number;
-  } | null;
-}
-export interface TunnelList {
-  tunnels: Tunnel[];
-}
-export interface ConnectTokenRequest {
-  /**
-   * In the sandbox.
-   */
-  port?: number;
-  /**
-   * What the program is told in X-Verified-User-Data: a text, or an object as JSON. No secret.
-   */
-  userMetadata?:
-    | string
-    | {
-        [k: string]: unknown;
-      };
-}
-export interface ConnectToken {
-  /**
-   * The same for a port as long as the sandbox lives.
-   */
-  url: string;
-  /**
-   * Bearer token, or _modal_connect_token in the query or as a cookie.
-   */
-  token: string;
-  expiresInSeconds: number;
-}
-export interface FileDeleted {
-  path: string;
-}
-export interface FileEntry {
-  name: string;
-  path: string;
-  type: 'file' | 'directory' | 'symlink';
-  size: number;
-  permissions: string;
-  owner: string;
-  group: string;
-  /**
-   * UTC, ISO 8601.
-   */
-  modifiedAt: string;
-  symlinkTarget: string | null;
-}
-export interface FileList {
-  path: string;
-  /**
-   * By name.
-   */
-  entries: FileEntry[];
-}
-export interface ErrorAnswer {
-  error: {
-    /**
-     * Stable, for programs.
-     */
-    code: string;
-    message: string;
-    /**
-     * What to do next.
-     */
-    suggestion: string;
-    /**
-     * True when the same request may succeed later; see Retry-After.
-     */
-    retryable: boolean;
-    /**
-     * The field at fault.
-     */
-    path?: string;
-    /**
-     * Of a 409: the fields that differ from the running sandbox.
-     */
-    differs?: string[];
-    /**
-     * Of a sandbox that ended: why.
-     */
-    reason?:
-      'exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed';
-  };
 }

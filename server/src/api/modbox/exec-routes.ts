@@ -3,16 +3,22 @@ import { z } from 'zod';
 import { newProcessId } from '../../ids.ts';
 import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import { exitCodeOf, type ProcessExit } from '../../sandboxes/state.ts';
-import { abandon, feedStdin, rejectIfSandboxEnded, startCommand } from './commands.ts';
-import { errorAnswerOf } from './error-answers.ts';
-import { EventStream } from './event-stream.ts';
-import { followToExit, HeadBuffer, type OutputHandler } from './output.ts';
-import { answers, content, type ModboxApp, openSandbox, type RouteParts } from './routes.ts';
-import { type CommandRequest, commandRequest, execAnswer, execRequest } from './schemas.ts';
+import { abandon, feedStdin, rejectIfSandboxEnded, startCommand } from '../http/commands.ts';
+import { errorAnswerOf } from '../http/error-answers.ts';
+import { EventStream } from '../http/event-stream.ts';
+import { type CommandRequest, commandRequest } from '../http/fields.ts';
+import { followToExit, HeadBuffer, type OutputHandler } from '../http/output.ts';
+import {
+  answers,
+  content,
+  type HttpApp,
+  openSandbox,
+  type RouteParts,
+  sandboxParams,
+} from '../http/routes.ts';
+import { execAnswer, execRequest } from './schemas.ts';
 
-export const sandboxParams = z.object({ sandboxId: z.string().max(100) });
-
-export function execRoutes(app: ModboxApp, parts: RouteParts): void {
+export function execRoutes(app: HttpApp, parts: RouteParts): void {
   const common = { tags: ['Exec'], security: [{ sandboxKey: [] }], params: sandboxParams };
 
   app.post(

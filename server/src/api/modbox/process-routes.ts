@@ -5,21 +5,20 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProcessId } from '../../ids.ts';
 import type { OutputReader, Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import { exitCodeOf } from '../../sandboxes/state.ts';
-import { feedStdin, startCommand } from './commands.ts';
-import { errorAnswerOf } from './error-answers.ts';
-import { EventStream } from './event-stream.ts';
-import { sandboxParams } from './exec-routes.ts';
-import { type StreamName, textFrom } from './output.ts';
-import { answers, content, type ModboxApp, openSandbox, type RouteParts } from './routes.ts';
+import { feedStdin, startCommand } from '../http/commands.ts';
+import { errorAnswerOf } from '../http/error-answers.ts';
+import { EventStream } from '../http/event-stream.ts';
+import { commandRequest, killRequest, signalNumbers } from '../http/fields.ts';
+import { type StreamName, textFrom } from '../http/output.ts';
 import {
-  commandRequest,
-  killRequest,
-  logsAnswer,
-  logsQuery,
-  processAnswer,
-  processList,
-  signalNumbers,
-} from './schemas.ts';
+  answers,
+  content,
+  type HttpApp,
+  openSandbox,
+  type RouteParts,
+  sandboxParams,
+} from '../http/routes.ts';
+import { logsAnswer, logsQuery, processAnswer, processList } from './schemas.ts';
 
 /** Tells background processes from the other execs of a sandbox, also after a restart of the server. */
 const PREFIX = 'bg-';
@@ -27,7 +26,7 @@ const FOLLOW_BYTES = 64 << 10;
 
 const processParams = sandboxParams.extend({ processId: z.string().max(64) });
 
-export function processRoutes(app: ModboxApp, parts: RouteParts): void {
+export function processRoutes(app: HttpApp, parts: RouteParts): void {
   const common = { tags: ['Processes'], security: [{ sandboxKey: [] }] };
 
   app.post(

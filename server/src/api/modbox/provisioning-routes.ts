@@ -2,15 +2,19 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { DefaultImageState } from '../../images/default-image.ts';
-import { domainPattern } from '../../platform/domain-patterns.ts';
-import { type Provision, ProvisionConflict, type ProvisionPart } from '../../sandboxes/provisioner.ts';
+import type { DefaultImage, DefaultImageState } from '../../images/default-image.ts';
+import {
+  type Provision,
+  ProvisionConflict,
+  type Provisioner,
+  type ProvisionPart,
+} from '../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
-import type { NetworkPolicy } from '../../sandboxes/spec.ts';
-import { baseUrlOf, requireToken } from './caller.ts';
-import { requireRunning } from './commands.ts';
-import { hangUpSignal } from './event-stream.ts';
-import { answers, type ModboxApp, type RouteParts } from './routes.ts';
+import { baseUrlOf, requireToken } from '../http/caller.ts';
+import { requireRunning } from '../http/commands.ts';
+import { hangUpSignal } from '../http/event-stream.ts';
+import { answers, type HttpApp, type RouteParts } from '../http/routes.ts';
+import { networkPolicy, openPorts, secretHeaderSpecs, volumeRequests } from '../http/sandbox-fields.ts';
 import {
   type DefaultImageAnswer,
   defaultImageAnswer,
@@ -28,7 +32,13 @@ import {
 // Looser than what may be provisioned: sandbox ids are accepted too.
 const taskParams = z.object({ taskId: z.string().min(1).max(512) });
 
-export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
+export interface ModboxParts extends RouteParts {
+  readonly provisioner: Provisioner;
+  /** The image of sandboxes that name none. */
+  readonly defaultImage: DefaultImage;
+}
+
+export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
   const { auth, provisioner, defaultImage } = parts;
   app.addHook('onRequest', async (request) => requireToken(request, auth));
   const describe = (request: FastifyRequest, sandbox: Sandbox) =>
@@ -189,14 +199,6 @@ export function provisioningRoutes(app: ModboxApp, parts: RouteParts): void {
 
 function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionRequest): Provision {
   const { ttlMode, envVars, workdir, cpu = 0, memoryMiB = 0, network } = request;
-  const volumes = Object.entries(request.volumes).map(([target, volume]) => {
-    const { name, readOnly = false, subPath = '' } = typeof volume === 'string' ? { name: volume } : volume;
-    return { target, name, readOnly, subPath };
-  });
-  const openPorts = request.ports.map((each) => {
-    const { port, http2 = false, plain = false } = typeof each === 'number' ? { port: each } : each;
-    return { port, h2: http2, plain };
-  });
   const { inboundCidrs } = request;
   const { idleAction } = request;
   const times = { ttlMs: ttlSeconds * 1000, ttlMode, ...(idleAction && { idleAction }) };
@@ -209,25 +211,11 @@ function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionReque
     workdir,
     ...limits,
     network: networkPolicy(network),
-    ...(request.secretHeaders && { secretHeaders: request.secretHeaders.map(literal) }),
-    volumes,
-    openPorts,
+    ...(request.secretHeaders && { secretHeaders: secretHeaderSpecs(request.secretHeaders) }),
+    volumes: volumeRequests(request.volumes),
+    openPorts: openPorts(request.ports),
     inboundCidrs,
   };
-}
-
-/** Nothing in a value stands for something else here. */
-const literal = ({ domain, headers }: NonNullable<ProvisionRequest['secretHeaders']>[number]) => ({
-  domain,
-  headers: Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, value.replaceAll('$', '$$$$')]),
-  ),
-});
-
-function networkPolicy(network: ProvisionRequest['network']): NetworkPolicy {
-  if (typeof network === 'string') return { kind: network };
-  const domains = network.domains.map((domain) => domainPattern(domain) ?? domain);
-  return { kind: 'allowlist', cidrs: [], domains, ...(network.audit && { audited: true }) };
 }
 
 const fields = {

@@ -16,21 +16,23 @@ import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { Domain, type DomainOptions, deadline } from '../../../sandboxes/testing/domain.ts';
 import { loadCertificate } from '../../../transport/certificate.ts';
 import { openTunnels } from '../../../tunnels/open-tunnels.ts';
+import type {
+  connectTokenAnswer,
+  ErrorAnswer,
+  fileList,
+  fileWritten,
+  tunnelList,
+} from '../../http/fields.ts';
 import { openTokens } from '../../testing/owner-token.ts';
 import { createModboxApi, type ModboxDeps } from '../modbox-api.ts';
 import type {
-  connectTokenAnswer,
   defaultImageAnswer,
-  ErrorAnswer,
   execAnswer,
-  fileList,
-  fileWritten,
   logsAnswer,
   processAnswer,
   processList,
   sandboxAnswer,
   sandboxList,
-  tunnelList,
 } from '../schemas.ts';
 
 type AnswerOf<Schema extends z.ZodType> = Omit<z.output<Schema>, 'status'>;

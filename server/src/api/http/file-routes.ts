@@ -6,13 +6,12 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { FileError } from '../../sandboxes/file-error.ts';
 import { SandboxFiles } from '../../sandboxes/files.ts';
 import { requireRunning, toldWhy } from './commands.ts';
-import { sandboxParams } from './exec-routes.ts';
-import { answers, content, type ModboxApp, openSandbox, type RouteParts } from './routes.ts';
-import { deleteFileQuery, fileDeleted, fileList, fileQuery, fileWritten } from './schemas.ts';
+import { deleteFileQuery, fileDeleted, fileList, fileQuery, fileWritten } from './fields.ts';
+import { answers, content, type HttpApp, openSandbox, type RouteParts, sandboxParams } from './routes.ts';
 
 const bytes = z.any().meta({ type: 'string', format: 'binary' });
 
-export function fileRoutes(app: ModboxApp, parts: RouteParts): void {
+export function fileRoutes(app: HttpApp, parts: RouteParts): void {
   const common = { tags: ['Files'], security: [{ sandboxKey: [] }], params: sandboxParams };
   /** Calls the files of the sandbox that a request is about. */
   async function use<T>(

@@ -5,8 +5,8 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import type { SandboxId } from '../../ids.ts';
 import { isEncrypted } from '../../transport/tunnel.ts';
 
-/** The part of authentication that Modbox needs. */
-export type ModboxAuth = Pick<
+/** The part of authentication that the HTTP interfaces need. */
+export type HttpAuth = Pick<
   TokenStore,
   'verify' | 'verifyApiKey' | 'sandboxOfKey' | 'sandboxKey' | 'apiKeyForToken'
 >;
@@ -19,7 +19,7 @@ type Caller =
   /** One sandbox's own key. */
   | { readonly kind: 'sandbox'; readonly sandboxId: SandboxId };
 
-function callerOf(request: FastifyRequest, auth: ModboxAuth): Caller {
+function callerOf(request: FastifyRequest, auth: HttpAuth): Caller {
   const bearer = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(request.headers.authorization ?? '')?.[1];
   if (bearer === undefined) {
     throw new SkerryError('unauthenticated', 'The request has no `Authorization: Bearer …` header.');
@@ -36,7 +36,7 @@ function callerOf(request: FastifyRequest, auth: ModboxAuth): Caller {
 }
 
 /** @throws SkerryError `unauthenticated`; `permission-denied` for a key that reaches sandboxes but may not provision */
-export function requireToken(request: FastifyRequest, auth: ModboxAuth): void {
+export function requireToken(request: FastifyRequest, auth: HttpAuth): void {
   if (callerOf(request, auth).kind === 'token') return;
   throw new SkerryError(
     'permission-denied',
@@ -45,7 +45,7 @@ export function requireToken(request: FastifyRequest, auth: ModboxAuth): void {
 }
 
 /** @throws SkerryError `unauthenticated`; `permission-denied` for another sandbox's key */
-export function requireSandboxAccess(request: FastifyRequest, auth: ModboxAuth, sandboxId: string): void {
+export function requireSandboxAccess(request: FastifyRequest, auth: HttpAuth, sandboxId: string): void {
   const caller = callerOf(request, auth);
   if (caller.kind === 'sandbox' && caller.sandboxId !== sandboxId) {
     throw new SkerryError('permission-denied', 'This key belongs to another sandbox.');

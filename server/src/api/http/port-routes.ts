@@ -4,11 +4,10 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { urlOf } from '../../transport/urls.ts';
 import type { Tunnel } from '../../tunnels/tunnels.ts';
 import { requireRunning, toldWhy } from './commands.ts';
-import { sandboxParams } from './exec-routes.ts';
-import { answers, type ModboxApp, openSandbox, type RouteParts } from './routes.ts';
-import { connectTokenAnswer, connectTokenRequest, tunnelList } from './schemas.ts';
+import { connectTokenAnswer, connectTokenRequest, tunnelList } from './fields.ts';
+import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from './routes.ts';
 
-export function portRoutes(app: ModboxApp, parts: RouteParts): void {
+export function portRoutes(app: HttpApp, parts: RouteParts): void {
   const { tunnels, httpAccess } = parts;
   const common = { tags: ['Ports'], security: [{ sandboxKey: [] }], params: sandboxParams };
 

@@ -1,10 +1,9 @@
 /** `{sandboxUrl}/modbox/api/volumes/reload`: what others wrote in the volumes of a sandbox. */
 import { requireRunning, toldWhy } from './commands.ts';
-import { sandboxParams } from './exec-routes.ts';
-import { answers, type ModboxApp, openSandbox, type RouteParts } from './routes.ts';
-import { volumesReloaded } from './schemas.ts';
+import { volumesReloaded } from './fields.ts';
+import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from './routes.ts';
 
-export function volumeRoutes(app: ModboxApp, parts: RouteParts): void {
+export function volumeRoutes(app: HttpApp, parts: RouteParts): void {
   app.post(
     '/volumes/reload',
     {

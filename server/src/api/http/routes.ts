@@ -9,23 +9,20 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
 import type { $ZodType } from 'zod/v4/core';
 import type { SandboxId } from '../../ids.ts';
-import type { DefaultImage } from '../../images/default-image.ts';
-import type { Provisioner } from '../../sandboxes/provisioner.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { HttpAccess } from '../../tunnels/http-access.ts';
 import type { Tunnels } from '../../tunnels/tunnels.ts';
-import type { ModboxAuth } from './caller.ts';
+import type { HttpAuth } from './caller.ts';
 import { hangUpSignal } from './event-stream.ts';
-import { errorAnswer } from './schemas.ts';
+import { errorAnswer } from './fields.ts';
 
 export interface RouteParts {
-  readonly auth: ModboxAuth;
+  readonly auth: HttpAuth;
   readonly sandboxes: Sandboxes;
-  readonly provisioner: Provisioner;
-  readonly defaultImage: DefaultImage;
   readonly tunnels: Tunnels;
   readonly httpAccess: HttpAccess;
   readonly logger: Logger;
@@ -35,13 +32,16 @@ export interface RouteParts {
   readonly closing: AbortSignal;
 }
 
-export type ModboxApp = FastifyInstance<
+export type HttpApp = FastifyInstance<
   RawServerDefault,
   IncomingMessage,
   ServerResponse,
   FastifyBaseLogger,
   ZodTypeProvider
 >;
+
+/** The path of everything that is about one sandbox. */
+export const sandboxParams = z.object({ sandboxId: z.string().max(100) });
 
 type ErrorStatus = 400 | 401 | 403 | 404 | 409 | 410 | 413 | 422 | 425 | 429 | 501 | 503;
 

@@ -6,7 +6,7 @@ import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import type { ExecSpec } from '../../sandboxes/spec.ts';
 import type { ProcessExit } from '../../sandboxes/state.ts';
 import { sandboxEnded } from './error-answers.ts';
-import type { CommandRequest } from './schemas.ts';
+import type { CommandRequest } from './fields.ts';
 
 /** Bash where the image has it, since that is what people write; every image with a shell at all has the second. */
 const shells = ['/bin/bash', '/bin/sh'] as const;

@@ -2,7 +2,7 @@
 import type { $ZodError, $ZodIssue } from 'zod/v4/core';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { SandboxResult } from '../../sandboxes/state.ts';
-import type { ErrorAnswer } from './schemas.ts';
+import type { ErrorAnswer } from './fields.ts';
 
 /** How long a caller should wait before the same request is worth a try, in seconds; of the statuses that promise one. */
 const retryAfterSeconds: Readonly<Record<number, number>> = { 425: 1, 429: 5, 503: 5 };
