@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { ApiServer } from '../../server/src/api/modbox/testing/api-server.ts';
+import { run } from '../../server/src/platform/command.ts';
 import { BASE_IMAGE } from '../../server/src/sandboxes/testing/test-images.ts';
-import { generateTypes } from '../scripts/generate-types.ts';
 import {
   AuthenticationError,
   type ModboxClient as Client,
@@ -17,8 +17,10 @@ const clientOf = (server: ApiServer): Client =>
   new ModboxClient({ token: server.token, baseUrl: `${server.url}/` });
 
 test('the types are those of the server as it is', async () => {
-  const committed = await readFile(new URL('./gen/types.ts', import.meta.url), 'utf8');
-  assert.equal(committed, await generateTypes(), 'run `npm run generate -w modbox-sdk`');
+  // A process of its own: schemas are named in one register, which here has those of other interfaces too.
+  const script = fileURLToPath(new URL('../scripts/generate-types.ts', import.meta.url));
+  const { code, stderr } = await run([process.execPath, script, '--check'], { okCodes: [1] });
+  assert.equal(code, 0, stderr);
 });
 
 test('a sandbox from provisioning to its end', async () => {

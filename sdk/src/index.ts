@@ -1,1 +1,32 @@
-export {};
+/** `skerry`: sandboxes for untrusted code, on your own machines. */
+export type { ConnectionOptions } from './connection.ts';
+export {
+  AuthenticationError,
+  CommandError,
+  ConflictError,
+  ConnectionError,
+  ImageBuildError,
+  InvalidRequestError,
+  NotFoundError,
+  NotReadyError,
+  PermissionDeniedError,
+  QuotaError,
+  SandboxEndedError,
+  SkerryError,
+  WaitTimeoutError,
+} from './errors.ts';
+export { type FileContent, SandboxFiles } from './files.ts';
+export type * from './gen/types.ts';
+export type { Fetch } from './http.ts';
+export {
+  type ExecResult,
+  type Input,
+  type Options,
+  type OutputPiece,
+  OutputStream,
+  Process,
+  type Signal,
+  StdinWriter,
+} from './process.ts';
+export { quote, type Word } from './quote.ts';
+export { type CreateOptions, type ExecOptions, Sandbox } from './sandbox.ts';

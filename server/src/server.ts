@@ -11,6 +11,7 @@ import { imageRoute } from './api/operator/image-route.ts';
 import { sandboxRoute } from './api/operator/sandbox-route.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { warmRoute } from './api/operator/warm-route.ts';
+import { createRestApi } from './api/rest/rest-api.ts';
 import { AppService } from './apps/app-service.ts';
 import { AccessTokens } from './auth/access-tokens.ts';
 import { ConnectTokens } from './auth/connect-tokens.ts';
@@ -259,19 +260,22 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     });
     const defaultImage = new DefaultImage({ images, directory: CODE_INTERPRETER, logger });
     const patientImages = new ImageResolver({ images, defaultImage, patienceMs: OPERATOR_PATIENCE_MS });
+    const resolver = new ImageResolver({ images, defaultImage });
     const provisioner = new Provisioner({
       sandboxes,
       apps,
-      images: new ImageResolver({ images, defaultImage }),
+      images: resolver,
       volumes,
       digestKey: () => tokens.apiKeyForToken(),
     });
-    const modbox = createModboxApi({
-      ...{ sandboxes, provisioner, defaultImage, logger },
+    const http = {
+      ...{ sandboxes, logger, auth: tokens },
       ...{ tunnels: openedTunnels.tunnels, httpAccess: openedTunnels.gateways },
-      auth: tokens,
-    });
+    };
+    const modbox = createModboxApi({ ...http, provisioner, defaultImage });
     cleanup.add('modbox', () => modbox.close());
+    const rest = createRestApi({ ...http, apps, images: resolver, volumes, secrets });
+    cleanup.add('rest', () => rest.close());
     const instance = instanceName(dataDir);
     const health = () =>
       JSON.stringify({ status: 'ok', version: VERSION, instance, sandboxes: sandboxes.size });
@@ -296,7 +300,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
           sandboxRoute({ tokens, sandboxes, provisioner, logger }),
           warmRoute({ tokens, sandboxes, images: patientImages, logger }),
           tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),
-          ...modbox.prefixes.map((prefix) => ({ prefix, handle: modbox.handle })),
+          ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
           {
             prefix: '/healthz',
             handle: (_request, response) => {

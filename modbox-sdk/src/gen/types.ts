@@ -1,4 +1,4 @@
-/** Generated from the schemas of the Modbox server by scripts/generate-types.ts; not to be edited. */
+/** Generated from the schemas of the server by scripts/generate-types.ts; not to be edited. */
 
 export interface VolumeMount {
   name: string;

@@ -2,6 +2,7 @@
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProcessId } from '../../ids.ts';
 import { withDeadline } from '../../platform/wait.ts';
+import { GUEST_FS_TOOLS } from '../../sandboxes/guest-paths.ts';
 import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import type { ExecSpec } from '../../sandboxes/spec.ts';
 import type { ProcessExit } from '../../sandboxes/state.ts';
@@ -59,13 +60,14 @@ export async function startCommand(
   id: ProcessId,
   request: CommandRequest,
   signal: AbortSignal,
+  more: Partial<Pick<ExecSpec, 'secretSources' | 'pty'>> = {},
 ): Promise<Process> {
   await requireRunning(sandbox, signal);
   const { argv, command = '' } = request;
   const candidates = argv ? [argv] : shells.map((shell) => [shell, '-c', command]);
   for (const [index, candidate] of candidates.entries()) {
     try {
-      return await sandbox.exec(id, execSpec(candidate, request), signal);
+      return await sandbox.exec(id, { ...execSpec(candidate, request), ...more }, signal);
     } catch (error) {
       const missing = error instanceof SkerryError && error.code === 'program-not-found';
       if (missing && index + 1 < candidates.length) continue;
@@ -103,14 +105,19 @@ function withField(error: unknown, commandField: string): unknown {
   }
 }
 
-/** Writes the whole text and closes the input. A program that stops reading before the end is not an error. */
-export async function feedStdin(process: Process, text: string, signal: AbortSignal): Promise<void> {
+/** Writes the whole text and closes the input, unless it is to stay open. A program that stops reading before the end is not an error. */
+export async function feedStdin(
+  process: Process,
+  text: string,
+  signal: AbortSignal,
+  keepOpen = false,
+): Promise<void> {
   const bytes = Buffer.from(text);
   try {
     for (let offset = 0; offset < bytes.length; offset += STDIN_CHUNK_BYTES) {
       await process.writeStdin(offset, bytes.subarray(offset, offset + STDIN_CHUNK_BYTES), signal);
     }
-    await process.closeStdin(signal);
+    if (!keepOpen) await process.closeStdin(signal);
   } catch (error) {
     if (!(error instanceof SkerryError) || !['stdin-closed', 'sandbox-ended'].includes(error.code))
       throw error;
@@ -130,6 +137,9 @@ export async function rejectIfSandboxEnded(
   if (!killed || sandbox.state === 'running') return;
   throw await endedError(sandbox, signal, ' while the command ran');
 }
+
+/** Whether it is none of the caller's, but the helper that file calls are made with. */
+export const isFileHelper = ({ argv }: Process): boolean => argv[0] === GUEST_FS_TOOLS;
 
 /** Ends a process whose caller is gone, with everything it started. */
 export async function abandon(process: Process, signal = SIGKILL): Promise<void> {

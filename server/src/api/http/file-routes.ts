@@ -1,35 +1,16 @@
-/** `{sandboxUrl}/modbox/api/files`: a sandbox's files, by absolute path. */
+/** `…/files`: a sandbox's files, by absolute path. */
 import { Readable } from 'node:stream';
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { FileError } from '../../sandboxes/file-error.ts';
-import { SandboxFiles } from '../../sandboxes/files.ts';
-import { requireRunning, toldWhy } from './commands.ts';
 import { deleteFileQuery, fileDeleted, fileList, fileQuery, fileWritten } from './fields.ts';
-import { answers, content, type HttpApp, openSandbox, type RouteParts, sandboxParams } from './routes.ts';
+import { fileCalls } from './file-calls.ts';
+import { answers, content, type HttpApp, type RouteParts, sandboxParams } from './routes.ts';
 
 const bytes = z.any().meta({ type: 'string', format: 'binary' });
 
 export function fileRoutes(app: HttpApp, parts: RouteParts): void {
   const common = { tags: ['Files'], security: [{ sandboxKey: [] }], params: sandboxParams };
-  /** Calls the files of the sandbox that a request is about. */
-  async function use<T>(
-    request: FastifyRequest<{ Params: { sandboxId: string } }>,
-    reply: FastifyReply,
-    call: (files: SandboxFiles, signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const { sandbox, signal } = openSandbox(parts, request, reply);
-    await requireRunning(sandbox, signal);
-    try {
-      return await call(new SandboxFiles(sandbox), signal);
-    } catch (error) {
-      if (error instanceof FileError) {
-        throw new SkerryError(error.code, error.message, { cause: error, details: { path: 'path' } });
-      }
-      throw await toldWhy(error, sandbox, signal, ' meanwhile');
-    }
-  }
+  const use = fileCalls(parts);
   // A file is bytes, whatever type its sender gives it: the body is passed on as it comes and never held in memory.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));

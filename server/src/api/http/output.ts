@@ -4,6 +4,8 @@ import type { OutputReader, Process } from '../../sandboxes/sandboxes.ts';
 import type { ProcessExit } from '../../sandboxes/state.ts';
 
 export type StreamName = 'stdout' | 'stderr';
+/** What is followed: a process, or what stands for one that has not started. */
+export type Output = Pick<Process, 'stdout' | 'stderr' | 'exit' | 'wait'>;
 /** Takes a piece of output; false = no more of this stream is wanted. */
 export type OutputHandler = (stream: StreamName, chunk: Uint8Array) => boolean | Promise<boolean>;
 
@@ -16,19 +18,22 @@ const QUIET_MS = 150;
 const MAX_DRAIN_MS = 1000;
 
 /**
- * Follows both streams from the start until the process exited and its output was handed over.
+ * Follows the streams, from their starts or from where the caller is (those not named not at all), until the process exited and its output was handed over.
  * @throws the signal's reason when aborted, and whatever the handler throws
  */
 export async function followToExit(
-  process: Process,
+  process: Output,
   onOutput: OutputHandler,
   signal: AbortSignal,
+  from: Readonly<Partial<Record<StreamName, number>>> = { stdout: 0, stderr: 0 },
 ): Promise<ProcessExit> {
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   let pieces = 0;
   const follow = async (name: StreamName, reader: OutputReader) => {
-    for await (const chunk of reader.read(0, either)) {
+    const start = from[name];
+    if (start === undefined) return;
+    for await (const chunk of reader.read(start, either)) {
       pieces++;
       if (!(await onOutput(name, chunk))) return;
     }

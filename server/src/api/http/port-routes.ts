@@ -1,4 +1,4 @@
-/** `{sandboxUrl}/modbox/api/tunnels` and `/connect-tokens`: how ports of a sandbox are reached from outside. */
+/** `…/tunnels` and `…/connect-tokens`: how ports of a sandbox are reached from outside. */
 import { CONNECT_TOKEN_LIFETIME_S } from '../../auth/connect-tokens.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { urlOf } from '../../transport/urls.ts';

@@ -1,4 +1,4 @@
-/** `{sandboxUrl}/modbox/api/volumes/reload`: what others wrote in the volumes of a sandbox. */
+/** `…/volumes/reload`: what others wrote in the volumes of a sandbox. */
 import { requireRunning, toldWhy } from './commands.ts';
 import { volumesReloaded } from './fields.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from './routes.ts';

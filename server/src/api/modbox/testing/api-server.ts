@@ -23,6 +23,7 @@ import type {
   fileWritten,
   tunnelList,
 } from '../../http/fields.ts';
+import { createRestApi } from '../../rest/rest-api.ts';
 import { openTokens } from '../../testing/owner-token.ts';
 import { createModboxApi, type ModboxDeps } from '../modbox-api.ts';
 import type {
@@ -114,14 +115,15 @@ export class ApiServer implements AsyncDisposable {
       await writeFile(join(directory, 'Dockerfile'), dockerfile);
       const { manager: sandboxes, images, apps, logger } = domain;
       const defaultImage = new DefaultImage({ images, directory, logger });
+      const resolver = new ImageResolver({
+        images,
+        defaultImage,
+        ...(imagePatienceMs === undefined ? {} : { patienceMs: imagePatienceMs }),
+      });
       const provisioner = new Provisioner({
         sandboxes,
         apps,
-        images: new ImageResolver({
-          images,
-          defaultImage,
-          ...(imagePatienceMs === undefined ? {} : { patienceMs: imagePatienceMs }),
-        }),
+        images: resolver,
         volumes: domain.volumes,
         digestKey: () => tokens.apiKeyForToken(),
       });
@@ -140,15 +142,20 @@ export class ApiServer implements AsyncDisposable {
         mayEnter: ({ spec }, address) => mayEnter(spec.inboundCidrs, address),
       });
       cleanup.add('tunnels', () => opened.close());
-      const api = createModboxApi({
-        ...{ sandboxes, provisioner, defaultImage, logger, ...rest },
+      const http = {
+        ...{ sandboxes, logger, auth: tokens, ...rest },
         ...{ tunnels: opened.tunnels, httpAccess: opened.gateways },
-        auth: tokens,
+      };
+      const modbox = createModboxApi({ ...http, provisioner, defaultImage });
+      const { volumes, secrets } = domain;
+      const own = createRestApi({ ...http, apps, images: resolver, volumes, secrets });
+      const server = createServer((request, response) => {
+        const api = request.url?.startsWith('/v1/') ? own : modbox;
+        void api.handle(request, response);
       });
-      const server = createServer((request, response) => void api.handle(request, response));
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       cleanup.add('port', async () => {
-        await api.close();
+        await Promise.all([modbox.close(), own.close()]);
         server.closeAllConnections();
         await new Promise((resolve) => server.close(resolve));
       });

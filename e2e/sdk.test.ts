@@ -1,0 +1,94 @@
+/** The package `skerry` as its users get it: packed, installed elsewhere, checked, and every example of its README run against a real server. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Sandbox } from 'skerry';
+import { run } from '../server/src/platform/command.ts';
+import { runProgram } from './support/program.ts';
+import { definedEnvironment, projectRoot, startServer, type TestServer } from './support/server.ts';
+
+const npmOptions = { timeoutMs: 120_000, env: definedEnvironment() };
+const sdk = join(projectRoot, 'sdk');
+
+/** What each example of the README prints must match, in their order. */
+const printed = [
+  /^0 42\n$/,
+  /^a\nb\n\n1\n2\n3$/,
+  /^0 a\n1 b\n2 c\n(stdout \d+\n)+\{ exitCode: 0, signal: null, timedOut: false \}\ntrue\nTimeoutError$/,
+  /^a,b\n1,2\n 8\n\[ \[ 'in.csv', 8 \] \]\nnot-found Check the id or name/,
+  /^ready\nkept\n\nsb-\w+ running \{\}$/,
+  /^200\n\[ \[ 8000, 'https:\/\/.*' \] \]$/,
+];
+
+describe('the package skerry from a packed tarball', () => {
+  let server: TestServer;
+  let consumer: string;
+  before(async () => {
+    consumer = mkdtempSync(join(tmpdir(), 'sdk-consumer-'));
+    writeFileSync(join(consumer, 'package.json'), '{"type": "module"}');
+    const packed = await run(['npm', 'pack', '--json', '--silent', '--pack-destination', consumer], {
+      ...npmOptions,
+      cwd: sdk,
+    });
+    const tarball = /"filename":\s*"([^"]+\.tgz)"/.exec(packed.stdout)?.[1];
+    assert.ok(tarball, packed.stdout);
+    const install = ['npm', 'install', '--no-audit', '--no-fund', join(consumer, tarball)] as const;
+    await run(install, { ...npmOptions, cwd: consumer });
+    server = await startServer();
+  });
+  after(async () => {
+    await server?.stop(); // asserts that nothing is left
+    if (consumer) rmSync(consumer, { recursive: true, force: true });
+  });
+
+  test('its published shape is sound, and its types hold for a strict program of another project', async () => {
+    await run([join(projectRoot, 'node_modules/.bin/publint'), '--strict', sdk], npmOptions);
+    writeFileSync(
+      join(consumer, 'types.ts'),
+      `import { CommandError, Sandbox, type SandboxInfo } from 'skerry';
+const sandbox = await Sandbox.create({ image: undefined as string | undefined, signal: new AbortController().signal });
+const status: SandboxInfo['status'] = sandbox.info.status;
+const text: string = await sandbox.$\`echo \${status} \${[1, 'two']}\`.text();
+const code: number = (await sandbox.exec([text])).exitCode;
+for await (const bytes of sandbox.exec(['a']).stdout) bytes satisfies Uint8Array;
+try { await sandbox.terminate(); } catch (error) { if (error instanceof CommandError) error.exitCode + code; }
+// @ts-expect-error there is no such option
+await Sandbox.create({ imagge: '' });
+`,
+    );
+    const tsc = join(projectRoot, 'node_modules/.bin/tsc');
+    const flags = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext'];
+    const lib = 'es2022,dom,dom.asynciterable,esnext.disposable';
+    await run([tsc, ...flags, '--target', 'es2022', '--lib', lib, 'types.ts'], { cwd: consumer });
+  });
+
+  const examples = [...readFileSync(join(sdk, 'README.md'), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)];
+  assert.equal(examples.length, printed.length);
+  for (const [index, [, code = '']] of examples.entries()) {
+    test(`example ${index + 1} of its README does what it says`, async () => {
+      const file = `example-${index + 1}.ts`;
+      writeFileSync(join(consumer, file), code);
+      const options = { cwd: consumer, env: server.clientEnv, timeoutMs: 300_000 };
+      const result = await runProgram([process.execPath, file], options);
+      assert.equal(result.code, 0, result.stderr);
+      assert.match(result.stdout, printed[index] ?? /never/);
+    });
+  }
+
+  test('output goes on where it was when the server starts again', async () => {
+    const { tokenId, tokenSecret } = server.token;
+    const at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
+    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    const program = sandbox.exec(['sh', '-c', 'echo one; read line; echo $line; exit 6'], { stdin: 'open' });
+    const lines = program.stdout.lines();
+    assert.equal((await lines.next()).value, 'one');
+    await server.kill9();
+    await server.restart();
+    await program.stdin.end('two\n');
+    assert.deepEqual(await Array.fromAsync(lines), ['two']);
+    const { exitCode, stdout } = await program;
+    assert.deepEqual([exitCode, stdout], [6, 'one\ntwo\n']);
+  });
+});

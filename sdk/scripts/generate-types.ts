@@ -1,0 +1,9 @@
+/** Writes `src/gen/types.ts` from the schemas that the server validates requests and makes answers with: `npm run generate -w skerry`. */
+import { writeSchemaTypes } from '../../scripts/lib/schema-types.ts';
+import { requestSchemaIds } from '../../server/src/api/rest/schemas.ts';
+
+await writeSchemaTypes(
+  new URL('../src/gen/types.ts', import.meta.url),
+  requestSchemaIds,
+  '/** Generated from the schemas of the server by scripts/generate-types.ts; not to be edited. */',
+);

@@ -1,0 +1,189 @@
+/** What goes wrong, as one class per thing a program may want to do about it. Every message says what happened and what to do next. */
+import type { ErrorAnswer } from './gen/types.ts';
+
+export type ErrorBody = ErrorAnswer['error'];
+
+/** Base of all errors of this package. */
+export class SkerryError extends Error {
+  override readonly name: string = 'SkerryError';
+  /** Stable, for programs. */
+  readonly code: string;
+  /** HTTP status of the answer; 0 when there was none. */
+  readonly status: number;
+  /** What to do next, also at the end of `message`. */
+  readonly suggestion: string;
+  /** True when the same call may succeed later. */
+  readonly retryable: boolean;
+  /** Seconds the server asks to wait before that, if it said so. */
+  readonly retryAfterSeconds: number | undefined;
+  /** The field of the request at fault. */
+  readonly path: string | undefined;
+  /** Of a sandbox that ended: why. */
+  readonly reason: ErrorBody['reason'];
+
+  constructor(
+    body: ErrorBody,
+    answer: {
+      readonly status: number;
+      readonly retryAfterSeconds?: number | undefined;
+      readonly cause?: unknown;
+    },
+  ) {
+    const options = answer.cause === undefined ? undefined : { cause: answer.cause };
+    super(`${sentence(body.message)} ${body.suggestion}`, options);
+    this.code = body.code;
+    this.status = answer.status;
+    this.suggestion = body.suggestion;
+    this.retryable = body.retryable;
+    this.retryAfterSeconds = answer.retryAfterSeconds;
+    this.path = body.path;
+    this.reason = body.reason;
+  }
+}
+
+/** Some messages end in a path or a name. */
+const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`);
+
+/** 400, 413: the request is not one the server takes; `path` names the field. */
+export class InvalidRequestError extends SkerryError {
+  override readonly name = 'InvalidRequestError';
+}
+
+/** 401: no token, or a wrong one. */
+export class AuthenticationError extends SkerryError {
+  override readonly name = 'AuthenticationError';
+}
+
+/** 403: a valid key that does not reach this. */
+export class PermissionDeniedError extends SkerryError {
+  override readonly name = 'PermissionDeniedError';
+}
+
+/** 404: no such sandbox, image, process or file. */
+export class NotFoundError extends SkerryError {
+  override readonly name = 'NotFoundError';
+}
+
+/** 409: the name is taken, or something is not in the state that the call needs. */
+export class ConflictError extends SkerryError {
+  override readonly name = 'ConflictError';
+}
+
+/** 410: the sandbox ended, before the call or while its program ran. `reason` says why. */
+export class SandboxEndedError extends SkerryError {
+  override readonly name = 'SandboxEndedError';
+}
+
+/** 422: the image could not be made; the message has the end of the build log. */
+export class ImageBuildError extends SkerryError {
+  override readonly name = 'ImageBuildError';
+}
+
+/** 425, 503: not yet; try again after `retryAfterSeconds`. */
+export class NotReadyError extends SkerryError {
+  override readonly name = 'NotReadyError';
+}
+
+/** 429: the server runs as many sandboxes as it may. */
+export class QuotaError extends SkerryError {
+  override readonly name = 'QuotaError';
+}
+
+/** The server could not be reached, or what answered is not one. */
+export class ConnectionError extends SkerryError {
+  override readonly name = 'ConnectionError';
+}
+
+/** A wait of this client took longer than the caller allowed. The sandbox goes on. */
+export class WaitTimeoutError extends SkerryError {
+  override readonly name = 'WaitTimeoutError';
+}
+
+/** A program ended with another exit code than 0, and its caller wanted its output. */
+export class CommandError extends SkerryError {
+  override readonly name = 'CommandError';
+  readonly exitCode: number;
+  readonly timedOut: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+
+  constructor(result: {
+    readonly exitCode: number;
+    readonly timedOut: boolean;
+    readonly stdout: string;
+    readonly stderr: string;
+  }) {
+    const { exitCode, timedOut, stdout, stderr } = result;
+    const how = timedOut ? 'was killed at its timeout' : `ended with exit code ${exitCode}`;
+    const last = stderr.trimEnd().split('\n').slice(-5).join('\n');
+    super(
+      {
+        code: 'command-failed',
+        message: `The program ${how}${last === '' ? '' : `:\n${last}\n`}`,
+        suggestion: 'Use .nothrow(), or await exec() itself, where a failure is to be expected.',
+        retryable: false,
+      },
+      { status: 0 },
+    );
+    this.exitCode = exitCode;
+    this.timedOut = timedOut;
+    this.stdout = stdout;
+    this.stderr = stderr;
+  }
+}
+
+const classes: Readonly<Record<number, typeof SkerryError>> = {
+  400: InvalidRequestError,
+  401: AuthenticationError,
+  403: PermissionDeniedError,
+  404: NotFoundError,
+  409: ConflictError,
+  410: SandboxEndedError,
+  413: InvalidRequestError,
+  422: ImageBuildError,
+  425: NotReadyError,
+  429: QuotaError,
+  503: NotReadyError,
+};
+
+/** The error of an answer. `text` is its body. */
+export function errorOfAnswer(url: string, response: Response, text: string): SkerryError {
+  const seconds = Number(response.headers.get('retry-after') ?? Number.NaN);
+  const answer = {
+    status: response.status,
+    retryAfterSeconds: Number.isFinite(seconds) ? seconds : undefined,
+  };
+  const body = parseBody(text);
+  if (body) return new (classes[response.status] ?? SkerryError)(body, answer);
+  const message = `${new URL(url).origin} answered with status ${response.status} and no error of Skerry's.`;
+  return new ConnectionError(notSkerry(message), answer);
+}
+
+/** The error that ends a stream. */
+export function errorOfFrame(body: ErrorBody): SkerryError {
+  const statuses: Readonly<Record<string, number>> = {
+    'sandbox-ended': 410,
+    'not-found': 404,
+    'not-ready': 425,
+    unavailable: 503,
+  };
+  const status = statuses[body.code] ?? 500;
+  return new (classes[status] ?? SkerryError)(body, { status });
+}
+
+/** What an answer says that does not come from a Skerry server. */
+export const notSkerry = (message: string): ErrorBody => ({
+  code: 'not-skerry',
+  message,
+  suggestion: 'Check url (or SKERRY_URL): it must be the address of a Skerry server.',
+  retryable: false,
+});
+
+function parseBody(text: string): ErrorBody | undefined {
+  try {
+    const { error } = JSON.parse(text) as Partial<ErrorAnswer>;
+    return typeof error?.message === 'string' && typeof error.code === 'string' ? error : undefined;
+  } catch {
+    return undefined;
+  }
+}

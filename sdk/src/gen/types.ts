@@ -1,0 +1,437 @@
+/** Generated from the schemas of the server by scripts/generate-types.ts; not to be edited. */
+
+export interface VolumeMount {
+  name: string;
+  /**
+   * Default: false.
+   */
+  readOnly?: boolean;
+  /**
+   * A directory of the volume, which is made when it is missing. Default: all of it.
+   */
+  subPath?: string;
+}
+export interface PortRequest {
+  port: number;
+  /**
+   * Clients may agree on HTTP/2, which the program speaks without TLS. Default: false.
+   */
+  http2?: boolean;
+  /**
+   * Also without TLS. Default: false.
+   */
+  plain?: boolean;
+}
+export interface CommandRequest {
+  /**
+   * Run by bash where the image has it, else by /bin/sh.
+   */
+  command?: string;
+  /**
+   * Program and arguments, without a shell: nothing needs quoting.
+   *
+   * @minItems 1
+   * @maxItems 4096
+   */
+  argv?: string[];
+  cwd?: string;
+  /**
+   * Added to the sandbox's. At most 256 variables of 32768 bytes, 524288 bytes in all.
+   */
+  env: {
+    [k: string]: string;
+  };
+  /**
+   * Text for standard input. Without it, input is at its end.
+   */
+  stdin?: string;
+  /**
+   * Then the command and everything it started is killed.
+   */
+  timeoutMs?: number;
+}
+export interface KillRequest {
+  /**
+   * Sent to the process, its group and everything it started.
+   */
+  signal?: 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGTERM';
+}
+export interface FileWritten {
+  path: string;
+  size: number;
+}
+export interface VolumesReloaded {
+  /**
+   * Where they are mounted.
+   */
+  volumes: string[];
+}
+export interface Tunnel {
+  /**
+   * In the sandbox.
+   */
+  port: number;
+  /**
+   * With TLS. The same as long as it runs.
+   */
+  url: string;
+  /**
+   * Without TLS, where that was asked for.
+   */
+  plain: {
+    host: string;
+    port: number;
+  } | null;
+}
+export interface TunnelList {
+  tunnels: Tunnel[];
+}
+export interface ConnectTokenRequest {
+  /**
+   * In the sandbox.
+   */
+  port?: number;
+  /**
+   * What the program is told in X-Verified-User-Data: a text, or an object as JSON. No secret.
+   */
+  userMetadata?:
+    | string
+    | {
+        [k: string]: unknown;
+      };
+}
+export interface ConnectToken {
+  /**
+   * The same for a port as long as the sandbox lives.
+   */
+  url: string;
+  /**
+   * Bearer token, or _modal_connect_token in the query or as a cookie.
+   */
+  token: string;
+  expiresInSeconds: number;
+}
+export interface FileDeleted {
+  path: string;
+}
+export interface FileEntry {
+  name: string;
+  path: string;
+  type: 'file' | 'directory' | 'symlink';
+  size: number;
+  permissions: string;
+  owner: string;
+  group: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  modifiedAt: string;
+  symlinkTarget: string | null;
+}
+export interface FileList {
+  path: string;
+  /**
+   * By name.
+   */
+  entries: FileEntry[];
+}
+export interface ErrorAnswer {
+  error: {
+    /**
+     * Stable, for programs.
+     */
+    code: string;
+    message: string;
+    /**
+     * What to do next.
+     */
+    suggestion: string;
+    /**
+     * True when the same request may succeed later; see Retry-After.
+     */
+    retryable: boolean;
+    /**
+     * The field at fault.
+     */
+    path?: string;
+    /**
+     * Of a 409: the fields that differ from the running sandbox.
+     */
+    differs?: string[];
+    /**
+     * Of a sandbox that ended: why.
+     */
+    reason?:
+      'exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed';
+  };
+}
+export interface TerminalSize {
+  rows: number;
+  cols: number;
+}
+export interface SandboxCreate {
+  /**
+   * An image id (im-…), a published name, or a registry reference such as python:3.12-slim. Default: the code-interpreter image.
+   */
+  image?: string;
+  /**
+   * Unique among the running sandboxes of its app.
+   */
+  name?: string;
+  /**
+   * What sandboxes are grouped under; made when missing.
+   */
+  app?: string;
+  tags?: {
+    [k: string]: string;
+  };
+  /**
+   * Its main program: the sandbox ends with it. The image's ENTRYPOINT comes before it. Default: none, it stays until its time is over.
+   *
+   * @minItems 1
+   * @maxItems 4096
+   */
+  command?: string[];
+  pty?: TerminalSize;
+  /**
+   * Environment of every process. Encrypted at rest, never logged. At most 256 variables of 32768 bytes, 524288 bytes in all.
+   */
+  env?: {
+    [k: string]: string;
+  };
+  /**
+   * Names of stored secrets, whose variables are added.
+   *
+   * @maxItems 64
+   */
+  secrets?: string[];
+  /**
+   * It ends so long after its start, no matter what.
+   */
+  timeoutSeconds?: number;
+  /**
+   * It also ends when nothing happens in it for so long.
+   */
+  idleTimeoutSeconds?: number;
+  /**
+   * What keeps its programs from the machine. Default: the server's choice.
+   */
+  isolation?: 'gvisor' | 'runc';
+  /**
+   * Working directory of every process. Default: the image's.
+   */
+  workdir?: string;
+  /**
+   * Cores; may be a fraction.
+   */
+  cpu?: number;
+  /**
+   * Memory limit in MiB; a program over it is killed.
+   */
+  memoryMiB?: number;
+  /**
+   * Volumes by the directory where each is mounted, at most 64; one that does not exist is made. What is written there is kept however the sandbox ends.
+   */
+  volumes?: {
+    [k: string]: string | VolumeMount;
+  };
+  /**
+   * Ports that are open to the outside, with TLS; GET /tunnels says where.
+   *
+   * @maxItems 64
+   */
+  ports?: (number | PortRequest)[];
+  /**
+   * From where its ports may be reached, by tunnels and with connect tokens. Default: from everywhere.
+   */
+  inboundCidrs?: string[];
+  /**
+   * blocked: no outbound connections. With domains: these alone, by TLS and HTTP. Private networks and other sandboxes are out of reach in all.
+   */
+  network?:
+    | ('open' | 'blocked')
+    | {
+        /**
+         * Names, names with *. before them for all below, or * for every one; at most 1000.
+         *
+         * @minItems 1
+         * @maxItems 1000
+         */
+        domains: string[];
+        /**
+         * Tells in the log of the sandbox what it reaches, and tries to.
+         */
+        audit?: boolean;
+      };
+  /**
+   * Headers that are put into what it sends to these domains by HTTPS, in the place of those that its programs send: the values never enter the sandbox.
+   *
+   * @maxItems 25
+   */
+  secretHeaders?: {
+    /**
+     * A name, one with *. before it for it and all below, or * for every one.
+     */
+    domain: string;
+    /**
+     * Values by the names of headers.
+     */
+    headers: {
+      [k: string]: string;
+    };
+  }[];
+}
+export interface SandboxInfo {
+  id: string;
+  name: string | null;
+  tags: {
+    [k: string]: string;
+  };
+  status: 'starting' | 'running' | 'suspended' | 'stopping' | 'ended';
+  /**
+   * How it ended; null while it has not.
+   */
+  result: {
+    reason:
+      'exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed';
+    /**
+     * Of its main program, where that ended it.
+     */
+    exitCode: number | null;
+    message: string | null;
+  } | null;
+  /**
+   * What keeps its programs from the machine; null once it ended.
+   */
+  isolation: ('gvisor' | 'runc' | 'runc-shared-users') | null;
+  imageId: string;
+  /**
+   * Whether it lives for a main program.
+   */
+  hasCommand: boolean;
+  timeoutSeconds: number;
+  /**
+   * UTC, ISO 8601.
+   */
+  createdAt: string;
+  startedAt: string | null;
+  endedAt: string | null;
+  /**
+   * When it ends at the latest; null once it ended.
+   */
+  expiresAt: string | null;
+  /**
+   * Bearer key that is good for this sandbox alone.
+   */
+  key: string;
+}
+export interface SandboxPage {
+  /**
+   * Newest first.
+   */
+  sandboxes: SandboxInfo[];
+  /**
+   * Pass as cursor; null at the end.
+   */
+  nextCursor: string | null;
+}
+export interface ProcessStart {
+  /**
+   * Run by bash where the image has it, else by /bin/sh.
+   */
+  command?: string;
+  /**
+   * Program and arguments, without a shell: nothing needs quoting.
+   *
+   * @minItems 1
+   * @maxItems 4096
+   */
+  argv?: string[];
+  cwd?: string;
+  /**
+   * Added to the sandbox's. At most 256 variables of 32768 bytes, 524288 bytes in all.
+   */
+  env?: {
+    [k: string]: string;
+  };
+  /**
+   * Text for standard input. Without it, input is at its end.
+   */
+  stdin?: string;
+  /**
+   * Then the command and everything it started is killed.
+   */
+  timeoutMs?: number;
+  /**
+   * Chosen by the caller: the same id again is the same process, so that a call may be repeated.
+   */
+  id?: string;
+  /**
+   * Names of stored secrets, whose variables are added.
+   *
+   * @maxItems 64
+   */
+  secrets?: string[];
+  pty?: TerminalSize;
+  /**
+   * Its input stays open after `stdin`, for POST …/stdin. Default: it is at its end.
+   */
+  keepStdin?: boolean;
+}
+export interface ProcessExit {
+  /**
+   * 128+n when signal n ended it.
+   */
+  exitCode: number;
+  signal: number | null;
+  timedOut: boolean;
+}
+export interface ProcessInfo {
+  id: string;
+  argv: string[];
+  /**
+   * UTC, ISO 8601.
+   */
+  startedAt: string;
+  /**
+   * Null while it runs.
+   */
+  exit: ProcessExit | null;
+}
+export interface ProcessInfos {
+  processes: ProcessInfo[];
+}
+export interface StdinTaken {
+  accepted: number;
+}
+export interface DirectoryRequest {
+  path: string;
+  parents?: boolean;
+}
+export interface DirectoryMade {
+  path: string;
+}
+export interface FileStat {
+  path: string;
+  /**
+   * Null: nothing is there.
+   */
+  type: ('file' | 'directory' | 'symlink') | null;
+}
+export interface SnapshotRequest {
+  /**
+   * Of this directory alone. Default: the whole filesystem.
+   */
+  path?: string;
+  /**
+   * How long the image lives. Default: until it is deleted.
+   */
+  ttlSeconds?: number;
+}
+export interface SnapshotMade {
+  imageId: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  createdAt: string;
+}

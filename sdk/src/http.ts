@@ -1,0 +1,112 @@
+/** Requests to one server, with one key. */
+import { ConnectionError, errorOfAnswer, NotReadyError, notSkerry } from './errors.ts';
+import { delay } from './wait.ts';
+
+/** The part of `fetch` that is used; another can be given for tests or proxies. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/** While the server starts again, calls that may be repeated are; after so many tries in vain the error is the caller's. */
+const MAX_TRIES = 6;
+const FIRST_PAUSE_MS = 100;
+
+export interface CallOptions {
+  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  /** Sent as JSON. */
+  readonly json?: unknown;
+  /** Sent as it is. */
+  readonly body?: string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>;
+  readonly signal?: AbortSignal | undefined;
+  /** True = the same call twice is as good as once: it is repeated when the server cannot be reached. GET always is. */
+  readonly repeatable?: boolean;
+}
+
+export class HttpClient {
+  readonly #url: string;
+  readonly #key: string;
+  readonly #fetch: Fetch;
+
+  /** `url` may end in a slash. */
+  constructor(url: string, key: string, fetchWith: Fetch) {
+    this.#url = url.replace(/\/+$/, '');
+    this.#key = key;
+    this.#fetch = fetchWith;
+  }
+
+  /** The same server with another key. */
+  withKey(key: string): HttpClient {
+    return new HttpClient(this.#url, key, this.#fetch);
+  }
+
+  /** @throws SkerryError for every answer that is not a good one, and when there is none; the signal's reason when aborted */
+  async send(method: string, path: string, options: CallOptions = {}): Promise<Response> {
+    const repeatable = options.repeatable ?? method === 'GET';
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#sendOnce(method, path, options);
+      } catch (error) {
+        const mayPass =
+          (error instanceof ConnectionError && error.retryable) ||
+          (error instanceof NotReadyError && error.code === 'unavailable' && error.path === undefined);
+        if (!repeatable || !mayPass || attempt === MAX_TRIES) throw error;
+        await delay(FIRST_PAUSE_MS * 2 ** (attempt - 1), options.signal);
+      }
+    }
+  }
+
+  /** The JSON of a good answer; its type is the server's promise, which the server's own tests hold. */
+  async call<Answer>(method: string, path: string, options: CallOptions = {}): Promise<Answer> {
+    const response = await this.send(method, path, options);
+    try {
+      return (await response.json()) as Answer;
+    } catch (cause) {
+      options.signal?.throwIfAborted();
+      const body = notSkerry(`${this.#url} gave an answer that is not JSON.`);
+      throw new ConnectionError(body, { status: response.status, cause });
+    }
+  }
+
+  async #sendOnce(method: string, path: string, options: CallOptions): Promise<Response> {
+    const url = `${this.#url}${path}${queryOf(options.query)}`;
+    const body = options.json === undefined ? options.body : JSON.stringify(options.json);
+    const contentType = options.json === undefined ? 'application/octet-stream' : 'application/json';
+    // Streams of requests have to be asked for, by an option that the DOM's types do not know.
+    const streamed = body instanceof ReadableStream ? { duplex: 'half' as const } : {};
+    let response: Response;
+    try {
+      response = await this.#fetch(url, {
+        method,
+        headers: {
+          authorization: `Bearer ${this.#key}`,
+          ...(body === undefined ? {} : { 'content-type': contentType }),
+        },
+        ...(body === undefined ? {} : { body }),
+        ...(options.signal ? { signal: options.signal } : {}),
+        ...streamed,
+      });
+    } catch (cause) {
+      options.signal?.throwIfAborted();
+      throw unreachable(this.#url, cause);
+    }
+    if (!response.ok) throw errorOfAnswer(url, response, await response.text().catch(() => ''));
+    return response;
+  }
+}
+
+/** There is no connection, or no more. */
+export const unreachable = (url: string, cause: unknown): ConnectionError =>
+  new ConnectionError(
+    {
+      code: 'unreachable',
+      message: `${url} cannot be reached`,
+      suggestion: 'Start the server (`skerry up`), or set SKERRY_URL or url to where it is.',
+      retryable: true,
+    },
+    { status: 0, cause },
+  );
+
+function queryOf(query: CallOptions['query'] = {}): string {
+  const given = Object.entries(query).flatMap(([name, value]): [string, string][] =>
+    value === undefined ? [] : [[name, String(value)]],
+  );
+  return given.length === 0 ? '' : `?${new URLSearchParams(given)}`;
+}

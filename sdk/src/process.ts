@@ -1,0 +1,303 @@
+/** One program in a sandbox. */
+import { CommandError, ConnectionError, errorOfFrame, NotReadyError } from './errors.ts';
+import { concat, readFrames } from './frames.ts';
+import type { KillRequest, ProcessExit, ProcessInfo, StdinTaken, TerminalSize } from './gen/types.ts';
+import { type HttpClient, unreachable } from './http.ts';
+import { delay } from './wait.ts';
+
+export type Signal = NonNullable<KillRequest['signal']>;
+
+export interface Options {
+  /** Ends the call. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a program did, once it ended. */
+export interface ExecResult {
+  /** 128+n when signal n ended it. */
+  readonly exitCode: number;
+  /** The signal that ended it, by number. */
+  readonly signal: number | null;
+  /** True when its `timeoutMs` passed and it was killed. */
+  readonly timedOut: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface OutputPiece {
+  readonly stream: 'stdout' | 'stderr';
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+type StreamName = OutputPiece['stream'];
+type Streams = StreamName | 'both' | 'none';
+
+/** A stream that breaks off is taken up where it was, for so long without anything new. */
+const MAX_PAUSES = 8;
+const FIRST_PAUSE_MS = 100;
+/** One request's worth of input. */
+const STDIN_PIECE_BYTES = 1 << 20;
+
+/**
+ * A program that runs, or ran, in a sandbox. Awaiting it gives its result once it ended. Its output is kept by the server: any number of readers may read it
+ * from its start, at any time, and a connection that breaks is made again without losing any of it.
+ */
+export class Process implements PromiseLike<ExecResult> {
+  readonly stdin: StdinWriter;
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  readonly #http: HttpClient;
+  readonly #sandboxPath: string;
+  readonly #started: Promise<Pick<ProcessInfo, 'id'>>;
+  readonly #signal: AbortSignal | undefined;
+  #throws: boolean;
+
+  /** @internal `Sandbox.exec` and `Sandbox.process` make these. */
+  constructor(
+    http: HttpClient,
+    sandboxPath: string,
+    started: Promise<Pick<ProcessInfo, 'id'>>,
+    options: Options & { readonly throws?: boolean } = {},
+  ) {
+    this.#http = http;
+    this.#sandboxPath = sandboxPath;
+    this.#started = started;
+    this.#signal = options.signal;
+    this.#throws = options.throws ?? false;
+    this.stdin = new StdinWriter(this);
+    this.stdout = new OutputStream(this, 'stdout');
+    this.stderr = new OutputStream(this, 'stderr');
+    // Whoever awaits it is told.
+    started.catch(() => {});
+  }
+
+  /** Resolves once it has been started, with its id. @throws SkerryError when it cannot be started */
+  async id(): Promise<string> {
+    return (await this.#started).id;
+  }
+
+  /** Its end does not throw, whatever its exit code. */
+  nothrow(): this {
+    this.#throws = false;
+    return this;
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: `await sandbox.exec(…)` is the point of it.
+  then<A = ExecResult, B = never>(
+    onResult?: ((result: ExecResult) => A | PromiseLike<A>) | null,
+    onError?: ((error: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.result().then(onResult, onError);
+  }
+
+  /** Both streams as they come, then ends with the program. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<OutputPiece, void> {
+    yield* this.follow('both');
+  }
+
+  /** @throws CommandError after `$`, unless `nothrow`; SandboxEndedError */
+  async result(): Promise<ExecResult> {
+    const pieces: Record<StreamName, Uint8Array[]> = { stdout: [], stderr: [] };
+    const following = this.follow('both');
+    let next = await following.next();
+    for (; !next.done; next = await following.next()) pieces[next.value.stream].push(next.value.bytes);
+    const text = (stream: StreamName) => new TextDecoder().decode(concat(pieces[stream]));
+    const result = { ...next.value, stdout: text('stdout'), stderr: text('stderr') };
+    if (this.#throws && result.exitCode !== 0) throw new CommandError(result);
+    return result;
+  }
+
+  /** Waits for its end, without its output. @throws SandboxEndedError */
+  async wait(options: Options = {}): Promise<ProcessExit> {
+    const following = this.follow('none', options);
+    for (;;) {
+      const next = await following.next();
+      if (next.done) return next.value;
+    }
+  }
+
+  /** Its whole stdout as text. @throws CommandError when its exit code is not 0 */
+  async text(): Promise<string> {
+    const result = await this.nothrow().result();
+    if (result.exitCode !== 0) throw new CommandError(result);
+    return result.stdout;
+  }
+
+  /** Its stdout as JSON. @throws CommandError, SyntaxError */
+  async json<T = unknown>(): Promise<T> {
+    return JSON.parse(await this.text()) as T; // the caller says what it is
+  }
+
+  /** The lines of its stdout as they come. @throws CommandError at the end, when its exit code is not 0 */
+  async *lines(): AsyncGenerator<string, void> {
+    yield* this.stdout.lines();
+    const exit = await this.wait();
+    if (exit.exitCode === 0) return;
+    throw new CommandError({ ...exit, stdout: '', stderr: await this.stderr.text() });
+  }
+
+  /** Sends a signal, SIGTERM by default, to it and everything it started. No effect once it ended. */
+  async kill(signal: Signal = 'SIGTERM', options: Options = {}): Promise<void> {
+    await this.#http.call('POST', `${await this.#path()}/signal`, { json: { signal }, ...options });
+  }
+
+  /** Tells it the size of its terminal. @throws ConflictError when it has none */
+  async resize(size: TerminalSize, options: Options = {}): Promise<void> {
+    await this.#http.call('POST', `${await this.#path()}/resize`, { json: size, ...options });
+  }
+
+  /** @internal Output from its start, then its exit, whatever becomes of connections. */
+  async *follow(streams: Streams, options: Options = {}): AsyncGenerator<OutputPiece, ProcessExit> {
+    const given = [this.#signal, options.signal].filter((each) => each !== undefined);
+    const signal = given.length > 1 ? AbortSignal.any(given) : given[0];
+    const path = `${await this.#path()}/output`;
+    const next = { stdout: 0, stderr: 0 };
+    for (let pauses = 0; ; pauses++) {
+      try {
+        const query = { ...next, streams };
+        const response = await this.#http.send('GET', path, { query, signal });
+        for await (const frame of readFrames(response)) {
+          if (frame.kind === 'exit') return frame.exit;
+          if (frame.kind === 'error') throw errorOfFrame(frame.error);
+          pauses = 0;
+          next[frame.kind] += frame.bytes.length;
+          yield { stream: frame.kind, bytes: frame.bytes };
+        }
+        throw unreachable('The server', new Error('the output broke off'));
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!isPassing(error) || pauses === MAX_PAUSES) throw error;
+      }
+      await delay(FIRST_PAUSE_MS * 2 ** Math.min(pauses, 4), signal);
+    }
+  }
+
+  /** @internal */
+  async writeStdin(offset: number, bytes: Uint8Array<ArrayBuffer>, end: boolean): Promise<void> {
+    await this.#http.call<StdinTaken>('POST', `${await this.#path()}/stdin`, {
+      query: { offset, end },
+      body: bytes,
+      repeatable: true,
+      signal: this.#signal,
+    });
+  }
+
+  async #path(): Promise<string> {
+    return `${this.#sandboxPath}/processes/${encodeURIComponent(await this.id())}`;
+  }
+}
+
+/** Whether a stream may be taken up again: the connection broke, the server starts again, or the sandbox still starts. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof NotReadyError) return true;
+  if (error instanceof ConnectionError) return error.retryable;
+  // What fetch's own streams throw when a connection breaks.
+  return error instanceof TypeError || (error instanceof Error && error.name === 'NetworkError');
+}
+
+/** One stream of a program's output, from its start, each time it is read. */
+export class OutputStream implements AsyncIterable<Uint8Array<ArrayBuffer>> {
+  readonly #process: Process;
+  readonly #name: StreamName;
+
+  /** @internal */
+  constructor(process: Process, name: StreamName) {
+    this.#process = process;
+    this.#name = name;
+  }
+
+  /** Its bytes as they come. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+    for await (const { bytes } of this.#process.follow(this.#name)) yield bytes;
+  }
+
+  /** All of it, once the program ended. */
+  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of this) pieces.push(piece);
+    return concat(pieces);
+  }
+
+  /** All of it as UTF-8. */
+  async text(): Promise<string> {
+    return new TextDecoder().decode(await this.bytes());
+  }
+
+  /** Its lines as they come, without their ends. */
+  async *lines(): AsyncGenerator<string, void> {
+    const decoder = new TextDecoder();
+    let rest = '';
+    for await (const bytes of this) {
+      const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) yield line.replace(/\r$/, '');
+    }
+    rest += decoder.decode();
+    if (rest !== '') yield rest;
+  }
+
+  /** As a stream of the web. */
+  readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const pieces = this[Symbol.asyncIterator]();
+    return new ReadableStream({
+      async pull(controller) {
+        const { done, value } = await pieces.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await pieces.return();
+      },
+    });
+  }
+}
+
+/** What can be given to a program as its input. */
+export type Input = string | Uint8Array | AsyncIterable<string | Uint8Array>;
+
+/** The input of a program that was started with `stdin: 'open'`. */
+export class StdinWriter {
+  readonly #process: Process;
+  #offset = 0;
+  /** Writes are one after the other. */
+  #last: Promise<void> = Promise.resolve();
+
+  /** @internal */
+  constructor(process: Process) {
+    this.#process = process;
+  }
+
+  /** Resolves when the program has taken it. @throws ConflictError when it reads no more */
+  write(input: string | Uint8Array): Promise<void> {
+    return this.#send(toBytes(input), false);
+  }
+
+  /** Nothing comes after this. */
+  end(input: string | Uint8Array = ''): Promise<void> {
+    return this.#send(toBytes(input), true);
+  }
+
+  /** @internal Writes all of it, and ends. */
+  async feed(input: Input): Promise<void> {
+    if (typeof input === 'string' || input instanceof Uint8Array) return this.end(input);
+    for await (const piece of input) await this.write(piece);
+    await this.end();
+  }
+
+  #send(bytes: Uint8Array, end: boolean): Promise<void> {
+    const sent = this.#last.then(async () => {
+      let at = 0;
+      do {
+        const piece = bytes.slice(at, at + STDIN_PIECE_BYTES);
+        at += piece.length;
+        await this.#process.writeStdin(this.#offset, piece, end && at >= bytes.length);
+        this.#offset += piece.length;
+      } while (at < bytes.length);
+    });
+    this.#last = sent.catch(() => {});
+    return sent;
+  }
+}
+
+const toBytes = (input: string | Uint8Array): Uint8Array =>
+  typeof input === 'string' ? new TextEncoder().encode(input) : input;

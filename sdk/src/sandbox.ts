@@ -1,0 +1,288 @@
+/** A sandbox. */
+import { type ConnectionOptions, connect } from './connection.ts';
+import { NotReadyError, WaitTimeoutError } from './errors.ts';
+import { SandboxFiles } from './files.ts';
+import type {
+  ConnectToken,
+  ProcessInfo,
+  ProcessInfos,
+  ProcessStart,
+  SandboxCreate,
+  SandboxInfo,
+  SandboxPage,
+  SnapshotMade,
+  TerminalSize,
+  Tunnel,
+  TunnelList,
+} from './gen/types.ts';
+import type { HttpClient } from './http.ts';
+import { type Input, type Options, Process } from './process.ts';
+import { shellCommand, type Word } from './quote.ts';
+import { delay } from './wait.ts';
+
+/** Optional fields may also be given as `undefined`, as an unset environment variable is. */
+export type Loose<T> = { [K in keyof T]: object extends Pick<T, K> ? T[K] | undefined : T[K] };
+
+export interface CreateOptions extends Loose<SandboxCreate>, ConnectionOptions, Options {
+  /** How long to wait for an image that is still being fetched or built; 15 minutes by default. */
+  readonly imageTimeoutMs?: number | undefined;
+}
+
+export interface ExecOptions {
+  /** Its input: text, bytes, or pieces as they come. 'open': what is written to `process.stdin`. Default: it is at its end. */
+  readonly stdin?: Input | 'open' | undefined;
+  /** Added to the sandbox's. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Names of stored secrets. */
+  readonly secrets?: readonly string[] | undefined;
+  /** Absolute. Default: the sandbox's. */
+  readonly cwd?: string | undefined;
+  /** Then it and everything it started is killed. */
+  readonly timeoutMs?: number | undefined;
+  /** It gets a terminal of that size; all its output is stdout then. */
+  readonly pty?: TerminalSize | undefined;
+  /** Kills it. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One wait on the server; longer ones are made of several, so that no proxy takes the connection for dead. */
+const WAIT_STEP_SECONDS = 30;
+const DEFAULT_IMAGE_TIMEOUT_MS = 15 * 60_000;
+const DEFAULT_RETRY_SECONDS = 5;
+const ENTRYPOINT = 'entrypoint';
+
+/** A sandbox of a Skerry server. Disposing of it (`await using`) ends it. */
+export class Sandbox implements AsyncDisposable {
+  readonly id: string;
+  readonly files: SandboxFiles;
+  readonly #http: HttpClient;
+  readonly #path: string;
+  #info: SandboxInfo;
+
+  private constructor(http: HttpClient, info: SandboxInfo) {
+    this.id = info.id;
+    this.#http = http;
+    this.#info = info;
+    this.#path = sandboxPath(info.id);
+    this.files = new SandboxFiles(http, this.#path);
+  }
+
+  /**
+   * Makes a sandbox and waits until it runs.
+   * @throws NotFoundError (image, secret), ConflictError (name), QuotaError, ImageBuildError, WaitTimeoutError (image), SandboxEndedError when it cannot start
+   */
+  static async create(options: CreateOptions = {}): Promise<Sandbox> {
+    const { url, token, fetch, signal, imageTimeoutMs = DEFAULT_IMAGE_TIMEOUT_MS, ...request } = options;
+    const http = connect({ url, token, fetch });
+    const deadline = Date.now() + imageTimeoutMs;
+    for (;;) {
+      try {
+        const info = await http.call<SandboxInfo>('POST', '/v1/sandboxes', { json: request, signal });
+        const sandbox = new Sandbox(http, info);
+        // One with a command may have run and ended by then, which is no failure.
+        await sandbox.#untilRunning(info.hasCommand, signal);
+        return sandbox;
+      } catch (error) {
+        // 503 about the image: it is being made, and this call is how to ask whether it is there.
+        if (!(error instanceof NotReadyError) || error.path !== 'image') throw error;
+        const pauseMs = (error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS) * 1000;
+        if (Date.now() + pauseMs > deadline) throw waitTimeout('The image', imageTimeoutMs, error);
+        await delay(pauseMs, signal);
+      }
+    }
+  }
+
+  /** A sandbox by its id, whoever made it, running or ended. @throws NotFoundError */
+  static async get(id: string, options: ConnectionOptions & Options = {}): Promise<Sandbox> {
+    const { signal, ...connection } = options;
+    const http = connect(connection);
+    return new Sandbox(http, await http.call<SandboxInfo>('GET', sandboxPath(id), { signal }));
+  }
+
+  /** All sandboxes that run, newest first, whoever made them; with `includeEnded` also those that ended. */
+  static async *list(
+    options: ConnectionOptions & Options & Loose<{ includeEnded?: boolean; app?: string }> = {},
+  ): AsyncGenerator<Sandbox, void> {
+    const { signal, includeEnded, app, ...connection } = options;
+    const http = connect(connection);
+    let cursor: string | undefined;
+    do {
+      const query = { includeEnded, app, cursor };
+      const page = await http.call<SandboxPage>('GET', '/v1/sandboxes', { query, signal });
+      for (const info of page.sandboxes) yield new Sandbox(http, info);
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+  }
+
+  /** What was known of it when this was made, or at the last `refresh`, `wait` or `terminate`. */
+  get info(): SandboxInfo {
+    return this.#info;
+  }
+
+  /** Asks the server what is with it now. */
+  refresh(options: Options = {}): Promise<SandboxInfo> {
+    return this.#update('GET', '', options);
+  }
+
+  /**
+   * Starts a program, without a shell: nothing needs quoting. Awaited, it gives the result once the program ended, whatever the exit code.
+   * @throws when awaited: InvalidRequestError (no such program, directory), SandboxEndedError, the signal's reason
+   */
+  exec(argv: readonly string[], options: ExecOptions = {}): Process {
+    return this.#start({ argv: [...argv] }, options, false);
+  }
+
+  /**
+   * Runs a command of a shell (bash where the image has it, else sh). Values are single words, quoted, whatever is in them; a list is several.
+   * @throws when awaited: CommandError for another exit code than 0, unless `.nothrow()`
+   */
+  $(strings: TemplateStringsArray, ...values: readonly Word[]): Process {
+    return this.#start({ command: shellCommand(strings, values) }, {}, true);
+  }
+
+  /** As `$`, with options: `` sandbox.shell({ cwd: '/src' })`make` `` */
+  shell(options: ExecOptions): (strings: TemplateStringsArray, ...values: readonly Word[]) => Process {
+    return (strings, ...values) => this.#start({ command: shellCommand(strings, values) }, options, true);
+  }
+
+  /** The program it was made with, as `command`. */
+  get entrypoint(): Process {
+    return this.process(ENTRYPOINT);
+  }
+
+  /** A program that was started earlier, by its id. */
+  process(id: string, options: Options = {}): Process {
+    return new Process(this.#http, this.#path, Promise.resolve({ id }), options);
+  }
+
+  /** The programs that were started in it, running or not, oldest first. */
+  async processes(options: Options = {}): Promise<ProcessInfo[]> {
+    return (await this.#http.call<ProcessInfos>('GET', `${this.#path}/processes`, options)).processes;
+  }
+
+  /** Where the ports are that it was made with. @throws SandboxEndedError */
+  async tunnels(options: Options = {}): Promise<Tunnel[]> {
+    return (await this.#http.call<TunnelList>('GET', `${this.#path}/tunnels`, options)).tunnels;
+  }
+
+  /**
+   * A URL and a token for HTTP requests and websockets to a port, whether the sandbox was made with it or not. The token goes into `Authorization: Bearer`,
+   * or as `_modal_connect_token` into the query. @throws SandboxEndedError
+   */
+  connectToken(port: number, options: Options = {}): Promise<ConnectToken> {
+    return this.#http.call('POST', `${this.#path}/connect-tokens`, { json: { port }, ...options });
+  }
+
+  /**
+   * Makes an image of its files as they are now, or of one directory's; it goes on running. The image's id can be given to `Sandbox.create`.
+   * @throws NotFoundError (directory), SandboxEndedError
+   */
+  async snapshot(
+    options: Options & { readonly path?: string; readonly ttlSeconds?: number } = {},
+  ): Promise<SnapshotMade> {
+    const { signal, ...request } = options;
+    return this.#http.call('POST', `${this.#path}/snapshots`, { json: request, signal });
+  }
+
+  /** Shows in its volumes what others have written since it started, or since the last time. */
+  async reloadVolumes(options: Options = {}): Promise<void> {
+    await this.#http.call('POST', `${this.#path}/volumes/reload`, options);
+  }
+
+  /** Waits until it has ended, and says how. @throws WaitTimeoutError */
+  async wait(options: Options & { readonly timeoutMs?: number } = {}): Promise<SandboxInfo> {
+    const { signal, timeoutMs = Infinity } = options;
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const left = Math.max(0, (deadline - Date.now()) / 1000);
+      const query = { until: 'ended', timeoutSeconds: Math.min(left, WAIT_STEP_SECONDS) };
+      try {
+        return await this.#update('GET', '/wait', { query, signal });
+      } catch (error) {
+        if (!(error instanceof NotReadyError)) throw error;
+        if (Date.now() >= deadline) throw waitTimeout(`Sandbox ${this.id}`, timeoutMs, error);
+      }
+    }
+  }
+
+  /** Ends it and everything in it; resolves once it is gone. Ending an ended one changes nothing. */
+  terminate(options: Options = {}): Promise<SandboxInfo> {
+    return this.#update('DELETE', '', { repeatable: true, ...options });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.terminate();
+  }
+
+  #start(program: Pick<ProcessStart, 'argv' | 'command'>, options: ExecOptions, throws: boolean): Process {
+    const { stdin, signal, env, secrets, cwd, timeoutMs, pty } = options;
+    const id = crypto.randomUUID();
+    const request: Loose<ProcessStart> = {
+      ...program,
+      ...{ env, cwd, timeoutMs, pty },
+      secrets: secrets && [...secrets],
+      id,
+      keepStdin: stdin !== undefined,
+    };
+    const started = this.#http.call<ProcessInfo>('POST', `${this.#path}/processes`, {
+      json: request,
+      repeatable: true,
+      signal,
+    });
+    const process = new Process(this.#http, this.#path, started, { signal, throws });
+    if (stdin !== undefined && stdin !== 'open') {
+      // A program that stops reading before the end is no error; one that cannot be started is told elsewhere.
+      process.stdin.feed(stdin).catch(() => {});
+    }
+    if (signal) this.#killOnAbort(id, signal);
+    return process;
+  }
+
+  #killOnAbort(id: string, signal: AbortSignal): void {
+    const kill = async () => {
+      // It may have been started though its caller gave up on the answer.
+      await this.process(id)
+        .kill('SIGKILL')
+        .catch(() => {});
+    };
+    signal.addEventListener('abort', () => void kill(), { once: true });
+  }
+
+  async #untilRunning(mayHaveEnded: boolean, signal: AbortSignal | undefined): Promise<void> {
+    for (;;) {
+      const query = { until: 'running', timeoutSeconds: WAIT_STEP_SECONDS };
+      try {
+        await this.#update('GET', '/wait', { query, signal });
+        return;
+      } catch (error) {
+        if (error instanceof NotReadyError) continue;
+        const { result } = await this.refresh({ signal });
+        if (mayHaveEnded && result && result.reason !== 'start-failed') return;
+        throw error;
+      }
+    }
+  }
+
+  async #update(
+    method: string,
+    path: string,
+    options: Parameters<HttpClient['call']>[2],
+  ): Promise<SandboxInfo> {
+    this.#info = await this.#http.call<SandboxInfo>(method, `${this.#path}${path}`, options);
+    return this.#info;
+  }
+}
+
+const sandboxPath = (id: string) => `/v1/sandboxes/${encodeURIComponent(id)}`;
+
+function waitTimeout(what: string, ms: number, cause: NotReadyError): WaitTimeoutError {
+  return new WaitTimeoutError(
+    {
+      code: 'wait-timeout',
+      message: `${what} was not ready within ${ms / 1000} s.`,
+      suggestion: 'Allow more time; it goes on meanwhile.',
+      retryable: true,
+    },
+    { status: cause.status, retryAfterSeconds: cause.retryAfterSeconds, cause },
+  );
+}

@@ -1,0 +1,219 @@
+/**
+ * Every message of Skerry's own HTTP interface, `/v1`, once: requests are validated against these schemas, answers are serialised through them, the OpenAPI
+ * document is made from them, and so are the types of the `skerry` package (`sdk/scripts/generate-types.ts`).
+ */
+import { z } from 'zod';
+import { isObjectName } from '../../apps/names.ts';
+import {
+  absolutePath,
+  commandShape,
+  eitherForm,
+  eitherFormError,
+  endReason,
+  environment,
+  environmentBounds,
+  MAX_TTL_SECONDS,
+  offset,
+  sandboxShape,
+  timestamp,
+} from '../http/fields.ts';
+
+export const DEFAULT_APP = 'skerry';
+export const DEFAULT_TIMEOUT_SECONDS = 300;
+/** How long one call may wait; longer waits are made of several, so that no proxy takes the connection for dead. */
+const MAX_WAIT_SECONDS = 60;
+const MAX_SECRETS = 64;
+const MAX_IMAGE_TTL_SECONDS = 365 * 86_400;
+
+const name = z
+  .string()
+  .refine(isObjectName, 'a name has 1 to 64 letters, digits, dots, dashes and underscores')
+  .meta({ minLength: 1, maxLength: 64 });
+/** `checkTags` has their bounds. */
+const tags = z.record(z.string(), z.string());
+const secrets = z
+  .array(name)
+  .max(MAX_SECRETS)
+  .default([])
+  .meta({ description: 'Names of stored secrets, whose variables are added.' });
+/** Of a main program, or one that is started: it gets a terminal, and all its output is stdout. */
+const terminalSize = z
+  .strictObject({ rows: z.int().min(1).max(4096), cols: z.int().min(1).max(4096) })
+  .meta({ id: 'TerminalSize' });
+
+export const sandboxCreate = z
+  .strictObject({
+    image: z.string().max(512).optional().meta({
+      description:
+        'An image id (im-…), a published name, or a registry reference such as python:3.12-slim. Default: the code-interpreter image.',
+    }),
+    name: name.optional().meta({ description: 'Unique among the running sandboxes of its app.' }),
+    app: name
+      .default(DEFAULT_APP)
+      .meta({ description: 'What sandboxes are grouped under; made when missing.' }),
+    tags: tags.default({}),
+    command: commandShape.argv.meta({
+      description:
+        "Its main program: the sandbox ends with it. The image's ENTRYPOINT comes before it. Default: none, it stays until its time is over.",
+    }),
+    pty: terminalSize.optional(),
+    env: environment.default({}).meta({
+      description: `Environment of every process. Encrypted at rest, never logged. ${environmentBounds}`,
+    }),
+    secrets,
+    timeoutSeconds: z.int().min(1).max(MAX_TTL_SECONDS).default(DEFAULT_TIMEOUT_SECONDS).meta({
+      description: 'It ends so long after its start, no matter what.',
+    }),
+    idleTimeoutSeconds: z.int().min(1).max(MAX_TTL_SECONDS).optional().meta({
+      description: 'It also ends when nothing happens in it for so long.',
+    }),
+    isolation: z.enum(['gvisor', 'runc']).optional().meta({
+      description: "What keeps its programs from the machine. Default: the server's choice.",
+    }),
+    ...sandboxShape,
+  })
+  .refine((request) => request.pty === undefined || request.command !== undefined, {
+    error: 'a terminal is for a command',
+    path: ['pty'],
+  })
+  .meta({ id: 'SandboxCreate' });
+export type SandboxCreate = z.output<typeof sandboxCreate>;
+
+export const sandboxInfo = z
+  .object({
+    id: z.string(),
+    name: z.string().nullable(),
+    tags: z.record(z.string(), z.string()),
+    status: z.enum(['starting', 'running', 'suspended', 'stopping', 'ended']),
+    result: z
+      .object({
+        reason: endReason,
+        exitCode: z.int().nullable().meta({ description: 'Of its main program, where that ended it.' }),
+        message: z.string().nullable(),
+      })
+      .nullable()
+      .meta({ description: 'How it ended; null while it has not.' }),
+    isolation: z.enum(['gvisor', 'runc', 'runc-shared-users']).nullable().meta({
+      description: 'What keeps its programs from the machine; null once it ended.',
+    }),
+    imageId: z.string(),
+    hasCommand: z.boolean().meta({ description: 'Whether it lives for a main program.' }),
+    timeoutSeconds: z.int(),
+    createdAt: timestamp,
+    startedAt: timestamp.nullable(),
+    endedAt: timestamp.nullable(),
+    expiresAt: timestamp.nullable().meta({ description: 'When it ends at the latest; null once it ended.' }),
+    key: z.string().meta({ description: 'Bearer key that is good for this sandbox alone.' }),
+  })
+  .meta({ id: 'SandboxInfo' });
+export type SandboxInfo = z.output<typeof sandboxInfo>;
+
+export const listQuery = z.strictObject({
+  includeEnded: z.stringbool().default(false),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  cursor: z
+    .string()
+    .regex(/^\d{1,16}$/, 'must be a nextCursor')
+    .optional(),
+  app: name.optional(),
+});
+export const sandboxPage = z
+  .object({
+    sandboxes: z.array(sandboxInfo).meta({ description: 'Newest first.' }),
+    nextCursor: z.string().nullable().meta({ description: 'Pass as cursor; null at the end.' }),
+  })
+  .meta({ id: 'SandboxPage' });
+export const waitQuery = z.strictObject({
+  until: z.enum(['running', 'ended']).default('running'),
+  timeoutSeconds: z.coerce.number().min(0).max(MAX_WAIT_SECONDS).default(30),
+});
+
+export const processStart = z
+  .strictObject({
+    ...commandShape,
+    id: z.uuid().optional().meta({
+      description:
+        'Chosen by the caller: the same id again is the same process, so that a call may be repeated.',
+    }),
+    secrets,
+    pty: terminalSize.optional(),
+    keepStdin: z.boolean().default(false).meta({
+      description: 'Its input stays open after `stdin`, for POST …/stdin. Default: it is at its end.',
+    }),
+  })
+  .refine(eitherForm, eitherFormError)
+  .meta({ id: 'ProcessStart' });
+export type ProcessStart = z.output<typeof processStart>;
+
+export const processExit = z
+  .object({
+    exitCode: z.int().meta({ description: '128+n when signal n ended it.' }),
+    signal: z.int().nullable(),
+    timedOut: z.boolean(),
+  })
+  .meta({ id: 'ProcessExit' });
+export const processInfo = z
+  .object({
+    id: z.string(),
+    argv: z.array(z.string()),
+    startedAt: timestamp,
+    exit: processExit.nullable().meta({ description: 'Null while it runs.' }),
+  })
+  .meta({ id: 'ProcessInfo' });
+export const processInfos = z.object({ processes: z.array(processInfo) }).meta({ id: 'ProcessInfos' });
+export const outputQuery = z.strictObject({
+  stdout: offset.meta({ description: 'Bytes of stdout that are known already.' }),
+  stderr: offset,
+  streams: z
+    .enum(['both', 'stdout', 'stderr', 'none'])
+    .default('both')
+    .meta({ description: 'none: only the exit.' }),
+  follow: z.stringbool().default(true).meta({ description: 'False: only what is there now.' }),
+});
+export const stdinQuery = z.strictObject({
+  offset: offset.meta({ description: 'Where these bytes begin; what was taken already is passed over.' }),
+  end: z.stringbool().default(false).meta({ description: 'Nothing comes after them.' }),
+});
+export const stdinTaken = z.object({ accepted: z.int() }).meta({ id: 'StdinTaken' });
+export const resizeRequest = terminalSize;
+
+export const directoryRequest = z
+  .strictObject({ path: absolutePath, parents: z.boolean().default(true) })
+  .meta({ id: 'DirectoryRequest' });
+export const directoryMade = z.object({ path: z.string() }).meta({ id: 'DirectoryMade' });
+export const fileStat = z
+  .object({
+    path: z.string(),
+    type: z
+      .enum(['file', 'directory', 'symlink'])
+      .nullable()
+      .meta({ description: 'Null: nothing is there.' }),
+  })
+  .meta({ id: 'FileStat' });
+
+export const snapshotRequest = z
+  .strictObject({
+    path: absolutePath
+      .optional()
+      .meta({ description: 'Of this directory alone. Default: the whole filesystem.' }),
+    ttlSeconds: z.int().min(1).max(MAX_IMAGE_TTL_SECONDS).optional().meta({
+      description: 'How long the image lives. Default: until it is deleted.',
+    }),
+  })
+  .meta({ id: 'SnapshotRequest' });
+export const snapshotMade = z
+  .object({ imageId: z.string(), createdAt: timestamp })
+  .meta({ id: 'SnapshotMade' });
+
+/** Names of the schemas that are requests; the others with an id are answers. */
+export const requestSchemaIds: readonly string[] = [
+  'SandboxCreate',
+  'ProcessStart',
+  'KillRequest',
+  'ConnectTokenRequest',
+  'DirectoryRequest',
+  'SnapshotRequest',
+  'TerminalSize',
+  'VolumeMount',
+  'PortRequest',
+];
