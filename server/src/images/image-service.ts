@@ -12,14 +12,14 @@ import { Limiter } from '../platform/limiter.ts';
 import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
-import { Bases } from './bases/bases.ts';
+import { accountOf, Bases } from './bases/bases.ts';
 import { fetchUrl } from './bases/fetch-url.ts';
 import { familiarName } from './bases/reference.ts';
 import { Registry } from './bases/registry.ts';
 import { Builder, type BuilderParts } from './build/builder.ts';
 import { BuildContext } from './build/context.ts';
 import { StepRunner } from './build/run-step.ts';
-import { BuildAborted, StepCache, sorted, volumesKey } from './build/step-cache.ts';
+import { BuildAborted, StepCache, sorted, surroundingsKey } from './build/step-cache.ts';
 import { type BuildLog, BuildLogs } from './build-log.ts';
 import type { Dockerfile } from './dockerfile/instruction.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
@@ -564,15 +564,18 @@ function withTag(name: string): string {
 
 /** Everything a definition's result depends on, but for the values of secrets. */
 async function definitionKey(definition: ImageDefinition, context: BuildContext): Promise<string> {
+  const [secretNames, ...surroundings] = surroundingsKey(definition);
   const inputs = [
     definition.dockerfileLines.join('\n'),
     sorted(Object.fromEntries(definition.baseImages)),
     await context.fingerprint(),
     definition.standalonePython ?? null,
     sorted(definition.buildArgs),
-    Object.keys(definition.secretEnv).sort(),
+    secretNames,
     definition.builderVersion,
-    ...volumesKey(definition),
+    ...surroundings,
+    // Who has none must not get what others fetched with theirs.
+    ...(definition.registryCredentials ? [{ account: accountOf(definition.registryCredentials) }] : []),
   ];
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex');
 }

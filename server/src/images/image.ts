@@ -104,6 +104,8 @@ export interface ImageDefinition {
   readonly buildArgs: Readonly<Record<string, string>>;
   /** Environment of RUN steps only; never stored in the image, the cache key or a log. */
   readonly secretEnv: Readonly<Record<string, string>>;
+  /** What of its values decides what is built, as a digest that tells nothing about them. Undefined: none does. */
+  readonly secretFingerprint?: string | undefined;
   /** What every RUN step has mounted. */
   readonly volumes: readonly VolumeMountSpec[];
   readonly registryCredentials: RegistryCredentials | undefined;

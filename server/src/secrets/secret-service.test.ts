@@ -82,6 +82,20 @@ test('an ephemeral secret lives for a day and is in no list', (t) => {
   assert.throws(() => secrets.get(id), { code: 'not-found' });
 });
 
+test('values of ephemeral secrets are told apart by what says nothing about them; those of named ones do not count', (t) => {
+  const { secrets, environmentId } = setUp(t);
+  const made = (env: Record<string, string>) => secrets.createEphemeral(environmentId, env).id;
+  const named = secrets.create(environmentId, 'a', { X: '1' }, 'fail').id;
+  assert.equal(secrets.fingerprintEphemeral([]), undefined);
+  assert.equal(secrets.fingerprintEphemeral([named]), undefined);
+  const one = secrets.fingerprintEphemeral([made({ A: '1', B: '2' })]);
+  assert.match(one ?? '', /^[0-9a-f]{64}$/);
+  assert.equal(secrets.fingerprintEphemeral([made({ B: '2', A: '1' }), named]), one);
+  assert.notEqual(secrets.fingerprintEphemeral([made({ A: '1', B: '3' })]), one);
+  assert.notEqual(secrets.fingerprintEphemeral([made({ A: '1' }), made({ B: '2' })]), one);
+  assert.throws(() => secrets.fingerprintEphemeral(['st-none' as SecretId]), { code: 'not-found' });
+});
+
 test('pages follow each other without loss, newest first', (t) => {
   const { secrets, environmentId } = setUp(t);
   const names = ['a', 'b', 'c', 'd', 'e'];

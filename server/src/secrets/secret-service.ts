@@ -1,4 +1,5 @@
 /** Secrets: values sealed by the vault, each bound to its secret's id. */
+import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { checkObjectName } from '../apps/names.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
@@ -99,6 +100,17 @@ export class SecretService implements Secrets {
       for (const [key, value] of Object.entries(this.#values(source))) merged.set(key, value);
     }
     return Object.fromEntries(merged);
+  }
+
+  fingerprintEphemeral(ids: readonly SecretId[]): string | undefined {
+    const rows = ids.map((id) => this.#row(id)).filter((row) => toInfo(row).name === undefined);
+    if (rows.length === 0) return undefined;
+    const values = rows.map((row) =>
+      Object.entries(this.#open(row)).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    );
+    return createHmac('sha256', this.#vault.deriveKey('secret-fingerprints'))
+      .update(JSON.stringify(values))
+      .digest('hex');
   }
 
   /** Removes ephemeral secrets whose day is over; called on a timer with the time in Unix milliseconds. */

@@ -39,6 +39,11 @@ export interface Secrets {
   list(environmentId: EnvironmentId, beforeMs: number | undefined, limit: number): readonly SecretInfo[];
   /** The merged environment of the sources, later ones winning. @throws SkerryError `not-found` */
   resolve(sources: readonly SecretSource[]): Record<string, string>;
+  /**
+   * What tells the values of ephemeral secrets apart and nothing about them to who lacks the vault's key; undefined when there is no such secret among these.
+   * @throws SkerryError `not-found`
+   */
+  fingerprintEphemeral(ids: readonly SecretId[]): string | undefined;
 }
 
 /** Encrypts what must not be in the database in clear. `vault.ts` implements it. */
@@ -47,4 +52,6 @@ export interface Vault {
   seal(plaintext: Uint8Array, context?: string): Uint8Array;
   /** @throws SkerryError `internal` when the bytes were not sealed by this server's key and for this context */
   open(ciphertext: Uint8Array, context?: string): Uint8Array;
+  /** A 32-byte key of its own for one purpose, the same after a restart. */
+  deriveKey(purpose: string): Uint8Array;
 }

@@ -244,14 +244,17 @@ const events = (request: BaseRequest): StepEvents => ({
 
 /** A private image is only found again with the credentials that fetched it. */
 function baseKey(reference: Reference, credentials: RegistryCredentials | undefined): string {
-  const account =
-    credentials &&
-    createHash('sha256')
-      .update(JSON.stringify([credentials.username, credentials.password]))
-      .digest('hex')
-      .slice(0, 16);
+  const account = accountOf(credentials);
   return `${BASE_KEY}${formatReference(reference)}${account === undefined ? '' : `#${account}`}`;
 }
+
+/** What tells credentials apart; undefined without any. */
+export const accountOf = (credentials: RegistryCredentials | undefined): string | undefined =>
+  credentials &&
+  createHash('sha256')
+    .update(JSON.stringify([credentials.username, credentials.password]))
+    .digest('hex')
+    .slice(0, 16);
 
 /** The reference that a key of `baseKey` is of; undefined for keys of anything else. */
 export const referenceOfKey = (key: string): string | undefined =>

@@ -37,7 +37,7 @@ import {
   toArgv,
 } from './stage-state.ts';
 import { neededStages, stageNamed } from './stages.ts';
-import { type CacheMode, type StepCache, sorted, stepKey, volumesKey } from './step-cache.ts';
+import { type CacheMode, type StepCache, sorted, stepKey, surroundingsKey } from './step-cache.ts';
 import type { StepMount } from './step-mounts.ts';
 
 type StageInstruction = Stage['instructions'][number];
@@ -258,8 +258,7 @@ export class Builder {
       config.user,
       instruction.network,
       mounts.map(({ mount, inputs }) => [mount, inputs]),
-      Object.keys(definition.secretEnv).sort(),
-      ...volumesKey(definition),
+      ...surroundingsKey(definition),
     ]);
     const proxies = PROXY_ARGS.flatMap((name) => {
       const value = definition.buildArgs[name];

@@ -24,11 +24,21 @@ export function stepKey(kind: string, parents: readonly LayerId[], inputs: unkno
 export const sorted = (values: Readonly<Record<string, string>>): [string, string][] =>
   Object.entries(values).toSorted(([a], [b]) => (a < b ? -1 : 1));
 
-/** Volumes in a key: which, where and how, not what they hold. Nothing without any, as keys were before there could be some. */
-export const volumesKey = ({ volumes }: Pick<ImageDefinition, 'volumes'>): readonly unknown[] =>
-  volumes.length === 0
+/**
+ * What else than its instruction decides what a RUN gives: the names of its secret variables, the values of those that count, and which volumes it has, where and how, not what they
+ * hold. What there is none of adds nothing, so that keys stay what they were before there was any.
+ */
+export const surroundingsKey = ({
+  secretEnv,
+  secretFingerprint,
+  volumes,
+}: Pick<ImageDefinition, 'secretEnv' | 'secretFingerprint' | 'volumes'>): readonly unknown[] => [
+  Object.keys(secretEnv).sort(),
+  ...(secretFingerprint === undefined ? [] : [secretFingerprint]),
+  ...(volumes.length === 0
     ? []
-    : [volumes.map(({ volumeId, target, readOnly, subPath }) => [volumeId, target, readOnly, subPath])];
+    : [volumes.map(({ volumeId, target, readOnly, subPath }) => [volumeId, target, readOnly, subPath])]),
+];
 
 export interface StepResult {
   /** `null` when the step changed no file. */

@@ -14,7 +14,7 @@ import type { Image, ImageGetOrCreateRequest, ImageRegistryConfig } from '../gen
 import { volumeMounts } from '../rpc/volume-mounts.ts';
 
 export interface ImageDefinitionDeps {
-  readonly secrets: Pick<Secrets, 'resolve'>;
+  readonly secrets: Pick<Secrets, 'resolve' | 'fingerprintEphemeral'>;
   readonly mounts: Pick<Mounts, 'files'>;
   readonly blobs: Pick<BlobStore, 'path'>;
   readonly volumeMounts: Pick<VolumeMounts, 'check'>;
@@ -40,6 +40,7 @@ export function toImageDefinition(
   const { image } = request;
   if (!image) throw new SkerryError('invalid-argument', 'The request has no image.');
   refuseUnsupported(image);
+  const secretIds = image.secretIds as SecretId[]; // resolving rejects what is no id
   const builderVersion = request.builderVersion || fallbackBuilderVersion;
   if (!builderVersionPattern.test(builderVersion)) {
     throw new SkerryError('invalid-argument', `Invalid image builder version '${clip(builderVersion)}'.`);
@@ -50,9 +51,9 @@ export function toImageDefinition(
     contextFiles: [...inlineFiles(image), ...mountedFiles(image.contextMountId, deps)],
     standalonePython: standalonePythonOf(image.contextMountId),
     buildArgs: { ...image.buildArgs },
-    secretEnv: deps.secrets.resolve(
-      image.secretIds.map((id) => ({ kind: 'stored', id: id as SecretId })), // resolving rejects what is no id
-    ),
+    secretEnv: deps.secrets.resolve(secretIds.map((id) => ({ kind: 'stored', id }))),
+    // `env=` of a method comes as one: it is written where the image is defined, and another value of it is another definition.
+    secretFingerprint: deps.secrets.fingerprintEphemeral(secretIds),
     volumes: volumes(image, deps),
     registryCredentials: registryCredentials(image.imageRegistryConfig, deps.secrets),
     builderVersion,

@@ -1,0 +1,59 @@
+/** Every method of `modal.Image`, through each Python client that is supported: docs/image-methods.md has the table. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { startRegistry, type TestRegistry } from '../../server/src/images/bases/testing-registry.ts';
+import { CURRENT_PYTHON_CLIENT, runPythonFile } from '../support/clients.ts';
+import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+import { pythonCases } from './support/cases.ts';
+
+const basic = (username: string, password: string) =>
+  `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+
+describe('methods of modal.Image', () => {
+  let server: TestServer;
+  let registry: TestRegistry;
+  let google: TestRegistry;
+
+  before(async () => {
+    const layers = [[{ name: 'file', text: 'from a registry' }]];
+    registry = await startRegistry(layers, {}, basic('me', 'secret'));
+    google = await startRegistry(layers, {}, basic('_json_key', '{"type": "service_account"}'));
+    const flags = ['--insecure-registries', `${registry.host},${google.host}`];
+    // Names of images that the other tests want as they are.
+    server = await startServer({ runtime: 'runc', freshData: true, flags });
+    const program = join(projectRoot, 'e2e/life/python/image_methods.py');
+    const { code, stdout, stderr } = await runPythonFile(server, program, { argv: ['tools'] });
+    assert.equal(code, 0, stderr);
+    const image = stdout.trim().split('\n').at(-1);
+    const { tokenId, tokenSecret } = server.token;
+    for (const name of [
+      'tools:1',
+      ...['python:3.12.6-slim-bookworm', 'python:3.12.10-slim-bookworm', 'ghcr.io/astral-sh/uv:latest'],
+      ...[
+        'mambaorg/micromamba:1.5.10',
+        'mambaorg/micromamba:1.5.10-bookworm-slim',
+        'mambaorg/micromamba:2.1.1-debian12-slim',
+      ],
+    ]) {
+      const response = await fetch(`${server.url}/skerry/v1/images/tag`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${tokenId}:${tokenSecret}` },
+        body: JSON.stringify({ image, name }),
+      });
+      assert.equal(response.status, 200, await response.text());
+    }
+  });
+  after(async () => {
+    await server?.stop();
+    await registry?.[Symbol.asyncDispose]();
+    await google?.[Symbol.asyncDispose]();
+  });
+
+  for (const version of [CURRENT_PYTHON_CLIENT, '1.5.5', '1.3.5', '1.0.5']) {
+    const env = () => ({ REGISTRY: registry.host, GOOGLE_REGISTRY: google.host, PYTHONWARNINGS: 'ignore' });
+    test(version, (t) =>
+      pythonCases(t, server, 'image_methods', { version, env: env(), timeoutMs: 600_000 }),
+    );
+  }
+});
