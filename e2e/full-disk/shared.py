@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import modal
+import modal.experimental
 
 BASE = modal.Image.from_registry("python:3.11-slim")
 KEEP = "head -c 16M /dev/urandom > /root/kept; sync; sha256sum < /root/kept"
@@ -79,8 +80,14 @@ for line in sys.stdin:
             say(event="created", error=None)
         except Exception as error:
             say(event="created", error=str(error))
+    elif command == "snapshot":
+        try:
+            modal.experimental.image_delete(sandboxes[0].snapshot_filesystem().object_id)
+            say(event="snapshot", error=None)
+        except modal.exception.Error as error:
+            say(event="snapshot", error=str(error))
     elif command == "upload":
-        say(event="uploaded", errors=[upload(version, int(given[0])) for version in (1, 2)])
+        say(event="uploaded", errors=[upload(version, int(given[0])) for version in map(int, given[1:])])
     elif command == "free":
         each("sh", "-ec", "rm /root/filling; sync")
         say(event="freed")

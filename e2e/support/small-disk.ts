@@ -1,5 +1,13 @@
 /** A file system of the test's own that can be filled without harm to the machine. */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from '../../server/src/platform/command.ts';
@@ -9,6 +17,8 @@ export interface SmallDisk extends AsyncDisposable {
   readonly path: string;
   /** Whether there is no room for another block. */
   isFull(): boolean;
+  /** Has what is in memory of files on it written, also of file systems in files on it. */
+  sync(): Promise<void>;
 }
 
 /** As `skip` of a test's options: false where one can be made, or why not. */
@@ -46,9 +56,23 @@ export async function makeSmallDisk(bytes: number): Promise<SmallDisk> {
         rmSync(probe, { force: true });
       }
     },
+    sync: async () => {
+      for (const mount of [...mountedFrom(path), path]) await run(['sync', '--file-system', mount]);
+    },
     [Symbol.asyncDispose]: async () => {
       await run(['umount', path]);
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Where file systems are mounted that are in files below a directory. */
+function mountedFrom(directory: string): readonly string[] {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return mounts.flatMap((line) => {
+    const [, loop, target] = /^\/dev\/(loop\d+) (\S+) /.exec(line) ?? [];
+    if (loop === undefined || target === undefined) return [];
+    const file = `/sys/block/${loop}/loop/backing_file`;
+    return existsSync(file) && readFileSync(file, 'utf8').startsWith(`${directory}/`) ? [target] : [];
+  });
 }

@@ -24,6 +24,7 @@ import { caEnvironment } from './engines/ca-environment.ts';
 import type { Engine, RuntimeName, SecretHeaders } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { defaultRunDir, instanceName } from './engines/oci/layout.ts';
+import type { OciEngineOptions } from './engines/oci/options.ts';
 import { DefaultImage } from './images/default-image.ts';
 import { ImagePlaces } from './images/image-places.ts';
 import { ImageResolver } from './images/image-resolver.ts';
@@ -32,9 +33,9 @@ import { InstanceService } from './instances/instance-service.ts';
 import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
+import { MachineRoom } from './platform/machine-room.ts';
 import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
-import { UploadRoom } from './platform/upload-room.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
 import { SandboxContent } from './sandboxes/content-places.ts';
 import { mayEnter } from './sandboxes/inbound.ts';
@@ -98,7 +99,7 @@ const secretsOf = (store: Store, vault: AesVault) => ({
 
 const createEngine = (
   config: Config,
-  secrets: Partial<ReturnType<typeof secretsOf>>,
+  parts: Pick<OciEngineOptions, 'secretHeaders' | 'memoryKey' | 'room'>,
   logger: Logger,
 ): Engine =>
   createOciEngine({
@@ -110,7 +111,7 @@ const createEngine = (
       checkpointsDir(config.dataDir),
     ),
     ...enginePrograms(),
-    ...secrets,
+    ...parts,
     logger,
   });
 
@@ -139,7 +140,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     let certificate = await loadCertificate(certificateOptions);
     const guestCa = config.extraCaFile === '' ? {} : caEnvironment();
 
-    const engine = createEngine(config, secretsOf(store, vault), logger);
+    const room = new MachineRoom(dataDir);
+    const engine = createEngine(config, { ...secretsOf(store, vault), room }, logger);
     await engine.open();
     cleanup.add('engine', () => engine.close());
     const instances = new InstanceService({
@@ -152,7 +154,6 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
 
     const apps = new AppService(store, now);
     const secrets = new SecretService(store.secrets, vault, now);
-    const room = new UploadRoom(dataDir);
     const blobs = new FileBlobStore(`${dataDir}/blobs`, vault.deriveKey('blob-urls'), logger, now, room);
     const mounts = new MountService(store.mounts, blobs, now);
     const { volumes, volumeFiles, volumeMounts } = openVolumes({
@@ -177,6 +178,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       treesBinaryPath: treesBinaryPath(),
       config,
       caEnvironment: guestCa,
+      room,
       logger,
       clock: now,
     });

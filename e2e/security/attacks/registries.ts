@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseReference } from '../../../server/src/images/bases/reference.ts';
 import { Registry, type RegistryOptions } from '../../../server/src/images/bases/registry.ts';
+import { MachineRoom } from '../../../server/src/platform/machine-room.ts';
 import { makeAuthority, makeServerCertificate } from '../../../server/src/transport/issue-certificate.ts';
 import type { ServerAttack } from '../support/server-attack.ts';
 
@@ -53,12 +54,12 @@ async function withRegistry<T>(
 }
 
 /** @returns why there is no image */
-async function pull(reference: string, options: Partial<RegistryOptions>): Promise<string> {
+async function pull(reference: string, options: Partial<Omit<RegistryOptions, 'room'>>): Promise<string> {
   const workspace = await mkdtemp(join(tmpdir(), 'skerry-registry-attack-'));
   try {
     const registry = new Registry({
       ...{ mirrors: [], insecure: [], allowed: [], maxImageBytes: 2 ** 40 },
-      ...{ timeoutMs: 30_000, clock: Date.now },
+      ...{ timeoutMs: 30_000, clock: Date.now, room: new MachineRoom(workspace) },
       ...options,
     });
     const signal = AbortSignal.timeout(120_000);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import type { BlobId } from '../ids.ts';
-import { UploadRoom } from '../platform/upload-room.ts';
+import { MachineRoom } from '../platform/machine-room.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { FileBlobStore } from './blob-store.ts';
 
@@ -106,7 +106,7 @@ test('half uploads of an earlier run are removed at start', (t) => {
 test('what the disk has no room for is refused, before its bytes come and with nothing left', async (t) => {
   const { root } = setUp(t);
   const disk = { bytes: 4, files: 100 };
-  const room = new UploadRoom(root, async () => disk);
+  const room = new MachineRoom(root, async () => disk);
   const blobs = new FileBlobStore(root, Buffer.alloc(32, 3), logger, Date.now, room);
   const full = { code: 'disk-full' };
   const upload = { sha256Hex: sha256('hello'), length: 5 };

@@ -12,9 +12,9 @@ import { pipeline } from 'node:stream/promises';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { BlobId } from '../ids.ts';
 import { ExpiringSignature } from '../platform/expiring-signature.ts';
+import { MachineRoom } from '../platform/machine-room.ts';
 import { clip } from '../platform/text.ts';
 import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
-import { UploadRoom } from '../platform/upload-room.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type BlobAnnouncement, decodeBlobId, encodeBlobId, isSha256Hex } from './blob-id.ts';
 import type { BlobStore, BlobUse } from './blobs.ts';
@@ -28,7 +28,7 @@ export class FileBlobStore implements BlobStore {
   readonly #signatures: ExpiringSignature;
   readonly #now: () => number;
   readonly #logger: Pick<Logger, 'error'>;
-  readonly #room: UploadRoom;
+  readonly #room: MachineRoom;
   /** How many builds read each file. */
   readonly #held = new Map<string, number>();
 
@@ -43,7 +43,7 @@ export class FileBlobStore implements BlobStore {
     urlKey: Uint8Array,
     logger: Pick<Logger, 'error'>,
     now: () => number = Date.now,
-    room = new UploadRoom(root),
+    room = new MachineRoom(root),
   ) {
     this.#root = root;
     this.#room = room;

@@ -57,8 +57,8 @@ export class ImageArchives {
     const { layers, maxBytes } = this.#parts;
     await using cleanup = layers.scope();
     const workspace = await layers.workspace(cleanup);
-    const most = { bytes: 2 * maxBytes, otherwise: () => tooLarge(maxBytes) };
-    const found = await withinRoom({ directory: workspace, most, signal }, async (signal) => {
+    const most = { directory: workspace, bytes: 2 * maxBytes, otherwise: () => tooLarge(maxBytes) };
+    const found = await withinRoom({ room: layers.room, most, signal }, async (signal) => {
       const file = join(workspace, 'archive');
       await pipeline(bounded(archive, maxBytes), createWriteStream(file, { mode: 0o600 }), { signal });
       const files = join(workspace, 'files');
@@ -156,7 +156,7 @@ export class ImageArchives {
     for (const layer of held) layers.pin(layer);
     try {
       const written = found.map(({ image, names }) => this.#written(image, names));
-      await withinRoom({ directory: workspace, signal }, async (signal) => {
+      await layers.within(signal, async (signal) => {
         const directory = join(workspace, 'layout');
         await mkdir(directory, { mode: 0o700 });
         await writeLayout(directory, written, signal);

@@ -9,6 +9,7 @@ import { diskOf, type UsualDisk } from '../instances/disk-size.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
+import type { MachineRoom } from '../platform/machine-room.ts';
 import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
@@ -64,6 +65,8 @@ export interface ImageServiceOptions {
   readonly dataDir: string;
   /** The program that merges layers. */
   readonly treesBinaryPath: string;
+  /** What images may fill of the disk; of their own by default. */
+  readonly room?: MachineRoom;
   readonly config: {
     readonly buildRuntime: RuntimeChoice;
     readonly buildDiskMiB: number;
@@ -121,7 +124,7 @@ export class ImageService implements Images {
     this.#ledger = new Ledger(logger);
     this.#store = options.repository;
     this.#instances = options.instances;
-    this.#layers = new LayerStore(directory, this.#store, logger, clock);
+    this.#layers = new LayerStore(directory, this.#store, logger, clock, options.room);
     this.#holdFiles = options.holdFiles;
     this.cache = new ImageCache(options.uses, this.#layers, () => this.collectGarbage(), clock);
     this.#logs = new BuildLogs(join(directory, 'logs'), clock);
@@ -136,6 +139,7 @@ export class ImageService implements Images {
       insecure: config.insecureRegistries,
       allowed: config.privateRegistries,
       maxImageBytes,
+      room: this.#layers.room,
       timeoutMs: config.registryTimeoutMs,
       clock,
     });
@@ -175,6 +179,7 @@ export class ImageService implements Images {
       getImage: (id) => this.getPlain(id),
       fetchUrl: (url, file, checksum, signal) =>
         fetchUrl(url, file, checksum, signal, {
+          room: this.#layers.room,
           reach: registry.reach,
           maxBytes: maxImageBytes,
           timeoutMs: config.registryTimeoutMs,
@@ -402,7 +407,10 @@ export class ImageService implements Images {
       }
       const layer = await this.#layers.add(async (made) => {
         await takeLayer(made);
-        if (encryptionKey) await sealDirectory(made.directory, encryptionKey);
+        if (!encryptionKey) return;
+        await this.#layers.within(this.#closing.signal, (signal) =>
+          sealDirectory(made.directory, encryptionKey, signal),
+        );
       });
       if (layer !== null) held.push(layer);
       let stack: LayerStack =
@@ -410,7 +418,7 @@ export class ImageService implements Images {
           ? { layers: parent.layers, snapshots }
           : { layers: [...parent.layers, layer], snapshots: snapshots + 1 };
       if (stack.snapshots > MAX_SNAPSHOT_LAYERS) {
-        stack = await mergeSnapshots(stack, this.#layers, this.#treesBinaryPath);
+        stack = await mergeSnapshots(stack, this.#layers, this.#treesBinaryPath, this.#closing.signal);
         held.push(...stack.layers.slice(-stack.snapshots));
       }
       const createdAtMs = this.#now();

@@ -6,6 +6,8 @@ import type { MountRef } from '../engines/references.ts';
 import { type LayerId, newLayerId } from '../ids.ts';
 import { type Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
+import { MachineRoom } from '../platform/machine-room.ts';
+import { withinRoom } from '../platform/room-watch.ts';
 import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { NewLayer } from './image.ts';
@@ -17,11 +19,20 @@ export class LayerStore {
   readonly #store: ImageRepository;
   readonly #logger: Logger;
   readonly #now: () => number;
+  /** What layers may fill of the disk. */
+  readonly room: MachineRoom;
   /** Layers of builds under way, which no row refers to yet; how many builds hold each. */
   readonly #pins = new Map<LayerId, number>();
 
   /** Removes what an earlier run of the server left unfinished. */
-  constructor(directory: string, store: ImageRepository, logger: Logger, now: () => number) {
+  constructor(
+    directory: string,
+    store: ImageRepository,
+    logger: Logger,
+    now: () => number,
+    room = new MachineRoom(directory),
+  ) {
+    this.room = room;
     this.#places = new ImagePlaces(directory);
     this.#store = store;
     this.#logger = logger;
@@ -48,6 +59,11 @@ export class LayerStore {
   /** For what is needed only while something is made: what of it cannot be removed is logged, and goes when the server starts next. */
   scope(): CleanupScope {
     return new CleanupScope(this.#logger);
+  }
+
+  /** Does what fills a workspace or a layer; a signal ends it before the disk is full. @throws SkerryError `disk-full` */
+  within<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return withinRoom({ room: this.room, signal }, work);
   }
 
   /** A new empty directory that `cleanup` removes. */

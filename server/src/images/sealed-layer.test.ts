@@ -21,7 +21,7 @@ async function sealedTree(t: TestContext) {
   await symlink('private/words', join(tree, 'link'));
   await chmod(join(tree, 'private'), 0o2750);
   await run(['cp', '-a', tree, join(directory, 'before')]);
-  await sealDirectory(tree, KEY);
+  await sealDirectory(tree, KEY, AbortSignal.timeout(60_000));
   await mkdir(copy);
   return { tree, copy, before: join(directory, 'before'), file: join(tree, 'sealed') };
 }

@@ -14,10 +14,10 @@ const keyOf =
   (salt) =>
     stretch(createHash('sha256').update(secret).digest(), salt, KEY_BYTES);
 
-/** Replaces what is in a directory by one file that opens only with the key. */
-export async function sealDirectory(directory: string, key: Uint8Array): Promise<void> {
+/** Replaces what is in a directory by one file that opens only with the key. @throws SkerryError `disk-full`; the signal's reason */
+export async function sealDirectory(directory: string, key: Uint8Array, signal: AbortSignal): Promise<void> {
   const file = `${directory}.sealed`;
-  await sealTree(directory, file, keyOf(key));
+  await sealTree(directory, file, keyOf(key), signal);
   await rm(directory, { recursive: true });
   await mkdir(directory, { mode: 0o700 });
   await rename(file, join(directory, 'sealed'));

@@ -18,21 +18,25 @@ export interface LayerStack {
   readonly snapshots: number;
 }
 
-/** The same stack with one layer, which is pinned, for all that snapshots made. @throws SkerryError `disk-full`, `internal` */
+/** The same stack with one layer, which is pinned, for all that snapshots made. @throws SkerryError `disk-full`, `internal`; the signal's reason */
 export async function mergeSnapshots(
   { layers, snapshots }: LayerStack,
   store: LayerStore,
   treesBinaryPath: string,
+  signal: AbortSignal,
 ): Promise<LayerStack> {
   const below = layers.slice(0, -snapshots);
   const above = layers.slice(-snapshots);
   const merged = await store.add(async ({ directory }) => {
     await mkdir(directory, { mode: 0o700 });
     const paths = above.map((layer) => store.path(layer));
-    const { code, stderr } = await run([treesBinaryPath, 'merge', directory, ...paths], {
-      timeoutMs: MERGE_TIMEOUT_MS,
-      okCodes: [NO_SPACE],
-    });
+    const { code, stderr } = await store.within(signal, (signal) =>
+      run([treesBinaryPath, 'merge', directory, ...paths], {
+        timeoutMs: MERGE_TIMEOUT_MS,
+        okCodes: [NO_SPACE],
+        signal,
+      }),
+    );
     if (code === 0) return;
     throw new SkerryError('disk-full', 'The machine is out of disk space for a copy of the files.', {
       cause: stderr,

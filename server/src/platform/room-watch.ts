@@ -1,31 +1,34 @@
-/** Work that fills a directory with what strangers send: it ends before the file system has nothing left for anybody else. */
-import { readdir, stat, statfs } from 'node:fs/promises';
+/** Work that fills the disk with what strangers send, or with copies of it: it ends before the server's part is gone, and before what sandboxes wrote has no place any more. */
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
-import { roomOf } from './kept-room.ts';
+import type { MachineRoom } from './machine-room.ts';
 
 /** A fast disk takes some hundred MiB meanwhile, and what is kept for others is more. */
 const LOOK_MS = 200;
-/** Of the inodes of the file system. */
-const KEPT_SHARE_OF_FILES = 0.02;
 
 export interface RoomWatch {
-  /** Where the work writes. */
-  readonly directory: string;
-  /** What may be in there; as much as there is room for when undefined. Few files are in it: each is looked at again and again. */
-  readonly most?: { readonly bytes: number; readonly otherwise: () => SkerryError };
+  /** What it writes on. */
+  readonly room: MachineRoom;
+  /** What may be in a directory of its own; as much as there is room for when undefined. Few files are in it: each is looked at again and again. */
+  readonly most?: {
+    readonly directory: string;
+    readonly bytes: number;
+    readonly otherwise: () => SkerryError;
+  };
   readonly signal: AbortSignal;
 }
 
 /** @param work is given a signal that ends it. @throws SkerryError `disk-full`, or what `most` says, when that was why */
 export async function withinRoom<T>(
-  { directory, most, signal }: RoomWatch,
+  { room, most, signal }: RoomWatch,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const stop = new AbortController();
   const look = async () => {
-    if (await isFull(directory)) stop.abort(new SkerryError('disk-full', 'the machine is out of disk space'));
-    else if (most && (await bytesBelow(directory)) > most.bytes) stop.abort(most.otherwise());
+    const { bytes, files } = await room.left();
+    if (bytes < 0 || files < 0) stop.abort(new SkerryError('disk-full', 'the machine is out of disk space'));
+    else if (most && (await bytesBelow(most.directory)) > most.bytes) stop.abort(most.otherwise());
   };
   let looking = Promise.resolve();
   const timer = setInterval(() => {
@@ -38,12 +41,6 @@ export async function withinRoom<T>(
     clearInterval(timer);
     await looking;
   }
-}
-
-async function isFull(directory: string): Promise<boolean> {
-  const { bavail, blocks, bsize, files, ffree } = await statfs(directory);
-  // Some file systems make inodes as they need them, and have no number of them.
-  return roomOf(bavail * bsize, blocks * bsize) < 0 || (files > 0 && ffree < files * KEPT_SHARE_OF_FILES);
 }
 
 async function bytesBelow(directory: string): Promise<number> {

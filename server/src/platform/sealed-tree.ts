@@ -28,13 +28,21 @@ const TAR = ['--numeric-owner', '--xattrs', '--xattrs-include=*', '--sparse', '-
 /** Gives the key of 32 bytes of a file with that salt. */
 export type KeyOf = (salt: Uint8Array) => Promise<Uint8Array>;
 
-/** Writes all that is in a directory into a new file, which is on the disk then. @throws SkerryError `disk-full`, `internal` */
-export async function sealTree(directory: string, file: string, keyOf: KeyOf): Promise<void> {
+/** Writes all that is in a directory into a new file, which is on the disk then. @throws SkerryError `disk-full`, `internal`; the signal's reason */
+export async function sealTree(
+  directory: string,
+  file: string,
+  keyOf: KeyOf,
+  signal: AbortSignal,
+): Promise<void> {
   const salt = randomBytes(SALT_BYTES);
   const key = await keyOf(salt);
   await withTar(['-c', ...TAR, '-C', directory, '.'], async (tar) => {
     const sink = createWriteStream(file, { mode: 0o600, flush: true });
-    await pipeline(sealed(tar.stdout, key, salt), sink);
+    await pipeline(sealed(tar.stdout, key, salt), sink, { signal });
+  }).catch((error: unknown) => {
+    signal.throwIfAborted();
+    throw error;
   });
 }
 

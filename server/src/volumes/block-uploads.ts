@@ -15,8 +15,8 @@ import { isUploadId, newUploadId, type UploadId, type VolumeLayerId } from '../i
 import { raw, toBytes } from '../platform/byte-paths.ts';
 import { roomAt } from '../platform/kept-room.ts';
 import { Limiter } from '../platform/limiter.ts';
+import type { MachineRoom } from '../platform/machine-room.ts';
 import { clip } from '../platform/text.ts';
-import type { UploadRoom } from '../platform/upload-room.ts';
 import type { BlockPlace, BlockRepository } from './repositories.ts';
 import { BLOCK_BYTES, type BlockFile } from './volumes.ts';
 
@@ -54,7 +54,7 @@ export interface BlockUploadsOptions {
   /** Where a layer's tree is on the host, a byte string. */
   readonly layerRoot: (id: VolumeLayerId) => string;
   readonly blocks: BlockRepository;
-  readonly room: UploadRoom;
+  readonly room: MachineRoom;
   /** Unix milliseconds. */
   readonly now: () => number;
 }
@@ -63,7 +63,7 @@ export class BlockUploads {
   readonly #uploads: string;
   readonly #layerRoot: (id: VolumeLayerId) => string;
   readonly #blocks: BlockRepository;
-  readonly #room: UploadRoom;
+  readonly #room: MachineRoom;
   readonly #now: () => number;
   /** How many blocks each is being sent at the moment. */
   readonly #receiving = new Map<UploadId, number>();

@@ -1,7 +1,7 @@
 /** Copies inside a volume, as `cp -p [-r]` makes them. */
 import { SkerryError } from '../errors/skerry-error.ts';
+import type { MachineRoom } from '../platform/machine-room.ts';
 import { clip } from '../platform/text.ts';
-import type { UploadRoom } from '../platform/upload-room.ts';
 import type { Leaf, Walked } from './layer-tree.ts';
 import type { LayerWriter } from './layer-writer.ts';
 import { parseVolumePath, showVolumePath, type VolumePath } from './paths.ts';
@@ -10,7 +10,7 @@ import { noSuchFile } from './volume-errors.ts';
 /** @throws SkerryError `not-found`, `conflict`, `invalid-argument`, `disk-full` */
 export async function copyWithin(
   writer: LayerWriter,
-  room: UploadRoom,
+  room: MachineRoom,
   sources: readonly string[],
   destination: string,
   { recursive }: { readonly recursive: boolean },
@@ -30,7 +30,7 @@ export async function copyWithin(
 
 async function copyOne(
   writer: LayerWriter,
-  room: UploadRoom,
+  room: MachineRoom,
   from: VolumePath,
   to: VolumePath,
   recursive: boolean,
@@ -64,7 +64,7 @@ async function copyOne(
   }
 }
 
-async function copyFile(writer: LayerWriter, room: UploadRoom, from: Leaf, to: VolumePath): Promise<void> {
+async function copyFile(writer: LayerWriter, room: MachineRoom, from: Leaf, to: VolumePath): Promise<void> {
   using _room = await room.take({ bytes: from.stats.size, files: 1, what: 'the copy' });
   await writer.copyFile(from, to);
 }

@@ -1,7 +1,7 @@
 /** A volume in one sandbox: between its working tree and the volume's versions. One thing at a time, which `volume-mounts.ts` sees to. */
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
-import type { TakenRoom } from '../platform/upload-room.ts';
+import type { TakenRoom } from '../platform/machine-room.ts';
 import type { Changes } from './changes.ts';
 import { type Difference, differences } from './differences.ts';
 import { LayerTree } from './layer-tree.ts';
@@ -69,7 +69,7 @@ export class MountedVolume {
     if (changes.removed.length + changes.written.length > 0) {
       const shown = new LayerTree(files.roots(layers));
       const takesFiles = still && places.written === places.directory;
-      if (changes.written.length > 0 && !takesFiles) await files.requireRoom(sizeOf(changes));
+      using _room = await files.takeVersionRoom(takesFiles ? 0 : sizeOf(changes));
       faultPoint('volume.commit.before-version');
       await files.change(
         volumeId,

@@ -9,7 +9,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { describe, type TestContext, test } from 'node:test';
 import { FileBlobStore } from '../blobs/blob-store.ts';
 import type { EnvironmentId, UploadId, VolumeId } from '../ids.ts';
-import { UploadRoom } from '../platform/upload-room.ts';
+import { MachineRoom } from '../platform/machine-room.ts';
 import { openStore } from '../store/store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { LayeredVolumeFiles } from './volume-files.ts';
@@ -90,7 +90,7 @@ class Setting {
       blobs: new FileBlobStore(join(this.directory, 'blobs'), Buffer.alloc(32, 1), logger),
       ticketKey: Buffer.alloc(32, 2),
       maxBytes: this.maxBytes,
-      room: new UploadRoom('unused', async () => this.room),
+      room: new MachineRoom('unused', async () => this.room),
       logger,
       now: () => this.clock.ms,
     });

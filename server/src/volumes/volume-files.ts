@@ -5,8 +5,8 @@ import type { BlobStore } from '../blobs/blobs.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { VolumeId, VolumeLayerId } from '../ids.ts';
 import { raw, toBytes } from '../platform/byte-paths.ts';
+import { MachineRoom, type TakenRoom } from '../platform/machine-room.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
-import { type TakenRoom, UploadRoom } from '../platform/upload-room.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { BlockUploads } from './block-uploads.ts';
 import { copyWithin } from './copy-within.ts';
@@ -45,7 +45,7 @@ export interface VolumeFilesOptions {
   /** Bytes that one volume may hold. */
   readonly maxBytes: number;
   /** What uploads and copies may fill of the disk; of their own by default. */
-  readonly room?: UploadRoom;
+  readonly room?: MachineRoom;
   /** Signs what opens the way for a transfer; must be the same after a restart. */
   readonly ticketKey: Uint8Array;
   readonly logger: Logger;
@@ -59,14 +59,14 @@ export class LayeredVolumeFiles implements VolumeFiles {
   readonly #changes = new OnePerKey<VolumeId>();
   /** Bytes of the layers that each got since its layers were merged, or since the server started. */
   readonly #unmerged = new Map<VolumeId, number>();
-  readonly #room: UploadRoom;
+  readonly #room: MachineRoom;
   readonly uploads: BlockUploads;
   readonly tickets: TransferTickets;
 
   constructor(options: VolumeFilesOptions) {
     this.#options = options;
     this.#layers = new LayerFiles(options.directory, options.logger, options.now);
-    this.#room = options.room ?? new UploadRoom(options.directory);
+    this.#room = options.room ?? new MachineRoom(options.directory);
     this.uploads = new BlockUploads({
       directory: options.directory,
       layerRoot: (id) => this.#layers.root(id),
@@ -219,11 +219,11 @@ export class LayeredVolumeFiles implements VolumeFiles {
   }
 
   /**
-   * Whether what sandboxes wrote may take so many bytes more here, besides what it takes where they wrote it.
+   * Room for what sandboxes wrote, besides what it takes where they wrote it.
    * @throws SkerryError `disk-full` when the rest is the server's
    */
-  async requireRoom(bytes: number): Promise<void> {
-    await this.#room.require({ bytes, what: 'a version of the volume' });
+  takeVersionRoom(bytes: number): Promise<TakenRoom> {
+    return this.#room.take({ bytes, what: 'a version of the volume' });
   }
 
   /** Room for a copy of what others wrote, in a sandbox. @throws SkerryError `disk-full` */

@@ -78,7 +78,7 @@ test('memory that is encrypted opens with its key alone, in memory, and leaves n
   mkdirSync(written);
   writeFileSync(join(written, 'pages.img'), 'secret '.repeat(100_000));
   await makeCheckpoint(content.checkpoint(id), { build, brief: true }, (files) =>
-    files.sealMemory(written, key),
+    files.sealMemory(written, key, AbortSignal.timeout(60_000)),
   );
   const found = readdirSync(content.checkpoint(id), { recursive: true, encoding: 'utf8' });
   assert.deepEqual(found.sort(), ['build.json', 'memory', 'memory.sealed']);

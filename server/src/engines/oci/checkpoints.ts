@@ -112,8 +112,8 @@ export class CheckpointFiles {
   }
 
   /** Keeps what runsc wrote elsewhere, encrypted. */
-  async sealMemory(directory: string, key: Uint8Array): Promise<void> {
-    await sealTree(directory, partsOf(this.#directory).sealedMemory, memoryKey(key)).catch(
+  async sealMemory(directory: string, key: Uint8Array, signal: AbortSignal): Promise<void> {
+    await sealTree(directory, partsOf(this.#directory).sealedMemory, memoryKey(key), signal).catch(
       (error: unknown) => {
         if (!(error instanceof SkerryError && error.code === 'disk-full')) throw error;
         throw new SkerryError('disk-full', NO_ROOM_FOR_MEMORY, { cause: error });

@@ -2,10 +2,9 @@
  * What the disks of sandboxes may still take, so that all of them together never take more than the machine has: a file system in a sparse file that the machine has no
  * room for would lose what it has accepted. ext4 keeps blocks back from everybody if it is told to; so its programs get ENOSPC, at once, and nothing is lost.
  */
-import { readlink, stat, statfs, writeFile } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { readFile, readlink, stat, statfs, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { deviceNumbers } from '../../platform/device-numbers.ts';
-import { roomAt } from '../../platform/kept-room.ts';
 import { type DiskPlaces, reservedBlocks } from './disk-image.ts';
 
 /** `st_blocks` counts these. */
@@ -21,12 +20,14 @@ export interface DiskUse {
   readonly pending: number;
 }
 
+const pendingOf = (disks: readonly DiskUse[]): number => disks.reduce((sum, { pending }) => sum + pending, 0);
+
 /**
  * How much more each disk may take, in their order: all that is free in it while the room is enough for all of them; else none gets more than an equal share, and what one has
  * no use for is the others'.
  */
 export function sharesOf(room: number, disks: readonly DiskUse[]): readonly number[] {
-  let left = Math.max(0, room - disks.reduce((sum, { pending }) => sum + pending, 0));
+  let left = Math.max(0, room - pendingOf(disks));
   const wanted = disks.map(({ free, reserve }) => Math.max(0, free - reserve));
   const shares = wanted.map(() => 0);
   const order = wanted.map((_, index) => index).sort((a, b) => (wanted[a] ?? 0) - (wanted[b] ?? 0));
@@ -41,15 +42,15 @@ export function sharesOf(room: number, disks: readonly DiskUse[]): readonly numb
 /** A mounted disk: what there is in it, and what of that it may take. */
 export class DiskTap {
   readonly #places: DiskPlaces;
-  /** The kernel's switch for it. */
-  readonly #reserved: string;
+  /** Where the kernel tells of it and is told. */
+  readonly #kernel: string;
   readonly #blockBytes: number;
   readonly #reserve: number;
   #keeps: number | undefined;
 
-  private constructor(places: DiskPlaces, reserved: string, blocks: number, blockBytes: number) {
+  private constructor(places: DiskPlaces, kernel: string, blocks: number, blockBytes: number) {
     this.#places = places;
-    this.#reserved = reserved;
+    this.#kernel = kernel;
     this.#blockBytes = blockBytes;
     this.#reserve = reservedBlocks(blocks);
   }
@@ -58,19 +59,21 @@ export class DiskTap {
     const [{ dev }, { blocks, bsize }] = await Promise.all([stat(places.target), statfs(places.target)]);
     const { major, minor } = deviceNumbers(dev);
     const device = basename(await readlink(`/sys/dev/block/${major}:${minor}`));
-    return new DiskTap(places, `/sys/fs/ext4/${device}/reserved_clusters`, blocks, bsize);
+    return new DiskTap(places, `/sys/fs/ext4/${device}`, blocks, bsize);
   }
 
   async use(): Promise<DiskUse> {
-    const [{ blocks, bfree }, image] = await Promise.all([
+    const [{ blocks, bfree }, image, delayed] = await Promise.all([
       statfs(this.#places.target),
       stat(this.#places.image),
+      readFile(join(this.#kernel, 'delayed_allocation_blocks'), 'utf8'),
     ]);
     const used = (blocks - bfree) * this.#blockBytes;
     return {
       free: bfree * this.#blockBytes,
       reserve: this.#reserve * this.#blockBytes,
-      pending: Math.max(0, used - image.blocks * SECTOR_BYTES),
+      // What was removed stays in the image until it is discarded: what came after it has no place there yet.
+      pending: Math.max(0, used - image.blocks * SECTOR_BYTES, Number(delayed) * this.#blockBytes),
     };
   }
 
@@ -78,22 +81,23 @@ export class DiskTap {
   async allow(bytes: number, { free }: Pick<DiskUse, 'free'>): Promise<void> {
     const keeps = Math.max(this.#reserve, Math.ceil((free - bytes) / this.#blockBytes));
     if (keeps === this.#keeps) return;
-    await writeFile(this.#reserved, String(keeps));
+    await writeFile(join(this.#kernel, 'reserved_clusters'), String(keeps));
     this.#keeps = keeps;
   }
 }
 
-/** Looks how much room there is and lets each of the disks take its share of it. Those that are gone meanwhile count for nothing. */
-export async function shareRoom(directory: string, taps: readonly DiskTap[]): Promise<void> {
-  if (taps.length === 0) return;
+/**
+ * Lets each of the disks take its share of so many bytes. Those that are gone meanwhile count for nothing.
+ * @returns what they have taken already and is in memory only, in bytes
+ */
+export async function shareRoom(bytes: number, taps: readonly DiskTap[]): Promise<number> {
   const uses = await Promise.all(taps.map((tap) => tap.use().catch(() => undefined)));
   const there = taps.flatMap((tap, index) => {
     const use = uses[index];
     return use ? [{ tap, use }] : [];
   });
-  const shares = sharesOf(
-    await roomAt(directory),
-    there.map(({ use }) => use),
-  );
+  const known = there.map(({ use }) => use);
+  const shares = sharesOf(bytes, known);
   await Promise.all(there.map(({ tap, use }, index) => tap.allow(shares[index] ?? 0, use).catch(() => {})));
+  return pendingOf(known);
 }

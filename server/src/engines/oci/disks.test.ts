@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
 import { treesBinaryPath } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
+import { MachineRoom } from '../../platform/machine-room.ts';
 import { mountsBelow } from '../../platform/mounts.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { dropDisk, makeDisk } from './disk-image.ts';
@@ -42,7 +43,7 @@ describe('disks', { skip }, () => {
 
   const server = (poolSize = 0) => {
     const logger = createLogger('silent');
-    const room = new SharedRoom(layout.disksDir, logger);
+    const room = new SharedRoom(new MachineRoom(layout.disksDir), logger);
     const disks = new Disks({ layout, treesBinary, usual, poolSize, room, logger });
     servers.push(disks);
     return disks;

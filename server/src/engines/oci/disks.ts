@@ -86,6 +86,14 @@ export class Disks {
     }
   }
 
+  /** How much an instance has written at most, in bytes; undefined for one whose files are on no disk of its own. */
+  async written(places: InstanceLayout): Promise<number | undefined> {
+    const id = await this.#of(places.diskDir);
+    if (!id) return undefined;
+    const { blocks, bfree, bsize } = await statfs(this.#places(id).target);
+    return (blocks - bfree) * bsize;
+  }
+
   /** Takes all files of a halted instance away, whatever they are on. Idempotent. */
   async take(places: InstanceLayout): Promise<void> {
     const id = await this.#of(places.diskDir);

@@ -7,6 +7,7 @@ import type { ProcessPlace } from '../../network/host-process.ts';
 import { Network } from '../../network/network.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
+import { MachineRoom } from '../../platform/machine-room.ts';
 import { makePrivateMount, removePrivateMount, unmountBelow } from '../../platform/mounts.ts';
 import type { Phases } from '../../platform/phases.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -112,6 +113,7 @@ class OciEngine implements Engine {
   readonly #layerFifos = new LayerFifos();
   readonly #builds: CheckpointBuilds;
   readonly #headerTrust: HeaderTrust;
+  readonly #room: MachineRoom;
   #opened: Opened | undefined;
 
   constructor(options: OciEngineOptions) {
@@ -120,6 +122,7 @@ class OciEngine implements Engine {
     this.#builds = new CheckpointBuilds(join(this.#layout.binDir, basename(GUEST_AGENT)));
     this.#logger = options.logger.child({ engine: 'oci' });
     this.#faultPoint = options.faultPoint ?? noFaultPoint;
+    this.#room = options.room ?? new MachineRoom(options.dataDir);
     const { config, secretHeaders } = options;
     this.#headerTrust = new HeaderTrust({
       layout: this.#layout,
@@ -241,7 +244,7 @@ class OciEngine implements Engine {
     const { defaultDiskMiB: sizeMiB, defaultDiskFiles: files } = config;
     const usual = work ? { sizeMiB, files } : undefined;
     const logger = this.#logger;
-    const room = new SharedRoom(layout.disksDir, logger);
+    const room = new SharedRoom(this.#room, logger);
     const all = new Disks({ layout, treesBinary, usual, poolSize: diskPoolSize ?? 4, room, logger });
     const { keptDisksDir: directory, keptMountsDir: mounts } = layout;
     const kept = new ImageDisks({ directory, mounts, treesBinary, room, work });
@@ -414,6 +417,7 @@ class OciEngine implements Engine {
       cgroups,
       network,
       disks,
+      room: this.#room,
       listener,
       record,
       logger: this.#logger,

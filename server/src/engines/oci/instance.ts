@@ -9,6 +9,8 @@ import type { Network } from '../../network/network.ts';
 import { CleanupScope } from '../../platform/cleanup.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import { Limiter } from '../../platform/limiter.ts';
+import type { MachineRoom } from '../../platform/machine-room.ts';
+import { withinRoom } from '../../platform/room-watch.ts';
 import { delay, unlessAborted } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
@@ -67,6 +69,8 @@ export interface InstanceParts {
   readonly trees: Trees;
   readonly mappedTrees: MappedTrees;
   readonly disks: Disks;
+  /** What copies of its files may fill. */
+  readonly room: MachineRoom;
   /** Called once nothing of the instance is left. */
   readonly onDestroyed: () => void;
 }
@@ -164,6 +168,7 @@ export class OciInstance implements Instance {
       const { places, content } = this.#parts;
       if (this.#phase === 'destroyed' || this.#destroying) throw ended(this.id);
       const directory = content.newLayer(layer);
+      await this.#requireRoom();
       if (options.move) {
         if (this.#phase !== 'stopped') {
           throw new SkerryError(
@@ -171,9 +176,11 @@ export class OciInstance implements Instance {
             `Sandbox ${this.id} must be stopped before its files can be moved.`,
           );
         }
-        return moveUpper(places.upper, directory, this.#leaving.signal);
+        return this.#withinRoom((signal) => moveUpper(places.upper, directory, signal));
       }
-      if (this.#phase !== 'running') return copyUpper(places.upper, directory, this.#leaving.signal);
+      if (this.#phase !== 'running') {
+        return this.#withinRoom((signal) => copyUpper(places.upper, directory, signal));
+      }
       await this.#copyLive({ upper: places.upper, overlay: places.rootfs }, directory, options);
     });
   }
@@ -199,18 +206,21 @@ export class OciInstance implements Instance {
       const of = await build(this.#record.init.pid);
       requireWhole(runtime.name, this.#record, of, hasJoined());
       await unlessAborted(settle(), signal); // most of it is written before anything stands still
-      await using plain = memoryKey ? await mountOwnPlainMemory(places, cgroups) : undefined;
-      await makeCheckpoint(content.checkpoint(to), { build: of, brief }, async (files) => {
-        const memory = plain?.directory ?? files.memory;
-        await copyWhole(content.newLayer(layer), (directory) => {
-          const still = (take: () => Promise<void>) =>
-            this.#paused([], stays ? TO_STAY : FOR_CHECKPOINT, async () => {
-              await runtime.checkpoint(places, memory, signal);
-              await settleAll([take(), files.keepEtc(places)]);
-            });
-          return trees.copy({ upper: places.upper, overlay: places.rootfs }, directory, still, signal);
+      await this.#requireRoom((await this.stats()).memoryBytes);
+      await this.#withinRoom(async (signal) => {
+        await using plain = memoryKey ? await mountOwnPlainMemory(places, cgroups) : undefined;
+        await makeCheckpoint(content.checkpoint(to), { build: of, brief }, async (files) => {
+          const memory = plain?.directory ?? files.memory;
+          await copyWhole(content.newLayer(layer), (directory) => {
+            const still = (take: () => Promise<void>) =>
+              this.#paused([], stays ? TO_STAY : FOR_CHECKPOINT, async () => {
+                await runtime.checkpoint(places, memory, signal);
+                await settleAll([take(), files.keepEtc(places)]);
+              });
+            return trees.copy({ upper: places.upper, overlay: places.rootfs }, directory, still, signal);
+          });
+          if (plain && memoryKey) await files.sealMemory(plain.directory, memoryKey, signal);
         });
-        if (plain && memoryKey) await files.sealMemory(plain.directory, memoryKey);
       }).catch(async (error: unknown) => {
         if (stays) await this.#resumeIfPaused().catch(() => {}); // it is tried again by itself
         throw error;
@@ -252,15 +262,29 @@ export class OciInstance implements Instance {
     directory: string,
     { settle = async () => [] }: Pick<CommitOptions, 'settle'>,
   ): Promise<void> {
-    const { signal } = this.#leaving; // the agent answers for as long as a destroy waits for this
-    await copyWhole(directory, async (partial) => {
-      await unlessAborted(settle(), signal); // most of it is written before anything is copied
-      const still = async (take: () => Promise<void>) => {
-        const fifos = await unlessAborted(settle(), signal);
-        await this.#paused(fifos, FOR_COPY, take);
-      };
-      await this.#parts.trees.copy(source, partial, still, signal);
-    });
+    // The agent answers for as long as a destroy waits for this.
+    await this.#withinRoom((signal) =>
+      copyWhole(directory, async (partial) => {
+        await unlessAborted(settle(), signal); // most of it is written before anything is copied
+        const still = async (take: () => Promise<void>) => {
+          const fifos = await unlessAborted(settle(), signal);
+          await this.#paused(fifos, FOR_COPY, take);
+        };
+        await this.#parts.trees.copy(source, partial, still, signal);
+      }),
+    );
+  }
+
+  /** Whether the machine has room for a copy of all that it wrote, and of so many bytes more. @throws SkerryError `disk-full` */
+  async #requireRoom(more = 0): Promise<void> {
+    const { disks, places, room } = this.#parts;
+    const written = (await disks.written(places)) ?? 0; // where it is not known, the disk is watched all the same
+    await room.require({ bytes: written + more, what: 'a copy of the sandbox' });
+  }
+
+  /** Copies; ended by a destroy, and before the machine's disk is full. @throws SkerryError `disk-full` */
+  #withinRoom(copy: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    return withinRoom({ room: this.#parts.room, signal: this.#leaving.signal }, copy);
   }
 
   /** Has everything stand still for a moment, with the FIFOs to be seen that its kernel keeps to itself. */

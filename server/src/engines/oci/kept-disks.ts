@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { roomAt } from '../../platform/kept-room.ts';
 import { mountsBelow } from '../../platform/mounts.ts';
 import type { DiskSize, KeptDisks } from '../engine.ts';
 import { type DiskPlaces, dropDisk, makeKeptDisk, mountKeptDisk } from './disk-image.ts';
@@ -52,8 +51,8 @@ export class ImageDisks implements KeptDisks {
   }
 
   async make(name: string, size: DiskSize): Promise<void> {
-    const { directory, treesBinary, room } = this.#parts;
-    if ((await roomAt(directory)) < LEAST_BYTES) {
+    const { treesBinary, room } = this.#parts;
+    if (!(await room.has(LEAST_BYTES))) {
       throw new SkerryError('disk-full', 'The machine is out of disk space for what is written in a volume.');
     }
     const places = this.#places(name);

@@ -2,6 +2,7 @@
 import type { Config } from '../../config/config.ts';
 import type { SecretHeaders } from '../../network/secret-headers.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
+import type { MachineRoom } from '../../platform/machine-room.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { ContentPlaces } from '../references.ts';
 
@@ -40,6 +41,8 @@ export interface OciEngineOptions {
   readonly secretHeaders?: SecretHeaders;
   /** What memory is encrypted with that is kept, 32 bytes; without it none can be. */
   readonly memoryKey?: Uint8Array;
+  /** What the disks of instances share, and copies of their files leave; by default nobody else is given any of it. */
+  readonly room?: MachineRoom;
   readonly logger: Logger;
   /** Network namespaces kept ready, 4 by default. */
   readonly networkPoolSize?: number;

@@ -7,6 +7,7 @@ import { after, describe, it } from 'node:test';
 import { treesBinaryPath } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
 import { run } from '../../platform/command.ts';
+import { MachineRoom } from '../../platform/machine-room.ts';
 import { mountsBelow, unmountBelow } from '../../platform/mounts.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { Disks } from './disks.ts';
@@ -89,7 +90,7 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
       places,
       new Disks({
         ...{ layout, treesBinary, usual: undefined, poolSize: 0, logger },
-        room: new SharedRoom(layout.disksDir, logger),
+        room: new SharedRoom(new MachineRoom(layout.disksDir), logger),
       }),
     );
     assert.deepEqual(

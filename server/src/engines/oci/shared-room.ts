@@ -1,5 +1,6 @@
 /** The disks that share the room of the machine: who has one puts it in here for as long as it is mounted. */
 import { Limiter } from '../../platform/limiter.ts';
+import type { MachineRoom } from '../../platform/machine-room.ts';
 import { repeat } from '../../platform/repeat.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { DiskTap, shareRoom } from './disk-room.ts';
@@ -8,7 +9,7 @@ import { DiskTap, shareRoom } from './disk-room.ts';
 const SHARE_INTERVAL_MS = 1_000;
 
 export class SharedRoom {
-  readonly #directory: string;
+  readonly #room: MachineRoom;
   readonly #logger: Logger;
   /** By the file that each is in. */
   readonly #taps = new Map<string, DiskTap>();
@@ -16,10 +17,11 @@ export class SharedRoom {
   readonly #sharing = new Limiter(1);
   #stop: () => void = () => {};
 
-  /** @param directory on the file system whose room it is */
-  constructor(directory: string, logger: Logger) {
-    this.#directory = directory;
+  /** @param room of which the disks share what nobody else was given */
+  constructor(room: MachineRoom, logger: Logger) {
+    this.#room = room;
     this.#logger = logger;
+    room.shareBy((bytes) => this.#sharing.run(() => shareRoom(bytes, [...this.#taps.values()])));
   }
 
   /** Begins to share the room out. */
@@ -41,7 +43,12 @@ export class SharedRoom {
     await this.#sharing.run(async () => this.#taps.delete(image));
   }
 
-  share(): Promise<void> {
-    return this.#sharing.run(() => shareRoom(this.#directory, [...this.#taps.values()]));
+  async share(): Promise<void> {
+    await this.#room.left();
+  }
+
+  /** Whether so much is left, for who makes a disk. */
+  async has(bytes: number): Promise<boolean> {
+    return (await this.#room.left()).bytes >= bytes;
   }
 }

@@ -47,6 +47,7 @@ async function openBases({ insecure = [], mirrors = [] }: Settings) {
       mirrors,
       allowed: [],
       maxImageBytes: 1 << 30,
+      room: layers.room,
       timeoutMs: 5000,
       clock,
     }),

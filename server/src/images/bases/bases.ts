@@ -183,11 +183,13 @@ export class Bases {
         request.say(`Making ${packaged.what} ...`);
         await using cleanup = this.#parts.layers.scope();
         const workspace = await layers.workspace(cleanup);
-        const { signal, say } = request;
-        const edit = await packaged.prepare(
-          new Fetcher(packages, workspace, { signal, say, timeoutMs: PACKAGE_SILENCE_MS }),
-        );
-        await editLayer({ workspace, layers: [], edit }, signal);
+        await layers.within(request.signal, async (signal) => {
+          const { say } = request;
+          const edit = await packaged.prepare(
+            new Fetcher(packages, workspace, { signal, say, timeoutMs: PACKAGE_SILENCE_MS }),
+          );
+          await editLayer({ workspace, layers: [], edit }, signal);
+        });
         await rename(join(workspace, 'upper'), directory);
       });
     const key = stepKey('packaged', [], packaged.key);
@@ -215,15 +217,15 @@ export class Bases {
   async #makeDebian(base: DebianBase, request: BaseRequest): Promise<LayerId | null> {
     let config = emptyImageConfig;
     request.say(`Making Debian ${base.suite.name} from Debian's packages ...`);
-    const layer = await this.#parts.layers.add(async ({ directory }) => {
-      config = await bootstrapDebian(base, directory, {
-        mirror: this.#parts.debianMirror,
-        signal: request.signal,
-        onOutput: request.onOutput,
-        say: request.say,
-        temporary: this.#parts.layers.temporary,
-        timeoutMs: this.#parts.timeoutMs,
-      });
+    const { layers, debianMirror: mirror, timeoutMs } = this.#parts;
+    const { onOutput, say } = request;
+    const layer = await layers.add(async ({ directory }) => {
+      config = await layers.within(request.signal, (signal) =>
+        bootstrapDebian(base, directory, {
+          ...{ mirror, signal, onOutput, say, timeoutMs },
+          temporary: layers.temporary,
+        }),
+      );
     });
     const image: Image = {
       id: newImageId(),

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Cleanup } from '../../platform/cleanup.ts';
+import { MachineRoom } from '../../platform/machine-room.ts';
 import { fetchUrl } from './fetch-url.ts';
 import { RegistryReach } from './registry-reach.ts';
 
@@ -68,7 +69,12 @@ describe('files of URLs', () => {
       lookup: async () => [{ address: '127.0.0.1', family: 4 }],
     });
     const file = join(directory, String(++count));
-    const fetched = fetchUrl(url, file, checksum, signal, { reach, maxBytes: 1 << 20, timeoutMs: 30_000 });
+    const fetched = fetchUrl(url, file, checksum, signal, {
+      reach,
+      maxBytes: 1 << 20,
+      room: new MachineRoom('/'),
+      timeoutMs: 30_000,
+    });
     return fetched.then(async (digest) => ({ digest, text: await readFile(file, 'utf8') }));
   };
 

@@ -5,9 +5,9 @@ import { createWriteStream } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { LookupFunction } from 'node:net';
-import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import type { MachineRoom } from '../../platform/machine-room.ts';
 import { withinRoom } from '../../platform/room-watch.ts';
 import { clip } from '../../platform/text.ts';
 import { AddressRefused, type RegistryReach } from './registry-reach.ts';
@@ -18,12 +18,14 @@ const TRANSFER_TIMEOUT_MS = 30 * 60_000;
 export interface UrlFetch {
   readonly reach: RegistryReach;
   readonly maxBytes: number;
+  /** What the file may fill of the disk. */
+  readonly room: MachineRoom;
   /** How long a server may send nothing. */
   readonly timeoutMs: number;
 }
 
 /**
- * Writes what the URL gives to a new file, alone in its directory.
+ * Writes what the URL gives to a new file.
  * @param checksum `sha256:<hex>` that it must have
  * @returns the one that it has
  * @throws SkerryError `image-build-failed` when it cannot be had or is another, `disk-full`
@@ -33,11 +35,11 @@ export async function fetchUrl(
   file: string,
   checksum: string | undefined,
   signal: AbortSignal,
-  { reach, maxBytes, timeoutMs }: UrlFetch,
+  { reach, maxBytes, room, timeoutMs }: UrlFetch,
 ): Promise<string> {
   const failed = (why: string) => new SkerryError('image-build-failed', `${clip(url)}: ${why}`);
   try {
-    return await withinRoom({ directory: dirname(file), signal }, async (roomSignal) => {
+    return await withinRoom({ room, signal }, async (roomSignal) => {
       const whole = AbortSignal.any([roomSignal, AbortSignal.timeout(TRANSFER_TIMEOUT_MS)]);
       const response = await follow(url, reach, timeoutMs, whole);
       response.setTimeout(timeoutMs, () => response.destroy(new Error('it sends nothing any more')));

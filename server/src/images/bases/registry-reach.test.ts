@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Cleanup } from '../../platform/cleanup.ts';
+import { MachineRoom } from '../../platform/machine-room.ts';
 import { makeAuthority, makeServerCertificate, type Pair } from '../../transport/issue-certificate.ts';
 import { parseReference } from './reference.ts';
 import { Registry } from './registry.ts';
@@ -94,8 +95,12 @@ describe('a registry that leads elsewhere', { skip: process.getuid?.() === 0 ? f
   async function pull(reference: string, allowed: string[]) {
     const workspace = await mkdtemp(join(directory, 'w-'));
     const loopback = async () => [{ address: '127.0.0.1', family: 4 }];
-    const options = { mirrors: [], insecure: [], maxImageBytes: 1 << 30, timeoutMs: 20_000, clock: Date.now };
-    const registry = new Registry({ ...options, allowed, lookup: loopback });
+    const registry = new Registry({
+      ...{ mirrors: [], insecure: [], allowed, maxImageBytes: 1 << 30, timeoutMs: 20_000 },
+      room: new MachineRoom(directory),
+      lookup: loopback,
+      clock: Date.now,
+    });
     const signal = AbortSignal.timeout(60_000);
     const result = await registry.pull(parseReference(reference), undefined, workspace, signal);
     return result.kind === 'failed' ? result.reasons.join() : result.kind;

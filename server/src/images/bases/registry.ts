@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type CommandOptions, run } from '../../platform/command.ts';
+import type { MachineRoom } from '../../platform/machine-room.ts';
 import { withinRoom } from '../../platform/room-watch.ts';
 import { withDeadline } from '../../platform/wait.ts';
 import type { RegistryCredentials } from '../image.ts';
@@ -26,6 +27,8 @@ export interface RegistryOptions {
   readonly lookup?: ReachOptions['lookup'];
   /** What the compressed layers of one image may take. */
   readonly maxImageBytes: number;
+  /** What images may fill of the disk. */
+  readonly room: MachineRoom;
   readonly timeoutMs: number;
   readonly clock: () => number;
 }
@@ -102,7 +105,8 @@ export class Registry {
     workspace: string,
     signal: AbortSignal,
   ): Promise<RegistryFailure | undefined> {
-    const most = { bytes: this.#options.maxImageBytes, otherwise: () => this.#tooLarge() };
+    const { room, maxImageBytes: bytes } = this.#options;
+    const most = { directory: workspace, bytes, otherwise: () => this.#tooLarge() };
     const source = `docker://${formatReference(reference)}`;
     return this.#speak(reference, credentials, workspace, signal, async ({ skopeo, authFile, tls }) => {
       // Quick and small, to tell a registry that does not answer from one that takes long to send layers.
@@ -110,7 +114,7 @@ export class Registry {
       await skopeo(inspect, { signal, timeoutMs: this.#options.timeoutMs });
       const to = `oci:${join(workspace, 'oci')}:image`;
       const copy = ['copy', '--quiet', `--src-authfile=${authFile}`, ...tls('src-'), source, to];
-      await withinRoom({ directory: workspace, most, signal }, (signal) =>
+      await withinRoom({ room, most, signal }, (signal) =>
         skopeo(['--override-os=linux', ...copy], { signal, timeoutMs: TRANSFER_TIMEOUT_MS }),
       );
     });

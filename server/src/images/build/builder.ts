@@ -448,7 +448,10 @@ export class Builder {
       await using cleanup = this.#parts.layers.scope();
       const workspace = await this.#parts.layers.workspace(cleanup);
       const layers = state.layers.map((layer) => this.#parts.layers.path(layer));
-      await editLayer({ workspace, layers, edit: await makeEdit(workspace) }, this.#run.signal);
+      const edit = await makeEdit(workspace);
+      await this.#parts.layers.within(this.#run.signal, (signal) =>
+        editLayer({ workspace, layers, edit }, signal),
+      );
       await rename(join(workspace, 'upper'), directory);
     });
   }

@@ -126,7 +126,10 @@ export class StepSources {
       heredocs: [],
       unpack: false,
     };
-    await named(instruction, () => editLayer({ workspace, layers: [], edit }, this.#parts.signal));
+    const { layers, signal } = this.#parts;
+    await named(instruction, () =>
+      layers.within(signal, (signal) => editLayer({ workspace, layers: [], edit }, signal)),
+    );
     return join(workspace, 'upper', 'files');
   }
 }

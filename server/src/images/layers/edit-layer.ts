@@ -3,7 +3,6 @@ import { fileURLToPath } from 'node:url';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { baseEnvironment, run } from '../../platform/command.ts';
 import { inOwnMountNamespace } from '../../platform/mounts.ts';
-import { withinRoom } from '../../platform/room-watch.ts';
 import type { WorkerAnswer, WorkerJob } from './edit.ts';
 
 /** One edit may unpack a base image of many gigabytes on a slow disk. */
@@ -19,14 +18,12 @@ const worker = fileURLToPath(
  * @throws SkerryError `image-build-failed` when the instruction or the image is at fault, `disk-full`, `internal`
  */
 export async function editLayer(job: WorkerJob, signal: AbortSignal): Promise<readonly string[]> {
-  const { stdout } = await withinRoom({ directory: job.workspace, signal }, (signal) =>
-    run(inOwnMountNamespace([process.execPath, '--no-warnings', worker]), {
-      input: JSON.stringify(job),
-      timeoutMs: EDIT_TIMEOUT_MS,
-      signal,
-      env: baseEnvironment(),
-    }),
-  );
+  const { stdout } = await run(inOwnMountNamespace([process.execPath, '--no-warnings', worker]), {
+    input: JSON.stringify(job),
+    timeoutMs: EDIT_TIMEOUT_MS,
+    signal,
+    env: baseEnvironment(),
+  });
   const answer = JSON.parse(stdout) as WorkerAnswer; // written by our own worker
   if (answer.ok) return answer.notes;
   if (answer.code === 'ENOSPC' || answer.code === 'EDQUOT') {

@@ -41,7 +41,9 @@ export async function unpackImage(
           const workspace = await layers.workspace(cleanup);
           const below = made.map((id) => layers.path(id));
           const edit = { kind: 'apply-tar', file, maxBytes: maxLayerBytes } as const;
-          const notes = await editLayer({ workspace, layers: below, edit }, signal);
+          const notes = await layers.within(signal, (signal) =>
+            editLayer({ workspace, layers: below, edit }, signal),
+          );
           for (const note of notes) say(`Layer ${digest.slice(7, 19)}: ${note}.`);
           await rename(join(workspace, 'upper'), directory);
         }),

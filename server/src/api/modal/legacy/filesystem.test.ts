@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Code } from '@connectrpc/connect';
-import { UploadRoom } from '../../../platform/upload-room.ts';
+import { MachineRoom } from '../../../platform/machine-room.ts';
 import { Domain } from '../../../sandboxes/testing/domain.ts';
 import { SeekWhence, SystemErrorCode } from '../gen/modal/common_pb.ts';
 import type { ContainerFilesystemExecRequest } from '../gen/modal/containers_pb.ts';
@@ -40,7 +40,7 @@ async function setUp(t: TestContext) {
     sandboxes: domain.manager,
     images: domain.images,
     fileSpoolDir: spool,
-    uploadRoom: new UploadRoom(domain.root),
+    uploadRoom: new MachineRoom(domain.root),
   });
   const client = inMemoryClient(handlers, domain.store.answers);
 

@@ -6,7 +6,7 @@ import { posix } from 'node:path';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { TaskId } from '../../../ids.ts';
 import type { Images } from '../../../images/image.ts';
-import type { UploadRoom } from '../../../platform/upload-room.ts';
+import type { MachineRoom } from '../../../platform/machine-room.ts';
 import { unlessAborted } from '../../../platform/wait.ts';
 import { FileError } from '../../../sandboxes/file-error.ts';
 import { SandboxFiles } from '../../../sandboxes/files.ts';
@@ -29,7 +29,7 @@ export interface FilesystemHandlerDeps {
   /** A directory for the content of open files; emptied at start. */
   readonly fileSpoolDir: string;
   /** What they may fill of the disk. */
-  readonly uploadRoom: UploadRoom;
+  readonly uploadRoom: MachineRoom;
 }
 
 const MAX_PATH_BYTES = 4096;

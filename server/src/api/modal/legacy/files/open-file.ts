@@ -3,7 +3,7 @@
  * whole on flush and close, as Python's buffered files do: until then nothing of a write shows in the sandbox.
  */
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import type { TakenRoom, UploadRoom } from '../../../../platform/upload-room.ts';
+import type { MachineRoom, TakenRoom } from '../../../../platform/machine-room.ts';
 import { FileError } from '../../../../sandboxes/file-error.ts';
 import type { SandboxFiles } from '../../../../sandboxes/files.ts';
 import type { FileMode } from './file-mode.ts';
@@ -27,7 +27,7 @@ export interface OpenFileParts {
   /** A file of its own, which must not exist; removed on close. */
   readonly spoolPath: string;
   /** What it may fill of the server's disk. */
-  readonly room: UploadRoom;
+  readonly room: MachineRoom;
 }
 
 export class OpenFile {
@@ -35,7 +35,7 @@ export class OpenFile {
   readonly #path: string;
   readonly #mode: FileMode;
   readonly #spoolPath: string;
-  readonly #room: UploadRoom;
+  readonly #room: MachineRoom;
   #spool: FileHandle;
   #size = 0;
   #position = 0;
