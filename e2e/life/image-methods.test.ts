@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { startRegistry, type TestRegistry } from '../../server/src/images/bases/testing-registry.ts';
 import { CURRENT_PYTHON_CLIENT, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
-import { pythonCases } from './support/cases.ts';
+import { jsCases, pythonCases } from './support/cases.ts';
 
 const basic = (username: string, password: string) =>
   `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -50,10 +50,11 @@ describe('methods of modal.Image', () => {
     await google?.[Symbol.asyncDispose]();
   });
 
+  const env = () => ({ REGISTRY: registry.host, GOOGLE_REGISTRY: google.host, PYTHONWARNINGS: 'ignore' });
   for (const version of [CURRENT_PYTHON_CLIENT, '1.5.5', '1.3.5', '1.0.5']) {
-    const env = () => ({ REGISTRY: registry.host, GOOGLE_REGISTRY: google.host, PYTHONWARNINGS: 'ignore' });
     test(version, (t) =>
       pythonCases(t, server, 'image_methods', { version, env: env(), timeoutMs: 600_000 }),
     );
   }
+  test('JavaScript', (t) => jsCases(t, server, 'image-methods', { env: env(), timeoutMs: 300_000 }));
 });
