@@ -56,7 +56,9 @@ for (const { runtime, skip } of await runtimesToTest()) {
       await outside?.[Symbol.asyncDispose]();
       await rm(trusted, { force: true });
     });
-    const options = () => ({ env: { LIFE_INTERNET: outside.publicAddress, LIFE_SECRET_VALUE: VALUE } });
+    const options = () => ({
+      env: { LIFE_INTERNET: outside.publicAddress, LIFE_SECRET_VALUE: VALUE, LIFE_RUNTIME: runtime },
+    });
 
     test('in Python', (t) => pythonCases(t, server, 'network', options()));
 

@@ -20,11 +20,26 @@ const CHUNK: usize = 4096;
 const SILENCE_S: libc::c_int = 60;
 
 /// A connection to one of the host's own addresses: whatever address the sandbox had for it, it cannot be led elsewhere.
-/// @param name one that the sandbox may reach
-pub async fn connect(context: &Context, name: &str, port: u16) -> io::Result<(TcpStream, Ipv4Addr)> {
+/// @param name one that the sandbox may reach. @param may whether it may at this address
+/// @errors `PermissionDenied` where it may at none
+pub async fn connect(
+    context: &Context,
+    name: &str,
+    port: u16,
+    may: impl Fn(Ipv4Addr) -> bool,
+) -> io::Result<(TcpStream, Ipv4Addr)> {
     let found = context.resolver.resolve(name).await?;
-    let mut failure = io::Error::from(io::ErrorKind::NotFound);
-    for &address in found.addresses.iter().take(MAX_TRIED) {
+    let allowed: Vec<Ipv4Addr> = found
+        .addresses
+        .iter()
+        .copied()
+        .filter(|&address| may(address))
+        .collect();
+    let mut failure = io::Error::from(match allowed.is_empty() && !found.addresses.is_empty() {
+        true => io::ErrorKind::PermissionDenied,
+        false => io::ErrorKind::NotFound,
+    });
+    for address in allowed.into_iter().take(MAX_TRIED) {
         match open(context, address, port).await {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => failure = error,

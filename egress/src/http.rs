@@ -43,7 +43,7 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Context) 
         let words = format!("{name} is none of the domains that this sandbox may reach.");
         return refuse(client, "403 Forbidden", &words).await;
     }
-    let Ok((mut host, address)) = connect(context, name, PORT).await else {
+    let Ok((mut host, address)) = connect(context, name, PORT, |_| true).await else {
         context.policies.note(sandbox, By::Http, name, Outcome::Unreachable);
         return refuse(client, "502 Bad Gateway", &format!("{name} cannot be reached.")).await;
     };

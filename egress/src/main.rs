@@ -30,6 +30,7 @@ mod local_tasks;
 mod names;
 mod policies;
 mod questions;
+mod ranges;
 mod request;
 mod resolve;
 mod secret_request;

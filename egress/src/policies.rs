@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::audit::{Audit, By, Outcome};
 use crate::headers::Headers;
 use crate::names::Allowed;
+use crate::ranges::Ranges;
 
 const SET: u8 = b'S';
 const SET_AUDITED: u8 = b'A';
@@ -28,6 +29,8 @@ pub struct Policies {
 
 struct Policy {
     allowed: Allowed,
+    /// By TLS, whatever name leads there.
+    ranges: Ranges,
     headers: Headers,
     audit: Option<Audit>,
 }
@@ -36,6 +39,22 @@ impl Policies {
     pub fn allow(&self, sandbox: Ipv4Addr, name: &str) -> bool {
         let sandboxes = self.sandboxes.borrow();
         sandboxes.get(&sandbox).is_some_and(|policy| policy.allowed.has(name))
+    }
+
+    /// Whether TLS to this host may be let through, if it is to one of the addresses that `reaches` says.
+    pub fn may_reach(&self, sandbox: Ipv4Addr, name: &str) -> bool {
+        let sandboxes = self.sandboxes.borrow();
+        sandboxes
+            .get(&sandbox)
+            .is_some_and(|policy| policy.allowed.has(name) || !policy.ranges.is_empty())
+    }
+
+    /// Whether TLS to this host may be let through at this address, which is one of its own.
+    pub fn reaches(&self, sandbox: Ipv4Addr, name: &str, address: Ipv4Addr) -> bool {
+        let sandboxes = self.sandboxes.borrow();
+        sandboxes
+            .get(&sandbox)
+            .is_some_and(|policy| policy.allowed.has(name) || policy.ranges.has(address))
     }
 
     /// Keeps what became of what a sandbox wanted, if it is audited.
@@ -73,7 +92,7 @@ impl Policies {
         }
     }
 
-    /// Carries out an order of the server's: `S` with an address and its patterns, `A` the same of one that is audited, `F` with an address to forget, `K` with
+    /// Carries out an order of the server's: `S` with an address, its patterns and its ranges of addresses, `A` the same of one that is audited, `F` with an address to forget, `K` with
     /// those that are kept while all others are forgotten, `E` with an address whose audit is taken. All are words between spaces. Behind the patterns and a `:` come
     /// its secret headers (`headers.rs`), if it has any.
     pub fn order(&self, letter: u8, words: &str) -> Option<Vec<u8>> {
@@ -90,7 +109,11 @@ impl Policies {
         match letter {
             SET | SET_AUDITED => {
                 let address = words.next()?.parse().ok()?;
-                let allowed = Allowed::parse(words.by_ref().take_while(|word| *word != HEADERS))?;
+                let reached: Vec<&str> = words.by_ref().take_while(|word| *word != HEADERS).collect();
+                let (ranges, patterns): (Vec<&str>, Vec<&str>) =
+                    reached.into_iter().partition(|word| word.contains('/'));
+                let allowed = Allowed::parse(patterns.into_iter())?;
+                let ranges = Ranges::parse(ranges.into_iter())?;
                 let headers = Headers::parse(words)?;
                 let before = sandboxes.remove(&address).and_then(|policy| policy.audit);
                 let audit = (letter == SET_AUDITED).then(|| before.unwrap_or_default());
@@ -98,6 +121,7 @@ impl Policies {
                     address,
                     Policy {
                         allowed,
+                        ranges,
                         headers,
                         audit,
                     },
@@ -176,12 +200,25 @@ mod tests {
     }
 
     #[test]
+    fn a_range_is_reached_by_any_name_and_a_name_at_any_address() {
+        let policies = Policies::default();
+        let [inside, outside] = [Ipv4Addr::new(192, 0, 2, 7), Ipv4Addr::new(192, 0, 3, 7)];
+        assert_eq!(policies.order(SET, "10.0.0.3 a.test 192.0.2.0/24"), Some(Vec::new()));
+        assert!(policies.reaches(ONE, "a.test", outside) && policies.reaches(ONE, "b.test", inside));
+        assert!(policies.may_reach(ONE, "b.test") && !policies.reaches(ONE, "b.test", outside));
+        assert!(!policies.allow(ONE, "b.test"));
+        assert_eq!(policies.order(SET, "10.0.0.3 a.test"), Some(Vec::new()));
+        assert!(!policies.may_reach(ONE, "b.test") && !policies.reaches(ONE, "b.test", inside));
+    }
+
+    #[test]
     fn what_is_no_order_changes_nothing() {
         let policies = Policies::default();
         assert_eq!(policies.order(SET, "10.0.0.3 a.test"), Some(Vec::new()));
         for (letter, words) in [
             (SET, "10.0.0.3 a..b"),
             (SET, "10.0.0 a.test"),
+            (SET, "10.0.0.3 192.0.2.0/40"),
             (SET, ""),
             (SET, "10.0.0.3 a.test : a.test x"),
             (KEEP, "x"),

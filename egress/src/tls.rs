@@ -39,13 +39,21 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Rc<Contex
         }
     };
     let name = hello.name.as_str();
-    if !context.policies.allow(sandbox, name) {
+    if !context.policies.may_reach(sandbox, name) {
         note(name, Outcome::NotAllowed);
         return refuse(client, UNRECOGNIZED_NAME).await;
     }
-    let Ok((host, address)) = connect(context, name, PORT).await else {
-        note(name, Outcome::Unreachable);
-        return refuse(client, INTERNAL_ERROR).await;
+    let may = |address| context.policies.reaches(sandbox, name, address);
+    let (host, address) = match connect(context, name, PORT, may).await {
+        Ok(connected) => connected,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            note(name, Outcome::NotAllowed);
+            return refuse(client, UNRECOGNIZED_NAME).await;
+        }
+        Err(_) => {
+            note(name, Outcome::Unreachable);
+            return refuse(client, INTERNAL_ERROR).await;
+        }
     };
     let talked = Talk::begin(context, sandbox, By::Tls, name, address);
     let has_secrets = context.policies.has_headers(sandbox, name);
@@ -68,7 +76,7 @@ pub async fn serve(mut client: TcpStream, sandbox: Ipv4Addr, context: &Rc<Contex
     };
     let policies = &context.policies;
     // One that is read and one that is not are different connections.
-    let is_over = || !policies.allow(sandbox, name) || policies.has_headers(sandbox, name) != has_secrets;
+    let is_over = || !policies.reaches(sandbox, name, address) || policies.has_headers(sandbox, name) != has_secrets;
     race(talk, policies.until(is_over)).await;
     Ok(())
 }

@@ -99,15 +99,34 @@ def headers_are_put_in_that_the_sandbox_does_not_know():
         sandbox._experimental_set_outbound_network_policy(outbound_domain_allowlist=["allowed.test"])
         equal(authorize(sandbox, "allowed.test"), ["changed"])
         equal(reach(sandbox, "other.test", f"TCP:{ADDRESS}"), ["closed", "closed"])
+        sandbox._experimental_set_outbound_network_policy(outbound_cidr_allowlist=[f"{ADDRESS}/32"])
+        equal(authorize(sandbox, "allowed.test", "other.test"), ["changed", "changed"])
+        equal(reach(sandbox, f"TCP:{ADDRESS}"), [f"{ADDRESS} plain"])
+        sandbox._experimental_set_outbound_network_policy(outbound_cidr_allowlist=["192.0.2.0/24"])
+        equal(reach(sandbox, "allowed.test", "other.test", f"TCP:{ADDRESS}"), ["closed"] * 3)
+        sandbox._experimental_set_outbound_network_policy(outbound_domain_allowlist=["allowed.test"])
         update(modal.experimental.OutboundPolicy())
         equal(authorize(sandbox, "allowed.test"), ["placeholder"])
         raised(exception.NotFoundError, lambda: update(putting("$KEY", modal.Secret.from_name("no-such-secret"))))
         error = raised(exception.ConflictError, lambda: another._experimental_update_outbound_policy(policy))
         assert "without an outbound policy" in str(error), error
-        ranges = ["192.0.2.0/24"]
-        raised(exception.InvalidError, lambda: create(_experimental_outbound_policy=policy, outbound_cidr_allowlist=ranges))
         error = raised(exception.InvalidError, lambda: update(putting("x $NONE", modal.Secret.from_name("header-secret"))))
         assert "NONE" in str(error) and VALUE not in str(error), error
+
+
+@case
+def headers_are_put_in_where_a_snapshot_of_the_memory_goes_on():
+    if os.environ["LIFE_RUNTIME"] != "gvisor":
+        return  # which has no such snapshots
+    policy = putting("Bearer $KEY", modal.Secret.from_dict({"KEY": VALUE}))
+    with running(_experimental_outbound_policy=policy, _experimental_enable_snapshot=True) as sandbox:
+        equal(authorize(sandbox, "allowed.test"), [f"Bearer {VALUE}"])
+        snapshot = sandbox._experimental_snapshot()
+        copy = modal.Sandbox._experimental_from_snapshot(snapshot, name=None)
+        equal(authorize(copy, "allowed.test", "other.test"), [f"Bearer {VALUE}", "placeholder"])
+        copy._experimental_update_outbound_policy(putting("changed"))
+        equal([authorize(each, "allowed.test") for each in (copy, sandbox)], [["changed"], [f"Bearer {VALUE}"]])
+        copy.terminate()
 
 
 @case

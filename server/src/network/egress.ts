@@ -8,15 +8,18 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { formatCidr } from './cidr.ts';
 import { HostProcess, type ProcessHome } from './host-process.ts';
 import { type NetworkEvent, readEvents } from './network-events.ts';
 import { ORDER_MS, sendOrder } from './orders.ts';
-import { domainsOf, isAudited, type NetworkPolicy } from './policy.ts';
+import { domainsOf, isAudited, type NetworkPolicy, parseAllowlist } from './policy.ts';
 import { type HeaderRule, type HeaderTrust, renderRules, renderTrust } from './secret-headers.ts';
 
 /** What a sandbox may reach, and whether it is kept what it does. */
 export interface Allowed {
   readonly domains: readonly string[];
+  /** Addresses that it may reach by TLS, whatever name leads there. */
+  readonly ranges?: readonly string[] | undefined;
   readonly audited: boolean;
   /** Undefined for a sandbox that can have none. */
   readonly headers?: readonly HeaderRule[] | undefined;
@@ -32,7 +35,9 @@ export function allowedBy(
 ): Allowed | undefined {
   const headers = policy.headers === undefined ? undefined : open(policy.headers);
   const domains = policy.kind === 'open' && headers ? ['*'] : domainsOf(policy);
-  return domains.length > 0 ? { domains, audited: isAudited(policy), headers } : undefined;
+  const ranges = headers && policy.kind === 'allowlist' ? policy.cidrs : [];
+  if (domains.length + ranges.length === 0) return undefined;
+  return { domains, ranges, audited: isAudited(policy), headers };
 }
 
 export interface EgressOptions extends ProcessHome {
@@ -163,8 +168,11 @@ const unavailable = (): SkerryError =>
 
 const orderFor = (
   address: string,
-  { domains, audited, headers = [] }: Allowed,
-): [string, readonly string[]] => [audited ? 'A' : 'S', [address, ...domains, ...renderRules(headers)]];
+  { domains, ranges = [], audited, headers = [] }: Allowed,
+): [string, readonly string[]] => [
+  audited ? 'A' : 'S',
+  [address, ...domains, ...parseAllowlist(ranges).map(formatCidr), ...renderRules(headers)],
+];
 
 const send = (link: Socket | undefined, letter: string, words: readonly string[]): Promise<string> =>
   sendOrder(link, letter, words, unavailable);

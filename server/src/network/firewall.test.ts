@@ -44,7 +44,11 @@ describe('firewall rules', () => {
     const lines = renderAdd('t', secured);
     assert.match(lines, /secured \{ "sk0badcafe5" \}/);
     assert.match(lines, /resolving \{ "sk0badcafe5" \}/);
+    assert.match(lines, /outbound \{ "sk0badcafe5" : goto to_secured_open \}/);
     assert.doesNotMatch(lines, /proxied|sealed/);
+    const ranges = renderAdd('t', { ...allow, policy: { ...allow.policy, headers: 'sealed' } });
+    assert.match(ranges, /outbound \{ "sk0badcafe2" : goto to_secured_listed \}/);
+    assert.match(ranges, /secured \{ "sk0badcafe2" \}/);
   });
 
   it('refuse values that are not what they should be', () => {

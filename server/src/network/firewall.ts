@@ -14,7 +14,8 @@
  * A sandbox that may reach domains (`proxied`) has its questions and its connections to the ports of HTTP and TLS led to the egress proxy (`egress.ts`), but
  * for addresses that its list has: those it reaches as it does without domains. Without the rules that lead there it reaches the list alone.
  *
- * A sandbox that may reach everything and has secret headers (`secured`) has its connections to the port of TLS led there, and no other way to that port.
+ * A sandbox that may reach everything, or ranges of addresses, and has secret headers (`secured`) has its connections to the port of TLS led there, and no other way to
+ * that port.
  */
 import { run } from '../platform/command.ts';
 import { type Cidr, formatCidr, parseCidr, withoutOverlaps } from './cidr.ts';
@@ -104,12 +105,7 @@ ${renderInward(plan)}
     tcp dport { 80, 443 } meta pkttype set host accept
     goto refuse
   }
-  chain to_secured {
-    ip daddr ${egress} tcp dport 443 meta pkttype set host accept
-    meta l4proto { tcp, udp } th dport != 443 goto to_open
-    meta l4proto != { tcp, udp } goto to_open
-    goto refuse
-  }
+${['open', 'listed'].map((chain) => renderSecured(chain, egress)).join('\n')}
   map outbound { type ifname : verdict; }
   map inbound { type ifname : verdict; }
   chain leaving {
@@ -162,6 +158,19 @@ ${renderInward(plan)}
   return `${lines.filter((line) => line !== '').join('\n')}\n`;
 }
 
+/** For the rest of what a sandbox with secret headers sends: as another may that has none, but for the port of TLS. */
+const renderSecured = (chain: string, egress: string): string => `  chain to_secured_${chain} {
+    ip daddr ${egress} tcp dport 443 meta pkttype set host accept
+    meta l4proto { tcp, udp } th dport != 443 goto to_${chain}
+    meta l4proto != { tcp, udp } goto to_${chain}
+    goto refuse
+  }`;
+
+/** Whether the port of TLS leads to the proxy, though addresses decide about others. */
+const isSecured = (policy: NetworkPolicy): boolean =>
+  policy.headers !== undefined &&
+  (policy.kind === 'open' || (policy.kind === 'allowlist' && policy.cidrs.length > 0));
+
 /** Adds a member that is not in the table. A `blocked` one is in no map: the chains' last word is no. */
 export function renderAdd(table: string, member: FirewallMember): string {
   const name = `"${checked(member.hostInterface)}"`;
@@ -177,9 +186,9 @@ export function renderAdd(table: string, member: FirewallMember): string {
   }
   if (member.policy.kind !== 'blocked') {
     const chain = member.policy.kind === 'open' ? 'open' : 'listed';
-    const secured = member.policy.kind === 'open' && member.policy.headers !== undefined;
+    const secured = isSecured(member.policy);
     lines.push(
-      `add element inet ${table} outbound { ${name} : goto to_${secured ? 'secured' : chain} }`,
+      `add element inet ${table} outbound { ${name} : goto to_${secured ? 'secured_' : ''}${chain} }`,
       `add element inet ${table} inbound { ${name} : goto from_${chain} }`,
       `add element inet ${table} ${domainsOf(member.policy).length > 0 ? 'proxied' : 'resolving'} { ${name} }`,
     );

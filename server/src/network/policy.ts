@@ -54,13 +54,6 @@ export const closedNetworks: readonly Cidr[] = [
 export function checkPolicy(policy: NetworkPolicy): void {
   if (policy.kind === 'allowlist') {
     parseAllowlist(policy.cidrs);
-    if (policy.headers !== undefined && policy.cidrs.length > 0) {
-      // What goes straight to an address is not read, and what the proxy finds for a name may be none of these.
-      throw new SkerryError(
-        'invalid-argument',
-        'Headers cannot be put into what is sent to ranges of addresses: allow everything, or domains.',
-      );
-    }
   }
   const domains = domainsOf(policy);
   if (domains.length > MAX_ALLOWLIST) {

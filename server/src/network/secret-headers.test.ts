@@ -124,6 +124,10 @@ async function planOf(): Promise<HeadersPlan> {
         policy: { kind: 'allowlist', cidrs: [], domains: ['*'] },
         rules: [rule('good.test', 'value-2')],
       },
+      three: {
+        policy: { kind: 'allowlist', cidrs: [`${GOOD}/32`] },
+        rules: ['good.test', 'old.test', 'other.test'].map((name) => rule(name, 'value-4')),
+      },
       none: { policy: { kind: 'open' } },
     },
     attempts: ATTEMPTS,
@@ -166,7 +170,10 @@ async function travel(t: TestContext, plan: HeadersPlan) {
   ]);
   await writeFile(join(lab.directory, 'plan.json'), JSON.stringify(plan));
   // What the program prints.
-  return (await lab.play(HOST, [lab.directory, internet])) as Record<'one' | 'two' | 'none', Results> & {
+  return (await lab.play(HOST, [lab.directory, internet])) as Record<
+    'one' | 'two' | 'three' | 'none',
+    Results
+  > & {
     readonly large: Results & { readonly peakKiB: number };
     readonly changes: Record<string, Results>;
   };
@@ -241,6 +248,14 @@ test('secret headers', { skip }, async (t) => {
     assert.equal(two('other'), `200 ${OTHER} 2.0 other.test:443 placeholder`);
     assert.equal(inShort(results.none.new), `200 ${GOOD} 2.0 good.test:443 placeholder`);
     assert.doesNotMatch(JSON.stringify([results.two, results.none]), /value-1/);
+  });
+
+  await t.test('go with ranges of addresses to hosts in them, found by the proxy, and to no others', () => {
+    const three = (name: string) => inShort(results.three[name]);
+    for (const name of ['new', 'falseName']) assert.equal(three(name), `200 ${GOOD} 2.0 good.test value-4`);
+    for (const name of ['oldAlone', 'other', 'otherOld', 'wrong', 'unknown'])
+      assert.doesNotMatch(three(name), /^\d/, name);
+    assert.doesNotMatch(JSON.stringify([results.one, results.two, results.none]), /value-4/);
   });
 
   await t.test('let large bodies pass in little memory', () => {

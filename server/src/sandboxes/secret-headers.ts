@@ -62,16 +62,8 @@ export const sealHeaders = (rules: readonly HeaderRule[], vault: Vault): string 
 export const openHeaders = (sealed: string, vault: Vault): readonly HeaderRule[] =>
   openJson(vault, Buffer.from(sealed, 'base64'), CONTEXT);
 
-/** @throws SkerryError `invalid-argument` for a policy under which nothing can be put into what is sent */
-export function withHeaders(policy: NetworkPolicy, headers: string | undefined): NetworkPolicy {
-  if (headers === undefined) return policy;
-  if (policy.kind === 'allowlist' && policy.cidrs.length > 0) {
-    throw invalid(
-      'Headers cannot be put into what is sent to ranges of addresses (outbound_cidr_allowlist): allow everything, or domains.',
-    );
-  }
-  return { ...policy, headers };
-}
+export const withHeaders = (policy: NetworkPolicy, headers: string | undefined): NetworkPolicy =>
+  headers === undefined ? policy : { ...policy, headers };
 
 function checkName(name: string): void {
   if (!headerName.test(name) || name.length > MAX_NAME) throw invalid(`Invalid header name: ${clip(name)}`);
