@@ -52,10 +52,29 @@ const DAY_MS = 86_400_000;
 /** Of Docker's machine and, one further, of the other one on that cable (RFC 5737: nobody's). */
 const [DOCKER_ADDRESS, OUTSIDE_OF_DOCKER] = ['192.0.2.241', '192.0.2.242'] as const;
 
+const HELP = `npm run bench:network [-- --rounds N] [--runtime runc|gvisor]
+
+  --rounds N     how often each is timed, 1 to 100; 5 by default. One more round warms up
+  --runtime NAME one runtime alone; both by default
+
+Takes root, and a Debian mirror within reach, from which Docker's image and the sandboxes' are made. Docker takes
+part where its daemon is installed (Debian's docker.io). What cannot take part is named in the page, which is printed
+and written to bench/results/, in the place of that day's. The other machine is a network namespace: nothing else of a
+network is needed.
+`;
+
 const say = (line: string) => process.stderr.write(`${line}\n`);
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, runtime: { type: 'string' } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    runtime: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
 });
+if (values.help) {
+  process.stdout.write(HELP);
+  process.exit();
+}
 const rounds = Number(values.rounds);
 if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) {
   throw new RangeError('--rounds must be a whole number from 1 to 100');

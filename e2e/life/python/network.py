@@ -118,7 +118,9 @@ def headers_are_put_in_that_the_sandbox_does_not_know():
 def headers_are_put_in_where_a_snapshot_of_the_memory_goes_on():
     if os.environ["LIFE_RUNTIME"] != "gvisor":
         return  # which has no such snapshots
-    policy = putting("Bearer $KEY", modal.Secret.from_dict({"KEY": VALUE}))
+    modal.Secret.objects.delete("snapshot-secret", allow_missing=True)
+    modal.Secret.objects.create("snapshot-secret", {"KEY": VALUE})
+    policy = putting("Bearer $KEY", modal.Secret.from_name("snapshot-secret"))
     with running(_experimental_outbound_policy=policy, _experimental_enable_snapshot=True) as sandbox:
         equal(authorize(sandbox, "allowed.test"), [f"Bearer {VALUE}"])
         snapshot = sandbox._experimental_snapshot()

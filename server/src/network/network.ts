@@ -277,26 +277,24 @@ export class Network {
 
   /** What an audited sandbox did on its network since it was last asked. */
   async events(slot: number): Promise<readonly NetworkEvent[]> {
-    const member = this.#memberOf(slot);
-    if (!isAudited(member.policy)) return [];
-    const named = await this.#wayOut?.events(member.address);
-    return [
-      ...this.#takeUntaken(member.address),
-      ...(named ?? []),
-      ...((await this.#traffic?.events(member)) ?? []),
-    ];
+    return this.#eventsOf(this.#memberOf(slot), false);
   }
 
-  /** The same for the last time: its connections end. */
+  /** The same for the last time: its connections end. What cannot be asked tells nothing, so that nothing keeps a sandbox from ending. */
   async lastEvents(slot: number): Promise<readonly NetworkEvent[]> {
     const member = this.#members.get(slot);
-    if (!member || !isAudited(member.policy)) return [];
-    const named = await this.#wayOut?.lastEvents(member.address);
-    return [
-      ...this.#takeUntaken(member.address),
-      ...(named ?? []),
-      ...((await this.#traffic?.events(member, true)) ?? []),
-    ];
+    return member ? this.#eventsOf(member, true) : [];
+  }
+
+  async #eventsOf(member: FirewallMember, last: boolean): Promise<readonly NetworkEvent[]> {
+    if (!isAudited(member.policy)) return [];
+    const wayOut = this.#wayOut;
+    const named = await (last ? wayOut?.lastEvents(member.address) : wayOut?.events(member.address));
+    const counted = await this.#traffic?.events(member, last).catch((err: unknown) => {
+      this.#options.logger.warn({ device: member.hostInterface, err }, 'network.audit-not-read');
+      return [];
+    });
+    return [...this.#takeUntaken(member.address), ...(named ?? []), ...(counted ?? [])];
   }
 
   /** Removes the namespace and its rules. Idempotent. */
