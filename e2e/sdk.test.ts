@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Sandbox } from 'skerry';
+import { Sandbox } from '../sdk/src/index.ts';
 import { run } from '../server/src/platform/command.ts';
 import { runProgram } from './support/program.ts';
 import { definedEnvironment, projectRoot, startServer, type TestServer } from './support/server.ts';
@@ -17,6 +17,7 @@ const printed = [
   /^0 42\n$/,
   /^a\nb\n\n1\n2\n3$/,
   /^0 a\n1 b\n2 c\n(stdout \d+\n)+\{ exitCode: 0, signal: null, timedOut: false \}\ntrue\nTimeoutError$/,
+  /^21 adding\n undefined\nZeroDivisionError true\nKeyboardInterrupt 20\nstdout False\n\n0$/,
   /^a,b\n1,2\n 8\n\[ \[ 'in.csv', 8 \] \]\nnot-found Check the id or name/,
   /^ready\nkept\n\nsb-\w+ running \{\}$/,
   /^200\n\[ \[ 8000, 'https:\/\/.*' \] \]$/,
@@ -76,6 +77,38 @@ await Sandbox.create({ imagge: '' });
       assert.match(result.stdout, printed[index] ?? /never/);
     });
   }
+
+  test('code gives rich results, whoever prints, and ends with its interpreter', async () => {
+    const { tokenId, tokenSecret } = server.token;
+    const at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
+    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    const rich = `
+import subprocess, sys
+subprocess.run(["sh", "-c", "printf ü; echo err >&2"])
+class Picture:
+    def _repr_png_(self): return b"png"
+    def _repr_html_(self): return "<b>"
+    def __repr__(self): return "picture"
+display(1)
+Picture()`;
+    const { stdout, stderr, results } = await sandbox.runCode('python', rich);
+    assert.deepEqual([stdout, stderr], ['ü', 'err\n']);
+    assert.deepEqual(
+      results.map(({ text, html, png }) => [text, html, png]),
+      [
+        ['1', undefined, undefined],
+        ['picture', '<b>', Buffer.from('png').toString('base64')],
+      ],
+    );
+    const syntax = await sandbox.runCode('python', 'def f(:');
+    assert.equal(syntax.error?.name, 'SyntaxError');
+    const big = await sandbox.runCode('python', 'print("x" * 300_000); sys.exit(2)');
+    assert.deepEqual([big.stdout.length, big.error?.name], [300_001, 'SystemExit']);
+    await assert.rejects(
+      sandbox.runCode('python', 'import os; os._exit(3)'),
+      (error: { code?: string }) => error.code === 'interpreter-ended',
+    );
+  });
 
   test('output goes on where it was when the server starts again', async () => {
     const { tokenId, tokenSecret } = server.token;

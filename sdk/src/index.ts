@@ -1,4 +1,12 @@
 /** `skerry`: sandboxes for untrusted code, on your own machines. */
+export {
+  CodeContext,
+  type CodeFailure,
+  type CodeResult,
+  type Language,
+  type RichResult,
+  type RunCodeOptions,
+} from './code.ts';
 export type { ConnectionOptions } from './connection.ts';
 export {
   AuthenticationError,

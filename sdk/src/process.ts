@@ -30,7 +30,6 @@ export interface OutputPiece {
 }
 
 type StreamName = OutputPiece['stream'];
-type Streams = StreamName | 'both' | 'none';
 
 /** A stream that breaks off is taken up where it was, for so long without anything new. */
 const MAX_PAUSES = 8;
@@ -136,6 +135,17 @@ export class Process implements PromiseLike<ExecResult> {
     throw new CommandError({ ...exit, stdout: '', stderr: await this.stderr.text() });
   }
 
+  /** What it has written until now, without waiting for more. */
+  async *soFar(options: Options = {}): AsyncGenerator<OutputPiece, void> {
+    const { signal } = options;
+    const query = { follow: false };
+    const response = await this.#http.send('GET', `${await this.#path()}/output`, { query, signal });
+    for await (const frame of readFrames(response)) {
+      if (frame.kind === 'error') throw errorOfFrame(frame.error);
+      if (frame.kind !== 'exit') yield { stream: frame.kind, bytes: frame.bytes };
+    }
+  }
+
   /** Sends a signal, SIGTERM by default, to it and everything it started. No effect once it ended. */
   async kill(signal: Signal = 'SIGTERM', options: Options = {}): Promise<void> {
     await this.#http.call('POST', `${await this.#path()}/signal`, { json: { signal }, ...options });
@@ -146,8 +156,11 @@ export class Process implements PromiseLike<ExecResult> {
     await this.#http.call('POST', `${await this.#path()}/resize`, { json: size, ...options });
   }
 
-  /** @internal Output from its start, then its exit, whatever becomes of connections. */
-  async *follow(streams: Streams, options: Options = {}): AsyncGenerator<OutputPiece, ProcessExit> {
+  /** Output from its start as it comes; returns its exit. Connections that break are made again. @throws SandboxEndedError */
+  async *follow(
+    streams: StreamName | 'both' | 'none',
+    options: Options = {},
+  ): AsyncGenerator<OutputPiece, ProcessExit> {
     const given = [this.#signal, options.signal].filter((each) => each !== undefined);
     const signal = given.length > 1 ? AbortSignal.any(given) : given[0];
     const path = `${await this.#path()}/output`;

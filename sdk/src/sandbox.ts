@@ -1,4 +1,5 @@
 /** A sandbox. */
+import { CodeContext, type CodeResult, type Language, type RunCodeOptions } from './code.ts';
 import { type ConnectionOptions, connect } from './connection.ts';
 import { NotReadyError, WaitTimeoutError } from './errors.ts';
 import { SandboxFiles } from './files.ts';
@@ -58,6 +59,8 @@ export class Sandbox implements AsyncDisposable {
   readonly #http: HttpClient;
   readonly #path: string;
   #info: SandboxInfo;
+  /** Of `runCode`, by language. */
+  readonly #contexts = new Map<Language, Promise<CodeContext>>();
 
   private constructor(http: HttpClient, info: SandboxInfo) {
     this.id = info.id;
@@ -143,6 +146,25 @@ export class Sandbox implements AsyncDisposable {
   /** As `$`, with options: `` sandbox.shell({ cwd: '/src' })`make` `` */
   shell(options: ExecOptions): (strings: TemplateStringsArray, ...values: readonly Word[]) => Process {
     return (strings, ...values) => this.#start({ command: shellCommand(strings, values) }, options, true);
+  }
+
+  /**
+   * Runs code in an interpreter that lives as long as this object: variables are there the next time. The code's own failure is in the result.
+   * @throws InvalidRequestError when the image has no such interpreter
+   */
+  async runCode(language: Language, code: string, options: RunCodeOptions = {}): Promise<CodeResult> {
+    let context = this.#contexts.get(language);
+    if (!context) {
+      context = this.createContext(language);
+      this.#contexts.set(language, context);
+      context.catch(() => this.#contexts.delete(language));
+    }
+    return (await context).run(code, options);
+  }
+
+  /** A further interpreter, with variables of its own. Disposing of it ends it. */
+  createContext(language: Language, options: Options & { readonly cwd?: string } = {}): Promise<CodeContext> {
+    return CodeContext.start(this, language, options);
   }
 
   /** The program it was made with, as `command`. */
