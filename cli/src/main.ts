@@ -18,6 +18,7 @@ import { installCommand, uninstallCommand } from './commands/install.ts';
 import { lsCommand } from './commands/ls.ts';
 import { pruneCommand } from './commands/prune.ts';
 import { restartCommand } from './commands/restart.ts';
+import { sandboxCommands } from './commands/sandboxes.ts';
 import { statusCommand } from './commands/status.ts';
 import { suspendCommand } from './commands/suspend.ts';
 import { tokenCommand } from './commands/token.ts';
@@ -40,6 +41,7 @@ export function createProgram(): Command {
     downCommand,
     restartCommand,
     statusCommand,
+    ...sandboxCommands,
     lsCommand,
     forkCommand,
     checkpointCommand,

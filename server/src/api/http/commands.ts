@@ -126,15 +126,18 @@ export async function feedStdin(
 
 /**
  * A process that was killed because its sandbox ended did not fail by itself: its caller is told why the sandbox ended.
+ * @param isMain whether it is the sandbox's main program, with whose own end the sandbox ends
  * @throws SkerryError `sandbox-ended`
  */
 export async function rejectIfSandboxEnded(
   sandbox: Sandbox,
   exit: ProcessExit,
   signal: AbortSignal,
+  isMain = false,
 ): Promise<void> {
   const killed = exit.kind === 'signal' && exit.signal === SIGKILL && !exit.timedOut;
   if (!killed || sandbox.state === 'running') return;
+  if (isMain && (await sandbox.wait(RESULT_PATIENCE_MS, signal))?.kind === 'exited') return;
   throw await endedError(sandbox, signal, ' while the command ran');
 }
 

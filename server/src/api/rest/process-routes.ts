@@ -142,7 +142,12 @@ export function processRoutes(app: HttpApp, parts: RouteParts, secrets: Pick<Sec
             return true;
           };
           const exit = await followToExit(output, send, signal, from);
-          await rejectIfSandboxEnded(sandbox, exit, signal);
+          await rejectIfSandboxEnded(
+            sandbox,
+            exit,
+            signal,
+            request.params.processId === ENTRYPOINT_PROCESS_ID,
+          );
           frames.tell('exit', exitOf(exit));
         } else {
           for (const stream of names)

@@ -1,0 +1,95 @@
+/** `skerry mcp` with the protocol's own client. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { z } from 'zod';
+import { Sandbox } from '../sdk/src/index.ts';
+import { projectRoot, startServer, type TestServer } from './support/server.ts';
+import { patient } from './support/slowness.ts';
+
+const answerSchema = z.object({
+  isError: z.boolean().default(false),
+  content: z.array(
+    z.object({ type: z.string(), text: z.string().default(''), mimeType: z.string().default('') }),
+  ),
+});
+
+describe('skerry mcp', () => {
+  let server: TestServer;
+  let client: Client;
+  let at: { url: string; token: string };
+  before(async () => {
+    server = await startServer();
+    const { tokenId, tokenSecret } = server.token;
+    at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
+    const { PATH = '' } = process.env;
+    client = new Client({ name: 'test', version: '1' });
+    await client.connect(
+      new StdioClientTransport({
+        command: process.execPath,
+        args: [join(projectRoot, 'cli/bin/skerry.mjs'), 'mcp', '--python', '3.12', '--net', 'none'],
+        env: { PATH, SKERRY_URL: at.url, SKERRY_TOKEN: at.token },
+      }),
+    );
+  });
+  after(async () => {
+    await client?.close();
+    await server?.stop(); // asserts that nothing is left
+  });
+
+  const call = async (name: string, args: Record<string, unknown> = {}) => {
+    const result = await client.callTool({ name, arguments: args }, undefined, { timeout: patient(300_000) });
+    const { isError, content } = answerSchema.parse(result);
+    return { isError, content, text: content.map(({ text }) => text).join('\n') };
+  };
+  const running = async () => (await Array.fromAsync(Sandbox.list(at))).length;
+
+  test('its tools work in one sandbox of the conversation', async () => {
+    const { tools } = await client.listTools();
+    const names = [
+      'create_sandbox',
+      'expose_port',
+      'list_files',
+      'read_file',
+      'run_code',
+      'run_command',
+      'snapshot',
+    ];
+    assert.deepEqual(tools.map(({ name }) => name).sort(), [...names, 'stop', 'write_file']);
+    assert.equal(await running(), 0, 'none before it is needed');
+    assert.match((await call('write_file', { path: '/work/a.txt', content: 'one\n' })).text, /4 bytes/);
+    assert.equal((await call('read_file', { path: '/work/a.txt' })).text, 'one\n');
+    assert.equal((await call('list_files', { path: '/work' })).text, 'file\t4\ta.txt');
+    const command = await call('run_command', {
+      command: 'cat a.txt; ls /sys/class/net; exit 3',
+      cwd: '/work',
+    });
+    assert.deepEqual([command.isError, /Exit code: 3\nstdout:\none/.test(command.text)], [true, true]);
+    await call('run_code', { code: 'x = open("/work/a.txt").read()' });
+    assert.equal((await call('run_code', { code: 'print(len(x)); x' })).text, "4\n\n'one\\n'");
+    const failed = await call('run_code', { code: 'nonsense' });
+    assert.deepEqual([failed.isError, /NameError/.test(failed.text)], [true, true]);
+    const picture = 'class P:\n  def _repr_png_(self): return b"png"\nP()';
+    assert.equal((await call('run_code', { code: picture })).content[0]?.mimeType, 'image/png');
+    assert.equal(await running(), 1);
+    assert.match((await call('expose_port', { port: 8000 })).text, /"url":"http/);
+    assert.match((await call('snapshot')).text, /"imageId":"im-/);
+  });
+
+  test('further ones are apart, others out of reach, and all end with the conversation', async () => {
+    const { text: id } = await call('create_sandbox');
+    assert.equal((await call('read_file', { path: '/work/a.txt', sandboxId: id })).isError, true);
+    await using others = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    const refused = await call('run_command', { command: 'true', sandboxId: others.id });
+    assert.deepEqual([refused.isError, /no sandbox/.test(refused.text)], [true, true]);
+    await call('stop', { sandboxId: id });
+    const missing = await call('read_file', { path: '/none' });
+    assert.deepEqual([missing.isError, /\/none/.test(missing.text)], [true, true]);
+    const [own] = (await Array.fromAsync(Sandbox.list(at))).filter((sandbox) => sandbox.id !== others.id);
+    assert.ok(own);
+    await client.close();
+    assert.equal((await own.wait({ timeoutMs: patient(30_000) })).result?.reason, 'terminated');
+  });
+});
