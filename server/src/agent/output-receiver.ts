@@ -3,7 +3,7 @@ import { type OutputStream, WINDOW_BYTES } from './frames.ts';
 import { protocolError } from './messages.ts';
 
 /** Stored bytes that are acknowledged at once; fewer wait for `ACK_DELAY_MS`, since a short process needs no ACK at all. */
-const ACK_BYTES = WINDOW_BYTES / 4;
+const ACK_BYTES = WINDOW_BYTES / 2;
 const ACK_DELAY_MS = 100;
 
 export interface OutputReceiverParts {

@@ -175,12 +175,12 @@ class ConnectedChannel implements ProcessChannel {
 
   release(): void {
     this.#connection.close(encode.release());
-    this.#close(released());
+    this.#close(released);
   }
 
   detach(): void {
     this.#connection.close();
-    this.#close(released());
+    this.#close(released);
   }
 
   #onFrame(frame: AgentFrame): void {
@@ -231,15 +231,15 @@ class ConnectedChannel implements ProcessChannel {
     const opening = this.#state.name === 'opening';
     const finished = this.#exited && this.#output.stdout.ended && this.#output.stderr.ended;
     if (error.code === 'internal') this.#logger.warn({ err: error }, 'agent.connection.failed');
-    this.#close(error);
+    this.#close(() => error);
     if (opening) this.#answer.refused(error);
     else if (!finished) this.#sink.lost(error);
   }
 
-  #close(error: SkerryError): void {
+  #close(why: () => SkerryError): void {
     this.#output.stdout.stop();
     this.#output.stderr.stop();
-    if (this.#state.name === 'open') this.#state.stdin.lose(error);
+    if (this.#state.name === 'open') this.#state.stdin.lose(why);
     if (this.#state.name === 'closed') return;
     this.#state =
       this.#state.name === 'open'

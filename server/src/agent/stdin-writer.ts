@@ -30,7 +30,7 @@ export class StdinWriter {
   #pieces: Piece[] = [];
   #waiters: Waiter[] = [];
   #closeWaiters: Waiter[] = [];
-  #lost: SkerryError | undefined;
+  #lost: (() => SkerryError) | undefined;
 
   /** `send` sends a frame that is given in parts; they must not be changed afterwards. */
   constructor(send: (...parts: Uint8Array[]) => void, accepted: number, closed: boolean) {
@@ -53,7 +53,7 @@ export class StdinWriter {
   /** See `ProcessChannel.writeStdin`. */
   write(offset: number, data: Uint8Array): Promise<void> {
     const end = offset + data.length;
-    if (this.#lost) return Promise.reject(this.#lost);
+    if (this.#lost) return Promise.reject(this.#lost());
     if (end <= this.#accepted) return Promise.resolve();
     // Bytes that were handed over before the end are still to come.
     if (this.#closed || (this.#eof !== 'open' && end > this.#end)) return Promise.reject(closedError());
@@ -72,7 +72,7 @@ export class StdinWriter {
   /** Closes standard input after everything written. Resolves when the process has got the end. Idempotent. */
   close(): Promise<void> {
     if (this.#closed) return Promise.resolve();
-    if (this.#lost) return Promise.reject(this.#lost);
+    if (this.#lost) return Promise.reject(this.#lost());
     if (this.#eof === 'open') this.#eof = 'wanted';
     this.#fill();
     return new Promise((resolve, reject) => this.#closeWaiters.push({ end: 0, resolve, reject }));
@@ -99,10 +99,10 @@ export class StdinWriter {
     this.#fill();
   }
 
-  /** The connection is gone: whoever waits must attach again and write again from the accepted count. */
-  lose(error: SkerryError): void {
-    this.#lost = error;
-    for (const waiter of [...this.#waiters, ...this.#closeWaiters]) waiter.reject(error);
+  /** The connection is gone: whoever waits must attach again and write again from the accepted count. `why` is made where somebody asks: most processes end and nobody does. */
+  lose(why: () => SkerryError): void {
+    this.#lost = why;
+    for (const waiter of [...this.#waiters, ...this.#closeWaiters]) waiter.reject(why());
     this.#waiters = [];
     this.#closeWaiters = [];
     this.#pieces = [];

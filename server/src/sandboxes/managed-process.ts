@@ -185,7 +185,8 @@ export class ManagedProcess implements Process {
       const atMs = now() + request.timeoutMs + AGENT_SILENCE_MS;
       this.#stopAlarm = setAlarm(atMs, now, () => this.#giveUp());
     }
-    const either = AbortSignal.any([signal, this.#overdue.signal]);
+    // Without a timeout it is never overdue, and a signal made of two is dear.
+    const either = request.timeoutMs == null ? signal : AbortSignal.any([signal, this.#overdue.signal]);
     try {
       this.#connection = { kind: 'connected', channel: await agent.start(request, this.#sink, either) };
       if (!this.#exit) this.#tell(() => this.#context.repository.started(this.taskId, this.id));
