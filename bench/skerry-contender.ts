@@ -1,12 +1,28 @@
 /** Skerry through its front doors: the official JavaScript client and the REST interface, over the wire, to a server of the bench's own. */
 import { type App, type Image, ModalClient, type Sandbox } from 'modal';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
+import { untilWarm } from '../e2e/support/warm-pool.ts';
 import { ModboxClient } from '../modbox-sdk/src/index.ts';
 import { type Contender, timed } from './contender.ts';
 
+/** Those whose creates begin from nothing, and those that find a sandbox which waits. */
+export const skerryContenders = async (runtime: 'runc' | 'gvisor'): Promise<readonly Contender[]> => [
+  ...(await contendersOf(runtime, 'cold')),
+  ...(await contendersOf(runtime, 'warm')),
+];
+
 /** Starts a server with one runtime, builds the image, and keeps one sandbox for `exec`: by gRPC and by REST, which share them. */
-export async function skerryContenders(runtime: 'runc' | 'gvisor'): Promise<readonly Contender[]> {
-  const server = await startServer({ runtime, flags: ['--log-level', 'warn'] });
+async function contendersOf(
+  runtime: 'runc' | 'gvisor',
+  kind: 'cold' | 'warm',
+): Promise<readonly Contender[]> {
+  const isWarm = kind === 'warm';
+  const server = await startServer({ runtime, warmPool: isWarm ? 4 : 0, flags: ['--log-level', 'warn'] });
+  /** The next create finds one. */
+  const ready = async () => {
+    if (isWarm)
+      await untilWarm(server, (kinds) => kinds.every(({ waiting, making }) => waiting > 0 && making === 0));
+  };
   let client: ModalClient | undefined;
   try {
     process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
@@ -21,9 +37,10 @@ export async function skerryContenders(runtime: 'runc' | 'gvisor'): Promise<read
     await (await idle.exec(['true'])).wait();
     const opened = client;
     const grpc: Contender = {
-      name: `skerry (${runtime})`,
+      name: isWarm ? `skerry (${runtime}), waiting` : `skerry (${runtime})`,
       createToFirstOutput: async () => {
         let sandbox: Sandbox | undefined;
+        await ready();
         const duration = await timed(async () => {
           sandbox = await sandboxes.create(app, image);
           const process = await sandbox.exec(['echo', 'hello']);
@@ -43,7 +60,15 @@ export async function skerryContenders(runtime: 'runc' | 'gvisor'): Promise<read
         await server.stop();
       },
     };
-    return [grpc, restContender(runtime, server, image.imageId, idle.sandboxId)];
+    return [
+      grpc,
+      restContender(`${grpc.name}, REST`, {
+        server,
+        imageId: image.imageId,
+        idleSandboxId: idle.sandboxId,
+        ready,
+      }),
+    ];
   } catch (error) {
     client?.close();
     await server.stop();
@@ -52,10 +77,18 @@ export async function skerryContenders(runtime: 'runc' | 'gvisor'): Promise<read
 }
 
 function restContender(
-  runtime: string,
-  { url, token }: TestServer,
-  imageId: string,
-  idleSandboxId: string,
+  name: string,
+  {
+    server: { url, token },
+    imageId,
+    idleSandboxId,
+    ready,
+  }: {
+    readonly server: TestServer;
+    readonly imageId: string;
+    readonly idleSandboxId: string;
+    readonly ready: () => Promise<void>;
+  },
 ): Contender {
   const modbox = new ModboxClient({ baseUrl: url, token: `${token.tokenId}:${token.tokenSecret}` });
   const exec = async (sandboxUrl: string, argv: readonly string[]): Promise<string> => {
@@ -70,9 +103,10 @@ function restContender(
   };
   let count = 0;
   return {
-    name: `skerry (${runtime}), REST`,
+    name,
     createToFirstOutput: async () => {
       const taskId = `bench-${process.pid}-${count++}`;
+      await ready();
       const duration = await timed(async () => {
         await modbox.provisionSandbox({ taskId, imageId });
         const { sandboxUrl } = await modbox.waitForSandbox({ taskId, timeout: 60 });

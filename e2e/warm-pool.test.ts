@@ -7,12 +7,9 @@ import { askServer } from '../cli/src/operator.ts';
 import { inventory, isOfASandbox } from './support/inventory.ts';
 import { runtimesToTest } from './support/runtimes.ts';
 import { startServer, type TestServer } from './support/server.ts';
-import { untilWarm, warmKinds } from './support/warm-pool.ts';
+import { isFull, untilWarm, warmKinds } from './support/warm-pool.ts';
 
 const IMAGE = 'debian:bookworm-slim';
-/** As many wait as are to. */
-const settled = (kinds: Awaited<ReturnType<typeof warmKinds>>) =>
-  kinds.length > 0 && kinds.every(({ waiting, making, wanted }) => waiting === wanted && making === 0);
 /** Without the numbers that no two sandboxes have in common: ids of its users, its disk. */
 const alike = (text: string) => text.replaceAll(/\b(\d{10}|[0-9a-f]{16})\b/g, '-');
 
@@ -68,7 +65,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
       const first = await client.sandboxes.create(app, image, options);
       const seen = alike(await output(first, look));
       await output(first, ['sh', '-c', 'echo mine > /tmp/mine']);
-      const [waiting] = await untilWarm(server, settled);
+      const [waiting] = await untilWarm(server, isFull);
       assert.deepEqual(
         [waiting?.label, waiting?.runtime, waiting?.network],
         [image.imageId, runtime, 'open'],
@@ -83,8 +80,45 @@ for (const { runtime, skip } of await runtimesToTest()) {
       await Promise.all([first.terminate(), second.terminate()]);
     });
 
+    test('one that waited is suspended and woken, and its memory is kept for another', {
+      skip: runtime === 'gvisor' ? false : 'memory is kept under gVisor',
+    }, async () => {
+      await untilWarm(server, isFull);
+      const app = await client.apps.fromName('warm');
+      const image = await client.images.fromRegistry(IMAGE).build(app);
+      const sandbox = await client.sandboxes.create(app, image, {
+        command: [
+          'sh',
+          '-c',
+          'word=$(cat /proc/sys/kernel/random/uuid); while :; do echo $word > /word; sleep 0.1; done',
+        ],
+        experimentalEnableSnapshot: true,
+      });
+      const word = [
+        'sh',
+        '-c',
+        'until test -s /word; do sleep 0.1; done; rm /word; until test -s /word; do sleep 0.1; done; cat /word',
+      ];
+      const kept = await output(sandbox, word);
+      const [kind] = await warmKinds(server);
+      assert.ok((kind?.hits ?? 0) >= 2, 'it waited');
+      const ask = (what: string) =>
+        askServer(
+          server,
+          server.dataDir,
+          { method: 'POST', path: `sandboxes/${sandbox.sandboxId}/${what}`, body: {} },
+          z.looseObject({}),
+        );
+      await ask('suspend');
+      assert.equal(await output(sandbox, word), kept);
+      const snapshot = await sandbox.experimentalSnapshot();
+      const copy = await client.sandboxes.experimentalFromSnapshot(snapshot);
+      assert.equal(await output(copy, word), kept);
+      await Promise.all([sandbox.terminate(), copy.terminate()]);
+    });
+
     test('one that died is never given away, and another takes its place', async () => {
-      await untilWarm(server, settled);
+      await untilWarm(server, isFull);
       const dead = await onMachine();
       assert.ok(dead.size > 0);
       for (const line of await inventory(server.dataDir)) {
@@ -92,7 +126,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
         if (pid) killNow(Number(pid));
       }
       await untilWarm(server, (kinds) => kinds.every(({ waiting }) => waiting === 0));
-      await untilWarm(server, settled);
+      await untilWarm(server, isFull);
       const now = await onMachine();
       assert.ok(now.size > 0);
       for (const id of now) assert.ok(!dead.has(id), id);
@@ -111,7 +145,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
     });
 
     test('a killed server leaves none of them to the next', async () => {
-      await untilWarm(server, settled);
+      await untilWarm(server, isFull);
       const kept = await client.sandboxes.list()[Symbol.asyncIterator]().next();
       await server.kill9();
       await server.restart();

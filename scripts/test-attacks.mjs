@@ -1,5 +1,5 @@
 /**
- * `npm run test:attacks`: every attack of `e2e/security/` under both runtimes, and what came of them as the table of `docs/security.md`. CI runs the same
+ * `npm run test:attacks`: every attack of `e2e/security/` under both runtimes, also in sandboxes that waited for somebody, and what came of them as the table of `docs/security.md`. CI runs the same
  * attacks but for those that take long, and writes no table.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -31,13 +31,16 @@ await runMain(async () => {
       SKERRY_TEST_RECORD: record,
     };
     const code = await runTests(['e2e/security/*.test.ts'], { timeoutMs: TIMEOUT_MS, env });
+    // The same once more in sandboxes that waited for somebody; the table is of the others.
+    const { SKERRY_TEST_RECORD: _, ...onWaiting } = { ...env, SKERRY_TEST_WAITING: '1' };
+    const again = await runTests(['e2e/security/attacks.test.ts'], { timeoutMs: TIMEOUT_MS, env: onWaiting });
     const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
     const page = join(root, 'docs', 'security.md');
     writeFileSync(
       page,
-      withTable(readFileSync(page, 'utf8'), readFileSync(record, 'utf8'), commit, code === 0),
+      withTable(readFileSync(page, 'utf8'), readFileSync(record, 'utf8'), commit, code === 0 && again === 0),
     );
-    return code;
+    return code || again;
   } finally {
     await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
   }

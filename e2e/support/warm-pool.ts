@@ -11,6 +11,10 @@ type WarmKind = z.infer<typeof warmPoolSchema>['kinds'][number];
 export const warmKinds = async ({ url, dataDir }: TestServer): Promise<readonly WarmKind[]> =>
   (await askServer({ url }, dataDir, { method: 'GET', path: 'warm' }, warmPoolSchema)).kinds;
 
+/** As many wait as are to. */
+export const isFull = (kinds: readonly WarmKind[]): boolean =>
+  kinds.length > 0 && kinds.every(({ waiting, making, wanted }) => waiting === wanted && making === 0);
+
 /** Resolves once it holds of the kinds. @throws when it never does */
 export async function untilWarm(
   server: TestServer,

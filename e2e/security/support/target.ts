@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { Cleanup } from '../../../server/src/platform/cleanup.ts';
 import { run } from '../../../server/src/platform/command.ts';
 import { startServer, type TestServer } from '../../support/server.ts';
+import { isFull, untilWarm, warmKinds } from '../../support/warm-pool.ts';
 import { smallLimits } from '../attacks/exhaustion.ts';
 import { NEIGHBOUR_PORT } from '../attacks/network.ts';
 import type { Attempt, InsideAttack, Runtime } from './attack.ts';
@@ -21,6 +22,8 @@ import type { Bundle } from './weakenings.ts';
 export type Attempts = ReadonlyMap<string, Attempt>;
 
 const runner = ['python3', '-c', readFileSync(new URL('../inside/attempt.py', import.meta.url), 'utf8')];
+/** Whether what is attacked is sandboxes that waited for somebody (`npm run test:attacks` does both). */
+const onWaiting = process.env.SKERRY_TEST_WAITING === '1';
 const attemptSchema = z.object({ name: z.string(), succeeded: z.boolean(), said: z.string() });
 /** In the sandbox: of the kernel's log, which holds no harm. */
 const deviceNode = '/attack-device';
@@ -54,17 +57,19 @@ export class Target implements AsyncDisposable {
       const network = await makeNetworkPlace();
       cleanup.add('network', () => network[Symbol.asyncDispose]());
       const flags = [...smallLimits.flags, '--nameservers', network.nameserver];
-      const server = await startServer({ runtime, flags });
+      const server = await startServer({ runtime, flags, warmPool: onWaiting ? 8 : 0 });
       cleanup.add('server', () => server.stop());
       const canary = await makeCanary();
       cleanup.add('canary', () => canary[Symbol.asyncDispose]());
-      const [shared, blocked, listed, named, other] = await createSandboxes(server, runtime, [
+      const options = [
         memory,
         `${memory}, block_network=True`,
         `${memory}, outbound_cidr_allowlist=["192.0.2.99/32"]`,
         `${memory}, outbound_domain_allowlist=["*.example.org"]`,
         memory,
-      ]);
+      ];
+      const make = () => createSandboxes(server, runtime, options);
+      const [shared, blocked, listed, named, other] = onWaiting ? await fromPool(server, make) : await make();
       assert.ok(shared && blocked && listed && named && other);
       // As if a layer had brought it: what is mounted has no name for the machine's root.
       const upper = join(server.dataDir, 'instances', basename(shared.directory), 'upper');
@@ -156,6 +161,17 @@ export class Target implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#cleanup.run();
   }
+}
+
+/** Makes them a second time, when as many wait, and sees to it that each is one of these. */
+async function fromPool(server: TestServer, make: () => Promise<StrongSandbox[]>): Promise<StrongSandbox[]> {
+  const taken = async () => (await warmKinds(server)).reduce((sum, { hits }) => sum + hits, 0);
+  await make();
+  await untilWarm(server, isFull);
+  const before = await taken();
+  const made = await make();
+  assert.equal((await taken()) - before, made.length, 'some did not wait');
+  return made;
 }
 
 const memory = `memory=(${smallLimits.memoryMiB}, ${smallLimits.memoryMiB})`;

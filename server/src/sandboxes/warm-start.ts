@@ -9,12 +9,11 @@ export const HOSTNAME = 'modal';
 
 /** Undefined for one that has what no running instance can be given any more, or that goes on where another was. */
 export function warmthOf(
-  spec: Pick<SandboxSpec, 'imageId' | 'network' | 'volumes' | 'memorySnapshots'>,
+  spec: Pick<SandboxSpec, 'imageId' | 'network' | 'volumes'>,
   plan: Pick<LaunchPlan, 'limits' | 'joins' | 'gpus' | 'from' | 'buckets'>,
 ): Warmth | undefined {
   const { joins, gpus, from, buckets, limits } = plan;
-  if (joins || gpus || from || spec.memorySnapshots || buckets.length > 0 || spec.volumes.length > 0)
-    return undefined;
+  if (joins || gpus || from || buckets.length > 0 || spec.volumes.length > 0) return undefined;
   if (spec.network.headers !== undefined) return undefined; // its programs trust another authority
   return { label: spec.imageId, expects: expectationOf(spec.network, limits) };
 }

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { InstanceId } from '../../ids.ts';
 import type { Lease, Network, SlotUsers } from '../../network/network.ts';
 import { checkPolicy, isPlainlyOpen, type NetworkPolicy } from '../../network/policy.ts';
@@ -261,7 +262,9 @@ export class OciPrepared implements Prepared {
 
   async #setPolicy(policy: NetworkPolicy): Promise<void> {
     const { owner, network } = this.#parts;
-    if (owner || (isPlainlyOpen(policy) && isPlainlyOpen(this.#policy))) return;
+    const isSet =
+      isDeepStrictEqual(policy, this.#policy) || (isPlainlyOpen(policy) && isPlainlyOpen(this.#policy));
+    if (owner || isSet) return;
     await network.setPolicy(this.#network.slot, policy);
   }
 
