@@ -135,7 +135,8 @@ for (const { runtime, skip } of await runtimesToTest()) {
     test('as many wait as the operator wants, also for those with a list of what they may reach', async () => {
       const body = { image: IMAGE, count: 2, forMs: 600_000, blockNetwork: true };
       const asked = { method: 'POST', path: 'warm', body } as const;
-      assert.deepEqual(await askServer(server, server.dataDir, asked, z.unknown()), { waiting: 2 });
+      const { waiting } = await askServer(server, server.dataDir, asked, z.object({ waiting: z.number() }));
+      assert.ok(waiting >= 2, `${waiting}`);
       const app = await client.apps.fromName('warm');
       const image = await client.images.fromRegistry(IMAGE).build(app);
       const listed = await client.sandboxes.create(app, image, { outboundCidrAllowlist: ['192.0.2.0/24'] });

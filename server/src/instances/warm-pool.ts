@@ -9,6 +9,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import type { InstanceId } from '../ids.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { MachineMemory } from '../platform/machine-memory.ts';
+import { unlessAborted } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { allot } from './allotment.ts';
 import { Demand } from './demand.ts';
@@ -65,6 +66,8 @@ interface Kind {
   readonly waiting: Prepared[];
   label: string;
   making: number;
+  /** Resolves when the next one that is being made is there, or cannot be. */
+  made: PromiseWithResolvers<void>;
   hits: number;
   misses: number;
   /** Somebody wished for so many until then. */
@@ -151,7 +154,9 @@ export class WarmPool {
           waiting: kind.waiting.length,
           bound: this.#isPressed || this.#weight >= this.#budgetMiB ? 'memory' : 'pool',
         };
-      await this.#makeOne(kind, either);
+      // One that is being made already counts: else there were more than were wished for.
+      const missing = wish.count - kind.waiting.length - kind.making;
+      await (missing > 0 ? this.#makeOne(kind, either) : unlessAborted(kind.made.promise, either));
     }
     return { waiting: kind.waiting.length };
   }
@@ -239,6 +244,7 @@ export class WarmPool {
     if (this.#kinds.size >= MAX_KINDS) return undefined;
     const kind: Kind = {
       ...{ shape, label, demand: new Demand(), over: new AbortController(), waiting: [] },
+      made: Promise.withResolvers(),
       ...{ making: 0, hits: 0, misses: 0, failures: 0, pausedUntilMs: 0, wish: { count: 0, untilMs: 0 } },
     };
     this.#kinds.set(key, kind);
@@ -324,6 +330,8 @@ export class WarmPool {
       throw err;
     } finally {
       kind.making--;
+      kind.made.resolve();
+      kind.made = Promise.withResolvers();
     }
   }
 
