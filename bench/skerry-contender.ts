@@ -5,6 +5,8 @@ import { untilWarm } from '../e2e/support/warm-pool.ts';
 import { ModboxClient } from '../modbox-sdk/src/index.ts';
 import { type Contender, timed } from './contender.ts';
 
+const IDLE_LIFE_MS = 6 * 3_600_000;
+
 /** Those whose creates begin from nothing, and those that find a sandbox which waits. */
 export const skerryContenders = async (runtime: 'runc' | 'gvisor'): Promise<readonly Contender[]> => [
   ...(await contendersOf(runtime, 'cold')),
@@ -33,7 +35,8 @@ async function contendersOf(
     const { sandboxes, apps, images } = client;
     const app: App = await apps.fromName('bench', { createIfMissing: true });
     const image: Image = await images.fromRegistry('debian:bookworm-slim').build(app);
-    const idle: Sandbox = await sandboxes.create(app, image);
+    // Others are prepared for longer than a sandbox lives by itself.
+    const idle: Sandbox = await sandboxes.create(app, image, { timeoutMs: IDLE_LIFE_MS });
     await (await idle.exec(['true'])).wait();
     const opened = client;
     const grpc: Contender = {
