@@ -141,7 +141,7 @@ require(said, "the other one arrived, this one did not")`,
     'what does not come from its own address is dropped',
     hole('with rules for that address', ({ foreign }) => [
       `insert rule netdev TABLE from_DEVICE ip saddr ${foreign} meta pkttype set multicast accept`,
-      `insert rule inet TABLE leaving ip saddr ${foreign} ${accept}`,
+      `insert rule inet TABLE judgement ip saddr ${foreign} ${accept}`,
     ]),
   ),
   network(
