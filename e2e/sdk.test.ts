@@ -100,6 +100,9 @@ Picture()`;
         ['picture', '<b>', Buffer.from('png').toString('base64')],
       ],
     );
+    const flood = await sandbox.runCode('python', 'while True: display(1)', { timeoutMs: 300 });
+    assert.equal(flood.error?.name, 'KeyboardInterrupt');
+    assert.equal((await sandbox.runCode('python', '1 + 1')).text, '2', 'no line was left half written');
     const syntax = await sandbox.runCode('python', 'def f(:');
     assert.equal(syntax.error?.name, 'SyntaxError');
     const big = await sandbox.runCode('python', 'print("x" * 300_000); sys.exit(2)');

@@ -19,10 +19,22 @@ lock = threading.Lock()
 current = None
 
 
+telling = interrupted = False
+
+
 def tell(kind, **more):
+    # An interrupt in the middle of a line would leave half of it: it waits for the end.
+    global telling, interrupted
+    is_main = threading.current_thread() is threading.main_thread()
+    telling = telling or is_main
     with lock:
         events.write(json.dumps({"id": current, "kind": kind, **more}) + "\n")
         events.flush()
+    if is_main:
+        telling = False
+        if interrupted:
+            interrupted = False
+            raise KeyboardInterrupt
 
 
 class Pipe:
@@ -63,8 +75,9 @@ class Pipe:
 
 
 pipes = [Pipe(1, "stdout"), Pipe(2, "stderr")]
-for name, fd in (("stdout", 1), ("stderr", 2)):
-    setattr(sys, name, os.fdopen(fd, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False))
+sys.stdout, sys.stderr = streams = [
+    os.fdopen(fd, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False) for fd in (1, 2)
+]
 
 representations = (
     ("image/png", "_repr_png_"), ("image/jpeg", "_repr_jpeg_"), ("image/svg+xml", "_repr_svg_"), ("text/html", "_repr_html_"),
@@ -139,31 +152,33 @@ def failed(error):
     tell("error", name=type(error).__name__, message=str(error)[:MAX_TEXT], traceback=text[:MAX_TEXT])
 
 
-def interrupted(*_):
-    if current is not None:
+def interrupt(*_):
+    global interrupted
+    if not running:
+        return
+    if telling:
+        interrupted = True
+    else:
         raise KeyboardInterrupt
 
 
-signal.signal(signal.SIGINT, interrupted)
+running = False
+signal.signal(signal.SIGINT, interrupt)
 while line := requests.readline():
     request = json.loads(line)
-    current = request["id"]
+    current, outcome = request["id"], None
     try:
+        running = True
         run(request["code"])
-    except SystemExit as error:
-        if error.code not in (None, 0):
-            failed(error)
     except BaseException as error:
-        failed(error)
-    while True:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for pipe in pipes:
-                pipe.drain()
-            tell("done")
-            current = None
-            break
-        except KeyboardInterrupt:
-            continue
+        running = False
+        outcome = error
+    running = False
+    if outcome is not None and not (isinstance(outcome, SystemExit) and outcome.code in (None, 0)):
+        failed(outcome)
+    for stream in streams:
+        stream.flush()
+    for pipe in pipes:
+        pipe.drain()
+    tell("done")
 `;
