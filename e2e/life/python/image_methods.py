@@ -57,7 +57,8 @@ group = ["grouped"]
 
 
 def project():
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="project-"))
+    # The test's own, and removed with it.
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="project-", dir=pathlib.Path.home()))
     for name, content in {
         "pyproject.toml": PYPROJECT,
         "poetry.lock": "",
