@@ -20,7 +20,7 @@ export interface ClocksParts {
 /** A kill for memory that was seen at two looks is not taken for the cause of an end. At one it may be: its program's end can be on its way. */
 const OOM_LOOK_EVERY_MS = 60_000;
 /** What could not be suspended is not tried again sooner, unless it was used meanwhile. */
-const SUSPEND_AGAIN_MS = 10 * 60_000;
+const SUSPEND_AGAIN_MS = 60_000;
 
 export class Clocks {
   readonly #parts: ClocksParts;
