@@ -31,17 +31,34 @@ export interface Transfers {
   get(transfer: Transfer): Promise<void>;
 }
 
-/** A transfer that moves no byte for this long is given up. */
-const IDLE_MS = 60_000;
+const TIMES = {
+  /** A transfer that moves no byte for this long is given up. */
+  idleMs: 60_000,
+  /**
+   * The same for a body that comes to a server which has just started. The HTTP library of the Python clients (aiohttp) sends a PUT that a killed server broke off once more by itself, and of
+   * its body only what the first one had not taken: the rest would never come. Told so, the client sends all of it.
+   */
+  resentIdleMs: 5_000,
+  justStartedMs: 30_000,
+  /** Since the server's process was started. */
+  sinceStartMs: () => performance.now(),
+};
 
-export function transferRoute(prefix: string, transfers: Transfers, logger: Logger): TransferRoute {
+export function transferRoute(
+  prefix: string,
+  transfers: Transfers,
+  logger: Logger,
+  { idleMs, resentIdleMs, justStartedMs, sinceStartMs } = TIMES,
+): TransferRoute {
   return {
     prefix,
     async handle(request, response) {
       const started = performance.now();
       const gone = new AbortController();
       response.once('close', () => gone.abort());
-      request.setTimeout(IDLE_MS, () => request.destroy());
+      request.setTimeout(sinceStartMs() < justStartedMs ? resentIdleMs : idleMs);
+      request.once('timeout', () => request.destroy());
+      request.once('end', () => request.setTimeout(idleMs)); // the server's own work may take a while
       const transfer = { url: request.url ?? '', request, response, signal: gone.signal };
       try {
         if (request.method === 'PUT') await transfers.put(transfer);
