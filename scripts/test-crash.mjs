@@ -55,6 +55,9 @@ function report(lines, commit, passed) {
       counts.set(what, of);
     }
   }
+  const longest = kills.toSorted((a, b) => b.roundMs - a.roundMs)[0];
+  const seconds = (ms) => (ms / 1000).toFixed(1);
+  const median = (of) => kills.map(of).toSorted((a, b) => a - b)[Math.floor(kills.length / 2)] ?? 0;
   const rows = [...counts].sort(([a], [b]) => a.localeCompare(b));
   return [
     '# Crashes',
@@ -69,6 +72,13 @@ function report(lines, commit, passed) {
     '',
     `${kills.length} kills: ${passed ? '**nothing was lost or mixed**' : '**it failed: see the output of the run**'}.`,
     '',
+    ...(longest
+      ? [
+          `From the kill to a server that answers it took ${seconds(median(({ backMs }) => backMs))} s, a whole round ${seconds(median(({ roundMs }) => roundMs))} s (medians). The longest round took`,
+          `${seconds(longest.roundMs)} s under ${longest.runtime}; in it the longest step was "${longest.slowest.what}" with ${longest.slowest.seconds} s.`,
+          '',
+        ]
+      : []),
     'What was under way when the server was killed:',
     '',
     `| under way | ${runtimes.join(' | ')} |`,

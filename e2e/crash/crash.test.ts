@@ -13,11 +13,8 @@ import { delay } from '../../server/src/platform/wait.ts';
 import { type Driver, startDriver } from '../support/driver.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
-import { patient } from '../support/slowness.ts';
 
 const KILLS = Number(process.env.SKERRY_TEST_KILLS) || 2;
-/** Longest time into a round at which the server is killed; one takes about as long. */
-const LATEST_MOMENT_MS = patient(3_000);
 /** A line for each kill, where this is set: what was under way. */
 const record = process.env.SKERRY_TEST_RECORD;
 /** What nobody used for so long is collected: a client that was told of an image has about as long to use it, or builds it again. */
@@ -64,11 +61,19 @@ for (const { runtime, skip } of await runtimesToTest()) {
     let server: TestServer;
     let driver: Driver;
     let stopCollecting: () => Promise<number>;
+    /** How long a round takes in which nobody is killed. */
+    let usualMs = 0;
     before(async () => {
       server = await startServer({ runtime, dataDir });
       stopCollecting = keepCollecting(server);
       driver = startDriver(server, 'e2e/crash/driver.py');
       await driver.expect('ready');
+      const began = performance.now();
+      driver.send('round 1');
+      await driver.expect('working');
+      driver.send('killed'); // it is not
+      await driver.expect('done');
+      usualMs = Math.ceil(performance.now() - began);
     });
     after(async () => {
       await stopCollecting?.();
@@ -76,17 +81,23 @@ for (const { runtime, skip } of await runtimesToTest()) {
       await server?.stop();
     });
 
-    for (let round = 1; round <= KILLS; round++) {
-      const momentMs = randomInt(LATEST_MOMENT_MS);
-      test(`${round}: killed ${momentMs} ms into the round`, async () => {
-        driver.send(`round ${round}`);
+    for (let kill = 1; kill <= KILLS; kill++) {
+      test(`${kill}: killed at a random moment of a round`, async (t) => {
+        const momentMs = randomInt(usualMs);
+        t.diagnostic(`killed ${momentMs} ms into the round`);
+        driver.send(`round ${kill + 1}`);
         await driver.expect('working');
         await delay(momentMs);
         driver.send('killed');
+        const killed = performance.now();
         await server.kill9();
         await server.restart();
-        const { underway } = await driver.expect('done');
-        if (record) appendFileSync(record, `${JSON.stringify({ runtime, momentMs, underway })}\n`);
+        const backMs = Math.round(performance.now() - killed);
+        const { underway, slowest } = await driver.expect('done');
+        if (!record) return;
+        const roundMs = Math.round(momentMs + performance.now() - killed);
+        const line = { runtime, momentMs, backMs, roundMs, underway, slowest };
+        appendFileSync(record, `${JSON.stringify(line)}\n`);
       });
     }
 

@@ -28,8 +28,10 @@ SIZES = {"small": 100, "block": 700_000, "blocks": 17_000_000}
 #: What a client is told whose call cannot be repeated for it.
 BROKEN = (modal.exception.Error, modal.exception.ConnectionError, OSError, grpclib.GRPCError, grpclib.exceptions.StreamTerminatedError)
 
-#: What each thread is doing, for the record.
+#: What each thread is doing, for the record, and since when.
 doing = {}
+#: What took longest of a round, and how many seconds.
+slowest = ("", 0.0)
 
 
 def say(**fields):
@@ -37,7 +39,16 @@ def say(**fields):
 
 
 def at(what):
-    doing[threading.current_thread().name] = what
+    global slowest
+    name, now = threading.current_thread().name, time.monotonic()
+    before, since = doing.get(name, ("", now))
+    slowest = max(slowest, (before, now - since), key=lambda step: step[1])
+    doing[name] = (what, now)
+
+
+def step(work, generation):
+    work(generation)
+    at("nothing")
 
 
 def again(work):
@@ -272,6 +283,7 @@ class Removals:
 
 
 def main():
+    global slowest
     uploads, mounts, builds, snapshots, removals = Uploads(), Mounts(), Builds(), Snapshots(), Removals()
     mounts.run(0)
     say(event="ready")
@@ -281,15 +293,16 @@ def main():
             if command == "finish":
                 break
             generation = int(rest[0])
+            slowest = ("", 0.0)
             doing.clear()
             works = (uploads.run, mounts.run, mounts.read_meanwhile, builds.run, snapshots.run, removals.run)
-            futures = [pool.submit(work, generation) for work in works]
+            futures = [pool.submit(step, work, generation) for work in works]
             say(event="working")
             sys.stdin.readline()  # it is about to be killed
-            underway = sorted(doing.values())
+            underway = sorted(what for what, _ in list(doing.values()) if what != "nothing")
             for future in futures:
                 future.result()
-            say(event="done", underway=underway)
+            say(event="done", underway=underway, slowest={"what": slowest[0], "seconds": round(slowest[1], 1)})
     builds.finish()
     for sandbox in (mounts.writer, mounts.reader, snapshots.sandbox):
         assert sandbox.poll() is None
