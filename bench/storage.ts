@@ -162,6 +162,7 @@ function allMeasures(): Measure[] {
     uploads(),
     loads(),
     ...CHANGES.map((count) => snapshots(count)),
+    ...CHANGES.map((count) => standstills(count)),
   ];
 }
 
@@ -259,7 +260,7 @@ function loads(): Measure {
 
 function snapshots(count: number): Measure {
   const contenders = new Map<string, () => Promise<number>>();
-  const change = `mkdir -p /changed && cd /changed && seq ${count} | split -l 1 -a 5`;
+  const change = changeOf(count);
   if (docker) {
     const { command } = docker;
     contenders.set('docker commit', async () => {
@@ -290,6 +291,26 @@ function snapshots(count: number): Measure {
   };
 }
 
+const changeOf = (count: number) => `mkdir -p /changed && cd /changed && seq ${count} | split -l 1 -a 5`;
+
+/** What a program notices of a snapshot: the longest time that it stood still. */
+function standstills(count: number): Measure {
+  const contenders = new Map<string, () => Promise<number>>();
+  for (const { name, python } of skerries) {
+    for (const taken of [false, true]) {
+      contenders.set(taken ? `${name} snapshot_filesystem` : `${name}, no snapshot`, async () => {
+        await python('create', 'changed');
+        await python('execute', 'changed', changeOf(count));
+        const longest = await python('standstill', 'changed', taken);
+        await python('end', 'changed');
+        return longest;
+      });
+    }
+  }
+  const title = `Longest standstill of a program while a snapshot is taken after ${count} files changed`;
+  return { title, baseline: '', maxRounds: 5, contenders };
+}
+
 async function report(): Promise<string> {
   const date = new Date().toISOString().slice(0, 10);
   const sections = measures.flatMap(({ title, baseline, contenders }) => {
@@ -307,7 +328,7 @@ async function report(): Promise<string> {
     ...(await describeMachine()),
     '',
     'Skerry is measured from the official clients, over the wire, as calls that a program makes; the others as whole commands, as a user calls them. Docker runs with',
-    '`--network=none`. Milliseconds; ratios are of medians; one warm-up round is not counted; large ones have fewer rounds.',
+    '`--network=none`. Milliseconds; ratios are of medians; a standstill is the longest time between two looks at the clock; one warm-up round is not counted; large ones have fewer rounds.',
     '',
     ...sections,
     ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
