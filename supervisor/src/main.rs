@@ -26,7 +26,7 @@ const LISTEN_FD: libc::c_int = 3;
 const BACKLOG: libc::c_int = 1024;
 /// A server that failed sooner than this after its start would fail again: its words are for whoever started it.
 const SETTLED: Duration = Duration::from_secs(10);
-/// Between two starts of a server that is killed again and again.
+/// Between the starts of a server that is killed again and again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -76,7 +76,8 @@ fn supervise(arguments: &[String]) -> Result<u8, Error> {
         let started = Instant::now();
         let mut child = start(command, &listener)?;
         let (status, wish) = signals.follow(&mut child).map_err(Error::Signals)?;
-        let settled = started.elapsed() >= SETTLED;
+        let lived = started.elapsed();
+        let settled = lived >= SETTLED;
         match wish {
             Wish::End => return Ok(code_of(status)),
             Wish::Restart => pause = FIRST_PAUSE,
@@ -86,7 +87,7 @@ fn supervise(arguments: &[String]) -> Result<u8, Error> {
                 if settled {
                     pause = FIRST_PAUSE;
                 }
-                sleep(pause);
+                sleep(pause.saturating_sub(lived));
                 pause = LONGEST_PAUSE.min(pause * 2);
             }
         }
