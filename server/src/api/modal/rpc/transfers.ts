@@ -36,7 +36,7 @@ const TIMES = {
   idleMs: 60_000,
   /**
    * The same for a body that comes to a server which has just started. The HTTP library of the Python clients (aiohttp) sends a PUT that a killed server broke off once more by itself, and of
-   * its body only what the first one had not taken: the rest would never come. Told so, the client sends all of it.
+   * its body only what the first one had not taken: the rest would never come. Told so, the client sends all of it (docs/protocol/volumes-blobs-secrets.md, section 2).
    */
   resentIdleMs: 5_000,
   justStartedMs: 30_000,
