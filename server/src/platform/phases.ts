@@ -1,6 +1,7 @@
 /** Where the time of something went: how long each of its parts took. Parts may go on side by side, so they can come to more than the whole. */
 export class Phases {
   readonly #spent = new Map<string, number>();
+  #lastLap = performance.now();
 
   /** Does `work`, which is the part of that name, or more of it. */
   async time<T>(name: string, work: () => Promise<T>): Promise<T> {
@@ -10,6 +11,13 @@ export class Phases {
     } finally {
       this.add(name, performance.now() - startedAt);
     }
+  }
+
+  /** The part of that name ends, which began with the end of the last lap, or with all of it. */
+  lap(name: string): void {
+    const now = performance.now();
+    this.add(name, now - this.#lastLap);
+    this.#lastLap = now;
   }
 
   add(name: string, ms: number): void {

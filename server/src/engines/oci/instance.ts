@@ -10,6 +10,7 @@ import { CleanupScope } from '../../platform/cleanup.ts';
 import type { FaultPoint } from '../../platform/fault-points.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import type { MachineRoom } from '../../platform/machine-room.ts';
+import { Phases } from '../../platform/phases.ts';
 import { withinRoom } from '../../platform/room-watch.ts';
 import { delay, unlessAborted } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -205,18 +206,26 @@ export class OciInstance implements Instance {
       const { signal } = this.#leaving;
       const of = await build(this.#record.init.pid);
       requireWhole(runtime.name, this.#record, of, hasJoined());
+      const phases = new Phases();
       await unlessAborted(settle(), signal); // most of it is written before anything stands still
+      phases.lap('settle');
       await this.#requireRoom((await this.stats()).memoryBytes);
       await this.#withinRoom(async (signal) => {
         await using plain = memoryKey ? await mountOwnPlainMemory(places, cgroups) : undefined;
         await makeCheckpoint(content.checkpoint(to), { build: of, brief }, async (files) => {
           const memory = plain?.directory ?? files.memory;
           await copyWhole(content.newLayer(layer), (directory) => {
-            const still = (take: () => Promise<void>) =>
-              this.#paused([], stays ? TO_STAY : FOR_CHECKPOINT, async () => {
+            const still = async (take: () => Promise<void>) => {
+              phases.lap('copy');
+              await this.#paused([], stays ? TO_STAY : FOR_CHECKPOINT, async () => {
+                phases.lap('pause');
                 await runtime.checkpoint(places, memory, signal);
+                phases.lap('memory');
                 await settleAll([take(), files.keepEtc(places)]);
+                phases.lap('files');
               });
+              phases.lap('resume');
+            };
             return trees.copy({ upper: places.upper, overlay: places.rootfs }, directory, still, signal);
           });
           if (plain && memoryKey) await files.sealMemory(plain.directory, memoryKey, signal);
@@ -225,6 +234,8 @@ export class OciInstance implements Instance {
         if (stays) await this.#resumeIfPaused().catch(() => {}); // it is tried again by itself
         throw error;
       });
+      phases.lap('keep');
+      this.#parts.logger.info({ instance: this.id, phases: phases.spent }, 'instance.checkpoint');
     });
   }
 
