@@ -18,6 +18,7 @@ import { installCommand, uninstallCommand } from './commands/install.ts';
 import { lsCommand } from './commands/ls.ts';
 import { pruneCommand } from './commands/prune.ts';
 import { restartCommand } from './commands/restart.ts';
+import { rollbackCommand } from './commands/rollback.ts';
 import { sandboxCommands } from './commands/sandboxes.ts';
 import { statusCommand } from './commands/status.ts';
 import { suspendCommand } from './commands/suspend.ts';
@@ -45,6 +46,7 @@ export function createProgram(): Command {
     lsCommand,
     forkCommand,
     checkpointCommand,
+    rollbackCommand,
     suspendCommand,
     envCommand,
     imageCommand,

@@ -1,7 +1,9 @@
-/** Copies of a running sandbox, over the REST interface and by the command. */
+/** Copies of a running sandbox, and one that goes back to what it was, over the REST interface and by the command. */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
+import net from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { removeServerState, writeServerState } from '../../cli/src/server-state.ts';
 import { ConflictError, ModboxClient, QuotaError, type Sandbox } from '../../modbox-sdk/src/index.ts';
@@ -40,7 +42,8 @@ describe('copies of a running sandbox', {
     writeServerState(server.dataDir, { ...known, startedAt: new Date().toISOString() });
     modbox = new ModboxClient({ token: server.clientEnv.MODBOX_API_TOKEN, baseUrl: server.url });
     const taskId = 'original';
-    await modbox.provisionSandbox({ taskId, imageId: 'python:3.11-slim', ttlSeconds: 3600 });
+    const ports = [{ port: 8000, plain: true }];
+    await modbox.provisionSandbox({ taskId, imageId: 'python:3.11-slim', ttlSeconds: 3600, ports });
     original = await modbox.waitForSandbox({ taskId, timeout: patient(60) });
     const { processId } = await modbox.connect(original).startProcess({ argv: ['python3', '-c', PROGRAM] });
     for await (const event of modbox.connect(original).followProcess(processId)) {
@@ -148,6 +151,40 @@ describe('copies of a running sandbox', {
     const [process] = await modbox.connect(full).listProcesses();
     assert.equal(process?.status, 'running');
     await end([full]);
+  });
+
+  test('it goes back to what it was, under its id, its name and its addresses', async () => {
+    const inside = modbox.connect(original);
+    const [tunnel] = await inside.tunnels();
+    const reached = async () => {
+      const { host = '', port = 0 } = tunnel?.plain ?? {};
+      const connection = net.connect({ host, port, allowHalfOpen: true });
+      return (await text(connection)).split(' ');
+    };
+    const [secret, asked] = await reached();
+    const { checkpointId } = await modbox.createCheckpoint({ taskId: 'original' });
+    await reached();
+    await reached();
+    await inside.writeFile('/written', 'since');
+    const { processId } = await inside.startProcess({ argv: ['sleep', '1000'] });
+    for (const rollBack of [
+      () => modbox.rollBackSandbox({ taskId: 'original', checkpointId }),
+      () => skerry('rollback', 'original', checkpointId),
+    ]) {
+      await rollBack();
+      const { sandboxId, status } = await modbox.getSandbox('original');
+      assert.deepEqual([sandboxId, status], [original.sandboxId, 'running']);
+      assert.deepEqual(await inside.tunnels(), [tunnel]);
+      const [same, next] = await reached();
+      assert.deepEqual([same, Number(next)], [secret, Number(asked) + 1]);
+      assert.equal((await say(original, 'cat', '/asked')).length, Number(asked) + 1);
+      assert.equal(await say(original, 'sh', '-c', 'test -e /written || echo gone'), 'gone');
+    }
+    const sleeping = (await inside.listProcesses()).find((each) => each.processId === processId);
+    assert.deepEqual([sleeping?.status, sleeping?.exitCode], ['exited', 137]);
+    const listed = await modbox.listCheckpoints({ taskId: 'original' });
+    assert.equal(listed[0]?.checkpointId, checkpointId);
+    await assert.rejects(skerry('rollback', 'original', 'sn-0000000000000000000000'), /There is no snapshot/);
   });
 
   test('all of them, or none', async () => {

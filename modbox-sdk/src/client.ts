@@ -1,6 +1,16 @@
 /** The client of the Modbox API. */
 import { AuthenticationError, NotReadyError, WaitTimeoutError } from './errors.ts';
-import type { DefaultImage, Fork, ForkRequest, ProvisionRequest, Sandbox, SandboxList } from './gen/types.ts';
+import type {
+  Checkpoint,
+  CheckpointList,
+  DefaultImage,
+  Fork,
+  ForkRequest,
+  ProvisionRequest,
+  RollbackRequest,
+  Sandbox,
+  SandboxList,
+} from './gen/types.ts';
 import { type Fetch, HttpClient } from './http.ts';
 import { type Loose, type Options, SandboxConnection } from './sandbox-connection.ts';
 
@@ -106,6 +116,26 @@ export class ModboxClient {
       signal,
     });
     return made.sandboxes;
+  }
+
+  /** Keeps the memory and the files of a running sandbox as they are, for `rollBackSandbox`; it goes on. @throws as `forkSandbox` */
+  createCheckpoint({ taskId, signal }: Options & { readonly taskId: string }): Promise<Checkpoint> {
+    return this.#http.call('POST', `${sandboxPath(taskId)}/checkpoints`, { signal });
+  }
+
+  /** What was kept of a sandbox and has not expired, newest first. @throws NotFoundError */
+  async listCheckpoints({ taskId, signal }: Options & { readonly taskId: string }): Promise<Checkpoint[]> {
+    const path = `${sandboxPath(taskId)}/checkpoints`;
+    return (await this.#http.call<CheckpointList>('GET', path, { signal })).checkpoints;
+  }
+
+  /** Has a sandbox go on where it was when that checkpoint was taken of it; resolves when it runs. @throws ConflictError, NotFoundError, SandboxEndedError */
+  rollBackSandbox({
+    taskId,
+    signal,
+    ...request
+  }: RollbackRequest & Options & { readonly taskId: string }): Promise<Sandbox> {
+    return this.#http.call('POST', `${sandboxPath(taskId)}/rollback`, { json: request, signal });
   }
 
   /** By task id, running or the newest that ended, or by sandbox id. @throws NotFoundError */

@@ -312,6 +312,32 @@ export interface Fork {
    */
   sandboxes: Sandbox[];
 }
+export interface Checkpoint {
+  /**
+   * sn-…
+   */
+  checkpointId: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  createdAt: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  expiresAt: string;
+}
+export interface CheckpointList {
+  /**
+   * Newest first.
+   */
+  checkpoints: Checkpoint[];
+}
+export interface RollbackRequest {
+  /**
+   * Of a checkpoint that was taken of it.
+   */
+  checkpointId: string;
+}
 export interface SandboxList {
   /**
    * Newest first.

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type MemorySnapshotId, newForkId, newSandboxId } from '../ids.ts';
+import { noFaultPoint } from '../platform/fault-points.ts';
 import { type Copy, Forks } from './forks.ts';
 import type { MemorySnapshotRow } from './memory-snapshots.ts';
 import type { SandboxSpec } from './spec.ts';
@@ -18,6 +19,7 @@ class Stage {
   refuse: SkerryError | undefined;
 
   readonly forks = new Forks({
+    faultPoint: noFaultPoint,
     snapshots: {
       letGo: ({ id }) => void this.letGo.push(id),
       unfinishedForks: new Set([from.id]),

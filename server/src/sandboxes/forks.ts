@@ -3,6 +3,7 @@
  * server that finds it knows that they never did, and ends those that there are.
  */
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
+import type { FaultPoint } from '../platform/fault-points.ts';
 import type { LiveSandbox } from './live-sandbox.ts';
 import type { MemorySnapshotRow, MemorySnapshots } from './memory-snapshots.ts';
 import type { ForkCopy, Sandbox } from './sandboxes.ts';
@@ -12,6 +13,7 @@ export interface ForksParts {
   readonly snapshots: Pick<MemorySnapshots, 'letGo' | 'unfinishedForks' | 'forgetFork'>;
   /** Begins the life of a sandbox that goes on from there. */
   readonly admit: (spec: SandboxSpec, from: MemorySnapshotRow) => Copy;
+  readonly faultPoint: FaultPoint;
 }
 
 /** A copy, as far as its fork is concerned. */
@@ -30,7 +32,7 @@ export class Forks {
     copies: readonly ForkCopy[],
     signal: AbortSignal,
   ): Promise<readonly Sandbox[]> {
-    const { snapshots, admit } = this.#parts;
+    const { snapshots, admit, faultPoint } = this.#parts;
     const from = await original.snapshotForFork(signal);
     const made: Copy[] = [];
     try {
@@ -40,7 +42,9 @@ export class Forks {
       await Promise.all(
         made.map((copy, index) => running(copy, `copy ${index + 1} of ${copies.length}`, signal)),
       );
+      faultPoint('fork.running');
       snapshots.letGo(from);
+      faultPoint('fork.done');
       return made;
     } catch (error) {
       await Promise.all(made.map((copy) => copy.terminate()));

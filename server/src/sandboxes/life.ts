@@ -102,6 +102,8 @@ export type LifeEvent =
   | { readonly kind: 'suspend' }
   /** Everything in its instance stands still for good, and all of it is kept. */
   | { readonly kind: 'slept'; readonly slept: Sleep }
+  /** It is to go on from there, and not where it is. */
+  | { readonly kind: 'rolled-back'; readonly slept: Sleep }
   /** Nothing of the instance is left that it was in. */
   | { readonly kind: 'left' }
   /** Somebody needs it to run. */
@@ -222,7 +224,14 @@ export function fromStored(row: StoredLife): Life {
       return { ...ran, ...placed(row), state: 'running', contact: 'unknown' };
     case 'suspended':
       if (!slept) throw new Error('a suspended sandbox has nothing to wake from');
-      return { ...ran, instance, slept, state: 'suspended', activity: 'unknown', wanted: false };
+      return {
+        ...ran,
+        instance,
+        slept,
+        state: 'suspended',
+        activity: 'unknown',
+        wanted: slept.isRollback === true,
+      };
     case 'stopping':
       return { ...times, ...placed(row), state: 'stopping', result, awaits: 'unknown' };
     case 'ended':
@@ -310,16 +319,12 @@ function running(life: Running, event: LifeEvent): Step {
     case 'suspend':
       if (life.contact !== 'made') break;
       return { life: { ...life, contact: 'suspending' }, effects: ['suspend'] };
-    case 'slept': {
+    case 'slept':
       if (life.contact !== 'suspending') break;
-      const { startedAtMs, deadlineMs, readyAtMs, wanted = false } = life;
-      const times = { startedAtMs, deadlineMs, readyAtMs };
-      const { slept } = event;
-      return {
-        life: { ...times, slept, wanted, instance: undefined, state: 'suspended', activity: 'leaving' },
-        effects: ['leave'],
-      };
-    }
+      return leave(life, event.slept, life.wanted === true);
+    case 'rolled-back':
+      if (life.contact !== 'made') break;
+      return leave(life, event.slept, true);
     case 'needed':
       if (life.contact !== 'suspending' || life.wanted) break;
       return { life: { ...life, wanted: true }, effects: [] };
@@ -332,6 +337,16 @@ function running(life: Running, event: LifeEvent): Step {
     }
   }
   return { life, effects: [] };
+}
+
+/** It goes on from what is kept, and not where it is. */
+function leave(life: Running, slept: Sleep, wanted: boolean): Step {
+  const { startedAtMs, deadlineMs, readyAtMs } = life;
+  const times = { startedAtMs, deadlineMs, readyAtMs };
+  return {
+    life: { ...times, slept, wanted, instance: undefined, state: 'suspended', activity: 'leaving' },
+    effects: ['leave'],
+  };
 }
 
 /** It runs as before it was being suspended. */

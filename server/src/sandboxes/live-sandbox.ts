@@ -30,7 +30,15 @@ import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { ComingOutput } from './coming-output.ts';
 import { execRequest } from './exec-request.ts';
 import { type ExitSnapshot, lostExitSnapshot } from './exit-snapshot.ts';
-import { fromStored, instanceOf, type Life, type LifeEvent, resultOf, type StoredLife } from './life.ts';
+import {
+  fromStored,
+  instanceOf,
+  type Life,
+  type LifeEvent,
+  resultOf,
+  type StoredLife,
+  sleptOf,
+} from './life.ts';
 import { LifeKeeper } from './life-keeper.ts';
 import type { Entry, LifeLog } from './life-log.ts';
 import type { MemorySnapshotRow, MemorySnapshots } from './memory-snapshots.ts';
@@ -430,6 +438,22 @@ export class LiveSandbox implements Sandbox {
     return this.#remember(signal, (tenant, settle) =>
       this.#context.memorySnapshots.takeForFork(this, tenant, settle),
     );
+  }
+
+  /** @see Sandboxes.rollBack */
+  async rollBack(to: MemorySnapshotRow, signal: AbortSignal): Promise<void> {
+    const tenant = await this.#whileRunning(signal);
+    const { sleeps, faultPoint } = this.#context;
+    const slept = await sleeps.backTo(to, this, tenant, sleptOf(this.#life));
+    faultPoint('rollback.prepared');
+    try {
+      this.#tenancy.rollBack(slept);
+    } catch (error) {
+      await sleeps.forget(slept);
+      throw error;
+    }
+    this.#log('life', `It goes back to ${to.id}.`);
+    await this.waitUntilAwake(signal);
   }
 
   mountImage(path: string, { imageId, encryptionKey }: MountedImage, signal: AbortSignal): Promise<void> {

@@ -17,6 +17,7 @@ import {
   type TaskId,
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
+import { run } from '../platform/command.ts';
 import { openJson, sealJson } from '../secrets/sealed-json.ts';
 import type { Vault } from '../secrets/secrets.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -122,6 +123,21 @@ export class MemorySnapshots {
     renameSync(join(directory, id), join(directory, `${id}.partial`));
     this.removeFiles(id);
     images.delete(imageId).catch(() => {}); // it expires
+  }
+
+  /** The same once more under an id that no row has, which takes no room. @throws SkerryError `not-found` */
+  async duplicate(id: MemorySnapshotId): Promise<MemorySnapshotId> {
+    const { directory } = this.#parts;
+    const made = newMemorySnapshotId();
+    const partial = join(directory, `${made}.partial`);
+    try {
+      await run(['cp', '-a', '-l', '-T', join(directory, id), partial]); // nobody writes to either
+      renameSync(partial, join(directory, made));
+    } catch (cause) {
+      this.removeFiles(made);
+      throw new SkerryError('not-found', `The snapshot '${id}' is gone.`, { cause });
+    }
+    return made;
   }
 
   /** What an earlier server had not let go of. */

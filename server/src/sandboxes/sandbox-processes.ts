@@ -2,7 +2,7 @@
  * The processes of one sandbox: found by id, started once per id, taken up again after a restart of the server, and over with the sandbox. Those that are
  * over are not kept: the store and their files have all of them.
  */
-import { statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentClient } from '../agent/agent-client.ts';
 import type { StartRequest } from '../agent/messages.ts';
@@ -165,6 +165,17 @@ export class SandboxProcesses {
   sleep(awake: Promise<void>): void {
     this.#agentAnswered = awake;
     for (const process of this.#known.values()) process.sleep(awake);
+  }
+
+  /** The sandbox goes back to what it was: what runs is over, and the entrypoint forgotten with its output, since it is one of then from now on. */
+  goBack(): void {
+    for (const row of this.rows()) {
+      if (row.state !== 'ended') (this.#known.get(row.id) ?? this.#recall(row)).abandon();
+    }
+    for (const some of [this.#known, this.#recent, this.#recalled]) some.delete(ENTRYPOINT_PROCESS_ID);
+    this.#delete(ENTRYPOINT_PROCESS_ID);
+    for (const stream of ['out', 'err'])
+      rmSync(join(this.#context.outputDir, `${ENTRYPOINT_PROCESS_ID}.${stream}`), { force: true });
   }
 
   /** After a restart of the server the idle clock is a new one: what still runs holds it again. */

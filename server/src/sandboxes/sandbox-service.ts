@@ -168,7 +168,9 @@ export class SandboxService implements Sandboxes {
         .flatMap(({ state, slept }) => (state === 'suspended' && slept ? slept.checkpoint : [])),
       ...{ images, vault, logger, now },
     });
+    const { faultPoint = noFaultPoint } = options;
     this.#forks = new Forks({
+      faultPoint,
       snapshots: this.#memorySnapshots,
       admit: (spec, from) => this.#admit(spec, sandboxIdShape(from.sandboxId), undefined, { from }),
     });
@@ -187,7 +189,7 @@ export class SandboxService implements Sandboxes {
       now: options.now,
       lifeLog: this.#lifeLog,
       startups: this.#startups,
-      faultPoint: options.faultPoint ?? noFaultPoint,
+      faultPoint,
       resolveSecrets: (sources) => options.secrets.resolve(sources),
       sealHeaders: (specs) => this.#sealHeaders(specs),
       queue: (turn) => void this.#starts.run(async () => (this.#closing ? undefined : turn())),
@@ -255,6 +257,24 @@ export class SandboxService implements Sandboxes {
     if (made) return this.get(made.id);
     const spec = { ...from.spec, from: id, name: 'name' in options ? options.name : from.spec.name };
     return this.#admit(spec, sandboxIdShape(from.sandboxId), requestKey, { from });
+  }
+
+  async rollBack(id: SandboxId, to: MemorySnapshotId, signal: AbortSignal): Promise<void> {
+    const sandbox = this.get(id);
+    const row = this.#memorySnapshots.row(to);
+    const live = this.#live.get(id);
+    if (!live) throw sandboxEnded(sandbox);
+    if (row.sandboxId !== id) {
+      throw new SkerryError(
+        'conflict',
+        `The snapshot '${to}' was taken of ${row.sandboxId}: restore it, or fork that one.`,
+      );
+    }
+    if (this.#sidecars.list(sandbox, false).length > 0) {
+      throw new SkerryError('conflict', 'The sandbox cannot go back, since it has sidecars: end them first.');
+    }
+    await this.#options.instances.requireRestorable(to);
+    await live.rollBack(row, signal);
   }
 
   async fork(id: SandboxId, copies: readonly ForkCopy[], signal: AbortSignal): Promise<readonly Sandbox[]> {

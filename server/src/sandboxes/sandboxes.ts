@@ -273,6 +273,12 @@ export interface Sandboxes {
    */
   restore(id: MemorySnapshotId, options?: RestoreOptions): Promise<Sandbox>;
   /**
+   * Has a sandbox go on where it was when that snapshot was taken of it, under its id and its name, with its memory and its files of then and its volumes as they are now. What execs began
+   * is killed; its connections break. Resolves when it runs again.
+   * @throws SkerryError `not-found` (snapshot), `conflict` for a snapshot of another sandbox or of another build, or when it has sidecars; `sandbox-ended`, `disk-full`
+   */
+  rollBack(id: SandboxId, to: MemorySnapshotId, signal: AbortSignal): Promise<void>;
+  /**
    * Makes copies of a running sandbox, each under an id of its own, that go on where it is while it goes on itself. Resolves when all of them run; else there is none.
    * @throws SkerryError `unimplemented`, `conflict` for one that cannot be copied; `sandbox-ended`, `disk-full`, `unavailable` when one did not start; as `create`
    */

@@ -2,13 +2,14 @@
  * What is kept of a sandbox while it is suspended: its memory as a checkpoint of the engine's, its files as layers of an image, and what it was given. It wakes in another
  * instance that is made of them.
  */
+import { mkdir } from 'node:fs/promises';
 import type { CheckpointOptions, DiskSize, InstanceLimits, NetworkPolicy } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, type MemorySnapshotId, newMemorySnapshotId, type TaskId } from '../ids.ts';
 import type { Images } from '../images/image.ts';
 import { run } from '../platform/command.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { MemorySnapshots } from './memory-snapshots.ts';
+import type { MemorySnapshotRow, MemorySnapshots } from './memory-snapshots.ts';
 import type { Tenant } from './tenant.ts';
 
 /** Written to the store with the sandbox's row. */
@@ -24,11 +25,13 @@ export interface Sleep {
   /** As they were, whatever the server's defaults will be. */
   readonly limits: InstanceLimits;
   readonly network: NetworkPolicy;
+  /** It did not sleep, but went back to a snapshot of it: its programs are those of then. */
+  readonly isRollback?: boolean;
 }
 
 export interface SleepsParts {
-  readonly images: Pick<Images, 'addLayer' | 'holdImage' | 'delete'>;
-  readonly memory: Pick<MemorySnapshots, 'removeFiles'>;
+  readonly images: Pick<Images, 'addLayer' | 'holdImage' | 'delete' | 'getPlain' | 'layerDirectories'>;
+  readonly memory: Pick<MemorySnapshots, 'removeFiles' | 'duplicate'>;
   readonly logger: Logger;
   readonly now: () => number;
 }
@@ -84,6 +87,39 @@ export class Sleeps {
     } catch (error) {
       await instance.resume().catch(() => {}); // it has ended, or resumes as soon as it can
       this.#parts.memory.removeFiles(checkpoint);
+      throw error;
+    }
+  }
+
+  /**
+   * What a sandbox goes on from that goes back to a snapshot of it, which stays.
+   * @throws SkerryError `not-found`, `disk-full`
+   */
+  async backTo(
+    { id, spec }: MemorySnapshotRow,
+    of: { readonly taskId: TaskId; readonly deadlineMs: number },
+    { instance, plan }: Pick<Tenant, 'instance' | 'plan'>,
+    before: Sleep | undefined,
+  ): Promise<Sleep> {
+    const { images, memory, now } = this.#parts;
+    const taken = images.getPlain(spec.imageId);
+    const written = images.layerDirectories(taken).at(-1);
+    const keptBytes = written === undefined ? 0 : await bytesOf(written);
+    const checkpoint = await memory.duplicate(id);
+    try {
+      // One of its own: the snapshot's may be deleted, and this one goes with the sandbox.
+      const ttlMs = of.deadlineMs - now() + SLACK_MS;
+      const image = await images.addLayer(taken, ({ directory }) => mkdir(directory), { ttlMs });
+      images.holdImage(of.taskId, image.id);
+      const diskMiB = before?.diskMiB ?? plan.disk?.sizeMiB;
+      return {
+        ...{ checkpoint, image: image.id, keptBytes, isRollback: true },
+        ...(diskMiB !== undefined && { diskMiB }),
+        limits: plan.limits,
+        network: instance.networkPolicy,
+      };
+    } catch (error) {
+      memory.removeFiles(checkpoint);
       throw error;
     }
   }

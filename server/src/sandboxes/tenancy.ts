@@ -120,6 +120,20 @@ export class Tenancy {
     return this.#suspendFailure;
   }
 
+  /** Has it go on from there, and not where it is. @throws SkerryError `conflict` when it is about to do something else */
+  rollBack(slept: Sleep): void {
+    const life = this.#parts.life();
+    if (life.state !== 'running' || life.contact !== 'made') {
+      throw new SkerryError(
+        'conflict',
+        'The sandbox cannot go back just now: it ends, or is being suspended.',
+      );
+    }
+    this.#lastSleep = life.slept;
+    this.#clocks.rest();
+    this.#parts.tell({ kind: 'rolled-back', slept });
+  }
+
   /** @see LifeKeeperParts.perform */
   perform(effect: Effect, life: Life): void {
     try {
@@ -328,7 +342,8 @@ export class Tenancy {
     const instance = this.#tenant?.instance;
     this.#tenant = undefined;
     this.#awake = Promise.withResolvers();
-    processes.sleep(this.#awake.promise);
+    if (sleptOf(this.#parts.life())?.isRollback) processes.goBack();
+    else processes.sleep(this.#awake.promise);
     // The next server finds either what runs, or what is kept. What must end does not wait for that.
     await unlessAborted(stored(), calledOff).catch(() => {});
     if (this.#lastSleep) void sleeps.forget(this.#lastSleep);
@@ -349,12 +364,17 @@ export class Tenancy {
         slept.network,
         signal,
       );
-      const listed = await tenant.agent.list(signal);
-      signal.throwIfAborted();
-      const rows = processes.rows();
-      processes.resume(rows, new Set(listed.map(({ id }) => id)), tenant.agent);
-      this.#forgetStrangers(tenant, rows, listed);
-      this.#followEntrypoint();
+      if (slept.isRollback) {
+        processes.goBack(); // an earlier try may have got so far
+        await this.#goOn(tenant, signal);
+      } else {
+        const listed = await tenant.agent.list(signal);
+        signal.throwIfAborted();
+        const rows = processes.rows();
+        processes.resume(rows, new Set(listed.map(({ id }) => id)), tenant.agent);
+        this.#forgetStrangers(tenant, rows, listed);
+        this.#followEntrypoint();
+      }
       this.#awake.resolve();
       return this.#up();
     });

@@ -2,7 +2,9 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import type { MemorySnapshotId } from '../../ids.ts';
 import type { DefaultImage, DefaultImageState } from '../../images/default-image.ts';
+import type { MemorySnapshot } from '../../sandboxes/memory-snapshots.ts';
 import {
   type Provision,
   ProvisionConflict,
@@ -16,6 +18,9 @@ import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts } from '../http/routes.ts';
 import { networkPolicy, openPorts, secretHeaderSpecs, volumeRequests } from '../http/sandbox-fields.ts';
 import {
+  type CheckpointAnswer,
+  checkpointAnswer,
+  checkpointList,
   type DefaultImageAnswer,
   defaultImageAnswer,
   forkAnswer,
@@ -23,6 +28,7 @@ import {
   listQuery,
   type ProvisionRequest,
   provisionRequest,
+  rollbackRequest,
   type SandboxAnswer,
   sandboxAnswer,
   sandboxList,
@@ -149,6 +155,62 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
     },
   );
 
+  app.post(
+    '/sandboxes/:taskId/checkpoints',
+    {
+      schema: {
+        ...common,
+        operationId: 'createCheckpoint',
+        summary: 'Keep the memory and the files of a running sandbox as they are, which goes on itself.',
+        params: taskParams,
+        response: answers({ 201: checkpointAnswer }, 404, 409, 410, 501, 503),
+      },
+    },
+    async (request, reply) => {
+      const sandbox = provisioner.find(request.params.taskId);
+      const id = await sandbox.keepMemory(hangUpSignal(reply, parts.closing));
+      return reply.code(201).send(checkpointAnswerOf(parts.sandboxes.memorySnapshot(id)));
+    },
+  );
+
+  app.get(
+    '/sandboxes/:taskId/checkpoints',
+    {
+      schema: {
+        ...common,
+        operationId: 'listCheckpoints',
+        summary: 'What was kept of a sandbox and has not expired.',
+        params: taskParams,
+        response: answers({ 200: checkpointList }, 404),
+      },
+    },
+    async (request) => {
+      const { id } = provisioner.find(request.params.taskId);
+      return { checkpoints: parts.sandboxes.memorySnapshotsOf(id).map(checkpointAnswerOf) };
+    },
+  );
+
+  app.post(
+    '/sandboxes/:taskId/rollback',
+    {
+      schema: {
+        ...common,
+        operationId: 'rollBackSandbox',
+        summary: 'Have a sandbox go on where it was when a checkpoint was taken of it. Answers when it runs.',
+        params: taskParams,
+        body: rollbackRequest,
+        response: answers({ 200: sandboxAnswer }, 404, 409, 410, 501, 503),
+      },
+    },
+    async (request, reply) => {
+      const sandbox = provisioner.find(request.params.taskId);
+      const { checkpointId } = request.body;
+      const signal = hangUpSignal(reply, parts.closing);
+      await parts.sandboxes.rollBack(sandbox.id, checkpointId as MemorySnapshotId, signal); // any text may be looked up
+      return describe(request, sandbox);
+    },
+  );
+
   app.delete(
     '/sandboxes/:taskId',
     {
@@ -251,6 +313,12 @@ function defaultImageAnswerOf(state: DefaultImageState): DefaultImageAnswer {
     message: state.kind === 'failed' ? state.message : null,
   };
 }
+
+const checkpointAnswerOf = ({ id, createdAtMs, expiresAtMs }: MemorySnapshot): CheckpointAnswer => ({
+  checkpointId: id,
+  createdAt: new Date(createdAtMs).toISOString(),
+  expiresAt: new Date(expiresAtMs).toISOString(),
+});
 
 const statuses = {
   created: 'starting',

@@ -110,6 +110,20 @@ export const forkAnswer = z
   .object({ sandboxes: z.array(sandboxAnswer).meta({ description: 'The copies, all running.' }) })
   .meta({ id: 'Fork' });
 
+const checkpointId = z.string().meta({ description: 'sn-…' });
+export const checkpointAnswer = z
+  .object({ checkpointId, createdAt: timestamp, expiresAt: timestamp })
+  .meta({ id: 'Checkpoint' });
+export type CheckpointAnswer = z.output<typeof checkpointAnswer>;
+export const checkpointList = z
+  .object({ checkpoints: z.array(checkpointAnswer).meta({ description: 'Newest first.' }) })
+  .meta({ id: 'CheckpointList' });
+export const rollbackRequest = z
+  .strictObject({
+    checkpointId: z.string().min(1).max(64).meta({ description: 'Of a checkpoint that was taken of it.' }),
+  })
+  .meta({ id: 'RollbackRequest' });
+
 export const listQuery = z.strictObject({
   includeEnded: z.stringbool().default(false),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
@@ -202,6 +216,7 @@ export const logsAnswer = z
 export const requestSchemaIds: readonly string[] = [
   'ProvisionRequest',
   'ForkRequest',
+  'RollbackRequest',
   'ExecRequest',
   'CommandRequest',
   'KillRequest',

@@ -5,6 +5,7 @@
  *   POST sandboxes/<which>/checkpoints  {}: keeps its memory and files as they are
  *   GET  sandboxes/<which>/checkpoints  those that were taken of it
  *   POST sandboxes/<which>/suspend      keeps it on the disk until somebody needs it
+ *   POST sandboxes/<which>/rollback     {checkpoint}: has it go on from one of these
  *
  * `<which>` is a sandbox id, a Modbox task id, or the name of a running sandbox that no other has.
  */
@@ -12,6 +13,7 @@ import { z } from 'zod';
 import { isObjectName } from '../../apps/names.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import type { MemorySnapshotId } from '../../ids.ts';
 import type { Provisioner } from '../../sandboxes/provisioner.ts';
 import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -21,7 +23,7 @@ import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.t
 
 export interface SandboxRouteDeps {
   readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
-  readonly sandboxes: Pick<Sandboxes, 'list' | 'memorySnapshotsOf'>;
+  readonly sandboxes: Pick<Sandboxes, 'list' | 'memorySnapshotsOf' | 'rollBack'>;
   readonly provisioner: Pick<Provisioner, 'find' | 'fork'>;
   readonly logger: Logger;
 }
@@ -38,6 +40,8 @@ const forkSchema = z.strictObject({
     .refine(isObjectName, 'a name has 1 to 64 letters, digits, dots, dashes and underscores')
     .optional(),
 });
+
+const rollBackSchema = z.strictObject({ checkpoint: z.string().max(64) });
 
 /** The routes of sandboxes; they never reject. */
 export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: SandboxRouteDeps): HttpRoute {
@@ -72,6 +76,12 @@ export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: Sandbox
       const sandbox = find(which);
       await sandbox.suspend(signal);
       return { id: sandbox.id };
+    }
+    if (call === 'POST rollback') {
+      const { checkpoint } = await readBody(request, rollBackSchema);
+      const { id } = find(which);
+      await sandboxes.rollBack(id, checkpoint as MemorySnapshotId, signal); // any text may be looked up
+      return { id };
     }
     throw new SkerryError('not-found', `There is no ${request.method} ${path.slice(0, 100)}.`);
   });
