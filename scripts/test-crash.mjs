@@ -1,6 +1,6 @@
 /**
  * `npm run test:crash [-- KILLS]`: kills the server that many times, 200 by default, half of them under each runtime, while clients upload, commit, reload, build, take
- * snapshots and remove, and all that nobody uses is collected (`e2e/crash/`). The record goes to `docs/crashes.md`. Takes half an hour, and is no part of CI.
+ * snapshots and remove, and all that nobody uses is collected, and half as many while memory is kept, restored, forked and gone back to (`e2e/crash/`). The record goes to `docs/crashes.md`. Takes half an hour, and is no part of CI.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
@@ -31,7 +31,10 @@ await runMain(async () => {
       SKERRY_TEST_KILLS: String(Math.ceil(kills / RUNTIMES)),
       SKERRY_TEST_RECORD: record,
     };
-    const code = await runTests(['e2e/crash/crash.test.ts'], { timeoutMs: TIMEOUT_MS, env });
+    const code = await runTests(['e2e/crash/crash.test.ts', 'e2e/crash/memory.test.ts'], {
+      timeoutMs: TIMEOUT_MS,
+      env,
+    });
     const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
     writeFileSync(join(root, 'docs', 'crashes.md'), report(readFileSync(record, 'utf8'), commit, code === 0));
     return code;
@@ -69,6 +72,9 @@ function report(lines, commit, passed) {
     'sandbox from it, build images, start sandboxes of them and put files into sandboxes, and make and delete volumes and images, while everything that nobody used for',
     'two seconds is collected all the time. Then it is started again, and the program goes on. After each kill: every batch is there whole or not',
     'at all, every file has the content whose hash it carries, of the round before or of this one, a snapshot is one moment, and what was answered, is named or runs is there.',
+    '',
+    'As many kills again, under gVisor, hit checkpoints of the memory of a sandbox, restores, forks and rollbacks of it. After each: memory and files are of one moment, of before or after; of the copies all are there or',
+    'none, and of checkpoints those that were told, without anything beside them.',
     '',
     `${kills.length} kills: ${passed ? '**nothing was lost or mixed**' : '**it failed: see the output of the run**'}.`,
     '',

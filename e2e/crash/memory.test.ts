@@ -1,0 +1,186 @@
+/**
+ * The server is killed at random moments while the memory of a sandbox is kept, restored, forked and gone back to, under gVisor: what is found afterwards is the state before or the one after.
+ * `npm run test:crash` does it 100 times and keeps a record.
+ */
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { appendFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { z } from 'zod';
+import { callControlPlane } from '../../cli/src/control-plane.ts';
+import { ModboxClient, ModboxError, type Sandbox } from '../../modbox-sdk/src/index.ts';
+import { delay } from '../../server/src/platform/wait.ts';
+import { runtimesToTest } from '../support/runtimes.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+import { patient } from '../support/slowness.ts';
+
+const KILLS = Number(process.env.SKERRY_TEST_KILLS) || 2;
+/** Longest time into an operation at which the server is killed; one takes about as long. */
+const LATEST_MOMENT_MS = patient(1_500);
+/** A line for each kill, where this is set: what was under way. */
+const record = process.env.SKERRY_TEST_RECORD;
+const COPIES = 2;
+
+/** Counts in memory and in a file, one after the other, when it is asked: they are one, or the file is about to be. */
+const PROGRAM = `
+import os, socket
+server = socket.create_server(("", 8000)); count = 0
+print("serving", flush=True)
+while True:
+    one, _ = server.accept()
+    count += 1
+    with open("/.new", "w") as file: file.write(str(count))
+    os.rename("/.new", "/count")
+    one.sendall(f"{count} {open('/count').read()}".encode()); one.close()
+`;
+const ASK = 'import socket; print(socket.create_connection(("127.0.0.1", 8000)).makefile().read())';
+
+const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
+
+describe('memory and a server that is killed', { skip: gvisor?.skip ?? 'unknown' }, () => {
+  let server: TestServer;
+  let modbox: ModboxClient;
+  let original: Sandbox;
+  /** What the program had counted to when each checkpoint was taken that was told. */
+  const counts = new Map<string, number>();
+  /** Checkpoints of other tests. */
+  let foreign: ReadonlySet<string>;
+  /** The same of those that may be there, too. */
+  const possible: number[] = [];
+  /** Sandboxes that are to be there beside the original. */
+  let kept = new Set<string>();
+  before(async () => {
+    server = await startServer({ runtime: 'gvisor' });
+    foreign = new Set(checkpoints());
+    modbox = new ModboxClient({ token: server.clientEnv.MODBOX_API_TOKEN, baseUrl: server.url });
+    const taskId = 'original';
+    await modbox.provisionSandbox({ taskId, imageId: 'python:3.11-slim', ttlSeconds: 86_400 });
+    original = await modbox.waitForSandbox({ taskId, timeout: patient(60) });
+    const { processId } = await modbox.connect(original).startProcess({ argv: ['python3', '-c', PROGRAM] });
+    for await (const { type } of modbox.connect(original).followProcess(processId)) {
+      assert.equal(type, 'stdout');
+      break;
+    }
+    await keep();
+  });
+  after(async () => {
+    await server?.stop(); // asserts that nothing of them is left on the machine
+  });
+
+  /** What its program has counted to, and it is of one moment with its files. */
+  const ask = async (sandbox: Pick<Sandbox, 'sandboxUrl' | 'apiKey'>): Promise<number> => {
+    const { stdout, stderr } = await modbox.connect(sandbox).exec({ argv: ['python3', '-ISc', ASK] });
+    const [memory, file] = stdout.trim().split(' ').map(Number);
+    assert.ok(memory !== undefined && memory === file, `${stdout}${stderr}`);
+    return memory;
+  };
+  const keep = async () => {
+    const before = await ask(original);
+    possible.push(before);
+    const { checkpointId } = await modbox.createCheckpoint({ taskId: 'original' });
+    counts.set(checkpointId, before);
+  };
+  const newest = async () => {
+    const [checkpoint] = await modbox.listCheckpoints({ taskId: 'original' });
+    assert.ok(checkpoint);
+    return checkpoint.checkpointId;
+  };
+  const restore = async () => {
+    const request = {
+      snapshotId: await newest(),
+      sandboxNameOverrideType: 'SANDBOX_NAME_OVERRIDE_TYPE_NONE',
+    };
+    const answer = z.object({ sandboxId: z.string() });
+    const { sandboxId } = await callControlPlane(server, server.dataDir, 'SandboxRestoreV2', request, answer);
+    kept.add(sandboxId);
+  };
+  const fork = async () => {
+    const made = await modbox.forkSandbox({ taskId: 'original', count: COPIES });
+    kept = new Set([...kept, ...made.map(({ sandboxId }) => sandboxId)]);
+  };
+  const rollBack = async () => {
+    await modbox.rollBackSandbox({ taskId: 'original', checkpointId: await newest() });
+  };
+  const operations = { checkpoint: keep, restore, fork, rollback: rollBack };
+  const names = Object.keys(operations) as (keyof typeof operations)[]; // its own
+
+  for (let round = 0; round < KILLS; round++) {
+    const momentMs = randomInt(LATEST_MOMENT_MS);
+    const name = names[round % names.length] ?? 'fork';
+    test(`${round + 1}: killed ${momentMs} ms into a ${name}`, async () => {
+      const before = await ask(original);
+      let done = false;
+      const working = operations[name]().then(
+        () => {
+          done = true;
+        },
+        (error: unknown) => {
+          if (!(error instanceof ModboxError) && !/does not answer|failed/.test(String(error))) throw error;
+        },
+      );
+      await delay(momentMs);
+      const underway = done ? [] : [name];
+      await server.kill9();
+      await server.restart();
+      await working;
+      await modbox.waitForSandbox({ taskId: 'original', timeout: patient(60) });
+      const now = await ask(original);
+      // As it was, once more asked by what was under way or not, or as a checkpoint has it.
+      const gone = [before + 1, before + 2];
+      const back = possible.map((count) => count + 1);
+      const expected = name === 'rollback' ? (done ? back : [...gone, ...back]) : gone;
+      assert.ok(expected.includes(now), `${now} is none of ${expected}`);
+
+      await settled();
+      const others = (await everything()).filter((id) => id !== original.sandboxId);
+      const fresh = others.filter((id) => !kept.has(id));
+      assert.ok(
+        [...kept].every((id) => others.includes(id)),
+        'what was told is there',
+      );
+      if (name === 'fork') assert.ok(fresh.length === 0 || fresh.length === COPIES, `${fresh.length} copies`);
+      else assert.ok(fresh.length <= (name === 'restore' ? 1 : 0), `${fresh.length} of a ${name}`);
+      await Promise.all(
+        others.map(async (taskId) => {
+          await ask(await modbox.waitForSandbox({ taskId, timeout: patient(60) }));
+          await modbox.destroySandbox({ taskId });
+        }),
+      );
+      kept = new Set();
+      const listed = (await modbox.listCheckpoints({ taskId: 'original' })).map((each) => each.checkpointId);
+      assert.ok(
+        [...counts.keys()].every((id) => listed.includes(id)),
+        'what was kept is there',
+      );
+      if (record) appendFileSync(record, `${JSON.stringify({ runtime: 'gvisor', momentMs, underway })}\n`);
+    });
+  }
+
+  test('at the end nothing was an error, and there is nothing beside what was kept', async () => {
+    const listed = (await modbox.listCheckpoints({ taskId: 'original' })).map((each) => each.checkpointId);
+    await until(() => {
+      const found = checkpoints().filter((name) => !foreign.has(name));
+      return found.sort().join() === listed.sort().join();
+    });
+    assert.deepEqual(server.errors(), []);
+  });
+
+  const checkpoints = () => readdirSync(join(server.dataDir, 'memory-snapshots'));
+  /** All sandboxes, whoever made them. */
+  const everything = async () => {
+    const answer = z.object({ sandboxes: z.array(z.object({ id: z.string() })).default([]) });
+    const { sandboxes } = await callControlPlane(server, server.dataDir, 'SandboxListV2', {}, answer);
+    return sandboxes.map(({ id }) => id);
+  };
+  /** Resolves once no copy is being ended that a killed server had begun. */
+  const settled = () =>
+    until(async () => {
+      const found = await Promise.all((await everything()).map((taskId) => modbox.getSandbox(taskId)));
+      return found.every(({ status }) => status !== 'stopping');
+    });
+  const until = async (holds: () => boolean | Promise<boolean>) => {
+    const signal = AbortSignal.timeout(patient(60_000));
+    while (!(await holds())) await delay(50, signal);
+  };
+});
