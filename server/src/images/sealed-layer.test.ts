@@ -71,3 +71,24 @@ test('can be broken off', async (t) => {
   const reason = new Error('over');
   await assert.rejects(openDirectory(tree, KEY, copy, AbortSignal.abort(reason)), reason);
 });
+
+test('opens however early tar is through with its archive, and is looked at to its end', async (t) => {
+  const { tree, copy, before, file } = await sealedTree(t);
+  await mkdir(join(tree, 'bin'));
+  const early = join(tree, 'bin', 'tar');
+  // Takes a part of what it is given and ends well.
+  await writeFile(early, '#!/bin/sh\nhead -c 1000 > /dev/null\n', { mode: 0o755 });
+  const path = process.env.PATH;
+  t.after(() => {
+    process.env.PATH = path;
+  });
+  process.env.PATH = `${join(tree, 'bin')}:${path}`;
+  await openDirectory(tree, KEY, copy, never);
+  const whole = await readFile(file);
+  await writeFile(file, whole.subarray(0, whole.length - 1));
+  await assert.rejects(openDirectory(tree, KEY, copy, never), { code: 'internal' });
+  process.env.PATH = path;
+  await writeFile(file, whole);
+  await openDirectory(tree, KEY, copy, never);
+  await run(['diff', '-r', before, copy]);
+});

@@ -55,11 +55,32 @@ export async function openTree(
 ): Promise<void> {
   const source = createReadStream(file, { highWaterMark: CHUNK_BYTES });
   await withTar(['-x', '-p', '--same-owner', ...TAR, '-C', directory], async (tar) => {
-    await pipeline(opened(source, keyOf), tar.stdin, { signal });
-  }).catch((error: unknown) => {
+    await feed(tar.stdin, opened(source, keyOf), signal);
+  })
+    .catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error;
+    })
+    .finally(() => source.destroy());
+}
+
+/** Writes all pieces for as long as the reader takes any: tar is through at the end of its archive, and what comes after that has to be looked at all the same. Its status tells how it went. */
+async function feed(sink: Writable, pieces: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  let takes = true;
+  const stop = () => {
+    takes = false;
+  };
+  sink.on('error', stop).once('close', stop);
+  for await (const piece of pieces) {
     signal.throwIfAborted();
-    throw error;
-  });
+    if (!takes || sink.write(piece)) continue;
+    const over = new AbortController();
+    const waits = { signal: AbortSignal.any([signal, over.signal]) };
+    await Promise.race([once(sink, 'drain', waits), once(sink, 'close', waits)]).catch(stop);
+    over.abort();
+  }
+  signal.throwIfAborted();
+  sink.end();
 }
 
 async function* sealed(plain: Readable, key: Uint8Array, salt: Buffer): AsyncGenerator<Buffer> {
