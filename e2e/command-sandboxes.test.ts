@@ -93,6 +93,26 @@ describe('the command in sandboxes', () => {
     assert.deepEqual(result, { exitCode: 0, timedOut: false, stdout: 'out\n', stderr: 'err\n' });
   });
 
+  test('the lines of docs/command.md do what it says', async () => {
+    symlinkSync(bin, join(home, 'skerry'));
+    const page = readFileSync(join(projectRoot, 'docs/command.md'), 'utf8');
+    const lines = /```sh\n(?<lines>[^`]+)```/.exec(page)?.groups?.lines?.trim().split('\n') ?? [];
+    const atATerminal = lines.filter((line) => line.includes(' -it ')); // `shell` has one in a test below
+    const said: string[] = [];
+    for (const line of lines.filter((each) => !atATerminal.includes(each))) {
+      const { code, stdout, stderr } = await runProgram(['sh', '-c', line], {
+        env: { ...env, PATH: `${home}:${env.PATH}` },
+        cwd: home,
+      });
+      assert.equal(code, 0, `${line}: ${stderr}`);
+      said.push(stdout);
+    }
+    assert.equal(atATerminal.length, 1);
+    assert.deepEqual(said.slice(0, 2), ['42', 'HELLO']);
+    assert.match(said[2] ?? '', /^uid=0/);
+    assert.equal(said.length, 4);
+  });
+
   test('exit statuses tell what became of it', async () => {
     for (const [args, status, said] of [
       [['--', 'sh', '-c', 'kill -9 $$'], 137, /^$/],

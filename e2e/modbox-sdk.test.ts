@@ -47,7 +47,7 @@ describe('modbox-sdk from a packed tarball', () => {
       `import { ModboxClient, ConflictError, type Sandbox } from 'modbox-sdk';
 const modbox = new ModboxClient({ token: '' as string | undefined });
 const sandbox: Sandbox = await modbox.provisionSandbox({ taskId: 't', imageId: undefined as string | undefined });
-const status: 'starting' | 'running' | 'stopping' | 'ended' = sandbox.status;
+const status: 'starting' | 'running' | 'suspended' | 'stopping' | 'ended' = sandbox.status;
 try { await modbox.connect(sandbox).exec({ argv: [status] }); } catch (error) { if (error instanceof ConflictError) error.differs.join(); }
 // @ts-expect-error taskId is required
 await modbox.provisionSandbox({});
