@@ -8,54 +8,36 @@
  *   3  the exit, as JSON (ProcessExit); the last one
  *   4  why there is no more, as JSON (ErrorAnswer); the last one
  */
-import { once } from 'node:events';
 import type { FastifyReply } from 'fastify';
+import { LiveAnswer } from '../http/live-answer.ts';
 
 export const FRAMES_TYPE = 'application/vnd.skerry.frames';
-const KEEP_ALIVE_MS = 15_000;
 const HEADER_BYTES = 5;
 
 const kinds = { nothing: 0, stdout: 1, stderr: 2, exit: 3, error: 4 } as const;
 
 export class FrameStream {
-  readonly #reply: FastifyReply;
-  readonly #signal: AbortSignal;
-  readonly #keepAlive: NodeJS.Timeout;
+  readonly #answer: LiveAnswer;
 
   /** Sends the headers. `signal` is aborted when the caller hangs up. */
   constructor(reply: FastifyReply, signal: AbortSignal) {
-    this.#reply = reply;
-    this.#signal = signal;
-    // Headers that hooks set (CORS) are on the reply and have to be taken along.
-    const headers = Object.entries(reply.getHeaders()).filter((entry) => entry[1] !== undefined);
-    reply.hijack();
-    reply.raw.writeHead(200, {
-      ...Object.fromEntries(headers),
-      'content-type': FRAMES_TYPE,
-      'cache-control': 'no-store',
-      'x-accel-buffering': 'no',
-    });
-    reply.raw.flushHeaders();
     const nothing = frame(kinds.nothing, new Uint8Array());
-    this.#keepAlive = setInterval(() => reply.raw.write(nothing), KEEP_ALIVE_MS);
+    this.#answer = new LiveAnswer(reply, signal, { contentType: FRAMES_TYPE, nothing });
+    this.#answer.begin();
   }
 
   /** Sends output; resolves when the caller's connection has room for more. @throws the signal's reason */
-  async send(stream: 'stdout' | 'stderr', bytes: Uint8Array): Promise<void> {
-    this.#signal.throwIfAborted();
-    if (!this.#reply.raw.write(frame(kinds[stream], bytes))) {
-      await once(this.#reply.raw, 'drain', { signal: this.#signal });
-    }
+  send(stream: 'stdout' | 'stderr', bytes: Uint8Array): Promise<void> {
+    return this.#answer.send(frame(kinds[stream], bytes));
   }
 
   /** The last frame that has something to say. */
   tell(kind: 'exit' | 'error', value: object): void {
-    this.#reply.raw.write(frame(kinds[kind], Buffer.from(JSON.stringify(value))));
+    this.#answer.tell(frame(kinds[kind], Buffer.from(JSON.stringify(value))));
   }
 
   end(): void {
-    clearInterval(this.#keepAlive);
-    this.#reply.raw.end();
+    this.#answer.end();
   }
 }
 
