@@ -6,13 +6,12 @@
  */
 import { z } from 'zod';
 import type { TokenStore } from '../../auth/token-store.ts';
-import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Collector } from '../../storage/collector.ts';
 import { diskUse } from '../../storage/disk-use.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
 
 export interface DiskRouteDeps {
   readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
@@ -31,15 +30,13 @@ const pruneSchema = z.strictObject({
 /** The routes of the disk; they never reject. */
 export function diskRoute({ tokens, collector, dataDir, logger }: DiskRouteDeps): HttpRoute {
   return operatorRoute(PREFIX, logger, async (request: AnyRequest) => {
-    if (bearerOf(request, tokens) !== tokens.tokenId) {
-      throw new SkerryError('permission-denied', "The disk is the owner's, on the server's machine.");
-    }
+    requireOwner(request, tokens, "The disk is the owner's, on the server's machine.");
     const path = pathOf(request);
     if (path === PREFIX && request.method === 'GET') return diskUse(dataDir, collector);
     if (path === `${PREFIX}/prune` && request.method === 'POST') {
       const { dryRun, unusedForMs } = await readBody(request, pruneSchema);
       return collector.collect({ dryRun, ...(unusedForMs !== undefined && { unusedForMs }) });
     }
-    throw new SkerryError('not-found', `There is no ${request.method} ${path.slice(0, 100)}.`);
+    throw nothingAt(request);
   });
 }

@@ -21,7 +21,7 @@ import type { ImageCatalog } from '../../images/image-catalog.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody, told } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner, told } from './requests.ts';
 import { StreamedAnswer } from './streamed-answer.ts';
 
 export interface ImageRouteDeps {
@@ -56,12 +56,7 @@ export function imageRoute({ tokens, images, catalog, archives, logger }: ImageR
     StreamedAnswer.progress(work, (thrown) => told(thrown, PREFIX, logger).error);
 
   return operatorRoute(PREFIX, logger, async (request: AnyRequest, signal) => {
-    if (bearerOf(request, tokens) !== tokens.tokenId) {
-      throw new SkerryError(
-        'permission-denied',
-        "Images are looked after with the owner's token, on the server's machine.",
-      );
-    }
+    requireOwner(request, tokens, "Images are looked after with the owner's token, on the server's machine.");
     const [what = '', rest, ...more] = pathOf(request)
       .slice(PREFIX.length + 1)
       .split('/')
@@ -72,8 +67,10 @@ export function imageRoute({ tokens, images, catalog, archives, logger }: ImageR
     switch (asked) {
       case 'GET ':
         return { images: catalog.list() };
-      case 'GET * history':
-        return { id: idOf(what), steps: catalog.history(idOf(what)) };
+      case 'GET * history': {
+        const id = idOf(what);
+        return { id, steps: catalog.history(id) };
+      }
       case 'GET * logs':
         return StreamedAnswer.lines(
           logsOf(images, what.startsWith('im-') ? (what as ImageId) : idOf(what), signal),
@@ -119,9 +116,6 @@ export function imageRoute({ tokens, images, catalog, archives, logger }: ImageR
     }
   });
 }
-
-const nothingAt = (request: AnyRequest): SkerryError =>
-  new SkerryError('not-found', `There is no ${request.method} ${pathOf(request).slice(0, 100)}.`);
 
 function decoded(part: string): string {
   try {

@@ -4,7 +4,7 @@ import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
-import type { HttpRoute } from '../../transport/routes.ts';
+import { type HttpRoute, pathOf } from '../../transport/routes.ts';
 import { StreamedAnswer } from './streamed-answer.ts';
 
 export const OPERATOR_PREFIX = '/skerry/v1';
@@ -50,6 +50,18 @@ export function bearerOf(request: AnyRequest, tokens: Pick<TokenStore, 'verify'>
   );
   return tokens.verify(match?.[1], match?.[2]);
 }
+
+/** @param refusal what others than the owner are told. @throws SkerryError `unauthenticated`; `permission-denied` with it */
+export function requireOwner(
+  request: AnyRequest,
+  tokens: Pick<TokenStore, 'verify' | 'tokenId'>,
+  refusal: string,
+): void {
+  if (bearerOf(request, tokens) !== tokens.tokenId) throw new SkerryError('permission-denied', refusal);
+}
+
+export const nothingAt = (request: AnyRequest): SkerryError =>
+  new SkerryError('not-found', `There is no ${request.method} ${pathOf(request).slice(0, 100)}.`);
 
 /** The body as that schema has it. @throws SkerryError `invalid-argument`, `too-large` */
 export async function readBody<T>(request: AnyRequest, schema: z.ZodType<T>): Promise<T> {

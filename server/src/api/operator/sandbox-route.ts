@@ -19,7 +19,7 @@ import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
 
 export interface SandboxRouteDeps {
   readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
@@ -46,9 +46,7 @@ const rollBackSchema = z.strictObject({ checkpoint: z.string().max(64) });
 /** The routes of sandboxes; they never reject. */
 export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: SandboxRouteDeps): HttpRoute {
   return operatorRoute(PREFIX, logger, async (request: AnyRequest) => {
-    if (bearerOf(request, tokens) !== tokens.tokenId) {
-      throw new SkerryError('permission-denied', "These are the owner's, on the server's machine.");
-    }
+    requireOwner(request, tokens, "These are the owner's, on the server's machine.");
     const path = pathOf(request);
     const [which = '', what = '', ...more] = path.slice(PREFIX.length + 1).split('/');
     const call = more.length === 0 ? `${request.method} ${what}` : '';
@@ -83,7 +81,7 @@ export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: Sandbox
       await sandboxes.rollBack(id, checkpoint as MemorySnapshotId, signal); // any text may be looked up
       return { id };
     }
-    throw new SkerryError('not-found', `There is no ${request.method} ${path.slice(0, 100)}.`);
+    throw nothingAt(request);
   });
 
   /** @throws SkerryError `not-found`; `conflict` for a name of several */

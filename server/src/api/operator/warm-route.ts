@@ -6,13 +6,12 @@
  */
 import { z } from 'zod';
 import type { TokenStore } from '../../auth/token-store.ts';
-import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ImageResolver } from '../../images/image-resolver.ts';
 import type { SandboxService } from '../../sandboxes/sandbox-service.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
 
 export interface WarmRouteDeps {
   readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
@@ -41,9 +40,7 @@ const wishSchema = z.strictObject({
 /** The routes; they never reject. */
 export function warmRoute({ tokens, sandboxes, images, logger }: WarmRouteDeps): HttpRoute {
   return operatorRoute(PREFIX, logger, async (request: AnyRequest) => {
-    if (bearerOf(request, tokens) !== tokens.tokenId) {
-      throw new SkerryError('permission-denied', "The warm pool is the owner's, on the server's machine.");
-    }
+    requireOwner(request, tokens, "The warm pool is the owner's, on the server's machine.");
     const path = pathOf(request);
     if (path === PREFIX && request.method === 'GET') {
       return { kinds: sandboxes.warmKinds(), startups: sandboxes.startups() };
@@ -55,6 +52,6 @@ export function warmRoute({ tokens, sandboxes, images, logger }: WarmRouteDeps):
       const network = { kind: blockNetwork ? 'blocked' : 'open' } as const;
       return sandboxes.keepWarm({ imageId: id, network, runtime: wish.runtime }, wish, signal);
     }
-    throw new SkerryError('not-found', `There is no ${request.method} ${path.slice(0, 100)}.`);
+    throw nothingAt(request);
   });
 }
