@@ -58,13 +58,14 @@ export const environment = z
 export const environmentBounds = `At most ${MAX_VARIABLES} variables of ${MAX_VARIABLE_BYTES} bytes, ${MAX_ENVIRONMENT_BYTES} bytes in all.`;
 export const timestamp = z.iso.datetime().meta({ description: 'UTC, ISO 8601.' });
 
-const volumeName = z
+/** Of an object of Skerry's, as an app, a sandbox or a volume. */
+export const objectName = z
   .string()
   .refine(isObjectName, 'a name has 1 to 64 letters, digits, dots, dashes and underscores')
   .meta({ minLength: 1, maxLength: 64 });
 const volumeRequest = z
   .strictObject({
-    name: volumeName,
+    name: objectName,
     readOnly: z.boolean().optional().meta({ description: 'Default: false.' }),
     subPath: cText.max(MAX_PATH_BYTES).optional().meta({
       description: 'A directory of the volume, which is made when it is missing. Default: all of it.',
@@ -128,7 +129,7 @@ export const sandboxShape = {
     .optional()
     .meta({ description: 'Memory limit in MiB; a program over it is killed.' }),
   volumes: z
-    .record(absolutePath, z.union([volumeName, volumeRequest]))
+    .record(absolutePath, z.union([objectName, volumeRequest]))
     .refine((volumes) => Object.keys(volumes).length <= MAX_VOLUMES, `at most ${MAX_VOLUMES} volumes`)
     .default({})
     .meta({
@@ -172,6 +173,7 @@ function areCidrs(cidrs: readonly string[]): boolean {
   }
 }
 
+export const sandboxStatus = z.enum(['starting', 'running', 'suspended', 'stopping', 'ended']);
 export const endReason = z.enum([
   'exited',
   'terminated',
@@ -218,6 +220,19 @@ export const commandRequest = z
   .refine(eitherForm, eitherFormError)
   .meta({ id: 'CommandRequest' });
 export type CommandRequest = z.output<typeof commandRequest>;
+
+/** Copies of a sandbox by one call; each counts as one of the sandboxes that the server may run. */
+export const MAX_COPIES = 100;
+
+/** The part of a list that is asked for. */
+export const pageShape = {
+  includeEnded: z.stringbool().default(false),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  cursor: z
+    .string()
+    .regex(/^\d{1,16}$/, 'must be a nextCursor')
+    .optional(),
+};
 
 export const offset = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0);
 /** Signals by name; the numbers are those of Linux on every architecture Skerry runs on (signal(7)). */

@@ -16,6 +16,7 @@ import { baseUrlOf, requireToken } from '../http/caller.ts';
 import { requireRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts } from '../http/routes.ts';
+import { pageOf, statusOf } from '../http/sandbox-answers.ts';
 import { networkPolicy, openPorts, secretHeaderSpecs, volumeRequests } from '../http/sandbox-fields.ts';
 import {
   type CheckpointAnswer,
@@ -89,12 +90,7 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
       const beforeMs = cursor === undefined ? undefined : Number(cursor);
       // One more than asked for tells whether there is a next page.
       const found = provisioner.list({ includeEnded, limit: limit + 1, beforeMs });
-      const page = found.slice(0, limit);
-      const last = page.at(-1);
-      return {
-        sandboxes: page.map((sandbox) => describe(request, sandbox)),
-        nextCursor: found.length > limit && last ? String(last.createdAtMs) : null,
-      };
+      return pageOf(found, limit, (sandbox) => describe(request, sandbox));
     },
   );
 
@@ -260,9 +256,7 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
 }
 
 function toProvision({ taskId, imageId, ttlSeconds, ...request }: ProvisionRequest): Provision {
-  const { ttlMode, envVars, workdir, cpu = 0, memoryMiB = 0, network } = request;
-  const { inboundCidrs } = request;
-  const { idleAction } = request;
+  const { ttlMode, idleAction, envVars, workdir, cpu = 0, memoryMiB = 0, network, inboundCidrs } = request;
   const times = { ttlMs: ttlSeconds * 1000, ttlMode, ...(idleAction && { idleAction }) };
   const limits = { milliCpu: Math.round(cpu * 1000), memoryMiB };
   return {
@@ -320,21 +314,12 @@ const checkpointAnswerOf = ({ id, createdAtMs, expiresAtMs }: MemorySnapshot): C
   expiresAt: new Date(expiresAtMs).toISOString(),
 });
 
-const statuses = {
-  created: 'starting',
-  starting: 'starting',
-  running: 'running',
-  suspended: 'suspended',
-  stopping: 'stopping',
-  ended: 'ended',
-} as const;
-
 function sandboxAnswerOf(sandbox: Sandbox, baseUrl: string, apiKey: string): SandboxAnswer {
   const { spec } = sandbox;
   return {
     taskId: spec.externalKey ?? sandbox.id,
     sandboxId: sandbox.id,
-    status: statuses[sandbox.state],
+    status: statusOf(sandbox.state),
     isolation: sandbox.isolation ?? null,
     endReason: sandbox.state === 'ended' ? (sandbox.result?.kind ?? 'crashed') : null,
     sandboxUrl: `${baseUrl}/sandboxes/${sandbox.id}`,

@@ -13,10 +13,13 @@ import {
   environment,
   environmentBounds,
   errorBody,
+  MAX_COPIES,
   MAX_OUTPUT_BYTES,
   MAX_TTL_SECONDS,
   offset,
+  pageShape,
   sandboxShape,
+  sandboxStatus,
   timestamp,
 } from '../http/fields.ts';
 
@@ -68,7 +71,7 @@ export const sandboxAnswer = z
       .string()
       .meta({ description: "The caller's id; the sandbox id where the sandbox was made without one." }),
     sandboxId: z.string(),
-    status: z.enum(['starting', 'running', 'suspended', 'stopping', 'ended']),
+    status: sandboxStatus,
     isolation: z.enum(['gvisor', 'runc', 'runc-shared-users']).nullable().meta({
       description:
         "What keeps its programs from the machine: gVisor's own kernel, or runc on the machine's, with users of its own or the machine's; null once it ended.",
@@ -85,8 +88,6 @@ export const sandboxAnswer = z
   .meta({ id: 'Sandbox' });
 export type SandboxAnswer = z.output<typeof sandboxAnswer>;
 
-/** Of one call; each counts as one of the sandboxes that the server may run. */
-export const MAX_COPIES = 100;
 const copyCount = z.int().min(1).max(MAX_COPIES);
 export const forkRequest = z
   .strictObject({
@@ -124,14 +125,7 @@ export const rollbackRequest = z
   })
   .meta({ id: 'RollbackRequest' });
 
-export const listQuery = z.strictObject({
-  includeEnded: z.stringbool().default(false),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  cursor: z
-    .string()
-    .regex(/^\d{1,16}$/, 'must be a nextCursor')
-    .optional(),
-});
+export const listQuery = z.strictObject(pageShape);
 export const sandboxList = z
   .object({
     sandboxes: z.array(sandboxAnswer).meta({ description: 'Newest first.' }),

@@ -10,7 +10,6 @@
  * `<which>` is a sandbox id, a Modbox task id, or the name of a running sandbox that no other has.
  */
 import { z } from 'zod';
-import { isObjectName } from '../../apps/names.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { MemorySnapshotId } from '../../ids.ts';
@@ -19,6 +18,7 @@ import type { Sandbox, Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
+import { MAX_COPIES, objectName } from '../http/fields.ts';
 import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
 
 export interface SandboxRouteDeps {
@@ -29,16 +29,12 @@ export interface SandboxRouteDeps {
 }
 
 const PREFIX = `${OPERATOR_PREFIX}/sandboxes`;
-const MAX_COPIES = 100;
 /** The caller may be gone by then, and what was asked for is done all the same. */
 const CALL_TIMEOUT_MS = 15 * 60_000;
 
 const forkSchema = z.strictObject({
   count: z.int().min(1).max(MAX_COPIES).default(1),
-  name: z
-    .string()
-    .refine(isObjectName, 'a name has 1 to 64 letters, digits, dots, dashes and underscores')
-    .optional(),
+  name: objectName.optional(),
 });
 
 const rollBackSchema = z.strictObject({ checkpoint: z.string().max(64) });

@@ -7,6 +7,7 @@ import { requireSandboxAccess, requireToken } from '../http/caller.ts';
 import { requireRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts, sandboxParams } from '../http/routes.ts';
+import { pageOf, statusOf } from '../http/sandbox-answers.ts';
 import { type SandboxSpecParts, toSandboxSpec } from './sandbox-spec.ts';
 import {
   listQuery,
@@ -66,12 +67,7 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
           ...(cursor !== undefined && { beforeMs: Number(cursor) }),
           ...(appName !== undefined && { appId: specParts.apps.lookup('', appName, false).id }),
         });
-        const page = found.slice(0, limit);
-        const last = page.at(-1);
-        return {
-          sandboxes: page.map(describe),
-          nextCursor: found.length > limit && last ? String(last.createdAtMs) : null,
-        };
+        return pageOf(found, limit, describe);
       },
     );
   });
@@ -136,15 +132,6 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
   });
 }
 
-const statuses = {
-  created: 'starting',
-  starting: 'starting',
-  running: 'running',
-  suspended: 'suspended',
-  stopping: 'stopping',
-  ended: 'ended',
-} as const;
-
 const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
 
 function sandboxInfoOf(sandbox: Sandbox, key: string): SandboxInfo {
@@ -153,7 +140,7 @@ function sandboxInfoOf(sandbox: Sandbox, key: string): SandboxInfo {
     id: sandbox.id,
     name: sandbox.name ?? null,
     tags: { ...sandbox.tags },
-    status: statuses[state],
+    status: statusOf(state),
     result: sandbox.result ? resultOf(sandbox.result) : null,
     isolation: sandbox.isolation ?? null,
     imageId: spec.imageId,

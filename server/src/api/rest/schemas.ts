@@ -3,7 +3,6 @@
  * document is made from them, and so are the types of the `skerry` package (`sdk/scripts/generate-types.ts`).
  */
 import { z } from 'zod';
-import { isObjectName } from '../../apps/names.ts';
 import {
   absolutePath,
   commandShape,
@@ -13,8 +12,11 @@ import {
   environment,
   environmentBounds,
   MAX_TTL_SECONDS,
+  objectName,
   offset,
+  pageShape,
   sandboxShape,
+  sandboxStatus,
   timestamp,
 } from '../http/fields.ts';
 
@@ -25,14 +27,10 @@ const MAX_WAIT_SECONDS = 60;
 const MAX_SECRETS = 64;
 const MAX_IMAGE_TTL_SECONDS = 365 * 86_400;
 
-const name = z
-  .string()
-  .refine(isObjectName, 'a name has 1 to 64 letters, digits, dots, dashes and underscores')
-  .meta({ minLength: 1, maxLength: 64 });
 /** `checkTags` has their bounds. */
 const tags = z.record(z.string(), z.string());
 const secrets = z
-  .array(name)
+  .array(objectName)
   .max(MAX_SECRETS)
   .default([])
   .meta({ description: 'Names of stored secrets, whose variables are added.' });
@@ -47,8 +45,8 @@ export const sandboxCreate = z
       description:
         'An image id (im-…), a published name, or a registry reference such as python:3.12-slim. Default: the code-interpreter image.',
     }),
-    name: name.optional().meta({ description: 'Unique among the running sandboxes of its app.' }),
-    app: name
+    name: objectName.optional().meta({ description: 'Unique among the running sandboxes of its app.' }),
+    app: objectName
       .default(DEFAULT_APP)
       .meta({ description: 'What sandboxes are grouped under; made when missing.' }),
     tags: tags.default({}),
@@ -84,7 +82,7 @@ export const sandboxInfo = z
     id: z.string(),
     name: z.string().nullable(),
     tags: z.record(z.string(), z.string()),
-    status: z.enum(['starting', 'running', 'suspended', 'stopping', 'ended']),
+    status: sandboxStatus,
     result: z
       .object({
         reason: endReason,
@@ -109,13 +107,8 @@ export const sandboxInfo = z
 export type SandboxInfo = z.output<typeof sandboxInfo>;
 
 export const listQuery = z.strictObject({
-  includeEnded: z.stringbool().default(false),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  cursor: z
-    .string()
-    .regex(/^\d{1,16}$/, 'must be a nextCursor')
-    .optional(),
-  app: name.optional(),
+  ...pageShape,
+  app: objectName.optional(),
 });
 export const sandboxPage = z
   .object({
