@@ -16,7 +16,7 @@ const STDIN_CHUNK_BYTES = 256 << 10;
 const START_PATIENCE_MS = 10_000;
 /** How long after its processes a sandbox's result may come. */
 const RESULT_PATIENCE_MS = 5_000;
-const SIGKILL = 9;
+export const SIGKILL = 9;
 
 /** @throws SkerryError `not-ready` while it is starting, `sandbox-ended` saying why, also while it is being ended */
 export async function requireRunning(
@@ -144,7 +144,7 @@ export async function rejectIfSandboxEnded(
 /** Whether it is none of the caller's, but the helper that file calls are made with. */
 export const isFileHelper = ({ argv }: Process): boolean => argv[0] === GUEST_FS_TOOLS;
 
-/** Ends a process whose caller is gone, with everything it started. */
-export async function abandon(process: Process, signal = SIGKILL): Promise<void> {
+/** Sends a signal to a process and everything it started; no effect on one that ended. */
+export async function signalGroup(process: Process, signal: number): Promise<void> {
   if (process.exit === undefined) await process.kill(signal, 'group');
 }

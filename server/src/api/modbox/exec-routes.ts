@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { newProcessId } from '../../ids.ts';
 import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import { exitCodeOf, type ProcessExit } from '../../sandboxes/state.ts';
-import { abandon, feedStdin, rejectIfSandboxEnded, startCommand } from '../http/commands.ts';
+import { feedStdin, rejectIfSandboxEnded, SIGKILL, signalGroup, startCommand } from '../http/commands.ts';
 import { errorAnswerOf } from '../http/error-answers.ts';
 import { EventStream } from '../http/event-stream.ts';
 import { type CommandRequest, commandRequest } from '../http/fields.ts';
@@ -120,7 +120,7 @@ async function runToExit(
   const fed = feedStdin(process, request.stdin ?? '', signal);
   fed.catch(() => {}); // awaited below, unless following fails first
   await using last = new AsyncDisposableStack();
-  last.defer(() => abandon(process));
+  last.defer(() => signalGroup(process, SIGKILL));
   const exit = await followToExit(process, onOutput, signal);
   await rejectIfSandboxEnded(sandbox, exit, signal);
   return exit;

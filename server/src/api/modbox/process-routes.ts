@@ -5,7 +5,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProcessId } from '../../ids.ts';
 import type { OutputReader, Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import { exitCodeOf } from '../../sandboxes/state.ts';
-import { feedStdin, startCommand } from '../http/commands.ts';
+import { feedStdin, signalGroup, startCommand } from '../http/commands.ts';
 import { errorAnswerOf } from '../http/error-answers.ts';
 import { EventStream } from '../http/event-stream.ts';
 import { commandRequest, killRequest, signalNumbers } from '../http/fields.ts';
@@ -180,9 +180,7 @@ export function processRoutes(app: HttpApp, parts: RouteParts): void {
     async (request, reply) => {
       const { sandbox } = openSandbox(parts, request, reply);
       const process = find(sandbox, request.params.processId);
-      if (process.exit === undefined) {
-        await process.kill(signalNumbers[request.body?.signal ?? 'SIGTERM'], 'group');
-      }
+      await signalGroup(process, signalNumbers[request.body?.signal ?? 'SIGTERM']);
       return processAnswerOf(process);
     },
   );

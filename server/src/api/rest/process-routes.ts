@@ -11,6 +11,7 @@ import {
   isFileHelper,
   rejectIfSandboxEnded,
   requireRunning,
+  signalGroup,
   startCommand,
   toldWhy,
 } from '../http/commands.ts';
@@ -177,9 +178,7 @@ export function processRoutes(app: HttpApp, parts: RouteParts, secrets: Pick<Sec
     async (request, reply) => {
       const { sandbox, signal } = openSandbox(parts, request, reply);
       const process = await find(sandbox, request.params.processId, signal);
-      if (process.exit === undefined) {
-        await process.kill(signalNumbers[request.body?.signal ?? 'SIGTERM'], 'group');
-      }
+      await signalGroup(process, signalNumbers[request.body?.signal ?? 'SIGTERM']);
       return processInfoOf(process);
     },
   );
