@@ -5,16 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run } from '../server/src/platform/command.ts';
+import { installPacked } from './support/packed.ts';
 import { type ProgramResult, runProgram } from './support/program.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
-
-const npmOptions = { timeoutMs: 120_000, env: definedEnvironment() };
-
-function definedEnvironment(): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  );
-}
 
 describe('modbox-sdk from a packed tarball', () => {
   let server: TestServer;
@@ -22,14 +15,7 @@ describe('modbox-sdk from a packed tarball', () => {
   before(async () => {
     consumer = mkdtempSync(join(tmpdir(), 'modbox-consumer-'));
     cpSync(join(projectRoot, 'examples/modbox'), consumer, { recursive: true });
-    const packed = await run(['npm', 'pack', '--json', '--silent', '--pack-destination', consumer], {
-      ...npmOptions,
-      cwd: join(projectRoot, 'modbox-sdk'),
-    });
-    const tarball = /"filename":\s*"([^"]+\.tgz)"/.exec(packed.stdout)?.[1];
-    assert.ok(tarball, packed.stdout);
-    const install = ['npm', 'install', '--no-audit', '--no-fund', join(consumer, tarball)] as const;
-    await run(install, { ...npmOptions, cwd: consumer });
+    await installPacked('modbox-sdk', consumer);
     server = await startServer();
   });
   after(async () => {

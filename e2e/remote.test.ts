@@ -19,8 +19,9 @@ import { makeAuthority, makeServerCertificate } from '../server/src/transport/is
 import { goCases, jsCases, pythonCases } from './life/support/cases.ts';
 import { goExample, pythonWith } from './support/clients.ts';
 import { type OtherMachine, startOtherMachine } from './support/other-machine.ts';
+import { installPacked } from './support/packed.ts';
 import { type ProgramResult, runProgram } from './support/program.ts';
-import { definedEnvironment, projectRoot, settledInventory } from './support/server.ts';
+import { projectRoot, settledInventory } from './support/server.ts';
 import { sharedDataDir } from './support/shared-data.ts';
 
 const noGo = goExample() === undefined ? 'no Go toolchain' : false;
@@ -119,15 +120,7 @@ describe('clients on another machine', () => {
   before(async () => {
     mkdirSync(baseEnv.HOME);
     machine = await startOtherMachine();
-    const npm = { env: definedEnvironment(), timeoutMs: 120_000 };
-    const packed = await run(['npm', 'pack', '--json', '--silent', '--pack-destination', home], {
-      ...npm,
-      cwd: join(projectRoot, 'connect'),
-    });
-    const tarball = /"filename":\s*"([^"]+\.tgz)"/.exec(packed.stdout)?.[1];
-    assert.ok(tarball, packed.stdout);
-    const install = ['npm', 'install', '--global', '--prefix', prefix, '--no-audit', '--no-fund'] as const;
-    await run([...install, join(home, tarball)], npm);
+    await installPacked('connect', home, ['--global', '--prefix', prefix]);
 
     const { serverAddress, serverName } = machine;
     await skerry(

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Sandbox } from '../sdk/src/index.ts';
 import { run } from '../server/src/platform/command.ts';
+import { installPacked, npmOptions } from './support/packed.ts';
 import { runProgram } from './support/program.ts';
-import { definedEnvironment, projectRoot, startServer, type TestServer } from './support/server.ts';
+import { projectRoot, startServer, type TestServer } from './support/server.ts';
 
-const npmOptions = { timeoutMs: 120_000, env: definedEnvironment() };
 const sdk = join(projectRoot, 'sdk');
 
 /** What each example of the README prints must match, in their order. */
@@ -29,14 +29,7 @@ describe('the package skerry from a packed tarball', () => {
   before(async () => {
     consumer = mkdtempSync(join(tmpdir(), 'sdk-consumer-'));
     writeFileSync(join(consumer, 'package.json'), '{"type": "module"}');
-    const packed = await run(['npm', 'pack', '--json', '--silent', '--pack-destination', consumer], {
-      ...npmOptions,
-      cwd: sdk,
-    });
-    const tarball = /"filename":\s*"([^"]+\.tgz)"/.exec(packed.stdout)?.[1];
-    assert.ok(tarball, packed.stdout);
-    const install = ['npm', 'install', '--no-audit', '--no-fund', join(consumer, tarball)] as const;
-    await run(install, { ...npmOptions, cwd: consumer });
+    await installPacked('sdk', consumer);
     server = await startServer();
   });
   after(async () => {

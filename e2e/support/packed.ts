@@ -1,0 +1,26 @@
+/** Packages as their users get them: packed, and installed elsewhere. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { run } from '../../server/src/platform/command.ts';
+import { definedEnvironment, projectRoot } from './server.ts';
+
+export const npmOptions = { timeoutMs: 120_000, env: definedEnvironment() };
+
+/**
+ * Packs a package of the project into `directory` and installs it.
+ * @param flags say where: in `directory`, where there are none
+ */
+export async function installPacked(
+  name: string,
+  directory: string,
+  flags: readonly string[] = [],
+): Promise<void> {
+  const packed = await run(['npm', 'pack', '--json', '--silent', '--pack-destination', directory], {
+    ...npmOptions,
+    cwd: join(projectRoot, name),
+  });
+  const tarball = /"filename":\s*"([^"]+\.tgz)"/.exec(packed.stdout)?.[1];
+  assert.ok(tarball, packed.stdout);
+  const install = ['npm', 'install', ...flags, '--no-audit', '--no-fund', join(directory, tarball)] as const;
+  await run(install, { ...npmOptions, cwd: directory });
+}
