@@ -4,7 +4,7 @@ import { AgentClient } from '../agent/agent-client.ts';
 import { commitLast } from '../agent/settle-files.ts';
 import type { Instance } from '../engines/engine.ts';
 import { toSkerryError } from '../errors/skerry-error.ts';
-import type { ImageId } from '../ids.ts';
+import type { ImageId, InstanceId } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
@@ -25,22 +25,20 @@ const TTL_MS = 30 * 24 * 3_600_000;
 const AGENT_TIMEOUT_MS = 60_000;
 const SIGKILL = 9;
 
+interface ExitSnapshotParts {
+  readonly images: Pick<Images, 'addLayer'>;
+  readonly logger: Logger;
+}
+
 /** Of a sandbox that is suspended: its files are an image already, which goes with it. Never rejects. */
-export async function keepAsleep(
-  imageOf: () => Promise<Image>,
-  parts: { readonly images: Pick<Images, 'addLayer'>; readonly logger: Logger },
-): Promise<ExitSnapshot> {
-  try {
-    const { id: imageId } = await parts.images.addLayer(
+export function keepAsleep(imageOf: () => Promise<Image>, parts: ExitSnapshotParts): Promise<ExitSnapshot> {
+  return made(parts, {}, async () =>
+    parts.images.addLayer(
       await imageOf(),
       ({ directory }) => mkdir(directory), // nothing more
       { ttlMs: TTL_MS },
-    );
-    return { kind: 'image', imageId };
-  } catch (error) {
-    parts.logger.error({ err: error }, 'sandbox.exit-snapshot-failed');
-    return { kind: 'failed', message: `The exit snapshot failed: ${toSkerryError(error).message}` };
-  }
+    ),
+  );
 }
 
 /**
@@ -51,23 +49,32 @@ export async function keepAsleep(
 export async function takeExitSnapshot(
   instance: Instance | undefined,
   imageOf: () => Promise<Image>,
-  parts: { readonly images: Pick<Images, 'addLayer'>; readonly logger: Logger },
+  parts: ExitSnapshotParts,
 ): Promise<ExitSnapshot> {
   if (!instance) return lostExitSnapshot;
-  try {
+  return made(parts, { instance: instance.id }, async () => {
     const image = await imageOf();
     const signal = AbortSignal.timeout(AGENT_TIMEOUT_MS);
     const agent = new AgentClient((abort) => instance.dial(abort), parts.logger);
     // Under gVisor what is still to be written out; elsewhere `stop` does the same, and needs no agent that lives.
     if (instance.filesInMemory) await agent.killAll(SIGKILL, signal);
-    const { id: imageId } = await parts.images.addLayer(
-      image,
-      ({ ref }) => commitLast(instance, agent, ref, signal),
-      { ttlMs: TTL_MS },
-    );
+    return parts.images.addLayer(image, ({ ref }) => commitLast(instance, agent, ref, signal), {
+      ttlMs: TTL_MS,
+    });
+  });
+}
+
+/** The image that `make` makes, or why there is none. @param about for the log */
+async function made(
+  { logger }: Pick<ExitSnapshotParts, 'logger'>,
+  about: { readonly instance?: InstanceId },
+  make: () => Promise<Image>,
+): Promise<ExitSnapshot> {
+  try {
+    const { id: imageId } = await make();
     return { kind: 'image', imageId };
   } catch (error) {
-    parts.logger.error({ instance: instance.id, err: error }, 'sandbox.exit-snapshot-failed');
+    logger.error({ ...about, err: error }, 'sandbox.exit-snapshot-failed');
     return { kind: 'failed', message: `The exit snapshot failed: ${toSkerryError(error).message}` };
   }
 }

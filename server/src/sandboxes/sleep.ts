@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import type { CheckpointOptions, DiskSize, InstanceLimits, NetworkPolicy } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, type MemorySnapshotId, newMemorySnapshotId, type TaskId } from '../ids.ts';
-import type { Images } from '../images/image.ts';
+import type { Image, Images, NewLayer } from '../images/image.ts';
 import { run } from '../platform/command.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { MemorySnapshotRow, MemorySnapshots } from './memory-snapshots.ts';
@@ -27,6 +27,12 @@ export interface Sleep {
   readonly network: NetworkPolicy;
   /** It did not sleep, but went back to a snapshot of it: its programs are those of then. */
   readonly isRollback?: boolean;
+}
+
+/** The sandbox that sleeps. */
+interface Sleeper {
+  readonly taskId: TaskId;
+  readonly deadlineMs: number;
 }
 
 export interface SleepsParts {
@@ -56,34 +62,22 @@ export class Sleeps {
    * @throws SkerryError `conflict` for a sandbox that cannot be suspended, `disk-full`, `sandbox-ended`
    */
   async take(
-    of: { readonly taskId: TaskId; readonly deadlineMs: number },
-    { instance, plan }: Pick<Tenant, 'instance' | 'plan'>,
+    of: Sleeper,
+    tenant: Pick<Tenant, 'instance' | 'plan'>,
     before: Sleep | undefined,
     settle: CheckpointOptions['settle'],
   ): Promise<Sleep> {
-    const { images, now } = this.#parts;
-    const diskMiB = before?.diskMiB ?? plan.disk?.sizeMiB;
+    const { instance, plan } = tenant;
     const keptBefore = before?.keptBytes ?? 0;
-    requireRoom(keptBefore, diskMiB);
+    requireRoom(keptBefore, diskMiBOf(tenant, before));
     const checkpoint = newMemorySnapshotId();
     let addedBytes = 0;
     try {
-      const image = await images.addLayer(
-        plan.image,
-        async ({ ref, directory }) => {
-          await instance.checkpoint(checkpoint, ref, { ...(settle && { settle }), stays: true });
-          addedBytes = await bytesOf(directory);
-        },
-        { ttlMs: of.deadlineMs - now() + SLACK_MS },
-      );
-      images.holdImage(of.taskId, image.id);
-      return {
-        ...{ checkpoint, image: image.id },
-        keptBytes: keptBefore + addedBytes,
-        ...(diskMiB !== undefined && { diskMiB }),
-        limits: plan.limits,
-        network: instance.networkPolicy,
-      };
+      const image = await this.#imageFor(of, plan.image, async ({ ref, directory }) => {
+        await instance.checkpoint(checkpoint, ref, { ...(settle && { settle }), stays: true });
+        addedBytes = await bytesOf(directory);
+      });
+      return { checkpoint, image, keptBytes: keptBefore + addedBytes, ...givenTo(tenant, before) };
     } catch (error) {
       await instance.resume().catch(() => {}); // it has ended, or resumes as soon as it can
       this.#parts.memory.removeFiles(checkpoint);
@@ -97,27 +91,19 @@ export class Sleeps {
    */
   async backTo(
     { id, spec }: MemorySnapshotRow,
-    of: { readonly taskId: TaskId; readonly deadlineMs: number },
-    { instance, plan }: Pick<Tenant, 'instance' | 'plan'>,
+    of: Sleeper,
+    tenant: Pick<Tenant, 'instance' | 'plan'>,
     before: Sleep | undefined,
   ): Promise<Sleep> {
-    const { images, memory, now } = this.#parts;
+    const { images, memory } = this.#parts;
     const taken = images.getPlain(spec.imageId);
     const written = images.layerDirectories(taken).at(-1);
     const keptBytes = written === undefined ? 0 : await bytesOf(written);
     const checkpoint = await memory.duplicate(id);
     try {
       // One of its own: the snapshot's may be deleted, and this one goes with the sandbox.
-      const ttlMs = of.deadlineMs - now() + SLACK_MS;
-      const image = await images.addLayer(taken, ({ directory }) => mkdir(directory), { ttlMs });
-      images.holdImage(of.taskId, image.id);
-      const diskMiB = before?.diskMiB ?? plan.disk?.sizeMiB;
-      return {
-        ...{ checkpoint, image: image.id, keptBytes, isRollback: true },
-        ...(diskMiB !== undefined && { diskMiB }),
-        limits: plan.limits,
-        network: instance.networkPolicy,
-      };
+      const image = await this.#imageFor(of, taken, ({ directory }) => mkdir(directory));
+      return { checkpoint, image, keptBytes, isRollback: true, ...givenTo(tenant, before) };
     } catch (error) {
       memory.removeFiles(checkpoint);
       throw error;
@@ -135,6 +121,36 @@ export class Sleeps {
     memory.removeFiles(checkpoint);
     await images.delete(image).catch((err: unknown) => logger.warn({ image, err }, 'sleep.image-left'));
   }
+
+  /** Makes the image that it goes on from, which is kept for as long as the sandbox is there. */
+  async #imageFor(
+    { taskId, deadlineMs }: Sleeper,
+    parent: Image,
+    takeLayer: (layer: NewLayer) => Promise<void>,
+  ): Promise<ImageId> {
+    const { images, now } = this.#parts;
+    const { id } = await images.addLayer(parent, takeLayer, { ttlMs: deadlineMs - now() + SLACK_MS });
+    images.holdImage(taskId, id);
+    return id;
+  }
+}
+
+/** Of all that it may write: what woke has less than that left. */
+const diskMiBOf = ({ plan }: Pick<Tenant, 'plan'>, before: Sleep | undefined): number | undefined =>
+  before?.diskMiB ?? plan.disk?.sizeMiB;
+
+/** What a sandbox has been given up to now, and has again. */
+function givenTo(
+  tenant: Pick<Tenant, 'instance' | 'plan'>,
+  before: Sleep | undefined,
+): Pick<Sleep, 'diskMiB' | 'limits' | 'network'> {
+  const diskMiB = diskMiBOf(tenant, before);
+  const { instance, plan } = tenant;
+  return {
+    ...(diskMiB !== undefined && { diskMiB }),
+    limits: plan.limits,
+    network: instance.networkPolicy,
+  };
 }
 
 /** A sandbox's disk once it woke: what its sleeps keep is a part of what it may write. */
