@@ -97,7 +97,7 @@ export class Tenancy {
   #awake = Promise.withResolvers<void>();
   #followed: ManagedProcess | undefined;
   #suspendFailure: unknown;
-  /** Of which something is to go once there is another one, or the sandbox has ended. */
+  /** That of its life, until what was kept before is gone: something of each is to go once there is another one, or the sandbox has ended. */
   #lastSleep: Sleep | undefined;
 
   constructor(parts: TenancyParts) {
@@ -129,7 +129,6 @@ export class Tenancy {
         'The sandbox cannot go back just now: it ends, or is being suspended.',
       );
     }
-    this.#lastSleep = life.slept;
     this.#clocks.rest();
     this.#parts.tell({ kind: 'rolled-back', slept });
   }
@@ -308,7 +307,6 @@ export class Tenancy {
     const tenant = this.#tenant;
     const { sleeps, life, instances, taskId, spec, logger, id } = this.#parts;
     const before = life();
-    this.#lastSleep = sleptOf(before);
     if (!tenant || before.state !== 'running') throw new Error('nothing runs that could be suspended');
     const { instance, agent } = tenant;
     // One that must end does not wait for it, unless its files are needed.
@@ -320,7 +318,7 @@ export class Tenancy {
       const slept = await sleeps.take(
         { taskId, deadlineMs: before.deadlineMs },
         tenant,
-        this.#lastSleep,
+        before.slept,
         settle,
       );
       if (!signal.aborted) return { kind: 'slept', slept };
@@ -342,11 +340,13 @@ export class Tenancy {
     const instance = this.#tenant?.instance;
     this.#tenant = undefined;
     this.#awake = Promise.withResolvers();
-    if (sleptOf(this.#parts.life())?.isRollback) processes.goBack();
+    const before = this.#lastSleep;
+    this.#lastSleep = sleptOf(this.#parts.life());
+    if (this.#lastSleep?.isRollback) processes.goBack();
     else processes.sleep(this.#awake.promise);
     // The next server finds either what runs, or what is kept. What must end does not wait for that.
     await unlessAborted(stored(), calledOff).catch(() => {});
-    if (this.#lastSleep) void sleeps.forget(this.#lastSleep);
+    if (before) void sleeps.forget(before);
     const gone = await this.#tried(async () => instance && instances.destroy(instance.id));
     await this.#tried(async () => this.#audit?.end());
     await this.#tried(() => volumes.detach(taskId, gone));
@@ -444,7 +444,6 @@ export class Tenancy {
     const { endDependents, keepExitSnapshot, instances, images, volumes, taskId, spec, logger } = this.#parts;
     const instance = this.#tenant?.instance ?? this.#left;
     const slept = sleptOf(this.#parts.life());
-    this.#lastSleep = slept;
     await this.#tried(endDependents);
     if (spec.exitSnapshot) {
       const imageOf = async () => (this.#tenant?.plan ?? (await this.#parts.plan(slept))).image;
@@ -498,7 +497,6 @@ export class Tenancy {
     if (life.state !== 'running' || !this.#tenant) return;
     this.#clocks.start(life, this.#tenant);
     processes.holdWhileRunning();
-    this.#lastSleep = life.slept;
     this.#afterStored((sleeps, slept) => sleeps.forgetMemory(slept));
   }
 
