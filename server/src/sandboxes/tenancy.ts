@@ -370,10 +370,7 @@ export class Tenancy {
       } else {
         const listed = await tenant.agent.list(signal);
         signal.throwIfAborted();
-        const rows = processes.rows();
-        processes.resume(rows, new Set(listed.map(({ id }) => id)), tenant.agent);
-        this.#forgetStrangers(tenant, rows, listed);
-        this.#followEntrypoint();
+        this.#resumeProcesses(tenant, processes.rows(), listed);
       }
       this.#awake.resolve();
       return this.#up();
@@ -391,7 +388,7 @@ export class Tenancy {
 
   /** Takes up what an earlier server left, if it can go on as it is. */
   async #rejoin(rows: readonly ProcessRow[], calledOff: AbortSignal): Promise<LifeEvent> {
-    const { plan, processes, life } = this.#parts;
+    const { plan, life } = this.#parts;
     if (!this.#left) throw new Error('there is nothing to rejoin');
     const launch = await unlessAborted(plan(sleptOf(life())), calledOff);
     const tenant = this.#takeOver(this.#left, launch);
@@ -400,18 +397,22 @@ export class Tenancy {
     const listed = await tenant.agent.list(signal).catch((cause: unknown) => {
       throw limit.aborted ? new SkerryError('unavailable', NO_ANSWER, { cause }) : cause;
     });
-    const ids = new Set(listed.map(({ id }) => id));
     calledOff.throwIfAborted();
     // What was killed for memory while no server looked did not end a program that runs still.
     const entrypoint = listed.find(({ id }) => id === ENTRYPOINT_PROCESS_ID);
     if (!entrypoint?.exit) await this.#clocks.noteOomKills(tenant);
-    const lacksEntrypoint = tenant.plan.argv.length > 0 && !ids.has(ENTRYPOINT_PROCESS_ID);
+    const lacksEntrypoint = tenant.plan.argv.length > 0 && !entrypoint;
     // One that goes on from a snapshot lists the entrypoint, whether it has become its own or not.
     if (life().state === 'starting' && (lacksEntrypoint || tenant.plan.from)) return { kind: 'incomplete' };
-    processes.resume(rows, ids, tenant.agent);
+    this.#resumeProcesses(tenant, rows, listed);
+    return this.#up();
+  }
+
+  /** What is known of its processes goes on with those that its agent has. */
+  #resumeProcesses(tenant: Tenant, rows: readonly ProcessRow[], listed: readonly AgentProcessInfo[]): void {
+    this.#parts.processes.resume(rows, new Set(listed.map(({ id }) => id)), tenant.agent);
     this.#forgetStrangers(tenant, rows, listed);
     this.#followEntrypoint();
-    return this.#up();
   }
 
   /** What no row is about an earlier server ran for itself, a readiness probe for one: nobody waits for it any more. */
