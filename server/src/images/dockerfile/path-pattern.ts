@@ -11,9 +11,8 @@ export function namesOf(path: string): readonly string[] {
   return names;
 }
 
-/** Whether the pattern means exactly this path. Takes time in the order of both lengths multiplied, whatever the pattern. */
-export function pathMatches(pattern: readonly string[], path: readonly string[]): boolean {
-  // Which lengths of the path the names of the pattern so far can have taken.
+/** Which lengths of the path the pattern takes, from none of its names to all. Takes time in the order of both lengths multiplied, whatever the pattern. */
+function reachedLengths(pattern: readonly string[], path: readonly string[]): readonly boolean[] {
   let reached = path.map(() => false).concat(false);
   reached[0] = true;
   for (const name of pattern) {
@@ -25,12 +24,16 @@ export function pathMatches(pattern: readonly string[], path: readonly string[])
     }
     reached = next;
   }
-  return reached[path.length] === true;
+  return reached;
 }
+
+/** Whether the pattern means exactly this path. */
+export const pathMatches = (pattern: readonly string[], path: readonly string[]): boolean =>
+  reachedLengths(pattern, path)[path.length] === true;
 
 /** Whether the pattern means the path or a directory that it is in. */
 export const pathIsBelow = (pattern: readonly string[], path: readonly string[]): boolean =>
-  pattern.length > 0 && path.some((_, at) => pathMatches(pattern, path.slice(0, at + 1)));
+  reachedLengths(pattern, path).includes(true, 1);
 
 /** A set of lines as in `.dockerignore`: whether a path is left out. The last line that means it, or a directory that it is in, decides; `!` takes back. */
 export function parseIgnore(text: string): (path: string) => boolean {

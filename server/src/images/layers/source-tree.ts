@@ -2,6 +2,7 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 import { raw, toBytes } from '../../platform/byte-paths.ts';
 import { globMatches, isGlob } from '../dockerfile/glob.ts';
+import { namesOf } from '../dockerfile/path-pattern.ts';
 import { type ContextEntry, EditError } from './edit.ts';
 import { lstat, type RootedTree } from './rooted.ts';
 
@@ -35,13 +36,8 @@ const join = (directory: string, name: string) => (directory === '' ? name : `${
  * @throws EditError when there is none
  */
 export function matchSources(tree: SourceTree, pattern: string, deep = false): readonly string[] {
-  const segments: string[] = [];
-  for (const part of pattern.split('/')) {
-    if (part === '..') segments.pop();
-    else if (part !== '' && part !== '.') segments.push(part);
-  }
   let paths = [''];
-  for (const segment of segments) {
+  for (const segment of namesOf(pattern)) {
     if (deep && segment === '**') {
       paths = [...new Set(paths.flatMap((path) => directoriesBelow(tree, path)))];
       continue;
