@@ -1,6 +1,7 @@
 /** Calls of the command to its own server: the same RPCs the clients use, as JSON over HTTP/1.1 (the Connect protocol). */
 import { z } from 'zod';
 import { CliError } from './cli-error.ts';
+import { noAnswer } from './operator.ts';
 import { readToken, type ServerState } from './server-state.ts';
 
 const CALL_TIMEOUT_MS = 30_000;
@@ -31,9 +32,7 @@ export async function callControlPlane<Answer>(
       signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
     });
   } catch (error) {
-    throw new CliError(
-      `The server at ${url} does not answer: ${error instanceof Error ? error.message : error}`,
-    );
+    throw noAnswer(url, error);
   }
   const body: unknown = await response.json().catch(() => undefined);
   if (!response.ok) {

@@ -8,6 +8,7 @@ import { json } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { CliError } from './cli-error.ts';
+import { errorSchema, noAnswer, refusal } from './operator.ts';
 import { readToken, type ServerState } from './server-state.ts';
 
 interface StreamRequest {
@@ -16,8 +17,6 @@ interface StreamRequest {
   /** An object goes as JSON, a stream as it is. */
   readonly body?: object | Readable;
 }
-
-const errorSchema = z.object({ error: z.object({ message: z.string() }) });
 
 /** The answer, once its first bytes are there. @throws CliError with the server's own words */
 export async function openAnswer(
@@ -34,29 +33,20 @@ export async function openAnswer(
   });
   const answered = once(request, 'response') as Promise<[IncomingMessage]>; // the event's arguments
   answered.catch(() => {}); // awaited below
-  const fail = (error: unknown) =>
-    new CliError(`The server at ${url} does not answer: ${error instanceof Error ? error.message : error}`);
   if (body && 'pipe' in body) {
     // A server that has its reasons answers before it has read all.
     await Promise.race([pipeline(body, request), answered]).catch((error: unknown) => {
-      throw fail(error);
+      throw noAnswer(url, error);
     });
   } else request.end(body && JSON.stringify(body));
   const [response] = await answered.catch((error: unknown) => {
-    throw fail(error);
+    throw noAnswer(url, error);
   });
   if (response.statusCode === 200) return response;
-  const { data } = errorSchema.safeParse(await json(response).catch(() => undefined));
-  throw new CliError(
-    data?.error.message ?? `The server at ${url} answered with status ${response.statusCode}.`,
-  );
+  throw refusal(url, response.statusCode, await json(response).catch(() => undefined));
 }
 
-const progressSchema = z.union([
-  z.object({ say: z.string() }),
-  z.object({ done: z.unknown() }),
-  z.object({ error: z.object({ message: z.string() }) }),
-]);
+const progressSchema = z.union([z.object({ say: z.string() }), z.object({ done: z.unknown() }), errorSchema]);
 
 /** Tells on standard error what is said meanwhile. @throws CliError with the server's own words */
 export async function followProgress<Answer>(

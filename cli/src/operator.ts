@@ -5,7 +5,17 @@ import { readToken, type ServerState } from './server-state.ts';
 
 const TIMEOUT_MS = 30_000;
 
-const errorSchema = z.object({ error: z.object({ message: z.string() }) });
+/** What the server says of what it did not do. */
+export const errorSchema = z.object({ error: z.object({ message: z.string() }) });
+
+export const noAnswer = (url: string, error: unknown): CliError =>
+  new CliError(`The server at ${url} does not answer: ${error instanceof Error ? error.message : error}`);
+
+/** @param body of the answer; undefined where it was no JSON */
+export function refusal(url: string, status: number | undefined, body: unknown): CliError {
+  const { data } = errorSchema.safeParse(body);
+  return new CliError(data?.error.message ?? `The server at ${url} answered with status ${status}.`);
+}
 
 /** Asks with the owner's token. @throws CliError with the server's own words */
 export async function askServer<Answer>(
@@ -29,12 +39,9 @@ export async function askServer<Answer>(
       signal: AbortSignal.timeout(request.timeoutMs ?? TIMEOUT_MS),
     });
   } catch (error) {
-    throw new CliError(
-      `The server at ${url} does not answer: ${error instanceof Error ? error.message : error}`,
-    );
+    throw noAnswer(url, error);
   }
   const body: unknown = await response.json().catch(() => undefined);
   if (response.ok) return answer.parse(body);
-  const { data } = errorSchema.safeParse(body);
-  throw new CliError(data?.error.message ?? `The server at ${url} answered with status ${response.status}.`);
+  throw refusal(url, response.status, body);
 }
