@@ -1,11 +1,7 @@
 import { Command } from 'commander';
 import { z } from 'zod';
-import { askServer } from '../operator.ts';
-import { requireRunningServer } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
-
-/** Memory is written at the speed of the disk. */
-const TAKE_TIMEOUT_MS = 15 * 60_000;
+import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
+import { addServerOptions } from './server-options.ts';
 
 const takenSchema = z.object({ id: z.string() });
 const listSchema = z.object({
@@ -21,27 +17,24 @@ export function checkpointCommand(): Command {
   const checkpoint = new Command('checkpoint').description(
     'keep the memory and the files of running sandboxes, and list what was kept (gVisor)',
   );
-  const pathOf = (sandbox: string) => `sandboxes/${encodeURIComponent(sandbox)}/checkpoints`;
+  const what = 'checkpoints';
 
   const create = new Command('create')
     .description('keep what a running sandbox is now, which goes on; it expires after 7 days')
-    .argument('<sandbox>', 'its id, its name, or its Modbox task id')
+    .argument('<sandbox>', whichSandbox)
     .option('--json', 'print one JSON object');
   addServerOptions(create, ['dataDir']).action(async (sandbox: string, { json }: Flags) => {
-    const { dataDir } = configOf(serverFlags(create));
-    const call = { method: 'POST', path: pathOf(sandbox), body: {}, timeoutMs: TAKE_TIMEOUT_MS } as const;
-    const { id } = await askServer(requireRunningServer(dataDir), dataDir, call, takenSchema);
+    const request = { method: 'POST', what, body: {}, timeoutMs: MEMORY_TIMEOUT_MS } as const;
+    const { id } = await askAbout(create, sandbox, request, takenSchema);
     process.stdout.write(`${json ? JSON.stringify({ id }) : id}\n`);
   });
 
   const list = new Command('list')
     .description('list what was kept of a sandbox, newest first')
-    .argument('<sandbox>', 'its id, its name, or its Modbox task id')
+    .argument('<sandbox>', whichSandbox)
     .option('--json', 'print one JSON object a line');
   addServerOptions(list, ['dataDir']).action(async (sandbox: string, { json }: Flags) => {
-    const { dataDir } = configOf(serverFlags(list));
-    const call = { method: 'GET', path: pathOf(sandbox) } as const;
-    const { checkpoints } = await askServer(requireRunningServer(dataDir), dataDir, call, listSchema);
+    const { checkpoints } = await askAbout(list, sandbox, { method: 'GET', what }, listSchema);
     for (const { id, createdAtMs, expiresAtMs } of checkpoints) {
       const createdAt = new Date(createdAtMs).toISOString();
       const expiresAt = new Date(expiresAtMs).toISOString();

@@ -1,11 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
-import { askServer } from '../operator.ts';
-import { requireRunningServer } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
-
-/** Copies start a few at a time, each within two minutes. */
-const FORK_TIMEOUT_MS = 15 * 60_000;
+import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
+import { addServerOptions } from './server-options.ts';
 
 const madeSchema = z.object({
   sandboxes: z.array(z.object({ id: z.string(), name: z.string().optional() })),
@@ -21,24 +17,15 @@ interface ForkFlags {
 export function forkCommand(): Command {
   const command = new Command('fork')
     .description('make running copies of a running sandbox, with the memory of its programs (gVisor)')
-    .argument('<sandbox>', 'its id, its name, or its Modbox task id')
+    .argument('<sandbox>', whichSandbox)
     .option('-n, --count <number>', 'how many: all of them are made, or none', parseCount, 1)
     .option('--name <name>', 'the name of the copy; several get <name>-1, <name>-2 and so on')
     .option('--json', 'print one JSON object a line');
   return addServerOptions(command, ['dataDir']).action(async (sandbox: string, flags: ForkFlags) => {
-    const { dataDir } = configOf(serverFlags(command));
     const { count, name, json } = flags;
-    const { sandboxes } = await askServer(
-      requireRunningServer(dataDir),
-      dataDir,
-      {
-        method: 'POST',
-        path: `sandboxes/${encodeURIComponent(sandbox)}/fork`,
-        body: { count, ...(name !== undefined && { name }) },
-        timeoutMs: FORK_TIMEOUT_MS,
-      },
-      madeSchema,
-    );
+    const body = { count, name };
+    const request = { method: 'POST', what: 'fork', body, timeoutMs: MEMORY_TIMEOUT_MS } as const;
+    const { sandboxes } = await askAbout(command, sandbox, request, madeSchema);
     for (const made of sandboxes) {
       const line = json ? JSON.stringify(made) : [made.id, made.name ?? ''].join('  ').trimEnd();
       process.stdout.write(`${line}\n`);

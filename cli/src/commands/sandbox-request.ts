@@ -1,0 +1,31 @@
+/** What the commands on the memory of sandboxes have in common: they ask this machine's server about one sandbox. */
+import type { Command } from 'commander';
+import type { z } from 'zod';
+import { askServer } from '../operator.ts';
+import { requireRunningServer } from '../server-state.ts';
+import { configOf, serverFlags } from './server-options.ts';
+
+/** Memory is written and read at the speed of the disk, and copies of a sandbox start a few at a time. */
+export const MEMORY_TIMEOUT_MS = 15 * 60_000;
+
+export const whichSandbox = 'its id, its name, or its Modbox task id';
+
+interface SandboxRequest {
+  readonly method: 'GET' | 'POST';
+  /** What of the sandbox, as the last part of the path. */
+  readonly what: string;
+  readonly body?: object;
+  readonly timeoutMs?: number;
+}
+
+/** @throws CliError when no server runs, and as `askServer` */
+export function askAbout<Answer>(
+  command: Command,
+  sandbox: string,
+  { what, ...request }: SandboxRequest,
+  answer: z.ZodType<Answer>,
+): Promise<Answer> {
+  const { dataDir } = configOf(serverFlags(command));
+  const path = `sandboxes/${encodeURIComponent(sandbox)}/${what}`;
+  return askServer(requireRunningServer(dataDir), dataDir, { ...request, path }, answer);
+}
