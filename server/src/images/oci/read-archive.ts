@@ -13,6 +13,7 @@ import { fromBytes, toBytes } from '../../platform/byte-paths.ts';
 import { clip } from '../../platform/text.ts';
 import { archiveKind, entries } from '../layers/apply-tar.ts';
 import { EditError } from '../layers/edit.ts';
+import { hashedBy } from './hashed.ts';
 import { MAX_LAYERS, notAnImage, parseConfig } from './image-config.ts';
 import { descriptorSchema, type ForeignImage, manifestSchema, readJson } from './layout.ts';
 
@@ -96,17 +97,9 @@ async function store(
         case 'contiguous-file': {
           const hash = createHash('sha256');
           const stored = join(workspace, `file-${count}`);
-          await pipeline(
-            body,
-            async function* (pieces: AsyncIterable<Buffer>) {
-              for await (const piece of pieces) {
-                hash.update(piece);
-                yield piece;
-              }
-            },
-            createWriteStream(stored, { mode: 0o600, flags: 'wx' }),
-            { signal },
-          );
+          await pipeline(body, hashedBy(hash), createWriteStream(stored, { mode: 0o600, flags: 'wx' }), {
+            signal,
+          });
           files.set(name, { file: stored, digest: `sha256:${hash.digest('hex')}` });
           break;
         }

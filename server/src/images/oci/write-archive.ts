@@ -11,6 +11,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { run } from '../../platform/command.ts';
 import type { ImageConfig } from '../image.ts';
+import { hashedBy } from './hashed.ts';
 import { type ForeignStep, formatConfig } from './image-config.ts';
 import { layerTar } from './layer-tar.ts';
 
@@ -99,19 +100,9 @@ async function writeLayer(
   const file = join(blobs, 'layer');
   await pipeline(
     Readable.from(layerTar(directory, signal)),
-    async function* (pieces: AsyncIterable<Buffer>) {
-      for await (const piece of pieces) {
-        plain.update(piece);
-        yield piece;
-      }
-    },
+    hashedBy(plain),
     createGzip({ level: GZIP_LEVEL }),
-    async function* (pieces: AsyncIterable<Buffer>) {
-      for await (const piece of pieces) {
-        packed.update(piece);
-        yield piece;
-      }
-    },
+    hashedBy(packed),
     createWriteStream(file),
     { signal },
   );
