@@ -7,11 +7,12 @@ import { firstError } from '../errors/first-error.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type ImageId, newImageId } from '../ids.ts';
 import { withinRoom } from '../platform/room-watch.ts';
-import { familiarName, parseReference } from './bases/reference.ts';
+import { familiarName, familiarReference, parseReference } from './bases/reference.ts';
 import type { Registry } from './bases/registry.ts';
 import type { StepCache } from './build/step-cache.ts';
 import type { Image, Images, RegistryCredentials } from './image.ts';
 import type { LayerStore } from './layer-store.ts';
+import type { ForeignImage } from './oci/layout.ts';
 import { thisPlatform } from './oci/platform.ts';
 import { readArchive } from './oci/read-archive.ts';
 import { unpackImage } from './oci/unpack-image.ts';
@@ -81,7 +82,7 @@ export class ImageArchives {
   }
 
   async #take(
-    foreign: Parameters<typeof unpackImage>[0],
+    foreign: ForeignImage,
     names: readonly string[],
     say: Say,
     signal: AbortSignal,
@@ -178,7 +179,8 @@ export class ImageArchives {
     // Who reads it counts: a step that changed files must be there for every layer, and none besides.
     const fits = changed.length === layers.length && changed.every((layer, at) => layer === layers[at]);
     return {
-      names: names.filter(isReference).map(familiarName),
+      // Names that clients publish may have capital letters, which are in no name of a registry.
+      names: names.map(familiarReference).filter((name) => name !== undefined),
       config,
       createdAtMs,
       architecture: thisPlatform,
@@ -187,15 +189,6 @@ export class ImageArchives {
         ? steps.map(({ text, atMs, layer }) => ({ text, atMs, changedFiles: layer !== null }))
         : undefined,
     };
-  }
-}
-
-/** Names that clients publish may have capital letters, which are in no name of a registry. */
-function isReference(name: string): boolean {
-  try {
-    return parseReference(name) !== undefined;
-  } catch {
-    return false;
   }
 }
 

@@ -45,13 +45,14 @@ export function formatReference({ registry, repository, tag, digest }: Reference
   return `${registry}/${repository}${digest === undefined ? `:${tag}` : `@${digest}`}`;
 }
 
-/** How people call an image, without what Docker adds: `python:3.12` for `docker.io/library/python:3.12`. Text that is no reference stays as it is. */
-export function familiarName(text: string): string {
-  let reference: Reference;
+/** How people call an image, without what Docker adds: `python:3.12` for `docker.io/library/python:3.12`. Undefined for text that is no reference. */
+export function familiarReference(text: string): string | undefined {
   try {
-    reference = parseReference(text);
+    return formatReference(parseReference(text)).replace(/^docker\.io\/(library\/)?/, '');
   } catch {
-    return text;
+    return undefined;
   }
-  return formatReference(reference).replace(/^docker\.io\/(library\/)?/, '');
 }
+
+/** The same, where text that is no reference stays as it is. */
+export const familiarName = (text: string): string => familiarReference(text) ?? text;
