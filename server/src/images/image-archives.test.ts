@@ -11,7 +11,7 @@ import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import type { ImageId } from '../ids.ts';
 import { run } from '../platform/command.ts';
-import { startRegistry, type TestEntry } from './bases/testing-registry.ts';
+import { makeTar, startRegistry, type TestEntry } from './bases/testing-registry.ts';
 import type { ImageService } from './image-service.ts';
 import { thisPlatform } from './oci/platform.ts';
 import { DEFINITION, openImages, resultOf } from './testing/images.ts';
@@ -20,19 +20,12 @@ const signal = AbortSignal.timeout(120_000);
 const isRoot = process.getuid?.() === 0;
 const sha256 = (data: Buffer) => `sha256:${createHash('sha256').update(data).digest('hex')}`;
 
-async function tarOf(entries: readonly TestEntry[]): Promise<Buffer> {
-  const archive = pack();
-  for (const { text, ...header } of entries) archive.entry(header, text ?? '');
-  archive.finalize();
-  return buffer(archive as AsyncIterable<Buffer>); // a stream of buffers; the package's type says less
-}
-
 /** What `docker save` writes of an image with these layers; `also` adds or replaces files of the archive. */
 async function dockerArchive(
   layers: readonly (readonly TestEntry[])[],
   { names = ['team/app:1'], also = [] as readonly TestEntry[], config = {} as object } = {},
 ): Promise<Buffer> {
-  const tars = await Promise.all(layers.map(tarOf));
+  const tars = await Promise.all(layers.map(makeTar));
   const image = JSON.stringify({
     ...{ architecture: thisPlatform, os: 'linux', config },
     rootfs: { type: 'layers', diff_ids: tars.map(sha256) },
@@ -47,7 +40,7 @@ async function dockerArchive(
   for (const [at, tar] of tars.entries()) archive.entry({ name: `${at}/layer.tar` }, tar);
   for (const { text, ...header } of files.values()) archive.entry(header, text ?? '');
   archive.finalize();
-  return buffer(archive as AsyncIterable<Buffer>);
+  return buffer(archive as AsyncIterable<Buffer>); // a stream of buffers; the package's type says less
 }
 
 async function imported(images: ImageService, archive: Buffer, name?: string) {
@@ -242,7 +235,7 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
       ],
       'a layer that is another': [
         await dockerArchive([file], {
-          also: [{ name: '0/layer.tar', text: (await tarOf([])).toString('latin1') }],
+          also: [{ name: '0/layer.tar', text: (await makeTar([])).toString('latin1') }],
         }),
         /not what its configuration says/,
       ],
@@ -256,7 +249,7 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
         await dockerArchive([[{ name: '../../out', text: 'x' }]]),
         /outside of it/,
       ],
-      'no image': [await tarOf(file), /has no "index.json"/],
+      'no image': [await makeTar(file), /has no "index.json"/],
       'no archive': [Buffer.alloc(2000, 'x'), /damaged|no "index.json"/],
       'an image of another machine': [
         await dockerArchive([file], {
@@ -269,9 +262,9 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
       await assert.rejects(imported(images, archive), why, what);
     }
     const many = Array.from({ length: 10_001 }, (_, at) => ({ name: `n${at}/`, type: 'directory' as const }));
-    await assert.rejects(imported(images, await tarOf(many)), /more than 10000 entries/);
+    await assert.rejects(imported(images, await makeTar(many)), /more than 10000 entries/);
     // The size that a header claims counts, before any of it is read.
-    const claimed = await tarOf([{ name: 'big', text: '' }]);
+    const claimed = await makeTar([{ name: 'big', text: '' }]);
     claimed.write('77777777777', 124);
     await assert.rejects(imported(images, claimed), /more than Skerry allows|damaged/);
     await assert.rejects(

@@ -102,7 +102,7 @@ export async function startRegistry(
   };
 }
 
-async function makeTar(entries: readonly TestEntry[]): Promise<Buffer> {
+export async function makeTar(entries: readonly TestEntry[]): Promise<Buffer> {
   const archive = pack();
   for (const { text, ...header } of entries) archive.entry(header, text ?? '');
   archive.finalize();
