@@ -190,7 +190,7 @@ export class Network {
     const audited = [...this.#members.values()].filter(({ policy }) => isAudited(policy));
     await traffic.open(audited);
     await resolver.open();
-    for (const { address } of audited) await this.#resolved.keep(address);
+    await this.#resolved.keep(audited.map(({ address }) => address));
     if (named.size > 0) await wayOut.open(named, this.#members.has(plan.egressSlot));
     undo.release();
     this.#lastSlot = Math.max(0, ...this.#members.keys());
@@ -236,9 +236,10 @@ export class Network {
 
   /** Applies to packets from now on, also of connections that exist. For one slot, one call follows the other. @throws SkerryError `unavailable` */
   async setPolicy(slot: number, policy: NetworkPolicy): Promise<void> {
-    const { address, ...member } = this.#memberOf(slot);
+    const member = this.#memberOf(slot);
+    const { address } = member;
     const allowed = this.#allowedBy(policy);
-    if (isAudited(policy)) await this.#count({ address, ...member });
+    if (isAudited(policy)) await this.#count(member);
     if (allowed) {
       if (!this.#wayOut) throw slotTaken();
       await this.#wayOut.allow(address, allowed);
@@ -249,7 +250,7 @@ export class Network {
       await this.#openRules().replace(before, after, () => this.#members.set(slot, after));
     });
     if (!allowed) await this.#forgetNamed(address);
-    if (!isAudited(policy)) await this.#countNoMore({ address, ...member });
+    if (!isAudited(policy)) await this.#countNoMore(member);
   }
 
   /** The proxy leads it nowhere any more; what it saw of it until now is taken later. */
@@ -267,7 +268,7 @@ export class Network {
 
   async #count(member: FirewallMember): Promise<void> {
     await this.#traffic?.add(member);
-    await this.#resolved.keep(member.address);
+    await this.#resolved.keep([member.address]);
   }
 
   async #countNoMore(member: FirewallMember): Promise<void> {

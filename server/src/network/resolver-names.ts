@@ -1,6 +1,5 @@
 /** For which names the resolver gave audited sandboxes addresses. It keeps that of those alone of whom it is told here (`resolver/src/names.rs`). */
-import type { Socket } from 'node:net';
-import { isIPv4 } from 'node:net';
+import { isIPv4, type Socket } from 'node:net';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { Limiter } from '../platform/limiter.ts';
 import type { RunningProcess } from './host-process.ts';
@@ -24,9 +23,10 @@ export class ResolverNames {
     if (this.#audited.size > 0) await this.#tell();
   }
 
-  /** Has it keep names for a sandbox. One that does not hear keeps none: then places have no names. */
-  async keep(sandbox: string): Promise<void> {
-    this.#audited.add(sandbox);
+  /** Has it keep names for sandboxes. One that does not hear keeps none: then places have no names. */
+  async keep(sandboxes: readonly string[]): Promise<void> {
+    if (sandboxes.length === 0) return;
+    for (const sandbox of sandboxes) this.#audited.add(sandbox);
     await this.#tell().catch(() => {});
   }
 
