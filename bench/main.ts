@@ -3,7 +3,7 @@
  * run. The contenders take turns, so that whatever else the machine does hits all of them. Prints a table and writes it to `results/`.
  * `--beside DIR` has the Skerry of another clone, set up there, take part as well: what a change costs, in pairs.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -16,6 +16,7 @@ import type { Contender } from './contender.ts';
 import { dockerContender } from './docker-contender.ts';
 import { commitOf, describeMachine } from './machine.ts';
 import { ociContender } from './oci-contender.ts';
+import { publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { skerryContenders } from './skerry-contender.ts';
 import { summarize } from './statistics.ts';
@@ -27,15 +28,10 @@ const measures = [
   { key: 'execRoundTrip', title: 'Exec round trip', baselines: ['runc', 'docker'] },
 ] as const;
 
-const say = (line: string) => process.stderr.write(`${line}\n`);
-
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '15' }, beside: { type: 'string' } },
 });
-const rounds = Number(values.rounds);
-if (!Number.isInteger(rounds) || rounds < 1 || rounds > MAX_ROUNDS) {
-  throw new RangeError(`--rounds must be a whole number from 1 to ${MAX_ROUNDS}`);
-}
+const rounds = wholeNumber('rounds', values.rounds, MAX_ROUNDS);
 
 await using cleanup = new CleanupScope(createLogger('error'));
 const scratch = mkdtempSync(join(tmpdir(), 'bench-'));
@@ -103,13 +99,8 @@ for (let round = 0; round <= rounds; round++) {
 }
 
 const text = await report();
-process.stdout.write(text);
-const results = join(import.meta.dirname, 'results');
-mkdirSync(results, { recursive: true });
 const kind = values.beside === undefined ? 'create-and-exec' : `beside-${await commitOf(values.beside)}`;
-const file = join(results, `${new Date().toISOString().slice(0, 10)}-${kind}.md`);
-writeFileSync(file, text);
-say(`written to ${file}`);
+publish(kind, text);
 
 async function report(): Promise<string> {
   const sections = measures.flatMap(({ key, title, baselines }) => {
@@ -122,7 +113,7 @@ async function report(): Promise<string> {
   return [
     '# Create and exec, beside runc and Docker',
     '',
-    `Made by \`npm run bench -- --rounds ${rounds}${values.beside === undefined ? '' : ' --beside ...'}\` on ${new Date().toISOString().slice(0, 10)}.`,
+    `Made by \`npm run bench -- --rounds ${rounds}${values.beside === undefined ? '' : ' --beside ...'}\` on ${today()}.`,
     '',
     ...(await describeMachine()),
     '',

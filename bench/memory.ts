@@ -2,8 +2,6 @@
  * `npm run bench:memory [-- --rounds N] [--sizes 10,50,500]`: what keeping the memory of a sandbox costs, by how much its programs have (MB, none of it zeros): suspending it, and waking it by an exec;
  * a checkpoint, for how long programs stand still in it and where its time goes, a restore, and forks; beside it a sandbox that is made anew. All take turns. Needs gVisor. Prints a table and writes it to `results/`.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { callControlPlane } from '../cli/src/control-plane.ts';
@@ -15,6 +13,7 @@ import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
 import { timed } from './contender.ts';
 import { describeMachine } from './machine.ts';
+import { publish, say, wholeNumber } from './page.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
 
@@ -41,14 +40,10 @@ interface Measure {
   readonly once: () => Promise<number>;
 }
 
-const say = (line: string) => process.stderr.write(`${line}\n`);
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, sizes: { type: 'string', default: '10,50,500' } },
 });
-const rounds = Number(values.rounds);
-if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) {
-  throw new RangeError('--rounds must be a whole number from 1 to 100');
-}
+const rounds = wholeNumber('rounds', values.rounds, 100);
 const sizes = values.sizes.split(',').map(Number);
 if (!sizes.every((size) => Number.isInteger(size) && size >= 1 && size <= 10_000)) {
   throw new RangeError('--sizes must be whole numbers of MB from 1 to 10000, comma-separated');
@@ -85,12 +80,7 @@ const text = [
   ...table(rows, ['create and exec']),
   '',
 ].join('\n');
-process.stdout.write(text);
-const results = join(import.meta.dirname, 'results');
-mkdirSync(results, { recursive: true });
-const file = join(results, `${new Date().toISOString().slice(0, 10)}-memory.md`);
-writeFileSync(file, text);
-say(`written to ${file}`);
+publish('memory', text);
 
 async function provision(taskId: string, memoryMiB: number): Promise<Sandbox> {
   await modbox.provisionSandbox({ taskId, imageId: IMAGE, ttlSeconds: 86_400, memoryMiB });

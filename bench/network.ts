@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -19,6 +19,7 @@ import { createLogger } from '../server/src/telemetry/logger.ts';
 import { makeAuthority, makeServerCertificate } from '../server/src/transport/issue-certificate.ts';
 import { startDocker } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
+import { publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
@@ -63,7 +64,6 @@ and written to bench/results/, in the place of that day's. The other machine is 
 network is needed.
 `;
 
-const say = (line: string) => process.stderr.write(`${line}\n`);
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
@@ -75,10 +75,7 @@ if (values.help) {
   process.stdout.write(HELP);
   process.exit();
 }
-const rounds = Number(values.rounds);
-if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) {
-  throw new RangeError('--rounds must be a whole number from 1 to 100');
-}
+const rounds = wholeNumber('rounds', values.rounds, 100);
 
 await using cleanup = new CleanupScope(createLogger('error'));
 const scratch = mkdtempSync(join(tmpdir(), 'bench-network-'));
@@ -117,13 +114,7 @@ for (let round = 0; round <= rounds; round++) {
     }
   }
 }
-const page = await report();
-process.stdout.write(page);
-const results = join(import.meta.dirname, 'results');
-mkdirSync(results, { recursive: true });
-const file = join(results, `${new Date().toISOString().slice(0, 10)}-network.md`);
-writeFileSync(file, page);
-say(`written to ${file}`);
+publish('network', await report());
 
 interface Measure {
   readonly title: string;
@@ -335,7 +326,7 @@ async function report(): Promise<string> {
   return [
     "# The network of a sandbox, beside Docker's bridge and published port",
     '',
-    `Made by \`npm run bench:network -- --rounds ${rounds}\` on ${new Date().toISOString().slice(0, 10)}.`,
+    `Made by \`npm run bench:network -- --rounds ${rounds}\` on ${today()}.`,
     '',
     ...(await describeMachine()),
     '',

@@ -18,6 +18,7 @@ import { createLogger } from '../server/src/telemetry/logger.ts';
 import { timed } from './contender.ts';
 import { startDocker } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
+import { publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
@@ -42,12 +43,8 @@ const LOAD_FILES = 20_000;
 const CHANGES = [10, 1_000, 100_000] as const;
 const LONG_MS = 900_000;
 
-const say = (line: string) => process.stderr.write(`${line}\n`);
 const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' } } });
-const rounds = Number(values.rounds);
-if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) {
-  throw new RangeError('--rounds must be a whole number from 1 to 100');
-}
+const rounds = wholeNumber('rounds', values.rounds, 100);
 
 await using cleanup = new CleanupScope(createLogger('error'));
 const scratch = mkdtempSync(join(tmpdir(), 'bench-storage-'));
@@ -97,13 +94,7 @@ for (const measure of measures) {
     }
   }
 }
-const text = await report();
-process.stdout.write(text);
-const results = join(import.meta.dirname, 'results');
-mkdirSync(results, { recursive: true });
-const file = join(results, `${new Date().toISOString().slice(0, 10)}-storage.md`);
-writeFileSync(file, text);
-say(`written to ${file}`);
+publish('storage', await report());
 
 interface Skerry {
   readonly name: string;
@@ -312,7 +303,6 @@ function standstills(count: number): Measure {
 }
 
 async function report(): Promise<string> {
-  const date = new Date().toISOString().slice(0, 10);
   const sections = measures.flatMap(({ title, baseline, contenders }) => {
     const rows = [...contenders.keys()].map((name) => ({
       name,
@@ -323,7 +313,7 @@ async function report(): Promise<string> {
   return [
     '# Files, volumes and snapshots, beside Docker, rsync and the host',
     '',
-    `Made by \`npm run bench:storage -- --rounds ${rounds}\` on ${date}.`,
+    `Made by \`npm run bench:storage -- --rounds ${rounds}\` on ${today()}.`,
     '',
     ...(await describeMachine()),
     '',

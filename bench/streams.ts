@@ -5,7 +5,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -14,6 +13,7 @@ import { startServer } from '../e2e/support/server.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
 import { commitOf, describeMachine } from './machine.ts';
+import { publish, say, today, wholeNumber } from './page.ts';
 import { summarize } from './statistics.ts';
 import {
   type DrivenServer,
@@ -26,7 +26,6 @@ import {
 const [EXECS_AT_ONCE, AT_ONCE, EXECS_ONE_BY_ONE] = [500, 64, 25] as const;
 const MB = 1e6;
 const MiB = 1 << 20;
-const say = (line: string) => process.stderr.write(`${line}\n`);
 
 const { values } = parseArgs({
   options: {
@@ -36,12 +35,8 @@ const { values } = parseArgs({
     beside: { type: 'string' },
   },
 });
-const [rounds, mib] = [Number(values.rounds), Number(values.mib)];
-for (const [name, value] of Object.entries({ rounds, mib })) {
-  if (!Number.isInteger(value) || value < 1 || value > 1000) {
-    throw new RangeError(`--${name} must be a whole number from 1 to 1000`);
-  }
-}
+const rounds = wholeNumber('rounds', values.rounds, 1000);
+const mib = wholeNumber('mib', values.mib, 1000);
 
 /** What each row of the table is about, and in which unit its figures come out of a time. */
 const measures = [
@@ -124,13 +119,8 @@ for (let round = 0; round <= rounds; round++) {
 }
 
 const text = await report();
-process.stdout.write(text);
-const results = join(import.meta.dirname, 'results');
-mkdirSync(results, { recursive: true });
 const beside = values.beside === undefined ? '' : `-beside-${await commitOf(values.beside)}`;
-const file = join(results, `${new Date().toISOString().slice(0, 10)}-streams${beside}.md`);
-writeFileSync(file, text);
-say(`written to ${file}`);
+publish(`streams${beside}`, text);
 
 async function startNothing(): Promise<DrivenServer> {
   const child: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, 'nothing-server.ts')], {
@@ -162,7 +152,7 @@ async function report(): Promise<string> {
   return [
     '# Streams, files and execs',
     '',
-    `Made by \`npm run bench:streams -- --rounds ${rounds} --mib ${mib}${values.beside === undefined ? '' : ' --beside ...'}\` on ${new Date().toISOString().slice(0, 10)}.`,
+    `Made by \`npm run bench:streams -- --rounds ${rounds} --mib ${mib}${values.beside === undefined ? '' : ' --beside ...'}\` on ${today()}.`,
     '',
     ...(await describeMachine()),
     '',
