@@ -18,13 +18,7 @@ export const slotAttacks: readonly ServerAttack[] = [
       await using done = new AsyncDisposableStack();
       const [host, outside] = [`skerry-slot-${process.pid}-h`, `skerry-slot-${process.pid}-o`];
       const lab = await Lab.open({ after: (end) => void done.defer(end) }, [host, outside]);
-      await lab.ip([
-        `link add uplink netns ${host} type veth peer name uplink netns ${outside}`,
-        `-n ${host} addr add ${ADDRESSES.host}/24 dev uplink`,
-        `-n ${outside} addr add ${ADDRESSES.outside}/24 dev uplink`,
-        ...[host, outside].flatMap((name) => [`-n ${name} link set uplink up`, `-n ${name} link set lo up`]),
-        `-n ${host} route add default via ${ADDRESSES.outside}`,
-      ]);
+      await lab.connect(outside, [ADDRESSES.host, ADDRESSES.outside]);
       const program = checked ? connectionsBinaryPath() : '/bin/true';
       const args = [lab.directory, outside, JSON.stringify(ADDRESSES), program];
       const { received } = (await lab.play(HOST, args)) as { received: number }; // what the program prints

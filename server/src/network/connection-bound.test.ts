@@ -33,13 +33,7 @@ describe('connections of a sandbox', { skip: process.getuid?.() === 0 ? false : 
     const unique = `skerry-test-${process.pid}`;
     const [host, outside] = [`${unique}-h`, `${unique}-o`];
     const lab = await Lab.open(t, [host, outside]);
-    await lab.ip([
-      `link add uplink netns ${host} type veth peer name uplink netns ${outside}`,
-      `-n ${host} addr add ${NEAR}/24 dev uplink`,
-      `-n ${outside} addr add ${OUTSIDE}/24 dev uplink`,
-      ...[host, outside].flatMap((name) => [`-n ${name} link set uplink up`, `-n ${name} link set lo up`]),
-      `-n ${host} route add default via ${OUTSIDE}`,
-    ]);
+    await lab.connect(outside, [NEAR, OUTSIDE]);
     const played = (await lab.play(HOST, [lab.directory, outside, OUTSIDE])) as Played; // what the program prints
     assert.equal(played.flows.ended, 'EHOSTUNREACH');
     // A port may come up twice, and then is the same flow.

@@ -106,14 +106,7 @@ async function travel(t: TestContext): Promise<Record<string, Results>> {
   const [host, internet] = [`${unique}-h`, `${unique}-i`];
   const lab = await Lab.open(t, [host, internet]);
   const secure = [GOOD, BELOW, EVIL, DOH, LISTED, PRIVATE];
-  await lab.ip([
-    `link add uplink netns ${host} type veth peer name uplink netns ${internet}`,
-    `-n ${host} addr add ${MACHINE}/24 dev uplink`,
-    `-n ${internet} addr add ${INTERNET}/24 dev uplink`,
-    ...[...secure, PLAIN].map((address) => `-n ${internet} addr add ${address}/32 dev lo`),
-    ...[host, internet].flatMap((name) => [`-n ${name} link set uplink up`, `-n ${name} link set lo up`]),
-    `-n ${host} route add default via ${INTERNET}`,
-  ]);
+  await lab.connect(internet, [MACHINE, INTERNET], [...secure, PLAIN]);
   const plan: Plan = {
     nameserver: INTERNET,
     internet: { names: NAMES, secure, plain: [PLAIN] },

@@ -13,14 +13,7 @@ async function onAMachine(t: TestContext, watchMs: number): Promise<unknown> {
   const unique = `skerry-test-${process.pid}-${watchMs}`;
   const [host, outside] = [`${unique}-h`, `${unique}-o`];
   const lab = await Lab.open(t, [host, outside]);
-  await lab.ip([
-    `link add uplink netns ${host} type veth peer name uplink netns ${outside}`,
-    `-n ${host} addr add ${ADDRESSES.host}/24 dev uplink`,
-    `-n ${outside} addr add ${ADDRESSES.outside}/24 dev uplink`,
-    `-n ${outside} addr add ${ADDRESSES.closed}/32 dev lo`,
-    ...[host, outside].flatMap((name) => [`-n ${name} link set uplink up`, `-n ${name} link set lo up`]),
-    `-n ${host} route add default via ${ADDRESSES.outside}`,
-  ]);
+  await lab.connect(outside, [ADDRESSES.host, ADDRESSES.outside], [ADDRESSES.closed]);
   return lab.play(HOST, [lab.directory, outside, JSON.stringify(ADDRESSES), String(watchMs)]);
 }
 

@@ -160,14 +160,11 @@ async function travel(t: TestContext, plan: HeadersPlan) {
   const unique = `skerry-test-${process.pid}`;
   const [host, internet] = [`${unique}-h`, `${unique}-i`];
   const lab = await Lab.open(t, [host, internet]);
-  await lab.ip([
-    `link add uplink netns ${host} type veth peer name uplink netns ${internet}`,
-    `-n ${host} addr add ${MACHINE}/24 dev uplink`,
-    `-n ${internet} addr add ${INTERNET}/24 dev uplink`,
-    ...plan.sites.map(({ address }) => `-n ${internet} addr add ${address}/32 dev lo`),
-    ...[host, internet].flatMap((name) => [`-n ${name} link set uplink up`, `-n ${name} link set lo up`]),
-    `-n ${host} route add default via ${INTERNET}`,
-  ]);
+  await lab.connect(
+    internet,
+    [MACHINE, INTERNET],
+    plan.sites.map(({ address }) => address),
+  );
   await writeFile(join(lab.directory, 'plan.json'), JSON.stringify(plan));
   // What the program prints.
   return (await lab.play(HOST, [lab.directory, internet])) as Record<

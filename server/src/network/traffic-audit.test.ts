@@ -50,14 +50,7 @@ test('what audited sandboxes reach and try to is told, by whatever protocol', {
   const unique = `skerry-audit-${process.pid}`;
   const [host, internet] = [`${unique}-h`, `${unique}-i`];
   const lab = await Lab.open(t, [host, internet]);
-  await lab.ip([
-    `link add uplink netns ${host} type veth peer name uplink netns ${internet}`,
-    `-n ${host} addr add ${MACHINE}/24 dev uplink`,
-    `-n ${internet} addr add ${INTERNET}/24 dev uplink`,
-    ...[GOOD, LISTED, PRIVATE].map((address) => `-n ${internet} addr add ${address}/32 dev lo`),
-    ...[host, internet].flatMap((name) => [`-n ${name} link set uplink up`, `-n ${name} link set lo up`]),
-    `-n ${host} route add default via ${INTERNET}`,
-  ]);
+  await lab.connect(internet, [MACHINE, INTERNET], [GOOD, LISTED, PRIVATE]);
   const told = (await lab.play(HOST, [lab.directory, internet, JSON.stringify(PLAN)])) as Record<
     string,
     unknown

@@ -49,6 +49,22 @@ export class Lab {
     this.#host = host;
   }
 
+  /**
+   * Lays a cable from the first machine to another one, which it sends everything to.
+   * @param ends addresses of both on it, the first machine's first. @param more addresses of the other one
+   */
+  async connect(other: string, ends: readonly [string, string], more: readonly string[] = []): Promise<void> {
+    const host = this.#host;
+    await this.ip([
+      `link add uplink netns ${host} type veth peer name uplink netns ${other}`,
+      `-n ${host} addr add ${ends[0]}/24 dev uplink`,
+      `-n ${other} addr add ${ends[1]}/24 dev uplink`,
+      ...more.map((address) => `-n ${other} addr add ${address}/32 dev lo`),
+      ...[host, other].flatMap((name) => [`-n ${name} link set uplink up`, `-n ${name} link set lo up`]),
+      `-n ${host} route add default via ${ends[1]}`,
+    ]);
+  }
+
   /** @param lines arguments of ip(8), separated by single spaces */
   async ip(lines: readonly string[]): Promise<void> {
     for (const line of lines) await run(['ip', ...line.split(' ')]);
