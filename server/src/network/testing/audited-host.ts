@@ -4,16 +4,13 @@
  *
  *   node audited-host.ts DIRECTORY INTERNET_NAMESPACE PLAN
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { run } from '../../platform/command.ts';
 import { delay } from '../../platform/wait.ts';
-import type { Lease } from '../network.ts';
-import { describeEvent, type NetworkEvent } from '../network-events.ts';
+import type { NetworkEvent } from '../network-events.ts';
 import type { NetworkPolicy } from '../policy.ts';
 import type { Internet } from './internet.ts';
 import { INSTANCE, labNetwork } from './lab-network.ts';
+import { attemptIn, conclude, inSandbox, inShort, startOutside } from './lab-programs.ts';
 import type { Attempt } from './traveller.ts';
 
 /** What the test wants. */
@@ -29,9 +26,6 @@ export interface Plan {
 
 const [directory = '', internetNamespace = '', text = ''] = process.argv.slice(2);
 const plan = JSON.parse(text) as Plan; // the test's own
-const TRAVELLER = fileURLToPath(new URL('traveller.ts', import.meta.url));
-const INTERNET = fileURLToPath(new URL('internet.ts', import.meta.url));
-const node = [process.execPath, '--no-warnings'] as const;
 /** Of a server that tells nothing: it looks about each second. */
 const MAX_LOOKS = 600;
 const FLOOD = `
@@ -42,28 +36,16 @@ for (let port = 1; port <= Number(ports); port++) socket.send('x', port, address
 `;
 
 const makeNetwork = () => labNetwork(directory, plan.nameserver);
-const inside = ({ namespacePath }: Pick<Lease, 'namespacePath'>) =>
-  ['nsenter', `--net=${namespacePath}`, '--', ...node] as const;
-const attempt = (lease: Lease, attempts: Readonly<Record<string, Attempt>>) =>
-  run([...inside(lease), TRAVELLER, JSON.stringify(attempts)], { timeoutMs: 120_000 });
-const told = (events: readonly NetworkEvent[]): readonly string[] =>
-  events
-    .map((event) => describeEvent(event).replace(/[1-9]\d* bytes sent, [1-9]\d* received/, 'bytes'))
-    .sort();
+const told = (events: readonly NetworkEvent[]): readonly string[] => [...inShort(events)].sort();
 const tables = async () =>
   (await run(['nft', 'list', 'tables'])).stdout.split('\n').filter((line) => line.endsWith('_audit')).length;
 
-const internet = spawn(
-  'ip',
-  ['netns', 'exec', internetNamespace, ...node, INTERNET, JSON.stringify(plan.internet)],
-  { stdio: ['ignore', 'pipe', 'inherit'] },
-);
-await once(internet.stdout, 'data');
+await startOutside(internetNamespace, 'internet.ts', plan.internet);
 const network = makeNetwork();
 await network.open([]);
 const results: Record<string, unknown> = {};
 const silent = await network.acquire({ kind: 'open' });
-await attempt(silent, plan.attempts);
+await attemptIn(silent, plan.attempts);
 results.notAudited = [
   await network.events(silent.slot),
   await network.lastEvents(silent.slot),
@@ -73,7 +55,7 @@ const leases = [silent];
 for (const [name, policy] of Object.entries(plan.policies)) {
   const lease = await network.acquire({ ...policy, audited: true });
   leases.push(lease);
-  await attempt(lease, plan.attempts);
+  await attemptIn(lease, plan.attempts);
   results[name] = told(await network.lastEvents(lease.slot));
 }
 
@@ -81,7 +63,7 @@ for (const [name, policy] of Object.entries(plan.policies)) {
 const [name = '', only] = Object.entries(plan.attempts)[0] ?? [];
 const lease = await network.acquire({ kind: 'open', audited: true });
 leases.push(lease);
-if (only) await attempt(lease, { [name]: only });
+if (only) await attemptIn(lease, { [name]: only });
 const first: NetworkEvent[] = [];
 for (let looks = 0; first.length === 0 && looks < MAX_LOOKS; looks++) {
   first.push(...(await network.events(lease.slot)));
@@ -100,13 +82,13 @@ results.toTheEnd = told(await next.lastEvents(lease.slot));
 results.nothingMore = await next.lastEvents(lease.slot);
 
 // What there is no room for is counted, and costs as much as there is room for.
-await run([...inside(lease), '-e', FLOOD, plan.flood.address, String(plan.flood.ports)]);
+await run(inSandbox(lease, undefined, '-e', FLOOD, plan.flood.address, String(plan.flood.ports)));
 results.flood = told(await next.lastEvents(lease.slot));
 
 // Rules that somebody took away are made anew.
 await run(['nft', 'flush', 'ruleset']);
 await next.mendRules();
-if (only) await attempt(lease, { [name]: only });
+if (only) await attemptIn(lease, { [name]: only });
 results.afterAFlush = told(await next.lastEvents(lease.slot));
 for (const { slot } of leases) await next.release(slot);
 results.after = await tables();
@@ -114,5 +96,4 @@ await next.close();
 await next.remove();
 const { stdout: rules } = await run(['nft', 'list', 'ruleset']);
 results.left = rules.includes(INSTANCE);
-process.stdout.write(`${JSON.stringify(results)}\n`);
-internet.kill('SIGKILL');
+conclude(results);

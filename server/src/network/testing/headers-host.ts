@@ -10,7 +10,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { run } from '../../platform/command.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Lease } from '../network.ts';
@@ -21,6 +20,7 @@ import type { HttpsAttempt, HttpsPlan } from './https-traveller.ts';
 import type { Internet } from './internet.ts';
 import { egressSocket } from './lab.ts';
 import { labNetwork } from './lab-network.ts';
+import { conclude, inSandbox, startOutside } from './lab-programs.ts';
 import { killResolver, resolversOf } from './resolver-place.ts';
 
 export interface HeadersPlan {
@@ -42,8 +42,6 @@ export interface HeadersPlan {
 
 const [directory = '', namespace = ''] = process.argv.slice(2);
 const plan = JSON.parse(readFileSync(join(directory, 'plan.json'), 'utf8')) as HeadersPlan; // the test's own
-const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
-const node = [process.execPath, '--no-warnings'] as const;
 /** Nothing is sealed here. */
 const seal = (rules: readonly HeaderRule[]): string => JSON.stringify(rules);
 const makeNetwork = () =>
@@ -53,13 +51,6 @@ const makeNetwork = () =>
 const withRules = (policy: NetworkPolicy, rules: readonly HeaderRule[] | undefined): NetworkPolicy =>
   rules ? { ...policy, headers: seal(rules) } : policy;
 
-async function startOutside(program: string, what: unknown): Promise<void> {
-  const command = ['netns', 'exec', namespace, ...node, here(program), JSON.stringify(what)];
-  const child = spawn('ip', command, { stdio: ['ignore', 'pipe', 'inherit'] });
-  process.once('exit', () => child.kill('SIGKILL'));
-  await once(child.stdout, 'data');
-}
-
 let files = 0;
 function planFile(attempts: Readonly<Record<string, HttpsAttempt>>): string {
   const file = join(directory, `attempts-${files++}.json`);
@@ -67,18 +58,15 @@ function planFile(attempts: Readonly<Record<string, HttpsAttempt>>): string {
   writeFileSync(file, JSON.stringify({ trusted, attempts } satisfies HttpsPlan));
   return file;
 }
-const command = (lease: Lease, ...rest: readonly string[]): readonly [string, ...string[]] => [
-  ...(['nsenter', `--net=${lease.namespacePath}`, '--', ...node, here('https-traveller.ts')] as const),
-  ...rest,
-];
+const command = (lease: Lease, ...rest: readonly string[]) => inSandbox(lease, 'https-traveller.ts', ...rest);
 async function attempt(lease: Lease, attempts: HttpsPlan['attempts']): Promise<Record<string, string>> {
   const { stdout } = await run(command(lease, planFile(attempts)), { timeoutMs: 240_000 });
   return JSON.parse(stdout);
 }
 const pidOf = async () => (await resolversOf(egressSocket(directory)))[0];
 
-await startOutside('internet.ts', plan.internet);
-await startOutside('https-sites.ts', plan.sites);
+await startOutside(namespace, 'internet.ts', plan.internet);
+await startOutside(namespace, 'https-sites.ts', plan.sites);
 let network = makeNetwork();
 await network.open([]);
 const leases: Lease[] = [];
@@ -142,4 +130,4 @@ held.kill('SIGKILL');
 for (const { slot } of leases) await network.release(slot);
 await network.close();
 await network.remove();
-process.stdout.write(`${JSON.stringify(results)}\n`, () => process.exit());
+conclude(results);

@@ -8,15 +8,14 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { run } from '../../platform/command.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Lease } from '../network.ts';
-import { describeEvent, type NetworkEvent } from '../network-events.ts';
 import type { NetworkPolicy } from '../policy.ts';
 import type { Internet } from './internet.ts';
 import { egressSocket } from './lab.ts';
 import { INSTANCE, labNetwork } from './lab-network.ts';
+import { attemptIn, conclude, inSandbox, inShort, startOutside } from './lab-programs.ts';
 import { killResolver, resolversOf } from './resolver-place.ts';
 import type { Attempt } from './traveller.ts';
 
@@ -35,29 +34,10 @@ export interface Plan {
 
 const [directory = '', internetNamespace = '', text = ''] = process.argv.slice(2);
 const plan = JSON.parse(text) as Plan; // the test's own
-const TRAVELLER = fileURLToPath(new URL('traveller.ts', import.meta.url));
-const INTERNET = fileURLToPath(new URL('internet.ts', import.meta.url));
 const CONTROL_PORT = 8099;
-const node = [process.execPath, '--no-warnings'] as const;
 
 const makeNetwork = () => labNetwork(directory, plan.nameserver);
 const MACHINE = '/proc/self/ns/net';
-const inside = ({ namespacePath }: Pick<Lease, 'namespacePath'>) =>
-  ['nsenter', `--net=${namespacePath}`, '--', ...node] as const;
-
-async function attempt(
-  lease: Pick<Lease, 'namespacePath'>,
-  attempts = plan.attempts,
-): Promise<Record<string, string>> {
-  const { stdout } = await run([...inside(lease), TRAVELLER, JSON.stringify(attempts)], {
-    timeoutMs: 120_000,
-  });
-  return JSON.parse(stdout);
-}
-
-/** Without how many bytes, where there were some in both directions. */
-const inShort = (events: readonly NetworkEvent[]): readonly string[] =>
-  events.map((event) => describeEvent(event).replace(/[1-9]\d* bytes sent, [1-9]\d* received/, 'bytes'));
 
 /** A connection that a program in a sandbox holds. */
 class Held {
@@ -65,7 +45,7 @@ class Held {
   #text = '';
 
   constructor(lease: Lease, ...what: readonly [string, ...string[]]) {
-    const [command, ...argv] = [...inside(lease), TRAVELLER, ...what];
+    const [command, ...argv] = inSandbox(lease, 'traveller.ts', ...what);
     this.#process = spawn(command, argv, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#process.stdin.on('error', () => {}); // one whose connection ended is gone
     this.#process.stdout.on('data', (chunk) => {
@@ -97,16 +77,11 @@ class Held {
 
 const pidOf = async () => (await resolversOf(egressSocket(directory)))[0];
 
-const internet = spawn(
-  'ip',
-  ['netns', 'exec', internetNamespace, ...node, INTERNET, JSON.stringify(plan.internet)],
-  { stdio: ['ignore', 'pipe', 'inherit'] },
-);
-await once(internet.stdout, 'data');
+await startOutside(internetNamespace, 'internet.ts', plan.internet);
 const first = makeNetwork();
 await first.open([]);
 const results: Record<string, unknown> = {
-  machine: await attempt({ namespacePath: MACHINE }, plan.ofMachine),
+  machine: await attemptIn({ namespacePath: MACHINE }, plan.ofMachine),
 };
 const leases: Lease[] = [];
 const told: Record<string, readonly string[]> = {};
@@ -117,7 +92,10 @@ for (const [name, policy] of Object.entries(plan.policies)) {
   const answer = async () =>
     (await (await fetch(`http://${plan.nameserver}:${CONTROL_PORT}/`)).json()) as string[];
   const before = (await answer()).length;
-  results[name] = { ...(await attempt(lease)), asked: [...new Set((await answer()).slice(before))].sort() };
+  results[name] = {
+    ...(await attemptIn(lease, plan.attempts)),
+    asked: [...new Set((await answer()).slice(before))].sort(),
+  };
   told[name] = inShort(await first.events(lease.slot));
 }
 
@@ -156,11 +134,11 @@ await network.setPolicy(lease.slot, allowing(other));
 await held.until('closed');
 changes.noMoreAllowed = await held.works();
 const reach = { one: { kind: 'tls', host: one }, other: { kind: 'tls', host: other } } as const;
-changes.changed = await attempt(lease, reach);
+changes.changed = await attemptIn(lease, reach);
 if (pid !== undefined) await killResolver(pid);
 while ((await pidOf()) === undefined) await delay(10);
-while ((await attempt(lease, reach)).other === 'closed') await delay(10);
-changes.revived = await attempt(lease, reach);
+while ((await attemptIn(lease, reach)).other === 'closed') await delay(10);
+changes.revived = await attemptIn(lease, reach);
 await network.setPolicy(lease.slot, { kind: 'allowlist', cidrs: [], domains: [one], audited: true });
 const last = new Held(lease, 'hold', one);
 await last.until('open');
@@ -174,7 +152,7 @@ leases.push(crowded);
 const crowd = new Held(crowded, 'crowd', plan.internet.secure[0] ?? '', '600');
 await crowd.until('crowd');
 await network.setPolicy(lease.slot, allowing(one, other));
-changes.besideACrowd = await attempt(lease, reach);
+changes.besideACrowd = await attemptIn(lease, reach);
 crowd.stop();
 // One that hears nothing any more is replaced.
 const silent = await pidOf();
@@ -184,13 +162,13 @@ changes.deaf = await network.setPolicy(lease.slot, allowing(other)).then(
   (error: Error) => error.message,
 );
 while ((await pidOf()) === silent) await delay(10);
-while ((await attempt(lease, reach)).other === 'closed') await delay(10);
+while ((await attemptIn(lease, reach)).other === 'closed') await delay(10);
 await network.setPolicy(lease.slot, allowing(other));
-changes.heardAgain = await attempt(lease, reach);
+changes.heardAgain = await attemptIn(lease, reach);
 await network.setPolicy(lease.slot, { kind: 'blocked' });
-changes.blocked = await attempt(lease, reach);
+changes.blocked = await attemptIn(lease, reach);
 await network.setPolicy(lease.slot, { kind: 'open' });
-changes.opened = await attempt(lease, reach);
+changes.opened = await attemptIn(lease, reach);
 results.changes = changes;
 results.told = told;
 held.stop();
@@ -200,5 +178,4 @@ await network.close();
 await network.remove();
 const { stdout: links } = await run(['ip', '-o', 'link']);
 changes.left = links.includes(`sk${INSTANCE}`) || (await pidOf()) !== undefined;
-process.stdout.write(`${JSON.stringify(results)}\n`);
-internet.kill('SIGKILL');
+conclude(results);
