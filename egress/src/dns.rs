@@ -2,9 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-pub const HEADER: usize = 12;
-/// Type A and class IN, as they stand behind a name.
-const IPV4_ADDRESS: [u8; 4] = [0, 1, 0, 1];
+use skerry_host_process::dns::{question_labels, read_record, HEADER, IPV4_ADDRESS};
+
 const RESPONSE: u8 = 0x80;
 const RECURSION_DESIRED: u8 = 0x01;
 const RECURSION_AVAILABLE: u8 = 0x80;
@@ -68,25 +67,10 @@ impl Question {
     }
 }
 
-/// The name that begins behind the header, without pointers, and where it ends.
+/// The name that begins behind the header, with dots, and where it ends.
 fn read_name(message: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let mut name = Vec::new();
-    let mut at = HEADER;
-    loop {
-        let length = usize::from(*message.get(at)?);
-        at += 1;
-        if length == 0 {
-            return Some((name, at));
-        }
-        if length > 63 || name.len() + length > 254 {
-            return None;
-        }
-        if !name.is_empty() {
-            name.push(b'.');
-        }
-        name.extend(message.get(at..at + length)?);
-        at += length;
-    }
+    let (labels, end) = question_labels(message)?;
+    Some((labels.join(&b'.'), end))
 }
 
 /// A question of our own for the addresses of a host. @param name as `names::host_name` gives it
@@ -132,41 +116,16 @@ pub fn read_answer(question: &[u8], message: &[u8]) -> Option<Answer> {
     };
     let mut at = question.len();
     for _ in 0..u16::from_be_bytes([header[6], header[7]]) {
-        let Some((end, kind, ttl, data)) = read_record(message, at) else {
+        let Some(record) = read_record(message, at) else {
             break; // truncated: what came is used
         };
-        at = end;
-        answer.ttl = answer.ttl.min(ttl);
-        if let (true, Ok(octets)) = (kind == IPV4_ADDRESS, <[u8; 4]>::try_from(data)) {
+        at = record.end;
+        answer.ttl = answer.ttl.min(record.ttl);
+        if let (IPV4_ADDRESS, Ok(octets)) = (record.kind, <[u8; 4]>::try_from(record.data)) {
             answer.addresses.push(Ipv4Addr::from(octets));
         }
     }
     Some(answer)
-}
-
-type Record<'a> = (usize, [u8; 4], u32, &'a [u8]);
-
-fn read_record(message: &[u8], start: usize) -> Option<Record<'_>> {
-    let mut at = start;
-    loop {
-        let length = usize::from(*message.get(at)?);
-        at += match length {
-            0 => 1,
-            1..=63 => {
-                at += length + 1;
-                continue;
-            }
-            0xc0.. => 2, // a pointer ends it
-            _ => return None,
-        };
-        break;
-    }
-    let fixed: &[u8; 10] = message.get(at..at + 10)?.try_into().ok()?;
-    let [k0, k1, c0, c1, t0, t1, t2, t3, l0, l1] = *fixed;
-    let data_at = at + 10;
-    let end = data_at + usize::from(u16::from_be_bytes([l0, l1]));
-    let data = message.get(data_at..end)?;
-    Some((end, [k0, k1, c0, c1], u32::from_be_bytes([t0, t1, t2, t3]), data))
 }
 
 #[cfg(test)]

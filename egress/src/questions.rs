@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use skerry_host_process::dns::HEADER;
 use skerry_host_process::shares::Shares;
 use skerry_host_process::waiting::pause;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::audit::{By, Outcome};
 use crate::context::Context;
-use crate::dns::{Code, Question, HEADER};
+use crate::dns::{Code, Question};
 use crate::names::host_name;
 
 const MAX_QUESTION: usize = 4096;

@@ -1,7 +1,8 @@
 //! What the programs of the host share that go on without the server: how one starts with no more rights than it needs, is found and replaced by a socket,
-//! and divides what it has among sandboxes.
+//! divides what it has among sandboxes, and reads what they ask and are answered for names.
 
 pub mod control;
+pub mod dns;
 pub mod shares;
 pub mod sockets;
 pub mod waiting;

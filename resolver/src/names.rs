@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
+use skerry_host_process::dns::{question_labels, read_record, HEADER, IPV4_ADDRESS};
+
 /// Addresses kept of one sandbox; the oldest goes.
 const MAX_KEPT: usize = 2048;
 /// Of one answer (RFC 1035): the rest is not read.
 const MAX_RECORDS: usize = 64;
-/// Labels of a name, and pointers on the way.
-const MAX_STEPS: usize = 128;
 
 /// The order that says who is audited: all of them. @see `Names::order`
 const AUDITED: u8 = b'A';
@@ -87,59 +87,31 @@ impl Kept {
 /// The name that was asked for, in small letters, and the IPv4 addresses of the answer, whatever aliases are on the way. None for what is not the answer to one question
 /// for a name as hosts have them.
 fn read(message: &[u8]) -> Option<(String, Vec<Ipv4Addr>)> {
-    let count = |at: usize| Some(usize::from(u16::from_be_bytes(message.get(at..at + 2)?.try_into().ok()?)));
-    if count(4)? != 1 {
+    let header = message.get(..HEADER)?;
+    if header[4..6] != [0, 1] {
         return None;
     }
-    let (name, mut at) = host_name(message, 12)?;
-    at += 4;
+    let (labels, end) = question_labels(message)?;
+    let name = host_name(&labels)?;
+    let mut at = end + 4; // type and class of the question
     let mut addresses = Vec::new();
-    for _ in 0..count(6)?.min(MAX_RECORDS) {
-        at = after_name(message, at)?;
-        let (kind, class, length) = (count(at)?, count(at + 2)?, count(at + 8)?);
-        let data = message.get(at + 10..at + 10 + length)?;
-        if let (1, 1, Ok(octets)) = (kind, class, <[u8; 4]>::try_from(data)) {
+    for _ in 0..usize::from(u16::from_be_bytes([header[6], header[7]])).min(MAX_RECORDS) {
+        let record = read_record(message, at)?;
+        at = record.end;
+        if let (IPV4_ADDRESS, Ok(octets)) = (record.kind, <[u8; 4]>::try_from(record.data)) {
             addresses.push(Ipv4Addr::from(octets));
         }
-        at += 10 + length;
     }
     Some((name, addresses))
 }
 
-/// The name that begins there, and where it ends. The question's is written out (RFC 1035, 4.1.4).
-fn host_name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
-    let mut name = String::new();
-    for _ in 0..MAX_STEPS {
-        let length = usize::from(*message.get(at)?);
-        at += 1;
-        if length == 0 {
-            return (!name.is_empty()).then_some((name, at));
-        }
-        let label = message.get(at..at + length).filter(|_| length < 64)?;
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_';
-        if !label.iter().all(is_plain) {
-            return None;
-        }
-        if !name.is_empty() {
-            name.push('.');
-        }
-        name.extend(label.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
-        at += length;
+/// None where a label has other characters than hosts' names have, or there is none.
+fn host_name(labels: &[&[u8]]) -> Option<String> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if labels.is_empty() || !labels.iter().all(|label| label.iter().all(is_plain)) {
+        return None;
     }
-    None
-}
-
-/// Where the name ends that begins there.
-fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
-    for _ in 0..MAX_STEPS {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            length if length < 64 => at += 1 + usize::from(length),
-            length if length >= 0xc0 => return Some(at + 2), // a pointer ends it
-            _ => return None,
-        }
-    }
-    None
+    String::from_utf8(labels.join(&b'.').to_ascii_lowercase()).ok()
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep_until, timeout, Instant};
 
+use skerry_host_process::dns::HEADER;
 use skerry_host_process::shares::Shares;
 use skerry_host_process::waiting::{pause, race};
 
 use crate::names::Names;
 use crate::settings::Settings;
-use crate::upstream::{HEADER, MAX_ANSWER, MAX_QUESTION};
+use crate::upstream::{MAX_ANSWER, MAX_QUESTION};
 
 /// Questions of one connection that were not answered yet. The next one is not read before: the kernel's buffers hold its client back.
 const UNANSWERED: usize = 4;

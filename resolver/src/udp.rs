@@ -4,12 +4,13 @@ use std::rc::Rc;
 
 use tokio::net::UdpSocket;
 
+use skerry_host_process::dns::HEADER;
 use skerry_host_process::shares::Shares;
 use skerry_host_process::waiting::pause;
 
 use crate::names::Names;
 use crate::settings::Settings;
-use crate::upstream::{ask, server_failure, HEADER, MAX_QUESTION};
+use crate::upstream::{ask, server_failure, MAX_QUESTION};
 
 pub async fn serve(socket: UdpSocket, settings: Rc<Settings>, names: Rc<Names>) {
     let socket = Rc::new(socket);

@@ -5,13 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
+use skerry_host_process::dns::HEADER;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::settings::Settings;
 
-/// Bytes of a message's header (RFC 1035, 4.1.1).
-pub const HEADER: usize = 12;
 /// EDNS (RFC 6891) questions are far below this; larger ones are nothing a resolver library sends.
 pub const MAX_QUESTION: usize = 4096;
 /// The longest message there is (RFC 1035, 4.2.2).
