@@ -5,11 +5,11 @@ import net from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
-import { removeServerState, writeServerState } from '../../cli/src/server-state.ts';
 import { ConflictError, ModboxClient, QuotaError, type Sandbox } from '../../modbox-sdk/src/index.ts';
 import { run } from '../../server/src/platform/command.ts';
+import { announce, conceal, runSkerry } from '../support/command.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
-import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
 
 const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
@@ -37,9 +37,7 @@ describe('copies of a running sandbox', {
   before(async () => {
     const flags = ['--max-sandboxes', String(MAX_SANDBOXES), '--encrypt-memory-snapshots', 'on'];
     server = await startServer({ runtime: 'gvisor', flags });
-    const { url, pid } = server;
-    const known = { ready: true as const, url, pid, serverPid: pid, instance: '', version: '', flags: [] };
-    writeServerState(server.dataDir, { ...known, startedAt: new Date().toISOString() });
+    announce(server);
     modbox = new ModboxClient({ token: server.clientEnv.MODBOX_API_TOKEN, baseUrl: server.url });
     const taskId = 'original';
     const ports = [{ port: 8000, plain: true }];
@@ -52,7 +50,7 @@ describe('copies of a running sandbox', {
     }
   });
   after(async () => {
-    if (server) removeServerState(server.dataDir);
+    if (server) conceal(server);
     await server?.stop(); // asserts that nothing of them is left on the machine
   });
 
@@ -65,11 +63,7 @@ describe('copies of a running sandbox', {
     const [secret, asked, fresh] = (await say(sandbox, 'python3', '-ISc', ASK)).split(' ');
     return { secret, asked: Number(asked), fresh };
   };
-  const skerry = async (...args: string[]) => {
-    const argv = [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs'), ...args] as const;
-    const { stdout } = await run([...argv, '--data-dir', server.dataDir], { timeoutMs: patient(120_000) });
-    return stdout.trim().split('\n');
-  };
+  const skerry = async (...args: string[]) => (await runSkerry(server, ...args)).split('\n');
   const forks = () =>
     readdirSync(join(server.dataDir, 'memory-snapshots')).filter((name) => name.startsWith('fk-'));
   const end = (sandboxes: readonly Sandbox[]) =>

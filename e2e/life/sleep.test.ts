@@ -3,12 +3,11 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { removeServerState, writeServerState } from '../../cli/src/server-state.ts';
 import { ModboxClient, type Sandbox } from '../../modbox-sdk/src/index.ts';
-import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
+import { announce, conceal, runSkerry, skerryCommand } from '../support/command.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
-import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
 import { pythonCases } from './support/cases.ts';
 
@@ -41,7 +40,6 @@ describe('sandboxes that are suspended', {
 }, () => {
   let server: TestServer;
   let modbox: ModboxClient;
-  let command: readonly [string, ...string[]];
   let keptBefore: readonly string[];
   before(async () => {
     server = await startServer({
@@ -49,25 +47,15 @@ describe('sandboxes that are suspended', {
       flags: ['--idle-action', 'suspend', '--encrypt-memory-snapshots', 'on'],
     });
     keptBefore = left('memory-snapshots');
-    announce();
+    announce(server);
     modbox = new ModboxClient({ token: server.clientEnv.MODBOX_API_TOKEN, baseUrl: server.url });
-    command = [process.execPath, join(projectRoot, 'cli/bin/skerry.mjs')];
   });
   after(async () => {
-    if (server) removeServerState(server.dataDir);
+    if (server) conceal(server);
     await server?.stop(); // asserts that nothing of them is left on the machine
   });
 
-  /** So that the command finds it. */
-  const announce = () => {
-    const { url, pid } = server;
-    const known = { ready: true as const, url, pid, serverPid: pid, instance: '', version: '', flags: [] };
-    writeServerState(server.dataDir, { ...known, startedAt: new Date().toISOString() });
-  };
-  const skerry = async (...args: string[]) => {
-    const argv = [...command, ...args, '--data-dir', server.dataDir] as [string, ...string[]];
-    return (await run(argv, { timeoutMs: patient(120_000) })).stdout.trim();
-  };
+  const skerry = (...args: string[]) => runSkerry(server, ...args);
   const say = async (sandbox: Sandbox, ...argv: string[]) => {
     const { stdout, stderr, exitCode } = await modbox.connect(sandbox).exec({ argv });
     assert.equal(exitCode, 0, stderr);
@@ -82,9 +70,7 @@ describe('sandboxes that are suspended', {
   test('by the setting of the server, with the Python client', (t) =>
     pythonCases(t, server, 'sleep', {
       timeoutMs: 600_000,
-      env: {
-        SKERRY_LS: JSON.stringify([...command, 'ls', '--json', '--data-dir', server.dataDir]),
-      },
+      env: { SKERRY_LS: JSON.stringify(skerryCommand(server, 'ls', '--json')) },
     }));
 
   test('as asked for, by the command, and over a crash of the server', async () => {
@@ -112,7 +98,7 @@ describe('sandboxes that are suspended', {
     assert.equal(kept().length, 1);
     await server.kill9();
     await server.restart();
-    announce();
+    announce(server);
     assert.equal((await modbox.getSandbox(taskId)).status, 'suspended');
     assert.equal(await say(sandbox, 'python3', '-ISc', ASK), `${secret} 2`);
     await eventually(() => kept().length === 0);
