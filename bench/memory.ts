@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { callControlPlane } from '../cli/src/control-plane.ts';
 import { askServer } from '../cli/src/operator.ts';
-import { runtimesToTest } from '../e2e/support/runtimes.ts';
+import { skipWithout } from '../e2e/support/runtimes.ts';
 import { startServer } from '../e2e/support/server.ts';
 import { ModboxClient, type Sandbox } from '../modbox-sdk/src/index.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
@@ -48,8 +48,8 @@ const sizes = values.sizes.split(',').map(Number);
 if (!sizes.every((size) => Number.isInteger(size) && size >= 1 && size <= 10_000)) {
   throw new RangeError('--sizes must be whole numbers of MB from 1 to 10000, comma-separated');
 }
-const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
-if (gvisor?.skip !== false) throw new Error(`There is no gVisor: ${gvisor?.skip}`);
+const without = await skipWithout('gvisor');
+if (without !== false) throw new Error(`There is no gVisor: ${without}`);
 
 await using cleanup = new CleanupScope(createLogger('error'));
 const server = await startServer({ runtime: 'gvisor', flags: ['--log-level', 'info'] });

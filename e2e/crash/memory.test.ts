@@ -11,7 +11,7 @@ import { z } from 'zod';
 import { callControlPlane } from '../../cli/src/control-plane.ts';
 import { ModboxClient, ModboxError, type Sandbox } from '../../modbox-sdk/src/index.ts';
 import { delay } from '../../server/src/platform/wait.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { skipWithout } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
 
@@ -36,9 +36,9 @@ while True:
 `;
 const ASK = 'import socket; print(socket.create_connection(("127.0.0.1", 8000)).makefile().read())';
 
-const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
+const skip = await skipWithout('gvisor');
 
-describe('memory and a server that is killed', { skip: gvisor?.skip ?? 'unknown' }, () => {
+describe('memory and a server that is killed', { skip }, () => {
   let server: TestServer;
   let modbox: ModboxClient;
   let original: Sandbox;

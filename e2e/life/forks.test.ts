@@ -8,11 +8,11 @@ import { after, before, describe, test } from 'node:test';
 import { ConflictError, ModboxClient, QuotaError, type Sandbox } from '../../modbox-sdk/src/index.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { announce, conceal, runSkerry } from '../support/command.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { skipWithout } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
 
-const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
+const skip = await skipWithout('gvisor');
 
 /** Has a secret in its memory and counts; whoever asks at /ask hears of both, and leaves a trace in a file that is open. */
 const PROGRAM = `
@@ -28,7 +28,7 @@ const ASK = 'import socket; print(socket.create_connection(("127.0.0.1", 8000)).
 const MAX_SANDBOXES = 7;
 
 describe('copies of a running sandbox', {
-  skip: gvisor?.skip ?? 'unknown',
+  skip,
   timeout: patient(600_000),
 }, () => {
   let server: TestServer;

@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { skipWithout } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
-const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
+const skip = await skipWithout('gvisor');
 
-describe('snapshots of the memory under gVisor', { skip: gvisor?.skip ?? 'unknown' }, () => {
+describe('snapshots of the memory under gVisor', { skip }, () => {
   let server: TestServer;
   const notes = mkdtempSync(join(tmpdir(), 'e2e-memory-'));
   const env = { LIFE_NOTES: join(notes, 'notes') };

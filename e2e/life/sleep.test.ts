@@ -6,12 +6,12 @@ import { after, before, describe, test } from 'node:test';
 import { ModboxClient, type Sandbox } from '../../modbox-sdk/src/index.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { announce, conceal, runSkerry, skerryCommand } from '../support/command.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { skipWithout } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
 import { pythonCases } from './support/cases.ts';
 
-const gvisor = (await runtimesToTest()).find(({ runtime }) => runtime === 'gvisor');
+const skip = await skipWithout('gvisor');
 
 /** Has a secret in its memory and counts who asks. */
 const PROGRAM = `
@@ -35,7 +35,7 @@ async function eventually(holds: () => boolean | Promise<boolean>): Promise<void
 }
 
 describe('sandboxes that are suspended', {
-  skip: gvisor?.skip ?? 'unknown',
+  skip,
   timeout: patient(600_000),
 }, () => {
   let server: TestServer;

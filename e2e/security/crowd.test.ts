@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { cgroupPlace } from '../../server/src/engines/oci/cgroup-place.ts';
 import { instanceName } from '../../server/src/engines/oci/layout.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { skipWithout } from '../support/runtimes.ts';
 import { startServer } from '../support/server.ts';
 import { createSandboxes } from './support/strong-sandbox.ts';
 
@@ -35,10 +35,10 @@ const holding = threads('signal.pause()');
 const counting = threads('os._exit(0)');
 
 /** gVisor's programs are things of its own kernel: of the machine's processes they take none. */
-const runc = (await runtimesToTest()).find(({ runtime }) => runtime === 'runc');
+const skip = await skipWithout('runc');
 
 test('sandboxes that start processes without end cannot take the last process of the machine, each within its own limit', {
-  skip: runc?.skip ?? false,
+  skip,
 }, async () => {
   const flags = ['--default-pids', String(EACH), '--max-pids', String(TOGETHER)];
   const server = await startServer({ runtime: 'runc', flags });

@@ -13,11 +13,15 @@ export interface RuntimeToTest {
 /** Both runtimes; one that does not work on this machine says why. */
 export async function runtimesToTest(): Promise<readonly RuntimeToTest[]> {
   const findings = await machineRuntimes();
-  return (['runc', 'gvisor'] as const).map((runtime) => {
-    const finding = findings[runtime];
-    return { runtime, skip: finding.ok ? false : finding.reason };
-  });
+  return (['runc', 'gvisor'] as const).map((runtime) => ({ runtime, skip: skipOf(findings[runtime]) }));
 }
+
+/** As `skip` of the options of a test that takes this runtime. */
+export const skipWithout = async (runtime: RuntimeToTest['runtime']): Promise<RuntimeToTest['skip']> =>
+  skipOf((await machineRuntimes())[runtime]);
+
+const skipOf = (finding: RuntimeFindings['runc']): RuntimeToTest['skip'] =>
+  finding.ok ? false : finding.reason;
 
 /** What is known of each on this machine. */
 export async function machineRuntimes(): Promise<RuntimeFindings> {
