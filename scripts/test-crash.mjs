@@ -58,9 +58,10 @@ function report(lines, commit, passed) {
       counts.set(what, of);
     }
   }
-  const longest = kills.toSorted((a, b) => b.roundMs - a.roundMs)[0];
+  const rounds = kills.filter(({ roundMs }) => roundMs !== undefined); // what hits memory has none
+  const longest = rounds.toSorted((a, b) => b.roundMs - a.roundMs)[0];
   const seconds = (ms) => (ms / 1000).toFixed(1);
-  const median = (of) => kills.map(of).toSorted((a, b) => a - b)[Math.floor(kills.length / 2)] ?? 0;
+  const median = (of) => rounds.map(of).toSorted((a, b) => a - b)[Math.floor(rounds.length / 2)];
   const rows = [...counts].sort(([a], [b]) => a.localeCompare(b));
   return [
     '# Crashes',
