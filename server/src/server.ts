@@ -7,7 +7,9 @@ import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
 import { diskRoute } from './api/operator/disk-route.ts';
+import { healthRoutes } from './api/operator/health-routes.ts';
 import { imageRoute } from './api/operator/image-route.ts';
+import { metricsRoute } from './api/operator/metrics-route.ts';
 import { sandboxRoute } from './api/operator/sandbox-route.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { warmRoute } from './api/operator/warm-route.ts';
@@ -33,6 +35,7 @@ import { InstanceService } from './instances/instance-service.ts';
 import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
+import { roomOn } from './platform/kept-room.ts';
 import { MachineRoom } from './platform/machine-room.ts';
 import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
@@ -48,7 +51,9 @@ import { SecretService } from './secrets/secret-service.ts';
 import { type AesVault, openVault } from './secrets/vault.ts';
 import { Collector } from './storage/collector.ts';
 import { openStore, type Store } from './store/store.ts';
+import { Counts } from './telemetry/counts.ts';
 import type { Logger } from './telemetry/logger.ts';
+import { Metrics } from './telemetry/metrics.ts';
 import { loadCertificate, machineNames } from './transport/certificate.ts';
 import { createPort } from './transport/port.ts';
 import { routeRequests } from './transport/routes.ts';
@@ -140,12 +145,16 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     let certificate = await loadCertificate(certificateOptions);
     const guestCa = config.extraCaFile === '' ? {} : caEnvironment();
 
+    const counts = new Counts();
+    const metrics = new Metrics(counts);
+    metrics.watchProcess();
+    const { onCall } = metrics;
     const room = new MachineRoom(dataDir);
     const engine = createEngine(config, { ...secretsOf(store, vault), room }, logger);
     await engine.open();
     cleanup.add('engine', () => engine.close());
     const instances = new InstanceService({
-      ...{ engine, logger },
+      ...{ engine, logger, counts },
       gpuSharing: config.gpuSharing,
       warmPool: config.warmPool,
     });
@@ -180,6 +189,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       caEnvironment: guestCa,
       room,
       logger,
+      onBuilt: (outcome, durationMs) => metrics.built(outcome, durationMs),
       clock: now,
     });
     cleanup.add('images', () => images.close());
@@ -197,6 +207,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       caEnvironment: guestCa,
       headerEnvironment: caEnvironment(),
       logger,
+      counts,
+      onStart: (startup) => metrics.started(startup),
       now,
       bootId: bootId(),
     });
@@ -258,6 +270,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       answers: store.answers,
       legacyExecs: store.legacyExecs,
       logger,
+      onCall,
       now,
     });
     const defaultImage = new DefaultImage({ images, directory: CODE_INTERPRETER, logger });
@@ -271,7 +284,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       digestKey: () => tokens.apiKeyForToken(),
     });
     const http = {
-      ...{ sandboxes, logger, auth: tokens },
+      ...{ sandboxes, logger, onCall, auth: tokens },
       ...{ tunnels: openedTunnels.tunnels, httpAccess: openedTunnels.gateways },
     };
     const modbox = createModboxApi({ ...http, provisioner, defaultImage });
@@ -279,8 +292,12 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     const rest = createRestApi({ ...http, apps, images: resolver, volumes, secrets });
     cleanup.add('rest', () => rest.close());
     const instance = instanceName(dataDir);
-    const health = () =>
-      JSON.stringify({ status: 'ok', version: VERSION, instance, sandboxes: sandboxes.size });
+    let draining = false;
+    const health = healthRoutes({
+      ...{ version: VERSION, instance, sandboxes: () => sandboxes.size },
+      ...{ draining: () => draining, hasRuntime: () => isolationOf(engine) !== undefined },
+      room: () => roomOn(dataDir),
+    });
     const listening = (port: number) => ({ host: config.host, port, certificate });
     const endpoint = () => ({
       url: remoteUrl(listening(port.address.port), certificateOptions.names),
@@ -303,13 +320,8 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
           warmRoute({ tokens, sandboxes, images: patientImages, logger }),
           tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),
           ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
-          {
-            prefix: '/healthz',
-            handle: (_request, response) => {
-              response.setHeader('content-type', 'application/json');
-              response.end(health());
-            },
-          },
+          metricsRoute({ metrics, tokens, sandboxes, images, dataDir, logger }),
+          ...health,
         ],
         logger,
       }),
@@ -327,6 +339,9 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     };
     cleanup.add('renewal', repeat(CERTIFICATE_INTERVAL_MS, [{ name: 'certificate', run: renew }], logger));
     cleanup.add('calls', () => rpc.close());
+    cleanup.add('readiness', () => {
+      draining = true;
+    });
     const at = listening(port.address.port);
     const isolation = isolationOf(engine);
     return { url: localUrl(at), clientUrl: clientUrl(at), instance, isolation, close: () => cleanup.run() };

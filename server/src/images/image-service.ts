@@ -80,6 +80,8 @@ export interface ImageServiceOptions {
   /** Environment that points programs in RUN steps at the extra CA certificates; empty without any. */
   readonly caEnvironment: Readonly<Record<string, string>>;
   readonly logger: Logger;
+  /** Is told of every build that is over. */
+  readonly onBuilt?: (outcome: BuildResult['kind'], durationMs: number) => void;
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
 }
@@ -105,6 +107,7 @@ export class ImageService implements Images {
   readonly #treesBinaryPath: string;
   readonly #logs: BuildLogs;
   readonly #logger: Logger;
+  readonly #onBuilt: ImageServiceOptions['onBuilt'];
   readonly #now: () => number;
   readonly #bases: Bases;
   readonly #parts: BuilderParts;
@@ -121,6 +124,7 @@ export class ImageService implements Images {
     this.#now = clock;
     this.#treesBinaryPath = options.treesBinaryPath;
     this.#logger = logger;
+    this.#onBuilt = options.onBuilt;
     this.#ledger = new Ledger(logger);
     this.#store = options.repository;
     this.#instances = options.instances;
@@ -292,6 +296,7 @@ export class ImageService implements Images {
     log.end();
     const durationMs = Math.round(performance.now() - started);
     this.#logger.info({ image: id, outcome: result.kind, durationMs }, 'image.build');
+    this.#onBuilt?.(result.kind, durationMs);
     return result;
   }
 
@@ -304,6 +309,11 @@ export class ImageService implements Images {
       () => this.#store.fail(id, state, message, endedAtMs),
       () => this.#untold.delete(id),
     );
+  }
+
+  /** Builds under way. */
+  get building(): number {
+    return this.#builds.size;
   }
 
   async *follow(id: ImageId, afterIndex: number, signal: AbortSignal): AsyncIterable<BuildEvent> {

@@ -19,6 +19,7 @@ import { type InstanceId, newInstanceId, type TaskId } from '../ids.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import { type MachineMemory, machineMemory } from '../platform/machine-memory.ts';
 import type { Phases } from '../platform/phases.ts';
+import { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type GpuClaim, GpuPool } from './gpu-pool.ts';
 import { Reaper } from './reaper.ts';
@@ -32,6 +33,7 @@ export interface InstanceServiceParts {
   readonly gpuSharing?: number;
   /** How many may wait for somebody; 0 by default. */
   readonly warmPool?: number;
+  readonly counts?: Counts;
   /** For tests: that of the machine by default. */
   readonly memory?: () => Promise<MachineMemory>;
   readonly now?: () => number;
@@ -79,14 +81,14 @@ export class InstanceService {
 
   constructor(parts: InstanceServiceParts) {
     const { engine, logger, firstPauseMs, gpuSharing = 1, faultPoint = noFaultPoint } = parts;
-    const { warmPool: max = 0, memory = machineMemory, now = Date.now } = parts;
+    const { warmPool: max = 0, memory = machineMemory, now = Date.now, counts = new Counts() } = parts;
     this.#engine = engine;
     this.gpus = new GpuPool(engine, gpuSharing);
     this.#logger = logger;
     this.#reaper = new Reaper(logger, firstPauseMs);
     this.#faultPoint = faultPoint;
     this.warm = new WarmPool({
-      ...{ max, memory, now, logger, faultPoint },
+      ...{ max, memory, now, counts, logger, faultPoint },
       make: (shape, signal) => this.prepare(shape, signal),
       discard: (id) => this.#discard(id),
       isBusy: () => this.#starting > 0,

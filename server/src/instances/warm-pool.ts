@@ -10,6 +10,7 @@ import type { InstanceId } from '../ids.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { MachineMemory } from '../platform/machine-memory.ts';
 import { unlessAborted } from '../platform/wait.ts';
+import type { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { allot } from './allotment.ts';
 import { Demand } from './demand.ts';
@@ -30,6 +31,7 @@ export interface WarmPoolParts {
   readonly isBusy: () => boolean;
   readonly memory: () => Promise<MachineMemory>;
   readonly now: () => number;
+  readonly counts: Counts;
   readonly logger: Logger;
   readonly faultPoint: FaultPoint;
 }
@@ -118,10 +120,14 @@ export class WarmPool {
     const taken = kind.waiting.shift();
     if (taken) {
       kind.hits++;
+      this.#parts.counts.warmHits++;
       kind.failures = 0;
       this.#inVain = 0;
       this.#parts.faultPoint('warm.taken');
-    } else kind.misses++;
+    } else {
+      kind.misses++;
+      this.#parts.counts.warmMisses++;
+    }
     this.refillSoon();
     return taken;
   }

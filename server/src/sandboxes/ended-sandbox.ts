@@ -174,13 +174,13 @@ export class EndedSandbox implements Sandbox {
 
   get #processes(): SandboxProcesses {
     if (this.#known) return this.#known;
-    const { processes: repository, ledger, logger, now, maxOutputBytes } = this.#context;
+    const { processes: repository, ledger, logger, now, counts, maxOutputBytes } = this.#context;
     const ended = AbortSignal.abort(this.#endedError());
     this.#known = new SandboxProcesses({
       taskId: this.taskId,
       outputDir: this.#outputDir,
       budget: new OutputBudget(maxOutputBytes, ended, () => {}),
-      ...{ repository, ledger, logger, now, ended },
+      ...{ repository, ledger, logger, now, ended, counts },
       onActivity: () => {},
       onKilled: () => {},
       hold: () => () => {},

@@ -25,6 +25,7 @@ import type { FaultPoint } from '../platform/fault-points.ts';
 import type { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
+import type { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { ComingOutput } from './coming-output.ts';
@@ -87,6 +88,7 @@ export interface SandboxContext {
   /** Takes what happened, for the store. */
   readonly ledger: Ledger;
   readonly lifeLog: LifeLog;
+  readonly counts: Counts;
   /** Takes where the time of its start went. */
   readonly startups: Startups;
   /** Directory with one folder of output files per task. */
@@ -160,7 +162,7 @@ export class LiveSandbox implements Sandbox {
         this.#log('limit', this.#outputStopped(reason)),
       ),
       repository: context.processes,
-      ...{ ledger, logger, now, ended },
+      ...{ ledger, logger, now, ended, counts: context.counts },
       onActivity: () => this.touch(),
       onKilled: () => void this.#noteOomKills(),
       hold: () => this.hold(),

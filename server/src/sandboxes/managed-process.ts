@@ -11,6 +11,7 @@ import { ENTRYPOINT_PROCESS_ID, type ProcessId, type TaskId } from '../ids.ts';
 import { setAlarm } from '../platform/alarm.ts';
 import type { Ledger } from '../platform/ledger.ts';
 import { delay, unlessAborted } from '../platform/wait.ts';
+import type { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { OutputBudget } from './output-budget.ts';
 import { OutputLog } from './output-log.ts';
@@ -28,6 +29,7 @@ export interface ProcessContext {
   readonly budget: OutputBudget;
   readonly repository: ProcessRepository;
   readonly ledger: Ledger;
+  readonly counts: Counts;
   readonly logger: Logger;
   readonly now: () => number;
   /** Aborted when the sandbox ended. */
@@ -90,7 +92,10 @@ export class ManagedProcess implements Process {
   #stopAlarm: () => void = () => {};
   /** What the agent says. */
   readonly #sink: ProcessSink = {
-    write: (stream, offset, chunk) => this[stream].append(offset, chunk),
+    write: (stream, offset, chunk) => {
+      this.#context.counts.outputBytes += chunk.length;
+      return this[stream].append(offset, chunk);
+    },
     eof: (stream) => {
       this[stream].end();
       this.#releaseWhenDone();
@@ -368,7 +373,10 @@ export class ManagedProcess implements Process {
 
   /** The agent counts further than a writer waits that left. */
   #countTaken({ stdinAccepted }: ProcessChannel): void {
-    this.#stdinAccepted = Math.max(this.#stdinAccepted, stdinAccepted);
+    const fresh = stdinAccepted - this.#stdinAccepted;
+    if (fresh <= 0) return;
+    this.#stdinAccepted = stdinAccepted;
+    this.#context.counts.inputBytes += fresh;
   }
 
   #storeEnd(exit: ProcessExit): void {

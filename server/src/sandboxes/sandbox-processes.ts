@@ -102,6 +102,7 @@ export class SandboxProcesses {
     });
     // The entrypoint's output can be followed before it runs.
     if (process.id === ENTRYPOINT_PROCESS_ID) this.#known.set(process.id, process);
+    else this.#context.counts.execs++;
     const release = process.id === ENTRYPOINT_PROCESS_ID ? () => {} : this.#context.hold();
     try {
       await process.start(agent, request, options.signal ?? this.#context.ended, options.failureIsExit);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
 import type { InstanceBucket } from '../engines/bucket.ts';
-import type { Device } from '../engines/engine.ts';
+import type { Device, Isolation } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
@@ -27,6 +27,7 @@ import { Limiter } from '../platform/limiter.ts';
 import { withDeadline } from '../platform/wait.ts';
 import { openJson, sealJson } from '../secrets/sealed-json.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
+import { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { checkBucketMounts, withKeys } from './bucket-mounts.ts';
@@ -67,7 +68,8 @@ import { fillHeaders, sealHeaders, withHeaders } from './secret-headers.ts';
 import { ManagedSidecars, sidecarNameTaken } from './sidecars.ts';
 import { diskAfter, type Sleep, Sleeps } from './sleep.ts';
 import type { ResourceRequest, RuntimeChoice, SandboxSpec, SecretHeaderSpec } from './spec.ts';
-import { type StartupSummary, Startups } from './startups.ts';
+import { type Startup, type StartupSummary, Startups } from './startups.ts';
+import type { SandboxState } from './state.ts';
 import type { LaunchPlan } from './tenant.ts';
 import { expectationOf } from './warm-start.ts';
 
@@ -128,8 +130,18 @@ export interface SandboxServiceOptions {
   readonly now: () => number;
   /** Which boot of the machine this is: what ran in an earlier one was ended by the reboot. */
   readonly bootId: string;
+  readonly counts?: Counts;
+  /** Is told of every start, once it is over. */
+  readonly onStart?: (startup: Startup) => void;
   /** For tests that end the server at a chosen moment. */
   readonly faultPoint?: FaultPoint;
+}
+
+/** So many sandboxes are in that state and run, or will, in that. */
+export interface Census {
+  readonly state: SandboxState;
+  readonly isolation: Isolation | undefined;
+  readonly count: number;
 }
 
 export class SandboxService implements Sandboxes {
@@ -145,7 +157,7 @@ export class SandboxService implements Sandboxes {
   readonly #starts: Limiter;
   readonly #ledger: Ledger;
   readonly #lifeLog: LifeLog;
-  readonly #startups = new Startups();
+  readonly #startups: Startups;
   readonly #sweep: EndedSweep;
   #lastCreatedAtMs: number;
   #closing = false;
@@ -159,6 +171,7 @@ export class SandboxService implements Sandboxes {
     mkdirSync(outputRoot, { recursive: true, mode: 0o700 });
     this.#ledger = new Ledger(options.logger);
     this.#lifeLog = new LifeLog(options.logger);
+    this.#startups = new Startups(options.onStart);
     const { images, vault, logger, now, store } = options;
     this.#memorySnapshots = new MemorySnapshots({
       repository: store.memorySnapshots,
@@ -188,6 +201,7 @@ export class SandboxService implements Sandboxes {
       logger: options.logger,
       now: options.now,
       lifeLog: this.#lifeLog,
+      counts: options.counts ?? new Counts(),
       startups: this.#startups,
       faultPoint,
       resolveSecrets: (sources) => options.secrets.resolve(sources),
@@ -232,6 +246,15 @@ export class SandboxService implements Sandboxes {
   /** How many have not ended, sidecars included. */
   get size(): number {
     return this.#live.size;
+  }
+
+  /** Those that have not ended, sidecars included, by what they are. */
+  census(): readonly Census[] {
+    const alike = Map.groupBy(this.#live.values(), ({ state, isolation }) => `${state} ${isolation}`);
+    return [...alike.values()].flatMap((all) => {
+      const [first] = all;
+      return first ? [{ state: first.state, isolation: first.isolation, count: all.length }] : [];
+    });
   }
 
   async create(spec: SandboxSpec, { idShape = 'v2', requestKey }: CreateOptions = {}): Promise<Sandbox> {

@@ -21,10 +21,17 @@ const KEPT = 256;
 
 export class Startups {
   readonly #last: Startup[] = [];
+  readonly #onStart: ((startup: Startup) => void) | undefined;
+
+  /** @param onStart is told of each */
+  constructor(onStart?: (startup: Startup) => void) {
+    this.#onStart = onStart;
+  }
 
   add(startup: Startup): void {
     this.#last.push(startup);
     if (this.#last.length > KEPT) this.#last.shift();
+    this.#onStart?.(startup);
   }
 
   summary(): readonly StartupSummary[] {

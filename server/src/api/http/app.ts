@@ -12,6 +12,7 @@ import {
 import { type $ZodType, safeParse } from 'zod/v4/core';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { Sandboxes } from '../../sandboxes/sandboxes.ts';
+import type { ApiName, CallListener } from '../../telemetry/calls.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
 import type { HttpAccess } from '../../tunnels/http-access.ts';
@@ -33,6 +34,7 @@ export interface HttpApiDeps {
   readonly httpAccess: HttpAccess;
   readonly auth: HttpAuth;
   readonly logger: Logger;
+  readonly onCall?: CallListener;
   /** Largest file that may be written, in bytes; 1 GiB by default. */
   readonly maxFileBytes?: number;
 }
@@ -50,7 +52,7 @@ export interface HttpApi {
 /** What tells one interface from another. */
 export interface HttpApiOptions {
   /** In log events. */
-  readonly name: string;
+  readonly name: Extract<ApiName, 'rest' | 'modbox'>;
   readonly prefixes: readonly string[];
   readonly title: string;
   readonly description: string;
@@ -61,7 +63,7 @@ export interface HttpApiOptions {
 
 export function createHttpApi(deps: HttpApiDeps, options: HttpApiOptions): HttpApi {
   const closing = new AbortController();
-  const app = createApp(options, {
+  const app = createApp(options, deps.onCall, {
     auth: deps.auth,
     sandboxes: deps.sandboxes,
     tunnels: deps.tunnels,
@@ -88,7 +90,7 @@ export function createHttpApi(deps: HttpApiDeps, options: HttpApiOptions): HttpA
   };
 }
 
-function createApp(options: HttpApiOptions, parts: RouteParts): HttpApp {
+function createApp(options: HttpApiOptions, onCall: CallListener | undefined, parts: RouteParts): HttpApp {
   const app: HttpApp = fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
@@ -122,6 +124,12 @@ function createApp(options: HttpApiOptions, parts: RouteParts): HttpApp {
   app.addHook('onResponse', async (request, reply) => {
     const { method, routeOptions } = request;
     const fields = { method, route: routeOptions.url, status: reply.statusCode };
+    onCall?.({
+      api: name,
+      method: routeOptions.url === undefined ? 'none' : `${method} ${routeOptions.url}`,
+      status: String(reply.statusCode),
+      durationMs: reply.elapsedTime,
+    });
     logger.info({ ...fields, durationMs: Math.round(reply.elapsedTime) }, `${name}.request`);
   });
 

@@ -1,6 +1,7 @@
 /** The Modal-compatible gRPC API put together: what the server needs to know of this folder. */
 import type { AccessTokens } from '../../auth/access-tokens.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
+import type { CallListener } from '../../telemetry/calls.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { type AppHandlerDeps, appHandlers } from './control-plane/apps.ts';
 import { authHandlers } from './control-plane/auth-token.ts';
@@ -45,6 +46,7 @@ export type ModalApiDeps = AppHandlerDeps &
     readonly accessTokens: AccessTokens;
     readonly answers: KeptAnswers;
     readonly logger: Logger;
+    readonly onCall?: CallListener;
     /** Milliseconds since the epoch. */
     readonly now: () => number;
   };
@@ -79,5 +81,6 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
     accessTokens: deps.accessTokens,
     idempotency,
     logger: deps.logger,
+    onCall: deps.onCall,
   });
 }

@@ -13,6 +13,7 @@ import {
   type MethodImpl,
   type ServiceImpl,
 } from '@connectrpc/connect';
+import type { CallListener } from '../../../telemetry/calls.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
 import { type SandboxCreateV2Response, SandboxCreateV2ResponseSchema } from '../gen/modal/sandboxes_pb.ts';
 import { callKey } from './call.ts';
@@ -37,6 +38,7 @@ const oncePerKey: ReadonlySet<string> = new Set([
 ]);
 
 export interface Surroundings {
+  readonly onCall?: CallListener | undefined;
   readonly logger: Logger;
   readonly idempotency: Idempotency;
   /** Milliseconds, monotonic. */
@@ -164,11 +166,14 @@ function report(
   outcome: Code | 'ok',
 ): void {
   const call = context.values.get(callKey);
+  const durationMs = around.clock() - startedAt;
+  const status = outcome === 'ok' ? 'OK' : Code[outcome];
+  around.onCall?.({ api: call?.grant ? 'sandbox' : 'modal', method: rpc, status, durationMs });
   around.logger.debug(
     {
       rpc,
-      outcome: outcome === 'ok' ? 'OK' : Code[outcome],
-      durationMs: Math.round((around.clock() - startedAt) * 1000) / 1000,
+      outcome: status,
+      durationMs: Math.round(durationMs * 1000) / 1000,
       client: call?.client,
       clientVersion: call?.clientVersion,
     },

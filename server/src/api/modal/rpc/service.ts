@@ -2,6 +2,7 @@
 import { Code, ConnectError, createConnectRouter, type ServiceImpl } from '@connectrpc/connect';
 import type { AccessTokens } from '../../../auth/access-tokens.ts';
 import type { TokenStore } from '../../../auth/token-store.ts';
+import type { CallListener } from '../../../telemetry/calls.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
 import type { RpcRoute } from '../../../transport/routes.ts';
 import { ModalClient } from '../gen/modal/service_pb.ts';
@@ -24,6 +25,7 @@ export interface ServiceOptions {
   readonly accessTokens: AccessTokens;
   readonly idempotency: Idempotency;
   readonly logger: Logger;
+  readonly onCall?: CallListener | undefined;
 }
 
 /** Give it to `routeRequests({ rpc })`. */
@@ -39,12 +41,11 @@ const MAX_MESSAGE_BYTES = 104 << 20;
 
 /** @throws TypeError when two handlers bring the same RPC, which would hide one of them */
 export function serveModal(options: ServiceOptions): ModalApi {
-  const { logger, idempotency } = options;
+  const { logger, idempotency, onCall } = options;
   const unknown = new UnknownRpcs(logger);
   const shutdown = new AbortController();
   const around = {
-    logger,
-    idempotency,
+    ...{ logger, idempotency, onCall },
     clock: () => performance.now(),
     onUnknown: (rpc: string): never => {
       unknown.count(rpc);

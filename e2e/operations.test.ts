@@ -1,0 +1,65 @@
+/** What an operator is told of a server and can have it do, on one that clients use. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { Sandbox } from '../sdk/src/index.ts';
+import { startServer, type TestServer } from './support/server.ts';
+
+const IMAGE = 'debian:bookworm-slim';
+
+describe('a server in operation', () => {
+  let server: TestServer;
+  let token: string;
+  let sandbox: Sandbox;
+  before(async () => {
+    server = await startServer({ runtime: 'runc' });
+    token = `${server.token.tokenId}:${server.token.tokenSecret}`;
+    sandbox = await Sandbox.create({ url: server.url, token, image: IMAGE });
+  });
+  after(async () => {
+    await sandbox?.terminate();
+    await server?.stop(); // asserts that nothing is left
+  });
+
+  const metrics = async (): Promise<ReadonlyMap<string, number>> => {
+    const response = await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${token}` } });
+    assert.equal(response.status, 200);
+    const lines = (await response.text()).split('\n').filter((line) => line && !line.startsWith('#'));
+    return new Map(
+      lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ')))]),
+    );
+  };
+
+  test('metrics tell a token, and nobody else, what the server does', async () => {
+    assert.equal((await fetch(`${server.url}/metrics`)).status, 401);
+    const begun = await metrics();
+    const { stdout } = await sandbox.exec(['sh', '-c', 'cat; printf 12345'], { stdin: 'abc' });
+    assert.equal(stdout, 'abc12345');
+    const now = await metrics();
+    const grew = (name: string) => (now.get(name) ?? 0) - (begun.get(name) ?? 0);
+    assert.equal(grew('skerry_execs_total'), 1);
+    assert.equal(grew('skerry_process_output_bytes_total'), 8);
+    assert.equal(grew('skerry_process_input_bytes_total'), 3);
+    assert.ok((now.get('skerry_sandboxes{state="running",isolation="runc"}') ?? 0) >= 1);
+    assert.ok(
+      (now.get('skerry_sandbox_start_duration_seconds_count{runtime="runc",warm="false"}') ?? 0) >= 1,
+    );
+    assert.ok(
+      [...now.keys()].some((name) =>
+        /^skerry_calls_total\{api="rest",method="POST \/v1\/sandboxes\/:sandboxId\/.*",code="200"\}$/.test(
+          name,
+        ),
+      ),
+    );
+    for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds'])
+      assert.ok(now.has(name), name);
+    assert.ok((now.get('skerry_disk_bytes{what="usable"}') ?? 0) > 0);
+  });
+
+  test('it is ready', async () => {
+    const response = await fetch(`${server.url}/readyz`);
+    assert.deepEqual(
+      [response.status, ((await response.json()) as { status: string }).status],
+      [200, 'ready'],
+    );
+  });
+});
