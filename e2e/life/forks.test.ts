@@ -1,6 +1,6 @@
 /** Copies of a running sandbox, and one that goes back to what it was, over the REST interface and by the command. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -141,10 +141,17 @@ describe('copies of a running sandbox', {
       assert.equal(type, 'stdout');
       break;
     }
-    await skerry('checkpoint', 'create', 'full');
+    const [ofFull = ''] = await skerry('checkpoint', 'create', 'full');
     const [process] = await modbox.connect(full).listProcesses();
     assert.equal(process?.status, 'running');
     await end([full]);
+    const all = await skerry('checkpoint', 'list');
+    assert.match(all[0] ?? '', new RegExp(`^${ofFull}  .* of ${full.sandboxId}$`));
+    await skerry('checkpoint', 'delete', ofFull, id);
+    const left = await skerry('checkpoint', 'list', '--json');
+    assert.ok(!left.some((line) => line.includes(ofFull) || line.includes(id)));
+    assert.ok(!existsSync(kept));
+    await assert.rejects(skerry('checkpoint', 'delete', id), /There is no snapshot/);
   });
 
   test('it goes back to what it was, under its id, its name and its addresses', async () => {
@@ -179,6 +186,8 @@ describe('copies of a running sandbox', {
     const listed = await modbox.listCheckpoints({ taskId: 'original' });
     assert.equal(listed[0]?.checkpointId, checkpointId);
     await assert.rejects(skerry('rollback', 'original', 'sn-0000000000000000000000'), /There is no snapshot/);
+    await modbox.deleteCheckpoint({ taskId: 'original', checkpointId });
+    await assert.rejects(skerry('rollback', 'original', checkpointId), /There is no snapshot/);
   });
 
   test('all of them, or none', async () => {

@@ -129,6 +129,16 @@ export class ModboxClient {
     return (await this.#http.call<CheckpointList>('GET', path, { signal })).checkpoints;
   }
 
+  /** Removes what was kept of a sandbox; what went on from it goes on. @throws NotFoundError */
+  async deleteCheckpoint({
+    taskId,
+    checkpointId,
+    signal,
+  }: Options & { readonly taskId: string; readonly checkpointId: string }): Promise<void> {
+    const path = `${sandboxPath(taskId)}/checkpoints/${encodeURIComponent(checkpointId)}`;
+    await this.#http.call('DELETE', path, { signal });
+  }
+
   /** Has a sandbox go on where it was when that checkpoint was taken of it; resolves when it runs. @throws ConflictError, NotFoundError, SandboxEndedError */
   rollBackSandbox({
     taskId,

@@ -6,6 +6,7 @@ import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
+import { checkpointRoute } from './api/operator/checkpoint-route.ts';
 import { diskRoute } from './api/operator/disk-route.ts';
 import { healthRoutes } from './api/operator/health-routes.ts';
 import { imageRoute } from './api/operator/image-route.ts';
@@ -316,6 +317,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
           volumeRoute({ volumeFiles, logger }),
           imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
           diskRoute({ tokens, collector, dataDir, logger }),
+          checkpointRoute({ tokens, sandboxes, logger }),
           sandboxRoute({ tokens, sandboxes, provisioner, logger }),
           warmRoute({ tokens, sandboxes, images: patientImages, logger }),
           tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),

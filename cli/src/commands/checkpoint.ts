@@ -1,11 +1,15 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { askServer } from '../operator.ts';
+import { requireRunningServer } from '../server-state.ts';
 import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
-import { addServerOptions } from './server-options.ts';
+import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const takenSchema = z.object({ id: z.string() });
 const listSchema = z.object({
-  checkpoints: z.array(z.object({ id: z.string(), createdAtMs: z.number(), expiresAtMs: z.number() })),
+  checkpoints: z.array(
+    z.object({ id: z.string(), sandbox: z.string(), createdAtMs: z.number(), expiresAtMs: z.number() }),
+  ),
 });
 
 interface Flags {
@@ -15,7 +19,7 @@ interface Flags {
 /** `skerry checkpoint`: what running sandboxes are at a moment, with the memory of their programs. */
 export function checkpointCommand(): Command {
   const checkpoint = new Command('checkpoint').description(
-    'keep the memory and the files of running sandboxes, and list what was kept (gVisor)',
+    'keep the memory and the files of running sandboxes, list what was kept, and remove it (gVisor)',
   );
   const what = 'checkpoints';
 
@@ -30,21 +34,43 @@ export function checkpointCommand(): Command {
   });
 
   const list = new Command('list')
-    .description('list what was kept of a sandbox, newest first')
-    .argument('<sandbox>', whichSandbox)
+    .description('list what was kept, newest first: of a sandbox, or of all, those too that are gone')
+    .argument('[sandbox]', whichSandbox)
     .option('--json', 'print one JSON object a line');
-  addServerOptions(list, ['dataDir']).action(async (sandbox: string, { json }: Flags) => {
-    const { checkpoints } = await askAbout(list, sandbox, { method: 'GET', what }, listSchema);
-    for (const { id, createdAtMs, expiresAtMs } of checkpoints) {
+  addServerOptions(list, ['dataDir']).action(async (sandbox: string | undefined, { json }: Flags) => {
+    const request = { method: 'GET' } as const;
+    const { checkpoints } = await (sandbox === undefined
+      ? ask(list, { ...request, path: what }, listSchema)
+      : askAbout(list, sandbox, { ...request, what }, listSchema));
+    for (const { id, sandbox: of, createdAtMs, expiresAtMs } of checkpoints) {
       const createdAt = new Date(createdAtMs).toISOString();
       const expiresAt = new Date(expiresAtMs).toISOString();
       const line = json
-        ? JSON.stringify({ id, createdAt, expiresAt })
-        : `${id}  ${createdAt}  until ${expiresAt}`;
+        ? JSON.stringify({ id, sandbox: of, createdAt, expiresAt })
+        : `${id}  ${createdAt}  until ${expiresAt}${sandbox === undefined ? `  of ${of}` : ''}`;
       process.stdout.write(`${line}\n`);
     }
-    if (checkpoints.length === 0 && !json) process.stdout.write('Nothing was kept of it.\n');
+    if (checkpoints.length === 0 && !json) process.stdout.write('Nothing was kept.\n');
   });
 
-  return checkpoint.addCommand(create).addCommand(list);
+  const remove = new Command('delete')
+    .description('remove what was kept; sandboxes that went on from it go on')
+    .argument('<checkpoint...>', 'as `skerry checkpoint list` shows it');
+  addServerOptions(remove, ['dataDir']).action(async (ids: string[]) => {
+    for (const id of ids) {
+      const path = `${what}/${encodeURIComponent(id)}`;
+      await ask(remove, { method: 'DELETE', path }, z.unknown());
+    }
+  });
+
+  return checkpoint.addCommand(create).addCommand(list).addCommand(remove);
+}
+
+function ask<Answer>(
+  command: Command,
+  request: Parameters<typeof askServer>[2],
+  answer: z.ZodType<Answer>,
+): Promise<Answer> {
+  const { dataDir } = configOf(serverFlags(command));
+  return askServer(requireRunningServer(dataDir), dataDir, request, answer);
 }

@@ -45,7 +45,7 @@ async function survives(root: string, said: readonly string[]): Promise<void> {
   if (said.includes('forked')) assert.equal(whole.length, 2);
   for (const copy of whole) assert.equal(await output(copy, ['cat', '/kept']), 'now\n');
 
-  const snapshots = next.manager.memorySnapshotsOf(sandbox.id).map(({ id }) => id as string);
+  const snapshots = next.manager.memorySnapshots(sandbox.id).map(({ id }) => id as string);
   if (said.includes('kept')) assert.equal(snapshots.length, 1);
   const directory = join(next.dataDir, 'memory-snapshots');
   await eventually(async () => (await readdir(directory)).sort().join() === snapshots.sort().join());

@@ -84,7 +84,7 @@ const settle = async () => [];
 test('a snapshot says what others are to be, with nothing secret in plain, until it expires', async () => {
   const snapshots = open();
   const id = await snapshots.take({ ...sandbox, spec }, tenantOf(makes), settle);
-  assert.deepEqual(snapshots.get(id).idShape, 'v2');
+  assert.deepEqual(snapshots.get(id).sandboxId, sandbox.id);
   const row = snapshots.row(id);
   const { resources, network, runtime, mountIds, name, tags } = row.spec;
   assert.deepEqual([resources.memoryLimitMiB, resources.milliCpuLimit], [512, 2000]);
@@ -131,6 +131,27 @@ test('what fails half-way leaves nothing, and what a killed server left goes', a
     mkdirSync(join(directory, left));
   assert.equal(open().get(id).id, id);
   assert.deepEqual(readdirSync(directory), [id]);
+});
+
+test('one can be deleted, and lists have the others', async () => {
+  const snapshots = open();
+  const before = snapshots.list().length;
+  const other = { ...sandbox, id: newSandboxId() };
+  const ids = [];
+  for (const taken of [sandbox, other, other]) {
+    nowMs += 1;
+    ids.unshift(await snapshots.take({ ...taken, spec }, tenantOf(makes), settle));
+  }
+  const [third, second, first] = ids;
+  assert.ok(first && second && third);
+  const listed = (of?: typeof sandbox.id) => snapshots.list(of).map(({ id }) => id);
+  assert.deepEqual([listed().slice(0, 3), listed(other.id)], [ids, [third, second]]);
+  const { imageId } = snapshots.row(second).spec;
+  await snapshots.delete(second);
+  assert.deepEqual([listed().length, listed(other.id), deleted.at(-1)], [before + 2, [third], imageId]);
+  assert.ok(!existsSync(join(directory, second)));
+  await assert.rejects(snapshots.delete(second), { code: 'not-found' });
+  for (const id of [first, third]) await snapshots.delete(id);
 });
 
 test('that of a fork is in no row and kept by a server that comes back, until it is let go of', async () => {

@@ -12,8 +12,6 @@ import {
   newForkId,
   newMemorySnapshotId,
   type SandboxId,
-  type SandboxIdShape,
-  sandboxIdShape,
   type TaskId,
 } from '../ids.ts';
 import type { Image, Images } from '../images/image.ts';
@@ -32,8 +30,8 @@ const FORK_TTL_MS = 3_600_000;
 /** What callers see of one. */
 export interface MemorySnapshot {
   readonly id: MemorySnapshotId;
-  /** That of the sandbox it was taken of, and of those that go on from it. */
-  readonly idShape: SandboxIdShape;
+  /** The sandbox it was taken of. */
+  readonly sandboxId: SandboxId;
   readonly spec: Pick<SandboxSpec, 'appId'>;
   readonly createdAtMs: number;
   readonly expiresAtMs: number;
@@ -56,6 +54,8 @@ export interface MemorySnapshotRepository {
   insert(row: MemorySnapshotRow): void;
   get(id: MemorySnapshotId): MemorySnapshotRow | undefined;
   ids(): readonly MemorySnapshotId[];
+  /** Newest first. */
+  all(): readonly MemorySnapshotRow[];
   /** Newest first. */
   ofSandbox(id: SandboxId): readonly MemorySnapshotRow[];
   expired(nowMs: number): readonly MemorySnapshotId[];
@@ -187,11 +187,21 @@ export class MemorySnapshots {
     return toSnapshot(this.row(id));
   }
 
-  /** @see Sandboxes.memorySnapshotsOf */
-  of(sandbox: SandboxId): MemorySnapshot[] {
-    const nowMs = this.#parts.now();
-    const rows = this.#parts.repository.ofSandbox(sandbox);
+  /** @see Sandboxes.memorySnapshots */
+  list(of?: SandboxId): MemorySnapshot[] {
+    const { repository, now } = this.#parts;
+    const nowMs = now();
+    const rows = of === undefined ? repository.all() : repository.ofSandbox(of);
     return rows.filter(({ expiresAtMs }) => expiresAtMs > nowMs).map(toSnapshot);
+  }
+
+  /** @see Sandboxes.deleteMemorySnapshot */
+  async delete(id: MemorySnapshotId): Promise<void> {
+    const { repository, images } = this.#parts;
+    const { spec } = this.row(id);
+    repository.delete(id);
+    this.removeFiles(id);
+    await images.delete(spec.imageId).catch(() => {}); // it expires
   }
 
   /** @throws SkerryError `not-found` */
@@ -240,10 +250,7 @@ const toSnapshot = ({
   sandboxId,
   createdAtMs,
   expiresAtMs,
-}: MemorySnapshotRow): MemorySnapshot => ({
-  ...{ id, spec, createdAtMs, expiresAtMs },
-  idShape: sandboxIdShape(sandboxId),
-});
+}: MemorySnapshotRow): MemorySnapshot => ({ id, spec, sandboxId, createdAtMs, expiresAtMs });
 
 /** Its limits and its network are those it has, whatever the server's defaults will be. */
 function specOfCopies(

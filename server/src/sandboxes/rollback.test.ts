@@ -21,7 +21,7 @@ describe('a sandbox that goes back to a snapshot of it', () => {
     await sandbox.setNetworkPolicy({ kind: 'blocked' });
     const running = await exec(sandbox, ['sleep', '1000']);
     const before = { at: sandbox.deadlineMs, instance: domain.instanceId(sandbox), output: sandbox.stdout };
-    assert.equal(domain.manager.memorySnapshotsOf(sandbox.id)[0]?.id, id);
+    assert.equal(domain.manager.memorySnapshots(sandbox.id)[0]?.id, id);
 
     for (const turn of ['first', 'second']) {
       await domain.manager.rollBack(sandbox.id, id, deadline());

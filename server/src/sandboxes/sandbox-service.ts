@@ -268,8 +268,12 @@ export class SandboxService implements Sandboxes {
     return this.#memorySnapshots.get(id);
   }
 
-  memorySnapshotsOf(id: SandboxId): readonly MemorySnapshot[] {
-    return this.#memorySnapshots.of(id);
+  memorySnapshots(of?: SandboxId): readonly MemorySnapshot[] {
+    return this.#memorySnapshots.list(of);
+  }
+
+  deleteMemorySnapshot(id: MemorySnapshotId): Promise<void> {
+    return this.#memorySnapshots.delete(id);
   }
 
   async restore(id: MemorySnapshotId, options: RestoreOptions = {}): Promise<Sandbox> {

@@ -265,8 +265,10 @@ export interface Sandboxes {
   create(spec: SandboxSpec, options?: CreateOptions): Promise<Sandbox>;
   /** @throws SkerryError `not-found` */
   memorySnapshot(id: MemorySnapshotId): MemorySnapshot;
-  /** Those that were taken of a sandbox and have not expired, newest first. */
-  memorySnapshotsOf(id: SandboxId): readonly MemorySnapshot[];
+  /** Those that have not expired, of all sandboxes or of one, newest first. */
+  memorySnapshots(of?: SandboxId): readonly MemorySnapshot[];
+  /** Nobody goes on from it any more; what did goes on. @throws SkerryError `not-found` */
+  deleteMemorySnapshot(id: MemorySnapshotId): Promise<void>;
   /**
    * Admits a sandbox that goes on where another was, under an id of its own, and starts it in the background.
    * @throws SkerryError `not-found` (snapshot), `conflict` when another build of the runtime made it; as `create`

@@ -32,6 +32,7 @@ export class SqlMemorySnapshots implements MemorySnapshotRepository {
   readonly #insert;
   readonly #get;
   readonly #ids;
+  readonly #all;
   readonly #ofSandbox;
   readonly #expired;
   readonly #delete;
@@ -42,6 +43,7 @@ export class SqlMemorySnapshots implements MemorySnapshotRepository {
     );
     this.#get = database.prepare('SELECT * FROM memory_snapshots WHERE id = ?');
     this.#ids = database.prepare('SELECT id FROM memory_snapshots');
+    this.#all = database.prepare('SELECT * FROM memory_snapshots ORDER BY created_at_ms DESC');
     this.#ofSandbox = database.prepare(
       'SELECT * FROM memory_snapshots WHERE sandbox_id = ? ORDER BY created_at_ms DESC',
     );
@@ -61,6 +63,10 @@ export class SqlMemorySnapshots implements MemorySnapshotRepository {
 
   ids(): readonly MemorySnapshotId[] {
     return this.#ids.all().map(idOf);
+  }
+
+  all(): readonly MemorySnapshotRow[] {
+    return this.#all.all().map((row) => rowSchema.parse(row));
   }
 
   ofSandbox(id: SandboxId): readonly MemorySnapshotRow[] {

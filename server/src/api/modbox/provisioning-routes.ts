@@ -182,7 +182,28 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
     },
     async (request) => {
       const { id } = provisioner.find(request.params.taskId);
-      return { checkpoints: parts.sandboxes.memorySnapshotsOf(id).map(checkpointAnswerOf) };
+      return { checkpoints: parts.sandboxes.memorySnapshots(id).map(checkpointAnswerOf) };
+    },
+  );
+
+  app.delete(
+    '/sandboxes/:taskId/checkpoints/:checkpointId',
+    {
+      schema: {
+        ...common,
+        operationId: 'deleteCheckpoint',
+        summary: 'Remove what was kept of a sandbox. What went on from it goes on.',
+        params: taskParams.extend({ checkpointId: z.string().min(1).max(64) }),
+        response: answers({ 200: checkpointAnswer }, 404),
+      },
+    },
+    async (request) => {
+      const { taskId, checkpointId } = request.params;
+      const { id } = provisioner.find(taskId);
+      const kept = parts.sandboxes.memorySnapshots(id).find((one) => one.id === checkpointId);
+      if (!kept) throw new SkerryError('not-found', `Nothing was kept of the sandbox as '${checkpointId}'.`);
+      await parts.sandboxes.deleteMemorySnapshot(kept.id);
+      return checkpointAnswerOf(kept);
     },
   );
 

@@ -19,11 +19,12 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
 import { MAX_COPIES, objectName } from '../http/fields.ts';
+import { checkpointsAnswer } from './checkpoint-route.ts';
 import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
 
 export interface SandboxRouteDeps {
   readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
-  readonly sandboxes: Pick<Sandboxes, 'list' | 'memorySnapshotsOf' | 'rollBack'>;
+  readonly sandboxes: Pick<Sandboxes, 'list' | 'memorySnapshots' | 'rollBack'>;
   readonly provisioner: Pick<Provisioner, 'find' | 'fork'>;
   readonly logger: Logger;
 }
@@ -61,10 +62,7 @@ export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: Sandbox
       return { id: await find(which).keepMemory(signal) };
     }
     if (call === 'GET checkpoints') {
-      const taken = sandboxes.memorySnapshotsOf(find(which).id);
-      return {
-        checkpoints: taken.map(({ id, createdAtMs, expiresAtMs }) => ({ id, createdAtMs, expiresAtMs })),
-      };
+      return checkpointsAnswer(sandboxes.memorySnapshots(find(which).id));
     }
     if (call === 'POST suspend') {
       const sandbox = find(which);

@@ -6,7 +6,7 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Apps } from '../../../apps/apps.ts';
 import type { AccessTokens } from '../../../auth/access-tokens.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
-import type { MemorySnapshotId } from '../../../ids.ts';
+import { type MemorySnapshotId, sandboxIdShape } from '../../../ids.ts';
 import type { Sandbox, Sandboxes } from '../../../sandboxes/sandboxes.ts';
 import { GenericResult_GenericStatus as Status } from '../gen/modal/common_pb.ts';
 import {
@@ -58,8 +58,9 @@ export function memorySnapshotHandlers({
       return { result: { status: Status.SUCCESS } };
     },
     sandboxSnapshotGet({ snapshotId }) {
-      const { id, idShape } = snapshot(snapshotId);
-      return { snapshotId: id, handleMetadata: { isV2: idShape === 'v2' } };
+      const { id, sandboxId } = snapshot(snapshotId);
+      // As those are that go on from it.
+      return { snapshotId: id, handleMetadata: { isV2: sandboxIdShape(sandboxId) === 'v2' } };
     },
     async sandboxRestore(request, context) {
       return { sandboxId: (await restore(request, context)).id };
