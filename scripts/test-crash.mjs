@@ -1,6 +1,6 @@
 /**
  * `npm run test:crash [-- KILLS]`: kills the server that many times, 200 by default, half of them under each runtime, while clients upload, commit, reload, build, take
- * snapshots and remove, and all that nobody uses is collected, and half as many while memory is kept, restored, forked and gone back to (`e2e/crash/`). The record goes to `docs/crashes.md`. Takes half an hour, and is no part of CI.
+ * snapshots and remove, and all that nobody uses is collected, and half as many while memory is kept, restored, forked, gone back to, put to sleep and woken (`e2e/crash/`). The record goes to `docs/crashes.md`. Takes half an hour, and is no part of CI.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
@@ -74,7 +74,7 @@ function report(lines, commit, passed) {
     'two seconds is collected all the time. Then it is started again, and the program goes on. After each kill: every batch is there whole or not',
     'at all, every file has the content whose hash it carries, of the round before or of this one, a snapshot is one moment, and what was answered, is named or runs is there.',
     '',
-    'As many kills again, under gVisor, hit checkpoints of the memory of a sandbox, restores, forks and rollbacks of it. After each: memory and files are of one moment, of before or after; of the copies all are there or',
+    'As many kills again, under gVisor, hit checkpoints of the memory of a sandbox, restores, forks and rollbacks of it, its being put to sleep and its waking, each at most as long into it as one takes. After each: memory and files are of one moment, of before or after; of the copies all are there or',
     'none, and of checkpoints those that were told, without anything beside them.',
     '',
     `${kills.length} kills: ${passed ? '**nothing was lost or mixed**' : '**it failed: see the output of the run**'}.`,
