@@ -1,7 +1,11 @@
 /** What an operator is told of a server and can have it do, on one that clients use. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Sandbox } from '../sdk/src/index.ts';
+import { announce, conceal, runSkerry } from './support/command.ts';
 import { startServer, type TestServer } from './support/server.ts';
 
 const IMAGE = 'debian:bookworm-slim';
@@ -13,9 +17,11 @@ describe('a server in operation', () => {
   before(async () => {
     server = await startServer({ runtime: 'runc' });
     token = `${server.token.tokenId}:${server.token.tokenSecret}`;
-    sandbox = await Sandbox.create({ url: server.url, token, image: IMAGE });
+    sandbox = await Sandbox.create({ url: server.url, token, image: IMAGE, volumes: { '/vol': 'kept' } });
+    announce(server);
   });
   after(async () => {
+    if (server) conceal(server);
     await sandbox?.terminate();
     await server?.stop(); // asserts that nothing is left
   });
@@ -53,6 +59,30 @@ describe('a server in operation', () => {
     for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds'])
       assert.ok(now.has(name), name);
     assert.ok((now.get('skerry_disk_bytes{what="usable"}') ?? 0) > 0);
+  });
+
+  test('a backup has what outlasts sandboxes, and a server elsewhere goes on from it', async (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'e2e-backup-'));
+    t.after(() => rmSync(directory, { recursive: true, force: true }));
+    const [backup, keys, dataDir] = ['backup', 'keys', 'data'].map((name) => join(directory, name)) as [
+      string,
+      string,
+      string,
+    ];
+    await sandbox.exec(['sh', '-c', 'echo made > /made; echo written > /vol/file']);
+    const { imageId } = await sandbox.snapshot();
+    assert.match(await runSkerry(server, 'backup', backup, '--keys', keys), /Backed up \d+ layers of images/);
+
+    await runSkerry({ ...server, dataDir }, 'restore', backup, '--keys', keys);
+    const other = await startServer({ runtime: 'runc', dataDir });
+    t.after(() => other.stop());
+    assert.deepEqual(other.token, server.token);
+    await using restored = await Sandbox.create({
+      ...{ url: other.url, token, image: imageId },
+      volumes: { '/vol': 'kept' },
+    });
+    const { stdout } = await restored.exec(['cat', '/made', '/vol/file']);
+    assert.equal(stdout, 'made\nwritten\n');
   });
 
   test('it is ready', async () => {

@@ -5,6 +5,7 @@ import { outliveReaders } from '../../connect/src/closed-output.ts';
 import { SkerryError } from '../../server/src/operator.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
+import { backupCommand, restoreCommand } from './commands/backup.ts';
 import { caCommand } from './commands/ca.ts';
 import { checkpointCommand } from './commands/checkpoint.ts';
 import { connectCommand } from './commands/connect.ts';
@@ -52,6 +53,8 @@ export function createProgram(): Command {
     imageCommand,
     diskCommand,
     pruneCommand,
+    backupCommand,
+    restoreCommand,
     warmCommand,
     tokenCommand,
     caCommand,

@@ -43,6 +43,32 @@ export async function checkEngine(config: Config): Promise<readonly EngineCheck[
   }).check();
 }
 
+/** Makes a directory ready for a backup by the server. @throws SkerryError */
+export async function prepareBackup(directory: string): Promise<void> {
+  const { prepareBackup } = await import('./storage/backup.ts');
+  return prepareBackup(directory);
+}
+
+/** Copies what opens a data directory and a backup of it. @returns which files */
+export async function copyServerKeys(dataDir: string, directory: string): Promise<readonly string[]> {
+  const { copyKeys } = await import('./storage/restore.ts');
+  return copyKeys(dataDir, directory);
+}
+
+/** Makes a data directory of a backup. @returns when that was made, Unix milliseconds. @throws SkerryError as `restoreBackup` */
+export async function restore(paths: {
+  readonly from: string;
+  readonly keys: string | undefined;
+  readonly dataDir: string;
+}): Promise<number> {
+  const { backupKeyCheck } = await import('./storage/backup.ts');
+  const { restoreBackup } = await import('./storage/restore.ts');
+  const { openVault } = await import('./secrets/vault.ts');
+  const { migrations } = await import('./store/migrations.ts');
+  const keyCheckOf = (dataDir: string) => backupKeyCheck(openVault(dataDir, process.env.SKERRY_VAULT_KEY));
+  return restoreBackup({ ...paths, schema: migrations.length, keyCheckOf });
+}
+
 /** The process that resolves names for the sandboxes of that data directory; undefined when it does not run. */
 export async function findResolver(dataDir: string): Promise<number | undefined> {
   const { resolverPid } = await import('./network/resolver-process.ts');

@@ -6,6 +6,7 @@ import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
+import { backupRoute } from './api/operator/backup-route.ts';
 import { checkpointRoute } from './api/operator/checkpoint-route.ts';
 import { diskRoute } from './api/operator/disk-route.ts';
 import { healthRoutes } from './api/operator/health-routes.ts';
@@ -50,7 +51,9 @@ import { SandboxService } from './sandboxes/sandbox-service.ts';
 import { openHeaders } from './sandboxes/secret-headers.ts';
 import { SecretService } from './secrets/secret-service.ts';
 import { type AesVault, openVault } from './secrets/vault.ts';
+import { backupKeyCheck } from './storage/backup.ts';
 import { Collector } from './storage/collector.ts';
+import { copyDatabase } from './store/backup.ts';
 import { openStore, type Store } from './store/store.ts';
 import { Counts } from './telemetry/counts.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -318,6 +321,11 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
           imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
           diskRoute({ tokens, collector, dataDir, logger }),
           checkpointRoute({ tokens, sandboxes, logger }),
+          backupRoute({
+            ...{ tokens, dataDir, room, logger, now, version: VERSION, keyCheck: backupKeyCheck(vault) },
+            copyStore: (path) => copyDatabase(store.database, path),
+            commitVolumes: () => volumeMounts.settleAll(),
+          }),
           sandboxRoute({ tokens, sandboxes, provisioner, logger }),
           warmRoute({ tokens, sandboxes, images: patientImages, logger }),
           tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),

@@ -131,7 +131,12 @@ export class VolumeMounts {
     await Promise.all(this.#options.rows.ofVolume(volumeId).map((row) => this.#tryToLook(row)));
   }
 
-  /** The same, for who asks for nothing else. @throws SkerryError `not-found`, `volume-full`, `disk-full` */
+  /** The same of every volume. */
+  async settleAll(): Promise<void> {
+    for (const row of this.#options.rows.all()) await this.#tryToLook(row);
+  }
+
+  /** As `settle`, for who asks for nothing else. @throws SkerryError `not-found`, `volume-full`, `disk-full` */
   async commit(volumeId: VolumeId): Promise<void> {
     this.#options.files.version(volumeId);
     for (const row of this.#options.rows.ofVolume(volumeId)) await this.#look(row);
