@@ -19,7 +19,8 @@ const printed = [
   /^0 a\n1 b\n2 c\n(stdout \d+\n)+\{ exitCode: 0, signal: null, timedOut: false \}\ntrue\nTimeoutError$/,
   /^21 adding\n undefined\nZeroDivisionError true\nKeyboardInterrupt 20\nstdout False\n\n0$/,
   /^a,b\n1,2\n 8\n\[ \[ 'in.csv', 8 \] \]\nnot-found Check the id or name/,
-  /^ready\nkept\n\nsb-\w+ running \{\}$/,
+  /^planted \[ '\/file', '\/seed' \]\nready\nplantedk-1\n\nsb-\w+ running \{\}$/,
+  /^false\nrunning\nsuspended awake\n$/,
   /^200\n\[ \[ 8000, 'https:\/\/.*' \] \]$/,
 ];
 
@@ -30,7 +31,7 @@ describe('the package skerry from a packed tarball', () => {
     consumer = mkdtempSync(join(tmpdir(), 'sdk-consumer-'));
     writeFileSync(join(consumer, 'package.json'), '{"type": "module"}');
     await installPacked('sdk', consumer);
-    server = await startServer();
+    server = await startServer({ warmPool: 2 });
   });
   after(async () => {
     await server?.stop(); // asserts that nothing is left

@@ -30,7 +30,7 @@ export class SkerryError extends Error {
     },
   ) {
     const options = answer.cause === undefined ? undefined : { cause: answer.cause };
-    super(`${sentence(body.message)} ${body.suggestion}`, options);
+    super(`${sentence(body.message)} ${body.suggestion}`.trimEnd(), options);
     this.code = body.code;
     this.status = answer.status;
     this.suggestion = body.suggestion;
@@ -89,6 +89,16 @@ export class QuotaError extends SkerryError {
   override readonly name = 'QuotaError';
 }
 
+/** 501: the server, or the runtime that the sandbox has, cannot do this. */
+export class UnsupportedError extends SkerryError {
+  override readonly name = 'UnsupportedError';
+}
+
+/** 507: the disk, or the volume, has no room for it. */
+export class DiskFullError extends SkerryError {
+  override readonly name = 'DiskFullError';
+}
+
 /** The server could not be reached, or what answered is not one. */
 export class ConnectionError extends SkerryError {
   override readonly name = 'ConnectionError';
@@ -143,7 +153,9 @@ const classes: Readonly<Record<number, typeof SkerryError>> = {
   422: ImageBuildError,
   425: NotReadyError,
   429: QuotaError,
+  501: UnsupportedError,
   503: NotReadyError,
+  507: DiskFullError,
 };
 
 /** The error of an answer. `text` is its body. */
@@ -181,8 +193,10 @@ export const notSkerry = (message: string): ErrorBody => ({
 
 function parseBody(text: string): ErrorBody | undefined {
   try {
-    const { error } = JSON.parse(text) as Partial<ErrorAnswer>;
-    return typeof error?.message === 'string' && typeof error.code === 'string' ? error : undefined;
+    const { error } = JSON.parse(text) as { readonly error?: Partial<ErrorBody> };
+    const { code, message, suggestion = '', retryable = false } = error ?? {};
+    if (typeof code !== 'string' || typeof message !== 'string') return undefined;
+    return { ...error, code, message, suggestion, retryable };
   } catch {
     return undefined;
   }

@@ -10,7 +10,7 @@ const MAX_TRIES = 6;
 const FIRST_PAUSE_MS = 100;
 
 export interface CallOptions {
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
   /** Sent as JSON. */
   readonly json?: unknown;
   /** Sent as it is. */
@@ -92,6 +92,20 @@ export class HttpClient {
   }
 }
 
+/** The pages of a list, each asked for when the one before was read. */
+export async function* eachPage<Page extends { readonly nextCursor: string | null }>(
+  http: HttpClient,
+  path: string,
+  options: Pick<CallOptions, 'query' | 'signal'>,
+): AsyncGenerator<Page, void> {
+  let cursor: string | undefined;
+  do {
+    const page = await http.call<Page>('GET', path, { ...options, query: { ...options.query, cursor } });
+    yield page;
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined);
+}
+
 /** There is no connection, or no more. */
 export const unreachable = (url: string, cause: unknown): ConnectionError =>
   new ConnectionError(
@@ -106,7 +120,7 @@ export const unreachable = (url: string, cause: unknown): ConnectionError =>
 
 function queryOf(query: CallOptions['query'] = {}): string {
   const given = Object.entries(query).flatMap(([name, value]): [string, string][] =>
-    value === undefined ? [] : [[name, String(value)]],
+    value === undefined ? [] : [value].flat().map((each) => [name, String(each)]),
   );
   return given.length === 0 ? '' : `?${new URLSearchParams(given)}`;
 }

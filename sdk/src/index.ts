@@ -13,6 +13,7 @@ export {
   CommandError,
   ConflictError,
   ConnectionError,
+  DiskFullError,
   ImageBuildError,
   InvalidRequestError,
   NotFoundError,
@@ -21,6 +22,7 @@ export {
   QuotaError,
   SandboxEndedError,
   SkerryError,
+  UnsupportedError,
   WaitTimeoutError,
 } from './errors.ts';
 export { type FileContent, SandboxFiles } from './files.ts';
@@ -37,4 +39,7 @@ export {
   StdinWriter,
 } from './process.ts';
 export { quote, type Word } from './quote.ts';
-export { type CreateOptions, type ExecOptions, Sandbox } from './sandbox.ts';
+export { type CreateOptions, type ExecOptions, type ListOptions, Sandbox } from './sandbox.ts';
+export { secrets } from './secret.ts';
+export { Volume } from './volume.ts';
+export { keepWarm, type Warmed, type WarmKind, type WarmOptions, warmKinds } from './warm.ts';

@@ -1,8 +1,9 @@
 /** One program in a sandbox. */
 import { CommandError, ConnectionError, errorOfFrame, NotReadyError } from './errors.ts';
 import { concat, readFrames } from './frames.ts';
-import type { KillRequest, ProcessExit, ProcessInfo, StdinTaken, TerminalSize } from './gen/types.ts';
+import type { KillRequest, ProcessExit, StdinTaken, TerminalSize } from './gen/types.ts';
 import { type HttpClient, unreachable } from './http.ts';
+import { linesOf } from './lines.ts';
 import { delay } from './wait.ts';
 
 export type Signal = NonNullable<KillRequest['signal']>;
@@ -46,23 +47,33 @@ export class Process implements PromiseLike<ExecResult> {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
   readonly #http: HttpClient;
-  readonly #sandboxPath: string;
-  readonly #started: Promise<Pick<ProcessInfo, 'id'>>;
+  readonly #path: string;
+  readonly #id: string;
+  readonly #started: Promise<unknown>;
   readonly #signal: AbortSignal | undefined;
   #throws: boolean;
 
-  /** @internal `Sandbox.exec` and `Sandbox.process` make these. */
+  /**
+   * @internal `Sandbox.exec` and `Sandbox.process` make these.
+   * @param started settles once it was started, or could not be
+   */
   constructor(
     http: HttpClient,
     sandboxPath: string,
-    started: Promise<Pick<ProcessInfo, 'id'>>,
-    options: Options & { readonly throws?: boolean } = {},
+    id: string,
+    started: Promise<unknown>,
+    options: Options & { readonly throws?: boolean; readonly killOnAbort?: boolean } = {},
   ) {
     this.#http = http;
-    this.#sandboxPath = sandboxPath;
+    this.#path = `${sandboxPath}/processes/${encodeURIComponent(id)}`;
+    this.#id = id;
     this.#started = started;
     this.#signal = options.signal;
     this.#throws = options.throws ?? false;
+    if (options.killOnAbort) {
+      this.#signal?.addEventListener('abort', this.#onAbort, { once: true });
+      started.catch(this.#forgetSignal);
+    }
     this.stdin = new StdinWriter(this);
     this.stdout = new OutputStream(this, 'stdout');
     this.stderr = new OutputStream(this, 'stderr');
@@ -72,7 +83,8 @@ export class Process implements PromiseLike<ExecResult> {
 
   /** Resolves once it has been started, with its id. @throws SkerryError when it cannot be started */
   async id(): Promise<string> {
-    return (await this.#started).id;
+    await this.#started;
+    return this.#id;
   }
 
   /** Its end does not throw, whatever its exit code. */
@@ -95,9 +107,9 @@ export class Process implements PromiseLike<ExecResult> {
   }
 
   /** @throws CommandError after `$`, unless `nothrow`; SandboxEndedError */
-  async result(): Promise<ExecResult> {
+  async result(options: Options = {}): Promise<ExecResult> {
     const pieces: Record<StreamName, Uint8Array[]> = { stdout: [], stderr: [] };
-    const following = this.follow('both');
+    const following = this.follow('both', options);
     let next = await following.next();
     for (; !next.done; next = await following.next()) pieces[next.value.stream].push(next.value.bytes);
     const text = (stream: StreamName) => new TextDecoder().decode(concat(pieces[stream]));
@@ -116,30 +128,31 @@ export class Process implements PromiseLike<ExecResult> {
   }
 
   /** Its whole stdout as text. @throws CommandError when its exit code is not 0 */
-  async text(): Promise<string> {
-    const result = await this.nothrow().result();
+  async text(options: Options = {}): Promise<string> {
+    const result = await this.nothrow().result(options);
     if (result.exitCode !== 0) throw new CommandError(result);
     return result.stdout;
   }
 
   /** Its stdout as JSON. @throws CommandError, SyntaxError */
-  async json<T = unknown>(): Promise<T> {
-    return JSON.parse(await this.text()) as T; // the caller says what it is
+  async json<T = unknown>(options: Options = {}): Promise<T> {
+    return JSON.parse(await this.text(options)) as T; // the caller says what it is
   }
 
   /** The lines of its stdout as they come. @throws CommandError at the end, when its exit code is not 0 */
-  async *lines(): AsyncGenerator<string, void> {
-    yield* this.stdout.lines();
-    const exit = await this.wait();
+  async *lines(options: Options = {}): AsyncGenerator<string, void> {
+    yield* this.stdout.lines(options);
+    const exit = await this.wait(options);
     if (exit.exitCode === 0) return;
-    throw new CommandError({ ...exit, stdout: '', stderr: await this.stderr.text() });
+    throw new CommandError({ ...exit, stdout: '', stderr: await this.stderr.text(options) });
   }
 
   /** What it has written until now, without waiting for more. */
   async *soFar(options: Options = {}): AsyncGenerator<OutputPiece, void> {
     const { signal } = options;
     const query = { follow: false };
-    const response = await this.#http.send('GET', `${await this.#path()}/output`, { query, signal });
+    await this.#started;
+    const response = await this.#http.send('GET', `${this.#path}/output`, { query, signal });
     for await (const frame of readFrames(response)) {
       if (frame.kind === 'error') throw errorOfFrame(frame.error);
       if (frame.kind !== 'exit') yield { stream: frame.kind, bytes: frame.bytes };
@@ -148,12 +161,14 @@ export class Process implements PromiseLike<ExecResult> {
 
   /** Sends a signal, SIGTERM by default, to it and everything it started. No effect once it ended. */
   async kill(signal: Signal = 'SIGTERM', options: Options = {}): Promise<void> {
-    await this.#http.call('POST', `${await this.#path()}/signal`, { json: { signal }, ...options });
+    await this.#started;
+    await this.#http.call('POST', `${this.#path}/signal`, { json: { signal }, ...options });
   }
 
   /** Tells it the size of its terminal. @throws ConflictError when it has none */
   async resize(size: TerminalSize, options: Options = {}): Promise<void> {
-    await this.#http.call('POST', `${await this.#path()}/resize`, { json: size, ...options });
+    await this.#started;
+    await this.#http.call('POST', `${this.#path}/resize`, { json: size, ...options });
   }
 
   /** Output from its start as it comes; returns its exit. Connections that break are made again. @throws SandboxEndedError */
@@ -161,16 +176,19 @@ export class Process implements PromiseLike<ExecResult> {
     streams: StreamName | 'both' | 'none',
     options: Options = {},
   ): AsyncGenerator<OutputPiece, ProcessExit> {
-    const given = [this.#signal, options.signal].filter((each) => each !== undefined);
-    const signal = given.length > 1 ? AbortSignal.any(given) : given[0];
-    const path = `${await this.#path()}/output`;
+    const signal = eitherSignal(this.#signal, options.signal);
+    await this.#started;
+    const path = `${this.#path}/output`;
     const next = { stdout: 0, stderr: 0 };
     for (let pauses = 0; ; pauses++) {
       try {
         const query = { ...next, streams };
         const response = await this.#http.send('GET', path, { query, signal });
         for await (const frame of readFrames(response)) {
-          if (frame.kind === 'exit') return frame.exit;
+          if (frame.kind === 'exit') {
+            this.#forgetSignal();
+            return frame.exit;
+          }
           if (frame.kind === 'error') throw errorOfFrame(frame.error);
           pauses = 0;
           next[frame.kind] += frame.bytes.length;
@@ -186,18 +204,34 @@ export class Process implements PromiseLike<ExecResult> {
   }
 
   /** @internal */
-  async writeStdin(offset: number, bytes: Uint8Array<ArrayBuffer>, end: boolean): Promise<void> {
-    await this.#http.call<StdinTaken>('POST', `${await this.#path()}/stdin`, {
+  async writeStdin(
+    offset: number,
+    bytes: Uint8Array<ArrayBuffer>,
+    end: boolean,
+    options: Options,
+  ): Promise<void> {
+    await this.#started;
+    await this.#http.call<StdinTaken>('POST', `${this.#path}/stdin`, {
       query: { offset, end },
       body: bytes,
       repeatable: true,
-      signal: this.#signal,
+      signal: eitherSignal(this.#signal, options.signal),
     });
   }
 
-  async #path(): Promise<string> {
-    return `${this.#sandboxPath}/processes/${encodeURIComponent(await this.id())}`;
-  }
+  /** It may have been started though its caller gave up on the answer. */
+  readonly #onAbort = (): void => {
+    this.#http.call('POST', `${this.#path}/signal`, { json: { signal: 'SIGKILL' } }).catch(() => {});
+  };
+
+  /** One that has ended needs no kill: the signal may live longer, and must not keep this. */
+  readonly #forgetSignal = (): void => {
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+  };
+}
+
+function eitherSignal(one: AbortSignal | undefined, other: AbortSignal | undefined): AbortSignal | undefined {
+  return one && other ? AbortSignal.any([one, other]) : (one ?? other);
 }
 
 /** Whether a stream may be taken up again: the connection broke, the server starts again, or the sandbox still starts. */
@@ -220,38 +254,34 @@ export class OutputStream implements AsyncIterable<Uint8Array<ArrayBuffer>> {
   }
 
   /** Its bytes as they come. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
-    for await (const { bytes } of this.#process.follow(this.#name)) yield bytes;
+  [Symbol.asyncIterator](): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+    return this.#pieces({});
+  }
+
+  async *#pieces(options: Options): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+    for await (const { bytes } of this.#process.follow(this.#name, options)) yield bytes;
   }
 
   /** All of it, once the program ended. */
-  async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+  async bytes(options: Options = {}): Promise<Uint8Array<ArrayBuffer>> {
     const pieces: Uint8Array[] = [];
-    for await (const piece of this) pieces.push(piece);
+    for await (const piece of this.#pieces(options)) pieces.push(piece);
     return concat(pieces);
   }
 
   /** All of it as UTF-8. */
-  async text(): Promise<string> {
-    return new TextDecoder().decode(await this.bytes());
+  async text(options: Options = {}): Promise<string> {
+    return new TextDecoder().decode(await this.bytes(options));
   }
 
   /** Its lines as they come, without their ends. */
-  async *lines(): AsyncGenerator<string, void> {
-    const decoder = new TextDecoder();
-    let rest = '';
-    for await (const bytes of this) {
-      const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) yield line.replace(/\r$/, '');
-    }
-    rest += decoder.decode();
-    if (rest !== '') yield rest;
+  lines(options: Options = {}): AsyncGenerator<string, void> {
+    return linesOf(this.#pieces(options));
   }
 
   /** As a stream of the web. */
-  readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    const pieces = this[Symbol.asyncIterator]();
+  readable(options: Options = {}): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const pieces = this.#pieces(options);
     return new ReadableStream({
       async pull(controller) {
         const { done, value } = await pieces.next();
@@ -281,13 +311,13 @@ export class StdinWriter {
   }
 
   /** Resolves when the program has taken it. @throws ConflictError when it reads no more */
-  write(input: string | Uint8Array): Promise<void> {
-    return this.#send(toBytes(input), false);
+  write(input: string | Uint8Array, options: Options = {}): Promise<void> {
+    return this.#send(toBytes(input), false, options);
   }
 
   /** Nothing comes after this. */
-  end(input: string | Uint8Array = ''): Promise<void> {
-    return this.#send(toBytes(input), true);
+  end(input: string | Uint8Array = '', options: Options = {}): Promise<void> {
+    return this.#send(toBytes(input), true, options);
   }
 
   /** @internal Writes all of it, and ends. */
@@ -297,13 +327,13 @@ export class StdinWriter {
     await this.end();
   }
 
-  #send(bytes: Uint8Array, end: boolean): Promise<void> {
+  #send(bytes: Uint8Array, end: boolean, options: Options): Promise<void> {
     const sent = this.#last.then(async () => {
       let at = 0;
       do {
         const piece = bytes.slice(at, at + STDIN_PIECE_BYTES);
         at += piece.length;
-        await this.#process.writeStdin(this.#offset, piece, end && at >= bytes.length);
+        await this.#process.writeStdin(this.#offset, piece, end && at >= bytes.length, options);
         this.#offset += piece.length;
       } while (at < bytes.length);
     });

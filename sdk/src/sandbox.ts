@@ -4,19 +4,30 @@ import { type ConnectionOptions, connect } from './connection.ts';
 import { NotReadyError, WaitTimeoutError } from './errors.ts';
 import { SandboxFiles } from './files.ts';
 import type {
+  CheckpointInfo,
+  CheckpointInfos,
   ConnectToken,
+  ForkMade,
+  ForkRequest,
+  LifeEvent,
+  NetworkRequest,
   ProcessInfo,
   ProcessInfos,
   ProcessStart,
+  RestoreRequest,
   SandboxCreate,
+  SandboxEvent,
+  SandboxEvents,
   SandboxInfo,
   SandboxPage,
+  SecretHeadersRequest,
   SnapshotMade,
   TerminalSize,
   Tunnel,
   TunnelList,
 } from './gen/types.ts';
-import type { HttpClient } from './http.ts';
+import { eachPage, type HttpClient, unreachable } from './http.ts';
+import { readLines } from './lines.ts';
 import { type Input, type Options, Process } from './process.ts';
 import { shellCommand, type Word } from './quote.ts';
 import { delay } from './wait.ts';
@@ -44,6 +55,16 @@ export interface ExecOptions {
   readonly pty?: TerminalSize | undefined;
   /** Kills it. */
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface ListOptions extends ConnectionOptions, Options {
+  /** Default: only those that have not ended. */
+  readonly includeEnded?: boolean | undefined;
+  readonly app?: string | undefined;
+  /** The one of that name in its app. */
+  readonly name?: string | undefined;
+  /** All must match. */
+  readonly tags?: Readonly<Record<string, string>> | undefined;
 }
 
 /** One wait on the server; longer ones are made of several, so that no proxy takes the connection for dead. */
@@ -103,18 +124,50 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /** All sandboxes that run, newest first, whoever made them; with `includeEnded` also those that ended. */
-  static async *list(
-    options: ConnectionOptions & Options & Loose<{ includeEnded?: boolean; app?: string }> = {},
-  ): AsyncGenerator<Sandbox, void> {
-    const { signal, includeEnded, app, ...connection } = options;
+  static async *list(options: ListOptions = {}): AsyncGenerator<Sandbox, void> {
+    const { signal, includeEnded, app, name, tags = {}, ...connection } = options;
     const http = connect(connection);
-    let cursor: string | undefined;
-    do {
-      const query = { includeEnded, app, cursor };
-      const page = await http.call<SandboxPage>('GET', '/v1/sandboxes', { query, signal });
-      for (const info of page.sandboxes) yield new Sandbox(http, info);
-      cursor = page.nextCursor ?? undefined;
-    } while (cursor !== undefined);
+    const tag = Object.entries(tags).map(([key, value]) => `${key}=${value}`);
+    const query = { includeEnded, app, name, tag };
+    const pages = eachPage<SandboxPage>(http, '/v1/sandboxes', { query, signal });
+    for await (const { sandboxes } of pages) for (const info of sandboxes) yield new Sandbox(http, info);
+  }
+
+  /**
+   * A sandbox that goes on where another was when `checkpoint` was taken, and waits until it runs.
+   * @throws NotFoundError (checkpoint), ConflictError (name; a checkpoint of another build of the runtime), QuotaError
+   */
+  static async restore(
+    checkpointId: string,
+    options: ConnectionOptions & Options & Loose<RestoreRequest> = {},
+  ): Promise<Sandbox> {
+    const { signal, name, ...connection } = options;
+    const http = connect(connection);
+    const path = `${checkpointPath(checkpointId)}/restore`;
+    const sandbox = new Sandbox(http, await http.call<SandboxInfo>('POST', path, { json: { name }, signal }));
+    await sandbox.#untilRunning(sandbox.info.hasCommand, signal);
+    return sandbox;
+  }
+
+  /** Forgets a checkpoint, whose sandbox need not be there any more. @throws NotFoundError */
+  static async deleteCheckpoint(
+    checkpointId: string,
+    options: ConnectionOptions & Options = {},
+  ): Promise<void> {
+    const { signal, ...connection } = options;
+    await connect(connection).call('DELETE', checkpointPath(checkpointId), { signal });
+  }
+
+  /**
+   * What happens to sandboxes from now on, whoever made them: each state they come to. Ends with `signal`, or by leaving the loop.
+   * @throws ConnectionError when the connection breaks, or the reader is too far behind: look at `list` then, and follow again
+   */
+  static async *events(options: ConnectionOptions & Options = {}): AsyncGenerator<LifeEvent, void> {
+    const { signal, ...connection } = options;
+    const response = await connect(connection).send('GET', '/v1/events', { signal });
+    for await (const line of readLines(response)) if (line !== '') yield JSON.parse(line) as LifeEvent;
+    signal?.throwIfAborted();
+    throw unreachable('The server', new Error('the events broke off'));
   }
 
   /** What was known of it when this was made, or at the last `refresh`, `wait` or `terminate`. */
@@ -174,7 +227,7 @@ export class Sandbox implements AsyncDisposable {
 
   /** A program that was started earlier, by its id. */
   process(id: string, options: Options = {}): Process {
-    return new Process(this.#http, this.#path, Promise.resolve({ id }), options);
+    return new Process(this.#http, this.#path, id, Promise.resolve(), options);
   }
 
   /** The programs that were started in it, running or not, oldest first. */
@@ -204,6 +257,87 @@ export class Sandbox implements AsyncDisposable {
   ): Promise<SnapshotMade> {
     const { signal, ...request } = options;
     return this.#http.call('POST', `${this.#path}/snapshots`, { json: request, signal });
+  }
+
+  /**
+   * Shows the files of an image at a path, as a snapshot of a directory is one; without an image an empty directory. What is written there is of this mount
+   * alone. @throws NotFoundError, InvalidRequestError, SandboxEndedError
+   */
+  async mountImage(path: string, imageId?: string, options: Options = {}): Promise<void> {
+    await this.#http.call('POST', `${this.#path}/mounts`, { json: { path, imageId }, ...options });
+  }
+
+  /** Uncovers what is below the image that was mounted last at that path. @throws NotFoundError */
+  async unmountImage(path: string, options: Options = {}): Promise<void> {
+    await this.#http.call('DELETE', `${this.#path}/mounts`, { query: { path }, ...options });
+  }
+
+  /**
+   * Copies of it, each under an id of its own, that go on where it is, with the memory of its programs (gVisor). All of them run when this resolves; else there is none.
+   * @throws ConflictError, UnsupportedError, QuotaError, SandboxEndedError
+   */
+  async fork(options: Options & Loose<ForkRequest> = {}): Promise<Sandbox[]> {
+    const { signal, ...request } = options;
+    const made = await this.#http.call<ForkMade>('POST', `${this.#path}/fork`, { json: request, signal });
+    return made.sandboxes.map((info) => new Sandbox(this.#http, info));
+  }
+
+  /** Keeps its memory and its files as they are now, for `rollback` and `Sandbox.restore`; it goes on running (gVisor). @throws ConflictError, UnsupportedError */
+  checkpoint(options: Options = {}): Promise<CheckpointInfo> {
+    return this.#http.call('POST', `${this.#path}/checkpoints`, options);
+  }
+
+  /** What was kept of it and has not expired, newest first. */
+  async checkpoints(options: Options = {}): Promise<CheckpointInfo[]> {
+    return (await this.#http.call<CheckpointInfos>('GET', `${this.#path}/checkpoints`, options)).checkpoints;
+  }
+
+  /**
+   * Has it go on where it was at a checkpoint: its memory and files are those of then, its volumes those of now. Programs that `exec` started are killed, and
+   * so are its interpreters. Resolves when it runs. @throws NotFoundError, ConflictError
+   */
+  async rollback(checkpointId: string, options: Options = {}): Promise<SandboxInfo> {
+    this.#contexts.clear();
+    return this.#update('POST', '/rollback', { json: { checkpointId }, ...options });
+  }
+
+  /** Keeps it on the disk alone, with the memory of its programs, until something is asked of it that needs it to run (gVisor). @throws ConflictError when it is in use, UnsupportedError */
+  suspend(options: Options = {}): Promise<SandboxInfo> {
+    return this.#update('POST', '/suspend', options);
+  }
+
+  /** Wakes it before something needs it. */
+  resume(options: Options = {}): Promise<SandboxInfo> {
+    return this.#update('POST', '/resume', { repeatable: true, ...options });
+  }
+
+  /** Replaces all its tags. */
+  async setTags(tags: Readonly<Record<string, string>>, options: Options = {}): Promise<SandboxInfo> {
+    await this.#http.call('PUT', `${this.#path}/tags`, { json: { tags }, repeatable: true, ...options });
+    return this.refresh(options);
+  }
+
+  /** Says anew what it may reach, from now on; connections that are no longer allowed break. Its own key cannot do this. */
+  async setNetwork(network: NetworkRequest['network'], options: Options = {}): Promise<void> {
+    await this.#http.call('PUT', `${this.#path}/network`, {
+      json: { network },
+      repeatable: true,
+      ...options,
+    });
+  }
+
+  /** Replaces what is put into what it sends, of one that was made with `secretHeaders`. @throws ConflictError for one that was not */
+  async setSecretHeaders(
+    secretHeaders: SecretHeadersRequest['secretHeaders'],
+    options: Options = {},
+  ): Promise<void> {
+    const json = { secretHeaders };
+    await this.#http.call('PUT', `${this.#path}/secret-headers`, { json, repeatable: true, ...options });
+  }
+
+  /** What Skerry itself has to say about it, oldest first, also after its end: bounds that were hit, what it reached when that is audited, why it ended. */
+  async events(options: Options = {}): Promise<SandboxEvent[]> {
+    return (await this.#http.call<SandboxEvents>('GET', `${this.#path}/events`, options)).events;
   }
 
   /** Shows in its volumes what others have written since it started, or since the last time. */
@@ -251,23 +385,12 @@ export class Sandbox implements AsyncDisposable {
       repeatable: true,
       signal,
     });
-    const process = new Process(this.#http, this.#path, started, { signal, throws });
+    const process = new Process(this.#http, this.#path, id, started, { signal, throws, killOnAbort: true });
     if (stdin !== undefined && stdin !== 'open') {
       // A program that stops reading before the end is no error; one that cannot be started is told elsewhere.
       process.stdin.feed(stdin).catch(() => {});
     }
-    if (signal) this.#killOnAbort(id, signal);
     return process;
-  }
-
-  #killOnAbort(id: string, signal: AbortSignal): void {
-    const kill = async () => {
-      // It may have been started though its caller gave up on the answer.
-      await this.process(id)
-        .kill('SIGKILL')
-        .catch(() => {});
-    };
-    signal.addEventListener('abort', () => void kill(), { once: true });
   }
 
   async #untilRunning(mayHaveEnded: boolean, signal: AbortSignal | undefined): Promise<void> {
@@ -295,6 +418,7 @@ export class Sandbox implements AsyncDisposable {
   }
 }
 
+const checkpointPath = (id: string) => `/v1/checkpoints/${encodeURIComponent(id)}`;
 const sandboxPath = (id: string) => `/v1/sandboxes/${encodeURIComponent(id)}`;
 
 function waitTimeout(what: string, ms: number, cause: NotReadyError): WaitTimeoutError {

@@ -293,7 +293,10 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
     };
     const modbox = createModboxApi({ ...http, provisioner, defaultImage });
     cleanup.add('modbox', () => modbox.close());
-    const rest = createRestApi({ ...http, apps, images: resolver, volumes, secrets });
+    const rest = createRestApi({
+      ...{ ...http, apps, images: resolver, secrets, life: sandboxes },
+      ...{ volumes, volumeFiles, volumeMounts, blobs },
+    });
     cleanup.add('rest', () => rest.close());
     const instance = instanceName(dataDir);
     let draining = false;

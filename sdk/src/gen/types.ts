@@ -214,6 +214,10 @@ export interface SandboxCreate {
    */
   idleTimeoutSeconds?: number;
   /**
+   * What becomes of it then. suspend: it is kept on the disk, with the memory of its programs, and goes on at the next call that needs it (gVisor). Default: what the server's setting says, at first end.
+   */
+  idleAction?: 'end' | 'suspend';
+  /**
    * What keeps its programs from the machine. Default: the server's choice.
    */
   isolation?: 'gvisor' | 'runc';
@@ -435,3 +439,182 @@ export interface SnapshotMade {
    */
   createdAt: string;
 }
+export interface ForkRequest {
+  count?: number;
+  /**
+   * Of the copies. Default: those of the original.
+   */
+  tags?: {
+    [k: string]: string;
+  };
+}
+export interface ForkMade {
+  /**
+   * The copies, all running.
+   */
+  sandboxes: SandboxInfo[];
+}
+export interface CheckpointInfo {
+  id: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  createdAt: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  expiresAt: string;
+}
+export interface CheckpointInfos {
+  /**
+   * Newest first.
+   */
+  checkpoints: CheckpointInfo[];
+}
+export interface RollbackRequest {
+  /**
+   * Of a checkpoint that was taken of it.
+   */
+  checkpointId: string;
+}
+export interface RestoreRequest {
+  /**
+   * Null: none. Default: the one of the sandbox that the checkpoint was taken of.
+   */
+  name?: string | null;
+}
+export interface TagsRequest {
+  tags: {
+    [k: string]: string;
+  };
+}
+export interface NetworkRequest {
+  network:
+    | ('open' | 'blocked')
+    | {
+        /**
+         * Names, names with *. before them for all below, or * for every one; at most 1000.
+         *
+         * @minItems 1
+         * @maxItems 1000
+         */
+        domains: string[];
+        /**
+         * Tells in the log of the sandbox what it reaches, and tries to.
+         */
+        audit?: boolean;
+      };
+}
+export interface SecretHeadersRequest {
+  /**
+   * @maxItems 25
+   */
+  secretHeaders: {
+    /**
+     * A name, one with *. before it for it and all below, or * for every one.
+     */
+    domain: string;
+    /**
+     * Values by the names of headers.
+     */
+    headers: {
+      [k: string]: string;
+    };
+  }[];
+}
+export interface ImageMountRequest {
+  path: string;
+  /**
+   * Default: an empty directory.
+   */
+  imageId?: string;
+}
+export interface SandboxEvent {
+  /**
+   * UTC, ISO 8601.
+   */
+  time: string;
+  kind: 'exec' | 'file' | 'limit' | 'life' | 'network';
+  text: string;
+}
+export interface SandboxEvents {
+  events: SandboxEvent[];
+}
+export interface LifeEvent {
+  sandboxId: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  time: string;
+  /**
+   * The state it has now, that there is an instance for it, or that its readiness probe succeeded.
+   */
+  kind: 'starting' | 'running' | 'suspended' | 'stopping' | 'ended' | 'created' | 'placed' | 'ready';
+  /**
+   * Why it ends, from stopping on.
+   */
+  reason:
+    | ('exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed')
+    | null;
+}
+export interface VolumeInfo {
+  name: string;
+  id: string;
+  /**
+   * UTC, ISO 8601.
+   */
+  createdAt: string;
+}
+export interface VolumePage {
+  /**
+   * Newest first.
+   */
+  volumes: VolumeInfo[];
+  /**
+   * Pass as cursor; null at the end.
+   */
+  nextCursor: string | null;
+}
+export interface VolumeFile {
+  /**
+   * From the root of the volume on.
+   */
+  path: string;
+  type: 'file' | 'directory' | 'symlink';
+  size: number;
+  /**
+   * UTC, ISO 8601.
+   */
+  modifiedAt: string;
+}
+export interface VolumeFiles {
+  entries: VolumeFile[];
+}
+export interface SecretRequest {
+  env: {
+    [k: string]: string;
+  };
+}
+export interface SecretInfo {
+  name: string;
+  /**
+   * Names of its variables; values are never told.
+   */
+  keys: string[];
+  /**
+   * UTC, ISO 8601.
+   */
+  createdAt: string;
+  lastUsedAt: string | null;
+}
+export interface SecretPage {
+  /**
+   * Newest first.
+   */
+  secrets: SecretInfo[];
+  /**
+   * Pass as cursor; null at the end.
+   */
+  nextCursor: string | null;
+}
+export interface Nothing {}

@@ -234,9 +234,9 @@ export class SandboxService implements Sandboxes {
     });
   }
 
-  /** Has `follower` hear of everything that happens to sandboxes from now on. */
-  follow(follower: (entry: LifeEntry) => void): void {
-    this.#lifeLog.follow(follower);
+  /** Has `follower` hear of everything that happens to sandboxes from now on, until the returned function is called. */
+  follow(follower: (entry: LifeEntry) => void): () => void {
+    return this.#lifeLog.follow(follower);
   }
 
   get sidecars(): Sidecars {

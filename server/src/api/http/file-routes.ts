@@ -1,7 +1,7 @@
 /** `…/files`: a sandbox's files, by absolute path. */
 import { Readable } from 'node:stream';
 import { z } from 'zod';
-import { SkerryError } from '../../errors/skerry-error.ts';
+import { bounded } from './bounded.ts';
 import { deleteFileQuery, fileDeleted, fileList, fileQuery, fileWritten } from './fields.ts';
 import { fileCalls } from './file-calls.ts';
 import { answers, content, type HttpApp, type RouteParts, sandboxParams } from './routes.ts';
@@ -121,18 +121,4 @@ async function begun(
     yield first.value;
     yield* pieces;
   })();
-}
-
-/** @throws SkerryError `too-large` at the first byte too many */
-async function* bounded(body: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
-  let size = 0;
-  for await (const piece of body) {
-    size += piece.length;
-    if (size > maxBytes) {
-      throw new SkerryError('too-large', `A file may have at most ${maxBytes} bytes.`, {
-        details: { path: 'body' },
-      });
-    }
-    yield piece;
-  }
 }

@@ -10,6 +10,7 @@ import { answers, type HttpApp, type RouteParts, sandboxParams } from '../http/r
 import { pageOf, statusOf } from '../http/sandbox-answers.ts';
 import { type SandboxSpecParts, toSandboxSpec } from './sandbox-spec.ts';
 import {
+  DEFAULT_APP,
   listQuery,
   type SandboxInfo,
   sandboxCreate,
@@ -59,13 +60,23 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
         },
       },
       async (request) => {
-        const { includeEnded, limit, cursor, app: appName } = request.query;
+        const { includeEnded, limit, cursor, app: appName, name, tag: tags } = request.query;
+        const appId = appName === undefined ? undefined : specParts.apps.lookup('', appName, false).id;
+        if (name !== undefined) {
+          const named = sandboxes.findByName(
+            appId ?? specParts.apps.lookup('', DEFAULT_APP, true).id,
+            name,
+            includeEnded,
+          );
+          return pageOf(named ? [named] : [], limit, describe);
+        }
         // One more than asked for tells whether there is a next page.
         const found = sandboxes.list({
           includeEnded,
           limit: limit + 1,
           ...(cursor !== undefined && { beforeMs: Number(cursor) }),
-          ...(appName !== undefined && { appId: specParts.apps.lookup('', appName, false).id }),
+          ...(appId !== undefined && { appId }),
+          ...(tags !== undefined && { tags }),
         });
         return pageOf(found, limit, describe);
       },
@@ -132,9 +143,10 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
   });
 }
 
-const iso = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
+export const iso = (ms: number | undefined): string | null =>
+  ms === undefined ? null : new Date(ms).toISOString();
 
-function sandboxInfoOf(sandbox: Sandbox, key: string): SandboxInfo {
+export function sandboxInfoOf(sandbox: Sandbox, key: string): SandboxInfo {
   const { spec, state } = sandbox;
   return {
     id: sandbox.id,

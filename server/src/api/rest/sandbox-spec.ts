@@ -27,7 +27,15 @@ export async function toSandboxSpec(
   checkTags(request.tags);
   const { id: imageId } = await parts.images.resolve(request.image, signal).catch(inOurWords);
   const app = parts.apps.lookup('', request.app, true);
-  const { command, cpu = 0, memoryMiB = 0, inboundCidrs, idleTimeoutSeconds, secretHeaders } = request;
+  const {
+    command,
+    cpu = 0,
+    memoryMiB = 0,
+    inboundCidrs,
+    idleTimeoutSeconds,
+    idleAction,
+    secretHeaders,
+  } = request;
   const milliCpu = Math.round(cpu * 1000);
   const ports = openPorts(request.ports);
   return {
@@ -42,6 +50,7 @@ export async function toSandboxSpec(
     workdir: request.workdir,
     timeoutMs: request.timeoutSeconds * 1000,
     idleTimeoutMs: idleTimeoutSeconds === undefined ? undefined : idleTimeoutSeconds * 1000,
+    ...(idleAction && { idleAction }),
     resources: { memoryMiB, memoryLimitMiB: memoryMiB, milliCpu, milliCpuLimit: milliCpu },
     network: networkPolicy(request.network),
     ...(secretHeaders && { secretHeaders: secretHeaderSpecs(secretHeaders) }),

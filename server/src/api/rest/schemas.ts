@@ -11,6 +11,7 @@ import {
   endReason,
   environment,
   environmentBounds,
+  MAX_COPIES,
   MAX_TTL_SECONDS,
   objectName,
   offset,
@@ -26,6 +27,8 @@ export const DEFAULT_TIMEOUT_SECONDS = 300;
 const MAX_WAIT_SECONDS = 60;
 const MAX_SECRETS = 64;
 const MAX_IMAGE_TTL_SECONDS = 365 * 86_400;
+
+const MAX_TAG_FILTERS = 64;
 
 /** `checkTags` has their bounds. */
 const tags = z.record(z.string(), z.string());
@@ -65,6 +68,10 @@ export const sandboxCreate = z
     idleTimeoutSeconds: z.int().min(1).max(MAX_TTL_SECONDS).optional().meta({
       description: 'It also ends when nothing happens in it for so long.',
     }),
+    idleAction: z.enum(['end', 'suspend']).optional().meta({
+      description:
+        "What becomes of it then. suspend: it is kept on the disk, with the memory of its programs, and goes on at the next call that needs it (gVisor). Default: what the server's setting says, at first end.",
+    }),
     isolation: z.enum(['gvisor', 'runc']).optional().meta({
       description: "What keeps its programs from the machine. Default: the server's choice.",
     }),
@@ -74,6 +81,13 @@ export const sandboxCreate = z
     error: 'a terminal is for a command',
     path: ['pty'],
   })
+  .refine(
+    ({ idleAction, idleTimeoutSeconds }) => idleAction === undefined || idleTimeoutSeconds !== undefined,
+    {
+      error: 'is for a sandbox with idleTimeoutSeconds',
+      path: ['idleAction'],
+    },
+  )
   .meta({ id: 'SandboxCreate' });
 export type SandboxCreate = z.output<typeof sandboxCreate>;
 
@@ -109,6 +123,14 @@ export type SandboxInfo = z.output<typeof sandboxInfo>;
 export const listQuery = z.strictObject({
   ...pageShape,
   app: objectName.optional(),
+  name: objectName
+    .optional()
+    .meta({ description: 'The one of that name in its app; of ended ones the newest.' }),
+  tag: z
+    .union([z.string(), z.array(z.string()).max(MAX_TAG_FILTERS)])
+    .optional()
+    .transform((given, context) => tagsOf(given, context))
+    .meta({ description: 'key=value, may be given several times: all must match.' }),
 });
 export const sandboxPage = z
   .object({
@@ -198,6 +220,143 @@ export const snapshotMade = z
   .object({ imageId: z.string(), createdAt: timestamp })
   .meta({ id: 'SnapshotMade' });
 
+/** `key=value`, once or several times. */
+function tagsOf(
+  given: string | readonly string[] | undefined,
+  context: z.RefinementCtx,
+): Record<string, string> | undefined {
+  if (given === undefined) return undefined;
+  const pairs = (typeof given === 'string' ? [given] : given).map((text) => /^([^=]+)=(.*)$/s.exec(text));
+  if (pairs.includes(null)) context.addIssue({ code: 'custom', message: 'must be key=value' });
+  return Object.fromEntries(pairs.map((pair) => [pair?.[1] ?? '', pair?.[2] ?? '']));
+}
+
+export const forkRequest = z
+  .strictObject({
+    count: z.int().min(1).max(MAX_COPIES).default(1),
+    tags: tags.optional().meta({ description: 'Of the copies. Default: those of the original.' }),
+  })
+  .meta({ id: 'ForkRequest' });
+export const forkMade = z
+  .object({ sandboxes: z.array(sandboxInfo).meta({ description: 'The copies, all running.' }) })
+  .meta({ id: 'ForkMade' });
+
+const checkpointId = z.string().min(1).max(64);
+export const checkpointInfo = z
+  .object({ id: z.string(), createdAt: timestamp, expiresAt: timestamp })
+  .meta({ id: 'CheckpointInfo' });
+export const checkpointInfos = z
+  .object({ checkpoints: z.array(checkpointInfo).meta({ description: 'Newest first.' }) })
+  .meta({ id: 'CheckpointInfos' });
+export const checkpointParams = z.object({ checkpointId });
+export const rollbackRequest = z
+  .strictObject({
+    checkpointId: checkpointId.meta({ description: 'Of a checkpoint that was taken of it.' }),
+  })
+  .meta({ id: 'RollbackRequest' });
+export const restoreRequest = z
+  .strictObject({
+    name: objectName.nullable().optional().meta({
+      description: 'Null: none. Default: the one of the sandbox that the checkpoint was taken of.',
+    }),
+  })
+  .meta({ id: 'RestoreRequest' });
+
+export const tagsRequest = z.strictObject({ tags }).meta({ id: 'TagsRequest' });
+export const networkRequest = z
+  .strictObject({ network: sandboxShape.network.unwrap() })
+  .meta({ id: 'NetworkRequest' });
+export const secretHeadersRequest = z
+  .strictObject({ secretHeaders: sandboxShape.secretHeaders.unwrap() })
+  .meta({ id: 'SecretHeadersRequest' });
+export const imageMountRequest = z
+  .strictObject({
+    path: absolutePath,
+    imageId: z.string().max(64).optional().meta({ description: 'Default: an empty directory.' }),
+  })
+  .meta({ id: 'ImageMountRequest' });
+
+export const sandboxEvents = z
+  .object({
+    events: z.array(
+      z
+        .object({
+          time: timestamp,
+          kind: z.enum(['exec', 'file', 'limit', 'life', 'network']),
+          text: z.string(),
+        })
+        .meta({ id: 'SandboxEvent' }),
+    ),
+  })
+  .meta({ id: 'SandboxEvents' });
+/** A line each of the stream of what happens to sandboxes. */
+export const lifeEvent = z
+  .object({
+    sandboxId: z.string(),
+    time: timestamp,
+    kind: z.enum([...sandboxStatus.options, 'created', 'placed', 'ready']).meta({
+      description:
+        'The state it has now, that there is an instance for it, or that its readiness probe succeeded.',
+    }),
+    reason: endReason.nullable().meta({ description: 'Why it ends, from stopping on.' }),
+  })
+  .meta({ id: 'LifeEvent' });
+
+export const volumeParams = z.object({ volume: objectName });
+export const volumeInfo = z
+  .object({ name: z.string(), id: z.string(), createdAt: timestamp })
+  .meta({ id: 'VolumeInfo' });
+export const volumePage = z
+  .object({
+    volumes: z.array(volumeInfo).meta({ description: 'Newest first.' }),
+    nextCursor: z.string().nullable().meta({ description: 'Pass as cursor; null at the end.' }),
+  })
+  .meta({ id: 'VolumePage' });
+const { includeEnded: _, ...page } = pageShape;
+export const pageQuery = z.strictObject(page);
+const volumePath = z.string().max(4096);
+export const volumeFileQuery = z.strictObject({ path: volumePath });
+export const volumeDeleteQuery = z.strictObject({
+  path: volumePath,
+  recursive: z.stringbool().default(false),
+});
+export const volumeListQuery = z.strictObject({
+  path: volumePath.default('/'),
+  recursive: z.stringbool().default(false),
+});
+export const volumeFiles = z
+  .object({
+    entries: z.array(
+      z
+        .object({
+          path: z.string().meta({ description: 'From the root of the volume on.' }),
+          type: z.enum(['file', 'directory', 'symlink']),
+          size: z.int(),
+          modifiedAt: timestamp,
+        })
+        .meta({ id: 'VolumeFile' }),
+    ),
+  })
+  .meta({ id: 'VolumeFiles' });
+
+export const secretParams = z.object({ secret: objectName });
+export const secretRequest = z.strictObject({ env: environment }).meta({ id: 'SecretRequest' });
+export const secretInfo = z
+  .object({
+    name: z.string(),
+    keys: z.array(z.string()).meta({ description: 'Names of its variables; values are never told.' }),
+    createdAt: timestamp,
+    lastUsedAt: timestamp.nullable(),
+  })
+  .meta({ id: 'SecretInfo' });
+export const secretPage = z
+  .object({
+    secrets: z.array(secretInfo).meta({ description: 'Newest first.' }),
+    nextCursor: z.string().nullable().meta({ description: 'Pass as cursor; null at the end.' }),
+  })
+  .meta({ id: 'SecretPage' });
+export const nothing = z.object({}).meta({ id: 'Nothing' });
+
 /** Names of the schemas that are requests; the others with an id are answers. */
 export const requestSchemaIds: readonly string[] = [
   'SandboxCreate',
@@ -206,6 +365,14 @@ export const requestSchemaIds: readonly string[] = [
   'ConnectTokenRequest',
   'DirectoryRequest',
   'SnapshotRequest',
+  'ForkRequest',
+  'RollbackRequest',
+  'RestoreRequest',
+  'TagsRequest',
+  'NetworkRequest',
+  'SecretHeadersRequest',
+  'ImageMountRequest',
+  'SecretRequest',
   'TerminalSize',
   'VolumeMount',
   'PortRequest',

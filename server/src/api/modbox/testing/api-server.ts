@@ -147,8 +147,11 @@ export class ApiServer implements AsyncDisposable {
         ...{ tunnels: opened.tunnels, httpAccess: opened.gateways },
       };
       const modbox = createModboxApi({ ...http, provisioner, defaultImage });
-      const { volumes, secrets } = domain;
-      const own = createRestApi({ ...http, apps, images: resolver, volumes, secrets });
+      const { volumes, volumeFiles, volumeMounts, blobs, secrets } = domain;
+      const own = createRestApi({
+        ...{ ...http, apps, images: resolver, secrets, life: sandboxes },
+        ...{ volumes, volumeFiles, volumeMounts, blobs },
+      });
       const server = createServer((request, response) => {
         const api = request.url?.startsWith('/v1/') ? own : modbox;
         void api.handle(request, response);

@@ -1,0 +1,33 @@
+/** Text that comes in pieces, line by line. */
+
+/** The lines of it, without their ends; a last one need not have one. */
+export async function* linesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const bytes of pieces) {
+    const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) yield line.replace(/\r$/, '');
+  }
+  rest += decoder.decode();
+  if (rest !== '') yield rest;
+}
+
+/** The lines of an answer; leaving the loop early closes the connection. */
+export async function* readLines(response: Response): AsyncGenerator<string, void> {
+  const reader = response.body?.getReader();
+  if (!reader) return;
+  try {
+    yield* linesOf(piecesOf(reader));
+  } finally {
+    await reader.cancel().catch(() => {}); // it may have broken
+  }
+}
+
+async function* piecesOf(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
+  }
+}
