@@ -15,6 +15,10 @@ export function runTests(files, { timeoutMs, concurrency = 1, env = process.env 
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${timeoutMs * SLOWNESS}`,
     `--import=${new URL('test-end.mjs', import.meta.url)}`,
+    ...reporter('spec'),
+    ...reporter(new URL('slowest-files.mjs', import.meta.url)),
   ];
   return attach([node, '--test', ...flags, ...files], { cwd: root, env });
 }
+
+const reporter = (name) => [`--test-reporter=${name}`, '--test-reporter-destination=stdout'];
