@@ -6,7 +6,13 @@ import { pathToFileURL } from 'node:url';
 import { ensureGvisor } from './lib/gvisor.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { ensurePackages, systemPackages } from './lib/system-packages.mjs';
-import { ensureAgent, ensureNodeModules, ensurePythonClient } from './lib/toolchains.mjs';
+import {
+  ensureAgent,
+  ensureNodeModules,
+  ensurePythonClient,
+  pythonWithModal,
+  quickInstaller,
+} from './lib/toolchains.mjs';
 
 /** The versions of the official clients that are tested; the first is the one that the quickstart uses. */
 export const pythonClientVersions = ['1.6.4', '1.5.5', '1.3.5', '1.3.0', '1.0.5'];
@@ -38,11 +44,15 @@ export async function setup() {
   return note;
 }
 
-/** Virtual environments with the official Python client. */
-export async function setupPythonClients(versions) {
-  for (const version of versions) {
-    await step(`Official Python client ${version}`, (progress) => ensurePythonClient(version, progress));
-  }
+/** Virtual environments with the official Python client, one for each version. */
+export async function setupPythonClients([first, ...others]) {
+  await step(`Official Python client ${first}`, (progress) => ensurePythonClient(first, progress));
+  if (others.length === 0) return;
+  await step(`Official Python clients ${others.join(', ')}`, async (progress) => {
+    const install = await quickInstaller(pythonWithModal(first), progress);
+    const notes = await Promise.all(others.map((each) => ensurePythonClient(each, progress, install)));
+    return [...new Set(notes)].join(', ');
+  });
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
