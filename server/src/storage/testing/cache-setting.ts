@@ -41,7 +41,10 @@ export class CacheSetting {
     });
   }
 
-  /** An image with one file of that name and content over another. @throws AssertionError when the build fails */
+  /**
+   * An image with one file of that name and content over another.
+   * @throws SkerryError `not-found` when that other one is gone, also when it went after the build began; AssertionError when the build fails otherwise
+   */
   async build(name: string, base: ImageId = BASE_IMAGE, text = name): Promise<Image> {
     const { images } = this.domain;
     const { id } = await images.getOrBuild({
@@ -51,7 +54,11 @@ export class CacheSetting {
       contextFiles: [{ path: name, content: { bytes: Buffer.from(text) }, mode: 0o644 }],
       builderVersion: 'test',
     });
-    assert.deepEqual(await resultOf(images, id), { kind: 'success' });
+    const result = await resultOf(images, id);
+    if (result?.kind === 'failure' && result.message.startsWith(`Could not find image with ID ${base}.`)) {
+      throw new SkerryError('not-found', result.message);
+    }
+    assert.deepEqual(result, { kind: 'success' });
     return images.get(id);
   }
 
