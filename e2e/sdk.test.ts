@@ -75,7 +75,7 @@ await Sandbox.create({ imagge: '' });
   test('code gives rich results, whoever prints, and ends with its interpreter', async () => {
     const { tokenId, tokenSecret } = server.token;
     const at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
-    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.11-slim' });
     const rich = `
 import subprocess, sys
 subprocess.run(["sh", "-c", "printf ü; echo err >&2"])
@@ -110,7 +110,7 @@ Picture()`;
   test('output goes on where it was when the server starts again', async () => {
     const { tokenId, tokenSecret } = server.token;
     const at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
-    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.11-slim' });
     const program = sandbox.exec(['sh', '-c', 'echo one; read line; echo $line; exit 6'], { stdin: 'open' });
     const lines = program.stdout.lines();
     assert.equal((await lines.next()).value, 'one');

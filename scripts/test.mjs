@@ -1,7 +1,7 @@
 /**
  * All tests: `npm test [-- pattern ...]`. Installs what they need first; a pattern chooses the files whose path contains it.
- * End-to-end tests run three files at a time, each with a data directory of its own, which one file takes over from another so that base images are made
- * once: servers of different directories share nothing on a machine.
+ * End-to-end tests run some files at a time, each with a data directory of its own, which one file takes over from another: servers of different directories
+ * share nothing on a machine. The base image that most tests use is made before.
  */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -45,6 +45,10 @@ await runMain(async () => {
     const scratch = mkdtempSync(join(tmpdir(), 'e2e-'));
     try {
       const variables = { SKERRY_E2E_DATA_DIR: join(scratch, 'data'), SKERRY_E2E_LANES: E2E_LANES };
+      if (e2e.length > E2E_LANES) {
+        variables.SKERRY_E2E_BASE_DIR = join(scratch, 'base');
+        await step('Base image', (progress) => makeBaseImage(variables.SKERRY_E2E_BASE_DIR, progress));
+      }
       failed =
         (await nodeTest(e2e, E2E_LANES, { ...(go.environment ?? process.env), ...variables })) !== 0 ||
         failed;
@@ -76,6 +80,11 @@ function testFiles(dirs, patterns) {
     .map((path) => relative(root, path))
     .filter((path) => patterns.length === 0 || patterns.some((pattern) => path.includes(pattern)))
     .sort();
+}
+
+async function makeBaseImage(directory, progress) {
+  mkdirSync(directory, { mode: 0o700 });
+  await capture([process.execPath, join(root, 'e2e/support/make-base-image.ts'), directory], { progress });
 }
 
 /** Compiles examples/go with the official Go client, which comes through Go's module proxy. Its tests are left out where there is no Go to be had. */

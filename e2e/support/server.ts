@@ -15,7 +15,7 @@ import { run } from '../../server/src/platform/command.ts';
 import { nodeFlags } from '../../server/src/platform/node-flags.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { inventory } from './inventory.ts';
-import { sharedDataDir } from './shared-data.ts';
+import { giveBaseImage, sharedDataDir } from './shared-data.ts';
 import { patient } from './slowness.ts';
 
 /** The root of the clone. */
@@ -38,7 +38,7 @@ export interface ServerOptions {
    * removes.
    */
   readonly freshData?: boolean;
-  /** A data directory that the test made and removes itself. */
+  /** A data directory that the test made and removes itself; while it is empty it is given the base image. */
   readonly dataDir?: string;
   /** Where its log goes; a file in its data directory by default. */
   readonly logFile?: string;
@@ -71,6 +71,7 @@ export interface TestServer {
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const shared = options.dataDir ?? (options.freshData ? undefined : await sharedDataDir());
   const dataDir = shared ?? mkdtempSync(join(tmpdir(), 'e2e-data-'));
+  if (!options.freshData) await giveBaseImage(dataDir);
   assert.deepEqual(await inventory(dataDir), [], 'the machine has something of this server before it starts');
   // The server finds it as well, but not what the developer's shell says to Skerry itself (`definedEnvironment`).
   const ca = findExtraCaFile(process.env);

@@ -1,7 +1,9 @@
-/** Data directories that the servers of a test run share, one after the other, so that base images are made once. */
+/** Data directories that the servers of a test run share, one after the other, and the base image that all of them begin with. */
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { run } from '../../server/src/platform/command.ts';
 
 let claimed: Promise<string | undefined> | undefined;
 
@@ -14,12 +16,31 @@ export const sharedDataDir = (): Promise<string | undefined> => {
   return claimed;
 };
 
+/** The image that most tests use. */
+export const BASE_IMAGE = 'python:3.11-slim';
+
+/** What of a server's data directory makes up its images. */
+const IMAGES = ['images', 'skerry.db', 'vault.key'];
+
+/**
+ * Gives a data directory that is empty `BASE_IMAGE`, if `npm test` has made it (SKERRY_E2E_BASE_DIR, by `make-base-image.ts`): to make it of Debian's packages takes half a
+ * minute of processor time. A test for which an image must not be there asks for an empty directory (`freshData`).
+ */
+export async function giveBaseImage(dataDir: string): Promise<void> {
+  const base = process.env.SKERRY_E2E_BASE_DIR;
+  if (base === undefined || readdirSync(dataDir).length > 0) return;
+  await run(['cp', '-a', '--reflink=auto', ...IMAGES.map((name) => join(base, name)), dataDir]);
+}
+
 async function claim(parent: string | undefined, lanes: number): Promise<string | undefined> {
   if (parent === undefined) return undefined;
   for (let lane = 1; lane <= lanes; lane++) {
     const dir = `${parent}/${lane}`;
     if (!(await hold(dir))) continue;
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    if (!existsSync(dir)) {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+      await giveBaseImage(dir);
+    }
     return dir;
   }
   throw new Error(`More than ${lanes} files of tests run at once: each directory below ${parent} is taken.`);
