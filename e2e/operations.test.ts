@@ -1,6 +1,9 @@
 /** What an operator is told of a server and can have it do, on one that clients use. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -14,16 +17,41 @@ describe('a server in operation', () => {
   let server: TestServer;
   let token: string;
   let sandbox: Sandbox;
+  let scratch: string;
+  let hooks: Server;
+  const told: { type: string; data: { sandboxId: string; name?: string } }[] = [];
   before(async () => {
-    server = await startServer({ runtime: 'runc' });
+    scratch = mkdtempSync(join(tmpdir(), 'e2e-operations-'));
+    const secretFile = join(scratch, 'secret');
+    writeFileSync(secretFile, `whsec_${Buffer.alloc(32).toString('base64')}`);
+    hooks = createServer(async (request, response) => {
+      told.push(JSON.parse(Buffer.concat(await request.toArray()).toString()));
+      response.end();
+      hooks.emit('told');
+    }).listen(0, '127.0.0.1');
+    await once(hooks, 'listening');
+    const { port } = hooks.address() as AddressInfo; // TCP, so it has one
+    const flags = [
+      ...['--webhook-urls', `http://127.0.0.1:${port}/`, '--webhook-secret-file', secretFile],
+      ...['--webhook-private', '127.0.0.1/32'],
+    ];
+    server = await startServer({ runtime: 'runc', flags });
     token = `${server.token.tokenId}:${server.token.tokenSecret}`;
-    sandbox = await Sandbox.create({ url: server.url, token, image: IMAGE, volumes: { '/vol': 'kept' } });
+    sandbox = await Sandbox.create({
+      url: server.url,
+      token,
+      image: IMAGE,
+      volumes: { '/vol': 'kept' },
+      name: 'operated',
+    });
     announce(server);
   });
   after(async () => {
     if (server) conceal(server);
     await sandbox?.terminate();
     await server?.stop(); // asserts that nothing is left
+    hooks?.close();
+    if (scratch) rmSync(scratch, { recursive: true, force: true });
   });
 
   const metrics = async (): Promise<ReadonlyMap<string, number>> => {
@@ -62,13 +90,8 @@ describe('a server in operation', () => {
   });
 
   test('a backup has what outlasts sandboxes, and a server elsewhere goes on from it', async (t) => {
-    const directory = mkdtempSync(join(tmpdir(), 'e2e-backup-'));
-    t.after(() => rmSync(directory, { recursive: true, force: true }));
-    const [backup, keys, dataDir] = ['backup', 'keys', 'data'].map((name) => join(directory, name)) as [
-      string,
-      string,
-      string,
-    ];
+    const at = (name: string) => join(scratch, name);
+    const [backup, keys, dataDir] = [at('backup'), at('keys'), at('data')] as const;
     await sandbox.exec(['sh', '-c', 'echo made > /made; echo written > /vol/file']);
     const { imageId } = await sandbox.snapshot();
     assert.match(await runSkerry(server, 'backup', backup, '--keys', keys), /Backed up \d+ layers of images/);
@@ -83,6 +106,15 @@ describe('a server in operation', () => {
     });
     const { stdout } = await restored.exec(['cat', '/made', '/vol/file']);
     assert.equal(stdout, 'made\nwritten\n');
+  });
+
+  test('webhooks are told what becomes of a sandbox', async () => {
+    const mine = (type: string) =>
+      told.find((message) => message.type === type && message.data.sandboxId === sandbox.id);
+    const signal = AbortSignal.timeout(60_000);
+    for (const type of ['sandbox.starting', 'sandbox.running'])
+      while (!mine(type)) await once(hooks, 'told', { signal });
+    assert.equal(mine('sandbox.starting')?.data.name, 'operated');
   });
 
   test('it is ready', async () => {

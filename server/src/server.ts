@@ -65,6 +65,7 @@ import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
 import { openTunnels } from './tunnels/open-tunnels.ts';
 import { VERSION } from './version.ts';
 import { openVolumes } from './volumes/open-volumes.ts';
+import { openWebhooks } from './webhooks/open-webhooks.ts';
 
 export interface Server {
   /** Where this machine reaches it without TLS. */
@@ -217,6 +218,11 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       bootId: bootId(),
     });
     cleanup.add('sandboxes', () => sandboxes.close());
+    const webhooks = openWebhooks(config, { find: (id) => sandboxes.get(id), logger, now });
+    if (webhooks) {
+      cleanup.add('webhooks', () => webhooks.close());
+      sandboxes.follow(webhooks.onEntry);
+    }
     await sandboxes.recover();
     images.collectGarbage().catch((error: unknown) => logger.error({ err: error }, 'images.collect-failed'));
 

@@ -322,6 +322,18 @@ export const configSchema = z.strictObject({
     .describe(
       'on: the memory of sandboxes is encrypted wherever it is kept on the disk, with the key of secrets',
     ),
+  webhookUrls: z
+    .array(z.url({ protocol: /^https?$/, error: 'not an http or https URL' }))
+    .default([])
+    .describe('where to tell what happens to sandboxes, comma-separated (operations.md)'),
+  webhookSecretFile: z
+    .string()
+    .default('')
+    .describe('file with the secret that these messages are signed with, whsec_ and base64'),
+  webhookPrivate: z
+    .array(z.string())
+    .default([])
+    .describe('hosts and IPv4 networks that they may go to though they are not public, comma-separated'),
   runscPath: z
     .string()
     .default('')

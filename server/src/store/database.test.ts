@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
+import { SkerryError } from '../errors/skerry-error.ts';
 import { openDatabase, transaction } from './database.ts';
 
 test('a transaction that SQLite rolled back by itself fails with the reason of that', (t) => {
@@ -21,4 +23,21 @@ test('a transaction that SQLite rolled back by itself fails with the reason of t
   assert.throws(() => transaction(database, fill), /database or disk is full/);
   assert.equal(database.isTransaction, false);
   transaction(database, () => {});
+});
+
+test('what a newer Skerry wrote is refused and left as it is', (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-database-'));
+  t.after(() => rmSync(dataDir, { recursive: true }));
+  const newer = openDatabase(dataDir);
+  newer.exec('CREATE TABLE later (id TEXT) STRICT; PRAGMA user_version = 9999');
+  newer.close();
+  assert.throws(
+    () => openDatabase(dataDir),
+    (error) =>
+      error instanceof SkerryError && /newer Skerry.*schema 9999.*skerry restore/.test(error.message),
+  );
+  const left = new DatabaseSync(join(dataDir, 'skerry.db'));
+  t.after(() => left.close());
+  assert.equal(left.prepare('PRAGMA user_version').get()?.user_version, 9999);
+  assert.ok(left.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'later'").get());
 });

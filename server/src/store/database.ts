@@ -13,14 +13,19 @@ export type Database = DatabaseSync;
 
 /**
  * Opens `<dataDir>/skerry.db`, creating it when missing.
- * @throws SkerryError `internal` when the file was written by a newer Skerry.
+ * @throws SkerryError `conflict` when the file was written by a newer Skerry; it is left as it is
  */
 export function openDatabase(dataDir: string): Database {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const path = join(dataDir, 'skerry.db');
   const database = openFile(path);
-  migrate(database);
-  return database;
+  try {
+    migrate(database);
+    return database;
+  } catch (error) {
+    database.close(); // else the file stays locked
+    throw error;
+  }
 }
 
 /**
@@ -77,8 +82,8 @@ function migrate(database: Database): void {
   const current = Number(row?.user_version ?? 0);
   if (current > migrations.length) {
     throw new SkerryError(
-      'internal',
-      `The database has schema ${current}, this Skerry knows up to ${migrations.length}. Use the Skerry that wrote it, or another --data-dir.`,
+      'conflict',
+      `The data directory was used by a newer Skerry: its database has schema ${current}, this version knows up to ${migrations.length}. Nothing was changed. Start the newer version again, restore a backup of this one (skerry restore), or use another --data-dir.`,
     );
   }
   for (const [index, sql] of migrations.entries()) {

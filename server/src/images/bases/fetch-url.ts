@@ -4,13 +4,12 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import type { LookupFunction } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { MachineRoom } from '../../platform/machine-room.ts';
 import { withinRoom } from '../../platform/room-watch.ts';
 import { clip } from '../../platform/text.ts';
-import { AddressRefused, type RegistryReach } from './registry-reach.ts';
+import { AddressRefused, lookupAmong, type RegistryReach } from './registry-reach.ts';
 
 const MAX_REDIRECTS = 10;
 const TRANSFER_TIMEOUT_MS = 30 * 60_000;
@@ -98,7 +97,7 @@ async function get(
   // The address that was judged is the one that is used, whatever a second look-up would say; an address in the URL is never looked up.
   const options = reach.trusts(url.host)
     ? {}
-    : { lookup: answering(await reach.addresses(url.hostname).catch(inWords)) };
+    : { lookup: lookupAmong(await reach.addresses(url.hostname).catch(inWords)) };
   const start = url.protocol === 'https:' ? httpsRequest : httpRequest;
   const request = start(url, {
     ...options,
@@ -112,13 +111,6 @@ async function get(
   request.on('error', () => {}); // the response has it too
   return response;
 }
-
-const answering = (addresses: Awaited<ReturnType<RegistryReach['addresses']>>): LookupFunction =>
-  ((_host, options, callback) => {
-    const [one] = addresses;
-    if (options.all || !one) callback(null, [...addresses]);
-    else callback(null, one.address, one.family);
-  }) satisfies LookupFunction;
 
 function inWords(error: unknown): never {
   if (!(error instanceof AddressRefused)) throw error;

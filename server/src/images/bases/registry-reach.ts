@@ -3,7 +3,7 @@
  * address: neither may lead into networks that sandboxes are kept out of, unless the operator says so.
  */
 import { promises as dns, type LookupAddress } from 'node:dns';
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { formatAddress, parseCidr } from '../../network/cidr.ts';
 import { closedNetworks } from '../../network/policy.ts';
 
@@ -13,6 +13,8 @@ export interface ReachOptions {
   /** Host names, and IPv4 networks, that may be reached besides all public addresses. */
   readonly allowed: readonly string[];
   readonly lookup?: (host: string) => Promise<readonly LookupAddress[]>;
+  /** What a refusal says of other addresses, and the setting that allows them; those of images by default. */
+  readonly told?: { readonly what: string; readonly setting: string };
 }
 
 /** IPv6 networks that are somebody's own (RFC 6890, 4291), and those that stand for an IPv4 address (RFC 4291, 6052, 3056). */
@@ -27,13 +29,11 @@ const CLOSED_V6: readonly (readonly [network: string, prefix: number])[] = [
   ['ff00::', 8],
 ];
 
-/** An address that images may not come from. */
+/** An address that may not be reached. */
 export class AddressRefused extends Error {
-  constructor(host: string, address: string) {
+  constructor(host: string, address: string, { what, setting }: NonNullable<ReachOptions['told']>) {
     const where = host === address ? host : `${host} (${address})`;
-    super(
-      `${where} is not a public address; images come from others only where --private-registries allows it`,
-    );
+    super(`${where} is not a public address; ${what} others only where ${setting} allows it`);
     this.name = 'AddressRefused';
   }
 }
@@ -44,9 +44,10 @@ export class RegistryReach {
   readonly #allowed = new BlockList();
   readonly #closed = new BlockList();
   readonly #lookup: (host: string) => Promise<readonly LookupAddress[]>;
+  readonly #told: NonNullable<ReachOptions['told']>;
 
   /** @throws SkerryError `invalid-argument` for an allowed network that is none */
-  constructor({ named, allowed, lookup }: ReachOptions) {
+  constructor({ named, allowed, lookup, told }: ReachOptions) {
     this.#named = new Set(named);
     const isNetwork = (entry: string) => /^[0-9./]+$/.test(entry);
     this.#allowedHosts = new Set(
@@ -59,6 +60,7 @@ export class RegistryReach {
       this.#closed.addSubnet(formatAddress(base), prefix, 'ipv4');
     }
     for (const [network, prefix] of CLOSED_V6) this.#closed.addSubnet(network, prefix, 'ipv6');
+    this.#told = told ?? { what: 'images come from', setting: '--private-registries' };
     this.#lookup = lookup ?? ((host) => dns.lookup(host, { all: true }));
   }
 
@@ -77,7 +79,7 @@ export class RegistryReach {
     const found = family === 0 ? await this.#lookup(bare) : [{ address: bare, family }];
     if (this.#allowedHosts.has(bare.toLowerCase())) return found;
     const closed = found.find((address) => this.#isClosed(address));
-    if (closed) throw new AddressRefused(host, closed.address);
+    if (closed) throw new AddressRefused(host, closed.address, this.#told);
     return found;
   }
 
@@ -87,6 +89,14 @@ export class RegistryReach {
     return this.#closed.check(address, type) && !this.#allowed.check(address, type);
   }
 }
+
+/** For a request to go to one of these addresses, whatever a look-up of its own would say. */
+export const lookupAmong = (addresses: readonly LookupAddress[]): LookupFunction =>
+  ((_host, options, callback) => {
+    const [one] = addresses;
+    if (options.all || !one) callback(null, [...addresses]);
+    else callback(null, one.address, one.family);
+  }) satisfies LookupFunction;
 
 /** The host of a reference's registry, without its port. */
 export const hostOf = (registry: string): string =>
