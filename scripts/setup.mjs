@@ -3,6 +3,7 @@
  * The other scripts call `setup()` first.
  */
 import { pathToFileURL } from 'node:url';
+import { ensureDashboard } from './lib/dashboard.mjs';
 import { ensureGvisor } from './lib/gvisor.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { ensurePackages, systemPackages } from './lib/system-packages.mjs';
@@ -38,6 +39,7 @@ export async function setup() {
   await step('Node packages', ensureNodeModules);
   await step('System packages', (progress) => ensurePackages(systemPackages, progress));
   await step('Agent', ensureAgent);
+  await step('Dashboard', ensureDashboard);
   const { note, missing } = await step('gVisor', ensureGvisor);
   if (!missing) return undefined;
   process.stderr.write(withoutGvisor(note));

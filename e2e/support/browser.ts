@@ -25,6 +25,14 @@ export interface Page extends AsyncDisposable {
   type(text: string): Promise<void>;
   /** Enter with Shift held down. */
   shiftEnter(): Promise<void>;
+  /** Has it look as on a screen of that size, in pixels, with the light or dark colours of the system. */
+  show(size: { readonly width: number; readonly height: number; readonly dark: boolean }): Promise<void>;
+  /** What is shown, as PNG. */
+  picture(): Promise<Buffer>;
+  /** Lets what the page downloads fall into a folder. */
+  downloadInto(folder: string): Promise<void>;
+  /** Gives an `<input type="file">` a file. */
+  choose(selector: string, path: string): Promise<void>;
 }
 
 const UNTIL_MS = patient(120_000);
@@ -38,6 +46,9 @@ const targetsSchema = z.object({
   targetInfos: z.array(z.object({ type: z.string(), targetId: z.string() })),
 });
 const sessionSchema = z.object({ sessionId: z.string() });
+const pictureSchema = z.object({ data: z.base64() });
+const documentSchema = z.object({ root: z.object({ nodeId: z.number() }) });
+const nodeSchema = z.object({ nodeId: z.number() });
 const evaluatedSchema = z.object({
   result: z.object({ value: z.unknown().optional() }),
   exceptionDetails: z.unknown().optional(),
@@ -152,6 +163,22 @@ async function pageOf(input: Writable, output: Readable, stop: () => Promise<voi
     shiftEnter: async () => {
       await key('rawKeyDown');
       await key('keyUp');
+    },
+    show: async ({ dark, ...size }) => {
+      await call('Emulation.setDeviceMetricsOverride', { ...size, deviceScaleFactor: 1, mobile: false });
+      const features = [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }];
+      await call('Emulation.setEmulatedMedia', { features });
+    },
+    picture: async () => {
+      const { data } = pictureSchema.parse(await call('Page.captureScreenshot', { format: 'png' }));
+      return Buffer.from(data, 'base64');
+    },
+    downloadInto: async (downloadPath) =>
+      void (await send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath })),
+    choose: async (selector, path) => {
+      const { root } = documentSchema.parse(await call('DOM.getDocument'));
+      const { nodeId } = nodeSchema.parse(await call('DOM.querySelector', { nodeId: root.nodeId, selector }));
+      await call('DOM.setFileInputFiles', { nodeId, files: [path] });
     },
     [Symbol.asyncDispose]: stop,
   };

@@ -38,7 +38,8 @@ export async function ensureNodeModules(progress) {
   return 'installed from package-lock.json';
 }
 
-const newestMtimeMs = (path) => {
+/** Of a file, or of everything in a directory. */
+export const newestMtimeMs = (path) => {
   const stat = statSync(path);
   if (!stat.isDirectory()) return stat.mtimeMs;
   return Math.max(0, ...readdirSync(path).map((name) => newestMtimeMs(join(path, name))));

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { enginePrograms, treesBinaryPath } from './agent/agent-binary.ts';
+import { dashboardRoutes } from './api/dashboard/dashboard-routes.ts';
 import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
@@ -60,7 +61,7 @@ import type { Logger } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { loadCertificate, machineNames } from './transport/certificate.ts';
 import { createPort } from './transport/port.ts';
-import { routeRequests } from './transport/routes.ts';
+import { type HttpRoute, routeRequests } from './transport/routes.ts';
 import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
 import { openTunnels } from './tunnels/open-tunnels.ts';
 import { VERSION } from './version.ts';
@@ -91,6 +92,7 @@ const POOL_INTERVAL_MS = 5_000;
 const OPERATOR_PATIENCE_MS = 30 * 60_000;
 /** How often the certificate is looked at: one that was renewed on disk is used from then on, an own one is renewed before it runs out. */
 const CERTIFICATE_INTERVAL_MS = 3_600_000;
+const DASHBOARD = fileURLToPath(new URL('../../web/dist', import.meta.url));
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
 
 /** In the engine's run directory: private, gone after a reboot, and removed with it. */
@@ -316,6 +318,10 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       url: remoteUrl(listening(port.address.port), certificateOptions.names),
       fingerprint: certificate.fingerprint,
     });
+    const withDashboard = (routes: readonly HttpRoute[]) => [
+      ...routes,
+      ...dashboardRoutes({ ...{ tokens, vault, instance, routes, logger, now }, directory: DASHBOARD }),
+    ];
     const port = await createPort({
       host: config.host,
       port: config.port,
@@ -324,7 +330,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       plaintextFrom: config.plaintextFrom,
       onRequest: routeRequests({
         rpc,
-        routes: [
+        routes: withDashboard([
           blobRoute({ blobs, logger }),
           volumeRoute({ volumeFiles, logger }),
           imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
@@ -341,7 +347,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
           ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
           metricsRoute({ metrics, tokens, sandboxes, images, dataDir, logger }),
           ...health,
-        ],
+        ]),
         logger,
       }),
       onUpgrade: (_request, socket) => socket.destroy(),

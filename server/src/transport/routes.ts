@@ -35,8 +35,10 @@ export function routeRequests(options: {
     if (options.rpc.owns(request)) return options.rpc.handle(request, response);
     const path = pathOf(request);
     const match = routes.find(({ base }) => path === base || path.startsWith(`${base}/`));
-    if (!match)
-      return sendJson(response, 404, { error: { code: 'not-found', message: 'There is nothing here.' } });
+    // Whatever clients or sandboxes put into an answer, no browser takes it for a page of this origin. Who serves one says so itself.
+    response.setHeader('content-security-policy', "sandbox; default-src 'none'; frame-ancestors 'none'");
+    response.setHeader('x-content-type-options', 'nosniff');
+    if (!match) return nothingHere(response);
     const fail = (error: unknown) => {
       const { code, message } = toSkerryError(error);
       options.logger.error({ path, code, error: message }, 'http handler failed');
@@ -54,8 +56,14 @@ export function routeRequests(options: {
   };
 }
 
-function sendJson(response: AnyResponse, status: number, body: unknown): void {
+/** Answers that there is nothing at a path. */
+export const nothingHere = (response: AnyResponse): void =>
+  sendJson(response, 404, { error: { code: 'not-found', message: 'There is nothing here.' } });
+
+/** Answers with JSON, which nobody keeps. */
+export function sendJson(response: AnyResponse, status: number, body: unknown): void {
   response.statusCode = status;
   response.setHeader('content-type', 'application/json');
+  response.setHeader('cache-control', 'no-store');
   response.end(JSON.stringify(body));
 }

@@ -3,8 +3,8 @@ import { z } from 'zod';
 import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
-import { type HttpRoute, pathOf } from '../../transport/routes.ts';
+import type { AnyRequest } from '../../transport/port.ts';
+import { type HttpRoute, pathOf, sendJson } from '../../transport/routes.ts';
 import { StreamedAnswer } from './streamed-answer.ts';
 
 export const OPERATOR_PREFIX = '/skerry/v1';
@@ -24,11 +24,11 @@ export function operatorRoute(
       try {
         const found = await answer(request, gone.signal);
         if (found instanceof StreamedAnswer) await found.send(response);
-        else send(response, 200, found);
+        else sendJson(response, 200, found);
       } catch (thrown) {
         if (gone.signal.aborted) return;
         const { status, error } = told(thrown, prefix, logger);
-        send(response, status, { error });
+        sendJson(response, status, { error });
       }
     },
   };
@@ -87,11 +87,4 @@ async function bodyOf(request: AnyRequest): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
-}
-
-function send(response: AnyResponse, status: number, body: object): void {
-  response.statusCode = status;
-  response.setHeader('content-type', 'application/json');
-  response.setHeader('cache-control', 'no-store');
-  response.end(JSON.stringify(body));
 }

@@ -15,7 +15,9 @@ import { Provisioner } from '../../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../../sandboxes/sandboxes.ts';
 import { Domain, type DomainOptions, deadline } from '../../../sandboxes/testing/domain.ts';
 import { loadCertificate } from '../../../transport/certificate.ts';
+import { routeRequests } from '../../../transport/routes.ts';
 import { openTunnels } from '../../../tunnels/open-tunnels.ts';
+import { dashboardRoutes } from '../../dashboard/dashboard-routes.ts';
 import type {
   connectTokenAnswer,
   ErrorAnswer,
@@ -87,7 +89,7 @@ export class ApiServer implements AsyncDisposable {
   readonly apiKey: string;
   /** Everything that was answered, for the OpenAPI test: method, path without query, status, content type, body. */
   readonly answers: { method: string; path: string; status: number; type: string; body: string }[] = [];
-  readonly #tokens: TokenStore;
+  readonly tokens: TokenStore;
   readonly #cleanup: Cleanup;
 
   private constructor(
@@ -99,7 +101,7 @@ export class ApiServer implements AsyncDisposable {
     this.domain = parts.domain;
     this.token = `${parts.token.tokenId}:${parts.token.tokenSecret}`;
     this.apiKey = parts.token.apiKey;
-    this.#tokens = parts.tokens;
+    this.tokens = parts.tokens;
     this.#cleanup = cleanup;
   }
 
@@ -152,10 +154,15 @@ export class ApiServer implements AsyncDisposable {
         ...{ ...http, apps, images: resolver, secrets, life: sandboxes },
         ...{ volumes, volumeFiles, volumeMounts, blobs },
       });
-      const server = createServer((request, response) => {
-        const api = request.url?.startsWith('/v1/') ? own : modbox;
-        void api.handle(request, response);
+      const routes = [modbox, own].flatMap(({ prefixes, handle }) =>
+        prefixes.map((prefix) => ({ prefix, handle })),
+      );
+      const dashboard = dashboardRoutes({
+        ...{ tokens, vault: domain.vault, instance: '01234567', routes, logger, now: Date.now },
+        directory: join(domain.root, 'no-dashboard'),
       });
+      const rpc = { owns: () => false, handle: () => {} };
+      const server = createServer(routeRequests({ rpc, routes: [...routes, ...dashboard], logger }));
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       cleanup.add('port', async () => {
         await Promise.all([modbox.close(), own.close()]);
@@ -177,7 +184,7 @@ export class ApiServer implements AsyncDisposable {
 
   /** The key of that sandbox alone. */
   keyOf(sandboxId: string): string {
-    return this.#tokens.sandboxKey(sandboxId as SandboxId); // an id or what is tried as one
+    return this.tokens.sandboxKey(sandboxId as SandboxId); // an id or what is tried as one
   }
 
   /** The running sandbox of a task. @throws when there is none */

@@ -1,0 +1,104 @@
+/** What pages share: where one is, and what is asked again and again while somebody looks. */
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+
+/** The parts of the address behind the `#`, decoded: `#/sandboxes/sb-1/files` gives these three. */
+export function useRoute(): readonly string[] {
+  const [route, setRoute] = useState(currentRoute);
+  useEffect(() => {
+    const changed = () => setRoute(currentRoute());
+    addEventListener('hashchange', changed);
+    return () => removeEventListener('hashchange', changed);
+  }, []);
+  return route;
+}
+
+function currentRoute(): readonly string[] {
+  return location.hash.replace(/^#\/?/, '').split('/').filter(Boolean).map(decoded);
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** The address of a page, from its parts. */
+export const hrefOf = (...parts: readonly string[]): string => `#/${parts.map(encodeURIComponent).join('/')}`;
+
+export interface Asked<T> {
+  /** The last answer. */
+  readonly value: T | undefined;
+  /** Why there is no newer one. */
+  readonly error: string | undefined;
+  /** Asks now. */
+  readonly again: () => void;
+}
+
+/**
+ * Asks now, and again `everyMs` after each answer, as long as the page is looked at: a tab in the background asks nothing. Without `everyMs` it asks once.
+ * @param key what it is asked about: another one is asked anew
+ */
+export function useAsked<T>(
+  ask: (signal: AbortSignal) => Promise<T>,
+  key: string,
+  everyMs?: number,
+): Asked<T> {
+  const [state, setState] = useState<Pick<Asked<T>, 'value' | 'error'>>({
+    value: undefined,
+    error: undefined,
+  });
+  const [round, setRound] = useState(0);
+  const latest = useRef(ask);
+  latest.current = ask;
+  // The key stands for what is asked, the round below for its being asked again.
+  useEffect(() => setState({ value: undefined, error: undefined }), [key]);
+  useEffect(() => {
+    const stop = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const run = async () => {
+      try {
+        const value = await latest.current(stop.signal);
+        if (!stop.signal.aborted) setState({ value, error: undefined });
+      } catch (error) {
+        if (!stop.signal.aborted) setState(({ value }) => ({ value, error: messageOf(error) }));
+      }
+      if (!stop.signal.aborted && everyMs !== undefined && !document.hidden) timer = setTimeout(run, everyMs);
+    };
+    const shown = () => {
+      if (document.hidden || everyMs === undefined) return;
+      clearTimeout(timer);
+      void run();
+    };
+    document.addEventListener('visibilitychange', shown);
+    void run();
+    return () => {
+      stop.abort();
+      clearTimeout(timer);
+      document.removeEventListener('visibilitychange', shown);
+    };
+  }, [key, everyMs, round]);
+  const again = useCallback(() => setRound((before) => before + 1), []);
+  return { ...state, again };
+}
+
+/** Work that a button starts: whether it goes on, and what went wrong. */
+export function useWork(): {
+  readonly busy: boolean;
+  readonly failed: string | undefined;
+  readonly start: (work: () => Promise<unknown>) => void;
+} {
+  const [busy, setBusy] = useState(false);
+  const [failed, setFailed] = useState<string>();
+  const start = (work: () => Promise<unknown>) => {
+    setBusy(true);
+    setFailed(undefined);
+    work()
+      .catch((error: unknown) => setFailed(messageOf(error)))
+      .finally(() => setBusy(false));
+  };
+  return { busy, failed, start };
+}
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
