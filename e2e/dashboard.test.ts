@@ -1,14 +1,17 @@
 /** The dashboard in a real browser: one server, a few sandboxes, every page. `SKERRY_PICTURES=1` writes the pictures of `docs/images/`. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ensureDashboard } from '../scripts/lib/dashboard.mjs';
-import { Sandbox } from '../sdk/src/index.ts';
+import { Sandbox, secrets, Volume } from '../sdk/src/index.ts';
+import { delay } from '../server/src/platform/wait.ts';
 import type { Page } from './support/browser.ts';
 import { Browsing, noBrowsing } from './support/browsing.ts';
 import { projectRoot } from './support/server.ts';
+import { patient } from './support/slowness.ts';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const pictures = process.env.SKERRY_PICTURES ? join(projectRoot, 'docs/images') : undefined;
@@ -17,6 +20,16 @@ const HOSTILE = '<img src=x onerror="document.title=1">';
 
 const DESK = { width: 1100, height: 700 };
 const PHONE = { width: 390, height: 780 };
+
+/** What is read once it is what was expected, or in the end. */
+async function eventually<T>(read: () => T, expected: T): Promise<T> {
+  const deadline = performance.now() + patient(30_000);
+  for (;;) {
+    const found = read();
+    if (found === expected || performance.now() > deadline) return found;
+    await delay(50);
+  }
+}
 
 describe('the dashboard', { skip: noBrowsing }, () => {
   let browsing: Browsing;
@@ -118,6 +131,137 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await click('Stop it');
     await showsNot(other.id);
     assert.equal((await other.wait()).result?.reason, 'terminated');
+  });
+
+  test('shows one sandbox, with what it prints, and makes an image of it', async () => {
+    await page.open(`${browsing.serverUrl}/#/sandboxes/${sandbox.id}`);
+    await shows('Ends at the latest');
+    await shows(`owner = ${HOSTILE}`);
+    await lookAt('sandbox');
+    await click('Snapshot');
+    await shows('Image: im-');
+    await click('Logs');
+    await shows('first line');
+    await shows('complaint');
+    await lookAt('logs');
+    await click('Processes');
+    await shows('its main program');
+    await lookAt('processes');
+  });
+
+  test('has a shell in a sandbox', async () => {
+    await click('Terminal');
+    await page.until('document.activeElement.matches(".xterm-helper-textarea")');
+    await page.type('echo $((40 + 2)); stty size');
+    await page.press('Enter');
+    const rows = 'document.querySelector(".xterm-rows").textContent';
+    await page.until(`/[^+ ]42[^+]*\\d+ \\d+/.test(${rows})`);
+    await lookAt('terminal');
+    await page.press('Escape', 'Shift');
+    assert.equal(await page.evaluate('document.activeElement.textContent'), 'New shell');
+    await page.evaluate('document.querySelector(".xterm-helper-textarea").focus()');
+    await page.type('exit 7');
+    await page.press('Enter');
+    await shows('The shell ended with exit code 7.');
+  });
+
+  test('moves files in and out, and nothing in them runs in its origin', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'dashboard-'));
+    try {
+      const script = `opener.pwned = parent.pwned = globalThis.pwned = true`;
+      const files = {
+        [`${HOSTILE.replaceAll('/', '')}.html`]: `<script>${script}</script>`,
+        'a.svg': `<svg xmlns="http://www.w3.org/2000/svg"><script>${script}</script></svg>`,
+        'a.js': script,
+      };
+      await page.open(`${browsing.serverUrl}/#/sandboxes/${sandbox.id}/files/%2Ftmp`);
+      for (const [name, content] of Object.entries(files)) {
+        writeFileSync(join(folder, name), content);
+        await page.until('document.querySelector("input[type=file]:enabled") !== null');
+        await page.choose('input[type=file]', join(folder, name));
+        await shows(name);
+        assert.equal(await sandbox.files.readText(`/tmp/${name}`), content);
+        rmSync(join(folder, name));
+      }
+      await lookAt('files');
+      await page.downloadInto(folder);
+      for (const [name, content] of Object.entries(files)) {
+        await click(`Download ${name}`);
+        // The browser has its own idea of what a file may be called.
+        const whole = () => readdirSync(folder).find((each) => !/\.crdownload$|^\.(org|com)\./.test(each));
+        const read = () => readFileSync(join(folder, whole() ?? ''), 'utf8');
+        assert.equal(await eventually(() => (whole() === undefined ? undefined : read()), content), content);
+        rmSync(join(folder, whole() ?? ''));
+      }
+      // All that a page could try: the file as a script, as a picture, in a frame, and in place of the page.
+      const tried = await page.evaluate(`(async () => {
+        const key = localStorage.getItem('skerry-session');
+        const outcomes = [];
+        for (const name of ${JSON.stringify(Object.keys(files))}) {
+          const path = '/v1/sandboxes/${sandbox.id}/files?path=' + encodeURIComponent('/tmp/' + name);
+          const answer = await fetch('/dashboard/downloads', {
+            method: 'POST',
+            headers: { 'content-type': 'application/json', 'x-skerry-session': key },
+            body: JSON.stringify({ path, name }),
+          });
+          const { url } = await answer.json();
+          for (const kind of ['script', 'iframe', 'object', 'embed']) {
+            const element = document.createElement(kind);
+            const done = new Promise((resolve) => {
+              element.onload = () => resolve('loaded');
+              element.onerror = () => resolve('refused');
+              setTimeout(resolve, 1000, 'nothing');
+            });
+            try {
+              element[kind === 'object' ? 'data' : 'src'] = url;
+              document.body.append(element);
+            } catch {
+              outcomes.push('refused');
+              continue;
+            }
+            outcomes.push(await done);
+            element.remove();
+          }
+          open(url, '_blank');
+        }
+        return { pwned: globalThis.pwned === true, outcomes };
+      })()`);
+      assert.deepEqual((tried as { pwned: boolean }).pwned, false, JSON.stringify(tried));
+      await page.open(`${browsing.serverUrl}/dashboard/api/v1/sandboxes/${sandbox.id}/files?path=/tmp/a.svg`);
+      await shows('permission-denied');
+      assert.equal(await page.evaluate('globalThis.pwned'), undefined);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+    await page.open(`${browsing.serverUrl}/`);
+    await shows('also ended ones');
+  });
+
+  test('shows images, volumes, secrets and the machine', async () => {
+    await click('Images');
+    await shows('python:3.11-slim');
+    await lookAt('images');
+    await click('python:3.11-slim');
+    await shows('History');
+    await lookAt('image');
+    const { url, token } = browsing.server;
+    const connection = { url, token: `${token.tokenId}:${token.tokenSecret}` };
+    const volume = await Volume.create('kept', connection);
+    await volume.write('/deep/down.txt', 'in a volume');
+    await click('Volumes');
+    await click('kept');
+    await click('deep/');
+    await shows('down.txt');
+    await lookAt('volume');
+    await secrets.put('api', { API_KEY: 'not-to-be-seen' }, connection);
+    await click('Secrets');
+    await shows('API_KEY');
+    await showsNot('not-to-be-seen');
+    await lookAt('secrets');
+    await click('Machine');
+    await shows('memory-snapshots');
+    await shows('cold:');
+    await lookAt('machine');
   });
 
   test('lets out who signs out', async () => {

@@ -48,7 +48,7 @@ describe('a notebook', { skip: noBrowsing }, () => {
     await page.until(`fetch('/api/kernels').then((answer) => answer.json()).then(${isConnected})`);
     await page.evaluate(`document.querySelector('.jp-CodeCell .cm-content').focus()`);
     await page.type('print(6 * 7, "from the kernel")');
-    await page.shiftEnter();
+    await page.press('Enter', 'Shift');
     const shown = `document.querySelector('.jp-OutputArea-output pre')?.textContent`;
     assert.equal(await page.until(shown), '42 from the kernel\n');
     await runPython(server, `import modal; modal.Sandbox.from_id("${id}").terminate()`);

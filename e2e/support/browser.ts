@@ -23,8 +23,8 @@ export interface Page extends AsyncDisposable {
   until(expression: string): Promise<unknown>;
   /** Types text where the cursor is. */
   type(text: string): Promise<void>;
-  /** Enter with Shift held down. */
-  shiftEnter(): Promise<void>;
+  /** A key, perhaps with Shift held down. */
+  press(key: 'Enter' | 'Escape' | 'Tab', modifier?: 'Shift'): Promise<void>;
   /** Has it look as on a screen of that size, in pixels, with the light or dark colours of the system. */
   show(size: { readonly width: number; readonly height: number; readonly dark: boolean }): Promise<void>;
   /** What is shown, as PNG. */
@@ -136,14 +136,6 @@ async function pageOf(input: Writable, output: Readable, stop: () => Promise<voi
     if (exceptionDetails) throw new Error(`${expression}: ${JSON.stringify(exceptionDetails)}`);
     return result.value;
   };
-  const key = (type: string) =>
-    call('Input.dispatchKeyEvent', {
-      type,
-      key: 'Enter',
-      code: 'Enter',
-      windowsVirtualKeyCode: 13,
-      modifiers: 8,
-    });
   return {
     evaluate,
     open: async (to) => void (await call('Page.navigate', { url: to })),
@@ -160,9 +152,10 @@ async function pageOf(input: Writable, output: Readable, stop: () => Promise<voi
       }
     },
     type: async (text) => void (await call('Input.insertText', { text })),
-    shiftEnter: async () => {
-      await key('rawKeyDown');
-      await key('keyUp');
+    press: async (key, modifier) => {
+      const windowsVirtualKeyCode = { Enter: 13, Escape: 27, Tab: 9 }[key];
+      const event = { key, code: key, windowsVirtualKeyCode, modifiers: modifier === 'Shift' ? 8 : 0 };
+      for (const type of ['rawKeyDown', 'keyUp']) await call('Input.dispatchKeyEvent', { type, ...event });
     },
     show: async ({ dark, ...size }) => {
       await call('Emulation.setDeviceMetricsOverride', { ...size, deviceScaleFactor: 1, mobile: false });

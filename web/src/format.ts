@@ -21,4 +21,5 @@ export function duration(ms: number): string {
 }
 
 /** As the reader's place writes it. */
-export const moment = (at: string | number): string => new Date(at).toLocaleString();
+export const moment = (at: string | number): string =>
+  new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });

@@ -1,5 +1,6 @@
 /** What pages share: where one is, and what is asked again and again while somebody looks. */
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { lines } from './session.ts';
 
 /** The parts of the address behind the `#`, decoded: `#/sandboxes/sb-1/files` gives these three. */
 export function useRoute(): readonly string[] {
@@ -81,6 +82,43 @@ export function useAsked<T>(
   }, [key, everyMs, round]);
   const again = useCallback(() => setRound((before) => before + 1), []);
   return { ...state, again };
+}
+
+/** So long several that come together are waited for. */
+const TOGETHER_MS = 150;
+const RETRY_MS = 3_000;
+
+/** Calls when something happened to sandboxes, as long as the page is looked at: a browser has six connections for a host, all tabs together. */
+export function useEvents(happened: () => void): void {
+  useEffect(() => {
+    let stop = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const follow = async (signal: AbortSignal) => {
+      while (!signal.aborted) {
+        try {
+          for await (const _ of lines('/v1/events', signal)) {
+            clearTimeout(timer);
+            timer = setTimeout(happened, TOGETHER_MS);
+          }
+        } catch {
+          // The list itself tells what is wrong.
+        }
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    };
+    const changed = () => {
+      stop.abort();
+      stop = new AbortController();
+      if (!document.hidden) void follow(stop.signal);
+    };
+    changed();
+    document.addEventListener('visibilitychange', changed);
+    return () => {
+      stop.abort();
+      clearTimeout(timer);
+      document.removeEventListener('visibilitychange', changed);
+    };
+  }, [happened]);
 }
 
 /** Work that a button starts: whether it goes on, and what went wrong. */

@@ -2,12 +2,23 @@
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { hrefOf, useRoute } from './hooks.ts';
+import { ImageRoom, Images } from './pages/images.tsx';
+import { Machine } from './pages/machine.tsx';
+import { SandboxRoom } from './pages/sandbox.tsx';
 import { Sandboxes } from './pages/sandboxes.tsx';
+import { Secrets } from './pages/secrets.tsx';
 import { SignIn } from './pages/sign-in.tsx';
+import { VolumeRoom, Volumes } from './pages/volumes.tsx';
 import { Heading } from './parts.tsx';
 import { isSignedIn, signOut, whenSignedOut } from './session.ts';
 
-const ROOMS = [['sandboxes', 'Sandboxes']] as const;
+const ROOMS = [
+  ['sandboxes', 'Sandboxes'],
+  ['images', 'Images'],
+  ['volumes', 'Volumes'],
+  ['secrets', 'Secrets'],
+  ['machine', 'Machine'],
+] as const;
 
 function Dashboard() {
   const [signedIn, setSignedIn] = useState(isSignedIn);
@@ -39,15 +50,27 @@ function Dashboard() {
         </button>
       </header>
       <main id="main" tabIndex={-1}>
-        <Room key={route.join('/')} route={route} />
+        <Room key={route.slice(0, 2).join('/')} route={route} />
       </main>
     </>
   );
 }
 
-function Room({ route: [room = 'sandboxes'] }: { route: readonly string[] }) {
-  if (room === 'sandboxes') return <Sandboxes />;
-  return <Heading>There is nothing here</Heading>;
+function Room({ route: [room = 'sandboxes', id, view, more] }: { route: readonly string[] }) {
+  switch (room) {
+    case 'sandboxes':
+      return id === undefined ? <Sandboxes /> : <SandboxRoom id={id} view={view} more={more} />;
+    case 'images':
+      return id === undefined ? <Images /> : <ImageRoom id={id} />;
+    case 'volumes':
+      return id === undefined ? <Volumes /> : <VolumeRoom name={id} path={view ?? '/'} />;
+    case 'secrets':
+      return <Secrets />;
+    case 'machine':
+      return <Machine />;
+    default:
+      return <Heading>There is nothing here</Heading>;
+  }
 }
 
 const root = document.getElementById('app');

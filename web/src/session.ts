@@ -58,7 +58,8 @@ export async function* lines<T>(path: string, signal: AbortSignal): AsyncGenerat
     if (done) return;
     const found = (rest + value).split('\n');
     rest = found.pop() ?? '';
-    for (const line of found) yield JSON.parse(line) as T; // the shape is the server's promise
+    // The shape is the server's promise; empty lines keep proxies from closing the stream.
+    for (const line of found) if (line !== '') yield JSON.parse(line) as T;
   }
 }
 

@@ -1,12 +1,13 @@
 /** All sandboxes, running and ended, as they are now. */
 import { useState } from 'preact/hooks';
 import type { SandboxInfo, SandboxPage } from '../../../sdk/src/index.ts';
-import { hrefOf, useAsked, useWork } from '../hooks.ts';
+import { hrefOf, useAsked, useEvents, useWork } from '../hooks.ts';
 import { useImageNames } from '../image-names.ts';
 import { Ago, Danger, Failure, Heading, State, Table } from '../parts.tsx';
 import { get, send } from '../session.ts';
 
-const REFRESH_MS = 2_000;
+/** What has no event of its own: names, tags. */
+const REFRESH_MS = 10_000;
 /** Of those that are shown; a search looks through them. */
 const LIMIT = 500;
 
@@ -18,6 +19,7 @@ export function Sandboxes() {
     String(includeEnded),
     REFRESH_MS,
   );
+  useEvents(again);
   const names = useImageNames();
   const stopping = useWork();
   const shown = value?.sandboxes.filter((sandbox) => matches(sandbox, names(sandbox.imageId), search));

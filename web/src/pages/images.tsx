@@ -1,0 +1,149 @@
+/** Images: which there are, what each came out of, and what its build says, as it does. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { bytes, duration } from '../format.ts';
+import { hrefOf, messageOf, useAsked } from '../hooks.ts';
+import { type ListedImage, listImages, nameOf } from '../image-names.ts';
+import { appendText } from '../log-text.ts';
+import { Ago, Failure, Heading, State, Table } from '../parts.tsx';
+import { get, lines } from '../session.ts';
+
+const REFRESH_MS = 5_000;
+
+export function Images() {
+  const [search, setSearch] = useState('');
+  const { value, error } = useAsked(listImages, '', REFRESH_MS);
+  const shown = value?.images.filter((image) => matches(image, search));
+  return (
+    <>
+      <Heading>Images</Heading>
+      <search class="tools">
+        <label>
+          Search{' '}
+          <input
+            type="search"
+            placeholder="id, name, state"
+            value={search}
+            onInput={(event) => setSearch(event.currentTarget.value)}
+          />
+        </label>
+      </search>
+      <Failure of={error} />
+      <p role="status" class="quiet">
+        {shown && `${shown.length} of ${value?.images.length}`}
+      </p>
+      <Table label="Images" heads={['Image', 'State', 'Size', 'Layers', 'Made', 'Used']}>
+        {shown?.map((image) => (
+          <tr key={image.id}>
+            <th scope="row">
+              <a href={hrefOf('images', image.id)}>{nameOf(image)}</a>
+              {nameOf(image) !== image.id && <small>{image.id}</small>}
+              {image.names.slice(1).map((name) => (
+                <small key={name}>{name}</small>
+              ))}
+            </th>
+            <td>
+              <State of={image.state} />
+            </td>
+            <td>{bytes(image.bytes)}</td>
+            <td>{image.layers}</td>
+            <td>
+              <Ago at={image.createdAtMs} />
+            </td>
+            <td>
+              <Ago at={image.lastUsedAtMs} />
+            </td>
+          </tr>
+        ))}
+      </Table>
+    </>
+  );
+}
+
+const matches = ({ id, names, base = '', state }: ListedImage, search: string): boolean =>
+  [id, ...names, base, state].join(' ').toLowerCase().includes(search.toLowerCase().trim());
+
+/** As `GET /skerry/v1/images/IMAGE/history` has it. */
+interface Step {
+  readonly text: string;
+  readonly atMs: number;
+  readonly bytes?: number;
+}
+
+export function ImageRoom({ id }: { id: string }) {
+  const path = `/skerry/v1/images/${encodeURIComponent(id)}`;
+  const history = useAsked((signal) => get<{ steps: readonly Step[] }>(`${path}/history`, signal), id);
+  const { value: images } = useAsked(listImages, '');
+  const image = images?.images.find((each) => each.id === id);
+  const most = Math.max(1, ...(history.value?.steps.map((step) => step.bytes ?? 0) ?? []));
+  return (
+    <>
+      <Heading>{image ? nameOf(image) : id}</Heading>
+      {image && (
+        <p>
+          <State of={image.state} /> {bytes(image.bytes)} in {image.layers} layers, made{' '}
+          <Ago at={image.createdAtMs} /> ago. <code>{id}</code>
+        </p>
+      )}
+      <Failure of={image?.state === 'ready' ? history.error : undefined} />
+      <h2>History</h2>
+      <Table label="History" heads={['Step', 'Size', 'Made']}>
+        {history.value?.steps.map((step, index) => (
+          <tr key={index}>
+            <th scope="row">
+              <code>{step.text || '–'}</code>
+            </th>
+            <td>
+              {step.bytes === undefined ? '–' : bytes(step.bytes)}
+              <meter min={0} max={most} value={step.bytes ?? 0} aria-label="Part of the largest step" />
+            </td>
+            <td>
+              <Ago at={step.atMs || undefined} />
+            </td>
+          </tr>
+        ))}
+      </Table>
+      <h2>Build</h2>
+      <BuildLog key={id} path={`${path}/logs`} />
+    </>
+  );
+}
+
+/** As `GET /skerry/v1/images/IMAGE/logs` has it. */
+interface Line {
+  readonly timeMs: number;
+  readonly stream: string;
+  readonly text: string;
+}
+
+function BuildLog({ path }: { path: string }) {
+  const place = useRef<HTMLPreElement>(null);
+  const [end, setEnd] = useState('');
+  useEffect(() => {
+    const stop = new AbortController();
+    const follow = async (into: HTMLElement) => {
+      let first: number | undefined;
+      for await (const { text, stream, timeMs } of lines<Line>(path, stop.signal)) {
+        first ??= timeMs;
+        appendText(into, `${duration(timeMs - first).padStart(7)}  ${text.trimEnd()}\n`, stream);
+      }
+      setEnd(
+        first === undefined ? 'It was not built here, or long ago: there is no log.' : 'The build is over.',
+      );
+    };
+    if (place.current) {
+      follow(place.current).catch((error: unknown) => {
+        if (!stop.signal.aborted) setEnd(messageOf(error));
+      });
+    }
+    return () => stop.abort();
+  }, [path]);
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+      <pre ref={place} class="log" role="log" aria-label="Build log" tabIndex={0} />
+      <p role="status" class="quiet">
+        {end}
+      </p>
+    </>
+  );
+}

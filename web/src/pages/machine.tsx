@@ -1,0 +1,165 @@
+/** The machine: what takes its disk, which sandboxes wait ready, where the time of starts goes, and who has tokens. */
+import type { ComponentChildren } from 'preact';
+import { bytes } from '../format.ts';
+import { useAsked } from '../hooks.ts';
+import { Ago, Failure, Heading, Table } from '../parts.tsx';
+import { PhaseChart } from '../phase-chart.tsx';
+import { get } from '../session.ts';
+
+/** Counting what is on the disk takes a while. */
+const DISK_MS = 60_000;
+const REFRESH_MS = 5_000;
+
+export function Machine() {
+  return (
+    <>
+      <Heading>Machine</Heading>
+      <Disk />
+      <Pool />
+      <Tokens />
+    </>
+  );
+}
+
+/** As `GET /skerry/v1/disk` has it. */
+interface DiskUse {
+  readonly sizeBytes: number;
+  readonly freeBytes: number;
+  readonly parts: readonly {
+    readonly what: string;
+    readonly bytes: number;
+    readonly count?: number;
+    readonly collectableBytes?: number;
+  }[];
+}
+
+function Disk() {
+  const { value, error } = useAsked((signal) => get<DiskUse>('/skerry/v1/disk', signal), '', DISK_MS);
+  return (
+    <Part title="Disk" error={error}>
+      {value && (
+        <>
+          <p>
+            {bytes(value.freeBytes)} free of {bytes(value.sizeBytes)}{' '}
+            <meter
+              min={0}
+              max={value.sizeBytes}
+              high={value.sizeBytes * 0.9}
+              value={value.sizeBytes - value.freeBytes}
+              aria-label="Used"
+            />
+          </p>
+          <Table label="Disk" heads={['What', 'Size', 'How many', 'Of that collectable']}>
+            {value.parts.map((part) => (
+              <tr key={part.what}>
+                <th scope="row">{part.what}</th>
+                <td>{bytes(part.bytes)}</td>
+                <td>{part.count ?? '–'}</td>
+                <td>{part.collectableBytes === undefined ? '–' : bytes(part.collectableBytes)}</td>
+              </tr>
+            ))}
+          </Table>
+        </>
+      )}
+    </Part>
+  );
+}
+
+/** As `GET /skerry/v1/warm` has it. */
+interface Warm {
+  readonly kinds: readonly {
+    readonly label: string;
+    readonly runtime: string;
+    readonly memoryMiB: number;
+    readonly milliCpu: number;
+    readonly waiting: number;
+    readonly wanted: number;
+    readonly hits: number;
+    readonly misses: number;
+  }[];
+  readonly startups: readonly {
+    readonly runtime: string;
+    readonly waited: boolean;
+    readonly count: number;
+    readonly ms: number;
+    readonly phases: Readonly<Record<string, number>>;
+  }[];
+}
+
+function Pool() {
+  const { value, error } = useAsked((signal) => get<Warm>('/skerry/v1/warm', signal), '', REFRESH_MS);
+  return (
+    <>
+      <Part title="Waiting for whoever asks next" error={error}>
+        <Table label="Warm pool" heads={['Image', 'Runtime', 'Waiting', 'Wanted', 'Given', 'Missed']}>
+          {value?.kinds.map((kind, index) => (
+            <tr key={index}>
+              <th scope="row">{kind.label}</th>
+              <td>{kind.runtime}</td>
+              <td>{kind.waiting}</td>
+              <td>{kind.wanted}</td>
+              <td>{kind.hits}</td>
+              <td>{kind.misses}</td>
+            </tr>
+          ))}
+        </Table>
+        {value?.kinds.length === 0 && <p class="quiet">None wait.</p>}
+      </Part>
+      <Part title="Starts" error={undefined}>
+        {value?.startups.map(({ runtime, waited, count, ms, phases }) => (
+          <PhaseChart
+            key={`${runtime} ${waited}`}
+            title={`${runtime}, ${waited ? 'waited' : 'cold'}: ${ms} ms, median of ${count}`}
+            phases={phases}
+          />
+        ))}
+        {value?.startups.length === 0 && <p class="quiet">None since the server started.</p>}
+      </Part>
+    </>
+  );
+}
+
+/** As `GET /skerry/v1/tokens` has it. */
+interface Issued {
+  readonly tokens: readonly {
+    readonly tokenId: string;
+    readonly label: string;
+    readonly createdAtMs: number;
+  }[];
+}
+
+function Tokens() {
+  const { value, error } = useAsked((signal) => get<Issued>('/skerry/v1/tokens', signal), '');
+  return (
+    <Part title="Tokens" error={error}>
+      <Table label="Tokens" heads={['Token', 'Label', 'Age']}>
+        {value?.tokens.map(({ tokenId, label, createdAtMs }) => (
+          <tr key={tokenId}>
+            <th scope="row">{tokenId}</th>
+            <td>{label}</td>
+            <td>
+              <Ago at={createdAtMs} />
+            </td>
+          </tr>
+        ))}
+      </Table>
+      {value?.tokens.length === 0 && <p class="quiet">None but the owner’s.</p>}
+    </Part>
+  );
+}
+
+const Part = ({
+  title,
+  error,
+  children,
+}: {
+  title: string;
+  error: string | undefined;
+  children: ComponentChildren;
+}) => (
+  <>
+    <h2>{title}</h2>
+    <Failure of={error} />
+    {children}
+  </>
+);

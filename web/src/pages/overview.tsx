@@ -1,0 +1,130 @@
+/** What a sandbox is, where the time of its start went, where its ports are, and what can be done with it. */
+import type { ComponentChildren } from 'preact';
+import { useState } from 'preact/hooks';
+import type { ForkMade, SandboxInfo, SnapshotMade, TunnelList } from '../../../sdk/src/index.ts';
+import { moment } from '../format.ts';
+import { hrefOf, useAsked, useWork } from '../hooks.ts';
+import { useImageNames } from '../image-names.ts';
+import { Ago, Danger, Failure, Table } from '../parts.tsx';
+import { pathOf } from '../sandbox-access.ts';
+import { get, send } from '../session.ts';
+
+export function Overview({ info, again }: { info: SandboxInfo; again: () => void }) {
+  const names = useImageNames();
+  const { id, result } = info;
+  return (
+    <>
+      {info.status !== 'ended' && <Actions info={info} again={again} />}
+      <dl class="facts">
+        <Fact name="Id">
+          <code>{id}</code>
+        </Fact>
+        {result && (
+          <Fact name="Ended">
+            {result.reason}
+            {result.exitCode !== null && `, exit code ${result.exitCode}`}
+            {result.message && `: ${result.message}`}
+          </Fact>
+        )}
+        <Fact name="Image">
+          <a href={hrefOf('images', info.imageId)}>{names(info.imageId)}</a>
+        </Fact>
+        <Fact name="Isolation">{info.isolation ?? '–'}</Fact>
+        <Fact name="Created">{moment(info.createdAt)}</Fact>
+        <Fact name="Running for">
+          {info.endedAt === null ? <Ago at={info.startedAt} /> : `it ended ${moment(info.endedAt)}`}
+        </Fact>
+        {info.expiresAt && <Fact name="Ends at the latest">{moment(info.expiresAt)}</Fact>}
+        <Fact name="Tags">
+          {Object.entries(info.tags).map(([key, value]) => (
+            <div key={key}>
+              {key} = {value}
+            </div>
+          ))}
+          {Object.keys(info.tags).length === 0 && '–'}
+        </Fact>
+      </dl>
+      {info.status === 'running' && <Tunnels id={id} />}
+    </>
+  );
+}
+
+const Fact = ({ name, children }: { name: string; children: ComponentChildren }) => (
+  <div>
+    <dt>{name}</dt>
+    <dd>{children}</dd>
+  </div>
+);
+
+/** What became of an action: something new that can be looked at. */
+interface Made {
+  readonly what: string;
+  readonly href: string;
+  readonly id: string;
+}
+
+function Actions({ info: { id, name }, again }: { info: SandboxInfo; again: () => void }) {
+  const { busy, failed, start } = useWork();
+  const [made, setMade] = useState<Made>();
+  const snapshot = async () => {
+    const { imageId } = await send<SnapshotMade>('POST', `${pathOf(id)}/snapshots`);
+    setMade({ what: 'Image', href: hrefOf('images', imageId), id: imageId });
+  };
+  const fork = async () => {
+    const { sandboxes } = await send<ForkMade>('POST', `${pathOf(id)}/fork`);
+    for (const copy of sandboxes) {
+      setMade({ what: 'Copy', href: hrefOf('sandboxes', copy.id), id: copy.id });
+    }
+  };
+  return (
+    <>
+      <div class="tools">
+        <button type="button" disabled={busy} onClick={() => start(snapshot)}>
+          Snapshot
+        </button>
+        <button type="button" disabled={busy} onClick={() => start(fork)}>
+          Fork
+        </button>
+        <Danger
+          verb="Stop"
+          what={name ?? id}
+          loses="What runs in it ends, and its files are gone."
+          disabled={busy}
+          onConfirm={() => start(() => send('DELETE', pathOf(id)).then(again))}
+        />
+      </div>
+      <Failure of={failed} />
+      <p role="status" class="quiet">
+        {busy && 'Working…'}
+        {!busy && made && (
+          <>
+            {made.what}: <a href={made.href}>{made.id}</a>
+          </>
+        )}
+      </p>
+    </>
+  );
+}
+
+function Tunnels({ id }: { id: string }) {
+  const { value } = useAsked((signal) => get<TunnelList>(`${pathOf(id)}/tunnels`, signal), id);
+  if (!value || value.tunnels.length === 0) return null;
+  return (
+    <>
+      <h2>Tunnels</h2>
+      <Table label="Tunnels" heads={['Port inside', 'With TLS', 'Without']}>
+        {value.tunnels.map(({ port, url, plain }) => (
+          <tr key={port}>
+            <th scope="row">{port}</th>
+            <td>
+              <a href={url} target="_blank" rel="noopener noreferrer">
+                {url}
+              </a>
+            </td>
+            <td>{plain ? `${plain.host}:${plain.port}` : '–'}</td>
+          </tr>
+        ))}
+      </Table>
+    </>
+  );
+}

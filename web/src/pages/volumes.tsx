@@ -1,0 +1,80 @@
+/** Volumes, and what they hold. */
+import type { VolumeFiles, VolumePage } from '../../../sdk/src/index.ts';
+import { bytes, moment } from '../format.ts';
+import { hrefOf, useAsked, useWork } from '../hooks.ts';
+import { Ago, Failure, Heading, Table } from '../parts.tsx';
+import { download, get } from '../session.ts';
+import { Trail } from '../trail.tsx';
+
+export function Volumes() {
+  const { value, error } = useAsked((signal) => get<VolumePage>('/v1/volumes?limit=100', signal), '');
+  return (
+    <>
+      <Heading>Volumes</Heading>
+      <Failure of={error} />
+      <Table label="Volumes" heads={['Volume', 'Age']}>
+        {value?.volumes.map(({ id, name, createdAt }) => (
+          <tr key={id}>
+            <th scope="row">
+              <a href={hrefOf('volumes', name)}>{name}</a>
+              <small>{id}</small>
+            </th>
+            <td>
+              <Ago at={createdAt} />
+            </td>
+          </tr>
+        ))}
+      </Table>
+      {value?.volumes.length === 0 && <p class="quiet">There are no volumes.</p>}
+      {value?.nextCursor && <p class="quiet">These are the newest.</p>}
+    </>
+  );
+}
+
+export function VolumeRoom({ name, path }: { name: string; path: string }) {
+  const base = `/v1/volumes/${encodeURIComponent(name)}/files`;
+  const query = (of: string) => `?path=${encodeURIComponent(of)}`;
+  const { value, error } = useAsked(
+    (signal) => get<VolumeFiles>(`${base}/list${query(path)}`, signal),
+    `${name} ${path}`,
+  );
+  const work = useWork();
+  return (
+    <>
+      <Heading>{name}</Heading>
+      <Trail of={['volumes', name]} path={path} />
+      <Failure of={error ?? work.failed} />
+      <p role="status" class="quiet">
+        {value?.entries.length === 0 && 'Nothing is in it.'}
+      </p>
+      <Table label="Files" heads={['Name', 'Size', 'Changed', 'Actions']}>
+        {value?.entries.map((entry) => {
+          const label = entry.path.slice(entry.path.lastIndexOf('/') + 1);
+          return (
+            <tr key={entry.path}>
+              <th scope="row">
+                {entry.type === 'directory' ? (
+                  <a href={hrefOf('volumes', name, entry.path)}>{label}/</a>
+                ) : (
+                  label
+                )}
+              </th>
+              <td>{entry.type === 'file' ? bytes(entry.size) : '–'}</td>
+              <td>{moment(entry.modifiedAt)}</td>
+              <td>
+                {entry.type === 'file' && (
+                  <button
+                    type="button"
+                    onClick={() => work.start(() => download(`${base}${query(entry.path)}`, label))}
+                  >
+                    Download<span class="unseen"> {label}</span>
+                  </button>
+                )}
+              </td>
+            </tr>
+          );
+        })}
+      </Table>
+    </>
+  );
+}
