@@ -33,6 +33,8 @@ describe('snapshots of the memory under gVisor', { skip }, () => {
         'what_cannot_be_remembered_says_why',
       ],
     }));
+  test('that an image has something done first in, with the Python client', (t) =>
+    pythonCases(t, server, 'warm_up'));
   test('with Python 1.0.5', (t) =>
     pythonCases(t, server, 'memory', { version: '1.0.5', only: ['a_program_goes_on_in_a_copy'] }));
   test('with the JavaScript client', (t) => jsCases(t, server, 'memory'));

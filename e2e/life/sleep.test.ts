@@ -1,9 +1,12 @@
 /** Sandboxes that are suspended and wake: by the Python client, over the REST interface, by the command, and over a crash of the server. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { appendFileSync, copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ModboxClient, type Sandbox } from '../../modbox-sdk/src/index.ts';
+import { findRuntimes } from '../../server/src/engines/oci/runtime-choice.ts';
+import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { announce, conceal, runSkerry, skerryCommand } from '../support/command.ts';
 import { skipWithout } from '../support/runtimes.ts';
@@ -41,10 +44,15 @@ describe('sandboxes that are suspended', {
   let server: TestServer;
   let modbox: ModboxClient;
   let keptBefore: readonly string[];
+  const scratch = mkdtempSync(join(tmpdir(), 'e2e-sleep-'));
+  const runsc = join(scratch, 'runsc');
   before(async () => {
+    const { gvisor } = await findRuntimes('', scratch);
+    assert.ok(gvisor.ok);
+    copyFileSync(gvisor.path, runsc);
     server = await startServer({
       runtime: 'gvisor',
-      flags: ['--idle-action', 'suspend', '--encrypt-memory-snapshots', 'on'],
+      flags: ['--idle-action', 'suspend', '--encrypt-memory-snapshots', 'on', '--runsc-path', runsc],
     });
     keptBefore = left('memory-snapshots');
     announce(server);
@@ -53,6 +61,7 @@ describe('sandboxes that are suspended', {
   after(async () => {
     if (server) conceal(server);
     await server?.stop(); // asserts that nothing of them is left on the machine
+    rmSync(scratch, { recursive: true });
   });
 
   const skerry = (...args: string[]) => runSkerry(server, ...args);
@@ -107,5 +116,30 @@ describe('sandboxes that are suspended', {
     await asleep(sandbox);
     await modbox.destroySandbox({ taskId });
     assert.deepEqual([left('instances'), kept()], [[], []]);
+  });
+
+  test('under the next server, and not by another build of gVisor', async () => {
+    const taskId = 'upgraded';
+    await modbox.provisionSandbox({ taskId, imageId: 'python:3.11-slim' });
+    const sandbox = await modbox.waitForSandbox({ taskId, timeout: patient(60) });
+    await say(sandbox, 'sh', '-c', 'echo kept > /dev/shm/kept');
+    await skerry('suspend', taskId);
+    await server.restartGracefully();
+    announce(server);
+    assert.equal(await say(sandbox, 'cat', '/dev/shm/kept'), 'kept');
+
+    await skerry('suspend', taskId);
+    await server.terminate();
+    appendFileSync(runsc, 'another'); // runs as well, and is not the same
+    const doctor = () => run(skerryCommand(server, 'doctor', '--runsc-path', runsc), { okCodes: [0, 1] });
+    const [checkpoint = ''] = kept();
+    assert.match((await doctor()).stdout, new RegExp(`memory snapshots.*${checkpoint} was made by`));
+    await server.restart();
+    announce(server);
+    assert.equal((await modbox.getSandbox(taskId)).status, 'suspended');
+    const both = /made by runsc .* can be restored by that alone; this server has runsc /;
+    await assert.rejects(say(sandbox, 'true'), both);
+    await eventually(async () => (await modbox.getSandbox(taskId)).status === 'ended');
+    await eventually(() => kept().length === 0);
   });
 });

@@ -64,6 +64,8 @@ export const isMemorySnapshotId = (text: string): text is MemorySnapshotId =>
 export const newForkId = (): MemorySnapshotId => `fk-${random(22)}` as MemorySnapshotId;
 /** True for text of that shape. */
 export const isForkId = (text: string): text is MemorySnapshotId => /^fk-[0-9A-Za-z]{22}$/.test(text);
+/** A checkpoint that sandboxes of an image begin from, whoever asks for them. */
+export const newWarmUpId = (): MemorySnapshotId => `wu-${random(22)}` as MemorySnapshotId;
 export const newSecretId = (): SecretId => `st-${random(22)}` as SecretId;
 export const newMountId = (): MountId => `mo-${random(22)}` as MountId;
 export const newVolumeId = (): VolumeId => `vo-${random(22)}` as VolumeId;

@@ -42,6 +42,25 @@ export async function runToExit(
 }
 
 /**
+ * The same of a program that may go on: resolves with undefined when `ready` did before it exited. What runs by then, or when it fails, is let go of and not killed, and its output stays with the agent.
+ * @throws as `runToExit`
+ */
+export async function runUntil(
+  agent: AgentClient,
+  request: ProgramRequest,
+  onOutput: (stream: OutputStream, chunk: Buffer) => void,
+  ready: Promise<undefined>,
+  signal: AbortSignal,
+): Promise<AgentExit | undefined> {
+  const program = new Program(agent, { ...request, stdin: 'null', pty: null }, onOutput);
+  try {
+    return await Promise.race([program.run(request.timeoutMs, signal), ready]);
+  } finally {
+    program.leave();
+  }
+}
+
+/**
  * Kills a process that nobody waits for, with its children, and has the agent forget it: over a connection of its own, reading from `offsets`.
  * @throws SkerryError as `AgentClient.attach`; the reason of a timeout of 30 s
  */
@@ -113,6 +132,12 @@ class Program {
     const { stdout, stderr } = this.#drained;
     await withDeadline(Promise.all([stdout.promise, stderr.promise]), DRAIN_MS, signal);
     return exit;
+  }
+
+  leave(): void {
+    this.#done.abort();
+    if (this.#exited) this.#process?.release();
+    else this.#process?.detach();
   }
 
   letGo(): void {

@@ -31,14 +31,13 @@ import type {
   BuildResult,
   Image,
   ImageBuild,
-  ImageConfig,
   ImageDefinition,
   Images,
   MountContent,
   NewLayer,
+  NewLayerOptions,
   PublishedImage,
   RegistryCredentials,
-  SnapshotOptions,
 } from './image.ts';
 import { ImageArchives } from './image-archives.ts';
 import { ImageCache } from './image-cache.ts';
@@ -397,11 +396,7 @@ export class ImageService implements Images {
   async addLayer(
     parent: Image,
     takeLayer: (layer: NewLayer) => Promise<void>,
-    {
-      ttlMs,
-      encryptionKey,
-      config = parent.config,
-    }: SnapshotOptions & { readonly config?: ImageConfig } = {},
+    { ttlMs, encryptionKey, config = parent.config, key }: NewLayerOptions = {},
   ): Promise<Image> {
     if (encryptionKey && parent.layers.length > 0) {
       throw new SkerryError('invalid-argument', 'Only a snapshot of a directory can be encrypted.');
@@ -442,11 +437,17 @@ export class ImageService implements Images {
         expiresAtMs: ttlMs === undefined ? undefined : createdAtMs + ttlMs,
         encrypted: encryptionKey !== undefined,
       };
-      this.#store.insertReady(image, undefined);
+      this.#store.insertReady(image, key);
       return image;
     } finally {
       this.#layers.unpin(held);
     }
+  }
+
+  findAdded(key: string): Image | undefined {
+    const image = this.#store.findReady(key);
+    if (image) this.#store.touch(image.id, this.#now());
+    return image;
   }
 
   holdImage(task: TaskId, id: ImageId): void {

@@ -70,6 +70,12 @@ export interface SnapshotOptions {
   readonly encryptionKey?: Uint8Array | undefined;
 }
 
+export interface NewLayerOptions extends SnapshotOptions {
+  readonly config?: ImageConfig;
+  /** For one that can be made again, and goes as cached images do: what it is found by. */
+  readonly key?: string | undefined;
+}
+
 /** A layer that is being made. */
 export interface NewLayer {
   /** How an engine is told of it. */
@@ -201,8 +207,10 @@ export interface Images {
   addLayer(
     parent: Image,
     takeLayer: (layer: NewLayer) => Promise<void>,
-    options?: SnapshotOptions & { readonly config?: ImageConfig },
+    options?: NewLayerOptions,
   ): Promise<Image>;
+  /** What was added last with that key and has not gone since; that it is asked for counts as a use. */
+  findAdded(key: string): Image | undefined;
   /** Keeps the image for as long as the task has not ended: it runs on that one, which its sandbox does not name. */
   holdImage(task: TaskId, id: ImageId): void;
   /** Keeps these layers, and none that it was told before, for as long as the task has not ended: they are mounted in it. */

@@ -25,7 +25,7 @@ export interface ListedImage {
 export interface ImageRepository {
   /** @param baseId what it is built on, as `ImageBuild` has it */
   insertBuilding(id: ImageId, builderVersion: string, baseId: ImageId | undefined, nowMs: number): void;
-  /** Adds an image that is finished from the start: a base, which can be made again, or without a `definitionKey` a snapshot, which cannot. */
+  /** Adds an image that is finished from the start: a base or another one that can be made again, or without a `definitionKey` a snapshot, which cannot. */
   insertReady(image: Image, definitionKey: string | undefined): void;
   /** Marks an image as built. With a `definitionKey` it becomes what that definition gives from now on, instead of any earlier image. */
   finish(image: Image, definitionKey: string | undefined, nowMs: number): void;

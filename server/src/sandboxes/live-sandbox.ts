@@ -75,6 +75,7 @@ import type { Startup, Startups } from './startups.ts';
 import type { SandboxResult, SandboxState } from './state.ts';
 import { Tenancy } from './tenancy.ts';
 import type { LaunchPlan, Tenant } from './tenant.ts';
+import type { WarmUps } from './warm-ups.ts';
 
 /** What a sandbox needs of its surroundings; the service provides it. */
 export interface SandboxContext {
@@ -82,6 +83,7 @@ export interface SandboxContext {
   readonly images: Images;
   readonly volumes: VolumeMounts;
   readonly memorySnapshots: Pick<MemorySnapshots, 'take' | 'takeForFork'>;
+  readonly warmUps: Pick<WarmUps, 'keep' | 'drop'>;
   readonly sleeps: Sleeps;
   readonly sandboxes: SandboxRepository;
   readonly processes: ProcessRepository;
@@ -182,6 +184,7 @@ export class LiveSandbox implements Sandbox {
       processes: this.#processes,
       ports: this.#ports,
       plan: parts.plan,
+      warmUps: context.warmUps,
       sleeps: context.sleeps,
       stored: () => this.#stored(),
       left: parts.left,

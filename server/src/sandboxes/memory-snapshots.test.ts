@@ -17,7 +17,7 @@ import {
   newSandboxId,
   newTaskId,
 } from '../ids.ts';
-import { emptyImageConfig, type Image, type NewLayer, type SnapshotOptions } from '../images/image.ts';
+import { emptyImageConfig, type Image, type NewLayer, type NewLayerOptions } from '../images/image.ts';
 import { openVault } from '../secrets/vault.ts';
 import { openStore } from '../store/store.ts';
 import { createLogger } from '../telemetry/logger.ts';
@@ -41,13 +41,17 @@ const images = {
   async addLayer(
     parent: Image,
     take: (layer: NewLayer) => Promise<void>,
-    { ttlMs = 0 }: SnapshotOptions = {},
+    { ttlMs = 0, key }: NewLayerOptions = {},
   ) {
     await take({ ref: newLayerId(), directory: '' });
-    return { ...parent, id: newImageId(), expiresAtMs: nowMs + ttlMs };
+    const image = { ...parent, id: newImageId(), expiresAtMs: nowMs + ttlMs };
+    store.images.insertReady(image, key);
+    return image;
   },
+  findAdded: (key: string) => store.images.findReady(key),
   async delete(id: ImageId) {
     deleted.push(id);
+    store.images.markDeleted(id, nowMs);
   },
 };
 const open = () =>
@@ -152,6 +156,30 @@ test('one can be deleted, and lists have the others', async () => {
   assert.ok(!existsSync(join(directory, second)));
   await assert.rejects(snapshots.delete(second), { code: 'not-found' });
   for (const id of [first, third]) await snapshots.delete(id);
+});
+
+test('what sandboxes of an image begin from is found by its key alone, has nothing of the first one, and goes with its files', async () => {
+  const snapshots = open();
+  const id = await snapshots.takeWarmUp('key', { ...sandbox, spec }, tenantOf(makes), settle);
+  const row = snapshots.warmUp('key');
+  assert.equal(row?.id, id);
+  assert.ok(row);
+  assert.deepEqual(
+    [row.spec.name, row.spec.tags, row.spec.args, row.spec.secretSources],
+    [undefined, {}, [], []],
+  );
+  assert.deepEqual(snapshots.environment(row, newSandboxId(), newTaskId()), {});
+  assert.equal(snapshots.warmUp('another'), undefined);
+  assert.throws(() => snapshots.get(id), { code: 'not-found' });
+  await assert.rejects(snapshots.delete(id), { code: 'not-found' });
+  assert.ok(!snapshots.list().some((each) => each.id === id));
+  open().sweep();
+  assert.ok(existsSync(join(directory, id)));
+  store.images.markDeleted(row.spec.imageId, nowMs); // as a collection does
+  assert.equal(snapshots.warmUp('key'), undefined);
+  snapshots.sweep();
+  assert.ok(!existsSync(join(directory, id)));
+  assert.ok(!store.memorySnapshots.ids().includes(id));
 });
 
 test('that of a fork is in no row and kept by a server that comes back, until it is let go of', async () => {

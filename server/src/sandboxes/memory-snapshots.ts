@@ -7,10 +7,13 @@ import { join } from 'node:path';
 import type { CheckpointOptions } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
+  type ImageId,
   isForkId,
+  isMemorySnapshotId,
   type MemorySnapshotId,
   newForkId,
   newMemorySnapshotId,
+  newWarmUpId,
   type SandboxId,
   type TaskId,
 } from '../ids.ts';
@@ -53,18 +56,21 @@ export interface MemorySnapshotRow {
 export interface MemorySnapshotRepository {
   insert(row: MemorySnapshotRow): void;
   get(id: MemorySnapshotId): MemorySnapshotRow | undefined;
+  /** The one with the files of that image. */
+  ofImage(id: ImageId): MemorySnapshotRow | undefined;
   ids(): readonly MemorySnapshotId[];
   /** Newest first. */
   all(): readonly MemorySnapshotRow[];
   /** Newest first. */
   ofSandbox(id: SandboxId): readonly MemorySnapshotRow[];
+  /** Those too whose image is gone. */
   expired(nowMs: number): readonly MemorySnapshotId[];
   delete(id: MemorySnapshotId): void;
 }
 
 export interface MemorySnapshotsParts {
   readonly repository: MemorySnapshotRepository;
-  readonly images: Pick<Images, 'addLayer' | 'delete'>;
+  readonly images: Pick<Images, 'addLayer' | 'findAdded' | 'delete'>;
   readonly vault: Vault;
   /** Where checkpoints are, each under its snapshot's id. */
   readonly directory: string;
@@ -117,6 +123,43 @@ export class MemorySnapshots {
     return this.#make(newForkId(), of, tenant, { settle, ttlMs: FORK_TTL_MS, brief: true }, () => {});
   }
 
+  /**
+   * One that sandboxes of an image begin from, whoever asks for them, until it expires or is collected as cached images are. Of the sandbox that it is taken of nothing is in it but what the
+   * image has; it is found by `key`, and by nothing else.
+   * @throws as `take`
+   */
+  async takeWarmUp(
+    key: string,
+    { id: sandboxId, taskId, spec }: Pick<Remembered, 'id' | 'taskId' | 'spec'>,
+    { plan, ...tenant }: Tenant,
+    settle: Settle,
+  ): Promise<MemorySnapshotId> {
+    const id = newWarmUpId();
+    const of = { id: sandboxId, taskId, spec: { ...spec, args: [] }, name: undefined, tags: {} };
+    const { repository } = this.#parts;
+    await this.#make(
+      id,
+      of,
+      { ...tenant, plan: { ...plan, env: {} } },
+      { settle, ttlMs: TTL_MS, key },
+      (row) => repository.insert(row),
+    );
+    return id;
+  }
+
+  warmUp(key: string): MemorySnapshotRow | undefined {
+    const { images, repository, now } = this.#parts;
+    const image = images.findAdded(key);
+    const row = image && repository.ofImage(image.id);
+    return row && row.expiresAtMs > now() ? row : undefined;
+  }
+
+  /** Nobody begins from it any more; who does at this moment cannot. */
+  removeWarmUp(id: MemorySnapshotId): void {
+    this.#parts.repository.delete(id);
+    this.removeFiles(id);
+  }
+
   /** The copies are whole, or gone: nobody begins from it any more. From this moment on a server that comes back lets them be. @throws what keeps it from being so */
   letGo({ id, spec: { imageId } }: MemorySnapshotRow): void {
     const { directory, images } = this.#parts;
@@ -154,14 +197,14 @@ export class MemorySnapshots {
     id: MemorySnapshotId,
     of: Remembered,
     { instance, plan }: Tenant,
-    { ttlMs, ...options }: CheckpointOptions & { readonly ttlMs: number },
+    { ttlMs, key, ...options }: CheckpointOptions & { readonly ttlMs: number; readonly key?: string },
     keep: (row: MemorySnapshotRow) => void,
   ): Promise<MemorySnapshotRow> {
     const { images, vault, now } = this.#parts;
     let image: Image | undefined;
     try {
       image = await images.addLayer(plan.image, ({ ref }) => instance.checkpoint(id, ref, options), {
-        ttlMs,
+        ...{ ttlMs, key },
       });
       const createdAtMs = now();
       const row = {
@@ -192,7 +235,9 @@ export class MemorySnapshots {
     const { repository, now } = this.#parts;
     const nowMs = now();
     const rows = of === undefined ? repository.all() : repository.ofSandbox(of);
-    return rows.filter(({ expiresAtMs }) => expiresAtMs > nowMs).map(toSnapshot);
+    return rows
+      .filter(({ id, expiresAtMs }) => isMemorySnapshotId(id) && expiresAtMs > nowMs)
+      .map(toSnapshot);
   }
 
   /** @see Sandboxes.deleteMemorySnapshot */
@@ -206,7 +251,7 @@ export class MemorySnapshots {
 
   /** @throws SkerryError `not-found` */
   row(id: MemorySnapshotId): MemorySnapshotRow {
-    const row = this.#parts.repository.get(id);
+    const row = isMemorySnapshotId(id) ? this.#parts.repository.get(id) : undefined;
     if (row && row.expiresAtMs > this.#parts.now()) return row;
     throw new SkerryError('not-found', `There is no snapshot '${id}', or it has expired.`);
   }
@@ -222,7 +267,7 @@ export class MemorySnapshots {
     return env;
   }
 
-  /** Removes those that have expired. Sandboxes that went on from them need them no more. */
+  /** Removes those that have expired, or whose files are gone. Sandboxes that went on from them need them no more. */
   sweep(): void {
     const { repository, now, logger } = this.#parts;
     for (const id of repository.expired(now())) {
@@ -254,7 +299,7 @@ const toSnapshot = ({
 
 /** Its limits and its network are those it has, whatever the server's defaults will be. */
 function specOfCopies(
-  { spec, name, tags }: Remembered,
+  { spec: { warmUp: _, ...spec }, name, tags }: Remembered,
   { instance, plan, image }: Pick<Tenant, 'instance' | 'plan'> & { readonly image: Image },
 ): SandboxSpec {
   const { resources } = spec;

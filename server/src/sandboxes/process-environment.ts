@@ -5,21 +5,25 @@ import type { ImageConfig } from '../images/image.ts';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/**
- * Later ones win: Skerry's defaults, the image's ENV, the configured CA variables where the image sets none, the secrets of the sandbox. The ids
- * are what Modal's own sandboxes have.
- */
+type Variables = Readonly<Record<string, string>>;
+
+/** That of all sandboxes of an image. Later ones win: Skerry's defaults, the configured CA variables, the image's ENV. */
+export const imageEnvironment = (image: ImageConfig, caEnvironment: Variables): Record<string, string> => ({
+  PATH: DEFAULT_PATH,
+  ...caEnvironment,
+  ...image.env,
+});
+
+/** With what is a sandbox's own: its ids, which are what Modal's own sandboxes have, and its secrets, which win. */
 export function sandboxEnvironment(parts: {
   readonly id: SandboxId;
   readonly taskId: TaskId;
   readonly image: ImageConfig;
-  readonly caEnvironment: Readonly<Record<string, string>>;
-  readonly secretEnv: Readonly<Record<string, string>>;
+  readonly caEnvironment: Variables;
+  readonly secretEnv: Variables;
 }): Record<string, string> {
   return {
-    PATH: DEFAULT_PATH,
-    ...parts.caEnvironment,
-    ...parts.image.env,
+    ...imageEnvironment(parts.image, parts.caEnvironment),
     MODAL_SANDBOX_ID: parts.id,
     MODAL_TASK_ID: parts.taskId,
     ...parts.secretEnv,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
 import type { InstanceBucket } from '../engines/bucket.ts';
-import type { Device, Isolation } from '../engines/engine.ts';
+import type { Device, DiskSize, Isolation } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
@@ -46,7 +46,7 @@ import {
   type MemorySnapshotRow,
   MemorySnapshots,
 } from './memory-snapshots.ts';
-import { sandboxEnvironment } from './process-environment.ts';
+import { imageEnvironment, sandboxEnvironment } from './process-environment.ts';
 import { recoverSandboxes } from './recovery.ts';
 import {
   isUniqueViolation,
@@ -72,6 +72,7 @@ import { type Startup, type StartupSummary, Startups } from './startups.ts';
 import type { SandboxState } from './state.ts';
 import type { LaunchPlan } from './tenant.ts';
 import { expectationOf } from './warm-start.ts';
+import { isAnybodys, type WarmedUp, type WarmUp, WarmUps, warmUpCommand, warmUpKey } from './warm-ups.ts';
 
 interface AdmissionParts {
   /** Those of the machine, for a specification that wants one. */
@@ -150,6 +151,7 @@ export class SandboxService implements Sandboxes {
   readonly #context: SandboxContext;
   readonly #sidecars: ManagedSidecars;
   readonly #memorySnapshots: MemorySnapshots;
+  readonly #warmUps: WarmUps;
   readonly #forks: Forks;
   /** Everything whose end is not in the store, sidecars included. Ended ones are read from there when somebody asks. */
   readonly #live = new Map<SandboxId, LiveSandbox>();
@@ -181,6 +183,7 @@ export class SandboxService implements Sandboxes {
         .flatMap(({ state, slept }) => (state === 'suspended' && slept ? slept.checkpoint : [])),
       ...{ images, vault, logger, now },
     });
+    this.#warmUps = new WarmUps({ snapshots: this.#memorySnapshots, logger, now });
     const { faultPoint = noFaultPoint } = options;
     this.#forks = new Forks({
       faultPoint,
@@ -192,6 +195,7 @@ export class SandboxService implements Sandboxes {
       images: options.images,
       volumes: options.volumes,
       memorySnapshots: this.#memorySnapshots,
+      warmUps: this.#warmUps,
       sleeps: new Sleeps({ ...{ images, logger, now }, memory: this.#memorySnapshots }),
       sandboxes: this.#repository,
       processes: options.store.processes,
@@ -260,8 +264,37 @@ export class SandboxService implements Sandboxes {
   async create(spec: SandboxSpec, { idShape = 'v2', requestKey }: CreateOptions = {}): Promise<Sandbox> {
     // Looked at before: from the look-up of the key to the row nothing may come between.
     const gpus = spec.gpu ? await this.#options.instances.gpus.list() : [];
+    const warmUp = await this.#warmedUp(spec);
     const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
-    return made ? this.get(made.id) : this.#admit(spec, idShape, requestKey, { gpus });
+    if (made) return this.get(made.id);
+    return this.#admit({ ...spec, ...(warmUp && { warmUp }) }, idShape, requestKey, { gpus });
+  }
+
+  /** What it can begin from. Whatever is wrong with what was asked for is found when it is admitted. */
+  async #warmedUp(spec: SandboxSpec): Promise<WarmedUp | undefined> {
+    try {
+      const key = this.#warmUpOf(spec, this.#options.images.getPlain(spec.imageId))?.key;
+      const found = key === undefined ? undefined : this.#warmUps.find(key);
+      if (key === undefined || !found) return undefined;
+      await this.#options.instances
+        .requireRestorable(found.checkpoint)
+        .catch((error: unknown) => this.#warmUps.drop(found, error));
+      return this.#warmUps.find(key);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #warmUpOf(spec: SandboxSpec, image: Image): WarmUp | undefined {
+    const argv = warmUpCommand(image.config);
+    if (!argv) return undefined;
+    const env = imageEnvironment(image.config, this.#caEnvironment(spec));
+    const runtime = this.#runtimeOf(spec);
+    const { instances } = this.#options;
+    if (!isAnybodys(spec, image) || !instances.takesCheckpoints(runtime))
+      return { argv, env, key: undefined };
+    const given = { limits: this.#limits(spec.resources), disk: this.#diskOf(spec, runtime) };
+    return { argv, env, key: warmUpKey(image, { argv, env }, given) };
   }
 
   memorySnapshot(id: MemorySnapshotId): MemorySnapshot {
@@ -337,10 +370,7 @@ export class SandboxService implements Sandboxes {
           id: spec.sidecarOf?.sandboxId ?? id,
           taskId,
           image: image.config,
-          caEnvironment:
-            spec.network.headers === undefined
-              ? this.#options.caEnvironment
-              : this.#options.headerEnvironment,
+          caEnvironment: this.#caEnvironment(spec),
           secretEnv: secrets.resolve(spec.secretSources),
         });
     if (spec.memorySnapshots) this.#requireCheckpoints(spec, 'Snapshots of the memory (enable_snapshot)');
@@ -370,6 +400,7 @@ export class SandboxService implements Sandboxes {
         throw nameTaken(spec.name);
       throw new SkerryError('already-exists', `A running sandbox already has the key '${spec.externalKey}'.`);
     }
+    if (spec.warmUp) images.holdImage(taskId, spec.warmUp.image);
     const row = this.#repository.get(id);
     if (!row) throw new Error(`sandbox ${id} vanished from the store`);
     const sandbox = this.#add(row, {
@@ -443,10 +474,10 @@ export class SandboxService implements Sandboxes {
     wish: { readonly count: number; readonly forMs: number },
     signal: AbortSignal,
   ): Promise<Warmed> {
-    const { config, images, instances } = this.#options;
+    const { images, instances } = this.#options;
     const { layers } = images.getPlain(imageId);
     const runtime = this.#runtimeOf({ runtime: asked });
-    const disk = instances.boundsDisk(runtime) ? diskSize(0, config) : undefined;
+    const disk = this.#diskOf({ resources: NOTHING_ASKED }, runtime);
     const expects = expectationOf(network, this.#limits(NOTHING_ASKED));
     return instances.keepWarm(
       { layers, runtime, ...(disk && { disk }) },
@@ -538,17 +569,21 @@ export class SandboxService implements Sandboxes {
     { image, env, buckets }: Unsealed,
     slept: Sleep | undefined,
   ): Promise<LaunchPlan> {
-    const { config, instances, images } = this.#options;
+    const { instances, images } = this.#options;
     const pool = instances.gpus;
     const runtime = slept ? 'gvisor' : this.#runtimeOf(spec);
-    const rootImage = slept
-      ? images.getUsed(slept.image)
+    const began = slept ?? spec.warmUp;
+    const rootImage = began
+      ? images.getUsed(began.image)
       : await imageWithMounts(taskId, spec.mountIds, image, this.#options);
-    const disk = instances.boundsDisk(runtime) ? diskSize(spec.resources.diskMiB ?? 0, config) : undefined;
+    const warmUp = slept || spec.from ? undefined : this.#warmUpOf(spec, image);
+    const disk = this.#diskOf(spec, runtime);
     const args = spec.args.length > 0 ? spec.args : image.config.cmd;
     return {
       image: rootImage,
       from: spec.from,
+      // What it begins from is there, or broken: it keeps none of its own.
+      warmUp: warmUp && { ...warmUp, from: spec.warmUp, ...(spec.warmUp && { key: undefined }) },
       argv: spec.noEntrypoint ? [] : [...image.config.entrypoint, ...args],
       env,
       joins: spec.sidecarOf && this.#instanceOf(spec.sidecarOf.sandboxId),
@@ -584,6 +619,17 @@ export class SandboxService implements Sandboxes {
     if (spec.idleAction || this.#options.config.idleAction === 'end') return spec;
     if (spec.idleTimeoutMs === undefined || this.#whyNoCheckpoints(spec)) return spec;
     return { ...spec, idleAction: 'suspend-or-end' };
+  }
+
+  /** Variables by which its programs know whom to trust. */
+  #caEnvironment({ network }: Pick<SandboxSpec, 'network'>): Readonly<Record<string, string>> {
+    const { caEnvironment, headerEnvironment } = this.#options;
+    return network.headers === undefined ? caEnvironment : headerEnvironment;
+  }
+
+  #diskOf({ resources }: Pick<SandboxSpec, 'resources'>, runtime: RuntimeChoice): DiskSize | undefined {
+    const { instances, config } = this.#options;
+    return instances.boundsDisk(runtime) ? diskSize(resources.diskMiB ?? 0, config) : undefined;
   }
 
   #runtimeOf({ runtime }: Pick<SandboxSpec, 'runtime'>): RuntimeChoice {

@@ -6,6 +6,7 @@ import type { SecretSource } from '../secrets/secrets.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { BucketMountSpec } from './bucket-mounts.ts';
 import type { SecretHeaderSpec } from './secret-headers.ts';
+import type { WarmedUp } from './warm-ups.ts';
 
 /** Callers of the domain name these without knowing the engines. */
 export type { GpuRequest, NetworkPolicy, RuntimeChoice, SecretHeaderSpec };
@@ -77,6 +78,8 @@ export interface SandboxSpec {
   readonly memorySnapshots?: boolean;
   /** Present = it goes on where another was when this was taken of it, instead of beginning. */
   readonly from?: MemorySnapshotId;
+  /** Present = it begins from there, if it can: what its image has done first is done. */
+  readonly warmUp?: WarmedUp;
   /** True = its files are made an image when it ends. */
   readonly exitSnapshot?: boolean;
   /** File mounts of the Python client (`add_local_*` without copy), laid over the image at their absolute paths. */

@@ -35,6 +35,7 @@ import type { Startup } from './startups.ts';
 import { exitCodeOf, type ProcessExit, type SandboxResult } from './state.ts';
 import type { LaunchPlan, Tenant } from './tenant.ts';
 import { HOSTNAME, warmthOf } from './warm-start.ts';
+import { runWarmUp, type WarmUps } from './warm-ups.ts';
 
 export interface TenancyParts {
   readonly id: SandboxId;
@@ -47,6 +48,7 @@ export interface TenancyParts {
   readonly ports: { readonly open: number };
   /** @param slept what it goes on from, if it slept */
   readonly plan: (slept: Sleep | undefined) => Promise<LaunchPlan>;
+  readonly warmUps: Pick<WarmUps, 'keep' | 'drop'>;
   readonly sleeps: Sleeps;
   /** Resolves once the store has all that happened up to now. */
   readonly stored: () => Promise<void>;
@@ -240,10 +242,14 @@ export class Tenancy {
       const phases = new Phases();
       phases.add('queue', performance.now() - this.#queuedAt);
       const launch = await phases.time('plan', () => this.#parts.plan(undefined));
-      const { tenant, waited } = await this.#startInstance(launch, this.#parts.spec.network, signal, phases);
+      const { tenant, waited } = await this.#startWarmedUp(launch, signal, phases);
       if (launch.from) await this.#goOn(tenant, signal);
       else {
-        await phases.time('fifos', () => remakeFifos(tenant.instance, tenant.agent, signal));
+        if (!tenant.plan.from) {
+          await phases.time('fifos', () => remakeFifos(tenant.instance, tenant.agent, signal));
+          await this.#warmUp(tenant, signal, phases);
+        }
+        if (launch.warmUp) await tenant.agent.renew(ENTRYPOINT_PROCESS_ID, signal);
         if (launch.argv.length > 0)
           await phases.time('entrypoint', () => this.#startEntrypoint(tenant, signal));
       }
@@ -251,6 +257,34 @@ export class Tenancy {
       const { runtime } = tenant.instance;
       this.#parts.noteStartup({ runtime, waited, phases: phases.spent });
     });
+  }
+
+  /** Begins where what its image has done first is done, if there is a checkpoint of that. One that cannot be begun from is dropped, and it is done once more. */
+  async #startWarmedUp(launch: LaunchPlan, signal: AbortSignal, phases: Phases) {
+    const { spec, warmUps } = this.#parts;
+    const found = launch.warmUp?.from;
+    if (found) {
+      try {
+        return await this.#startInstance({ ...launch, from: found.checkpoint }, spec.network, signal, phases);
+      } catch (error) {
+        signal.throwIfAborted();
+        warmUps.drop(found, error);
+      }
+    }
+    return this.#startInstance(launch, spec.network, signal, phases);
+  }
+
+  /** What its image has done first; kept for others, if it can be. */
+  async #warmUp({ instance, agent, plan }: Tenant, signal: AbortSignal, phases: Phases): Promise<void> {
+    const { warmUp } = plan;
+    if (!warmUp) return;
+    await phases.time('warm-up', () => runWarmUp(agent, warmUp, plan, signal));
+    const { key } = warmUp;
+    if (key === undefined) return;
+    const settle = () => settleFiles(instance, agent, signal);
+    await phases.time('checkpoint', () =>
+      this.#parts.warmUps.keep(key, this.#parts, { instance, agent, plan }, settle),
+    );
   }
 
   async #startInstance(
@@ -402,8 +436,9 @@ export class Tenancy {
     const entrypoint = listed.find(({ id }) => id === ENTRYPOINT_PROCESS_ID);
     if (!entrypoint?.exit) await this.#clocks.noteOomKills(tenant);
     const lacksEntrypoint = tenant.plan.argv.length > 0 && !entrypoint;
-    // One that goes on from a snapshot lists the entrypoint, whether it has become its own or not.
-    if (life().state === 'starting' && (lacksEntrypoint || tenant.plan.from)) return { kind: 'incomplete' };
+    // One that goes on from a snapshot lists the entrypoint, whether it has become its own or not; what an image has done first may not be done.
+    const { from, warmUp } = tenant.plan;
+    if (life().state === 'starting' && (lacksEntrypoint || from || warmUp)) return { kind: 'incomplete' };
     this.#resumeProcesses(tenant, rows, listed);
     return this.#up();
   }

@@ -5,6 +5,7 @@ import type { DiskSize, Instance } from '../engines/engine.ts';
 import type { InstanceId, MemorySnapshotId } from '../ids.ts';
 import type { Image } from '../images/image.ts';
 import type { GpuClaim } from '../instances/gpu-pool.ts';
+import type { WarmedUp, WarmUp } from './warm-ups.ts';
 
 /** Everything a start needs that is not in the row: made by the service out of image, secrets and mounts. */
 export interface LaunchPlan {
@@ -12,6 +13,8 @@ export interface LaunchPlan {
   readonly image: Image;
   /** What it goes on from, if it does. */
   readonly from: MemorySnapshotId | undefined;
+  /** What is done before its own program starts, with what it begins from instead. Undefined: nothing, or it is done. */
+  readonly warmUp: (WarmUp & { readonly from: WarmedUp | undefined }) | undefined;
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly workdir: string;

@@ -1,6 +1,6 @@
 /** Rows of snapshots of sandboxes' memory. */
 import { z } from 'zod';
-import type { MemorySnapshotId, SandboxId, TaskId } from '../ids.ts';
+import type { ImageId, MemorySnapshotId, SandboxId, TaskId } from '../ids.ts';
 import type { MemorySnapshotRepository, MemorySnapshotRow } from '../sandboxes/memory-snapshots.ts';
 import type { SandboxSpec } from '../sandboxes/spec.ts';
 import type { Database } from './database.ts';
@@ -31,6 +31,7 @@ const rowSchema = z
 export class SqlMemorySnapshots implements MemorySnapshotRepository {
   readonly #insert;
   readonly #get;
+  readonly #ofImage;
   readonly #ids;
   readonly #all;
   readonly #ofSandbox;
@@ -42,12 +43,16 @@ export class SqlMemorySnapshots implements MemorySnapshotRepository {
       'INSERT INTO memory_snapshots (id, sandbox_id, task_id, image_id, spec, env_ciphertext, created_at_ms, expires_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
     );
     this.#get = database.prepare('SELECT * FROM memory_snapshots WHERE id = ?');
+    this.#ofImage = database.prepare('SELECT * FROM memory_snapshots WHERE image_id = ?');
     this.#ids = database.prepare('SELECT id FROM memory_snapshots');
     this.#all = database.prepare('SELECT * FROM memory_snapshots ORDER BY created_at_ms DESC');
     this.#ofSandbox = database.prepare(
       'SELECT * FROM memory_snapshots WHERE sandbox_id = ? ORDER BY created_at_ms DESC',
     );
-    this.#expired = database.prepare('SELECT id FROM memory_snapshots WHERE expires_at_ms <= ?');
+    this.#expired = database.prepare(
+      `SELECT id FROM memory_snapshots WHERE expires_at_ms <= ?
+         OR image_id NOT IN (SELECT id FROM images WHERE deleted_at_ms IS NULL)`,
+    );
     this.#delete = database.prepare('DELETE FROM memory_snapshots WHERE id = ?');
   }
 
@@ -58,6 +63,11 @@ export class SqlMemorySnapshots implements MemorySnapshotRepository {
 
   get(id: MemorySnapshotId): MemorySnapshotRow | undefined {
     const row = this.#get.get(id);
+    return row && rowSchema.parse(row);
+  }
+
+  ofImage(id: ImageId): MemorySnapshotRow | undefined {
+    const row = this.#ofImage.get(id);
     return row && rowSchema.parse(row);
   }
 
