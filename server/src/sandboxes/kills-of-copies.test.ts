@@ -1,4 +1,4 @@
-/** A server that is killed at each fault point of a checkpoint, a fork and a rollback: the next one has the old state or the new. */
+/** A server that is killed at each fault point of a checkpoint, a fork, a rollback and a create that keeps for others what its image has done first: the next one has the old state or the new. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir } from 'node:fs/promises';
@@ -47,27 +47,38 @@ async function survives(root: string, said: readonly string[]): Promise<void> {
 
   const snapshots = next.manager.memorySnapshots(sandbox.id).map(({ id }) => id as string);
   if (said.includes('kept')) assert.equal(snapshots.length, 1);
+  const warm = ['warm-1', 'warm-2'].flatMap((name) => next.manager.findByName(TEST_APP, name, false) ?? []);
+  for (const each of warm) assert.match(await output(each, ['cat', '/done']), /^done\n/);
+  assert.ok(warm.length >= said.filter((line) => line.startsWith('warm-')).length);
+
   const directory = join(next.dataDir, 'memory-snapshots');
-  await eventually(async () => (await readdir(directory)).sort().join() === snapshots.sort().join());
-  await eventually(() => next.engine.instances.size === 1 + whole.length);
+  await eventually(async () => {
+    const found = (await readdir(directory)).filter((name) => !/^wu-\w+$/.test(name));
+    return found.sort().join() === snapshots.sort().join();
+  });
+  await eventually(() => next.engine.instances.size === 1 + whole.length + warm.length);
   await Promise.all(next.manager.list({ limit: 10 }).map((each) => each.terminate()));
   await sandbox.terminate();
   await eventually(async () => (await next.engine.traces()).length === 0);
   await next.running({ name: 'worker' });
 }
 
-it('a server that is killed while it keeps the memory of a sandbox, forks it or has it go back', async () => {
+it('a server that is killed while it keeps the memory of a sandbox, forks it, has it go back or makes one warmed up', async () => {
   const root = await scratch();
   const said = await serve(root, '');
   await survives(root, said);
   // The steps of a copy's instance are those of any start's: `kills.test.ts` has them.
   const points = [
-    ...new Set(said.flatMap((line) => /^point (?!fork:instance\.[pbs])(.*)/.exec(line)?.[1] ?? [])),
+    ...new Set(
+      said.flatMap((line) => /^point (?!(?:fork|warm-up):instance\.[pbs])(.*)/.exec(line)?.[1] ?? []),
+    ),
   ];
   for (const point of [
     'checkpoint:instance.checkpoint.after-files',
     ...['starting.before-store', 'running.before-store'].map((edge) => `fork:sandbox.${edge}`),
     ...['running', 'done'].map((step) => `fork:fork.${step}`),
+    'warm-up:instance.checkpoint.after-files',
+    ...['starting.before-store', 'running.before-store'].map((edge) => `warm-up:sandbox.${edge}`),
     'rollback:rollback.prepared',
     ...['suspended.before-store', 'running.before-store'].map((edge) => `rollback:sandbox.${edge}`),
   ])

@@ -1,11 +1,12 @@
 /**
- * A server for `kills-of-copies.test.ts`: keeps the memory of a sandbox, forks it and has it go back, says each thing it has been answered on a line, and is killed at the fault point that it was
+ * A server for `kills-of-copies.test.ts`: keeps the memory of a sandbox, forks it, has it go back, and makes two of an image that has something done first; says each thing it has been answered on a line, and is killed at the fault point that it was
  * told.
  *
  * Arguments: the directory, the fault point as `OPERATION:NAME` (empty: tells all it passes instead).
  */
 import { killAt } from '../../platform/fault-points.ts';
 import { Domain, deadline, output } from './domain.ts';
+import { buildImage } from './test-images.ts';
 
 const [root = '', chosen = ''] = process.argv.slice(2);
 // At once: what is buffered would die with the process.
@@ -34,6 +35,16 @@ say('forked');
 operation = 'rollback';
 await domain.manager.rollBack(sandbox.id, id, deadline());
 say('rolled back');
+operation = '';
+
+const command = ['sh', '-c', 'echo done >> /done; echo ready; exec sleep 1000'];
+const label = JSON.stringify(JSON.stringify(command));
+const imageId = await buildImage(domain.images, ['FROM base', `LABEL skerry.warm-up=${label}`]);
+operation = 'warm-up';
+for (const name of ['warm-1', 'warm-2']) {
+  await domain.running({ name, imageId, args: [] });
+  say(name);
+}
 operation = '';
 await domain.manager.close();
 process.exit(0);
