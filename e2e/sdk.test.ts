@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Sandbox } from '../sdk/src/index.ts';
+import { InvalidRequestError, Sandbox } from '../sdk/src/index.ts';
 import { run } from '../server/src/platform/command.ts';
 import { installPacked, npmOptions } from './support/packed.ts';
 import { runProgram } from './support/program.ts';
@@ -105,6 +105,23 @@ Picture()`;
       sandbox.runCode('python', 'import os; os._exit(3)'),
       (error: { code?: string }) => error.code === 'interpreter-ended',
     );
+  });
+
+  test('code of every language runs where the image has it, and says what is needed where not', async () => {
+    const { tokenId, tokenSecret } = server.token;
+    const at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
+    await using python = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    await python.runCode('bash', 'cd /tmp; kept=5');
+    const broken = await python.runCode('bash', 'sleep 600; echo never', { timeoutMs: 500 });
+    assert.deepEqual([broken.error?.name, broken.stdout], ['ExitStatus', '']);
+    assert.equal((await python.runCode('bash', 'pwd; echo $kept')).stdout, '/tmp\n5\n');
+    await assert.rejects(
+      python.runCode('javascript', '1'),
+      (error) => error instanceof InvalidRequestError && /node:22/.test(error.suggestion),
+    );
+    await assert.rejects(python.runCode('cobol' as 'bash', ''), /python, javascript, typescript, bash/);
+    await assert.rejects(python.runCode('bash', 'exit 4'), /ended with exit code 4/);
+    assert.equal((await python.runCode('bash', 'echo "$kept."')).stdout, '.\n');
   });
 
   test('output goes on where it was when the server starts again', async () => {

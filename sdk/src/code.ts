@@ -1,16 +1,28 @@
 /** Code that runs in an interpreter that lives on: its variables are there the next time. */
-import { SandboxEndedError, SkerryError } from './errors.ts';
+import { BASH_KERNEL, BashKernel } from './bash-kernel.ts';
+import { ConflictError, InvalidRequestError, SandboxEndedError, SkerryError } from './errors.ts';
+import { JAVASCRIPT_KERNEL } from './javascript-kernel.ts';
+import { type Kernel, KernelEnded, MessageKernel } from './kernel.ts';
 import type { Options, Process } from './process.ts';
 import { PYTHON_KERNEL } from './python-kernel.ts';
 import type { Sandbox } from './sandbox.ts';
 
 /** What is spoken. */
-export type Language = 'python';
+export type Language = 'python' | 'javascript' | 'typescript' | 'bash';
+
+/** A table of pandas, or a list of like objects of JavaScript: at most 10,000 rows. */
+export interface Table {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly unknown[])[];
+}
 
 /** What an expression at the end, a figure or `display()` gave. */
 export interface RichResult {
-  /** As Python would print it. */
+  /** As the language itself would print it. */
   readonly text: string | undefined;
+  /** Lists, dictionaries and plain objects, where JSON can hold them. */
+  readonly json: unknown;
+  readonly table: Table | undefined;
   /** As HTML: a table of pandas, for instance. It is untrusted. */
   readonly html: string | undefined;
   readonly svg: string | undefined;
@@ -22,7 +34,7 @@ export interface RichResult {
 
 /** An exception that ended the code. */
 export interface CodeFailure {
-  /** Its class: `ValueError`. */
+  /** Its class: `ValueError`; `Interrupted` or `KeyboardInterrupt` when it was broken off; `ExitStatus` in bash. */
   readonly name: string;
   readonly message: string;
   readonly traceback: string;
@@ -39,7 +51,7 @@ export interface CodeResult {
 }
 
 export interface RunCodeOptions extends Options {
-  /** Then it is interrupted, and its failure is a KeyboardInterrupt. */
+  /** Then it is interrupted, as by `CodeContext.interrupt`. */
   readonly timeoutMs?: number | undefined;
   /** Is told what the code prints as it does. */
   readonly onOutput?: ((stream: 'stdout' | 'stderr', text: string) => void) | undefined;
@@ -47,39 +59,91 @@ export interface RunCodeOptions extends Options {
   readonly onResult?: ((result: RichResult) => void) | undefined;
 }
 
-type KernelEvent = { readonly id: number } & (
-  | { readonly kind: 'stdout' | 'stderr'; readonly text: string }
-  | { readonly kind: 'result'; readonly data: Readonly<Record<string, string>> }
-  | ({ readonly kind: 'error' } & CodeFailure)
-  | { readonly kind: 'done' }
-);
+interface Interpreter {
+  /** What runs it, which the image must have. */
+  readonly program: string;
+  /** Names of images that have it. */
+  readonly images: string;
+  readonly argv: readonly string[];
+  readonly kernel: (process: Process) => Kernel;
+}
+
+const node = (language: string, images: string): Interpreter => ({
+  program: 'node',
+  images,
+  argv: ['node', '-e', JAVASCRIPT_KERNEL, language],
+  kernel: (process) => new MessageKernel(process, (id, code) => ({ id, code, language }), 'message'),
+});
+
+const interpreters: Readonly<Record<Language, Interpreter>> = {
+  python: {
+    program: 'python3',
+    images: 'python:3.12-slim, or the code-interpreter image (no image given)',
+    argv: ['python3', '-u', '-c', PYTHON_KERNEL],
+    kernel: (process) => new MessageKernel(process, (id, code) => ({ id, code }), 'signal'),
+  },
+  javascript: node('javascript', 'node:22, or the code-interpreter image (no image given)'),
+  typescript: node('typescript', 'node:24, with Node 22.13 or later'),
+  bash: {
+    program: 'bash',
+    images: 'python:3.12-slim and others of Debian; Alpine has it with `apk add bash`',
+    argv: BASH_KERNEL,
+    kernel: (process) => new BashKernel(process),
+  },
+};
+
+/** So long after an interrupt code that goes on all the same is killed, together with its interpreter. */
+const INTERRUPT_PATIENCE_MS = 5_000;
 
 /** One interpreter. Code runs in it one piece after the other. */
 export class CodeContext implements AsyncDisposable {
   readonly language: Language;
-  readonly #kernel: Process;
-  readonly #events: AsyncGenerator<string, void>;
+  readonly #kernel: Kernel;
   #next = 1;
+  #running: number | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  #ended = false;
+  /** Of code that was interrupted. */
+  #deadline: ReturnType<typeof setTimeout> | undefined;
 
-  private constructor(language: Language, kernel: Process) {
+  private constructor(language: Language, kernel: Kernel) {
     this.language = language;
     this.#kernel = kernel;
-    this.#events = kernel.stdout.lines();
   }
 
-  /** @throws InvalidRequestError when the sandbox has no python3 */
+  /** @throws InvalidRequestError when the sandbox has no such interpreter, saying which images have it */
   static async start(
     sandbox: Sandbox,
     language: Language,
     options: Options & { readonly cwd?: string } = {},
   ): Promise<CodeContext> {
-    if (language !== 'python') throw new TypeError(`There is no ${language} to run: only python.`);
+    const interpreter = interpreters[language];
+    if (!interpreter) {
+      const known = Object.keys(interpreters).join(', ');
+      throw invalid('unknown-language', `There is no ${language} to run.`, `Use one of ${known}.`);
+    }
     const { signal, cwd } = options;
     signal?.throwIfAborted();
-    const kernel = sandbox.exec(['python3', '-u', '-c', PYTHON_KERNEL], { stdin: 'open', cwd });
-    await kernel.id();
+    const process = sandbox.exec(interpreter.argv, { stdin: 'open', cwd });
+    const kernel = interpreter.kernel(process);
+    try {
+      await process.id();
+      await kernel.ready();
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      throw invalid(
+        'no-interpreter',
+        `runCode for ${language} needs ${interpreter.program}, and this sandbox has none that will do.`,
+        `Install it, or use an image that has it: ${interpreter.images}.`,
+        error,
+      );
+    }
     return new CodeContext(language, kernel);
+  }
+
+  /** Whether the interpreter is gone: code cannot run in this any more. */
+  get ended(): boolean {
+    return this.#ended;
   }
 
   /** Runs code, after what runs already. Its own failure is in the result. @throws SandboxEndedError, SkerryError when the interpreter ended */
@@ -89,14 +153,20 @@ export class CodeContext implements AsyncDisposable {
     return result;
   }
 
-  /** Breaks off what runs: its failure is a KeyboardInterrupt. Variables stay. */
+  /** Breaks off what runs, whose failure says so. Variables stay, unless it goes on all the same: then the interpreter is killed. */
   async interrupt(options: Options = {}): Promise<void> {
-    await this.#kernel.kill('SIGINT', options);
+    const running = this.#running;
+    if (running === undefined) return;
+    await this.#kernel.interrupt(running, options);
+    this.#deadline ??= setTimeout(() => {
+      this.#kernel.process.kill('SIGKILL').catch(() => {}); // it has ended then
+    }, INTERRUPT_PATIENCE_MS);
   }
 
   /** Ends the interpreter. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#kernel.kill('SIGKILL').catch((error: unknown) => {
+    this.#ended = true;
+    await this.#kernel.process.kill('SIGKILL').catch((error: unknown) => {
       if (!(error instanceof SandboxEndedError)) throw error;
     });
   }
@@ -112,9 +182,8 @@ export class CodeContext implements AsyncDisposable {
     const results: RichResult[] = [];
     let error: CodeFailure | undefined;
     try {
-      await this.#kernel.stdin.write(`${JSON.stringify({ id, code })}\n`);
-      for (;;) {
-        const event = await this.#event();
+      this.#running = id;
+      for await (const event of this.#kernel.run(id, code)) {
         if (event.kind === 'stdout' || event.kind === 'stderr') {
           text[event.kind] += event.text;
           onOutput?.(event.kind, event.text);
@@ -122,12 +191,17 @@ export class CodeContext implements AsyncDisposable {
           const result = toResult(event.data);
           results.push(result);
           onResult?.(result);
-        } else if (event.kind === 'error') {
+        } else {
           const { name, message, traceback } = event;
           error = { name, message, traceback };
-        } else if (event.id === id) break;
+        }
       }
+    } catch (thrown) {
+      throw await this.#whyEnded(thrown);
     } finally {
+      this.#running = undefined;
+      clearTimeout(this.#deadline);
+      this.#deadline = undefined;
       clearTimeout(timer);
       signal?.removeEventListener('abort', interrupt);
     }
@@ -135,26 +209,44 @@ export class CodeContext implements AsyncDisposable {
     return { ...text, results, text: results.at(-1)?.text, error };
   }
 
-  async #event(): Promise<KernelEvent> {
-    const { done, value } = await this.#events.next();
-    if (!done) return JSON.parse(value) as KernelEvent;
-    const { exitCode } = await this.#kernel.wait();
-    throw new SkerryError(
+  async #whyEnded(thrown: unknown): Promise<unknown> {
+    // Input that is no longer read is how an interpreter's end shows as well.
+    if (!(thrown instanceof KernelEnded) && !(thrown instanceof ConflictError)) return thrown;
+    this.#ended = true;
+    const { exitCode } = await this.#kernel.process.wait();
+    return new SkerryError(
       {
         code: 'interpreter-ended',
         message: `The interpreter ended with exit code ${exitCode}.`,
-        suggestion: 'Start another context; its variables are gone.',
+        suggestion: 'Run code again, in another one; its variables are gone.',
         retryable: false,
       },
-      { status: 0 },
+      { status: 0, cause: thrown },
     );
   }
 }
 
+/** No such program, or one that is too old and ended at once. */
+const isMissing = (error: unknown): boolean =>
+  error instanceof KernelEnded || (error instanceof InvalidRequestError && error.path === 'argv');
+
+const invalid = (code: string, message: string, suggestion: string, cause?: unknown): InvalidRequestError =>
+  new InvalidRequestError({ code, message, suggestion, retryable: false }, { status: 0, cause });
+
 const toResult = (data: Readonly<Record<string, string>>): RichResult => ({
   text: data['text/plain'],
+  json: parsed(data['application/json']),
+  table: parsed(data['application/vnd.skerry.table+json']) as Table | undefined, // as our kernels make it, or else the code
   html: data['text/html'],
   svg: data['image/svg+xml'],
   png: data['image/png'],
   data,
 });
+
+function parsed(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

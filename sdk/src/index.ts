@@ -6,6 +6,7 @@ export {
   type Language,
   type RichResult,
   type RunCodeOptions,
+  type Table,
 } from './code.ts';
 export type { ConnectionOptions } from './connection.ts';
 export {

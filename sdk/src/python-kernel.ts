@@ -7,11 +7,14 @@
  *   {"id", "kind": "result", "data"}      what an expression at the end, a figure or `display` gave: base64 or text by media type
  *   {"id", "kind": "error", "name", "message", "traceback"}
  *   {"id", "kind": "done"}
+ *   {"kind": "ready"}                     once, at the start
  */
 export const PYTHON_KERNEL = String.raw`
 import ast, base64, builtins, json, linecache, os, signal, sys, threading, traceback
 
 MAX_TEXT = 1 << 20
+MAX_ROWS = 10_000
+TABLE = "application/vnd.skerry.table+json"
 events = os.fdopen(os.dup(1), "w", encoding="utf-8")
 requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -87,6 +90,15 @@ representations = (
 
 def bundle(value):
     data = {"text/plain": repr(value)[:MAX_TEXT]}
+    try:
+        if isinstance(value, (list, tuple, dict)):
+            data["application/json"] = json.dumps(value, allow_nan=False)
+        elif type(value).__name__ == "DataFrame" and hasattr(value, "to_json"):
+            split = json.loads(value.head(MAX_ROWS).to_json(orient="split", date_format="iso"))
+            data[TABLE] = json.dumps({"columns": [str(name) for name in split["columns"]], "rows": split["data"]})
+    except Exception:
+        pass  # then it has no such form
+    data = {media: text for media, text in data.items() if len(text) <= MAX_TEXT}
     for media, name in representations:
         # Classes have the method as well, and cannot be shown by it.
         if isinstance(value, type) or not hasattr(type(value), name):
@@ -115,9 +127,13 @@ def figures():
         return
     import io
     for number in pyplot.get_fignums():
-        figure, content = pyplot.figure(number), io.BytesIO()
-        figure.savefig(content, format="png", bbox_inches="tight")
-        tell("result", data={"image/png": base64.b64encode(content.getvalue()).decode(), "text/plain": repr(figure)})
+        figure, png, svg = pyplot.figure(number), io.BytesIO(), io.StringIO()
+        figure.savefig(png, format="png", bbox_inches="tight")
+        figure.savefig(svg, format="svg", bbox_inches="tight")
+        data = {"text/plain": repr(figure), "image/png": base64.b64encode(png.getvalue()).decode()}
+        if len(svg.getvalue()) <= MAX_TEXT:
+            data["image/svg+xml"] = svg.getvalue()
+        tell("result", data=data)
     pyplot.close("all")
 
 
@@ -164,6 +180,7 @@ def interrupt(*_):
 
 running = False
 signal.signal(signal.SIGINT, interrupt)
+tell("ready")
 while line := requests.readline():
     request = json.loads(line)
     current, outcome = request["id"], None

@@ -203,12 +203,13 @@ export class Sandbox implements AsyncDisposable {
 
   /**
    * Runs code in an interpreter that lives as long as this object: variables are there the next time. The code's own failure is in the result.
-   * @throws InvalidRequestError when the image has no such interpreter
+   * @throws InvalidRequestError when the image has no such interpreter; SkerryError `interpreter-ended` when the code ended it: the next code begins another
    */
   async runCode(language: Language, code: string, options: RunCodeOptions = {}): Promise<CodeResult> {
+    const { signal } = options;
     let context = this.#contexts.get(language);
-    if (!context) {
-      context = this.createContext(language);
+    if (!context || (await context).ended) {
+      context = this.createContext(language, { signal });
       this.#contexts.set(language, context);
       context.catch(() => this.#contexts.delete(language));
     }
