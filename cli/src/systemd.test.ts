@@ -29,6 +29,7 @@ describe('the service', () => {
       PATH: '/bin',
       SKERRY_VAULT_KEY: 'a"b\\c$d',
       SKERRY_SUPERVISED: '1',
+      SKERRY_KEEPER_FD: '0',
       SKERRY_PORT: '',
       SSL_CERT_FILE: '/etc/ca.pem',
       AWS_SECRET_ACCESS_KEY: 'x',

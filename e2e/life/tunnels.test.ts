@@ -1,11 +1,13 @@
 /** Tunnels through the official clients, under each runtime. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import net from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run } from '../../server/src/platform/command.ts';
+import { delay } from '../../server/src/platform/wait.ts';
 import { goExample, runPython } from '../support/clients.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
@@ -65,24 +67,53 @@ for (const { runtime, skip } of await runtimesToTest()) {
         }));
     }
 
-    test('they are the same when the server was killed and came back, and when it was restarted', async () => {
+    test('they stay when the server is killed and when it is restarted: who connects meanwhile waits, and nobody else gets the port', async () => {
       const { stdout, stderr } = await runPython(server, beforeRestart);
       const [sandboxId = '', url = '', host = '', port = ''] = stdout.trim().split(' ');
       assert.match(url, /^https:/, stderr);
-      for (const restart of [
-        () => server.kill9().then(() => server.restart()),
-        () => server.restartGracefully(),
-      ]) {
-        await restart();
+      const ca = readFileSync(caFile(server).LIFE_CA_FILE);
+      const sameAfterwards = async () => {
         const again = await runPython(server, afterRestart(sandboxId, url, host, port), {
           env: caFile(server),
         });
         assert.equal(again.code, 0, again.stderr);
-      }
+      };
+
+      await server.kill9();
+      assert.equal(await canListen(host, Number(port)), false);
+      assert.equal(await canListen(host, Number(new URL(url).port)), false);
+      const waiting = httpsStatus(url, { ca });
+      await server.restart();
+      assert.equal(await waiting, 200);
+      await sameAfterwards();
+      await server.restartGracefully();
+      await sameAfterwards();
+
       await runPython(server, `import modal; modal.Sandbox.from_id("${sandboxId}").terminate()`);
+      while (!(await canListen(host, Number(port)))) await delay(50); // the supervisor lets go of it
     });
   });
 }
+
+/** Whether another program could have a port. */
+async function canListen(host: string, port: number): Promise<boolean> {
+  const server = net.createServer().listen(port, host);
+  try {
+    await once(server, 'listening');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    server.close();
+  }
+}
+
+const httpsStatus = (url: string, options: https.RequestOptions): Promise<number | undefined> =>
+  new Promise((resolve, reject) => {
+    https
+      .get(url, { ...options, agent: false }, (answer) => resolve(answer.resume().statusCode))
+      .on('error', reject);
+  });
 
 function addressOf(server: net.Server): net.AddressInfo {
   const address = server.address();
@@ -133,16 +164,16 @@ describe('tunnels of a domain', () => {
     assert.match(hostname, /^[a-z2-7]{32}\.tunnels\.example$/, stderr);
     const shown = await run([process.execPath, cli, 'ca', 'show', '--data-dir', server.dataDir]);
     const status = (name: string) =>
-      new Promise<number | undefined>((resolve, reject) => {
-        const to = { host: '127.0.0.1', port: Number(port), servername: name, ca: shown.stdout };
-        const checked = { headers: { host: name }, agent: false };
-        https.get({ ...to, ...checked }, (answer) => resolve(answer.resume().statusCode)).on('error', reject);
+      httpsStatus(`https://127.0.0.1:${port}`, {
+        ...{ servername: name, ca: shown.stdout },
+        headers: { host: name },
       });
     assert.equal(await status(hostname), 200);
     assert.equal(await status(`other.${domain}`), 404);
     await server.kill9();
+    const waiting = status(hostname);
     await server.restart();
-    assert.equal(await status(hostname), 200);
+    assert.equal(await waiting, 200);
     await runPython(server, `import modal; modal.Sandbox.from_id("${sandboxId}").terminate()`);
     assert.equal(await status(hostname), 404);
   });

@@ -20,6 +20,7 @@ const { Launcher } = await import('./platform/launcher.ts');
 const { destroyAll, startServer } = await import('./server.ts');
 const { createLogger } = await import('./telemetry/logger.ts');
 const { inheritedSocket } = await import('./transport/inherited-socket.ts');
+const { KeptPorts } = await import('./transport/kept-ports.ts');
 const { VERSION } = await import('./version.ts');
 
 const DESTROY_ALL = '--destroy-all';
@@ -38,7 +39,8 @@ async function main(args: readonly string[]): Promise<void> {
   });
   startCommandsWith(launcher);
   const listenFd = inheritedSocket(process.env, process.pid);
-  const server = await startServer(config, logger, listenFd);
+  const keptPorts = new KeptPorts(process.env, process.pid, logger);
+  const server = await startServer(config, logger, { listenFd, keptPorts });
   rememberExtraCaFile(config.dataDir, config.extraCaFile);
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     // systemd tells every process of a scope, and then the supervisor tells this one again.

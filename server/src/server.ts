@@ -60,6 +60,7 @@ import { Counts } from './telemetry/counts.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { loadCertificate, machineNames } from './transport/certificate.ts';
+import type { KeptPorts } from './transport/kept-ports.ts';
 import { createPort } from './transport/port.ts';
 import { type HttpRoute, routeRequests } from './transport/routes.ts';
 import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
@@ -127,12 +128,23 @@ const createEngine = (
     logger,
   });
 
+/** What this process has from whoever started it. */
+export interface HandedOver {
+  /** A socket that listens, to be taken instead of the configured address. */
+  readonly listenFd: number | undefined;
+  readonly keptPorts: KeptPorts;
+}
+
 /**
- * Starts a server: takes over what an earlier one left, then listens, on `listenFd` when a socket was handed over.
+ * Starts a server: takes over what an earlier one left, then listens.
  * @throws SkerryError saying what to do when the machine lacks something, the port is taken, or another server has the data directory; nothing
  * is left behind then
  */
-export async function startServer(config: Config, logger: Logger, listenFd?: number): Promise<Server> {
+export async function startServer(
+  config: Config,
+  logger: Logger,
+  { listenFd, keptPorts }: HandedOver,
+): Promise<Server> {
   const { dataDir } = config;
   const now = Date.now;
   const cleanup = new CleanupScope(logger);
@@ -232,7 +244,7 @@ export async function startServer(config: Config, logger: Logger, listenFd?: num
       ...{ images: images.cache, blobs, mounts, dataDir, config, logger, now },
     });
     const openedTunnels = await openTunnels({
-      ...{ config, sandboxes, certificate, logger, now },
+      ...{ config, sandboxes, certificate, logger, now, kept: keptPorts },
       repository: store.tunnels,
       gateways: { repository: store.gateways, tokens: new ConnectTokens(tokens.signingKey, now) },
       follow: (follower) => sandboxes.follow(follower),

@@ -2,7 +2,8 @@
 //!
 //! The official clients give up on a refused connection within a second. While this program holds the socket, a client that
 //! connects during a restart of the server waits in the socket's queue instead. The socket is handed on as systemd does it
-//! (`sd_listen_fds(3)`: descriptor 3, `LISTEN_FDS=1`), so that a `.socket` unit can take this program's place.
+//! (`sd_listen_fds(3)`: descriptor 3, `LISTEN_FDS`), so that a `.socket` unit can take this program's place. So are the ports that the server
+//! opened while it ran and wants kept (`kept.rs`).
 //!
 //! ```text
 //! skerry-supervisor HOST PORT PROGRAM [ARGUMENT...]
@@ -11,14 +12,20 @@
 //! SIGTERM and SIGINT end the server gracefully and then this program, with the server's status. SIGHUP restarts the server
 //! gracefully. A server that was killed is started again at once; one that ended by itself is not, unless it had run for a while.
 
+mod kept;
+mod signals;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::os::unix::io::AsRawFd;
+use std::os::unix::io::{AsRawFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use kept::{Channel, Sockets};
+use signals::Signals;
 
 /// `SD_LISTEN_FDS_START` of `sd_listen_fds(3)`.
 const LISTEN_FD: libc::c_int = 3;
@@ -69,13 +76,14 @@ fn supervise(arguments: &[String]) -> Result<u8, Error> {
         [host, port, command @ ..] if !command.is_empty() => (format!("{host}:{port}"), command),
         _ => return Err(Error::Usage),
     };
-    let listener = listen(&address)?;
+    // The first descriptor of this program: none that it hands on may be below.
+    let mut sockets = Sockets::new(listen(&address)?);
     let signals = Signals::block().map_err(Error::Signals)?;
     let mut pause = FIRST_PAUSE;
     loop {
         let started = Instant::now();
-        let mut child = start(command, &listener)?;
-        let (status, wish) = signals.follow(&mut child).map_err(Error::Signals)?;
+        let (mut child, mut channel) = start(command, &mut sockets)?;
+        let (status, wish) = follow(&mut child, &mut channel, &mut sockets, &signals).map_err(Error::Signals)?;
         let lived = started.elapsed();
         let settled = lived >= SETTLED;
         match wish {
@@ -109,13 +117,19 @@ fn listen(address: &str) -> Result<TcpListener, Error> {
     Ok(listener)
 }
 
-fn start(command: &[String], listener: &TcpListener) -> Result<Child, Error> {
-    let socket = listener.as_raw_fd();
+fn start(command: &[String], sockets: &mut Sockets) -> Result<(Child, Channel), Error> {
+    let failed = |error| Error::Start(command[0].clone(), error);
+    let descriptors = sockets.descriptors();
+    // Above them, as whatever else is opened for the start.
+    let (channel, input) = Channel::pair().map_err(failed)?;
     let mut child = Command::new(&command[0]);
     child
         .args(&command[1..])
-        .env("LISTEN_FDS", "1")
+        .stdin(input)
+        .env("LISTEN_FDS", descriptors.len().to_string())
+        .env("LISTEN_FDNAMES", sockets.names())
         .env("SKERRY_SUPERVISED", "1")
+        .env("SKERRY_KEEPER_FD", "0")
         .env_remove("LISTEN_PID");
     // SAFETY: between fork and exec only async-signal-safe calls are made, on values copied in.
     unsafe {
@@ -124,14 +138,8 @@ fn start(command: &[String], listener: &TcpListener) -> Result<Child, Error> {
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                 return Err(io::Error::last_os_error());
             }
-            // dup2 clears close-on-exec, except onto itself.
-            let flags = if socket == LISTEN_FD {
-                libc::fcntl(LISTEN_FD, libc::F_SETFD, 0)
-            } else {
-                libc::dup2(socket, LISTEN_FD)
-            };
-            if flags < 0 {
-                return Err(io::Error::last_os_error());
+            for (place, &descriptor) in (LISTEN_FD..).zip(&descriptors) {
+                hand_on(descriptor, place)?;
             }
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut none);
@@ -139,7 +147,24 @@ fn start(command: &[String], listener: &TcpListener) -> Result<Child, Error> {
             Ok(())
         });
     }
-    child.spawn().map_err(|error| Error::Start(command[0].clone(), error))
+    let child = child.spawn().map_err(failed)?;
+    Ok((child, channel))
+}
+
+/// Has the program that is executed next find a descriptor at `place`.
+fn hand_on(descriptor: RawFd, place: RawFd) -> io::Result<()> {
+    // SAFETY: both calls take plain numbers. dup2 clears close-on-exec, except onto itself.
+    let result = unsafe {
+        if descriptor == place {
+            libc::fcntl(place, libc::F_SETFD, 0)
+        } else {
+            libc::dup2(descriptor, place)
+        }
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// What somebody asked for while the server ran.
@@ -150,43 +175,41 @@ enum Wish {
     End,
 }
 
-/// The signals this program lives by, taken one at a time instead of by handlers.
-struct Signals(libc::sigset_t);
-
-impl Signals {
-    fn block() -> io::Result<Signals> {
-        // SAFETY: the set is initialised by sigemptyset before anything reads it.
-        unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&mut set);
-            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD] {
-                libc::sigaddset(&mut set, signal);
-            }
-            if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            Ok(Signals(set))
+/// Waits for the end of the server, keeps the ports it names and passes on what this program is told meanwhile.
+fn follow(
+    child: &mut Child,
+    channel: &mut Channel,
+    sockets: &mut Sockets,
+    signals: &Signals,
+) -> io::Result<(ExitStatus, Wish)> {
+    let mut wish = Wish::None;
+    loop {
+        // Looked at before each wait: its SIGCHLD may have come together with another one's.
+        if let Some(status) = child.try_wait()? {
+            return Ok((status, wish));
         }
-    }
-
-    /// Waits for the end of the server and passes on what it is told meanwhile.
-    fn follow(&self, child: &mut Child) -> io::Result<(ExitStatus, Wish)> {
-        let mut wish = Wish::None;
-        loop {
-            // Looked at before each wait: its SIGCHLD may have come together with another one's.
-            if let Some(status) = child.try_wait()? {
-                return Ok((status, wish));
+        let mut waited = [signals.as_raw_fd(), channel.descriptor()].map(|fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        });
+        // SAFETY: the array outlives the call, and its length is given.
+        if unsafe { libc::poll(waited.as_mut_ptr(), waited.len() as libc::nfds_t, -1) } < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
             }
-            // SAFETY: the set was initialised by `block`; no signal information is asked for.
-            let signal = unsafe { libc::sigwaitinfo(&self.0, std::ptr::null_mut()) };
-            wish = match signal {
-                libc::SIGTERM | libc::SIGINT => Wish::End,
-                libc::SIGHUP if wish == Wish::None => Wish::Restart,
-                _ => continue,
-            };
-            // SAFETY: the child was not waited for yet, so its id is still its own.
-            unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
         }
+        if waited[1].revents != 0 {
+            channel.serve(child, sockets);
+        }
+        wish = match signals.next() {
+            Some(libc::SIGTERM | libc::SIGINT) => Wish::End,
+            Some(libc::SIGHUP) if wish == Wish::None => Wish::Restart,
+            _ => continue,
+        };
+        // SAFETY: the child was not waited for yet, so its id is still its own.
+        unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
     }
 }
 

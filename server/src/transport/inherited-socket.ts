@@ -1,7 +1,7 @@
 /** A listening socket from whoever started this process, handed over as systemd does it: `sd_listen_fds(3)`. */
 
 /** `SD_LISTEN_FDS_START` */
-const FIRST_FD = 3;
+export const FIRST_FD = 3;
 
 /** The descriptor of the first socket handed over to this process, or undefined when there is none. */
 export function inheritedSocket(

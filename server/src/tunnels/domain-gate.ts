@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Capacity } from './capacity.ts';
 import type { Receiver } from './entrance.ts';
-import { type Listener, listen } from './listener.ts';
+import { type Listener, type ListenerOptions, listen } from './listener.ts';
 import { NO_SUCH_TUNNEL, refuse } from './refusal.ts';
 import { createTlsDoor, type TlsDoor, type TlsFiles } from './tls-door.ts';
 import type { Endpoint } from './tunnels.ts';
@@ -19,6 +19,7 @@ export interface DomainGateOptions {
   /** For every name directly below the domain. */
   readonly tls: TlsFiles;
   readonly capacity: Capacity;
+  readonly kept: ListenerOptions['kept'];
   readonly logger: Logger;
 }
 

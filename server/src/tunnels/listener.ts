@@ -1,8 +1,10 @@
 /** A TCP port of the machine that strangers connect to. */
+import { lookup } from 'node:dns/promises';
 import net, { type Socket } from 'node:net';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { KeptPorts } from '../transport/kept-ports.ts';
 import type { Capacity } from './capacity.ts';
 
 export interface ListenerOptions {
@@ -10,6 +12,8 @@ export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
   readonly capacity: Capacity;
+  /** Has the port stay over a restart; undefined where nobody could keep it. */
+  readonly kept: KeptPorts | undefined;
   readonly logger: Pick<Logger, 'warn' | 'info'>;
   /** Has each connection there is room for. It half-closes, and what it fails with is dealt with: it is destroyed. */
   readonly onConnection: (socket: Socket) => void;
@@ -27,7 +31,7 @@ const RETRY_MS = 500;
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const server = serverOf(options);
   await bind(server, options);
-  return { close: () => void server.close() };
+  return { close: () => giveBack(server, options) };
 }
 
 /**
@@ -62,7 +66,7 @@ export async function listenAgain(options: ListenerOptions): Promise<Listener> {
   return {
     close: () => {
       closed.abort();
-      server.close();
+      giveBack(server, options);
     },
   };
 }
@@ -87,7 +91,35 @@ function serverOf({ capacity, onConnection }: ListenerOptions): net.Server {
   return server;
 }
 
-function bind(server: net.Server, { host, port }: ListenerOptions): Promise<void> {
+function giveBack(server: net.Server, { port, kept }: ListenerOptions): void {
+  if (server.listening) kept?.drop(port);
+  server.close();
+}
+
+/** Takes the socket that an earlier server had, or one of its own, which is kept for the next. */
+async function bind(server: net.Server, options: ListenerOptions): Promise<void> {
+  const { host, port, kept } = options;
+  const fd = kept?.take(port);
+  if (fd !== undefined) {
+    await listenOn(server, { fd }, options);
+    if (await isAt(server, host)) return;
+    await new Promise((resolve) => server.close(resolve)); // tunnels are at another address now
+    kept?.drop(port);
+  }
+  await listenOn(server, { host, port }, options);
+  await kept?.keep(port, server);
+}
+
+async function isAt(server: net.Server, host: string): Promise<boolean> {
+  const [found, at] = [await lookup(host), server.address()];
+  return typeof at === 'object' && at?.address === found.address;
+}
+
+function listenOn(
+  server: net.Server,
+  where: net.ListenOptions & { fd?: number },
+  { host, port }: ListenerOptions,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const onError = (cause: Error) => {
       server.off('listening', onListening);
@@ -102,6 +134,6 @@ function bind(server: net.Server, { host, port }: ListenerOptions): Promise<void
     };
     server.once('error', onError);
     server.once('listening', onListening);
-    server.listen({ host, port, backlog: 1024 });
+    server.listen({ ...where, backlog: 1024 });
   });
 }

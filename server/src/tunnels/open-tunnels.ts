@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto';
 import type { Config } from '../config/config.ts';
 import { type Certificate, loadWildcardCertificate } from '../transport/certificate.ts';
+import type { KeptPorts } from '../transport/kept-ports.ts';
 import { isLoopback, publicHost } from '../transport/urls.ts';
 import { Capacity } from './capacity.ts';
 import { DomainGate } from './domain-gate.ts';
@@ -16,6 +17,8 @@ export interface OpenTunnelsOptions
   readonly gateways: Pick<GatewayServiceOptions, 'repository' | 'tokens'>;
   /** The server's own. */
   readonly certificate: Certificate;
+  /** Has ports stay over a restart; without it they are this process's own. */
+  readonly kept?: KeptPorts;
   /** Names of the machine. */
   readonly names: readonly string[];
   /** Milliseconds since the epoch. */
@@ -35,10 +38,10 @@ export interface OpenTunnels {
  * @throws SkerryError `invalid-argument` for settings that cannot be; `unavailable` when the domain's port cannot be had
  */
 export async function openTunnels(options: OpenTunnelsOptions): Promise<OpenTunnels> {
-  const { config, logger, names, now } = options;
+  const { config, kept, logger, names, now } = options;
   let { certificate } = options;
   const host = config.tunnelHost || config.host;
-  const shared = { host, logger, capacity: new Capacity(config.tunnelConnections) };
+  const shared = { host, kept, logger, capacity: new Capacity(config.tunnelConnections) };
   const ports = new Ports({ ...shared, range: new PortRange(config.tunnelPorts, randomInt(0xffff)) });
   const domain = config.tunnelDomain;
   const wildcard = () =>
@@ -70,6 +73,7 @@ export async function openTunnels(options: OpenTunnelsOptions): Promise<OpenTunn
   const gateways = new GatewayService({ ...parts, ...options.gateways, local: isLoopback(host) });
   await Promise.all([tunnels.recover(), gateways.recover()]);
   await gate?.open();
+  kept?.dropLeft();
   return {
     ...{ tunnels, gateways },
     renewCertificates: async (next) => {
@@ -79,6 +83,7 @@ export async function openTunnels(options: OpenTunnelsOptions): Promise<OpenTunn
       gate?.useCertificate(await wildcard());
     },
     close: () => {
+      kept?.stay();
       gate?.close();
       tunnels.close();
       gateways.close();
