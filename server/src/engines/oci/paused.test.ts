@@ -27,7 +27,12 @@ const findings = await findRuntimes(TEST_ENGINE_CONFIG.runscPath, probe);
 await rm(probe, { recursive: true, force: true });
 
 /** What can be broken, by the name of the file that breaks it while it is there. */
-type Fault = 'cannot-resume' | 'pause-fails-half-way' | 'checkpoint-fails' | 'copy-dies';
+type Fault =
+  | 'cannot-resume'
+  | 'one-pause-in-vain'
+  | 'pause-fails-half-way'
+  | 'checkpoint-fails'
+  | 'copy-dies';
 const MEMORY = 'snapshot-of-memory' as CheckpointRef; // to this content any name is one
 const snapshots = {
   filesystem: (instance: Instance) => instance.commit(TestContent.ref('snapshot'), { move: false }),
@@ -77,6 +82,17 @@ for (const runtime of ['runc', 'gvisor'] as const) {
   }
 }
 
+test('runc: one that could not be frozen at once, since its programs were too busy, is tried again', {
+  skip: !usable ? 'needs root, the agent and busybox' : findings.runc.ok ? false : findings.runc.reason,
+}, async () => {
+  await using lab = await Laboratory.open('runc');
+  const instance = await lab.start();
+  lab.break('one-pause-in-vain');
+  await snapshots.filesystem(instance);
+  assert.equal(await shell(instance, 'echo on'), 'on');
+  assert.deepEqual(lab.snapshots, ['snapshot']);
+});
+
 /** An engine whose programs fail while a file says so, and an instance in it. */
 class Laboratory {
   readonly #runtime: RuntimeName;
@@ -101,7 +117,9 @@ class Laboratory {
       runtime === 'gvisor' ? 'runsc' : 'runc',
       `case " $* " in
         *" resume "*) [ ! -e ${lab.#fault('cannot-resume')} ] || exit 1 ;;
-        *" pause "*) if [ -e ${lab.#fault('pause-fails-half-way')} ]; then ${finding.path} "$@"; exit 1; fi ;;
+        *" pause "*) if [ -e ${lab.#fault('one-pause-in-vain')} ]; then
+            rm ${lab.#fault('one-pause-in-vain')}; echo 'level=error msg="unable to freeze"' >&2; exit 1; fi
+          if [ -e ${lab.#fault('pause-fails-half-way')} ]; then ${finding.path} "$@"; exit 1; fi ;;
         *" checkpoint "*) if [ -e ${lab.#fault('checkpoint-fails')} ]; then ${finding.path} "$@"; exit 1; fi ;;
       esac
       exec ${finding.path} "$@"`,

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
+import { delay } from '../../platform/wait.ts';
 import type { RuntimeName } from '../engine.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
 import { faultCodes, treeError } from './trees.ts';
@@ -9,6 +10,9 @@ import { faultCodes, treeError } from './trees.ts';
 const RUN_TIMEOUT_MS = 60_000;
 /** Memory is written at the speed of the disk. */
 const CHECKPOINT_TIMEOUT_MS = 10 * 60_000;
+/** Freezing a busy container of cgroup version 1 is a matter of luck: its processes may fork faster than they are stopped. */
+const PAUSE_TRIES = 8;
+const PAUSE_RETRY_MS = 100;
 
 export const NO_ROOM_FOR_MEMORY = 'The machine is out of disk space for a snapshot of the memory.';
 
@@ -107,8 +111,17 @@ export class OciRuntime {
     return stdout;
   }
 
+  /** @throws SkerryError `internal` with the runtime's own words; also when it was too busy again and again */
   async pause(places: InstanceLayout): Promise<void> {
-    await run(this.#argv([], ['pause', places.id]));
+    for (let left = PAUSE_TRIES; ; ) {
+      try {
+        await run(this.#argv([], ['pause', places.id]));
+        return;
+      } catch (error) {
+        if (--left === 0 || !isTooBusy(error)) throw error;
+        await delay(PAUSE_RETRY_MS);
+      }
+    }
   }
 
   /**
@@ -160,6 +173,10 @@ export const gvisorOptions: readonly string[] = [
   '--allow-packet-socket-write=false', // frames would go past the firewall's rules
   '--net-raw=true', // ping; raw packets with a foreign source are dropped by the firewall
 ];
+
+/** runc's words when its own tries have come to nothing (libcontainer/cgroups/fs/freezer.go); it has let everything go on then. */
+const isTooBusy = (error: unknown): boolean =>
+  error instanceof SkerryError && /unable to freeze/.test(error.message);
 
 /** The last error in a runtime's JSON log. */
 async function lastLogMessage(path: string): Promise<string | undefined> {
