@@ -23,7 +23,8 @@ pub fn make_namespaces(first: &OsStr, user: &OsStr, network: &OsStr) -> Result<(
     child::beside(|| become_another(first), |child| hold(child, first, user, network))
 }
 
-fn first_id(text: &OsStr) -> Result<u32, Failure> {
+/// That of a sandbox, as an argument.
+pub fn first_id(text: &OsStr) -> Result<u32, Failure> {
     text.to_str()
         .and_then(|text| text.parse().ok())
         .filter(|first| *first >= COUNT)

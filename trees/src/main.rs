@@ -1,12 +1,13 @@
 //! What has to be done with trees of files in a few system calls that no tool of the machine makes in this way:
 //! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `show` and `hide` mount and unmount one in the mount namespace of a sandbox,
-//! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store; `make-namespaces`, `show-mapped`, `mount-mapped`,
-//! `mount-root` and `mount-shared` give one ids of its own.
+//! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store; `make-namespaces`, `make-devices`, `show-mapped`,
+//! `mount-mapped`, `mount-root` and `mount-shared` give one ids of its own.
 //! The server is its only caller; what it finds in a sandbox is hostile.
 
 mod bucket;
 mod child;
 mod copy;
+mod devices;
 mod entry;
 mod failure;
 mod file;
@@ -28,7 +29,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USERS USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER... | mount-shared FIRST-ID WRITABLE TARGET OPTIONS LOWER...";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USERS USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | make-devices FIRST-ID DIRECTORY | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER... | mount-shared FIRST-ID WRITABLE TARGET OPTIONS LOWER...";
 
 fn main() {
     let mut arguments = std::env::args_os();
@@ -68,6 +69,7 @@ fn main() {
             )
         }
         [command, first, user, network] if *command == "make-namespaces" => ids::make_namespaces(first, user, network),
+        [command, first, directory] if *command == "make-devices" => devices::make(first, directory),
         [command, namespace, source, target] if *command == "show-mapped" => ids::show(namespace, source, target),
         [command, namespace, writable, shown, target, options, lowers @ ..]
             if *command == "mount-root" && !lowers.is_empty() =>

@@ -79,6 +79,12 @@ function useMachineUsers({ linux, mounts }: Bundle): void {
   delete linux.uidMappings;
   delete linux.gidMappings;
   for (const mount of mounts) {
+    if (mount.destination === '/dev' && mount.type === 'bind')
+      Object.assign(mount, {
+        type: 'tmpfs',
+        source: 'tmpfs',
+        options: ['nosuid', 'mode=755', 'size=65536k'],
+      });
     mount.options = mount.options.filter((option) => !/^r?idmap$/.test(option));
     delete mount.uidMappings;
     delete mount.gidMappings;

@@ -21,6 +21,8 @@ export interface BundleOptions {
   readonly users?: SlotUsers | undefined;
   /** Id of the container whose gVisor kernel it runs in: two of them cannot share a network namespace. */
   readonly kernelOf?: string;
+  /** What it has at `/dev`, where its users are its own and so no runtime can make it. */
+  readonly devDir?: string;
   readonly limits: InstanceLimits;
   readonly binDir: string;
   readonly socketDir: string;
@@ -73,18 +75,23 @@ const cgroupMount: OciMount = {
   options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'],
 };
 
+const devMount = ({ devDir }: BundleOptions): OciMount =>
+  devDir === undefined
+    ? {
+        destination: '/dev',
+        type: 'tmpfs',
+        source: 'tmpfs',
+        options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
+      }
+    : { destination: '/dev', type: 'bind', source: devDir, options: ['bind', 'rw', 'nosuid', 'rprivate'] };
+
 function mountsOf(options: BundleOptions): OciMount[] {
   const { etcDir, binDir, socketDir, caBundle, limits } = options;
   // Of all terminals of the machine; gVisor has its own, and knows no bound.
   const terminals = options.runtime === 'gvisor' ? [] : [`max=${MAX_TERMINALS}`];
   const system: OciMount[] = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-    {
-      destination: '/dev',
-      type: 'tmpfs',
-      source: 'tmpfs',
-      options: ['nosuid', 'strictatime', 'mode=755', 'size=65536k'],
-    },
+    devMount(options),
     {
       destination: '/dev/pts',
       type: 'devpts',

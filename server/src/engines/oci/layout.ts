@@ -219,9 +219,9 @@ export class InstanceLayout {
     return join(this.dir, 'devices');
   }
 
-  /** Those of its devices, where its users are its own. */
-  get deviceNodes(): string {
-    return join(this.dir, 'nodes');
+  /** Its `/dev`, where its users are its own. */
+  get devDir(): string {
+    return join(this.dir, 'dev');
   }
 
   /** What the programs of its buckets keep of files: a part of all that it writes. */

@@ -290,8 +290,19 @@ export class OciPrepared implements Prepared {
     const devices = this.#devices;
     const users = this.#users;
     const points = devices && (await makeMountPoints(places.devicePoints, devices));
-    if (devices && users) this.#devices = await ownDeviceNodes(places.deviceNodes, devices, users.firstId);
-    await mountRootfs(layout, places, this.#layers, points, users && { users, trees: mappedTrees });
+    await settleAll([
+      mountRootfs(layout, places, this.#layers, points, users && { users, trees: mappedTrees }),
+      this.#makeDevices(),
+    ]);
+  }
+
+  /** Those that a runtime cannot make: nobody makes any in a user namespace. */
+  async #makeDevices(): Promise<void> {
+    const users = this.#users;
+    if (!users) return;
+    const { devDir } = this.#places;
+    await this.#parts.mappedTrees.makeDevices(users, devDir);
+    if (this.#devices) this.#devices = await ownDeviceNodes(devDir, this.#devices, users.firstId);
   }
 
   /** What is theirs already belongs to other ids of the machine: only they may enter, and pose as the agent. */
@@ -380,6 +391,7 @@ export class OciPrepared implements Prepared {
       mountPointsDir: layout.mountPointsDir,
       etcDir: this.#users ? join(places.mappedDisk, 'etc') : places.etcDir,
       users: this.#users,
+      ...(this.#users && { devDir: places.devDir }),
       ...(caBundle === undefined ? {} : { caBundle }),
       ...(devices === undefined ? {} : { devices }),
       mounts,

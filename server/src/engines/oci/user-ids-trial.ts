@@ -103,8 +103,10 @@ async function tryOne(parts: TrialParts): Promise<string | undefined> {
     await mkdir(join(onDisk, 'upper', 'made'));
     if ((await stat(join(rootfs, 'made'))).uid !== users.firstId) return 'overlays do not show other ids';
     await rmdir(join(rootfs, 'made')); // one that cannot be written to is shown all the same
+    const devDir = join(here, 'dev');
+    await trees.makeDevices(users, devDir);
     const bundle = createBundle({
-      ...{ runtime: 'runc', hostname: 'trial', rootfs, cgroup, users, cgroups, ownLimits, socketDir },
+      ...{ runtime: 'runc', hostname: 'trial', rootfs, devDir, cgroup, users, cgroups, ownLimits, socketDir },
       ...{ networkNamespace: network, binDir: layout.binDir, etcDir: join(disk, 'etc'), mountPointsDir: '' },
       ...{
         limits: { memoryMiB: 64, milliCpu: 1000, milliCpuRequest: 100, pids: 16 },

@@ -35,6 +35,12 @@ export class MappedTrees {
     await run([this.#program, 'show-mapped', users.path, source, target]);
   }
 
+  /** Makes what an instance has at `/dev` in a file system of its own, at a new directory. */
+  async makeDevices({ firstId }: Pick<SlotUsers, 'firstId'>, directory: string): Promise<void> {
+    await mkdir(directory, { mode: 0o700 });
+    await run([this.#program, 'make-devices', String(firstId), directory]);
+  }
+
   /** An overlay of directories, the lowest first, under `upper` and `work` of another one, which is to be seen at `shown` as well. */
   async overlay(
     users: Pick<SlotUsers, 'path'>,

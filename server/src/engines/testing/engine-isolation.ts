@@ -63,6 +63,22 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
     });
   });
 
+  it('has the devices that every program finds, which belong to its root', async () => {
+    await using({}, async (instance) => {
+      const names = ['null', 'zero', 'full', 'random', 'urandom', 'tty'];
+      const list = await shell(instance, `cd /dev; stat -c '%n %F %a %u %g' ${names.join(' ')}`);
+      assert.deepEqual(
+        list.split('\n'),
+        names.map((name) => `${name} character special file 666 0 0`),
+      );
+      const use =
+        'chown 0:0 /dev/null && echo x > /dev/null && head -c 3 /dev/zero | wc -c && head -c 3 /dev/urandom | wc -c';
+      assert.equal(await shell(instance, use), '3\n3');
+      const links = 'for link in fd stdin ptmx; do readlink /dev/$link; done; test -c /dev/pts/ptmx';
+      assert.equal(await shell(instance, links), '/proc/self/fd\n/proc/self/fd/0\npts/ptmx');
+    });
+  });
+
   it('has users that nobody else has, where it shares the kernel of the machine, but with one that it joins', async (t) => {
     if (suite().runtime === 'gvisor') return t.skip('it has a kernel of its own');
     const map = async (instance: Instance) => (await shell(instance, 'cat /proc/self/uid_map')).split(/\s+/);
