@@ -31,6 +31,8 @@ const NAMES = {
   'other.test': OTHER,
   'wrong.test': WRONG,
   'unknown.test': UNKNOWN,
+  // The first is where whoever may reach both goes.
+  'both.test': [OTHER, GOOD],
 };
 
 const MIB = 1 << 20;
@@ -68,6 +70,10 @@ const ATTEMPTS: Readonly<Record<string, HttpsAttempt>> = {
   falseTarget: h1('good.test', get('good.test', undefined, 'https://other.test/')),
   falsePort: h1('good.test', get('good.test:8443')),
   twoHosts: h1('good.test', get('good.test', 'Host: other.test\r\n')),
+  // Past what the proxy would find: by no name, by one of another host, and by one that is at an address of the list and at one beside it.
+  noName: h2('good.test', { servername: '' }),
+  falseAddress: h2('other.test', { address: GOOD }),
+  both: h2('both.test'),
   wrong: h2('wrong.test'),
   unknown: h1('unknown.test', get('unknown.test')),
   trace: h1('good.test', `TRACE / HTTP/1.1\r\nHost: good.test\r\n${LAST}\r\n`),
@@ -100,20 +106,20 @@ async function planOf(): Promise<HeadersPlan> {
   if (!root || !stranger || !authority) throw new Error('three were made');
   const site = async (
     address: string,
-    name: string,
+    names: string | string[],
     issuer = root,
     protocols: readonly ('h2' | 'http/1.1')[] = ['h2', 'http/1.1'],
   ) => ({
     ...{ address, protocols },
-    ...(await makeServerCertificate(issuer, [name], validity, undefined)),
+    ...(await makeServerCertificate(issuer, [names].flat(), validity, undefined)),
   });
   return {
     nameserver: INTERNET,
     internet: { names: NAMES, secure: [], plain: [] },
     sites: await Promise.all([
-      site(GOOD, 'good.test'),
+      site(GOOD, ['good.test', 'both.test']),
       site(OLD, 'old.test', root, ['http/1.1']),
-      site(OTHER, 'other.test'),
+      site(OTHER, ['other.test', 'both.test']),
       site(WRONG, 'other.test'),
       site(UNKNOWN, 'unknown.test', stranger),
     ]),
@@ -126,7 +132,7 @@ async function planOf(): Promise<HeadersPlan> {
       },
       three: {
         policy: { kind: 'allowlist', cidrs: [`${GOOD}/32`] },
-        rules: ['good.test', 'old.test', 'other.test'].map((name) => rule(name, 'value-4')),
+        rules: ['good.test', 'old.test', 'other.test', 'both.test'].map((name) => rule(name, 'value-4')),
       },
       none: { policy: { kind: 'open' } },
     },
@@ -253,6 +259,17 @@ test('secret headers', { skip }, async (t) => {
     for (const name of ['oldAlone', 'other', 'otherOld', 'wrong', 'unknown'])
       assert.doesNotMatch(three(name), /^\d/, name);
     assert.doesNotMatch(JSON.stringify([results.one, results.two, results.none]), /value-4/);
+  });
+
+  await t.test('open nothing beside the ranges, whatever name a connection has', () => {
+    const three = (name: string) => inShort(results.three[name]);
+    const none = (name: string) => inShort(results.none[name]);
+    assert.equal(three('both'), `200 ${GOOD} 2.0 both.test value-4`);
+    assert.equal(none('both'), `200 ${OTHER} 2.0 both.test:443 placeholder`, 'it could be reached');
+    for (const name of ['noName', 'falseAddress']) {
+      assert.doesNotMatch(three(name), /^\d|CERT/, name);
+      assert.equal(none(name), 'ERR_TLS_CERT_ALTNAME_INVALID', 'somebody answered');
+    }
   });
 
   await t.test('let large bodies pass in little memory', () => {

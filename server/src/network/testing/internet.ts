@@ -14,8 +14,8 @@ import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { makeAuthority, type Pair } from '../../transport/issue-certificate.ts';
 
 export interface Internet {
-  /** Addresses by the names that exist. */
-  readonly names: Readonly<Record<string, string>>;
+  /** The address, or several in their order, by the names that exist. */
+  readonly names: Readonly<Record<string, string | readonly string[]>>;
   /** Where TLS is spoken on port 443. */
   readonly secure: readonly string[];
   /** Where plain TCP is, on the same port. */
@@ -76,15 +76,17 @@ function answerTo(question: Buffer): Buffer {
   const name = labels.join('.');
   asked.push(name);
   const isA = question.readUInt16BE(at + 1) === 1;
-  const address = names[name];
-  const found = address !== undefined && isA;
+  const known = names[name];
+  const found = isA ? [known ?? []].flat() : [];
   const header = Buffer.alloc(12);
   question.copy(header, 0, 0, 2);
-  header.writeUInt16BE(address === undefined ? 0x8183 : 0x8180, 2);
+  header.writeUInt16BE(known === undefined ? 0x8183 : 0x8180, 2);
   header.writeUInt16BE(1, 4);
-  header.writeUInt16BE(found ? 1 : 0, 6);
-  const record = [0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, ...(address ?? '').split('.').map(Number)];
-  return Buffer.concat([header, question.subarray(12, at + 5), Buffer.from(found ? record : [])]);
+  header.writeUInt16BE(found.length, 6);
+  const records = found.map((address) =>
+    Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, ...address.split('.').map(Number)]),
+  );
+  return Buffer.concat([header, question.subarray(12, at + 5), ...records]);
 }
 
 http.listen(80, '0.0.0.0');
