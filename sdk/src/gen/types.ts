@@ -250,10 +250,17 @@ export interface SandboxCreate {
    */
   inboundCidrs?: string[];
   /**
-   * blocked: no outbound connections. With domains: these alone, by TLS and HTTP. Private networks and other sandboxes are out of reach in all.
+   * blocked: no outbound connections, also as access. With domains: these alone, by TLS and HTTP. Private networks and other sandboxes are out of reach in all.
    */
   network?:
     | ('open' | 'blocked')
+    | {
+        access: 'open' | 'blocked';
+        /**
+         * Tells in the log of the sandbox what it reaches, and tries to.
+         */
+        audit?: boolean;
+      }
     | {
         /**
          * Names, names with *. before them for all below, or * for every one; at most 1000.
@@ -491,6 +498,13 @@ export interface TagsRequest {
 export interface NetworkRequest {
   network:
     | ('open' | 'blocked')
+    | {
+        access: 'open' | 'blocked';
+        /**
+         * Tells in the log of the sandbox what it reaches, and tries to.
+         */
+        audit?: boolean;
+      }
     | {
         /**
          * Names, names with *. before them for all below, or * for every one; at most 1000.

@@ -86,6 +86,14 @@ const portRequest = z
 const portOf = (request: number | z.output<typeof portRequest>) =>
   typeof request === 'number' ? request : request.port;
 
+const audit = z
+  .boolean()
+  .default(false)
+  .meta({ description: 'Tells in the log of the sandbox what it reaches, and tries to.' });
+
+const reach = z.enum(['open', 'blocked']);
+const auditedReach = z.strictObject({ access: reach, audit });
+
 const allowedDomains = z.strictObject({
   domains: z
     .array(
@@ -99,10 +107,7 @@ const allowedDomains = z.strictObject({
     .meta({
       description: `Names, names with *. before them for all below, or * for every one; at most ${MAX_DOMAINS}.`,
     }),
-  audit: z
-    .boolean()
-    .default(false)
-    .meta({ description: 'Tells in the log of the sandbox what it reaches, and tries to.' }),
+  audit,
 });
 
 const secretHeaders = z.strictObject({
@@ -150,13 +155,10 @@ export const sandboxShape = {
       description:
         'From where its ports may be reached, by tunnels and with connect tokens. Default: from everywhere.',
     }),
-  network: z
-    .union([z.enum(['open', 'blocked']), allowedDomains])
-    .default('open')
-    .meta({
-      description:
-        'blocked: no outbound connections. With domains: these alone, by TLS and HTTP. Private networks and other sandboxes are out of reach in all.',
-    }),
+  network: z.union([reach, auditedReach, allowedDomains]).default('open').meta({
+    description:
+      'blocked: no outbound connections, also as access. With domains: these alone, by TLS and HTTP. Private networks and other sandboxes are out of reach in all.',
+  }),
   secretHeaders: z.array(secretHeaders).max(MAX_SECRET_HEADERS).optional().meta({
     description:
       'Headers that are put into what it sends to these domains by HTTPS, in the place of those that its programs send: the values never enter the sandbox.',

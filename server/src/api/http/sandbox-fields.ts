@@ -32,6 +32,8 @@ export const secretHeaderSpecs = (
 
 export function networkPolicy(network: Field<'network'>): NetworkPolicy {
   if (typeof network === 'string') return { kind: network };
+  const audited = network.audit && { audited: true };
+  if ('access' in network) return { kind: network.access, ...audited };
   const domains = network.domains.map((domain) => domainPattern(domain) ?? domain);
-  return { kind: 'allowlist', cidrs: [], domains, ...(network.audit && { audited: true }) };
+  return { kind: 'allowlist', cidrs: [], domains, ...audited };
 }

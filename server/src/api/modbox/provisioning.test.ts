@@ -164,6 +164,22 @@ test('domains that it may reach, and an audit of that, are its policy', async ()
   }
 });
 
+test('an open network and a blocked one are audited as well', async () => {
+  await using server = await ApiServer.start();
+  for (const access of ['open', 'blocked'] as const) {
+    const body = { taskId: access, imageId: 'base', network: { access, audit: true } };
+    const { status, text } = await server.call('POST', sandboxes, { body });
+    assert.equal(status, 201, text);
+  }
+  const policies = live(server).map(({ spec }) => spec.network);
+  assert.deepEqual(policies.map(({ kind, audited }) => [kind, audited]).sort(), [
+    ['blocked', true],
+    ['open', true],
+  ]);
+  const body = { taskId: 'u', imageId: 'base', network: { access: 'open', domains: ['a.test'] } };
+  assert.equal((await server.call('POST', sandboxes, { body })).status, 400);
+});
+
 test('secret headers are told apart, and their values are nowhere in clear', async () => {
   await using server = await ApiServer.start();
   const of = (value: string) => [{ domain: 'A.test', headers: { Authorization: value } }];
