@@ -8,7 +8,7 @@ import {
   refused,
   shownBy,
 } from '../support/attack.ts';
-import { allowing, capable, leavingOpen, without } from '../support/weakenings.ts';
+import { allowing, capable, leavingOpen, rememberingFormer, without } from '../support/weakenings.ts';
 
 export const otherAttacks: readonly InsideAttack[] = [
   breakout(
@@ -33,6 +33,26 @@ require(any(canary(pid) for pid in os.listdir("/proc") if pid.isdigit()), "no su
       capable('CAP_SYS_PTRACE'),
     ),
     shownBy('runc', /^no such process/, 'its processes are those of its own kernel'),
+  ),
+  breakout(
+    'find what somebody was given whose sandbox it was made after, while it waited',
+    `
+import stat
+def texts():
+    for name in ("environ", "cmdline", "mountinfo"):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            yield f"/proc/{pid}/{name}"
+    for top in ("/dev/shm", "/etc", "/root", "/run", "/tmp", "/var/tmp"):
+        for directory, _, names in os.walk(top):
+            yield from (os.path.join(directory, name) for name in names)
+def tells(path):
+    try:
+        return (path.startswith("/proc/") or stat.S_ISREG(os.lstat(path).st_mode)) and given["former"].encode() in open(path, "rb").read()
+    except OSError:
+        return False
+require(any(map(tells, texts())), "nothing of it is there")`,
+    held(/^nothing of it/, 'what waits was made without anything of anybody', rememberingFormer),
+    held(/^nothing of it/, 'what waits was made without anything of anybody', rememberingFormer),
   ),
   breakout(
     'trace a process of the machine',

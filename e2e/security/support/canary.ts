@@ -22,7 +22,7 @@ export interface Canary extends CanaryPlaces, AsyncDisposable {
 export async function makeCanary(): Promise<Canary> {
   const done = new Cleanup();
   try {
-    const canary = randomUUID();
+    const [canary, former] = [randomUUID(), randomUUID()];
     const dir = await mkdtemp(join(tmpdir(), 'skerry-canary-'));
     done.add('directory', () => rm(dir, { recursive: true, force: true }));
     await chmod(dir, 0o755);
@@ -46,7 +46,8 @@ export async function makeCanary(): Promise<Canary> {
     const [line] = await once(createInterface({ input: child.stdout }), 'line');
     const found = JSON.parse(line) as Record<string, string | number>; // what canary.py prints
     return {
-      given: { ...found, canary, hostFile: file },
+      given: { ...found, canary, former, hostFile: file },
+      former,
       binDir,
       socketDir,
       [Symbol.asyncDispose]: () => done.run(),

@@ -22,7 +22,7 @@ import type { Bundle } from './weakenings.ts';
 export type Attempts = ReadonlyMap<string, Attempt>;
 
 const runner = ['python3', '-c', readFileSync(new URL('../inside/attempt.py', import.meta.url), 'utf8')];
-/** Whether what is attacked is sandboxes that waited for somebody (`npm run test:attacks` does both). */
+/** Whether all that is attacked waited for somebody, and not just the one for most attacks (`npm run test:attacks` does both). */
 const onWaiting = process.env.SKERRY_TEST_WAITING === '1';
 const attemptSchema = z.object({ name: z.string(), succeeded: z.boolean(), said: z.string() });
 /** In the sandbox: of the kernel's log, which holds no harm. */
@@ -57,19 +57,22 @@ export class Target implements AsyncDisposable {
       const network = await makeNetworkPlace();
       cleanup.add('network', () => network[Symbol.asyncDispose]());
       const flags = [...smallLimits.flags, '--nameservers', network.nameserver];
-      const server = await startServer({ runtime, flags, warmPool: onWaiting ? 8 : 0 });
+      const server = await startServer({ runtime, flags, warmPool: onWaiting ? 8 : 1 });
       cleanup.add('server', () => server.stop());
       const canary = await makeCanary();
       cleanup.add('canary', () => canary[Symbol.asyncDispose]());
-      const options = [
-        memory,
+      const make = (options: readonly string[]) => createSandboxes(server, runtime, options);
+      const secret = `secrets=[modal.Secret.from_dict({"FORMER": "${canary.former}"})]`;
+      const [other] = await make([`${memory}, ${secret}`]);
+      const [shared] = await fromPool(server, () => make([memory]));
+      const places = [
         `${memory}, block_network=True`,
         `${memory}, outbound_cidr_allowlist=["192.0.2.99/32"]`,
         `${memory}, outbound_domain_allowlist=["*.example.org"]`,
-        memory,
       ];
-      const make = () => createSandboxes(server, runtime, options);
-      const [shared, blocked, listed, named, other] = onWaiting ? await fromPool(server, make) : await make();
+      if (onWaiting) await make(places);
+      const made = onWaiting ? await fromPool(server, () => make(places)) : await make(places);
+      const [blocked, listed, named] = made;
       assert.ok(shared && blocked && listed && named && other);
       // As if a layer had brought it: what is mounted has no name for the machine's root.
       const upper = join(server.dataDir, 'instances', basename(shared.directory), 'upper');
@@ -163,10 +166,9 @@ export class Target implements AsyncDisposable {
   }
 }
 
-/** Makes them a second time, when as many wait, and sees to it that each is one of these. */
+/** Makes some, after others that are like them, when as many wait, and sees to it that each is one of these. */
 async function fromPool(server: TestServer, make: () => Promise<StrongSandbox[]>): Promise<StrongSandbox[]> {
   const taken = async () => (await warmKinds(server)).reduce((sum, { hits }) => sum + hits, 0);
-  await make();
   await untilWarm(server, isFull);
   const before = await taken();
   const made = await make();

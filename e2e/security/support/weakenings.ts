@@ -42,11 +42,15 @@ export interface Bundle {
   [other: string]: unknown;
 }
 
-/** Directories of the test's own that stand for Skerry's. */
+/** What is the test's own: directories that stand for Skerry's. */
 export interface CanaryPlaces {
+  /** What a sandbox was given that was made before. */
+  readonly former: string;
   readonly binDir: string;
   readonly socketDir: string;
 }
+
+type CanaryDirectory = Exclude<keyof CanaryPlaces, 'former'>;
 
 export interface Weakening {
   /** Two with the same are the same. */
@@ -55,7 +59,7 @@ export interface Weakening {
   /** Options of the runtime's command. */
   readonly options?: readonly string[];
   /** A directory of the test's own that is left open for the program, as descriptor 3. */
-  readonly leavesOpen?: keyof CanaryPlaces;
+  readonly leavesOpen?: CanaryDirectory;
   /** Whether it can be done here; where a server runs as a root with less, it cannot hand more on. */
   readonly possible?: () => Promise<boolean>;
 }
@@ -114,7 +118,7 @@ export const without = (namespace: string): Weakening => ({
 });
 
 /** One of the canary's directories is there, writable, in place of Skerry's own. */
-export const replaced = (destination: string, by: keyof CanaryPlaces): Weakening => ({
+export const replaced = (destination: string, by: CanaryDirectory): Weakening => ({
   name: `with ${destination} writable`,
   edit: ({ mounts }, canary) => {
     for (const each of mounts) {
@@ -173,8 +177,16 @@ export const unboundedTerminals: Weakening = {
 };
 
 /** A descriptor of the machine's is left open. */
-export const leavingOpen = (directory: keyof CanaryPlaces): Weakening => ({
+export const leavingOpen = (directory: CanaryDirectory): Weakening => ({
   name: 'with a directory left open',
   edit: () => {},
   leavesOpen: directory,
 });
+
+/** What somebody else was given is in the environment of what waits. */
+export const rememberingFormer: Weakening = {
+  name: 'with what somebody else was given',
+  edit: ({ process }, { former }) => {
+    process.env.push(`FORMER=${former}`);
+  },
+};
