@@ -102,6 +102,17 @@ EOF
 
 
 @case
+def terminate_tells_the_program_with_the_stop_signal_of_its_image():
+    program = 'trap "echo tidy; exit" QUIT; echo up; while :; do sleep 0.1; done'
+    with running("sh", "-c", program, image=image.dockerfile_commands("STOPSIGNAL SIGQUIT")) as sandbox:
+        lines = iter(sandbox.stdout)
+        equal(next(lines), "up\n")
+        sandbox.terminate()
+        equal(list(lines), ["tidy\n"])
+        equal(sandbox.poll(), 137)
+
+
+@case
 def what_builds_said_is_read_from_the_image():
     secret = modal.Secret.from_dict({"TOKEN": "s3cret-value"})
     first = image.run_commands("echo from the first $TOKEN", secrets=[secret])

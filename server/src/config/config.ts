@@ -173,6 +173,14 @@ export const configSchema = z.strictObject({
     .min(1)
     .default(24)
     .describe('how long the output of ended sandboxes can be read, hours'),
+  stopGraceSeconds: z.coerce
+    .number()
+    .min(0)
+    .max(300)
+    .default(10)
+    .describe(
+      'how long a terminated sandbox may take whose image names a STOPSIGNAL, from that signal to its end by force, seconds; 0: none is sent',
+    ),
   cacheMaxDays: z.coerce
     .number()
     .min(0)

@@ -18,7 +18,8 @@ export interface ImageConfig {
   readonly shell: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly exposedPorts: readonly number[];
-  readonly stopSignal: string;
+  /** What its program is told with that it must end, as STOPSIGNAL has it (`stop-signal.ts`). Absent: it is killed. */
+  readonly stopSignal?: string;
   /** Instructions of a Dockerfile that a build which starts from the image carries out first. */
   readonly onBuild?: readonly string[];
   /** What it came out of, first the oldest; not known of images that older versions of Skerry made. */
@@ -34,7 +35,6 @@ export const emptyImageConfig: ImageConfig = {
   shell: ['/bin/sh', '-c'],
   labels: {},
   exposedPorts: [],
-  stopSignal: 'SIGTERM',
 };
 
 export interface Image {

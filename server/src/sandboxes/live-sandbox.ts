@@ -96,6 +96,8 @@ export interface SandboxContext {
   /** Directory with one folder of output files per task. */
   readonly outputRoot: string;
   readonly maxOutputBytes: number;
+  /** How long a program may take that is told that it must end. */
+  readonly stopGraceMs: number;
   readonly logger: Logger;
   readonly now: () => number;
   readonly faultPoint: FaultPoint;
@@ -117,8 +119,8 @@ export interface SandboxParts {
   readonly plan: (slept: Sleep | undefined) => Promise<LaunchPlan>;
   /** What an earlier server left running of it. */
   readonly left?: Instance | undefined;
-  /** The sandbox it is a sidecar of, whose idle clock its activity counts for. */
-  readonly owner?: Pick<Sandbox, 'touch' | 'hold'> | undefined;
+  /** The sandbox it is a sidecar of, whose idle clock its activity counts for, and whose end is its own. */
+  readonly owner?: Pick<Sandbox, 'touch' | 'hold' | 'wait'> | undefined;
 }
 
 export class LiveSandbox implements Sandbox {
@@ -192,6 +194,7 @@ export class LiveSandbox implements Sandbox {
       tell: (event) => this.#keeper.tell(event),
       forgetOutput: () => this.#emptyOutput(),
       endDependents: () => endDependents(this),
+      stopGraceMs: () => this.#stopGraceMs(),
       keepExitSnapshot: (taken) => this.#keepExitSnapshot(taken),
       noteStartup: (startup) => this.#noteStartup(startup),
       keepNetworkEvent: (event) => this.#log('network', describeEvent(event), event.timeMs),
@@ -575,6 +578,13 @@ export class LiveSandbox implements Sandbox {
     this.#exitSnapshot = taken;
     const { sandboxes, ledger } = this.#context;
     ledger.tell(`exit snapshot ${this.id}`, () => sandboxes.setExitSnapshot(this.id, taken));
+  }
+
+  /** None unless somebody terminates it, or the sandbox that it is a sidecar of: what a clock ends has had its time. */
+  async #stopGraceMs(): Promise<number> {
+    const results = [resultOf(this.#life), await this.#owner?.wait(0, this.#ended.signal)];
+    const isAsked = results.every((result) => result === undefined || result.kind === 'terminated');
+    return isAsked ? this.#context.stopGraceMs : 0;
   }
 
   #settle(life: Life): void {

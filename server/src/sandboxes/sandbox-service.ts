@@ -121,6 +121,7 @@ export interface SandboxServiceOptions {
     | 'maxDiskMiB'
     | 'maxOutputMiB'
     | 'keepOutputHours'
+    | 'stopGraceSeconds'
     | 'idleAction'
   >;
   /** Variables that make programs trust the configured extra CA certificates. */
@@ -212,6 +213,7 @@ export class SandboxService implements Sandboxes {
       sealHeaders: (specs) => this.#sealHeaders(specs),
       queue: (turn) => void this.#starts.run(async () => (this.#closing ? undefined : turn())),
       endDependents: (sandbox) => this.#sidecars.endAll(sandbox),
+      stopGraceMs: options.config.stopGraceSeconds * 1000,
       onEndStored: (sandbox) => {
         this.#live.delete(sandbox.id);
         this.#liveByTask.delete(sandbox.taskId);

@@ -16,6 +16,7 @@ import {
 import { type ErrorCode, SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, type SandboxId, type TaskId } from '../ids.ts';
 import type { Images } from '../images/image.ts';
+import { signalNumber } from '../images/stop-signal.ts';
 import type { InstanceService, Placed } from '../instances/instance-service.ts';
 import { Phases } from '../platform/phases.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
@@ -64,6 +65,8 @@ export interface TenancyParts {
   readonly forgetOutput: () => void;
   /** Ends what depends on it. */
   readonly endDependents: () => Promise<void>;
+  /** How long its program may take once it was told that it must end. */
+  readonly stopGraceMs: () => Promise<number>;
   /** Takes what became of the snapshot of its end, where it has one. */
   readonly keepExitSnapshot: (taken: ExitSnapshot) => void;
   /** Takes what it does on its network, where that is audited. */
@@ -98,6 +101,8 @@ export class Tenancy {
   /** Resolves when it wakes, or ends instead. */
   #awake = Promise.withResolvers<void>();
   #followed: ManagedProcess | undefined;
+  /** Whether its processes run and can be reached. */
+  #isUp = false;
   #suspendFailure: unknown;
   /** That of its life, until what was kept before is gone: something of each is to go once there is another one, or the sandbox has ended. */
   #lastSleep: Sleep | undefined;
@@ -373,6 +378,7 @@ export class Tenancy {
     const { processes, instances, volumes, taskId, stored, sleeps } = this.#parts;
     const instance = this.#tenant?.instance;
     this.#tenant = undefined;
+    this.#isUp = false;
     this.#awake = Promise.withResolvers();
     const before = this.#lastSleep;
     this.#lastSleep = sleptOf(this.#parts.life());
@@ -480,7 +486,7 @@ export class Tenancy {
     const { endDependents, keepExitSnapshot, instances, images, volumes, taskId, spec, logger } = this.#parts;
     const instance = this.#tenant?.instance ?? this.#left;
     const slept = sleptOf(this.#parts.life());
-    await this.#tried(endDependents);
+    await this.#tried(() => Promise.all([endDependents(), this.#stop()]));
     if (spec.exitSnapshot) {
       const imageOf = async () => (this.#tenant?.plan ?? (await this.#parts.plan(slept))).image;
       const parts = { images, logger };
@@ -492,6 +498,18 @@ export class Tenancy {
     await this.#tried(async () => this.#audit?.end());
     // What it wrote is in its volumes before anybody is told that it ended.
     await this.#tried(() => volumes.detach(taskId, gone));
+  }
+
+  /** Where its image names a signal for that, tells its program that it must end, and waits for its end and its last output. */
+  async #stop(): Promise<void> {
+    const entrypoint = this.#isUp ? this.#followed : undefined;
+    const { instance, plan } = this.#tenant ?? {};
+    const signal = signalNumber(plan?.image.config.stopSignal ?? '');
+    if (!instance || !entrypoint?.running || signal === undefined) return;
+    const graceMs = await this.#parts.stopGraceMs();
+    if (graceMs === 0) return;
+    const stopped = entrypoint.kill(signal, 'process').then(() => entrypoint.drained);
+    await withDeadline(Promise.race([stopped, instance.exited]), graceMs);
   }
 
   /** Whether it went well. */
@@ -531,6 +549,7 @@ export class Tenancy {
   #open(life: Life): void {
     const { processes } = this.#parts;
     if (life.state !== 'running' || !this.#tenant) return;
+    this.#isUp = true;
     this.#clocks.start(life, this.#tenant);
     processes.holdWhileRunning();
     this.#afterStored((sleeps, slept) => sleeps.forgetMemory(slept));

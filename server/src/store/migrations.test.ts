@@ -27,3 +27,24 @@ test('what a version ran that did not tell instances from tasks is found under t
     [null, 'ta-starting', 'ta-running', 'ta-stopping', null],
   );
 });
+
+test('an image that named no signal to stop with names none, and the signal of another stays', (t) => {
+  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-migrations-'));
+  t.after(() => rmSync(dataDir, { recursive: true }));
+  const before = new DatabaseSync(join(dataDir, 'skerry.db'));
+  for (const sql of migrations.slice(0, 24)) before.exec(sql);
+  before.exec('PRAGMA user_version = 24');
+  const insert = before.prepare(
+    "INSERT INTO images (id, state, config, created_at_ms) VALUES (?, 'ready', ?, 0)",
+  );
+  insert.run('im-1', JSON.stringify({ user: 'a', stopSignal: 'SIGTERM' }));
+  insert.run('im-2', JSON.stringify({ user: 'b', stopSignal: 'SIGQUIT' }));
+  before.close();
+  const database = openDatabase(dataDir);
+  t.after(() => database.close());
+  const rows = database.prepare('SELECT config FROM images ORDER BY id').all();
+  assert.deepEqual(
+    rows.map(({ config }) => JSON.parse(String(config))),
+    [{ user: 'a' }, { user: 'b', stopSignal: 'SIGQUIT' }],
+  );
+});

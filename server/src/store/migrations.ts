@@ -203,4 +203,7 @@ export const migrations: readonly string[] = [
   /* 24: what a suspended sandbox wakes from, and what its files go on from since then, JSON */ `
   ALTER TABLE sandboxes ADD COLUMN sleep TEXT;
   `,
+  /* 25: an image that names no signal to stop with is told from one that names the usual one; before, both had that. */ `
+  UPDATE images SET config = json_remove(config, '$.stopSignal') WHERE json_extract(config, '$.stopSignal') = 'SIGTERM';
+  `,
 ];

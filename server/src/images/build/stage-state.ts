@@ -5,6 +5,7 @@ import type { LayerId } from '../../ids.ts';
 import { expandWord, type Lookup } from '../dockerfile/expand.ts';
 import type { ArgInstruction, Command, Instruction } from '../dockerfile/instruction.ts';
 import { emptyImageConfig, type ImageConfig } from '../image.ts';
+import { checkStopSignal } from '../stop-signal.ts';
 
 const MAX_TRIGGERS = 100;
 
@@ -99,7 +100,7 @@ export function applyMetadata(
     case 'user':
       return configured({ user: expand(instruction.value) });
     case 'stopsignal':
-      return configured({ stopSignal: expand(instruction.value) });
+      return configured({ stopSignal: stopSignal(expand(instruction.value), line) });
     case 'shell':
       return configured({ shell: instruction.argv.length === 0 ? emptyImageConfig.shell : instruction.argv });
     case 'entrypoint':
@@ -163,6 +164,13 @@ function withArgs(state: StageState, { args, line }: ArgInstruction, values: Arg
     if (result !== undefined) known = { ...known, [name]: result };
   }
   return known;
+}
+
+function stopSignal(text: string, line: number): string {
+  checkStopSignal(text, (problem) => {
+    throw new SkerryError('invalid-argument', `Dockerfile line ${line}: ${problem}`);
+  });
+  return text;
 }
 
 /** `80`, `80/tcp`, `8000-8010/udp` */

@@ -183,6 +183,8 @@ test('what cannot be built is refused with its line', () => {
   refuses('FROM x\nRUN', /line 2: RUN needs an argument/);
   refuses('RUN x', /line 1: only ARG may come before/);
   refuses('', /has no FROM/);
+  for (const signal of ['SIGQUIT extra', 'SIGFOO', '0', '65', 'SIGRTMIN-1', 'SIGRTMAX+1', '-9'])
+    refuses(`FROM x\nRUN a\nSTOPSIGNAL ${signal}`, /^Dockerfile line 3: STOPSIGNAL takes a signal/);
   refuses('FROM x y', /line 1: FROM is/);
   for (const repository of [
     'https://github.com/a/b.git#v1',

@@ -4,6 +4,7 @@
  */
 import { DockerfileParser } from 'dockerfile-ast';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import { checkStopSignal } from '../stop-signal.ts';
 import { checkAdded, checkChecksum, checkMode } from './copy-words.ts';
 import type {
   ArgInstruction,
@@ -102,7 +103,7 @@ class InstructionParser {
       case 'USER':
         return { ...base, kind: 'user', value: this.#one() };
       case 'STOPSIGNAL':
-        return { ...base, kind: 'stopsignal', value: this.#one() };
+        return { ...base, kind: 'stopsignal', value: this.#stopSignal() };
       case 'SHELL':
         return { ...base, kind: 'shell', argv: this.#shell() };
       case 'ENTRYPOINT':
@@ -173,6 +174,12 @@ class InstructionParser {
     return { form: 'shell', text: this.#one() };
   }
 
+  #stopSignal(): string {
+    const signal = this.#one();
+    if (isPlain(signal)) checkStopSignal(bare(signal), (problem) => this.#fail(problem));
+    return signal;
+  }
+
   #shell(): readonly string[] {
     const argv = this.#jsonStrings();
     if (!argv) return this.#fail('SHELL needs a JSON list such as ["/bin/bash", "-c"]');
@@ -229,13 +236,10 @@ class InstructionParser {
     if (destination === undefined || words.length === 0)
       return this.#fail(`${this.#keyword} needs a source and a destination`);
     const [chmod, checksum] = [this.#flag('chmod'), this.#flag('checksum')];
-    // What holds a variable is looked at when its value is known.
-    const plain = (word: string) => !word.includes('$');
-    const bare = (word: string) => word.replace(/^(["'])(.*)\1$/, '$2');
     const fail = (problem: string) => this.#fail(problem);
-    if (chmod !== undefined && plain(chmod)) checkMode(bare(chmod), fail);
-    if (checksum !== undefined && plain(checksum)) checkChecksum(bare(checksum), fail);
-    if (add && words.every(plain)) checkAdded(words.map(bare), checksum, fail);
+    if (chmod !== undefined && isPlain(chmod)) checkMode(bare(chmod), fail);
+    if (checksum !== undefined && isPlain(checksum)) checkChecksum(bare(checksum), fail);
+    if (add && words.every(isPlain)) checkAdded(words.map(bare), checksum, fail);
     return {
       ...base,
       kind: 'copy',
@@ -295,3 +299,7 @@ class InstructionParser {
     });
   }
 }
+
+/** What holds a variable is looked at when its value is known. */
+const isPlain = (word: string): boolean => !word.includes('$');
+const bare = (word: string): string => word.replace(/^(["'])(.*)\1$/, '$2');

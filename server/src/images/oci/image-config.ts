@@ -71,7 +71,7 @@ export function parseConfig(json: unknown): ForeignConfig {
       exposedPorts: Object.keys(config?.ExposedPorts ?? {})
         .map((port) => Number.parseInt(port, 10))
         .filter((port) => port >= 1 && port <= 65_535),
-      stopSignal: config?.StopSignal || emptyImageConfig.stopSignal,
+      ...(config?.StopSignal && { stopSignal: config.StopSignal }),
       ...(config?.OnBuild && config.OnBuild.length > 0 && { onBuild: config.OnBuild }),
     },
     history: (history ?? []).map((step) => ({
@@ -113,7 +113,7 @@ export function formatConfig(image: {
       ...(config.shell.join('\0') !== emptyImageConfig.shell.join('\0') && { Shell: config.shell }),
       Labels: config.labels,
       ExposedPorts: Object.fromEntries(config.exposedPorts.map((port) => [`${port}/tcp`, {}])),
-      StopSignal: config.stopSignal,
+      ...(config.stopSignal !== undefined && { StopSignal: config.stopSignal }),
     },
     rootfs: { type: 'layers', diff_ids: image.diffIds },
     ...(image.history && {

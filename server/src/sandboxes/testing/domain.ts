@@ -186,6 +186,7 @@ export class Domain implements AsyncDisposable {
         ...{ defaultDiskMiB: 64, defaultDiskFiles: 4096, maxDiskMiB: 128 },
         maxOutputMiB: 16,
         keepOutputHours: 1,
+        stopGraceSeconds: 30,
         idleAction: 'end',
         ...options.config,
       },
