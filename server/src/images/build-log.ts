@@ -101,9 +101,13 @@ export class BuildLog {
     this.#append('system', this.redact(`${text}\n`));
   }
 
-  /** A sink for one program's output: whole lines become entries as they come, the rest with `end()`. */
-  output(stream: 'stdout' | 'stderr'): OutputSink {
-    return new OutputSink((text) => this.#append(stream, text), this.#redactor.stream());
+  /** A sink for one program's output: whole lines become entries as they come, the rest with `end()`. @param pass writes so many characters, now or later */
+  output(
+    stream: 'stdout' | 'stderr',
+    pass: (write: () => void, length: number) => void = (write) => write(),
+  ): OutputSink {
+    const emit = (text: string) => pass(() => this.#append(stream, text), text.length);
+    return new OutputSink(emit, this.#redactor.stream());
   }
 
   redact(text: string): string {

@@ -16,6 +16,7 @@ import type { ImageId } from '../ids.ts';
 import { InstanceService } from '../instances/instance-service.ts';
 import { Cleanup } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
+import { unlessAborted } from '../platform/wait.ts';
 import { SandboxContent } from '../sandboxes/content-places.ts';
 import { checkpointsDir } from '../sandboxes/memory-snapshots.ts';
 import { openStore, type Store } from '../store/store.ts';
@@ -103,7 +104,7 @@ async function follow(
   id: ImageId,
 ): Promise<{ log: string; result: BuildResult | undefined }> {
   let log = '';
-  for await (const event of service.follow(id, 0, AbortSignal.timeout(60_000))) {
+  for await (const event of service.follow(id, 0, AbortSignal.timeout(240_000))) {
     if (event.kind === 'result') return { log, result: event.result };
     log += event.entry.text;
   }
@@ -585,4 +586,79 @@ test('a step whose sandbox cannot be removed at once is built all the same, and 
     for (const thorn of thorns) await run(['umount', thorn]);
     await service.close();
   }
+});
+
+/** A service whose RUN steps begin only once so many of them are there. */
+function opened(together: number) {
+  const all = Promise.withResolvers<void>();
+  let waiting = 0;
+  const start: InstanceService['start'] = async (shape, tenure, signal, ...rest) => {
+    if (++waiting === together) all.resolve();
+    await unlessAborted(all.promise, signal);
+    return instances.start(shape, tenure, signal, ...rest);
+  };
+  const { warm } = instances;
+  return open({
+    instances: {
+      ...{ start, warm },
+      destroy: (id) => instances.destroy(id),
+      boundsDisk: (runtime) => instances.boundsDisk(runtime),
+    },
+  });
+}
+
+test('stages that need nothing of each other are built at once, and the log reads as if one came after the other', async (t) => {
+  const service = opened(2);
+  t.after(() => service.close());
+  const { id } = await service.getOrBuild(
+    define({
+      lines: [
+        'FROM base AS one',
+        'RUN echo at once: one > /one && cat /one',
+        'FROM base AS two',
+        'RUN echo at once: two > /two && cat /two',
+        'FROM one',
+        'COPY --from=two /two /',
+        'RUN cat /one /two',
+      ],
+    }),
+  );
+  const { log, result } = await follow(service, id);
+  assert.deepEqual(result, { kind: 'success' }, log);
+  const steps = log.split('\n').filter((line) => /^(Step|at once)/.test(line));
+  assert.deepEqual(steps, [
+    'Step 1/7 : FROM base AS one',
+    'Step 2/7 : RUN echo at once: one > /one && cat /one',
+    'at once: one',
+    'Step 3/7 : FROM base AS two',
+    'Step 4/7 : RUN echo at once: two > /two && cat /two',
+    'at once: two',
+    'Step 5/7 : FROM one',
+    'Step 6/7 : COPY --from=two /two /',
+    'Step 7/7 : RUN cat /one /two',
+    'at once: one',
+    'at once: two',
+  ]);
+});
+
+test('the first stage that fails ends the others, and what it said is in the log', async (t) => {
+  const service = opened(2);
+  t.after(() => service.close());
+  const { id } = await service.getOrBuild(
+    define({
+      lines: [
+        'FROM base AS endless',
+        'RUN echo this one would go on && sleep 1000',
+        'FROM base AS failing',
+        'RUN echo this one fails; exit 7',
+        'FROM base',
+        'COPY --from=endless / /a',
+        'COPY --from=failing / /b',
+      ],
+    }),
+  );
+  const { log, result } = await follow(service, id);
+  assert.ok(result?.kind === 'failure', log);
+  assert.match(result.message, /this one fails; exit 7.*exit(ed)? .*7/s);
+  assert.match(log, /\nthis one fails\n/);
 });

@@ -1,76 +1,18 @@
-/** One build: walks the stages that the last one needs and turns each instruction into configuration or a layer. */
-import { rename } from 'node:fs/promises';
-import { join, posix } from 'node:path';
+/** One build: the stages that the last one needs, several at once. */
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { ImageId, LayerId } from '../../ids.ts';
-import type { Cleanup } from '../../platform/cleanup.ts';
-import type { Limiter } from '../../platform/limiter.ts';
-import type { BaseRequest, Bases } from '../bases/bases.ts';
+import type { LayerId } from '../../ids.ts';
+import { Limiter } from '../../platform/limiter.ts';
 import type { BuildLog } from '../build-log.ts';
-import { changeMode, checkAdded, checkChecksum, checkMode, isUrl } from '../dockerfile/copy-words.ts';
-import type {
-  CopyInstruction,
-  Dockerfile,
-  Instruction,
-  RunInstruction,
-  Stage,
-} from '../dockerfile/instruction.ts';
-import { parseDockerfile } from '../dockerfile/parse.ts';
-import { withStep } from '../history.ts';
-import { emptyImageConfig, type Image, type ImageConfig, type ImageDefinition } from '../image.ts';
-import type { LayerStore } from '../layer-store.ts';
-import type { ContextEntry, LayerEdit } from '../layers/edit.ts';
-import { editLayer } from '../layers/edit-layer.ts';
-import type { ImageRepository } from '../repositories.ts';
+import type { Dockerfile, Stage } from '../dockerfile/instruction.ts';
+import type { ImageDefinition } from '../image.ts';
 import type { BuildContext } from './context.ts';
-import { describeExit, named } from './failure.ts';
-import type { StepRunner } from './run-step.ts';
-import { literal, type SourceFiles, StepSources } from './sources.ts';
-import {
-  type ArgValues,
-  applyMetadata,
-  expandAt,
-  globalArgValues,
-  lookupIn,
-  platformArgs,
-  type StageState,
-  toArgv,
-} from './stage-state.ts';
-import { neededStages, stageNamed } from './stages.ts';
-import { type CacheMode, type StepCache, sorted, stepKey, surroundingsKey } from './step-cache.ts';
-import type { StepMount } from './step-mounts.ts';
+import { type BuilderParts, type BuiltImage, StageBuilder, type StageRun } from './stage-builder.ts';
+import { StageLogs, StepCount } from './stage-log.ts';
+import { type ArgValues, expandAt, globalArgValues, platformArgs } from './stage-state.ts';
+import { neededStages } from './stages.ts';
+import { BuildAborted } from './step-cache.ts';
 
-type StageInstruction = Stage['instructions'][number];
-
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** https://docs.docker.com/reference/dockerfile/#predefined-args: RUN sees them without an ARG, and they are not in the key. */
-const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_PROXY'].flatMap((name) => [
-  name,
-  name.toLowerCase(),
-]);
-
-export interface BuilderParts {
-  readonly store: ImageRepository;
-  readonly layers: LayerStore;
-  readonly steps: StepCache;
-  readonly bases: Bases;
-  readonly runner: StepRunner;
-  /** RUN steps at the same time, over all builds. */
-  readonly limiter: Limiter;
-  /** Environment of every RUN that points programs at the extra CA certificates. */
-  readonly caEnvironment: Readonly<Record<string, string>>;
-  readonly findNamed: (name: string) => Image | undefined;
-  readonly getImage: (id: ImageId) => Image;
-  /** Fetches the file of a URL. @returns its digest, as a checksum is written */
-  readonly fetchUrl: (
-    url: string,
-    file: string,
-    checksum: string | undefined,
-    signal: AbortSignal,
-  ) => Promise<string>;
-  /** Milliseconds since the epoch. */
-  readonly clock: () => number;
-}
+const MAX_STAGES_AT_ONCE = 4;
 
 export interface BuildRun {
   readonly definition: ImageDefinition;
@@ -82,21 +24,13 @@ export interface BuildRun {
   readonly onMiss: () => void;
 }
 
-export interface BuiltImage {
-  readonly layers: readonly LayerId[];
-  readonly config: ImageConfig;
-}
-
 export class Builder {
   readonly #parts: BuilderParts;
   readonly #run: BuildRun;
   readonly #values: ArgValues;
-  readonly #mode: CacheMode;
-  readonly #sources: StepSources;
-  readonly #stages = new Map<Stage, BuiltImage>();
+  /** What the needed stages become. */
+  readonly #stages = new Map<Stage, Promise<BuiltImage>>();
   readonly #pinned: LayerId[] = [];
-  #step = 0;
-  #steps = 0;
 
   constructor(parts: BuilderParts, run: BuildRun) {
     this.#parts = parts;
@@ -104,8 +38,6 @@ export class Builder {
     const { definition, dockerfile } = run;
     const fixed = { buildArgs: definition.buildArgs, platform: platformArgs(process.arch) };
     this.#values = { ...fixed, global: globalArgValues(dockerfile.globalArgs, fixed, dockerfile.escapeChar) };
-    this.#sources = new StepSources({ ...run, layers: parts.layers, escapeChar: dockerfile.escapeChar });
-    this.#mode = definition.ignoreCache ? 'ignore' : definition.forceBuild ? 'replace' : 'use';
   }
 
   /**
@@ -119,46 +51,48 @@ export class Builder {
     const expand = (stage: Stage) =>
       expandAt(stage.from.line, stage.from.image, global, this.#run.dockerfile.escapeChar);
     const needed = neededStages(stages, expand);
-    this.#steps = needed.reduce((sum, stage) => sum + 1 + stage.instructions.length, 0);
     for (const stage of needed) this.#checkPlatform(stage);
     try {
-      let last: BuiltImage | undefined;
-      for (const stage of needed) {
-        last = await this.#stage(stage, expand(stage));
-        this.#stages.set(stage, last);
-      }
+      const last = await this.#all(needed, expand);
       if (last) keep(last);
     } finally {
       this.#parts.layers.unpin(this.#pinned);
     }
   }
 
-  async #stage(stage: Stage, image: string): Promise<BuiltImage> {
-    this.#heading(stage.from.source);
-    const base = await this.#image(image, this.#run.dockerfile.stages.indexOf(stage));
-    const { onBuild = [], ...config } = base.config;
-    let state: StageState = { ...base, config, args: {}, cmdSet: false };
-    const triggers = onBuild.map((trigger) => parseTrigger(trigger, stage.from.line, image));
-    this.#steps += triggers.length;
-    for (const instruction of [...triggers, ...stage.instructions]) {
-      this.#run.signal.throwIfAborted();
-      this.#heading(instruction.source);
-      state = this.#noted(await this.#instruction(state, instruction, stage), instruction, state);
+  /** Several at once; the first that fails ends the others. @returns the last */
+  async #all(needed: readonly Stage[], expand: (stage: Stage) => string): Promise<BuiltImage | undefined> {
+    const { definition, dockerfile, context, log, signal, onMiss } = this.#run;
+    const steps = new StepCount(needed.reduce((sum, stage) => sum + 1 + stage.instructions.length, 0));
+    // What a step writes in a volume, the stages after it have always seen.
+    const limiter = new Limiter(definition.volumes.length > 0 ? 1 : MAX_STAGES_AT_ONCE);
+    const failed = new AbortController();
+    const shared: StageRun = {
+      ...{ definition, dockerfile, context, onMiss, steps },
+      ...{ values: this.#values, stages: this.#stages, pinned: this.#pinned, bases: new Map() },
+      signal: AbortSignal.any([signal, failed.signal]),
+    };
+    const logs = new StageLogs(log, needed.length);
+    let failure: unknown;
+    for (const [index, stage] of needed.entries()) {
+      // Each waits only for stages before it, whose turn came before: so there is always one that can go on.
+      const built = limiter.run(() =>
+        new StageBuilder(this.#parts, shared, stage, logs.of(index)).build(expand(stage)),
+      );
+      this.#stages.set(stage, built);
+      built.then(
+        () => logs.end(index),
+        (error: unknown) => {
+          if (!failed.signal.aborted) failure = error;
+          failed.abort(new BuildAborted('another stage failed'));
+        },
+      );
     }
-    return state;
-  }
-
-  /** The state with the instruction in the image's history. */
-  #noted(state: StageState, { kind, source }: Instruction, before: StageState): StageState {
-    if (kind === 'ignored') return state;
-    const layer = state.layers.length > before.layers.length ? (state.layers.at(-1) ?? null) : null;
-    const text = this.#run.log.redact(source);
-    return { ...state, config: withStep(state.config, { text, layer, atMs: this.#parts.clock() }) };
-  }
-
-  #heading(source: string): void {
-    const text = source.length > 2000 ? `${source.slice(0, 2000)} ...` : source;
-    this.#run.log.say(`Step ${++this.#step}/${this.#steps} : ${text}`);
+    const results = await Promise.allSettled(this.#stages.values());
+    logs.endAll();
+    if (failed.signal.aborted) throw failure;
+    const last = results.at(-1);
+    return last?.status === 'fulfilled' ? last.value : undefined;
   }
 
   #checkPlatform({ from }: Stage): void {
@@ -173,341 +107,4 @@ export class Builder {
       );
     }
   }
-
-  /** What FROM or COPY --from names; layers are held until the end of the build. */
-  async #image(name: string, before: number): Promise<BuiltImage> {
-    if (name === 'scratch') return { layers: [], config: emptyImageConfig };
-    const stage = stageNamed(this.#run.dockerfile.stages, name, before);
-    const built = stage && this.#stages.get(stage);
-    if (built) return built;
-    const given = this.#run.definition.baseImages.get(name);
-    const ours = given === undefined ? this.#parts.findNamed(name) : this.#parts.getImage(given);
-    if (ours) return this.#hold(ours);
-    const image = await this.#fetched((request) =>
-      this.#parts.bases.resolve({ ...request, reference: name }),
-    );
-    this.#pinned.push(...image.layers);
-    return image;
-  }
-
-  #hold(image: Image): Image {
-    for (const layer of image.layers) {
-      this.#parts.layers.pin(layer);
-      this.#pinned.push(layer);
-    }
-    return image;
-  }
-
-  async #instruction(state: StageState, instruction: Instruction, stage: Stage): Promise<StageState> {
-    const { escapeChar } = this.#run.dockerfile;
-    switch (instruction.kind) {
-      case 'run':
-        return this.#withLayer(state, await this.#runStep(state, instruction, stage));
-      case 'copy':
-        return this.#withLayer(state, await this.#copyStep(state, instruction, stage));
-      case 'workdir': {
-        const next = applyMetadata(state, instruction, this.#values, escapeChar);
-        const edit: LayerEdit = { kind: 'make-directory', path: next.config.workdir };
-        const layer = await this.#cached(stepKey('workdir', state.layers, edit.path), () =>
-          this.#edit(state, async () => edit),
-        );
-        return this.#withLayer(next, layer);
-      }
-      case 'ignored':
-        this.#run.log.say(` ---> Without effect: ${instruction.why}.`);
-        return state;
-      default:
-        return applyMetadata(state, instruction, this.#values, escapeChar);
-    }
-  }
-
-  #withLayer(state: StageState, layer: LayerId | null): StageState {
-    return layer === null ? state : { ...state, layers: [...state.layers, layer] };
-  }
-
-  /** The layer of a step from the cache or made now, with a line in the log that says which. */
-  async #cached(key: string, make: () => Promise<LayerId | null>): Promise<LayerId | null> {
-    const { log, signal, onMiss } = this.#run;
-    const started = performance.now();
-    const { layer, cached } = await this.#parts.steps.get(
-      key,
-      this.#mode,
-      signal,
-      { onMiss, onJoin: () => log.say(' ---> Another build is at this step; waiting for it') },
-      make,
-    );
-    if (layer !== null) this.#pinned.push(layer);
-    log.say(
-      cached ? ' ---> Using cache' : ` ---> Done in ${((performance.now() - started) / 1000).toFixed(1)} s`,
-    );
-    return layer;
-  }
-
-  async #runStep(state: StageState, instruction: RunInstruction, stage: Stage): Promise<LayerId | null> {
-    const { definition, log, signal } = this.#run;
-    const { config } = state;
-    const env: Record<string, string> = { PATH: DEFAULT_PATH, ...state.args, ...config.env };
-    const argv = scriptArgv(instruction, config.shell);
-    if (argv.length === 0)
-      throw new SkerryError('image-build-failed', `Dockerfile line ${instruction.line}: RUN has no command`);
-    const mounts = await this.#sources.mounts(state, instruction, this.#images(stage));
-    const key = stepKey('run', state.layers, [
-      argv,
-      sorted(env),
-      config.workdir,
-      config.user,
-      instruction.network,
-      mounts.map(({ mount, inputs }) => [mount, inputs]),
-      ...surroundingsKey(definition),
-    ]);
-    const proxies = PROXY_ARGS.flatMap((name) => {
-      const value = definition.buildArgs[name];
-      return value === undefined ? [] : [[name, value]];
-    });
-    return this.#cached(key, () =>
-      this.#parts.limiter.run(() =>
-        this.#parts.layers.add(async (layer) => {
-          await using cleanup = this.#parts.layers.scope();
-          const output = { stdout: log.output('stdout'), stderr: log.output('stderr') };
-          const prepared: StepMount[] = [];
-          for (const { prepare } of mounts) prepared.push(await prepare(cleanup));
-          const request = {
-            layers: state.layers,
-            argv,
-            env: {
-              ...this.#parts.caEnvironment,
-              ...Object.fromEntries(proxies),
-              ...env,
-              ...definition.secretEnv,
-            },
-            cwd: config.workdir,
-            user: config.user,
-            network: instruction.network,
-            mounts: prepared,
-            volumes: definition.volumes,
-            secrets: definition.secretEnv,
-            workspace: await this.#parts.layers.workspace(cleanup),
-          };
-          const outcome = await named(instruction, () =>
-            this.#parts.runner.run(request, output, layer, signal),
-          );
-          const failure = describeExit(instruction, outcome, output);
-          if (failure !== undefined) throw new SkerryError('image-build-failed', log.redact(failure));
-        }),
-      ),
-    );
-  }
-
-  async #copyStep(state: StageState, instruction: CopyInstruction, stage: Stage): Promise<LayerId | null> {
-    const { escapeChar } = this.#run.dockerfile;
-    const { line } = instruction;
-    const lookup = lookupIn(state);
-    const expand = (word: string) => expandAt(line, word, lookup, escapeChar);
-    const expandMaybe = (word: string | undefined) => (word === undefined ? undefined : expand(word));
-    const fail = (problem: string): never => {
-      throw new SkerryError('invalid-argument', `Dockerfile line ${line}: ${problem}`);
-    };
-    const destination = absoluteDestination(expand(instruction.destination), state.config.workdir);
-    const chown = expandMaybe(instruction.chown);
-    const chmod = expandMaybe(instruction.chmod);
-    if (chmod !== undefined) checkMode(chmod, fail);
-    const checksum = expandMaybe(instruction.checksum);
-    if (checksum !== undefined) checkChecksum(checksum, fail);
-    const heredocs = instruction.heredocs.map(({ name, content, expand: expands }) => ({
-      name,
-      // Quotes in the text are text, so only the variables go through expansion.
-      content: expands ? expandText(content, (word) => expand(word)) : content,
-    }));
-    const words = instruction.sources.map(expand);
-    if (instruction.add) checkAdded(words, checksum, fail);
-    const isFetched = instruction.add && words.some(isUrl);
-    const unpack = instruction.unpack ?? (instruction.add && !isFetched);
-    const { parents } = instruction;
-    const exclude = instruction.exclude.map(expand);
-    await using cleanup = this.#parts.layers.scope();
-    const { tree, patterns } = isFetched
-      ? await this.#fetchedFiles(instruction, words, checksum, cleanup)
-      : await this.#copySource(instruction, stage, words, expandMaybe(instruction.from));
-    const key = stepKey('copy', state.layers, [
-      tree.inputs,
-      patterns,
-      destination,
-      chown ?? null,
-      // Octal modes are in keys as numbers.
-      chmod !== undefined && /^[0-7]+$/.test(chmod) ? changeMode(chmod, 0, false) : (chmod ?? null),
-      heredocs,
-      unpack,
-      ...(parents || exclude.length > 0 ? [parents, exclude] : []),
-    ]);
-    return await this.#cached(key, () =>
-      named(instruction, () =>
-        this.#edit(state, async (workspace) => ({
-          kind: 'copy',
-          source: await tree.source(workspace),
-          ...{ patterns, destination, chown, chmod, parents, exclude, heredocs, unpack },
-        })),
-      ),
-    );
-  }
-
-  /** Files of URLs: what has no checksum is fetched each time, since only its content says whether the step is cached. */
-  async #fetchedFiles(
-    instruction: CopyInstruction,
-    urls: readonly string[],
-    checksum: string | undefined,
-    cleanup: Cleanup,
-  ): Promise<{ tree: SourceFiles; patterns: string[] }> {
-    const { log, signal, onMiss } = this.#run;
-    const { layers, fetchUrl } = this.#parts;
-    const wanted = urls.map((url, index) => ({ url, path: `${index}/${fileNameOf(url, instruction)}` }));
-    const fetchAll = async () => {
-      const workspace = await layers.workspace(cleanup);
-      const files: (ContextEntry & { readonly digest: string })[] = [];
-      for (const [index, { url, path }] of wanted.entries()) {
-        log.say(` ---> Fetching ${url}`);
-        const file = join(workspace, String(index));
-        const digest = await fetchUrl(url, file, checksum, signal);
-        files.push({ path, file, mode: 0o600, digest });
-      }
-      return files;
-    };
-    if (checksum === undefined) onMiss();
-    const before = checksum === undefined ? await named(instruction, fetchAll) : undefined;
-    return {
-      tree: {
-        inputs: ['urls', ...wanted.map(({ path }, index) => [path, before?.[index]?.digest ?? checksum])],
-        source: async () => {
-          const entries = (before ?? (await fetchAll())).map(({ path, file, mode }) => ({
-            path,
-            file,
-            mode,
-          }));
-          return { kind: 'context', entries };
-        },
-      },
-      patterns: wanted.map(({ path }) => literal(path)),
-    };
-  }
-
-  /** The images and stages that an instruction of this stage can name. */
-  #images(stage: Stage): (name: string) => Promise<BuiltImage> {
-    return (name) => this.#image(name, this.#run.dockerfile.stages.indexOf(stage));
-  }
-
-  /** Where files are copied from, and which. */
-  async #copySource(
-    instruction: CopyInstruction,
-    stage: Stage,
-    patterns: readonly string[],
-    from: string | undefined,
-  ): Promise<{ tree: SourceFiles; patterns: readonly string[] }> {
-    const { standalonePython } = this.#run.definition;
-    const inPython = /^\/?python(?=\/|$)/;
-    if (
-      from !== undefined ||
-      !standalonePython ||
-      patterns.length === 0 ||
-      !patterns.every((pattern) => inPython.test(pattern))
-    ) {
-      const images = this.#images(stage);
-      return {
-        tree: await this.#sources.tree(instruction, from, patterns, images, instruction.parents),
-        patterns,
-      };
-    }
-    // The context's folder `python` is that Python, which lies in /usr/local of its layers.
-    const tree = await this.#sources.tree(instruction, 'add_python', [], async (reference) => {
-      const layers = await this.#fetched((request) =>
-        this.#parts.bases.standalonePython(standalonePython, { ...request, reference }),
-      );
-      this.#pinned.push(...layers);
-      return { layers };
-    });
-    return { tree, patterns: patterns.map((pattern) => pattern.replace(inPython, '/usr/local')) };
-  }
-
-  /** Something that `bases` gets, with its progress in the build log. */
-  async #fetched<T>(work: (request: Omit<BaseRequest, 'reference'>) => Promise<T>): Promise<T> {
-    const { definition, log, signal, onMiss } = this.#run;
-    const output = log.output('stderr');
-    try {
-      return await work({
-        credentials: definition.registryCredentials,
-        signal,
-        onMiss,
-        say: (line) => log.say(` ---> ${line}`),
-        onOutput: (chunk) => output.write(chunk),
-      });
-    } finally {
-      output.end();
-    }
-  }
-
-  #edit(state: StageState, makeEdit: (workspace: string) => Promise<LayerEdit>): Promise<LayerId | null> {
-    return this.#parts.layers.add(async ({ directory }) => {
-      await using cleanup = this.#parts.layers.scope();
-      const workspace = await this.#parts.layers.workspace(cleanup);
-      const layers = state.layers.map((layer) => this.#parts.layers.path(layer));
-      const edit = await makeEdit(workspace);
-      await this.#parts.layers.within(this.#run.signal, (signal) =>
-        editLayer({ workspace, layers, edit }, signal),
-      );
-      await rename(join(workspace, 'upper'), directory);
-    });
-  }
-}
-
-/** A heredoc that is the whole command is a script: with `#!` it is run as a program, else by the shell. */
-function scriptArgv({ command, script }: RunInstruction, shell: readonly string[]): readonly string[] {
-  if (script === undefined) return toArgv(command, shell);
-  if (!script.startsWith('#!')) return [...shell, script];
-  const runScript =
-    'f=$(mktemp) && printf %s "$1" >"$f" && chmod 0700 "$f" && { "$f"; status=$?; rm -f "$f"; exit $status; }';
-  return ['/bin/sh', '-c', runScript, 'sh', script];
-}
-
-/** Relative to the working directory; a trailing slash (or `.`) stays, since it says that the target is a directory. */
-function absoluteDestination(path: string, workdir: string): string {
-  const absolute = posix.resolve(workdir, path);
-  return /(^|\/)\.{0,2}$/.test(path) && absolute !== '/' ? `${absolute}/` : absolute;
-}
-
-/** What a file of a URL is called where the destination is a directory. */
-function fileNameOf(url: string, { line, destination }: CopyInstruction): string {
-  const { pathname } = new URL(url);
-  let name = pathname.slice(pathname.lastIndexOf('/') + 1);
-  try {
-    name = decodeURIComponent(name);
-  } catch {
-    // as it is written
-  }
-  const isName = name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name);
-  if (isName) return name;
-  if (!destination.endsWith('/')) return 'file';
-  throw new SkerryError(
-    'invalid-argument',
-    `Dockerfile line ${line}: the URL has no file name: write one at the end of the destination`,
-  );
-}
-
-/** A trigger of the image that a stage starts from. */
-function parseTrigger(text: string, line: number, image: string): StageInstruction {
-  try {
-    const [instruction] = parseDockerfile(`FROM scratch\n${text}`).stages[0]?.instructions ?? [];
-    if (instruction) return { ...instruction, line };
-  } catch (error) {
-    if (!(error instanceof SkerryError)) throw error;
-    const why = error.message.replace(/^Dockerfile line \d+: /, '');
-    throw new SkerryError(error.code, `Dockerfile line ${line}: an ONBUILD of ${image}: ${why}`, {
-      cause: error,
-    });
-  }
-  throw new SkerryError('invalid-argument', `Dockerfile line ${line}: an ONBUILD of ${image} is empty`);
-}
-
-/** Expands the variables of a heredoc's text and leaves its quotes alone. */
-function expandText(text: string, expand: (word: string) => string): string {
-  return text.replaceAll(/\\\$|\$\{[^}\n]*\}|\$[A-Za-z_][A-Za-z0-9_]*/g, (match) =>
-    match === '\\$' ? '$' : expand(match),
-  );
 }
