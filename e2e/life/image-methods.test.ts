@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { startEcr, type TestEcr } from '../../server/src/images/bases/testing-ecr.ts';
 import { startRegistry, type TestRegistry } from '../../server/src/images/bases/testing-registry.ts';
 import { CURRENT_PYTHON_CLIENT, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
@@ -14,12 +15,18 @@ describe('methods of modal.Image', () => {
   let server: TestServer;
   let registry: TestRegistry;
   let google: TestRegistry;
+  let amazon: TestRegistry;
+  let aws: TestEcr;
 
   before(async () => {
     const layers = [[{ name: 'file', text: 'from a registry' }]];
     registry = await startRegistry(layers, {}, basic('me', 'secret'));
     google = await startRegistry(layers, {}, basic('_json_key', '{"type": "service_account"}'));
-    const flags = ['--insecure-registries', `${registry.host},${google.host}`];
+    amazon = await startRegistry(layers, {}, basic('AWS', 'of today'));
+    const key = { accessKeyId: 'AKIA1', secretAccessKey: 'key', region: 'eu-west-1' };
+    aws = await startEcr(key, 'of today');
+    const hosts = [registry, google, amazon].map(({ host }) => host).join(',');
+    const flags = ['--insecure-registries', hosts, '--ecr-endpoint', aws.endpoint];
     // Names of images that the other tests want as they are.
     server = await startServer({ runtime: 'runc', freshData: true, flags });
     const program = join(projectRoot, 'e2e/life/python/image_methods.py');
@@ -47,10 +54,13 @@ describe('methods of modal.Image', () => {
   after(async () => {
     await server?.stop();
     await registry?.[Symbol.asyncDispose]();
-    await google?.[Symbol.asyncDispose]();
+    for (const each of [google, amazon, aws]) await each?.[Symbol.asyncDispose]();
   });
 
-  const env = () => ({ REGISTRY: registry.host, GOOGLE_REGISTRY: google.host, PYTHONWARNINGS: 'ignore' });
+  const env = () => ({
+    ...{ REGISTRY: registry.host, GOOGLE_REGISTRY: google.host, AMAZON_REGISTRY: amazon.host },
+    PYTHONWARNINGS: 'ignore',
+  });
   for (const version of [CURRENT_PYTHON_CLIENT, '1.5.5', '1.3.5', '1.0.5']) {
     test(version, (t) =>
       pythonCases(t, server, 'image_methods', { version, env: env(), timeoutMs: 600_000 }),

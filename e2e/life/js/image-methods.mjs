@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { app, modal, run } from './harness.mjs';
 
-const { REGISTRY = '', GOOGLE_REGISTRY = '' } = process.env;
+const { REGISTRY = '', GOOGLE_REGISTRY = '', AMAZON_REGISTRY = '' } = process.env;
 const tools = modal.images.fromRegistry('tools:1');
 
 /** What a shell prints in a sandbox of the image. */
@@ -45,8 +45,10 @@ await run({
     await modal.images.fromGcpArtifactRegistry(`${GOOGLE_REGISTRY}/team/app:1`, google).build(app);
     const bare = modal.images.fromRegistry(`${REGISTRY}/team/app:1`);
     await assert.rejects(bare.build(app), /access was denied/);
-    const amazon = await modal.secrets.fromObject({ AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' });
-    const ecr = modal.images.fromAwsEcr(`${REGISTRY}/team/app:1`, amazon);
-    await assert.rejects(ecr.build(app), /AWS credentials for registries are not supported/);
+    const key = { AWS_ACCESS_KEY_ID: 'AKIA1', AWS_SECRET_ACCESS_KEY: 'key' };
+    const amazon = await modal.secrets.fromObject({ ...key, AWS_REGION: 'eu-west-1' });
+    await modal.images.fromAwsEcr(`${AMAZON_REGISTRY}/team/app:1`, amazon).build(app);
+    const nowhere = modal.images.fromAwsEcr(`${REGISTRY}/team/app:1`, await modal.secrets.fromObject(key));
+    await assert.rejects(nowhere.build(app), /The registry secret has no AWS_REGION/);
   },
 });

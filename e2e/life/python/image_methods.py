@@ -192,10 +192,13 @@ def private_registries_get_their_credentials():
     host = os.environ["REGISTRY"]
     login = modal.Secret.from_dict({"REGISTRY_USERNAME": "me", "REGISTRY_PASSWORD": "secret"})
     google = modal.Secret.from_dict({"SERVICE_ACCOUNT_JSON": json.dumps({"type": "service_account"})})
-    amazon = modal.Secret.from_dict({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "c"})
+    key = {"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "key", "AWS_REGION": "eu-west-1"}
+    amazon = modal.Secret.from_dict(key)
+    role = modal.Secret.from_dict({"AWS_ROLE_ARN": "arn:aws:iam::1:role/r", "AWS_REGION": "eu-west-1"})
     for image in (
         modal.Image.from_registry(f"{host}/team/app:1", secret=login),
         modal.Image.from_gcp_artifact_registry(f"{os.environ['GOOGLE_REGISTRY']}/team/app:1", secret=google),
+        modal.Image.from_aws_ecr(f"{os.environ['AMAZON_REGISTRY']}/team/app:1", secret=amazon),
     ):
         if OLD:
             # It goes on to install the client's requirements, for which this image has no shell.
@@ -204,7 +207,7 @@ def private_registries_get_their_credentials():
             image.build(app)
     for image, words in (
         (modal.Image.from_registry(f"{host}/team/app:1"), "access was denied"),
-        (modal.Image.from_aws_ecr(f"{host}/team/app:1", secret=amazon), "AWS credentials for registries are not supported"),
+        (modal.Image.from_aws_ecr(f"{host}/team/app:1", secret=role), "the registry secret needs AWS_ACCESS_KEY_ID"),
     ):
         told = failure(image)
         assert words in told, told

@@ -225,6 +225,10 @@ export const configSchema = z.strictObject({
     .describe(
       'hosts and IPv4 networks that images may come from though they are not public, comma-separated; the two above always may',
     ),
+  ecrEndpoint: z
+    .string()
+    .default('')
+    .describe("address of the API of AWS that gives the passwords of its registries; default: AWS's own"),
   registryTimeoutMs: z.coerce
     .number()
     .int()

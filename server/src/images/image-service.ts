@@ -75,6 +75,7 @@ export interface ImageServiceOptions {
     readonly insecureRegistries: readonly string[];
     readonly privateRegistries: readonly string[];
     readonly registryTimeoutMs: number;
+    readonly ecrEndpoint: string;
   } & PackageSettings &
     UsualDisk;
   /** Environment that points programs in RUN steps at the extra CA certificates; empty without any. */
@@ -145,6 +146,7 @@ export class ImageService implements Images {
       maxImageBytes,
       room: this.#layers.room,
       timeoutMs: config.registryTimeoutMs,
+      ecrEndpoint: config.ecrEndpoint,
       clock,
     });
     this.catalog = new ImageCatalog(this, this.#store, clock);
@@ -242,8 +244,7 @@ export class ImageService implements Images {
     const id = newImageId();
     const controller = new AbortController();
     const worked = Promise.withResolvers<void>();
-    const password = definition.registryCredentials?.password;
-    const secrets = [...Object.values(definition.secretEnv), ...(password === undefined ? [] : [password])];
+    const secrets = [...Object.values(definition.secretEnv), ...secretsOf(definition.registryCredentials)];
     const log = this.#logs.start(id, secrets);
     try {
       const base = dockerfile.stages.at(-1)?.from.image;
@@ -609,4 +610,11 @@ function failedResult(thrown: unknown): Exclude<BuildResult, { kind: 'success' }
       ? ''
       : `\n${known.kind.suggestion}`;
   return { kind: 'failure', message: `${known.message}${next}` };
+}
+
+function secretsOf(credentials: RegistryCredentials | undefined): readonly string[] {
+  if (!credentials) return [];
+  if (!('region' in credentials)) return [credentials.password];
+  const { secretAccessKey, sessionToken } = credentials;
+  return [secretAccessKey, ...(sessionToken === undefined ? [] : [sessionToken])];
 }

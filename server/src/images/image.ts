@@ -93,10 +93,21 @@ export interface ContextFile {
   readonly mode: number;
 }
 
-export interface RegistryCredentials {
+export interface RegistryLogin {
   readonly username: string;
   readonly password: string;
 }
+
+/** What the password of a registry of AWS is had for. */
+export interface AwsKey {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  /** Of a key that lasts some hours. */
+  readonly sessionToken?: string;
+  readonly region: string;
+}
+
+export type RegistryCredentials = RegistryLogin | AwsKey;
 
 /** A request to build: Dockerfile lines plus what they refer to. Validated by the caller (`api/`), never persisted as a whole. */
 export interface ImageDefinition {

@@ -16,6 +16,7 @@ import { Bases } from './bases.ts';
 import { formatReference, parseReference } from './reference.ts';
 import { Registry } from './registry.ts';
 import { matchStandIn } from './stand-ins.ts';
+import { startEcr } from './testing-ecr.ts';
 import { startRegistry } from './testing-registry.ts';
 
 let cleanup: Cleanup;
@@ -28,9 +29,10 @@ afterEach(() => cleanup.run());
 interface Settings {
   readonly insecure?: readonly string[];
   readonly mirrors?: readonly string[];
+  readonly ecrEndpoint?: string;
 }
 
-async function openBases({ insecure = [], mirrors = [] }: Settings) {
+async function openBases({ insecure = [], mirrors = [], ecrEndpoint = '' }: Settings) {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-bases-'));
   cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
   const clock = () => now;
@@ -49,6 +51,7 @@ async function openBases({ insecure = [], mirrors = [] }: Settings) {
       maxImageBytes: 1 << 30,
       room: layers.room,
       timeoutMs: 5000,
+      ecrEndpoint,
       clock,
     }),
     maxLayerBytes: 1 << 30,
@@ -175,6 +178,22 @@ test('credentials: needed, used, and a private image is not given to others', as
   await assert.rejects(resolve(name), { code: 'image-build-failed', message: /access was denied/ });
   await resolve(name, { username: 'me', password: 'secret' });
   await assert.rejects(resolve(name), /access was denied/);
+});
+
+test('a key of AWS: the password is fetched, and told to no other registry', async () => {
+  const key = { accessKeyId: 'AKIA1', secretAccessKey: 'k', region: 'eu-west-1' };
+  await using aws = await startEcr(key, 'of today');
+  const authorization = `Basic ${Buffer.from('AWS:of today').toString('base64')}`;
+  await using registry = await startRegistry([[{ name: 'f', text: '' }]], {}, authorization);
+  const { resolve } = await openBases({ insecure: [registry.host], ecrEndpoint: aws.endpoint });
+  const name = `${registry.host}/team/app:1`;
+  const image = await resolve(name, key);
+  const before = registry.requests.length;
+  // A key that lasts for hours is another one each time.
+  assert.equal((await resolve(name, { ...key, sessionToken: 'later' })).id, image.id);
+  assert.equal(registry.requests.length, before);
+  await assert.rejects(resolve(name, { ...key, secretAccessKey: 'another' }), /AWS gives no password for it/);
+  await assert.rejects(resolve('registry.example/team/app:1', key), /it is no private registry of AWS/);
 });
 
 test('an image that is not there, and a registry out of reach, which is not asked again for a while', async () => {

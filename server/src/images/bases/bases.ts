@@ -254,9 +254,15 @@ function baseKey(reference: Reference, credentials: RegistryCredentials | undefi
 export const accountOf = (credentials: RegistryCredentials | undefined): string | undefined =>
   credentials &&
   createHash('sha256')
-    .update(JSON.stringify([credentials.username, credentials.password]))
+    .update(JSON.stringify(identifying(credentials)))
     .digest('hex')
     .slice(0, 16);
+
+/** A key of AWS is another one each time that it lasts only for hours. */
+const identifying = (credentials: RegistryCredentials): readonly string[] =>
+  'region' in credentials
+    ? ['aws', credentials.accessKeyId, credentials.secretAccessKey, credentials.region]
+    : [credentials.username, credentials.password];
 
 /** The reference that a key of `baseKey` is of; undefined for keys of anything else. */
 export const referenceOfKey = (key: string): string | undefined =>

@@ -6,8 +6,9 @@ import { type CommandOptions, run } from '../../platform/command.ts';
 import type { MachineRoom } from '../../platform/machine-room.ts';
 import { withinRoom } from '../../platform/room-watch.ts';
 import { withDeadline } from '../../platform/wait.ts';
-import type { RegistryCredentials } from '../image.ts';
+import type { RegistryCredentials, RegistryLogin } from '../image.ts';
 import { type ForeignImage, readLayout } from '../oci/layout.ts';
+import { ecrLogin, isEcr } from './ecr.ts';
 import { formatReference, type Reference } from './reference.ts';
 import { type RegistryFailure, understandFailure } from './registry-failure.ts';
 import { RegistryGate } from './registry-gate.ts';
@@ -30,6 +31,8 @@ export interface RegistryOptions {
   /** What images may fill of the disk. */
   readonly room: MachineRoom;
   readonly timeoutMs: number;
+  /** Of the API that gives the passwords of AWS's registries; absent or empty: AWS's own. */
+  readonly ecrEndpoint?: string;
   readonly clock: () => number;
 }
 
@@ -161,9 +164,11 @@ export class Registry {
       readonly tls: (side: string) => readonly string[];
     }) => Promise<void>,
   ): Promise<RegistryFailure | undefined> {
+    const login = await this.#login(registry, credentials, signal);
+    if (login && 'message' in login) return login;
     const authFile = join(workspace, 'auth.json');
     // A file that only we can read: command lines are visible to every user of the machine.
-    await writeFile(authFile, JSON.stringify(authConfig(registry, credentials)), { mode: 0o600 });
+    await writeFile(authFile, JSON.stringify(authConfig(registry, login)), { mode: 0o600 });
     const way = await this.#wayTo(registry, signal);
     if ('message' in way) return way;
     await using gate = way.gated ? await RegistryGate.open(this.reach) : undefined;
@@ -182,6 +187,20 @@ export class Registry {
       const failure = understand(error, { registry, ...rest });
       return gate?.refused === undefined ? failure : { answered: true, message: gate.refused };
     }
+  }
+
+  /** A password of AWS is told to its registries alone, and to those that the operator named. */
+  async #login(
+    registry: string,
+    credentials: RegistryCredentials | undefined,
+    signal: AbortSignal,
+  ): Promise<RegistryLogin | RegistryFailure | undefined> {
+    if (!credentials || !('region' in credentials)) return credentials;
+    if (!isEcr(registry) && !this.reach.trusts(registry)) {
+      const where = '<account>.dkr.ecr.<region>.amazonaws.com';
+      return { answered: true, message: `it is no private registry of AWS, which are at ${where}` };
+    }
+    return ecrLogin(credentials, this.#options.ecrEndpoint, this.#options.timeoutMs, signal);
   }
 
   #tooLarge(): SkerryError {
@@ -215,7 +234,7 @@ function mirrorOf(entry: string): { readonly of: string; readonly host: string }
 }
 
 /** https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md */
-function authConfig(registry: string, credentials: RegistryCredentials | undefined) {
+function authConfig(registry: string, credentials: RegistryLogin | undefined) {
   if (!credentials) return { auths: {} };
   const auth = Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64');
   return { auths: { [registry === 'docker.io' ? 'https://index.docker.io/v1/' : registry]: { auth } } };

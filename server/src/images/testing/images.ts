@@ -28,6 +28,7 @@ export const TEST_IMAGE_CONFIG: ImageServiceOptions['config'] = {
   insecureRegistries: [],
   privateRegistries: [],
   registryTimeoutMs: 1000,
+  ecrEndpoint: '',
   goProxy: '',
   pypiIndex: '',
   npmRegistry: '',

@@ -3,6 +3,7 @@
 import type { BlobStore, Mounts } from '../../../blobs/blobs.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { ImageId, MountId, SecretId } from '../../../ids.ts';
+import { isAwsRegion } from '../../../images/bases/ecr.ts';
 import type { ContextFile, ImageDefinition, RegistryCredentials } from '../../../images/image.ts';
 import { standalonePythonOf } from '../../../images/packages/standalone-python.ts';
 import { clip } from '../../../platform/text.ts';
@@ -154,11 +155,30 @@ function registryCredentials(
       // Google's registries take a service account's key file as password of this user.
       return { username: '_json_key', password: value('SERVICE_ACCOUNT_JSON') };
     case RegistryAuthType.AWS:
-      throw new SkerryError(
-        'unimplemented',
-        'AWS credentials for registries are not supported: put the user AWS and the output of `aws ecr get-login-password` into a secret with REGISTRY_USERNAME and REGISTRY_PASSWORD.',
-      );
+      return awsKey(env, value);
     default:
       throw new SkerryError('invalid-argument', `Unknown registry_auth_type ${config.registryAuthType}.`);
   }
+}
+
+function awsKey(env: Readonly<Record<string, string>>, value: (key: string) => string): RegistryCredentials {
+  if (env.AWS_ROLE_ARN) {
+    throw new SkerryError(
+      'unimplemented',
+      'A role of AWS (AWS_ROLE_ARN) cannot be taken on here: the registry secret needs AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.',
+    );
+  }
+  const region = value('AWS_REGION');
+  if (!isAwsRegion(region)) {
+    throw new SkerryError(
+      'invalid-argument',
+      `The registry secret's AWS_REGION is none: ${clip(region)}. It is like eu-west-1.`,
+    );
+  }
+  return {
+    accessKeyId: value('AWS_ACCESS_KEY_ID'),
+    secretAccessKey: value('AWS_SECRET_ACCESS_KEY'),
+    ...(env.AWS_SESSION_TOKEN && { sessionToken: env.AWS_SESSION_TOKEN }),
+    region,
+  };
 }
