@@ -113,6 +113,8 @@ describe('the dashboard', { skip: noBrowsing }, () => {
   test('lists sandboxes as they come and go, as text, and finds them', async () => {
     await shows('shown');
     await shows(HOSTILE);
+    await shows(' MiB');
+    await page.until('/\\d %/.test(document.body.innerText)');
     await lookAt('sandboxes');
     await fill('[type=search]', 'no such thing');
     await shows('None of them matches.');
@@ -137,6 +139,7 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await page.open(`${browsing.serverUrl}/#/sandboxes/${sandbox.id}`);
     await shows('Ends at the latest');
     await shows(`owner = ${HOSTILE}`);
+    await shows('entrypoint'); // a part of its start
     await lookAt('sandbox');
     await click('Snapshot');
     await shows('Image: im-');

@@ -632,3 +632,37 @@ export interface SecretPage {
   nextCursor: string | null;
 }
 export interface Nothing {}
+export interface Usage {
+  id: string;
+  memoryBytes: number;
+  /**
+   * Null: the server's own bound.
+   */
+  memoryLimitMiB: number | null;
+  /**
+   * Time of the processor since it started.
+   */
+  cpuMs: number;
+  /**
+   * As the machine counts them: gVisor's own are among them.
+   */
+  processes: number;
+}
+export interface UsageList {
+  sandboxes: Usage[];
+}
+export interface StartupInfo {
+  startup: {
+    /**
+     * Whether it was given an instance that waited.
+     */
+    waited: boolean;
+    ms: number;
+    /**
+     * Milliseconds by the names of its parts, which may go on side by side.
+     */
+    phases: {
+      [k: string]: number;
+    };
+  } | null;
+}

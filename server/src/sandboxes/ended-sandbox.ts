@@ -29,6 +29,7 @@ export class EndedSandbox implements Sandbox {
   readonly exitSnapshot: ExitSnapshot | undefined;
   readonly state = 'ended';
   readonly isolation = undefined;
+  readonly startup = undefined;
   readonly #context: SandboxContext;
   readonly #outputDir: string;
   #tags;
@@ -51,6 +52,9 @@ export class EndedSandbox implements Sandbox {
     this.#outputDir = join(context.outputRoot, row.taskId);
   }
 
+  async usage(): Promise<undefined> {
+    return undefined;
+  }
   get tags() {
     return this.#tags;
   }

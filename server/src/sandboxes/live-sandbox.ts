@@ -67,7 +67,7 @@ import {
   sandboxEnded,
 } from './sandbox-errors.ts';
 import { SandboxProcesses } from './sandbox-processes.ts';
-import type { MountedImage, OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
+import type { MountedImage, OutputReader, Process, Sandbox, SandboxLogEntry, Usage } from './sandboxes.ts';
 import { withHeaders } from './secret-headers.ts';
 import type { Sleep, Sleeps } from './sleep.ts';
 import type { ExecSpec, SandboxSpec, SecretHeaderSpec } from './spec.ts';
@@ -132,6 +132,7 @@ export class LiveSandbox implements Sandbox {
   readonly #owner: SandboxParts['owner'];
   readonly #keeper: LifeKeeper;
   readonly #tenancy: Tenancy;
+  #startup: Startup | undefined;
   readonly #processes: SandboxProcesses;
   readonly #ports = new PortConnections(() => this.hold());
   readonly #outputDir: string;
@@ -210,6 +211,14 @@ export class LiveSandbox implements Sandbox {
     } catch {
       return undefined; // its start fails for the same reason and says so
     }
+  }
+  get startup(): Startup | undefined {
+    return this.#startup;
+  }
+  async usage(): Promise<Usage | undefined> {
+    const stats = await this.#tenancy.tenant?.instance.stats().catch(() => undefined); // it may be gone
+    if (!stats) return undefined;
+    return { memoryBytes: stats.memoryBytes, cpuMs: stats.cpuUsageNs / 1e6, processes: stats.pids };
   }
   get name() {
     return this.#name;
@@ -569,9 +578,9 @@ export class LiveSandbox implements Sandbox {
 
   #noteStartup(parts: Omit<Startup, 'ms'>): void {
     const { logger, now, startups } = this.#context;
-    const startup = { ...parts, ms: now() - this.createdAtMs };
-    startups.add(startup);
-    logger.info({ sandbox: this.id, ...startup }, 'sandbox.started');
+    this.#startup = { ...parts, ms: now() - this.createdAtMs };
+    startups.add(this.#startup);
+    logger.info({ sandbox: this.id, ...this.#startup }, 'sandbox.started');
   }
 
   #keepExitSnapshot(taken: ExitSnapshot): void {

@@ -20,6 +20,7 @@ import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { MemorySnapshot } from './memory-snapshots.ts';
 import type { OutputTime } from './output-times.ts';
 import type { ExecSpec, PtySize, SandboxSpec, SecretHeaderSpec, SidecarSpec } from './spec.ts';
+import type { Startup } from './startups.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 
 /** A stream's bytes, kept from the first on, for any number of readers, also after the process and the sandbox ended. */
@@ -85,6 +86,15 @@ export interface SandboxLogEntry {
   readonly text: string;
 }
 
+/** What a sandbox takes of the machine. */
+export interface Usage {
+  readonly memoryBytes: number;
+  /** Time of the processor since its instance was made. */
+  readonly cpuMs: number;
+  /** As the machine counts them: under gVisor its own are among them. */
+  readonly processes: number;
+}
+
 export interface Sandbox {
   readonly id: SandboxId;
   readonly taskId: TaskId;
@@ -99,6 +109,8 @@ export interface Sandbox {
   readonly endedAtMs: number | undefined;
   readonly readyAtMs: number | undefined;
   readonly deadlineMs: number;
+  /** Where the time of its start went; undefined until it has started, and of one that an earlier server started. */
+  readonly startup: Startup | undefined;
   readonly state: SandboxState;
   readonly result: SandboxResult | undefined;
   /** What became of the snapshot that it was to be taken at its end; undefined until it ended, and when there was to be none. */
@@ -108,6 +120,8 @@ export interface Sandbox {
   /** Output of the entrypoint; of a sandbox without one, two empty streams that end with the sandbox. Readable before it starts and after it ended. */
   readonly stdout: OutputReader;
   readonly stderr: OutputReader;
+  /** What it takes now; undefined of one of which nothing runs. */
+  usage(): Promise<Usage | undefined>;
   /** Waits until it has started: it runs, or is suspended. @throws SkerryError `sandbox-ended` when it ended first, saying why */
   waitUntilRunning(signal: AbortSignal): Promise<void>;
   /** The same, and wakes one that is suspended. */

@@ -80,8 +80,9 @@ export function ImageRoom({ id }: { id: string }) {
       <Heading>{image ? nameOf(image) : id}</Heading>
       {image && (
         <p>
-          <State of={image.state} /> {bytes(image.bytes)} in {image.layers} layers, made{' '}
-          <Ago at={image.createdAtMs} /> ago. <code>{id}</code>
+          <State of={image.state} /> {bytes(image.bytes)} in {image.layers}{' '}
+          {image.layers === 1 ? 'layer' : 'layers'}, made <Ago at={image.createdAtMs} /> ago.{' '}
+          <code>{id}</code>
         </p>
       )}
       <Failure of={image?.state === 'ready' ? history.error : undefined} />

@@ -1,16 +1,26 @@
 /** What a sandbox is, where the time of its start went, where its ports are, and what can be done with it. */
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import type { ForkMade, SandboxInfo, SnapshotMade, TunnelList } from '../../../sdk/src/index.ts';
+import type {
+  ForkMade,
+  SandboxEvents,
+  SandboxInfo,
+  SnapshotMade,
+  StartupInfo,
+  TunnelList,
+} from '../../../sdk/src/index.ts';
 import { moment } from '../format.ts';
 import { hrefOf, useAsked, useWork } from '../hooks.ts';
 import { useImageNames } from '../image-names.ts';
 import { Ago, Danger, Failure, Table } from '../parts.tsx';
+import { PhaseChart } from '../phase-chart.tsx';
 import { pathOf } from '../sandbox-access.ts';
 import { get, send } from '../session.ts';
+import { useUsage } from '../usage.ts';
 
 export function Overview({ info, again }: { info: SandboxInfo; again: () => void }) {
   const names = useImageNames();
+  const taken = useUsage()(info.id);
   const { id, result } = info;
   return (
     <>
@@ -34,6 +44,8 @@ export function Overview({ info, again }: { info: SandboxInfo; again: () => void
         <Fact name="Running for">
           {info.endedAt === null ? <Ago at={info.startedAt} /> : `it ended ${moment(info.endedAt)}`}
         </Fact>
+        <Fact name="Processor">{taken.cpu}</Fact>
+        <Fact name="Memory">{taken.memory}</Fact>
         {info.expiresAt && <Fact name="Ends at the latest">{moment(info.expiresAt)}</Fact>}
         <Fact name="Tags">
           {Object.entries(info.tags).map(([key, value]) => (
@@ -44,7 +56,9 @@ export function Overview({ info, again }: { info: SandboxInfo; again: () => void
           {Object.keys(info.tags).length === 0 && '–'}
         </Fact>
       </dl>
+      <Start key={info.startedAt} id={id} />
       {info.status === 'running' && <Tunnels id={id} />}
+      <Events key={info.status} id={id} />
     </>
   );
 }
@@ -63,7 +77,7 @@ interface Made {
   readonly id: string;
 }
 
-function Actions({ info: { id, name }, again }: { info: SandboxInfo; again: () => void }) {
+function Actions({ info: { id, name, isolation }, again }: { info: SandboxInfo; again: () => void }) {
   const { busy, failed, start } = useWork();
   const [made, setMade] = useState<Made>();
   const snapshot = async () => {
@@ -82,9 +96,11 @@ function Actions({ info: { id, name }, again }: { info: SandboxInfo; again: () =
         <button type="button" disabled={busy} onClick={() => start(snapshot)}>
           Snapshot
         </button>
-        <button type="button" disabled={busy} onClick={() => start(fork)}>
-          Fork
-        </button>
+        {isolation === 'gvisor' && (
+          <button type="button" disabled={busy} onClick={() => start(fork)}>
+            Fork
+          </button>
+        )}
         <Danger
           verb="Stop"
           what={name ?? id}
@@ -102,6 +118,38 @@ function Actions({ info: { id, name }, again }: { info: SandboxInfo; again: () =
           </>
         )}
       </p>
+    </>
+  );
+}
+
+function Start({ id }: { id: string }) {
+  const { value } = useAsked((signal) => get<StartupInfo>(`${pathOf(id)}/startup`, signal), id);
+  if (!value?.startup) return null;
+  const { waited, ms, phases } = value.startup;
+  return (
+    <>
+      <h2>Its start</h2>
+      <PhaseChart title={`${ms} ms, ${waited ? 'from one that waited' : 'from nothing'}`} phases={phases} />
+    </>
+  );
+}
+
+/** What Skerry itself has to say: bounds that were hit, what it reached when that is audited, why it ended. */
+function Events({ id }: { id: string }) {
+  const { value } = useAsked((signal) => get<SandboxEvents>(`${pathOf(id)}/events`, signal), id);
+  if (!value || value.events.length === 0) return null;
+  return (
+    <>
+      <h2>Events</h2>
+      <Table label="Events" heads={['When', 'About', 'What']}>
+        {value.events.map(({ time, kind, text }) => (
+          <tr key={`${time} ${text}`}>
+            <td>{moment(time)}</td>
+            <td>{kind}</td>
+            <td>{text}</td>
+          </tr>
+        ))}
+      </Table>
     </>
   );
 }

@@ -5,6 +5,7 @@ import { hrefOf, useAsked, useEvents, useWork } from '../hooks.ts';
 import { useImageNames } from '../image-names.ts';
 import { Ago, Danger, Failure, Heading, State, Table } from '../parts.tsx';
 import { get, send } from '../session.ts';
+import { useUsage } from '../usage.ts';
 
 /** What has no event of its own: names, tags. */
 const REFRESH_MS = 10_000;
@@ -21,6 +22,7 @@ export function Sandboxes() {
   );
   useEvents(again);
   const names = useImageNames();
+  const usage = useUsage();
   const stopping = useWork();
   const shown = value?.sandboxes.filter((sandbox) => matches(sandbox, names(sandbox.imageId), search));
   return (
@@ -49,7 +51,10 @@ export function Sandboxes() {
       <p role="status" class="quiet">
         {shown && `${shown.length} of ${value?.sandboxes.length}${value?.nextCursor ? ' newest' : ''}`}
       </p>
-      <Table label="Sandboxes" heads={['Sandbox', 'State', 'Image', 'Age', 'Isolation', 'Tags', 'Actions']}>
+      <Table
+        label="Sandboxes"
+        heads={['Sandbox', 'State', 'Image', 'Age', 'CPU', 'Memory', 'Isolation', 'Tags', 'Actions']}
+      >
         {shown?.map((sandbox) => (
           <tr key={sandbox.id}>
             <th scope="row">
@@ -66,6 +71,8 @@ export function Sandboxes() {
             <td>
               <Ago at={sandbox.startedAt ?? sandbox.createdAt} />
             </td>
+            <td>{usage(sandbox.id).cpu}</td>
+            <td>{usage(sandbox.id).memory}</td>
             <td>{sandbox.isolation ?? '–'}</td>
             <td>{tagsOf(sandbox).join(' ')}</td>
             <td>

@@ -19,6 +19,7 @@ import type { SandboxSpecParts } from './sandbox-spec.ts';
 import { secretRoutes } from './secret-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
 import { type StoredVolumes, storedVolumeRoutes } from './stored-volume-routes.ts';
+import { usageRoutes } from './usage-routes.ts';
 
 export interface RestDeps extends HttpApiDeps, Pick<SandboxSpecParts, 'images'>, StoredVolumes {
   readonly secrets: Secrets;
@@ -45,6 +46,7 @@ export function createRestApi(deps: RestDeps): HttpApi {
           checkpointRoutes(scope, parts);
           changeRoutes(scope, parts);
           lifeRoutes(scope, parts, deps.life);
+          usageRoutes(scope, parts);
           secretRoutes(scope, deps);
           await scope.register(async (inner: HttpApp) => storedVolumeRoutes(inner, deps));
         },

@@ -357,6 +357,37 @@ export const secretPage = z
   .meta({ id: 'SecretPage' });
 export const nothing = z.object({}).meta({ id: 'Nothing' });
 
+export const usageAnswer = z
+  .object({
+    sandboxes: z.array(
+      z
+        .object({
+          id: z.string(),
+          memoryBytes: z.int(),
+          memoryLimitMiB: z.number().nullable().meta({ description: "Null: the server's own bound." }),
+          cpuMs: z.number().meta({ description: 'Time of the processor since it started.' }),
+          processes: z
+            .int()
+            .meta({ description: "As the machine counts them: gVisor's own are among them." }),
+        })
+        .meta({ id: 'Usage' }),
+    ),
+  })
+  .meta({ id: 'UsageList' });
+export const startupAnswer = z
+  .object({
+    startup: z
+      .object({
+        waited: z.boolean().meta({ description: 'Whether it was given an instance that waited.' }),
+        ms: z.number(),
+        phases: z
+          .record(z.string(), z.number())
+          .meta({ description: 'Milliseconds by the names of its parts, which may go on side by side.' }),
+      })
+      .nullable(),
+  })
+  .meta({ id: 'StartupInfo' });
+
 /** Names of the schemas that are requests; the others with an id are answers. */
 export const requestSchemaIds: readonly string[] = [
   'SandboxCreate',

@@ -1,0 +1,42 @@
+/** What sandboxes take, and where the time of their starts went, over HTTP. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { ApiServer } from '../modbox/testing/api-server.ts';
+
+let api: ApiServer;
+before(async () => {
+  api = await ApiServer.start();
+});
+after(() => api[Symbol.asyncDispose]());
+
+const ask = async (path: string, key?: string) => {
+  const { status, text } = await api.call('GET', path, key === undefined ? {} : { key });
+  return { status, body: JSON.parse(text) };
+};
+
+test('tells of each that runs what it takes, and how it started; of one that ended neither', async () => {
+  await api.sandbox('one');
+  const one = api.of('one');
+  const { body } = await ask('/v1/usage');
+  assert.deepEqual(
+    body.sandboxes.map(({ id }: { id: string }) => id),
+    [one.id],
+  );
+  for (const [name, value] of Object.entries(body.sandboxes[0])) {
+    if (name !== 'id' && name !== 'memoryLimitMiB') assert.equal(typeof value, 'number', name);
+  }
+  const start = await ask(`/v1/sandboxes/${one.id}/startup`);
+  assert.ok(start.body.startup.ms >= 0);
+  assert.ok('plan' in start.body.startup.phases, JSON.stringify(start.body));
+
+  await one.terminate();
+  assert.deepEqual((await ask('/v1/usage')).body, { sandboxes: [] });
+  assert.deepEqual((await ask(`/v1/sandboxes/${one.id}/startup`)).status, 200);
+  assert.equal((await ask('/v1/sandboxes/sb-none/startup')).status, 404);
+});
+
+test('is for tokens, and for no key of a sandbox', async () => {
+  await api.sandbox('other');
+  const key = api.keyOf(api.of('other').id);
+  assert.equal((await ask('/v1/usage', key)).status, 403);
+});
