@@ -31,7 +31,7 @@ const PREFIX_BYTES = 5;
 const [sandboxId, taskId] = ['sb-nothing' as SandboxId, 'ta-nothing' as TaskId];
 
 const tokens = new AccessTokens(new Uint8Array(32), Date.now);
-const jwt = await tokens.forRouter({ sandboxId, taskId });
+const jwt = await tokens.forRouter({ sandboxId, taskId, tokenId: undefined });
 const callerToken = await tokens.forCaller('ak-nothing');
 /** How many bytes each exec prints. */
 const outputs = new Map<string, number>();

@@ -20,6 +20,16 @@ image = modal.Image.from_registry("debian:bookworm-slim")
 print(modal.Sandbox.create("sleep", "600", app=app, image=image, name="from-modal", tags={"world": "modal"}).object_id)
 `;
 
+const looking = `
+import modal
+app = modal.App.lookup("command-line")
+print([sandbox.get_tags() and "from-modal" for sandbox in modal.Sandbox.list(app_id=app.app_id)])
+try:
+    modal.Sandbox.create("true", app=app, image=modal.Image.from_registry("debian:bookworm-slim"))
+except Exception as error:
+    print(type(error).__name__, error)
+`;
+
 const afterRestart = `
 import modal
 app = modal.App.lookup("command-line", create_if_missing=True)
@@ -114,6 +124,21 @@ describe('the command line beside the clients', () => {
     assert.match(found('copy on write'), /^(yes|no)\b/);
     const table = await skerry('ls');
     for (const id of made) assert.match(table, new RegExp(`^${id} `, 'm'));
+  });
+
+  test('a token that may look lists sandboxes and makes none', async () => {
+    const create = ['token', 'create', '--scope', 'read', '--label', 'looks', '--expires', '1h', '--json'];
+    const { tokenId, tokenSecret } = JSON.parse(await skerry(...create));
+    const python = await runProgram([pythonWith(), '-c', looking], {
+      env: { ...plainShell, ...env, MODAL_TOKEN_ID: tokenId, MODAL_TOKEN_SECRET: tokenSecret },
+    });
+    assert.equal(python.code, 0, python.stderr);
+    assert.match(
+      python.stdout,
+      /^\['from-modal'\]\nPermissionDeniedError .* needs a token with the scope 'sandboxes'; this one has 'read'/,
+    );
+    assert.match(await skerry('token', 'list'), new RegExp(`^${tokenId}  read .*Z  looks$`, 'm'));
+    await skerry('token', 'revoke', tokenId);
   });
 
   test('`warm` has sandboxes wait, and `status` shows them', async () => {

@@ -153,7 +153,7 @@ export async function startServer(
     const store = openStore(dataDir);
     cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
-    const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault });
+    const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault, now });
     const certificateOptions = {
       dataDir,
       certFile: config.tlsCertFile,
@@ -258,6 +258,7 @@ export async function startServer(
       SWEEP_INTERVAL_MS,
       [
         { name: 'sandboxes', run: () => sandboxes.sweep() },
+        { name: 'tokens', run: () => tokens.sweep() },
         { name: 'secrets', run: () => secrets.sweep(now()) },
         { name: 'apps', run: () => reaper.sweep(now()) },
         { name: 'images', run: () => images.sweep() },
@@ -355,7 +356,7 @@ export async function startServer(
           }),
           sandboxRoute({ tokens, sandboxes, provisioner, logger }),
           warmRoute({ tokens, sandboxes, images: patientImages, logger }),
-          tokenRoute({ tokens, version: VERSION, instance, endpoint, logger, now }),
+          tokenRoute({ tokens, version: VERSION, instance, endpoint, logger }),
           ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
           metricsRoute({ metrics, tokens, sandboxes, images, dataDir, logger }),
           ...health,

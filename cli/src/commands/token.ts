@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import tls from 'node:tls';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
+import { formatColumns } from '../columns.ts';
 import { askServer } from '../operator.ts';
 import { requireRunningServer } from '../server-state.ts';
+import { parseTime } from '../sizes.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -12,27 +14,62 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 const endpointSchema = z.object({ url: z.string().optional(), fingerprint: z.string() });
 const issuedSchema = z.object({ tokenId: z.string(), tokenSecret: z.string() });
 const listSchema = z.object({
-  tokens: z.array(z.object({ tokenId: z.string(), label: z.string(), createdAtMs: z.number() })),
+  tokens: z.array(
+    z.object({
+      tokenId: z.string(),
+      label: z.string(),
+      scope: z.string(),
+      createdAtMs: z.number(),
+      expiresAtMs: z.number().optional(),
+    }),
+  ),
 });
+type Listed = z.infer<typeof listSchema>['tokens'][number];
 
-/** `skerry token`: tokens for other machines and people, beside the owner's that `skerry env` prints. */
+interface CreateFlags {
+  readonly label: string;
+  readonly scope: string;
+  readonly expires?: number;
+  readonly json?: boolean;
+}
+
+/** `skerry token`: tokens for other machines, programs and people, beside the owner's that `skerry env` prints. */
 export function tokenCommand(): Command {
-  const token = new Command('token').description('make, list and revoke tokens for other machines');
+  const token = new Command('token').description(
+    'make, list and revoke tokens for other machines and programs',
+  );
 
   const create = new Command('create')
     .description('make a token and print what the other machine needs')
     .option('--label <text>', 'whom or what it is for', '')
-    .option('--json', 'print one JSON object');
-  addServerOptions(create, ['dataDir']).action(async (options: { label: string; json?: boolean }) => {
+    .addOption(
+      new Option(
+        '--scope <scope>',
+        'what it may do: look at everything (read), all that programs do as well (sandboxes), or what the operator does too (admin)',
+      )
+        .choices(['read', 'sandboxes', 'admin'])
+        .default('sandboxes'),
+    )
+    .option('--expires <time>', 'it ends by itself after so long: 12h, 30d', parseLifetime)
+    .option('--json', 'print one JSON object')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  skerry token create --label 'laptop of Ada'
+  skerry token create --label dashboard --scope read --expires 30d`,
+    );
+  addServerOptions(create, ['dataDir']).action(async (flags: CreateFlags) => {
     const { dataDir } = configOf(serverFlags(create));
     const server = requireRunningServer(dataDir);
     const endpoint = await askServer(server, dataDir, { method: 'GET', path: 'token' }, endpointSchema);
-    const body = { label: options.label };
+    const { label, scope, expires, json } = flags;
+    const body = { label, scope, ...(expires !== undefined && { expiresAtMs: Date.now() + expires }) };
     const issued = await askServer(server, dataDir, { method: 'POST', path: 'tokens', body }, issuedSchema);
     const secret = `${issued.tokenId}:${issued.tokenSecret}`;
     const known = endpoint.url !== undefined && (await isTrusted(server.url, new URL(endpoint.url).hostname));
-    if (options.json) {
-      process.stdout.write(`${JSON.stringify({ ...issued, ...endpoint })}\n`);
+    if (json) {
+      process.stdout.write(`${JSON.stringify({ ...issued, ...endpoint, scope })}\n`);
       return;
     }
     process.stdout.write(describeToken({ secret, ...endpoint, known }));
@@ -45,18 +82,11 @@ export function tokenCommand(): Command {
     const { dataDir } = configOf(serverFlags(list));
     const server = requireRunningServer(dataDir);
     const { tokens } = await askServer(server, dataDir, { method: 'GET', path: 'tokens' }, listSchema);
-    for (const { tokenId, label, createdAtMs } of tokens) {
-      const createdAt = new Date(createdAtMs).toISOString();
-      const line = options.json
-        ? JSON.stringify({ tokenId, label, createdAt })
-        : `${tokenId}  ${createdAt}  ${label}`;
-      process.stdout.write(`${line.trimEnd()}\n`);
-    }
-    if (tokens.length === 0 && !options.json) process.stdout.write('No token was made beside the owner’s.\n');
+    process.stdout.write(options.json ? tokens.map(jsonOf).join('') : tableOf(tokens));
   });
 
   const revoke = new Command('revoke')
-    .description('make a token useless; access to a sandbox that it has already ends within 15 minutes')
+    .description('make a token useless at once, and end what it is being used for')
     .argument('<id>', 'the part before the colon');
   addServerOptions(revoke, ['dataDir']).action(async (id: string) => {
     const { dataDir } = configOf(serverFlags(revoke));
@@ -66,6 +96,27 @@ export function tokenCommand(): Command {
   });
 
   return token.addCommand(create).addCommand(list).addCommand(revoke);
+}
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+const jsonOf = ({ createdAtMs, expiresAtMs, ...token }: Listed): string =>
+  `${JSON.stringify({ ...token, createdAt: iso(createdAtMs), expiresAt: expiresAtMs === undefined ? null : iso(expiresAtMs) })}\n`;
+
+function tableOf(tokens: readonly Listed[]): string {
+  if (tokens.length === 0) return 'No token was made beside the owner’s.\n';
+  const end = ({ expiresAtMs }: Listed) => {
+    if (expiresAtMs === undefined) return 'never';
+    return expiresAtMs <= Date.now() ? 'has expired' : iso(expiresAtMs);
+  };
+  const rows = tokens.map((each) => [each.tokenId, each.scope, iso(each.createdAtMs), end(each), each.label]);
+  return formatColumns([['TOKEN', 'SCOPE', 'CREATED', 'EXPIRES', 'LABEL'], ...rows]);
+}
+
+function parseLifetime(text: string): number {
+  const ms = parseTime(text);
+  if (ms !== undefined && ms > 0) return ms;
+  throw new InvalidArgumentError('It must be a time such as 90m, 12h or 30d.');
 }
 
 /** What the other machine needs, ready to be pasted there. */

@@ -22,8 +22,10 @@ import type { ServerAttack } from '../support/server-attack.ts';
 /** Believes whatever stands in a token. */
 class Believing extends AccessTokens {
   override async verifyRouter(token: string): Promise<RouterGrant> {
-    const { sub, task } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
-    return { sandboxId: sub, taskId: task };
+    const { sub, task, tokenId } = JSON.parse(
+      Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'),
+    );
+    return { sandboxId: sub, taskId: task, tokenId };
   }
 }
 
@@ -34,7 +36,7 @@ const believing = ({ tokens }: Authenticators): Authenticators => ({
 
 /** Whoever calls is the owner. */
 const trusting = ({ tokens, accessTokens }: Authenticators): Authenticators => ({
-  tokens: Object.create(tokens, { verify: { value: () => tokens.tokenId } }),
+  tokens: Object.create(tokens, { verify: { value: () => tokens.identityOf(tokens.tokenId) } }),
   accessTokens,
 });
 
@@ -174,7 +176,7 @@ export const tokenAttacks: readonly ServerAttack[] = [
       const own = await sandbox(served);
       const other = await sandbox(served);
       const { taskId } = other.made;
-      victim = { sandboxId: other.made.id, taskId };
+      victim = { sandboxId: other.made.id, taskId, tokenId: undefined };
       return await exec(served, taskId, (await tokenOf(served, own.made.id)).join('.'));
     },
   },

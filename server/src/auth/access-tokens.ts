@@ -20,6 +20,8 @@ const CACHE_SIZE = 4096;
 export interface RouterGrant {
   readonly sandboxId: SandboxId;
   readonly taskId: TaskId;
+  /** The token it was given to, which has to be good still. Undefined in those of earlier versions, which were the owner's or as good. */
+  readonly tokenId: string | undefined;
 }
 
 export class AccessTokens {
@@ -39,7 +41,11 @@ export class AccessTokens {
   }
 
   forRouter(grant: RouterGrant): Promise<string> {
-    return this.#sign(ROUTER_AUDIENCE, grant.sandboxId, { task: grant.taskId });
+    const { sandboxId, taskId, tokenId } = grant;
+    return this.#sign(ROUTER_AUDIENCE, sandboxId, {
+      task: taskId,
+      ...(tokenId !== undefined && { tokenId }),
+    });
   }
 
   /**
@@ -59,7 +65,11 @@ export class AccessTokens {
         currentDate: new Date(this.#now()),
       });
       // The signature is ours, so the claims are what `forRouter` put there.
-      const grant = { sandboxId: payload.sub as SandboxId, taskId: payload.task as TaskId };
+      const grant = {
+        sandboxId: payload.sub as SandboxId,
+        taskId: payload.task as TaskId,
+        tokenId: payload.tokenId as string | undefined,
+      };
       this.#remember(token, grant, (payload.exp ?? 0) * 1000);
       return grant;
     } catch (error) {

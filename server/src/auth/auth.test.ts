@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,12 +21,15 @@ async function withDataDir(use: (dataDir: string) => Promise<void>): Promise<voi
   }
 }
 
-async function withStore(dataDir: string, use: (store: TokenStore) => unknown): Promise<void> {
+async function withStore(
+  dataDir: string,
+  use: (store: TokenStore) => unknown,
+  now: () => number = Date.now,
+): Promise<void> {
   const store = openStore(dataDir);
   try {
-    await use(
-      await TokenStore.open({ settings: store.settings, dataDir, vault: openVault(dataDir, undefined) }),
-    );
+    const vault = openVault(dataDir, undefined);
+    await use(await TokenStore.open({ settings: store.settings, dataDir, vault, now }));
   } finally {
     store.close();
   }
@@ -46,8 +50,8 @@ test('the first start makes a token that only its owner can read and that later 
       assert.throws(() => store.verify(token.tokenId, `${token.tokenSecret}0`), unauthenticated);
       assert.throws(() => store.verify('ak-other', token.tokenSecret), unauthenticated);
       assert.throws(() => store.verify(undefined, token.tokenSecret), /skerry env/);
-      assert.ok(store.verifyApiKey(token.apiKey));
-      assert.ok(!store.verifyApiKey(''));
+      assert.equal(store.identityOfApiKey(token.apiKey)?.scope, 'admin');
+      assert.equal(store.identityOfApiKey(''), undefined);
     });
     const bytes = await readFile(join(dataDir, 'skerry.db'));
     assert.ok(!bytes.includes(token.tokenSecret), 'the secret is not in the database');
@@ -69,9 +73,9 @@ test('further tokens outlive a restart until they are revoked, and their secrets
   withDataDir(async (dataDir) => {
     let one = { tokenId: '', tokenSecret: '' };
     await withStore(dataDir, (store) => {
-      one = store.issue('one', 1);
-      store.issue('two', 2);
-      assert.equal(store.verify(one.tokenId, one.tokenSecret), one.tokenId);
+      one = store.issue({ label: 'one', scope: 'read' });
+      store.issue({ label: 'two', scope: 'admin' });
+      assert.deepEqual(store.verify(one.tokenId, one.tokenSecret), { tokenId: one.tokenId, scope: 'read' });
     });
     assert.ok(!(await readFile(join(dataDir, 'skerry.db'))).includes(one.tokenSecret));
     await withStore(dataDir, (store) => {
@@ -79,8 +83,8 @@ test('further tokens outlive a restart until they are revoked, and their secrets
         store.issued().map(({ label }) => label),
         ['one', 'two'],
       );
-      assert.equal(store.verify(one.tokenId, one.tokenSecret), one.tokenId);
-      assert.ok(store.verifyApiKey(store.apiKeyForToken(one.tokenId)));
+      assert.deepEqual(store.verify(one.tokenId, one.tokenSecret), { tokenId: one.tokenId, scope: 'read' });
+      assert.equal(store.identityOfApiKey(store.apiKeyForToken(one.tokenId))?.scope, 'read');
       assert.throws(() => store.verify(store.tokenId, one.tokenSecret), unauthenticated);
       store.revoke(one.tokenId);
       assert.throws(() => store.verify(one.tokenId, one.tokenSecret), unauthenticated);
@@ -92,20 +96,88 @@ test('further tokens outlive a restart until they are revoked, and their secrets
     });
   }));
 
+const one = 'sb-one' as SandboxId;
+
 test('a sandbox key opens its own sandbox only, also after a restart', () =>
   withDataDir(async (dataDir) => {
-    const one = 'sb-one' as SandboxId;
     let key = '';
     await withStore(dataDir, (store) => {
       key = store.sandboxKey(one);
     });
     await withStore(dataDir, (store) => {
-      assert.ok(store.verifySandboxKey(one, key));
-      assert.ok(!store.verifySandboxKey('sb-two' as SandboxId, key));
-      assert.equal(store.sandboxOfKey(key), one);
+      const identity = { tokenId: store.tokenId, scope: 'admin' };
+      assert.deepEqual(store.sandboxOfKey(key), { sandboxId: one, identity });
       assert.equal(store.sandboxOfKey(key.replace('one', 'two')), undefined);
       assert.equal(store.sandboxOfKey(store.apiKeyForToken()), undefined);
     });
+  }));
+
+test('what a token was given ends with it: REST key, sandbox keys, answers under way', () =>
+  withDataDir(async (dataDir) =>
+    withStore(dataDir, (store) => {
+      const { tokenId } = store.issue({ label: '', scope: 'read' });
+      const [apiKey, key] = [store.apiKeyForToken(tokenId), store.sandboxKey(one, tokenId)];
+      assert.deepEqual(store.sandboxOfKey(key), { sandboxId: one, identity: { tokenId, scope: 'read' } });
+      const stolen = key.replace(tokenId.slice(3), store.tokenId.slice(3));
+      assert.equal(store.sandboxOfKey(stolen), undefined, 'no other token can be named in its place');
+      const ended: string[] = [];
+      const answer = (name: string) => {
+        const events = new EventEmitter();
+        return Object.assign(events, { destroy: () => void ended.push(name) });
+      };
+      const done = answer('done');
+      store.endWith(tokenId, answer('under way'));
+      store.endWith(tokenId, done);
+      store.endWith(store.tokenId, answer("the owner's"));
+      done.emit('close');
+      store.revoke(tokenId);
+      assert.deepEqual(ended, ['under way']);
+      assert.equal(store.identityOfApiKey(apiKey), undefined);
+      assert.throws(() => store.sandboxOfKey(key), /was revoked/);
+      assert.throws(() => store.identityOf(tokenId), unauthenticated);
+    }),
+  ));
+
+test('a token ends at its time, is listed for a week and then forgotten', () =>
+  withDataDir(async (dataDir) => {
+    let now = 1_000_000;
+    await withStore(
+      dataDir,
+      (store) => {
+        assert.throws(() => store.issue({ label: '', scope: 'read', expiresAtMs: now }), /already/);
+        const made = store.issue({ label: '', scope: 'sandboxes', expiresAtMs: now + 1000 });
+        const apiKey = store.apiKeyForToken(made.tokenId);
+        let ended = false;
+        const destroy = () => {
+          ended = true;
+        };
+        store.endWith(made.tokenId, Object.assign(new EventEmitter(), { destroy }));
+        now += 999;
+        store.sweep();
+        assert.equal(store.verify(made.tokenId, made.tokenSecret).scope, 'sandboxes');
+        assert.equal(ended, false);
+        now += 1;
+        assert.throws(() => store.verify(made.tokenId, made.tokenSecret), /has expired/);
+        assert.throws(() => store.verify(made.tokenId, 'as-guess'), /wrong/, 'who guesses learns nothing');
+        assert.throws(() => store.identityOfApiKey(apiKey), /has expired/);
+        store.sweep();
+        assert.equal(ended, true);
+        assert.equal(store.issued().length, 1);
+        now += 7 * 86_400_000;
+        store.sweep();
+        assert.equal(store.issued().length, 0);
+      },
+      () => now,
+    );
+  }));
+
+test('tokens of earlier versions can do what they could', () =>
+  withDataDir(async (dataDir) => {
+    const store = openStore(dataDir);
+    const old = { tokenId: 'ak-old', secretSha256: '00'.repeat(32), label: 'old', createdAtMs: 1 };
+    store.settings.set('auth.further-tokens', JSON.stringify([old]));
+    store.close();
+    await withStore(dataDir, (tokens) => assert.equal(tokens.identityOf('ak-old').scope, 'sandboxes'));
   }));
 
 /** Every byte of the database, its log included. */
@@ -130,9 +202,9 @@ test('the database has no key that anything is signed with, in no form', () =>
     const { apiKey } = await readToken(dataDir);
     await rm(join(dataDir, 'vault.key'));
     await withStore(dataDir, async (store) => {
-      assert.equal(store.verifyApiKey(apiKey), false);
+      assert.equal(store.identityOfApiKey(apiKey), undefined);
       assert.ok(
-        store.verifyApiKey((await readToken(dataDir)).apiKey),
+        store.identityOfApiKey((await readToken(dataDir)).apiKey),
         'the file has the key that is good now',
       );
     });
@@ -159,7 +231,11 @@ test('a database of an earlier version keeps its key, sealed, and no trace of it
     );
   }));
 
-const grant = { sandboxId: 'sb-A' as SandboxId, taskId: 'ta-AV' as TaskId };
+const grant = {
+  sandboxId: 'sb-A' as SandboxId,
+  taskId: 'ta-AV' as TaskId,
+  tokenId: 'ak-zzzzzzzzzzzzzzzzzzzzzz',
+};
 
 test('router tokens are accepted until they expire, by every server with the same key', async () => {
   const key = new Uint8Array(32).fill(7);

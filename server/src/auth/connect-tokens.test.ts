@@ -39,6 +39,7 @@ test('tokens of another key, another kind or changed by a letter are refused', a
   const router = await new AccessTokens(KEY, now).forRouter({
     sandboxId: grant.sandboxId,
     taskId: 'ta-AV' as TaskId,
+    tokenId: undefined,
   });
   const unsigned = `sct_${Buffer.from('{"alg":"none"}').toString('base64url')}.${good.split('.')[1]}.`;
   const foreign = await new ConnectTokens(new Uint8Array(32).fill(2), now).issue(grant);

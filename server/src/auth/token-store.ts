@@ -1,7 +1,8 @@
 /**
  * Who may use the API. The first start makes the owner's token (id and secret, what the official clients call their credentials); its secret is kept
- * as a hash and, for `skerry env` to print, in `<dataDir>/token.json`. The owner makes further ones, for other machines and people, and revokes them;
- * of these only the hash is kept. All of them can do the same but that. REST keys are derived, so there is nothing more to keep.
+ * as a hash and, for `skerry env` to print, in `<dataDir>/token.json`. The owner makes further ones, for other machines, programs and people, each with a
+ * scope and, where it is to end by itself, a time; of these only the hash is kept. Keys of REST and of single sandboxes are derived from a token, open what
+ * it opens, and end with it, so there is nothing more to keep.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
@@ -11,6 +12,8 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId } from '../ids.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import type { AesVault } from '../secrets/vault.ts';
+import { type OpenAnswer, OpenAnswers } from './open-answers.ts';
+import { type Identity, type Scope, scopes } from './scopes.ts';
 import { openSigningKey, type SigningKeySettings } from './signing-key.ts';
 
 /** What `token.json` holds. */
@@ -25,14 +28,24 @@ export type TokenFile = z.infer<typeof tokenFileSchema>;
 export const tokenFilePath = (dataDir: string): string => join(dataDir, 'token.json');
 
 const storedTokenSchema = z.object({ tokenId: z.string(), secretSha256: z.string() });
-const furtherTokensSchema = z.array(storedTokenSchema.extend({ label: z.string(), createdAtMs: z.number() }));
+const furtherTokensSchema = z.array(
+  storedTokenSchema.extend({
+    label: z.string(),
+    createdAtMs: z.number(),
+    /** Those of earlier versions could do this much. */
+    scope: z.enum(scopes).default('sandboxes'),
+    expiresAtMs: z.number().optional(),
+  }),
+);
 type FurtherToken = z.infer<typeof furtherTokensSchema>[number];
 
 /** A token that the owner made, as it is shown: its secret is not known any more. */
-export type IssuedToken = Pick<FurtherToken, 'tokenId' | 'label' | 'createdAtMs'>;
+export type IssuedToken = Omit<FurtherToken, 'secretSha256'>;
 
 /** More than anybody has machines. */
 const MAX_FURTHER_TOKENS = 1000;
+/** For so long an expired token is listed, so that whoever wonders finds it. */
+const EXPIRED_LISTED_MS = 7 * 86_400_000;
 
 /** Where tokens are kept. */
 export type TokenSettings = KeptValues<typeof TOKEN_SETTING | typeof FURTHER_TOKENS_SETTING> &
@@ -47,68 +60,83 @@ const NO_HASH = Buffer.alloc(32);
 /** Compares in constant time; hashing first makes the lengths equal. */
 const equal = (a: string, b: string): boolean => timingSafeEqual(sha256(a), sha256(b));
 
+export interface TokenStoreOptions {
+  readonly settings: TokenSettings;
+  readonly dataDir: string;
+  readonly vault: Pick<AesVault, 'seal' | 'open' | 'deriveKey'>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+type StoredToken = z.infer<typeof storedTokenSchema>;
+
+/** A token that opens something, until it expires. */
+interface Admitted {
+  readonly secretSha256: Buffer;
+  readonly scope: Scope;
+  readonly expiresAtMs?: number | undefined;
+}
+
 export class TokenStore {
   /** The owner's. */
   readonly tokenId: string;
   /** What everything this server signs hangs on: `signing-key.ts`. */
   readonly signingKey: Uint8Array;
   readonly #settings: TokenSettings;
+  readonly #now: () => number;
   #further: readonly FurtherToken[];
-  /** SHA-256 of the secret by token id, the owner's among them. */
-  readonly #secretHashes = new Map<string, Buffer>();
-  /** SHA-256 of every token's REST key, hexadecimal: looking a hash up tells nothing about the key by its time. */
-  readonly #apiKeyHashes = new Set<string>();
+  /** By token id, the owner's among them. */
+  readonly #admitted = new Map<string, Admitted>();
+  /** Token ids by the SHA-256 of their REST keys, hexadecimal: looking a hash up tells nothing about the key by its time. */
+  readonly #byApiKeyHash = new Map<string, string>();
+  readonly #open = new OpenAnswers();
 
   private constructor(
-    tokenId: string,
-    secretSha256: Buffer,
+    owner: StoredToken,
+    { settings, now }: Pick<TokenStoreOptions, 'settings' | 'now'>,
     signingKey: Uint8Array,
-    settings: TokenSettings,
   ) {
-    this.tokenId = tokenId;
+    this.tokenId = owner.tokenId;
     this.signingKey = signingKey;
     this.#settings = settings;
+    this.#now = now;
     this.#further = furtherTokensSchema.parse(JSON.parse(settings.get(FURTHER_TOKENS_SETTING) ?? '[]'));
-    this.#admit(tokenId, secretSha256);
-    for (const token of this.#further) this.#admit(token.tokenId, Buffer.from(token.secretSha256, 'hex'));
+    for (const token of [{ ...owner, scope: 'admin' as const }, ...this.#further]) this.#admit(token);
   }
 
   /**
    * Reads the token, or makes one: at the first start, and when `token.json` was removed, which is how an operator gets a new one (the old one then
    * stops working).
    */
-  static async open(options: {
-    readonly settings: TokenSettings;
-    readonly dataDir: string;
-    readonly vault: Pick<AesVault, 'seal' | 'open' | 'deriveKey'>;
-  }): Promise<TokenStore> {
+  static async open(options: TokenStoreOptions): Promise<TokenStore> {
     const { settings, vault } = options;
     const signingKey = openSigningKey(settings, vault);
     const path = tokenFilePath(options.dataDir);
     const stored = settings.get(TOKEN_SETTING);
     const file = stored === undefined ? undefined : await readTokenFile(path);
     if (stored !== undefined && file) {
-      const { tokenId, secretSha256 } = storedTokenSchema.parse(JSON.parse(stored));
-      const store = new TokenStore(tokenId, Buffer.from(secretSha256, 'hex'), signingKey, settings);
+      const owner = storedTokenSchema.parse(JSON.parse(stored));
+      const store = new TokenStore(owner, options, signingKey);
       const apiKey = store.apiKeyForToken();
       // With another key in the vault it is another one.
-      if (file.tokenId === tokenId && file.apiKey !== apiKey) await writeTokenFile(path, { ...file, apiKey });
+      if (file.tokenId === owner.tokenId && file.apiKey !== apiKey)
+        await writeTokenFile(path, { ...file, apiKey });
       return store;
     }
     const { tokenId, tokenSecret } = randomToken();
-    const hash = sha256(tokenSecret);
-    const store = new TokenStore(tokenId, hash, signingKey, settings);
+    const owner = { tokenId, secretSha256: sha256(tokenSecret).toString('hex') };
+    const store = new TokenStore(owner, options, signingKey);
     await writeTokenFile(path, { tokenId, tokenSecret, apiKey: store.apiKeyForToken() }, () =>
-      settings.set(TOKEN_SETTING, JSON.stringify({ tokenId, secretSha256: hash.toString('hex') })),
+      settings.set(TOKEN_SETTING, JSON.stringify(owner)),
     );
     return store;
   }
 
   /**
-   * The id of the token that a pair is.
-   * @throws SkerryError `unauthenticated` when the pair is missing or wrong, saying which
+   * Whose token a pair is.
+   * @throws SkerryError `unauthenticated` when the pair is missing, wrong or expired, saying which
    */
-  verify(tokenId: string | undefined, tokenSecret: string | undefined): string {
+  verify(tokenId: string | undefined, tokenSecret: string | undefined): Identity {
     if (!tokenId || !tokenSecret) {
       throw new SkerryError(
         'unauthenticated',
@@ -116,50 +144,87 @@ export class TokenStore {
       );
     }
     // The id is no secret: only the secret's comparison must not tell by its time. An unknown id is compared too, with what nothing hashes to.
-    const expected = this.#secretHashes.get(tokenId) ?? NO_HASH;
+    const expected = this.#admitted.get(tokenId)?.secretSha256 ?? NO_HASH;
     if (!timingSafeEqual(sha256(tokenSecret), expected)) {
       throw new SkerryError(
         'unauthenticated',
         'Token ID or secret is wrong for this Skerry server. `eval "$(skerry env)"` sets the right ones on its machine.',
       );
     }
-    return tokenId;
+    return this.identityOf(tokenId);
+  }
+
+  /** What a token may do now, for those who hold what was made with it. @throws SkerryError `unauthenticated` when it was revoked or has expired */
+  identityOf(tokenId: string): Identity {
+    const token = this.#admitted.get(tokenId);
+    if (token && !this.#isExpired(token)) return { tokenId, scope: token.scope };
+    throw new SkerryError(
+      'unauthenticated',
+      `The token ${token ? 'has expired' : 'was revoked'}. Get another one from who made it: skerry token create.`,
+    );
+  }
+
+  /** Ends an answer when its token is revoked, and soon after it has expired. @param end how; by default it is broken off */
+  endWith(tokenId: string, answer: OpenAnswer, end?: () => void): void {
+    // The owner's ends with the server alone.
+    if (tokenId !== this.tokenId) this.#open.add(tokenId, answer, end);
   }
 
   /**
    * Makes a further token. The secret is in the answer and nowhere else.
-   * @throws SkerryError `resource-exhausted` when there are too many
+   * @throws SkerryError `resource-exhausted` when there are too many; `invalid-argument` for an end that has passed
    */
-  issue(label: string, nowMs: number): { readonly tokenId: string; readonly tokenSecret: string } {
+  issue(wish: Pick<IssuedToken, 'label' | 'scope' | 'expiresAtMs'>): {
+    readonly tokenId: string;
+    readonly tokenSecret: string;
+  } {
     if (this.#further.length >= MAX_FURTHER_TOKENS) {
       throw new SkerryError('resource-exhausted', `There are ${MAX_FURTHER_TOKENS} tokens; revoke some.`);
     }
     const { tokenId, tokenSecret } = randomToken();
-    const hash = sha256(tokenSecret);
-    const token = { tokenId, secretSha256: hash.toString('hex'), label, createdAtMs: nowMs };
+    const secretSha256 = sha256(tokenSecret).toString('hex');
+    const token: FurtherToken = { tokenId, secretSha256, createdAtMs: this.#now(), ...wish };
+    if (this.#isExpired(token)) throw new SkerryError('invalid-argument', 'It would have expired already.');
     this.#keep([...this.#further, token]);
-    this.#admit(tokenId, hash);
+    this.#admit(token);
     return { tokenId, tokenSecret };
   }
 
   /** The further tokens, oldest first. */
   issued(): readonly IssuedToken[] {
-    return this.#further.map(({ tokenId, label, createdAtMs }) => ({ tokenId, label, createdAtMs }));
+    return this.#further.map(({ secretSha256: _, ...shown }) => shown);
   }
 
-  /** Makes a further token useless at once. @throws SkerryError `not-found` */
+  /** Makes a further token useless at once, and what was made with it; ends answers under way. @throws SkerryError `not-found` */
   revoke(tokenId: string): void {
     if (!this.#further.some((token) => token.tokenId === tokenId)) {
       throw new SkerryError('not-found', `There is no token ${tokenId} that could be revoked.`);
     }
     this.#keep(this.#further.filter((token) => token.tokenId !== tokenId));
-    this.#secretHashes.delete(tokenId);
-    this.#apiKeyHashes.delete(sha256(this.apiKeyForToken(tokenId)).toString('hex'));
+    this.#admitted.delete(tokenId);
+    this.#byApiKeyHash.delete(this.#apiKeyHash(tokenId));
+    this.#open.end(tokenId);
   }
 
-  #admit(tokenId: string, secretSha256: Buffer): void {
-    this.#secretHashes.set(tokenId, secretSha256);
-    this.#apiKeyHashes.add(sha256(this.apiKeyForToken(tokenId)).toString('hex'));
+  /** Ends answers under way whose tokens have expired, and forgets what expired long ago. */
+  sweep(): void {
+    const expired = this.#further.filter((token) => this.#isExpired(token));
+    for (const { tokenId } of expired) this.#open.end(tokenId);
+    const forgotten = expired.filter(({ expiresAtMs = 0 }) => expiresAtMs + EXPIRED_LISTED_MS <= this.#now());
+    for (const { tokenId } of forgotten) this.revoke(tokenId);
+  }
+
+  #isExpired({ expiresAtMs }: Pick<FurtherToken, 'expiresAtMs'>): boolean {
+    return expiresAtMs !== undefined && expiresAtMs <= this.#now();
+  }
+
+  #admit({
+    tokenId,
+    secretSha256,
+    ...rest
+  }: StoredToken & Pick<FurtherToken, 'scope' | 'expiresAtMs'>): void {
+    this.#admitted.set(tokenId, { ...rest, secretSha256: Buffer.from(secretSha256, 'hex') });
+    this.#byApiKeyHash.set(this.#apiKeyHash(tokenId), tokenId);
   }
 
   #keep(tokens: readonly FurtherToken[]): void {
@@ -172,25 +237,34 @@ export class TokenStore {
     return `sk-${this.#derive(`api-key:${tokenId}`)}`;
   }
 
-  verifyApiKey(key: string): boolean {
-    return this.#apiKeyHashes.has(sha256(key).toString('hex'));
+  #apiKeyHash(tokenId: string): string {
+    return sha256(this.apiKeyForToken(tokenId)).toString('hex');
   }
 
-  /** A bearer key that opens this one sandbox only. It names the sandbox, so that a key for another one can be told from a wrong one. */
-  sandboxKey(id: SandboxId): string {
-    return `sbk-${id.slice('sb-'.length)}-${this.#derive(`sandbox-key:${id}`)}`;
+  /** Whose REST key that is; undefined for anything else. @throws SkerryError `unauthenticated` when its token has expired */
+  identityOfApiKey(key: string): Identity | undefined {
+    const tokenId = this.#byApiKeyHash.get(sha256(key).toString('hex'));
+    return tokenId === undefined ? undefined : this.identityOf(tokenId);
   }
 
-  verifySandboxKey(id: SandboxId, key: string): boolean {
-    return equal(key, this.sandboxKey(id));
+  /**
+   * A bearer key that opens this one sandbox only, to whoever may use the token. It names the sandbox, so that a key for another one can be told from a wrong
+   * one, and the token, unless that is the owner's.
+   */
+  sandboxKey(id: SandboxId, tokenId: string = this.tokenId): string {
+    const named = id.slice('sb-'.length);
+    if (tokenId === this.tokenId) return `sbk-${named}-${this.#derive(`sandbox-key:${id}`)}`;
+    return `sbk-${named}-${tokenId.slice('ak-'.length)}-${this.#derive(`sandbox-key:${id}:${tokenId}`)}`;
   }
 
-  /** The sandbox that a valid sandbox key opens; undefined for anything else. */
-  sandboxOfKey(key: string): SandboxId | undefined {
-    const match = /^sbk-([0-9A-Za-z]{1,64})-[0-9a-f]{64}$/.exec(key);
+  /** The sandbox that a valid sandbox key opens, and by whose right; undefined for anything else. @throws SkerryError `unauthenticated` with its token */
+  sandboxOfKey(key: string): { readonly sandboxId: SandboxId; readonly identity: Identity } | undefined {
+    const match = /^sbk-([0-9A-Za-z]{1,64})-(?:([0-9A-Za-z]{22})-)?[0-9a-f]{64}$/.exec(key);
     if (!match) return undefined;
-    const id = `sb-${match[1]}` as SandboxId; // an id only if the key below is the one we made for it
-    return this.verifySandboxKey(id, key) ? id : undefined;
+    const sandboxId = `sb-${match[1]}` as SandboxId; // an id only if the key below is the one we made for it
+    const tokenId = match[2] === undefined ? this.tokenId : `ak-${match[2]}`;
+    if (!equal(key, this.sandboxKey(sandboxId, tokenId))) return undefined;
+    return { sandboxId, identity: this.identityOf(tokenId) };
   }
 
   #derive(purpose: string): string {

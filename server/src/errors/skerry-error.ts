@@ -61,6 +61,12 @@ export const errorKinds = {
   'too-large': kind(G.INVALID_ARGUMENT, 413, 'caller', 'Send less at once; the message names the bound.'),
   unauthenticated: kind(G.UNAUTHENTICATED, 401, 'caller', 'Run `eval "$(skerry env)"` for a valid token.'),
   'permission-denied': kind(G.PERMISSION_DENIED, 403, 'caller', 'Use the key that belongs to this sandbox.'),
+  'scope-missing': kind(
+    G.PERMISSION_DENIED,
+    403,
+    'caller',
+    "Have one made on the server's machine: skerry token create --scope …",
+  ),
   'not-found': kind(G.NOT_FOUND, 404, 'caller', 'Check the id or name; ended objects may have been removed.'),
   'sandbox-ended': kind(G.NOT_FOUND, 410, 'caller', 'Create a new sandbox.'),
   'already-exists': kind(G.ALREADY_EXISTS, 409, 'caller', 'Choose another name or use the existing object.'),

@@ -66,8 +66,8 @@ describe('the dashboard', () => {
     assert.equal(refused.status, 401);
     assert.deepEqual(refused.headers.getSetCookie(), []);
 
-    const { tokenId, tokenSecret } = api.tokens.issue('a guest', Date.now());
-    const session = await signIn(`${tokenId}:${tokenSecret}`);
+    const { tokenId, bearer } = api.issue('read');
+    const session = await signIn(bearer);
     assert.equal((await ask('GET', '/dashboard/api/v1/sandboxes', { ...session })).status, 200);
     api.tokens.revoke(tokenId);
     assert.equal((await ask('GET', '/dashboard/api/v1/sandboxes', { ...session })).status, 401);

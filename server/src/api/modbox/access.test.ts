@@ -37,6 +37,38 @@ test('no key, a wrong key and a key of less reach are told apart', async () => {
   }
 });
 
+test('a token does what its scope allows, and so do the keys that it gives, until it is revoked', async () => {
+  await using server = await ApiServer.start();
+  const api = await server.sandbox('one');
+  const { tokenId, bearer, apiKey } = server.issue('read');
+  const exec = (key: string) => server.call('POST', `${api}/exec`, { key, body: { argv: ['true'] } });
+  const seen = await server.call('GET', `${sandboxes}/one`, { key: bearer });
+  assert.equal(seen.status, 200);
+  const provision = await server.call('POST', sandboxes, { key: bearer, body: { taskId: 'two' } });
+  assert.deepEqual([provision.status, provision.json.error.code], [403, 'scope-missing']);
+  assert.match(provision.json.error.message, /scope 'sandboxes'; this one has 'read'/);
+  for (const key of [bearer, apiKey, seen.json.apiKey]) {
+    assert.equal((await server.call('GET', `${api}/processes`, { key })).status, 200);
+    assert.equal((await exec(key)).status, 403);
+  }
+  const worker = server.issue('sandboxes');
+  const theirs = (await server.call('GET', `${sandboxes}/one`, { key: worker.bearer })).json.apiKey;
+  assert.equal((await exec(theirs)).status, 200);
+
+  const sleeping = { key: theirs, body: { argv: ['sleep', '60'] } };
+  const { processId } = (await server.call('POST', `${api}/processes`, sleeping)).json;
+  const logs = await fetch(`${server.url}${api}/processes/${processId}/logs/stream`, {
+    headers: { authorization: `Bearer ${theirs}` },
+  });
+  server.tokens.revoke(worker.tokenId);
+  await assert.rejects(logs.text(), 'the stream is broken off');
+  assert.equal((await exec(theirs)).status, 401);
+  assert.equal((await exec(seen.json.apiKey)).status, 403, 'the other token is as good as it was');
+  server.tokens.revoke(tokenId);
+  for (const key of [bearer, apiKey, seen.json.apiKey])
+    assert.equal((await server.call('GET', `${api}/processes`, { key })).status, 401);
+});
+
 test('a malformed body is 400 with the path of the field', async () => {
   await using server = await ApiServer.start();
   const api = await server.sandbox();

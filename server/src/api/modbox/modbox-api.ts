@@ -33,8 +33,8 @@ export function createModboxApi(deps: ModboxDeps): HttpApi {
       });
       app.register(
         async (scope: HttpApp) => {
-          scope.addHook<{ Params: { sandboxId: string } }>('onRequest', async (request) =>
-            requireSandboxAccess(request, parts.auth, request.params.sandboxId),
+          scope.addHook<{ Params: { sandboxId: string } }>('onRequest', async (request, reply) =>
+            requireSandboxAccess(request, reply, parts.auth),
           );
           execRoutes(scope, parts);
           processRoutes(scope, parts);

@@ -12,7 +12,7 @@ import {
   type ProvisionPart,
 } from '../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
-import { baseUrlOf, requireToken } from '../http/caller.ts';
+import { baseUrlOf, requireToken, sandboxKeyFor } from '../http/caller.ts';
 import { requireRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts } from '../http/routes.ts';
@@ -47,9 +47,9 @@ export interface ModboxParts extends RouteParts {
 
 export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
   const { auth, provisioner, defaultImage } = parts;
-  app.addHook('onRequest', async (request) => requireToken(request, auth));
+  app.addHook('onRequest', async (request, reply) => requireToken(request, reply, auth));
   const describe = (request: FastifyRequest, sandbox: Sandbox) =>
-    sandboxAnswerOf(sandbox, baseUrlOf(request), auth.sandboxKey(sandbox.id));
+    sandboxAnswerOf(sandbox, baseUrlOf(request), sandboxKeyFor(request, auth, sandbox.id));
   const common = { tags: ['Sandboxes'], security: [{ apiToken: [] }] };
 
   app.post(

@@ -4,15 +4,14 @@
  *   POST backup  {directory}: copies what outlasts sandboxes into a directory of the server's machine that was prepared for it
  */
 import { z } from 'zod';
-import type { TokenStore } from '../../auth/token-store.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import { type BackupParts, backUp } from '../../storage/backup.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, type OperatorAuth, operatorRoute, readBody } from './requests.ts';
 
 export interface BackupRouteDeps extends BackupParts {
-  readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
+  readonly tokens: OperatorAuth;
   readonly logger: Logger;
 }
 
@@ -23,8 +22,7 @@ const requestSchema = z.strictObject({ directory: z.string().startsWith('/').max
 /** The route; it never rejects. */
 export function backupRoute({ tokens, logger, ...parts }: BackupRouteDeps): HttpRoute {
   const one = new Limiter(1);
-  return operatorRoute(PREFIX, logger, async (request) => {
-    requireOwner(request, tokens, "Backups are the owner's, on the server's machine.");
+  return operatorRoute(PREFIX, { logger, tokens, needed: 'admin' }, async (request) => {
     if (pathOf(request) !== PREFIX || request.method !== 'POST') throw nothingAt(request);
     const { directory } = await readBody(request, requestSchema);
     const startedAt = performance.now();

@@ -4,16 +4,15 @@
  *   GET    checkpoints       all that have not expired
  *   DELETE checkpoints/<id>  removes one
  */
-import type { TokenStore } from '../../auth/token-store.ts';
 import type { MemorySnapshotId } from '../../ids.ts';
 import type { MemorySnapshot } from '../../sandboxes/memory-snapshots.ts';
 import type { Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { nothingAt, OPERATOR_PREFIX, operatorRoute, requireOwner } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, type OperatorAuth, operatorRoute } from './requests.ts';
 
 export interface CheckpointRouteDeps {
-  readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
+  readonly tokens: OperatorAuth;
   readonly sandboxes: Pick<Sandboxes, 'memorySnapshots' | 'deleteMemorySnapshot'>;
   readonly logger: Logger;
 }
@@ -22,8 +21,7 @@ const PREFIX = `${OPERATOR_PREFIX}/checkpoints`;
 
 /** The routes of checkpoints; they never reject. */
 export function checkpointRoute({ tokens, sandboxes, logger }: CheckpointRouteDeps): HttpRoute {
-  return operatorRoute(PREFIX, logger, async (request) => {
-    requireOwner(request, tokens, "Checkpoints are the owner's, on the server's machine.");
+  return operatorRoute(PREFIX, { logger, tokens, needed: 'sandboxes' }, async (request) => {
     const [id = '', ...more] = pathOf(request)
       .slice(PREFIX.length + 1)
       .split('/');

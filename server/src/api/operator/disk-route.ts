@@ -1,20 +1,19 @@
 /**
- * What the `skerry` command asks about room on the disk, as JSON over HTTP. Both are the owner's.
+ * What the `skerry` command asks about room on the disk, as JSON over HTTP. Removing needs the scope `admin`.
  *
  *   GET  disk        what takes how much
  *   POST disk/prune  {dryRun, unusedForMs}: removes what nobody uses now, within the bounds of the configuration and that one
  */
 import { z } from 'zod';
-import type { TokenStore } from '../../auth/token-store.ts';
 import type { Collector } from '../../storage/collector.ts';
 import { diskUse } from '../../storage/disk-use.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, type OperatorAuth, operatorRoute, readBody } from './requests.ts';
 
 export interface DiskRouteDeps {
-  readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
+  readonly tokens: OperatorAuth;
   readonly collector: Collector;
   readonly dataDir: string;
   readonly logger: Logger;
@@ -29,8 +28,7 @@ const pruneSchema = z.strictObject({
 
 /** The routes of the disk; they never reject. */
 export function diskRoute({ tokens, collector, dataDir, logger }: DiskRouteDeps): HttpRoute {
-  return operatorRoute(PREFIX, logger, async (request: AnyRequest) => {
-    requireOwner(request, tokens, "The disk is the owner's, on the server's machine.");
+  return operatorRoute(PREFIX, { logger, tokens, needed: 'admin' }, async (request: AnyRequest) => {
     const path = pathOf(request);
     if (path === PREFIX && request.method === 'GET') return diskUse(dataDir, collector);
     if (path === `${PREFIX}/prune` && request.method === 'POST') {

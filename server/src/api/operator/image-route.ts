@@ -1,5 +1,5 @@
 /**
- * What the `skerry` command asks about images. All of it is the owner's. An IMAGE is an id or a published name, percent-encoded.
+ * What the `skerry` command asks about images. What changes something needs the scope `admin`. An IMAGE is an id or a published name, percent-encoded.
  *
  *   GET    images                  what images there are
  *   GET    images/IMAGE/history    what one came out of
@@ -12,7 +12,6 @@
  *   GET    images/export?image=    an archive with the images that are named, as bytes
  */
 import { z } from 'zod';
-import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ImageId } from '../../ids.ts';
 import type { BuildLogEntry, Images } from '../../images/image.ts';
@@ -21,11 +20,11 @@ import type { ImageCatalog } from '../../images/image-catalog.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner, told } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, type OperatorAuth, operatorRoute, readBody, told } from './requests.ts';
 import { StreamedAnswer } from './streamed-answer.ts';
 
 export interface ImageRouteDeps {
-  readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
+  readonly tokens: OperatorAuth;
   readonly images: Images;
   readonly catalog: ImageCatalog;
   readonly archives: ImageArchives;
@@ -55,8 +54,7 @@ export function imageRoute({ tokens, images, catalog, archives, logger }: ImageR
   const progress = (work: (say: (line: string) => void) => Promise<unknown>): StreamedAnswer =>
     StreamedAnswer.progress(work, (thrown) => told(thrown, PREFIX, logger).error);
 
-  return operatorRoute(PREFIX, logger, async (request: AnyRequest, signal) => {
-    requireOwner(request, tokens, "Images are looked after with the owner's token, on the server's machine.");
+  return operatorRoute(PREFIX, { logger, tokens, needed: 'admin' }, async (request: AnyRequest, signal) => {
     const [what = '', rest, ...more] = pathOf(request)
       .slice(PREFIX.length + 1)
       .split('/')

@@ -1,5 +1,6 @@
 /** What requests of the `skerry` command have in common: JSON over HTTP below `/skerry/v1`, with a token, `<id>:<secret>`, as bearer. */
 import { z } from 'zod';
+import { type Identity, requireScope, type Scope } from '../../auth/scopes.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -10,11 +11,14 @@ import { StreamedAnswer } from './streamed-answer.ts';
 export const OPERATOR_PREFIX = '/skerry/v1';
 const MAX_BODY_BYTES = 4096;
 
-/** A route that answers with JSON, or with a stream; it never rejects. The signal ends when nobody waits for the answer any more. */
+/**
+ * A route that answers with JSON, or with a stream; it never rejects. Looking needs the scope `read`, all else `needed`.
+ * @param answer its signal ends when nobody waits for the answer any more
+ */
 export function operatorRoute(
   prefix: string,
-  logger: Logger,
-  answer: (request: AnyRequest, signal: AbortSignal) => Promise<object | StreamedAnswer>,
+  { logger, tokens, needed }: { logger: Logger; tokens: OperatorAuth; needed: Scope },
+  answer: (request: AnyRequest, signal: AbortSignal, identity: Identity) => Promise<object | StreamedAnswer>,
 ): HttpRoute {
   return {
     prefix,
@@ -22,9 +26,18 @@ export function operatorRoute(
       const gone = new AbortController();
       response.once('close', () => gone.abort());
       try {
-        const found = await answer(request, gone.signal);
-        if (found instanceof StreamedAnswer) await found.send(response);
-        else sendJson(response, 200, found);
+        const identity = bearerOf(request, tokens);
+        const { method } = request;
+        requireScope(
+          identity,
+          method === 'GET' ? 'read' : needed,
+          `${method} ${pathOf(request).slice(0, 100)}`,
+        );
+        const found = await answer(request, gone.signal, identity);
+        if (found instanceof StreamedAnswer) {
+          tokens.endWith(identity.tokenId, response);
+          await found.send(response);
+        } else sendJson(response, 200, found);
       } catch (thrown) {
         if (gone.signal.aborted) return;
         const { status, error } = told(thrown, prefix, logger);
@@ -43,21 +56,15 @@ export function told(thrown: unknown, prefix: string, logger: Logger) {
   return { status: error.kind.http, error: { code: error.code, message } };
 }
 
-/** The id of the token that the request came with. @throws SkerryError `unauthenticated` */
-export function bearerOf(request: AnyRequest, tokens: Pick<TokenStore, 'verify'>): string {
+/** The part of authentication that the routes need. */
+export type OperatorAuth = Pick<TokenStore, 'verify' | 'endWith'>;
+
+/** Who asks. @throws SkerryError `unauthenticated` */
+export function bearerOf(request: AnyRequest, tokens: Pick<OperatorAuth, 'verify'>): Identity {
   const match = /^Bearer ([\x21-\x39\x3b-\x7e]{1,128}):([\x21-\x7e]{1,128})$/i.exec(
     request.headers.authorization ?? '',
   );
   return tokens.verify(match?.[1], match?.[2]);
-}
-
-/** @param refusal what others than the owner are told. @throws SkerryError `unauthenticated`; `permission-denied` with it */
-export function requireOwner(
-  request: AnyRequest,
-  tokens: Pick<TokenStore, 'verify' | 'tokenId'>,
-  refusal: string,
-): void {
-  if (bearerOf(request, tokens) !== tokens.tokenId) throw new SkerryError('permission-denied', refusal);
 }
 
 export const nothingAt = (request: AnyRequest): SkerryError =>

@@ -1,5 +1,5 @@
 /**
- * What the `skerry` command asks about single sandboxes, as JSON over HTTP. All is the owner's.
+ * What the `skerry` command asks about single sandboxes, as JSON over HTTP.
  *
  *   POST sandboxes/<which>/fork         {count, name?}: running copies, with the memory of its programs
  *   POST sandboxes/<which>/checkpoints  {}: keeps its memory and files as they are
@@ -10,7 +10,6 @@
  * `<which>` is a sandbox id, a Modbox task id, or the name of a running sandbox that no other has.
  */
 import { z } from 'zod';
-import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { MemorySnapshotId } from '../../ids.ts';
 import type { Provisioner } from '../../sandboxes/provisioner.ts';
@@ -20,10 +19,10 @@ import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
 import { MAX_COPIES, objectName } from '../http/fields.ts';
 import { checkpointsAnswer } from './checkpoint-route.ts';
-import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, type OperatorAuth, operatorRoute, readBody } from './requests.ts';
 
 export interface SandboxRouteDeps {
-  readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
+  readonly tokens: OperatorAuth;
   readonly sandboxes: Pick<Sandboxes, 'list' | 'memorySnapshots' | 'rollBack'>;
   readonly provisioner: Pick<Provisioner, 'find' | 'fork'>;
   readonly logger: Logger;
@@ -42,8 +41,7 @@ const rollBackSchema = z.strictObject({ checkpoint: z.string().max(64) });
 
 /** The routes of sandboxes; they never reject. */
 export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: SandboxRouteDeps): HttpRoute {
-  return operatorRoute(PREFIX, logger, async (request: AnyRequest) => {
-    requireOwner(request, tokens, "These are the owner's, on the server's machine.");
+  return operatorRoute(PREFIX, { logger, tokens, needed: 'sandboxes' }, async (request: AnyRequest) => {
     const path = pathOf(request);
     const [which = '', what = '', ...more] = path.slice(PREFIX.length + 1).split('/');
     const call = more.length === 0 ? `${request.method} ${what}` : '';

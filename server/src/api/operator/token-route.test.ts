@@ -27,13 +27,14 @@ describe('tokens over HTTP', () => {
       settings: store.settings,
       dataDir,
       vault: openVault(dataDir, undefined),
+      now: () => 5000,
     });
     const file = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
     owner = `${file.tokenId}:${file.tokenSecret}`;
     const logger = createLogger('silent');
     const endpoint = () => ({ url: 'https://lab:7423', fingerprint: 'sha256:00' });
     const version = '1.2.3';
-    const route = tokenRoute({ tokens, version, instance: '0badcafe', endpoint, logger, now: () => 5000 });
+    const route = tokenRoute({ tokens, version, instance: '0badcafe', endpoint, logger });
     const server = http.createServer((request, response) => void route.handle(request, response));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     cleanup.add('server', () => void server.close());
@@ -59,6 +60,7 @@ describe('tokens over HTTP', () => {
         instance: '0badcafe',
         url: 'https://lab:7423',
         fingerprint: 'sha256:00',
+        scope: 'admin',
         apiKey: tokens.apiKeyForToken(),
       },
     });
@@ -74,7 +76,7 @@ describe('tokens over HTTP', () => {
     const issued = `${body.tokenId}:${body.tokenSecret}`;
     const theirs = await ask('GET', 'token', issued);
     assert.equal(theirs.status, 200);
-    assert.ok(tokens.verifyApiKey(String(theirs.body.apiKey)));
+    assert.equal(tokens.identityOfApiKey(String(theirs.body.apiKey))?.scope, 'sandboxes');
     assert.notEqual(theirs.body.apiKey, tokens.apiKeyForToken());
     for (const [method, path] of [
       ['GET', 'tokens'],
@@ -84,20 +86,35 @@ describe('tokens over HTTP', () => {
       assert.equal((await ask(method, path, issued, method === 'POST' ? '{}' : undefined)).status, 403);
 
     assert.deepEqual((await ask('GET', 'tokens', owner)).body, {
-      tokens: [{ tokenId: body.tokenId, label: 'laptop of Ada', createdAtMs: 5000 }],
+      tokens: [{ tokenId: body.tokenId, label: 'laptop of Ada', scope: 'sandboxes', createdAtMs: 5000 }],
     });
     assert.equal((await ask('DELETE', `tokens/${body.tokenId}`, owner)).status, 200);
     assert.equal((await ask('GET', 'token', issued)).status, 401);
-    assert.ok(!tokens.verifyApiKey(String(theirs.body.apiKey)));
+    assert.equal(tokens.identityOfApiKey(String(theirs.body.apiKey)), undefined);
     assert.equal((await ask('DELETE', `tokens/${body.tokenId}`, owner)).status, 404);
     const [ownId = ''] = owner.split(':');
     assert.equal((await ask('DELETE', `tokens/${ownId}`, owner)).status, 404, "the owner's is token.json's");
+  });
+
+  test('one with the scope admin does what the owner does, until its time is over', async () => {
+    const body = '{"scope":"admin","expiresAtMs":6000}';
+    const made = (await ask('POST', 'tokens', owner, body)).body;
+    const admin = `${made.tokenId}:${made.tokenSecret}`;
+    const theirs = (await ask('POST', 'tokens', admin, '{"scope":"read"}')).body;
+    const refused = await ask('GET', 'tokens', `${theirs.tokenId}:${theirs.tokenSecret}`);
+    assert.equal(refused.status, 403);
+    assert.match(JSON.stringify(refused.body), /scope-missing.*scope 'admin'; this one has 'read'/);
+    assert.equal((await ask('POST', 'tokens', admin, '{"expiresAtMs":5000}')).status, 400);
+    assert.equal((await ask('DELETE', `tokens/${theirs.tokenId}`, admin)).status, 200);
+    assert.equal((await ask('DELETE', `tokens/${made.tokenId}`, admin)).status, 200, 'its own as well');
+    assert.equal((await ask('GET', 'tokens', admin)).status, 401);
   });
 
   test('bad requests are refused', async () => {
     assert.equal((await ask('POST', 'tokens', owner, '{')).status, 400);
     assert.equal((await ask('POST', 'tokens', owner, '{"lable":"x"}')).status, 400);
     assert.equal((await ask('POST', 'tokens', owner, `"${'x'.repeat(5000)}"`)).status, 413);
+    assert.equal((await ask('POST', 'tokens', owner, '{"scope":"root"}')).status, 400);
     assert.equal((await ask('PUT', 'tokens', owner, '{}')).status, 404);
   });
 });

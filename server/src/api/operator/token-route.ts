@@ -2,20 +2,20 @@
  * What the `skerry` command and `skerry connect` ask a server about tokens, as JSON over HTTP below `/skerry/v1`. The bearer of each request is a token,
  * `<id>:<secret>`.
  *
- *   GET    token          which server this is, how other machines reach it, and the REST key of the bearer's token
- *   GET    tokens         the tokens that the owner made
- *   POST   tokens         {label}: makes one
+ *   GET    token          which server this is, how other machines reach it, and the REST key and the scope of the bearer's token
+ *   GET    tokens         the tokens that were made
+ *   POST   tokens         {label, scope, expiresAtMs}: makes one
  *   DELETE tokens/<id>    revokes one
  *
- * All but the first are the owner's.
+ * All but the first need the scope `admin`.
  */
 import { z } from 'zod';
+import { type Identity, requireScope, scopes } from '../../auth/scopes.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
-import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { bearerOf, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.ts';
 
 export interface TokenRouteDeps {
   readonly tokens: TokenStore;
@@ -25,7 +25,6 @@ export interface TokenRouteDeps {
   /** How other machines reach the server, if they can, and the fingerprint of its key. */
   readonly endpoint: () => { readonly url: string | undefined; readonly fingerprint: string };
   readonly logger: Logger;
-  readonly now: () => number;
 }
 
 const issueSchema = z.strictObject({
@@ -34,43 +33,38 @@ const issueSchema = z.strictObject({
     .string()
     .regex(/^[\p{L}\p{N} ._@-]{0,64}$/u, 'at most 64 letters, digits, spaces and . _ @ -')
     .default(''),
+  scope: z.enum(scopes).default('sandboxes'),
+  expiresAtMs: z.int().positive().optional(),
 });
 
 /** The routes of tokens; they never reject. */
 export function tokenRoute(deps: TokenRouteDeps): HttpRoute {
   const { tokens, logger } = deps;
 
-  async function answer(request: AnyRequest): Promise<object> {
-    const tokenId = bearerOf(request, tokens);
+  async function answer(request: AnyRequest, _signal: AbortSignal, identity: Identity): Promise<object> {
+    const { tokenId, scope } = identity;
     const path = pathOf(request).slice(OPERATOR_PREFIX.length);
     if (path === '/token' && request.method === 'GET') {
       const { version, instance } = deps;
-      return { skerry: version, instance, ...deps.endpoint(), apiKey: tokens.apiKeyForToken(tokenId) };
+      const apiKey = tokens.apiKeyForToken(tokenId);
+      return { skerry: version, instance, ...deps.endpoint(), scope, apiKey };
     }
-    if (tokenId !== tokens.tokenId) {
-      throw new SkerryError(
-        'permission-denied',
-        "Tokens are managed with the owner's, on the server's machine.",
-      );
-    }
+    requireScope(identity, 'admin', 'Looking after tokens');
     if (path === '/tokens' && request.method === 'GET') return { tokens: tokens.issued() };
     if (path === '/tokens' && request.method === 'POST') {
-      const { label } = await readBody(request, issueSchema);
-      const issued = tokens.issue(label, deps.now());
-      logger.info({ tokenId: issued.tokenId, label }, 'token.issued');
+      const { label, scope, expiresAtMs } = await readBody(request, issueSchema);
+      const issued = tokens.issue({ label, scope, ...(expiresAtMs !== undefined && { expiresAtMs }) });
+      logger.info({ tokenId: issued.tokenId, label, scope, expiresAtMs, by: tokenId }, 'token.issued');
       return issued;
     }
     const revoked = /^\/tokens\/(ak-[0-9A-Za-z]{1,64})$/.exec(path)?.[1];
     if (revoked !== undefined && request.method === 'DELETE') {
       tokens.revoke(revoked);
-      logger.info({ tokenId: revoked }, 'token.revoked');
+      logger.info({ tokenId: revoked, by: tokenId }, 'token.revoked');
       return { revoked };
     }
-    throw new SkerryError(
-      'not-found',
-      `There is no ${request.method} ${OPERATOR_PREFIX}${path.slice(0, 100)}.`,
-    );
+    throw nothingAt(request);
   }
 
-  return operatorRoute(OPERATOR_PREFIX, logger, answer);
+  return operatorRoute(OPERATOR_PREFIX, { logger, tokens, needed: 'admin' }, answer);
 }

@@ -5,16 +5,15 @@
  *   POST warm  {image, count, forMs, blockNetwork, runtime}: has so many wait; answers once they do, or cannot
  */
 import { z } from 'zod';
-import type { TokenStore } from '../../auth/token-store.ts';
 import type { ImageResolver } from '../../images/image-resolver.ts';
 import type { SandboxService } from '../../sandboxes/sandbox-service.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
-import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody, requireOwner } from './requests.ts';
+import { nothingAt, OPERATOR_PREFIX, type OperatorAuth, operatorRoute, readBody } from './requests.ts';
 
 export interface WarmRouteDeps {
-  readonly tokens: Pick<TokenStore, 'verify' | 'tokenId'>;
+  readonly tokens: OperatorAuth;
   readonly sandboxes: Pick<SandboxService, 'warmKinds' | 'keepWarm' | 'startups'>;
   /** Waits for images as long as they take. */
   readonly images: Pick<ImageResolver, 'resolve'>;
@@ -39,8 +38,7 @@ const wishSchema = z.strictObject({
 
 /** The routes; they never reject. */
 export function warmRoute({ tokens, sandboxes, images, logger }: WarmRouteDeps): HttpRoute {
-  return operatorRoute(PREFIX, logger, async (request: AnyRequest) => {
-    requireOwner(request, tokens, "The warm pool is the owner's, on the server's machine.");
+  return operatorRoute(PREFIX, { logger, tokens, needed: 'admin' }, async (request: AnyRequest) => {
     const path = pathOf(request);
     if (path === PREFIX && request.method === 'GET') {
       return { kinds: sandboxes.warmKinds(), startups: sandboxes.startups() };

@@ -1,7 +1,9 @@
 /** Sandboxes that go on where others are, or were: copies, checkpoints, and those that sleep. */
+import type { FastifyRequest } from 'fastify';
 import type { MemorySnapshotId } from '../../ids.ts';
 import type { MemorySnapshot } from '../../sandboxes/memory-snapshots.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
+import { sandboxKeyFor } from '../http/caller.ts';
 import { requireRunning, toldWhy } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from '../http/routes.ts';
@@ -21,7 +23,8 @@ import {
 export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
   const { auth, sandboxes } = parts;
   const common = { tags: ['Checkpoints'], security: [{ apiToken: [] }] };
-  const describe = (sandbox: Sandbox) => sandboxInfoOf(sandbox, auth.sandboxKey(sandbox.id));
+  const describe = (request: FastifyRequest, sandbox: Sandbox) =>
+    sandboxInfoOf(sandbox, sandboxKeyFor(request, auth, sandbox.id));
 
   app.post(
     '/sandboxes/:sandboxId/fork',
@@ -42,7 +45,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
       const copies = Array.from({ length: count }, () => (tags ? { tags } : {}));
       try {
         const made = await sandboxes.fork(sandbox.id, copies, signal);
-        return await reply.code(201).send({ sandboxes: made.map(describe) });
+        return await reply.code(201).send({ sandboxes: made.map((copy) => describe(request, copy)) });
       } catch (error) {
         throw await toldWhy(error, sandbox, signal, ' meanwhile');
       }
@@ -108,7 +111,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
       } catch (error) {
         throw await toldWhy(error, sandbox, signal, ' meanwhile');
       }
-      return describe(sandbox);
+      return describe(request, sandbox);
     },
   );
 
@@ -128,7 +131,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
       const { name } = request.body;
       const options = name === undefined ? {} : { name: name ?? undefined };
       const made = await sandboxes.restore(asCheckpoint(request.params.checkpointId), options);
-      return reply.code(201).send(describe(made));
+      return reply.code(201).send(describe(request, made));
     },
   );
 
@@ -170,7 +173,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
       } catch (error) {
         throw await toldWhy(error, sandbox, signal, ' meanwhile');
       }
-      return describe(sandbox);
+      return describe(request, sandbox);
     },
   );
 
@@ -193,7 +196,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
       } catch (error) {
         throw await toldWhy(error, sandbox, signal, ' meanwhile');
       }
-      return describe(sandbox);
+      return describe(request, sandbox);
     },
   );
 }

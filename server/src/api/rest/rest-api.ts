@@ -42,7 +42,7 @@ export function createRestApi(deps: RestDeps): HttpApi {
       // What makes sandboxes, or says what they may do, is for no key of theirs.
       app.register(
         async (scope: HttpApp) => {
-          scope.addHook('onRequest', async (request) => requireToken(request, parts.auth));
+          scope.addHook('onRequest', async (request, reply) => requireToken(request, reply, parts.auth));
           checkpointRoutes(scope, parts);
           changeRoutes(scope, parts);
           lifeRoutes(scope, parts, deps.life);
@@ -54,8 +54,8 @@ export function createRestApi(deps: RestDeps): HttpApi {
       );
       app.register(
         async (scope: HttpApp) => {
-          scope.addHook<{ Params: { sandboxId: string } }>('onRequest', async (request) =>
-            requireSandboxAccess(request, parts.auth, request.params.sandboxId),
+          scope.addHook<{ Params: { sandboxId: string } }>('onRequest', async (request, reply) =>
+            requireSandboxAccess(request, reply, parts.auth),
           );
           await scope.register(async (inner: HttpApp) => processRoutes(inner, parts, deps.secrets));
           directoryRoutes(scope, parts);

@@ -1,9 +1,10 @@
 /** `/v1/sandboxes`: making, finding and ending sandboxes. */
+import type { FastifyRequest } from 'fastify';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { SandboxId } from '../../ids.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
 import type { SandboxResult } from '../../sandboxes/state.ts';
-import { requireSandboxAccess, requireToken } from '../http/caller.ts';
+import { requireSandboxAccess, requireToken, sandboxKeyFor } from '../http/caller.ts';
 import { requireRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts, sandboxParams } from '../http/routes.ts';
@@ -23,12 +24,13 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
   const { auth, sandboxes } = parts;
   const common = { tags: ['Sandboxes'], security: [{ apiToken: [] }] };
   const oneCommon = { tags: ['Sandboxes'], security: [{ sandboxKey: [] }], params: sandboxParams };
-  const describe = (sandbox: Sandbox) => sandboxInfoOf(sandbox, auth.sandboxKey(sandbox.id));
+  const describe = (request: FastifyRequest, sandbox: Sandbox) =>
+    sandboxInfoOf(sandbox, sandboxKeyFor(request, auth, sandbox.id));
   // Any text may be asked for; what is not a sandbox's id is not found.
   const find = (id: string) => sandboxes.get(id as SandboxId);
 
   app.register(async (scope: HttpApp) => {
-    scope.addHook('onRequest', async (request) => requireToken(request, auth));
+    scope.addHook('onRequest', async (request, reply) => requireToken(request, reply, auth));
 
     scope.post(
       '/sandboxes',
@@ -44,7 +46,7 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
       async (request, reply) => {
         const signal = hangUpSignal(reply, parts.closing);
         const spec = await toSandboxSpec(specParts, request.body, signal);
-        return reply.code(201).send(describe(await sandboxes.create(spec)));
+        return reply.code(201).send(describe(request, await sandboxes.create(spec)));
       },
     );
 
@@ -68,7 +70,7 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
             name,
             includeEnded,
           );
-          return pageOf(named ? [named] : [], limit, describe);
+          return pageOf(named ? [named] : [], limit, (sandbox) => describe(request, sandbox));
         }
         // One more than asked for tells whether there is a next page.
         const found = sandboxes.list({
@@ -78,14 +80,14 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
           ...(appId !== undefined && { appId }),
           ...(tags !== undefined && { tags }),
         });
-        return pageOf(found, limit, describe);
+        return pageOf(found, limit, (sandbox) => describe(request, sandbox));
       },
     );
   });
 
   app.register(async (scope: HttpApp) => {
-    scope.addHook<{ Params: { sandboxId: string } }>('onRequest', async (request) =>
-      requireSandboxAccess(request, auth, request.params.sandboxId),
+    scope.addHook<{ Params: { sandboxId: string } }>('onRequest', async (request, reply) =>
+      requireSandboxAccess(request, reply, auth),
     );
 
     scope.get(
@@ -98,7 +100,7 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
           response: answers({ 200: sandboxInfo }, 404),
         },
       },
-      async (request) => describe(find(request.params.sandboxId)),
+      async (request) => describe(request, find(request.params.sandboxId)),
     );
 
     scope.get(
@@ -120,7 +122,7 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
         else if (!(await sandbox.wait(timeoutSeconds * 1000, signal))) {
           throw new SkerryError('not-ready', 'The sandbox has not ended.');
         }
-        return describe(sandbox);
+        return describe(request, sandbox);
       },
     );
 
@@ -137,7 +139,7 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
       async (request) => {
         const sandbox = find(request.params.sandboxId);
         await sandbox.terminate();
-        return describe(sandbox);
+        return describe(request, sandbox);
       },
     );
   });

@@ -9,7 +9,7 @@ export async function openTokens({
   dataDir,
   vault,
 }: Domain): Promise<{ readonly tokens: TokenStore; readonly token: TokenFile }> {
-  const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault });
+  const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault, now: Date.now });
   const token = tokenFileSchema.parse(JSON.parse(await readFile(tokenFilePath(dataDir), 'utf8')));
   return { tokens, token };
 }

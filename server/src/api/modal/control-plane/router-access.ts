@@ -16,8 +16,9 @@ export async function routerAccess(
   call: Call,
   accessTokens: AccessTokens,
 ): Promise<RouterAccess> {
+  const { tokenId } = call.identity;
   return {
-    jwt: await accessTokens.forRouter({ sandboxId: sandbox.id, taskId: sandbox.taskId }),
+    jwt: await accessTokens.forRouter({ sandboxId: sandbox.id, taskId: sandbox.taskId, tokenId }),
     url: routerUrl(call),
   };
 }

@@ -1,6 +1,7 @@
 /** Who makes a call and from where: read from its headers once, before its body, and carried to the handlers in the call's context values. */
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import type { AccessTokens, RouterGrant } from '../../../auth/access-tokens.ts';
+import type { Identity } from '../../../auth/scopes.ts';
 import type { TokenStore } from '../../../auth/token-store.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { AnyRequest } from '../../../transport/port.ts';
@@ -11,6 +12,8 @@ export type ClientKind = 'python' | 'javascript' | 'go' | 'other';
 export interface Call {
   /** The token id (control plane) or sandbox id (command router) the caller proved to be; scopes idempotency keys. */
   readonly principal: string;
+  /** Whose token it is made with, or was when the sandbox was opened to it. */
+  readonly identity: Identity;
   /** Set on the command router: the sandbox its token opens. */
   readonly grant: RouterGrant | undefined;
   readonly client: ClientKind;
@@ -46,26 +49,36 @@ export interface Authenticators {
 
 /** @throws SkerryError `unauthenticated` */
 export function authenticateControlPlane(request: AnyRequest, { tokens }: Authenticators): Call {
-  const tokenId = tokens.verify(header(request, 'x-modal-token-id'), header(request, 'x-modal-token-secret'));
-  return describe(request, tokenId, undefined);
+  const identity = tokens.verify(
+    header(request, 'x-modal-token-id'),
+    header(request, 'x-modal-token-secret'),
+  );
+  return describe(request, identity.tokenId, identity, undefined);
 }
 
 /** @throws SkerryError `unauthenticated` */
 export async function authenticateRouter(
   request: AnyRequest,
-  { accessTokens }: Authenticators,
+  { accessTokens, tokens }: Authenticators,
 ): Promise<Call> {
   const bearer = /^bearer +(\S{1,4096})$/i.exec(header(request, 'authorization') ?? '')?.[1];
   if (!bearer) throw new SkerryError('unauthenticated', 'The access token of the sandbox is missing.');
   const grant = await accessTokens.verifyRouter(bearer);
-  return describe(request, grant.sandboxId, grant);
+  const identity = tokens.identityOf(grant.tokenId ?? tokens.tokenId);
+  return describe(request, grant.sandboxId, identity, grant);
 }
 
-function describe(request: AnyRequest, principal: string, grant: RouterGrant | undefined): Call {
+function describe(
+  request: AnyRequest,
+  principal: string,
+  identity: Identity,
+  grant: RouterGrant | undefined,
+): Call {
   const version =
     header(request, 'x-modal-libmodal-version') ?? header(request, 'x-modal-client-version') ?? '';
   return {
     principal,
+    identity,
     grant,
     client: clientKinds[header(request, 'x-modal-client-type') ?? ''] ?? 'other',
     clientVersion: version.slice(0, 64),

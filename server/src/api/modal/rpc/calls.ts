@@ -13,12 +13,14 @@ import {
   type MethodImpl,
   type ServiceImpl,
 } from '@connectrpc/connect';
+import { requireScope } from '../../../auth/scopes.ts';
 import type { CallListener } from '../../../telemetry/calls.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
 import { type SandboxCreateV2Response, SandboxCreateV2ResponseSchema } from '../gen/modal/sandboxes_pb.ts';
-import { callKey } from './call.ts';
+import { callKey, callOf } from './call.ts';
 import { toConnectError } from './errors.ts';
 import type { Idempotency } from './idempotency.ts';
+import { neededScope } from './needed-scope.ts';
 
 /** Control plane RPCs whose repetition would do something twice, or fail on what the first did. */
 const oncePerKey: ReadonlySet<string> = new Set([
@@ -91,9 +93,10 @@ function surroundUnary(method: DescMethodUnary, handler: AnyUnary, around: Surro
   const once = oncePerKey.has(method.name);
   return (request, context) =>
     observed(method.name, context, around, async () => {
+      authorize(method.name, request, context);
       if (!once) return await handler(request, context);
       return around.idempotency.once({
-        principal: context.values.get(callKey)?.principal ?? '',
+        principal: callOf(context).principal,
         method: method.name,
         key: context.requestHeader.get('x-idempotency-key') ?? undefined,
         output: method.output,
@@ -107,6 +110,13 @@ function surroundUnary(method: DescMethodUnary, handler: AnyUnary, around: Surro
 function withoutAccess(response: SandboxCreateV2Response): SandboxCreateV2Response {
   const { commandRouterAccess: _, ...rest } = response;
   return create(SandboxCreateV2ResponseSchema, rest);
+}
+
+/** @throws SkerryError `scope-missing` */
+function authorize(rpc: string, request: object, context: HandlerContext): void {
+  const { grant, identity } = callOf(context);
+  // A sandbox was opened to those alone who may do everything in it.
+  if (!grant) requireScope(identity, neededScope(rpc, request), rpc);
 }
 
 function surroundClientStreaming(
@@ -127,6 +137,7 @@ function surroundServerStreaming(
     // Stays so when the consumer stops asking: the client left.
     let outcome: Code | 'ok' = Code.Canceled;
     try {
+      authorize(rpc, request, context);
       yield* handler(request, context);
       outcome = 'ok';
     } catch (error) {

@@ -1,5 +1,5 @@
 /** Takes gRPC and Connect requests off the port, authenticates them by their headers, and gives them to their handler. */
-import { type ConnectError, type ConnectRouter, createContextValues } from '@connectrpc/connect';
+import { Code, ConnectError, type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import type { UniversalServerResponse } from '@connectrpc/connect/protocol';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import type { Logger } from '../../../telemetry/logger.ts';
@@ -58,6 +58,9 @@ export function createEndpoint(options: EndpointOptions): RpcRoute {
       const call = path.startsWith(COMMAND_ROUTER)
         ? await authenticateRouter(request, options)
         : authenticateControlPlane(request, options);
+      options.tokens.endWith(call.identity.tokenId, response, () => {
+        if (!options.grpc.end(response, tokenEnded())) response.destroy();
+      });
       values.set(callKey, call);
       if (options.grpc.handle(request, response, path, values)) return;
       if (!handlers.has(path)) {
@@ -75,6 +78,9 @@ export function createEndpoint(options: EndpointOptions): RpcRoute {
     await universalResponseToNodeResponse(withPlainMessage(answered), response);
   }
 }
+
+const tokenEnded = () =>
+  new ConnectError('The token of this call was revoked, or has expired.', Code.Unauthenticated);
 
 /** Connect completes the trailers when the body has ended. */
 function withPlainMessage(answer: UniversalServerResponse): UniversalServerResponse {

@@ -47,7 +47,7 @@ interface Served {
 
 export class GrpcServer {
   readonly #served = new Map<string, Served>();
-  readonly #running = new Set<AbortController>();
+  readonly #running = new Map<AnyResponse, AbortController>();
   readonly #windows = new ConnectionWindows();
   readonly #maxMessageBytes: number;
 
@@ -84,7 +84,14 @@ export class GrpcServer {
 
   /** Ends all calls under way with this error. */
   abort(reason: ConnectError): void {
-    for (const controller of this.#running) controller.abort(reason);
+    for (const controller of this.#running.values()) controller.abort(reason);
+  }
+
+  /** Ends the call that is answered there with this error; false where none is. */
+  end(response: AnyResponse, reason: ConnectError): boolean {
+    const controller = this.#running.get(response);
+    controller?.abort(reason);
+    return controller !== undefined;
   }
 
   /** Never rejects: what goes wrong becomes the status of the call, or the call is gone. */
@@ -95,7 +102,7 @@ export class GrpcServer {
     values: ContextValues,
   ): Promise<void> {
     const controller = new AbortController();
-    this.#running.add(controller);
+    this.#running.set(response, controller);
     const onClose = () => controller.abort(new ConnectError('The caller is gone.', Code.Canceled));
     response.once('close', onClose);
     const context = new GrpcContext(request, served, controller.signal, values);
@@ -127,7 +134,7 @@ export class GrpcServer {
     } finally {
       clearTimeout(deadline);
       response.off('close', onClose);
-      this.#running.delete(controller);
+      this.#running.delete(response);
     }
     finish(response, context, error);
   }

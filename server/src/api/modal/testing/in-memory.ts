@@ -10,6 +10,7 @@ import type { ModalHandlers } from '../rpc/service.ts';
 /** A call of the newest Python client. */
 export const pythonCall: Call = {
   principal: 'test',
+  identity: { tokenId: 'test', scope: 'sandboxes' },
   grant: undefined,
   client: 'python',
   clientVersion: '1.6.4',

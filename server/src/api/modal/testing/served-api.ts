@@ -2,7 +2,7 @@
 import type { AppService } from '../../../apps/app-service.ts';
 import { AccessTokens } from '../../../auth/access-tokens.ts';
 import { ConnectTokens } from '../../../auth/connect-tokens.ts';
-import type { TokenFile } from '../../../auth/token-store.ts';
+import type { TokenFile, TokenStore } from '../../../auth/token-store.ts';
 import { configSchema } from '../../../config/config.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
 import { AppReaper } from '../../../sandboxes/app-reaper.ts';
@@ -29,6 +29,7 @@ import { type ModalApi, type ModalHandlers, serveModal } from '../rpc/service.ts
 export interface ServedApi extends AsyncDisposable {
   readonly port: number;
   readonly token: TokenFile;
+  readonly tokens: TokenStore;
   readonly certificate: Certificate;
   /** What is served. */
   readonly domain: Domain;
@@ -127,6 +128,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
     return {
       port: port.address.port,
       token,
+      tokens,
       certificate,
       domain,
       sandboxes,

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { ConnectTokens } from '../../../auth/connect-tokens.ts';
+import type { Scope } from '../../../auth/scopes.ts';
 import type { TokenFile, TokenStore } from '../../../auth/token-store.ts';
 import { configSchema } from '../../../config/config.ts';
 import type { SandboxId } from '../../../ids.ts';
@@ -185,6 +186,16 @@ export class ApiServer implements AsyncDisposable {
   /** The key of that sandbox alone. */
   keyOf(sandboxId: string): string {
     return this.tokens.sandboxKey(sandboxId as SandboxId); // an id or what is tried as one
+  }
+
+  /** A further token, and its bearer. */
+  issue(scope: Scope): { readonly tokenId: string; readonly bearer: string; readonly apiKey: string } {
+    const { tokenId, tokenSecret } = this.tokens.issue({ label: '', scope });
+    return {
+      tokenId,
+      bearer: `${tokenId}:${tokenSecret}`,
+      apiKey: this.tokens.apiKeyForToken(tokenId),
+    };
   }
 
   /** The running sandbox of a task. @throws when there is none */
