@@ -1,9 +1,12 @@
 /** The package `skerry` as its users get it: packed, installed elsewhere, checked, and every example of its README run against a real server. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { InvalidRequestError, Sandbox } from '../sdk/src/index.ts';
 import { run } from '../server/src/platform/command.ts';
 import { installPacked, npmOptions } from './support/packed.ts';
@@ -11,6 +14,9 @@ import { runProgram } from './support/program.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
 
 const sdk = join(projectRoot, 'sdk');
+
+/** All of its code, as a server would send it. */
+const MAX_COMPRESSED_BYTES = 32 * 1024;
 
 /** What each example of the README prints must match, in their order. */
 const printed = [
@@ -22,6 +28,7 @@ const printed = [
   /^planted \[ '\/file', '\/seed' \]\nready\nplantedk-1\n\nsb-\w+ running \{\}$/,
   /^false\nrunning\nsuspended awake\n$/,
   /^200\n\[ \[ 8000, 'https:\/\/.*' \] \]$/,
+  /^It is 42\.$/,
 ];
 
 describe('the package skerry from a packed tarball', () => {
@@ -65,12 +72,36 @@ await Sandbox.create({ imagge: '' });
     test(`example ${index + 1} of its README does what it says`, async () => {
       const file = `example-${index + 1}.ts`;
       writeFileSync(join(consumer, file), code);
-      const options = { cwd: consumer, env: server.clientEnv, timeoutMs: 300_000 };
+      await using model = await startModel();
+      const env = { ...server.clientEnv, MODEL_URL: model.url };
+      const options = { cwd: consumer, env, timeoutMs: 300_000 };
       const result = await runProgram([process.execPath, file], options);
       assert.equal(result.code, 0, result.stderr);
       assert.match(result.stdout, printed[index] ?? /never/);
     });
   }
+
+  test('each line for who comes from another SDK does what it says', async () => {
+    const page = readFileSync(join(projectRoot, 'docs', 'sdk-migration.md'), 'utf8');
+    const rows = [...page.matchAll(/^\|.*\| (`{1,2})([^|]+?)\1 \|$/gm)].map(([, , code = '']) => code);
+    assert.ok(rows.length > 15);
+    const program = [`import { Sandbox, Volume } from 'skerry';`, ...rows.slice(1)].join('\n');
+    writeFileSync(join(consumer, 'migration.ts'), program);
+    const options = { cwd: consumer, env: server.clientEnv, timeoutMs: 300_000 };
+    const result = await runProgram([process.execPath, 'migration.ts'], options);
+    assert.equal(result.code, 0, result.stderr);
+    assert.match(
+      result.stdout,
+      /^true 0\nit's quoted\n1\n\/tmp\n\ntext\n\[ .*'note'.* \]\n2\nFalse\ntrue\ntrue\nx\ntrue\nTimeoutError\nsuspended awake\n$/,
+    );
+  });
+
+  test('what a browser loads of it stays small', () => {
+    const dist = join(sdk, 'dist');
+    const files = readdirSync(dist).filter((name) => name.endsWith('.js'));
+    const bytes = gzipSync(Buffer.concat(files.map((name) => readFileSync(join(dist, name))))).length;
+    assert.ok(bytes < MAX_COMPRESSED_BYTES, `${bytes} bytes`);
+  });
 
   test('code gives rich results, whoever prints, and ends with its interpreter', async () => {
     const { tokenId, tokenSecret } = server.token;
@@ -139,3 +170,29 @@ Picture()`;
     assert.deepEqual([exitCode, stdout], [6, 'one\ntwo\n']);
   });
 });
+
+/** A model, or what a program takes for one: it has code run, and says what came of it. */
+async function startModel() {
+  const model = createServer(async (request, response) => {
+    const { messages } = (await json(request)) as { messages: { role: string; content: string }[] };
+    const last = messages.at(-1);
+    const input = JSON.stringify({ language: 'python', code: 'print(6 * 7)' });
+    const call = { id: 'call-1', type: 'function', function: { name: 'run_code', arguments: input } };
+    const message =
+      last?.role === 'tool'
+        ? { role: 'assistant', content: `It is ${last.content.trim()}.` }
+        : { role: 'assistant', content: null, tool_calls: [call] };
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify({ choices: [{ message }] }));
+  });
+  await new Promise<void>((resolve) => model.listen(0, '127.0.0.1', resolve));
+  const address = model.address();
+  assert.ok(address !== null && typeof address !== 'string');
+  return {
+    url: `http://127.0.0.1:${address.port}`,
+    async [Symbol.asyncDispose]() {
+      model.closeAllConnections();
+      await new Promise((resolve) => model.close(resolve));
+    },
+  };
+}

@@ -42,5 +42,12 @@ export {
 export { quote, type Word } from './quote.ts';
 export { type CreateOptions, type ExecOptions, type ListOptions, Sandbox } from './sandbox.ts';
 export { secrets } from './secret.ts';
+export {
+  type SandboxTool,
+  sandboxTools,
+  type ToolAnswer,
+  type ToolImage,
+  type ToolOptions,
+} from './tools.ts';
 export { Volume } from './volume.ts';
 export { keepWarm, type Warmed, type WarmKind, type WarmOptions, warmKinds } from './warm.ts';
