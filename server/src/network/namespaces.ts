@@ -139,7 +139,7 @@ export async function removeNamespaces(slots: readonly number[], names: SlotName
   const deletion = links.map((name) => `link del ${name}`);
   await Promise.all([
     deletion.length > 0 && batch(['ip', '-force', '-batch', '-'], deletion, [1]),
-    ...spaces.map(letGo),
+    letGo(spaces),
   ]);
   const left = [...links.filter(isDevice), ...spaces.filter((path) => existsSync(path))];
   if (left.length > 0) throw new SkerryError('internal', `Could not remove ${left.join(', ')}.`);
@@ -161,10 +161,10 @@ async function holdNewNamespace(
   await run(['unshare', `--net=${path}`, '--', 'true'], { timeoutMs: 30_000 });
 }
 
-/** Nothing may be mounted on the file, after a start that failed half-way. A failure shows in what is left. */
-async function letGo(path: string): Promise<void> {
-  await unmount([path]).catch(() => {});
-  await rm(path, { force: true }).catch(() => {});
+/** Nothing may be mounted on a file, after a start that failed half-way. A failure shows in what is left. */
+async function letGo(paths: readonly string[]): Promise<void> {
+  await unmount(paths).catch(() => {});
+  await Promise.all(paths.map((path) => rm(path, { force: true }).catch(() => {})));
 }
 
 /** Whether the host has a network device of this name. */

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { Batches } from '../platform/batches.ts';
 import { Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { firstIdOf, LAST_SLOT_WITH_IDS } from '../platform/id-ranges.ts';
 import { Limiter } from '../platform/limiter.ts';
@@ -97,6 +98,8 @@ export interface LeaseRecord {
 
 const REFILL_DELAY_MS = 100;
 const DNS_PORT = 53;
+/** The machine is asked to take them away one after the other, within the time of one command. */
+const MAX_RELEASED_AT_ONCE = 64;
 
 export class Network {
   readonly #options: NetworkOptions;
@@ -104,6 +107,7 @@ export class Network {
   readonly #members = new Map<number, FirewallMember>();
   /** Rule changes one after the other: each is computed from `#members`. */
   readonly #changes = new Limiter(1);
+  readonly #releases = new Batches<number>(MAX_RELEASED_AT_ONCE, (slots) => this.#release(slots));
   readonly #pool: ReadyPool<number>;
   /** Slots that an earlier server left and that cannot be removed: never used again. */
   readonly #aside = new Set<number>();
@@ -299,16 +303,25 @@ export class Network {
   }
 
   /** Removes the namespace and its rules. Idempotent. */
-  async release(slot: number): Promise<void> {
-    await this.#takeAway([slot]);
-    const counted = this.#members.get(slot);
-    if (counted) await this.#countNoMore(counted); // before another has its device
+  release(slot: number): Promise<void> {
+    return this.#releases.add(slot);
+  }
+
+  async #release(slots: readonly number[]): Promise<void> {
+    await this.#takeAway(slots);
+    const members = () =>
+      slots.map((slot) => this.#members.get(slot)).filter((member) => member !== undefined);
+    for (const counted of members()) await this.#countNoMore(counted); // before another has its device
     await this.#changes.run(async () => {
-      const member = this.#members.get(slot);
-      if (!member) return;
-      await this.#openRules().drop(member, () => this.#members.delete(slot));
-      await this.#wayOut?.forget(member.address);
-      this.#untaken.delete(member.address);
+      const gone = members();
+      if (gone.length === 0) return;
+      await this.#openRules().drop(gone, () => {
+        for (const slot of slots) this.#members.delete(slot);
+      });
+      for (const { address } of gone) {
+        await this.#wayOut?.forget(address);
+        this.#untaken.delete(address);
+      }
     });
   }
 
@@ -318,7 +331,7 @@ export class Network {
     const unused = await this.#pool.close();
     await this.#wayOut?.close();
     await this.#resolver?.close();
-    for (const slot of unused) await this.release(slot);
+    await Promise.all(unused.map((slot) => this.release(slot)));
   }
 
   /** Removes everything from the machine, as far as it can be. Call `close` first. @throws AggregateError naming what is left */

@@ -126,13 +126,16 @@ export class Rules {
     await this.#change([renderRemove(table, before), renderAdd(table, after)], remember);
   }
 
-  /** @param remember makes `members` give it no more */
-  async drop(member: FirewallMember, remember: () => void): Promise<void> {
+  /** @param remember makes `members` give them no more */
+  async drop(members: readonly FirewallMember[], remember: () => void): Promise<void> {
     const { table } = this.#options;
-    const lines = [renderRemove(table, member), renderCountAnew(table, member.hostInterface)];
-    if (this.latched) lines.push(renderClosed(table, member.hostInterface));
+    const lines = members.flatMap((member) => [
+      renderRemove(table, member),
+      renderCountAnew(table, member.hostInterface),
+      ...(this.latched ? [renderClosed(table, member.hostInterface)] : []),
+    ]);
     await this.#change(lines, remember);
-    this.#added.delete(member.hostInterface);
+    for (const { hostInterface } of members) this.#added.delete(hostInterface);
   }
 
   /** Makes the rules anew where somebody took them away. */
