@@ -68,6 +68,8 @@ export interface NetworkOptions {
   readonly userNamespaces?: string | undefined;
   /** Namespaces kept ready. */
   readonly poolSize: number;
+  /** Whether somebody's start is under way: then none are made ahead. */
+  readonly isStarting: () => boolean;
   readonly logger: Logger;
   /** Told of what an earlier server left and nothing could remove. */
   readonly onLeft: (what: string, error: unknown) => void;
@@ -131,6 +133,7 @@ export class Network {
       name: 'network',
       size: options.poolSize,
       delayMs: REFILL_DELAY_MS,
+      isBusy: options.isStarting,
       claim: (count) => this.#claimSlots(count),
       make: (slots) => this.#make(slots),
       logger: options.logger,

@@ -10,10 +10,12 @@ function open(t: TestContext) {
   let next = 0;
   const making: { slots: readonly number[]; done: PromiseWithResolvers<void> }[] = [];
   const warned: string[] = [];
+  const machine = { isBusy: false };
   const pool = new ReadyPool({
     name: 'network',
     size: 2,
     delayMs: 100,
+    isBusy: () => machine.isBusy,
     claim: (count) => Array.from({ length: Math.max(0, count) }, () => ++next),
     make: (slots) => {
       const done = Promise.withResolvers<void>();
@@ -26,7 +28,7 @@ function open(t: TestContext) {
     making[which]?.done.resolve();
     await turn();
   };
-  return { pool, making, made, warned };
+  return { pool, making, made, warned, machine };
 }
 
 test('is filled up after one was taken', async (t) => {
@@ -38,6 +40,28 @@ test('is filled up after one was taken', async (t) => {
   assert.deepEqual(making[1]?.slots, [3]);
   await made(1);
   assert.deepEqual(await pool.close(), [2, 3]);
+});
+
+test('a refill waits while starts are under way, up to ten times as long', async (t) => {
+  const { pool, making, made, machine } = open(t);
+  pool.refill();
+  await made(0);
+  machine.isBusy = true;
+  pool.take();
+  for (let waited = 100; waited < 500; waited += 100) t.mock.timers.tick(100);
+  assert.equal(making.length, 1);
+  machine.isBusy = false;
+  t.mock.timers.tick(100);
+  assert.deepEqual(making[1]?.slots, [3]);
+  await made(1);
+  machine.isBusy = true;
+  pool.take();
+  for (let waited = 0; waited < 900; waited += 100) t.mock.timers.tick(100);
+  assert.equal(making.length, 2);
+  t.mock.timers.tick(100);
+  assert.deepEqual(making[2]?.slots, [4]);
+  await made(2);
+  await pool.close();
 });
 
 test('is filled up also when the last ones were taken while a refill was under way', async (t) => {

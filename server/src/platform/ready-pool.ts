@@ -6,14 +6,18 @@ export interface ReadyPoolParts<Key> {
   readonly name: string;
   /** How many are kept ready. */
   readonly size: number;
-  /** A refill waits this long, so that it does not compete with the start that took one. */
+  /** A refill waits this long, and again for as long as `isBusy`, so that it does not compete with the start that took one; but not for ever. */
   readonly delayMs: number;
+  readonly isBusy: () => boolean;
   /** Names up to so many that nobody else will make, before any wait. */
   readonly claim: (count: number) => readonly Key[];
   /** Makes them; when it fails it gives them back. */
   readonly make: (keys: readonly Key[]) => Promise<void>;
   readonly logger: Pick<Logger, 'warn'>;
 }
+
+/** Who never comes to rest is served by a pool as well: a refill waits so many times at most. */
+const MAX_WAITS = 10;
 
 export class ReadyPool<Key> {
   readonly #parts: ReadyPoolParts<Key>;
@@ -73,8 +77,16 @@ export class ReadyPool<Key> {
   }
 
   #refillSoon(): void {
-    if (this.#closed || this.#timer) return;
-    this.#timer = setTimeout(() => this.refill(), this.#parts.delayMs);
+    if (!this.#timer) this.#refillAfter(MAX_WAITS);
+  }
+
+  #refillAfter(waits: number): void {
+    if (this.#closed) return;
+    const { delayMs, isBusy } = this.#parts;
+    this.#timer = setTimeout(() => {
+      if (waits > 1 && isBusy()) this.#refillAfter(waits - 1);
+      else this.refill();
+    }, delayMs);
     this.#timer.unref();
   }
 }

@@ -44,7 +44,7 @@ describe('disks', { skip }, () => {
   const server = (poolSize = 0) => {
     const logger = createLogger('silent');
     const room = new SharedRoom(new MachineRoom(layout.disksDir), logger);
-    const disks = new Disks({ layout, treesBinary, usual, poolSize, room, logger });
+    const disks = new Disks({ layout, treesBinary, usual, poolSize, isStarting: () => false, room, logger });
     servers.push(disks);
     return disks;
   };

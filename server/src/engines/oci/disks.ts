@@ -22,6 +22,8 @@ export interface DisksParts {
   readonly usual: DiskSize | undefined;
   /** How many of them are kept ready. */
   readonly poolSize: number;
+  /** Whether somebody's start is under way: then none are made ahead. */
+  readonly isStarting: () => boolean;
   /** What they share with others. */
   readonly room: SharedRoom;
   readonly logger: Logger;
@@ -46,12 +48,13 @@ export class Disks {
   readonly #own = new Set<DiskId>();
 
   constructor(parts: DisksParts) {
-    const { usual, poolSize, logger } = parts;
+    const { usual, poolSize, isStarting, logger } = parts;
     this.#parts = parts;
     this.#ready = new ReadyPool({
       name: 'disk',
       size: usual ? poolSize : 0,
       delayMs: REFILL_DELAY_MS,
+      isBusy: isStarting,
       claim: (count) => Array.from({ length: Math.max(0, count) }, () => this.#claim()),
       make: async (ids) => {
         if (usual) for (const id of ids) await this.#make(id, usual);

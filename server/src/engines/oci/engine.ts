@@ -109,6 +109,7 @@ class OciEngine implements Engine {
   readonly #instances = new Map<InstanceId, OciInstance>();
   /** Not yet bound, or not wholly removed: not residue. */
   readonly #prepared = new Map<InstanceId, OciPrepared>();
+  readonly #isStarting = () => [...this.#prepared.values()].some(({ isUnderWay }) => isUnderWay);
   readonly #faultPoint: FaultPoint;
   readonly #layerFifos = new LayerFifos();
   readonly #builds: CheckpointBuilds;
@@ -193,6 +194,7 @@ class OciEngine implements Engine {
       secretHeaders: secretHeaders && { open: secretHeaders.open, trust: () => this.#headerTrust.trust() },
       userNamespaces,
       poolSize: this.#options.networkPoolSize ?? 4,
+      isStarting: this.#isStarting,
       watchMs: this.#options.networkWatchMs ?? 10_000,
       logger: this.#logger,
       onLeft: (what, error) => leftovers.note(what, error),
@@ -245,7 +247,9 @@ class OciEngine implements Engine {
     const usual = work ? { sizeMiB, files } : undefined;
     const logger = this.#logger;
     const room = new SharedRoom(this.#room, logger);
-    const all = new Disks({ layout, treesBinary, usual, poolSize: diskPoolSize ?? 4, room, logger });
+    const poolSize = diskPoolSize ?? 4;
+    const isStarting = this.#isStarting;
+    const all = new Disks({ layout, treesBinary, usual, poolSize, isStarting, room, logger });
     const { keptDisksDir: directory, keptMountsDir: mounts } = layout;
     const kept = new ImageDisks({ directory, mounts, treesBinary, room, work });
     await kept.openAll();

@@ -89,7 +89,7 @@ describe('overlay', { skip: process.getuid?.() === 0 ? false : 'needs root' }, (
     await removeInstanceFiles(
       places,
       new Disks({
-        ...{ layout, treesBinary, usual: undefined, poolSize: 0, logger },
+        ...{ layout, treesBinary, usual: undefined, poolSize: 0, isStarting: () => false, logger },
         room: new SharedRoom(new MachineRoom(layout.disksDir), logger),
       }),
     );

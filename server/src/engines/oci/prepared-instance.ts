@@ -93,6 +93,7 @@ export class OciPrepared implements Prepared {
   #init: ProcessIdentity | undefined;
   readonly #died = Promise.withResolvers<void>();
   #isWaiting = true;
+  #isUnderWay = false;
 
   constructor(parts: PreparedParts) {
     const { shape, layout, content, runtime, devices } = parts;
@@ -118,6 +119,11 @@ export class OciPrepared implements Prepared {
 
   get firstId(): number | undefined {
     return this.#users?.firstId;
+  }
+
+  /** Whether it is being prepared or bound. */
+  get isUnderWay(): boolean {
+    return this.#isUnderWay;
   }
 
   /** Makes everything of it that does not depend on whom it is for. Called once, first. */
@@ -210,8 +216,12 @@ export class OciPrepared implements Prepared {
     work: (either: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const started = performance.now();
-    const result = await this.#preparation.attempt(signal, work, (left) => {
+    this.#isUnderWay = true;
+    const attempt = this.#preparation.attempt(signal, work, (left) => {
       this.#parts.logger.error({ instance: this.id, err: left }, 'instance.cleanup-failed');
+    });
+    const result = await attempt.finally(() => {
+      this.#isUnderWay = false;
     });
     const ms = performance.now() - started;
     this.#parts.logger.debug({ instance: this.id, runtime: this.runtime, ms }, `instance.${what}`);

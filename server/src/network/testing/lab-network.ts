@@ -35,6 +35,7 @@ export const labNetwork = (
     resolver: homeOf(resolverBinaryPath(), resolverSocket(directory)),
     egress: homeOf(egressBinaryPath(), egressSocket(directory)),
     poolSize: 0,
+    isStarting: () => false,
     logger: createLogger('silent'),
     onLeft: () => {},
     watchMs: 3_600_000,
