@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- --rounds N]`: how long a user waits for a sandbox's first output and for one exec, beside runc and Docker in the same
  * run. The contenders take turns, so that whatever else the machine does hits all of them. Prints a table and writes it to `results/`.
- * `--beside DIR` has the Skerry of another clone, set up there, take part as well: what a change costs, in pairs.
+ * `--check` compares with the last one instead (`check.ts`). `--beside DIR` has the Skerry of another clone, set up there, take part as well: what a change costs, in pairs.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,6 +12,7 @@ import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { configSchema } from '../server/src/config/config.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
+import { check } from './check.ts';
 import type { Contender } from './contender.ts';
 import { dockerContender } from './docker-contender.ts';
 import { commitOf, describeMachine } from './machine.ts';
@@ -19,18 +20,20 @@ import { ociContender } from './oci-contender.ts';
 import { publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { skerryContenders } from './skerry-contender.ts';
-import { summarize } from './statistics.ts';
 import { table } from './table.ts';
+import { takeTurns } from './turns.ts';
 
 const MAX_ROUNDS = 1_000;
-const measures = [
-  { key: 'createToFirstOutput', title: 'Create to first output', baselines: ['runc', 'docker'] },
-  { key: 'execRoundTrip', title: 'Exec round trip', baselines: ['runc', 'docker'] },
-] as const;
+const BASELINES = ['runc', 'docker'];
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '15' }, beside: { type: 'string' } },
+  options: {
+    rounds: { type: 'string', default: '15' },
+    beside: { type: 'string' },
+    check: { type: 'boolean', default: false },
+  },
 });
+if (values.check) process.exit((await check()) ? 0 : 1);
 const rounds = wholeNumber('rounds', values.rounds, MAX_ROUNDS);
 
 await using cleanup = new CleanupScope(createLogger('error'));
@@ -85,30 +88,15 @@ if (!contenders.some(({ name }) => name.startsWith('skerry'))) {
   throw new Error(`There is nothing of Skerry to measure: ${absent.join('; ')}`);
 }
 
-const samples = new Map<string, number[]>();
-for (let round = 0; round <= rounds; round++) {
-  say(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);
-  for (const contender of contenders) {
-    for (const { key } of measures) {
-      const duration = await contender[key]();
-      if (round === 0) continue;
-      const id = `${key} ${contender.name}`;
-      samples.set(id, [...(samples.get(id) ?? []), duration]);
-    }
-  }
-}
-
+const results = await takeTurns(contenders, rounds);
 const text = await report();
 const kind = values.beside === undefined ? 'create-and-exec' : `beside-${await commitOf(values.beside)}`;
 publish(kind, text);
 
 async function report(): Promise<string> {
-  const sections = measures.flatMap(({ key, title, baselines }) => {
-    const rows = contenders.map(({ name }) => ({
-      name,
-      summary: summarize(samples.get(`${key} ${name}`) ?? []),
-    }));
-    return [`## ${title}`, '', ...table(rows, baselines), ''];
+  const sections = [...results].flatMap(([title, summaries]) => {
+    const rows = [...summaries].map(([name, summary]) => ({ name, summary }));
+    return [`## ${title}`, '', ...table(rows, BASELINES), ''];
   });
   return [
     '# Create and exec, beside runc and Docker',

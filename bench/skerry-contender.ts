@@ -13,13 +13,21 @@ export const skerryContenders = async (runtime: 'runc' | 'gvisor'): Promise<read
   ...(await contendersOf(runtime, 'warm')),
 ];
 
+/** Those whose creates begin from nothing alone. @param dataDir may hold what a server before has left, its image say */
+export const coldContenders = (runtime: 'runc' | 'gvisor', dataDir: string): Promise<readonly Contender[]> =>
+  contendersOf(runtime, 'cold', dataDir);
+
 /** Starts a server with one runtime, builds the image, and keeps one sandbox for `exec`: by gRPC and by REST, which share them. */
 async function contendersOf(
   runtime: 'runc' | 'gvisor',
   kind: 'cold' | 'warm',
+  dataDir?: string,
 ): Promise<readonly Contender[]> {
   const isWarm = kind === 'warm';
-  const server = await startServer({ runtime, warmPool: isWarm ? 4 : 0, flags: ['--log-level', 'warn'] });
+  const server = await startServer({
+    ...{ runtime, warmPool: isWarm ? 4 : 0, flags: ['--log-level', 'warn'] },
+    ...(dataDir === undefined ? {} : { dataDir }),
+  });
   /** The next create finds one. */
   const ready = async () => {
     if (isWarm)
@@ -51,6 +59,7 @@ async function contendersOf(
           if (!value?.startsWith('hello')) throw new Error(`not the output that was expected: ${value}`);
         });
         await sandbox?.terminate();
+        await ready(); // the next one's turn is not beside the making of another
         return duration;
       },
       execRoundTrip: () =>
@@ -117,6 +126,7 @@ function restContender(
         if (!output.startsWith('hello')) throw new Error(`not the output that was expected: ${output}`);
       });
       await modbox.destroySandbox({ taskId });
+      await ready();
       return duration;
     },
     execRoundTrip: () => timed(() => exec(`${url}/sandboxes/${idleSandboxId}`, ['true'])),

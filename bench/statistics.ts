@@ -18,5 +18,13 @@ export function summarize(samples: readonly number[]): Summary {
   return { count: sorted.length, min, median: (lower + upper) / 2, max };
 }
 
+/** The smallest sample that so large a share of them does not exceed. @param share above 0, at most 1 @throws RangeError for no samples */
+export function quantile(samples: readonly number[], share: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
+  const value = sorted[Math.ceil(sorted.length * share) - 1];
+  if (value === undefined) throw new RangeError('no samples');
+  return value;
+}
+
 /** `12.3` below a hundred, whole numbers from there. */
 export const milliseconds = (value: number): string => (value < 100 ? value.toFixed(1) : value.toFixed(0));

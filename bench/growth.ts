@@ -1,0 +1,152 @@
+/**
+ * `npm run bench:growth [-- --runtime runc|gvisor] [--others 0,250,500] [--rate 5] [--seconds 60]`: what a create and an exec take beside others that idle, and while sandboxes are asked for at a
+ * steady rate, whether or not those before have come (an open loop), from the warm pool. By the official JavaScript client. Prints a page and writes it to `results/`. For a quiet machine.
+ */
+import { parseArgs } from 'node:util';
+import { type App, type Image, ModalClient, type Sandbox } from 'modal';
+import { startServer, type TestServer } from '../e2e/support/server.ts';
+import { isFull, untilWarm } from '../e2e/support/warm-pool.ts';
+import { delay } from '../server/src/platform/wait.ts';
+import { timed } from './contender.ts';
+import { describeMachine } from './machine.ts';
+import { publish, say, today, wholeNumber } from './page.ts';
+import { milliseconds, quantile } from './statistics.ts';
+import { residentMiB } from './stream-contender.ts';
+
+const IDLE_LIFE_MS = 6 * 3_600_000;
+/** Of each, medians are told. */
+const TIMES = 15;
+/** How many are made and ended at once. */
+const AT_ONCE = 8;
+/** As many wait for the open loop as the server's own bound allows. */
+const WAITING = 16;
+
+const { values } = parseArgs({
+  options: {
+    runtime: { type: 'string', default: 'runc' },
+    others: { type: 'string', default: '0,250,500' },
+    rate: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '60' },
+  },
+});
+const runtime = values.runtime === 'gvisor' ? 'gvisor' : 'runc';
+const others = values.others.split(',').map(Number);
+const rate = wholeNumber('rate', values.rate, 1000);
+const seconds = wholeNumber('seconds', values.seconds, 3600);
+
+const beside = await withServer(0, besideOthers);
+const open = await withServer(WAITING, openLoop);
+publish(
+  `growth-${runtime}`,
+  [
+    `# Growth, under ${runtime}`,
+    '',
+    `Made by \`npm run bench:growth -- --runtime ${runtime} --others ${values.others} --rate ${rate} --seconds ${seconds}\` on ${today()}. Milliseconds, by the official`,
+    `JavaScript client; medians of ${TIMES}.`,
+    '',
+    ...(await describeMachine()),
+    '',
+    '## Beside others that idle',
+    '',
+    '| others | create to first output, cold | exec round trip | server (MiB) |',
+    '| ---: | ---: | ---: | ---: |',
+    ...beside,
+    '',
+    `## ${rate} creates a second for ${seconds} s, in an open loop`,
+    '',
+    'From the call to the first output, from the warm pool where one waited; what comes too late keeps none from being asked for.',
+    '',
+    ...open,
+    '',
+  ].join('\n'),
+);
+
+interface Driven {
+  readonly server: TestServer;
+  readonly create: () => Promise<Sandbox>;
+}
+
+async function withServer<T>(warmPool: number, work: (driven: Driven) => Promise<T>): Promise<T> {
+  const server = await startServer({ runtime, warmPool, freshData: true, flags: ['--log-level', 'warn'] });
+  process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
+  const { tokenId, tokenSecret } = server.token;
+  const client = new ModalClient({ tokenId, tokenSecret });
+  try {
+    const app: App = await client.apps.fromName('bench', { createIfMissing: true });
+    const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
+    const create = () => client.sandboxes.create(app, image, { timeoutMs: IDLE_LIFE_MS });
+    return await work({ server, create });
+  } finally {
+    client.close();
+    await server.stop();
+  }
+}
+
+async function besideOthers({ server, create }: Driven): Promise<string[]> {
+  const idle: Sandbox[] = [];
+  const mine = await create();
+  const rows: string[] = [];
+  for (const count of others.toSorted((one, other) => one - other)) {
+    say(`beside ${count}`);
+    while (idle.length < count) {
+      const missing = Math.min(AT_ONCE, count - idle.length);
+      idle.push(...(await Promise.all(Array.from({ length: missing }, () => running(create)))));
+    }
+    const creates = await repeated(async () => {
+      let sandbox: Sandbox | undefined;
+      const ms = await timed(async () => {
+        sandbox = await running(create);
+      });
+      await sandbox?.terminate();
+      return ms;
+    });
+    const execs = await repeated(() => timed(async () => (await mine.exec(['true'])).wait()));
+    const cells = [count, milliseconds(quantile(creates, 0.5)), milliseconds(quantile(execs, 0.5))];
+    rows.push(`| ${[...cells, residentMiB(server.pid).toFixed(0)].join(' | ')} |`);
+    say(rows.at(-1) ?? '');
+  }
+  while (idle.length > 0) await Promise.all(idle.splice(0, AT_ONCE).map((sandbox) => sandbox.terminate()));
+  return rows;
+}
+
+async function openLoop({ server, create }: Driven): Promise<string[]> {
+  await (await running(create)).terminate(); // the server learns what is asked for
+  await untilWarm(server, isFull);
+  const began = performance.now();
+  const all: Promise<number>[] = [];
+  for (let number = 0; number < rate * seconds; number++) {
+    await delay(Math.max(0, began + (number * 1000) / rate - performance.now()));
+    all.push(
+      (async () => {
+        let sandbox: Sandbox | undefined;
+        const ms = await timed(async () => {
+          sandbox = await running(create);
+        });
+        await sandbox?.terminate();
+        return ms;
+      })(),
+    );
+  }
+  const took = await Promise.all(all);
+  const at = (share: number) => milliseconds(quantile(took, share));
+  return [
+    '| creates | p50 | p95 | p99 | slowest |',
+    '| ---: | ---: | ---: | ---: | ---: |',
+    `| ${took.length} | ${at(0.5)} | ${at(0.95)} | ${at(0.99)} | ${at(1)} |`,
+  ];
+}
+
+/** One whose first output has come. */
+async function running(create: () => Promise<Sandbox>): Promise<Sandbox> {
+  const sandbox = await create();
+  const process = await sandbox.exec(['echo', 'hello']);
+  const { value } = await process.stdout.getReader().read();
+  if (!value?.startsWith('hello')) throw new Error(`not the output that was expected: ${value}`);
+  return sandbox;
+}
+
+async function repeated(once: () => Promise<number>): Promise<number[]> {
+  const all: number[] = [];
+  for (let time = 0; time < TIMES; time++) all.push(await once());
+  return all;
+}
