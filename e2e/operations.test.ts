@@ -1,13 +1,14 @@
 /** What an operator is told of a server and can have it do, on one that clients use. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Sandbox } from '../sdk/src/index.ts';
+import { delay } from '../server/src/platform/wait.ts';
 import { announce, conceal, runSkerry } from './support/command.ts';
 import { startServer, type TestServer } from './support/server.ts';
 
@@ -106,6 +107,23 @@ describe('a server in operation', () => {
     });
     const { stdout } = await restored.exec(['cat', '/made', '/vol/file']);
     assert.equal(stdout, 'made\nwritten\n');
+  });
+
+  test('the audit log says who did what in which sandbox, and nothing of what it was', async () => {
+    await sandbox.exec(['echo', 'confidential']);
+    const lines = () => readFileSync(join(server.dataDir, 'audit/audit.log'), 'utf8');
+    const mine = () =>
+      lines()
+        .split('\n')
+        .filter((line) => line.includes(sandbox.id))
+        .map((line) => JSON.parse(line));
+    const isExec = ({ call }: { call: string }) => /^POST .*\/(processes|exec)/.test(call);
+    const end = performance.now() + 60_000;
+    while (!mine().some(isExec) && performance.now() < end) await delay(50);
+    for (const found of [mine().find(({ call }) => call === 'POST /v1/sandboxes'), mine().find(isExec)])
+      assert.equal(found?.token, server.token.tokenId, lines());
+    assert.doesNotMatch(lines(), /confidential|operated|kept/);
+    assert.ok(!lines().includes(server.token.tokenSecret));
   });
 
   test('webhooks are told what becomes of a sandbox', async () => {

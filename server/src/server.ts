@@ -13,6 +13,7 @@ import { diskRoute } from './api/operator/disk-route.ts';
 import { healthRoutes } from './api/operator/health-routes.ts';
 import { imageRoute } from './api/operator/image-route.ts';
 import { metricsRoute } from './api/operator/metrics-route.ts';
+import { observed } from './api/operator/observed.ts';
 import { sandboxRoute } from './api/operator/sandbox-route.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { warmRoute } from './api/operator/warm-route.ts';
@@ -56,6 +57,8 @@ import { backupKeyCheck } from './storage/backup.ts';
 import { Collector } from './storage/collector.ts';
 import { copyDatabase } from './store/backup.ts';
 import { openStore, type Store } from './store/store.ts';
+import { AuditLog } from './telemetry/audit-log.ts';
+import type { CallListener } from './telemetry/calls.ts';
 import { Counts } from './telemetry/counts.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
@@ -167,7 +170,18 @@ export async function startServer(
     const counts = new Counts();
     const metrics = new Metrics(counts);
     metrics.watchProcess();
-    const { onCall } = metrics;
+    const audit =
+      config.auditLogMiB === 0
+        ? undefined
+        : new AuditLog({
+            ...{ directory: join(dataDir, 'audit'), logger, now },
+            maxBytes: config.auditLogMiB * 2 ** 20,
+          });
+    cleanup.add('audit', () => audit?.close());
+    const onCall: CallListener = (call) => {
+      metrics.onCall(call);
+      audit?.onCall(call);
+    };
     const room = new MachineRoom(dataDir);
     const engine = createEngine(config, { ...secretsOf(store, vault), room }, logger);
     await engine.open();
@@ -335,6 +349,19 @@ export async function startServer(
       ...routes,
       ...dashboardRoutes({ ...{ tokens, vault, instance, routes, logger, now }, directory: DASHBOARD }),
     ];
+    const operator = [
+      imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
+      diskRoute({ tokens, collector, dataDir, logger }),
+      checkpointRoute({ tokens, sandboxes, logger }),
+      backupRoute({
+        ...{ tokens, dataDir, room, logger, now, version: VERSION, keyCheck: backupKeyCheck(vault) },
+        copyStore: (path) => copyDatabase(store.database, path),
+        commitVolumes: () => volumeMounts.settleAll(),
+      }),
+      sandboxRoute({ tokens, sandboxes, provisioner, logger }),
+      warmRoute({ tokens, sandboxes, images: patientImages, logger }),
+      tokenRoute({ tokens, version: VERSION, instance, endpoint, logger }),
+    ];
     const port = await createPort({
       host: config.host,
       port: config.port,
@@ -346,17 +373,7 @@ export async function startServer(
         routes: withDashboard([
           blobRoute({ blobs, logger }),
           volumeRoute({ volumeFiles, logger }),
-          imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
-          diskRoute({ tokens, collector, dataDir, logger }),
-          checkpointRoute({ tokens, sandboxes, logger }),
-          backupRoute({
-            ...{ tokens, dataDir, room, logger, now, version: VERSION, keyCheck: backupKeyCheck(vault) },
-            copyStore: (path) => copyDatabase(store.database, path),
-            commitVolumes: () => volumeMounts.settleAll(),
-          }),
-          sandboxRoute({ tokens, sandboxes, provisioner, logger }),
-          warmRoute({ tokens, sandboxes, images: patientImages, logger }),
-          tokenRoute({ tokens, version: VERSION, instance, endpoint, logger }),
+          ...operator.map((route) => observed(route, onCall)),
           ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
           metricsRoute({ metrics, tokens, sandboxes, images, dataDir, logger }),
           ...health,

@@ -334,6 +334,12 @@ export const configSchema = z.strictObject({
     .describe(
       'on: the memory of sandboxes is encrypted wherever it is kept on the disk, with the key of secrets',
     ),
+  auditLogMiB: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(128)
+    .describe('what the audit log may take on the disk, MiB; 0: there is none (operations.md)'),
   webhookUrls: z
     .array(z.url({ protocol: /^https?$/, error: 'not an http or https URL' }))
     .default([])

@@ -26,7 +26,7 @@ export const STORE_FILE = 'skerry.db';
 const MANIFEST = 'backup.json';
 
 /** What the directory of a backup says of itself; `begun` until one is complete. */
-export const manifestSchema = z.discriminatedUnion('state', [
+const manifestSchema = z.discriminatedUnion('state', [
   z.object({ format: z.literal(FORMAT), state: z.literal('begun') }),
   z.object({
     format: z.literal(FORMAT),
@@ -39,7 +39,7 @@ export const manifestSchema = z.discriminatedUnion('state', [
     keyCheck: z.string(),
   }),
 ]);
-export type Manifest = z.infer<typeof manifestSchema>;
+type Manifest = z.infer<typeof manifestSchema>;
 
 /** What a copy of the store refers to, by name. */
 export interface StoreCopy {

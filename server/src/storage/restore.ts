@@ -9,7 +9,7 @@ import { readManifest, STORE_FILE } from './backup.ts';
 const COPY_TIMEOUT_MS = 2 * 3_600_000;
 const PARTS = [STORE_FILE, 'images', 'volumes', 'blobs'] as const;
 /** What opens what is in it, and how clients know the server: kept apart from a backup. */
-export const KEY_FILES = ['vault.key', 'token.json', 'tls'] as const;
+const KEY_FILES = ['vault.key', 'token.json', 'tls'] as const;
 
 export interface RestoreParts {
   readonly from: string;

@@ -1,7 +1,7 @@
 /** What became of the calls of every interface: each is told of once, when it is over. */
 
-/** `modal`: the control plane; `sandbox`: the command router of a sandbox; the others are HTTP. */
-export type ApiName = 'modal' | 'sandbox' | 'rest' | 'modbox';
+/** `modal`: the control plane; `sandbox`: the command router of a sandbox; the others are HTTP, `operator` what the `skerry` command asks. */
+export type ApiName = 'modal' | 'sandbox' | 'rest' | 'modbox' | 'operator';
 
 export interface FinishedCall {
   readonly api: ApiName;
@@ -10,6 +10,10 @@ export interface FinishedCall {
   /** The name of a gRPC status, or an HTTP status. */
   readonly status: string;
   readonly durationMs: number;
+  /** The id of the token that it was made with, or of the one by which the sandbox was opened; undefined for nobody's. */
+  readonly caller: string | undefined;
+  /** What it was about, by what each id is of. */
+  readonly subjects: Readonly<Record<string, string>>;
 }
 
 export type CallListener = (call: FinishedCall) => void;

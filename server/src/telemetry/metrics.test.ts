@@ -6,10 +6,11 @@ import { Metrics } from './metrics.ts';
 test('what was counted, timed and asked for is told with its labels', async () => {
   const counts = new Counts();
   const metrics = new Metrics(counts);
+  const mine = { caller: 'ak-1', subjects: {} };
   let waiting = 2;
   metrics.gauge({ name: 'waiting', help: 'h', labels: ['kind'], read: () => [[{ kind: 'a' }, waiting]] });
-  metrics.onCall({ api: 'modal', method: 'SandboxList', status: 'OK', durationMs: 3 });
-  metrics.onCall({ api: 'modal', method: 'SandboxList', status: 'NotFound', durationMs: 3000 });
+  metrics.onCall({ api: 'modal', method: 'SandboxList', status: 'OK', durationMs: 3, ...mine });
+  metrics.onCall({ api: 'modal', method: 'SandboxList', status: 'NotFound', durationMs: 3000, ...mine });
   metrics.started({ runtime: 'runc', waited: true, ms: 40, phases: { bind: 20 } });
   metrics.built('failure', 2000);
   metrics.ended('timeout');

@@ -14,10 +14,9 @@ const START_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 const BUILD_SECONDS = [0.1, 1, 5, 15, 60, 300, 1800];
 /** A delay of the event loop is looked for so often, milliseconds: a timer that wakes an idle server. */
 const LOOP_PRECISION_MS = 50;
-const LABELS = { api: '', method: '', code: '' };
 
 /** One figure, or several that differ in their labels. */
-export type Figures = number | Iterable<readonly [labels: Readonly<Record<string, string>>, value: number]>;
+type Figures = number | Iterable<readonly [labels: Readonly<Record<string, string>>, value: number]>;
 
 interface Asked {
   readonly name: string;
@@ -30,7 +29,7 @@ interface Asked {
 export class Metrics {
   readonly contentType: string;
   readonly #registry = new Registry();
-  readonly #calls: Counter<keyof typeof LABELS>;
+  readonly #calls: Counter<'api' | 'method' | 'code'>;
   readonly #callSeconds: Histogram<'api' | 'method'>;
   readonly #starts: Histogram<'runtime' | 'warm'>;
   readonly #phases: Histogram<'runtime' | 'phase'>;

@@ -17,10 +17,11 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
 import type { HttpAccess } from '../../tunnels/http-access.ts';
 import type { Tunnels } from '../../tunnels/tunnels.ts';
-import type { HttpAuth } from './caller.ts';
+import { callerIdOf, type HttpAuth } from './caller.ts';
 import { errorAnswerOf, invalidRequest } from './error-answers.ts';
 import { tidyComponents } from './openapi.ts';
 import type { HttpApp, RouteParts } from './routes.ts';
+import { subjectsOf } from './subjects.ts';
 
 /** Largest JSON body: what a program's arguments, environment and input may come to at once. */
 const MAX_BODY_BYTES = 8 << 20;
@@ -129,6 +130,8 @@ function createApp(options: HttpApiOptions, onCall: CallListener | undefined, pa
       method: routeOptions.url === undefined ? 'none' : `${method} ${routeOptions.url}`,
       status: String(reply.statusCode),
       durationMs: reply.elapsedTime,
+      caller: callerIdOf(request),
+      subjects: subjectsOf(request),
     });
     logger.info({ ...fields, durationMs: Math.round(reply.elapsedTime) }, `${name}.request`);
   });

@@ -76,6 +76,10 @@ export function sandboxKeyFor(request: FastifyRequest, auth: HttpAuth, sandboxId
   return auth.sandboxKey(sandboxId, caller.identity.tokenId);
 }
 
+/** The id of the token that a request came with, directly or by a key that came from it; undefined when it had none that is good. */
+export const callerIdOf = (request: FastifyRequest): string | undefined =>
+  callers.get(request)?.identity.tokenId;
+
 /** `http(s)://host[:port]` as the caller reached us, so that the URLs we hand out work from where the caller is. */
 export function baseUrlOf(request: FastifyRequest): string {
   const { socket } = request.raw;

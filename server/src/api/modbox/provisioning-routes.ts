@@ -18,6 +18,7 @@ import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts } from '../http/routes.ts';
 import { pageOf, statusOf } from '../http/sandbox-answers.ts';
 import { networkPolicy, openPorts, secretHeaderSpecs, volumeRequests } from '../http/sandbox-fields.ts';
+import { noteMade } from '../http/subjects.ts';
 import {
   type CheckpointAnswer,
   checkpointAnswer,
@@ -70,6 +71,7 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
         .catch((error: unknown) => {
           throw error instanceof ProvisionConflict ? conflictAnswer(error) : error;
         });
+      noteMade(request, sandbox.id);
       return reply.code(created ? 201 : 200).send(describe(request, sandbox));
     },
   );

@@ -7,7 +7,7 @@ import type { AnyResponse } from '../../transport/port.ts';
 import type { HttpRoute } from '../../transport/routes.ts';
 
 /** Why a server should not be sent work. */
-export type NotReady = 'draining' | 'disk-full' | 'no-runtime';
+type NotReady = 'draining' | 'disk-full' | 'no-runtime';
 
 export interface HealthDeps {
   readonly version: string;

@@ -23,7 +23,7 @@ export interface MetricsRouteDeps {
   readonly logger: Logger;
 }
 
-export const METRICS_PATH = '/metrics';
+const METRICS_PATH = '/metrics';
 
 /** The route; it never rejects. From now on the metrics have what these parts tell. */
 export function metricsRoute(deps: MetricsRouteDeps): HttpRoute {

@@ -9,6 +9,7 @@ import { requireRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts, sandboxParams } from '../http/routes.ts';
 import { pageOf, statusOf } from '../http/sandbox-answers.ts';
+import { noteMade } from '../http/subjects.ts';
 import { type SandboxSpecParts, toSandboxSpec } from './sandbox-spec.ts';
 import {
   DEFAULT_APP,
@@ -46,7 +47,9 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
       async (request, reply) => {
         const signal = hangUpSignal(reply, parts.closing);
         const spec = await toSandboxSpec(specParts, request.body, signal);
-        return reply.code(201).send(describe(request, await sandboxes.create(spec)));
+        const sandbox = await sandboxes.create(spec);
+        noteMade(request, sandbox.id);
+        return reply.code(201).send(describe(request, sandbox));
       },
     );
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { Code } from '@connectrpc/connect';
 import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { FinishedCall } from '../../../telemetry/calls.ts';
 import { SandboxCreateResponseSchema } from '../gen/modal/sandboxes_pb.ts';
 import { code, controlPlane, definition, sandbox, withApi } from '../testing/clients.ts';
 import { Idempotency } from './idempotency.ts';
@@ -152,3 +153,27 @@ test('closing the API ends long polls with UNAVAILABLE, which clients repeat', (
     served.api.close();
     await waiting;
   }));
+
+test('a call that is over is told of with its token, what it was about and how it went, and nothing else that it said', () => {
+  const calls: FinishedCall[] = [];
+  return withApi(
+    async (served) => {
+      const client = controlPlane(served);
+      const { sandboxId } = await client.sandboxCreateV2({ appId: served.appId, definition });
+      await assert.rejects(client.sandboxWait({ sandboxId: 'not an id', timeout: 0 }));
+      const [created, waited] = calls;
+      assert.ok(created && created.durationMs > 0);
+      const { durationMs: _, ...rest } = created;
+      const { appId } = served;
+      assert.deepEqual(
+        { ...rest, subjects: { ...rest.subjects, taskId: undefined } },
+        {
+          ...{ api: 'modal', method: 'SandboxCreateV2', status: 'OK', caller: served.token.tokenId },
+          subjects: { appId, sandboxId, taskId: undefined },
+        },
+      );
+      assert.deepEqual([waited?.status, waited?.subjects], ['InvalidArgument', {}]);
+    },
+    { onCall: (call) => calls.push(call) },
+  );
+});

@@ -20,6 +20,7 @@ import { type SandboxCreateV2Response, SandboxCreateV2ResponseSchema } from '../
 import { callKey, callOf } from './call.ts';
 import { toConnectError } from './errors.ts';
 import type { Idempotency } from './idempotency.ts';
+import { idsIn } from './ids-in.ts';
 import { neededScope } from './needed-scope.ts';
 
 /** Control plane RPCs whose repetition would do something twice, or fail on what the first did. */
@@ -92,7 +93,7 @@ export function surround<Service extends DescService>(
 function surroundUnary(method: DescMethodUnary, handler: AnyUnary, around: Surroundings): AnyUnary {
   const once = oncePerKey.has(method.name);
   return (request, context) =>
-    observed(method.name, context, around, async () => {
+    observed(method.name, request, context, around, async () => {
       authorize(method.name, request, context);
       if (!once) return await handler(request, context);
       return around.idempotency.once({
@@ -124,7 +125,7 @@ function surroundClientStreaming(
   handler: AnyClientStreaming,
   around: Surroundings,
 ): AnyClientStreaming {
-  return (requests, context) => observed(rpc, context, around, async () => handler(requests, context));
+  return (requests, context) => observed(rpc, {}, context, around, async () => handler(requests, context));
 }
 
 function surroundServerStreaming(
@@ -145,32 +146,37 @@ function surroundServerStreaming(
       outcome = connectError.code;
       throw connectError;
     } finally {
-      report(rpc, context, around, startedAt, outcome);
+      report(rpc, [request], context, around, startedAt, outcome);
     }
   };
 }
 
-async function observed<T>(
+async function observed<T extends object>(
   rpc: string,
+  request: object,
   context: HandlerContext,
   around: Surroundings,
   run: () => Promise<T>,
 ): Promise<T> {
   const startedAt = around.clock();
   let outcome: Code | 'ok' = 'ok';
+  const messages = [request];
   try {
-    return await run();
+    const response = await run();
+    messages.push(response);
+    return response;
   } catch (error) {
     const connectError = toConnectError(error, rpc, context.signal, around.logger);
     outcome = connectError.code;
     throw connectError;
   } finally {
-    report(rpc, context, around, startedAt, outcome);
+    report(rpc, messages, context, around, startedAt, outcome);
   }
 }
 
 function report(
   rpc: string,
+  messages: readonly object[],
   context: HandlerContext,
   around: Surroundings,
   startedAt: number,
@@ -179,7 +185,12 @@ function report(
   const call = context.values.get(callKey);
   const durationMs = around.clock() - startedAt;
   const status = outcome === 'ok' ? 'OK' : Code[outcome];
-  around.onCall?.({ api: call?.grant ? 'sandbox' : 'modal', method: rpc, status, durationMs });
+  around.onCall?.({
+    api: call?.grant ? 'sandbox' : 'modal',
+    ...{ method: rpc, status, durationMs },
+    caller: call?.identity.tokenId,
+    subjects: { ...(call?.grant && { sandboxId: call.grant.sandboxId }), ...idsIn(messages) },
+  });
   around.logger.debug(
     {
       rpc,

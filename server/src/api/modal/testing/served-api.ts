@@ -8,6 +8,7 @@ import { Cleanup } from '../../../platform/cleanup.ts';
 import { AppReaper } from '../../../sandboxes/app-reaper.ts';
 import type { SandboxService } from '../../../sandboxes/sandbox-service.ts';
 import { Domain, type DomainOptions } from '../../../sandboxes/testing/domain.ts';
+import type { CallListener } from '../../../telemetry/calls.ts';
 import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
 import { createPort } from '../../../transport/port.ts';
 import { type HttpRoute, routeRequests } from '../../../transport/routes.ts';
@@ -47,6 +48,7 @@ export interface ServedApi extends AsyncDisposable {
 
 export interface ServedApiOptions extends Pick<DomainOptions, 'now'> {
   readonly handlers?: ModalHandlers;
+  readonly onCall?: CallListener;
   readonly routes?: readonly HttpRoute[];
   readonly firstBytesTimeoutMs?: number;
   readonly headerTimeoutMs?: number;
@@ -102,8 +104,7 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
         ...sidecarRouterHandlers({ sandboxes, sidecars }),
       },
       ...(options.authentication?.({ tokens, accessTokens }) ?? { tokens, accessTokens }),
-      idempotency,
-      logger,
+      ...{ idempotency, logger, onCall: options.onCall },
     });
     const port = await createPort({
       host: '127.0.0.1',
