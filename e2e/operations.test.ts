@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { ModalClient } from 'modal';
 import { Sandbox } from '../sdk/src/index.ts';
 import { delay } from '../server/src/platform/wait.ts';
 import { announce, conceal, runSkerry } from './support/command.ts';
@@ -34,7 +35,7 @@ describe('a server in operation', () => {
     const { port } = hooks.address() as AddressInfo; // TCP, so it has one
     const flags = [
       ...['--webhook-urls', `http://127.0.0.1:${port}/`, '--webhook-secret-file', secretFile],
-      ...['--webhook-private', '127.0.0.1/32'],
+      ...['--webhook-private', '127.0.0.1/32', '--token-creates-per-minute', '2'],
     ];
     server = await startServer({ runtime: 'runc', flags });
     token = `${server.token.tokenId}:${server.token.tokenSecret}`;
@@ -124,6 +125,32 @@ describe('a server in operation', () => {
       assert.equal(found?.token, server.token.tokenId, lines());
     assert.doesNotMatch(lines(), /confidential|operated|kept/);
     assert.ok(!lines().includes(server.token.tokenSecret));
+  });
+
+  test('a token that makes too many sandboxes is told how long to wait, over each interface', async (t) => {
+    const post = async (path: string, bearer: string, body: object) => {
+      const headers = { authorization: `Bearer ${bearer}` };
+      const json = { 'content-type': 'application/json' };
+      const init = { method: 'POST', headers: { ...headers, ...json }, body: JSON.stringify(body) };
+      return fetch(`${server.url}${path}`, init);
+    };
+    const answer = await post('/skerry/v1/tokens', token, { label: 'busy' });
+    const issued = (await answer.json()) as { tokenId: string; tokenSecret: string };
+    const busy = `${issued.tokenId}:${issued.tokenSecret}`;
+    const create = (bearer: string) => post('/v1/sandboxes', bearer, { image: 'im-none' });
+    assert.deepEqual([(await create(busy)).status, (await create(busy)).status], [404, 404]);
+    const refused = await create(busy);
+    assert.equal(refused.status, 429);
+    const wait = Number(refused.headers.get('retry-after'));
+    assert.ok(wait > 0 && wait <= 30, `${wait} s`);
+    assert.equal((await create(token)).status, 404, "the owner's has no bound");
+
+    process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
+    const client = new ModalClient(issued);
+    t.after(() => client.close());
+    const app = await client.apps.fromName('operated', { createIfMissing: true });
+    const made = client.sandboxes.create(app, client.images.fromRegistry(IMAGE));
+    await assert.rejects(made, /This token may make 2 sandboxes a minute\. Try again in \d+ s\./);
   });
 
   test('webhooks are told what becomes of a sandbox', async () => {

@@ -156,7 +156,10 @@ export async function startServer(
     const store = openStore(dataDir);
     cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
-    const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault, now });
+    const tokens = await TokenStore.open({
+      ...{ settings: store.settings, dataDir, vault, now },
+      createsPerMinute: config.tokenCreatesPerMinute,
+    });
     const certificateOptions = {
       dataDir,
       certFile: config.tlsCertFile,

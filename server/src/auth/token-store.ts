@@ -12,6 +12,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId } from '../ids.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import type { AesVault } from '../secrets/vault.ts';
+import { CreateRate } from './create-rate.ts';
 import { type OpenAnswer, OpenAnswers } from './open-answers.ts';
 import { type Identity, type Scope, scopes } from './scopes.ts';
 import { openSigningKey, type SigningKeySettings } from './signing-key.ts';
@@ -66,6 +67,8 @@ export interface TokenStoreOptions {
   readonly vault: Pick<AesVault, 'seal' | 'open' | 'deriveKey'>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Sandboxes that each token but the owner's may make in a minute; as many as they like by default. */
+  readonly createsPerMinute?: number;
 }
 
 type StoredToken = z.infer<typeof storedTokenSchema>;
@@ -90,16 +93,18 @@ export class TokenStore {
   /** Token ids by the SHA-256 of their REST keys, hexadecimal: looking a hash up tells nothing about the key by its time. */
   readonly #byApiKeyHash = new Map<string, string>();
   readonly #open = new OpenAnswers();
+  readonly #createRate: CreateRate;
 
   private constructor(
     owner: StoredToken,
-    { settings, now }: Pick<TokenStoreOptions, 'settings' | 'now'>,
+    { settings, now, createsPerMinute = 0 }: Pick<TokenStoreOptions, 'settings' | 'now' | 'createsPerMinute'>,
     signingKey: Uint8Array,
   ) {
     this.tokenId = owner.tokenId;
     this.signingKey = signingKey;
     this.#settings = settings;
     this.#now = now;
+    this.#createRate = new CreateRate({ perMinute: createsPerMinute, now });
     this.#further = furtherTokensSchema.parse(JSON.parse(settings.get(FURTHER_TOKENS_SETTING) ?? '[]'));
     for (const token of [{ ...owner, scope: 'admin' as const }, ...this.#further]) this.#admit(token);
   }
@@ -168,6 +173,11 @@ export class TokenStore {
   endWith(tokenId: string, answer: OpenAnswer, end?: () => void): void {
     // The owner's ends with the server alone.
     if (tokenId !== this.tokenId) this.#open.add(tokenId, answer, end);
+  }
+
+  /** Counts sandboxes that a token is about to make; the owner's are not. @throws SkerryError as `CreateRate.take` */
+  countCreates(tokenId: string, count = 1): void {
+    if (tokenId !== this.tokenId) this.#createRate.take(tokenId, count);
   }
 
   /**

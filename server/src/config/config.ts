@@ -334,6 +334,12 @@ export const configSchema = z.strictObject({
     .describe(
       'on: the memory of sandboxes is encrypted wherever it is kept on the disk, with the key of secrets',
     ),
+  tokenCreatesPerMinute: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe("sandboxes that each token but the owner's may make in a minute; 0: as many as it likes"),
   auditLogMiB: z.coerce
     .number()
     .int()

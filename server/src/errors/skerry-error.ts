@@ -67,6 +67,13 @@ export const errorKinds = {
     'caller',
     "Have one made on the server's machine: skerry token create --scope …",
   ),
+  'rate-limited': kind(
+    G.RESOURCE_EXHAUSTED,
+    429,
+    'caller',
+    'Wait as long as the message says, then try again.',
+    true,
+  ),
   'not-found': kind(G.NOT_FOUND, 404, 'caller', 'Check the id or name; ended objects may have been removed.'),
   'sandbox-ended': kind(G.NOT_FOUND, 410, 'caller', 'Create a new sandbox.'),
   'already-exists': kind(G.ALREADY_EXISTS, 409, 'caller', 'Choose another name or use the existing object.'),

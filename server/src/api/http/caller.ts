@@ -9,7 +9,7 @@ import { isEncrypted } from '../../transport/tunnel.ts';
 /** The part of authentication that the HTTP interfaces need. */
 export type HttpAuth = Pick<
   TokenStore,
-  'verify' | 'identityOfApiKey' | 'sandboxOfKey' | 'sandboxKey' | 'endWith'
+  'verify' | 'identityOfApiKey' | 'sandboxOfKey' | 'sandboxKey' | 'endWith' | 'countCreates'
 >;
 
 type Caller = { readonly identity: Identity } & (
@@ -74,6 +74,12 @@ export function sandboxKeyFor(request: FastifyRequest, auth: HttpAuth, sandboxId
   const caller = callers.get(request);
   if (!caller) throw new SkerryError('internal', 'The request was not authenticated.');
   return auth.sandboxKey(sandboxId, caller.identity.tokenId);
+}
+
+/** Counts sandboxes that a request is about to make. @throws SkerryError as `TokenStore.countCreates` */
+export function countCreates(request: FastifyRequest, auth: HttpAuth, count = 1): void {
+  const tokenId = callerIdOf(request);
+  if (tokenId !== undefined) auth.countCreates(tokenId, count);
 }
 
 /** The id of the token that a request came with, directly or by a key that came from it; undefined when it had none that is good. */

@@ -17,8 +17,9 @@ export interface HttpErrorAnswer {
 export function errorAnswerOf(thrown: unknown): HttpErrorAnswer {
   const error = fromFastify(thrown) ?? toSkerryError(thrown);
   const { http: status, suggestion, retryable } = error.kind;
-  const { path, differs, reason } = error.details;
-  const seconds = retryAfterSeconds[status];
+  const { path, differs, reason, retryAfterMs } = error.details;
+  const seconds =
+    typeof retryAfterMs === 'number' ? Math.ceil(retryAfterMs / 1000) : retryAfterSeconds[status];
   return {
     status,
     headers: {

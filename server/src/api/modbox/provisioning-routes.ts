@@ -12,7 +12,7 @@ import {
   type ProvisionPart,
 } from '../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
-import { baseUrlOf, requireToken, sandboxKeyFor } from '../http/caller.ts';
+import { baseUrlOf, countCreates, requireToken, sandboxKeyFor } from '../http/caller.ts';
 import { requireRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts } from '../http/routes.ts';
@@ -65,6 +65,7 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
       },
     },
     async (request, reply) => {
+      countCreates(request, auth);
       const signal = hangUpSignal(reply, parts.closing);
       const { sandbox, created } = await provisioner
         .provision(toProvision(request.body), signal)
@@ -148,6 +149,7 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
       const sandbox = provisioner.find(request.params.taskId);
       const { taskIds, count = 1 } = request.body;
       const copies = taskIds?.map((taskId) => ({ taskId })) ?? Array.from({ length: count }, () => ({}));
+      countCreates(request, auth, copies.length);
       const made = await provisioner.fork(sandbox, copies, hangUpSignal(reply, parts.closing));
       return reply.code(201).send({ sandboxes: made.map((copy) => describe(request, copy)) });
     },

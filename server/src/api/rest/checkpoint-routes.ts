@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import type { MemorySnapshotId } from '../../ids.ts';
 import type { MemorySnapshot } from '../../sandboxes/memory-snapshots.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
-import { sandboxKeyFor } from '../http/caller.ts';
+import { countCreates, sandboxKeyFor } from '../http/caller.ts';
 import { requireRunning, toldWhy } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from '../http/routes.ts';
@@ -41,6 +41,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
     async (request, reply) => {
       const { sandbox, signal } = openSandbox(parts, request, reply);
       const { count, tags } = request.body;
+      countCreates(request, parts.auth, count);
       await requireRunning(sandbox, signal);
       const copies = Array.from({ length: count }, () => (tags ? { tags } : {}));
       try {
@@ -130,6 +131,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
     async (request, reply) => {
       const { name } = request.body;
       const options = name === undefined ? {} : { name: name ?? undefined };
+      countCreates(request, parts.auth);
       const made = await sandboxes.restore(asCheckpoint(request.params.checkpointId), options);
       return reply.code(201).send(describe(request, made));
     },

@@ -14,6 +14,7 @@ import {
   type ServiceImpl,
 } from '@connectrpc/connect';
 import { requireScope } from '../../../auth/scopes.ts';
+import type { TokenStore } from '../../../auth/token-store.ts';
 import type { CallListener } from '../../../telemetry/calls.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
 import { type SandboxCreateV2Response, SandboxCreateV2ResponseSchema } from '../gen/modal/sandboxes_pb.ts';
@@ -40,7 +41,16 @@ const oncePerKey: ReadonlySet<string> = new Set([
   'SecretGetOrCreate',
 ]);
 
+/** Control plane RPCs that make a sandbox. */
+const creates: ReadonlySet<string> = new Set([
+  'SandboxCreate',
+  'SandboxCreateV2',
+  'SandboxRestore',
+  'SandboxRestoreV2',
+]);
+
 export interface Surroundings {
+  readonly tokens: Pick<TokenStore, 'countCreates'>;
   readonly onCall?: CallListener | undefined;
   readonly logger: Logger;
   readonly idempotency: Idempotency;
@@ -90,7 +100,13 @@ export function surround<Service extends DescService>(
   return result as ServiceImpl<Service>;
 }
 
-function surroundUnary(method: DescMethodUnary, handler: AnyUnary, around: Surroundings): AnyUnary {
+function surroundUnary(method: DescMethodUnary, plain: AnyUnary, around: Surroundings): AnyUnary {
+  const handler: AnyUnary = !creates.has(method.name)
+    ? plain
+    : (request, context) => {
+        around.tokens.countCreates(callOf(context).identity.tokenId);
+        return plain(request, context);
+      };
   const once = oncePerKey.has(method.name);
   return (request, context) =>
     observed(method.name, request, context, around, async () => {

@@ -45,7 +45,7 @@ export function serveModal(options: ServiceOptions): ModalApi {
   const unknown = new UnknownRpcs(logger);
   const shutdown = new AbortController();
   const around = {
-    ...{ logger, idempotency, onCall },
+    ...{ logger, idempotency, onCall, tokens: options.tokens },
     clock: () => performance.now(),
     onUnknown: (rpc: string): never => {
       unknown.count(rpc);

@@ -22,6 +22,7 @@ export function inMemoryClient(handlers: ModalHandlers, answers: KeptAnswers, ca
   const service = surround(ModalClient, handlers, {
     logger: createLogger('silent'),
     idempotency: new Idempotency(answers, Date.now),
+    tokens: { countCreates: () => {} },
     clock: () => performance.now(),
     onUnknown: (rpc) => {
       throw unimplemented(rpc);

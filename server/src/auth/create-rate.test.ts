@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { CreateRate } from './create-rate.ts';
+
+const refused = (code: string, words: RegExp) => (error: unknown) =>
+  error instanceof SkerryError && error.code === code && words.test(error.message);
+
+test('a token has its minute at once, then as it passes; others have theirs', () => {
+  let nowMs = 1_000_000;
+  const rate = new CreateRate({ perMinute: 6, now: () => nowMs });
+  for (let count = 0; count < 6; count++) rate.take('one');
+  assert.throws(
+    () => rate.take('one'),
+    refused('rate-limited', /6 sandboxes a minute\. Try again in 10 s\./),
+  );
+  rate.take('other', 6);
+  nowMs += 10_000;
+  rate.take('one');
+  assert.throws(() => rate.take('one', 2), refused('rate-limited', /in 20 s/));
+  nowMs += 60_000;
+  rate.take('one', 6);
+  assert.throws(() => rate.take('one', 7), refused('invalid-argument', /not 7 at once/));
+});
+
+test('without a bound nothing is counted', () => {
+  const rate = new CreateRate({ perMinute: 0, now: () => 0 });
+  for (let count = 0; count < 1000; count++) rate.take('one', 1000);
+});
