@@ -92,8 +92,10 @@ const interpreters: Readonly<Record<Language, Interpreter>> = {
   },
 };
 
-/** So long after an interrupt code that goes on all the same is killed, together with its interpreter. */
+/** Code that goes on for so long after an interrupt without a word is killed, together with its interpreter. */
 const INTERRUPT_PATIENCE_MS = 5_000;
+/** The same for code that goes on printing, or whose output of before is still coming. */
+const MAX_INTERRUPT_PATIENCE_MS = 60_000;
 
 /** One interpreter. Code runs in it one piece after the other. */
 export class CodeContext implements AsyncDisposable {
@@ -103,7 +105,8 @@ export class CodeContext implements AsyncDisposable {
   #running: number | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #ended = false;
-  /** Of code that was interrupted. */
+  /** Of code that was interrupted: when it is killed at the latest, and at the next silence. */
+  #killAtMs: number | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(language: Language, kernel: Kernel) {
@@ -158,9 +161,18 @@ export class CodeContext implements AsyncDisposable {
     const running = this.#running;
     if (running === undefined) return;
     await this.#kernel.interrupt(running, options);
-    this.#deadline ??= setTimeout(() => {
+    this.#killAtMs ??= Date.now() + MAX_INTERRUPT_PATIENCE_MS;
+    this.#wait();
+  }
+
+  /** Waits anew for what was interrupted to end. */
+  #wait(): void {
+    if (this.#killAtMs === undefined) return;
+    const leftMs = Math.max(0, Math.min(INTERRUPT_PATIENCE_MS, this.#killAtMs - Date.now()));
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => {
       this.#kernel.process.kill('SIGKILL').catch(() => {}); // it has ended then
-    }, INTERRUPT_PATIENCE_MS);
+    }, leftMs);
   }
 
   /** Ends the interpreter. */
@@ -184,6 +196,7 @@ export class CodeContext implements AsyncDisposable {
     try {
       this.#running = id;
       for await (const event of this.#kernel.run(id, code)) {
+        this.#wait();
         if (event.kind === 'stdout' || event.kind === 'stderr') {
           text[event.kind] += event.text;
           onOutput?.(event.kind, event.text);
@@ -201,7 +214,7 @@ export class CodeContext implements AsyncDisposable {
     } finally {
       this.#running = undefined;
       clearTimeout(this.#deadline);
-      this.#deadline = undefined;
+      this.#killAtMs = undefined;
       clearTimeout(timer);
       signal?.removeEventListener('abort', interrupt);
     }
