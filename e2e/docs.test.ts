@@ -42,8 +42,8 @@ describe('the documentation', () => {
     });
   }
 
-  test('every `skerry` command and every npm script that a page names exists', () => {
-    const commands = new Set(createProgram().commands.map((command) => command.name()));
+  test('every `skerry` command and every npm script that a page names exists', async () => {
+    const commands = new Set((await createProgram()).commands.map((command) => command.name()));
     const scripts = new Set(Object.keys(JSON.parse(read('package.json')).scripts));
     for (const page of pages) {
       for (const [, name = ''] of read(page).matchAll(/(?:`|\$\(|^|no-install )skerry ([a-z]+)/gm)) {

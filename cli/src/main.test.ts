@@ -1,17 +1,107 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
 import { run } from '../../server/src/platform/command.ts';
+import { findProgram } from '../../server/src/platform/find-program.ts';
 import { formatChecks } from './commands/doctor.ts';
+import { completionScript } from './completion.ts';
+import { createProgram } from './main.ts';
 
 const bin = fileURLToPath(new URL('../bin/skerry.mjs', import.meta.url));
+
+const allOf = (command: Command): Command[] => [command, ...command.commands.flatMap(allOf)];
+
+/** What the help of a command says, with what comes after its options. */
+function helpOf(command: Command): string {
+  let said = '';
+  command.configureOutput({
+    writeOut: (text) => {
+      said += text;
+    },
+  });
+  command.outputHelp();
+  return said;
+}
+
+/** The words of a command line without variables and substitutions, up to what the shell does with its output. */
+const wordsOf = (line: string): string[] =>
+  [...line.replace(/ [<>].*$/, '').matchAll(/'([^']*)'|(\S+)/g)].map(
+    ([, quoted, plain]) => quoted ?? plain ?? '',
+  );
+
+test('the help of every command has examples, and each is a command line that it takes', async () => {
+  const program = await createProgram();
+  const leaves = allOf(program).filter(({ commands }) => commands.length === 0);
+  for (const leaf of leaves.filter((each) => each.name() !== 'connect')) {
+    const lines = [...helpOf(leaf).matchAll(/^ {2}(?:.*\| )?skerry (.+)$/gm)].map(([, line = '']) => line);
+    assert.ok(lines.length > 0, `skerry ${leaf.name()} --help has no example`);
+    for (const line of lines) {
+      const called: Command[] = [];
+      const fresh = await createProgram();
+      for (const command of allOf(fresh).slice(1)) {
+        if (command.commands.length > 0) continue;
+        command.action(() => {
+          called.push(command);
+        });
+      }
+      await fresh.parseAsync(wordsOf(line), { from: 'user' });
+      assert.deepEqual(
+        called.map((command) => command.name()),
+        [leaf.name()],
+        line,
+      );
+    }
+  }
+});
+
+test('only the command that is called is loaded', async () => {
+  const names = async (word?: string) => (await createProgram(word)).commands.map((each) => each.name());
+  assert.deepEqual(await names('run'), ['run']);
+  assert.ok((await names('rnu')).includes('run'), 'all of them, to find the nearest');
+  assert.ok((await names('constructor')).includes('run'));
+});
+
+describe('completion', () => {
+  const bash = async (words: readonly string[]) => {
+    const script = `${completionScript('bash', await createProgram())}
+COMP_WORDS=(skerry "$@"); COMP_CWORD=$(($# )); _skerry; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const { stdout } = await run(['bash', '-c', script, 'bash', ...words]);
+    return stdout.split('\n').filter(Boolean);
+  };
+
+  test('bash completes commands, commands of groups, and options', async () => {
+    assert.deepEqual(await bash(['statu']), ['status']);
+    assert.deepEqual(await bash(['image', 'bui']), ['build']);
+    assert.deepEqual(await bash(['run', '--pyt']), ['--python']);
+    assert.deepEqual(await bash(['run', '--python', '3.12', '--vol']), ['--volume']);
+    assert.deepEqual(await bash(['run', '--', 'sta']), [], 'arguments of a program are its own');
+  });
+
+  for (const [shell, check] of [
+    ['bash', ['-n']],
+    ['zsh', ['-n']],
+    ['fish', ['--no-execute']],
+  ] as const) {
+    const missing = findProgram(shell) ? false : `${shell} is not here`;
+    test(`the script for ${shell} is one`, { skip: missing }, async () => {
+      const file = join(mkdtempSync(join(tmpdir(), 'completion-')), 'script');
+      try {
+        writeFileSync(file, completionScript(shell, await createProgram()));
+        await run([shell, ...check, file]);
+      } finally {
+        rmSync(dirname(file), { recursive: true });
+      }
+    });
+  }
+});
 
 describe('the skerry command', () => {
   let dir: string;

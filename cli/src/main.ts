@@ -5,30 +5,48 @@ import { outliveReaders } from '../../connect/src/closed-output.ts';
 import { SkerryError } from '../../server/src/operator.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
-import { backupCommand, restoreCommand } from './commands/backup.ts';
-import { caCommand } from './commands/ca.ts';
-import { checkpointCommand } from './commands/checkpoint.ts';
-import { connectCommand } from './commands/connect.ts';
-import { diskCommand } from './commands/disk.ts';
-import { doctorCommand } from './commands/doctor.ts';
-import { downCommand } from './commands/down.ts';
-import { envCommand } from './commands/env.ts';
-import { forkCommand } from './commands/fork.ts';
-import { imageCommand } from './commands/image.ts';
-import { installCommand, uninstallCommand } from './commands/install.ts';
-import { lsCommand } from './commands/ls.ts';
-import { pruneCommand } from './commands/prune.ts';
-import { restartCommand } from './commands/restart.ts';
-import { rollbackCommand } from './commands/rollback.ts';
-import { sandboxCommands } from './commands/sandboxes.ts';
-import { statusCommand } from './commands/status.ts';
-import { suspendCommand } from './commands/suspend.ts';
-import { tokenCommand } from './commands/token.ts';
-import { upCommand } from './commands/up.ts';
-import { warmCommand } from './commands/warm.ts';
+import { examples } from './examples.ts';
 
-/** The command line as a whole. It throws instead of ending the process. */
-export function createProgram(): Command {
+/** What makes each command. Only the one that is called is loaded: the whole takes longer than most of them run. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import('./commands/up.ts')).upCommand(),
+  down: async () => (await import('./commands/down.ts')).downCommand(),
+  restart: async () => (await import('./commands/restart.ts')).restartCommand(),
+  status: async () => (await import('./commands/status.ts')).statusCommand(),
+  run: async () => (await import('./commands/run.ts')).runCommand(),
+  exec: async () => (await import('./commands/exec.ts')).execCommand(),
+  shell: async () => (await import('./commands/shell.ts')).shellCommand(),
+  logs: async () => (await import('./commands/logs.ts')).logsCommand(),
+  cp: async () => (await import('./commands/cp.ts')).cpCommand(),
+  stop: async () => (await import('./commands/stop.ts')).stopCommand(),
+  rm: async () => (await import('./commands/stop.ts')).rmCommand(),
+  mcp: async () => (await import('./commands/mcp.ts')).mcpCommand(),
+  ls: async () => (await import('./commands/ls.ts')).lsCommand(),
+  fork: async () => (await import('./commands/fork.ts')).forkCommand(),
+  checkpoint: async () => (await import('./commands/checkpoint.ts')).checkpointCommand(),
+  rollback: async () => (await import('./commands/rollback.ts')).rollbackCommand(),
+  suspend: async () => (await import('./commands/suspend.ts')).suspendCommand(),
+  env: async () => (await import('./commands/env.ts')).envCommand(),
+  image: async () => (await import('./commands/image.ts')).imageCommand(),
+  disk: async () => (await import('./commands/disk.ts')).diskCommand(),
+  prune: async () => (await import('./commands/prune.ts')).pruneCommand(),
+  backup: async () => (await import('./commands/backup.ts')).backupCommand(),
+  restore: async () => (await import('./commands/backup.ts')).restoreCommand(),
+  warm: async () => (await import('./commands/warm.ts')).warmCommand(),
+  token: async () => (await import('./commands/token.ts')).tokenCommand(),
+  ca: async () => (await import('./commands/ca.ts')).caCommand(),
+  connect: async () => (await import('./commands/connect.ts')).connectCommand(),
+  completion: async () => (await import('./commands/completion.ts')).completionCommand(),
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand(),
+  install: async () => (await import('./commands/install.ts')).installCommand(),
+  uninstall: async () => (await import('./commands/install.ts')).uninstallCommand(),
+};
+
+/**
+ * The command line. It throws instead of ending the process.
+ * @param word where it is the name of a command, the others are left out; by default all are there
+ */
+export async function createProgram(word?: string): Promise<Command> {
   const program = new Command('skerry')
     .description('Self-hosted sandboxes for untrusted code, for the official Modal clients.')
     .version(packageJson.version)
@@ -38,43 +56,27 @@ export function createProgram(): Command {
       'after',
       '\nExit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 the server is not running.',
     );
-  for (const make of [
-    upCommand,
-    downCommand,
-    restartCommand,
-    statusCommand,
-    ...sandboxCommands,
-    lsCommand,
-    forkCommand,
-    checkpointCommand,
-    rollbackCommand,
-    suspendCommand,
-    envCommand,
-    imageCommand,
-    diskCommand,
-    pruneCommand,
-    backupCommand,
-    restoreCommand,
-    warmCommand,
-    tokenCommand,
-    caCommand,
-    connectCommand,
-    doctorCommand,
-    installCommand,
-    uninstallCommand,
-  ]) {
-    program.addCommand(make());
-  }
+  const one = word !== undefined && Object.hasOwn(commands, word) ? commands[word] : undefined;
+  for (const make of one ? [one] : Object.values(commands)) program.addCommand(await make());
   const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
-  for (const command of all(program)) command.exitOverride();
+  for (const command of all(program)) {
+    command.exitOverride();
+    const lines = examples[pathOf(command)];
+    if (lines) command.addHelpText('after', `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`);
+  }
   return program;
 }
+
+/** The words that call it, without `skerry`. */
+const pathOf = (command: Command): string =>
+  command.parent ? `${pathOf(command.parent)} ${command.name()}`.trim() : '';
 
 /** Runs the command line and returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
   outliveReaders();
   try {
-    await createProgram().parseAsync([...argv], { from: 'user' });
+    const program = await createProgram(argv[0]);
+    await program.parseAsync([...argv], { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
     // Commander has printed its own words; asking for help or the version is no failure.
