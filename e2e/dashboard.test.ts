@@ -43,6 +43,7 @@ describe('the dashboard', { skip: noBrowsing }, () => {
       ...{ url, token: `${token.tokenId}:${token.tokenSecret}` },
       ...{ image: 'python:3.11-slim', name: 'shown', timeoutSeconds: 3600 },
       tags: { owner: HOSTILE },
+      ports: [8080],
       command: ['sh', '-c', 'echo first line; echo complaint >&2; exec sleep 3600'],
     });
     page = await browsing.page();
@@ -140,9 +141,14 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await shows('Ends at the latest');
     await shows(`owner = ${HOSTILE}`);
     await shows('entrypoint'); // a part of its start
+    await shows('Port inside');
     await lookAt('sandbox');
     await click('Snapshot');
     await shows('Image: im-');
+    if (sandbox.info.isolation === 'gvisor') {
+      await click('Fork');
+      await shows('Copy: sb-');
+    }
     await click('Logs');
     await shows('first line');
     await shows('complaint');
@@ -238,6 +244,48 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     }
     await page.open(`${browsing.serverUrl}/`);
     await shows('also ended ones');
+  });
+
+  test('gives nothing to a page of a sandbox, though it is on the same host and is sent the cookie', async () => {
+    await sandbox.files.write('/srv/index.html', 'a page of a sandbox');
+    const server = sandbox.exec(['python3', '-m', 'http.server', '8080', '-d', '/srv']);
+    server.then(
+      () => {},
+      () => {},
+    );
+    const [tunnel] = await sandbox.tunnels();
+    assert.ok(tunnel);
+    assert.equal(new URL(tunnel.url).hostname, new URL(browsing.serverUrl).hostname);
+    await page.open(tunnel.url);
+    await shows('a page of a sandbox');
+    const list = `${browsing.serverUrl}/dashboard/api/v1/sandboxes`;
+    const tried = await page.evaluate(`(async () => {
+      const outcome = (url, init) => fetch(url, { credentials: 'include', ...init })
+        .then(({ status, type }) => type + ' ' + status, () => 'refused');
+      const frame = document.createElement('iframe');
+      frame.src = '${browsing.serverUrl}/';
+      const loaded = new Promise((resolve) => { frame.onload = resolve; });
+      document.body.append(frame);
+      await loaded;
+      let framed;
+      try {
+        framed = frame.contentWindow.document.body.innerText;
+      } catch {
+        framed = 'another origin';
+      }
+      return [
+        await outcome('${list}'),
+        await outcome('${list}', { headers: { 'x-skerry-session': 'x' } }),
+        await outcome('${browsing.serverUrl}/dashboard/session', { method: 'DELETE' }),
+        localStorage.length,
+        framed,
+      ];
+    })()`);
+    assert.deepEqual(tried, ['refused', 'refused', 'refused', 0, 'another origin']);
+    // It is still signed in.
+    await page.open(`${browsing.serverUrl}/`);
+    await shows('also ended ones');
+    await shows(sandbox.id);
   });
 
   test('shows images, volumes, secrets and the machine', async () => {

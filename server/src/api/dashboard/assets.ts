@@ -38,7 +38,7 @@ interface Asset {
 
 export class Assets {
   readonly #directory: string;
-  #files: ReadonlyMap<string, Asset> | undefined;
+  #files: ReadonlyMap<string, Asset> = new Map();
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -46,7 +46,8 @@ export class Assets {
 
   /** Sends a file by its name; false when there is none. */
   send(name: string, request: AnyRequest, response: AnyResponse): boolean {
-    this.#files ??= read(this.#directory);
+    // While they are built anew there are none.
+    if (this.#files.size === 0) this.#files = read(this.#directory);
     const asset = this.#files.get(name);
     if (!asset) return false;
     const gzip = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
