@@ -310,6 +310,8 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await showsNot('not-to-be-seen');
     await lookAt('secrets');
     await click('Machine');
+    await shows('What it needs');
+    await page.until('document.querySelector("[aria-label=Checks] tbody tr") !== null');
     await shows('memory-snapshots');
     await shows('cold:');
     await lookAt('machine');

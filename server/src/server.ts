@@ -9,6 +9,7 @@ import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
 import { backupRoute } from './api/operator/backup-route.ts';
 import { checkpointRoute } from './api/operator/checkpoint-route.ts';
+import { checksRoute } from './api/operator/checks-route.ts';
 import { diskRoute } from './api/operator/disk-route.ts';
 import { healthRoutes } from './api/operator/health-routes.ts';
 import { imageRoute } from './api/operator/image-route.ts';
@@ -355,6 +356,7 @@ export async function startServer(
     const operator = [
       imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
       diskRoute({ tokens, collector, dataDir, logger }),
+      checksRoute({ tokens, check: () => engine.check(), logger }),
       checkpointRoute({ tokens, sandboxes, logger }),
       backupRoute({
         ...{ tokens, dataDir, room, logger, now, version: VERSION, keyCheck: backupKeyCheck(vault) },

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import { bytes } from '../format.ts';
 import { useAsked } from '../hooks.ts';
-import { Ago, Failure, Heading, Table } from '../parts.tsx';
+import { Ago, Failure, Heading, State, Table } from '../parts.tsx';
 import { PhaseChart } from '../phase-chart.tsx';
 import { get } from '../session.ts';
 
@@ -17,7 +17,40 @@ export function Machine() {
       <Disk />
       <Pool />
       <Tokens />
+      <Checks />
     </>
+  );
+}
+
+/** As `GET /skerry/v1/checks` has it. */
+interface Found {
+  readonly checks: readonly {
+    readonly name: string;
+    readonly ok: boolean;
+    readonly required: boolean;
+    readonly found: string;
+    readonly remedy: string;
+  }[];
+}
+
+/** What `skerry doctor` says of what the server needs. */
+function Checks() {
+  const { value, error } = useAsked((signal) => get<Found>('/skerry/v1/checks', signal), '');
+  return (
+    <Part title="What it needs" error={error}>
+      <Table label="Checks" heads={['What', 'State', 'Found', 'What to do']}>
+        {value?.checks.map(({ name, ok, required, found, remedy }) => (
+          <tr key={name}>
+            <th scope="row">{name}</th>
+            <td>
+              <State of={ok ? 'ready' : required ? 'failed' : 'missing'} />
+            </td>
+            <td>{found}</td>
+            <td>{ok ? '–' : remedy}</td>
+          </tr>
+        ))}
+      </Table>
+    </Part>
   );
 }
 
