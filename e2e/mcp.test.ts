@@ -1,20 +1,43 @@
 /** `skerry mcp` with the protocol's own client. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { z } from 'zod';
 import { Sandbox } from '../sdk/src/index.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
 import { patient } from './support/slowness.ts';
 
+const configurationSchema = z.object({
+  mcpServers: z.object({
+    skerry: z.object({
+      args: z.array(z.string()).optional(),
+      url: z.url().optional(),
+      headers: z.object({ Authorization: z.string() }).optional(),
+    }),
+  }),
+});
 const answerSchema = z.object({
   isError: z.boolean().default(false),
   content: z.array(
     z.object({ type: z.string(), text: z.string().default(''), mimeType: z.string().default('') }),
   ),
 });
+
+/** The configurations of docs/mcp.md. */
+const configurations = [
+  ...readFileSync(join(projectRoot, 'docs/mcp.md'), 'utf8').matchAll(/```json\n(.*?)```/gs),
+].map(([, json = '']) => configurationSchema.parse(JSON.parse(json)).mcpServers.skerry);
+const documented = {
+  args: configurations.flatMap(({ args }) => args ?? []),
+  path:
+    configurations.map(({ url }) => url && new URL(url).pathname + new URL(url).search).find(Boolean) ?? '',
+  authorization: configurations.map(({ headers }) => headers?.Authorization).find(Boolean) ?? '',
+};
 
 describe('skerry mcp', () => {
   let server: TestServer;
@@ -29,7 +52,7 @@ describe('skerry mcp', () => {
     await client.connect(
       new StdioClientTransport({
         command: process.execPath,
-        args: [join(projectRoot, 'cli/bin/skerry.mjs'), 'mcp', '--python', '3.12', '--net', 'none'],
+        args: [join(projectRoot, 'cli/bin/skerry.mjs'), ...documented.args],
         env: { PATH, SKERRY_URL: at.url, SKERRY_TOKEN: at.token },
       }),
     );
@@ -51,6 +74,7 @@ describe('skerry mcp', () => {
     const names = [
       'create_sandbox',
       'expose_port',
+      'fork',
       'list_files',
       'read_file',
       'run_code',
@@ -91,5 +115,25 @@ describe('skerry mcp', () => {
     assert.ok(own);
     await client.close();
     assert.equal((await own.wait({ timeoutMs: patient(30_000) })).result?.reason, 'terminated');
+  });
+
+  test('over HTTP on the port of the server it is the same', async () => {
+    const headers = { Authorization: documented.authorization.replace('TOKEN', at.token) };
+    const transport = new StreamableHTTPClientTransport(new URL(at.url.concat(documented.path)), {
+      requestInit: { headers },
+    });
+    client = new Client({ name: 'test', version: '1' });
+    await client.connect(transport as Transport); // its optional fields are written otherwise
+    const picture = 'import sys\nclass P:\n  def _repr_png_(self): return b"png"\nprint(sys.version)\nP()';
+    const { content, text } = await call('run_code', { code: picture });
+    assert.equal(content.at(-1)?.mimeType, 'image/png');
+    assert.match(text, /^3\.12\./, 'as the address says');
+    const exposed = JSON.parse((await call('expose_port', { port: 8000 })).text);
+    assert.equal(new URL(exposed.url).hostname, new URL(at.url).hostname);
+    assert.equal(await running(), 1);
+    await transport.terminateSession();
+    const [own] = await Array.fromAsync(Sandbox.list(at));
+    await own?.wait({ timeoutMs: patient(30_000) });
+    assert.equal(await running(), 0);
   });
 });

@@ -9,6 +9,13 @@ import type { EngineCheck } from './engines/engine.ts';
 import { defaultRunDir, Layout } from './engines/oci/layout.ts';
 
 export { supervisorBinaryPath } from './agent/agent-binary.ts';
+export {
+  DEFAULT_TIMEOUT_SECONDS,
+  networkOf,
+  pythonImage,
+  secondsOf,
+  volumeOf,
+} from './api/mcp/sandbox-settings.ts';
 export { type TokenFile, tokenFilePath, tokenFileSchema } from './auth/token-store.ts';
 export type { Config } from './config/config.ts';
 export { loadConfig } from './config/load-config.ts';
@@ -22,6 +29,9 @@ export { findProgram } from './platform/find-program.ts';
 export { nodeFlags } from './platform/node-flags.ts';
 export { isSystemdBooted, sandboxesUnit, serverScope, serviceUnit } from './platform/systemd.ts';
 export { isLoopback } from './transport/urls.ts';
+
+/** Sandboxes as tools of an agent, which only `skerry mcp` needs: the protocol's package takes a while to load. */
+export const loadSandboxTools = async () => (await import('./api/mcp/sandbox-tools.ts')).sandboxTools;
 
 /** What the engine of that configuration must have on this machine, found or not. Needs no running server and changes nothing. */
 export async function checkEngine(config: Config): Promise<readonly EngineCheck[]> {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { enginePrograms, treesBinaryPath } from './agent/agent-binary.ts';
 import { dashboardRoutes } from './api/dashboard/dashboard-routes.ts';
+import { mcpRoute } from './api/mcp/mcp-route.ts';
 import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
 import { volumeRoute } from './api/modal/control-plane/volume-files.ts';
@@ -344,6 +345,10 @@ export async function startServer(
       ...{ draining: () => draining, hasRuntime: () => isolationOf(engine) !== undefined },
       room: () => roomOn(dataDir),
     });
+    const mcp = mcpRoute({
+      ...{ tokens, sandboxes, logger, now, names: certificateOptions.names },
+      url: () => localUrl(listening(port.address.port)),
+    });
     const listening = (port: number) => ({ host: config.host, port, certificate });
     const endpoint = () => ({
       url: remoteUrl(listening(port.address.port), certificateOptions.names),
@@ -379,6 +384,7 @@ export async function startServer(
           blobRoute({ blobs, logger }),
           volumeRoute({ volumeFiles, logger }),
           ...operator.map((route) => observed(route, onCall)),
+          mcp,
           ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
           metricsRoute({ metrics, tokens, sandboxes, images, dataDir, logger }),
           ...health,
@@ -398,6 +404,9 @@ export async function startServer(
       logger.info({ fingerprint: current.fingerprint }, 'certificate.renewed');
     };
     cleanup.add('renewal', repeat(CERTIFICATE_INTERVAL_MS, [{ name: 'certificate', run: renew }], logger));
+    cleanup.add('mcp', () => mcp.close());
+    const idle = [{ name: 'mcp', run: () => mcp.sweep() }];
+    cleanup.add('mcp sweep', repeat(SWEEP_INTERVAL_MS, idle, logger));
     cleanup.add('calls', () => rpc.close());
     cleanup.add('readiness', () => {
       draining = true;

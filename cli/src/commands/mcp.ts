@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { Command } from 'commander';
+import { loadSandboxTools } from '../../../server/src/operator.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { addConnectionOptions, connectionOf, told } from '../sandboxes/connection.ts';
 import { addCreateOptions, type CreateFlags, createOptions } from '../sandboxes/create-options.ts';
@@ -21,11 +22,10 @@ Examples:
   addCreateOptions(command);
   return addConnectionOptions(command).action((flags: CreateFlags) =>
     told(async () => {
-      const options = { ...createOptions(flags), ...connectionOf(command) };
-      // Nobody else of the command needs the protocol, whose package takes a while to load.
+      const create = { ...createOptions(flags), ...connectionOf(command) };
       const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
-      const { sandboxTools } = await import('../mcp/mcp-server.ts');
-      await using tools = sandboxTools(packageJson.version, options);
+      const sandboxTools = await loadSandboxTools();
+      await using tools = sandboxTools({ version: packageJson.version, create });
       const over = new AbortController();
       for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => over.abort());
       process.stdin.once('end', () => over.abort());

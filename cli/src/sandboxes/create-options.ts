@@ -1,6 +1,13 @@
 /** What a sandbox is made with, as options of a command. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CreateOptions } from '../../../sdk/src/index.ts';
+import {
+  DEFAULT_TIMEOUT_SECONDS,
+  networkOf,
+  pythonImage,
+  secondsOf,
+  volumeOf,
+} from '../../../server/src/operator.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 
 export interface CreateFlags {
@@ -56,8 +63,6 @@ export function addCreateOptions(command: Command): Command {
     .option('--isolation <runtime>', 'gvisor or runc');
 }
 
-const DEFAULT_TIMEOUT_SECONDS = 3600;
-
 const usageError = (message: string) => new CliError(message, ExitStatus.usage);
 
 /** @throws CliError */
@@ -66,9 +71,9 @@ export function createOptions(flags: CreateFlags): CreateOptions {
     throw usageError('Give --image or --python, not both.');
   }
   return {
-    image: flags.python === undefined ? flags.image : `python:${flags.python}-slim`,
-    network: network(flags.net),
-    volumes: Object.fromEntries(flags.volume.map(volume)),
+    image: flags.python === undefined ? flags.image : pythonImage(flags.python),
+    network: networkOf(flags.net ?? 'open'),
+    volumes: Object.fromEntries(flags.volume.map(volumeOf)),
     env: variables(flags.env),
     secrets: [...flags.secret],
     ports: [...flags.port],
@@ -79,20 +84,6 @@ export function createOptions(flags: CreateFlags): CreateOptions {
     name: flags.name,
     isolation: flags.isolation,
   };
-}
-
-function network(policy: string | undefined): CreateOptions['network'] {
-  if (policy === undefined || policy === 'open') return 'open';
-  if (policy === 'none') return 'blocked';
-  return { domains: policy.split(',') };
-}
-
-function volume(text: string): [string, { name: string; readOnly: boolean }] {
-  const [, name, path, mode] = /^([^:]+):(\/[^:]*)(?::(ro|rw))?$/.exec(text) ?? [];
-  if (name === undefined || path === undefined) {
-    throw usageError(`--volume ${text}: it must be name:/path or name:/path:ro.`);
-  }
-  return [path, { name, readOnly: mode === 'ro' }];
 }
 
 export function variables(given: readonly string[]): Record<string, string> {
@@ -109,8 +100,9 @@ export function variables(given: readonly string[]): Record<string, string> {
 
 /** Whole seconds of a text such as 90, 90s, 10m or 2h. */
 export function seconds(text: string): number {
-  const [, digits, unit = 's'] = /^(\d{1,9})([smh])?$/.exec(text) ?? [];
-  const factor = { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h'];
-  if (digits !== undefined && Number(digits) > 0) return Number(digits) * factor;
-  throw new InvalidArgumentError('It must be a time such as 90, 90s, 10m or 2h.');
+  try {
+    return secondsOf(text);
+  } catch {
+    throw new InvalidArgumentError('It must be a time such as 90, 90s, 10m or 2h.');
+  }
 }

@@ -71,8 +71,12 @@ export const nothingAt = (request: AnyRequest): SkerryError =>
   new SkerryError('not-found', `There is no ${request.method} ${pathOf(request).slice(0, 100)}.`);
 
 /** The body as that schema has it. @throws SkerryError `invalid-argument`, `too-large` */
-export async function readBody<T>(request: AnyRequest, schema: z.ZodType<T>): Promise<T> {
-  const body = await bodyOf(request);
+export async function readBody<T>(
+  request: AnyRequest,
+  schema: z.ZodType<T>,
+  maxBytes: number = MAX_BODY_BYTES,
+): Promise<T> {
+  const body = await bodyOf(request, maxBytes);
   let value: unknown;
   try {
     value = JSON.parse(body);
@@ -84,13 +88,12 @@ export async function readBody<T>(request: AnyRequest, schema: z.ZodType<T>): Pr
   return parsed.data;
 }
 
-async function bodyOf(request: AnyRequest): Promise<string> {
+async function bodyOf(request: AnyRequest, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of request) {
     bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES)
-      throw new SkerryError('too-large', `The body exceeds ${MAX_BODY_BYTES} bytes.`);
+    if (bytes > maxBytes) throw new SkerryError('too-large', `The body exceeds ${maxBytes} bytes.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -11,7 +11,7 @@ import {
   type ExecResult,
   Sandbox,
   SkerryError,
-} from '../../../sdk/src/index.ts';
+} from '../../../../sdk/src/index.ts';
 
 /** Of one text that a model is given; it is told what is left out. */
 const MAX_TEXT = 50_000;
@@ -24,7 +24,7 @@ const sandboxId = z
   .string()
   .optional()
   .describe(
-    "One that create_sandbox made. Default: the conversation's own, which is made when it is needed.",
+    "One that create_sandbox or fork made. Default: the conversation's own, which is made when it is needed.",
   );
 const timeoutSeconds = z
   .number()
@@ -38,12 +38,14 @@ const path = z.string().startsWith('/').describe('An absolute path in the sandbo
 /** The sandboxes of a conversation. */
 class Conversation {
   readonly #options: CreateOptions;
+  readonly #terminate: (sandbox: Sandbox) => Promise<unknown>;
   readonly #sandboxes = new Map<string, Sandbox>();
   #own: Promise<Sandbox> | undefined;
   #ended = false;
 
-  constructor(options: CreateOptions) {
+  constructor(options: CreateOptions, terminate: (sandbox: Sandbox) => Promise<unknown>) {
     this.#options = options;
+    this.#terminate = terminate;
   }
 
   /** @throws Error for one that is none of this conversation's */
@@ -64,12 +66,28 @@ class Conversation {
   }
 
   async create(): Promise<Sandbox> {
-    if (this.#sandboxes.size >= MAX_SANDBOXES) {
-      throw new Error(`There are ${MAX_SANDBOXES} sandboxes: stop one that is no longer needed.`);
+    this.#requireRoom(1);
+    return this.#take(await Sandbox.create(this.#options));
+  }
+
+  /** The ids of the copies. */
+  async fork(sandbox: Sandbox, count: number, signal: AbortSignal): Promise<string[]> {
+    this.#requireRoom(count);
+    const copies = await sandbox.fork({ count, signal });
+    return Promise.all(copies.map(async (copy) => (await this.#take(copy)).id));
+  }
+
+  /** @throws Error when there would be too many */
+  #requireRoom(count: number): void {
+    if (this.#sandboxes.size + count > MAX_SANDBOXES) {
+      throw new Error(`There may be ${MAX_SANDBOXES} sandboxes: stop one that is no longer needed.`);
     }
-    const sandbox = await Sandbox.create(this.#options);
+  }
+
+  /** @throws Error when the conversation ended meanwhile */
+  async #take(sandbox: Sandbox): Promise<Sandbox> {
     if (this.#ended) {
-      await sandbox.terminate();
+      await this.#terminate(sandbox);
       throw new Error('The conversation is over.');
     }
     this.#sandboxes.set(sandbox.id, sandbox);
@@ -79,12 +97,12 @@ class Conversation {
   async stop(sandbox: Sandbox): Promise<void> {
     this.#sandboxes.delete(sandbox.id);
     if (this.#own && (await this.#own) === sandbox) this.#own = undefined;
-    await sandbox.terminate();
+    await this.#terminate(sandbox);
   }
 
   async end(): Promise<void> {
     this.#ended = true;
-    await Promise.allSettled([...this.#sandboxes.values()].map((sandbox) => sandbox.terminate()));
+    await Promise.allSettled([...this.#sandboxes.values()].map((sandbox) => this.#terminate(sandbox)));
   }
 }
 
@@ -92,9 +110,19 @@ export interface SandboxTools extends AsyncDisposable {
   readonly server: McpServer;
 }
 
-/** @param options what every sandbox is made with */
-export function sandboxTools(version: string, options: CreateOptions): SandboxTools {
-  const conversation = new Conversation(options);
+export interface SandboxToolsOptions {
+  readonly version: string;
+  /** What every sandbox is made with. */
+  readonly create: CreateOptions;
+  /** By which the agent reaches the server, where that is not how the tools do. */
+  readonly host?: string;
+  /** Ends a sandbox, where the tools themselves may not be able to any more. */
+  readonly terminate?: (sandbox: Sandbox) => Promise<unknown>;
+}
+
+export function sandboxTools(options: SandboxToolsOptions): SandboxTools {
+  const { version, create, host, terminate = (sandbox) => sandbox.terminate() } = options;
+  const conversation = new Conversation(create, terminate);
   const server = new McpServer({ name: 'skerry', version });
 
   server.registerTool(
@@ -182,7 +210,10 @@ export function sandboxTools(version: string, options: CreateOptions): SandboxTo
     ({ port, sandboxId: id }, { signal }) =>
       answer(async () => {
         const sandbox = await conversation.get(id);
-        return text(JSON.stringify(await sandbox.connectToken(port, { signal })));
+        const { url, ...rest } = await sandbox.connectToken(port, { signal });
+        const reached = new URL(url);
+        if (host !== undefined) reached.hostname = host;
+        return text(JSON.stringify({ url: reached.href, ...rest }));
       }),
   );
 
@@ -197,6 +228,19 @@ export function sandboxTools(version: string, options: CreateOptions): SandboxTo
         const sandbox = await conversation.get(id);
         return text(JSON.stringify(await sandbox.snapshot({ signal })));
       }),
+  );
+
+  server.registerTool(
+    'fork',
+    {
+      description:
+        'Copies of a sandbox that go on where it is, with its files, its variables and its programs: to try several ways from here. Gives their ids.',
+      inputSchema: { count: z.number().int().min(1).max(MAX_SANDBOXES).default(1), sandboxId },
+    },
+    ({ count, sandboxId: id }, { signal }) =>
+      answer(async () =>
+        text((await conversation.fork(await conversation.get(id), count, signal)).join('\n')),
+      ),
   );
 
   server.registerTool(
