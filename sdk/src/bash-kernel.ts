@@ -4,6 +4,7 @@
  */
 import { type Kernel, KernelEnded, type KernelEvent } from './kernel.ts';
 import type { Options, OutputStream, Process } from './process.ts';
+import { randomUuid } from './random-uuid.ts';
 
 /** Without the files that a person's shell begins with, and without editing of lines. */
 export const BASH_KERNEL = ['bash', '--norc', '--noprofile', '--noediting', '-i'] as const;
@@ -45,7 +46,7 @@ export class BashKernel implements Kernel {
 
   /** What comes until lines are done; returns the last status. */
   async *#events(lines: string): AsyncGenerator<KernelEvent, string> {
-    const mark = crypto.randomUUID();
+    const mark = randomUuid();
     await this.process.stdin.write(
       `${lines}printf '%s:%s\\n' '${mark}' "$__status"; printf '%s\\n' '${mark}' >&2; unset __code\n`,
     );

@@ -30,6 +30,7 @@ import { eachPage, type HttpClient, unreachable } from './http.ts';
 import { readLines } from './lines.ts';
 import { type Input, type Options, Process } from './process.ts';
 import { shellCommand, type Word } from './quote.ts';
+import { randomUuid } from './random-uuid.ts';
 import { delay } from './wait.ts';
 
 /** Optional fields may also be given as `undefined`, as an unset environment variable is. */
@@ -373,7 +374,7 @@ export class Sandbox implements AsyncDisposable {
 
   #start(program: Pick<ProcessStart, 'argv' | 'command'>, options: ExecOptions, throws: boolean): Process {
     const { stdin, signal, env, secrets, cwd, timeoutMs, pty } = options;
-    const id = crypto.randomUUID();
+    const id = randomUuid();
     const request: Loose<ProcessStart> = {
       ...program,
       ...{ env, cwd, timeoutMs, pty },

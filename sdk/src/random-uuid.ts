@@ -1,0 +1,8 @@
+/** A UUID of random numbers (RFC 9562, version 4). Browsers have `crypto.randomUUID` on pages with TLS only. */
+export function randomUuid(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40; // the version
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80; // the variant
+  const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
