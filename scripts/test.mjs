@@ -9,7 +9,7 @@ import { dirname, join, relative } from 'node:path';
 import { capture } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
 import { findRunsc, pinned } from './lib/gvisor.mjs';
-import { localDir, root } from './lib/paths.mjs';
+import { localDir, node, root } from './lib/paths.mjs';
 import { runMain, step } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { runTests } from './lib/test-runner.mjs';
@@ -84,7 +84,7 @@ function testFiles(dirs, patterns) {
 
 async function makeBaseImage(directory, progress) {
   mkdirSync(directory, { mode: 0o700 });
-  await capture([process.execPath, join(root, 'e2e/support/make-base-image.ts'), directory], { progress });
+  await capture([node, join(root, 'e2e/support/make-base-image.ts'), directory], { progress });
 }
 
 /** Compiles examples/go with the official Go client, which comes through Go's module proxy. Its tests are left out where there is no Go to be had. */
