@@ -115,7 +115,7 @@ describe('a disk that gets full while an image is built', () => {
     mounted = true;
     const dataDir = join(mountPoint, 'data');
     mkdirSync(dataDir);
-    server = await startServer({ dataDir, logFile });
+    server = await startServer({ dataDir, freshData: true, logFile });
   });
   after(async () => {
     await server?.stop();
