@@ -18,7 +18,7 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 const unitDirs = ['server/src', 'cli/src', 'sdk/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
 /** Files at once: more would measure the machine's patience. */
-const E2E_LANES = 4;
+const E2E_LANES = 3;
 /** No test may take longer, and no suite of them; those that build images from packages need minutes. */
 const TIMEOUT_MS = 900_000;
 
