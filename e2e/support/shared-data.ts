@@ -1,9 +1,8 @@
 /** Data directories that the servers of a test run share, one after the other, and the base image that all of them begin with. */
-import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { run } from '../../server/src/platform/command.ts';
+import { holdName } from '../../server/src/platform/held-name.ts';
 
 let claimed: Promise<string | undefined> | undefined;
 
@@ -36,7 +35,7 @@ async function claim(parent: string | undefined, lanes: number): Promise<string 
   if (parent === undefined) return undefined;
   for (let lane = 1; lane <= lanes; lane++) {
     const dir = `${parent}/${lane}`;
-    if (!(await hold(dir))) continue;
+    if (!(await holdName(`skerry-e2e ${dir}`))) continue;
     if (!existsSync(dir)) {
       mkdirSync(dir, { recursive: true, mode: 0o700 });
       await giveBaseImage(dir);
@@ -44,16 +43,4 @@ async function claim(parent: string | undefined, lanes: number): Promise<string 
     return dir;
   }
   throw new Error(`More than ${lanes} files of tests run at once: each directory below ${parent} is taken.`);
-}
-
-/** Holds a name that is free again when this process ends, however it does: an abstract socket. @returns whether nobody else has it */
-async function hold(name: string): Promise<boolean> {
-  const holder = createServer().unref();
-  try {
-    await once(holder.listen({ path: `\0skerry-e2e ${name}` }), 'listening');
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') return false;
-    throw error;
-  }
 }

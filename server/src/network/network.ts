@@ -36,7 +36,7 @@ import { ResolverNames } from './resolver-names.ts';
 import { ResolverProcess } from './resolver-process.ts';
 import { Rules } from './rules.ts';
 import type { HeaderTrust, SecretHeaders } from './secret-headers.ts';
-import { AddressPlan, chooseSubnet, uplinkMtu, usedNetworks } from './subnet.ts';
+import { AddressPlan, claimSubnet, holdSubnet, uplinkMtu } from './subnet.ts';
 import { TrafficAudit } from './traffic-audit.ts';
 import { slotTaken, WayOut } from './way-out.ts';
 
@@ -114,6 +114,8 @@ export class Network {
   /** Slots that an earlier server left and that cannot be removed: never used again. */
   readonly #aside = new Set<number>();
   #plan: AddressPlan | undefined;
+  /** Keeps other servers from choosing the same subnet. */
+  #claim: Disposable | undefined;
   #rules: Rules | undefined;
   #resolver: ResolverProcess | undefined;
   #wayOut: WayOut | undefined;
@@ -143,6 +145,7 @@ export class Network {
   /** Prepares the machine; `inUse` are the leases of instances that may still live, everything else of ours is removed. */
   async open(inUse: readonly LeaseRecord[]): Promise<void> {
     await using undo = new CleanupScope(this.#options.logger);
+    undo.add('claim of the subnet', () => this.#claim?.[Symbol.dispose]());
     const plan = await this.#choosePlan(inUse.length > 0);
     this.#plan = plan;
     this.#mtu = await uplinkMtu();
@@ -335,6 +338,7 @@ export class Network {
     await this.#wayOut?.close();
     await this.#resolver?.close();
     await Promise.all(unused.map((slot) => this.release(slot)));
+    this.#claim?.[Symbol.dispose]();
   }
 
   /** Removes everything from the machine, as far as it can be. Call `close` first. @throws AggregateError naming what is left */
@@ -445,10 +449,15 @@ export class Network {
     const { subnet, stateFile, instance } = this.#options;
     const last = await readFile(stateFile, 'utf8').catch(() => undefined);
     if (last !== undefined && (inUse || subnet === 'auto' || subnet === last)) {
-      return new AddressPlan(parseCidr(last));
+      const remembered = parseCidr(last);
+      this.#claim = await holdSubnet(remembered);
+      // Where another server took it meanwhile, and nothing is bound to it here, there are others.
+      if (this.#claim || inUse || subnet !== 'auto') return new AddressPlan(remembered);
     }
     if (last !== undefined) await removeResolverAddress(this.#names.interfacePrefix);
-    const plan = new AddressPlan(chooseSubnet(subnet, await usedNetworks(), instance));
+    const claimed = await claimSubnet(subnet, instance);
+    this.#claim = claimed.claim;
+    const plan = new AddressPlan(claimed.subnet);
     await mkdir(dirname(stateFile), { recursive: true });
     await writeFile(stateFile, plan.cidr);
     return plan;

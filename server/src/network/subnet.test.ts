@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Cidr, overlaps, parseCidr } from './cidr.ts';
-import { AddressPlan, chooseSubnet, usedNetworks } from './subnet.ts';
+import { AddressPlan, chooseSubnet, claimSubnet, holdSubnet, usedNetworks } from './subnet.ts';
 
 describe('chooseSubnet', () => {
   it('takes the configured one, at least a /24', () => {
@@ -24,6 +24,18 @@ describe('chooseSubnet', () => {
     const used = await usedNetworks();
     assert.ok(used.some((network) => overlaps(network, parseCidr('127.0.0.1'))));
     assert.ok(used.every((network) => network.prefix > 0));
+  });
+});
+
+describe('claimSubnet', () => {
+  it('gives servers that start at once one each, though they begin to look at the same', async () => {
+    const claimed = await Promise.all([0, 1, 2].map(() => claimSubnet('auto', 'deadbeef')));
+    try {
+      assert.equal(new Set(claimed.map(({ subnet }) => subnet.base)).size, 3);
+      for (const { subnet } of claimed) assert.equal(await holdSubnet(subnet), undefined);
+    } finally {
+      for (const { claim } of claimed) claim?.[Symbol.dispose]();
+    }
   });
 });
 

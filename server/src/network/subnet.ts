@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { holdName } from '../platform/held-name.ts';
 import { type Cidr, formatAddress, formatCidr, overlaps, parseCidr, sizeOf } from './cidr.ts';
 
 /** Where `auto` looks, in this order: rarely used corners of the private ranges first. */
@@ -57,7 +58,7 @@ const prefixOf = (mask: number): number => Math.clz32(~mask);
 
 /**
  * The network named in the configuration, or for `auto` a /20 that overlaps nothing in `taken`. The search starts at a place derived from
- * `instance` (hexadecimal), so that two servers starting at once rarely pick the same.
+ * `instance` (hexadecimal), so that two servers starting at once rarely try the same (`claimSubnet`).
  * @throws SkerryError `invalid-argument` for a setting that is not a network of at least a /24, `resource-exhausted` when none is free.
  */
 export function chooseSubnet(setting: string, taken: readonly Cidr[], instance: string): Cidr {
@@ -80,6 +81,31 @@ export function chooseSubnet(setting: string, taken: readonly Cidr[], instance: 
     'No free IPv4 network for sandboxes was found on this machine: name one with --subnet.',
   );
 }
+
+/** A network of `chooseSubnet` that no other server chooses while it is held: one that starts at the same time sees no address in it yet. */
+export interface ClaimedSubnet {
+  readonly subnet: Cidr;
+  readonly claim: Disposable | undefined;
+}
+
+/** @throws as `chooseSubnet` */
+export async function claimSubnet(setting: string, instance: string): Promise<ClaimedSubnet> {
+  const refused: Cidr[] = [];
+  for (;;) {
+    const subnet = chooseSubnet(setting, [...(await usedNetworks()), ...refused], instance);
+    const claim = await holdSubnet(subnet);
+    if (setting !== 'auto') return { subnet, claim };
+    // Who had the name may have given it back for the address, which is seen by now.
+    if (claim && !(await usedNetworks()).some((network) => overlaps(network, subnet)))
+      return { subnet, claim };
+    claim?.[Symbol.dispose]();
+    refused.push(subnet);
+  }
+}
+
+/** @returns undefined when another server has it */
+export const holdSubnet = (subnet: Cidr): Promise<Disposable | undefined> =>
+  holdName(`skerry subnet ${formatCidr(subnet)}`);
 
 /** How the addresses of a subnet are used. */
 export class AddressPlan {
