@@ -128,8 +128,8 @@ process = sandbox.exec("sh", "-c", "echo to the caller; echo and this >&2", stdo
 assert process.wait() == 0
 input()
 """
-    # The client prints in a thread that its program's end does not wait for: the program stays until both lines are here.
-    argv = [sys.executable, "-c", program]
+    # The client prints in a thread that its program's end does not wait for: the program stays until both lines are here. It does not flush them.
+    argv = [sys.executable, "-u", "-c", program]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
         equal(sorted(caller.stdout.readline() for _ in range(2)), ["and this\n", "to the caller\n"])
         equal(caller.communicate("\n", timeout=patient(60))[0], "")
