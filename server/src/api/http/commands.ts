@@ -54,6 +54,20 @@ export async function toldWhy(
   return ended ? endedError(sandbox, signal, when) : error;
 }
 
+/** Does what needs a sandbox that runs. @throws as `requireRunning`; what `work` throws, as `toldWhy` tells it */
+export async function whileRunning<T>(
+  sandbox: Sandbox,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  await requireRunning(sandbox, signal);
+  try {
+    return await work();
+  } catch (error) {
+    throw await toldWhy(error, sandbox, signal, ' meanwhile');
+  }
+}
+
 /** @throws SkerryError as `Sandbox.exec`, naming the request's field at fault */
 export async function startCommand(
   sandbox: Sandbox,

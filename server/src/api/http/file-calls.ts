@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { FileError } from '../../sandboxes/file-error.ts';
 import { SandboxFiles } from '../../sandboxes/files.ts';
-import { requireRunning, toldWhy } from './commands.ts';
+import { whileRunning } from './commands.ts';
 import { openSandbox, type RouteParts } from './routes.ts';
 
 type FileCall<T> = (files: SandboxFiles, signal: AbortSignal) => Promise<T>;
@@ -17,13 +17,10 @@ export const fileCalls =
     call: FileCall<T>,
   ): Promise<T> => {
     const { sandbox, signal } = openSandbox(parts, request, reply);
-    await requireRunning(sandbox, signal);
-    try {
-      return await call(new SandboxFiles(sandbox), signal);
-    } catch (error) {
-      if (error instanceof FileError) {
-        throw new SkerryError(error.code, error.message, { cause: error, details: { path: 'path' } });
-      }
-      throw await toldWhy(error, sandbox, signal, ' meanwhile');
-    }
+    return whileRunning(sandbox, signal, () => call(new SandboxFiles(sandbox), signal).catch(inOurWords));
   };
+
+function inOurWords(error: unknown): never {
+  if (!(error instanceof FileError)) throw error;
+  throw new SkerryError(error.code, error.message, { cause: error, details: { path: 'path' } });
+}

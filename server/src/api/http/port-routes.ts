@@ -3,7 +3,7 @@ import { CONNECT_TOKEN_LIFETIME_S } from '../../auth/connect-tokens.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { urlOf } from '../../transport/urls.ts';
 import type { Tunnel } from '../../tunnels/tunnels.ts';
-import { requireRunning, toldWhy } from './commands.ts';
+import { toldWhy, whileRunning } from './commands.ts';
 import { connectTokenAnswer, connectTokenRequest, tunnelList } from './fields.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from './routes.ts';
 
@@ -23,14 +23,9 @@ export function portRoutes(app: HttpApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const { sandbox, signal } = openSandbox(parts, request, reply);
-      await requireRunning(sandbox, signal);
-      try {
-        const found = await tunnels.of(sandbox, 0, signal);
-        if (!found) throw new SkerryError('not-ready', 'The sandbox is still starting.');
-        return { tunnels: found.map(toAnswer) };
-      } catch (error) {
-        throw await toldWhy(error, sandbox, signal, ' meanwhile');
-      }
+      const found = await whileRunning(sandbox, signal, () => tunnels.of(sandbox, 0, signal));
+      if (!found) throw new SkerryError('not-ready', 'The sandbox is still starting.');
+      return { tunnels: found.map(toAnswer) };
     },
   );
 

@@ -1,5 +1,5 @@
 /** `…/volumes/reload`: what others wrote in the volumes of a sandbox. */
-import { requireRunning, toldWhy } from './commands.ts';
+import { whileRunning } from './commands.ts';
 import { volumesReloaded } from './fields.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from './routes.ts';
 
@@ -18,12 +18,7 @@ export function volumeRoutes(app: HttpApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const { sandbox, signal } = openSandbox(parts, request, reply);
-      await requireRunning(sandbox, signal);
-      try {
-        await sandbox.reloadVolumes(signal);
-      } catch (error) {
-        throw await toldWhy(error, sandbox, signal, ' meanwhile');
-      }
+      await whileRunning(sandbox, signal, () => sandbox.reloadVolumes(signal));
       return { volumes: [...new Set(sandbox.spec.volumes.map(({ target }) => target))] };
     },
   );

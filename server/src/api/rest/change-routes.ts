@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ImageId } from '../../ids.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
-import { requireRunning, toldWhy } from '../http/commands.ts';
+import { whileRunning } from '../http/commands.ts';
 import { fileQuery } from '../http/fields.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from '../http/routes.ts';
 import { networkPolicy, secretHeaderSpecs } from '../http/sandbox-fields.ts';
@@ -17,12 +17,7 @@ export function changeRoutes(app: HttpApp, parts: RouteParts): void {
     how: (sandbox: Sandbox, signal: AbortSignal) => Promise<void>,
   ) => {
     const { sandbox, signal } = openSandbox(parts, request, reply);
-    await requireRunning(sandbox, signal);
-    try {
-      await how(sandbox, signal);
-    } catch (error) {
-      throw await toldWhy(error, sandbox, signal, ' meanwhile');
-    }
+    await whileRunning(sandbox, signal, () => how(sandbox, signal));
     return {};
   };
   const response = answers({ 200: nothing }, 404, 409, 410, 413, 425, 429, 501);

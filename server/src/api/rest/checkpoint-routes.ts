@@ -4,7 +4,7 @@ import type { MemorySnapshotId } from '../../ids.ts';
 import type { MemorySnapshot } from '../../sandboxes/memory-snapshots.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
 import { countCreates, sandboxKeyFor } from '../http/caller.ts';
-import { requireRunning, toldWhy } from '../http/commands.ts';
+import { toldWhy, whileRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from '../http/routes.ts';
 import { sandboxInfoOf } from './sandbox-routes.ts';
@@ -41,15 +41,10 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
     async (request, reply) => {
       const { sandbox, signal } = openSandbox(parts, request, reply);
       const { count, tags } = request.body;
-      countCreates(request, parts.auth, count);
-      await requireRunning(sandbox, signal);
+      countCreates(request, auth, count);
       const copies = Array.from({ length: count }, () => (tags ? { tags } : {}));
-      try {
-        const made = await sandboxes.fork(sandbox.id, copies, signal);
-        return await reply.code(201).send({ sandboxes: made.map((copy) => describe(request, copy)) });
-      } catch (error) {
-        throw await toldWhy(error, sandbox, signal, ' meanwhile');
-      }
+      const made = await whileRunning(sandbox, signal, () => sandboxes.fork(sandbox.id, copies, signal));
+      return reply.code(201).send({ sandboxes: made.map((copy) => describe(request, copy)) });
     },
   );
 
@@ -66,13 +61,8 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const { sandbox, signal } = openSandbox(parts, request, reply);
-      await requireRunning(sandbox, signal);
-      try {
-        const id = await sandbox.keepMemory(signal);
-        return await reply.code(201).send(checkpointOf(sandboxes.memorySnapshot(id)));
-      } catch (error) {
-        throw await toldWhy(error, sandbox, signal, ' meanwhile');
-      }
+      const id = await whileRunning(sandbox, signal, () => sandbox.keepMemory(signal));
+      return reply.code(201).send(checkpointOf(sandboxes.memorySnapshot(id)));
     },
   );
 
@@ -131,7 +121,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
     async (request, reply) => {
       const { name } = request.body;
       const options = name === undefined ? {} : { name: name ?? undefined };
-      countCreates(request, parts.auth);
+      countCreates(request, auth);
       const made = await sandboxes.restore(asCheckpoint(request.params.checkpointId), options);
       return reply.code(201).send(describe(request, made));
     },
@@ -169,12 +159,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
       // Not opened: a request that is under way is activity, and one in use does not sleep.
       const sandbox = sandboxes.get(request.params.sandboxId as Sandbox['id']); // any text may be asked for
       const signal = hangUpSignal(reply, parts.closing);
-      await requireRunning(sandbox, signal);
-      try {
-        await sandbox.suspend(signal);
-      } catch (error) {
-        throw await toldWhy(error, sandbox, signal, ' meanwhile');
-      }
+      await whileRunning(sandbox, signal, () => sandbox.suspend(signal));
       return describe(request, sandbox);
     },
   );
@@ -192,12 +177,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const { sandbox, signal } = openSandbox(parts, request, reply);
-      await requireRunning(sandbox, signal);
-      try {
-        await sandbox.waitUntilAwake(signal);
-      } catch (error) {
-        throw await toldWhy(error, sandbox, signal, ' meanwhile');
-      }
+      await whileRunning(sandbox, signal, () => sandbox.waitUntilAwake(signal));
       return describe(request, sandbox);
     },
   );

@@ -1,5 +1,5 @@
 /** `/v1/sandboxes/<id>/snapshots`: images of what is in a sandbox now. */
-import { requireRunning, toldWhy } from '../http/commands.ts';
+import { whileRunning } from '../http/commands.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from '../http/routes.ts';
 import { snapshotMade, snapshotRequest } from './schemas.ts';
 
@@ -19,19 +19,15 @@ export function snapshotRoutes(app: HttpApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const { sandbox, signal } = openSandbox(parts, request, reply);
-      await requireRunning(sandbox, signal);
       const { path, ttlSeconds } = request.body;
       const options = { ttlMs: ttlSeconds === undefined ? undefined : ttlSeconds * 1000 };
-      try {
-        const image =
-          path === undefined
-            ? await sandbox.snapshotFilesystem(options, signal)
-            : await sandbox.snapshotDirectory(path, options, signal);
-        const createdAt = new Date(image.createdAtMs).toISOString();
-        return await reply.code(201).send({ imageId: image.id, createdAt });
-      } catch (error) {
-        throw await toldWhy(error, sandbox, signal, ' meanwhile');
-      }
+      const image = await whileRunning(sandbox, signal, () =>
+        path === undefined
+          ? sandbox.snapshotFilesystem(options, signal)
+          : sandbox.snapshotDirectory(path, options, signal),
+      );
+      const createdAt = new Date(image.createdAtMs).toISOString();
+      return reply.code(201).send({ imageId: image.id, createdAt });
     },
   );
 }
