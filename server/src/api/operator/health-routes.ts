@@ -3,8 +3,7 @@
  * neither tells of a tenant. While the server starts its port answers nobody: a probe's own deadline makes that "not ready".
  */
 import type { Room } from '../../platform/kept-room.ts';
-import type { AnyResponse } from '../../transport/port.ts';
-import type { HttpRoute } from '../../transport/routes.ts';
+import { type HttpRoute, sendJson } from '../../transport/routes.ts';
 
 /** Why a server should not be sent work. */
 type NotReady = 'draining' | 'disk-full' | 'no-runtime';
@@ -26,13 +25,13 @@ export function healthRoutes(deps: HealthDeps): readonly HttpRoute[] {
   const { version, instance, sandboxes } = deps;
   const about = (status: string) => ({ status, version, instance, sandboxes: sandboxes() });
   return [
-    { prefix: '/healthz', handle: (_request, response) => send(response, 200, about('ok')) },
+    { prefix: '/healthz', handle: (_request, response) => sendJson(response, 200, about('ok')) },
     {
       prefix: '/readyz',
       async handle(_request, response) {
         const reasons = await whyNot(deps);
         const ready = reasons.length === 0;
-        send(response, ready ? 200 : 503, { ...about(ready ? 'ready' : 'not-ready'), reasons });
+        sendJson(response, ready ? 200 : 503, { ...about(ready ? 'ready' : 'not-ready'), reasons });
       },
     },
   ];
@@ -45,11 +44,4 @@ async function whyNot({ draining, hasRuntime, room }: HealthDeps): Promise<reado
     ...(hasRuntime() ? [] : (['no-runtime'] as const)),
     ...(bytes > 0 && files > 0 ? [] : (['disk-full'] as const)),
   ];
-}
-
-function send(response: AnyResponse, status: number, body: object): void {
-  response.statusCode = status;
-  response.setHeader('content-type', 'application/json');
-  response.setHeader('cache-control', 'no-store');
-  response.end(JSON.stringify(body));
 }
