@@ -3,6 +3,7 @@ import type { Apps } from '../../apps/apps.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { SecretInfo, Secrets } from '../../secrets/secrets.ts';
 import { answers, type HttpApp } from '../http/routes.ts';
+import { beforeOf, cursorAfter } from '../http/sandbox-answers.ts';
 import { nothing, pageQuery, secretInfo, secretPage, secretParams, secretRequest } from './schemas.ts';
 
 export function secretRoutes(
@@ -25,12 +26,8 @@ export function secretRoutes(
     async (request) => {
       const { limit, cursor } = request.query;
       const { id } = apps.environment('');
-      const found = secrets.list(id, cursor === undefined ? undefined : Number(cursor), limit);
-      const last = found.length === limit ? found.at(-1) : undefined;
-      return {
-        secrets: found.map(describe),
-        nextCursor: last ? String(last.createdAtMs) : null,
-      };
+      const found = secrets.list(id, beforeOf(cursor), limit);
+      return { secrets: found.map(describe), nextCursor: cursorAfter(found, limit) };
     },
   );
 

@@ -13,6 +13,7 @@ import type { VolumeInfo, Volumes } from '../../volumes/volumes.ts';
 import { bounded } from '../http/bounded.ts';
 import { fileDeleted, fileWritten } from '../http/fields.ts';
 import { answers, content, type HttpApp } from '../http/routes.ts';
+import { beforeOf, cursorAfter } from '../http/sandbox-answers.ts';
 import {
   nothing,
   pageQuery,
@@ -65,9 +66,8 @@ export function storedVolumeRoutes(app: HttpApp, stored: StoredVolumes): void {
     async (request) => {
       const { limit, cursor } = request.query;
       const most = Math.min(limit, 100);
-      const found = volumes.list(environment(), cursor === undefined ? undefined : Number(cursor), most);
-      const last = found.length === most ? found.at(-1) : undefined;
-      return { volumes: found.map(describe), nextCursor: last ? String(last.createdAtMs) : null };
+      const found = volumes.list(environment(), beforeOf(cursor), most);
+      return { volumes: found.map(describe), nextCursor: cursorAfter(found, most) };
     },
   );
 
