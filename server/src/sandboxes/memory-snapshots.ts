@@ -156,8 +156,7 @@ export class MemorySnapshots {
 
   /** Nobody begins from it any more; who does at this moment cannot. */
   removeWarmUp(id: MemorySnapshotId): void {
-    this.#parts.repository.delete(id);
-    this.removeFiles(id);
+    this.#remove(id);
   }
 
   /** The copies are whole, or gone: nobody begins from it any more. From this moment on a server that comes back lets them be. @throws what keeps it from being so */
@@ -242,11 +241,9 @@ export class MemorySnapshots {
 
   /** @see Sandboxes.deleteMemorySnapshot */
   async delete(id: MemorySnapshotId): Promise<void> {
-    const { repository, images } = this.#parts;
     const { spec } = this.row(id);
-    repository.delete(id);
-    this.removeFiles(id);
-    await images.delete(spec.imageId).catch(() => {}); // it expires
+    this.#remove(id);
+    await this.#parts.images.delete(spec.imageId).catch(() => {}); // it expires
   }
 
   /** @throws SkerryError `not-found` */
@@ -271,10 +268,14 @@ export class MemorySnapshots {
   sweep(): void {
     const { repository, now, logger } = this.#parts;
     for (const id of repository.expired(now())) {
-      repository.delete(id);
-      this.removeFiles(id);
+      this.#remove(id);
       logger.info({ snapshot: id }, 'memory-snapshot.expired');
     }
+  }
+
+  #remove(id: MemorySnapshotId): void {
+    this.#parts.repository.delete(id);
+    this.removeFiles(id);
   }
 
   /** Removes a checkpoint, if there is one. Never throws: what cannot be removed is tried again by the next server. */
