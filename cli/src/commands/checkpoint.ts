@@ -1,9 +1,7 @@
 import { Command } from 'commander';
 import { z } from 'zod';
-import { askServer } from '../operator.ts';
-import { requireRunningServer } from '../server-state.ts';
-import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+import { ask, askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
+import { addServerOptions } from './server-options.ts';
 
 const takenSchema = z.object({ id: z.string() });
 const listSchema = z.object({
@@ -64,13 +62,4 @@ export function checkpointCommand(): Command {
   });
 
   return checkpoint.addCommand(create).addCommand(list).addCommand(remove);
-}
-
-function ask<Answer>(
-  command: Command,
-  request: Parameters<typeof askServer>[2],
-  answer: z.ZodType<Answer>,
-): Promise<Answer> {
-  const { dataDir } = configOf(serverFlags(command));
-  return askServer(requireRunningServer(dataDir), dataDir, request, answer);
 }

@@ -1,4 +1,4 @@
-/** What the commands on the memory of sandboxes have in common: they ask this machine's server about one sandbox. */
+/** What the commands on the memory of sandboxes have in common: they ask this machine's server, most about one sandbox. */
 import type { Command } from 'commander';
 import type { z } from 'zod';
 import { askServer } from '../operator.ts';
@@ -19,13 +19,20 @@ interface SandboxRequest {
 }
 
 /** @throws CliError when no server runs, and as `askServer` */
-export function askAbout<Answer>(
+export function ask<Answer>(
+  command: Command,
+  request: Parameters<typeof askServer>[2],
+  answer: z.ZodType<Answer>,
+): Promise<Answer> {
+  const { dataDir } = configOf(serverFlags(command));
+  return askServer(requireRunningServer(dataDir), dataDir, request, answer);
+}
+
+/** @throws as `ask` */
+export const askAbout = <Answer>(
   command: Command,
   sandbox: string,
   { what, ...request }: SandboxRequest,
   answer: z.ZodType<Answer>,
-): Promise<Answer> {
-  const { dataDir } = configOf(serverFlags(command));
-  const path = `sandboxes/${encodeURIComponent(sandbox)}/${what}`;
-  return askServer(requireRunningServer(dataDir), dataDir, { ...request, path }, answer);
-}
+): Promise<Answer> =>
+  ask(command, { ...request, path: `sandboxes/${encodeURIComponent(sandbox)}/${what}` }, answer);
