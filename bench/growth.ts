@@ -3,12 +3,13 @@
  * steady rate, whether or not those before have come (an open loop), from the warm pool. By the official JavaScript client. Prints a page and writes it to `results/`. For a quiet machine.
  */
 import { parseArgs } from 'node:util';
-import { type App, type Image, ModalClient, type Sandbox } from 'modal';
+import type { App, Image, Sandbox } from 'modal';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
 import { isFull, untilWarm } from '../e2e/support/warm-pool.ts';
 import { delay } from '../server/src/platform/wait.ts';
 import { timed } from './contender.ts';
 import { describeMachine } from './machine.ts';
+import { modalClient } from './modal-client.ts';
 import { publish, say, today, wholeNumber } from './page.ts';
 import { milliseconds, quantile } from './statistics.ts';
 import { residentMiB } from './stream-contender.ts';
@@ -68,9 +69,7 @@ interface Driven {
 
 async function withServer<T>(warmPool: number, work: (driven: Driven) => Promise<T>): Promise<T> {
   const server = await startServer({ runtime, warmPool, freshData: true, flags: ['--log-level', 'warn'] });
-  process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
-  const { tokenId, tokenSecret } = server.token;
-  const client = new ModalClient({ tokenId, tokenSecret });
+  const client = modalClient(server);
   try {
     const app: App = await client.apps.fromName('bench', { createIfMissing: true });
     const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type App, type Image, ModalClient, type Sandbox } from 'modal';
+import type { App, Image, ModalClient, Sandbox } from 'modal';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { startServer } from '../e2e/support/server.ts';
 import { configSchema } from '../server/src/config/config.ts';
@@ -19,6 +19,7 @@ import { createLogger } from '../server/src/telemetry/logger.ts';
 import { makeAuthority, makeServerCertificate } from '../server/src/transport/issue-certificate.ts';
 import { startDocker } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
+import { modalClient } from './modal-client.ts';
 import { publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { summarize } from './statistics.ts';
@@ -233,9 +234,7 @@ async function addSkerry(runtime: 'runc' | 'gvisor'): Promise<void> {
   const flags = ['--log-level', 'warn', '--nameservers', outside.publicAddress, '--tunnel-host', near];
   const server = await startServer({ runtime, freshData: wanted.length > 1, flags });
   cleanup.add(`skerry (${runtime})`, () => server.stop());
-  process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
-  const { tokenId, tokenSecret } = server.token;
-  const client = new ModalClient({ tokenId, tokenSecret });
+  const client = modalClient(server);
   cleanup.add('client', () => client.close());
   const app = await client.apps.fromName('bench-network', { createIfMissing: true });
   const image = client.images.fromRegistry('debian:bookworm-slim');

@@ -1,9 +1,10 @@
 /** Skerry through its front doors: the official JavaScript client and the REST interface, over the wire, to a server of the bench's own. */
-import { type App, type Image, ModalClient, type Sandbox } from 'modal';
+import type { App, Image, ModalClient, Sandbox } from 'modal';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
 import { untilWarm } from '../e2e/support/warm-pool.ts';
 import { ModboxClient } from '../modbox-sdk/src/index.ts';
 import { type Contender, timed } from './contender.ts';
+import { modalClient } from './modal-client.ts';
 
 const IDLE_LIFE_MS = 6 * 3_600_000;
 
@@ -35,11 +36,7 @@ async function contendersOf(
   };
   let client: ModalClient | undefined;
   try {
-    process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
-    client = new ModalClient({
-      tokenId: server.token.tokenId,
-      tokenSecret: server.token.tokenSecret,
-    });
+    client = modalClient(server);
     const { sandboxes, apps, images } = client;
     const app: App = await apps.fromName('bench', { createIfMissing: true });
     const image: Image = await images.fromRegistry('debian:bookworm-slim').build(app);

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ModalClient, type Sandbox } from 'modal';
+import type { Sandbox } from 'modal';
 import { type Driver, startDriver } from '../e2e/support/driver.ts';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { startServer } from '../e2e/support/server.ts';
@@ -18,6 +18,7 @@ import { createLogger } from '../server/src/telemetry/logger.ts';
 import { timed } from './contender.ts';
 import { startDocker } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
+import { modalClient } from './modal-client.ts';
 import { publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { summarize } from './statistics.ts';
@@ -116,9 +117,7 @@ async function startSkerry(runtime: 'runc' | 'gvisor'): Promise<Skerry> {
     return Number((await driver.expect('done')).ms);
   };
   await python('create', 'idle', 'bench');
-  process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
-  const { tokenId, tokenSecret } = server.token;
-  const client = new ModalClient({ tokenId, tokenSecret });
+  const client = modalClient(server);
   const app = await client.apps.fromName('bench-storage', { createIfMissing: true });
   const image = client.images.fromRegistry('debian:bookworm-slim');
   const js = await client.sandboxes.create(app, image, { timeoutMs: 24 * 3_600_000 });

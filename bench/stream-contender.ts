@@ -1,8 +1,9 @@
 /** A server that a bench drives with the official JavaScript client: bytes through it, execs per second, and what both cost it of the processor. */
 import { readFileSync } from 'node:fs';
-import { type App, type Image, ModalClient, type Sandbox } from 'modal';
+import type { App, Image, ModalClient, Sandbox } from 'modal';
 import type { TokenFile } from '../server/src/auth/token-store.ts';
 import { timed } from './contender.ts';
+import { modalClient } from './modal-client.ts';
 
 const MiB = 1 << 20;
 /** The kernel counts a process's time in these. */
@@ -35,9 +36,7 @@ export class StreamContender {
 
   /** Connects, and makes the sandbox that everything happens in. */
   static async start(name: string, server: DrivenServer): Promise<StreamContender> {
-    process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
-    const { tokenId, tokenSecret } = server.token;
-    const client = new ModalClient({ tokenId, tokenSecret });
+    const client = modalClient(server);
     try {
       const app: App = await client.apps.fromName('bench', { createIfMissing: true });
       const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
