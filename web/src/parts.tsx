@@ -31,6 +31,27 @@ export const Ago = ({ at }: { at: string | number | null | undefined }) =>
 
 export const State = ({ of }: { of: string }) => <span class={`state ${of}`}>{of}</span>;
 
+/** A field for what is looked for in a list. */
+export const SearchField = ({
+  placeholder,
+  value,
+  onChange,
+}: {
+  placeholder: string;
+  value: string;
+  onChange: (text: string) => void;
+}) => (
+  <label>
+    Search{' '}
+    <input
+      type="search"
+      placeholder={placeholder}
+      value={value}
+      onInput={(event) => onChange(event.currentTarget.value)}
+    />
+  </label>
+);
+
 /** A table that scrolls sideways by itself where the screen is narrow. */
 export const Table = ({
   label,

@@ -1,10 +1,10 @@
 /** Images: which there are, what each came out of, and what its build says, as it does. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { bytes, duration } from '../format.ts';
-import { hrefOf, messageOf, useAsked } from '../hooks.ts';
+import { hrefOf, useAsked, useFollowed } from '../hooks.ts';
 import { type ListedImage, listImages, nameOf } from '../image-names.ts';
 import { appendText } from '../log-text.ts';
-import { Ago, Failure, Heading, State, Table } from '../parts.tsx';
+import { Ago, Failure, Heading, SearchField, State, Table } from '../parts.tsx';
 import { get, lines } from '../session.ts';
 
 const REFRESH_MS = 5_000;
@@ -17,15 +17,7 @@ export function Images() {
     <>
       <Heading>Images</Heading>
       <search class="tools">
-        <label>
-          Search{' '}
-          <input
-            type="search"
-            placeholder="id, name, state"
-            value={search}
-            onInput={(event) => setSearch(event.currentTarget.value)}
-          />
-        </label>
+        <SearchField placeholder="id, name, state" value={search} onChange={setSearch} />
       </search>
       <Failure of={error} />
       <p role="status" class="quiet">
@@ -117,33 +109,23 @@ interface Line {
 }
 
 function BuildLog({ path }: { path: string }) {
-  const place = useRef<HTMLPreElement>(null);
   const [end, setEnd] = useState('');
-  useEffect(() => {
-    const stop = new AbortController();
-    const follow = async (into: HTMLElement) => {
-      let first: number | undefined;
-      for await (const { text, stream, timeMs } of lines<Line>(path, stop.signal)) {
-        first ??= timeMs;
-        appendText(into, `${duration(timeMs - first).padStart(7)}  ${text.trimEnd()}\n`, stream);
-      }
-      setEnd(
-        first === undefined ? 'It was not built here, or long ago: there is no log.' : 'The build is over.',
-      );
-    };
-    if (place.current) {
-      follow(place.current).catch((error: unknown) => {
-        if (!stop.signal.aborted) setEnd(messageOf(error));
-      });
+  const { place, failed } = useFollowed<HTMLPreElement>(async (into, signal) => {
+    let first: number | undefined;
+    for await (const { text, stream, timeMs } of lines<Line>(path, signal)) {
+      first ??= timeMs;
+      appendText(into, `${duration(timeMs - first).padStart(7)}  ${text.trimEnd()}\n`, stream);
     }
-    return () => stop.abort();
-  }, [path]);
+    setEnd(
+      first === undefined ? 'It was not built here, or long ago: there is no log.' : 'The build is over.',
+    );
+  }, path);
   return (
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
       <pre ref={place} class="log" role="log" aria-label="Build log" tabIndex={0} />
       <p role="status" class="quiet">
-        {end}
+        {failed ?? end}
       </p>
     </>
   );

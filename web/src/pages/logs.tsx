@@ -1,32 +1,21 @@
 /** What the main program of a sandbox writes, as it does. */
-import { useEffect, useRef, useState } from 'preact/hooks';
-import { messageOf } from '../hooks.ts';
+import { useState } from 'preact/hooks';
+import { useFollowed } from '../hooks.ts';
 import { appendText } from '../log-text.ts';
 import { Failure } from '../parts.tsx';
 import { sandboxOf } from '../sandbox-access.ts';
 
 export function Logs({ id }: { id: string }) {
-  const place = useRef<HTMLPreElement>(null);
   const [end, setEnd] = useState<string>();
-  const [failed, setFailed] = useState<string>();
-  useEffect(() => {
-    const stop = new AbortController();
-    const follow = async (into: HTMLPreElement) => {
-      const pieces = (await sandboxOf(id)).entrypoint.follow('both', { signal: stop.signal });
-      const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
-      for (;;) {
-        const { done, value } = await pieces.next();
-        if (done) return setEnd(`It ended with exit code ${value.exitCode}.`);
-        appendText(into, decoders[value.stream].decode(value.bytes, { stream: true }), value.stream);
-      }
-    };
-    if (place.current) {
-      follow(place.current).catch((error: unknown) => {
-        if (!stop.signal.aborted) setFailed(messageOf(error));
-      });
+  const { place, failed } = useFollowed<HTMLPreElement>(async (into, signal) => {
+    const pieces = (await sandboxOf(id)).entrypoint.follow('both', { signal });
+    const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+    for (;;) {
+      const { done, value } = await pieces.next();
+      if (done) return setEnd(`It ended with exit code ${value.exitCode}.`);
+      appendText(into, decoders[value.stream].decode(value.bytes, { stream: true }), value.stream);
     }
-    return () => stop.abort();
-  }, [id]);
+  }, id);
   return (
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}

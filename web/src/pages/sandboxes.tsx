@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import type { SandboxInfo, SandboxPage } from '../../../sdk/src/index.ts';
 import { hrefOf, useAsked, useEvents, useWork } from '../hooks.ts';
 import { useImageNames } from '../image-names.ts';
-import { Ago, Danger, Failure, Heading, State, Table } from '../parts.tsx';
+import { Ago, Danger, Failure, Heading, SearchField, State, Table } from '../parts.tsx';
 import { get, send } from '../session.ts';
 import { useUsage } from '../usage.ts';
 
@@ -29,15 +29,7 @@ export function Sandboxes() {
     <>
       <Heading>Sandboxes</Heading>
       <search class="tools">
-        <label>
-          Search{' '}
-          <input
-            type="search"
-            placeholder="id, name, image, tag, state"
-            value={search}
-            onInput={(event) => setSearch(event.currentTarget.value)}
-          />
-        </label>
+        <SearchField placeholder="id, name, image, tag, state" value={search} onChange={setSearch} />
         <label>
           <input
             type="checkbox"
