@@ -126,9 +126,13 @@ test('a line has the time when it was complete, however long its sandbox ran by 
     const between = async (range: object) =>
       textOf((await client.appFetchLogs({ appId, source: FileDescriptor.STDOUT, ...range })).batches);
     assert.equal(await between({ since }), 'half and whole\n');
+    // What the Python client makes of this time.
+    assert.equal(await between({ since: { ...since, nanos: since.nanos + 119 } }), 'half and whole\n');
     assert.equal(await between({ until: since }), 'early\n');
     await made.terminate();
     assert.equal(await between({ since }), 'half and whole\n');
+    // What the Python client makes of this time.
+    assert.equal(await between({ since: { ...since, nanos: since.nanos + 119 } }), 'half and whole\n');
   };
   await withSandbox(args, use, { now: () => now });
 });

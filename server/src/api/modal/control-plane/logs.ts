@@ -140,9 +140,12 @@ function toQuery(
   searchText: string,
 ): LogQuery {
   const untilNs = until ? timestampNs(until) : END_OF_TIME_NS;
-  const sinceNs = since ? timestampNs(since) : until ? untilNs - MAX_RANGE_NS : 0n;
+  const sinceNs = since ? wholeMicrosecond(timestampNs(since)) : until ? untilNs - MAX_RANGE_NS : 0n;
   return { sinceNs, untilNs, source, searchText: text(searchText, 'search_text', 4096) };
 }
+
+/** The Python client keeps times as doubles of seconds, so what it asks from may be up to 120 ns later than the time that it was told. */
+const wholeMicrosecond = (ns: bigint): bigint => ns - (ns % 1000n);
 
 const timestampNs = ({ seconds, nanos }: Timestamp): bigint => seconds * 1_000_000_000n + BigInt(nanos);
 
