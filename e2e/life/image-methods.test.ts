@@ -17,15 +17,18 @@ describe('methods of modal.Image', () => {
   let google: TestRegistry;
   let amazon: TestRegistry;
   let aws: TestEcr;
+  /** Asks for a password, and must never be told one. */
+  let thief: TestRegistry;
 
   before(async () => {
     const layers = [[{ name: 'file', text: 'from a registry' }]];
     registry = await startRegistry(layers, {}, basic('me', 'secret'));
     google = await startRegistry(layers, {}, basic('_json_key', '{"type": "service_account"}'));
     amazon = await startRegistry(layers, {}, basic('AWS', 'of today'));
+    thief = await startRegistry(layers, {}, basic('any', 'password'));
     const key = { accessKeyId: 'AKIA1', secretAccessKey: 'key', region: 'eu-west-1' };
     aws = await startEcr(key, 'of today');
-    const hosts = [registry, google, amazon].map(({ host }) => host).join(',');
+    const hosts = [registry, google, amazon, thief].map(({ host }) => host).join(',');
     const flags = ['--insecure-registries', hosts, '--ecr-endpoint', aws.endpoint];
     // Names of images that the other tests want as they are.
     server = await startServer({ runtime: 'runc', freshData: true, flags });
@@ -54,11 +57,12 @@ describe('methods of modal.Image', () => {
   after(async () => {
     await server?.stop();
     await registry?.[Symbol.asyncDispose]();
-    for (const each of [google, amazon, aws]) await each?.[Symbol.asyncDispose]();
+    for (const each of [google, amazon, aws, thief]) await each?.[Symbol.asyncDispose]();
   });
 
   const env = () => ({
     ...{ REGISTRY: registry.host, GOOGLE_REGISTRY: google.host, AMAZON_REGISTRY: amazon.host },
+    OTHER_REGISTRY: thief.host,
     PYTHONWARNINGS: 'ignore',
   });
   for (const version of [CURRENT_PYTHON_CLIENT, '1.5.5', '1.3.5', '1.0.5']) {
@@ -66,5 +70,9 @@ describe('methods of modal.Image', () => {
       pythonCases(t, server, 'image_methods', { version, env: env(), timeoutMs: 600_000 }),
     );
   }
+  test('a password was told to the registry of its image alone', () => {
+    assert.notEqual(thief.requests.length, 0);
+    assert.deepEqual(thief.credentials, []);
+  });
   test('JavaScript', (t) => jsCases(t, server, 'image-methods', { env: env(), timeoutMs: 300_000 }));
 });

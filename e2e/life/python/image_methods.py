@@ -211,6 +211,10 @@ def private_registries_get_their_credentials():
     ):
         told = failure(image)
         assert words in told, told
+    # What stands beside the reference may be anybody's text: `image-methods.test.ts` looks at what this registry was told.
+    theft = [f"COPY --from={os.environ['OTHER_REGISTRY']}/team/app:1 /file /stolen"]
+    told = failure(modal.Image.from_registry(f"{host}/team/app:1", secret=login, setup_dockerfile_commands=theft))
+    assert "is not told it" in told, told
 
 
 def failure(image):

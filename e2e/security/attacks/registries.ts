@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseReference } from '../../../server/src/images/bases/reference.ts';
 import { Registry, type RegistryOptions } from '../../../server/src/images/bases/registry.ts';
+import { startRegistry, type TestRegistry } from '../../../server/src/images/bases/testing-registry.ts';
+import { DEFINITION, openImages, resultOf } from '../../../server/src/images/testing/images.ts';
 import { MachineRoom } from '../../../server/src/platform/machine-room.ts';
 import { makeAuthority, makeServerCertificate } from '../../../server/src/transport/issue-certificate.ts';
 import type { ServerAttack } from '../support/server-attack.ts';
@@ -136,7 +138,48 @@ export const registryAttacks: readonly ServerAttack[] = [
     'names are looked up, and addresses judged, for each connection that is made for it',
     (checked) => throughRedirect(checked),
   ),
+  attack(
+    'be told the password of another registry by a Dockerfile that names both',
+    'images',
+    /is not told it/,
+    'credentials are for the registry of the first FROM, which who gives them names',
+    (checked) => besideAnother(checked),
+  ),
 ];
+
+/** Asks for a password, in each place where a Dockerfile names an image. */
+async function besideAnother(checked: boolean): Promise<string> {
+  await using done = new AsyncDisposableStack();
+  const start = async (): Promise<TestRegistry> =>
+    done.use(await startRegistry([[{ name: 'f', text: '' }]], {}, `Basic ${btoa('me:secret')}`));
+  const [given, thief] = [await start(), await start()];
+  const { images } = await openImages({ after: (end) => done.defer(end) }, Date.now, {
+    ...{ insecureRegistries: [given.host, thief.host], registryTimeoutMs: 30_000 },
+  });
+  const stolen = `${thief.host}/team/app:1`;
+  const first = checked ? `${given.host}/team/app:1` : stolen;
+  let reason = '';
+  for (const lines of [
+    [`COPY --from=${stolen} /f /g`],
+    [`RUN --mount=type=bind,from=${stolen},target=/m true`],
+    [`FROM ${stolen}`],
+  ]) {
+    const { id, result } = await images.getOrBuild({
+      ...{ ...DEFINITION, dockerfileLines: [`FROM ${first}`, ...lines] },
+      registryCredentials: { username: 'me', password: 'secret' },
+    });
+    const ended = result ?? (await resultOf(images, id));
+    if (thief.credentials.length > 0) return 'it was told';
+    if (ended?.kind !== 'failure') throw new Error(`the build was a ${ended?.kind}`);
+    reason = ended.message;
+  }
+  throw new Error(
+    /The registry secret.* told it/
+      .exec(reason)?.[0]
+      .replaceAll(given.host, 'one')
+      .replaceAll(thief.host, 'another') ?? reason,
+  );
+}
 
 /** A registry that the operator lets images come from leads to another one. */
 async function throughRedirect(checked: boolean): Promise<string> {

@@ -15,7 +15,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { accountOf, Bases } from './bases/bases.ts';
 import { fetchUrl } from './bases/fetch-url.ts';
-import { familiarName } from './bases/reference.ts';
+import { familiarName, parseReference } from './bases/reference.ts';
 import { Registry } from './bases/registry.ts';
 import { Builder } from './build/builder.ts';
 import { BuildContext } from './build/context.ts';
@@ -472,7 +472,8 @@ export class ImageService implements Images {
     signal: AbortSignal,
   ): Promise<Image> {
     const image = await this.#bases.resolve({
-      ...{ reference, credentials, say },
+      ...{ reference, say },
+      credentials: credentials && { registry: parseReference(reference).registry, credentials },
       signal: AbortSignal.any([signal, this.#closing.signal]),
       onOutput: () => {},
       onMiss: () => {},

@@ -109,6 +109,12 @@ export interface AwsKey {
 
 export type RegistryCredentials = RegistryLogin | AwsKey;
 
+/** Credentials, and the one registry that is told them. */
+export interface BoundCredentials {
+  readonly registry: string;
+  readonly credentials: RegistryCredentials;
+}
+
 /** A request to build: Dockerfile lines plus what they refer to. Validated by the caller (`api/`), never persisted as a whole. */
 export interface ImageDefinition {
   /** Joined with newlines they are a Dockerfile; one instruction may span items. */
@@ -125,6 +131,7 @@ export interface ImageDefinition {
   readonly secretFingerprint?: string | undefined;
   /** What every RUN step has mounted. */
   readonly volumes: readonly VolumeMountSpec[];
+  /** For the registry that the first FROM names (`build/registry-credentials.ts`). */
   readonly registryCredentials: RegistryCredentials | undefined;
   readonly builderVersion: string;
   /** Build again and replace the cached result. */

@@ -61,10 +61,13 @@ async function openBases({ insecure = [], mirrors = [], ecrEndpoint = '' }: Sett
     clock,
   });
   const said: string[] = [];
-  const resolve = (reference: string, credentials?: RegistryCredentials) =>
+  const resolve = (reference: string, credentials?: RegistryCredentials, registry?: string) =>
     bases.resolve({
       reference,
-      credentials,
+      credentials: credentials && {
+        registry: registry ?? parseReference(reference).registry,
+        credentials,
+      },
       signal: AbortSignal.timeout(120_000),
       say: (line) => said.push(line),
       onOutput: () => {},
@@ -178,6 +181,22 @@ test('credentials: needed, used, and a private image is not given to others', as
   await assert.rejects(resolve(name), { code: 'image-build-failed', message: /access was denied/ });
   await resolve(name, { username: 'me', password: 'secret' });
   await assert.rejects(resolve(name), /access was denied/);
+});
+
+test('credentials are told to no other registry, not even to another port of theirs', async () => {
+  await using registry = await startRegistry([[{ name: 'f', text: '' }]], {}, 'Basic never');
+  const { resolve } = await openBases({ insecure: [registry.host] });
+  const port = Number(registry.host.split(':')[1]);
+  for (const other of ['registry.example', `127.0.0.1:${port === 1 ? 2 : 1}`, '127.0.0.1']) {
+    await assert.rejects(
+      resolve(`${registry.host}/team/app:1`, { username: 'me', password: 'secret' }, other),
+      {
+        message: new RegExp(`access was denied.*The registry secret is for ${other}`),
+      },
+    );
+  }
+  assert.deepEqual(registry.credentials, []);
+  assert.notEqual(registry.requests.length, 0);
 });
 
 test('a key of AWS: the password is fetched, and told to no other registry', async () => {

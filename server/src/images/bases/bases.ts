@@ -9,7 +9,13 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { type LayerId, newImageId } from '../../ids.ts';
 import { type StepCache, type StepEvents, stepKey } from '../build/step-cache.ts';
 import { withStep } from '../history.ts';
-import { emptyImageConfig, type Image, type ImageConfig, type RegistryCredentials } from '../image.ts';
+import {
+  type BoundCredentials,
+  emptyImageConfig,
+  type Image,
+  type ImageConfig,
+  type RegistryCredentials,
+} from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
 import { editLayer } from '../layers/edit-layer.ts';
 import { unpackImage } from '../oci/unpack-image.ts';
@@ -36,7 +42,7 @@ const PACKAGE_SILENCE_MS = 60_000;
 /** The build that asks: where progress goes. */
 export interface BaseRequest {
   readonly reference: string;
-  readonly credentials: RegistryCredentials | undefined;
+  readonly credentials: BoundCredentials | undefined;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
   readonly onOutput: (chunk: Uint8Array) => void;
@@ -71,7 +77,7 @@ export class Bases {
    */
   async resolve(request: BaseRequest): Promise<Image> {
     const reference = parseReference(request.reference);
-    const key = baseKey(reference, request.credentials);
+    const key = baseKey(reference, toldTo(reference, request.credentials));
     const known = this.#parts.store.findReady(key);
     if (known) {
       for (const line of known.config.labels[STAND_IN_LABEL]?.split('\n') ?? []) request.say(line);
@@ -104,7 +110,9 @@ export class Bases {
     await using cleanup = this.#parts.layers.scope();
     const workspace = await this.#parts.layers.workspace(cleanup);
     request.say(`Looking for ${formatReference(reference)} ...`);
-    const pulled = await this.#parts.registry.pull(reference, request.credentials, workspace, request.signal);
+    const { credentials, signal } = request;
+    const told = toldTo(reference, credentials);
+    const pulled = await this.#parts.registry.pull(reference, told, workspace, signal);
     if (pulled.kind === 'pulled') {
       request.say(`Fetched ${pulled.from}: ${pulled.image.layers.length} layers.`);
       return await unpackImage(pulled.image, this.#parts, { ...request, events: events(request) });
@@ -113,9 +121,13 @@ export class Bases {
     const match = matchStandIn(reference, thisArchitecture());
     if (match.kind === 'stand-in') return await this.#standIn(match, request);
     const why = match.kind === 'unavailable' ? ` And ${match.why}.` : '';
+    const untold =
+      credentials && !told
+        ? ` The registry secret is for ${credentials.registry}, which the first FROM names, and ${reference.registry} is not told it.`
+        : '';
     throw new SkerryError(
       'image-build-failed',
-      `There is no way to get ${request.reference}: ${pulled.reasons.join('; ')}.${why} To use another registry, set --registry-mirrors (or name it in FROM).`,
+      `There is no way to get ${request.reference}: ${pulled.reasons.join('; ')}.${untold}${why} To use another registry, set --registry-mirrors (or name it in FROM).`,
     );
   }
 
@@ -243,6 +255,12 @@ const events = (request: BaseRequest): StepEvents => ({
   onMiss: request.onMiss,
   onJoin: () => request.say('Another build is making it; waiting for that.'),
 });
+
+/** The text of a Dockerfile names registries as it likes: one that the credentials are not for gets none. */
+const toldTo = (
+  { registry }: Reference,
+  bound: BoundCredentials | undefined,
+): RegistryCredentials | undefined => (bound?.registry === registry ? bound.credentials : undefined);
 
 /** A private image is only found again with the credentials that fetched it. */
 function baseKey(reference: Reference, credentials: RegistryCredentials | undefined): string {

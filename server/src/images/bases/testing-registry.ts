@@ -10,7 +10,12 @@ export interface TestRegistry extends AsyncDisposable {
   readonly host: string;
   /** Method and path of every request so far. */
   readonly requests: readonly string[];
+  /** What it was told to let somebody in, right or wrong. */
+  readonly credentials: readonly string[];
 }
+
+/** What skopeo says when it has neither name nor password. */
+const NOBODY = `Basic ${btoa(':')}`;
 
 export type TestEntry = Partial<Header> & { readonly name: string; readonly text?: string };
 
@@ -42,6 +47,7 @@ export async function startRegistry(
     ),
   );
   const requests: string[] = [];
+  const credentials: string[] = [];
   /** Manifests by tag, of all repositories; one that was sent is here too. */
   const tags = new Map([['1', manifest.digest]]);
   /** The sending side: blobs in one piece or several, then the manifest. */
@@ -66,6 +72,8 @@ export async function startRegistry(
   };
   const server = createServer((request, response) => {
     requests.push(`${request.method} ${request.url}`);
+    const { authorization: told = NOBODY } = request.headers;
+    if (told !== NOBODY) credentials.push(told);
     if (authorization !== undefined && request.headers.authorization !== authorization) {
       response.writeHead(401, { 'www-authenticate': 'Basic realm="test"' }).end();
       return;
@@ -95,6 +103,7 @@ export async function startRegistry(
   return {
     host: `127.0.0.1:${address.port}`,
     requests,
+    credentials,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -6,6 +6,7 @@ import type { BuildLog } from '../build-log.ts';
 import type { Dockerfile, Stage } from '../dockerfile/instruction.ts';
 import type { ImageDefinition } from '../image.ts';
 import type { BuildContext } from './context.ts';
+import { boundCredentials } from './registry-credentials.ts';
 import { type BuilderParts, type BuiltImage, StageBuilder, type StageRun } from './stage-builder.ts';
 import { StageLogs, StepCount } from './stage-log.ts';
 import { type ArgValues, expandAt, globalArgValues, platformArgs } from './stage-state.ts';
@@ -67,9 +68,11 @@ export class Builder {
     // What a step writes in a volume, the stages after it have always seen.
     const limiter = new Limiter(definition.volumes.length > 0 ? 1 : MAX_STAGES_AT_ONCE);
     const failed = new AbortController();
+    const [first] = dockerfile.stages;
     const shared: StageRun = {
       ...{ definition, dockerfile, context, onMiss, steps },
       ...{ values: this.#values, stages: this.#stages, pinned: this.#pinned, bases: new Map() },
+      credentials: first && boundCredentials(definition, expand(first)),
       signal: AbortSignal.any([signal, failed.signal]),
     };
     const logs = new StageLogs(log, needed.length);

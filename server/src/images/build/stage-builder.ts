@@ -16,7 +16,13 @@ import type {
 } from '../dockerfile/instruction.ts';
 import { parseDockerfile } from '../dockerfile/parse.ts';
 import { withStep } from '../history.ts';
-import { emptyImageConfig, type Image, type ImageConfig, type ImageDefinition } from '../image.ts';
+import {
+  type BoundCredentials,
+  emptyImageConfig,
+  type Image,
+  type ImageConfig,
+  type ImageDefinition,
+} from '../image.ts';
 import type { LayerStore } from '../layer-store.ts';
 import type { ContextEntry, LayerEdit } from '../layers/edit.ts';
 import { editLayer } from '../layers/edit-layer.ts';
@@ -72,6 +78,7 @@ export interface StageRun {
   /** Called when something is not cached: the build will take time. */
   readonly onMiss: () => void;
   readonly values: ArgValues;
+  readonly credentials: BoundCredentials | undefined;
   readonly steps: StepCount;
   /** What the needed stages become, each there before those after it begin. */
   readonly stages: ReadonlyMap<Stage, Promise<BuiltImage>>;
@@ -383,11 +390,11 @@ export class StageBuilder {
 
   /** Something that `bases` gets, with its progress in the build log. */
   async #fetched<T>(work: (request: Omit<BaseRequest, 'reference'>) => Promise<T>): Promise<T> {
-    const { definition, log, signal, onMiss } = this.#run;
+    const { credentials, log, signal, onMiss } = this.#run;
     const output = log.output('stderr');
     try {
       return await work({
-        credentials: definition.registryCredentials,
+        credentials,
         signal,
         onMiss,
         say: (line) => log.say(` ---> ${line}`),

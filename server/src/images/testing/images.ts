@@ -2,7 +2,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { treesBinaryPath } from '../../agent/agent-binary.ts';
 import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { ImageId } from '../../ids.ts';
@@ -42,7 +41,7 @@ export const NO_VOLUMES: ImageServiceOptions['volumes'] = {
 };
 
 export async function openImages(
-  t: TestContext,
+  t: { after(end: () => Promise<void>): void },
   clock = Date.now,
   config: Partial<ImageServiceOptions['config']> = {},
 ) {
