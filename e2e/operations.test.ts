@@ -153,6 +153,44 @@ describe('a server in operation', () => {
     await assert.rejects(made, /This token may make 2 sandboxes a minute\. Try again in \d+ s\./);
   });
 
+  test('the sandboxes of a token take no more than its quotas, also after a restart', async (t) => {
+    const flags = ['--max-sandboxes', '2', '--max-memory', '600', '--creates-per-minute', '100'];
+    const made = await runSkerry(server, 'token', 'create', '--label', 'bounded', ...flags, '--json');
+    const issued = JSON.parse(made) as { tokenId: string; tokenSecret: string };
+    process.env.MODAL_SERVER_URL = server.url; // likewise
+    const client = new ModalClient(issued);
+    t.after(() => client.close());
+    const app = await client.apps.fromName('operated', { createIfMissing: true });
+    const create = (memoryMiB: number) =>
+      client.sandboxes.create(app, client.images.fromRegistry(IMAGE), {
+        memoryMiB,
+        memoryLimitMiB: memoryMiB,
+      });
+    const first = await create(256);
+    t.after(() => first.terminate());
+    const memory = /quota of memory is 600 MiB; its sandboxes take 256 MiB, and this would take 512 MiB more/;
+    await assert.rejects(create(512), memory);
+    const all = await Promise.allSettled([create(128), create(128), create(128)]);
+    const [second, ...more] = all.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    assert.ok(second && more.length === 0, 'one of them, since two may run');
+    t.after(() => second.terminate());
+
+    await server.restartGracefully();
+    announce(server);
+    await assert.rejects(create(128), /quota of sandboxes is 2; its sandboxes take 2,/);
+    const bearer = `${issued.tokenId}:${issued.tokenSecret}`;
+    const sdk = Sandbox.create({ url: server.url, token: bearer, image: IMAGE });
+    await assert.rejects(sdk, /quota of sandboxes is 2/);
+    const listed = (await runSkerry(server, 'token', 'list')).split('\n');
+    assert.match(
+      listed.find((line) => line.startsWith(issued.tokenId)) ?? '',
+      /2\/2 sandboxes, 384\/600 MiB memory, 100 creates a minute/,
+    );
+    await first.terminate();
+    const third = await create(128);
+    await third.terminate();
+  });
+
   test('webhooks are told what becomes of a sandbox', async () => {
     const mine = (type: string) =>
       told.find((message) => message.type === type && message.data.sandboxId === sandbox.id);

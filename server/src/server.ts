@@ -247,6 +247,7 @@ export async function startServer(
       logger,
       counts,
       onStart: (startup) => metrics.started(startup),
+      quotasOf: (tokenId) => tokens.quotasOf(tokenId),
       now,
       bootId: bootId(),
     });
@@ -370,7 +371,10 @@ export async function startServer(
       }),
       sandboxRoute({ tokens, sandboxes, provisioner, logger }),
       warmRoute({ tokens, sandboxes, images: patientImages, logger }),
-      tokenRoute({ tokens, version: VERSION, instance, endpoint, logger }),
+      tokenRoute({
+        ...{ tokens, version: VERSION, instance, endpoint, logger },
+        takenBy: (tokenId) => sandboxes.takenBy(tokenId),
+      }),
     ];
     const port = await createPort({
       host: config.host,

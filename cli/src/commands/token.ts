@@ -13,6 +13,22 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 const endpointSchema = z.object({ url: z.string().optional(), fingerprint: z.string() });
 const issuedSchema = z.object({ tokenId: z.string(), tokenSecret: z.string() });
+const quotasSchema = z.object({
+  maxSandboxes: z.number().optional(),
+  maxMilliCpu: z.number().optional(),
+  maxMemoryMiB: z.number().optional(),
+  maxDiskMiB: z.number().optional(),
+  createsPerMinute: z.number().optional(),
+});
+type Quotas = z.infer<typeof quotasSchema>;
+
+const takenSchema = z.object({
+  sandboxes: z.number(),
+  milliCpu: z.number(),
+  memoryMiB: z.number(),
+  diskMiB: z.number(),
+});
+
 const listSchema = z.object({
   tokens: z.array(
     z.object({
@@ -21,6 +37,8 @@ const listSchema = z.object({
       scope: z.string(),
       createdAtMs: z.number(),
       expiresAtMs: z.number().optional(),
+      quotas: quotasSchema.default({}),
+      taken: takenSchema.optional(),
     }),
   ),
 });
@@ -30,6 +48,11 @@ interface CreateFlags {
   readonly label: string;
   readonly scope: string;
   readonly expires?: number;
+  readonly maxSandboxes?: number;
+  readonly maxCpu?: number;
+  readonly maxMemory?: number;
+  readonly maxDisk?: number;
+  readonly createsPerMinute?: number;
   readonly json?: boolean;
 }
 
@@ -51,25 +74,35 @@ export function tokenCommand(): Command {
         .default('sandboxes'),
     )
     .option('--expires <time>', 'it ends by itself after so long: 12h, 30d', parseLifetime)
+    .option('--max-sandboxes <count>', 'so many of its sandboxes may run at once', parseCount)
+    .option('--max-cpu <cores>', 'these have so many processors together: 4, 1.5', parseCores)
+    .option('--max-memory <mib>', 'and so much memory, MiB', parseCount)
+    .option('--max-disk <mib>', 'and with those that are suspended so much disk, MiB', parseCount)
+    .option('--creates-per-minute <count>', 'so many sandboxes it may make in a minute', parseCount)
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       `
 Examples:
   skerry token create --label 'laptop of Ada'
-  skerry token create --label dashboard --scope read --expires 30d`,
+  skerry token create --label dashboard --scope read --expires 30d
+  skerry token create --label agent --max-sandboxes 5 --max-cpu 4 --max-memory 8192`,
     );
   addServerOptions(create, ['dataDir']).action(async (flags: CreateFlags) => {
     const { dataDir } = configOf(serverFlags(create));
     const server = requireRunningServer(dataDir);
     const endpoint = await askServer(server, dataDir, { method: 'GET', path: 'token' }, endpointSchema);
     const { label, scope, expires, json } = flags;
-    const body = { label, scope, ...(expires !== undefined && { expiresAtMs: Date.now() + expires }) };
+    const quotas = quotasOf(flags);
+    const body = {
+      ...{ label, scope, quotas },
+      ...(expires !== undefined && { expiresAtMs: Date.now() + expires }),
+    };
     const issued = await askServer(server, dataDir, { method: 'POST', path: 'tokens', body }, issuedSchema);
     const secret = `${issued.tokenId}:${issued.tokenSecret}`;
     const known = endpoint.url !== undefined && (await isTrusted(server.url, new URL(endpoint.url).hostname));
     if (json) {
-      process.stdout.write(`${JSON.stringify({ ...issued, ...endpoint, scope })}\n`);
+      process.stdout.write(`${JSON.stringify({ ...issued, ...endpoint, scope, quotas })}\n`);
       return;
     }
     process.stdout.write(describeToken({ secret, ...endpoint, known }));
@@ -109,8 +142,49 @@ function tableOf(tokens: readonly Listed[]): string {
     if (expiresAtMs === undefined) return 'never';
     return expiresAtMs <= Date.now() ? 'has expired' : iso(expiresAtMs);
   };
-  const rows = tokens.map((each) => [each.tokenId, each.scope, iso(each.createdAtMs), end(each), each.label]);
-  return formatColumns([['TOKEN', 'SCOPE', 'CREATED', 'EXPIRES', 'LABEL'], ...rows]);
+  const rows = tokens.map((each) => [
+    ...[each.tokenId, each.scope, iso(each.createdAtMs), end(each), describeQuotas(each)],
+    each.label,
+  ]);
+  return formatColumns([['TOKEN', 'SCOPE', 'CREATED', 'EXPIRES', 'TAKEN OF QUOTAS', 'LABEL'], ...rows]);
+}
+
+function quotasOf(flags: CreateFlags): Quotas {
+  const { maxSandboxes, maxCpu, maxMemory, maxDisk, createsPerMinute } = flags;
+  return {
+    ...(maxSandboxes !== undefined && { maxSandboxes }),
+    ...(maxCpu !== undefined && { maxMilliCpu: maxCpu }),
+    ...(maxMemory !== undefined && { maxMemoryMiB: maxMemory }),
+    ...(maxDisk !== undefined && { maxDiskMiB: maxDisk }),
+    ...(createsPerMinute !== undefined && { createsPerMinute }),
+  };
+}
+
+/** What its sandboxes take of each quota it has: `2/5 sandboxes, 1/4 CPU`. */
+export function describeQuotas({ quotas, taken }: Pick<Listed, 'quotas' | 'taken'>): string {
+  const of = (used: number | undefined, most: number | undefined, unit: string) =>
+    most === undefined ? [] : [`${used ?? '?'}/${most} ${unit}`];
+  const cores = (milliCpu: number | undefined) => (milliCpu === undefined ? undefined : milliCpu / 1000);
+  const parts = [
+    ...of(taken?.sandboxes, quotas.maxSandboxes, 'sandboxes'),
+    ...of(cores(taken?.milliCpu), cores(quotas.maxMilliCpu), 'CPU'),
+    ...of(taken?.memoryMiB, quotas.maxMemoryMiB, 'MiB memory'),
+    ...of(taken?.diskMiB, quotas.maxDiskMiB, 'MiB disk'),
+    ...(quotas.createsPerMinute === undefined ? [] : [`${quotas.createsPerMinute} creates a minute`]),
+  ];
+  return parts.length === 0 ? '-' : parts.join(', ');
+}
+
+function parseCount(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a whole number, 1 or more.');
+}
+
+/** Thousandths of a processor. */
+function parseCores(text: string): number {
+  const milliCpu = /^\d{1,5}(\.\d{1,3})?$/.test(text) ? Math.round(Number(text) * 1000) : 0;
+  if (milliCpu > 0) return milliCpu;
+  throw new InvalidArgumentError('It must be a number of processors such as 4 or 1.5.');
 }
 
 function parseLifetime(text: string): number {

@@ -8,22 +8,29 @@ const refused = (code: string, words: RegExp) => (error: unknown) =>
 
 test('a token has its minute at once, then as it passes; others have theirs', () => {
   let nowMs = 1_000_000;
-  const rate = new CreateRate({ perMinute: 6, now: () => nowMs });
-  for (let count = 0; count < 6; count++) rate.take('one');
+  const rate = new CreateRate(() => nowMs);
+  for (let count = 0; count < 6; count++) rate.take('one', 6);
   assert.throws(
-    () => rate.take('one'),
+    () => rate.take('one', 6),
     refused('rate-limited', /6 sandboxes a minute\. Try again in 10 s\./),
   );
-  rate.take('other', 6);
+  rate.take('other', 6, 6);
   nowMs += 10_000;
-  rate.take('one');
-  assert.throws(() => rate.take('one', 2), refused('rate-limited', /in 20 s/));
-  nowMs += 60_000;
   rate.take('one', 6);
-  assert.throws(() => rate.take('one', 7), refused('invalid-argument', /not 7 at once/));
+  assert.throws(() => rate.take('one', 6, 2), refused('rate-limited', /in 20 s/));
+  nowMs += 60_000;
+  rate.take('one', 6, 6);
+  assert.throws(() => rate.take('one', 6, 7), refused('invalid-argument', /not 7 at once/));
+});
+
+test('each token has a rate of its own', () => {
+  const rate = new CreateRate(() => 0);
+  rate.take('slow', 1);
+  assert.throws(() => rate.take('slow', 1), refused('rate-limited', /1 sandboxes a minute/));
+  rate.take('fast', 2, 2);
 });
 
 test('without a bound nothing is counted', () => {
-  const rate = new CreateRate({ perMinute: 0, now: () => 0 });
-  for (let count = 0; count < 1000; count++) rate.take('one', 1000);
+  const rate = new CreateRate(() => 0);
+  for (let count = 0; count < 1000; count++) rate.take('one', 0, 1000);
 });

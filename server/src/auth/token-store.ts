@@ -14,6 +14,7 @@ import type { KeptValues } from '../platform/kept-values.ts';
 import type { AesVault } from '../secrets/vault.ts';
 import { CreateRate } from './create-rate.ts';
 import { type OpenAnswer, OpenAnswers } from './open-answers.ts';
+import { type Quotas, quotasSchema } from './quotas.ts';
 import { type Identity, type Scope, scopes } from './scopes.ts';
 import { openSigningKey, type SigningKeySettings } from './signing-key.ts';
 
@@ -36,12 +37,16 @@ const furtherTokensSchema = z.array(
     /** Those of earlier versions could do this much. */
     scope: z.enum(scopes).default('sandboxes'),
     expiresAtMs: z.number().optional(),
+    quotas: quotasSchema.default({}),
   }),
 );
 type FurtherToken = z.infer<typeof furtherTokensSchema>[number];
 
 /** A token that the owner made, as it is shown: its secret is not known any more. */
 export type IssuedToken = Omit<FurtherToken, 'secretSha256'>;
+
+/** What one is to be. */
+type TokenWish = Pick<IssuedToken, 'label' | 'scope' | 'expiresAtMs'> & Partial<Pick<IssuedToken, 'quotas'>>;
 
 /** More than anybody has machines. */
 const MAX_FURTHER_TOKENS = 1000;
@@ -78,7 +83,10 @@ interface Admitted {
   readonly secretSha256: Buffer;
   readonly scope: Scope;
   readonly expiresAtMs?: number | undefined;
+  readonly quotas: Quotas;
 }
+
+const NO_QUOTAS: Quotas = {};
 
 export class TokenStore {
   /** The owner's. */
@@ -94,6 +102,7 @@ export class TokenStore {
   readonly #byApiKeyHash = new Map<string, string>();
   readonly #open = new OpenAnswers();
   readonly #createRate: CreateRate;
+  readonly #createsPerMinute: number;
 
   private constructor(
     owner: StoredToken,
@@ -104,9 +113,11 @@ export class TokenStore {
     this.signingKey = signingKey;
     this.#settings = settings;
     this.#now = now;
-    this.#createRate = new CreateRate({ perMinute: createsPerMinute, now });
+    this.#createRate = new CreateRate(now);
+    this.#createsPerMinute = createsPerMinute;
     this.#further = furtherTokensSchema.parse(JSON.parse(settings.get(FURTHER_TOKENS_SETTING) ?? '[]'));
-    for (const token of [{ ...owner, scope: 'admin' as const }, ...this.#further]) this.#admit(token);
+    for (const token of [{ ...owner, scope: 'admin' as const, quotas: NO_QUOTAS }, ...this.#further])
+      this.#admit(token);
   }
 
   /**
@@ -177,23 +188,36 @@ export class TokenStore {
 
   /** Counts sandboxes that a token is about to make; the owner's are not. @throws SkerryError as `CreateRate.take` */
   countCreates(tokenId: string, count = 1): void {
-    if (tokenId !== this.tokenId) this.#createRate.take(tokenId, count);
+    if (tokenId === this.tokenId) return;
+    const perMinute = this.quotasOf(tokenId).createsPerMinute ?? this.#createsPerMinute;
+    this.#createRate.take(tokenId, perMinute, count);
+  }
+
+  /** What bounds the sandboxes that were made with a token; nothing bounds the owner's, and those of tokens that are gone. */
+  quotasOf(tokenId: string): Quotas {
+    return this.#admitted.get(tokenId)?.quotas ?? NO_QUOTAS;
   }
 
   /**
    * Makes a further token. The secret is in the answer and nowhere else.
-   * @throws SkerryError `resource-exhausted` when there are too many; `invalid-argument` for an end that has passed
+   * @throws SkerryError `resource-exhausted` when there are too many; `invalid-argument` for an end that has passed, and for quotas of who can make tokens without
    */
-  issue(wish: Pick<IssuedToken, 'label' | 'scope' | 'expiresAtMs'>): {
+  issue({ quotas = NO_QUOTAS, ...wish }: TokenWish): {
     readonly tokenId: string;
     readonly tokenSecret: string;
   } {
     if (this.#further.length >= MAX_FURTHER_TOKENS) {
       throw new SkerryError('resource-exhausted', `There are ${MAX_FURTHER_TOKENS} tokens; revoke some.`);
     }
+    if (wish.scope === 'admin' && Object.keys(quotas).length > 0) {
+      throw new SkerryError(
+        'invalid-argument',
+        "Quotas would not hold a token with the scope 'admin', which can make others: give it another scope.",
+      );
+    }
     const { tokenId, tokenSecret } = randomToken();
     const secretSha256 = sha256(tokenSecret).toString('hex');
-    const token: FurtherToken = { tokenId, secretSha256, createdAtMs: this.#now(), ...wish };
+    const token: FurtherToken = { tokenId, secretSha256, createdAtMs: this.#now(), quotas, ...wish };
     if (this.#isExpired(token)) throw new SkerryError('invalid-argument', 'It would have expired already.');
     this.#keep([...this.#further, token]);
     this.#admit(token);
@@ -232,7 +256,7 @@ export class TokenStore {
     tokenId,
     secretSha256,
     ...rest
-  }: StoredToken & Pick<FurtherToken, 'scope' | 'expiresAtMs'>): void {
+  }: StoredToken & Pick<FurtherToken, 'scope' | 'expiresAtMs' | 'quotas'>): void {
     this.#admitted.set(tokenId, { ...rest, secretSha256: Buffer.from(secretSha256, 'hex') });
     this.#byApiKeyHash.set(this.#apiKeyHash(tokenId), tokenId);
   }

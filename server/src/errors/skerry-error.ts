@@ -74,6 +74,13 @@ export const errorKinds = {
     'Wait as long as the message says, then try again.',
     true,
   ),
+  'quota-exceeded': kind(
+    G.RESOURCE_EXHAUSTED,
+    429,
+    'caller',
+    'End sandboxes that this token made, or have a token made that may take more: skerry token create.',
+    true,
+  ),
   'not-found': kind(G.NOT_FOUND, 404, 'caller', 'Check the id or name; ended objects may have been removed.'),
   'sandbox-ended': kind(G.NOT_FOUND, 410, 'caller', 'Create a new sandbox.'),
   'already-exists': kind(G.ALREADY_EXISTS, 409, 'caller', 'Choose another name or use the existing object.'),

@@ -6,13 +6,17 @@ import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { LiveSandbox } from './live-sandbox.ts';
 import type { MemorySnapshotRow, MemorySnapshots } from './memory-snapshots.ts';
-import type { ForkCopy, Sandbox } from './sandboxes.ts';
+import type { CreateOptions, ForkCopy, Sandbox } from './sandboxes.ts';
 import type { SandboxSpec } from './spec.ts';
 
 export interface ForksParts {
   readonly snapshots: Pick<MemorySnapshots, 'letGo' | 'unfinishedForks' | 'forgetFork'>;
   /** Begins the life of a sandbox that goes on from there. */
-  readonly admit: (spec: SandboxSpec, from: MemorySnapshotRow) => Copy;
+  readonly admit: (
+    spec: SandboxSpec,
+    from: MemorySnapshotRow,
+    options: Pick<CreateOptions, 'tokenId'>,
+  ) => Copy;
   readonly faultPoint: FaultPoint;
 }
 
@@ -36,8 +40,8 @@ export class Forks {
     const from = await original.snapshotForFork(signal);
     const made: Copy[] = [];
     try {
-      for (const { name, externalKey, tags = from.spec.tags } of copies) {
-        made.push(admit({ ...from.spec, from: from.id, name, externalKey, tags }, from));
+      for (const { name, externalKey, tags = from.spec.tags, tokenId } of copies) {
+        made.push(admit({ ...from.spec, from: from.id, name, externalKey, tags }, from, { tokenId }));
       }
       await Promise.all(
         made.map((copy, index) => running(copy, `copy ${index + 1} of ${copies.length}`, signal)),

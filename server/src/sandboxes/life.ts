@@ -180,6 +180,10 @@ export const holdsName = ({ state }: { readonly state: SandboxState }): boolean 
 export const resultOf = (life: Life): SandboxResult | undefined =>
   life.state === 'stopping' || life.state === 'ended' ? life.result : undefined;
 
+/** Whether it is suspended, and nobody needs it: what it ran in is gone, or about to go. */
+export const isAsleep = (life: Life): boolean =>
+  life.state === 'suspended' && !life.wanted && life.activity !== 'leaving' && life.activity !== 'waking';
+
 /** What it runs in, if there is anything. */
 export const instanceOf = (life: Life): InstanceId | undefined =>
   'instance' in life ? life.instance : undefined;

@@ -34,6 +34,7 @@ import { type ExitSnapshot, lostExitSnapshot } from './exit-snapshot.ts';
 import {
   fromStored,
   instanceOf,
+  isAsleep,
   type Life,
   type LifeEvent,
   resultOf,
@@ -107,6 +108,8 @@ export interface SandboxContext {
   readonly sealHeaders: (specs: readonly SecretHeaderSpec[]) => string;
   /** @see TenancyParts.queue */
   readonly queue: (turn: () => Promise<void>) => void;
+  /** Whether one that is asleep may wake. @throws SkerryError `quota-exceeded` */
+  readonly requireRoomToWake: (sandbox: LiveSandbox) => void;
   /** Ends what depends on a sandbox, before its instance is taken away. */
   readonly endDependents: (sandbox: LiveSandbox) => Promise<void>;
   /** Its end is in the store: from now on it can be read from there. */
@@ -128,6 +131,8 @@ export class LiveSandbox implements Sandbox {
   readonly taskId: TaskId;
   readonly spec: SandboxSpec;
   readonly createdAtMs: number;
+  /** The token that it counts for, if one is known. */
+  readonly tokenId: string | undefined;
   readonly #context: SandboxContext;
   readonly #owner: SandboxParts['owner'];
   readonly #keeper: LifeKeeper;
@@ -154,6 +159,7 @@ export class LiveSandbox implements Sandbox {
     this.taskId = row.taskId;
     this.spec = row.spec;
     this.createdAtMs = row.createdAtMs;
+    this.tokenId = row.tokenId;
     this.#name = row.name ?? row.spec.sidecarOf?.name;
     this.#tags = row.tags;
     this.#exitSnapshot = row.exitSnapshot;
@@ -171,7 +177,7 @@ export class LiveSandbox implements Sandbox {
       onActivity: () => this.touch(),
       onKilled: () => void this.#noteOomKills(),
       hold: () => this.hold(),
-      onNeeded: () => this.#keeper.tell({ kind: 'needed' }),
+      onNeeded: () => this.#need(),
     });
     this.#keeper = new LifeKeeper(fromStored(row), {
       ...{ now, faultPoint },
@@ -242,6 +248,10 @@ export class LiveSandbox implements Sandbox {
   get state(): SandboxState {
     return this.#life.state;
   }
+  /** Nothing of it is on the machine but files, and it is not about to wake. */
+  get isAsleep(): boolean {
+    return isAsleep(this.#life);
+  }
   get exitSnapshot(): ExitSnapshot | undefined {
     if (this.state !== 'ended' || !this.spec.exitSnapshot) return undefined;
     return this.#exitSnapshot ?? lostExitSnapshot;
@@ -281,7 +291,7 @@ export class LiveSandbox implements Sandbox {
   }
 
   async waitUntilAwake(signal: AbortSignal): Promise<void> {
-    this.#keeper.tell({ kind: 'needed' });
+    this.#need();
     await this.#until((life) => (isSuspending(life) ? undefined : isRunning(life)), signal);
   }
 
@@ -508,6 +518,12 @@ export class LiveSandbox implements Sandbox {
 
   get #life(): Life {
     return this.#keeper.life;
+  }
+
+  /** Has it wake, if it is asleep. @throws SkerryError `quota-exceeded` */
+  #need(): void {
+    if (this.isAsleep) this.#context.requireRoomToWake(this);
+    this.#keeper.tell({ kind: 'needed' });
   }
 
   /** What `pick` gives within that time, or undefined. */

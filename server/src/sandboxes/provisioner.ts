@@ -9,7 +9,7 @@ import type { ImageResolver } from '../images/image-resolver.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { Volumes } from '../volumes/volumes.ts';
-import type { ForkCopy, Sandbox, Sandboxes } from './sandboxes.ts';
+import type { CreateOptions, ForkCopy, Sandbox, Sandboxes } from './sandboxes.ts';
 import type { NetworkPolicy, OpenPort, SandboxSpec, SecretHeaderSpec } from './spec.ts';
 
 /** Longest lifetime, 24 hours; also the absolute bound of a sandbox that ends by idling. */
@@ -103,9 +103,10 @@ export class Provisioner {
   async provision(
     request: Provision,
     signal: AbortSignal,
+    options: Pick<CreateOptions, 'tokenId'> = {},
   ): Promise<{ readonly sandbox: Sandbox; readonly created: boolean }> {
     const image = await this.#images.resolve(request.imageId, signal);
-    return this.#turns.run(request.taskId, () => this.#findOrCreate(request, image.id));
+    return this.#turns.run(request.taskId, () => this.#findOrCreate(request, image.id, options));
   }
 
   /**
@@ -148,17 +149,18 @@ export class Provisioner {
     sandbox: Sandbox,
     copies: readonly { readonly taskId?: string; readonly name?: string }[],
     signal: AbortSignal,
+    { tokenId }: Pick<CreateOptions, 'tokenId'> = {},
   ): Promise<readonly Sandbox[]> {
     const { [TASK_TAG]: _, ...tags } = sandbox.tags;
     const each = copies.map(({ taskId, name }): ForkCopy => {
-      if (taskId === undefined) return { tags, ...(name !== undefined && { name }) };
-      const own = { externalKey: taskId, tags: { ...tags, [TASK_TAG]: taskId } };
+      if (taskId === undefined) return { tags, tokenId, ...(name !== undefined && { name }) };
+      const own = { tokenId, externalKey: taskId, tags: { ...tags, [TASK_TAG]: taskId } };
       return isObjectName(taskId) ? { ...own, name: taskId } : own;
     });
     return this.#sandboxes.fork(sandbox.id, each, signal);
   }
 
-  async #findOrCreate(request: Provision, imageId: ImageId) {
+  async #findOrCreate(request: Provision, imageId: ImageId, options: CreateOptions) {
     const app = this.#apps.lookup('', PROVISIONED_APP, true);
     const spec = this.#specOf(request, imageId, app);
     const existing = this.#sandboxes.findByExternalKey(request.taskId);
@@ -169,7 +171,7 @@ export class Provisioner {
       if (differs.length === 0) return { sandbox: existing, created: false };
       throw new ProvisionConflict(request.taskId, differs);
     }
-    return { sandbox: await this.#sandboxes.create(spec), created: true };
+    return { sandbox: await this.#sandboxes.create(spec, options), created: true };
   }
 
   #specOf(

@@ -14,6 +14,8 @@ import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
 export interface SandboxRow {
   readonly id: SandboxId;
   readonly taskId: TaskId;
+  /** The token that it was made with; undefined in rows of versions that did not keep it. */
+  readonly tokenId: string | undefined;
   readonly spec: SandboxSpec;
   readonly name: string | undefined;
   readonly tags: Readonly<Record<string, string>>;
@@ -43,6 +45,7 @@ export interface NewSandboxRow {
   readonly sealedEnv: Uint8Array;
   readonly sealedBuckets: Uint8Array | undefined;
   readonly createdAtMs: number;
+  readonly tokenId: string | undefined;
   readonly requestKey: string | undefined;
 }
 

@@ -47,6 +47,7 @@ import {
   MemorySnapshots,
 } from './memory-snapshots.ts';
 import { imageEnvironment, sandboxEnvironment } from './process-environment.ts';
+import { type Quotas, requireQuotas, type Taken, takenBy } from './quotas.ts';
 import { recoverSandboxes } from './recovery.ts';
 import {
   isUniqueViolation,
@@ -79,6 +80,8 @@ interface AdmissionParts {
   readonly gpus?: readonly Device[];
   /** What it goes on from. */
   readonly from?: MemorySnapshotRow;
+  /** Whose quotas it counts for; a sidecar counts for its sandbox's. */
+  readonly tokenId?: string | undefined;
 }
 
 /** What of a sandbox is not in its specification. */
@@ -135,6 +138,8 @@ export interface SandboxServiceOptions {
   readonly counts?: Counts;
   /** Is told of every start, once it is over. */
   readonly onStart?: (startup: Startup) => void;
+  /** What the sandboxes of a token may take together; as much as they like by default. */
+  readonly quotasOf?: (tokenId: string) => Quotas;
   /** For tests that end the server at a chosen moment. */
   readonly faultPoint?: FaultPoint;
 }
@@ -189,7 +194,8 @@ export class SandboxService implements Sandboxes {
     this.#forks = new Forks({
       faultPoint,
       snapshots: this.#memorySnapshots,
-      admit: (spec, from) => this.#admit(spec, sandboxIdShape(from.sandboxId), undefined, { from }),
+      admit: (spec, from, { tokenId }) =>
+        this.#admit(spec, sandboxIdShape(from.sandboxId), undefined, { from, tokenId }),
     });
     this.#context = {
       instances: options.instances,
@@ -212,6 +218,7 @@ export class SandboxService implements Sandboxes {
       resolveSecrets: (sources) => options.secrets.resolve(sources),
       sealHeaders: (specs) => this.#sealHeaders(specs),
       queue: (turn) => void this.#starts.run(async () => (this.#closing ? undefined : turn())),
+      requireRoomToWake: ({ tokenId, spec }) => this.#requireQuotas(tokenId, spec, { diskMiB: 0 }),
       endDependents: (sandbox) => this.#sidecars.endAll(sandbox),
       stopGraceMs: options.config.stopGraceSeconds * 1000,
       onEndStored: (sandbox) => {
@@ -263,13 +270,19 @@ export class SandboxService implements Sandboxes {
     });
   }
 
-  async create(spec: SandboxSpec, { idShape = 'v2', requestKey }: CreateOptions = {}): Promise<Sandbox> {
+  async create(
+    spec: SandboxSpec,
+    { idShape = 'v2', requestKey, tokenId }: CreateOptions = {},
+  ): Promise<Sandbox> {
     // Looked at before: from the look-up of the key to the row nothing may come between.
     const gpus = spec.gpu ? await this.#options.instances.gpus.list() : [];
     const warmUp = await this.#warmedUp(spec);
     const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
     if (made) return this.get(made.id);
-    return this.#admit({ ...spec, ...(warmUp && { warmUp }) }, idShape, requestKey, { gpus });
+    return this.#admit({ ...spec, ...(warmUp && { warmUp }) }, idShape, requestKey, {
+      gpus,
+      tokenId,
+    });
   }
 
   /** What it can begin from. Whatever is wrong with what was asked for is found when it is admitted. */
@@ -314,11 +327,11 @@ export class SandboxService implements Sandboxes {
   async restore(id: MemorySnapshotId, options: RestoreOptions = {}): Promise<Sandbox> {
     const from = this.#memorySnapshots.row(id);
     await this.#options.instances.requireRestorable(id);
-    const { requestKey } = options;
+    const { requestKey, tokenId } = options;
     const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
     if (made) return this.get(made.id);
     const spec = { ...from.spec, from: id, name: 'name' in options ? options.name : from.spec.name };
-    return this.#admit(spec, sandboxIdShape(from.sandboxId), requestKey, { from });
+    return this.#admit(spec, sandboxIdShape(from.sandboxId), requestKey, { from, tokenId });
   }
 
   async rollBack(id: SandboxId, to: MemorySnapshotId, signal: AbortSignal): Promise<void> {
@@ -343,6 +356,8 @@ export class SandboxService implements Sandboxes {
     const { result } = this.get(id);
     const original = this.#live.get(id);
     if (!original) throw sandboxEnded({ id, result });
+    // Before anything is made of it: a checkpoint takes time and room.
+    this.#requireQuotas(copies[0]?.tokenId, original.spec, { times: copies.length });
     return this.#forks.make(original, copies, signal);
   }
 
@@ -350,7 +365,7 @@ export class SandboxService implements Sandboxes {
     asked: SandboxSpec,
     idShape: SandboxIdShape,
     requestKey: string | undefined,
-    { gpus = [], from }: AdmissionParts = {},
+    { gpus = [], from, tokenId = this.#ownerOf({ spec: asked })?.tokenId }: AdmissionParts = {},
   ): LiveSandbox {
     const { config, images, secrets, vault, instances, dataDir } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
@@ -361,6 +376,7 @@ export class SandboxService implements Sandboxes {
       );
     }
     const spec = this.#withIdleAction(this.#withSealedHeaders(asked));
+    this.#requireQuotas(tokenId, spec);
     const bounds = () => instances.boundsDisk(this.#runtimeOf(spec));
     checkDiskSize(spec.resources.diskMiB ?? 0, config, bounds, dataDir);
     const image = images.getPlain(spec.imageId);
@@ -392,6 +408,7 @@ export class SandboxService implements Sandboxes {
         sealedEnv: sealJson(vault, env),
         sealedBuckets: buckets.length > 0 ? sealJson(vault, buckets, id) : undefined,
         createdAtMs,
+        tokenId,
         requestKey,
       });
     } catch (error) {
@@ -418,6 +435,32 @@ export class SandboxService implements Sandboxes {
       throw error;
     }
     return sandbox;
+  }
+
+  /** What the sandboxes that were made with a token take. What has ended takes nothing, from the moment that its end is sure. */
+  takenBy(tokenId: string): Taken {
+    const its = [...this.#live.values()].filter(
+      (sandbox) => sandbox.tokenId === tokenId && sandbox.state !== 'stopping' && holdsName(sandbox),
+    );
+    return takenBy(its.map(({ spec, isAsleep }) => ({ takes: this.#takes(spec), isAsleep })));
+  }
+
+  /** @throws SkerryError `quota-exceeded` */
+  #requireQuotas(
+    tokenId: string | undefined,
+    spec: SandboxSpec,
+    { times = 1, ...except }: Partial<Taken> & { readonly times?: number } = {},
+  ): void {
+    const quotas = tokenId === undefined ? undefined : this.#options.quotasOf?.(tokenId);
+    if (tokenId === undefined || quotas === undefined || Object.keys(quotas).length === 0) return;
+    requireQuotas(quotas, this.takenBy(tokenId), times, { ...this.#takes(spec), ...except });
+  }
+
+  /** What it may take, as far as that is bounded. */
+  #takes({ resources }: SandboxSpec): Taken {
+    const { memoryMiB, milliCpu } = this.#limits(resources);
+    const { sizeMiB: diskMiB } = diskSize(resources.diskMiB ?? 0, this.#options.config);
+    return { sandboxes: 1, memoryMiB, milliCpu, diskMiB };
   }
 
   #withSealedHeaders({ secretHeaders, ...spec }: SandboxSpec): SandboxSpec {
@@ -547,7 +590,7 @@ export class SandboxService implements Sandboxes {
   }
 
   /** The sandbox of a sidecar that has not ended. */
-  #ownerOf({ spec }: SandboxRow): LiveSandbox | undefined {
+  #ownerOf({ spec }: Pick<SandboxRow, 'spec'>): LiveSandbox | undefined {
     if (!spec.sidecarOf) return undefined;
     const owner = this.#live.get(spec.sidecarOf.sandboxId);
     if (!owner) throw new Error(`the sandbox ${spec.sidecarOf.sandboxId} ended before its sidecar`);

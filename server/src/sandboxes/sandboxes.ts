@@ -258,15 +258,19 @@ export interface CreateOptions {
   readonly idShape?: SandboxIdShape;
   /** The same key again gives the same sandbox, also after a restart of the server. */
   readonly requestKey?: string | undefined;
+  /** The token of the caller, whose quotas it counts for. Absent = nobody's. */
+  readonly tokenId?: string | undefined;
 }
 
-export interface RestoreOptions extends Pick<CreateOptions, 'requestKey'> {
+export interface RestoreOptions extends Pick<CreateOptions, 'requestKey' | 'tokenId'> {
   /** Absent = the one that the other had; undefined = none. */
   readonly name?: string | undefined;
 }
 
 /** What a copy has of its own. */
-export interface ForkCopy extends Partial<Pick<SandboxSpec, 'name' | 'externalKey'>> {
+export interface ForkCopy
+  extends Partial<Pick<SandboxSpec, 'name' | 'externalKey'>>,
+    Pick<CreateOptions, 'tokenId'> {
   /** Absent = those of the original. */
   readonly tags?: SandboxSpec['tags'];
 }
@@ -274,7 +278,7 @@ export interface ForkCopy extends Partial<Pick<SandboxSpec, 'name' | 'externalKe
 export interface Sandboxes {
   /**
    * Admits a sandbox, writes its row and starts it in the background.
-   * @throws SkerryError `already-exists` (name), `not-found` (image, secret, mount), `resource-exhausted` (no room), `invalid-argument`
+   * @throws SkerryError `already-exists` (name), `not-found` (image, secret, mount), `resource-exhausted` (no room), `quota-exceeded`, `invalid-argument`
    */
   create(spec: SandboxSpec, options?: CreateOptions): Promise<Sandbox>;
   /** @throws SkerryError `not-found` */

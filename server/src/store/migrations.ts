@@ -206,4 +206,7 @@ export const migrations: readonly string[] = [
   /* 25: an image that names no signal to stop with is told from one that names the usual one; before, both had that. */ `
   UPDATE images SET config = json_remove(config, '$.stopSignal') WHERE json_extract(config, '$.stopSignal') = 'SIGTERM';
   `,
+  /* 26: the token that a sandbox was made with, whose quotas it counts for. Of what there is already nobody knows it */ `
+  ALTER TABLE sandboxes ADD COLUMN token_id TEXT;
+  `,
 ];

@@ -23,6 +23,7 @@ const rowSchema = z.object({
   app_id: z.string(),
   environment_id: z.string(),
   image_id: z.string(),
+  token_id: z.string().nullable(),
   name: z.string().nullable(),
   tags: z.string(),
   state: z.enum(['created', 'starting', 'running', 'suspended', 'stopping', 'ended']),
@@ -61,6 +62,7 @@ export function toRow(raw: unknown): SandboxRow {
   return {
     id: row.id as SandboxId,
     taskId: row.task_id as TaskId,
+    tokenId: row.token_id ?? undefined,
     spec: {
       ...rest,
       workdir: rest.workdir,

@@ -39,8 +39,8 @@ export class SqlSandboxes implements SandboxRepository {
   constructor(database: Database) {
     this.#database = database;
     this.#insert = database.prepare(
-      `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, buckets_ciphertext, created_at_ms, external_key, request_key)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, buckets_ciphertext, created_at_ms, external_key, request_key, token_id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#byId = database.prepare('SELECT * FROM sandboxes WHERE id = ?');
     this.#byTask = database.prepare('SELECT * FROM sandboxes WHERE task_id = ?');
@@ -102,6 +102,7 @@ export class SqlSandboxes implements SandboxRepository {
       row.createdAtMs,
       externalKey ?? null,
       row.requestKey ?? null,
+      row.tokenId ?? null,
     );
     this.#addEntry(row.taskId, { kind: 'created', timeMs: row.createdAtMs, result: undefined });
   }

@@ -4,6 +4,7 @@ import { type Identity, requireScope } from '../../auth/scopes.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { SandboxId } from '../../ids.ts';
+import type { CreateOptions } from '../../sandboxes/sandboxes.ts';
 import { isEncrypted } from '../../transport/tunnel.ts';
 
 /** The part of authentication that the HTTP interfaces need. */
@@ -81,6 +82,11 @@ export function countCreates(request: FastifyRequest, auth: HttpAuth, count = 1)
   const tokenId = callerIdOf(request);
   if (tokenId !== undefined) auth.countCreates(tokenId, count);
 }
+
+/** For whom a sandbox counts that a request makes. */
+export const asCaller = (request: FastifyRequest): Pick<CreateOptions, 'tokenId'> => ({
+  tokenId: callerIdOf(request),
+});
 
 /** The id of the token that a request came with, directly or by a key that came from it; undefined when it had none that is good. */
 export const callerIdOf = (request: FastifyRequest): string | undefined =>

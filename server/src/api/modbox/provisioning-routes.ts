@@ -12,7 +12,7 @@ import {
   type ProvisionPart,
 } from '../../sandboxes/provisioner.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
-import { baseUrlOf, countCreates, requireToken, sandboxKeyFor } from '../http/caller.ts';
+import { asCaller, baseUrlOf, countCreates, requireToken, sandboxKeyFor } from '../http/caller.ts';
 import { requireRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts } from '../http/routes.ts';
@@ -68,7 +68,7 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
       countCreates(request, auth);
       const signal = hangUpSignal(reply, parts.closing);
       const { sandbox, created } = await provisioner
-        .provision(toProvision(request.body), signal)
+        .provision(toProvision(request.body), signal, asCaller(request))
         .catch((error: unknown) => {
           throw error instanceof ProvisionConflict ? conflictAnswer(error) : error;
         });
@@ -150,7 +150,12 @@ export function provisioningRoutes(app: HttpApp, parts: ModboxParts): void {
       const { taskIds, count = 1 } = request.body;
       const copies = taskIds?.map((taskId) => ({ taskId })) ?? Array.from({ length: count }, () => ({}));
       countCreates(request, auth, copies.length);
-      const made = await provisioner.fork(sandbox, copies, hangUpSignal(reply, parts.closing));
+      const made = await provisioner.fork(
+        sandbox,
+        copies,
+        hangUpSignal(reply, parts.closing),
+        asCaller(request),
+      );
       return reply.code(201).send({ sandboxes: made.map((copy) => describe(request, copy)) });
     },
   );

@@ -10,6 +10,7 @@
  * `<which>` is a sandbox id, a Modbox task id, or the name of a running sandbox that no other has.
  */
 import { z } from 'zod';
+import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { MemorySnapshotId } from '../../ids.ts';
 import type { Provisioner } from '../../sandboxes/provisioner.ts';
@@ -22,7 +23,7 @@ import { checkpointsAnswer } from './checkpoint-route.ts';
 import { nothingAt, OPERATOR_PREFIX, type OperatorAuth, operatorRoute, readBody } from './requests.ts';
 
 export interface SandboxRouteDeps {
-  readonly tokens: OperatorAuth;
+  readonly tokens: OperatorAuth & Pick<TokenStore, 'countCreates'>;
   readonly sandboxes: Pick<Sandboxes, 'list' | 'memorySnapshots' | 'rollBack'>;
   readonly provisioner: Pick<Provisioner, 'find' | 'fork'>;
   readonly logger: Logger;
@@ -41,40 +42,45 @@ const rollBackSchema = z.strictObject({ checkpoint: z.string().max(64) });
 
 /** The routes of sandboxes; they never reject. */
 export function sandboxRoute({ tokens, sandboxes, provisioner, logger }: SandboxRouteDeps): HttpRoute {
-  return operatorRoute(PREFIX, { logger, tokens, needed: 'sandboxes' }, async (request: AnyRequest) => {
-    const path = pathOf(request);
-    const [which = '', what = '', ...more] = path.slice(PREFIX.length + 1).split('/');
-    const call = more.length === 0 ? `${request.method} ${what}` : '';
-    const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
-    if (call === 'POST fork') {
-      const { count, name } = await readBody(request, forkSchema);
-      const sandbox = find(which);
-      const copies = Array.from({ length: count }, (_, index) =>
-        name === undefined ? {} : { name: count === 1 ? name : `${name}-${index + 1}` },
-      );
-      const made = await provisioner.fork(sandbox, copies, signal);
-      return { sandboxes: made.map((copy) => ({ id: copy.id, name: copy.name })) };
-    }
-    if (call === 'POST checkpoints') {
-      await readBody(request, z.strictObject({}));
-      return { id: await find(which).keepMemory(signal) };
-    }
-    if (call === 'GET checkpoints') {
-      return checkpointsAnswer(sandboxes.memorySnapshots(find(which).id));
-    }
-    if (call === 'POST suspend') {
-      const sandbox = find(which);
-      await sandbox.suspend(signal);
-      return { id: sandbox.id };
-    }
-    if (call === 'POST rollback') {
-      const { checkpoint } = await readBody(request, rollBackSchema);
-      const { id } = find(which);
-      await sandboxes.rollBack(id, checkpoint as MemorySnapshotId, signal); // any text may be looked up
-      return { id };
-    }
-    throw nothingAt(request);
-  });
+  return operatorRoute(
+    PREFIX,
+    { logger, tokens, needed: 'sandboxes' },
+    async (request: AnyRequest, _signal, { tokenId }) => {
+      const path = pathOf(request);
+      const [which = '', what = '', ...more] = path.slice(PREFIX.length + 1).split('/');
+      const call = more.length === 0 ? `${request.method} ${what}` : '';
+      const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
+      if (call === 'POST fork') {
+        const { count, name } = await readBody(request, forkSchema);
+        const sandbox = find(which);
+        const copies = Array.from({ length: count }, (_, index) =>
+          name === undefined ? {} : { name: count === 1 ? name : `${name}-${index + 1}` },
+        );
+        tokens.countCreates(tokenId, count);
+        const made = await provisioner.fork(sandbox, copies, signal, { tokenId });
+        return { sandboxes: made.map((copy) => ({ id: copy.id, name: copy.name })) };
+      }
+      if (call === 'POST checkpoints') {
+        await readBody(request, z.strictObject({}));
+        return { id: await find(which).keepMemory(signal) };
+      }
+      if (call === 'GET checkpoints') {
+        return checkpointsAnswer(sandboxes.memorySnapshots(find(which).id));
+      }
+      if (call === 'POST suspend') {
+        const sandbox = find(which);
+        await sandbox.suspend(signal);
+        return { id: sandbox.id };
+      }
+      if (call === 'POST rollback') {
+        const { checkpoint } = await readBody(request, rollBackSchema);
+        const { id } = find(which);
+        await sandboxes.rollBack(id, checkpoint as MemorySnapshotId, signal); // any text may be looked up
+        return { id };
+      }
+      throw nothingAt(request);
+    },
+  );
 
   /** @throws SkerryError `not-found`; `conflict` for a name of several */
   function find(encoded: string): Sandbox {

@@ -11,6 +11,8 @@ import { openStore } from '../../store/store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { tokenRoute } from './token-route.ts';
 
+const taken = { sandboxes: 1, milliCpu: 1000, memoryMiB: 64, diskMiB: 64 };
+
 describe('tokens over HTTP', () => {
   const cleanup = new Cleanup();
   let url: string;
@@ -34,7 +36,8 @@ describe('tokens over HTTP', () => {
     const logger = createLogger('silent');
     const endpoint = () => ({ url: 'https://lab:7423', fingerprint: 'sha256:00' });
     const version = '1.2.3';
-    const route = tokenRoute({ tokens, version, instance: '0badcafe', endpoint, logger });
+    const takenBy = () => taken;
+    const route = tokenRoute({ tokens, takenBy, version, instance: '0badcafe', endpoint, logger });
     const server = http.createServer((request, response) => void route.handle(request, response));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     cleanup.add('server', () => void server.close());
@@ -86,7 +89,12 @@ describe('tokens over HTTP', () => {
       assert.equal((await ask(method, path, issued, method === 'POST' ? '{}' : undefined)).status, 403);
 
     assert.deepEqual((await ask('GET', 'tokens', owner)).body, {
-      tokens: [{ tokenId: body.tokenId, label: 'laptop of Ada', scope: 'sandboxes', createdAtMs: 5000 }],
+      tokens: [
+        {
+          ...{ tokenId: body.tokenId, label: 'laptop of Ada', scope: 'sandboxes', createdAtMs: 5000 },
+          ...{ quotas: {}, taken },
+        },
+      ],
     });
     assert.equal((await ask('DELETE', `tokens/${body.tokenId}`, owner)).status, 200);
     assert.equal((await ask('GET', 'token', issued)).status, 401);
@@ -108,6 +116,21 @@ describe('tokens over HTTP', () => {
     assert.equal((await ask('DELETE', `tokens/${theirs.tokenId}`, admin)).status, 200);
     assert.equal((await ask('DELETE', `tokens/${made.tokenId}`, admin)).status, 200, 'its own as well');
     assert.equal((await ask('GET', 'tokens', admin)).status, 401);
+  });
+
+  test('quotas are kept and shown; a token that can make others has none', async () => {
+    const quotas = { maxSandboxes: 2, maxMilliCpu: 1500, createsPerMinute: 6 };
+    const made = await ask('POST', 'tokens', owner, JSON.stringify({ quotas }));
+    const id = String(made.body.tokenId);
+    const listed = (await ask('GET', 'tokens', owner)).body.tokens as { tokenId: string; quotas: object }[];
+    assert.deepEqual(listed.find(({ tokenId }) => tokenId === id)?.quotas, quotas);
+    assert.deepEqual(tokens.quotasOf(id), quotas);
+    assert.equal((await ask('DELETE', `tokens/${id}`, owner)).status, 200);
+    assert.deepEqual(tokens.quotasOf(id), {});
+    const admin = await ask('POST', 'tokens', owner, JSON.stringify({ scope: 'admin', quotas }));
+    assert.match(JSON.stringify(admin.body), /Quotas would not hold/);
+    for (const bad of [{ maxSandboxes: 0 }, { maxMemoryMiB: 1.5 }, { maxGpus: 1 }])
+      assert.equal((await ask('POST', 'tokens', owner, JSON.stringify({ quotas: bad }))).status, 400);
   });
 
   test('bad requests are refused', async () => {

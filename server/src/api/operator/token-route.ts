@@ -3,15 +3,17 @@
  * `<id>:<secret>`.
  *
  *   GET    token          which server this is, how other machines reach it, and the REST key and the scope of the bearer's token
- *   GET    tokens         the tokens that were made
- *   POST   tokens         {label, scope, expiresAtMs}: makes one
+ *   GET    tokens         the tokens that were made, each with what its sandboxes take
+ *   POST   tokens         {label, scope, expiresAtMs, quotas}: makes one
  *   DELETE tokens/<id>    revokes one
  *
  * All but the first need the scope `admin`.
  */
 import { z } from 'zod';
+import { quotasSchema } from '../../auth/quotas.ts';
 import { type Identity, requireScope, scopes } from '../../auth/scopes.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
+import type { Taken } from '../../sandboxes/quotas.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
@@ -19,6 +21,8 @@ import { nothingAt, OPERATOR_PREFIX, operatorRoute, readBody } from './requests.
 
 export interface TokenRouteDeps {
   readonly tokens: TokenStore;
+  /** What the sandboxes that were made with a token take. */
+  readonly takenBy: (tokenId: string) => Taken;
   /** As `/healthz` tells them. */
   readonly version: string;
   readonly instance: string;
@@ -35,6 +39,7 @@ const issueSchema = z.strictObject({
     .default(''),
   scope: z.enum(scopes).default('sandboxes'),
   expiresAtMs: z.int().positive().optional(),
+  quotas: quotasSchema.strict().default({}),
 });
 
 /** The routes of tokens; they never reject. */
@@ -50,11 +55,13 @@ export function tokenRoute(deps: TokenRouteDeps): HttpRoute {
       return { skerry: version, instance, ...deps.endpoint(), scope, apiKey };
     }
     requireScope(identity, 'admin', 'Looking after tokens');
-    if (path === '/tokens' && request.method === 'GET') return { tokens: tokens.issued() };
+    if (path === '/tokens' && request.method === 'GET') {
+      return { tokens: tokens.issued().map((each) => ({ ...each, taken: deps.takenBy(each.tokenId) })) };
+    }
     if (path === '/tokens' && request.method === 'POST') {
-      const { label, scope, expiresAtMs } = await readBody(request, issueSchema);
-      const issued = tokens.issue({ label, scope, ...(expiresAtMs !== undefined && { expiresAtMs }) });
-      logger.info({ tokenId: issued.tokenId, label, scope, expiresAtMs, by: tokenId }, 'token.issued');
+      const { expiresAtMs, ...wish } = await readBody(request, issueSchema);
+      const issued = tokens.issue({ ...wish, ...(expiresAtMs !== undefined && { expiresAtMs }) });
+      logger.info({ tokenId: issued.tokenId, ...wish, expiresAtMs, by: tokenId }, 'token.issued');
       return issued;
     }
     const revoked = /^\/tokens\/(ak-[0-9A-Za-z]{1,64})$/.exec(path)?.[1];

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import type { MemorySnapshotId } from '../../ids.ts';
 import type { MemorySnapshot } from '../../sandboxes/memory-snapshots.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
-import { countCreates, sandboxKeyFor } from '../http/caller.ts';
+import { asCaller, countCreates, sandboxKeyFor } from '../http/caller.ts';
 import { toldWhy, whileRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, openSandbox, type RouteParts, sandboxParams } from '../http/routes.ts';
@@ -42,7 +42,10 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
       const { sandbox, signal } = openSandbox(parts, request, reply);
       const { count, tags } = request.body;
       countCreates(request, auth, count);
-      const copies = Array.from({ length: count }, () => (tags ? { tags } : {}));
+      const copies = Array.from({ length: count }, () => ({
+        ...asCaller(request),
+        ...(tags && { tags }),
+      }));
       const made = await whileRunning(sandbox, signal, () => sandboxes.fork(sandbox.id, copies, signal));
       return reply.code(201).send({ sandboxes: made.map((copy) => describe(request, copy)) });
     },
@@ -120,7 +123,7 @@ export function checkpointRoutes(app: HttpApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const { name } = request.body;
-      const options = name === undefined ? {} : { name: name ?? undefined };
+      const options = { ...asCaller(request), ...(name !== undefined && { name: name ?? undefined }) };
       countCreates(request, auth);
       const made = await sandboxes.restore(asCheckpoint(request.params.checkpointId), options);
       return reply.code(201).send(describe(request, made));

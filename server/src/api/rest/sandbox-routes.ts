@@ -4,7 +4,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import type { SandboxId } from '../../ids.ts';
 import type { Sandbox } from '../../sandboxes/sandboxes.ts';
 import type { SandboxResult } from '../../sandboxes/state.ts';
-import { countCreates, requireSandboxAccess, requireToken, sandboxKeyFor } from '../http/caller.ts';
+import { asCaller, countCreates, requireSandboxAccess, requireToken, sandboxKeyFor } from '../http/caller.ts';
 import { requireRunning } from '../http/commands.ts';
 import { hangUpSignal } from '../http/event-stream.ts';
 import { answers, type HttpApp, type RouteParts, sandboxParams } from '../http/routes.ts';
@@ -48,7 +48,7 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
         countCreates(request, auth);
         const signal = hangUpSignal(reply, parts.closing);
         const spec = await toSandboxSpec(specParts, request.body, signal);
-        const sandbox = await sandboxes.create(spec);
+        const sandbox = await sandboxes.create(spec, asCaller(request));
         noteMade(request, sandbox.id);
         return reply.code(201).send(describe(request, sandbox));
       },

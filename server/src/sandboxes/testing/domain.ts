@@ -61,6 +61,7 @@ export interface DomainOptions {
   readonly faultPoint?: FaultPoint;
   /** Whether checkpoints can be made, from which programs begin anew. */
   readonly checkpoints?: boolean;
+  readonly quotasOf?: SandboxServiceOptions['quotasOf'];
 }
 
 type Parts = Pick<
@@ -196,6 +197,7 @@ export class Domain implements AsyncDisposable {
       now,
       bootId: options.bootId ?? 'boot-1',
       faultPoint,
+      ...(options.quotasOf && { quotasOf: options.quotasOf }),
     });
     cleanup.add('sandboxes', () => manager.close());
     const apps = new AppService(store, now);

@@ -44,7 +44,8 @@ export function memorySnapshotHandlers({
     }
     const key = context.requestHeader.get('x-idempotency-key');
     const requestKey = key ? `${callOf(context).principal}/${key}` : undefined;
-    return sandboxes.restore(id, { requestKey, ...nameOverride(request) });
+    const { tokenId } = callOf(context).identity;
+    return sandboxes.restore(id, { requestKey, tokenId, ...nameOverride(request) });
   }
 
   return {

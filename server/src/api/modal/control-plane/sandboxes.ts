@@ -81,7 +81,8 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     // Kept with the sandbox itself: a server that dies before it stored the answer must not make a second one.
     const key = context.requestHeader.get('x-idempotency-key');
     const requestKey = key ? `${callOf(context).principal}/${key}` : undefined;
-    const sandbox = await sandboxes.create(toSandboxSpec(request, app), { idShape, requestKey });
+    const { tokenId } = callOf(context).identity;
+    const sandbox = await sandboxes.create(toSandboxSpec(request, app), { idShape, requestKey, tokenId });
     // The answers have no field for it, and a program may want to know before it runs code that nobody trusts.
     if (sandbox.isolation) context.responseHeader.set(ISOLATION_HEADER, sandbox.isolation);
     return sandbox;
