@@ -43,6 +43,20 @@ async function dockerArchive(
   return buffer(archive as AsyncIterable<Buffer>); // a stream of buffers; the package's type says less
 }
 
+/** An OCI archive that leaves its layer to another address. */
+function foreignArchive(): Promise<Buffer> {
+  const blob = (value: object) => {
+    const text = JSON.stringify(value);
+    const digest = sha256(Buffer.from(text));
+    return { digest, entry: { name: `blobs/${digest.replace(':', '/')}`, text } };
+  };
+  const { digest } = blob({});
+  const layer = { digest, size: 1, urls: ['https://registry.example/layer'] };
+  const manifest = blob({ config: { digest, size: 2 }, layers: [layer] });
+  const index = JSON.stringify({ manifests: [{ digest: manifest.digest }] });
+  return makeTar([{ name: 'index.json', text: index }, manifest.entry, blob({}).entry]);
+}
+
 async function imported(images: ImageService, archive: Buffer, name?: string) {
   async function* pieces() {
     for (let at = 0; at < archive.length; at += 50_000) yield archive.subarray(at, at + 50_000);
@@ -251,6 +265,7 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
       ],
       'no image': [await makeTar(file), /has no "index.json"/],
       'no archive': [Buffer.alloc(2000, 'x'), /damaged|no "index.json"/],
+      'a layer that is kept elsewhere': [await foreignArchive(), /layer 1 of the image is a foreign one/],
       'an image of another machine': [
         await dockerArchive([file], {
           also: [{ name: 'c.json', text: '{"architecture":"s390x","rootfs":{"diff_ids":[]}}' }],

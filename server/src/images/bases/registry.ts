@@ -5,7 +5,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { type CommandOptions, run } from '../../platform/command.ts';
 import type { MachineRoom } from '../../platform/machine-room.ts';
 import { withinRoom } from '../../platform/room-watch.ts';
-import { withDeadline } from '../../platform/wait.ts';
+import { delay, withDeadline } from '../../platform/wait.ts';
 import type { RegistryCredentials, RegistryLogin } from '../image.ts';
 import { type ForeignImage, readLayout } from '../oci/layout.ts';
 import { ecrLogin, isEcr } from './ecr.ts';
@@ -17,6 +17,9 @@ import { AddressRefused, hostOf, type ReachOptions, RegistryReach } from './regi
 /** A registry that did not answer is not asked again for this long, so that not every build waits for it. */
 const UNREACHABLE_FOR_MS = 5 * 60_000;
 const TRANSFER_TIMEOUT_MS = 30 * 60_000;
+/** A connection that breaks while layers are sent is made again so often, after so long, then twice that. */
+const TRANSFER_TRIES = 3;
+const TRANSFER_PAUSE_MS = 1000;
 
 export interface RegistryOptions {
   /** Hosts asked before Docker Hub; `registry=host` names a mirror of another registry. */
@@ -111,16 +114,24 @@ export class Registry {
     const { room, maxImageBytes: bytes } = this.#options;
     const most = { directory: workspace, bytes, otherwise: () => this.#tooLarge() };
     const source = `docker://${formatReference(reference)}`;
-    return this.#speak(reference, credentials, workspace, signal, async ({ skopeo, authFile, tls }) => {
-      // Quick and small, to tell a registry that does not answer from one that takes long to send layers.
-      const inspect = ['inspect', '--raw', `--authfile=${authFile}`, ...tls(''), source];
-      await skopeo(inspect, { signal, timeoutMs: this.#options.timeoutMs });
-      const to = `oci:${join(workspace, 'oci')}:image`;
-      const copy = ['copy', '--quiet', `--src-authfile=${authFile}`, ...tls('src-'), source, to];
-      await withinRoom({ room, most, signal }, (signal) =>
-        skopeo(['--override-os=linux', ...copy], { signal, timeoutMs: TRANSFER_TIMEOUT_MS }),
-      );
-    });
+    return this.#speak(
+      reference,
+      credentials,
+      workspace,
+      signal,
+      async ({ skopeo, failed, authFile, tls }) => {
+        // Quick and small, to tell a registry that does not answer from one that takes long to send layers.
+        const inspect = ['inspect', '--raw', `--authfile=${authFile}`, ...tls(''), source];
+        await skopeo(inspect, { signal, timeoutMs: this.#options.timeoutMs });
+        const to = `oci:${join(workspace, 'oci')}:image`;
+        const copy = ['copy', '--quiet', `--src-authfile=${authFile}`, ...tls('src-'), source, to];
+        await withinRoom({ room, most, signal }, (signal) =>
+          transferred(failed, signal, () =>
+            skopeo(['--override-os=linux', ...copy], { signal, timeoutMs: TRANSFER_TIMEOUT_MS }),
+          ),
+        );
+      },
+    );
   }
 
   /**
@@ -159,6 +170,8 @@ export class Registry {
     signal: AbortSignal,
     work: (tools: {
       readonly skopeo: (args: readonly string[], options: CommandOptions) => Promise<void>;
+      /** What its failure means. @throws what is none of the registry's */
+      readonly failed: (error: unknown) => RegistryFailure;
       readonly authFile: string;
       /** The flags for a registry without TLS, if this is one; `src-` and `dest-` say which side. */
       readonly tls: (side: string) => readonly string[];
@@ -173,19 +186,23 @@ export class Registry {
     if ('message' in way) return way;
     await using gate = way.gated ? await RegistryGate.open(this.reach) : undefined;
     const behind = (argv: readonly [string, ...string[]]) => (gate ? gate.behind(argv) : argv);
+    const failed = (error: unknown): RegistryFailure => {
+      const failure = understand(error, { registry, ...rest });
+      return gate?.refused === undefined ? failure : { answered: true, message: gate.refused };
+    };
     const insecure = this.#options.insecure.includes(registry);
     try {
       await work({
         skopeo: async (args, options) => {
           await run(behind(['skopeo', ...args]), { ...options, env: skopeoEnvironment(workspace) });
         },
+        failed,
         authFile,
         tls: (side) => (insecure ? [`--${side}tls-verify=false`] : []),
       });
       return undefined;
     } catch (error) {
-      const failure = understand(error, { registry, ...rest });
-      return gate?.refused === undefined ? failure : { answered: true, message: gate.refused };
+      return failed(error);
     }
   }
 
@@ -253,6 +270,23 @@ function skopeoEnvironment(workspace: string): Record<string, string> {
   const present = Object.entries(passed).filter((entry): entry is [string, string] => entry[1] !== undefined);
   // HOME without a configuration: only the credentials of the request may be used.
   return { PATH, HOME: workspace, TMPDIR: workspace, ...Object.fromEntries(present) };
+}
+
+/** Layers that are whole stay in the directory they are copied to, and are not fetched by the next try. */
+async function transferred(
+  failed: (error: unknown) => RegistryFailure,
+  signal: AbortSignal,
+  transfer: () => Promise<void>,
+): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await transfer();
+      return;
+    } catch (error) {
+      if (tries === TRANSFER_TRIES || failed(error).answered) throw error;
+      await delay(tries * TRANSFER_PAUSE_MS, signal);
+    }
+  }
 }
 
 function understand(error: unknown, reference: Reference): RegistryFailure {

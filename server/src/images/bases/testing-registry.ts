@@ -8,6 +8,8 @@ import { type Header, pack } from 'tar-stream';
 
 export interface TestRegistry extends AsyncDisposable {
   readonly host: string;
+  /** Digests of the layers, lowest first. */
+  readonly layers: readonly string[];
   /** Method and path of every request so far. */
   readonly requests: readonly string[];
   /** What it was told to let somebody in, right or wrong. */
@@ -19,11 +21,22 @@ const NOBODY = `Basic ${btoa(':')}`;
 
 export type TestEntry = Partial<Header> & { readonly name: string; readonly text?: string };
 
+/** How an image, or the registry, may be unlike others. */
+interface Oddities {
+  /** The image is in an index, behind one for another machine. */
+  readonly index?: boolean;
+  /** What the manifest says of the last layer, which is not in the registry when it is to be had elsewhere. */
+  readonly foreign?: { readonly mediaType?: string; readonly urls?: readonly string[] };
+  /** Resolves before the connection breaks that the last layer is half sent over; so many times, then no more. */
+  readonly breaks?: { readonly times: number; readonly before: () => Promise<void> };
+}
+
 /** Serves `<host>/team/app:1`, whose layers are the given tar entries. With `authorization` only requests that carry it are answered. */
 export async function startRegistry(
   layers: readonly (readonly TestEntry[])[],
   config: object,
   authorization?: string,
+  { index = false, foreign, breaks }: Oddities = {},
 ): Promise<TestRegistry> {
   const blobs = new Map<string, Buffer>();
   const put = (mediaType: string, data: Buffer) => {
@@ -34,7 +47,14 @@ export async function startRegistry(
   const tars = await Promise.all(layers.map(makeTar));
   const diffIds = tars.map((tar) => `sha256:${createHash('sha256').update(tar).digest('hex')}`);
   const image = { architecture: 'amd64', os: 'linux', config, rootfs: { type: 'layers', diff_ids: diffIds } };
+  const descriptors = tars.map((tar) => put('application/vnd.oci.image.layer.v1.tar+gzip', gzipSync(tar)));
+  const last = descriptors.at(-1)?.digest ?? '';
+  if (foreign) {
+    Object.assign(descriptors.at(-1) ?? {}, foreign);
+    if (foreign.urls) blobs.delete(last);
+  }
   const manifestType = 'application/vnd.oci.image.manifest.v1+json';
+  const indexType = 'application/vnd.oci.image.index.v1+json';
   const manifest = put(
     manifestType,
     Buffer.from(
@@ -42,14 +62,29 @@ export async function startRegistry(
         schemaVersion: 2,
         mediaType: manifestType,
         config: put('application/vnd.oci.image.config.v1+json', Buffer.from(JSON.stringify(image))),
-        layers: tars.map((tar) => put('application/vnd.oci.image.layer.v1.tar+gzip', gzipSync(tar))),
+        layers: descriptors,
       }),
     ),
   );
+  const other = { mediaType: manifestType, digest: `sha256:${'0'.repeat(64)}`, size: 1 };
+  const platform = { os: 'linux', architecture: 'amd64' };
+  const list = put(
+    indexType,
+    Buffer.from(
+      JSON.stringify({
+        ...{ schemaVersion: 2, mediaType: indexType },
+        manifests: [
+          { ...other, platform: { os: 'linux', architecture: 's390x' } },
+          { ...manifest, platform },
+        ],
+      }),
+    ),
+  );
+  let breaksLeft = breaks?.times ?? 0;
   const requests: string[] = [];
   const credentials: string[] = [];
   /** Manifests by tag, of all repositories; one that was sent is here too. */
-  const tags = new Map([['1', manifest.digest]]);
+  const tags = new Map([['1', (index ? list : manifest).digest]]);
   /** The sending side: blobs in one piece or several, then the manifest. */
   const uploads = new Map<string, Buffer[]>();
   const take = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -89,19 +124,24 @@ export async function startRegistry(
         .end(JSON.stringify({ errors: [{ code: 'MANIFEST_UNKNOWN', message: 'manifest unknown' }] }));
       return;
     }
-    const type = kind === 'manifests' ? manifestType : 'application/octet-stream';
+    const named = digest === list.digest ? indexType : manifestType;
+    const type = kind === 'manifests' ? named : 'application/octet-stream';
     response.writeHead(200, {
       'content-type': type,
       'content-length': data.length,
       'docker-content-digest': digest,
     });
-    response.end(data);
+    if (digest !== last || request.method !== 'GET' || breaksLeft === 0) return void response.end(data);
+    breaksLeft--;
+    response.write(data.subarray(0, data.length / 2));
+    void breaks?.before().then(() => response.destroy());
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   if (typeof address !== 'object' || !address) throw new Error('no port');
   return {
     host: `127.0.0.1:${address.port}`,
+    layers: descriptors.map(({ digest }) => digest),
     requests,
     credentials,
     [Symbol.asyncDispose]: async () => {

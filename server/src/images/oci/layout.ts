@@ -2,6 +2,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { clip } from '../../platform/text.ts';
 import { type ForeignConfig, MAX_JSON_BYTES, MAX_LAYERS, notAnImage, parseConfig } from './image-config.ts';
 
 /** An image of somebody else's in files: layers, compressed or not, lowest first. */
@@ -13,6 +15,8 @@ export interface ForeignImage extends ForeignConfig {
 export const descriptorSchema = z.object({
   digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
   mediaType: z.string().optional(),
+  /** Where else than beside the manifest it may be fetched from. */
+  urls: z.array(z.string()).nullish(),
 });
 export const manifestSchema = z.object({
   config: descriptorSchema,
@@ -25,8 +29,26 @@ export async function readLayout(directory: string): Promise<ForeignImage> {
   const blob = (digest: string) => join(directory, 'blobs', 'sha256', digest.slice('sha256:'.length));
   const index = await readJson(join(directory, 'index.json'), indexSchema);
   const manifest = await readJson(blob(index.manifests[0]?.digest ?? ''), manifestSchema);
+  refuseForeign(manifest.layers);
   const config = parseConfig(await readJson(blob(manifest.config.digest), z.unknown()));
   return { ...config, layers: manifest.layers.map(({ digest }) => ({ digest, file: blob(digest) })) };
+}
+
+/**
+ * Layers that their publisher keeps to himself, at addresses which the manifest names: nothing is fetched from there.
+ * @throws SkerryError `image-build-failed` when one of these is such
+ */
+export function refuseForeign(layers: readonly z.infer<typeof descriptorSchema>[]): void {
+  const at = layers.findIndex(
+    ({ mediaType = '', urls }) => /\.(foreign|nondistributable)\./.test(mediaType) || (urls ?? []).length > 0,
+  );
+  const layer = layers[at];
+  if (!layer) return;
+  const where = layer.urls?.[0] === undefined ? '' : `, and is to be fetched from ${clip(layer.urls[0])}`;
+  throw new SkerryError(
+    'image-build-failed',
+    `layer ${at + 1} of the image is a foreign one (${clip(layer.mediaType ?? 'with addresses')})${where}: such layers are not fetched. Build the image on a base without them.`,
+  );
 }
 
 /** @throws SkerryError `image-build-failed` for a file that is too long or holds something else */

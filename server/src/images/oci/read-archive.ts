@@ -15,7 +15,7 @@ import { archiveKind, entries } from '../layers/apply-tar.ts';
 import { EditError } from '../layers/edit.ts';
 import { hashedBy } from './hashed.ts';
 import { MAX_LAYERS, notAnImage, parseConfig } from './image-config.ts';
-import { descriptorSchema, type ForeignImage, manifestSchema, readJson } from './layout.ts';
+import { descriptorSchema, type ForeignImage, manifestSchema, readJson, refuseForeign } from './layout.ts';
 
 /** A hundred images of a hundred layers. */
 const MAX_FILES = 10_000;
@@ -197,6 +197,7 @@ class Archive {
     }
     const manifest = manifestSchema.safeParse(value);
     if (!manifest.success) throw notAnImage(z.prettifyError(manifest.error));
+    refuseForeign(manifest.data.layers);
     const config = parseConfig(await readJson(this.#blob(manifest.data.config.digest).file, z.unknown()));
     return this.#checked({ ...config, layers: manifest.data.layers.map(({ digest }) => this.#blob(digest)) });
   }
