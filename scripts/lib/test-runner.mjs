@@ -14,6 +14,8 @@ export function runTests(files, { timeoutMs, concurrency = 1, env = process.env 
   const flags = [
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${timeoutMs * SLOWNESS}`,
+    // Each file is a process of its own: what one made of a source without its types, the others find.
+    `--import=${new URL('../../server/src/platform/compile-cache.mjs', import.meta.url)}`,
     `--import=${new URL('test-end.mjs', import.meta.url)}`,
     ...reporter('spec'),
     ...reporter(new URL('slowest-files.mjs', import.meta.url)),

@@ -17,7 +17,6 @@ const { launcherBinaryPath } = await import('./agent/agent-binary.ts');
 const { instanceName } = await import('./engines/oci/layout.ts');
 const { baseEnvironment, startCommandsWith } = await import('./platform/command.ts');
 const { Launcher } = await import('./platform/launcher.ts');
-const { destroyAll, startServer } = await import('./server.ts');
 const { createLogger } = await import('./telemetry/logger.ts');
 const { inheritedSocket } = await import('./transport/inherited-socket.ts');
 const { KeptPorts } = await import('./transport/kept-ports.ts');
@@ -29,7 +28,10 @@ async function main(args: readonly string[]): Promise<void> {
   const config = loadConfig({ argv: args.filter((arg) => arg !== DESTROY_ALL), env: process.env });
   const logger = createLogger(config.logLevel);
   surviveStrayErrors(process, logger); // the start recovers sandboxes: what goes wrong with one must not keep the server down
-  if (args.includes(DESTROY_ALL)) return destroyAll(config, logger);
+  if (args.includes(DESTROY_ALL)) {
+    const { destroyAll } = await import('./destroy-all.ts');
+    return destroyAll(config, logger);
+  }
 
   const launcher = new Launcher({
     program: launcherBinaryPath(),
@@ -40,6 +42,7 @@ async function main(args: readonly string[]): Promise<void> {
   startCommandsWith(launcher);
   const listenFd = inheritedSocket(process.env, process.pid);
   const keptPorts = new KeptPorts(process.env, process.pid, logger);
+  const { startServer } = await import('./server.ts');
   const server = await startServer(config, logger, { listenFd, keptPorts });
   rememberExtraCaFile(config.dataDir, config.extraCaFile);
   const stop = new Promise<NodeJS.Signals>((resolve) => {

@@ -1,7 +1,7 @@
 /** Builds the parts and puts them together; `main.ts` is the process around it. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { enginePrograms, treesBinaryPath } from './agent/agent-binary.ts';
+import { treesBinaryPath } from './agent/agent-binary.ts';
 import { dashboardRoutes } from './api/dashboard/dashboard-routes.ts';
 import { mcpRoute } from './api/mcp/mcp-route.ts';
 import { buildModalApi } from './api/modal/api.ts';
@@ -28,13 +28,11 @@ import { TokenStore } from './auth/token-store.ts';
 import { FileBlobStore } from './blobs/blob-store.ts';
 import { MountService } from './blobs/mount-service.ts';
 import type { Config } from './config/config.ts';
+import { createEngine, volumeTreesDir } from './create-engine.ts';
 import { caEnvironment } from './engines/ca-environment.ts';
 import type { Engine, RuntimeName, SecretHeaders } from './engines/engine.ts';
-import { createOciEngine } from './engines/oci/engine.ts';
-import { defaultRunDir, instanceName } from './engines/oci/layout.ts';
-import type { OciEngineOptions } from './engines/oci/options.ts';
+import { instanceName } from './engines/oci/layout.ts';
 import { DefaultImage } from './images/default-image.ts';
-import { ImagePlaces } from './images/image-places.ts';
 import { ImageResolver } from './images/image-resolver.ts';
 import { ImageService } from './images/image-service.ts';
 import { InstanceService } from './instances/instance-service.ts';
@@ -46,11 +44,8 @@ import { MachineRoom } from './platform/machine-room.ts';
 import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
-import { SandboxContent } from './sandboxes/content-places.ts';
 import { mayEnter } from './sandboxes/inbound.ts';
-import { checkpointsDir } from './sandboxes/memory-snapshots.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
-import { markAllTerminated } from './sandboxes/recovery.ts';
 import { SandboxService } from './sandboxes/sandbox-service.ts';
 import { openHeaders } from './sandboxes/secret-headers.ts';
 import { SecretService } from './secrets/secret-service.ts';
@@ -101,9 +96,6 @@ const CERTIFICATE_INTERVAL_MS = 3_600_000;
 const DASHBOARD = fileURLToPath(new URL('../../web/dist', import.meta.url));
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
 
-/** In the engine's run directory: private, gone after a reboot, and removed with it. */
-const volumeTreesDir = ({ dataDir }: Config): string => join(defaultRunDir(dataDir), 'v');
-
 const secretHeadersIn = (store: Store, vault: AesVault): SecretHeaders => ({
   open: (sealed) => openHeaders(sealed, vault),
   authority: headerAuthority({ settings: store.settings, vault, now: Date.now }),
@@ -114,24 +106,6 @@ const secretsOf = (store: Store, vault: AesVault) => ({
   secretHeaders: secretHeadersIn(store, vault),
   memoryKey: vault.deriveKey('memory-snapshots'),
 });
-
-const createEngine = (
-  config: Config,
-  parts: Pick<OciEngineOptions, 'secretHeaders' | 'memoryKey' | 'room'>,
-  logger: Logger,
-): Engine =>
-  createOciEngine({
-    config,
-    dataDir: config.dataDir,
-    content: new SandboxContent(
-      ImagePlaces.in(config.dataDir),
-      volumeTreesDir(config),
-      checkpointsDir(config.dataDir),
-    ),
-    ...enginePrograms(),
-    ...parts,
-    logger,
-  });
 
 /** What this process has from whoever started it. */
 export interface HandedOver {
@@ -430,18 +404,4 @@ function isolationOf(engine: Engine): RuntimeName | undefined {
   } catch {
     return undefined; // each create says why
   }
-}
-
-/** Ends every sandbox that a stopped server left, and removes everything of it from the machine but its data directory. */
-export async function destroyAll(config: Config, logger: Logger): Promise<void> {
-  await using cleanup = new CleanupScope(logger);
-  cleanup.add('lock', lockDataDir(config.dataDir));
-  const store = openStore(config.dataDir);
-  cleanup.add('store', () => store.close());
-  const engine = createEngine(config, {}, logger);
-  await engine.open();
-  await engine.adopt(new Set());
-  markAllTerminated(store.sandboxes, Date.now());
-  await engine.close();
-  await engine.remove();
 }

@@ -1,0 +1,22 @@
+/** The end of what a stopped server left: apart from the server, whose interfaces take most of the time of a start to load. */
+import type { Config } from './config/config.ts';
+import { createEngine } from './create-engine.ts';
+import { CleanupScope } from './platform/cleanup.ts';
+import { lockDataDir } from './platform/exclusive.ts';
+import { markAllTerminated } from './sandboxes/recovery.ts';
+import { openStore } from './store/store.ts';
+import type { Logger } from './telemetry/logger.ts';
+
+/** Ends every sandbox that a stopped server left, and removes everything of it from the machine but its data directory. */
+export async function destroyAll(config: Config, logger: Logger): Promise<void> {
+  await using cleanup = new CleanupScope(logger);
+  cleanup.add('lock', lockDataDir(config.dataDir));
+  const store = openStore(config.dataDir);
+  cleanup.add('store', () => store.close());
+  const engine = createEngine(config, {}, logger);
+  await engine.open();
+  await engine.adopt(new Set());
+  markAllTerminated(store.sandboxes, Date.now());
+  await engine.close();
+  await engine.remove();
+}
