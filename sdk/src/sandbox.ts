@@ -22,9 +22,12 @@ import type {
   SandboxPage,
   SecretHeadersRequest,
   SnapshotMade,
+  StartupInfo,
   TerminalSize,
   Tunnel,
   TunnelList,
+  Usage,
+  UsageList,
 } from './gen/types.ts';
 import { eachPage, type HttpClient, unreachable } from './http.ts';
 import { readLines } from './lines.ts';
@@ -169,6 +172,12 @@ export class Sandbox implements AsyncDisposable {
     for await (const line of readLines(response)) if (line !== '') yield JSON.parse(line) as LifeEvent;
     signal?.throwIfAborted();
     throw unreachable('The server', new Error('the events broke off'));
+  }
+
+  /** What each running sandbox takes of the machine now, whoever made it. A sandbox's own key cannot ask this. */
+  static async usage(options: ConnectionOptions & Options = {}): Promise<Usage[]> {
+    const { signal, ...connection } = options;
+    return (await connect(connection).call<UsageList>('GET', '/v1/usage', { signal })).sandboxes;
   }
 
   /** What was known of it when this was made, or at the last `refresh`, `wait` or `terminate`. */
@@ -340,6 +349,11 @@ export class Sandbox implements AsyncDisposable {
   /** What Skerry itself has to say about it, oldest first, also after its end: bounds that were hit, what it reached when that is audited, why it ended. */
   async events(options: Options = {}): Promise<SandboxEvent[]> {
     return (await this.#http.call<SandboxEvents>('GET', `${this.#path}/events`, options)).events;
+  }
+
+  /** Where the time of its start went; null before it has started, and once another server has it. Its own key cannot ask this. */
+  async startup(options: Options = {}): Promise<StartupInfo['startup']> {
+    return (await this.#http.call<StartupInfo>('GET', `${this.#path}/startup`, options)).startup;
   }
 
   /** Shows in its volumes what others have written since it started, or since the last time. */

@@ -7,16 +7,12 @@ import type { Options } from './process.ts';
 
 /** A volume of a Skerry server. `Sandbox.create({ volumes: { '/data': volume.name } })` mounts it. */
 export class Volume {
-  readonly name: string;
-  readonly info: VolumeInfo;
   readonly #http: HttpClient;
-  readonly #path: string;
+  #info: VolumeInfo;
 
   private constructor(http: HttpClient, info: VolumeInfo) {
-    this.name = info.name;
-    this.info = info;
     this.#http = http;
-    this.#path = volumePath(info.name);
+    this.#info = info;
   }
 
   /** Makes a volume, or finds the one of that name. */
@@ -45,10 +41,28 @@ export class Volume {
     return new Volume(http, info);
   }
 
+  get info(): VolumeInfo {
+    return this.#info;
+  }
+
+  get name(): string {
+    return this.#info.name;
+  }
+
+  get #path(): string {
+    return volumePath(this.name);
+  }
+
   /** What a sandbox wrote is there at once. @throws NotFoundError, InvalidRequestError for what is no file */
   async read(path: string, options: Options = {}): Promise<Uint8Array<ArrayBuffer>> {
     const response = await this.#http.send('GET', `${this.#path}/files`, { query: { path }, ...options });
     return new Uint8Array(await response.arrayBuffer());
+  }
+
+  /** As `read`, as it comes. */
+  async readStream(path: string, options: Options = {}): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+    const { body } = await this.#http.send('GET', `${this.#path}/files`, { query: { path }, ...options });
+    return body ?? new Blob([]).stream();
   }
 
   /** As `read`, decoded as UTF-8. */
@@ -72,6 +86,22 @@ export class Volume {
   async remove(path: string, options: Options & { readonly recursive?: boolean } = {}): Promise<void> {
     const { recursive, signal } = options;
     await this.#http.call('DELETE', `${this.#path}/files`, { query: { path, recursive }, signal });
+  }
+
+  /** Copies files within it, with `recursive` directories too, as `cp -p` does: all or none. @throws NotFoundError, ConflictError, InvalidRequestError */
+  async copy(
+    from: readonly string[],
+    to: string,
+    options: Options & { readonly recursive?: boolean } = {},
+  ): Promise<void> {
+    const { recursive, signal } = options;
+    const json = { from, to, recursive };
+    await this.#http.call('POST', `${this.#path}/files/copy`, { json, signal });
+  }
+
+  /** Gives it another name, under which this object has it too. @throws ConflictError when it is taken */
+  async rename(name: string, options: Options = {}): Promise<void> {
+    this.#info = await this.#http.call('POST', `${this.#path}/rename`, { json: { name }, ...options });
   }
 
   /** Forgets it and what it holds. */

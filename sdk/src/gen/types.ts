@@ -589,6 +589,24 @@ export interface VolumePage {
    */
   nextCursor: string | null;
 }
+export interface VolumeRename {
+  name: string;
+}
+export interface VolumeCopy {
+  /**
+   * @minItems 1
+   * @maxItems 1000
+   */
+  from: string[];
+  /**
+   * What it is to be called, or the directory that it goes into.
+   */
+  to: string;
+  /**
+   * Directories too, with what is in them.
+   */
+  recursive?: boolean;
+}
 export interface VolumeFile {
   /**
    * From the root of the volume on.

@@ -122,7 +122,7 @@ export type SandboxInfo = z.output<typeof sandboxInfo>;
 
 export const listQuery = z.strictObject({
   ...pageShape,
-  app: objectName.optional(),
+  app: z.string().max(64).optional().meta({ description: 'Its name or its id.' }), // looked up
   name: objectName
     .optional()
     .meta({ description: 'The one of that name in its app; of ended ones the newest.' }),
@@ -324,6 +324,14 @@ export const volumeListQuery = z.strictObject({
   path: volumePath.default('/'),
   recursive: z.stringbool().default(false),
 });
+export const volumeRename = z.strictObject({ name: objectName }).meta({ id: 'VolumeRename' });
+export const volumeCopy = z
+  .strictObject({
+    from: z.array(volumePath).min(1).max(1000),
+    to: volumePath.meta({ description: 'What it is to be called, or the directory that it goes into.' }),
+    recursive: z.boolean().default(false).meta({ description: 'Directories too, with what is in them.' }),
+  })
+  .meta({ id: 'VolumeCopy' });
 export const volumeFiles = z
   .object({
     entries: z.array(
@@ -390,6 +398,8 @@ export const startupAnswer = z
 
 /** Names of the schemas that are requests; the others with an id are answers. */
 export const requestSchemaIds: readonly string[] = [
+  'VolumeRename',
+  'VolumeCopy',
   'SandboxCreate',
   'ProcessStart',
   'KillRequest',

@@ -17,6 +17,7 @@ import { beforeOf, cursorAfter } from '../http/sandbox-answers.ts';
 import {
   nothing,
   pageQuery,
+  volumeCopy,
   volumeDeleteQuery,
   volumeFileQuery,
   volumeFiles,
@@ -24,12 +25,16 @@ import {
   volumeListQuery,
   volumePage,
   volumeParams,
+  volumeRename,
 } from './schemas.ts';
 
 export interface StoredVolumes {
   readonly apps: Pick<Apps, 'environment' | 'lookup'>;
   readonly volumes: Volumes;
-  readonly volumeFiles: Pick<LayeredVolumeFiles, 'list' | 'range' | 'remove' | 'putWhole' | 'hostPath'>;
+  readonly volumeFiles: Pick<
+    LayeredVolumeFiles,
+    'list' | 'range' | 'remove' | 'copy' | 'putWhole' | 'hostPath'
+  >;
   /** Whatever is asked of a volume is asked of what its sandboxes have written by then. */
   readonly volumeMounts: Pick<VolumeMounts, 'settle'>;
   readonly blobs: Pick<BlobStore, 'putBytes'>;
@@ -109,6 +114,42 @@ export function storedVolumeRoutes(app: HttpApp, stored: StoredVolumes): void {
     },
     async (request) => {
       volumes.delete(volumes.lookup(environment(), request.params.volume).id);
+      return {};
+    },
+  );
+
+  app.post(
+    '/volumes/:volume/rename',
+    {
+      schema: {
+        ...one,
+        operationId: 'renameVolume',
+        summary: 'Give it another name. Sandboxes that have it keep it.',
+        body: volumeRename,
+        response: answers({ 200: volumeInfo }, 404, 409),
+      },
+    },
+    async (request) => {
+      const { id } = volumes.lookup(environment(), request.params.volume);
+      volumes.rename(id, request.body.name);
+      return describe(volumes.get(id));
+    },
+  );
+
+  app.post(
+    '/volumes/:volume/files/copy',
+    {
+      schema: {
+        ...one,
+        operationId: 'copyVolumeFiles',
+        summary: 'Copy files and directories within the volume, as cp -p does: all or none.',
+        body: volumeCopy,
+        response: answers({ 200: nothing }, 404, 409, 413),
+      },
+    },
+    async (request) => {
+      const { from, to, recursive } = request.body;
+      await files.copy(await settled(request.params.volume), from, to, { recursive });
       return {};
     },
   );
