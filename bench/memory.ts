@@ -55,7 +55,8 @@ await using cleanup = new CleanupScope(createLogger('error'));
 const server = await startServer({ runtime: 'gvisor', flags: ['--log-level', 'info'] });
 cleanup.add('server', () => server.stop());
 const { tokenId, tokenSecret } = server.token;
-const modbox = new ModboxClient({ baseUrl: server.url, token: `${tokenId}:${tokenSecret}` });
+const access = { url: server.url, token: `${tokenId}:${tokenSecret}` };
+const modbox = new ModboxClient({ baseUrl: access.url, token: access.token });
 
 const samples = new Map<string, number[]>();
 const note = (name: string, ms: number) => samples.set(name, [...(samples.get(name) ?? []), ms]);
@@ -164,7 +165,7 @@ async function restore(snapshotId: string): Promise<number> {
   const answer = z.object({ sandboxId: z.string() });
   let taskId = '';
   const duration = await timed(async () => {
-    const restored = await callControlPlane(server, server.dataDir, 'SandboxRestoreV2', request, answer);
+    const restored = await callControlPlane(access, 'SandboxRestoreV2', request, answer);
     taskId = restored.sandboxId;
     await exec(await modbox.waitForSandbox({ taskId, timeout: LONG_MS / 1000 }), 'true');
   });

@@ -96,10 +96,12 @@ describe('the command in sandboxes', () => {
   test('the lines of docs/command.md do what it says', async () => {
     symlinkSync(bin, join(home, 'skerry'));
     const page = readFileSync(join(projectRoot, 'docs/command.md'), 'utf8');
-    const lines = /```sh\n(?<lines>[^`]+)```/.exec(page)?.groups?.lines?.trim().split('\n') ?? [];
-    const atATerminal = lines.filter((line) => line.includes(' -it ')); // `shell` has one in a test below
+    const all = [...page.matchAll(/```sh\n([^`]+)```/g)].flatMap(([, block = '']) =>
+      block.trim().split('\n'),
+    );
+    const atATerminal = all.filter((line) => line.includes(' -it ')); // `shell` has one in a test below
     const said: string[] = [];
-    for (const line of lines.filter((each) => !atATerminal.includes(each))) {
+    for (const line of all.filter((each) => !atATerminal.includes(each))) {
       const { code, stdout, stderr } = await runProgram(['sh', '-c', line], {
         env: { ...env, PATH: `${home}:${env.PATH}` },
         cwd: home,
@@ -110,7 +112,12 @@ describe('the command in sandboxes', () => {
     assert.equal(atATerminal.length, 1);
     assert.deepEqual(said.slice(0, 2), ['42', 'HELLO']);
     assert.match(said[2] ?? '', /^uid=0/);
-    assert.equal(said.length, 4);
+    assert.equal(said.length, all.length - 1);
+    const [shown, secretsShown, apps] = [said.at(-6), said.at(-3), said.at(-1)];
+    assert.match(shown ?? '', /\d\d:\d\d:\d\d/);
+    assert.match(secretsShown ?? '', /^api .* API_KEY$/m);
+    assert.doesNotMatch(secretsShown ?? '', /k-1/);
+    assert.match(apps ?? '', /^ap-/m);
   });
 
   test('exit statuses tell what became of it', async () => {
@@ -199,6 +206,125 @@ describe('the command in sandboxes', () => {
     assert.equal((await skerry(['cp', 'a', 'b'])).code, 2);
   });
 
+  test('stats and top tell what sandboxes take, and where the time of a start went', async () => {
+    const [taken, ...more] = lines(await done(['stats', '--json', 'shared']));
+    assert.deepEqual([taken.id, taken.name, more], [id, 'shared', []]);
+    assert.ok(taken.memoryBytes > 0 && taken.cpuPercent >= 0 && taken.processes > 0);
+    assert.match(await done(['stats']), new RegExp(`^SANDBOX .*\n(?:.*\n)*${id} +shared +[\\d.]+ % `, 'm'));
+    const [{ startup }] = lines(await done(['stats', '--startup', '--json', id]));
+    assert.ok(startup.ms > 0 && Object.keys(startup.phases).length > 0);
+    assert.match(await done(['stats', '--startup', id]), /started in .* ms.*\nPHASE +MS\n/);
+    const looks = lines(await done(['top', '--json', '--count', '2', '--interval', '1s']));
+    const seen = looks.map(({ sandboxes }) => sandboxes.find((each: { id: string }) => each.id === id));
+    assert.deepEqual(
+      seen.map(({ cpuPercent }) => typeof cpuPercent),
+      ['object', 'number'],
+    );
+  });
+
+  test('top at a terminal shows one screen until q', async () => {
+    const quoted = [process.execPath, bin, 'top'].map((word) => `'${word}'`).join(' ');
+    const child = spawn('script', ['-qefc', `stty rows 20 cols 100; ${quoted}`, '/dev/null'], { env });
+    const screen = new Screen(child);
+    await screen.shows(/shared /);
+    child.stdin.write('q');
+    const [code] = await once(child, 'close', soon());
+    assert.equal(code, 0, screen.text);
+  });
+
+  test('events tell what happens to all, and what was noted of one until its end', async () => {
+    const all = spawn(process.execPath, [bin, 'events', '--json'], { env });
+    const said = text(all.stdout);
+    const first = once(all.stdout, 'data', soon());
+    // The stream may begin after this one has: others come until it tells of one.
+    let brief = '';
+    do brief = await done(['run', '-d', ...python, '--timeout', '60s', '--', 'true']);
+    while (!(await Promise.race([first, done(['events', '--follow', brief]).then(() => false)])));
+    all.kill();
+    const events = lines(await said);
+    assert.ok(events.some(({ sandboxId, time }) => /^sb-/.test(sandboxId) && Date.parse(time) > 0));
+    assert.match(
+      await done(['events', '-f', brief]),
+      /Z {2}life {5}created\n.*running\n(?:.*\n)*.*ended: exited, exit status 0$/,
+    );
+    assert.equal(lines(await done(['events', '--json', brief]))[0].sandboxId, brief);
+  });
+
+  test('volume looks after volumes and the files in them', async () => {
+    assert.equal(await done(['volume', 'create', 'papers']), 'papers');
+    mkdirSync(join(home, 'papers/sub'), { recursive: true });
+    writeFileSync(join(home, 'papers/sub/ü'), Buffer.from([0, 255, 1]));
+    writeFileSync(join(home, 'papers/a'), 'first');
+    await done(['volume', 'put', 'papers', 'papers', '/in']);
+    await done(['volume', 'put', 'papers', '-', '/in/piped'], 'piped');
+    await done(['volume', 'cp', '-r', 'papers', '/in', '/copy']);
+    const paths = lines(await done(['volume', 'ls', '-r', '--json', 'papers', '/copy'])).map(
+      ({ path }) => path,
+    );
+    assert.deepEqual(paths.sort(), ['/copy/a', '/copy/piped', '/copy/sub', '/copy/sub/ü']);
+    assert.match(
+      await done(['volume', 'ls', 'papers', '/copy']),
+      /^TYPE .*\n(?:.*\n)*file +5 B .* \/copy\/a$/m,
+    );
+    assert.equal(await done(['volume', 'get', 'papers', '/copy/piped', '-']), 'piped');
+    await done(['volume', 'rename', 'papers', 'kept']);
+    await done(['volume', 'get', 'kept', '/copy', 'got']);
+    assert.deepEqual([...readFileSync(join(home, 'got/sub/ü'))], [0, 255, 1]);
+    await done(['volume', 'get', 'kept', '/copy/a', 'got/sub']);
+    assert.equal(readFileSync(join(home, 'got/sub/a'), 'utf8'), 'first');
+    const full = await skerry(['volume', 'rm', 'kept', '/copy']);
+    assert.deepEqual([full.code, full.stdout], [1, '']);
+    await done(['volume', 'rm', '-r', 'kept', '/copy']);
+    assert.equal((await skerry(['volume', 'ls', 'kept', '/copy'])).code, 1);
+    assert.match(await done(['volume', 'list']), /^kept +\d/m);
+    await done(['volume', 'delete', 'kept']);
+    assert.doesNotMatch(await done(['volume', 'list', '--json']), /"kept"/);
+  });
+
+  test('secret stores variables and never shows a value', async () => {
+    writeFileSync(join(home, 'service.env'), '# comment\nFROM_FILE="a b"\n');
+    const words = ['secret', 'create', 'service', 'PLAIN=x=y', '--from-file', 'service.env'];
+    assert.equal(await done([...words, '--force']), 'service');
+    const again = await skerry(words);
+    assert.deepEqual([again.code, /--force/.test(again.stderr)], [1, true]);
+    await done(['secret', 'create', 'service', '--force', '--from-file', '-', 'HOME'], 'FROM_FILE=piped');
+    const listed = lines(await done(['secret', 'list', '--json'])).find(({ name }) => name === 'service');
+    assert.deepEqual(listed.keys.sort(), ['FROM_FILE', 'HOME']);
+    assert.match(await done(['secret', 'list']), /^service .* never +(FROM_FILE HOME|HOME FROM_FILE)$/m);
+    const program = ['sh', '-c', 'echo $FROM_FILE'];
+    assert.equal(await done(['run', ...python, '--secret', 'service', '--', ...program]), 'piped');
+    await done(['secret', 'delete', 'service']);
+    assert.doesNotMatch(await done(['secret', 'list']), /^service /m);
+    assert.equal((await skerry(['secret', 'create', 'empty'])).code, 2);
+  });
+
+  test('app lists, tells what was written, and stops', async () => {
+    const [app] = lines(await done(['app', 'list', '--json'])).filter(({ sandboxes }) => sandboxes > 0);
+    assert.match(app.id, /^ap-/);
+    assert.match(
+      await done(['app', 'list']),
+      new RegExp(`^${app.id} +${app.name} +${app.state} .* [1-9]`, 'm'),
+    );
+    assert.match(await done(['app', 'logs', app.name]), new RegExp(`^${id}  begun$`, 'm'));
+    const pieces = lines(await done(['app', 'logs', '--json', app.id]));
+    assert.ok(
+      pieces.some((piece) => piece.sandboxId === id && piece.stream === 'stderr' && piece.text === 'warned'),
+    );
+    const follow = spawn(process.execPath, [bin, 'app', 'logs', '-f', app.name], { env });
+    const said = new Screen(follow);
+    await said.shows(/warned/);
+    const late = await done(['run', '-d', ...python, '--', 'sh', '-c', 'echo late; read x']);
+    await said.shows(new RegExp(`${late}  late`));
+    follow.kill();
+    await done(['rm', late]);
+    assert.equal((await skerry(['app', 'stop', 'no-such-app'])).code, 1);
+  });
+
+  test('a group answers a mistyped command with the nearest', async () => {
+    const { code, stderr } = await skerry(['volume', 'renmae', 'a', 'b']);
+    assert.deepEqual([code, /Did you mean rename\?/.test(stderr)], [2, true]);
+  });
+
   test('logs are there while it runs and after its end, and stop ends it', async () => {
     assert.equal(await done(['logs', 'shared']), 'begun');
     const follow = spawn(process.execPath, [bin, 'logs', '-f', id], { env });
@@ -224,6 +350,12 @@ describe('the command in sandboxes', () => {
     assert.equal(await done(['exec', '--help']), await done(['help', 'exec']));
   });
 });
+
+const lines = (text: string) =>
+  text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
 
 /** What a program has written to its terminal. */
 class Screen {

@@ -1,8 +1,8 @@
-/** Calls of the command to its own server: the same RPCs the clients use, as JSON over HTTP/1.1 (the Connect protocol). */
+/** Calls of the command to a server: the same RPCs the clients use, as JSON over HTTP/1.1 (the Connect protocol). */
 import { z } from 'zod';
 import { CliError } from './cli-error.ts';
 import { noAnswer } from './operator.ts';
-import { readToken, type ServerState } from './server-state.ts';
+import type { ServerAccess } from './sandboxes/connection.ts';
 
 const CALL_TIMEOUT_MS = 30_000;
 
@@ -10,14 +10,13 @@ const errorSchema = z.object({ code: z.string(), message: z.string().default('')
 
 /** Makes one unary call of `modal.client.ModalClient`. `onHeaders` gets the answer's headers. @throws CliError with the server's own words */
 export async function callControlPlane<Answer>(
-  { url }: Pick<ServerState, 'url'>,
-  dataDir: string,
+  { url, token }: ServerAccess,
   rpc: string,
   request: Readonly<Record<string, unknown>>,
   answer: z.ZodType<Answer>,
   onHeaders?: (headers: Headers) => void,
 ): Promise<Answer> {
-  const { tokenId, tokenSecret } = readToken(dataDir);
+  const [tokenId = '', tokenSecret = ''] = token.split(':');
   let response: Response;
   try {
     response = await fetch(`${url}/modal.client.ModalClient/${rpc}`, {

@@ -62,6 +62,17 @@ test('the help of every command has examples, and each is a command line that it
   }
 });
 
+test('every command that lists or shows has --json', async () => {
+  // These print a file: variables for a shell, a certificate, a script.
+  const files = ['env', 'show', 'completion'];
+  const showing = allOf(await createProgram()).filter(
+    (each) => each.commands.length === 0 && /^(list|show|tell|check|print|what)\b/.test(each.description()),
+  );
+  assert.ok(showing.length > 15);
+  const without = showing.filter((each) => !helpOf(each).includes('--json')).map((each) => each.name());
+  assert.deepEqual(without, files);
+});
+
 test('only the command that is called is loaded', async () => {
   const names = async (word?: string) => (await createProgram(word)).commands.map((each) => each.name());
   assert.deepEqual(await names('run'), ['run']);

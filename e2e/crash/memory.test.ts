@@ -12,6 +12,7 @@ import { callControlPlane } from '../../cli/src/control-plane.ts';
 import { askServer } from '../../cli/src/operator.ts';
 import { ModboxClient, ModboxError, type Sandbox } from '../../modbox-sdk/src/index.ts';
 import { delay } from '../../server/src/platform/wait.ts';
+import { accessOf } from '../support/command.ts';
 import { skipWithout } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
@@ -96,7 +97,7 @@ describe('memory and a server that is killed', { skip }, () => {
       sandboxNameOverrideType: 'SANDBOX_NAME_OVERRIDE_TYPE_NONE',
     };
     const answer = z.object({ sandboxId: z.string() });
-    const { sandboxId } = await callControlPlane(server, server.dataDir, 'SandboxRestoreV2', request, answer);
+    const { sandboxId } = await callControlPlane(accessOf(server), 'SandboxRestoreV2', request, answer);
     kept.add(sandboxId);
   };
   const fork = async () => {
@@ -192,7 +193,7 @@ describe('memory and a server that is killed', { skip }, () => {
   /** All sandboxes, whoever made them. */
   const everything = async () => {
     const answer = z.object({ sandboxes: z.array(z.object({ id: z.string() })).default([]) });
-    const { sandboxes } = await callControlPlane(server, server.dataDir, 'SandboxListV2', {}, answer);
+    const { sandboxes } = await callControlPlane(accessOf(server), 'SandboxListV2', {}, answer);
     return sandboxes.map(({ id }) => id);
   };
   /** Resolves once no copy is being ended that a killed server had begun. */

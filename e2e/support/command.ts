@@ -13,6 +13,12 @@ export function announce({ url, pid, dataDir }: TestServer): void {
 
 export const conceal = ({ dataDir }: TestServer): void => removeServerState(dataDir);
 
+/** How the command's own calls reach it. */
+export const accessOf = ({ url, token }: TestServer) => ({
+  url,
+  token: `${token.tokenId}:${token.tokenSecret}`,
+});
+
 export const skerryCommand = (
   { dataDir }: TestServer,
   ...args: readonly string[]

@@ -7,6 +7,7 @@ import { type ContextFile, contextFiles, ignoreRules } from '../build-context.ts
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { callControlPlane } from '../control-plane.ts';
 import { askServer } from '../operator.ts';
+import { localServer } from '../sandboxes/connection.ts';
 import { requireRunningServer, type ServerState } from '../server-state.ts';
 import { printLogs } from './image-logs.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
@@ -62,7 +63,7 @@ export function imageBuildCommand(): Command {
       );
     const secrets = await secretsOf(options.secret);
     const call = <T>(rpc: string, request: Readonly<Record<string, unknown>>, answer: z.ZodType<T>) =>
-      callControlPlane(server, dataDir, rpc, request, answer);
+      callControlPlane(localServer(dataDir), rpc, request, answer);
     const image = {
       dockerfileCommands: text.split('\n'),
       buildArgs: Object.fromEntries(options.buildArg.map((pair) => pairOf(pair, '--build-arg'))),

@@ -1,16 +1,10 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { listApps } from '../apps.ts';
 import { formatColumns } from '../columns.ts';
 import { callControlPlane } from '../control-plane.ts';
 import { printable } from '../printable.ts';
-import { requireRunningServer } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
-
-const appsSchema = z.object({
-  apps: z
-    .array(z.object({ appId: z.string(), name: z.string().default(''), description: z.string().default('') }))
-    .default([]),
-});
+import { addConnectionOptions, connectionOf } from '../sandboxes/connection.ts';
 
 const sandboxSchema = z.object({
   id: z.string(),
@@ -36,18 +30,15 @@ export function lsCommand(): Command {
   const command = new Command('ls')
     .description('list the running and suspended sandboxes, newest first, whichever client made them')
     .option('--json', 'print one JSON object a line');
-  return addServerOptions(command, ['dataDir']).action(async (options: { json?: boolean }) => {
-    const { dataDir } = configOf(serverFlags(command));
-    const server = requireRunningServer(dataDir);
-    const { apps } = await callControlPlane(server, dataDir, 'AppList', {}, appsSchema);
-    const appNames = new Map(apps.map((app) => [app.appId, app.name || app.description]));
+  return addConnectionOptions(command).action(async (options: { json?: boolean }) => {
+    const server = connectionOf(command);
+    const appNames = new Map((await listApps(server)).map((app) => [app.appId, app.name || app.description]));
     const sandboxes: Listed[] = [];
     for (let beforeTimestamp = 0; ; ) {
       let isolations: string[] = [];
       let states: string[] = [];
       const page = await callControlPlane(
         server,
-        dataDir,
         'SandboxListV2',
         { beforeTimestamp },
         pageSchema,

@@ -24,14 +24,24 @@ export const whichSandbox = 'its id or its name';
 /** Adds what all of these commands have; `SKERRY_URL` and `SKERRY_TOKEN` stand for another machine's server. */
 export const addConnectionOptions = (command: Command): Command => addServerOptions(command, ['dataDir']);
 
+export interface ServerAccess {
+  readonly url: string;
+  /** `<id>:<secret>`. */
+  readonly token: string;
+}
+
 /** @throws CliError when there is no server */
-export function connectionOf(command: Command): ConnectionOptions {
+export function connectionOf(command: Command): ServerAccess {
   const { SKERRY_URL: url, SKERRY_TOKEN: token } = process.env;
   if (url && token) return { url, token };
-  const { dataDir } = configOf(serverFlags(command));
-  const server = requireRunningServer(dataDir);
+  return localServer(configOf(serverFlags(command)).dataDir);
+}
+
+/** This machine's, whatever the environment names. @throws CliError when there is none */
+export function localServer(dataDir: string): ServerAccess {
+  const { url } = requireRunningServer(dataDir);
   const { tokenId, tokenSecret } = readToken(dataDir);
-  return { url: server.url, token: `${tokenId}:${tokenSecret}` };
+  return { url, token: `${tokenId}:${tokenSecret}` };
 }
 
 /** By id, or by the name of one that runs. @throws CliError, SkerryError */

@@ -64,10 +64,10 @@ async function makeLink(content: string, path: string): Promise<void> {
   });
 }
 
-/** @throws CliError for what would lead elsewhere */
-function safeName(name: string): string {
+/** A name that is made here. @throws CliError for what would lead elsewhere */
+export function safeName(name: string): string {
   if (name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name)) return name;
-  throw new CliError(`The sandbox names a file ${JSON.stringify(name)}, which is none.`);
+  throw new CliError(`A file there is named ${JSON.stringify(name)}, which is no name.`);
 }
 
 /** @throws CliError, SkerryError, errors of the system */
