@@ -1,4 +1,4 @@
-/** Every method of `modal.Image`, through each Python client that is supported: docs/image-methods.md has the table. */
+/** Every method of `modal.Image`, through each client that is supported: docs/image-methods.md has the table. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -6,7 +6,7 @@ import { startEcr, type TestEcr } from '../../server/src/images/bases/testing-ec
 import { startRegistry, type TestRegistry } from '../../server/src/images/bases/testing-registry.ts';
 import { CURRENT_PYTHON_CLIENT, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
-import { jsCases, pythonCases } from './support/cases.ts';
+import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
 const basic = (username: string, password: string) =>
   `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -75,4 +75,5 @@ describe('methods of modal.Image', () => {
     assert.deepEqual(thief.credentials, []);
   });
   test('JavaScript', (t) => jsCases(t, server, 'image-methods', { env: env(), timeoutMs: 300_000 }));
+  test('Go', (t) => goCases(t, server, { env: { ...env(), LIFE_IMAGES: '1' }, timeoutMs: 300_000 }));
 });

@@ -51,6 +51,16 @@ func main() {
 		runAll([]testCase{{"buckets are mounted, whole and in part", buckets}})
 		return
 	}
+	if os.Getenv("LIFE_IMAGES") != "" {
+		runAll([]testCase{
+			{"commands have their variables and secrets, which are no part of the image", buildVariables},
+			{"a forced build replaces what was cached", forcedBuild},
+			{"what cannot be built says why", unbuildable},
+			{"an image is published, found by name and by id, and deleted", published},
+			{"private registries get their credentials", privateRegistries},
+		})
+		return
+	}
 	runAll([]testCase{
 		{"arguments arrive as they were given", arguments},
 		{"streams, exit code, workdir, environment and secrets", streams},
