@@ -1,6 +1,7 @@
 /** Runs test files, for `npm test` and the suites that have a command of their own. */
+import { join } from 'node:path';
 import { attach } from './command.mjs';
-import { node, root } from './paths.mjs';
+import { localDir, node, root } from './paths.mjs';
 
 /** A machine on which all takes longer, as an emulated one, says how much. */
 const SLOWNESS = Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
@@ -14,13 +15,13 @@ export function runTests(files, { timeoutMs, concurrency = 1, env = process.env 
   const flags = [
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${timeoutMs * SLOWNESS}`,
-    // Each file is a process of its own: what one made of a source without its types, the others find.
-    `--import=${new URL('../../server/src/platform/compile-cache.mjs', import.meta.url)}`,
     `--import=${new URL('test-end.mjs', import.meta.url)}`,
     ...reporter('spec'),
     ...reporter(new URL('slowest-files.mjs', import.meta.url)),
   ];
-  return attach([node, '--test', ...flags, ...files], { cwd: root, env });
+  // Each file is a process of its own, and many start others: what one made of a source without its types, the others find.
+  const cached = { ...env, NODE_COMPILE_CACHE: join(localDir, 'compile-cache') };
+  return attach([node, '--test', ...flags, ...files], { cwd: root, env: cached });
 }
 
 const reporter = (name) => [`--test-reporter=${name}`, '--test-reporter-destination=stdout'];

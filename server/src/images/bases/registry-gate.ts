@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { fromCompileCache } from '../../platform/node-flags.ts';
 import { AddressRefused, type RegistryReach } from './registry-reach.ts';
 
 /** A registry that takes longer to accept a connection is out of reach. */
@@ -59,7 +60,7 @@ export class RegistryGate implements AsyncDisposable {
   /** The command in namespaces of its own in which this gate is all the network there is; everything it started ends with it. */
   behind(argv: readonly [string, ...string[]]): [string, ...string[]] {
     const alone = ['--net', '--pid', '--fork', '--kill-child'];
-    return ['unshare', ...alone, '--', process.execPath, '--no-warnings', relay, this.socket, ...argv];
+    return ['unshare', ...alone, '--', process.execPath, fromCompileCache, relay, this.socket, ...argv];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

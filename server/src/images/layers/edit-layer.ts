@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { baseEnvironment, run } from '../../platform/command.ts';
 import { inOwnMountNamespace } from '../../platform/mounts.ts';
+import { fromCompileCache } from '../../platform/node-flags.ts';
 import type { WorkerAnswer, WorkerJob } from './edit.ts';
 
 /** One edit may unpack a base image of many gigabytes on a slow disk. */
@@ -18,7 +19,7 @@ const worker = fileURLToPath(
  * @throws SkerryError `image-build-failed` when the instruction or the image is at fault, `disk-full`, `internal`
  */
 export async function editLayer(job: WorkerJob, signal: AbortSignal): Promise<readonly string[]> {
-  const { stdout } = await run(inOwnMountNamespace([process.execPath, '--no-warnings', worker]), {
+  const { stdout } = await run(inOwnMountNamespace([process.execPath, fromCompileCache, worker]), {
     input: JSON.stringify(job),
     timeoutMs: EDIT_TIMEOUT_MS,
     signal,
