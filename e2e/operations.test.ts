@@ -8,8 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ModalClient } from 'modal';
+import { Metadata } from 'nice-grpc';
 import { Sandbox } from '../sdk/src/index.ts';
 import { delay } from '../server/src/platform/wait.ts';
+import {
+  type OtlpReceiver,
+  otlpReceiver,
+  type ReceivedSpan,
+} from '../server/src/telemetry/testing/otlp-receiver.ts';
 import { announce, conceal, runSkerry } from './support/command.ts';
 import { startServer, type TestServer } from './support/server.ts';
 
@@ -21,6 +27,7 @@ describe('a server in operation', () => {
   let sandbox: Sandbox;
   let scratch: string;
   let hooks: Server;
+  let collector: OtlpReceiver;
   const told: { type: string; data: { sandboxId: string; name?: string } }[] = [];
   before(async () => {
     scratch = mkdtempSync(join(tmpdir(), 'e2e-operations-'));
@@ -33,11 +40,14 @@ describe('a server in operation', () => {
     }).listen(0, '127.0.0.1');
     await once(hooks, 'listening');
     const { port } = hooks.address() as AddressInfo; // TCP, so it has one
+    collector = await otlpReceiver();
     const flags = [
+      ...['--otlp-endpoint', collector.url],
       ...['--webhook-urls', `http://127.0.0.1:${port}/`, '--webhook-secret-file', secretFile],
       ...['--webhook-private', '127.0.0.1/32', '--token-creates-per-minute', '2'],
     ];
-    server = await startServer({ runtime: 'runc', flags });
+    const env = { OTEL_BSP_SCHEDULE_DELAY: '100' }; // milliseconds until spans are sent; 5,000 by default
+    server = await startServer({ runtime: 'runc', flags, env });
     token = `${server.token.tokenId}:${server.token.tokenSecret}`;
     sandbox = await Sandbox.create({
       url: server.url,
@@ -53,6 +63,7 @@ describe('a server in operation', () => {
     await sandbox?.terminate();
     await server?.stop(); // asserts that nothing is left
     hooks?.close();
+    collector?.close();
     if (scratch) rmSync(scratch, { recursive: true, force: true });
   });
 
@@ -189,6 +200,59 @@ describe('a server in operation', () => {
     await first.terminate();
     const third = await create(128);
     await third.terminate();
+  });
+
+  test('calls are spans of the trace that a client says, with where the time of creates and execs went, and no secrets', async (t) => {
+    const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+    process.env.MODAL_SERVER_URL = server.url; // likewise
+    const client = new ModalClient({
+      ...{ tokenId: server.token.tokenId, tokenSecret: server.token.tokenSecret },
+      grpcMiddleware: [
+        (call, options) => {
+          const metadata = new Metadata(options.metadata);
+          metadata.set('traceparent', `00-${traceId}-00f067aa0ba902b7-01`);
+          return call.next(call.request, { ...options, metadata });
+        },
+      ],
+    });
+    t.after(() => client.close());
+    const app = await client.apps.fromName('operated', { createIfMissing: true });
+    const secret = await client.secrets.fromObject({ HIDDEN: 'confidential-1' });
+    const image = client.images.fromRegistry(IMAGE);
+    const made = await client.sandboxes.create(app, image, { secrets: [secret] });
+    t.after(() => made.terminate());
+    const exec = await made.exec(['echo', 'confidential-2']);
+    assert.equal(await exec.wait(), 0);
+
+    const signal = AbortSignal.timeout(60_000);
+    const mine = (name: string, parentId: string) =>
+      collector.find(
+        (span) => span.name === name && span.parentId === parentId && span.traceId === traceId,
+        signal,
+      );
+    const create = await mine('SandboxCreateV2', '00f067aa0ba902b7');
+    assert.equal(create.attributes['skerry.sandbox_id'], made.sandboxId);
+    assert.equal(create.attributes['skerry.token_id'], server.token.tokenId);
+    const start = await mine('sandbox.start', create.spanId);
+    for (const phase of ['plan', 'runtime', 'agent']) {
+      const part = await mine(phase, start.spanId);
+      assert.ok(part.startedAtNs <= part.endedAtNs && part.endedAtNs <= start.endedAtNs + 50_000_000n, phase);
+    }
+    // This client's middleware is for the control plane alone: an exec begins a trace.
+    const began = await collector.find(
+      ({ name, attributes }) =>
+        name === 'TaskExecStart' && attributes['skerry.sandbox_id'] === made.sandboxId,
+      signal,
+    );
+    const below = (name: string, { spanId }: ReceivedSpan) =>
+      collector.find((span) => span.name === name && span.parentId === spanId, signal);
+    await below('sandbox.awake', began);
+    await below('process.start', began);
+    for (const hidden of ['confidential', server.token.tokenSecret, server.token.apiKey])
+      assert.ok(!collector.bytes.includes(hidden), hidden.slice(0, 12));
+    await sandbox.exec(['true']);
+    const isExec = (span: ReceivedSpan) => /^POST \/v1\/.*\/(processes|exec)/.test(span.name);
+    await below('process.start', await collector.find(isExec, signal));
   });
 
   test('webhooks are told what becomes of a sandbox', async () => {

@@ -43,6 +43,7 @@ import { roomOn } from './platform/kept-room.ts';
 import { MachineRoom } from './platform/machine-room.ts';
 import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
+import { withDeadline } from './platform/wait.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
 import { mayEnter } from './sandboxes/inbound.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
@@ -59,6 +60,7 @@ import type { CallListener } from './telemetry/calls.ts';
 import { Counts } from './telemetry/counts.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { Metrics } from './telemetry/metrics.ts';
+import { openTracing } from './telemetry/tracing.ts';
 import { loadCertificate, machineNames } from './transport/certificate.ts';
 import type { KeptPorts } from './transport/kept-ports.ts';
 import { createPort } from './transport/port.ts';
@@ -84,6 +86,8 @@ export interface Server {
 
 /** How long requests under way may take to finish at shutdown. */
 const DRAIN_MS = 5_000;
+/** So long a stop waits for a collector to take the last traces. */
+const TRACES_PATIENCE_MS = 2_000;
 const SWEEP_INTERVAL_MS = 30_000;
 /** How often what sandboxes wrote in volumes becomes a version by itself. */
 const COMMIT_INTERVAL_MS = 5_000;
@@ -160,7 +164,12 @@ export async function startServer(
     const onCall: CallListener = (call) => {
       metrics.onCall(call);
       audit?.onCall(call);
+      call.span?.end(call);
     };
+    const tracing = await openTracing({
+      ...{ endpoint: config.otlpEndpoint, env: process.env, version: VERSION, logger },
+    });
+    cleanup.add('traces', () => tracing && withDeadline(tracing.close(), TRACES_PATIENCE_MS));
     const room = new MachineRoom(dataDir);
     const engine = createEngine(config, { ...secretsOf(store, vault), room }, logger);
     await engine.open();
@@ -290,6 +299,7 @@ export async function startServer(
       legacyExecs: store.legacyExecs,
       logger,
       onCall,
+      tracing,
       now,
     });
     const defaultImage = new DefaultImage({ images, directory: CODE_INTERPRETER, logger });
@@ -303,7 +313,7 @@ export async function startServer(
       digestKey: () => tokens.apiKeyForToken(),
     });
     const http = {
-      ...{ sandboxes, logger, onCall, auth: tokens },
+      ...{ sandboxes, logger, onCall, tracing, auth: tokens },
       ...{ tunnels: openedTunnels.tunnels, httpAccess: openedTunnels.gateways },
     };
     const modbox = createModboxApi({ ...http, provisioner, defaultImage });
@@ -361,7 +371,7 @@ export async function startServer(
         routes: withDashboard([
           blobRoute({ blobs, logger }),
           volumeRoute({ volumeFiles, logger }),
-          ...operator.map((route) => observed(route, onCall)),
+          ...operator.map((route) => observed(route, onCall, tracing)),
           mcp,
           ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
           metricsRoute({ metrics, tokens, sandboxes, images, dataDir, logger }),

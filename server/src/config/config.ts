@@ -346,6 +346,12 @@ export const configSchema = z.strictObject({
     .min(0)
     .default(128)
     .describe('what the audit log may take on the disk, MiB; 0: there is none (operations.md)'),
+  otlpEndpoint: z
+    .union([z.literal(''), z.url({ protocol: /^https?$/, error: 'not an http or https URL' })])
+    .default('')
+    .describe(
+      'where an OpenTelemetry collector takes traces, as OTLP over HTTP; default: where OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere (operations.md)',
+    ),
   webhookUrls: z
     .array(z.url({ protocol: /^https?$/, error: 'not an http or https URL' }))
     .default([])

@@ -1,6 +1,8 @@
 /** Where the time of something went: how long each of its parts took. Parts may go on side by side, so they can come to more than the whole. */
+import type { Part } from '../telemetry/tracing.ts';
+
 export class Phases {
-  readonly #spent = new Map<string, number>();
+  readonly #parts: Part[] = [];
   #lastLap = performance.now();
 
   /** Does `work`, which is the part of that name, or more of it. */
@@ -21,11 +23,18 @@ export class Phases {
   }
 
   add(name: string, ms: number): void {
-    this.#spent.set(name, (this.#spent.get(name) ?? 0) + ms);
+    this.#parts.push({ name, startedAtMs: performance.timeOrigin + performance.now() - ms, ms });
+  }
+
+  /** Each time that a part was gone through, in the order in which they ended. */
+  get parts(): readonly Part[] {
+    return this.#parts;
   }
 
   /** Milliseconds, in the order in which the parts ended first. */
   get spent(): Readonly<Record<string, number>> {
-    return Object.fromEntries(this.#spent);
+    const spent: Record<string, number> = {};
+    for (const { name, ms } of this.#parts) spent[name] = (spent[name] ?? 0) + ms;
+    return spent;
   }
 }

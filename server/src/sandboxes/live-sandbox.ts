@@ -27,6 +27,7 @@ import { Limiter } from '../platform/limiter.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { currentCall, type Part, timed } from '../telemetry/tracing.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { ComingOutput } from './coming-output.ts';
 import { execRequest } from './exec-request.ts';
@@ -138,6 +139,8 @@ export class LiveSandbox implements Sandbox {
   readonly #keeper: LifeKeeper;
   readonly #tenancy: Tenancy;
   #startup: Startup | undefined;
+  /** The one that made it, until it has started. */
+  #call = currentCall();
   readonly #processes: SandboxProcesses;
   readonly #ports = new PortConnections(() => this.hold());
   readonly #outputDir: string;
@@ -203,7 +206,7 @@ export class LiveSandbox implements Sandbox {
       endDependents: () => endDependents(this),
       stopGraceMs: () => this.#stopGraceMs(),
       keepExitSnapshot: (taken) => this.#keepExitSnapshot(taken),
-      noteStartup: (startup) => this.#noteStartup(startup),
+      noteStartup: (startup, parts) => this.#noteStartup(startup, parts),
       keepNetworkEvent: (event) => this.#log('network', describeEvent(event), event.timeMs),
     });
   }
@@ -559,7 +562,7 @@ export class LiveSandbox implements Sandbox {
 
   async #execRequest(id: ProcessId, spec: ExecSpec, askedAtMs: number) {
     if (resultOf(this.#life)) throw this.#endedError();
-    const { agent, plan } = await this.#whileRunning(this.#ended.signal);
+    const { agent, plan } = await timed('sandbox.awake', () => this.#whileRunning(this.#ended.signal));
     const own = this.#context.resolveSecrets(spec.secretSources);
     const { now, maxOutputBytes } = this.#context;
     const { request, isFileTool } = execRequest(id, spec, plan, own, now() - askedAtMs, maxOutputBytes);
@@ -592,9 +595,12 @@ export class LiveSandbox implements Sandbox {
     return new Promise((resolve) => this.#onStored.push(resolve));
   }
 
-  #noteStartup(parts: Omit<Startup, 'ms'>): void {
+  #noteStartup(startup: Omit<Startup, 'ms'>, parts: readonly Part[]): void {
     const { logger, now, startups } = this.#context;
-    this.#startup = { ...parts, ms: now() - this.createdAtMs };
+    const ms = now() - this.createdAtMs;
+    this.#startup = { ...startup, ms };
+    this.#call?.tell({ name: 'sandbox.start', startedAtMs: this.createdAtMs, ms }, parts);
+    this.#call = undefined;
     startups.add(this.#startup);
     logger.info({ sandbox: this.id, ...this.#startup }, 'sandbox.started');
   }

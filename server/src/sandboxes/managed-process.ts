@@ -13,6 +13,7 @@ import type { Ledger } from '../platform/ledger.ts';
 import { delay, unlessAborted } from '../platform/wait.ts';
 import type { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { timed } from '../telemetry/tracing.ts';
 import type { OutputBudget } from './output-budget.ts';
 import { OutputLog } from './output-log.ts';
 import type { ProcessRepository } from './repositories.ts';
@@ -193,7 +194,8 @@ export class ManagedProcess implements Process {
     // Without a timeout it is never overdue, and a signal made of two is dear.
     const either = request.timeoutMs == null ? signal : AbortSignal.any([signal, this.#overdue.signal]);
     try {
-      this.#connection = { kind: 'connected', channel: await agent.start(request, this.#sink, either) };
+      const channel = await timed('process.start', () => agent.start(request, this.#sink, either));
+      this.#connection = { kind: 'connected', channel };
       if (!this.#exit) this.#tell(() => this.#context.repository.started(this.taskId, this.id));
       // A short program's end may have come with the answer, before this.
       this.#releaseWhenDone();

@@ -29,6 +29,7 @@ import { openJson, sealJson } from '../secrets/sealed-json.ts';
 import type { Secrets, Vault } from '../secrets/secrets.ts';
 import { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { outsideCalls } from '../telemetry/tracing.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { checkBucketMounts, withKeys } from './bucket-mounts.ts';
 import { checkDiskSize, diskSize } from './disk-size.ts';
@@ -217,7 +218,8 @@ export class SandboxService implements Sandboxes {
       faultPoint,
       resolveSecrets: (sources) => options.secrets.resolve(sources),
       sealHeaders: (specs) => this.#sealHeaders(specs),
-      queue: (turn) => void this.#starts.run(async () => (this.#closing ? undefined : turn())),
+      queue: (turn) =>
+        void outsideCalls(() => this.#starts.run(async () => (this.#closing ? undefined : turn()))),
       requireRoomToWake: ({ tokenId, spec }) => this.#requireQuotas(tokenId, spec, { diskMiB: 0 }),
       endDependents: (sandbox) => this.#sidecars.endAll(sandbox),
       stopGraceMs: options.config.stopGraceSeconds * 1000,

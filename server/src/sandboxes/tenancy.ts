@@ -21,6 +21,7 @@ import type { InstanceService, Placed } from '../instances/instance-service.ts';
 import { Phases } from '../platform/phases.ts';
 import { unlessAborted, withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Part } from '../telemetry/tracing.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
 import { Clocks } from './clocks.ts';
 import { type ExitSnapshot, keepAsleep, takeExitSnapshot } from './exit-snapshot.ts';
@@ -72,7 +73,7 @@ export interface TenancyParts {
   /** Takes what it does on its network, where that is audited. */
   readonly keepNetworkEvent: (event: NetworkEvent) => void;
   /** Takes where the time of its start went. */
-  readonly noteStartup: (startup: Omit<Startup, 'ms'>) => void;
+  readonly noteStartup: (startup: Omit<Startup, 'ms'>, parts: readonly Part[]) => void;
   readonly ended: AbortSignal;
 }
 
@@ -260,7 +261,7 @@ export class Tenancy {
       }
       signal.throwIfAborted();
       const { runtime } = tenant.instance;
-      this.#parts.noteStartup({ runtime, waited, phases: phases.spent });
+      this.#parts.noteStartup({ runtime, waited, phases: phases.spent }, phases.parts);
     });
   }
 

@@ -1,5 +1,7 @@
 /** What became of the calls of every interface: each is told of once, when it is over. */
 
+import type { CallSpan } from './tracing.ts';
+
 /** `modal`: the control plane; `sandbox`: the command router of a sandbox; the others are HTTP, `operator` what the `skerry` command asks. */
 export type ApiName = 'modal' | 'sandbox' | 'rest' | 'modbox' | 'operator';
 
@@ -14,6 +16,8 @@ export interface FinishedCall {
   readonly caller: string | undefined;
   /** What it was about, by what each id is of. */
   readonly subjects: Readonly<Record<string, string>>;
+  /** Where there are traces. */
+  readonly span?: CallSpan;
 }
 
 export type CallListener = (call: FinishedCall) => void;

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import cors from '@fastify/cors';
 import swagger from '@fastify/swagger';
-import { fastify } from 'fastify';
+import { type FastifyRequest, fastify } from 'fastify';
 import {
   jsonSchemaTransform,
   jsonSchemaTransformObject,
@@ -14,6 +14,7 @@ import { SkerryError, toSkerryError } from '../../errors/skerry-error.ts';
 import type { Sandboxes } from '../../sandboxes/sandboxes.ts';
 import type { ApiName, CallListener } from '../../telemetry/calls.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { type CallSpan, headerOf, type Tracing, within } from '../../telemetry/tracing.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
 import type { HttpAccess } from '../../tunnels/http-access.ts';
 import type { Tunnels } from '../../tunnels/tunnels.ts';
@@ -36,6 +37,7 @@ export interface HttpApiDeps {
   readonly auth: HttpAuth;
   readonly logger: Logger;
   readonly onCall?: CallListener;
+  readonly tracing?: Tracing | undefined;
   /** Largest file that may be written, in bytes; 1 GiB by default. */
   readonly maxFileBytes?: number;
 }
@@ -64,7 +66,7 @@ export interface HttpApiOptions {
 
 export function createHttpApi(deps: HttpApiDeps, options: HttpApiOptions): HttpApi {
   const closing = new AbortController();
-  const app = createApp(options, deps.onCall, {
+  const app = createApp(options, deps, {
     auth: deps.auth,
     sandboxes: deps.sandboxes,
     tunnels: deps.tunnels,
@@ -91,7 +93,11 @@ export function createHttpApi(deps: HttpApiDeps, options: HttpApiOptions): HttpA
   };
 }
 
-function createApp(options: HttpApiOptions, onCall: CallListener | undefined, parts: RouteParts): HttpApp {
+function createApp(
+  options: HttpApiOptions,
+  { onCall, tracing }: Pick<HttpApiDeps, 'onCall' | 'tracing'>,
+  parts: RouteParts,
+): HttpApp {
   const app: HttpApp = fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
@@ -122,8 +128,20 @@ function createApp(options: HttpApiOptions, onCall: CallListener | undefined, pa
     const answer = errorAnswerOf(new SkerryError('not-found', text));
     return reply.code(answer.status).send(answer.body);
   });
+  const spans = new WeakMap<FastifyRequest, CallSpan>();
+  if (tracing) {
+    app.addHook('onRequest', async (request) => {
+      spans.set(
+        request,
+        tracing.begin((name) => headerOf(request, name)),
+      );
+    });
+    // Behind the reading of the body, which goes on for nobody in particular.
+    app.addHook('preValidation', (request, _reply, done) => within(spans.get(request), done));
+  }
   app.addHook('onResponse', async (request, reply) => {
     const { method, routeOptions } = request;
+    const span = spans.get(request);
     const fields = { method, route: routeOptions.url, status: reply.statusCode };
     onCall?.({
       api: name,
@@ -132,6 +150,7 @@ function createApp(options: HttpApiOptions, onCall: CallListener | undefined, pa
       durationMs: reply.elapsedTime,
       caller: callerIdOf(request),
       subjects: subjectsOf(request),
+      ...(span && { span }),
     });
     logger.info({ ...fields, durationMs: Math.round(reply.elapsedTime) }, `${name}.request`);
   });

@@ -3,6 +3,7 @@ import type { AccessTokens } from '../../auth/access-tokens.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
 import type { CallListener } from '../../telemetry/calls.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { Tracing } from '../../telemetry/tracing.ts';
 import { type AppHandlerDeps, appHandlers } from './control-plane/apps.ts';
 import { authHandlers } from './control-plane/auth-token.ts';
 import { type BlobHandlerDeps, blobHandlers } from './control-plane/blobs.ts';
@@ -47,6 +48,7 @@ export type ModalApiDeps = AppHandlerDeps &
     readonly answers: KeptAnswers;
     readonly logger: Logger;
     readonly onCall?: CallListener;
+    readonly tracing?: Tracing | undefined;
     /** Milliseconds since the epoch. */
     readonly now: () => number;
   };
@@ -82,5 +84,6 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
     idempotency,
     logger: deps.logger,
     onCall: deps.onCall,
+    tracing: deps.tracing,
   });
 }

@@ -1,5 +1,6 @@
 /** Tells of requests of the `skerry` command once they are over. */
 import type { CallListener } from '../../telemetry/calls.ts';
+import { headerOf, type Tracing, within } from '../../telemetry/tracing.ts';
 import type { AnyRequest } from '../../transport/port.ts';
 import { type HttpRoute, pathOf } from '../../transport/routes.ts';
 
@@ -8,11 +9,12 @@ const METHODS: ReadonlySet<string> = new Set(['GET', 'POST', 'PUT', 'DELETE']);
 const PATH = /^[\w/.:%-]{1,200}$/;
 
 /** The same route; its requests are told of by its prefix, and what they were about by their paths. */
-export function observed(route: HttpRoute, onCall: CallListener): HttpRoute {
+export function observed(route: HttpRoute, onCall: CallListener, tracing?: Tracing): HttpRoute {
   return {
     prefix: route.prefix,
     handle(request, response) {
       const startedAt = performance.now();
+      const span = tracing?.begin((name) => headerOf(request, name));
       const { method = '' } = request;
       const path = pathOf(request);
       response.once('close', () =>
@@ -23,9 +25,10 @@ export function observed(route: HttpRoute, onCall: CallListener): HttpRoute {
           durationMs: performance.now() - startedAt,
           caller: response.statusCode === 401 ? undefined : tokenIdIn(request),
           subjects: path !== route.prefix && PATH.test(path) ? { path } : {},
+          ...(span && { span }),
         }),
       );
-      return route.handle(request, response);
+      return within(span, () => route.handle(request, response));
     },
   };
 }

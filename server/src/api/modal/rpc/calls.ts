@@ -17,6 +17,7 @@ import { requireScope } from '../../../auth/scopes.ts';
 import type { TokenStore } from '../../../auth/token-store.ts';
 import type { CallListener } from '../../../telemetry/calls.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
+import { type CallSpan, type Tracing, within } from '../../../telemetry/tracing.ts';
 import { type SandboxCreateV2Response, SandboxCreateV2ResponseSchema } from '../gen/modal/sandboxes_pb.ts';
 import { callKey, callOf } from './call.ts';
 import { toConnectError } from './errors.ts';
@@ -52,6 +53,7 @@ const creates: ReadonlySet<string> = new Set([
 export interface Surroundings {
   readonly tokens: Pick<TokenStore, 'countCreates'>;
   readonly onCall?: CallListener | undefined;
+  readonly tracing?: Tracing | undefined;
   readonly logger: Logger;
   readonly idempotency: Idempotency;
   /** Milliseconds, monotonic. */
@@ -150,7 +152,7 @@ function surroundServerStreaming(
   around: Surroundings,
 ): AnyServerStreaming {
   return async function* (request, context) {
-    const startedAt = around.clock();
+    const begun = begin(context, around);
     // Stays so when the consumer stops asking: the client left.
     let outcome: Code | 'ok' = Code.Canceled;
     try {
@@ -162,10 +164,20 @@ function surroundServerStreaming(
       outcome = connectError.code;
       throw connectError;
     } finally {
-      report(rpc, [request], context, around, startedAt, outcome);
+      report(rpc, [request], context, around, begun, outcome);
     }
   };
 }
+
+interface Begun {
+  readonly startedAt: number;
+  readonly span: CallSpan | undefined;
+}
+
+const begin = ({ requestHeader }: HandlerContext, { clock, tracing }: Surroundings): Begun => ({
+  startedAt: clock(),
+  span: tracing?.begin((name) => requestHeader.get(name) ?? undefined),
+});
 
 async function observed<T extends object>(
   rpc: string,
@@ -174,11 +186,11 @@ async function observed<T extends object>(
   around: Surroundings,
   run: () => Promise<T>,
 ): Promise<T> {
-  const startedAt = around.clock();
+  const begun = begin(context, around);
   let outcome: Code | 'ok' = 'ok';
   const messages = [request];
   try {
-    const response = await run();
+    const response = await within(begun.span, run);
     messages.push(response);
     return response;
   } catch (error) {
@@ -186,7 +198,7 @@ async function observed<T extends object>(
     outcome = connectError.code;
     throw connectError;
   } finally {
-    report(rpc, messages, context, around, startedAt, outcome);
+    report(rpc, messages, context, around, begun, outcome);
   }
 }
 
@@ -195,7 +207,7 @@ function report(
   messages: readonly object[],
   context: HandlerContext,
   around: Surroundings,
-  startedAt: number,
+  { startedAt, span }: Begun,
   outcome: Code | 'ok',
 ): void {
   const call = context.values.get(callKey);
@@ -206,6 +218,7 @@ function report(
     ...{ method: rpc, status, durationMs },
     caller: call?.identity.tokenId,
     subjects: { ...(call?.grant && { sandboxId: call.grant.sandboxId }), ...idsIn(messages) },
+    ...(span && { span }),
   });
   around.logger.debug(
     {

@@ -4,6 +4,7 @@ import type { AccessTokens } from '../../../auth/access-tokens.ts';
 import type { TokenStore } from '../../../auth/token-store.ts';
 import type { CallListener } from '../../../telemetry/calls.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
+import type { Tracing } from '../../../telemetry/tracing.ts';
 import type { RpcRoute } from '../../../transport/routes.ts';
 import { ModalClient } from '../gen/modal/service_pb.ts';
 import { TaskCommandRouter } from '../gen/modal/task_command_router_pb.ts';
@@ -26,6 +27,7 @@ export interface ServiceOptions {
   readonly idempotency: Idempotency;
   readonly logger: Logger;
   readonly onCall?: CallListener | undefined;
+  readonly tracing?: Tracing | undefined;
 }
 
 /** Give it to `routeRequests({ rpc })`. */
@@ -41,11 +43,11 @@ const MAX_MESSAGE_BYTES = 104 << 20;
 
 /** @throws TypeError when two handlers bring the same RPC, which would hide one of them */
 export function serveModal(options: ServiceOptions): ModalApi {
-  const { logger, idempotency, onCall } = options;
+  const { logger, idempotency, onCall, tracing } = options;
   const unknown = new UnknownRpcs(logger);
   const shutdown = new AbortController();
   const around = {
-    ...{ logger, idempotency, onCall, tokens: options.tokens },
+    ...{ logger, idempotency, onCall, tracing, tokens: options.tokens },
     clock: () => performance.now(),
     onUnknown: (rpc: string): never => {
       unknown.count(rpc);
