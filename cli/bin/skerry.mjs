@@ -20,6 +20,7 @@ function findNode24() {
 
 if (Number(process.versions.node.split('.')[0]) >= 24) {
   await import('../../server/src/platform/compile-cache.mjs');
+  await import('./without-translations.mjs');
   const { main } = await import('../src/main.ts');
   process.exitCode = await main(process.argv.slice(2));
   // Without being told to end, Node 24.21.0 may free what it has for ever after TLS connections that were cut off (github.com/nodejs/node/issues/47748).

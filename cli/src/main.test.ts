@@ -73,6 +73,18 @@ test('every command that lists or shows has --json', async () => {
   assert.deepEqual(without, files);
 });
 
+test('no translations of messages are loaded, and messages are there', async () => {
+  const program =
+    "import { z } from 'zod'; console.log(Object.keys(z.locales).length, z.string().safeParse(1).error.message)";
+  const hook = fileURLToPath(new URL('../bin/without-translations.mjs', import.meta.url));
+  const options = { cwd: dirname(bin) };
+  const { stdout } = await run(
+    [process.execPath, '--import', hook, '--input-type=module', '-e', program],
+    options,
+  );
+  assert.match(stdout, /^0 .*expected string, received number/s);
+});
+
 test('only the command that is called is loaded', async () => {
   const names = async (word?: string) => (await createProgram(word)).commands.map((each) => each.name());
   assert.deepEqual(await names('run'), ['run']);
