@@ -8,6 +8,7 @@ import { makeTestGpus, TEST_GPU_LIBRARY, type TestGpus } from '../../server/src/
 import { run } from '../../server/src/platform/command.ts';
 import { goExample } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+import { patient } from '../support/slowness.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
 const cli = join(projectRoot, 'cli/bin/skerry.mjs');
@@ -49,6 +50,31 @@ describe('GPUs', () => {
         only: ['a_sandbox_has_the_gpu_it_asked_for_and_no_other', 'two_at_once_are_two'],
       }));
   }
+
+  test('`skerry run --gpu` and the SDK ask for them', async () => {
+    const { tokenId, tokenSecret } = server.token;
+    const { PATH = '' } = process.env;
+    const env = { PATH, HOME: directory, SKERRY_URL: server.url, SKERRY_TOKEN: `${tokenId}:${tokenSecret}` };
+    const command = async (gpu: string) => {
+      const words = [
+        'run',
+        '--image',
+        'python:3.11-slim',
+        '--gpu',
+        gpu,
+        '--',
+        'sh',
+        '-c',
+        'ls /dev | grep test-gpu',
+      ];
+      return run([process.execPath, cli, ...words], { env, okCodes: [2, 125], timeoutMs: patient(60_000) });
+    };
+    assert.equal((await command('t4')).stdout, 'test-gpu1\n');
+    assert.equal((await command('any:2')).stdout, 'test-gpu0\ntest-gpu1\n');
+    const none = await command('H100');
+    assert.deepEqual([none.code, /H100/.test(none.stderr)], [125, true]);
+    assert.equal((await command('H100:0')).code, 2);
+  });
 
   test('`skerry doctor` lists them, and what keeps a file from being used', async () => {
     const bad = join(directory, 'bad');

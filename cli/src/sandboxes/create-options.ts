@@ -21,6 +21,7 @@ export interface CreateFlags {
   readonly workdir?: string;
   readonly memory?: number;
   readonly cpu?: number;
+  readonly gpu?: CreateOptions['gpu'];
   readonly timeout?: number;
   readonly name?: string;
   readonly isolation?: 'gvisor' | 'runc';
@@ -32,6 +33,12 @@ const numberOf = (text: string): number => {
   if (Number.isFinite(value) && value > 0) return value;
   throw new InvalidArgumentError('It must be a number above 0.');
 };
+
+function gpuOf(text: string): CreateOptions['gpu'] {
+  const [, type, count = '1'] = /^([\w+-]+)(?::(\d{1,2}))?$/.exec(text) ?? [];
+  if (type !== undefined && Number(count) > 0) return { type, count: Number(count) };
+  throw new InvalidArgumentError('It must be a type such as H100, or any, with a number as in H100:2.');
+}
 
 export function addCreateOptions(command: Command): Command {
   return command
@@ -58,6 +65,7 @@ export function addCreateOptions(command: Command): Command {
     .option('-w, --workdir <dir>', 'the working directory of its programs')
     .option('--memory <MiB>', 'how much memory it may use', numberOf)
     .option('--cpu <cores>', 'how much processor it may use', numberOf)
+    .option('--gpu <type>', 'a GPU for itself alone: H100, any, or several as any:2', gpuOf)
     .option('--timeout <time>', 'it ends after so long: 90, 90s, 10m, 2h (default: 1h)', seconds)
     .option('--name <name>', 'a name, unique among those that run')
     .option('--isolation <runtime>', 'gvisor or runc');
@@ -80,6 +88,7 @@ export function createOptions(flags: CreateFlags): CreateOptions {
     workdir: flags.workdir,
     memoryMiB: flags.memory,
     cpu: flags.cpu,
+    gpu: flags.gpu,
     timeoutSeconds: flags.timeout ?? DEFAULT_TIMEOUT_SECONDS,
     name: flags.name,
     isolation: flags.isolation,

@@ -222,6 +222,13 @@ export interface SandboxCreate {
    */
   isolation?: 'gvisor' | 'runc';
   /**
+   * Whole GPUs of the machine, for itself alone. Default: none.
+   */
+  gpu?: {
+    type?: string;
+    count?: number;
+  };
+  /**
    * Working directory of every process. Default: the image's.
    */
   workdir?: string;

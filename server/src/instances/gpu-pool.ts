@@ -15,6 +15,14 @@ export interface GpuRequest {
 }
 
 export const ANY_GPU = 'ANY';
+/** That one sandbox may ask for. */
+export const MAX_GPUS = 64;
+
+/** A type as callers write it, in any case; `H100!` is an H100 and nothing better in its place, as Modal has it. Undefined for what is no type. */
+export function gpuType(text: string): string | undefined {
+  const type = text.toUpperCase().replace(/!$/, '');
+  return /^[A-Z0-9][A-Z0-9_+-]{0,62}$/.test(type) ? type : undefined;
+}
 
 /** Who claims: a sandbox, or an instance that is nobody's any more and could not be removed. */
 type Holder = TaskId | InstanceId;

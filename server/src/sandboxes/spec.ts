@@ -1,7 +1,7 @@
 /** What callers ask for: the validated definition of a sandbox and of a process. Built in `api/`, trusted from here on. */
 import type { NetworkPolicy, RuntimeChoice } from '../engines/engine.ts';
 import type { AppId, EnvironmentId, ImageId, MemorySnapshotId, MountId, SandboxId, TaskId } from '../ids.ts';
-import type { GpuRequest } from '../instances/gpu-pool.ts';
+import { ANY_GPU, type GpuRequest, gpuType, MAX_GPUS } from '../instances/gpu-pool.ts';
 import type { SecretSource } from '../secrets/secrets.ts';
 import type { VolumeMountSpec } from '../volumes/volume-mount-specs.ts';
 import type { BucketMountSpec } from './bucket-mounts.ts';
@@ -10,6 +10,7 @@ import type { WarmedUp } from './warm-ups.ts';
 
 /** Callers of the domain name these without knowing the engines. */
 export type { GpuRequest, NetworkPolicy, RuntimeChoice, SecretHeaderSpec };
+export { ANY_GPU, gpuType, MAX_GPUS };
 
 export interface PtySize {
   readonly rows: number;

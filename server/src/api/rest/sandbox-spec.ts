@@ -4,7 +4,7 @@ import { checkTags } from '../../apps/names.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { EnvironmentId } from '../../ids.ts';
 import type { ImageResolver } from '../../images/image-resolver.ts';
-import type { SandboxSpec } from '../../sandboxes/spec.ts';
+import { ANY_GPU, gpuType, type SandboxSpec } from '../../sandboxes/spec.ts';
 import type { SecretSource, Secrets } from '../../secrets/secrets.ts';
 import type { Volumes } from '../../volumes/volumes.ts';
 import { networkPolicy, openPorts, secretHeaderSpecs, volumeRequests } from '../http/sandbox-fields.ts';
@@ -35,6 +35,7 @@ export async function toSandboxSpec(
     idleTimeoutSeconds,
     idleAction,
     secretHeaders,
+    gpu,
   } = request;
   const milliCpu = Math.round(cpu * 1000);
   const ports = openPorts(request.ports);
@@ -55,6 +56,7 @@ export async function toSandboxSpec(
     network: networkPolicy(request.network),
     ...(secretHeaders && { secretHeaders: secretHeaderSpecs(secretHeaders) }),
     runtime: request.isolation,
+    ...(gpu && { gpu: { type: gpuType(gpu.type) ?? ANY_GPU, count: gpu.count } }),
     pty: request.pty,
     verbose: false,
     readinessProbe: undefined,

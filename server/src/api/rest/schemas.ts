@@ -3,6 +3,7 @@
  * document is made from them, and so are the types of the `skerry` package (`sdk/scripts/generate-types.ts`).
  */
 import { z } from 'zod';
+import { gpuType, MAX_GPUS } from '../../sandboxes/spec.ts';
 import {
   absolutePath,
   commandShape,
@@ -75,6 +76,17 @@ export const sandboxCreate = z
     isolation: z.enum(['gvisor', 'runc']).optional().meta({
       description: "What keeps its programs from the machine. Default: the server's choice.",
     }),
+    gpu: z
+      .strictObject({
+        type: z
+          .string()
+          .max(64)
+          .refine((type) => gpuType(type) !== undefined, 'no type of GPU, such as H100 or any')
+          .default('any'),
+        count: z.int().min(1).max(MAX_GPUS).default(1),
+      })
+      .optional()
+      .meta({ description: 'Whole GPUs of the machine, for itself alone. Default: none.' }),
     ...sandboxShape,
   })
   .refine((request) => request.pty === undefined || request.command !== undefined, {

@@ -5,14 +5,16 @@
 
 import type { App } from '../../../apps/apps.ts';
 import type { ImageId, MountId } from '../../../ids.ts';
-import type {
-  GpuRequest,
-  NetworkPolicy,
-  OpenPort,
-  ReadinessProbe,
-  ResourceRequest,
-  RuntimeChoice,
-  SandboxSpec,
+import {
+  type GpuRequest,
+  gpuType,
+  MAX_GPUS,
+  type NetworkPolicy,
+  type OpenPort,
+  type ReadinessProbe,
+  type ResourceRequest,
+  type RuntimeChoice,
+  type SandboxSpec,
 } from '../../../sandboxes/spec.ts';
 import { type GPUConfig, GPUType, type Resources, type StringMap } from '../gen/modal/common_pb.ts';
 import { type Probe, type Sandbox, type SandboxTag, TunnelType } from '../gen/modal/sandboxes_pb.ts';
@@ -45,7 +47,6 @@ const MAX_OPEN_PORTS = 64;
 /** 16 TiB and 4096 cores: beyond any machine, within every number type on the way. */
 const MAX_MEMORY_MIB = 1 << 24;
 const MAX_MILLI_CPU = 4_096_000;
-const MAX_GPUS = 64;
 /** 4 PiB, beyond any machine. */
 const MAX_DISK_MIB = 0xffff_ffff;
 /** Named as the parameter of the Python client's functions, which its sandboxes lack; MiB. */
@@ -253,10 +254,8 @@ function gpu(wire: GPUConfig | undefined): { gpu?: GpuRequest } {
   if (!wire || (wire.count === 0 && wire.type === 0 && wire.gpuType === '')) return {};
   // A type that this version of the schema does not know is a number without a name.
   const name = wire.gpuType || (olderNames[wire.type] ?? '');
-  // As Modal has it: "H100!" is an H100 and nothing better in its place.
-  const type = name.toUpperCase().replace(/!$/, '');
-  if (!/^[A-Z0-9][A-Z0-9_+-]{0,62}$/.test(type))
-    throw invalid(`gpu: ${JSON.stringify(name.slice(0, 64))} is no type of GPU.`);
+  const type = gpuType(name);
+  if (type === undefined) throw invalid(`gpu: ${JSON.stringify(name.slice(0, 64))} is no type of GPU.`);
   return { gpu: { type, count: integer(wire.count, 'resources.gpu_config.count', 1, MAX_GPUS) } };
 }
 
