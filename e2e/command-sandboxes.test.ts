@@ -43,6 +43,7 @@ describe('the command in sandboxes', () => {
 
   before(async () => {
     home = mkdtempSync(join(tmpdir(), 'command-sandboxes-'));
+    symlinkSync(bin, join(home, 'skerry'));
     server = await startServer();
     const { tokenId, tokenSecret } = server.token;
     const { PATH = '' } = process.env;
@@ -94,7 +95,6 @@ describe('the command in sandboxes', () => {
   });
 
   test('the lines of docs/command.md do what it says', async () => {
-    symlinkSync(bin, join(home, 'skerry'));
     const page = readFileSync(join(projectRoot, 'docs/command.md'), 'utf8');
     const all = [...page.matchAll(/```sh\n([^`]+)```/g)].flatMap(([, block = '']) =>
       block.trim().split('\n'),
@@ -118,6 +118,24 @@ describe('the command in sandboxes', () => {
     assert.match(secretsShown ?? '', /^api .* API_KEY$/m);
     assert.doesNotMatch(secretsShown ?? '', /k-1/);
     assert.match(apps ?? '', /^ap-/m);
+  });
+
+  test('docs/first-five-minutes.md is what a terminal shows', async () => {
+    const page = readFileSync(join(projectRoot, 'docs/first-five-minutes.md'), 'utf8');
+    const blocks = [...page.matchAll(/```console\n([^`]+)```/g)].map(([, block = '']) => block);
+    const steps = blocks.join('').split(/^\$ /m).slice(1);
+    assert.ok(steps.length > 10);
+    for (const step of steps) {
+      const [line = '', ...recorded] = step.trimEnd().split('\n');
+      const shell = { env: { ...env, PATH: `${home}:${env.PATH}` }, cwd: home };
+      const { code, stdout, stderr } = await runProgram(['sh', '-c', line], shell);
+      assert.equal(code, 0, `${line}: ${stderr}`);
+      // There may be more than the page shows, as sandboxes of other tests are.
+      const shown = recorded.map(
+        (each) => `^${each.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll('…', '.*')}$`,
+      );
+      assert.match(stdout, new RegExp(shown.join('\\n(?:.*\\n)*'), 'm'), line);
+    }
   });
 
   test('exit statuses tell what became of it', async () => {
@@ -151,6 +169,15 @@ describe('the command in sandboxes', () => {
     assert.equal((await skerry(['exec', '--timeout', '1s', id, '--', 'sleep', '60'])).code, 124);
     const json = JSON.parse(await done(['exec', '--json', id, '--', 'echo', 'x']));
     assert.deepEqual(json, { exitCode: 0, timedOut: false, stdout: 'x\n', stderr: '' });
+  });
+
+  test('snapshot makes an image of the files', async () => {
+    await done(['exec', id, '--', 'sh', '-c', 'mkdir /kept; echo then > /kept/file']);
+    const image = await done(['snapshot', 'shared', '--expires', '1h']);
+    assert.match(image, /^im-/);
+    assert.equal(await done(['run', '--image', image, '--', 'cat', '/kept/file']), 'then');
+    assert.match(JSON.parse(await done(['snapshot', '--json', '--path', '/kept', id])).imageId, /^im-/);
+    assert.equal((await skerry(['snapshot', '--expires', 'soon', id])).code, 2);
   });
 
   test('an interrupt reaches the program', async () => {

@@ -27,6 +27,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'app stop': ['skerry app stop my-app'],
   'app logs': ['skerry app logs my-app', 'skerry app logs --follow my-app'],
   fork: ['skerry fork my-sandbox', 'skerry fork my-sandbox --count 5 --name copy'],
+  snapshot: ['skerry snapshot my-sandbox', 'skerry snapshot my-sandbox --path /work --expires 30d'],
   'checkpoint create': ['skerry checkpoint create my-sandbox'],
   'checkpoint list': ['skerry checkpoint list my-sandbox'],
   'checkpoint delete': ['skerry checkpoint delete sn-…'],

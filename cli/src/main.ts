@@ -29,6 +29,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   secret: async () => (await import('./commands/secret.ts')).secretCommand(),
   app: async () => (await import('./commands/app.ts')).appCommand(),
   fork: async () => (await import('./commands/fork.ts')).forkCommand(),
+  snapshot: async () => (await import('./commands/snapshot.ts')).snapshotCommand(),
   checkpoint: async () => (await import('./commands/checkpoint.ts')).checkpointCommand(),
   rollback: async () => (await import('./commands/rollback.ts')).rollbackCommand(),
   suspend: async () => (await import('./commands/suspend.ts')).suspendCommand(),
