@@ -235,10 +235,13 @@ export async function startServer(
       bootId: bootId(),
     });
     cleanup.add('sandboxes', () => sandboxes.close());
-    const webhooks = openWebhooks(config, { find: (id) => sandboxes.get(id), logger, now });
+    const webhooks = openWebhooks(config, {
+      ...{ find: (id) => sandboxes.get(id), messages: store.webhookMessages, logger, now },
+    });
     if (webhooks) {
       cleanup.add('webhooks', () => webhooks.close());
       sandboxes.follow(webhooks.onEntry);
+      webhooks.start();
     }
     await sandboxes.recover();
     images.collectGarbage().catch((error: unknown) => logger.error({ err: error }, 'images.collect-failed'));

@@ -3,10 +3,11 @@ import { backup, DatabaseSync } from 'node:sqlite';
 import type { StoreCopy } from '../storage/backup.ts';
 import type { Database } from './database.ts';
 
-/** Each is about single sandboxes and what they run or wrote, or about calls that clients repeat within minutes. */
+/** Each is about single sandboxes, what they run or wrote and what others are told of them, or about calls that clients repeat within minutes. */
 export const LEFT_OUT = [
   ...['sandboxes', 'processes', 'sandbox_events', 'life_events', 'legacy_execs', 'tunnels', 'gateways'],
   ...['mounted_layers', 'task_images', 'volume_mounts', 'memory_snapshots', 'idempotency'],
+  'webhook_messages',
 ] as const;
 
 /**

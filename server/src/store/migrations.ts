@@ -209,4 +209,10 @@ export const migrations: readonly string[] = [
   /* 26: the token that a sandbox was made with, whose quotas it counts for. Of what there is already nobody knows it */ `
   ALTER TABLE sandboxes ADD COLUMN token_id TEXT;
   `,
+  /* 27: messages that wait for addresses of the operator's, by a digest of each */ `
+  CREATE TABLE webhook_messages (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL, created_at_ms INTEGER NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX webhook_messages_by_receiver ON webhook_messages(receiver, id);
+  `,
 ];

@@ -14,6 +14,7 @@ import { SqlSecrets } from './secrets.ts';
 import { SqlSettings } from './settings.ts';
 import { SqlTunnels } from './tunnels.ts';
 import { SqlBlocks, SqlVolumeMounts, SqlVolumes } from './volumes.ts';
+import { SqlWebhookMessages } from './webhooks.ts';
 
 export class Store {
   /** For what is no aggregate's business: tests look in here. */
@@ -35,6 +36,7 @@ export class Store {
   readonly volumeBlocks: SqlBlocks;
   readonly volumeMounts: SqlVolumeMounts;
   readonly volumes: SqlVolumes;
+  readonly webhookMessages: SqlWebhookMessages;
 
   constructor(database: Database) {
     this.database = database;
@@ -55,6 +57,7 @@ export class Store {
     this.volumeBlocks = new SqlBlocks(database);
     this.volumeMounts = new SqlVolumeMounts(database);
     this.volumes = new SqlVolumes(database);
+    this.webhookMessages = new SqlWebhookMessages(database);
   }
 
   close(): void {

@@ -27,7 +27,7 @@ export function openWebhooks(
   return new Webhooks({
     ...parts,
     key: parseWebhookSecret(readSecret(webhookSecretFile)),
-    receivers: webhookUrls.map((url) => ({ url: new URL(url), reach })),
+    receivers: [...new Set(webhookUrls)].map((url) => ({ url: new URL(url), reach })),
   });
 }
 

@@ -9,9 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { SandboxId, TaskId } from '../ids.ts';
+import { delay } from '../platform/wait.ts';
 import type { LifeEntry } from '../sandboxes/life-log.ts';
+import { openStore, type Store } from '../store/store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { openWebhooks } from './open-webhooks.ts';
+import type { Webhooks } from './webhooks.ts';
 
 const KEY = Buffer.alloc(32, 7);
 
@@ -56,16 +59,28 @@ async function receiver(
       logged.dispatchEvent(new Event('line'));
     },
   });
-  const webhooks = openWebhooks(
-    { webhookUrls: [`http://127.0.0.1:${port}/hook`], webhookSecretFile, webhookPrivate: allowed },
-    {
-      ...{ logger, now: () => 5000, firstPauseMs: 1 },
-      find: () => ({ name: 'named', tags: { a: 'b' }, spec: { appId: 'ap-1' } as never }),
-    },
-  );
-  assert.ok(webhooks);
+  let store: Store | undefined;
+  let webhooks: Webhooks | undefined;
+  const stop = async () => {
+    await webhooks?.close();
+    store?.close();
+  };
+  /** A server over what the last one left. */
+  const begin = (now = 5000, path = '/hook') => {
+    store = openStore(directory);
+    webhooks = openWebhooks(
+      { webhookUrls: [`http://127.0.0.1:${port}${path}`], webhookSecretFile, webhookPrivate: allowed },
+      {
+        ...{ logger, now: () => now, firstPauseMs: 1, messages: store.webhookMessages },
+        find: () => ({ name: 'named', tags: { a: 'b' }, spec: { appId: 'ap-1' } as never }),
+      },
+    );
+    assert.ok(webhooks);
+    webhooks.start();
+    return webhooks;
+  };
   t.after(async () => {
-    await webhooks.close();
+    await stop();
     server.closeAllConnections();
     server.close();
     rmSync(directory, { recursive: true });
@@ -77,7 +92,12 @@ async function receiver(
   const untilLogged = async (event: string) => {
     while (!log.some(({ msg }) => msg === event)) await once(logged, 'line', { signal });
   };
-  return { webhooks, received, until, log, untilLogged };
+  /** What arrived is known to have. */
+  const untilNoneWaits = async () => {
+    const waiting = store?.database.prepare('SELECT count(*) AS count FROM webhook_messages');
+    while (waiting?.get()?.count !== 0) await delay(5, signal);
+  };
+  return { webhooks: begin(), begin, stop, untilNoneWaits, received, until, log, untilLogged };
 }
 
 test('a message says what happened to which sandbox, and is signed', async (t) => {
@@ -130,7 +150,7 @@ test('an address that is not public gets nothing unless that is allowed', async 
   assert.match(String(log[0]?.why), /127\.0\.0\.1 is not a public address.*--webhook-private/);
   await webhooks.close();
   assert.equal(received.length, 0);
-  assert.ok(log.some(({ msg, dropped }) => msg === 'webhooks.dropped-at-stop' && dropped === 1));
+  assert.ok(log.some(({ msg, kept }) => msg === 'webhooks.kept' && kept === 1));
 });
 
 test('the queue of an address that does not answer has an end', async (t) => {
@@ -140,8 +160,52 @@ test('the queue of an address that does not answer has an end', async (t) => {
   assert.equal(log.filter(({ msg }) => msg === 'webhooks.queue-full').length, 2);
 });
 
+test('what waits when the server stops is sent by the next one, in order, before anything new', async (t) => {
+  let answers = false;
+  const { webhooks, begin, stop, received, until, untilNoneWaits } = await receiver(t, () =>
+    answers ? 200 : 503,
+  );
+  for (const kind of ['starting', 'running'] as const) webhooks.onEntry(entry(kind));
+  await until(1);
+  await stop();
+  const before = received.splice(0);
+  answers = true;
+  begin().onEntry(entry('ended'));
+  await until(3);
+  const types = received.map(({ body }) => JSON.parse(body).type);
+  assert.deepEqual(types, ['sandbox.starting', 'sandbox.running', 'sandbox.ended']);
+  assert.equal(received[0]?.headers['webhook-id'], before[0]?.headers['webhook-id']);
+  await untilNoneWaits();
+  await stop();
+  begin().onEntry(entry('ready'));
+  await until(4);
+  assert.equal(JSON.parse(received[3]?.body ?? '').type, 'sandbox.ready', 'what arrived is not sent again');
+});
+
+test('what is older than a day, or for an address that is none any more, is not sent', async (t) => {
+  let answers = false;
+  const { webhooks, begin, stop, received, until, log } = await receiver(t, () => (answers ? 200 : 503));
+  webhooks.onEntry(entry('starting'));
+  await until(1);
+  await stop();
+  begin(5001 + 86_400_000).onEntry(entry('running'));
+  await until(received.length + 1);
+  await stop();
+  received.length = 0;
+  answers = true;
+  begin(5001 + 86_400_000, '/other').onEntry(entry('ended'));
+  await until(1);
+  assert.equal(JSON.parse(received[0]?.body ?? '').type, 'sandbox.ended');
+  const dropped = log.filter(({ msg }) => msg === 'webhooks.dropped-at-start');
+  assert.deepEqual(
+    dropped.map(({ dropped: count }) => count),
+    [1, 1],
+  );
+});
+
 test('webhooks without a secret are refused at the start', () => {
-  const parts = { logger: createLogger('silent'), now: Date.now, find: () => assert.fail() };
+  const messages = { add() {}, remove() {}, list: () => [], forget: () => 0 };
+  const parts = { logger: createLogger('silent'), now: Date.now, find: () => assert.fail(), messages };
   const config = { webhookUrls: ['https://example.com'], webhookPrivate: [] };
   assert.throws(() => openWebhooks({ ...config, webhookSecretFile: '' }, parts), /must name a file/);
   assert.throws(() => openWebhooks({ ...config, webhookSecretFile: '/dev/null' }, parts), /must hold whsec_/);

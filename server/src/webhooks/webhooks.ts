@@ -1,13 +1,15 @@
 /**
- * Tells addresses of the operator's what happens to sandboxes. Each address has a queue of its own, in memory, in order: a message that does not arrive is sent again, later and
- * later, and holds up those behind it. What does not fit, or never arrives, is dropped and told to the log. Nobody waits for any of it.
+ * Tells addresses of the operator's what happens to sandboxes. Each address has a queue of its own, in order: a message that does not arrive is sent again, later and later, and holds
+ * up those behind it. It is in the store until it has arrived, so the next server goes on with what waits; one that was killed may have sent a message that the next sends again, under
+ * the same id. What does not fit, or never arrives, is dropped and told to the log. Nobody waits for any of it.
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { delay } from '../platform/wait.ts';
 import type { LifeEntry } from '../sandboxes/life-log.ts';
 import type { Sandbox } from '../sandboxes/sandboxes.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { deliver, type Receiver } from './deliver.ts';
+import type { Message, WaitingMessages } from './repositories.ts';
 import { signedHeaders } from './signature.ts';
 
 /** Messages that wait for one address. */
@@ -16,29 +18,29 @@ const MAX_WAITING = 1000;
 const MAX_TRIES = 20;
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 60_000;
+/** A server that comes back sends nothing older: receivers have found out otherwise by then. */
+const MAX_AGE_MS = 24 * 3_600_000;
 
 /** Of what happens, what others are told. */
 const TOLD = ['starting', 'running', 'ready', 'suspended', 'ended'] as const;
 type Told = (typeof TOLD)[number];
 
 export interface WebhooksOptions {
+  /** No two have the same address. */
   readonly receivers: readonly Receiver[];
   readonly key: Uint8Array;
   /** A sandbox that is there; throws for a sidecar. */
   readonly find: (id: LifeEntry['sandboxId']) => Pick<Sandbox, 'name' | 'tags' | 'spec'>;
+  readonly messages: WaitingMessages;
   readonly logger: Logger;
   readonly now: () => number;
   /** Before the first new try; 1 s by default. */
   readonly firstPauseMs?: number;
 }
 
-interface Message {
-  readonly id: string;
-  readonly type: string;
-  readonly body: string;
-}
-
 interface Queue {
+  /** What its messages are kept by. */
+  readonly key: string;
   readonly receiver: Receiver;
   readonly waiting: Message[];
   working: Promise<void> | undefined;
@@ -51,30 +53,44 @@ export class Webhooks {
 
   constructor(options: WebhooksOptions) {
     this.#options = options;
-    this.#queues = options.receivers.map((receiver) => ({ receiver, waiting: [], working: undefined }));
+    const { messages, logger, now } = options;
+    const keyed = options.receivers.map((receiver) => ({ receiver, key: digestOf(receiver.url) }));
+    const keys = keyed.map(({ key }) => key);
+    this.#store(() => {
+      const dropped = messages.forget(keys, now() - MAX_AGE_MS);
+      if (dropped > 0) logger.warn({ dropped }, 'webhooks.dropped-at-start');
+    });
+    this.#queues = keyed.map((queue) => ({
+      ...{ ...queue, waiting: messages.list(queue.key), working: undefined },
+    }));
+  }
+
+  /** Goes on with what an earlier server left. */
+  start(): void {
+    for (const queue of this.#queues) this.#begin(queue);
   }
 
   /** Give it to `SandboxService.follow`. */
   readonly onEntry = (entry: LifeEntry): void => {
     const kind = TOLD.find((told) => told === entry.kind);
-    if (!kind || this.#closing.signal.aborted) return;
+    if (!kind) return;
     const message = this.#messageOf(kind, entry);
     for (const queue of this.#queues) this.#add(queue, message);
   };
 
-  /** Calls off what is under way and drops what waits. */
+  /** Calls off what is under way; what waits is the next server's. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#queues.map(({ working }) => working));
-    const dropped = this.#queues.reduce((sum, { waiting }) => sum + waiting.length, 0);
-    if (dropped > 0) this.#options.logger.warn({ dropped }, 'webhooks.dropped-at-stop');
+    const kept = this.#queues.reduce((sum, { waiting }) => sum + waiting.length, 0);
+    if (kept > 0) this.#options.logger.info({ kept }, 'webhooks.kept');
   }
 
   #messageOf(kind: Told, { sandboxId, taskId, timeMs, sidecarOf, result }: LifeEntry): Message {
     const type = `sandbox.${kind}`;
     const data = { sandboxId, taskId, sidecarOf, ...(sidecarOf ? {} : this.#about(sandboxId)), result };
     const body = JSON.stringify({ type, timestamp: new Date(timeMs).toISOString(), data });
-    return { id: `msg_${randomUUID()}`, type, body };
+    return { id: `msg_${randomUUID()}`, type, body, createdAtMs: this.#options.now() };
   }
 
   #about(id: LifeEntry['sandboxId']) {
@@ -88,15 +104,33 @@ export class Webhooks {
       return;
     }
     queue.waiting.push(message);
+    this.#store(() => this.#options.messages.add(queue.key, message));
+    this.#begin(queue);
+  }
+
+  #begin(queue: Queue): void {
+    if (queue.waiting.length === 0 || this.#closing.signal.aborted) return;
     queue.working ??= this.#work(queue).finally(() => {
       queue.working = undefined;
     });
   }
 
+  /** What a full disk does not take changes nothing else: messages are sent as ever, and outlive no restart. */
+  #store(write: () => void): void {
+    try {
+      write();
+    } catch (err) {
+      this.#options.logger.warn({ err }, 'webhooks.not-stored');
+    }
+  }
+
   /** Never rejects. */
-  async #work({ receiver, waiting }: Queue): Promise<void> {
+  async #work({ key, receiver, waiting }: Queue): Promise<void> {
     for (let message = waiting[0]; message && !this.#closing.signal.aborted; message = waiting[0]) {
-      if (await this.#send(receiver, message)) waiting.shift();
+      const { id } = message;
+      if (!(await this.#send(receiver, message))) continue;
+      waiting.shift();
+      this.#store(() => this.#options.messages.remove(key, id));
     }
   }
 
@@ -128,3 +162,5 @@ export class Webhooks {
     }
   }
 }
+
+const digestOf = ({ href }: URL): string => createHash('sha256').update(href).digest('hex');
