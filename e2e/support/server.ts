@@ -40,6 +40,8 @@ export interface ServerOptions {
   readonly freshData?: boolean;
   /** A data directory that the test made and removes itself; while it is empty it is given the base image. */
   readonly dataDir?: string;
+  /** The program of the server; another than this one's. */
+  readonly main?: string;
   /** Where its log goes; a file in its data directory by default. */
   readonly logFile?: string;
 }
@@ -69,6 +71,7 @@ export interface TestServer {
 
 /** Starts a server on a free port. `stop` it in an `after` hook. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
+  const { main = serverMain } = options;
   const shared = options.dataDir ?? (options.freshData ? undefined : await sharedDataDir());
   const dataDir = shared ?? mkdtempSync(join(tmpdir(), 'e2e-data-'));
   if (!options.freshData) await giveBaseImage(dataDir);
@@ -87,7 +90,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const logPath = options.logFile ?? join(dataDir, 'e2e.log');
 
   const logStart = existsSync(logPath) ? statSync(logPath).size : 0;
-  let { child, ready } = await launch('0', flags, env, logPath);
+  let { child, ready } = await launch('0', main, flags, env, logPath);
   const port = new URL(ready.url).port;
   const token = readToken(dataDir);
 
@@ -131,7 +134,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     },
     restart: async () => {
       if (hasEnded()) {
-        ({ child, ready } = await launch(port, flags, env, logPath));
+        ({ child, ready } = await launch(port, main, flags, env, logPath));
         return;
       }
       const from = statSync(logPath).size;
@@ -164,10 +167,16 @@ export async function settledInventory(dataDir: string): Promise<string[]> {
   return inventory(dataDir);
 }
 
-async function launch(port: string, flags: readonly string[], env: Record<string, string>, logPath: string) {
+async function launch(
+  port: string,
+  main: string,
+  flags: readonly string[],
+  env: Record<string, string>,
+  logPath: string,
+) {
   const log = openSync(logPath, 'a', 0o600);
   const from = statSync(logPath).size;
-  const server = [process.execPath, ...nodeFlags, serverMain, ...flags, '--port', port];
+  const server = [process.execPath, ...nodeFlags, main, ...flags, '--port', port];
   const child: ChildProcess = spawn(supervisorBinaryPath(), ['127.0.0.1', port, ...server], {
     stdio: ['ignore', log, log],
     env,
