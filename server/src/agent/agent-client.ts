@@ -6,9 +6,9 @@ import type { Duplex } from 'node:stream';
 import { z } from 'zod';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { AgentConnection } from './agent-connection.ts';
+import { AgentConnection, type Meet } from './agent-connection.ts';
 import { type AgentFrame, encode, MAX_START_BYTES } from './frames.ts';
-import { type Peer, requireFeature } from './hello.ts';
+import { meetAgain, type Peer, requireFeature } from './hello.ts';
 import {
   type AgentProcessInfo,
   type AgentStats,
@@ -31,6 +31,7 @@ type Request = (peer: Peer) => Buffer;
 export class AgentClient {
   readonly #dial: (signal: AbortSignal) => Promise<Duplex>;
   readonly #logger: Logger;
+  readonly #meet = meetAgain();
 
   /** `dial` gives a fresh connection to the agent, before HELLO was read (`Instance.dial`). */
   constructor(dial: (signal: AbortSignal) => Promise<Duplex>, logger: Logger) {
@@ -77,7 +78,7 @@ export class AgentClient {
    * `unimplemented` when the agent is too old; `unavailable`, what `dial` throws
    */
   connect(port: number, signal: AbortSignal): Promise<Duplex> {
-    return this.#again(signal, (duplex) => openPort(duplex, port, signal));
+    return this.#again(signal, (duplex) => openPort(duplex, this.#meet, port, signal));
   }
 
   /** Every process the agent knows and has not been told to forget. */
@@ -117,12 +118,14 @@ export class AgentClient {
     sink: ProcessSink,
     signal: AbortSignal,
   ): Promise<ProcessChannel> {
-    const logger = this.#logger;
-    return this.#again(signal, (duplex) => openChannel(duplex, { request, offsets, sink, logger, signal }));
+    const options = { meet: this.#meet, logger: this.#logger, request, offsets, sink, signal };
+    return this.#again(signal, (duplex) => openChannel(duplex, options));
   }
 
   #ask<T>(request: Request, schema: z.ZodType<T>, signal: AbortSignal): Promise<T> {
-    return this.#again(signal, async (duplex) => parse(schema, await ask(duplex, request, signal), 'RESULT'));
+    return this.#again(signal, async (duplex) =>
+      parse(schema, await ask(duplex, this.#meet, request, signal), 'RESULT'),
+    );
   }
 
   async #again<T>(signal: AbortSignal, attempt: (duplex: Duplex) => Promise<T>): Promise<T> {
@@ -140,7 +143,7 @@ export class AgentClient {
 }
 
 /** Sends a request that has one answer. */
-function ask(duplex: Duplex, request: Request, signal: AbortSignal): Promise<string> {
+function ask(duplex: Duplex, meet: Meet, request: Request, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const settle = () => {
       signal.removeEventListener('abort', onAbort);
@@ -150,7 +153,7 @@ function ask(duplex: Duplex, request: Request, signal: AbortSignal): Promise<str
       settle();
       reject(signal.reason);
     };
-    const connection = new AgentConnection(duplex, {
+    const connection = new AgentConnection(duplex, meet, {
       request,
       frame: (frame: AgentFrame) => {
         if (frame.type === 'error') throw errorFromAgent(frame.json);

@@ -2,11 +2,14 @@
 import type { Duplex } from 'node:stream';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { type AgentFrame, FrameDecoder, FrameError } from './frames.ts';
-import { meet, type Peer } from './hello.ts';
+import type { Peer } from './hello.ts';
 import { protocolError } from './messages.ts';
 
 /** How long an agent may take to close a connection that is over: as long as Linux keeps one of TCP that nobody has any more. */
 const LINGER_MS = 60_000;
+
+/** Makes of what an agent says first who it is: `meetAgain`. */
+export type Meet = (hello: string) => Peer;
 
 export interface ConnectionEvents {
   /** The agent said who it is: gives the request that the connection is for. What it throws ends the connection. */
@@ -22,17 +25,19 @@ export interface ConnectionEvents {
 export class AgentConnection {
   readonly #duplex: Duplex;
   readonly #decoder = new FrameDecoder();
+  readonly #meet: Meet;
   readonly #events: ConnectionEvents;
   #greeted = false;
   #ended = false;
 
-  constructor(duplex: Duplex, events: ConnectionEvents) {
+  constructor(duplex: Duplex, meet: Meet, events: ConnectionEvents) {
     this.#duplex = duplex;
+    this.#meet = meet;
     this.#events = events;
     duplex.on('data', (chunk: Buffer) => this.#onData(chunk));
-    duplex.on('error', (error) => this.#end(gone(error)));
-    duplex.on('end', () => this.#end(gone()));
-    duplex.on('close', () => this.#end(gone()));
+    duplex.on('error', (error) => this.#broke(error));
+    duplex.on('end', () => this.#broke());
+    duplex.on('close', () => this.#broke());
     duplex.resume(); // whoever kept it as a spare may have paused it
   }
 
@@ -79,8 +84,8 @@ export class AgentConnection {
       this.#duplex.destroy();
       return;
     }
-    // The agent answers RELEASE by closing; an agent that does not must not keep the descriptor.
-    this.#duplex.end(lastFrame, () => this.#duplex.destroy());
+    // An agent that does not close must not keep the descriptor. What was written is read after the close as well.
+    this.#duplex.write(lastFrame, () => this.#duplex.destroy());
   }
 
   /** Ends the connection with an error of ours. */
@@ -115,9 +120,14 @@ export class AgentConnection {
 
   #greet(frame: AgentFrame): void {
     if (frame.type !== 'hello') throw protocolError(`${frame.type} before HELLO`);
-    const request = this.#events.request(meet(frame.json));
+    const request = this.#events.request(this.#meet(frame.json));
     this.#greeted = true;
     this.send(request);
+  }
+
+  /** An error with its stack is dear, and each connection that was closed well comes here as well. */
+  #broke(cause?: unknown): void {
+    if (!this.#ended) this.#end(gone(cause));
   }
 
   #end(error: SkerryError): void {

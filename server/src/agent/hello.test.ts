@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import type { AgentClient } from './agent-client.ts';
 import { FrameDecoder } from './frames.ts';
-import { FEATURES, meet, requireFeature, VERSIONS } from './hello.ts';
+import { FEATURES, meet, meetAgain, requireFeature, VERSIONS } from './hello.ts';
 import { frame, lyingAgent } from './testing/lying-agent.ts';
 
 const agentFile = (name: string): string =>
@@ -41,6 +41,15 @@ describe('HELLO', () => {
     assert.deepEqual([peer.version, peer.features], [1, new Set()]);
     const message = /of an older version, which cannot connect to a port/;
     assert.throws(() => requireFeature(peer, 'dial'), { code: 'unimplemented', message });
+  });
+
+  test('who says something else than before is met anew, and not believed for what it said then', () => {
+    const meets = meetAgain();
+    const said = '{"version":1,"features":["dial"],"pid":7}';
+    assert.equal(meets(said), meets(said));
+    assert.deepEqual(meets('{"version":1,"pid":7}').features, new Set());
+    assert.throws(() => meets('{"version":0,"pid":7}'), { code: 'internal' });
+    requireFeature(meets(said), 'dial');
   });
 
   test('words that this server does not know are ignored', () => {

@@ -63,6 +63,15 @@ export function meet(json: string, own: VersionRange = VERSIONS): Peer {
   return { version: newest, features: new Set(hello.features) };
 }
 
+/** Meets one agent again and again, which says the same on each of its connections: only what is new is looked at. @throws as `meet` */
+export function meetAgain(): (json: string) => Peer {
+  let last: { readonly json: string; readonly peer: Peer } | undefined;
+  return (json) => {
+    if (last?.json !== json) last = { json, peer: meet(json) };
+    return last.peer;
+  };
+}
+
 /** @throws SkerryError `unimplemented` when the agent cannot do that */
 export function requireFeature(peer: Peer, feature: Feature): void {
   if (peer.features.has(feature)) return;

@@ -2,7 +2,7 @@
 import { Duplex } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { addPiece } from '../platform/pieces.ts';
-import { AgentConnection } from './agent-connection.ts';
+import { AgentConnection, type Meet } from './agent-connection.ts';
 import { type AgentFrame, encode, MAX_PORT_DATA_BYTES } from './frames.ts';
 import { requireFeature } from './hello.ts';
 import { errorFromAgent, protocolError } from './messages.ts';
@@ -16,7 +16,7 @@ const RECEIVE_BYTES = 1;
  * Sends DIAL on a fresh connection and waits for the answer.
  * @throws SkerryError what the agent answered; `unimplemented` when it is too old; `unavailable` when it did not answer; the signal's reason
  */
-export function openPort(connection: Duplex, port: number, signal: AbortSignal): Promise<Duplex> {
+export function openPort(connection: Duplex, meet: Meet, port: number, signal: AbortSignal): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const onAbort = () => {
       stream.destroy();
@@ -26,7 +26,7 @@ export function openPort(connection: Duplex, port: number, signal: AbortSignal):
       signal.removeEventListener('abort', onAbort);
       outcome();
     };
-    const stream = new PortStream(connection, port, {
+    const stream = new PortStream(connection, meet, port, {
       connected: () => settle(() => resolve(stream)),
       refused: (error) => settle(() => reject(error)),
     });
@@ -51,7 +51,7 @@ class PortStream extends Duplex {
   /** Whether END came, and was sent. */
   readonly #over = { reading: false, writing: false };
 
-  constructor(duplex: Duplex, port: number, answer: Answer) {
+  constructor(duplex: Duplex, meet: Meet, port: number, answer: Answer) {
     super({
       allowHalfOpen: true,
       writableHighWaterMark: SEND_BYTES,
@@ -61,7 +61,7 @@ class PortStream extends Duplex {
     this.#answer = answer;
     // Nobody may be reading when it breaks; whoever is has listeners of their own.
     this.on('error', () => {});
-    this.#connection = new AgentConnection(duplex, {
+    this.#connection = new AgentConnection(duplex, meet, {
       request: (peer) => {
         requireFeature(peer, 'dial');
         return encode.dial(peer.version, port);

@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { AgentConnection } from './agent-connection.ts';
+import { AgentConnection, type Meet } from './agent-connection.ts';
 import { type AgentExit, type AgentFrame, encode, type OutputStream } from './frames.ts';
 import type { Peer } from './hello.ts';
 import { errorFromAgent, parse, protocolError, startedSchema } from './messages.ts';
@@ -59,6 +59,7 @@ export interface ProcessChannel {
 }
 
 interface OpenOptions {
+  readonly meet: Meet;
   /** Makes START or ATTACH. */
   readonly request: (peer: Peer) => Buffer;
   readonly offsets: OutputOffsets;
@@ -114,7 +115,7 @@ class ConnectedChannel implements ProcessChannel {
   #exited = false;
   signalsTaken: number | undefined;
 
-  constructor(duplex: Duplex, { request, offsets, sink, logger }: OpenOptions, answer: Answer) {
+  constructor(duplex: Duplex, { meet, request, offsets, sink, logger }: OpenOptions, answer: Answer) {
     this.#sink = sink;
     this.#logger = logger;
     this.#answer = answer;
@@ -126,7 +127,7 @@ class ConnectedChannel implements ProcessChannel {
         failed: (error) => this.#connection.fail(asError(error)),
       });
     this.#output = { stdout: receiver('stdout'), stderr: receiver('stderr') };
-    this.#connection = new AgentConnection(duplex, {
+    this.#connection = new AgentConnection(duplex, meet, {
       request,
       frame: (frame) => this.#onFrame(frame),
       idle: () => {

@@ -127,6 +127,8 @@ export class ManagedProcess implements Process {
       createdAtMs: number;
       exit: ProcessExit | undefined;
       stdinAccepted?: number;
+      /** No server knew it before, so there is no output of it. */
+      isNew?: boolean;
     },
   ) {
     this.#context = context;
@@ -138,8 +140,9 @@ export class ManagedProcess implements Process {
     this.#hasPty = row.hasPty;
     // Logs are the entrypoint's.
     const now = row.id === ENTRYPOINT_PROCESS_ID ? context.now : undefined;
-    this.stdout = new OutputLog(join(context.outputDir, `${row.id}.out`), context.budget, now);
-    this.stderr = new OutputLog(join(context.outputDir, `${row.id}.err`), context.budget, now);
+    const kind = { isNew: row.isNew === true, now };
+    this.stdout = new OutputLog(join(context.outputDir, `${row.id}.out`), context.budget, kind);
+    this.stderr = new OutputLog(join(context.outputDir, `${row.id}.err`), context.budget, kind);
     this.#stdinAccepted = row.stdinAccepted ?? 0;
     if (row.exit) {
       this.#exit = row.exit;

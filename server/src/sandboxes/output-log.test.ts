@@ -108,6 +108,19 @@ describe('OutputLog', () => {
     assert.equal((await readAll(log, 999_990)).length, 10);
   });
 
+  test('one that is new replaces what lies there', async () => {
+    const file = path();
+    writeFileSync(file, 'of another time');
+    const log = new OutputLog(file, unlimited(), { isNew: true });
+    assert.equal(log.length, 0);
+    await log.append(0, Buffer.from('new '));
+    await log.append(4, Buffer.from('words'));
+    log.end();
+    assert.equal(await readAll(log), 'new words');
+    assert.equal(readFileSync(file, 'utf8'), 'new words');
+    assert.equal(new OutputLog(file, unlimited()).length, 9);
+  });
+
   test('continues what an earlier server wrote', async () => {
     const file = path();
     writeFileSync(file, 'before ');

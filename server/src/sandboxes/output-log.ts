@@ -33,6 +33,8 @@ export class OutputLog implements OutputReader {
   readonly #path: string;
   readonly #budget: OutputBudget;
   readonly #times: OutputTimes | undefined;
+  /** Nothing of it is on disk yet. */
+  #isNew: boolean;
   #length: number;
   #ended = false;
   #offered = false;
@@ -47,14 +49,20 @@ export class OutputLog implements OutputReader {
 
   /**
    * Opens the log at `path`, which need not exist yet; what an earlier server wrote there is its beginning.
+   * @param isNew it begins with nothing, and nobody looks whether something is there: what an exec of the same id left that was never answered is replaced
    * @param now where it is to be known when its bytes came: Unix milliseconds
    */
-  constructor(path: string, budget: OutputBudget, now?: () => number) {
+  constructor(
+    path: string,
+    budget: OutputBudget,
+    { isNew = false, now }: { readonly isNew?: boolean; readonly now?: (() => number) | undefined } = {},
+  ) {
     this.#path = path;
     this.#budget = budget;
+    this.#isNew = isNew;
     this.#times = now && new OutputTimes(timesOf(path), now);
-    const stored = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-    this.#length = stored || releasedBytes(path);
+    const stored = isNew ? 0 : (statSync(path, { throwIfNoEntry: false })?.size ?? 0);
+    this.#length = stored || (isNew ? 0 : releasedBytes(path));
     this.#memory = this.#length === 0 ? [] : undefined;
     budget.use(stored);
   }
@@ -128,7 +136,8 @@ export class OutputLog implements OutputReader {
     let stored = bytes.length;
     this.#times?.mark(this.#length);
     try {
-      this.#fd ??= openSync(this.#path, 'a', 0o600);
+      this.#fd ??= openSync(this.#path, this.#isNew ? 'w' : 'a', 0o600);
+      this.#isNew = false;
       for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;

@@ -99,6 +99,7 @@ export class SandboxProcesses {
       timeoutMs: options.timeoutMs,
       createdAtMs: this.#context.now(),
       exit: undefined,
+      isNew: request.id !== ENTRYPOINT_PROCESS_ID, // that one is started again after an interrupted start
     });
     // The entrypoint's output can be followed before it runs.
     if (process.id === ENTRYPOINT_PROCESS_ID) this.#known.set(process.id, process);
