@@ -15,3 +15,4 @@ mod spawn;
 mod stdin;
 mod timers;
 mod tree;
+mod usage;

@@ -6,6 +6,7 @@ use super::pty;
 use super::spawn;
 use super::timers::Timer;
 use super::tree;
+use super::usage::usage;
 use crate::failure::{ErrorKind, Failure};
 use crate::frame::{self, Frame, Kind};
 use crate::server::connection::Role;
@@ -174,8 +175,11 @@ impl Agent {
         // SAFETY: cannot fail for this name.
         let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
         let open_files = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
-        let json =
+        let mut json =
             json!({ "rssKiB": pages * page_size / 1024, "processes": self.processes.len(), "openFiles": open_files });
+        if let Some(usage) = usage() {
+            json["usage"] = usage;
+        }
         self.answer(key, &json.to_string());
         Ok(())
     }

@@ -82,9 +82,23 @@ export interface AgentStats {
   /** Processes it knows, finished ones that were not released included. */
   readonly processes: number;
   readonly openFiles: number;
+  /** What its sandbox takes, where it sees the control group of that. */
+  readonly usage?:
+    | {
+        readonly memoryBytes: number;
+        readonly cpuUsageNs: number;
+        readonly pids: number;
+        readonly oomKills: number;
+      }
+    | undefined;
 }
 
-export const statsSchema = z.object({ rssKiB: count, processes: count, openFiles: count });
+export const statsSchema = z.object({
+  rssKiB: count,
+  processes: count,
+  openFiles: count,
+  usage: z.object({ memoryBytes: count, cpuUsageNs: count, pids: count, oomKills: count }).optional(),
+});
 
 /** What each kind of ERROR (`agent/PROTOCOL.md`, `agent/src/failure.rs`) is to the caller. */
 export const agentErrors: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
