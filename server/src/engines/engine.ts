@@ -127,6 +127,8 @@ export interface Capabilities {
   readonly commit: boolean;
   /** `Instance.setNetworkPolicy` */
   readonly networkPolicy: boolean;
+  /** `Tenure.mounts` */
+  readonly tenureMounts: boolean;
   /** `Instance.mount`, `unmount` and `commitDirectory` */
   readonly mounts: boolean;
   /** `Shape.devices` */

@@ -114,7 +114,8 @@ export function engineConformance<Harness extends EngineHarness>(
         'cat /data/new.txt /data/lower.txt /made/1 /data/link /tmp/t; test ! -e /data/doomed.txt && test ! -e /root && stat -c "%a %u" /data /data/new.txt';
       const seen = 'new\nlower\nmore\n1\nnew\nt\n700 0\n644 1000';
 
-      it('a live commit becomes a layer with all changes and none of our mounts; the instance goes on', async () => {
+      it('a live commit becomes a layer with all changes and none of our mounts; the instance goes on', async (t) => {
+        if (!suite.capabilities.commit) return t.skip('cannot give its files away');
         const target = TestContent.ref('live');
         await using({}, async (instance) => {
           await shell(instance, change);
@@ -196,7 +197,8 @@ export function engineConformance<Harness extends EngineHarness>(
         });
       });
 
-      it('a destroy breaks a commit off, of a stopped instance too', async () => {
+      it('a destroy breaks a commit off, of a stopped instance too', async (t) => {
+        if (!suite.capabilities.commit) return t.skip('cannot give its files away');
         for (const stopped of [false, true]) await breakOff(stopped);
       });
       it('a destroy breaks a commit of a directory off', async (t) => {
@@ -222,7 +224,8 @@ export function engineConformance<Harness extends EngineHarness>(
         );
       };
 
-      it('a stopped instance gives its files away, also when layers changed the same directory twice', async () => {
+      it('a stopped instance gives its files away, also when layers changed the same directory twice', async (t) => {
+        if (!suite.capabilities.commit) return t.skip('cannot give its files away');
         const first = TestContent.ref('first');
         const second = TestContent.ref('second');
         await using({}, async (instance) => {
@@ -263,7 +266,8 @@ export function engineConformance<Harness extends EngineHarness>(
         );
       });
 
-      it('mounts directories, read-only where asked, and refuses bad targets', async () => {
+      it('mounts directories, read-only where asked, and refuses bad targets', async (t) => {
+        if (!suite.capabilities.tenureMounts) return t.skip('cannot have anything mounted');
         const shared = join(suite.directory, 'shared');
         await mkdir(shared);
         await writeFile(join(shared, 'file'), 'from the host');
@@ -288,7 +292,8 @@ export function engineConformance<Harness extends EngineHarness>(
         }
       });
 
-      it('shows what changes from outside in a mount, whatever was looked at before', async () => {
+      it('shows what changes from outside in a mount, whatever was looked at before', async (t) => {
+        if (!suite.capabilities.tenureMounts) return t.skip('cannot have anything mounted');
         const tree = newVolumeMountId();
         const outside = (path: string) => join(suite.directory, tree, 'sub', path);
         await mkdir(outside('dir'), { recursive: true });
@@ -415,7 +420,8 @@ export function engineConformance<Harness extends EngineHarness>(
             `for i in $(seq 50); do nc -w 2 127.0.0.1 ${port} </dev/null 2>/dev/null && exit; sleep 0.1; done; exit 1`,
           );
 
-        it('shares its network, loopback included, and nothing else', async () => {
+        it('shares its network, loopback included, and nothing else', async (t) => {
+          if (!suite.capabilities.joins) return t.skip('cannot join another');
           await using({ network: { kind: 'blocked' } }, async (main) => {
             await using({ joins: main.id }, async (sidecar) => {
               assert.equal(sidecar.runtime, runtime);
@@ -436,7 +442,8 @@ export function engineConformance<Harness extends EngineHarness>(
           });
         });
 
-        it('is destroyed alone, or with the other; nothing is left', async () => {
+        it('is destroyed alone, or with the other; nothing is left', async (t) => {
+          if (!suite.capabilities.joins) return t.skip('cannot join another');
           const traces = await suite.harness.traces();
           const main = await create();
           const alone = await create({ joins: main.id });
@@ -453,7 +460,8 @@ export function engineConformance<Harness extends EngineHarness>(
           assert.deepEqual(await suite.harness.traces(), traces);
         });
 
-        it('an aborted or failed one leaves nothing and does not harm the other', async () => {
+        it('an aborted or failed one leaves nothing and does not harm the other', async (t) => {
+          if (!suite.capabilities.joins) return t.skip('cannot join another');
           // gVisor's own nameless helpers of the first one come and go as it works.
           const lasting = async () =>
             (await suite.harness.traces()).filter((trace) => !/^process \S+ {2}/.test(trace));
@@ -477,7 +485,8 @@ export function engineConformance<Harness extends EngineHarness>(
           });
         });
 
-        it('is adopted after a restart, or removed without harm to the other', async () => {
+        it('is adopted after a restart, or removed without harm to the other', async (t) => {
+          if (!suite.capabilities.joins) return t.skip('cannot join another');
           const traces = await suite.harness.traces();
           const main = await create();
           const known = await create({ joins: main.id });
@@ -501,7 +510,8 @@ export function engineConformance<Harness extends EngineHarness>(
 
       it('a restart adopts what is known and alive, with its processes, and removes the rest', async () => {
         const traces = await suite.harness.traces();
-        const kept = await create({ network: { kind: 'blocked' } });
+        const { networkPolicy } = suite.capabilities;
+        const kept = await create(networkPolicy ? { network: { kind: 'blocked' } } : {});
         const old = await create({ id: newTaskId() as string as InstanceId }); // of a version that named them so
         const unknown = await create();
         const stopped = await create();
@@ -523,7 +533,7 @@ export function engineConformance<Harness extends EngineHarness>(
         suite.live.add(again);
         assert.equal(again.runtime, runtime);
         assert.equal(await shell(again, 'cat /tmp/state; ps | grep -c "[s]leep 1000"'), 'state\n1');
-        await again.setNetworkPolicy({ kind: 'open' });
+        if (networkPolicy) await again.setNetworkPolicy({ kind: 'open' });
         await using({}, async (instance) => assert.equal(await shell(instance, 'echo fine'), 'fine'));
         await destroy(again);
         assert.deepEqual(await suite.harness.traces(), traces);

@@ -13,7 +13,8 @@ export function engineDevices(suite: () => EngineSuite): void {
     const canHandOn = async () =>
       (await engine().gpus()).every(({ runtimes }) => runtimes.has(suite().runtime));
 
-    it('are each there once, with their types', async () => {
+    it('are each there once, with their types', async (t) => {
+      if (!suite().capabilities.devices) return t.skip('has none');
       const gpus = await engine().gpus();
       assert.ok(gpus.length >= 2);
       assert.equal(new Set(gpus.map(({ name }) => name)).size, gpus.length);
@@ -21,6 +22,7 @@ export function engineDevices(suite: () => EngineSuite): void {
     });
 
     it('belong to the instance that was made with them, also after a restart', async (t) => {
+      if (!suite().capabilities.devices) return t.skip('has none');
       if (!(await canHandOn())) return t.skip('not under this runtime');
       const [first = '', second = ''] = await names();
       const plain = await suite().create();
@@ -40,7 +42,8 @@ export function engineDevices(suite: () => EngineSuite): void {
       await suite().destroy(instance);
     });
 
-    it('that are not there, or not to be had under a runtime, are refused, and nothing is left', async () => {
+    it('that are not there, or not to be had under a runtime, are refused, and nothing is left', async (t) => {
+      if (!suite().capabilities.devices) return t.skip('has none');
       const before = await suite().harness.traces();
       const prepare = (devices: string[]) =>
         engine().prepare({ ...suite().spec(), id: newInstanceId(), devices }, signal());
@@ -49,7 +52,8 @@ export function engineDevices(suite: () => EngineSuite): void {
       assert.deepEqual(await suite().harness.traces(), before);
     });
 
-    it('have instances whose creator leaves the runtime open run under one that can hand them on', async () => {
+    it('have instances whose creator leaves the runtime open run under one that can hand them on', async (t) => {
+      if (!suite().capabilities.devices) return t.skip('has none');
       const [gpu] = await engine().gpus();
       const instance = await suite().create({ devices: [gpu?.name ?? ''], runtime: 'auto' });
       assert.ok(gpu?.runtimes.has(instance.runtime));

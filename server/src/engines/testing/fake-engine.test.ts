@@ -53,6 +53,7 @@ describe('the fake engine, claiming nothing', { skip }, () => {
     joins: false,
     commit: false,
     networkPolicy: false,
+    tenureMounts: true,
     mounts: false,
     devices: false,
     disk: false,

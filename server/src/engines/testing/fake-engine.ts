@@ -39,7 +39,7 @@ import { Faults } from './faults.ts';
 /** What it can do unless a test wants it otherwise: as much as runc. */
 export const able: Capabilities = {
   bindsLate: new Set(['limits', 'network']),
-  ...{ joins: true, commit: true, networkPolicy: true },
+  ...{ joins: true, commit: true, networkPolicy: true, tenureMounts: true },
   ...{ mounts: false, devices: true, disk: false, buckets: false, checkpoints: false },
 };
 
