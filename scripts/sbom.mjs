@@ -20,6 +20,7 @@ const ALLOWED = new Set([
   'MPL-2.0',
   'Unicode-3.0',
   'Unicode-DFS-2016',
+  'Unlicense',
 ]);
 
 /** Whether an SPDX expression leaves a choice that is allowed; `AND` binds closer than `OR`, and an exception (`WITH`) only allows more. */

@@ -1,17 +1,19 @@
-/** The engine of a server, as its configuration says: the server has one, and so has who removes what it left. */
+/** The engines of a server, as its configuration says: the server has them, and so has who removes what it left. */
 import { join } from 'node:path';
-import { enginePrograms } from './agent/agent-binary.ts';
+import { agentBinaryPath, enginePrograms, podLinkBinaryPath } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { Engine } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { defaultRunDir } from './engines/oci/layout.ts';
 import type { OciEngineOptions } from './engines/oci/options.ts';
+import { SkerryError } from './errors/skerry-error.ts';
 import { ImagePlaces } from './images/image-places.ts';
+import type { MachineRoom } from './platform/machine-room.ts';
 import { SandboxContent } from './sandboxes/content-places.ts';
 import { checkpointsDir } from './sandboxes/memory-snapshots.ts';
 import type { Logger } from './telemetry/logger.ts';
 
-/** @param parts what the engine needs for sandboxes to go on; nothing where they are to end */
+/** That of this machine. @param parts what the engine needs for sandboxes to go on; nothing where they are to end */
 export const createEngine = (
   config: Config,
   parts: Pick<OciEngineOptions, 'secretHeaders' | 'memoryKey' | 'room'>,
@@ -32,3 +34,35 @@ export const createEngine = (
 
 /** In the engine's run directory: private, gone after a reboot, and removed with it. */
 export const volumeTreesDir = ({ dataDir }: Config): string => join(defaultRunDir(dataDir), 'v');
+
+/**
+ * That of a cluster, where sandboxes are to run there. It is loaded only then: the client of Kubernetes is large.
+ * @throws SkerryError `invalid-argument` when something is missing that it needs
+ */
+export async function createClusterEngine(
+  config: Config,
+  room: MachineRoom,
+  logger: Logger,
+): Promise<Engine | undefined> {
+  const { dataDir, kubeconfig, namespace, registry } = config;
+  if (config.engine === 'local') return undefined;
+  if (registry === '') {
+    const said = 'Nodes fetch images from a registry: name a repository there with --registry HOST/REPOSITORY.';
+    throw new SkerryError('invalid-argument', said);
+  }
+  const { usageReader } = await import('./agent/sandbox-usage.ts');
+  const { KubernetesEngine } = await import('./engines/kubernetes/engine.ts');
+  const { RegistryImages } = await import('./images/registry-images.ts');
+  return new KubernetesEngine({
+    ...{ kubeconfig, namespace, dataDir, logger },
+    runtimeClass: config.runtimeClass || undefined,
+    content: ImagePlaces.in(dataDir),
+    images: new RegistryImages({
+      ...{ repository: registry, insecure: config.insecureRegistries, timeoutMs: config.registryTimeoutMs },
+      ...{ directory: join(dataDir, 'kubernetes', 'tmp'), room, logger },
+    }),
+    readStats: usageReader(logger),
+    agentBinaryPath: agentBinaryPath(),
+    podLinkBinaryPath: podLinkBinaryPath(),
+  });
+}

@@ -1,8 +1,9 @@
 /** The end of what a stopped server left: apart from the server, whose interfaces take most of the time of a start to load. */
 import type { Config } from './config/config.ts';
-import { createEngine } from './create-engine.ts';
+import { createClusterEngine, createEngine } from './create-engine.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
+import { MachineRoom } from './platform/machine-room.ts';
 import { markAllTerminated } from './sandboxes/recovery.ts';
 import { openStore } from './store/store.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -13,10 +14,15 @@ export async function destroyAll(config: Config, logger: Logger): Promise<void> 
   cleanup.add('lock', lockDataDir(config.dataDir));
   const store = openStore(config.dataDir);
   cleanup.add('store', () => store.close());
-  const engine = createEngine(config, {}, logger);
-  await engine.open();
-  await engine.adopt(new Set());
+  const cluster = await createClusterEngine(config, new MachineRoom(config.dataDir), logger);
+  const engines = [createEngine(config, {}, logger), ...(cluster ? [cluster] : [])];
+  for (const engine of engines) {
+    await engine.open();
+    await engine.adopt(new Set());
+  }
   markAllTerminated(store.sandboxes, Date.now());
-  await engine.close();
-  await engine.remove();
+  for (const engine of engines) {
+    await engine.close();
+    await engine.remove();
+  }
 }

@@ -28,7 +28,7 @@ import { TokenStore } from './auth/token-store.ts';
 import { FileBlobStore } from './blobs/blob-store.ts';
 import { MountService } from './blobs/mount-service.ts';
 import type { Config } from './config/config.ts';
-import { createEngine, volumeTreesDir } from './create-engine.ts';
+import { createClusterEngine, createEngine, volumeTreesDir } from './create-engine.ts';
 import { caEnvironment } from './engines/ca-environment.ts';
 import type { Engine, RuntimeName, SecretHeaders } from './engines/engine.ts';
 import { instanceName } from './engines/oci/layout.ts';
@@ -171,15 +171,26 @@ export async function startServer(
     });
     cleanup.add('traces', () => tracing && withDeadline(tracing.close(), TRACES_PATIENCE_MS));
     const room = new MachineRoom(dataDir);
-    const engine = createEngine(config, { ...secretsOf(store, vault), room }, logger);
-    await engine.open();
-    cleanup.add('engine', () => engine.close());
+    const machine = createEngine(config, { ...secretsOf(store, vault), room }, logger);
+    await machine.open();
+    cleanup.add('engine', () => machine.close());
+    const cluster = await createClusterEngine(config, room, logger);
+    await cluster?.open();
+    cleanup.add('cluster', () => cluster?.close());
+    const engine = cluster ?? machine;
     const instances = new InstanceService({
       ...{ engine, logger, counts },
       gpuSharing: config.gpuSharing,
-      warmPool: config.warmPool,
+      // Pods do not wait for anybody yet.
+      warmPool: cluster ? 0 : config.warmPool,
     });
     cleanup.add('instances', () => instances.close());
+    // Images are built on this machine, whose layers they become, wherever sandboxes run.
+    const builders = cluster ? new InstanceService({ engine: machine, logger }) : instances;
+    if (cluster) {
+      cleanup.add('builders', () => builders.close());
+      await builders.adopt(new Set());
+    }
     if (config.extraCaFile !== '') await trustCertificates(config.extraCaFile);
 
     const apps = new AppService(store, now);
@@ -191,8 +202,8 @@ export async function startServer(
       maxBytes: config.maxVolumeMiB * 2 ** 20,
       mountDir: volumeTreesDir(config),
       treesBinary: treesBinaryPath(),
-      disks: engine.keptDisks && {
-        kept: engine.keptDisks,
+      disks: machine.keptDisks && {
+        kept: machine.keptDisks,
         size: { sizeMiB: config.volumeDiskMiB, files: config.volumeDiskFiles },
       },
       ticketKey: vault.deriveKey('volume-urls'),
@@ -202,7 +213,7 @@ export async function startServer(
       repository: store.images,
       uses: store.imageUses,
       holdFiles: (files) => blobs.hold(files),
-      instances,
+      instances: builders,
       volumes: volumeMounts,
       dataDir,
       treesBinaryPath: treesBinaryPath(),
@@ -349,7 +360,10 @@ export async function startServer(
     const operator = [
       imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
       diskRoute({ tokens, collector, dataDir, logger }),
-      checksRoute({ tokens, check: () => engine.check(), logger }),
+      checksRoute({
+        ...{ tokens, logger },
+        check: async () => [...((await cluster?.check()) ?? []), ...(await machine.check())],
+      }),
       checkpointRoute({ tokens, sandboxes, logger }),
       backupRoute({
         ...{ tokens, dataDir, room, logger, now, version: VERSION, keyCheck: backupKeyCheck(vault) },

@@ -1,4 +1,4 @@
-/** Where the programs built from `agent/`, `connections/`, `egress/`, `launcher/`, `resolver/`, `supervisor/` and `trees/` are: `npm run setup` puts them there. */
+/** Where the programs built from `agent/`, `connections/`, `egress/`, `launcher/`, `pod-link/`, `resolver/`, `supervisor/` and `trees/` are: `npm run setup` puts them there. */
 import { fileURLToPath } from 'node:url';
 
 const built = (name: string): string =>
@@ -26,6 +26,9 @@ export const connectionsBinaryPath = (): string =>
 
 /** The program that lets sandboxes out by names. */
 export const egressBinaryPath = (): string => process.env.SKERRY_EGRESS_BINARY || built('skerry-egress');
+
+/** The program beside the agent in a Pod. */
+export const podLinkBinaryPath = (): string => process.env.SKERRY_POD_LINK_BINARY || built('skerry-pod-link');
 
 /** The program that resolves names for sandboxes. */
 export const resolverBinaryPath = (): string =>

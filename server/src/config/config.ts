@@ -37,6 +37,28 @@ export const configSchema = z.strictObject({
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('warn')
     .describe('how much the server logs'),
+  engine: z
+    .enum(['local', 'kubernetes'])
+    .default('local')
+    .describe('where sandboxes run: on this machine, or as Pods of a cluster (kubernetes.md)'),
+  kubeconfig: z
+    .string()
+    .default('')
+    .describe("file that leads to the cluster; default: a Pod's own access, where Skerry runs in one"),
+  namespace: z
+    .string()
+    .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'no name of a namespace')
+    .default('default')
+    .describe('namespace of the Pods, which must be there'),
+  runtimeClass: z
+    .string()
+    .regex(/^$|^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'no name of a RuntimeClass')
+    .default('')
+    .describe("RuntimeClass of the Pods, one of gVisor; default: none, the cluster's own"),
+  registry: z
+    .string()
+    .default('')
+    .describe('repository that images of Pods are sent to and nodes fetch from, as registry.example/skerry'),
   runtime: z
     .enum(['auto', 'gvisor', 'runc'])
     .default('auto')

@@ -41,7 +41,7 @@ async function keysFrom(
   };
 }
 
-/** An authority that may issue certificates of servers and nothing else. */
+/** An authority that may issue certificates of servers and clients and nothing else. */
 export async function makeAuthority(
   name: string,
   validity: Validity,
@@ -64,8 +64,20 @@ export async function makeAuthority(
 }
 
 /** A server's certificate for names and addresses, followed by its authority's: a chain as TLS shows it. */
-export async function makeServerCertificate(
+export const makeServerCertificate = (
   authority: Pair,
+  names: readonly string[],
+  validity: Validity,
+  keptKey: string | undefined,
+): Promise<Pair> => issue(authority, 'serverAuth', names, validity, keptKey);
+
+/** The same that shows who a client is, and is none for a server. */
+export const makeClientCertificate = (authority: Pair, validity: Validity): Promise<Pair> =>
+  issue(authority, 'clientAuth', ['client.skerry'], validity, undefined);
+
+async function issue(
+  authority: Pair,
+  use: 'serverAuth' | 'clientAuth',
   names: readonly string[],
   validity: Validity,
   keptKey: string | undefined,
@@ -84,7 +96,7 @@ export async function makeServerCertificate(
     extensions: [
       new lib.BasicConstraintsExtension(false, undefined, true),
       new lib.KeyUsagesExtension(lib.KeyUsageFlags.digitalSignature, true),
-      new lib.ExtendedKeyUsageExtension([lib.ExtendedKeyUsage.serverAuth]),
+      new lib.ExtendedKeyUsageExtension([lib.ExtendedKeyUsage[use]]),
       new lib.SubjectAlternativeNameExtension(
         names.map((value) => ({ type: isIP(value) ? 'ip' : 'dns', value })),
       ),

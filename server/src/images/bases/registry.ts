@@ -134,6 +134,19 @@ export class Registry {
     );
   }
 
+  /** Whether the registry has an image of that name. What keeps it from saying so counts as no. @throws the signal's reason */
+  async has(reference: Reference, workspace: string, signal: AbortSignal): Promise<boolean> {
+    const failure = await this.#speak(
+      ...[reference, undefined, workspace, signal],
+      ({ skopeo, authFile, tls }) => {
+        const source = `docker://${formatReference(reference)}`;
+        const inspect = ['inspect', '--raw', `--authfile=${authFile}`, ...tls(''), source];
+        return skopeo(inspect, { signal, timeoutMs: this.#options.timeoutMs });
+      },
+    );
+    return failure === undefined;
+  }
+
   /**
    * Sends the image in a directory by the OCI image layout.
    * @param workspace a directory of the caller for temporary files

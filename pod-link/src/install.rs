@@ -1,0 +1,30 @@
+//! Fills the directory that the sandbox sees as `/__modal`, read-only.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+const AGENT: &str = "skerry-agent";
+/// What the official clients call it by (docs/protocol/filesystem-tools.md).
+const FILE_TOOLS: &str = "modal-sandbox-fs-tools";
+
+pub fn install(directory: &Path) -> io::Result<()> {
+    let own = std::env::current_exe()?;
+    let agent = own.with_file_name(AGENT);
+    fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    let programs = directory.join(".bin");
+    DirBuilder::new().recursive(true).mode(0o755).create(&programs)?;
+    // Only root may dial.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory.join(".run"))?;
+    fs::copy(agent, programs.join(AGENT))?;
+    fs::set_permissions(programs.join(AGENT), Permissions::from_mode(0o755))?;
+    let other = programs.join(FILE_TOOLS);
+    match fs::hard_link(programs.join(AGENT), other) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,261 @@
+/** The objects of one server in a namespace of a cluster: made, removed, and followed by one watch. */
+import {
+  ApiException,
+  CoreV1Api,
+  KubeConfig,
+  makeInformer,
+  PatchStrategy,
+  setHeaderOptions,
+  type V1Pod,
+  type V1Secret,
+  VersionApi,
+} from '@kubernetes/client-node';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { delay, withDeadline } from '../../platform/wait.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import { BOUND_LABEL, GRACE_SECONDS, SERVER_LABEL } from './pod-spec.ts';
+
+/** How long a Pod may take to be gone: a node that does not answer keeps it. */
+const REMOVAL_TIMEOUT_MS = 60_000;
+/** Before a watch that failed is begun again. */
+const WATCH_PAUSE_MS = 1000;
+const PAGE = 500;
+
+/** Told of each change; undefined once the Pod is gone. */
+type Follower = (pod: V1Pod | undefined) => void;
+
+export interface ClusterOptions {
+  /** A kubeconfig file; empty for the one of a Pod's service account, when this runs in a cluster. */
+  readonly kubeconfig: string;
+  readonly namespace: string;
+  readonly serverId: string;
+  readonly logger: Logger;
+}
+
+export class Cluster {
+  readonly #options: ClusterOptions;
+  readonly #core: CoreV1Api;
+  readonly #version: VersionApi;
+  readonly #pods: ReturnType<typeof makeInformer<V1Pod>>;
+  readonly #followers = new Map<string, Set<Follower>>();
+  readonly #closing = new AbortController();
+
+  /** @throws SkerryError `invalid-argument` for a file that cannot be read or is none */
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    const { namespace, serverId } = options;
+    const config = loadConfig(options.kubeconfig);
+    this.#core = config.makeApiClient(CoreV1Api);
+    this.#version = config.makeApiClient(VersionApi);
+    const labelSelector = `${SERVER_LABEL}=${serverId}`;
+    const path = `/api/v1/namespaces/${namespace}/pods`;
+    const list = () => this.#core.listNamespacedPod({ namespace, labelSelector });
+    this.#pods = makeInformer<V1Pod>(config, path, list, labelSelector);
+    for (const verb of ['add', 'update'] as const) this.#pods.on(verb, (pod) => this.#tell(pod, pod));
+    this.#pods.on('delete', (pod) => this.#tell(pod, undefined));
+    this.#pods.on('error', (err) => void this.#watchAgain(err));
+  }
+
+  /** Begins to follow. @throws SkerryError `unavailable` when the cluster does not answer or does not let this server do so */
+  async open(): Promise<void> {
+    await asked(() =>
+      this.#core.listNamespacedPod({
+        namespace: this.#options.namespace,
+        labelSelector: this.#selector,
+        limit: 1,
+      }),
+    );
+    await this.#pods.start();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#pods.stop();
+  }
+
+  /** As the cluster says it: `v1.34.4`. @throws SkerryError `unavailable` */
+  async version(): Promise<string> {
+    return (await asked(() => this.#version.getCode())).gitVersion;
+  }
+
+  /** @returns its uid. @throws SkerryError `already-exists`, `unavailable`, `resource-exhausted` */
+  async createSecret(body: V1Secret): Promise<string> {
+    const { namespace } = this.#options;
+    const made = await asked(() => this.#core.createNamespacedSecret({ namespace, body }));
+    return made.metadata?.uid ?? '';
+  }
+
+  /** Idempotent. */
+  async removeSecret(name: string): Promise<void> {
+    const { namespace } = this.#options;
+    await unlessMissing(() => this.#core.deleteNamespacedSecret({ name, namespace }));
+  }
+
+  /** @throws as `createSecret`; `invalid-argument` for what the cluster does not take */
+  async createPod(body: V1Pod): Promise<void> {
+    const { namespace } = this.#options;
+    await asked(() => this.#core.createNamespacedPod({ namespace, body }));
+  }
+
+  /** Has a restart find out that the Pod is somebody's. */
+  async markBound(name: string): Promise<void> {
+    const { namespace } = this.#options;
+    const body = { metadata: { labels: { [BOUND_LABEL]: 'true' } } };
+    await asked(() =>
+      this.#core.patchNamespacedPod(
+        { name, namespace, body },
+        setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
+      ),
+    );
+  }
+
+  /** Resolves when it is gone from its node. Idempotent. @throws SkerryError `unavailable` when it is not */
+  async removePod(name: string): Promise<void> {
+    const { namespace } = this.#options;
+    const gone = Promise.withResolvers<true>();
+    const over = this.#listen(name, (pod) => pod ?? gone.resolve(true));
+    try {
+      const found = await unlessMissing(() =>
+        this.#core.deleteNamespacedPod({
+          ...{ name, namespace },
+          body: { gracePeriodSeconds: GRACE_SECONDS, propagationPolicy: 'Background' },
+        }),
+      );
+      if (!found || (await withDeadline(gone.promise, REMOVAL_TIMEOUT_MS))) return;
+      // One that went while there was no watch was told to nobody.
+      if (!(await unlessMissing(() => this.#core.readNamespacedPod({ name, namespace })))) return;
+    } finally {
+      over();
+    }
+    const said = `The Pod ${name} is still there ${REMOVAL_TIMEOUT_MS / 1000} s after it was deleted: its node may not answer.`;
+    throw new SkerryError('unavailable', said);
+  }
+
+  /** Calls `follower` with what is known of the Pod, if anything is, and with each change. @returns what ends that */
+  follow(name: string, follower: Follower): () => void {
+    const over = this.#listen(name, follower);
+    const known = this.#pods.get(name, this.#options.namespace);
+    if (known) follower(known);
+    return over;
+  }
+
+  /** Those of this server. */
+  async all(): Promise<{ readonly pods: readonly V1Pod[]; readonly secrets: readonly V1Secret[] }> {
+    const { namespace } = this.#options;
+    const query = { namespace, labelSelector: this.#selector, limit: PAGE };
+    const [pods, secrets] = await Promise.all([
+      pages((_continue) => this.#core.listNamespacedPod({ ...query, ...(_continue && { _continue }) })),
+      pages((_continue) => this.#core.listNamespacedSecret({ ...query, ...(_continue && { _continue }) })),
+    ]);
+    return { pods, secrets };
+  }
+
+  get #selector(): string {
+    return `${SERVER_LABEL}=${this.#options.serverId}`;
+  }
+
+  #listen(name: string, follower: Follower): () => void {
+    const followers = this.#followers.get(name) ?? new Set();
+    this.#followers.set(name, followers.add(follower));
+    return () => {
+      followers.delete(follower);
+      if (followers.size === 0 && this.#followers.get(name) === followers) this.#followers.delete(name);
+    };
+  }
+
+  #tell({ metadata }: V1Pod, pod: V1Pod | undefined): void {
+    for (const follower of [...(this.#followers.get(metadata?.name ?? '') ?? [])]) follower(pod);
+  }
+
+  async #watchAgain(err: unknown): Promise<void> {
+    const { signal } = this.#closing;
+    if (signal.aborted) return;
+    this.#options.logger.warn({ err }, 'kubernetes.watch-broke');
+    try {
+      await delay(WATCH_PAUSE_MS, signal);
+    } catch {
+      return; // closed
+    }
+    await this.#pods.start();
+  }
+}
+
+function loadConfig(file: string): KubeConfig {
+  const config = new KubeConfig();
+  try {
+    if (file === '') config.loadFromCluster();
+    else config.loadFromFile(file);
+    if (!config.getCurrentCluster()) throw new Error('it names no cluster as the current one');
+    return config;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SkerryError('invalid-argument', `Cannot use ${file || "the cluster's own access"}: ${why}`, {
+      cause: error,
+    });
+  }
+}
+
+async function pages<T>(
+  list: (
+    next: string | undefined,
+  ) => Promise<{ readonly items: readonly T[]; readonly metadata?: { readonly _continue?: string } }>,
+): Promise<T[]> {
+  const all: T[] = [];
+  let next: string | undefined;
+  do {
+    const page = await asked(() => list(next));
+    all.push(...page.items);
+    next = page.metadata?._continue || undefined;
+  } while (next !== undefined);
+  return all;
+}
+
+/** @returns undefined when there is no such object */
+async function unlessMissing<T>(call: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await call();
+  } catch (error) {
+    if (error instanceof ApiException && error.code === 404) return undefined;
+    throw clusterError(error);
+  }
+}
+
+async function asked<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw clusterError(error);
+  }
+}
+
+/** What an answer of the API server means to who asked for a sandbox. */
+export function clusterError(error: unknown): SkerryError {
+  if (error instanceof SkerryError) return error;
+  if (!(error instanceof ApiException)) {
+    const why = error instanceof Error ? causeOf(error) : String(error);
+    return new SkerryError('unavailable', `The Kubernetes cluster does not answer: ${why}`, { cause: error });
+  }
+  const said = `Kubernetes says: ${messageOf(error.body) ?? `status ${error.code}`}`.slice(0, 1000);
+  const options = { cause: error };
+  if (error.code === 409) return new SkerryError('already-exists', said, options);
+  if (error.code === 422 || error.code === 400) return new SkerryError('invalid-argument', said, options);
+  if (error.code === 429 || /exceeded quota/.test(said))
+    return new SkerryError('resource-exhausted', said, options);
+  return new SkerryError('unavailable', said, options);
+}
+
+const causeOf = (error: Error): string =>
+  error.cause instanceof Error ? error.cause.message || error.message : error.message;
+
+/** Of a Status object, which comes parsed or as text. */
+function messageOf(body: unknown): string | undefined {
+  if (typeof body === 'string') {
+    try {
+      return messageOf(JSON.parse(body));
+    } catch {
+      return body;
+    }
+  }
+  if (typeof body !== 'object' || body === null || !('message' in body)) return undefined;
+  return typeof body.message === 'string' ? body.message : undefined;
+}

@@ -1,0 +1,245 @@
+/** Sandboxes as Pods of a Kubernetes cluster: docs/kubernetes.md, decision 0046. */
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { InstanceId } from '../../ids.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type {
+  Adopted,
+  Capabilities,
+  Device,
+  Engine,
+  EngineCheck,
+  Instance,
+  Isolation,
+  Prepared,
+  RuntimeChoice,
+  RuntimeName,
+  Shape,
+} from '../engine.ts';
+import type { ContentPlaces } from '../references.ts';
+import { Cluster } from './cluster.ts';
+import { Credentials } from './credentials.ts';
+import type { ImageSource } from './image-source.ts';
+import { PodInstance, type ReadStats, unable } from './instance.ts';
+import { Link } from './link.ts';
+import { BOUND_LABEL, instanceOf, podName } from './pod-spec.ts';
+import { standingOf } from './pod-status.ts';
+import { PreparedPod } from './prepared-pod.ts';
+import { prepareSkeleton } from './skeleton.ts';
+
+export interface KubernetesEngineOptions {
+  /** @see ClusterOptions.kubeconfig */
+  readonly kubeconfig: string;
+  /** Must be there. */
+  readonly namespace: string;
+  /** A RuntimeClass of gVisor; undefined: what the nodes run Pods with that name none, which is taken for runc. */
+  readonly runtimeClass: string | undefined;
+  readonly dataDir: string;
+  readonly content: Pick<ContentPlaces, 'layer'>;
+  readonly images: ImageSource;
+  readonly readStats: ReadStats;
+  readonly agentBinaryPath: string;
+  readonly podLinkBinaryPath: string;
+  readonly logger: Logger;
+}
+
+/** Nothing beyond what every engine does. */
+const capabilities: Capabilities = {
+  bindsLate: new Set(),
+  ...{ joins: false, commit: false, networkPolicy: false, tenureMounts: false },
+  ...{ mounts: false, devices: false, disk: false, buckets: false, checkpoints: false },
+};
+
+export class KubernetesEngine implements Engine {
+  readonly name = 'kubernetes';
+  readonly keptDisks = undefined;
+  readonly #options: KubernetesEngineOptions;
+  readonly #directory: string;
+  readonly #prepared = new Map<InstanceId, PreparedPod>();
+  readonly #instances = new Map<InstanceId, PodInstance>();
+  #opened: { readonly cluster: Cluster; readonly credentials: Credentials } | undefined;
+
+  constructor(options: KubernetesEngineOptions) {
+    this.#options = options;
+    this.#directory = join(options.dataDir, 'kubernetes');
+  }
+
+  async check(): Promise<readonly EngineCheck[]> {
+    const { kubeconfig, namespace, logger } = this.#options;
+    const name = 'Kubernetes';
+    try {
+      const version = await new Cluster({ kubeconfig, namespace, serverId: 'none', logger }).version();
+      return [{ name, ok: true, required: true, found: `${version}, namespace ${namespace}`, remedy: '' }];
+    } catch (error) {
+      const found = error instanceof Error ? error.message : String(error);
+      const remedy = 'Name a kubeconfig file of a cluster that can be reached: --kubeconfig FILE';
+      return [{ name, ok: false, required: true, found, remedy }];
+    }
+  }
+
+  async open(): Promise<void> {
+    const { kubeconfig, namespace, logger } = this.#options;
+    const credentials = await Credentials.open(this.#directory);
+    await prepareSkeleton(this.#skeletonDir);
+    await this.#gatherPrograms();
+    const cluster = new Cluster({ kubeconfig, namespace, serverId: credentials.serverId, logger });
+    await cluster.open();
+    this.#opened = { cluster, credentials };
+  }
+
+  runtimeFor(choice: RuntimeChoice): RuntimeName {
+    const { runtimeClass } = this.#options;
+    const own = runtimeClass === undefined ? 'runc' : 'gvisor';
+    if (choice === 'auto' || choice === own) return own;
+    const how =
+      own === 'runc' ? 'names no RuntimeClass of gVisor (--runtime-class)' : `runs all under ${runtimeClass}`;
+    throw new SkerryError('unavailable', `There is no ${choice} here: the server ${how}.`);
+  }
+
+  capabilities(): Capabilities {
+    return capabilities;
+  }
+
+  isolationUnder(runtime: RuntimeName): Isolation {
+    return runtime === 'gvisor' ? 'gvisor' : 'runc-shared-users';
+  }
+
+  async gpus(): Promise<readonly Device[]> {
+    return [];
+  }
+
+  async requireRestorable(): Promise<void> {
+    throw unable('go on from a memory snapshot');
+  }
+
+  async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
+    signal.throwIfAborted();
+    const { cluster, credentials } = this.#parts;
+    if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
+      throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
+    }
+    if (shape.joins !== undefined) throw unable('have sidecars');
+    if (shape.from !== undefined) throw unable('go on from a memory snapshot');
+    if (shape.devices?.length) throw unable('have GPUs');
+    if (shape.disk) throw unable('have a disk of a certain size');
+    const runtime = this.runtimeFor(shape.runtime);
+    const { namespace, runtimeClass, readStats } = this.#options;
+    const prepared = new PreparedPod({
+      ...{ shape, runtime, capabilities, namespace, runtimeClass, cluster, credentials, readStats },
+      isolation: this.isolationUnder(runtime),
+      images: (either) => this.#images(shape, either),
+      register: (instance) => this.#instances.set(shape.id, instance),
+      onDestroyed: () => this.#instances.delete(shape.id),
+      onOver: () => this.#prepared.delete(shape.id),
+    });
+    this.#prepared.set(shape.id, prepared);
+    await prepared.prepare(signal);
+    return prepared;
+  }
+
+  async adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted> {
+    const { cluster, credentials } = this.#parts;
+    const { pods, secrets } = await cluster.all();
+    const found = new Map(pods.map((pod) => [instanceOf(pod), pod]));
+    const known = new Set([...secrets, ...pods].map(instanceOf));
+    const instances = new Map<InstanceId, Instance>();
+    const left = new Map<InstanceId, readonly string[]>();
+    const orphans: InstanceId[] = [];
+    for (const id of known) {
+      if (id === undefined || this.#instances.has(id) || this.#prepared.has(id)) continue;
+      const pod = found.get(id);
+      const standing = pod && standingOf(pod);
+      const isBound = pod?.metadata?.labels?.[BOUND_LABEL] === 'true';
+      if (isBound && ids.has(id) && standing?.kind === 'up' && standing.address !== undefined) {
+        const runtime = pod.spec?.runtimeClassName ? 'gvisor' : 'runc';
+        const name = podName(credentials.serverId, id);
+        const instance = new PodInstance({
+          ...{ id, runtime, name, cluster, address: standing.address },
+          isolation: this.isolationUnder(runtime),
+          link: new Link(name, credentials.client),
+          readStats: this.#options.readStats,
+          onDestroyed: () => this.#instances.delete(id),
+        });
+        this.#instances.set(id, instance);
+        instances.set(id, instance);
+      } else {
+        orphans.push(id);
+      }
+    }
+    await Promise.all(orphans.map((id) => this.#remove(id).catch(() => left.set(id, []))));
+    return { instances, left };
+  }
+
+  async destroy(id: InstanceId): Promise<void> {
+    const prepared = this.#prepared.get(id);
+    await prepared?.destroy();
+    const instance = this.#instances.get(id); // also when it was bound in the last moment
+    if (instance) await instance.destroy();
+    else if (!prepared) await this.#remove(id);
+  }
+
+  async close(): Promise<void> {
+    for (const each of [...this.#instances.values(), ...this.#prepared.values()]) each.detach();
+    this.#instances.clear();
+    this.#prepared.clear();
+    await this.#opened?.cluster.close();
+    this.#opened = undefined;
+  }
+
+  async remove(): Promise<void> {}
+
+  /** Names of all objects of this server, as lines to compare. */
+  async traces(): Promise<string[]> {
+    const { pods, secrets } = await this.#parts.cluster.all();
+    return [
+      ...pods.map(({ metadata }) => `pod ${metadata?.name}`),
+      ...secrets.map(({ metadata }) => `secret ${metadata?.name}`),
+    ].sort();
+  }
+
+  get #parts() {
+    if (!this.#opened) throw new SkerryError('unavailable', 'The server is shutting down.');
+    return this.#opened;
+  }
+
+  async #remove(id: InstanceId): Promise<void> {
+    const { cluster, credentials } = this.#parts;
+    const name = podName(credentials.serverId, id);
+    await cluster.removePod(name);
+    await cluster.removeSecret(name);
+  }
+
+  get #skeletonDir(): string {
+    return join(this.#directory, 'skeleton');
+  }
+
+  get #programsDir(): string {
+    return join(this.#directory, 'programs');
+  }
+
+  /** What our image holds. */
+  async #gatherPrograms(): Promise<void> {
+    const { agentBinaryPath, podLinkBinaryPath } = this.#options;
+    await rm(this.#programsDir, { recursive: true, force: true });
+    await mkdir(this.#programsDir, { recursive: true });
+    await copyFile(agentBinaryPath, join(this.#programsDir, 'skerry-agent'));
+    await copyFile(podLinkBinaryPath, join(this.#programsDir, 'skerry-pod-link'));
+  }
+
+  async #images({ layers }: Shape, signal: AbortSignal) {
+    const { images, content, agentBinaryPath, podLinkBinaryPath } = this.#options;
+    const programs = await Promise.all([readFile(agentBinaryPath), readFile(podLinkBinaryPath)]);
+    const agentImage = await images.provide(`programs-${digest(programs)}`, [this.#programsDir], signal);
+    const places = [this.#skeletonDir, ...layers.map((layer) => content.layer(layer))];
+    const image = await images.provide(`layers-${digest(layers)}`, places, signal);
+    return { image, agentImage };
+  }
+}
+
+function digest(parts: readonly (string | Buffer)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part).update('\0');
+  return hash.digest('hex').slice(0, 40);
+}

@@ -1,0 +1,154 @@
+/** A sandbox that is a Pod. */
+
+import type { Duplex } from 'node:stream';
+import type { V1Pod } from '@kubernetes/client-node';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { InstanceId } from '../../ids.ts';
+import { unlessAborted } from '../../platform/wait.ts';
+import type {
+  Instance,
+  InstanceExit,
+  InstanceStats,
+  Isolation,
+  NetworkEvent,
+  NetworkPolicy,
+  RuntimeName,
+} from '../engine.ts';
+import { ended } from '../preparation.ts';
+import type { LayerRef } from '../references.ts';
+import type { Cluster } from './cluster.ts';
+import type { Link } from './link.ts';
+import { standingOf, VANISHED } from './pod-status.ts';
+
+/** Asks the agent at the other end what its sandbox takes of the machine. */
+export type ReadStats = (
+  dial: (signal: AbortSignal) => Promise<Duplex>,
+  signal: AbortSignal,
+) => Promise<InstanceStats>;
+
+export interface PodParts {
+  readonly id: InstanceId;
+  readonly runtime: RuntimeName;
+  readonly isolation: Isolation;
+  /** Of its Pod and its Secret. */
+  readonly name: string;
+  readonly address: string;
+  readonly link: Link;
+  readonly cluster: Cluster;
+  readonly readStats: ReadStats;
+  readonly onDestroyed: () => void;
+}
+
+const STATS_TIMEOUT_MS = 10_000;
+const OPEN: NetworkPolicy = { kind: 'open' };
+
+/** What a Pod cannot do. */
+export const unable = (what: string): SkerryError =>
+  new SkerryError('unimplemented', `On Kubernetes a sandbox cannot ${what}.`);
+
+export class PodInstance implements Instance {
+  readonly id: InstanceId;
+  readonly runtime: RuntimeName;
+  readonly isolation: Isolation;
+  readonly devices: readonly string[] = [];
+  readonly deviceEnvironment = {};
+  readonly mountedLayers: readonly LayerRef[] = [];
+  readonly networkPolicy = OPEN;
+  readonly exited: Promise<InstanceExit>;
+  readonly #parts: PodParts;
+  readonly #exit = Promise.withResolvers<InstanceExit>();
+  /** Aborted once nothing can be asked of it any more. */
+  readonly #gone = new AbortController();
+  #unfollow: () => void = () => {};
+  #stopping: Promise<void> | undefined;
+
+  constructor(parts: PodParts) {
+    this.#parts = parts;
+    this.id = parts.id;
+    this.runtime = parts.runtime;
+    this.isolation = parts.isolation;
+    this.exited = this.#exit.promise;
+    this.#unfollow = parts.cluster.follow(parts.name, (pod) => this.#look(pod));
+    if (this.#gone.signal.aborted) this.#unfollow(); // over from the beginning
+  }
+
+  async dial(signal: AbortSignal): Promise<Duplex> {
+    const { link, address } = this.#parts;
+    return link.dial(address, AbortSignal.any([signal, this.#gone.signal]));
+  }
+
+  async stats(): Promise<InstanceStats> {
+    const limit = AbortSignal.timeout(STATS_TIMEOUT_MS);
+    const read = this.#parts.readStats((signal) => this.dial(signal), limit);
+    return unlessAborted(read, this.#gone.signal);
+  }
+
+  async wake(): Promise<void> {}
+
+  async resume(): Promise<void> {
+    this.#gone.signal.throwIfAborted();
+  }
+
+  async commit(): Promise<void> {
+    throw unable('have its files become an image');
+  }
+
+  async mount(): Promise<void> {
+    throw unable('have images mounted');
+  }
+
+  async unmount(): Promise<void> {
+    throw unable('have images mounted');
+  }
+
+  async commitDirectory(): Promise<void> {
+    throw unable('have a directory become an image');
+  }
+
+  async checkpoint(): Promise<void> {
+    throw unable('be suspended or have its memory kept');
+  }
+
+  async setNetworkPolicy(): Promise<void> {
+    throw unable('be given another network policy');
+  }
+
+  async networkEvents(): Promise<readonly NetworkEvent[]> {
+    return [];
+  }
+
+  stop(): Promise<void> {
+    this.#end({ reason: 'destroyed' });
+    this.#stopping ??= this.#parts.cluster.removePod(this.#parts.name).catch((error: unknown) => {
+      this.#stopping = undefined;
+      throw error;
+    });
+    return this.#stopping;
+  }
+
+  /** @throws when something is left: it is to be called again */
+  async destroy(): Promise<void> {
+    await this.stop();
+    await this.#parts.cluster.removeSecret(this.#parts.name);
+    this.#parts.onDestroyed();
+  }
+
+  /** Lets go of it. */
+  detach(): void {
+    this.#unfollow();
+    this.#parts.link.close();
+  }
+
+  #look(pod: V1Pod | undefined): void {
+    const standing = pod ? standingOf(pod) : ({ kind: 'over', exit: VANISHED } as const);
+    if (standing.kind === 'over') this.#end(standing.exit);
+  }
+
+  #end(exit: InstanceExit): void {
+    if (this.#gone.signal.aborted) return;
+    this.#gone.abort(ended(this.id));
+    this.#exit.resolve(exit);
+    this.#unfollow();
+    this.#parts.link.close();
+  }
+}

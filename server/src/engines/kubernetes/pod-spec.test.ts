@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { newInstanceId } from '../../ids.ts';
+import { instanceOf, podName, podOf, type SandboxPod, secretOf } from './pod-spec.ts';
+
+const spec: SandboxPod = {
+  id: newInstanceId(),
+  serverId: '0123456789abcdef',
+  namespace: 'sandboxes',
+  runtimeClass: undefined,
+  image: 'registry.example/skerry:layers-1',
+  agentImage: 'registry.example/skerry:programs-1',
+  hostname: 'modal',
+  limits: { memoryMiB: 512, milliCpu: 1500, milliCpuRequest: 125, pids: 100 },
+  owner: 'a-uid',
+};
+
+describe('the Pod of a sandbox', () => {
+  const pod = podOf(spec);
+  const containers = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? [])];
+  const named = (name: string) => containers.find((container) => container.name === name);
+
+  it('is named so that Kubernetes takes it, the same each time, and says whose it is', () => {
+    assert.match(pod.metadata?.name ?? '', /^[a-z][a-z0-9-]{0,62}$/);
+    assert.equal(pod.metadata?.name, podName(spec.serverId, spec.id));
+    assert.notEqual(podName('fedcba9876543210', spec.id), podName(spec.serverId, spec.id));
+    assert.equal(instanceOf(pod), spec.id);
+    assert.equal(instanceOf({ metadata: { labels: { 'skerry.dev/instance': 'no id' } } }), undefined);
+  });
+
+  it('goes with its Secret', () => {
+    const nothing = Buffer.of();
+    const secret = secretOf(spec, { certificate: nothing, authority: nothing, key: nothing });
+    assert.equal(secret.metadata?.name, pod.metadata?.name);
+    const [owner] = pod.metadata?.ownerReferences ?? [];
+    assert.deepEqual([owner?.kind, owner?.name, owner?.uid], ['Secret', secret.metadata?.name, 'a-uid']);
+  });
+
+  it('has the limits and asks for less', () => {
+    assert.deepEqual(named('sandbox')?.resources, {
+      limits: { cpu: '1500m', memory: '512Mi' },
+      requests: { cpu: '125m', memory: '128Mi' },
+    });
+  });
+
+  it('gives the sandbox nothing of the cluster, of the node, or of the link', () => {
+    assert.equal(pod.spec?.automountServiceAccountToken, false);
+    assert.equal(pod.spec?.enableServiceLinks, false);
+    for (const setting of ['hostNetwork', 'hostPID', 'hostIPC', 'shareProcessNamespace'] as const) {
+      assert.ok(!pod.spec?.[setting], setting);
+    }
+    assert.deepEqual(named('sandbox')?.volumeMounts, [
+      { name: 'agent', mountPath: '/__modal', readOnly: true },
+    ]);
+    for (const { name, securityContext } of containers) {
+      assert.deepEqual(securityContext?.capabilities?.drop, ['ALL'], name);
+      assert.ok(!securityContext?.privileged, name);
+    }
+    assert.ok(!named('sandbox')?.securityContext?.capabilities?.add?.includes('SYS_ADMIN'));
+    assert.ok(named('sandbox')?.securityContext?.capabilities?.add?.includes('CHOWN'));
+    assert.equal(named('link')?.securityContext?.readOnlyRootFilesystem, true);
+  });
+
+  it('has the RuntimeClass that is asked for', () => {
+    assert.equal(pod.spec?.runtimeClassName, undefined);
+    assert.equal(podOf({ ...spec, runtimeClass: 'gvisor' }).spec?.runtimeClassName, 'gvisor');
+  });
+
+  it('is not made with a hostname that no Pod can have', () => {
+    for (const hostname of ['', 'Modal', 'no hostname', 'a.b', `${'a'.repeat(64)}`]) {
+      assert.throws(() => podOf({ ...spec, hostname }), { code: 'invalid-argument' });
+    }
+  });
+});

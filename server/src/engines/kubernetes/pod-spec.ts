@@ -1,0 +1,174 @@
+/** What a sandbox is to Kubernetes: a Pod, and a Secret that owns it and holds what its link shows the server. */
+import { createHash } from 'node:crypto';
+import type { V1Container, V1ObjectMeta, V1Pod, V1Secret } from '@kubernetes/client-node';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { type InstanceId, isInstanceId } from '../../ids.ts';
+import type { InstanceLimits } from '../engine.ts';
+import { capabilities } from '../oci/capabilities.ts';
+import { GUEST_AGENT } from '../paths.ts';
+
+/** Of the link, in the sandbox's network. */
+export const LINK_PORT = 7424;
+export const SANDBOX_CONTAINER = 'sandbox';
+export const LINK_CONTAINER = 'link';
+
+/** All objects of a server have it, with the server's id as the value. */
+export const SERVER_LABEL = 'skerry.dev/server';
+const INSTANCE_LABEL = 'skerry.dev/instance';
+/** On a Pod that is somebody's. */
+export const BOUND_LABEL = 'skerry.dev/bound';
+
+const AGENT_VOLUME = 'agent';
+const CREDENTIALS_VOLUME = 'credentials';
+const GUEST_ROOT = '/__modal';
+const CREDENTIALS_DIR = '/credentials';
+/** RFC 1123, which is what Kubernetes takes for a host. */
+const HOSTNAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+/** The agent gets the signal first; whoever destroys waits for as long. */
+export const GRACE_SECONDS = 1;
+/** Of its memory limit, what a node must have free for a sandbox. */
+const MEMORY_REQUESTED = 1 / 4;
+
+export interface SandboxPod {
+  readonly id: InstanceId;
+  readonly serverId: string;
+  readonly namespace: string;
+  readonly runtimeClass: string | undefined;
+  /** With its layers. */
+  readonly image: string;
+  /** With the agent and the link. */
+  readonly agentImage: string;
+  readonly hostname: string;
+  readonly limits: InstanceLimits;
+  /** The uid of its Secret. */
+  readonly owner: string;
+}
+
+/** DER, as the link reads it. */
+export interface LinkCredentials {
+  readonly certificate: Buffer;
+  readonly authority: Buffer;
+  readonly key: Buffer;
+}
+
+/** Ids have capital letters, which no name of Kubernetes may have. */
+export const podName = (serverId: string, id: InstanceId): string =>
+  `skerry-${createHash('sha256').update(`${serverId}/${id}`).digest('hex').slice(0, 32)}`;
+
+/** The instance that an object says it is of. */
+export function instanceOf({ metadata }: { readonly metadata?: V1ObjectMeta }): InstanceId | undefined {
+  const id = metadata?.labels?.[INSTANCE_LABEL] ?? '';
+  return isInstanceId(id) ? id : undefined;
+}
+
+const metadataOf = ({ id, serverId, namespace }: Pick<SandboxPod, 'id' | 'serverId' | 'namespace'>) => ({
+  name: podName(serverId, id),
+  namespace,
+  labels: {
+    'app.kubernetes.io/managed-by': 'skerry',
+    [SERVER_LABEL]: serverId,
+    [INSTANCE_LABEL]: id,
+  },
+});
+
+export const secretOf = (
+  of: Pick<SandboxPod, 'id' | 'serverId' | 'namespace'>,
+  credentials: LinkCredentials,
+): V1Secret => ({
+  metadata: metadataOf(of),
+  immutable: true,
+  data: {
+    certificate: credentials.certificate.toString('base64'),
+    authority: credentials.authority.toString('base64'),
+    key: credentials.key.toString('base64'),
+  },
+});
+
+/** @throws SkerryError `invalid-argument` for a hostname that no Pod can have */
+export function podOf(pod: SandboxPod): V1Pod {
+  if (!HOSTNAME.test(pod.hostname)) {
+    const said = JSON.stringify(pod.hostname.slice(0, 100));
+    throw new SkerryError('invalid-argument', `${said} is not a hostname that a Pod can have.`);
+  }
+  const metadata = metadataOf(pod);
+  return {
+    metadata: {
+      ...metadata,
+      ownerReferences: [{ apiVersion: 'v1', kind: 'Secret', name: metadata.name, uid: pod.owner }],
+    },
+    spec: {
+      hostname: pod.hostname,
+      ...(pod.runtimeClass !== undefined && { runtimeClassName: pod.runtimeClass }),
+      restartPolicy: 'Never',
+      terminationGracePeriodSeconds: GRACE_SECONDS,
+      // Nothing of the cluster is a sandbox's business.
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      dnsPolicy: 'Default',
+      securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
+      initContainers: [
+        ours(pod, 'install', ['install', GUEST_ROOT], [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT }]),
+      ],
+      containers: [link(pod), sandbox(pod)],
+      volumes: [
+        { name: AGENT_VOLUME, emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
+        { name: CREDENTIALS_VOLUME, secret: { secretName: metadata.name, defaultMode: 0o400 } },
+      ],
+    },
+  };
+}
+
+/** It has the port before anything of the sandbox can run: that takes the server, which comes through it. */
+const link = (pod: SandboxPod): V1Container =>
+  ours(
+    pod,
+    LINK_CONTAINER,
+    ['serve', `${GUEST_ROOT}/.run/agent.sock`, `[::]:${LINK_PORT}`, CREDENTIALS_DIR],
+    [
+      { name: AGENT_VOLUME, mountPath: GUEST_ROOT },
+      { name: CREDENTIALS_VOLUME, mountPath: CREDENTIALS_DIR, readOnly: true },
+    ],
+  );
+
+const ours = (
+  { agentImage }: SandboxPod,
+  name: string,
+  args: readonly string[],
+  volumeMounts: NonNullable<V1Container['volumeMounts']>,
+): V1Container => ({
+  name,
+  image: agentImage,
+  imagePullPolicy: 'IfNotPresent',
+  command: ['/skerry-pod-link', ...args],
+  volumeMounts,
+  resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '96Mi' } },
+  securityContext: {
+    // The socket is root's, as the agent is.
+    runAsUser: 0,
+    runAsGroup: 0,
+    readOnlyRootFilesystem: true,
+    allowPrivilegeEscalation: false,
+    capabilities: { drop: ['ALL'] },
+  },
+});
+
+const sandbox = ({ image, limits }: SandboxPod): V1Container => ({
+  name: SANDBOX_CONTAINER,
+  image,
+  imagePullPolicy: 'IfNotPresent',
+  command: [GUEST_AGENT],
+  workingDir: '/',
+  volumeMounts: [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT, readOnly: true }],
+  resources: {
+    limits: { cpu: `${limits.milliCpu}m`, memory: `${limits.memoryMiB}Mi` },
+    requests: {
+      cpu: `${Math.min(limits.milliCpuRequest, limits.milliCpu)}m`,
+      memory: `${Math.ceil(limits.memoryMiB * MEMORY_REQUESTED)}Mi`,
+    },
+  },
+  securityContext: {
+    runAsUser: 0,
+    runAsGroup: 0,
+    capabilities: { drop: ['ALL'], add: capabilities.map((name) => name.replace('CAP_', '')) },
+  },
+});

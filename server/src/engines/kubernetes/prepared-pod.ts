@@ -1,0 +1,201 @@
+/** A sandbox on its way to somebody: a Secret first, and a Pod as soon as it is known what that is to be. */
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { InstanceId } from '../../ids.ts';
+import { checkPolicy } from '../../network/policy.ts';
+import { withDeadline } from '../../platform/wait.ts';
+import type {
+  Capabilities,
+  Expected,
+  Instance,
+  Isolation,
+  NetworkPolicy,
+  Prepared,
+  RuntimeName,
+  Shape,
+  Tenure,
+} from '../engine.ts';
+import { lateParts } from '../late-binding.ts';
+import { checkMountTarget } from '../mount-target.ts';
+import { ended, Preparation } from '../preparation.ts';
+import type { Cluster } from './cluster.ts';
+import type { Credentials } from './credentials.ts';
+import { PodInstance, type ReadStats, unable } from './instance.ts';
+import { Link } from './link.ts';
+import { podName, podOf, secretOf } from './pod-spec.ts';
+import { standingOf, VANISHED } from './pod-status.ts';
+
+/** A node may have to fetch the image first. */
+const START_TIMEOUT_MS = 300_000;
+
+export interface PreparedParts {
+  readonly shape: Shape;
+  readonly runtime: RuntimeName;
+  readonly isolation: Isolation;
+  readonly capabilities: Capabilities;
+  readonly namespace: string;
+  readonly runtimeClass: string | undefined;
+  readonly cluster: Cluster;
+  readonly credentials: Credentials;
+  /** Names the image of the sandbox, and the one with the agent. */
+  readonly images: (signal: AbortSignal) => Promise<{ readonly image: string; readonly agentImage: string }>;
+  readonly readStats: ReadStats;
+  readonly register: (instance: PodInstance) => void;
+  readonly onDestroyed: () => void;
+  /** Called when it was bound, and when nothing of it is left. */
+  readonly onOver: () => void;
+}
+
+export class PreparedPod implements Prepared {
+  readonly id: InstanceId;
+  readonly runtime: RuntimeName;
+  readonly died: Promise<void>;
+  readonly #parts: PreparedParts;
+  readonly #name: string;
+  readonly #link: Link;
+  readonly #preparation: Preparation;
+  readonly #death = Promise.withResolvers<void>();
+  #made: { readonly owner: string; readonly image: string; readonly agentImage: string } | undefined;
+  /** Of its Pod, once there is one. */
+  #address: string | undefined;
+  #isWaiting = true;
+  #unfollow: () => void = () => {};
+
+  constructor(parts: PreparedParts) {
+    const { shape, runtime, credentials, onOver } = parts;
+    this.#parts = parts;
+    this.id = shape.id;
+    this.runtime = runtime;
+    this.died = this.#death.promise;
+    this.#name = podName(credentials.serverId, shape.id);
+    this.#link = new Link(this.#name, credentials.client);
+    this.#preparation = new Preparation(shape.id, () => {
+      this.#unfollow();
+      onOver();
+    });
+  }
+
+  prepare(signal: AbortSignal): Promise<void> {
+    return this.#attempt(signal, async (either) => {
+      const { shape, cluster, credentials, namespace, images } = this.#parts;
+      const named = await images(either);
+      const secret = secretOf(
+        { id: this.id, serverId: credentials.serverId, namespace },
+        await credentials.forLink(this.#name),
+      );
+      either.throwIfAborted();
+      this.#preparation.undo.add('secret', () => cluster.removeSecret(this.#name));
+      this.#made = { owner: await cluster.createSecret(secret), ...named };
+      if (!shape.expects) return;
+      refuseWhatCannotBe({ ...shape.expects, mounts: [] });
+      await this.#start(shape.expects, either);
+      this.#unfollow = cluster.follow(this.#name, (pod) => {
+        const over = !pod || standingOf(pod).kind === 'over';
+        if (over && this.#isWaiting) this.#death.resolve();
+      });
+    });
+  }
+
+  async bind(tenure: Tenure, signal: AbortSignal): Promise<Instance> {
+    this.#preparation.claim();
+    this.#isWaiting = false;
+    return this.#attempt(signal, async (either) => {
+      const { shape, capabilities, cluster, register } = this.#parts;
+      if (shape.expects) lateParts(shape.expects, tenure, capabilities, this.runtime);
+      refuseWhatCannotBe(tenure);
+      const address = this.#address ?? (await this.#start(tenure, either));
+      await cluster.markBound(this.#name);
+      either.throwIfAborted();
+      const instance = new PodInstance({
+        ...this.#parts,
+        ...{ id: this.id, name: this.#name, address },
+        link: this.#link,
+      });
+      register(instance);
+      this.#preparation.handOver();
+      return instance;
+    });
+  }
+
+  destroy(): Promise<void> {
+    this.#isWaiting = false;
+    return this.#preparation.leave(() => this.#preparation.takeBack());
+  }
+
+  detach(): void {
+    this.#isWaiting = false;
+    this.#unfollow();
+    this.#link.close();
+  }
+
+  #attempt<T>(signal: AbortSignal, work: (either: AbortSignal) => Promise<T>): Promise<T> {
+    return this.#preparation.attempt(signal, work, () => {}); // `destroy` is told of what is left
+  }
+
+  /** Resolves with its address once its agent has called. */
+  async #start({ hostname, limits }: Expected, signal: AbortSignal): Promise<string> {
+    const { cluster, credentials, namespace, runtimeClass } = this.#parts;
+    if (!this.#made) throw ended(this.id);
+    const { serverId } = credentials;
+    const pod = podOf({
+      ...this.#made,
+      id: this.id,
+      ...{ serverId, namespace, runtimeClass, hostname, limits },
+    });
+    this.#preparation.undo.add('pod', () => cluster.removePod(this.#name));
+    this.#preparation.undo.add('link', () => this.#link.close());
+    await cluster.createPod(pod);
+    let hindrance: string | undefined;
+    const addressed = Promise.withResolvers<string>();
+    const over = new AbortController();
+    const unfollow = cluster.follow(this.#name, (now) => {
+      const standing = now ? standingOf(now) : ({ kind: 'over', exit: VANISHED } as const);
+      if (standing.kind === 'over') {
+        const { exit } = standing;
+        const why = exit.reason === 'crashed' ? exit.message : 'It ran out of memory.';
+        over.abort(new SkerryError('unavailable', `The sandbox did not start. ${why}`));
+      } else {
+        hindrance = standing.hindrance;
+        if (standing.address !== undefined) addressed.resolve(standing.address);
+      }
+    });
+    try {
+      const either = AbortSignal.any([signal, over.signal]);
+      const greeted = this.#meet(addressed.promise, either);
+      const address = await withDeadline(greeted, START_TIMEOUT_MS, either);
+      if (address !== undefined) {
+        this.#address = address;
+        return address;
+      }
+      over.abort(new SkerryError('unavailable', waitedInVain(hindrance)));
+      throw over.signal.reason;
+    } finally {
+      unfollow();
+    }
+  }
+
+  async #meet(addressed: Promise<string>, signal: AbortSignal): Promise<string> {
+    const address = await addressed;
+    await this.#link.awaitAgent(address, signal);
+    return address;
+  }
+}
+
+const waitedInVain = (hindrance: string | undefined): string =>
+  `The sandbox's Pod did not start within ${START_TIMEOUT_MS / 1000} s${hindrance === undefined ? '.' : `: ${hindrance}`}`;
+
+/** @throws SkerryError `unimplemented`; `invalid-argument` for what could be nowhere */
+function refuseWhatCannotBe({ mounts, buckets, network }: Omit<Tenure, 'hostname' | 'limits'>): void {
+  for (const { target } of mounts) checkMountTarget(target);
+  if (mounts.length > 0) throw unable('have volumes or files mounted');
+  if (buckets?.length) throw unable('have buckets mounted');
+  checkPolicy(network);
+  requireOpen(network);
+}
+
+/** What keeps Pods in is the cluster's, and not every cluster enforces it: a promise that cannot be held is not made. */
+function requireOpen({ kind, audited, headers }: NetworkPolicy): void {
+  if (kind !== 'open')
+    throw unable('have a network policy of its own; the namespace can (docs/kubernetes.md)');
+  if (audited) throw unable('have its connections recorded');
+  if (headers !== undefined) throw unable('have secret headers');
+}

@@ -1,0 +1,251 @@
+/**
+ * A cluster for tests of the engine: the part of the Kubernetes API that it asks for, and one node. A Pod there is the real agent and the real link, with the
+ * directories of its image copied for a root filesystem, and an address of the loopback. What it keeps from whom is nothing.
+ *
+ * The API: https://kubernetes.io/docs/reference/using-api/api-concepts/ (lists, watches, deletion with a grace period).
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
+import type { KubernetesObject, V1ContainerState, V1Pod, V1Secret } from '@kubernetes/client-node';
+import { podLinkBinaryPath } from '../../../agent/agent-binary.ts';
+import { run } from '../../../platform/command.ts';
+import type { FakePlaces } from '../../testing/fake-engine.ts';
+import { FakeProcess } from '../../testing/fake-process.ts';
+import { copyLayers, mountTable } from '../../testing/fake-root.ts';
+import type { ImageSource } from '../image-source.ts';
+import { LINK_CONTAINER, LINK_PORT, SANDBOX_CONTAINER } from '../pod-spec.ts';
+
+type Kind = 'pods' | 'secrets';
+type Stored = KubernetesObject & { status?: V1Pod['status'] };
+
+interface Watcher {
+  readonly kind: Kind;
+  readonly selector: string;
+  readonly response: ServerResponse;
+}
+
+/** What runs of one Pod, once it is wholly there. */
+interface Running {
+  readonly process: FakeProcess;
+  readonly link: ChildProcess;
+}
+
+const PATH = /^\/api\/v1\/namespaces\/[^/]+\/(pods|secrets)(?:\/([^/]+))?$/;
+
+export class FakeCluster implements AsyncDisposable {
+  readonly #directory: string;
+  readonly #server: Server;
+  readonly #objects = { pods: new Map<string, Stored>(), secrets: new Map<string, Stored>() };
+  readonly #watchers = new Set<Watcher>();
+  readonly #running = new Map<string, Promise<Running | undefined>>();
+  readonly #images = new Map<string, readonly string[]>();
+  #version = 1;
+
+  static async open(directory: string): Promise<FakeCluster> {
+    const cluster = new FakeCluster(directory);
+    cluster.#server.listen(0, '127.0.0.1');
+    await once(cluster.#server, 'listening');
+    const { port } = cluster.#server.address() as AddressInfo; // it listens on TCP
+    const config = {
+      ...{ apiVersion: 'v1', kind: 'Config', 'current-context': 'fake' },
+      clusters: [
+        { name: 'fake', cluster: { server: `http://127.0.0.1:${port}`, 'insecure-skip-tls-verify': true } },
+      ],
+      users: [{ name: 'fake', user: {} }],
+      contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'fake' } }],
+    };
+    await writeFile(cluster.kubeconfig, JSON.stringify(config));
+    return cluster;
+  }
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+    this.#server = createServer((request, response) => {
+      this.#answer(request, response).catch((error) => fail(response, 500, String(error)));
+    });
+  }
+
+  get kubeconfig(): string {
+    return join(this.#directory, 'kubeconfig');
+  }
+
+  /** Stands in for a registry. */
+  get images(): ImageSource {
+    return {
+      provide: async (tag, layers) => {
+        this.#images.set(tag, layers);
+        return tag;
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    for (const name of [...this.#objects.pods.keys()]) await this.#end(name);
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '', 'http://fake');
+    if (url.pathname === '/version')
+      return reply(response, { gitVersion: 'v0.0.0-fake', major: '0', minor: '0' });
+    const [, kind, name] = PATH.exec(url.pathname) ?? [];
+    if (kind !== 'pods' && kind !== 'secrets') return fail(response, 404, 'no such path');
+    const objects = this.#objects[kind];
+    if (request.method === 'POST') {
+      const body = (await json(request)) as Stored; // of the engine under test
+      return this.#create(kind, body, response);
+    }
+    if (name === undefined) return this.#list(kind, url.searchParams, response);
+    const found = objects.get(name);
+    if (!found) return fail(response, 404, `${kind} "${name}" not found`);
+    if (request.method === 'DELETE') this.#delete(kind, name, found);
+    if (request.method === 'PATCH') {
+      const { metadata } = (await json(request)) as Stored; // likewise
+      const labels = { ...found.metadata?.labels, ...metadata?.labels };
+      this.#put(kind, { ...found, metadata: { ...found.metadata, labels } });
+    }
+    reply(response, objects.get(name) ?? found);
+  }
+
+  #create(kind: Kind, body: Stored, response: ServerResponse): void {
+    const name = body.metadata?.name ?? '';
+    if (this.#objects[kind].has(name)) {
+      fail(response, 409, `${kind} "${name}" already exists`);
+      return;
+    }
+    const made = {
+      ...body,
+      metadata: { ...body.metadata, uid: randomUUID(), creationTimestamp: new Date() },
+      ...(kind === 'pods' && { status: { phase: 'Pending' } }),
+    };
+    this.#put(kind, made, 'ADDED');
+    reply(response, this.#objects[kind].get(name), 201);
+    if (kind === 'pods')
+      this.#running.set(
+        name,
+        this.#start(made as V1Pod).catch(() => undefined),
+      );
+  }
+
+  #list(kind: Kind, query: URLSearchParams, response: ServerResponse): void {
+    const selector = query.get('labelSelector') ?? '';
+    if (query.get('watch') !== 'true') {
+      const items = [...this.#objects[kind].values()].filter((object) => matches(object, selector));
+      reply(response, { metadata: { resourceVersion: String(this.#version) }, items });
+      return;
+    }
+    const watcher = { kind, selector, response };
+    response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
+    const from = Number(query.get('resourceVersion'));
+    for (const object of this.#objects[kind].values()) {
+      const isNew = Number(object.metadata?.resourceVersion) > from;
+      if (isNew && matches(object, selector)) tell(response, 'ADDED', object);
+    }
+    this.#watchers.add(watcher);
+    response.once('close', () => this.#watchers.delete(watcher));
+  }
+
+  #put(kind: Kind, object: Stored, type = 'MODIFIED'): void {
+    const metadata = { ...object.metadata, resourceVersion: String(++this.#version) };
+    const stored = { ...object, metadata };
+    this.#objects[kind].set(metadata.name ?? '', stored);
+    this.#tellAll(kind, type, stored);
+  }
+
+  #tellAll(kind: Kind, type: string, object: Stored): void {
+    for (const watcher of this.#watchers)
+      if (watcher.kind === kind && matches(object, watcher.selector)) tell(watcher.response, type, object);
+  }
+
+  #delete(kind: Kind, name: string, found: Stored): void {
+    if (kind === 'secrets') this.#drop(kind, name);
+    else if (!found.metadata?.deletionTimestamp) {
+      this.#put(kind, { ...found, metadata: { ...found.metadata, deletionTimestamp: new Date() } });
+      void this.#end(name).then(() => this.#drop(kind, name));
+    }
+  }
+
+  #drop(kind: Kind, name: string): void {
+    const last = this.#objects[kind].get(name);
+    this.#objects[kind].delete(name);
+    const resourceVersion = String(++this.#version);
+    if (last) this.#tellAll(kind, 'DELETED', { ...last, metadata: { ...last.metadata, resourceVersion } });
+  }
+
+  /** What a node does. */
+  async #start(pod: V1Pod): Promise<Running> {
+    const name = pod.metadata?.name ?? '';
+    const dir = join(this.#directory, name);
+    const podIP = `127.${randomInt(2, 250)}.${randomInt(0, 250)}.${randomInt(2, 250)}`;
+    const [guest, shown] = [join(dir, 'm'), join(dir, 'c')];
+    const places: FakePlaces = {
+      ...{ dir, root: join(dir, 'root'), etcDir: join(dir, 'etc'), socketDir: join(guest, '.run') },
+      ...{ socket: join(guest, '.run/agent.sock'), record: '', mountTable: join(dir, 'fstab') },
+      ...{ stands: '', errors: join(dir, 'errors') },
+    };
+    for (const path of [guest, shown]) await mkdir(path, { recursive: true });
+    this.#report(name, podIP, { waiting: { reason: 'ContainerCreating' } });
+    const secret: V1Secret | undefined = this.#objects.secrets.get(name);
+    for (const [file, data] of Object.entries(secret?.data ?? {}))
+      await writeFile(join(shown, file), Buffer.from(data, 'base64'));
+    const containers = pod.spec?.containers ?? [];
+    const image = containers.find((container) => container.name === SANDBOX_CONTAINER)?.image ?? '';
+    await copyLayers(places.root, this.#images.get(image) ?? []);
+    await run([podLinkBinaryPath(), 'install', guest]);
+    const hostname = pod.spec?.hostname ?? '';
+    const binDir = join(guest, '.bin');
+    await writeFile(places.mountTable, await mountTable({ ...places, binDir }, hostname, []));
+    const link = spawn(podLinkBinaryPath(), ['serve', places.socket, `${podIP}:${LINK_PORT}`, shown], {
+      stdio: 'ignore',
+    });
+    const process = await FakeProcess.start(places, hostname);
+    void process.exited.then(() =>
+      this.#report(name, podIP, { terminated: { exitCode: 137, reason: 'Error' } }),
+    );
+    this.#report(name, podIP, { running: { startedAt: new Date() } });
+    return { process, link };
+  }
+
+  #report(name: string, podIP: string, sandbox: V1ContainerState): void {
+    const pod = this.#objects.pods.get(name);
+    if (!pod) return;
+    const container = (called: string, state: V1ContainerState) => ({
+      ...{ name: called, state, image: '', imageID: '', ready: !!state.running, restartCount: 0 },
+    });
+    const link = sandbox.waiting ? sandbox : { running: {} };
+    const containerStatuses = [container(LINK_CONTAINER, link), container(SANDBOX_CONTAINER, sandbox)];
+    const phase = sandbox.waiting ? 'Pending' : 'Running';
+    this.#put('pods', { ...pod, status: { phase, podIP, containerStatuses } });
+  }
+
+  async #end(name: string): Promise<void> {
+    const running = await this.#running.get(name);
+    this.#running.delete(name);
+    running?.link.kill('SIGKILL');
+    await running?.process.kill();
+    await rm(join(this.#directory, name), { recursive: true, force: true });
+  }
+}
+
+const matches = ({ metadata }: KubernetesObject, selector: string): boolean => {
+  const [key = '', value] = selector.split('=');
+  return selector === '' || metadata?.labels?.[key] === value;
+};
+
+const tell = (response: ServerResponse, type: string, object: object): void => {
+  response.write(`${JSON.stringify({ type, object })}\n`);
+};
+
+function reply(response: ServerResponse, body: unknown, status = 200): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+const fail = (response: ServerResponse, code: number, message: string): void =>
+  reply(response, { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, message }, code);

@@ -1,0 +1,85 @@
+/** Layers of ours in a registry, for the nodes of a cluster, which fetch them from there. */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ImageSource } from '../engines/kubernetes/image-source.ts';
+import { CleanupScope } from '../platform/cleanup.ts';
+import type { MachineRoom } from '../platform/machine-room.ts';
+import { OnePerKey } from '../platform/one-per-key.ts';
+import { withinRoom } from '../platform/room-watch.ts';
+import { emptied } from '../platform/unfinished.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { formatReference, parseReference, type Reference } from './bases/reference.ts';
+import { Registry } from './bases/registry.ts';
+import { emptyImageConfig } from './image.ts';
+import { thisPlatform } from './oci/platform.ts';
+import { writeLayout } from './oci/write-archive.ts';
+
+export interface RegistryImagesOptions {
+  /** `HOST[:PORT]/REPOSITORY` */
+  readonly repository: string;
+  readonly insecure: readonly string[];
+  readonly timeoutMs: number;
+  /** For what is being packed; whatever is in it goes. */
+  readonly directory: string;
+  readonly room: MachineRoom;
+  readonly logger: Logger;
+}
+
+/** Of each it is the same, so that the same layers make the same image. */
+const CREATED_AT_MS = 0;
+
+export class RegistryImages implements ImageSource {
+  readonly #options: RegistryImagesOptions;
+  readonly #repository: Reference;
+  readonly #registry: Registry;
+  readonly #turns = new OnePerKey<string>();
+  /** What is known to be there. */
+  readonly #there = new Set<string>();
+
+  /** @throws SkerryError `invalid-argument` for what is no repository */
+  constructor(options: RegistryImagesOptions) {
+    const { repository, insecure, timeoutMs, room, directory, logger } = options;
+    this.#options = options;
+    this.#repository = parseReference(repository);
+    const { registry } = this.#repository;
+    this.#registry = new Registry({
+      // The operator named it: it may be anywhere.
+      mirrors: [`${registry}=${registry}`],
+      ...{ insecure, timeoutMs, room },
+      allowed: [],
+      maxImageBytes: Number.MAX_SAFE_INTEGER,
+      clock: Date.now,
+    });
+    emptied(directory, (err) => logger.error({ err }, 'kubernetes.temporary-not-emptied'));
+  }
+
+  provide(tag: string, layers: readonly string[], signal: AbortSignal): Promise<string> {
+    const reference = { ...this.#repository, tag, digest: undefined };
+    return this.#turns.run(tag, async () => {
+      signal.throwIfAborted();
+      if (!this.#there.has(tag)) await this.#push(reference, layers, signal);
+      this.#there.add(tag);
+      return formatReference(reference);
+    });
+  }
+
+  async #push(reference: Reference, layers: readonly string[], signal: AbortSignal): Promise<void> {
+    const { directory, room, logger } = this.#options;
+    await using cleanup = new CleanupScope(logger);
+    const workspace = await mkdtemp(join(directory, 'image-'));
+    cleanup.add('workspace', () => rm(workspace, { recursive: true, force: true }));
+    if (await this.#registry.has(reference, workspace, signal)) return;
+    await withinRoom({ room, signal }, async (signal) => {
+      const layout = join(workspace, 'layout');
+      await mkdir(layout, { mode: 0o700 });
+      const image = {
+        ...{ names: [], layers, history: undefined },
+        config: emptyImageConfig,
+        createdAtMs: CREATED_AT_MS,
+        architecture: thisPlatform,
+      };
+      await writeLayout(layout, [image], signal);
+      await this.#registry.push(layout, reference, undefined, workspace, signal);
+    });
+  }
+}
