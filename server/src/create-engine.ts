@@ -47,7 +47,8 @@ export async function createClusterEngine(
   const { dataDir, kubeconfig, namespace, registry } = config;
   if (config.engine === 'local') return undefined;
   if (registry === '') {
-    const said = 'Nodes fetch images from a registry: name a repository there with --registry HOST/REPOSITORY.';
+    const said =
+      'Nodes fetch images from a registry: name a repository there with --registry HOST/REPOSITORY.';
     throw new SkerryError('invalid-argument', said);
   }
   const { usageReader } = await import('./agent/sandbox-usage.ts');

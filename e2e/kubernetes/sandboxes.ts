@@ -1,0 +1,128 @@
+/** Sandboxes as Pods of a real cluster, through the official Python client: `npm run test:kubernetes`. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { runPython, runPythonFile } from '../support/clients.ts';
+import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+
+const { SKERRY_TEST_KUBECONFIG: kubeconfig = '', SKERRY_TEST_REGISTRY: registry = '' } = process.env;
+
+const prelude = `
+import modal, time
+app = modal.App.lookup("e2e-kubernetes", create_if_missing=True)
+image = modal.Image.debian_slim(python_version="3.11")
+def create(*command, **options):
+    return modal.Sandbox.create(*command, app=app, image=image, **options)
+`;
+
+describe('sandboxes on Kubernetes', () => {
+  let server: TestServer;
+  before(async () => {
+    server = await startServer({
+      flags: [
+        ...['--engine', 'kubernetes', '--kubeconfig', kubeconfig, '--registry', `${registry}/skerry`],
+        ...['--insecure-registries', registry],
+      ],
+    });
+  });
+  after(() => server?.stop());
+
+  const python = async (program: string): Promise<string> => {
+    const { code, stdout, stderr } = await runPython(server, `${prelude}\n${program}`);
+    assert.equal(code, 0, `${stdout}\n${stderr}`);
+    return stdout.trim();
+  };
+
+  test('the example of safe code execution', async () => {
+    const { code, stdout, stderr } = await runPythonFile(
+      server,
+      join(projectRoot, 'examples/python/safe_code_execution.py'),
+    );
+    assert.equal(code, 0, stderr);
+    for (const language of ['bash', 'python', 'nodejs', 'ruby', 'php'])
+      assert.match(stdout, new RegExp(`hello from ${language}`));
+    assert.match(stdout, /sum of the random numbers is: \d+/);
+    assert.match(stdout, /Line 10/);
+  });
+
+  test('programs, input, exit codes, environment, files', async () => {
+    const out = await python(`
+sb = create(secrets=[modal.Secret.from_dict({"WORD": "secret"})])
+p = sb.exec("sh", "-c", "cat; echo $WORD; echo bad >&2; exit 7")
+p.stdin.write("given "); p.stdin.write_eof(); p.stdin.drain()
+print(repr(p.stdout.read()), repr(p.stderr.read()), p.wait())
+with sb.open("/tmp/file", "w") as f: f.write("written")
+print(sb.exec("cat", "/tmp/file").stdout.read(), sb.ls("/tmp"))
+sb.terminate()
+`);
+    assert.match(out, /^'given secret\\n' 'bad\\n' 7\nwritten \[.*'file'/);
+  });
+
+  test('the entrypoint, its exit code, a timeout, a termination', async () => {
+    const out = await python(`
+sb = create("sh", "-c", "echo main; exit 3")
+sb.wait(raise_on_termination=False); print(sb.stdout.read().strip(), sb.returncode)
+sb = create("sleep", "600", timeout=5)
+try: sb.wait()
+except Exception as error: print(type(error).__name__)
+sb = create("sleep", "600")
+sb.terminate(); sb.wait(raise_on_termination=False); print(sb.poll())
+`);
+    assert.equal(out, 'main 3\nSandboxTimeoutError\n137');
+  });
+
+  test('limits: a program that takes too much memory ends with that reason; the processor is shared out', async () => {
+    const out = await python(`
+sb = create("python", "-c", "x = bytearray(10**9); print(len(x))", memory=(128, 256))
+try: sb.wait()
+except Exception as error: print("ended:", error)
+print(sb.returncode)
+sb = create(cpu=(0.1, 0.25))
+p = sb.exec("python", "-c", "import time; a=time.time(); c=time.process_time()\\nwhile time.time()-a < 3: pass\\nprint((time.process_time()-c)/3 < 0.5)")
+print(p.stdout.read().strip()); sb.terminate()
+`);
+    assert.match(out, /137\nTrue$/);
+  });
+
+  test('what it cannot do it refuses in words', async () => {
+    const out = await python(`
+sb = create()
+for call in (lambda: sb.snapshot_filesystem(), lambda: create(block_network=True).exec("true").wait()):
+    try: call(); print("worked")
+    except Exception as error: print(error)
+sb.terminate()
+`);
+    assert.match(out, /^On Kubernetes a sandbox cannot have its files become an image/m);
+    assert.match(out, /On Kubernetes a sandbox cannot have a network policy/);
+  });
+
+  test('a server that is killed loses nothing; one that lost its data leaves no Pod', async () => {
+    const id = await python(`
+sb = create()
+sb.exec("sh", "-c", "echo kept > /tmp/kept").wait()
+print(sb.object_id)
+`);
+    await server.kill9();
+    await server.restart();
+    const out = await python(`
+sb = modal.Sandbox.from_id("${id}")
+print(sb.exec("cat", "/tmp/kept").stdout.read())
+sb.terminate()
+`);
+    assert.equal(out, 'kept');
+  });
+
+  test('times', async (t) => {
+    const out = await python(`
+times = []
+for _ in range(5):
+    begin = time.time(); sb = create(); sb.exec("echo", "x").stdout.read(); first = time.time() - begin
+    begin = time.time(); sb.exec("echo", "x").stdout.read(); second = time.time() - begin
+    begin = time.time(); sb.terminate(); sb.wait(raise_on_termination=False); times.append((first, second, time.time() - begin))
+for name, column in zip(("create to first output", "another exec", "terminate"), zip(*times)):
+    print(f"| {name}, median of {len(column)} | {sorted(column)[len(column) // 2]:.2f} s |")
+`);
+    t.diagnostic(out);
+    process.stdout.write(`${out}\n`);
+  });
+});

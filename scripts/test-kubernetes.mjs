@@ -1,0 +1,80 @@
+/**
+ * `npm run test:kubernetes`: sandboxes as Pods of a real cluster, which it builds once (minutes of all processors) and starts on this machine: the conformance
+ * suite of engines, and the official Python client with its example. `npm test` has a cluster that is none. Prints a table for docs/kubernetes.md.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { capture } from './lib/command.mjs';
+import { ensureGo } from './lib/go.mjs';
+import { pinned } from './lib/gvisor.mjs';
+import { cacheDir, node, root } from './lib/paths.mjs';
+import { runMain, SetupError, step } from './lib/step.mjs';
+import { ensurePackages, testPackages } from './lib/system-packages.mjs';
+import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
+
+const TIMEOUT_MS = 900_000;
+const SUITES = [
+  ['conformance of engines, runc', 'server/src/engines/kubernetes/testing/cluster-conformance.ts'],
+  ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
+];
+const packages = [
+  { name: 'containernetworking-plugins', file: '/usr/lib/cni/bridge', purpose: 'the network of Pods' },
+  { name: 'iptables', command: 'iptables', purpose: 'the network of Pods' },
+];
+
+await runMain(async () => {
+  if (process.getuid?.() !== 0) throw new SetupError('A cluster needs root.');
+  await setup();
+  await setupPythonClients(pythonClientVersions);
+  await step('Packages for tests', (progress) => ensurePackages([...testPackages, ...packages], progress));
+  const directory = join(cacheDir(), 'kubernetes');
+  const bin = process.env.SKERRY_KUBERNETES_BIN || join(directory, 'bin');
+  await step('Kubernetes', (progress) => build(directory, bin, progress));
+  const env = { ...process.env, BIN: bin, STATE: join(directory, 'state') };
+  const cluster = (word, progress) =>
+    capture([join(root, 'scripts/kubernetes/cluster.sh'), word], { env, progress });
+  try {
+    const said = await step('Cluster', async (progress) => ({ lines: await cluster('up', progress) }));
+    const value = (name) => new RegExp(`^${name}=(.*)$`, 'm').exec(said.lines)?.[1] ?? '';
+    const rows = [];
+    for (const [name, file] of SUITES) {
+      const counts = await step(name, (progress) =>
+        suite(file, { KUBECONFIG: value('KUBECONFIG'), REGISTRY: value('REGISTRY') }, progress),
+      );
+      rows.push([name, counts]);
+    }
+    console.log('| suite | passed | failed | left out |\n|---|---|---|---|');
+    for (const [name, { pass, fail, skipped }] of rows)
+      console.log(`| ${name} | ${pass} | ${fail} | ${skipped} |`);
+    for (const [, { times }] of rows) if (times) console.log(`\n| | |\n|---|---|\n${times}`);
+    return rows.some(([, { fail }]) => fail > 0) ? 1 : 0;
+  } finally {
+    await step('Clean up', (progress) => cluster('down', progress).then(() => undefined));
+  }
+});
+
+async function build(directory, bin, progress) {
+  if (existsSync(join(bin, 'kubelet'))) return 'up to date';
+  const { go, env } = await ensureGo(pinned.go, progress);
+  env.PATH = `${join(go, '..')}:${process.env.PATH}`;
+  await capture([join(root, 'scripts/kubernetes/build.sh'), directory], { env, progress });
+  return 'built';
+}
+
+/** Runs one file, whose failures are shown. */
+async function suite(file, { KUBECONFIG, REGISTRY }, progress) {
+  const output = await capture(
+    [
+      ...[node, `--import=${new URL('lib/test-end.mjs', import.meta.url)}`, '--test', '--test-reporter=spec'],
+      ...[`--test-timeout=${TIMEOUT_MS}`, file],
+    ],
+    {
+      ...{ cwd: root, progress, okCodes: [1] },
+      env: { ...process.env, SKERRY_TEST_KUBECONFIG: KUBECONFIG, SKERRY_TEST_REGISTRY: REGISTRY },
+    },
+  );
+  const count = (name) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, 'm').exec(output)?.[1] ?? Number.NaN);
+  const counts = { pass: count('pass'), fail: count('fail') + count('cancelled'), skipped: count('skipped') };
+  if (counts.fail !== 0) console.error(output);
+  return { ...counts, times: [...new Set(output.match(/^\| .*, median .*\|$/gm) ?? [])].join('\n') };
+}
