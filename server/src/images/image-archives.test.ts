@@ -101,7 +101,8 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
     const file = await exported(t, images, 'app:1');
     for (const transport of ['oci-archive', 'docker-archive']) {
       const { config, history, rootfs } = await inspected(transport, file);
-      assert.deepEqual(config.Env, ['A=1']);
+      const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+      assert.deepEqual(config.Env, [path, 'A=1']);
       assert.deepEqual(config.Cmd, ['/bin/two']);
       assert.equal(rootfs.diff_ids.length, 2);
       assert.deepEqual(

@@ -417,6 +417,41 @@ test('what Dockerfiles of strangers have in them: all of it in one build', async
   assert.match(closed.message, /Dockerfile line 2.*not a public address; files come from others only where/);
 });
 
+test('what BuildKit does that its reference hardly says: stages inherit ARG, mounts default to the working directory and have variables, here-documents have escapes', async () => {
+  const lines = [
+    'FROM base AS first',
+    'ARG OWNER=1000 KEPT=kept',
+    'ENV LATER=env OWNER=$OWNER',
+    'ARG LATER=arg OWNER=9',
+    'ENV OWNER=1000',
+    'RUN echo "$LATER $OWNER"',
+    'FROM first',
+    'WORKDIR /work',
+    'RUN --mount=from=first,rw touch bin/x && ls -d bin etc',
+    'RUN --mount=type=cache,target="cache",uid=$OWNER,gid="$OWNER" stat -c "%u:%g" cache && echo "$KEPT" && [ ! -e bin ]',
+    'COPY --chown="$OWNER" <<E /said',
+    '"$KEPT" \\$KEPT \\\\ \\n',
+    'E',
+    'RUN stat -c %u /said && cat /said',
+    'COPY there* nothing* /copied/',
+    'COPY nothing* /not-copied/',
+    'RUN ls -d /*copied/*',
+    'EXPOSE 53/udp 53',
+  ];
+  const there = { path: 'there', content: { bytes: Buffer.from('there') }, mode: 0o644 };
+  const { id, log } = await succeed({ lines, contextFiles: [there] });
+  assert.match(log, /\n\/copied\/there\n/);
+  const scratch = await succeed({ lines: ['FROM scratch', 'ENV PATH=$PATH:/x'] });
+  assert.match(images.get(scratch.id).config.env.PATH ?? '', /^\/usr\/local\/sbin:.*:\/bin:\/x$/);
+  assert.match(log, /\narg 1000\n/);
+  assert.match(log, /\nbin\netc\n/);
+  assert.match(log, /\n1000:1000\nkept\n/);
+  assert.match(log, /\n1000\n"kept" \$KEPT \\ n\n/);
+  assert.deepEqual(images.get(id).config.exposedPorts, ['53/udp', 53]);
+  const root = await failure({ lines: ['FROM base', 'RUN --mount=type=tmpfs true'] });
+  assert.match(root.message, /Dockerfile line 2: RUN --mount cannot be at \/: give it a target/);
+});
+
 test('a failing command is named with its exit code and its last words', async () => {
   const { message, log } = await failure({
     lines: ['FROM base', '', 'RUN echo fine; echo "E: no such thing" >&2; exit 7'],

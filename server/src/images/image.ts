@@ -17,7 +17,8 @@ export interface ImageConfig {
   /** What RUN, CMD and ENTRYPOINT in shell form run under. */
   readonly shell: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
-  readonly exposedPorts: readonly number[];
+  /** Those of TCP as numbers, others as `53/udp`. */
+  readonly exposedPorts: readonly (number | string)[];
   /** What its program is told with that it must end, as STOPSIGNAL has it (`stop-signal.ts`). Absent: it is killed. */
   readonly stopSignal?: string;
   /** Instructions of a Dockerfile that a build which starts from the image carries out first. */

@@ -35,7 +35,7 @@ export class BuildContext {
     );
   }
 
-  /** The files that COPY sources mean, sorted; `deep` as for `matchSources`. @throws SkerryError `image-build-failed` when one means none */
+  /** The files that COPY sources mean, sorted; `deep` as for `matchSources`. @throws SkerryError `image-build-failed` when one without a wildcard means none */
   match(patterns: readonly string[], deep = false): string[] {
     const tree = new ContextTree([...this.#files].map(([path, { mode }]) => ({ path, file: '', mode })));
     try {

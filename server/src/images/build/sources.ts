@@ -4,6 +4,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import type { LayerId } from '../../ids.ts';
 import type { Cleanup } from '../../platform/cleanup.ts';
 import type { Instruction, RunInstruction } from '../dockerfile/instruction.ts';
+import { readRunMount } from '../dockerfile/run-mount.ts';
 import type { LayerStore } from '../layer-store.ts';
 import type { CopySource, LayerEdit } from '../layers/edit.ts';
 import { editLayer } from '../layers/edit-layer.ts';
@@ -74,9 +75,16 @@ export class StepSources {
   ): Promise<readonly PlannedMount[]> {
     const lookup = lookupIn(state);
     const expand = (word: string) => expandAt(instruction.line, word, lookup, this.#parts.escapeChar);
-    const absolute = (path: string) => posix.resolve(state.config.workdir, expand(path));
+    const fail = (problem: string): never => {
+      throw new SkerryError('invalid-argument', `Dockerfile line ${instruction.line}: ${problem}`);
+    };
+    const absolute = (path: string) => posix.resolve(state.config.workdir, path);
     const plans: PlannedMount[] = [];
-    for (const mount of instruction.mounts) {
+    for (const written of instruction.mounts) {
+      const mount = readRunMount(written, expand, fail);
+      if (mount === undefined) continue;
+      if (mount.target !== undefined && absolute(mount.target) === '/')
+        fail('RUN --mount cannot be at /: give it a target, or set a WORKDIR');
       if (mount.type !== 'bind') {
         const placed: StepMount =
           mount.type === 'scratch'
@@ -85,8 +93,7 @@ export class StepSources {
         plans.push({ mount: placed, inputs: null, prepare: async () => placed });
         continue;
       }
-      const source = expand(mount.source);
-      const from = mount.from === undefined ? undefined : expand(mount.from);
+      const { source, from } = mount;
       const placed = { type: mount.type, target: absolute(mount.target), readOnly: mount.readOnly } as const;
       const files = await this.tree(instruction, from, [literal(source)], image).catch((error: unknown) => {
         if (from !== undefined || !(error instanceof SkerryError)) throw error;

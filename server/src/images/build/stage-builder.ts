@@ -91,6 +91,8 @@ export interface StageRun {
 export interface BuiltImage {
   readonly layers: readonly LayerId[];
   readonly config: ImageConfig;
+  /** What ARG set in a stage, which stages that start from it see as well. */
+  readonly args?: Readonly<Record<string, string>>;
 }
 
 export class StageBuilder {
@@ -115,7 +117,9 @@ export class StageBuilder {
     this.#heading(from.source);
     const base = await this.#image(image);
     const { onBuild = [], ...config } = base.config;
-    let state: StageState = { ...base, config, args: {}, cmdSet: false };
+    // Later images and programs find it in the configuration, as in those that Docker builds.
+    const env = { ...config.env, PATH: config.env.PATH ?? DEFAULT_PATH };
+    let state: StageState = { args: {}, ...base, config: { ...config, env }, cmdSet: false };
     const triggers = onBuild.map((trigger) => parseTrigger(trigger, from.line, image));
     this.#run.steps.add(triggers.length);
     for (const instruction of [...triggers, ...instructions]) {
@@ -214,7 +218,7 @@ export class StageBuilder {
   async #runStep(state: StageState, instruction: RunInstruction): Promise<LayerId | null> {
     const { definition, log, signal } = this.#run;
     const { config } = state;
-    const env: Record<string, string> = { PATH: DEFAULT_PATH, ...state.args, ...config.env };
+    const env: Record<string, string> = { ...config.env, ...state.args };
     const argv = scriptArgv(instruction, config.shell);
     if (argv.length === 0)
       throw new SkerryError('image-build-failed', `Dockerfile line ${instruction.line}: RUN has no command`);
@@ -284,7 +288,7 @@ export class StageBuilder {
     const heredocs = instruction.heredocs.map(({ name, content, expand: expands }) => ({
       name,
       // Quotes in the text are text, so only the variables go through expansion.
-      content: expands ? expandText(content, (word) => expand(word)) : content,
+      content: expands ? expandAt(line, content, lookup, '\\', 'text') : content,
     }));
     const words = instruction.sources.map(expand);
     if (instruction.add) checkAdded(words, checksum, fail);
@@ -465,11 +469,4 @@ function parseTrigger(text: string, line: number, image: string): StageInstructi
     });
   }
   throw new SkerryError('invalid-argument', `Dockerfile line ${line}: an ONBUILD of ${image} is empty`);
-}
-
-/** Expands the variables of a heredoc's text and leaves its quotes alone. */
-function expandText(text: string, expand: (word: string) => string): string {
-  return text.replaceAll(/\\\$|\$\{[^}\n]*\}|\$[A-Za-z_][A-Za-z0-9_]*/g, (match) =>
-    match === '\\$' ? '$' : expand(match),
-  );
 }

@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { LayerId } from '../../ids.ts';
-import { expandWord, type Lookup } from '../dockerfile/expand.ts';
+import { expandWord, type Lookup, type Quotes } from '../dockerfile/expand.ts';
 import type { ArgInstruction, Command, Instruction } from '../dockerfile/instruction.ts';
 import { emptyImageConfig, type ImageConfig } from '../image.ts';
 import { checkStopSignal } from '../stop-signal.ts';
@@ -12,7 +12,7 @@ const MAX_TRIGGERS = 100;
 export interface StageState {
   readonly layers: readonly LayerId[];
   readonly config: ImageConfig;
-  /** ARG values that are visible now; ENV of the same name hides them. */
+  /** What ARG set: of it and ENV the later counts, so what ENV sets is taken out of it. */
   readonly args: Readonly<Record<string, string>>;
   /** Whether this Dockerfile gave a CMD: then ENTRYPOINT does not clear it. */
   readonly cmdSet: boolean;
@@ -44,12 +44,18 @@ const get = (values: Readonly<Record<string, string>>, name: string): string | u
 export const lookupIn =
   ({ config, args }: StageState): Lookup =>
   (name) =>
-    get(config.env, name) ?? get(args, name);
+    get(args, name) ?? get(config.env, name);
 
 /** Expands a word of an instruction. @throws SkerryError `invalid-argument` naming the line */
-export function expandAt(line: number, word: string, lookup: Lookup, escapeChar: string): string {
+export function expandAt(
+  line: number,
+  word: string,
+  lookup: Lookup,
+  escapeChar: string,
+  quotes: Quotes = 'removed',
+): string {
   try {
-    return expandWord(word, lookup, escapeChar);
+    return expandWord(word, lookup, escapeChar, quotes);
   } catch (error) {
     if (!(error instanceof SkerryError)) throw error;
     throw new SkerryError(error.code, `Dockerfile line ${line}: ${error.message}`, { cause: error });
@@ -89,8 +95,14 @@ export function applyMetadata(
     config: { ...state.config, ...change },
   });
   switch (instruction.kind) {
-    case 'env':
-      return configured({ env: withPairs(state.config.env, instruction.pairs, expand, line) });
+    case 'env': {
+      const set = withPairs({}, instruction.pairs, expand, line);
+      const args = Object.entries(state.args).filter(([name]) => !Object.hasOwn(set, name));
+      return {
+        ...configured({ env: { ...state.config.env, ...set } }),
+        args: Object.fromEntries(args),
+      };
+    }
     case 'label':
       return configured({ labels: withPairs(state.config.labels, instruction.pairs, expand, line) });
     case 'arg':
@@ -174,8 +186,8 @@ function stopSignal(text: string, line: number): string {
 }
 
 /** `80`, `80/tcp`, `8000-8010/udp` */
-function parsePorts(text: string, line: number): number[] {
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(?:tcp|udp|sctp))?$/i.exec(text);
+function parsePorts(text: string, line: number): (number | string)[] {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/i.exec(text);
   const first = Number(match?.[1] ?? 0);
   const last = Number(match?.[2] ?? first);
   if (first < 1 || last > 65_535 || last < first) {
@@ -184,5 +196,8 @@ function parsePorts(text: string, line: number): number[] {
       `Dockerfile line ${line}: \`${text.slice(0, 80)}\` is not a port`,
     );
   }
-  return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  const protocol = match?.[3]?.toLowerCase() ?? 'tcp';
+  return Array.from({ length: last - first + 1 }, (_, index) =>
+    protocol === 'tcp' ? first + index : `${first + index}/${protocol}`,
+  );
 }

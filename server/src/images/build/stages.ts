@@ -1,5 +1,5 @@
 /** Which stages of a Dockerfile a build needs, and what their names mean. */
-import type { RunMount, Stage } from '../dockerfile/instruction.ts';
+import type { Stage, WrittenMount } from '../dockerfile/instruction.ts';
 
 /** The stage before number `before` that a name or number means; a later stage of the same name hides an earlier one. */
 export function stageNamed(stages: readonly Stage[], name: string, before: number): Stage | undefined {
@@ -37,4 +37,4 @@ const otherSources = (stage: Stage): string[] =>
     return named.filter((name) => name !== undefined);
   });
 
-const mountSource = (mount: RunMount) => (mount.type === 'bind' ? mount.from : undefined);
+const mountSource = ({ options }: WrittenMount) => options.get('from');

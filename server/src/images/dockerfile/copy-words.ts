@@ -7,13 +7,16 @@ const GIT = /^(git@|git:\/\/|ssh:\/\/)|^https?:\/\/[^?#]*\.git(#.*)?$/i;
 
 export const isUrl = (word: string): boolean => /^https?:\/\//i.test(word);
 
+/** What ADD cannot take from anywhere, which shows before the variables in a word have values. */
+export function checkAddress(word: string, fail: Fail): void {
+  if (GIT.test(word)) fail('ADD of a Git repository is not supported: clone it in a RUN step (git clone)');
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(word)?.[1];
+  if (scheme !== undefined && !isUrl(word)) fail(`ADD takes http and https, not ${scheme.slice(0, 40)}`);
+}
+
 /** What ADD can take: files, or else URLs. */
 export function checkAdded(words: readonly string[], checksum: string | undefined, fail: Fail): void {
-  for (const word of words) {
-    if (GIT.test(word)) fail('ADD of a Git repository is not supported: clone it in a RUN step (git clone)');
-    const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(word)?.[1];
-    if (scheme !== undefined && !isUrl(word)) fail(`ADD takes http and https, not ${scheme.slice(0, 40)}`);
-  }
+  for (const word of words) checkAddress(word, fail);
   const urls = words.filter(isUrl);
   if (urls.length > 0 && urls.length < words.length)
     fail('ADD takes URLs or files, not both: write two of them');

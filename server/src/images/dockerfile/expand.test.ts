@@ -31,6 +31,13 @@ test('words expand as in BuildKit', () => {
     ['${P##*/}', 'c.tar.gz'],
     ['${P%.*}', '/a/b/c.tar'],
     ['${P%%.*}', '/a/b/c'],
+    ['${P#/\\*}', '/a/b/c.tar.gz'],
+    ['${P/a*b/x}', '/x/c.tar.gz'],
+    ['${P/c?t/"x y"$A}', '/a/b/x yonear.gz'],
+    ['${P//[./]/}', '/a/b/c.tar.gz'],
+    ['${P//\\//:}', ':a:b:c.tar.gz'],
+    ['${P/\\*/x}', '/a/b/c.tar.gz'],
+    ['${NONE/a/b}', ''],
     ['$', '$'],
     ['100%', '100%'],
     ['a$(b)', 'a$(b)'],
@@ -42,8 +49,23 @@ test('a different escape character leaves backslashes alone', () => {
   assert.equal(expandWord('c:\\$A`$A', lookup, '`'), 'c:\\one$A');
 });
 
+test('the text of a here-document keeps its quotes, not its escapes', () => {
+  const text = `"$A" '\${A}' \\$A \\\\ \${NONE:-"d"} $(x)\n`;
+  assert.equal(expandWord(text, lookup, '\\', 'text'), `"one" 'one' $A \\ "d" $(x)\n`);
+});
+
 test('broken words are refused', () => {
-  for (const word of ["'a", '"a', '${A', '${', '${A:=x}', '${A/x/y}', '${NONE:?give it}', '${NONE?}']) {
+  for (const word of [
+    "'a",
+    '"a',
+    '${A',
+    '${',
+    '${A:=x}',
+    '${A/x}',
+    '${A/x/y',
+    '${NONE:?give it}',
+    '${NONE?}',
+  ]) {
     assert.throws(() => expandWord(word, lookup, '\\'), { code: 'invalid-argument' }, word);
   }
 });

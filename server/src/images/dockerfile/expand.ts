@@ -12,13 +12,21 @@ export type Lookup = (name: string) => string | undefined;
 /** What one expansion may grow to: `ENV A=$B$B` repeated doubles each time. */
 const MAX_EXPANDED = 1 << 20;
 
+/** What becomes of quotes: those of a word only say where it ends, those of a here-document are its text. */
+export type Quotes = 'removed' | 'text';
+
 /**
  * Expands `$NAME`, `${NAME}`, `${NAME:-word}`, `${NAME-word}`, `${NAME:+word}`, `${NAME+word}`, `${NAME:?word}`, `${NAME?word}`, `${NAME#glob}`,
- * `${NAME##glob}`, `${NAME%glob}`, `${NAME%%glob}` and removes quotes.
+ * `${NAME##glob}`, `${NAME%glob}`, `${NAME%%glob}`, `${NAME/glob/word}`, `${NAME//glob/word}` and removes escapes.
  * @throws SkerryError `invalid-argument` for an unterminated quote or brace, a modifier that does not exist, or a required variable without a value.
  */
-export function expandWord(word: string, lookup: Lookup, escapeChar: string): string {
-  return new Expansion(word, lookup, escapeChar).run();
+export function expandWord(
+  word: string,
+  lookup: Lookup,
+  escapeChar: string,
+  quotes: Quotes = 'removed',
+): string {
+  return new Expansion(word, lookup, escapeChar, quotes).run();
 }
 
 const isNameStart = (c: string | undefined): boolean => c !== undefined && /[A-Za-z_]/.test(c);
@@ -28,12 +36,14 @@ class Expansion {
   readonly #text: string;
   readonly #lookup: Lookup;
   readonly #escapeChar: string;
+  readonly #quotes: Quotes;
   #at = 0;
 
-  constructor(text: string, lookup: Lookup, escapeChar: string) {
+  constructor(text: string, lookup: Lookup, escapeChar: string, quotes: Quotes) {
     this.#text = text;
     this.#lookup = lookup;
     this.#escapeChar = escapeChar;
+    this.#quotes = quotes;
   }
 
   run(): string {
@@ -56,9 +66,9 @@ class Expansion {
         this.#at++;
         return result;
       }
-      if (c === "'") result += this.#singleQuoted();
-      else if (c === '"') result += this.#doubleQuoted();
-      else if (c === '$') result += this.#dollar();
+      if (c === '$') result += this.#dollar();
+      else if (c === "'" && this.#quotes === 'removed') result += this.#singleQuoted();
+      else if (c === '"' && this.#quotes === 'removed') result += this.#doubleQuoted();
       else if (c === this.#escapeChar) {
         result += this.#text[this.#at + 1] ?? '';
         this.#at += 2;
@@ -115,6 +125,7 @@ class Expansion {
     if (c === '}') return value ?? '';
     if (c === ':') return this.#modifier(name, this.#text[this.#at++], value === '' ? undefined : value);
     if (c === '#' || c === '%') return this.#strip(c, value ?? '');
+    if (c === '/') return this.#replace(value ?? '');
     return this.#modifier(name, c, value);
   }
 
@@ -136,7 +147,7 @@ class Expansion {
   #strip(side: '#' | '%', value: string): string {
     const longest = this.#text[this.#at] === side;
     if (longest) this.#at++;
-    const pattern = this.#until('}');
+    const pattern = this.#pattern('}');
     // The number of positions times the length of the pattern is the work to do; variables are short in honest files.
     if (value.length > 4096 || pattern.length > 256) this.#fail('the value or the pattern is too long');
     const positions = Array.from({ length: value.length + 1 }, (_, index) => index);
@@ -147,6 +158,58 @@ class Expansion {
       if (globMatches(pattern, part)) return rest;
     }
     return value;
+  }
+
+  /** The first match of a pattern, the longest there, becomes the word; with two slashes each does. */
+  #replace(value: string): string {
+    const all = this.#text[this.#at] === '/';
+    if (all) this.#at++;
+    const pattern = this.#pattern('/');
+    const word = this.#until('}');
+    // The work is the value's length twice, times the pattern's.
+    if (value.length > 512 || pattern.length > 64) this.#fail('the value or the pattern is too long');
+    const matchEnd = (start: number): number => {
+      for (let end = value.length; end > start; end--)
+        if (globMatches(pattern, value.slice(start, end))) return end;
+      return start;
+    };
+    let result = '';
+    let at = 0;
+    while (at < value.length) {
+      const end = matchEnd(at);
+      if (end === at) result += value.charAt(at++);
+      else {
+        result += word;
+        at = end;
+        if (!all) break;
+      }
+    }
+    return result + value.slice(at);
+  }
+
+  /** A pattern up to `stop`: only `*` and `?` are more than themselves, and neither is after an escape. */
+  #pattern(stop: string): string {
+    let result = '';
+    const literally = (text: string) => text.replace(/[[\\]/g, '\\$&');
+    for (;;) {
+      const c = this.#text[this.#at];
+      if (c === undefined) return this.#fail(`missing \`${stop}\``);
+      if (c === stop) {
+        this.#at++;
+        return result;
+      }
+      if (c === this.#escapeChar) {
+        result += `\\${this.#text[this.#at + 1] ?? ''}`;
+        this.#at += 2;
+      } else if (c === '$') result += literally(this.#dollar());
+      else if (c === "'") result += literally(this.#singleQuoted());
+      else if (c === '"') result += literally(this.#doubleQuoted());
+      else {
+        result += literally(c);
+        this.#at++;
+      }
+      if (result.length > MAX_EXPANDED) this.#fail('the expansion is longer than 1 MiB');
+    }
   }
 
   #name(): string {

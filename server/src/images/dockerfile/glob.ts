@@ -34,6 +34,9 @@ export function globMatches(pattern: string, text: string): boolean {
 /** Whether a path segment needs matching at all. */
 export const isGlob = (segment: string): boolean => /[*?[\\]/.test(segment);
 
+/** Whether a pattern can mean more than one path. */
+export const isWildcard = (pattern: string): boolean => /(?:^|[^\\])(?:\\\\)*[*?[]/.test(pattern);
+
 function tokenize(pattern: string): Token[] {
   const tokens: Token[] = [];
   for (let i = 0; i < pattern.length; i++) {

@@ -13,6 +13,13 @@ export interface MountOwner {
   readonly gid: number;
 }
 
+/** A mount of RUN as it is written, which its variables have not changed yet. */
+export interface WrittenMount {
+  readonly type: string;
+  /** By Docker's first spelling of their names. */
+  readonly options: ReadonlyMap<string, string>;
+}
+
 /** The mounts of RUN that Skerry has. Each lives for one step and leaves nothing in the image. Targets may be relative to the working directory. */
 export type RunMount =
   | ({ readonly type: 'scratch'; readonly target: string } & MountOwner)
@@ -58,7 +65,7 @@ export type RunInstruction = Common & {
   readonly command: Command;
   /** Set when the whole command is one heredoc: a script. */
   readonly script: string | undefined;
-  readonly mounts: readonly RunMount[];
+  readonly mounts: readonly WrittenMount[];
   readonly network: 'open' | 'blocked';
 };
 

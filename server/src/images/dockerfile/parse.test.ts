@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { changeMode } from './copy-words.ts';
-import type { Instruction, RunMount } from './instruction.ts';
+import type { Instruction, RunMount, WrittenMount } from './instruction.ts';
 import { parseDockerfile } from './parse.ts';
+import { readRunMount } from './run-mount.ts';
 
 const steps = (...lines: string[]): readonly Instruction[] =>
   parseDockerfile(`FROM x\n${lines.join('\n')}`).stages[0]?.instructions ?? [];
@@ -131,14 +132,19 @@ test('stages, global ARGs, platforms and digests', () => {
   );
 });
 
+/** The mounts of a RUN, every variable with the value `7`. */
+const mountsOf = (flags: string): readonly (RunMount | undefined)[] =>
+  (only(`RUN ${flags} x`).mounts as readonly WrittenMount[]).map(
+    (
+      mount, // of a RUN
+    ) => readRunMount(mount, (word) => word.replaceAll('$V', '7'), assert.fail),
+  );
+
 test('RUN mounts: binds, private scratch space and secrets', () => {
-  const mount = (options: string) => {
-    const [found] = only(`RUN --mount=${options} x`).mounts as readonly RunMount[]; // of a RUN
-    return found;
-  };
+  const mount = (options: string) => mountsOf(`--mount=${options}`)[0];
   const root = { uid: 0, gid: 0 };
   assert.deepEqual(
-    only('RUN --mount=type=cache,id=a,sharing=locked,target=/root/.cache --mount=type=secret,id=k x').mounts,
+    mountsOf('--mount=type=cache,id=a,sharing=locked,target=/root/.cache --mount=type=secret,id=k'),
     [
       { type: 'scratch', target: '/root/.cache', mode: 0o755, ...root },
       {
@@ -156,6 +162,16 @@ test('RUN mounts: binds, private scratch space and secrets', () => {
   });
   const bind = { type: 'bind', target: '/b', from: undefined, source: '', readOnly: true };
   assert.deepEqual(mount('target=/b'), bind);
+  assert.deepEqual(mount('type=bind,from=s'), { ...bind, target: '', from: 's' });
+  assert.deepEqual(mount('ro=false,target="/b",source=\'a b\''), { ...bind, source: 'a b', readOnly: false });
+  assert.deepEqual(mount('type=cache,target="/a/$V",id="x",uid=$V,gid="$V",mode=0$V00'), {
+    ...{ type: 'scratch', target: '/a/7', mode: 0o700, uid: 7, gid: 7 },
+  });
+  assert.deepEqual(mount('type=secret,src=k$V,required=false'), {
+    ...{ type: 'secret', id: 'k7', target: '/run/secrets/k7', env: undefined, required: false },
+    ...{ mode: 0o400, ...root },
+  });
+  assert.equal(mount('type=ssh,id=default,mode=0600'), undefined);
   assert.deepEqual(mount('type=bind,src=a/$B,destination=/b,ro'), { ...bind, source: 'a/$B' });
   assert.deepEqual(mount('"type=bind,from=s,source=/x,target=b,rw=true"'), {
     ...{ type: 'bind', target: 'b', from: 's', source: '/x', readOnly: false },
@@ -168,7 +184,8 @@ test('RUN mounts: binds, private scratch space and secrets', () => {
   });
   const refusals: [string, RegExp][] = [
     ['type=ssh,required', /line 2: .*type=ssh,required is not supported/],
-    ['type=bind,source=a', /line 2: .*needs a target/],
+    ['type=secret', /line 2: .*needs an id/],
+    ['type=secret,id=a,src=b', /line 2: .*a source or an id, not both/],
     ['type=volume,target=/b', /`volume` is no type of mount/],
     ['type=toString,target=/b', /`toString` is no type of mount/],
     ['type=bind,target=/b,size=1', /type=bind has no option `size`/],
@@ -188,6 +205,7 @@ test('what cannot be built is refused with its line', () => {
   refuses('FROM x y', /line 1: FROM is/);
   for (const repository of [
     'https://github.com/a/b.git#v1',
+    '"https://github.com/a/b.git#v$VERSION"',
     'git@github.com:a/b',
     'git://h/b',
     'ssh://git@h/b',
@@ -231,7 +249,8 @@ test('COPY --parents and --exclude, ADD of URLs, modes by letters, mounts of an 
   const quoted = only(`ADD --checksum="${checksum}" --chmod='755' "https://example.com/a" /b`);
   assert.deepEqual(quoted.sources, ['"https://example.com/a"']);
   assert.deepEqual([only('ADD a b').unpack, only('ADD --unpack=false a b').unpack], [undefined, false]);
-  assert.deepEqual(only('RUN --mount=type=ssh --mount=type=tmpfs,target=/t git clone x').mounts, [
+  assert.deepEqual(mountsOf('--mount=type=ssh --mount=type=tmpfs,target=/t'), [
+    undefined,
     { type: 'scratch', target: '/t', mode: 0o755, uid: 0, gid: 0 },
   ]);
   assert.equal(only('ONBUILD COPY . /app').trigger, 'COPY . /app');

@@ -5,7 +5,7 @@
 import { DockerfileParser } from 'dockerfile-ast';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { checkStopSignal } from '../stop-signal.ts';
-import { checkAdded, checkChecksum, checkMode } from './copy-words.ts';
+import { checkAdded, checkAddress, checkChecksum, checkMode } from './copy-words.ts';
 import type {
   ArgInstruction,
   Command,
@@ -140,10 +140,16 @@ class InstructionParser {
         this.#fail(
           `${this.#keyword} has no flag \`--${name}\` here (known: ${allowed.map((each) => `--${each}`).join(', ')})`,
         );
-      flags.set(name, [...(flags.get(name) ?? []), match[2] ?? '']);
+      flags.set(name, [...(flags.get(name) ?? []), this.#unquoted(match[2] ?? '')]);
       this.#rest = this.#rest.slice(match[0].length);
     }
     this.#flags = flags;
+  }
+
+  /** The value of a flag, whose quotes and escapes are gone before anything looks at it. */
+  #unquoted(value: string): string {
+    const escaped = `\\${this.#escapeChar}`;
+    return value.replaceAll(new RegExp(`${escaped}([\\s\\S])|["']`, 'g'), '$1');
   }
 
   #flag(name: string): string | undefined {
@@ -208,9 +214,9 @@ class InstructionParser {
       this.#fail(`RUN --network=${network} is not supported: it is default or none`);
     if ((this.#flag('security') ?? 'sandbox') !== 'sandbox')
       this.#fail('RUN --security=insecure is not supported');
-    const mounts = (this.#flags.get('mount') ?? [])
-      .map((value) => parseRunMount(value, (problem) => this.#fail(problem)))
-      .filter((mount) => mount !== undefined);
+    const mounts = (this.#flags.get('mount') ?? []).map((value) =>
+      parseRunMount(value, (problem) => this.#fail(problem)),
+    );
     const { heredocs, heredocText } = this.#logical;
     const command = this.#command();
     const script = heredocs.length === 1 && heredocMarker(this.#rest) ? heredocs[0]?.content : undefined;
@@ -237,8 +243,9 @@ class InstructionParser {
       return this.#fail(`${this.#keyword} needs a source and a destination`);
     const [chmod, checksum] = [this.#flag('chmod'), this.#flag('checksum')];
     const fail = (problem: string) => this.#fail(problem);
-    if (chmod !== undefined && isPlain(chmod)) checkMode(bare(chmod), fail);
-    if (checksum !== undefined && isPlain(checksum)) checkChecksum(bare(checksum), fail);
+    if (chmod !== undefined && isPlain(chmod)) checkMode(chmod, fail);
+    if (checksum !== undefined && isPlain(checksum)) checkChecksum(checksum, fail);
+    if (add) for (const word of words) checkAddress(bare(word), fail);
     if (add && words.every(isPlain)) checkAdded(words.map(bare), checksum, fail);
     return {
       ...base,

@@ -46,16 +46,63 @@ export interface UnpackOptions {
 
 /** Tar with the compressions that Node reads, told by the first bytes. */
 export function archiveKind(file: string): 'tar' | 'gzip' | 'zstd' | undefined {
-  const head = Buffer.alloc(512);
+  const head = firstBytes(file, 512);
+  if (head.readUInt16BE(0) === 0x1f8b) return 'gzip';
+  if (head.readUInt32BE(0) === 0x28b52ffd) return 'zstd';
+  return head.subarray(257, 262).toString('latin1') === 'ustar' ? 'tar' : undefined;
+}
+
+function firstBytes(file: string, count: number): Buffer {
+  const head = Buffer.alloc(count);
   const fd = openSync(raw(file), 'r');
   try {
     readSync(fd, head, 0, head.length, 0);
   } finally {
     closeSync(fd);
   }
-  if (head.readUInt16BE(0) === 0x1f8b) return 'gzip';
-  if (head.readUInt32BE(0) === 0x28b52ffd) return 'zstd';
-  return head.subarray(257, 262).toString('latin1') === 'ustar' ? 'tar' : undefined;
+  return head;
+}
+
+/**
+ * Whether ADD unpacks a file: its content says so, and what is compressed but no archive is copied as it is.
+ * @throws EditError for what Docker would unpack and Node cannot read
+ */
+export async function isArchive(file: string): Promise<boolean> {
+  const packer = foreignPacker(file);
+  if (packer !== undefined)
+    throw new EditError(
+      `ADD does not unpack what is compressed with ${packer}: pack it with gzip or zstd, or COPY it and unpack it in a RUN`,
+    );
+  const block = await firstBlock(file);
+  const claimed = Number.parseInt(block.toString('latin1', 148, 156), 8);
+  const sum = block.reduce((total, byte, at) => total + (at >= 148 && at < 156 ? 0x20 : byte), 0);
+  return block.length === BLOCK && claimed === sum;
+}
+
+/** Of what is in a file, decompressed: as much as a header of tar takes, or less. */
+async function firstBlock(file: string): Promise<Buffer> {
+  const { source, decompressed } = open(file);
+  const chunks: Buffer[] = [];
+  try {
+    let length = 0;
+    for await (const chunk of decompressed) {
+      chunks.push(chunk as Buffer); // of a stream without an encoding
+      length += chunk.length;
+      if (length >= BLOCK) break;
+    }
+  } catch {
+    // What cannot be decompressed is no archive.
+  } finally {
+    source.destroy();
+  }
+  return Buffer.concat(chunks).subarray(0, BLOCK);
+}
+
+/** The program of a compression that is none of Node's. */
+function foreignPacker(file: string): 'xz' | 'bzip2' | undefined {
+  const head = firstBytes(file, 6).toString('latin1');
+  if (head === '\xfd7zXZ\0') return 'xz';
+  return /^BZh[1-9]/.test(head) ? 'bzip2' : undefined;
 }
 
 /**
@@ -73,6 +120,19 @@ export async function applyTar(file: string, target: RootedTree, options: Unpack
   return unpacker.finish();
 }
 
+/** A file and what is in it, which are the same where it is not compressed. Errors of the first are the second's too. */
+function open(file: string): { readonly source: Readable; readonly decompressed: Readable } {
+  const kind = archiveKind(file);
+  const source: Readable = createReadStream(raw(file));
+  if (kind !== 'gzip' && kind !== 'zstd') return { source, decompressed: source };
+  const decompressed = kind === 'gzip' ? createGunzip() : createZstdDecompress();
+  source.on('error', (error) => decompressed.destroy(error));
+  return { source, decompressed: source.pipe(decompressed) };
+}
+
+/** What tar counts in. */
+const BLOCK = 512;
+
 /** An archive may hold names that are not UTF-8. The option is missing from the package's types. */
 const namesAsBytes = { filenameEncoding: 'latin1' } as object;
 
@@ -81,17 +141,9 @@ export async function* entries(
   file: string,
   maxBytes = MAX_BYTES,
 ): AsyncGenerator<[Header, AsyncIterable<Buffer>]> {
-  const kind = archiveKind(file);
-  const source: Readable = createReadStream(raw(file));
-  const decompressed =
-    kind === 'gzip'
-      ? source.pipe(createGunzip())
-      : kind === 'zstd'
-        ? source.pipe(createZstdDecompress())
-        : source;
+  const { source, decompressed } = open(file);
   const archive = extract(namesAsBytes);
   decompressed.on('error', (error) => archive.destroy(error));
-  source.on('error', (error) => archive.destroy(error));
   decompressed.pipe(archive);
   let count = 0;
   let bytes = 0;

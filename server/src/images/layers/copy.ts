@@ -14,7 +14,7 @@ import { basename } from 'node:path/posix';
 import { fromBytes, raw, toBytes } from '../../platform/byte-paths.ts';
 import { changeMode } from '../dockerfile/copy-words.ts';
 import { namesOf, pathIsBelow } from '../dockerfile/path-pattern.ts';
-import { applyTar, archiveKind } from './apply-tar.ts';
+import { applyTar, isArchive } from './apply-tar.ts';
 import { EditError, type LayerEdit } from './edit.ts';
 import { type Owner, resolveOwner } from './ownership.ts';
 import { lstat, type RootedTree } from './rooted.ts';
@@ -46,7 +46,7 @@ export async function copyInto(target: RootedTree, source: SourceTree, edit: Cop
     if (source.node(path)?.kind === 'directory') copier.directory(path, below, path);
     else if (!copier.isExcluded(path, basename(path))) {
       const to = edit.parents ? below : intoDirectory ? `${destination}/${basename(path)}` : destination;
-      if (edit.unpack && archiveKind(source.file(path)) !== undefined) {
+      if (edit.unpack && (await isArchive(source.file(path)))) {
         // An archive's own owners stand, as with Docker; --chown does not reach into it.
         await applyTar(source.file(path), target, {
           whiteouts: false,

@@ -131,6 +131,39 @@ test('device nodes are left out, damaged archives are told', async () => {
   );
 });
 
+test('ADD unpacks what has an archive in it, copies what is only compressed, and says what it cannot read', async () => {
+  const add = async (bytes: Buffer) => {
+    const workspace = await mkdtemp(join(root, 'add-'));
+    const file = join(workspace, 'source');
+    await writeFile(file, bytes);
+    const edit = {
+      kind: 'copy',
+      source: { kind: 'context', entries: [{ path: 'source', file, mode: 0o644 }] },
+      ...{ patterns: ['source'], destination: '/added/', chown: undefined, chmod: undefined },
+      ...{ parents: false, exclude: [], heredocs: [], unpack: true },
+    } as const;
+    await editLayer({ workspace, layers: [lower], edit }, AbortSignal.timeout(30_000));
+    return (await readdir(join(workspace, 'upper/added'))).sort();
+  };
+  const archive = pack();
+  archive.entry({ name: 'inside' }, 'x');
+  archive.finalize();
+  const tar = await buffer(archive as AsyncIterable<Buffer>);
+  assert.deepEqual(await add(tar), ['inside']);
+  assert.deepEqual(await add(gzipSync(tar)), ['inside']);
+  assert.deepEqual(await add(gzipSync(Buffer.alloc(2000, 'x'))), ['source']);
+  assert.deepEqual(await add(gzipSync(tar).subarray(0, 12)), ['source']);
+  assert.deepEqual(await add(Buffer.from('plain')), ['source']);
+  for (const [magic, name] of [
+    ['\xfd7zXZ\0', 'xz'],
+    ['BZh91AY', 'bzip2'],
+  ] as const)
+    await assert.rejects(
+      add(Buffer.from(magic, 'latin1')),
+      new RegExp(`ADD does not unpack .* ${name}: pack it with gzip`),
+    );
+});
+
 test('COPY neither reads nor writes through links to the host', async () => {
   const stage = join(root, 'stage');
   await mkdir(stage);

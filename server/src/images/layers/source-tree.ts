@@ -1,7 +1,7 @@
 /** Where COPY takes files from: the build context, or the tree of an image or stage. Both answer the same questions. */
 import { readdirSync, readlinkSync } from 'node:fs';
 import { raw, toBytes } from '../../platform/byte-paths.ts';
-import { globMatches, isGlob } from '../dockerfile/glob.ts';
+import { globMatches, isGlob, isWildcard } from '../dockerfile/glob.ts';
 import { namesOf } from '../dockerfile/path-pattern.ts';
 import { type ContextEntry, EditError } from './edit.ts';
 import { lstat, type RootedTree } from './rooted.ts';
@@ -33,7 +33,7 @@ const join = (directory: string, name: string) => (directory === '' ? name : `${
 /**
  * The paths that a COPY source means, in order, links followed.
  * @param deep `**` means any number of directories
- * @throws EditError when there is none
+ * @throws EditError when there is none, but for patterns with a wildcard, which may mean nothing
  */
 export function matchSources(tree: SourceTree, pattern: string, deep = false): readonly string[] {
   let paths = [''];
@@ -54,7 +54,8 @@ export function matchSources(tree: SourceTree, pattern: string, deep = false): r
     });
   }
   const found = paths.map((path) => tree.follow(path)).filter((path) => tree.node(path) !== undefined);
-  if (found.length === 0) throw new EditError(`no such file or directory: ${JSON.stringify(pattern)}`);
+  if (found.length === 0 && !isWildcard(pattern))
+    throw new EditError(`no such file or directory: ${JSON.stringify(pattern)}`);
   return found;
 }
 

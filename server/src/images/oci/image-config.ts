@@ -68,9 +68,7 @@ export function parseConfig(json: unknown): ForeignConfig {
       cmd: config?.Cmd ?? [],
       shell: config?.Shell ?? emptyImageConfig.shell,
       labels: config?.Labels ?? {},
-      exposedPorts: Object.keys(config?.ExposedPorts ?? {})
-        .map((port) => Number.parseInt(port, 10))
-        .filter((port) => port >= 1 && port <= 65_535),
+      exposedPorts: Object.keys(config?.ExposedPorts ?? {}).flatMap(exposedPort),
       ...(config?.StopSignal && { stopSignal: config.StopSignal }),
       ...(config?.OnBuild && config.OnBuild.length > 0 && { onBuild: config.OnBuild }),
     },
@@ -87,6 +85,14 @@ export function parseConfig(json: unknown): ForeignConfig {
 function splitPair(pair: string): [string, string] {
   const at = pair.indexOf('=');
   return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+}
+
+/** `80` and `80/tcp` as a number, `53/udp` as it is; nothing of what is no port. */
+function exposedPort(text: string): (number | string)[] {
+  const [, digits, protocol = 'tcp'] = /^(\d{1,5})(?:\/(tcp|udp|sctp))?$/.exec(text) ?? [];
+  const port = Number(digits);
+  if (!(port >= 1 && port <= 65_535)) return [];
+  return [protocol === 'tcp' ? port : `${port}/${protocol}`];
 }
 
 /** The other way. @param history undefined where it does not fit the layers */
@@ -112,7 +118,9 @@ export function formatConfig(image: {
       // Docker's own field, as the one before, which others leave alone.
       ...(config.shell.join('\0') !== emptyImageConfig.shell.join('\0') && { Shell: config.shell }),
       Labels: config.labels,
-      ExposedPorts: Object.fromEntries(config.exposedPorts.map((port) => [`${port}/tcp`, {}])),
+      ExposedPorts: Object.fromEntries(
+        config.exposedPorts.map((port) => [typeof port === 'number' ? `${port}/tcp` : port, {}]),
+      ),
       ...(config.stopSignal !== undefined && { StopSignal: config.stopSignal }),
     },
     rootfs: { type: 'layers', diff_ids: image.diffIds },
