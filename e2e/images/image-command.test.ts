@@ -4,11 +4,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { parseDockerfile } from '../../server/src/images/dockerfile/parse.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { pythonWith } from '../support/clients.ts';
 import { runProgram } from '../support/program.ts';
 import { projectRoot, settledInventory } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
+import { buildBase, readStrangers, tryStranger } from './strangers.ts';
 
 describe('images from the command line', () => {
   const home = mkdtempSync(join(tmpdir(), 'image-command-'));
@@ -191,5 +193,21 @@ for image in (
     assert.match((await tried('image', 'push', 'imported', '127.0.0.1:9/x')).stderr, /not a public address/);
     assert.match((await tried('image', 'pull', '127.0.0.1:9/x')).stderr, /not a public address/);
     assert.equal((await tried('image', 'push', 'imported', 'x', '--username', 'me')).code, 2);
+  });
+
+  test('Dockerfiles in the manner of strangers: all are read, and a few are built; `npm run test:dockerfiles` builds them all', async () => {
+    const strangers = readStrangers();
+    assert.ok(strangers.length >= 40);
+    for (const { name, dockerfile, refused } of strangers) {
+      const read = () => parseDockerfile(dockerfile);
+      // A platform is told where a stage is needed.
+      if (refused && !/platform|builds for/.test(refused.message))
+        assert.throws(read, new RegExp(`line ${refused.line}: ${refused.message}`), name);
+      else assert.doesNotThrow(read, name);
+    }
+    const scratch = join(home, 'strangers');
+    await buildBase(skerry, scratch);
+    for (const stranger of strangers.filter(({ name }) => ['halo', 'traefik', 'workspace'].includes(name)))
+      await tryStranger(skerry, tried, stranger, scratch);
   });
 });
