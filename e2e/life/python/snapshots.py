@@ -2,9 +2,12 @@
 
 import concurrent.futures
 import re
+import struct
+import tarfile
+import tempfile
 
 import modal
-from harness import case, create, equal, eventually, raised, run, running, sh
+from harness import app, case, create, equal, eventually, raised, run, running, sh
 
 
 # Two files, and two places of a mapped file, always written one after the other.
@@ -54,6 +57,25 @@ def a_snapshot_is_one_moment_of_a_program_that_writes_all_the_time():
             sh(copy, "sha256sum -c /pair/sum")
         # It was not held up for good.
         eventually(lambda: int(sandbox.exec("head", "-c", "12", "/pair/first").stdout.read()) > moment + 100, "it goes on")
+
+
+@case
+def a_program_that_was_unpacked_keeps_the_capabilities_of_its_file():
+    # CAP_NET_RAW from its start, as `ping` has it: linux/capability.h, vfs_cap_data.
+    capability = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
+    with tempfile.TemporaryDirectory() as directory, open("/bin/busybox", "rb") as file:
+        with tarfile.open(f"{directory}/capable.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+            info = archive.gettarinfo(fileobj=file, arcname="busybox")
+            info.pax_headers = {"SCHILY.xattr.security.capability": capability.decode()}
+            archive.addfile(info, file)
+        # The client sends what a COPY names.
+        commands = ["COPY capable.tar /", "ADD capable.tar /bin/", "USER 65534"]
+        image = modal.Image.from_scratch().dockerfile_commands(commands, context_dir=directory).build(app)
+    for _ in range(2):
+        with running("/bin/busybox", "sleep", "300", image=image) as sandbox:
+            status = sandbox.exec("/bin/busybox", "grep", "-E", "^(Uid|CapEff)", "/proc/self/status").stdout.read()
+            equal(status.split(), ["Uid:", *["65534"] * 4, "CapEff:", "0000000000002000"])
+            image = sandbox.snapshot_filesystem()
 
 
 @case

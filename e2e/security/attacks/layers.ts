@@ -141,7 +141,7 @@ export const layerAttacks: readonly ServerAttack[] = [
   attack(
     'forge what an overlay keeps in attributes of files, as a whiteout is',
     /^no attribute/,
-    'extended attributes are left out',
+    'all extended attributes but capabilities are left out',
     () => [
       {
         name: 'forged',

@@ -1,7 +1,7 @@
 /**
  * Unpacks a tar archive into an image's tree. The archive may be hostile: every name is resolved inside the tree (`rooted.ts`), so neither `..`, nor a
  * symbolic link of the archive or of a layer below, nor a hard link reaches the host. Device nodes are left out (the runtime
- * provides /dev) and so are extended attributes.
+ * provides /dev) and so are extended attributes, but for the capabilities of files.
  *
  * Whiteouts: https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts. They speak of the layers below, so they are applied before any
  * file of the archive is written; the overlay that `target` is mounted as turns the removal into its own form.
@@ -9,6 +9,7 @@
 import {
   chmodSync,
   closeSync,
+  constants,
   createReadStream,
   lchownSync,
   linkSync,
@@ -28,12 +29,16 @@ import { extract, type Header } from 'tar-stream';
 import { fromBytes, raw, toBytes } from '../../platform/byte-paths.ts';
 import { run } from '../../platform/command.ts';
 import { EditError } from './edit.ts';
+import { capabilitiesOf, setCapabilities } from './file-capabilities.ts';
 import { lstat, type RootedTree } from './rooted.ts';
 
 const MAX_ENTRIES = 2_000_000;
 const MAX_BYTES = 64 * 2 ** 30;
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
+const ATTRIBUTE = 'SCHILY.xattr.';
+/** Files of an archive that get capabilities, each by a program of its own. */
+const MAX_CAPABLE = 1000;
 
 export interface UnpackOptions {
   /** Names starting with `.wh.` remove files instead of being files. */
@@ -200,6 +205,7 @@ class Unpacker {
   readonly #directories: { readonly host: string; readonly mtime: Date }[] = [];
   #devices = 0;
   #attributes = 0;
+  #capable = 0;
 
   constructor(target: RootedTree, options: UnpackOptions) {
     this.#target = target;
@@ -218,13 +224,18 @@ class Unpacker {
     if (!lstat(directory)?.isDirectory())
       throw new EditError(`the archive puts ${JSON.stringify(fromBytes(path))} below a file`);
     const host = `${directory}/${name}`;
-    if (Object.keys(pax(header)).some((key) => key.startsWith('SCHILY.xattr.'))) this.#attributes++;
+    const attributes = Object.keys(pax(header)).filter((key) => key.startsWith(ATTRIBUTE));
+    const capabilities = capabilitiesOf(pax(header)[`${ATTRIBUTE}security.capability`] ?? '');
+    const isCapable = capabilities !== undefined && isFile(header) && this.#capable < MAX_CAPABLE;
+    if (attributes.length > (isCapable ? 1 : 0)) this.#attributes++;
     switch (header.type) {
       case 'directory':
         return this.#makeDirectory(host, header);
       case 'file':
       case 'contiguous-file':
-        return this.#writeFile(host, header, body);
+        await this.#writeFile(host, header, body);
+        if (isCapable) await this.#makeCapable(host, capabilities);
+        return;
       case 'symlink':
         this.#clear(host);
         symlinkSync(raw(linkName(header)), raw(host));
@@ -233,6 +244,11 @@ class Unpacker {
         return this.#hardLink(host, header);
       case 'fifo':
         this.#clear(host);
+        // A program is told the name as text, and one that is none would be another name, which may be a link.
+        if (toBytes(fromBytes(host)) !== host)
+          throw new EditError(
+            `the archive has a FIFO whose name is not UTF-8: ${JSON.stringify(fromBytes(path))}`,
+          );
         await run(['mkfifo', '--', fromBytes(host)]);
         return this.#finish(host, header);
       case 'character-device':
@@ -251,7 +267,7 @@ class Unpacker {
       ...(this.#devices > 0
         ? [`${this.#devices} device nodes were left out; the runtime provides /dev`]
         : []),
-      ...(this.#attributes > 0 ? [`the extended attributes of ${this.#attributes} files were left out`] : []),
+      ...(this.#attributes > 0 ? [`extended attributes of ${this.#attributes} files were left out`] : []),
     ];
   }
 
@@ -274,6 +290,16 @@ class Unpacker {
       closeSync(fd);
     }
     this.#finish(host, header);
+  }
+
+  async #makeCapable(host: string, capabilities: Buffer): Promise<void> {
+    this.#capable++;
+    const fd = openSync(raw(host), constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      await setCapabilities(fd, capabilities);
+    } finally {
+      closeSync(fd);
+    }
   }
 
   #hardLink(host: string, header: Header): void {
@@ -303,6 +329,8 @@ class Unpacker {
     else utimesSync(raw(host), mtime, mtime);
   }
 }
+
+const isFile = ({ type }: Header): boolean => type === 'file' || type === 'contiguous-file';
 
 function linkName(header: Header): string {
   const name = header.linkname ?? '';

@@ -1,5 +1,6 @@
 /** Layers made from hostile archives and trees: nothing outside the layer may change. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -34,14 +35,22 @@ afterEach(() => rm(root, { recursive: true, force: true }));
 type Entry = Partial<Header> & { readonly name: string; readonly text?: string };
 
 async function apply(...entries: Entry[]): Promise<string> {
+  return applyArchive(await packed(entries));
+}
+
+async function packed(entries: readonly Entry[]): Promise<Buffer> {
   const archive = pack();
   for (const { text, ...header } of entries) archive.entry(header, text ?? '');
   archive.finalize();
+  // The package's stream is one of buffers; its type says less.
+  return buffer(archive as AsyncIterable<Buffer>);
+}
+
+async function applyArchive(archive: Buffer): Promise<string> {
   const workspace = join(root, `w${++count}`);
   await mkdir(workspace);
   const file = join(workspace, 'layer.tar.gz');
-  // The package's stream is one of buffers; its type says less.
-  await writeFile(file, gzipSync(await buffer(archive as AsyncIterable<Buffer>)));
+  await writeFile(file, gzipSync(archive));
   await editLayer(
     { workspace, layers: [lower], edit: { kind: 'apply-tar', file, maxBytes: 1 << 30 } },
     AbortSignal.timeout(30_000),
@@ -62,6 +71,63 @@ test('archives with names outside are refused', async () => {
     });
   }
   await untouched();
+});
+
+test('a FIFO in a directory whose name is no text is not made where a link of a similar name leads', async () => {
+  const archive = await packed([
+    { name: 'Entry', type: 'directory' },
+    { name: '\uFFFDntry', type: 'symlink', linkname: outside },
+    { name: 'Entry/fifo', type: 'fifo' },
+  ]);
+  for (let at = 0; at < archive.length; at += 512) {
+    if (archive.toString('latin1', at, at + 5) !== 'Entry') continue;
+    archive[at] = 0xff; // which the package that writes archives takes for no name
+    archive.write(' '.repeat(8), at + 148);
+    const sum = archive.subarray(at, at + 512).reduce((all, byte) => all + byte, 0);
+    archive.write(`${sum.toString(8).padStart(6, '0')}\0`, at + 148);
+  }
+  await assert.rejects(applyArchive(archive), /a FIFO whose name is not UTF-8/);
+  await untouched();
+});
+
+test('files keep their capabilities where the archive says them whole, and no other attribute', async () => {
+  const capability = (hex: string) => ({
+    'SCHILY.xattr.security.capability': Buffer.from(hex, 'hex').toString(),
+    'SCHILY.xattr.user.other': 'x',
+  });
+  const words = (...each: number[]) => Buffer.from(Uint32Array.from(each).buffer).toString('hex');
+  const [raw, bind] = [1 << 13, 1 << 10];
+  const upper = await apply(
+    { name: 'ping', text: 'x', mode: 0o755, uid: 5, pax: capability(words(0x2000001, raw, 0, 0, 0)) },
+    { name: 'same', type: 'link', linkname: 'ping' },
+    { name: 'rooted', text: 'x', pax: capability(words(0x3000000, bind, bind, 0, 0, 0)) },
+    { name: 'of-another-root', text: 'x', pax: capability(words(0x3000000, bind, 0, 0, 0, 1000)) },
+    { name: 'no-text', text: 'x', pax: capability(words(0x2000001, 1 << 7, 0, 0, 0)) },
+    { name: 'later', text: 'x', pax: capability(words(0x4000001, raw, 0, 0, 0)) },
+    { name: 'short', text: 'x', pax: capability('01000002') },
+    { name: 'directory', type: 'directory', pax: capability(words(0x2000001, raw, 0, 0, 0)) },
+    { name: 'link', type: 'symlink', linkname: 'short', pax: capability(words(0x2000001, raw, 0, 0, 0)) },
+  );
+  const dump = execFileSync('getfattr', [
+    '-hRPd',
+    '-m',
+    '^(security|user)',
+    '-e',
+    'hex',
+    '--absolute-names',
+    upper,
+  ]).toString();
+  const found = dump
+    .trim()
+    .split('\n\n')
+    .map((each) => each.replace(`# file: ${upper}/`, '').split('\n'));
+  const said = (hex: string) => `security.capability=0x${hex}`;
+  assert.deepEqual(found.sort(), [
+    ['ping', said(words(0x2000001, raw, 0, 0, 0))],
+    ['rooted', said(words(0x2000000, bind, bind, 0, 0))],
+    ['same', said(words(0x2000001, raw, 0, 0, 0))],
+  ]);
+  assert.equal((await lstat(join(upper, 'ping'))).mode & 0o7777, 0o755);
 });
 
 test('links in layers below and in the archive itself stay inside', async () => {
