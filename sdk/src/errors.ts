@@ -1,5 +1,7 @@
 /** What goes wrong, as one class per thing a program may want to do about it. Every message says what happened and what to do next. */
+
 import type { ErrorAnswer } from './gen/types.ts';
+import type { FetchAnswer } from './http.ts';
 
 export type ErrorBody = ErrorAnswer['error'];
 
@@ -159,7 +161,7 @@ const classes: Readonly<Record<number, typeof SkerryError>> = {
 };
 
 /** The error of an answer. `text` is its body. */
-export function errorOfAnswer(url: string, response: Response, text: string): SkerryError {
+export function errorOfAnswer(url: string, response: FetchAnswer, text: string): SkerryError {
   const seconds = Number(response.headers.get('retry-after') ?? Number.NaN);
   const answer = {
     status: response.status,

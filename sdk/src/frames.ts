@@ -1,5 +1,7 @@
 /** Reads the output of a process as the server sends it: frames of a kind (1 byte), a length (4 bytes, big-endian) and that many bytes. */
+
 import type { ErrorAnswer, ProcessExit } from './gen/types.ts';
+import type { FetchAnswer } from './http.ts';
 
 export type Frame =
   | { readonly kind: 'stdout' | 'stderr'; readonly bytes: Uint8Array<ArrayBuffer> }
@@ -11,7 +13,7 @@ const HEADER_BYTES = 5;
 const MAX_FRAME_BYTES = 16 << 20;
 
 /** The frames of a response in order; leaving the loop early closes the connection. Frames of later versions are passed over. */
-export async function* readFrames(response: Response): AsyncGenerator<Frame, void> {
+export async function* readFrames(response: FetchAnswer): AsyncGenerator<Frame, void> {
   const reader = response.body?.getReader();
   if (!reader) return;
   let rest = new Uint8Array();

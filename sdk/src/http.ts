@@ -3,7 +3,22 @@ import { ConnectionError, errorOfAnswer, NotReadyError, notSkerry } from './erro
 import { delay } from './wait.ts';
 
 /** The part of `fetch` that is used; another can be given for tests or proxies. */
-export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+export type Fetch = (url: string, init: FetchRequest) => Promise<FetchAnswer>;
+
+export interface FetchRequest {
+  readonly method: string;
+  readonly headers: Record<string, string>;
+  readonly body?: string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>;
+  readonly signal?: AbortSignal;
+  /** Said of a body that is a stream. */
+  readonly duplex?: 'half';
+}
+
+/** The part of a `Response` that is used. */
+export interface FetchAnswer
+  extends Pick<Response, 'ok' | 'status' | 'body' | 'text' | 'json' | 'arrayBuffer'> {
+  readonly headers: Pick<Headers, 'get'>;
+}
 
 /** While the server starts again, calls that may be repeated are; after so many tries in vain the error is the caller's. */
 const MAX_TRIES = 6;
@@ -38,7 +53,7 @@ export class HttpClient {
   }
 
   /** @throws SkerryError for every answer that is not a good one, and when there is none; the signal's reason when aborted */
-  async send(method: string, path: string, options: CallOptions = {}): Promise<Response> {
+  async send(method: string, path: string, options: CallOptions = {}): Promise<FetchAnswer> {
     const repeatable = options.repeatable ?? method === 'GET';
     for (let attempt = 1; ; attempt++) {
       try {
@@ -65,13 +80,13 @@ export class HttpClient {
     }
   }
 
-  async #sendOnce(method: string, path: string, options: CallOptions): Promise<Response> {
+  async #sendOnce(method: string, path: string, options: CallOptions): Promise<FetchAnswer> {
     const url = `${this.#url}${path}${queryOf(options.query)}`;
     const body = options.json === undefined ? options.body : JSON.stringify(options.json);
     const contentType = options.json === undefined ? 'application/octet-stream' : 'application/json';
     // Streams of requests have to be asked for, by an option that the DOM's types do not know.
     const streamed = body instanceof ReadableStream ? { duplex: 'half' as const } : {};
-    let response: Response;
+    let response: FetchAnswer;
     try {
       response = await this.#fetch(url, {
         method,

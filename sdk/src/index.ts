@@ -28,7 +28,7 @@ export {
 } from './errors.ts';
 export { type FileContent, SandboxFiles } from './files.ts';
 export type * from './gen/types.ts';
-export type { Fetch } from './http.ts';
+export type { Fetch, FetchAnswer, FetchRequest } from './http.ts';
 export {
   type ExecResult,
   type Input,

@@ -1,4 +1,5 @@
 /** Text that comes in pieces, line by line. */
+import type { FetchAnswer } from './http.ts';
 
 /** The lines of it, without their ends; a last one need not have one. */
 export async function* linesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
@@ -14,7 +15,7 @@ export async function* linesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerato
 }
 
 /** The lines of an answer; leaving the loop early closes the connection. */
-export async function* readLines(response: Response): AsyncGenerator<string, void> {
+export async function* readLines(response: FetchAnswer): AsyncGenerator<string, void> {
   const reader = response.body?.getReader();
   if (!reader) return;
   try {

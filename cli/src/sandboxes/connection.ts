@@ -1,9 +1,10 @@
 /** How the commands that work in sandboxes reach them: by the SDK, with this machine's server or the one that the environment names. */
 import type { Command } from 'commander';
-import { type ConnectionOptions, Sandbox, SkerryError } from '../../../sdk/src/index.ts';
+import { type ConnectionOptions, type Fetch, Sandbox, SkerryError } from '../../../sdk/src/index.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { addServerOptions, configOf, serverFlags } from '../commands/server-options.ts';
 import { readToken, requireRunningServer } from '../server-state.ts';
+import { leanFetch } from './lean-fetch.ts';
 
 /** Where `runStatus` differs from the program's own exit status. */
 export const RunStatus = {
@@ -28,12 +29,13 @@ export interface ServerAccess {
   readonly url: string;
   /** `<id>:<secret>`. */
   readonly token: string;
+  readonly fetch?: Fetch;
 }
 
 /** @throws CliError when there is no server */
 export function connectionOf(command: Command): ServerAccess {
   const { SKERRY_URL: url, SKERRY_TOKEN: token } = process.env;
-  if (url && token) return { url, token };
+  if (url && token) return { url, token, fetch: leanFetch };
   return localServer(configOf(serverFlags(command)).dataDir);
 }
 
@@ -41,7 +43,7 @@ export function connectionOf(command: Command): ServerAccess {
 export function localServer(dataDir: string): ServerAccess {
   const { url } = requireRunningServer(dataDir);
   const { tokenId, tokenSecret } = readToken(dataDir);
-  return { url, token: `${tokenId}:${tokenSecret}` };
+  return { url, token: `${tokenId}:${tokenSecret}`, fetch: leanFetch };
 }
 
 /** By id, or by the name of one that runs. @throws CliError, SkerryError */
