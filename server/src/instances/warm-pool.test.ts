@@ -197,6 +197,19 @@ describe('the warm pool', { timeout: 120_000 }, () => {
     await eventually(() => machine.waiting === 1);
   });
 
+  it('makes one beside starts that go on and on', async () => {
+    await using machine = await Machine.open();
+    const held = machine.engine.faults.hold('bind');
+    const starting = machine.start();
+    await held.reached;
+    await eventually(() => {
+      machine.nowMs += 10;
+      return machine.waiting === 1;
+    });
+    held.release();
+    await starting;
+  });
+
   it('takes away all under pressure, and makes none before that is over', async () => {
     await using machine = await Machine.open();
     await machine.withOneWaiting();

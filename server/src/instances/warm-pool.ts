@@ -1,6 +1,7 @@
 /**
  * Instances that are up before anybody asks for them: each was made for what is expected, is given away once, and is nobody's until then. How many of which kind wait
- * follows from what was asked for (`demand.ts`), up to a number and a share of the machine's memory. They are made while nobody waits for a start.
+ * follows from what was asked for (`demand.ts`), up to a number and a share of the machine's memory. They are made while nobody waits for a start, or at a
+ * bounded pace beside starts (`refill-pace.ts`).
  */
 import { availableParallelism } from 'node:os';
 import type { Expected, Prepared, RuntimeName, Shape } from '../engines/engine.ts';
@@ -14,6 +15,7 @@ import type { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { allot } from './allotment.ts';
 import { Demand } from './demand.ts';
+import { RefillPace } from './refill-pace.ts';
 
 /** What an instance is made as: two that are the same here are the same to everybody. */
 export interface WarmShape extends Pick<Shape, 'layers' | 'disk'> {
@@ -27,7 +29,7 @@ export interface WarmPoolParts {
   readonly make: (shape: WarmShape, signal: AbortSignal) => Promise<Prepared>;
   /** Takes one away again; never rejects. */
   readonly discard: (id: InstanceId) => Promise<void>;
-  /** Whether somebody waits for a start: then none is made. */
+  /** Whether somebody waits for a start: then few are made. */
   readonly isBusy: () => boolean;
   readonly memory: () => Promise<MachineMemory>;
   readonly now: () => number;
@@ -102,6 +104,7 @@ export class WarmPool {
   readonly #parts: WarmPoolParts;
   readonly #kinds = new Map<string, Kind>();
   readonly #makers = new Set<Promise<void>>();
+  readonly #pace = new RefillPace();
   #timer: NodeJS.Timeout | undefined;
   #budgetMiB = 0;
   #isPressed = false;
@@ -194,7 +197,7 @@ export class WarmPool {
     this.refillSoon();
   }
 
-  /** Makes what is missing, in the background, as soon as nobody waits. */
+  /** Makes what is missing, in the background, when its pace allows that. */
   refillSoon(): void {
     if (this.#isOff || this.#timer) return;
     this.#timer = setTimeout(() => {
@@ -238,6 +241,10 @@ export class WarmPool {
     let weight = 0;
     for (const kind of this.#kinds.values()) weight += weightOf(kind) * (kind.waiting.length + kind.making);
     return weight;
+  }
+
+  get #making(): number {
+    return [...this.#kinds.values()].reduce((sum, { making }) => sum + making, 0);
   }
 
   #kindOf(shape: WarmShape, label: string): Kind | undefined {
@@ -311,18 +318,22 @@ export class WarmPool {
 
   /** Of which one is to be made now. */
   #mostLacking(): Kind | undefined {
-    if (this.#isOff || this.#parts.isBusy()) return undefined; // whoever has the last start calls `refillSoon`
+    if (this.#isOff) return undefined;
     const nowMs = this.#parts.now();
+    // Asked each time, so that it knows when there was a rest.
+    const isAllowed = this.#pace.allows(nowMs, { starts: this.#parts.isBusy(), making: this.#making });
     let most: { readonly kind: Kind; readonly part: number } | undefined;
     for (const [kind, wanted] of this.#wanted()) {
       const part = 1 - (kind.waiting.length + kind.making) / wanted;
       if (part > (most?.part ?? 0) && nowMs >= kind.pausedUntilMs) most = { kind, part };
     }
-    return most?.kind;
+    if (most && !isAllowed) this.refillSoon();
+    return isAllowed ? most?.kind : undefined;
   }
 
   async #makeOne(kind: Kind, signal: AbortSignal): Promise<void> {
-    const { make, logger, faultPoint } = this.#parts;
+    const { make, now, isBusy, logger, faultPoint } = this.#parts;
+    const startedAtMs = now();
     kind.making++;
     try {
       const prepared = await make(kind.shape, signal);
@@ -336,6 +347,7 @@ export class WarmPool {
       throw err;
     } finally {
       kind.making--;
+      this.#pace.took(now(), now() - startedAtMs, isBusy());
       kind.made.resolve();
       kind.made = Promise.withResolvers();
     }

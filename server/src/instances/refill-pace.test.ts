@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { RefillPace } from './refill-pace.ts';
+
+describe('the pace of refills', () => {
+  it('holds none back while nobody waits for a start', () => {
+    const pace = new RefillPace();
+    for (const making of [0, 1, 2]) assert.equal(pace.allows(0, { starts: false, making }), true);
+  });
+
+  it('leaves starts alone that are over soon', () => {
+    const pace = new RefillPace();
+    for (let nowMs = 0; nowMs < 500; nowMs += 100)
+      assert.equal(pace.allows(nowMs, { starts: true, making: 0 }), false);
+    assert.equal(pace.allows(500, { starts: false, making: 0 }), true);
+    assert.equal(pace.allows(600, { starts: true, making: 0 }), false);
+  });
+
+  it('leaves the first start after a rest alone, however long ago the last one was made', () => {
+    const pace = new RefillPace();
+    pace.took(1_000, 80, false);
+    assert.equal(pace.allows(11_000, { starts: true, making: 0 }), false);
+    assert.equal(pace.allows(11_499, { starts: true, making: 0 }), false);
+    assert.equal(pace.allows(11_500, { starts: true, making: 0 }), true);
+  });
+
+  it('has half of the time beside starts that never end, with one at a time', () => {
+    const pace = new RefillPace();
+    const [tookMs, stepMs, endMs] = [300, 50, 60_000];
+    let made = 0;
+    let madeAtMs: number | undefined;
+    for (let nowMs = 0; nowMs < endMs; nowMs += stepMs) {
+      if (madeAtMs !== undefined && nowMs >= madeAtMs + tookMs) {
+        pace.took(nowMs, nowMs - madeAtMs, true);
+        madeAtMs = undefined;
+        made++;
+      }
+      const making = madeAtMs === undefined ? 0 : 1;
+      if (pace.allows(nowMs, { starts: true, making })) {
+        assert.equal(making, 0);
+        madeAtMs = nowMs;
+      }
+    }
+    const share = (made * tookMs) / endMs;
+    assert.ok(share > 0.45 && share <= 0.5, `${share}`);
+  });
+});
