@@ -90,7 +90,8 @@ function page(): string {
 
 The last result of \`npm run test:dockerfiles\`: ${chosen.length} of ${strangers.length} in ${seconds} s, four at a time, on ${new Date().toISOString().slice(0, 10)}, ${cpus().length} × ${cpu?.model}. Each is a Dockerfile with the
 instructions, flags and stages of a public one in words of our own; its packages and compilers are small programs of the base image that stand in for them. The image must have the
-configuration and the files that \`e2e/images/strangers/\` has beside it, or the build must be refused at that line before anything runs.
+configuration and the files that \`e2e/images/strangers/\` has beside it, or the build must be refused at that line before anything runs. The last column says
+whether BuildKit, where it is on the machine, makes an image of the same Dockerfile that has them too.
 
 | | after | instructions | result | BuildKit |
 | --- | --- | --- | --- | --- |
