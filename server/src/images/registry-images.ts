@@ -2,11 +2,12 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageSource } from '../engines/kubernetes/image-source.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
 import { CleanupScope } from '../platform/cleanup.ts';
 import type { MachineRoom } from '../platform/machine-room.ts';
-import { OnePerKey } from '../platform/one-per-key.ts';
 import { withinRoom } from '../platform/room-watch.ts';
 import { emptied } from '../platform/unfinished.ts';
+import { unlessAborted } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { formatReference, parseReference, type Reference } from './bases/reference.ts';
 import { Registry } from './bases/registry.ts';
@@ -32,9 +33,9 @@ export class RegistryImages implements ImageSource {
   readonly #options: RegistryImagesOptions;
   readonly #repository: Reference;
   readonly #registry: Registry;
-  readonly #turns = new OnePerKey<string>();
-  /** What is known to be there. */
-  readonly #there = new Set<string>();
+  /** What is there, or on its way: it goes on when nobody waits for it any more, so that whoever asks next finds it. */
+  readonly #sent = new Map<string, Promise<void>>();
+  #closing = new AbortController();
 
   /** @throws SkerryError `invalid-argument` for what is no repository */
   constructor(options: RegistryImagesOptions) {
@@ -53,14 +54,21 @@ export class RegistryImages implements ImageSource {
     emptied(directory, (err) => logger.error({ err }, 'kubernetes.temporary-not-emptied'));
   }
 
-  provide(tag: string, layers: readonly string[], signal: AbortSignal): Promise<string> {
+  async provide(tag: string, layers: readonly string[], signal: AbortSignal): Promise<string> {
     const reference = { ...this.#repository, tag, digest: undefined };
-    return this.#turns.run(tag, async () => {
-      signal.throwIfAborted();
-      if (!this.#there.has(tag)) await this.#push(reference, layers, signal);
-      this.#there.add(tag);
-      return formatReference(reference);
-    });
+    let sent = this.#sent.get(tag);
+    if (!sent) {
+      sent = this.#push(reference, layers, this.#closing.signal);
+      this.#sent.set(tag, sent);
+      sent.catch(() => this.#sent.delete(tag));
+    }
+    await unlessAborted(sent, signal);
+    return formatReference(reference);
+  }
+
+  close(): void {
+    this.#closing.abort(new SkerryError('unavailable', 'The server is shutting down.'));
+    this.#closing = new AbortController();
   }
 
   async #push(reference: Reference, layers: readonly string[], signal: AbortSignal): Promise<void> {

@@ -184,6 +184,7 @@ export class KubernetesEngine implements Engine {
     for (const each of [...this.#instances.values(), ...this.#prepared.values()]) each.detach();
     this.#instances.clear();
     this.#prepared.clear();
+    this.#options.images.close();
     await this.#opened?.cluster.close();
     this.#opened = undefined;
   }

@@ -8,4 +8,6 @@ export interface ImageSource {
    * @throws SkerryError `permission-denied` when the registry refuses it, `unavailable` when it does not answer, `disk-full`; the signal's reason
    */
   provide(tag: string, layers: readonly string[], signal: AbortSignal): Promise<string>;
+  /** Breaks off what is under way, which nobody waits for any more. */
+  close(): void;
 }

@@ -25,7 +25,7 @@ export interface EngineHarness extends AsyncDisposable {
   readonly failingSpec: Partial<TestSpec>;
 }
 
-export const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 500, pids: 200 };
+export const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 100, pids: 200 };
 /** Every instance of the suite is on one where the engine can make them. */
 const disk = { sizeMiB: 64, files: 4096 };
 export const signal = () => AbortSignal.timeout(60_000);

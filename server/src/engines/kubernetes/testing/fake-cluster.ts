@@ -82,6 +82,7 @@ export class FakeCluster implements AsyncDisposable {
         this.#images.set(tag, layers);
         return tag;
       },
+      close: () => {},
     };
   }
 
