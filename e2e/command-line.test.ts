@@ -137,7 +137,7 @@ describe('the command line beside the clients', () => {
       python.stdout,
       /^\['from-modal'\]\nPermissionDeniedError .* needs a token with the scope 'sandboxes'; this one has 'read'/,
     );
-    assert.match(await skerry('token', 'list'), new RegExp(`^${tokenId}  read .*Z  looks$`, 'm'));
+    assert.match(await skerry('token', 'list'), new RegExp(`^${tokenId}  read .*Z  - +looks$`, 'm'));
     await skerry('token', 'revoke', tokenId);
   });
 
