@@ -23,7 +23,7 @@ import { projectRoot, startServer, type TestServer } from './support/server.ts';
 import { patient } from './support/slowness.ts';
 
 const bin = join(projectRoot, 'cli/bin/skerry.mjs');
-const python = ['--python', '3.12'];
+const python = ['--python', '3.11'];
 /** No test waits longer for anything. */
 const soon = () => ({ signal: AbortSignal.timeout(patient(15_000)) });
 

@@ -286,7 +286,7 @@ sb.wait()
       `
 import modal
 app = modal.App.lookup("e2e-modbox", create_if_missing=True)
-image = modal.Image.debian_slim(python_version="3.13").run_commands("echo built > /built")
+image = modal.Image.debian_slim(python_version="3.11").run_commands("echo built > /built")
 sb = modal.Sandbox.create(app=app, image=image, timeout=300)
 print(sb.object_id, image.object_id)
 `,
