@@ -230,12 +230,13 @@ function loads(): Measure {
     });
   }
   for (const { name, python } of skerries) {
-    const sent = python('write', 'idle', archive, '/load.tar');
+    let sent: Promise<unknown> | undefined;
     for (const [where, directory] of [
       ['root', '/unpacked'],
       ['volume', '/volume/unpacked'],
     ] as const) {
       contenders.set(`${name}, ${where}`, async () => {
+        sent ??= python('write', 'idle', archive, '/load.tar');
         await sent;
         number++;
         const took = await python('execute', 'idle', unpack(directory));
@@ -281,7 +282,9 @@ function snapshots(count: number): Measure {
   };
 }
 
-const changeOf = (count: number) => `mkdir -p /changed && cd /changed && seq ${count} | split -l 1 -a 5`;
+function changeOf(count: number): string {
+  return `mkdir -p /changed && cd /changed && seq ${count} | split -l 1 -a 5`;
+}
 
 /** What a program notices of a snapshot: the longest time that it stood still. */
 function standstills(count: number): Measure {
