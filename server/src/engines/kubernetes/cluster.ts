@@ -34,6 +34,8 @@ export interface ClusterOptions {
 
 export class Cluster {
   readonly #options: ClusterOptions;
+  /** Of what is this server's. */
+  readonly #selector: string;
   readonly #core: CoreV1Api;
   readonly #version: VersionApi;
   readonly #pods: ReturnType<typeof makeInformer<V1Pod>>;
@@ -48,6 +50,7 @@ export class Cluster {
     this.#core = config.makeApiClient(CoreV1Api);
     this.#version = config.makeApiClient(VersionApi);
     const labelSelector = `${SERVER_LABEL}=${serverId}`;
+    this.#selector = labelSelector;
     const path = `/api/v1/namespaces/${namespace}/pods`;
     const list = () => this.#core.listNamespacedPod({ namespace, labelSelector });
     this.#pods = makeInformer<V1Pod>(config, path, list, labelSelector);
@@ -148,10 +151,6 @@ export class Cluster {
       pages((_continue) => this.#core.listNamespacedSecret({ ...query, ...(_continue && { _continue }) })),
     ]);
     return { pods, secrets };
-  }
-
-  get #selector(): string {
-    return `${SERVER_LABEL}=${this.#options.serverId}`;
   }
 
   #listen(name: string, follower: Follower): () => void {

@@ -45,6 +45,13 @@ export interface KubernetesEngineOptions {
   readonly logger: Logger;
 }
 
+interface Opened {
+  readonly cluster: Cluster;
+  readonly credentials: Credentials;
+  /** Digest of the programs that are sent to Pods. */
+  readonly programs: string;
+}
+
 /** Nothing beyond what every engine does. */
 const capabilities: Capabilities = {
   bindsLate: new Set(),
@@ -59,7 +66,7 @@ export class KubernetesEngine implements Engine {
   readonly #directory: string;
   readonly #prepared = new Map<InstanceId, PreparedPod>();
   readonly #instances = new Map<InstanceId, PodInstance>();
-  #opened: { readonly cluster: Cluster; readonly credentials: Credentials } | undefined;
+  #opened: Opened | undefined;
 
   constructor(options: KubernetesEngineOptions) {
     this.#options = options;
@@ -83,10 +90,10 @@ export class KubernetesEngine implements Engine {
     const { kubeconfig, namespace, logger } = this.#options;
     const credentials = await Credentials.open(this.#directory);
     await prepareSkeleton(this.#skeletonDir);
-    await this.#gatherPrograms();
+    const programs = await this.#gatherPrograms();
     const cluster = new Cluster({ kubeconfig, namespace, serverId: credentials.serverId, logger });
     await cluster.open();
-    this.#opened = { cluster, credentials };
+    this.#opened = { cluster, credentials, programs };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -200,7 +207,7 @@ export class KubernetesEngine implements Engine {
     ].sort();
   }
 
-  get #parts() {
+  get #parts(): Opened {
     if (!this.#opened) throw new SkerryError('unavailable', 'The server is shutting down.');
     return this.#opened;
   }
@@ -220,19 +227,21 @@ export class KubernetesEngine implements Engine {
     return join(this.#directory, 'programs');
   }
 
-  /** What our image holds. */
-  async #gatherPrograms(): Promise<void> {
+  /** What our image holds. @returns their digest */
+  async #gatherPrograms(): Promise<string> {
     const { agentBinaryPath, podLinkBinaryPath } = this.#options;
+    const programs = await Promise.all([readFile(agentBinaryPath), readFile(podLinkBinaryPath)]);
     await rm(this.#programsDir, { recursive: true, force: true });
     await mkdir(this.#programsDir, { recursive: true });
     await copyFile(agentBinaryPath, join(this.#programsDir, 'skerry-agent'));
     await copyFile(podLinkBinaryPath, join(this.#programsDir, 'skerry-pod-link'));
+    return digest(programs);
   }
 
   async #images({ layers }: Shape, signal: AbortSignal) {
-    const { images, content, agentBinaryPath, podLinkBinaryPath } = this.#options;
-    const programs = await Promise.all([readFile(agentBinaryPath), readFile(podLinkBinaryPath)]);
-    const agentImage = await images.provide(`programs-${digest(programs)}`, [this.#programsDir], signal);
+    const { images, content } = this.#options;
+    const { programs } = this.#parts;
+    const agentImage = await images.provide(`programs-${programs}`, [this.#programsDir], signal);
     const places = [this.#skeletonDir, ...layers.map((layer) => content.layer(layer))];
     const image = await images.provide(`layers-${digest(layers)}`, places, signal);
     return { image, agentImage };

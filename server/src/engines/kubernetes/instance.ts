@@ -18,7 +18,7 @@ import { ended } from '../preparation.ts';
 import type { LayerRef } from '../references.ts';
 import type { Cluster } from './cluster.ts';
 import type { Link } from './link.ts';
-import { standingOf, VANISHED } from './pod-status.ts';
+import { standingOf } from './pod-status.ts';
 
 /** Asks the agent at the other end what its sandbox takes of the machine. */
 export type ReadStats = (
@@ -140,7 +140,7 @@ export class PodInstance implements Instance {
   }
 
   #look(pod: V1Pod | undefined): void {
-    const standing = pod ? standingOf(pod) : ({ kind: 'over', exit: VANISHED } as const);
+    const standing = standingOf(pod);
     if (standing.kind === 'over') this.#end(standing.exit);
   }
 

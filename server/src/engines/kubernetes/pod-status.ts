@@ -9,6 +9,7 @@ export type PodStanding =
   /** Nothing will come of it any more. */
   | { readonly kind: 'over'; readonly exit: InstanceExit };
 
+const DELETED = 'Its Pod was deleted by somebody else.';
 /** Reasons of a waiting container that time does not heal. */
 const HOPELESS: ReadonlySet<string> = new Set([
   'CreateContainerConfigError',
@@ -20,7 +21,10 @@ const HOPELESS: ReadonlySet<string> = new Set([
   'StartError',
 ]);
 
-export function standingOf({ metadata, status }: V1Pod): PodStanding {
+/** @param pod undefined: it is no longer there, and this server has not deleted it */
+export function standingOf(pod: V1Pod | undefined): PodStanding {
+  if (!pod) return crashed(DELETED);
+  const { metadata, status } = pod;
   const containers = status?.containerStatuses ?? [];
   const all = [...(status?.initContainerStatuses ?? []), ...containers];
   const named = (name: string) => containers.find((container) => container.name === name)?.state?.terminated;
@@ -32,7 +36,7 @@ export function standingOf({ metadata, status }: V1Pod): PodStanding {
   if (status?.phase === 'Failed' || status?.phase === 'Succeeded') {
     return crashed(`Its Pod is over: ${words(status.reason, status.message) || status.phase}.`);
   }
-  if (metadata?.deletionTimestamp) return crashed('Its Pod was deleted by somebody else.');
+  if (metadata?.deletionTimestamp) return crashed(DELETED);
   const waiting = all.flatMap(({ state }) => (state?.waiting ? [state.waiting] : []));
   const hopeless = waiting.find(({ reason = '' }) => HOPELESS.has(reason));
   if (hopeless) return crashed(`Its Pod cannot start: ${words(hopeless.reason, hopeless.message)}.`);
@@ -50,9 +54,6 @@ function hindranceOf(
   const container = waiting.find(({ message }) => message);
   return container && words(container.reason, container.message);
 }
-
-/** A Pod that is no longer there without this server having deleted it. */
-export const VANISHED: InstanceExit = { reason: 'crashed', message: 'Its Pod was deleted by somebody else.' };
 
 const crashed = (message: string): PodStanding => ({ kind: 'over', exit: { reason: 'crashed', message } });
 

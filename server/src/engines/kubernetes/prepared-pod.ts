@@ -22,7 +22,7 @@ import type { Credentials } from './credentials.ts';
 import { PodInstance, type ReadStats, unable } from './instance.ts';
 import { Link } from './link.ts';
 import { podName, podOf, secretOf } from './pod-spec.ts';
-import { standingOf, VANISHED } from './pod-status.ts';
+import { standingOf } from './pod-status.ts';
 
 /** A node may have to fetch the image first. */
 const START_TIMEOUT_MS = 300_000;
@@ -89,8 +89,7 @@ export class PreparedPod implements Prepared {
       refuseWhatCannotBe({ ...shape.expects, mounts: [] });
       await this.#start(shape.expects, either);
       this.#unfollow = cluster.follow(this.#name, (pod) => {
-        const over = !pod || standingOf(pod).kind === 'over';
-        if (over && this.#isWaiting) this.#death.resolve();
+        if (this.#isWaiting && standingOf(pod).kind === 'over') this.#death.resolve();
       });
     });
   }
@@ -148,7 +147,7 @@ export class PreparedPod implements Prepared {
     const addressed = Promise.withResolvers<string>();
     const over = new AbortController();
     const unfollow = cluster.follow(this.#name, (now) => {
-      const standing = now ? standingOf(now) : ({ kind: 'over', exit: VANISHED } as const);
+      const standing = standingOf(now);
       if (standing.kind === 'over') {
         const { exit } = standing;
         const why = exit.reason === 'crashed' ? exit.message : 'It ran out of memory.';

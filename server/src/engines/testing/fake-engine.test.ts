@@ -8,32 +8,16 @@ import { engineClaims } from './engine-binding.ts';
 import { engineConformance } from './engine-conformance.ts';
 import { type EngineHarness, EngineSuite } from './engine-suite.ts';
 import { FakeEngine, type FakeEngineOptions } from './fake-engine.ts';
+import { restartable } from './restartable.ts';
 
 const openWith = (options: FakeEngineOptions) => (content: ContentPlaces) => openHarness(content, options);
 
 async function openHarness(content: ContentPlaces, options: FakeEngineOptions): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-fake-'));
   const make = () => new FakeEngine(directory, agentBinaryPath(), content, options);
-  let engine = make();
-  await engine.open();
-  return {
-    get engine() {
-      return engine;
-    },
-    traces: () => engine.traces(),
-    restart: async () => {
-      await engine.close();
-      engine = make();
-      await engine.open();
-    },
-    failingSpec: {
-      mounts: [{ source: { kind: 'scratch', path: 'no-such-directory' }, target: '/mnt', readOnly: true }],
-    },
-    [Symbol.asyncDispose]: async () => {
-      await engine.close();
-      await engine.remove();
-    },
-  };
+  return restartable(make, {
+    mounts: [{ source: { kind: 'scratch', path: 'no-such-directory' }, target: '/mnt', readOnly: true }],
+  });
 }
 
 const TEST_GPUS = [0, 1].map((n) => ({

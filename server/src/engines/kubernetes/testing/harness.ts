@@ -2,6 +2,7 @@
 import { agentBinaryPath, podLinkBinaryPath } from '../../../agent/agent-binary.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import type { EngineHarness } from '../../testing/engine-suite.ts';
+import { restartable } from '../../testing/restartable.ts';
 import { KubernetesEngine, type KubernetesEngineOptions } from '../engine.ts';
 
 export interface HarnessOptions
@@ -9,7 +10,7 @@ export interface HarnessOptions
   readonly onClose: () => Promise<void>;
 }
 
-export async function openKubernetesHarness({ onClose, ...options }: HarnessOptions): Promise<EngineHarness> {
+export function openKubernetesHarness({ onClose, ...options }: HarnessOptions): Promise<EngineHarness> {
   const make = () =>
     new KubernetesEngine({
       ...options,
@@ -17,23 +18,5 @@ export async function openKubernetesHarness({ onClose, ...options }: HarnessOpti
       podLinkBinaryPath: podLinkBinaryPath(),
       logger: createLogger('silent'),
     });
-  let engine = make();
-  await engine.open();
-  return {
-    get engine() {
-      return engine;
-    },
-    traces: () => engine.traces(),
-    restart: async () => {
-      await engine.close();
-      engine = make();
-      await engine.open();
-    },
-    failingSpec: { hostname: 'no hostname of a Pod' },
-    [Symbol.asyncDispose]: async () => {
-      await engine.close();
-      await engine.remove();
-      await onClose();
-    },
-  };
+  return restartable(make, { hostname: 'no hostname of a Pod' }, onClose);
 }
