@@ -119,10 +119,9 @@ export class Registry {
       credentials,
       workspace,
       signal,
-      async ({ skopeo, failed, authFile, tls }) => {
-        // Quick and small, to tell a registry that does not answer from one that takes long to send layers.
-        const inspect = ['inspect', '--raw', `--authfile=${authFile}`, ...tls(''), source];
-        await skopeo(inspect, { signal, timeoutMs: this.#options.timeoutMs });
+      async ({ skopeo, inspect, failed, authFile, tls }) => {
+        // To tell a registry that does not answer from one that takes long to send layers.
+        await inspect();
         const to = `oci:${join(workspace, 'oci')}:image`;
         const copy = ['copy', '--quiet', `--src-authfile=${authFile}`, ...tls('src-'), source, to];
         await withinRoom({ room, most, signal }, (signal) =>
@@ -136,14 +135,7 @@ export class Registry {
 
   /** Whether the registry has an image of that name. What keeps it from saying so counts as no. @throws the signal's reason */
   async has(reference: Reference, workspace: string, signal: AbortSignal): Promise<boolean> {
-    const failure = await this.#speak(
-      ...[reference, undefined, workspace, signal],
-      ({ skopeo, authFile, tls }) => {
-        const source = `docker://${formatReference(reference)}`;
-        const inspect = ['inspect', '--raw', `--authfile=${authFile}`, ...tls(''), source];
-        return skopeo(inspect, { signal, timeoutMs: this.#options.timeoutMs });
-      },
-    );
+    const failure = await this.#speak(reference, undefined, workspace, signal, ({ inspect }) => inspect());
     return failure === undefined;
   }
 
@@ -183,6 +175,8 @@ export class Registry {
     signal: AbortSignal,
     work: (tools: {
       readonly skopeo: (args: readonly string[], options: CommandOptions) => Promise<void>;
+      /** Asks for the manifest, which is quick and small. */
+      readonly inspect: () => Promise<void>;
       /** What its failure means. @throws what is none of the registry's */
       readonly failed: (error: unknown) => RegistryFailure;
       readonly authFile: string;
@@ -203,16 +197,16 @@ export class Registry {
       const failure = understand(error, { registry, ...rest });
       return gate?.refused === undefined ? failure : { answered: true, message: gate.refused };
     };
-    const insecure = this.#options.insecure.includes(registry);
+    const { insecure, timeoutMs } = this.#options;
+    const skopeo = async (args: readonly string[], options: CommandOptions): Promise<void> => {
+      await run(behind(['skopeo', ...args]), { ...options, env: skopeoEnvironment(workspace) });
+    };
+    const tls = (side: string) => (insecure.includes(registry) ? [`--${side}tls-verify=false`] : []);
+    const source = `docker://${formatReference({ registry, ...rest })}`;
+    const inspect = () =>
+      skopeo(['inspect', '--raw', `--authfile=${authFile}`, ...tls(''), source], { signal, timeoutMs });
     try {
-      await work({
-        skopeo: async (args, options) => {
-          await run(behind(['skopeo', ...args]), { ...options, env: skopeoEnvironment(workspace) });
-        },
-        failed,
-        authFile,
-        tls: (side) => (insecure ? [`--${side}tls-verify=false`] : []),
-      });
+      await work({ skopeo, inspect, failed, authFile, tls });
       return undefined;
     } catch (error) {
       return failed(error);

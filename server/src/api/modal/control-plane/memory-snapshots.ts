@@ -14,7 +14,7 @@ import {
   type SandboxRestoreRequest,
 } from '../gen/modal/sandboxes_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
-import { callOf } from '../rpc/call.ts';
+import { callOf, makerOf } from '../rpc/call.ts';
 import { invalid, objectName, parseSandboxId } from '../rpc/fields.ts';
 import { SNAPSHOT_DEADLINE_MS } from '../rpc/wire-time.ts';
 import { routerAccess } from './router-access.ts';
@@ -42,10 +42,7 @@ export function memorySnapshotHandlers({
     if (apps.get(spec.appId).state === 'stopped') {
       throw new SkerryError('conflict', `App ${spec.appId} is stopped, and the sandbox would be in it.`);
     }
-    const key = context.requestHeader.get('x-idempotency-key');
-    const requestKey = key ? `${callOf(context).principal}/${key}` : undefined;
-    const { tokenId } = callOf(context).identity;
-    return sandboxes.restore(id, { requestKey, tokenId, ...nameOverride(request) });
+    return sandboxes.restore(id, { ...makerOf(context), ...nameOverride(request) });
   }
 
   return {

@@ -29,7 +29,7 @@ import {
   type SandboxGetExitSnapshotResponseSchema,
 } from '../gen/modal/sandboxes_pb.ts';
 import type { ModalClient } from '../gen/modal/service_pb.ts';
-import { callOf } from '../rpc/call.ts';
+import { callOf, makerOf } from '../rpc/call.ts';
 import { invalid, objectName, parseSandboxId, tags } from '../rpc/fields.ts';
 import { fromSeconds, SNAPSHOT_DEADLINE_MS, toSeconds, waitMs } from '../rpc/wire-time.ts';
 import { toMetadata } from './images.ts';
@@ -78,11 +78,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     if (app.state === 'stopped') {
       throw new SkerryError('conflict', `App ${app.id} is stopped; look it up again to get a running one.`);
     }
-    // Kept with the sandbox itself: a server that dies before it stored the answer must not make a second one.
-    const key = context.requestHeader.get('x-idempotency-key');
-    const requestKey = key ? `${callOf(context).principal}/${key}` : undefined;
-    const { tokenId } = callOf(context).identity;
-    const sandbox = await sandboxes.create(toSandboxSpec(request, app), { idShape, requestKey, tokenId });
+    const sandbox = await sandboxes.create(toSandboxSpec(request, app), { idShape, ...makerOf(context) });
     // The answers have no field for it, and a program may want to know before it runs code that nobody trusts.
     if (sandbox.isolation) context.responseHeader.set(ISOLATION_HEADER, sandbox.isolation);
     return sandbox;

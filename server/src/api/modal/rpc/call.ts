@@ -4,6 +4,7 @@ import type { AccessTokens, RouterGrant } from '../../../auth/access-tokens.ts';
 import type { Identity } from '../../../auth/scopes.ts';
 import type { TokenStore } from '../../../auth/token-store.ts';
 import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { CreateOptions } from '../../../sandboxes/sandboxes.ts';
 import type { AnyRequest } from '../../../transport/port.ts';
 import { isEncrypted } from '../../../transport/tunnel.ts';
 
@@ -40,6 +41,18 @@ export function callOf(context: Pick<HandlerContext, 'values'>): Call {
   const call = context.values.get(callKey);
   if (!call) throw new SkerryError('internal', 'The call was not authenticated.');
   return call;
+}
+
+/**
+ * Whose a sandbox is that a call makes, and what a repeat of the call finds it by. That is kept with the sandbox itself: a server that dies before it stored the answer must
+ * not make a second one.
+ */
+export function makerOf(
+  context: Pick<HandlerContext, 'values' | 'requestHeader'>,
+): Pick<CreateOptions, 'requestKey' | 'tokenId'> {
+  const { principal, identity } = callOf(context);
+  const key = context.requestHeader.get('x-idempotency-key');
+  return { requestKey: key ? `${principal}/${key}` : undefined, tokenId: identity.tokenId };
 }
 
 export interface Authenticators {
