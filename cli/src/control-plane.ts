@@ -1,5 +1,6 @@
 /** Calls of the command to a server: the same RPCs the clients use, as JSON over HTTP/1.1 (the Connect protocol). */
 import { z } from 'zod';
+import type { FetchAnswer } from '../../sdk/src/index.ts';
 import { CliError } from './cli-error.ts';
 import { noAnswer } from './operator.ts';
 import type { ServerAccess } from './sandboxes/connection.ts';
@@ -10,14 +11,14 @@ const errorSchema = z.object({ code: z.string(), message: z.string().default('')
 
 /** Makes one unary call of `modal.client.ModalClient`. `onHeaders` gets the answer's headers. @throws CliError with the server's own words */
 export async function callControlPlane<Answer>(
-  { url, token }: ServerAccess,
+  { url, token, fetch = globalThis.fetch }: ServerAccess,
   rpc: string,
   request: Readonly<Record<string, unknown>>,
   answer: z.ZodType<Answer>,
-  onHeaders?: (headers: Headers) => void,
+  onHeaders?: (headers: FetchAnswer['headers']) => void,
 ): Promise<Answer> {
   const [tokenId = '', tokenSecret = ''] = token.split(':');
-  let response: Response;
+  let response: FetchAnswer;
   try {
     response = await fetch(`${url}/modal.client.ModalClient/${rpc}`, {
       method: 'POST',

@@ -13,9 +13,11 @@ import { definedEnvironment } from '../support/server.ts';
 import {
   assertConfig,
   BASES,
+  configAt,
   LOOK,
   parseLook,
   type Stranger,
+  secretFlags,
   withServed,
   writeBase,
   writeContext,
@@ -70,15 +72,10 @@ export class BuildKit {
     const context = await writeContext({ ...stranger, dockerfile }, this.#scratch);
     const root = join(this.#scratch, `${name}-root`);
     const layout = join(this.#scratch, `${name}-layout`);
-    const secrets = Object.entries(stranger.secrets).flatMap(([id, value]) => {
-      const file = join(this.#scratch, `${name}-${id}`);
-      writeFileSync(file, value);
-      return ['--secret', `id=${id},src=${file}`];
-    });
     const { code, stderr } = await withServed(stranger, (buildArgs) =>
       this.#build(context, [
         ...Object.entries(buildArgs).flatMap(([key, value]) => ['--opt', `build-arg:${key}=${value}`]),
-        ...secrets,
+        ...secretFlags(stranger, this.#scratch),
         ...this.#basesOf(stranger),
         ...['--output', `type=tar,dest=${root}.tar`, '--output', `type=oci,tar=false,dest=${layout}`],
       ]),
@@ -86,11 +83,7 @@ export class BuildKit {
     assert.equal(code, 0, stderr);
     mkdirSync(root);
     await run(['tar', '-xpf', `${root}.tar`, '--numeric-owner', '-C', root]);
-    const { stdout } = await run(['skopeo', 'inspect', '--config', `oci:${layout}`]);
-    assertConfig(
-      stranger,
-      z.object({ config: z.record(z.string(), z.unknown()) }).parse(JSON.parse(stdout)).config,
-    );
+    assertConfig(stranger, await configAt(`oci:${layout}`));
     const look = join(this.#scratch, 'look');
     writeFileSync(look, LOOK);
     const paths = Object.keys(stranger.files).map((path) => `${path}\n`);

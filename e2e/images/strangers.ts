@@ -123,6 +123,14 @@ export async function writeContext(
   return root;
 }
 
+/** The flags by which `skerry image build` and `buildctl` are given its secrets, which are written to files. */
+export const secretFlags = ({ name, secrets }: Stranger, scratch: string): string[] =>
+  Object.entries(secrets).flatMap(([id, value], index) => {
+    const file = join(scratch, `${name}-secret-${index}`);
+    writeFileSync(file, value);
+    return ['--secret', `id=${id},src=${file}`];
+  });
+
 /** Arguments of the build, with the address of the web server for its files, which lives as long as `work`. */
 export async function withServed<T>(
   { served, buildArgs }: Stranger,
@@ -154,14 +162,9 @@ export async function tryStranger(
   const { name, refused } = stranger;
   const context = await writeContext(stranger, scratch);
   const tag = `stranger-${name}`;
-  const secrets = Object.entries(stranger.secrets).map(([id, value], index) => {
-    const file = join(scratch, `${name}-secret-${index}`);
-    writeFileSync(file, value);
-    return ['--secret', `id=${id},src=${file}`];
-  });
   const { code, stdout, stderr } = await withServed(stranger, (buildArgs) =>
     tried(
-      ...['image', 'build', context, '-t', tag, ...secrets.flat()],
+      ...['image', 'build', context, '-t', tag, ...secretFlags(stranger, scratch)],
       ...Object.entries(buildArgs).flatMap(([key, value]) => ['--build-arg', `${key}=${value}`]),
     ),
   );
@@ -189,7 +192,12 @@ const emptied = (value: unknown): unknown => (value === '' ? '' : Array.isArray(
 
 async function configOf(skerry: Skerry, tag: string, archive: string): Promise<Record<string, unknown>> {
   await skerry('image', 'export', tag, '-o', archive);
-  const { stdout } = await run(['skopeo', 'inspect', '--config', `oci-archive:${archive}`]);
+  return configAt(`oci-archive:${archive}`);
+}
+
+/** The configuration of an image as OCI has it. @param place as skopeo names it */
+export async function configAt(place: string): Promise<Record<string, unknown>> {
+  const { stdout } = await run(['skopeo', 'inspect', '--config', place]);
   return z.object({ config: z.record(z.string(), z.unknown()) }).parse(JSON.parse(stdout)).config;
 }
 

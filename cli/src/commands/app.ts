@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { Sandbox, SandboxEndedError } from '../../../sdk/src/index.ts';
-import { listApps, stopApp } from '../apps.ts';
+import { type App, listApps, stopApp } from '../apps.ts';
 import { formatColumns } from '../columns.ts';
+import { listing } from '../listing.ts';
 import { printable } from '../printable.ts';
 import { addConnectionOptions, connectionOf, type ServerAccess, told } from '../sandboxes/connection.ts';
 
@@ -21,21 +22,8 @@ export function appCommand(): Command {
     .option('--json', 'print one JSON object a line');
   addConnectionOptions(list).action(({ json }: Flags) =>
     told(async () => {
-      const apps = (await listApps(connectionOf(list))).map(
-        ({ appId, nRunningTasks, createdAt, ...app }) => ({
-          ...{ id: appId, name: app.name || app.description, state: app.state },
-          ...{ sandboxes: nRunningTasks, createdAt: new Date(createdAt * 1000).toISOString() },
-        }),
-      );
-      if (json) for (const app of apps) process.stdout.write(`${JSON.stringify(app)}\n`);
-      else if (apps.length === 0) process.stdout.write('There is no app.\n');
-      else {
-        const rows = apps.map(({ id, name, state, createdAt, sandboxes }) => [
-          ...[id, printable(name) || '-', state, createdAt, String(sandboxes)],
-        ]);
-        const header = ['APP', 'NAME', 'STATE', 'CREATED', 'SANDBOXES'];
-        process.stdout.write(formatColumns([header, ...rows], 4));
-      }
+      const apps = (await listApps(connectionOf(list))).map(shown);
+      process.stdout.write(listing(apps, { json, none: 'There is no app.\n', table: formatApps }));
     }),
   );
 
@@ -60,6 +48,22 @@ export function appCommand(): Command {
   );
   return group.addCommand(list).addCommand(stop).addCommand(logs);
 }
+
+const shown = ({ appId, nRunningTasks, createdAt, ...app }: App) => ({
+  ...{ id: appId, name: app.name || app.description, state: app.state },
+  ...{ sandboxes: nRunningTasks, createdAt: new Date(createdAt * 1000).toISOString() },
+});
+
+const formatApps = (apps: readonly ReturnType<typeof shown>[]): string =>
+  formatColumns(
+    [
+      ['APP', 'NAME', 'STATE', 'CREATED', 'SANDBOXES'],
+      ...apps.map(({ id, name, state, createdAt, sandboxes }) => [
+        ...[id, printable(name) || '-', state, createdAt, String(sandboxes)],
+      ]),
+    ],
+    4,
+  );
 
 async function showLogs(app: string, connection: ServerAccess, json: boolean | undefined): Promise<void> {
   const sandboxes = await Array.fromAsync(Sandbox.list({ ...connection, app, includeEnded: true }));

@@ -1,5 +1,6 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { z } from 'zod';
+import { parseCount } from '../option-values.ts';
 import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
 import { addServerOptions } from './server-options.ts';
 
@@ -31,10 +32,4 @@ export function forkCommand(): Command {
       process.stdout.write(`${line}\n`);
     }
   });
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count >= 1) return count;
-  throw new InvalidArgumentError('It must be a number from 1 on.');
 }

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { parseEnv } from 'node:util';
 import { Command } from 'commander';
-import { secrets } from '../../../sdk/src/index.ts';
+import { type SecretInfo, secrets } from '../../../sdk/src/index.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { formatColumns } from '../columns.ts';
+import { listing } from '../listing.ts';
 import { printable } from '../printable.ts';
 import { addConnectionOptions, connectionOf, told } from '../sandboxes/connection.ts';
 import { variables } from '../sandboxes/create-options.ts';
@@ -27,15 +28,7 @@ export function secretCommand(): Command {
   addConnectionOptions(list).action(({ json }: { json?: boolean }) =>
     told(async () => {
       const all = await Array.fromAsync(secrets.list(connectionOf(list)));
-      if (json) for (const each of all) process.stdout.write(`${JSON.stringify(each)}\n`);
-      else if (all.length === 0) process.stdout.write('There is no secret.\n');
-      else {
-        const rows = all.map(({ name, keys, createdAt, lastUsedAt }) => [
-          ...[printable(name), createdAt, lastUsedAt ?? 'never'],
-          keys.join(' '),
-        ]);
-        process.stdout.write(formatColumns([['SECRET', 'CREATED', 'USED', 'VARIABLES'], ...rows]));
-      }
+      process.stdout.write(listing(all, { json, none: 'There is no secret.\n', table: formatSecrets }));
     }),
   );
 
@@ -82,6 +75,15 @@ export function secretCommand(): Command {
   );
   return group.addCommand(list).addCommand(create).addCommand(remove);
 }
+
+const formatSecrets = (all: readonly SecretInfo[]): string =>
+  formatColumns([
+    ['SECRET', 'CREATED', 'USED', 'VARIABLES'],
+    ...all.map(({ name, keys, createdAt, lastUsedAt }) => [
+      ...[printable(name), createdAt, lastUsedAt ?? 'never'],
+      keys.join(' '),
+    ]),
+  ]);
 
 /** @throws CliError */
 async function readVariables(file: string): Promise<Record<string, string>> {

@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import { parseLifetime } from '../option-values.ts';
 import {
   addConnectionOptions,
   connectionOf,
@@ -7,7 +8,6 @@ import {
   whichSandbox,
 } from '../sandboxes/connection.ts';
 import { sayIfSlow } from '../sandboxes/slow.ts';
-import { parseTime } from '../sizes.ts';
 
 interface SnapshotFlags {
   readonly path?: string;
@@ -38,8 +38,4 @@ export function snapshotCommand(): Command {
   );
 }
 
-function lifetimeSeconds(text: string): number {
-  const ms = parseTime(text);
-  if (ms !== undefined && ms >= 1000) return Math.floor(ms / 1000);
-  throw new InvalidArgumentError('It must be a time such as 90m, 12h or 30d.');
-}
+const lifetimeSeconds = (text: string): number => Math.floor(parseLifetime(text, 1000) / 1000);

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import type { Sandbox } from '../../../sdk/src/index.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { formatColumns } from '../columns.ts';
+import { listing } from '../listing.ts';
 import {
   addConnectionOptions,
   connectionOf,
@@ -10,7 +11,7 @@ import {
   told,
   whichSandbox,
 } from '../sandboxes/connection.ts';
-import { formatTaken, UsageMeter } from '../sandboxes/usage.ts';
+import { formatTaken, NOTHING_RUNS, UsageMeter } from '../sandboxes/usage.ts';
 
 /** Between the two looks that tell a part of a processor. */
 const LOOK_MS = 500;
@@ -45,8 +46,7 @@ export function statsCommand(): Command {
       if (idle) throw new CliError(`${idle.id} is not running: it is ${idle.info.status}.`);
       const taken =
         which.length === 0 ? all : all.filter(({ id }) => sandboxes.some((each) => each.id === id));
-      if (json) for (const each of taken) process.stdout.write(`${JSON.stringify(each)}\n`);
-      else process.stdout.write(taken.length === 0 ? 'No sandbox is running.\n' : formatTaken(taken));
+      process.stdout.write(listing(taken, { json, none: NOTHING_RUNS, table: formatTaken }));
     }),
   );
 }

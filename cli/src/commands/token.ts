@@ -5,8 +5,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import { formatColumns } from '../columns.ts';
 import { askServer } from '../operator.ts';
+import { parseLifetime } from '../option-values.ts';
 import { requireRunningServer } from '../server-state.ts';
-import { parseTime } from '../sizes.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -73,7 +73,9 @@ export function tokenCommand(): Command {
         .choices(['read', 'sandboxes', 'admin'])
         .default('sandboxes'),
     )
-    .option('--expires <time>', 'it ends by itself after so long: 12h, 30d', parseLifetime)
+    .option('--expires <time>', 'it ends by itself after so long: 12h, 30d', (text: string) =>
+      parseLifetime(text),
+    )
     .option('--max-sandboxes <count>', 'so many of its sandboxes may run at once', parseCount)
     .option('--max-cpu <cores>', 'these have so many processors together: 4, 1.5', parseCores)
     .option('--max-memory <mib>', 'and so much memory, MiB', parseCount)
@@ -185,12 +187,6 @@ function parseCores(text: string): number {
   const milliCpu = /^\d{1,5}(\.\d{1,3})?$/.test(text) ? Math.round(Number(text) * 1000) : 0;
   if (milliCpu > 0) return milliCpu;
   throw new InvalidArgumentError('It must be a number of processors such as 4 or 1.5.');
-}
-
-function parseLifetime(text: string): number {
-  const ms = parseTime(text);
-  if (ms !== undefined && ms > 0) return ms;
-  throw new InvalidArgumentError('It must be a time such as 90m, 12h or 30d.');
 }
 
 /** What the other machine needs, ready to be pasted there. */

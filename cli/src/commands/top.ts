@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import { parseCount } from '../option-values.ts';
 import { addConnectionOptions, connectionOf, told } from '../sandboxes/connection.ts';
 import { seconds } from '../sandboxes/create-options.ts';
-import { formatTaken, type Taken, UsageMeter } from '../sandboxes/usage.ts';
+import { formatTaken, NOTHING_RUNS, type Taken, UsageMeter } from '../sandboxes/usage.ts';
 
 const DEFAULT_INTERVAL_SECONDS = 2;
 /** The screen beside the one that is scrolled, without a cursor; and back. */
@@ -72,7 +73,7 @@ function screen(): Show {
   return {
     signal: enough.signal,
     show(taken) {
-      const text = taken.length === 0 ? 'No sandbox is running.\n' : formatTaken(taken);
+      const text = taken.length === 0 ? NOTHING_RUNS : formatTaken(taken);
       const shown = text
         .split('\n')
         .slice(0, stdout.rows - 1)
@@ -86,10 +87,4 @@ function screen(): Show {
       for (const signal of signals) process.off(signal, end);
     },
   };
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count >= 1) return count;
-  throw new InvalidArgumentError('It must be a number from 1 on.');
 }

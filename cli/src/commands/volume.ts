@@ -1,6 +1,7 @@
 import { Command } from 'commander';
-import { Volume, type VolumeFile } from '../../../sdk/src/index.ts';
+import { Volume, type VolumeFile, type VolumeInfo } from '../../../sdk/src/index.ts';
 import { formatColumns } from '../columns.ts';
+import { listing } from '../listing.ts';
 import { printable } from '../printable.ts';
 import { addConnectionOptions, connectionOf, told } from '../sandboxes/connection.ts';
 import { getFromVolume, putIntoVolume } from '../sandboxes/volume-copy.ts';
@@ -36,12 +37,7 @@ export function volumeCommand(): Command {
   const list = new Command('list').description('list the volumes, newest first').option(jsonLines, oneALine);
   add(list, async (_, { json }) => {
     const volumes = (await Array.fromAsync(Volume.list(connectionOf(list)))).map(({ info }) => info);
-    if (json) for (const info of volumes) say(info);
-    else if (volumes.length === 0) process.stdout.write('There is no volume.\n');
-    else {
-      const rows = volumes.map(({ name, createdAt }) => [printable(name), createdAt]);
-      process.stdout.write(formatColumns([['VOLUME', 'CREATED'], ...rows]));
-    }
+    process.stdout.write(listing(volumes, { json, none: 'There is no volume.\n', table: formatVolumes }));
   });
 
   const create = new Command('create')
@@ -133,6 +129,12 @@ export function volumeCommand(): Command {
 }
 
 const say = (object: object): void => void process.stdout.write(`${JSON.stringify(object)}\n`);
+
+const formatVolumes = (volumes: readonly VolumeInfo[]): string =>
+  formatColumns([
+    ['VOLUME', 'CREATED'],
+    ...volumes.map(({ name, createdAt }) => [printable(name), createdAt]),
+  ]);
 
 const formatEntries = (entries: readonly VolumeFile[]): string =>
   formatColumns([

@@ -38,6 +38,8 @@ export class UsageMeter {
   }
 }
 
+export const NOTHING_RUNS = 'No sandbox is running.\n';
+
 export const formatTaken = (taken: readonly Taken[]): string =>
   formatColumns(
     [
