@@ -195,9 +195,9 @@ async function configOf(skerry: Skerry, tag: string, archive: string): Promise<R
   return configAt(`oci-archive:${archive}`);
 }
 
-/** The configuration of an image as OCI has it. @param place as skopeo names it */
+/** The configuration of an image as it is written, with Docker's own fields. @param place as skopeo names it */
 export async function configAt(place: string): Promise<Record<string, unknown>> {
-  const { stdout } = await run(['skopeo', 'inspect', '--config', place]);
+  const { stdout } = await run(['skopeo', 'inspect', '--config', '--raw', place]);
   return z.object({ config: z.record(z.string(), z.unknown()) }).parse(JSON.parse(stdout)).config;
 }
 

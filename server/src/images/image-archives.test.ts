@@ -81,7 +81,7 @@ async function built(images: ImageService, lines: readonly string[]): Promise<Im
 }
 
 const inspected = async (transport: string, file: string) =>
-  JSON.parse((await run(['skopeo', 'inspect', '--config', `${transport}:${file}`])).stdout);
+  JSON.parse((await run(['skopeo', 'inspect', '--config', '--raw', `${transport}:${file}`])).stdout);
 
 describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
   it('what is exported, skopeo reads as an archive of either kind, with all layers, and equal images give equal bytes', async (t) => {
@@ -96,14 +96,18 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
       'two',
       'EOF',
       'CMD ["/bin/two"]',
+      'MAINTAINER me',
+      'VOLUME /data',
+      'HEALTHCHECK --retries=2 CMD ["/bin/two"]',
     ]);
     images.publish(id, 'app:1');
     const file = await exported(t, images, 'app:1');
     for (const transport of ['oci-archive', 'docker-archive']) {
-      const { config, history, rootfs } = await inspected(transport, file);
+      const { author, config, history, rootfs } = await inspected(transport, file);
       const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
       assert.deepEqual(config.Env, [path, 'A=1']);
-      assert.deepEqual(config.Cmd, ['/bin/two']);
+      assert.deepEqual([config.Cmd, author, config.Volumes], [['/bin/two'], 'me', { '/data': {} }]);
+      assert.deepEqual(config.Healthcheck, { Test: ['CMD', '/bin/two'], Retries: 2 });
       assert.equal(rootfs.diff_ids.length, 2);
       assert.deepEqual(
         history.map((step: { created_by: string; empty_layer?: boolean }) => [
@@ -115,6 +119,9 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
           ['COPY <<EOF /etc/one', false],
           ['COPY --chmod=4755 <<EOF /bin/two', false],
           ['CMD ["/bin/two"]', true],
+          ['MAINTAINER me', true],
+          ['VOLUME /data', true],
+          ['HEALTHCHECK --retries=2 CMD ["/bin/two"]', true],
         ],
       );
       // The layers too, which are checked against what the configuration says of them.
@@ -156,7 +163,10 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
     ];
     const archive = await dockerArchive([first, second], {
       names: ['docker.io/library/thing:1.2', 'ghcr.io/team/thing:x'],
-      config: { Env: ['K=v=w'], WorkingDir: '/opt', StopSignal: 'SIGINT', Shell: ['/bin/bash', '-c'] },
+      config: {
+        ...{ Env: ['K=v=w'], WorkingDir: '/opt', StopSignal: 'SIGINT', Shell: ['/bin/bash', '-c'] },
+        ...{ Volumes: { '/data': {} }, Healthcheck: { Test: ['CMD', 'true'], Interval: 30e9, Retries: 3 } },
+      },
     });
     const [image] = await imported(here.images, gzipSync(archive));
     assert.deepEqual(image?.names, ['thing:1.2', 'ghcr.io/team/thing:x']);
@@ -169,6 +179,10 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
     assert.deepEqual(
       [config.env, config.workdir, config.stopSignal, config.shell],
       [{ K: 'v=w' }, '/opt', 'SIGINT', ['/bin/bash', '-c']],
+    );
+    assert.deepEqual(
+      [config.volumes, config.healthcheck],
+      [['/data'], { test: ['CMD', 'true'], intervalNs: 30e9, retries: 3 }],
     );
     assert.equal(layers.length, 2);
     const [low = '', high = ''] = layers.map((layer) => join(there.layers, layer));

@@ -355,6 +355,10 @@ test('what Dockerfiles of strangers have in them: all of it in one build', async
     'shown',
     'B',
     'STOPSIGNAL SIGQUIT',
+    'MAINTAINER Some Body',
+    'VOLUME ["/data"] ',
+    'VOLUME /data /v$VERSION',
+    'HEALTHCHECK CMD false',
     'HEALTHCHECK --interval=5m CMD true',
     'EXPOSE 80/tcp',
   ];
@@ -388,6 +392,11 @@ test('what Dockerfiles of strangers have in them: all of it in one build', async
     assert.match(log, /\nshown\n/);
     const { config } = images.get(id);
     assert.deepEqual([config.stopSignal, config.exposedPorts, config.onBuild], ['SIGQUIT', [80], undefined]);
+    assert.deepEqual(
+      [config.author, config.volumes, config.healthcheck],
+      ['Some Body', ['/data', '/v3'], { test: ['CMD-SHELL', 'true'], intervalNs: 300e9 }],
+    );
+    assert.match(log, /VOLUME \/data \/v\$VERSION\n ---> Kept in the configuration\./);
     const again = await succeed({
       lines: [...lines, 'LABEL a=b'],
       contextFiles,

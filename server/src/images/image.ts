@@ -23,8 +23,24 @@ export interface ImageConfig {
   readonly stopSignal?: string;
   /** Instructions of a Dockerfile that a build which starts from the image carries out first. */
   readonly onBuild?: readonly string[];
+  /** Directories that VOLUME names. For whoever runs the image elsewhere, as the two after it: sandboxes have volumes that they are created with. */
+  readonly volumes?: readonly string[];
+  readonly healthcheck?: Healthcheck;
+  /** Who made it, in words. */
+  readonly author?: string;
   /** What it came out of, first the oldest; not known of images that older versions of Skerry made. */
   readonly history?: readonly HistoryStep[];
+}
+
+/** How Docker finds out whether a program works. Times are in nanoseconds; what is absent is as Docker has it. */
+export interface Healthcheck {
+  /** `CMD` and an argument vector, `CMD-SHELL` and a text, or `NONE`. Empty: as in the image below. */
+  readonly test: readonly string[];
+  readonly intervalNs?: number;
+  readonly timeoutNs?: number;
+  readonly startPeriodNs?: number;
+  readonly startIntervalNs?: number;
+  readonly retries?: number;
 }
 
 export const emptyImageConfig: ImageConfig = {

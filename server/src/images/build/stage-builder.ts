@@ -46,6 +46,12 @@ const PROXY_ARGS = ['HTTP_PROXY', 'HTTPS_PROXY', 'FTP_PROXY', 'NO_PROXY', 'ALL_P
   name.toLowerCase(),
 ]);
 
+/** Of what the configuration has for whoever runs the image elsewhere. */
+const WITHOUT_EFFECT = {
+  volume: 'Kept in the configuration. Sandboxes have the volumes that they are created with.',
+  healthcheck: 'Kept in the configuration. Sandboxes have the readiness probe that they are created with.',
+} as const;
+
 export interface BuilderParts {
   readonly store: ImageRepository;
   readonly layers: LayerStore;
@@ -131,8 +137,7 @@ export class StageBuilder {
   }
 
   /** The state with the instruction in the image's history. */
-  #noted(state: StageState, { kind, source }: Instruction, before: StageState): StageState {
-    if (kind === 'ignored') return state;
+  #noted(state: StageState, { source }: Instruction, before: StageState): StageState {
     const layer = state.layers.length > before.layers.length ? (state.layers.at(-1) ?? null) : null;
     const text = this.#run.log.redact(source);
     return { ...state, config: withStep(state.config, { text, layer, atMs: this.#parts.clock() }) };
@@ -185,10 +190,9 @@ export class StageBuilder {
         );
         return this.#withLayer(next, layer);
       }
-      case 'ignored':
-        this.#run.log.say(` ---> Without effect: ${instruction.why}.`);
-        return state;
       default:
+        if (instruction.kind === 'volume' || instruction.kind === 'healthcheck')
+          this.#run.log.say(` ---> ${WITHOUT_EFFECT[instruction.kind]}`);
         return applyMetadata(state, instruction, this.#run.values, escapeChar);
     }
   }

@@ -127,6 +127,16 @@ export function applyMetadata(
       const ports = instruction.ports.flatMap((port) => parsePorts(expand(port), line));
       return configured({ exposedPorts: [...new Set([...state.config.exposedPorts, ...ports])] });
     }
+    case 'volume': {
+      const paths = instruction.paths.map(expand);
+      if (paths.some((path) => path.trim() === ''))
+        throw new SkerryError('invalid-argument', `Dockerfile line ${line}: a VOLUME has no directory`);
+      return configured({ volumes: [...new Set([...(state.config.volumes ?? []), ...paths])] });
+    }
+    case 'healthcheck':
+      return configured({ healthcheck: instruction.healthcheck });
+    case 'maintainer':
+      return configured({ author: instruction.value });
     case 'onbuild':
       return configured({
         onBuild: [...(state.config.onBuild ?? []), instruction.trigger].slice(0, MAX_TRIGGERS),
@@ -134,7 +144,6 @@ export function applyMetadata(
     case 'from':
     case 'run':
     case 'copy':
-    case 'ignored':
       return state;
     default:
       return instruction satisfies never;

@@ -1,4 +1,5 @@
 /** A Dockerfile's instructions as our own types. Variables are not expanded yet: their values are known only while building. */
+import type { Healthcheck } from '../image.ts';
 import type { Heredoc } from './lines.ts';
 
 /** Shell form is a text for the image's shell, exec form an argument vector. */
@@ -100,14 +101,14 @@ export type Instruction =
   | CopyInstruction
   | ArgInstruction
   | (Common & { readonly kind: 'env' | 'label'; readonly pairs: readonly Pair[] })
-  | (Common & { readonly kind: 'workdir' | 'user' | 'stopsignal'; readonly value: string })
+  | (Common & { readonly kind: 'workdir' | 'user' | 'stopsignal' | 'maintainer'; readonly value: string })
   | (Common & { readonly kind: 'shell'; readonly argv: readonly string[] })
   | (Common & { readonly kind: 'entrypoint' | 'cmd'; readonly command: Command })
   | (Common & { readonly kind: 'expose'; readonly ports: readonly string[] })
+  | (Common & { readonly kind: 'volume'; readonly paths: readonly string[] })
+  | (Common & { readonly kind: 'healthcheck'; readonly healthcheck: Healthcheck })
   /** An instruction for builds that start from the image. */
-  | (Common & { readonly kind: 'onbuild'; readonly trigger: string })
-  /** Accepted without effect; `why` goes to the build log. */
-  | (Common & { readonly kind: 'ignored'; readonly why: string });
+  | (Common & { readonly kind: 'onbuild'; readonly trigger: string });
 
 export interface Dockerfile {
   readonly escapeChar: string;

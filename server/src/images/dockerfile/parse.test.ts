@@ -229,11 +229,35 @@ test('what cannot be built is refused with its line', () => {
   refuses('FROM x\nSHELL bash', /line 2: SHELL needs a JSON list/);
 });
 
-test('instructions without effect are kept for the log', () => {
-  assert.deepEqual(
-    steps('VOLUME /x', 'HEALTHCHECK NONE', 'MAINTAINER me').map((each) => each.kind),
-    ['ignored', 'ignored', 'ignored'],
-  );
+test('VOLUME, HEALTHCHECK and MAINTAINER, as Docker reads them', () => {
+  assert.deepEqual(only('VOLUME /x "/y z" $D').paths, ['/x', '"/y z"', '$D']);
+  assert.deepEqual(only('VOLUME ["/x", "/y z"]').paths, ['/x', '/y z']);
+  assert.equal(only('MAINTAINER Some Body <a@example.com>').value, 'Some Body <a@example.com>');
+  assert.deepEqual(only('HEALTHCHECK none').healthcheck, { test: ['NONE'] });
+  assert.deepEqual(only('HEALTHCHECK CMD curl -f "http://localhost" || exit 1').healthcheck, {
+    test: ['CMD-SHELL', 'curl -f "http://localhost" || exit 1'],
+  });
+  const flags = '--interval=1m30s --timeout=1.5s --start-period=2h --start-interval=250ms --retries=4';
+  assert.deepEqual(only(`HEALTHCHECK ${flags} CMD ["true", "$X"]`).healthcheck, {
+    test: ['CMD', 'true', '$X'],
+    ...{ intervalNs: 90e9, timeoutNs: 1.5e9, startPeriodNs: 7200e9, startIntervalNs: 0.25e9, retries: 4 },
+  });
+  assert.deepEqual(only('HEALTHCHECK --interval=0 --retries=0 CMD x').healthcheck, {
+    test: ['CMD-SHELL', 'x'],
+  });
+  for (const [line, why] of [
+    ['VOLUME', /VOLUME needs an argument/],
+    ['VOLUME []', /VOLUME needs a directory/],
+    ['HEALTHCHECK', /HEALTHCHECK needs an argument/],
+    ['HEALTHCHECK true', /HEALTHCHECK is `HEALTHCHECK CMD command`/],
+    ['HEALTHCHECK NONE true', /HEALTHCHECK is/],
+    ['HEALTHCHECK CMD []', /HEALTHCHECK CMD has no command/],
+    ['HEALTHCHECK --interval=30 CMD x', /--interval is a time such as 30s/],
+    ['HEALTHCHECK --timeout=1us CMD x', /--timeout is a time .*1ms at least/],
+    ['HEALTHCHECK --retries=-1 CMD x', /--retries is a whole number/],
+    ['HEALTHCHECK --wait=1s CMD x', /HEALTHCHECK has no flag `--wait`/],
+  ] as const)
+    refuses(`FROM x\n${line}`, new RegExp(`line 2: ${why.source}`));
 });
 
 test('COPY --parents and --exclude, ADD of URLs, modes by letters, mounts of an agent that is not there, triggers', () => {

@@ -4,8 +4,10 @@
  */
 import { DockerfileParser } from 'dockerfile-ast';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import type { Healthcheck } from '../image.ts';
 import { checkStopSignal } from '../stop-signal.ts';
 import { checkAdded, checkAddress, checkChecksum, checkMode } from './copy-words.ts';
+import { HEALTHCHECK_FLAGS, readHealthcheck } from './healthcheck.ts';
 import type {
   ArgInstruction,
   Command,
@@ -113,13 +115,13 @@ class InstructionParser {
       case 'EXPOSE':
         return { ...base, kind: 'expose', ports: splitWords(this.#one(), this.#escapeChar) };
       case 'VOLUME':
-        return { ...base, kind: 'ignored', why: 'volumes are given when a sandbox is created' };
+        return { ...base, kind: 'volume', paths: this.#volumes() };
       case 'HEALTHCHECK':
-        return { ...base, kind: 'ignored', why: 'health checks are given when a sandbox is created' };
+        return { ...base, kind: 'healthcheck', healthcheck: this.#healthcheck() };
       case 'ONBUILD':
         return { ...base, kind: 'onbuild', trigger: this.#trigger() };
       case 'MAINTAINER':
-        return { ...base, kind: 'ignored', why: 'it is deprecated; use LABEL' };
+        return { ...base, kind: 'maintainer', value: this.#one() };
       default:
         return this.#fail(`unknown instruction \`${this.#keyword.slice(0, 40)}\``);
     }
@@ -184,6 +186,26 @@ class InstructionParser {
     const signal = this.#one();
     if (isPlain(signal)) checkStopSignal(bare(signal), (problem) => this.#fail(problem));
     return signal;
+  }
+
+  #volumes(): readonly string[] {
+    const paths = this.#jsonStrings() ?? splitWords(this.#one(), this.#escapeChar);
+    if (paths.length === 0) this.#fail('VOLUME needs a directory');
+    return paths;
+  }
+
+  #healthcheck(): Healthcheck {
+    this.#takeFlags(HEALTHCHECK_FLAGS);
+    const [, type = '', rest = ''] = /^(\S+)\s*(.*)$/s.exec(this.#one()) ?? [];
+    if (type.toUpperCase() === 'NONE' && rest === '') return { test: ['NONE'] };
+    if (type.toUpperCase() !== 'CMD')
+      this.#fail('HEALTHCHECK is `HEALTHCHECK CMD command` or `HEALTHCHECK NONE`');
+    this.#rest = rest;
+    return readHealthcheck(
+      this.#command(),
+      (name) => this.#flag(name),
+      (problem) => this.#fail(problem),
+    );
   }
 
   #shell(): readonly string[] {

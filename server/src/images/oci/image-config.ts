@@ -1,7 +1,7 @@
 /** Configurations of images as others write them: https://github.com/opencontainers/image-spec/blob/main/config.md */
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { emptyImageConfig, type ImageConfig } from '../image.ts';
+import { emptyImageConfig, type Healthcheck, type ImageConfig } from '../image.ts';
 
 /** What a file of an image may hold that is parsed: manifests and configurations. The specification recommends registries to take 4 MiB. */
 export const MAX_JSON_BYTES = 4 << 20;
@@ -24,8 +24,10 @@ export interface ForeignConfig {
 }
 
 const strings = z.array(z.string()).nullish();
+const count = z.number().nullish();
 const schema = z.object({
   architecture: z.string().nullish(),
+  author: z.string().nullish(),
   config: z
     .object({
       Env: strings,
@@ -38,6 +40,13 @@ const schema = z.object({
       OnBuild: strings,
       Labels: z.record(z.string(), z.string()).nullish(),
       ExposedPorts: z.record(z.string(), z.unknown()).nullish(),
+      Volumes: z.record(z.string(), z.unknown()).nullish(),
+      Healthcheck: z
+        .object({
+          ...{ Test: strings, Retries: count },
+          ...{ Interval: count, Timeout: count, StartPeriod: count, StartInterval: count },
+        })
+        .nullish(),
     })
     .nullish(),
   rootfs: z.object({ diff_ids: z.array(z.string()).max(MAX_LAYERS).nullish() }).nullish(),
@@ -58,7 +67,8 @@ const schema = z.object({
 export function parseConfig(json: unknown): ForeignConfig {
   const parsed = schema.safeParse(json);
   if (!parsed.success) throw notAnImage(z.prettifyError(parsed.error));
-  const { config, history, rootfs, architecture } = parsed.data;
+  const { config, history, rootfs, architecture, author } = parsed.data;
+  const volumes = Object.keys(config?.Volumes ?? {});
   return {
     config: {
       env: Object.fromEntries((config?.Env ?? []).map(splitPair)),
@@ -71,6 +81,9 @@ export function parseConfig(json: unknown): ForeignConfig {
       exposedPorts: Object.keys(config?.ExposedPorts ?? {}).flatMap(exposedPort),
       ...(config?.StopSignal && { stopSignal: config.StopSignal }),
       ...(config?.OnBuild && config.OnBuild.length > 0 && { onBuild: config.OnBuild }),
+      ...(volumes.length > 0 && { volumes }),
+      ...(config?.Healthcheck && { healthcheck: healthcheck(config.Healthcheck) }),
+      ...(author && { author }),
     },
     history: (history ?? []).map((step) => ({
       text: step.created_by || step.comment || '',
@@ -95,6 +108,22 @@ function exposedPort(text: string): (number | string)[] {
   return [protocol === 'tcp' ? port : `${port}/${protocol}`];
 }
 
+type Checked = NonNullable<NonNullable<z.infer<typeof schema>['config']>['Healthcheck']>;
+
+/** Docker's names for the numbers of a health check, and ours. */
+const NUMBERS = [
+  ['Interval', 'intervalNs'],
+  ['Timeout', 'timeoutNs'],
+  ['StartPeriod', 'startPeriodNs'],
+  ['StartInterval', 'startIntervalNs'],
+  ['Retries', 'retries'],
+] as const;
+
+function healthcheck(check: Checked): Healthcheck {
+  const numbers = NUMBERS.flatMap(([theirs, ours]) => (check[theirs] ? [[ours, check[theirs]]] : []));
+  return { test: check.Test ?? [], ...Object.fromEntries(numbers) };
+}
+
 /** The other way. @param history undefined where it does not fit the layers */
 export function formatConfig(image: {
   readonly config: ImageConfig;
@@ -106,6 +135,7 @@ export function formatConfig(image: {
   const { config } = image;
   return {
     created: new Date(image.createdAtMs).toISOString(),
+    ...(config.author !== undefined && { author: config.author }),
     architecture: image.architecture,
     os: 'linux',
     config: {
@@ -122,6 +152,8 @@ export function formatConfig(image: {
         config.exposedPorts.map((port) => [typeof port === 'number' ? `${port}/tcp` : port, {}]),
       ),
       ...(config.stopSignal !== undefined && { StopSignal: config.stopSignal }),
+      ...(config.volumes && { Volumes: Object.fromEntries(config.volumes.map((path) => [path, {}])) }),
+      ...(config.healthcheck && { Healthcheck: formatHealthcheck(config.healthcheck) }),
     },
     rootfs: { type: 'layers', diff_ids: image.diffIds },
     ...(image.history && {
@@ -132,6 +164,11 @@ export function formatConfig(image: {
       })),
     }),
   };
+}
+
+function formatHealthcheck(check: Healthcheck): object {
+  const numbers = NUMBERS.flatMap(([theirs, ours]) => (check[ours] ? [[theirs, check[ours]]] : []));
+  return { ...(check.test.length > 0 && { Test: check.test }), ...Object.fromEntries(numbers) };
 }
 
 export const notAnImage = (why: string): SkerryError =>
