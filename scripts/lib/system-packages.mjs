@@ -16,6 +16,8 @@ export const systemPackages = [
   { name: 'e2fsprogs', command: 'mke2fs', purpose: "sandboxes' disks" },
   { name: 'attr', command: 'getfattr', purpose: 'image layers' },
   { name: 'tar', command: 'tar', purpose: 'image layers' },
+  { name: 'xz-utils', command: 'xz', purpose: 'archives that Dockerfiles add' },
+  { name: 'bzip2', command: 'bzip2', purpose: 'archives that Dockerfiles add' },
   { name: 'skopeo', command: 'skopeo', purpose: 'images from registries' },
   { name: 'mmdebstrap', command: 'mmdebstrap', purpose: 'Debian images without a registry' },
   {

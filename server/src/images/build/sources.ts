@@ -58,7 +58,10 @@ export class StepSources {
     if (from !== undefined) {
       const { layers } = await named(instruction, () => image(from));
       const directories = layers.map((layer) => this.#parts.layers.path(layer));
-      return { inputs: layers, source: async () => ({ kind: 'layers', layers: directories }) };
+      return {
+        inputs: ['with capabilities', ...layers],
+        source: async () => ({ kind: 'layers', layers: directories }),
+      };
     }
     const paths = await named(instruction, () => context.match(patterns, deep));
     return {

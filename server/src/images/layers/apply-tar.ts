@@ -9,36 +9,28 @@
 import {
   chmodSync,
   closeSync,
-  constants,
-  createReadStream,
   lchownSync,
   linkSync,
   mkdirSync,
   openSync,
   readdirSync,
-  readSync,
   rmSync,
   symlinkSync,
   unlinkSync,
   utimesSync,
   writeSync,
 } from 'node:fs';
-import type { Readable } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
-import { extract, type Header } from 'tar-stream';
+import type { Header } from 'tar-stream';
 import { fromBytes, raw, toBytes } from '../../platform/byte-paths.ts';
 import { run } from '../../platform/command.ts';
 import { EditError } from './edit.ts';
-import { capabilitiesOf, setCapabilities } from './file-capabilities.ts';
+import { capabilitiesOf, giveCapabilities, MAX_CAPABLE } from './file-capabilities.ts';
+import { entries, entryPath, pax } from './read-tar.ts';
 import { lstat, type RootedTree } from './rooted.ts';
 
-const MAX_ENTRIES = 2_000_000;
-const MAX_BYTES = 64 * 2 ** 30;
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 const ATTRIBUTE = 'SCHILY.xattr.';
-/** Files of an archive that get capabilities, each by a program of its own. */
-const MAX_CAPABLE = 1000;
 
 export interface UnpackOptions {
   /** Names starting with `.wh.` remove files instead of being files. */
@@ -47,67 +39,6 @@ export interface UnpackOptions {
   readonly below: string;
   /** What its files may hold together, 64 GiB by default. */
   readonly maxBytes?: number;
-}
-
-/** Tar with the compressions that Node reads, told by the first bytes. */
-export function archiveKind(file: string): 'tar' | 'gzip' | 'zstd' | undefined {
-  const head = firstBytes(file, 512);
-  if (head.readUInt16BE(0) === 0x1f8b) return 'gzip';
-  if (head.readUInt32BE(0) === 0x28b52ffd) return 'zstd';
-  return head.subarray(257, 262).toString('latin1') === 'ustar' ? 'tar' : undefined;
-}
-
-function firstBytes(file: string, count: number): Buffer {
-  const head = Buffer.alloc(count);
-  const fd = openSync(raw(file), 'r');
-  try {
-    readSync(fd, head, 0, head.length, 0);
-  } finally {
-    closeSync(fd);
-  }
-  return head;
-}
-
-/**
- * Whether ADD unpacks a file: its content says so, and what is compressed but no archive is copied as it is.
- * @throws EditError for what Docker would unpack and Node cannot read
- */
-export async function isArchive(file: string): Promise<boolean> {
-  const packer = foreignPacker(file);
-  if (packer !== undefined)
-    throw new EditError(
-      `ADD does not unpack what is compressed with ${packer}: pack it with gzip or zstd, or COPY it and unpack it in a RUN`,
-    );
-  const block = await firstBlock(file);
-  const claimed = Number.parseInt(block.toString('latin1', 148, 156), 8);
-  const sum = block.reduce((total, byte, at) => total + (at >= 148 && at < 156 ? 0x20 : byte), 0);
-  return block.length === BLOCK && claimed === sum;
-}
-
-/** Of what is in a file, decompressed: as much as a header of tar takes, or less. */
-async function firstBlock(file: string): Promise<Buffer> {
-  const { source, decompressed } = open(file);
-  const chunks: Buffer[] = [];
-  try {
-    let length = 0;
-    for await (const chunk of decompressed) {
-      chunks.push(chunk as Buffer); // of a stream without an encoding
-      length += chunk.length;
-      if (length >= BLOCK) break;
-    }
-  } catch {
-    // What cannot be decompressed is no archive.
-  } finally {
-    source.destroy();
-  }
-  return Buffer.concat(chunks).subarray(0, BLOCK);
-}
-
-/** The program of a compression that is none of Node's. */
-function foreignPacker(file: string): 'xz' | 'bzip2' | undefined {
-  const head = firstBytes(file, 6).toString('latin1');
-  if (head === '\xfd7zXZ\0') return 'xz';
-  return /^BZh[1-9]/.test(head) ? 'bzip2' : undefined;
 }
 
 /**
@@ -123,60 +54,6 @@ export async function applyTar(file: string, target: RootedTree, options: Unpack
   const unpacker = new Unpacker(target, options);
   for await (const [header, body] of entries(file, options.maxBytes)) await unpacker.add(header, body);
   return unpacker.finish();
-}
-
-/** A file and what is in it, which are the same where it is not compressed. Errors of the first are the second's too. */
-function open(file: string): { readonly source: Readable; readonly decompressed: Readable } {
-  const kind = archiveKind(file);
-  const source: Readable = createReadStream(raw(file));
-  if (kind !== 'gzip' && kind !== 'zstd') return { source, decompressed: source };
-  const decompressed = kind === 'gzip' ? createGunzip() : createZstdDecompress();
-  source.on('error', (error) => decompressed.destroy(error));
-  return { source, decompressed: source.pipe(decompressed) };
-}
-
-/** What tar counts in. */
-const BLOCK = 512;
-
-/** An archive may hold names that are not UTF-8. The option is missing from the package's types. */
-const namesAsBytes = { filenameEncoding: 'latin1' } as object;
-
-/** What is in an archive, bounded; a header's names are byte strings unless a pax header gave them. */
-export async function* entries(
-  file: string,
-  maxBytes = MAX_BYTES,
-): AsyncGenerator<[Header, AsyncIterable<Buffer>]> {
-  const { source, decompressed } = open(file);
-  const archive = extract(namesAsBytes);
-  decompressed.on('error', (error) => archive.destroy(error));
-  decompressed.pipe(archive);
-  let count = 0;
-  let bytes = 0;
-  try {
-    for await (const entry of archive) {
-      bytes += entry.header.size ?? 0;
-      if (++count > MAX_ENTRIES || bytes > maxBytes)
-        throw new EditError('the archive unpacks to more than Skerry allows');
-      // A stream of buffers; the package's type says less.
-      yield [entry.header, entry as AsyncIterable<Buffer>];
-      entry.resume();
-    }
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (error instanceof EditError || (code !== undefined && /^E[A-Z]+$/.test(code))) throw error;
-    throw new EditError(`the archive is damaged: ${error instanceof Error ? error.message : String(error)}`);
-  } finally {
-    source.destroy();
-  }
-}
-
-/** The entry's name as a byte string without leading slashes. Names from pax headers come decoded, the others as bytes. */
-function entryPath(header: Header): string {
-  const name = pax(header).path === undefined ? header.name : toBytes(header.name);
-  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..') || name.includes('\0'))
-    throw new EditError(`the archive has a file outside of it: ${JSON.stringify(fromBytes(name))}`);
-  return parts.join('/');
 }
 
 function split(path: string): [parent: string, name: string] {
@@ -225,7 +102,7 @@ class Unpacker {
       throw new EditError(`the archive puts ${JSON.stringify(fromBytes(path))} below a file`);
     const host = `${directory}/${name}`;
     const attributes = Object.keys(pax(header)).filter((key) => key.startsWith(ATTRIBUTE));
-    const capabilities = capabilitiesOf(pax(header)[`${ATTRIBUTE}security.capability`] ?? '');
+    const capabilities = capabilitiesOf(raw(pax(header)[`${ATTRIBUTE}security.capability`] ?? ''));
     const isCapable = capabilities !== undefined && isFile(header) && this.#capable < MAX_CAPABLE;
     if (attributes.length > (isCapable ? 1 : 0)) this.#attributes++;
     switch (header.type) {
@@ -234,8 +111,9 @@ class Unpacker {
       case 'file':
       case 'contiguous-file':
         await this.#writeFile(host, header, body);
-        if (isCapable) await this.#makeCapable(host, capabilities);
-        return;
+        if (!isCapable) return;
+        this.#capable++;
+        return giveCapabilities(host, capabilities);
       case 'symlink':
         this.#clear(host);
         symlinkSync(raw(linkName(header)), raw(host));
@@ -292,16 +170,6 @@ class Unpacker {
     this.#finish(host, header);
   }
 
-  async #makeCapable(host: string, capabilities: Buffer): Promise<void> {
-    this.#capable++;
-    const fd = openSync(raw(host), constants.O_RDONLY | constants.O_NOFOLLOW);
-    try {
-      await setCapabilities(fd, capabilities);
-    } finally {
-      closeSync(fd);
-    }
-  }
-
   #hardLink(host: string, header: Header): void {
     const source = this.#target.resolve(`${this.#options.below}/${linkName(header)}`, false);
     const there = lstat(source);
@@ -332,12 +200,4 @@ class Unpacker {
 
 const isFile = ({ type }: Header): boolean => type === 'file' || type === 'contiguous-file';
 
-function linkName(header: Header): string {
-  const name = header.linkname ?? '';
-  return pax(header).linkpath === undefined ? name : toBytes(name);
-}
-
-/** The extended headers of an entry, which the package does not type. */
-function pax(header: Header): Readonly<Record<string, string>> {
-  return (header.pax ?? {}) as Record<string, string>;
-}
+const linkName = ({ linkname }: Header): string => linkname ?? '';

@@ -14,9 +14,11 @@ import { basename } from 'node:path/posix';
 import { fromBytes, raw, toBytes } from '../../platform/byte-paths.ts';
 import { changeMode } from '../dockerfile/copy-words.ts';
 import { namesOf, pathIsBelow } from '../dockerfile/path-pattern.ts';
-import { applyTar, isArchive } from './apply-tar.ts';
+import { applyTar } from './apply-tar.ts';
 import { EditError, type LayerEdit } from './edit.ts';
+import { giveCapabilities } from './file-capabilities.ts';
 import { type Owner, resolveOwner } from './ownership.ts';
+import { isArchive } from './read-tar.ts';
 import { lstat, type RootedTree } from './rooted.ts';
 import { matchSources, type SourceNode, type SourceTree } from './source-tree.ts';
 
@@ -24,7 +26,6 @@ type CopyEdit = Extract<LayerEdit, { kind: 'copy' }>;
 
 /** @throws EditError naming the source or target at fault */
 export async function copyInto(target: RootedTree, source: SourceTree, edit: CopyEdit): Promise<void> {
-  const copier = new Copier(target, source, edit);
   const patterns = edit.patterns.map(toBytes);
   const matches = patterns.flatMap((pattern) =>
     matchSources(source, pattern, edit.parents).map((path) => ({ path, pattern })),
@@ -41,6 +42,8 @@ export async function copyInto(target: RootedTree, source: SourceTree, edit: Cop
       `with several sources the destination must be a directory and end with "/": ${edit.destination}`,
     );
   }
+  const capable = await source.capable(matches.map(({ path }) => path));
+  const copier = new Copier(target, source, edit, capable);
   for (const { path, pattern } of matches) {
     const below = edit.parents ? `${destination}/${withParents(path, pattern)}` : destination;
     if (source.node(path)?.kind === 'directory') copier.directory(path, below, path);
@@ -58,6 +61,7 @@ export async function copyInto(target: RootedTree, source: SourceTree, edit: Cop
   for (const { name, content } of edit.heredocs) {
     copier.inline(content, intoDirectory ? `${destination}/${toBytes(name)}` : destination);
   }
+  await copier.finish();
 }
 
 /** The part of a path that it keeps: what comes after `/./` in the pattern, or all. @throws EditError when the pattern leaves open where that is */
@@ -75,8 +79,13 @@ class Copier {
   readonly #owner: Owner | undefined;
   readonly #chmod: string | undefined;
   readonly #exclude: readonly (readonly string[])[];
+  readonly #capable: ReadonlyMap<string, Buffer>;
+  /** What files on the host are to be given, once nothing takes their place any more. */
+  readonly #capabilities = new Map<string, Buffer>();
 
-  constructor(target: RootedTree, source: SourceTree, edit: CopyEdit) {
+  /** @param capable the capabilities of files of `source`, by their paths as text */
+  constructor(target: RootedTree, source: SourceTree, edit: CopyEdit, capable: ReadonlyMap<string, Buffer>) {
+    this.#capable = capable;
     this.#target = target;
     this.#source = source;
     this.#owner = edit.chown === undefined ? undefined : resolveOwner(edit.chown, target);
@@ -129,6 +138,13 @@ class Copier {
         constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE,
       );
     this.#finish(host, node);
+    const capabilities = node.kind === 'file' ? this.#capable.get(fromBytes(from)) : undefined;
+    if (capabilities) this.#capabilities.set(host, capabilities);
+  }
+
+  /** Last: a change of owner takes capabilities away. */
+  async finish(): Promise<void> {
+    for (const [host, capabilities] of this.#capabilities) await giveCapabilities(host, capabilities);
   }
 
   inline(content: string, to: string): void {
@@ -147,6 +163,7 @@ class Copier {
     if (there?.isDirectory())
       throw new EditError(`${fromBytes(to)} is a directory in the image and cannot become a file`);
     if (there) unlinkSync(raw(host));
+    this.#capabilities.delete(host);
     return host;
   }
 

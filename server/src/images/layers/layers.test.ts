@@ -1,14 +1,16 @@
 /** Layers made from hostile archives and trees: nothing outside the layer may change. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, test } from 'node:test';
-import { gzipSync } from 'node:zlib';
+import { crc32, gzipSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
+import type { LayerEdit } from './edit.ts';
 import { editLayer } from './edit-layer.ts';
 
 let root: string;
@@ -35,10 +37,10 @@ afterEach(() => rm(root, { recursive: true, force: true }));
 type Entry = Partial<Header> & { readonly name: string; readonly text?: string };
 
 async function apply(...entries: Entry[]): Promise<string> {
-  return applyArchive(await packed(entries));
+  return applyArchive(await packedTar(entries));
 }
 
-async function packed(entries: readonly Entry[]): Promise<Buffer> {
+async function packedTar(entries: readonly Entry[]): Promise<Buffer> {
   const archive = pack();
   for (const { text, ...header } of entries) archive.entry(header, text ?? '');
   archive.finalize();
@@ -46,17 +48,41 @@ async function packed(entries: readonly Entry[]): Promise<Buffer> {
   return buffer(archive as AsyncIterable<Buffer>);
 }
 
-async function applyArchive(archive: Buffer): Promise<string> {
+const applyArchive = (archive: Buffer): Promise<string> => applyFile(gzipSync(archive));
+
+async function applyFile(content: Buffer): Promise<string> {
   const workspace = join(root, `w${++count}`);
   await mkdir(workspace);
-  const file = join(workspace, 'layer.tar.gz');
-  await writeFile(file, gzipSync(archive));
+  const file = join(workspace, 'layer');
+  await writeFile(file, content);
   await editLayer(
     { workspace, layers: [lower], edit: { kind: 'apply-tar', file, maxBytes: 1 << 30 } },
     AbortSignal.timeout(30_000),
   );
   return join(workspace, 'upper');
 }
+
+const GNU_TAR = ['--create', '--format=posix', '--numeric-owner'];
+const words = (...each: number[]) => Buffer.from(Uint32Array.from(each).buffer).toString('hex');
+
+/** Attributes that are not the overlay's, by file. */
+function attributesOf(directory: string): string[][] {
+  const flags = ['-hRPd', '-m', '^(security|user)', '-e', 'hex', '--absolute-names'];
+  const dump = execFileSync('getfattr', [...flags, directory])
+    .toString()
+    .trim();
+  if (dump === '') return [];
+  return dump
+    .split('\n\n')
+    .map((each) => each.replace(`# file: ${directory}/`, '').split('\n'))
+    .sort();
+}
+
+type CopyEdit = Extract<LayerEdit, { kind: 'copy' }>;
+const COPY = {
+  kind: 'copy',
+  ...{ chown: undefined, chmod: undefined, parents: false, exclude: [], heredocs: [], unpack: false },
+} as const;
 
 const untouched = async () => {
   assert.deepEqual(await readdir(outside), ['victim']);
@@ -74,7 +100,7 @@ test('archives with names outside are refused', async () => {
 });
 
 test('a FIFO in a directory whose name is no text is not made where a link of a similar name leads', async () => {
-  const archive = await packed([
+  const archive = await packedTar([
     { name: 'Entry', type: 'directory' },
     { name: '\uFFFDntry', type: 'symlink', linkname: outside },
     { name: 'Entry/fifo', type: 'fifo' },
@@ -95,39 +121,81 @@ test('files keep their capabilities where the archive says them whole, and no ot
     'SCHILY.xattr.security.capability': Buffer.from(hex, 'hex').toString(),
     'SCHILY.xattr.user.other': 'x',
   });
-  const words = (...each: number[]) => Buffer.from(Uint32Array.from(each).buffer).toString('hex');
   const [raw, bind] = [1 << 13, 1 << 10];
   const upper = await apply(
     { name: 'ping', text: 'x', mode: 0o755, uid: 5, pax: capability(words(0x2000001, raw, 0, 0, 0)) },
     { name: 'same', type: 'link', linkname: 'ping' },
     { name: 'rooted', text: 'x', pax: capability(words(0x3000000, bind, bind, 0, 0, 0)) },
     { name: 'of-another-root', text: 'x', pax: capability(words(0x3000000, bind, 0, 0, 0, 1000)) },
-    { name: 'no-text', text: 'x', pax: capability(words(0x2000001, 1 << 7, 0, 0, 0)) },
     { name: 'later', text: 'x', pax: capability(words(0x4000001, raw, 0, 0, 0)) },
     { name: 'short', text: 'x', pax: capability('01000002') },
     { name: 'directory', type: 'directory', pax: capability(words(0x2000001, raw, 0, 0, 0)) },
     { name: 'link', type: 'symlink', linkname: 'short', pax: capability(words(0x2000001, raw, 0, 0, 0)) },
   );
-  const dump = execFileSync('getfattr', [
-    '-hRPd',
-    '-m',
-    '^(security|user)',
-    '-e',
-    'hex',
-    '--absolute-names',
-    upper,
-  ]).toString();
-  const found = dump
-    .trim()
-    .split('\n\n')
-    .map((each) => each.replace(`# file: ${upper}/`, '').split('\n'));
-  const said = (hex: string) => `security.capability=0x${hex}`;
-  assert.deepEqual(found.sort(), [
-    ['ping', said(words(0x2000001, raw, 0, 0, 0))],
-    ['rooted', said(words(0x2000000, bind, bind, 0, 0))],
-    ['same', said(words(0x2000001, raw, 0, 0, 0))],
+  assert.deepEqual(attributesOf(upper), [
+    ['ping', `security.capability=0x${words(0x2000001, raw, 0, 0, 0)}`],
+    ['rooted', `security.capability=0x${words(0x2000000, bind, bind, 0, 0)}`],
+    ['same', `security.capability=0x${words(0x2000001, raw, 0, 0, 0)}`],
   ]);
   assert.equal((await lstat(join(upper, 'ping'))).mode & 0o7777, 0o755);
+});
+
+test('what GNU tar writes of names and capabilities comes through, though it is no UTF-8', async () => {
+  const tree = join(root, 'tree');
+  await mkdir(tree);
+  const name = Buffer.from(`${'\xff'.repeat(120)}`, 'latin1');
+  const file = Buffer.concat([Buffer.from(`${tree}/`), name]);
+  await writeFile(file, 'x');
+  const all = words(0x2000001, 0xffff_ffff, 0, 0x1ff, 0);
+  const plain = join(tree, 'every');
+  await writeFile(plain, 'x');
+  execFileSync('setfattr', ['-n', 'security.capability', '-v', `0x${all}`, plain]);
+  const tar = execFileSync('tar', [...GNU_TAR, '--xattrs', '--xattrs-include=*', '-C', tree, '.']);
+  const upper = await applyArchive(tar);
+  assert.deepEqual(attributesOf(upper), [['every', `security.capability=0x${all}`]]);
+  assert.ok((await readdir(upper, { encoding: 'buffer' })).some((each) => each.equals(name)));
+});
+
+test('COPY keeps the capabilities of an image, with another owner and mode too, and no other attribute', async () => {
+  const stage = join(root, 'stage');
+  await mkdir(join(stage, 'bin'), { recursive: true });
+  await mkdir(Buffer.from(`${stage}/d\xff`, 'latin1'));
+  const [raw, other] = [words(0x2000001, 1 << 13, 0, 0, 0), words(0x2000000, 0x80, 0x80, 0, 0)];
+  for (const [name, hex] of [
+    ['bin/ping', raw],
+    ['bin/with\\ and\nline', other],
+    ['alone', other],
+  ] as const) {
+    await writeFile(join(stage, name), 'x', { mode: 0o755 });
+    execFileSync('setfattr', ['-n', 'security.capability', '-v', `0x${hex}`, join(stage, name)]);
+  }
+  execFileSync('setfattr', ['-n', 'user.other', '-v', 'x', join(stage, 'alone')]);
+  await symlink('ping', join(stage, 'bin/link'));
+  const copy = async (patterns: readonly string[], change: Partial<CopyEdit> = {}) => {
+    const workspace = await mkdtemp(join(root, 'copy-'));
+    const edit: CopyEdit = {
+      ...{ ...COPY, source: { kind: 'layers', layers: [stage] }, patterns, destination: '/to/' },
+      ...change,
+    };
+    await editLayer({ workspace, layers: [lower], edit }, AbortSignal.timeout(30_000));
+    return join(workspace, 'upper/to');
+  };
+  const said = (hex: string) => `security.capability=0x${hex}`;
+  const inBin = [
+    ['ping', said(raw)],
+    ['with\\134 and\\012line', said(other)],
+  ];
+  assert.deepEqual(attributesOf(await copy(['/bin'])), inBin);
+  const owned = await copy(['/bin/ping', '/alone', '/d*'], { chown: '5:6', chmod: '700' });
+  assert.deepEqual(attributesOf(owned), [
+    ['alone', said(other)],
+    ['ping', said(raw)],
+  ]);
+  const { mode, uid, gid } = await lstat(join(owned, 'ping'));
+  assert.deepEqual([mode & 0o7777, uid, gid], [0o700, 5, 6]);
+  // What takes the place of a file that has some has none.
+  const heredocs = [{ name: 'ping', content: 'another' }];
+  assert.deepEqual(attributesOf(await copy(['/bin'], { heredocs })), inBin.slice(1));
 });
 
 test('links in layers below and in the archive itself stay inside', async () => {
@@ -197,37 +265,38 @@ test('device nodes are left out, damaged archives are told', async () => {
   );
 });
 
-test('ADD unpacks what has an archive in it, copies what is only compressed, and says what it cannot read', async () => {
+test('ADD unpacks what has an archive in it, and copies what is only compressed', async () => {
   const add = async (bytes: Buffer) => {
     const workspace = await mkdtemp(join(root, 'add-'));
     const file = join(workspace, 'source');
     await writeFile(file, bytes);
     const edit = {
-      kind: 'copy',
+      ...COPY,
       source: { kind: 'context', entries: [{ path: 'source', file, mode: 0o644 }] },
-      ...{ patterns: ['source'], destination: '/added/', chown: undefined, chmod: undefined },
-      ...{ parents: false, exclude: [], heredocs: [], unpack: true },
+      ...{ patterns: ['source'], destination: '/added/', unpack: true },
     } as const;
     await editLayer({ workspace, layers: [lower], edit }, AbortSignal.timeout(30_000));
     return (await readdir(join(workspace, 'upper/added'))).sort();
   };
-  const archive = pack();
-  archive.entry({ name: 'inside' }, 'x');
-  archive.finalize();
-  const tar = await buffer(archive as AsyncIterable<Buffer>);
+  const tar = await packedTar([{ name: 'inside', text: 'x' }]);
   assert.deepEqual(await add(tar), ['inside']);
-  assert.deepEqual(await add(gzipSync(tar)), ['inside']);
-  assert.deepEqual(await add(gzipSync(Buffer.alloc(2000, 'x'))), ['source']);
-  assert.deepEqual(await add(gzipSync(tar).subarray(0, 12)), ['source']);
   assert.deepEqual(await add(Buffer.from('plain')), ['source']);
-  for (const [magic, name] of [
-    ['\xfd7zXZ\0', 'xz'],
-    ['BZh91AY', 'bzip2'],
-  ] as const)
-    await assert.rejects(
-      add(Buffer.from(magic, 'latin1')),
-      new RegExp(`ADD does not unpack .* ${name}: pack it with gzip`),
-    );
+  for (const packer of ['gzip', 'xz', 'bzip2']) {
+    const packed = (input: Buffer) => execFileSync(packer, ['-c'], { input, maxBuffer: 1 << 22 });
+    assert.deepEqual(await add(packed(tar)), ['inside'], packer);
+    assert.deepEqual(await add(packed(Buffer.alloc(2000, 'x'))), ['source'], packer);
+    const large = packed(await packedTar([{ name: 'f', text: randomBytes(1_000_000).toString('hex') }]));
+    await assert.rejects(add(large.subarray(0, -200_000)), /the archive is damaged: /, packer);
+    assert.deepEqual(await add(large.subarray(0, 20)), ['source'], packer);
+  }
+});
+
+test('an archive that asks for much memory to be decompressed is refused', async () => {
+  const packed = execFileSync('xz', ['-c'], { input: await packedTar([{ name: 'f', text: 'x' }]) });
+  // https://tukaani.org/xz/xz-file-format.txt: the size of the dictionary, 4 GiB less a byte, and the sum of the header that it is in.
+  packed[16] = 40;
+  packed.writeUInt32LE(crc32(packed.subarray(12, 20)), 20);
+  await assert.rejects(applyFile(packed), /needs more than 256MiB to unpack/);
 });
 
 test('COPY neither reads nor writes through links to the host', async () => {
@@ -246,21 +315,8 @@ test('COPY neither reads nor writes through links to the host', async () => {
       patterns[0] === 'f'
         ? ({ kind: 'context', entries } as const)
         : ({ kind: 'layers', layers: [stage] } as const);
-    const edit = {
-      kind: 'copy',
-      source,
-      patterns,
-      destination,
-      chmod: undefined,
-      parents: false,
-      exclude: [],
-      heredocs: [],
-      unpack: false,
-    } as const;
-    await editLayer(
-      { workspace, layers: [lower], edit: { ...edit, chown: undefined } },
-      AbortSignal.timeout(30_000),
-    );
+    const edit = { ...COPY, source, patterns, destination };
+    await editLayer({ workspace, layers: [lower], edit }, AbortSignal.timeout(30_000));
     return join(workspace, 'upper');
   };
   const upper = await copy(['f'], '/absolute/new');

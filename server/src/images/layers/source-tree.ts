@@ -1,9 +1,10 @@
 /** Where COPY takes files from: the build context, or the tree of an image or stage. Both answer the same questions. */
 import { readdirSync, readlinkSync } from 'node:fs';
-import { raw, toBytes } from '../../platform/byte-paths.ts';
+import { fromBytes, raw, toBytes } from '../../platform/byte-paths.ts';
 import { globMatches, isGlob, isWildcard } from '../dockerfile/glob.ts';
 import { namesOf } from '../dockerfile/path-pattern.ts';
 import { type ContextEntry, EditError } from './edit.ts';
+import { capableFiles } from './file-capabilities.ts';
 import { lstat, type RootedTree } from './rooted.ts';
 
 export interface SourceNode {
@@ -26,6 +27,8 @@ export interface SourceTree {
   follow(path: string): string;
   /** The file's bytes on the host. */
   file(path: string): string;
+  /** Capabilities of the files at and below paths, by their paths as text. */
+  capable(paths: readonly string[]): Promise<ReadonlyMap<string, Buffer>>;
 }
 
 const join = (directory: string, name: string) => (directory === '' ? name : `${directory}/${name}`);
@@ -110,6 +113,11 @@ export class ContextTree implements SourceTree {
   file(path: string): string {
     return toBytes(this.#files.get(path)?.file ?? '');
   }
+
+  /** No client sends any. */
+  async capable(): Promise<ReadonlyMap<string, Buffer>> {
+    return new Map();
+  }
 }
 
 /** The tree of an image or stage. */
@@ -147,5 +155,11 @@ export class ImageTree implements SourceTree {
 
   file(path: string): string {
     return this.#tree.resolve(path, false);
+  }
+
+  async capable(paths: readonly string[]): Promise<ReadonlyMap<string, Buffer>> {
+    const found = await capableFiles(paths.map((path) => this.file(path)));
+    const above = fromBytes(this.#tree.root).length + 1;
+    return new Map([...found].map(([host, capabilities]) => [host.slice(above), capabilities]));
   }
 }

@@ -1,8 +1,8 @@
 /** Unpacks chosen folders of archives into a layer. */
 
 import { fromBytes, toBytes } from '../../platform/byte-paths.ts';
-import { entries as tarEntries } from './apply-tar.ts';
 import { EditError, type LayerEdit, type UnpackArchive } from './edit.ts';
+import { entries as tarEntries } from './read-tar.ts';
 import type { RootedTree } from './rooted.ts';
 import { TreeWriter } from './tree-writer.ts';
 import { Zip } from './zip.ts';

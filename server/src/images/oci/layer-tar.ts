@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { baseEnvironment } from '../../platform/command.ts';
+import { type PaxRecord, paxRecords } from '../layers/pax-records.ts';
 
 const BLOCK = 512;
 /** Of the extended attributes of one file; the kernel has no more than 64 KiB of each kind. */
@@ -129,22 +130,12 @@ function sealed(header: Buffer): Buffer {
   return header;
 }
 
-/** Records of `<length> <key>=<value>\n`; values may hold any bytes, and are byte strings. */
 class PaxRecords {
-  readonly #records: readonly { readonly key: string; readonly value: string; readonly whole: Buffer }[];
+  readonly #records: readonly PaxRecord[];
 
   constructor(data: Buffer) {
-    const records = [];
-    for (let at = 0; at < data.length; ) {
-      const space = data.indexOf(' ', at);
-      const length = Number(data.toString('latin1', at, space));
-      const equals = data.indexOf('=', space);
-      if (space < 0 || equals < 0 || !Number.isInteger(length) || length < 5) throw damaged();
-      const whole = data.subarray(at, at + length);
-      const key = data.toString('latin1', space + 1, equals);
-      records.push({ key, value: data.toString('latin1', equals + 1, at + length - 1), whole });
-      at += length;
-    }
+    const records = paxRecords(data);
+    if (!records) throw damaged();
     this.#records = records;
   }
 
