@@ -2,7 +2,7 @@
  * `npm run bench -- --check`: whether Skerry has become much slower beside plain runc than it was in the last page of `results/`. Ratios of the fastest rounds are compared: what else a
  * machine does can only add to a time, and a faster machine is faster for both.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
@@ -11,7 +11,8 @@ import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
 import { ociContender } from './oci-contender.ts';
 import { say } from './page.ts';
-import { lastPage, type Ratios, ratiosOf, slower } from './ratios.ts';
+import { type Ratios, ratiosOf, slower } from './ratios.ts';
+import { loadPage, newestPage, readPage } from './result-page.ts';
 import { coldContenders } from './skerry-contender.ts';
 import { takeTurns } from './turns.ts';
 
@@ -49,11 +50,8 @@ export async function check(): Promise<boolean> {
       for (const contender of contenders) await contender.close();
     }
   }
-  return told(lastPage(readdirSync(RESULTS).map((name) => [name, () => read(name)])), now);
+  return told(ratiosOf(readPage(loadPage(newestPage('create-and-exec')))), now);
 }
-
-const RESULTS = join(import.meta.dirname, 'results');
-const read = (name: string): string => readFileSync(join(RESULTS, name), 'utf8');
 
 function told(before: Ratios, now: Ratios): boolean {
   for (const [key, ratio] of now) {

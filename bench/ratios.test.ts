@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lastPage, ratiosOf, slower } from './ratios.ts';
+import { ratiosOf, slower } from './ratios.ts';
+import { newestPage, readPage } from './result-page.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
 
@@ -24,18 +25,18 @@ const page = (skerryMs: readonly number[]) =>
   ].join('\n');
 const key = 'Create to first output, skerry (runc)';
 
-test('ratios are of the fastest rounds, from the newest page of creates and execs', () => {
-  const pages = [
-    ['2026-11-30-streams.md', () => assert.fail('another kind')],
-    ['2026-11-26-create-and-exec.md', () => page([60, 80])],
-    ['2026-11-21-create-and-exec.md', () => assert.fail('an older one')],
-  ] as const;
-  assert.deepEqual([...lastPage(pages)], [[key, 1.5]]);
-  assert.throws(() => lastPage(pages.slice(0, 1)), /npm run bench/);
+test('the newest page of a kind is found by its date', () => {
+  const names = ['2026-11-30-streams.md', '2026-11-26-create-and-exec.md', '2026-11-21-create-and-exec.md'];
+  assert.equal(newestPage('create-and-exec', names), names[1]);
+  assert.throws(() => newestPage('create-and-exec', names.slice(0, 1)), /run the bench first/);
+});
+
+test('ratios are of the fastest rounds that a page has', () => {
+  assert.deepEqual([...ratiosOf(readPage(page([60, 80])))], [[key, 1.5]]);
 });
 
 test('what takes more than so many times of what it took beside runc is told, however fast the machine is', () => {
-  const before = lastPage([['2026-11-26-create-and-exec.md', () => page([60])]]);
+  const before = ratiosOf(readPage(page([60])));
   const now = (runcMs: number, skerryMs: number) =>
     ratiosOf(
       new Map([

@@ -19,32 +19,6 @@ export function ratiosOf(results: ReadonlyMap<string, ReadonlyMap<string, Pick<S
   return ratios;
 }
 
-/** Those of the newest page of that kind, whose names begin with the date. @throws when there is none */
-export function lastPage(pages: readonly (readonly [name: string, read: () => string])[]): Ratios {
-  const [, read] = pages
-    .filter(([name]) => name.endsWith('-create-and-exec.md'))
-    .sort(([one], [other]) => (one < other ? -1 : 1))
-    .at(-1) ?? [undefined, undefined];
-  if (!read) throw new Error('There is no page to compare with: run `npm run bench` first.');
-  return ratiosOf(readPage(read()));
-}
-
-/** What `table.ts` and `main.ts` made. */
-function readPage(page: string): Map<string, Map<string, Pick<Summary, 'min'>>> {
-  const results = new Map<string, Map<string, Pick<Summary, 'min'>>>();
-  let rows = new Map<string, Pick<Summary, 'min'>>();
-  for (const line of page.split('\n')) {
-    const title = /^## (.+)$/.exec(line)?.[1];
-    if (title !== undefined) {
-      rows = new Map();
-      results.set(title, rows);
-    }
-    const [, name, , min] = line.split('|').map((cell) => cell.trim());
-    if (name && Number(min) > 0) rows.set(name, { min: Number(min) });
-  }
-  return results;
-}
-
 /** What of `now` is more than `most` times of what it was; what was not measured then is not judged. */
 export const slower = (before: Ratios, now: Ratios, most: number): string[] =>
   [...now].flatMap(([key, ratio]) =>

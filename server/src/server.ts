@@ -36,6 +36,7 @@ import { DefaultImage } from './images/default-image.ts';
 import { ImageResolver } from './images/image-resolver.ts';
 import { ImageService } from './images/image-service.ts';
 import { InstanceService } from './instances/instance-service.ts';
+import { POOL_SWEEP_MS } from './instances/warm-pool.ts';
 import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
@@ -91,8 +92,6 @@ const TRACES_PATIENCE_MS = 2_000;
 const SWEEP_INTERVAL_MS = 30_000;
 /** How often what sandboxes wrote in volumes becomes a version by itself. */
 const COMMIT_INTERVAL_MS = 5_000;
-/** How often it is looked how much memory there is for sandboxes that wait. */
-const POOL_INTERVAL_MS = 5_000;
 /** For how long the operator waits for an image that is fetched or built. */
 const OPERATOR_PATIENCE_MS = 30 * 60_000;
 /** How often the certificate is looked at: one that was renewed on disk is used from then on, an own one is renewed before it runs out. */
@@ -287,7 +286,7 @@ export async function startServer(
     );
     cleanup.add('sweep', sweep);
     const pool = [{ name: 'warm-pool', run: () => instances.warm.sweep() }];
-    cleanup.add('warm pool', repeat(POOL_INTERVAL_MS, pool, logger));
+    cleanup.add('warm pool', repeat(POOL_SWEEP_MS, pool, logger));
     const commits = [{ name: 'volume-commits', run: () => volumeMounts.sweep() }];
     cleanup.add('volume commits', repeat(COMMIT_INTERVAL_MS, commits, logger));
 

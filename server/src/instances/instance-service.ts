@@ -2,6 +2,7 @@
  * What runs, apart from whom it runs for. Whoever needs an instance gets it here, and takes it away here: then it goes, at once or as soon as that can be, and
  * what became nobody's goes by itself.
  */
+import { availableParallelism } from 'node:os';
 import type {
   Capabilities,
   Engine,
@@ -16,6 +17,7 @@ import type {
 import type { CheckpointRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type InstanceId, newInstanceId, type TaskId } from '../ids.ts';
+import { type Clock, systemClock } from '../platform/clock.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import { type MachineMemory, machineMemory } from '../platform/machine-memory.ts';
 import type { Phases } from '../platform/phases.ts';
@@ -36,7 +38,9 @@ export interface InstanceServiceParts {
   readonly counts?: Counts;
   /** For tests: that of the machine by default. */
   readonly memory?: () => Promise<MachineMemory>;
-  readonly now?: () => number;
+  /** For tests and simulations, likewise. */
+  readonly processors?: number;
+  readonly clock?: Clock;
   /** Before the first new try to destroy what could not be; 1 s by default. */
   readonly firstPauseMs?: number;
   /** For tests that end the server at a chosen moment. */
@@ -81,14 +85,15 @@ export class InstanceService {
 
   constructor(parts: InstanceServiceParts) {
     const { engine, logger, firstPauseMs, gpuSharing = 1, faultPoint = noFaultPoint } = parts;
-    const { warmPool: max = 0, memory = machineMemory, now = Date.now, counts = new Counts() } = parts;
+    const { warmPool: max = 0, memory = machineMemory, counts = new Counts() } = parts;
+    const { processors = availableParallelism(), clock = systemClock } = parts;
     this.#engine = engine;
     this.gpus = new GpuPool(engine, gpuSharing);
     this.#logger = logger;
     this.#reaper = new Reaper(logger, firstPauseMs);
     this.#faultPoint = faultPoint;
     this.warm = new WarmPool({
-      ...{ max, memory, now, counts, logger, faultPoint },
+      ...{ max, memory, processors, clock, counts, logger, faultPoint },
       make: (shape, signal) => this.prepare(shape, signal),
       discard: (id) => this.#discard(id),
       isBusy: () => this.#starting > 0,

@@ -11,6 +11,7 @@ import { FakeEngine } from '../engines/testing/fake-engine.ts';
 import { shell } from '../engines/testing/guest.ts';
 import { TestContent } from '../engines/testing/test-content.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { systemClock } from '../platform/clock.ts';
 import { delay } from '../platform/wait.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { WINDOW_MS } from './demand.ts';
@@ -50,7 +51,7 @@ class Machine implements AsyncDisposable {
     this.engine = new FakeEngine(root, agentBinaryPath(), new TestContent(root));
     this.instances = new InstanceService({
       ...{ engine: this.engine, logger: createLogger('silent'), firstPauseMs: 1, warmPool },
-      now: () => this.nowMs,
+      clock: { ...systemClock, now: () => this.nowMs },
       memory: async () => ({ availableMiB: this.availableMiB, totalMiB: 10_000 }),
       faultPoint: (name) => void this.points.push(name),
     });

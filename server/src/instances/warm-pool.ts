@@ -3,11 +3,11 @@
  * follows from what was asked for (`demand.ts`), up to a number and a share of the machine's memory. They are made while nobody waits for a start, or at a
  * bounded pace beside starts (`refill-pace.ts`).
  */
-import { availableParallelism } from 'node:os';
 import type { Expected, Prepared, RuntimeName, Shape } from '../engines/engine.ts';
 import type { LayerRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { InstanceId } from '../ids.ts';
+import type { Clock } from '../platform/clock.ts';
 import type { FaultPoint } from '../platform/fault-points.ts';
 import type { MachineMemory } from '../platform/machine-memory.ts';
 import { unlessAborted } from '../platform/wait.ts';
@@ -32,7 +32,9 @@ export interface WarmPoolParts {
   /** Whether somebody waits for a start: then few are made. */
   readonly isBusy: () => boolean;
   readonly memory: () => Promise<MachineMemory>;
-  readonly now: () => number;
+  /** How many the machine has; while nobody waits for a start, half of them make instances ahead. */
+  readonly processors: number;
+  readonly clock: Clock;
   readonly counts: Counts;
   readonly logger: Logger;
   readonly faultPoint: FaultPoint;
@@ -98,14 +100,16 @@ const DRAINED_PAUSE_MS = 10_000;
 const MAX_KINDS = 256;
 /** After so many in a row were made for kinds that nobody asked for again, a kind must be asked for twice. */
 const MOST_IN_VAIN = 4;
-const MAKERS = Math.max(1, Math.floor(availableParallelism() / 2));
+/** How often `sweep` is to be called. */
+export const POOL_SWEEP_MS = 5_000;
 
 export class WarmPool {
   readonly #parts: WarmPoolParts;
   readonly #kinds = new Map<string, Kind>();
   readonly #makers = new Set<Promise<void>>();
   readonly #pace = new RefillPace();
-  #timer: NodeJS.Timeout | undefined;
+  /** Calls the next refill off. */
+  #callOff: (() => void) | undefined;
   #budgetMiB = 0;
   #isPressed = false;
   #inVain = 0;
@@ -119,7 +123,7 @@ export class WarmPool {
   take(shape: WarmShape, label: string): Prepared | undefined {
     const kind = this.#isOff ? undefined : this.#kindOf(shape, label);
     if (!kind) return undefined;
-    kind.demand.note(this.#parts.now());
+    kind.demand.note(this.#now);
     const taken = kind.waiting.shift();
     if (taken) {
       kind.hits++;
@@ -145,13 +149,13 @@ export class WarmPool {
     wish: { readonly count: number; readonly forMs: number },
     signal: AbortSignal,
   ): Promise<Warmed> {
-    const { max, now } = this.#parts;
+    const { max } = this.#parts;
     if (this.#isOff) throw new SkerryError('unavailable', 'The warm pool is off: see --warm-pool.');
     if (wish.count > max)
       throw new SkerryError('invalid-argument', `At most ${max} can wait: see --warm-pool.`);
     const kind = this.#kindOf(shape, label);
     if (!kind) throw new SkerryError('resource-exhausted', `${MAX_KINDS} kinds are remembered already.`);
-    kind.wish = { count: wish.count, untilMs: now() + wish.forMs };
+    kind.wish = { count: wish.count, untilMs: this.#now + wish.forMs };
     kind.pausedUntilMs = 0;
     const either = AbortSignal.any([signal, kind.over.signal]);
     while (kind.waiting.length < wish.count) {
@@ -172,7 +176,7 @@ export class WarmPool {
 
   /** Takes away all that wait, for somebody who has no room else. @returns how many */
   async drain(): Promise<number> {
-    const untilMs = this.#parts.now() + DRAINED_PAUSE_MS;
+    const untilMs = this.#now + DRAINED_PAUSE_MS;
     for (const kind of this.#kinds.values()) kind.pausedUntilMs = Math.max(kind.pausedUntilMs, untilMs);
     return this.#discard([...this.#kinds.values()].flatMap(({ waiting }) => waiting.splice(0)));
   }
@@ -183,10 +187,10 @@ export class WarmPool {
     await Promise.all(gone.map(([key, kind]) => this.#end(key, kind)));
   }
 
-  /** Looks at demand and memory, takes away what is too much, and makes what is missing. Called on a timer. */
+  /** Looks at demand and memory, takes away what is too much, and makes what is missing. Called every `POOL_SWEEP_MS`. */
   async sweep(): Promise<void> {
     if (this.#isOff) return;
-    const nowMs = this.#parts.now();
+    const nowMs = this.#now;
     for (const [key, kind] of this.#kinds) {
       if (!kind.demand.isOver(nowMs) || nowMs < kind.wish.untilMs) continue;
       if (kind.hits === 0 && kind.waiting.length > 0) this.#inVain++;
@@ -199,12 +203,11 @@ export class WarmPool {
 
   /** Makes what is missing, in the background, when its pace allows that. */
   refillSoon(): void {
-    if (this.#isOff || this.#timer) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
+    if (this.#isOff || this.#callOff) return;
+    this.#callOff = this.#parts.clock.after(REFILL_DELAY_MS, () => {
+      this.#callOff = undefined;
       this.#refill();
-    }, REFILL_DELAY_MS);
-    this.#timer.unref();
+    });
   }
 
   kinds(): readonly WarmKind[] {
@@ -227,9 +230,13 @@ export class WarmPool {
   /** Makes none any more, and ends when none is being made. Those that wait are its owner's to take away. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    clearTimeout(this.#timer);
+    this.#callOff?.();
     for (const { over } of this.#kinds.values()) over.abort(closing());
     await Promise.all(this.#makers);
+  }
+
+  get #now(): number {
+    return this.#parts.clock.now();
   }
 
   get #isOff(): boolean {
@@ -265,7 +272,7 @@ export class WarmPool {
   }
 
   #wanted(): ReadonlyMap<Kind, number> {
-    const nowMs = this.#parts.now();
+    const nowMs = this.#now;
     const claims = [...this.#kinds.values()].map((kind) => {
       const { demand, wish, hits, misses } = kind;
       const askedOnce = hits + misses === 1;
@@ -296,7 +303,8 @@ export class WarmPool {
   }
 
   #refill(): void {
-    while (!this.#isOff && this.#makers.size < MAKERS) {
+    const makers = Math.max(1, Math.floor(this.#parts.processors / 2));
+    while (!this.#isOff && this.#makers.size < makers) {
       const maker = this.#fill().finally(() => this.#makers.delete(maker));
       this.#makers.add(maker);
     }
@@ -319,7 +327,7 @@ export class WarmPool {
   /** Of which one is to be made now. */
   #mostLacking(): Kind | undefined {
     if (this.#isOff) return undefined;
-    const nowMs = this.#parts.now();
+    const nowMs = this.#now;
     // Asked each time, so that it knows when there was a rest.
     const isAllowed = this.#pace.allows(nowMs, { starts: this.#parts.isBusy(), making: this.#making });
     let most: { readonly kind: Kind; readonly part: number } | undefined;
@@ -332,8 +340,8 @@ export class WarmPool {
   }
 
   async #makeOne(kind: Kind, signal: AbortSignal): Promise<void> {
-    const { make, now, isBusy, logger, faultPoint } = this.#parts;
-    const startedAtMs = now();
+    const { make, isBusy, logger, faultPoint } = this.#parts;
+    const startedAtMs = this.#now;
     kind.making++;
     try {
       const prepared = await make(kind.shape, signal);
@@ -347,7 +355,7 @@ export class WarmPool {
       throw err;
     } finally {
       kind.making--;
-      this.#pace.took(now(), now() - startedAtMs, isBusy());
+      this.#pace.took(this.#now, this.#now - startedAtMs, isBusy());
       kind.made.resolve();
       kind.made = Promise.withResolvers();
     }
@@ -365,8 +373,8 @@ export class WarmPool {
 
   #pause(kind: Kind): void {
     const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** kind.failures++, LONGEST_PAUSE_MS);
-    kind.pausedUntilMs = this.#parts.now() + pauseMs;
-    setTimeout(() => this.refillSoon(), pauseMs).unref();
+    kind.pausedUntilMs = this.#now + pauseMs;
+    this.#parts.clock.after(pauseMs, () => this.refillSoon());
   }
 
   async #end(key: string, kind: Kind): Promise<void> {

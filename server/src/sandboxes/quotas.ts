@@ -1,5 +1,5 @@
 /**
- * Whether the sandboxes that one token made leave room for another. Nothing may come between the question and what it is asked for: the sandbox is counted from the
+ * Whether there is room for another sandbox: on the server, and beside those that one token made. Nothing may come between the question and what it is asked for: the sandbox is counted from the
  * moment it is admitted, or begins to wake.
  */
 import type { Quotas } from '../auth/quotas.ts';
@@ -55,4 +55,10 @@ export function requireQuotas(quotas: Quotas, used: Taken, times: number, each: 
         `${what === 'diskMiB' ? 'End' : 'End or suspend'} some of them, or have a token made with a larger one.`,
     );
   }
+}
+
+/** Whether the server has room for another sandbox beside those that have not ended. @throws SkerryError `resource-exhausted` */
+export function requireRoom(running: number, most: number): void {
+  if (running < most) return;
+  throw new SkerryError('resource-exhausted', `All ${most} sandboxes this server may run are in use.`);
 }

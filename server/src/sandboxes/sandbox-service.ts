@@ -48,7 +48,7 @@ import {
   MemorySnapshots,
 } from './memory-snapshots.ts';
 import { imageEnvironment, sandboxEnvironment } from './process-environment.ts';
-import { type Quotas, requireQuotas, type Taken, takenBy } from './quotas.ts';
+import { type Quotas, requireQuotas, requireRoom, type Taken, takenBy } from './quotas.ts';
 import { recoverSandboxes } from './recovery.ts';
 import {
   isUniqueViolation,
@@ -371,12 +371,7 @@ export class SandboxService implements Sandboxes {
   ): LiveSandbox {
     const { config, images, secrets, vault, instances, dataDir } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
-    if (this.#live.size >= config.maxSandboxes) {
-      throw new SkerryError(
-        'resource-exhausted',
-        `All ${config.maxSandboxes} sandboxes this server may run are in use.`,
-      );
-    }
+    requireRoom(this.#live.size, config.maxSandboxes);
     const spec = this.#withIdleAction(this.#withSealedHeaders(asked));
     this.#requireQuotas(tokenId, spec);
     const bounds = () => instances.boundsDisk(this.#runtimeOf(spec));
