@@ -1,5 +1,7 @@
 /** Writes the documentation that is made from source: the second half of `npm run generate`. */
 import { writeFileSync } from 'node:fs';
+import { scalePage } from '../bench/scale/page.ts';
 import { configurationPage } from '../server/src/config/configuration-page.ts';
 
 writeFileSync(new URL('../docs/configuration.md', import.meta.url), configurationPage());
+writeFileSync(new URL('../docs/scale.md', import.meta.url), await scalePage());
