@@ -180,8 +180,9 @@ export async function startServer(
     const instances = new InstanceService({
       ...{ engine, logger, counts },
       gpuSharing: config.gpuSharing,
-      // Pods do not wait for anybody yet.
-      warmPool: cluster ? 0 : config.warmPool,
+      warmPool: config.warmPool,
+      // Those of a cluster take nothing of this machine.
+      ...(cluster && { memory: async () => ({ availableMiB: Infinity, totalMiB: Infinity }) }),
     });
     cleanup.add('instances', () => instances.close());
     // Images are built on this machine, whose layers they become, wherever sandboxes run.

@@ -256,7 +256,10 @@ export interface Prepared {
   readonly runtime: RuntimeName;
   /** What id 0 of its users is on this machine, and the 65,535 after it, where they are its own: volumes are to be shown to it with these ids. */
   readonly firstId?: number | undefined;
-  /** Resolves when its first process died while it waited; never for one whose first process starts with `bind`, nor once that was called. */
+  /**
+   * Resolves when it is of no use to anybody: its first process died while it waited, or its room is needed. Never for one whose first process starts with `bind`,
+   * nor once that was called.
+   */
   readonly died: Promise<void>;
   /**
    * Makes it somebody's, once; `phases` has how long which part of that took then. Whatever keeps it from that, nothing of it is left then.

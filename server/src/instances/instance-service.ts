@@ -36,7 +36,7 @@ export interface InstanceServiceParts {
   /** How many may wait for somebody; 0 by default. */
   readonly warmPool?: number;
   readonly counts?: Counts;
-  /** For tests: that of the machine by default. */
+  /** Of what instances are on: that of the machine by default. */
   readonly memory?: () => Promise<MachineMemory>;
   /** For tests and simulations, likewise. */
   readonly processors?: number;

@@ -1,35 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe } from 'node:test';
-import { AgentClient } from '../../agent/agent-client.ts';
-import { createLogger } from '../../telemetry/logger.ts';
-import type { ContentPlaces } from '../references.ts';
 import { engineConformance } from '../testing/engine-conformance.ts';
-import type { ReadStats } from './instance.ts';
-import { FakeCluster } from './testing/fake-cluster.ts';
-import { openKubernetesHarness } from './testing/harness.ts';
-
-const logger = createLogger('silent');
-
-/** Nothing there has a control group of its own. */
-const readStats: ReadStats = async (dial, signal) => {
-  const { rssKiB, processes } = await new AgentClient(dial, logger).stats(signal);
-  return { memoryBytes: rssKiB * 1024, cpuUsageNs: 1e9, pids: processes + 1, oomKills: 0 };
-};
-
-async function open(content: ContentPlaces) {
-  const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
-  const cluster = await FakeCluster.open(directory);
-  return openKubernetesHarness({
-    ...{ content, readStats, runtimeClass: undefined, namespace: 'sandboxes' },
-    ...{ kubeconfig: cluster.kubeconfig, images: cluster.images, dataDir: join(directory, 'data') },
-    onClose: async () => {
-      await cluster[Symbol.asyncDispose]();
-      await rm(directory, { recursive: true, force: true });
-    },
-  });
-}
+import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
 
 describe('the engine of a cluster', () =>
-  engineConformance('runc', open, process.getuid?.() === 0 ? false : 'needs root'));
+  engineConformance(
+    'runc',
+    async (content) => (await openOnFakeCluster(content)).harness,
+    process.getuid?.() === 0 ? false : 'needs root',
+  ));

@@ -139,6 +139,9 @@ export class KubernetesEngine implements Engine {
       images: (either) => this.#images(shape, either),
       register: (instance) => this.#instances.set(shape.id, instance),
       onDestroyed: () => this.#instances.delete(shape.id),
+      makeRoom: () => {
+        for (const each of this.#prepared.values()) each.yieldRoom();
+      },
       onOver: () => this.#prepared.delete(shape.id),
     });
     this.#prepared.set(shape.id, prepared);

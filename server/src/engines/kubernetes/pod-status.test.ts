@@ -12,10 +12,9 @@ const sandbox = (state: V1ContainerState, more: V1PodStatus = {}) =>
 
 describe('where a Pod stands', () => {
   it('is on its way, with an address as soon as it has one', () => {
-    assert.deepEqual(standing({}), { kind: 'up', address: undefined, hindrance: undefined });
-    assert.deepEqual(standing({ phase: 'Pending', podIP: '10.0.0.5' }), {
-      ...{ kind: 'up', address: '10.0.0.5', hindrance: undefined },
-    });
+    const begun = { kind: 'up', address: undefined, hindrance: undefined, lacksRoom: false };
+    assert.deepEqual(standing({}), begun);
+    assert.deepEqual(standing({ phase: 'Pending', podIP: '10.0.0.5' }), { ...begun, address: '10.0.0.5' });
     assert.equal(sandbox({ running: {} }, { phase: 'Running', podIP: '10.0.0.5' }).kind, 'up');
   });
 
@@ -24,7 +23,8 @@ describe('where a Pod stands', () => {
       { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/2 nodes are available' },
     ];
     assert.deepEqual(standing({ phase: 'Pending', conditions }), {
-      ...{ kind: 'up', address: undefined, hindrance: 'Unschedulable: 0/2 nodes are available' },
+      ...{ kind: 'up', address: undefined, lacksRoom: true },
+      hindrance: 'Unschedulable: 0/2 nodes are available',
     });
     const pulling = sandbox({ waiting: { reason: 'ErrImagePull', message: 'no route' } });
     assert.deepEqual(pulling.kind === 'up' && pulling.hindrance, 'ErrImagePull: no route');

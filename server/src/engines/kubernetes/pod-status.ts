@@ -1,11 +1,21 @@
 /** What the status of a sandbox's Pod means: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ */
-import type { V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
+import type { V1Pod } from '@kubernetes/client-node';
 import type { InstanceExit } from '../engine.ts';
 import { LINK_CONTAINER, SANDBOX_CONTAINER } from './pod-spec.ts';
 
+/** On its way, or there. */
+export interface PodUp {
+  readonly kind: 'up';
+  /** Once it has one. */
+  readonly address: string | undefined;
+  /** What it waits for, if that is known. */
+  readonly hindrance: string | undefined;
+  /** No node has room for it now. */
+  readonly lacksRoom: boolean;
+}
+
 export type PodStanding =
-  /** On its way, or there; `address` once it has one, `hindrance` says what it waits for, if that is known. */
-  | { readonly kind: 'up'; readonly address: string | undefined; readonly hindrance: string | undefined }
+  | PodUp
   /** Nothing will come of it any more. */
   | { readonly kind: 'over'; readonly exit: InstanceExit };
 
@@ -40,19 +50,16 @@ export function standingOf(pod: V1Pod | undefined): PodStanding {
   const waiting = all.flatMap(({ state }) => (state?.waiting ? [state.waiting] : []));
   const hopeless = waiting.find(({ reason = '' }) => HOPELESS.has(reason));
   if (hopeless) return crashed(`Its Pod cannot start: ${words(hopeless.reason, hopeless.message)}.`);
-  return { kind: 'up', address: status?.podIP || undefined, hindrance: hindranceOf(status, waiting) };
-}
-
-function hindranceOf(
-  status: V1Pod['status'],
-  waiting: readonly NonNullable<NonNullable<V1ContainerStatus['state']>['waiting']>[],
-): string | undefined {
   const unscheduled = status?.conditions?.find(
     ({ type, status }) => type === 'PodScheduled' && status === 'False',
   );
-  if (unscheduled) return words(unscheduled.reason, unscheduled.message);
-  const container = waiting.find(({ message }) => message);
-  return container && words(container.reason, container.message);
+  const cause = unscheduled ?? waiting.find(({ message }) => message);
+  return {
+    kind: 'up',
+    address: status?.podIP || undefined,
+    hindrance: cause && words(cause.reason, cause.message),
+    lacksRoom: unscheduled?.reason === 'Unschedulable',
+  };
 }
 
 const crashed = (message: string): PodStanding => ({ kind: 'over', exit: { reason: 'crashed', message } });

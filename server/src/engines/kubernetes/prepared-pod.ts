@@ -41,6 +41,8 @@ export interface PreparedParts {
   readonly readStats: ReadStats;
   readonly register: (instance: PodInstance) => void;
   readonly onDestroyed: () => void;
+  /** Has those go that wait for somebody: the cluster has no room for one that somebody has. */
+  readonly makeRoom: () => void;
   /** Called when it was bound, and when nothing of it is left. */
   readonly onOver: () => void;
 }
@@ -115,6 +117,11 @@ export class PreparedPod implements Prepared {
     });
   }
 
+  /** Nobody is to have it any more, if nobody has it: its room is needed. */
+  yieldRoom(): void {
+    if (this.#isWaiting && this.#parts.shape.expects) this.#death.resolve();
+  }
+
   destroy(): Promise<void> {
     this.#isWaiting = false;
     return this.#preparation.leave(() => this.#preparation.takeBack());
@@ -132,7 +139,7 @@ export class PreparedPod implements Prepared {
 
   /** Resolves with its address once its agent has called. */
   async #start({ hostname, limits }: Expected, signal: AbortSignal): Promise<string> {
-    const { cluster, credentials, namespace, runtimeClass } = this.#parts;
+    const { cluster, credentials, namespace, runtimeClass, makeRoom } = this.#parts;
     if (!this.#made) throw ended(this.id);
     const { serverId } = credentials;
     const pod = podOf({
@@ -146,6 +153,10 @@ export class PreparedPod implements Prepared {
     let hindrance: string | undefined;
     const addressed = Promise.withResolvers<string>();
     const over = new AbortController();
+    const lackRoom = () => {
+      if (!this.#isWaiting) makeRoom();
+      else over.abort(new SkerryError('resource-exhausted', 'The cluster has no room for Pods that wait.'));
+    };
     const unfollow = cluster.follow(this.#name, (now) => {
       const standing = standingOf(now);
       if (standing.kind === 'over') {
@@ -154,6 +165,7 @@ export class PreparedPod implements Prepared {
         over.abort(new SkerryError('unavailable', `The sandbox did not start. ${why}`));
       } else {
         hindrance = standing.hindrance;
+        if (standing.lacksRoom) lackRoom();
         if (standing.address !== undefined) addressed.resolve(standing.address);
       }
     });

@@ -45,6 +45,10 @@ export class FakeCluster implements AsyncDisposable {
   readonly #watchers = new Set<Watcher>();
   readonly #running = new Map<string, Promise<Running | undefined>>();
   readonly #images = new Map<string, readonly string[]>();
+  /** Pods that its node has no room for. */
+  readonly #unplaced = new Set<string>();
+  /** How many Pods its node takes. */
+  room = Number.POSITIVE_INFINITY;
   #version = 1;
 
   static async open(directory: string): Promise<FakeCluster> {
@@ -128,11 +132,25 @@ export class FakeCluster implements AsyncDisposable {
     };
     this.#put(kind, made, 'ADDED');
     reply(response, this.#objects[kind].get(name), 201);
-    if (kind === 'pods')
+    if (kind === 'pods') this.#place(name);
+  }
+
+  /** What a scheduler does. */
+  #place(name: string): void {
+    const pod = this.#objects.pods.get(name);
+    if (!pod) return;
+    if (this.#running.size < this.room) {
+      this.#unplaced.delete(name);
       this.#running.set(
         name,
-        this.#start(made as V1Pod).catch(() => undefined),
+        this.#start(pod as V1Pod).catch(() => undefined),
       );
+    } else if (!this.#unplaced.has(name)) {
+      this.#unplaced.add(name);
+      const message = 'no node has room';
+      const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message };
+      this.#put('pods', { ...pod, status: { phase: 'Pending', conditions: [condition] } });
+    }
   }
 
   #list(kind: Kind, query: URLSearchParams, response: ServerResponse): void {
@@ -227,11 +245,13 @@ export class FakeCluster implements AsyncDisposable {
   }
 
   async #end(name: string): Promise<void> {
+    this.#unplaced.delete(name);
     const running = await this.#running.get(name);
     this.#running.delete(name);
     running?.link.kill('SIGKILL');
     await running?.process.kill();
     await rm(join(this.#directory, name), { recursive: true, force: true });
+    for (const each of this.#unplaced) this.#place(each);
   }
 }
 

@@ -1,0 +1,42 @@
+/** What becomes of Pods that wait for somebody where a cluster has no room. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
+import { shell } from '../testing/guest.ts';
+import type { FakeCluster } from './testing/fake-cluster.ts';
+import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
+
+const expects = { hostname: 'sandbox', limits, network: { kind: 'open' } } as const;
+
+describe('a cluster without room', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+  let suite: EngineSuite;
+  let cluster: FakeCluster;
+  before(async () => {
+    suite = await EngineSuite.open('runc', async (content) => {
+      const opened = await openOnFakeCluster(content);
+      cluster = opened.cluster;
+      return opened.harness;
+    });
+  });
+  after(() => suite?.[Symbol.asyncDispose]());
+
+  it('has none wait', async () => {
+    cluster.room = 0;
+    await assert.rejects(suite.harness.engine.prepare(suite.spec({ expects }), signal()), {
+      code: 'resource-exhausted',
+    });
+    assert.deepEqual(await suite.harness.traces(), []);
+  });
+
+  it('gives that of one that waits to somebody who came', async () => {
+    cluster.room = 1;
+    const { engine } = suite.harness;
+    const waiting = await engine.prepare(suite.spec({ expects }), signal());
+    const gone = waiting.died.then(() => engine.destroy(waiting.id));
+    await suite.using({}, async (instance) => {
+      await gone;
+      assert.equal(await shell(instance, 'echo here'), 'here');
+    });
+    assert.deepEqual(await suite.harness.traces(), []);
+  });
+});
