@@ -1,6 +1,7 @@
 /**
  * `npm run test:kubernetes`: sandboxes as Pods of a real cluster, which it builds once (minutes of all processors) and starts on this machine: the conformance
- * suite of engines, and the official Python client with its example. `npm test` has a cluster that is none. Prints a table for docs/kubernetes.md.
+ * suite of engines, the official Python client with its example, and the server as a Pod. `npm test` has a cluster that is none. Prints a table for
+ * docs/kubernetes.md.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,6 +17,7 @@ const TIMEOUT_MS = 900_000;
 const SUITES = [
   ['conformance of engines, runc', 'server/src/engines/kubernetes/testing/cluster-conformance.ts'],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
+  ['the server as a Pod', 'e2e/kubernetes/deployed.ts'],
 ];
 const packages = [
   { name: 'containernetworking-plugins', file: '/usr/lib/cni/bridge', purpose: 'the network of Pods' },
@@ -36,11 +38,26 @@ await runMain(async () => {
   try {
     const said = await step('Cluster', async (progress) => ({ lines: await cluster('up', progress) }));
     const value = (name) => new RegExp(`^${name}=(.*)$`, 'm').exec(said.lines)?.[1] ?? '';
+    const [KUBECONFIG, REGISTRY] = [value('KUBECONFIG'), value('REGISTRY')];
+    await step('Container image', async (progress) => {
+      const image = [
+        node,
+        join(root, 'scripts/container-image.mjs'),
+        '--push',
+        `${REGISTRY}/skerry/server:test`,
+      ];
+      await capture([...image, '--', '--insecure-registries', REGISTRY], { progress });
+    });
+    const given = {
+      SKERRY_TEST_KUBECONFIG: KUBECONFIG,
+      SKERRY_TEST_REGISTRY: REGISTRY,
+      SKERRY_TEST_VOLUME: join(directory, 'state/run/volume'),
+      SKERRY_E2E_DATA_DIR: join(directory, 'data'),
+      PATH: `${bin}:${process.env.PATH}`,
+    };
     const rows = [];
     for (const [name, file] of SUITES) {
-      const counts = await step(name, (progress) =>
-        suite(file, { KUBECONFIG: value('KUBECONFIG'), REGISTRY: value('REGISTRY') }, progress),
-      );
+      const counts = await step(name, (progress) => suite(file, given, progress));
       rows.push([name, counts]);
     }
     console.log('| suite | passed | failed | left out |\n|---|---|---|---|');
@@ -62,7 +79,7 @@ async function build(directory, bin, progress) {
 }
 
 /** Runs one file, whose failures are shown. */
-async function suite(file, { KUBECONFIG, REGISTRY }, progress) {
+async function suite(file, given, progress) {
   const output = await capture(
     [
       ...[node, `--import=${new URL('lib/test-end.mjs', import.meta.url)}`, '--test', '--test-reporter=spec'],
@@ -70,7 +87,7 @@ async function suite(file, { KUBECONFIG, REGISTRY }, progress) {
     ],
     {
       ...{ cwd: root, progress, okCodes: [1] },
-      env: { ...process.env, SKERRY_TEST_KUBECONFIG: KUBECONFIG, SKERRY_TEST_REGISTRY: REGISTRY },
+      env: { ...process.env, ...given },
     },
   );
   const count = (name) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, 'm').exec(output)?.[1] ?? Number.NaN);

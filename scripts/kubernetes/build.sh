@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# build.sh DIRECTORY: builds Kubernetes for cluster.sh from its Go modules into DIRECTORY/bin; minutes of all processors, once.
+# build.sh DIRECTORY: builds Kubernetes for cluster.sh from its Go modules into DIRECTORY/bin, and kubectl where the machine has none; minutes of all processors, once.
 set -euo pipefail
 VERSION=1.34.4
 bin=$1/bin
 programs="kube-apiserver kube-controller-manager kube-scheduler kubelet"
+command -v kubectl > /dev/null || programs="kubectl $programs"
 for program in $programs; do [ -x "$bin/$program" ] || missing=yes; done
 [ -n "${missing:-}" ] || exit 0
 
@@ -11,7 +12,7 @@ work=$1/build
 rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
-export GOFLAGS=-mod=mod CGO_ENABLED=0
+export GOFLAGS="-mod=mod ${GOFLAGS:-}" CGO_ENABLED=0
 {
   printf '//go:build tools\n\npackage tools\n\nimport (\n'
   for program in $programs; do printf '\t_ "k8s.io/kubernetes/cmd/%s"\n' "$program"; done

@@ -44,7 +44,7 @@ export async function createClusterEngine(
   room: MachineRoom,
   logger: Logger,
 ): Promise<Engine | undefined> {
-  const { dataDir, kubeconfig, namespace, registry } = config;
+  const { dataDir, kubeconfig, namespace, networkPolicies, nameservers, registry } = config;
   if (config.engine === 'local') return undefined;
   if (registry === '') {
     const said =
@@ -55,7 +55,7 @@ export async function createClusterEngine(
   const { KubernetesEngine } = await import('./engines/kubernetes/engine.ts');
   const { RegistryImages } = await import('./images/registry-images.ts');
   return new KubernetesEngine({
-    ...{ kubeconfig, namespace, dataDir, logger },
+    ...{ kubeconfig, namespace, networkPolicies, nameservers, dataDir, logger },
     runtimeClass: config.runtimeClass || undefined,
     content: ImagePlaces.in(dataDir),
     images: new RegistryImages({

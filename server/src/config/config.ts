@@ -55,6 +55,12 @@ export const configSchema = z.strictObject({
     .regex(/^$|^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'no name of a RuntimeClass')
     .default('')
     .describe("RuntimeClass of the Pods, one of gVisor; default: none, the cluster's own"),
+  networkPolicies: z
+    .enum(['enforced', 'ignored'])
+    .default('ignored')
+    .describe(
+      "whether the cluster's network holds Pods to NetworkPolicies; only then have they policies (kubernetes.md)",
+    ),
   registry: z
     .string()
     .default('')

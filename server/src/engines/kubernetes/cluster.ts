@@ -4,8 +4,11 @@ import {
   CoreV1Api,
   KubeConfig,
   makeInformer,
+  NetworkingV1Api,
   PatchStrategy,
   setHeaderOptions,
+  type V1NetworkPolicy,
+  type V1ObjectMeta,
   type V1Pod,
   type V1Secret,
   VersionApi,
@@ -13,7 +16,7 @@ import {
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { BOUND_LABEL, GRACE_SECONDS, SERVER_LABEL } from './pod-spec.ts';
+import { GRACE_SECONDS, SERVER_LABEL } from './pod-spec.ts';
 
 /** How long a Pod may take to be gone: a node that does not answer keeps it. */
 const REMOVAL_TIMEOUT_MS = 60_000;
@@ -37,6 +40,7 @@ export class Cluster {
   /** Of what is this server's. */
   readonly #selector: string;
   readonly #core: CoreV1Api;
+  readonly #networking: NetworkingV1Api;
   readonly #version: VersionApi;
   readonly #pods: ReturnType<typeof makeInformer<V1Pod>>;
   readonly #followers = new Map<string, Set<Follower>>();
@@ -48,6 +52,7 @@ export class Cluster {
     const { namespace, serverId } = options;
     const config = loadConfig(options.kubeconfig);
     this.#core = config.makeApiClient(CoreV1Api);
+    this.#networking = config.makeApiClient(NetworkingV1Api);
     this.#version = config.makeApiClient(VersionApi);
     const labelSelector = `${SERVER_LABEL}=${serverId}`;
     this.#selector = labelSelector;
@@ -100,16 +105,33 @@ export class Cluster {
     await asked(() => this.#core.createNamespacedPod({ namespace, body }));
   }
 
-  /** Has a restart find out that the Pod is somebody's. */
-  async markBound(name: string): Promise<void> {
+  /** Adds these to what a Pod has of them. */
+  async markPod(name: string, metadata: Pick<V1ObjectMeta, 'labels' | 'annotations'>): Promise<void> {
     const { namespace } = this.#options;
-    const body = { metadata: { labels: { [BOUND_LABEL]: 'true' } } };
     await asked(() =>
       this.#core.patchNamespacedPod(
-        { name, namespace, body },
+        { name, namespace, body: { metadata } },
         setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
       ),
     );
+  }
+
+  /** Makes it, or has the one of that name be it. @throws as `createPod` */
+  async putPolicy(body: V1NetworkPolicy): Promise<void> {
+    const { namespace } = this.#options;
+    const name = body.metadata?.name ?? '';
+    try {
+      await asked(() => this.#networking.createNamespacedNetworkPolicy({ namespace, body }));
+    } catch (error) {
+      if (!(error instanceof SkerryError && error.code === 'already-exists')) throw error;
+      await asked(() => this.#networking.replaceNamespacedNetworkPolicy({ name, namespace, body }));
+    }
+  }
+
+  /** Idempotent. */
+  async removePolicy(name: string): Promise<void> {
+    const { namespace } = this.#options;
+    await unlessMissing(() => this.#networking.deleteNamespacedNetworkPolicy({ name, namespace }));
   }
 
   /** Resolves when it is gone from its node. Idempotent. @throws SkerryError `unavailable` when it is not */

@@ -22,12 +22,14 @@ import type { ContentPlaces } from '../references.ts';
 import { Cluster } from './cluster.ts';
 import { Credentials } from './credentials.ts';
 import type { ImageSource } from './image-source.ts';
-import { PodInstance, type ReadStats, unable } from './instance.ts';
+import { PodInstance, type ReadStats } from './instance.ts';
 import { Link } from './link.ts';
-import { BOUND_LABEL, instanceOf, podName } from './pod-spec.ts';
+import { PodNetwork } from './network-policies.ts';
+import { BOUND_LABEL, instanceOf, podName, policyOf } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { PreparedPod } from './prepared-pod.ts';
 import { prepareSkeleton } from './skeleton.ts';
+import { unable } from './unable.ts';
 
 export interface KubernetesEngineOptions {
   /** @see ClusterOptions.kubeconfig */
@@ -36,6 +38,10 @@ export interface KubernetesEngineOptions {
   readonly namespace: string;
   /** A RuntimeClass of gVisor; undefined: what the nodes run Pods with that name none, which is taken for runc. */
   readonly runtimeClass: string | undefined;
+  /** Whether the cluster's network holds Pods to NetworkPolicies. */
+  readonly networkPolicies: 'enforced' | 'ignored';
+  /** Who resolves names for Pods; none: whom their nodes ask. */
+  readonly nameservers: readonly string[];
   readonly dataDir: string;
   readonly content: Pick<ContentPlaces, 'layer'>;
   readonly images: ImageSource;
@@ -47,6 +53,7 @@ export interface KubernetesEngineOptions {
 
 interface Opened {
   readonly cluster: Cluster;
+  readonly network: PodNetwork | undefined;
   readonly credentials: Credentials;
   /** Digest of the programs that are sent to Pods. */
   readonly programs: string;
@@ -58,6 +65,7 @@ const capabilities: Capabilities = {
   ...{ joins: false, commit: false, networkPolicy: false, tenureMounts: false },
   ...{ mounts: false, devices: false, disk: false, buckets: false, checkpoints: false },
 };
+const withPolicies: Capabilities = { ...capabilities, bindsLate: new Set(['network']), networkPolicy: true };
 
 export class KubernetesEngine implements Engine {
   readonly name = 'kubernetes';
@@ -87,13 +95,12 @@ export class KubernetesEngine implements Engine {
   }
 
   async open(): Promise<void> {
-    const { kubeconfig, namespace, logger } = this.#options;
-    const credentials = await Credentials.open(this.#directory);
     await prepareSkeleton(this.#skeletonDir);
     const programs = await this.#gatherPrograms();
-    const cluster = new Cluster({ kubeconfig, namespace, serverId: credentials.serverId, logger });
-    await cluster.open();
-    this.#opened = { cluster, credentials, programs };
+    const parts = await this.#connect();
+    await parts.cluster.open();
+    await parts.network?.open();
+    this.#opened = { ...parts, programs };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -106,7 +113,7 @@ export class KubernetesEngine implements Engine {
   }
 
   capabilities(): Capabilities {
-    return capabilities;
+    return this.#options.networkPolicies === 'enforced' ? withPolicies : capabilities;
   }
 
   isolationUnder(runtime: RuntimeName): Isolation {
@@ -123,7 +130,7 @@ export class KubernetesEngine implements Engine {
 
   async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
     signal.throwIfAborted();
-    const { cluster, credentials } = this.#parts;
+    const { cluster, network, credentials } = this.#parts;
     if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
       throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
     }
@@ -132,9 +139,10 @@ export class KubernetesEngine implements Engine {
     if (shape.devices?.length) throw unable('have GPUs');
     if (shape.disk) throw unable('have a disk of a certain size');
     const runtime = this.runtimeFor(shape.runtime);
-    const { namespace, runtimeClass, readStats } = this.#options;
+    const { namespace, runtimeClass, nameservers, readStats } = this.#options;
     const prepared = new PreparedPod({
-      ...{ shape, runtime, capabilities, namespace, runtimeClass, cluster, credentials, readStats },
+      ...{ shape, runtime, namespace, runtimeClass, nameservers, cluster, network, credentials, readStats },
+      capabilities: this.capabilities(),
       isolation: this.isolationUnder(runtime),
       images: (either) => this.#images(shape, either),
       register: (instance) => this.#instances.set(shape.id, instance),
@@ -150,7 +158,7 @@ export class KubernetesEngine implements Engine {
   }
 
   async adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted> {
-    const { cluster, credentials } = this.#parts;
+    const { cluster, network, credentials } = this.#parts;
     const { pods, secrets } = await cluster.all();
     const found = new Map(pods.map((pod) => [instanceOf(pod), pod]));
     const known = new Set([...secrets, ...pods].map(instanceOf));
@@ -166,7 +174,9 @@ export class KubernetesEngine implements Engine {
         const runtime = pod.spec?.runtimeClassName ? 'gvisor' : 'runc';
         const name = podName(credentials.serverId, id);
         const instance = new PodInstance({
-          ...{ id, runtime, name, cluster, address: standing.address },
+          ...{ id, runtime, name, cluster, network, address: standing.address },
+          owner: pod.metadata?.ownerReferences?.[0]?.uid ?? '',
+          policy: policyOf(pod) ?? { kind: 'open' },
           isolation: this.isolationUnder(runtime),
           link: new Link(name, credentials.client),
           readStats: this.#options.readStats,
@@ -199,7 +209,9 @@ export class KubernetesEngine implements Engine {
     this.#opened = undefined;
   }
 
-  async remove(): Promise<void> {}
+  async remove(): Promise<void> {
+    await (await this.#connect()).network?.remove();
+  }
 
   /** Names of all objects of this server, as lines to compare. */
   async traces(): Promise<string[]> {
@@ -208,6 +220,18 @@ export class KubernetesEngine implements Engine {
       ...pods.map(({ metadata }) => `pod ${metadata?.name}`),
       ...secrets.map(({ metadata }) => `secret ${metadata?.name}`),
     ].sort();
+  }
+
+  async #connect(): Promise<Omit<Opened, 'programs'>> {
+    const { kubeconfig, namespace, networkPolicies, nameservers, logger } = this.#options;
+    const credentials = await Credentials.open(this.#directory);
+    const { serverId } = credentials;
+    const cluster = new Cluster({ kubeconfig, namespace, serverId, logger });
+    const network =
+      networkPolicies === 'enforced'
+        ? new PodNetwork(cluster, { serverId, namespace, nameservers })
+        : undefined;
+    return { cluster, network, credentials };
   }
 
   get #parts(): Opened {

@@ -2,8 +2,9 @@
 
 import type { Duplex } from 'node:stream';
 import type { V1Pod } from '@kubernetes/client-node';
-import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
+import { checkPolicy } from '../../network/policy.ts';
+import { Limiter } from '../../platform/limiter.ts';
 import { unlessAborted } from '../../platform/wait.ts';
 import type {
   Instance,
@@ -18,7 +19,10 @@ import { ended } from '../preparation.ts';
 import type { LayerRef } from '../references.ts';
 import type { Cluster } from './cluster.ts';
 import type { Link } from './link.ts';
+import type { PodNetwork } from './network-policies.ts';
+import { requireEnforceable } from './network-policies.ts';
 import { standingOf } from './pod-status.ts';
+import { unable } from './unable.ts';
 
 /** Asks the agent at the other end what its sandbox takes of the machine. */
 export type ReadStats = (
@@ -35,16 +39,16 @@ export interface PodParts {
   readonly address: string;
   readonly link: Link;
   readonly cluster: Cluster;
+  /** The uid of its Secret. */
+  readonly owner: string;
+  /** Undefined where nobody holds Pods to policies. */
+  readonly network: PodNetwork | undefined;
+  readonly policy: NetworkPolicy;
   readonly readStats: ReadStats;
   readonly onDestroyed: () => void;
 }
 
 const STATS_TIMEOUT_MS = 10_000;
-const OPEN: NetworkPolicy = { kind: 'open' };
-
-/** What a Pod cannot do. */
-export const unable = (what: string): SkerryError =>
-  new SkerryError('unimplemented', `On Kubernetes a sandbox cannot ${what}.`);
 
 export class PodInstance implements Instance {
   readonly id: InstanceId;
@@ -53,7 +57,6 @@ export class PodInstance implements Instance {
   readonly devices: readonly string[] = [];
   readonly deviceEnvironment = {};
   readonly mountedLayers: readonly LayerRef[] = [];
-  readonly networkPolicy = OPEN;
   readonly exited: Promise<InstanceExit>;
   readonly #parts: PodParts;
   readonly #exit = Promise.withResolvers<InstanceExit>();
@@ -61,12 +64,16 @@ export class PodInstance implements Instance {
   readonly #gone = new AbortController();
   #unfollow: () => void = () => {};
   #stopping: Promise<void> | undefined;
+  #policy: NetworkPolicy;
+  /** Changes of its policy: one after the other. */
+  readonly #changes = new Limiter(1);
 
   constructor(parts: PodParts) {
     this.#parts = parts;
     this.id = parts.id;
     this.runtime = parts.runtime;
     this.isolation = parts.isolation;
+    this.#policy = parts.policy;
     this.exited = this.#exit.promise;
     this.#unfollow = parts.cluster.follow(parts.name, (pod) => this.#look(pod));
     if (this.#gone.signal.aborted) this.#unfollow(); // over from the beginning
@@ -109,8 +116,21 @@ export class PodInstance implements Instance {
     throw unable('be suspended or have its memory kept');
   }
 
-  async setNetworkPolicy(): Promise<void> {
-    throw unable('be given another network policy');
+  get networkPolicy(): NetworkPolicy {
+    return this.#policy;
+  }
+
+  /** Resolves when the cluster knows it; its network may take a moment to go by it. */
+  setNetworkPolicy(policy: NetworkPolicy): Promise<void> {
+    return this.#changes.run(async () => {
+      const { network } = this.#parts;
+      if (!network) throw unable('be given another network policy');
+      this.#gone.signal.throwIfAborted();
+      checkPolicy(policy);
+      requireEnforceable(policy);
+      await network.change(this.#parts, policy);
+      this.#policy = policy;
+    });
   }
 
   async networkEvents(): Promise<readonly NetworkEvent[]> {
@@ -129,6 +149,7 @@ export class PodInstance implements Instance {
   /** @throws when something is left: it is to be called again */
   async destroy(): Promise<void> {
     await this.stop();
+    if (this.#policy.kind === 'allowlist') await this.#parts.network?.forget(this);
     await this.#parts.cluster.removeSecret(this.#parts.name);
     this.#parts.onDestroyed();
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { newInstanceId } from '../../ids.ts';
-import { instanceOf, podName, podOf, type SandboxPod, secretOf } from './pod-spec.ts';
+import { instanceOf, podName, podOf, policyOf, type SandboxPod, secretOf } from './pod-spec.ts';
 
 const spec: SandboxPod = {
   id: newInstanceId(),
@@ -13,6 +13,8 @@ const spec: SandboxPod = {
   hostname: 'modal',
   limits: { memoryMiB: 512, milliCpu: 1500, milliCpuRequest: 125, pids: 100 },
   owner: 'a-uid',
+  network: undefined,
+  nameservers: [],
 };
 
 describe('the Pod of a sandbox', () => {
@@ -56,14 +58,31 @@ describe('the Pod of a sandbox', () => {
       assert.deepEqual(securityContext?.capabilities?.drop, ['ALL'], name);
       assert.ok(!securityContext?.privileged, name);
     }
-    assert.ok(!named('sandbox')?.securityContext?.capabilities?.add?.includes('SYS_ADMIN'));
-    assert.ok(named('sandbox')?.securityContext?.capabilities?.add?.includes('CHOWN'));
+    const added = named('sandbox')?.securityContext?.capabilities?.add;
+    for (const name of ['SYS_ADMIN', 'NET_RAW']) assert.ok(!added?.includes(name), name);
+    assert.ok(added?.includes('CHOWN'));
     assert.equal(named('link')?.securityContext?.readOnlyRootFilesystem, true);
   });
 
   it('has the RuntimeClass that is asked for', () => {
     assert.equal(pod.spec?.runtimeClassName, undefined);
     assert.equal(podOf({ ...spec, runtimeClass: 'gvisor' }).spec?.runtimeClassName, 'gvisor');
+  });
+
+  it('says which network policy it has, where there are such, also to the next server', () => {
+    assert.equal(policyOf(pod), undefined);
+    const network = { kind: 'allowlist', cidrs: ['198.51.100.7/32'] } as const;
+    const held = podOf({ ...spec, network });
+    assert.equal(held.metadata?.labels?.['skerry.dev/network'], 'allowlist');
+    assert.equal(instanceOf(held), spec.id);
+    assert.deepEqual(policyOf(held), network);
+  });
+
+  it('asks those for names who are named, and else whom its node asks', () => {
+    assert.equal(pod.spec?.dnsPolicy, 'Default');
+    const asking = podOf({ ...spec, nameservers: ['192.0.2.53'] }).spec;
+    assert.equal(asking?.dnsPolicy, 'None');
+    assert.deepEqual(asking?.dnsConfig?.nameservers, ['192.0.2.53']);
   });
 
   it('is not made with a hostname that no Pod can have', () => {

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import type { V1Container, V1ObjectMeta, V1Pod, V1Secret } from '@kubernetes/client-node';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type InstanceId, isInstanceId } from '../../ids.ts';
-import type { InstanceLimits } from '../engine.ts';
+import { networkPolicySchema } from '../../network/policy.ts';
+import type { InstanceLimits, NetworkPolicy } from '../engine.ts';
 import { capabilities } from '../oci/capabilities.ts';
 import { GUEST_AGENT } from '../paths.ts';
 
@@ -18,14 +19,25 @@ const INSTANCE_LABEL = 'skerry.dev/instance';
 /** On a Pod that is somebody's. */
 export const BOUND_LABEL = 'skerry.dev/bound';
 
+/** Which kind of policy a Pod has: objects of the cluster go by it. */
+export const NETWORK_LABEL = 'skerry.dev/network';
+/** The policy itself, for a server that takes the Pod over. */
+const POLICY_ANNOTATION = 'skerry.dev/network-policy';
+
 const AGENT_VOLUME = 'agent';
 const CREDENTIALS_VOLUME = 'credentials';
 const GUEST_ROOT = '/__modal';
 const CREDENTIALS_DIR = '/credentials';
+/** Those of Pod Security's level `baseline`. What a raw socket could do to others of the node's network only the firewall of our own engine keeps it from. */
+const ADDED_CAPABILITIES = capabilities
+  .filter((name) => name !== 'CAP_NET_RAW')
+  .map((name) => name.replace('CAP_', ''));
 /** RFC 1123, which is what Kubernetes takes for a host. */
 const HOSTNAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 /** The agent gets the signal first; whoever destroys waits for as long. */
 export const GRACE_SECONDS = 1;
+/** That Kubernetes takes. */
+const MAX_NAMESERVERS = 3;
 /** Of its memory limit, what a node must have free for a sandbox. */
 const MEMORY_REQUESTED = 1 / 4;
 
@@ -42,6 +54,10 @@ export interface SandboxPod {
   readonly limits: InstanceLimits;
   /** The uid of its Secret. */
   readonly owner: string;
+  /** Where the cluster's network holds Pods to one. */
+  readonly network: NetworkPolicy | undefined;
+  /** Who resolves names for it; none: whom its node asks. */
+  readonly nameservers: readonly string[];
 }
 
 /** DER, as the link reads it. */
@@ -61,7 +77,23 @@ export function instanceOf({ metadata }: { readonly metadata?: V1ObjectMeta }): 
   return isInstanceId(id) ? id : undefined;
 }
 
-const metadataOf = ({ id, serverId, namespace }: Pick<SandboxPod, 'id' | 'serverId' | 'namespace'>) => ({
+/** What of a Pod changes with its policy. */
+export const policyMarks = (policy: NetworkPolicy) => ({
+  labels: { [NETWORK_LABEL]: policy.kind },
+  annotations: { [POLICY_ANNOTATION]: JSON.stringify(policy) },
+});
+
+/** @returns undefined for a Pod that was made where none are enforced */
+export function policyOf({ metadata }: V1Pod): NetworkPolicy | undefined {
+  const text = metadata?.annotations?.[POLICY_ANNOTATION];
+  return text === undefined ? undefined : networkPolicySchema.parse(JSON.parse(text));
+}
+
+export const metadataOf = ({
+  id,
+  serverId,
+  namespace,
+}: Pick<SandboxPod, 'id' | 'serverId' | 'namespace'>) => ({
   name: podName(serverId, id),
   namespace,
   labels: {
@@ -70,6 +102,13 @@ const metadataOf = ({ id, serverId, namespace }: Pick<SandboxPod, 'id' | 'server
     [INSTANCE_LABEL]: id,
   },
 });
+
+/** Of an object that goes with a sandbox's Secret. */
+export function ownedBySecret(of: Pick<SandboxPod, 'id' | 'serverId' | 'namespace' | 'owner'>) {
+  const metadata = metadataOf(of);
+  const owner = { apiVersion: 'v1', kind: 'Secret', name: metadata.name, uid: of.owner };
+  return { ...metadata, ownerReferences: [owner] };
+}
 
 export const secretOf = (
   of: Pick<SandboxPod, 'id' | 'serverId' | 'namespace'>,
@@ -90,12 +129,10 @@ export function podOf(pod: SandboxPod): V1Pod {
     const said = JSON.stringify(pod.hostname.slice(0, 100));
     throw new SkerryError('invalid-argument', `${said} is not a hostname that a Pod can have.`);
   }
-  const metadata = metadataOf(pod);
+  const { labels, ...metadata } = ownedBySecret(pod);
+  const marks = pod.network && policyMarks(pod.network);
   return {
-    metadata: {
-      ...metadata,
-      ownerReferences: [{ apiVersion: 'v1', kind: 'Secret', name: metadata.name, uid: pod.owner }],
-    },
+    metadata: { ...metadata, ...marks, labels: { ...labels, ...marks?.labels } },
     spec: {
       hostname: pod.hostname,
       ...(pod.runtimeClass !== undefined && { runtimeClassName: pod.runtimeClass }),
@@ -104,7 +141,9 @@ export function podOf(pod: SandboxPod): V1Pod {
       // Nothing of the cluster is a sandbox's business.
       automountServiceAccountToken: false,
       enableServiceLinks: false,
-      dnsPolicy: 'Default',
+      ...(pod.nameservers.length === 0
+        ? { dnsPolicy: 'Default' }
+        : { dnsPolicy: 'None', dnsConfig: { nameservers: pod.nameservers.slice(0, MAX_NAMESERVERS) } }),
       securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
       initContainers: [
         ours(pod, 'install', ['install', GUEST_ROOT], [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT }]),
@@ -169,6 +208,6 @@ const sandbox = ({ image, limits }: SandboxPod): V1Container => ({
   securityContext: {
     runAsUser: 0,
     runAsGroup: 0,
-    capabilities: { drop: ['ALL'], add: capabilities.map((name) => name.replace('CAP_', '')) },
+    capabilities: { drop: ['ALL'], add: ADDED_CAPABILITIES },
   },
 });

@@ -19,10 +19,12 @@ import { checkMountTarget } from '../mount-target.ts';
 import { ended, Preparation } from '../preparation.ts';
 import type { Cluster } from './cluster.ts';
 import type { Credentials } from './credentials.ts';
-import { PodInstance, type ReadStats, unable } from './instance.ts';
+import { PodInstance, type ReadStats } from './instance.ts';
 import { Link } from './link.ts';
-import { podName, podOf, secretOf } from './pod-spec.ts';
+import { type PodNetwork, requireEnforceable } from './network-policies.ts';
+import { BOUND_LABEL, podName, podOf, secretOf } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
+import { unable } from './unable.ts';
 
 /** A node may have to fetch the image first. */
 const START_TIMEOUT_MS = 300_000;
@@ -35,6 +37,9 @@ export interface PreparedParts {
   readonly namespace: string;
   readonly runtimeClass: string | undefined;
   readonly cluster: Cluster;
+  /** Undefined where nobody holds Pods to policies. */
+  readonly network: PodNetwork | undefined;
+  readonly nameservers: readonly string[];
   readonly credentials: Credentials;
   /** Names the image of the sandbox, and the one with the agent. */
   readonly images: (signal: AbortSignal) => Promise<{ readonly image: string; readonly agentImage: string }>;
@@ -88,7 +93,7 @@ export class PreparedPod implements Prepared {
       this.#preparation.undo.add('secret', () => cluster.removeSecret(this.#name));
       this.#made = { owner: await cluster.createSecret(secret), ...named };
       if (!shape.expects) return;
-      refuseWhatCannotBe({ ...shape.expects, mounts: [] });
+      refuseWhatCannotBe({ ...shape.expects, mounts: [] }, this.#parts.network);
       await this.#start(shape.expects, either);
       this.#unfollow = cluster.follow(this.#name, (pod) => {
         if (this.#isWaiting && standingOf(pod).kind === 'over') this.#death.resolve();
@@ -100,15 +105,22 @@ export class PreparedPod implements Prepared {
     this.#preparation.claim();
     this.#isWaiting = false;
     return this.#attempt(signal, async (either) => {
-      const { shape, capabilities, cluster, register } = this.#parts;
-      if (shape.expects) lateParts(shape.expects, tenure, capabilities, this.runtime);
-      refuseWhatCannotBe(tenure);
+      const { shape, capabilities, cluster, network, register } = this.#parts;
+      const late = shape.expects && lateParts(shape.expects, tenure, capabilities, this.runtime);
+      refuseWhatCannotBe(tenure, network);
       const address = this.#address ?? (await this.#start(tenure, either));
-      await cluster.markBound(this.#name);
+      const owner = this.#made?.owner ?? '';
+      if (late?.has('network')) {
+        this.#preparation.undo.add('network policy', () => network?.forget(this));
+        await network?.change({ id: this.id, owner }, tenure.network);
+      }
+      // A restart finds out by it that the Pod is somebody's.
+      await cluster.markPod(this.#name, { labels: { [BOUND_LABEL]: 'true' } });
       either.throwIfAborted();
       const instance = new PodInstance({
         ...this.#parts,
-        ...{ id: this.id, name: this.#name, address },
+        ...{ id: this.id, name: this.#name, address, owner },
+        policy: tenure.network,
         link: this.#link,
       });
       register(instance);
@@ -138,15 +150,18 @@ export class PreparedPod implements Prepared {
   }
 
   /** Resolves with its address once its agent has called. */
-  async #start({ hostname, limits }: Expected, signal: AbortSignal): Promise<string> {
-    const { cluster, credentials, namespace, runtimeClass, makeRoom } = this.#parts;
+  async #start({ hostname, limits, network: policy }: Expected, signal: AbortSignal): Promise<string> {
+    const { cluster, credentials, namespace, runtimeClass, makeRoom, network, nameservers } = this.#parts;
     if (!this.#made) throw ended(this.id);
     const { serverId } = credentials;
     const pod = podOf({
       ...this.#made,
       id: this.id,
-      ...{ serverId, namespace, runtimeClass, hostname, limits },
+      ...{ serverId, namespace, runtimeClass, hostname, limits, nameservers },
+      network: network && policy,
     });
+    this.#preparation.undo.add('network policy', () => network?.forget(this));
+    await network?.provide({ id: this.id, owner: this.#made.owner }, policy);
     this.#preparation.undo.add('pod', () => cluster.removePod(this.#name));
     this.#preparation.undo.add('link', () => this.#link.close());
     await cluster.createPod(pod);
@@ -195,18 +210,22 @@ const waitedInVain = (hindrance: string | undefined): string =>
   `The sandbox's Pod did not start within ${START_TIMEOUT_MS / 1000} s${hindrance === undefined ? '.' : `: ${hindrance}`}`;
 
 /** @throws SkerryError `unimplemented`; `invalid-argument` for what could be nowhere */
-function refuseWhatCannotBe({ mounts, buckets, network }: Omit<Tenure, 'hostname' | 'limits'>): void {
+function refuseWhatCannotBe(
+  { mounts, buckets, network }: Omit<Tenure, 'hostname' | 'limits'>,
+  enforced: PodNetwork | undefined,
+): void {
   for (const { target } of mounts) checkMountTarget(target);
   if (mounts.length > 0) throw unable('have volumes or files mounted');
   if (buckets?.length) throw unable('have buckets mounted');
   checkPolicy(network);
-  requireOpen(network);
+  if (enforced) requireEnforceable(network);
+  else requireOpen(network);
 }
 
 /** What keeps Pods in is the cluster's, and not every cluster enforces it: a promise that cannot be held is not made. */
 function requireOpen({ kind, audited, headers }: NetworkPolicy): void {
   if (kind !== 'open')
-    throw unable('have a network policy of its own; the namespace can (docs/kubernetes.md)');
+    throw unable('have a network policy of its own here: see --network-policies (docs/kubernetes.md)');
   if (audited) throw unable('have its connections recorded');
   if (headers !== undefined) throw unable('have secret headers');
 }

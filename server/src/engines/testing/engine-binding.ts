@@ -6,7 +6,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { newInstanceId, newMemorySnapshotId } from '../../ids.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Prepared, Tenure } from '../engine.ts';
-import { type EngineSuite, limits, signal, type TestSpec } from './engine-suite.ts';
+import { type EngineSuite, GROUP_TIMEOUT_MS, limits, signal, type TestSpec } from './engine-suite.ts';
 import { shell } from './guest.ts';
 import { TestContent } from './test-content.ts';
 
@@ -23,7 +23,7 @@ export function engineBinding(suite: () => EngineSuite): void {
   const destroy = (instance: Pick<Prepared, 'id'>) => suite().harness.engine.destroy(instance.id);
   const traces = () => suite().harness.traces();
 
-  describe("an instance that is nobody's yet", { timeout: 60_000 }, () => {
+  describe("an instance that is nobody's yet", { timeout: GROUP_TIMEOUT_MS }, () => {
     for (const [kind, shape] of Object.entries(kinds)) {
       it(`becomes somebody's, once (${kind})`, async () => {
         const before = await traces();
@@ -102,7 +102,7 @@ export function engineBinding(suite: () => EngineSuite): void {
 export function engineClaims(suite: () => EngineSuite): void {
   const rejected = { code: 'unimplemented' };
 
-  describe('what it says that it can do', { timeout: 60_000 }, () => {
+  describe('what it says that it can do', { timeout: GROUP_TIMEOUT_MS }, () => {
     const others: Readonly<{ [Part in keyof Tenure]: () => Promise<Tenure[Part]> }> = {
       hostname: async () => 'other',
       limits: async () => ({ ...limits, memoryMiB: 128, milliCpu: 500, pids: 100 }),

@@ -17,7 +17,7 @@ import { engineCheckpoints } from './engine-checkpoints.ts';
 import { engineDevices } from './engine-devices.ts';
 import { engineDisk } from './engine-disk.ts';
 import { enginePorts } from './engine-ports.ts';
-import { type EngineHarness, EngineSuite, signal, type TestSpec } from './engine-suite.ts';
+import { type EngineHarness, EngineSuite, GROUP_TIMEOUT_MS, signal, type TestSpec } from './engine-suite.ts';
 import { runInGuest, shell } from './guest.ts';
 import { TestContent } from './test-content.ts';
 
@@ -42,7 +42,7 @@ export function engineConformance<Harness extends EngineHarness>(
     const using = <T>(spec: Partial<TestSpec>, use: (instance: Instance) => Promise<T>) =>
       suite.using(spec, use);
 
-    describe('a running instance', { timeout: 60_000 }, () => {
+    describe('a running instance', { timeout: GROUP_TIMEOUT_MS }, () => {
       let instance: Instance;
       before(async () => {
         instance = await create();
@@ -407,7 +407,7 @@ export function engineConformance<Harness extends EngineHarness>(
         assert.deepEqual(await suite.harness.traces(), traces);
       });
 
-      describe('an instance that joins another', { timeout: 60_000 }, () => {
+      describe('an instance that joins another', { timeout: GROUP_TIMEOUT_MS }, () => {
         /**
          * Serves one line on a port until the instance ends. gVisor stops the shared kernel to end a container, which interrupts what others wait for, and
          * busybox's nc takes that for an error.

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { newInstanceId } from '../../ids.ts';
 import type { EngineSuite } from './engine-suite.ts';
-import { signal } from './engine-suite.ts';
+import { GROUP_TIMEOUT_MS, signal } from './engine-suite.ts';
 
 /** The cases, for `engineConformance`. The harness's engine has at least two GPUs, which need not be usable under each runtime. */
 export function engineDevices(suite: () => EngineSuite): void {
-  describe('devices', { timeout: 60_000 }, () => {
+  describe('devices', { timeout: GROUP_TIMEOUT_MS }, () => {
     const engine = () => suite().harness.engine;
     const names = async () => (await engine().gpus()).map(({ name }) => name);
     const canHandOn = async () =>

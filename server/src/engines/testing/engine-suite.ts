@@ -28,6 +28,8 @@ export interface EngineHarness extends AsyncDisposable {
 export const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 100, pids: 200 };
 /** Every instance of the suite is on one where the engine can make them. */
 const disk = { sizeMiB: 64, files: 4096 };
+/** Of several tests, each of which may wait for seconds where an instance is a Pod. */
+export const GROUP_TIMEOUT_MS = 240_000;
 export const signal = () => AbortSignal.timeout(60_000);
 
 export class EngineSuite<Harness extends EngineHarness = EngineHarness> implements AsyncDisposable {

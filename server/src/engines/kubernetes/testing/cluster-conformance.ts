@@ -18,6 +18,7 @@ async function open(content: ContentPlaces) {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
   return openKubernetesHarness({
     ...{ content, kubeconfig, namespace: 'default', runtimeClass: undefined, dataDir: directory },
+    ...{ networkPolicies: 'enforced', nameservers: [] },
     readStats: usageReader(logger),
     images: new RegistryImages({
       repository: `${registry}/conformance`,

@@ -23,6 +23,7 @@ export async function openOnFakeCluster(content: ContentPlaces) {
   const cluster = await FakeCluster.open(directory);
   const harness = await openKubernetesHarness({
     ...{ content, readStats, runtimeClass: undefined, namespace: 'sandboxes' },
+    ...{ networkPolicies: 'enforced', nameservers: [] },
     ...{ kubeconfig: cluster.kubeconfig, images: cluster.images, dataDir: join(directory, 'data') },
     onClose: async () => {
       await cluster[Symbol.asyncDispose]();

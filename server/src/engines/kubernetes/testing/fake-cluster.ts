@@ -21,7 +21,7 @@ import { copyLayers, mountTable } from '../../testing/fake-root.ts';
 import type { ImageSource } from '../image-source.ts';
 import { LINK_CONTAINER, LINK_PORT, SANDBOX_CONTAINER } from '../pod-spec.ts';
 
-type Kind = 'pods' | 'secrets';
+type Kind = 'networkpolicies' | 'pods' | 'secrets';
 type Stored = KubernetesObject & { status?: V1Pod['status'] };
 
 interface Watcher {
@@ -36,12 +36,17 @@ interface Running {
   readonly link: ChildProcess;
 }
 
-const PATH = /^\/api\/v1\/namespaces\/[^/]+\/(pods|secrets)(?:\/([^/]+))?$/;
+const PATH =
+  /^\/apis?\/(?:networking\.k8s\.io\/)?v1\/namespaces\/[^/]+\/(networkpolicies|pods|secrets)(?:\/([^/]+))?$/;
 
 export class FakeCluster implements AsyncDisposable {
   readonly #directory: string;
   readonly #server: Server;
-  readonly #objects = { pods: new Map<string, Stored>(), secrets: new Map<string, Stored>() };
+  readonly #objects: Readonly<Record<Kind, Map<string, Stored>>> = {
+    networkpolicies: new Map(),
+    pods: new Map(),
+    secrets: new Map(),
+  };
   readonly #watchers = new Set<Watcher>();
   readonly #running = new Map<string, Promise<Running | undefined>>();
   readonly #images = new Map<string, readonly string[]>();
@@ -101,7 +106,8 @@ export class FakeCluster implements AsyncDisposable {
     if (url.pathname === '/version')
       return reply(response, { gitVersion: 'v0.0.0-fake', major: '0', minor: '0' });
     const [, kind, name] = PATH.exec(url.pathname) ?? [];
-    if (kind !== 'pods' && kind !== 'secrets') return fail(response, 404, 'no such path');
+    if (kind !== 'pods' && kind !== 'secrets' && kind !== 'networkpolicies')
+      return fail(response, 404, 'no such path');
     const objects = this.#objects[kind];
     if (request.method === 'POST') {
       const body = (await json(request)) as Stored; // of the engine under test
@@ -114,8 +120,10 @@ export class FakeCluster implements AsyncDisposable {
     if (request.method === 'PATCH') {
       const { metadata } = (await json(request)) as Stored; // likewise
       const labels = { ...found.metadata?.labels, ...metadata?.labels };
-      this.#put(kind, { ...found, metadata: { ...found.metadata, labels } });
+      const annotations = { ...found.metadata?.annotations, ...metadata?.annotations };
+      this.#put(kind, { ...found, metadata: { ...found.metadata, labels, annotations } });
     }
+    if (request.method === 'PUT') this.#put(kind, (await json(request)) as Stored); // likewise
     reply(response, objects.get(name) ?? found);
   }
 
@@ -184,7 +192,7 @@ export class FakeCluster implements AsyncDisposable {
   }
 
   #delete(kind: Kind, name: string, found: Stored): void {
-    if (kind === 'secrets') this.#drop(kind, name);
+    if (kind !== 'pods') this.#drop(kind, name);
     else if (!found.metadata?.deletionTimestamp) {
       this.#put(kind, { ...found, metadata: { ...found.metadata, deletionTimestamp: new Date() } });
       void this.#end(name).then(() => this.#drop(kind, name));

@@ -1,0 +1,105 @@
+/**
+ * The container image of the server, built by a server of this clone: `npm run image -- [--output FILE] [--push REFERENCE] [-- FLAGS of skerry up]`. Neither needs a registry
+ * but `--push`. Without either, what goes into the image is gathered and nothing is built: `docker build .skerry/container` does that as well.
+ */
+import { cpSync, existsSync, lstatSync, readdirSync, rmSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { capture } from './lib/command.mjs';
+import { localDir, node, root } from './lib/paths.mjs';
+import { runMain, SetupError, step } from './lib/step.mjs';
+import { setup } from './setup.mjs';
+
+const WORKSPACES = ['server', 'cli', 'sdk', 'connect'];
+/** Built and so in no list of git's. */
+const BUILT = ['web/dist'];
+/** Files of packages that nothing of ours loads, half of them all; and what the Node of npm was unpacked from. */
+const NOT_RUN = /node_modules\/node\/node_modules$|\.(d\.[cm]?ts|map|md)$/;
+const NAME = 'skerry';
+
+const context = join(localDir, 'container');
+const dataDir = join(localDir, 'container-data');
+const skerry = (...words) => [node, join(root, 'cli', 'bin', 'skerry.mjs'), ...words, '--data-dir', dataDir];
+
+await runMain(async () => {
+  const { values, positionals } = parseArgs({
+    options: { output: { type: 'string' }, push: { type: 'string' } },
+    allowPositionals: true,
+  });
+  const { output, push } = values;
+  if ((output || push) && process.getuid?.() !== 0)
+    throw new SetupError('A server that builds images needs root.');
+  await setup();
+  await step('What goes into the image', gather);
+  if (!output && !push) return;
+  try {
+    await step('Server', async (progress) => {
+      await capture(skerry('up', '--port', '0', '--warm-pool', 'off', ...positionals), { progress });
+    });
+    await step('Image', async (progress) => {
+      await capture(skerry('image', 'build', context, '--tag', NAME), { progress });
+    });
+    if (output) {
+      await step('Archive', async (progress) => {
+        await capture(skerry('image', 'export', NAME, '--output', resolve(output)), { progress });
+        return output;
+      });
+    }
+    if (push) {
+      await step('Registry', async (progress) => {
+        await capture(skerry('image', 'push', NAME, push), { progress });
+        return push;
+      });
+    }
+  } finally {
+    await step('Clean up', async (progress) => {
+      await capture(skerry('down'), { progress });
+    });
+  }
+});
+
+/** Fills the directory that the image is built of. */
+async function gather() {
+  rmSync(context, { recursive: true, force: true });
+  const listed = await capture(
+    [
+      'git',
+      'ls-files',
+      '-z',
+      '--cached',
+      '--others',
+      '--exclude-standard',
+      ...WORKSPACES,
+      'images',
+      'LICENSE',
+      'package.json',
+    ],
+    { cwd: root },
+  );
+  const isOfTests = (path) => /\.test\.\w+$|(^|\/)testing\//.test(path);
+  for (const path of listed.split('\0')) if (path !== '' && !isOfTests(path)) take(path);
+  for (const path of BUILT) take(path);
+  const built = readdirSync(join(root, 'target/release'));
+  for (const name of built) if (/^skerry-[a-z-]+$/.test(name)) take(`target/release/${name}`);
+  const needed = await capture(
+    [
+      ...['npm', 'ls', '--omit', 'dev', '--all', '--parseable', '--include-workspace-root'],
+      ...WORKSPACES.flatMap((name) => ['--workspace', name]),
+    ],
+    { cwd: root },
+  );
+  const packages = needed
+    .trim()
+    .split('\n')
+    .map((path) => relative(root, path));
+  // Links lead to the workspaces, which import nothing by them.
+  const isPackage = (path) => path.startsWith('node_modules/') && lstatSync(join(root, path)).isDirectory();
+  for (const path of packages) if (isPackage(path)) take(path);
+  cpSync(join(root, 'deploy/Dockerfile'), join(context, 'Dockerfile'));
+}
+
+/** @param path relative to the clone */
+function take(path) {
+  if (!existsSync(join(root, path))) return; // removed, and git was not told yet
+  cpSync(join(root, path), join(context, path), { recursive: true, filter: (from) => !NOT_RUN.test(from) });
+}
