@@ -16,12 +16,14 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 const TIMEOUT_MS = 900_000;
 const SUITES = [
   ['conformance of engines, runc', 'server/src/engines/kubernetes/testing/cluster-conformance.ts'],
+  ['network policies, runc', 'server/src/engines/kubernetes/testing/cluster-network.ts'],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
   ['the server as a Pod', 'e2e/kubernetes/deployed.ts'],
 ];
 const packages = [
   { name: 'containernetworking-plugins', file: '/usr/lib/cni/bridge', purpose: 'the network of Pods' },
   { name: 'iptables', command: 'iptables', purpose: 'the network of Pods' },
+  { name: 'ipset', command: 'ipset', purpose: 'network policies of Pods' },
 ];
 
 await runMain(async () => {
@@ -71,7 +73,7 @@ await runMain(async () => {
 });
 
 async function build(directory, bin, progress) {
-  if (existsSync(join(bin, 'kubelet'))) return 'up to date';
+  if (existsSync(join(bin, 'kube-router'))) return 'up to date'; // built last
   const { go, env } = await ensureGo(pinned.go, progress);
   env.PATH = `${join(go, '..')}:${process.env.PATH}`;
   await capture([join(root, 'scripts/kubernetes/build.sh'), directory], { env, progress });

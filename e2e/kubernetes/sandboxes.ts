@@ -1,11 +1,24 @@
 /** Sandboxes as Pods of a real cluster, through the official Python client: `npm run test:kubernetes`. */
 import assert from 'node:assert/strict';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { run } from '../../server/src/platform/command.ts';
+import { delay } from '../../server/src/platform/wait.ts';
 import { runPython, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
 
 const { SKERRY_TEST_KUBECONFIG: kubeconfig = '', SKERRY_TEST_REGISTRY: registry = '' } = process.env;
+
+const ROUNDS = 5;
+const environment = { PATH: process.env.PATH ?? '', HOME: tmpdir(), KUBECONFIG: kubeconfig };
+const kubectl = async (...words: string[]) =>
+  (await run(['kubectl', ...words], { env: environment })).stdout.trim();
+
+async function eventually(holds: () => Promise<boolean>): Promise<void> {
+  const deadline = AbortSignal.timeout(120_000);
+  while (!(await holds())) await delay(100, deadline);
+}
 
 const prelude = `
 import modal, time
@@ -19,13 +32,25 @@ describe('sandboxes on Kubernetes', () => {
   let server: TestServer;
   before(async () => {
     server = await startServer({
+      warmPool: 16,
       flags: [
         ...['--engine', 'kubernetes', '--kubeconfig', kubeconfig, '--registry', `${registry}/skerry`],
         ...['--insecure-registries', registry],
+        // No network of a test's cluster goes by them; that they are made, and taken away, is seen all the same.
+        ...['--network-policies', 'enforced'],
       ],
     });
   });
   after(() => server?.stop());
+
+  const warm = async (what: string): Promise<number> => {
+    const headers = { authorization: `Bearer ${server.token.tokenId}:${server.token.tokenSecret}` };
+    const text = await (await fetch(`${server.url}/metrics`, { headers })).text();
+    const lines = text.matchAll(
+      new RegExp(`^skerry_warm_sandboxes\\{[^}]*what="${what}"[^}]*\\} (\\d+)$`, 'gm'),
+    );
+    return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
+  };
 
   const python = async (program: string): Promise<string> => {
     const { code, stdout, stderr } = await runPython(server, `${prelude}\n${program}`);
@@ -87,13 +112,13 @@ print(p.stdout.read().strip()); sb.terminate()
   test('what it cannot do it refuses in words', async () => {
     const out = await python(`
 sb = create()
-for call in (lambda: sb.snapshot_filesystem(), lambda: create(block_network=True).exec("true").wait()):
+for call in (lambda: sb.snapshot_filesystem(), lambda: create(outbound_domain_allowlist=["a.test"]).exec("true").wait()):
     try: call(); print("worked")
     except Exception as error: print(error)
 sb.terminate()
 `);
     assert.match(out, /^On Kubernetes a sandbox cannot have its files become an image/m);
-    assert.match(out, /On Kubernetes a sandbox cannot have a network policy/);
+    assert.match(out, /On Kubernetes a sandbox cannot be kept to domains/);
   });
 
   test('a server that is killed loses nothing', async () => {
@@ -112,17 +137,59 @@ sb.terminate()
     assert.equal(out, 'kept');
   });
 
-  test('times', async (t) => {
-    const out = await python(`
-times = []
-for _ in range(5):
-    begin = time.time(); sb = create(); sb.exec("echo", "x").stdout.read(); first = time.time() - begin
-    begin = time.time(); sb.exec("echo", "x").stdout.read(); second = time.time() - begin
-    begin = time.time(); sb.terminate(); sb.wait(raise_on_termination=False); times.append((first, second, time.time() - begin))
-for name, column in zip(("create to first output", "another exec", "terminate"), zip(*times)):
-    print(f"| {name}, median of {len(column)} | {sorted(column)[len(column) // 2]:.2f} s |")
+  test('times', async () => {
+    const seconds = async (program: string) => Number(await python(program));
+    const rows: Record<string, number[]> = {};
+    const add = (name: string, value: number) => {
+      rows[name] = [...(rows[name] ?? []), value];
+    };
+    for (let round = 1; round <= ROUNDS; round++) {
+      // Nobody asked for one of this size before.
+      const timed = `begin = time.time(); sb = create(memory=${512 + round}); sb.exec("echo", "x").stdout.read(); print(time.time() - begin)`;
+      add('create to first output, cold', await seconds(`${timed}; sb.terminate()`));
+    }
+    await python('create().terminate()');
+    for (let round = 1; round <= ROUNDS; round++) {
+      await eventually(async () => (await warm('waiting')) === (await warm('wanted')));
+      const out = await python(`
+begin = time.time(); sb = create(); sb.exec("echo", "x").stdout.read(); print(time.time() - begin)
+begin = time.time(); sb.exec("echo", "x").stdout.read(); print(time.time() - begin)
+begin = time.time(); sb.terminate(); sb.wait(raise_on_termination=False); print(time.time() - begin)
 `);
-    t.diagnostic(out);
-    process.stdout.write(`${out}\n`);
+      const names = ['create to first output, of one that waits', 'another exec', 'terminate'];
+      for (const [index, value] of out.split('\n').entries()) add(names[index] ?? '', Number(value));
+    }
+    const image = await kubectl(
+      ...['get', 'pods', '--selector', 'skerry.dev/instance', '--output'],
+      'jsonpath={.items[0].spec.containers[?(@.name=="sandbox")].image}',
+    );
+    for (let round = 1; round <= ROUNDS; round++) {
+      const begin = performance.now();
+      const words = [
+        '--image',
+        image,
+        '--restart=Never',
+        '--rm',
+        '--attach',
+        '--quiet',
+        '--command',
+        '--',
+        'echo',
+        'x',
+      ];
+      let first: number | undefined;
+      await run(['kubectl', 'run', `beside-${round}`, ...words], {
+        env: environment,
+        onOutput: () => {
+          first ??= performance.now() - begin;
+        },
+      });
+      add('`kubectl run` to first output, of the same image', (first ?? Number.NaN) / 1000);
+    }
+    for (const [name, values] of Object.entries(rows)) {
+      const sorted = values.toSorted((a, b) => a - b);
+      const [median = Number.NaN] = sorted.slice(Math.floor(sorted.length / 2));
+      process.stdout.write(`| ${name}, median of ${sorted.length} | ${median.toFixed(2)} s |\n`);
+    }
   });
 });

@@ -4,7 +4,7 @@
 #   cluster.sh up      starts it; prints KUBECONFIG=FILE and REGISTRY=HOST:PORT
 #   cluster.sh down    ends every process of it and removes what it made; also what an `up` left that failed
 #
-# Environment: BIN    kube-apiserver, kube-controller-manager, kube-scheduler, kubelet (build.sh)
+# Environment: BIN    kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-router (build.sh)
 #              STATE  a directory for everything that is written; `down` leaves STATE/cache alone
 #
 # The control plane and a registry listen on a bridge of the machine and on its loopback. The node is a network namespace behind that bridge with a mount
@@ -86,7 +86,7 @@ fetch_programs() {
     for package in "$CACHE"/packages/*.deb; do dpkg-deb -x "$package" "$CACHE/debian"; done
   fi
   [ -x $CNI/bridge ] || fail "apt-get install containernetworking-plugins"
-  for package in etcd docker-registry containerd ctr runc iptables nsenter unshare openssl curl gcc kubelet; do
+  for package in etcd docker-registry containerd ctr runc iptables ipset nsenter unshare openssl curl gcc kubelet kube-router; do
     command -v $package > /dev/null || fail "there is no $package"
   done
 }
@@ -172,7 +172,7 @@ start_control_plane() {
     --listen-peer-urls $here:$((ETCD_PORT + 1)) --initial-advertise-peer-urls $here:$((ETCD_PORT + 1)) \
     --initial-cluster default=$here:$((ETCD_PORT + 1))
   start api kube-apiserver --etcd-servers $here:$ETCD_PORT --bind-address $NET.0.1 --advertise-address $NET.0.1 \
-    --secure-port $API_PORT --service-cluster-ip-range 10.96.0.0/16 --authorization-mode Node,RBAC \
+    --secure-port $API_PORT --service-cluster-ip-range 10.96.0.0/16 --authorization-mode Node,RBAC --allow-privileged \
     --enable-admission-plugins NodeRestriction --client-ca-file "$pki/ca.crt" \
     --tls-cert-file "$pki/api.crt" --tls-private-key-file "$pki/api.key" \
     --kubelet-client-certificate "$pki/to-kubelet.crt" --kubelet-client-key "$pki/to-kubelet.key" \
@@ -274,6 +274,13 @@ Y
     kubelet --config "$NODE/kubelet.yaml" --kubeconfig "$RUN/node.kubeconfig" --hostname-override node --node-ip $NET.0.2
 }
 
+# What holds Pods to NetworkPolicies, by rules in the node's namespace. The bridge above has connected them already.
+start_policies() {
+  start policies nsenter --net=/run/netns/$NAME --mount="/proc/$(cat "$RUN/containerd.pid")/ns/mnt" -- \
+    kube-router --kubeconfig "$RUN/admin.kubeconfig" --hostname-override node --run-firewall --run-router=false \
+    --run-service-proxy=false --health-port 0
+}
+
 node_is_ready() {
   api /api/v1/nodes/node | tr -d ' \n' | grep -q '"type":"Ready","status":"True"' &&
     ! api /api/v1/nodes/node | grep -q '"taints"' && api /api/v1/namespaces/default/serviceaccounts/default
@@ -294,6 +301,7 @@ up() {
   start_control_plane
   start_kubelet
   await 180 'the node' node_is_ready
+  start_policies
   echo "KUBECONFIG=$RUN/admin.kubeconfig"
   echo "REGISTRY=$NET.0.1:$REGISTRY_PORT"
 }

@@ -12,6 +12,7 @@ import type { Instance } from '../engine.ts';
 import { type EngineHarness, type EngineSuite, limits, type TestSpec } from './engine-suite.ts';
 import { runInGuest, shell } from './guest.ts';
 import type { Outside } from './outside.ts';
+import { reaches, reachesInTime } from './reach.ts';
 
 export interface IsolatingHarness extends EngineHarness {
   /** The machine beyond the sandboxes' network. */
@@ -24,18 +25,6 @@ export interface IsolatingHarness extends EngineHarness {
   /** Takes the engine's own rules off the machine, as an administrator does who flushes all; undefined where nobody but the engine can. */
   readonly rules?: { drop(): Promise<void>; stand(): Promise<boolean> };
 }
-
-/** Whether a TCP connection works: "yes", or "no" when it is refused or does not answer. */
-const reaches = async (instance: Instance, address: string, port: number): Promise<string> =>
-  shell(instance, `echo | nc -w 3 ${address} ${port} >/dev/null 2>&1 && echo yes || echo no`);
-
-/** The same of what must be reached: a machine that is busy with other things may need more than one try. */
-const reachesInTime = async (instance: Instance, address: string, port: number): Promise<string> => {
-  for (let tries = 1; tries < 5; tries++) {
-    if ((await reaches(instance, address, port)) === 'yes') return 'yes';
-  }
-  return reaches(instance, address, port);
-};
 
 /** The cases, to be given to `engineConformance`. */
 export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): void {

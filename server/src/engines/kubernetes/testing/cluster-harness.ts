@@ -1,0 +1,37 @@
+/** The engine on the cluster that `npm run test:kubernetes` makes, as the conformance suite sees it. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { usageReader } from '../../../agent/sandbox-usage.ts';
+import { RegistryImages } from '../../../images/registry-images.ts';
+import { MachineRoom } from '../../../platform/machine-room.ts';
+import { createLogger } from '../../../telemetry/logger.ts';
+import type { ContentPlaces } from '../../references.ts';
+import type { EngineHarness } from '../../testing/engine-suite.ts';
+import { openKubernetesHarness } from './harness.ts';
+
+const { SKERRY_TEST_KUBECONFIG: kubeconfig = '' } = process.env;
+/** `ADDRESS:PORT`, of the machine that the cluster is on. */
+export const { SKERRY_TEST_REGISTRY: registry = '' } = process.env;
+const logger = createLogger('silent');
+
+/** Why there is no such cluster. */
+export const noCluster = kubeconfig === '' ? 'npm run test:kubernetes has a cluster' : false;
+
+export async function openOnCluster(content: ContentPlaces): Promise<EngineHarness> {
+  const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
+  return openKubernetesHarness({
+    ...{ content, kubeconfig, namespace: 'default', runtimeClass: undefined, dataDir: directory },
+    ...{ networkPolicies: 'enforced', nameservers: [] },
+    readStats: usageReader(logger),
+    images: new RegistryImages({
+      repository: `${registry}/conformance`,
+      insecure: [registry],
+      timeoutMs: 60_000,
+      directory: join(directory, 'tmp'),
+      room: new MachineRoom(directory),
+      logger,
+    }),
+    onClose: () => rm(directory, { recursive: true, force: true }),
+  });
+}
