@@ -164,6 +164,9 @@ make_network() {
   ip -n $NAME route add default via $NET.0.1
   nsenter --net=/run/netns/$NAME sysctl -qw net.ipv4.ip_forward=1 # of that namespace alone
   ip route add $NET.1.0/24 via $NET.0.2
+  # The one service of the cluster's that Pods ask for: there is nothing else here that leads from the addresses of services to Pods.
+  nsenter --net=/run/netns/$NAME iptables -t nat -A PREROUTING -d 10.96.0.1/32 -p tcp --dport 443 \
+    -j DNAT --to-destination $NET.0.1:$API_PORT
 }
 
 start_control_plane() {
