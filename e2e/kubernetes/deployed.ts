@@ -166,6 +166,6 @@ sb.terminate()
     assert.equal(await may('get', 'secrets', '--namespace=skerry-sandboxes'), 'no');
     assert.equal(await may('create', 'pods', '--namespace=skerry'), 'no');
     assert.equal(await may('list', 'nodes'), 'no');
-    assert.equal(await may('create', 'pods/exec', '--namespace=skerry-sandboxes'), 'no');
+    assert.equal(await may('create', 'pods', '--subresource=exec', '--namespace=skerry-sandboxes'), 'no');
   });
 });
