@@ -43,16 +43,20 @@ export const NOTHING_RUNS = 'No sandbox is running.\n';
 export const formatTaken = (taken: readonly Taken[]): string =>
   formatColumns(
     [
-      ['SANDBOX', 'NAME', 'CPU', 'CPU TIME', 'MEMORY', 'OF', 'PROCESSES'],
-      ...taken.map(({ id, name, cpuPercent, cpuMs, memoryBytes, memoryLimitMiB, processes }) => [
-        id,
-        printable(name ?? '-'),
-        cpuPercent === null ? '-' : `${cpuPercent.toFixed(1)} %`,
-        `${(cpuMs / 1000).toFixed(1)} s`,
-        formatSize(memoryBytes),
-        memoryLimitMiB === null ? '-' : formatSize(memoryLimitMiB * 2 ** 20),
-        String(processes),
+      ['SANDBOX', 'NAME', 'CPU', 'CPU TIME', 'MEMORY', 'OF', 'PROCESSES', 'SENT', 'RECEIVED'],
+      ...taken.map((each) => [
+        each.id,
+        printable(each.name ?? '-'),
+        each.cpuPercent === null ? '-' : `${each.cpuPercent.toFixed(1)} %`,
+        `${(each.cpuMs / 1000).toFixed(1)} s`,
+        formatSize(each.memoryBytes),
+        sizeOrDash(each.memoryLimitMiB === null ? null : each.memoryLimitMiB * 2 ** 20),
+        String(each.processes),
+        sizeOrDash(each.sentBytes),
+        sizeOrDash(each.receivedBytes),
       ]),
     ],
     2,
   );
+
+const sizeOrDash = (bytes: number | null): string => (bytes === null ? '-' : formatSize(bytes));

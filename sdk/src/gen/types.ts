@@ -672,6 +672,11 @@ export interface Usage {
    * As the machine counts them: gVisor's own are among them.
    */
   processes: number;
+  /**
+   * Through its own network, with all headers, since it started; not what goes through tunnels. Null where that is not counted.
+   */
+  sentBytes: number | null;
+  receivedBytes: number | null;
 }
 export interface UsageList {
   sandboxes: Usage[];

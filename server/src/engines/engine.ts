@@ -4,6 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { InstanceId } from '../ids.ts';
+import type { Traffic } from '../network/namespaces.ts';
 import { describeEvent, type NetworkEvent } from '../network/network-events.ts';
 import { isAudited, type NetworkPolicy } from '../network/policy.ts';
 import type { HeaderAuthority, HeaderRule, SecretHeaders } from '../network/secret-headers.ts';
@@ -21,7 +22,7 @@ export type RuntimeName = 'gvisor' | 'runc';
  */
 export type Isolation = RuntimeName | 'runc-shared-users';
 
-export type { HeaderAuthority, HeaderRule, NetworkEvent, NetworkPolicy, SecretHeaders };
+export type { HeaderAuthority, HeaderRule, NetworkEvent, NetworkPolicy, SecretHeaders, Traffic };
 export { describeEvent, isAudited };
 
 export interface InstanceLimits {
@@ -157,6 +158,8 @@ export interface InstanceStats {
   readonly pids: number;
   /** How often the kernel killed a process of the instance for memory. */
   readonly oomKills: number;
+  /** What went through its own network; undefined of one that shares another's, and where the engine cannot tell. */
+  readonly traffic?: Traffic;
 }
 
 /** A FIFO of a sandbox. */

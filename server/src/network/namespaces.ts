@@ -3,7 +3,7 @@
  * left in it (sockets, connection tracking, gVisor's taking over of the addresses) must not reach the next one.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { run } from '../platform/command.ts';
@@ -54,7 +54,7 @@ export class SlotNames {
     for (const name of await readdir(sharedDir).catch(() => [])) {
       if (name.startsWith(this.#formerPrefix)) slots.add(Number(name.slice(this.#formerPrefix.length)));
     }
-    for (const name of await readdir('/sys/class/net')) {
+    for (const name of await readdir(DEVICES)) {
       if (name.startsWith(this.interfacePrefix)) {
         slots.add(Number.parseInt(name.slice(this.interfacePrefix.length), 36));
       }
@@ -167,8 +167,29 @@ async function letGo(paths: readonly string[]): Promise<void> {
   await Promise.all(paths.map((path) => rm(path, { force: true }).catch(() => {})));
 }
 
+const DEVICES = '/sys/class/net';
+
 /** Whether the host has a network device of this name. */
-export const isDevice = (name: string): boolean => existsSync(join('/sys/class/net', name));
+export const isDevice = (name: string): boolean => existsSync(join(DEVICES, name));
+
+/** Bytes, with the headers of every layer. What comes through a tunnel goes by the agent, and is not among them. */
+export interface Traffic {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+}
+
+/** What the sandbox at the other end of this device sent and received; undefined when there is no such device. */
+export async function trafficOf(device: string): Promise<Traffic | undefined> {
+  const count = async (name: string) =>
+    Number(await readFile(join(DEVICES, device, 'statistics', name), 'utf8'));
+  try {
+    // What the host's end receives, the sandbox sent.
+    const [sentBytes, receivedBytes] = await Promise.all([count('rx_bytes'), count('tx_bytes')]);
+    return { sentBytes, receivedBytes };
+  } catch {
+    return undefined;
+  }
+}
 
 async function batch(
   argv: readonly [string, ...string[]],

@@ -29,7 +29,7 @@ import {
 import { type Addressing, type Inside, insideOf } from './inside.ts';
 import { GATEWAY_ADDRESS } from './latch.ts';
 import { nameservers } from './nameservers.ts';
-import { createNamespaces, removeNamespaces, SlotNames } from './namespaces.ts';
+import { createNamespaces, removeNamespaces, SlotNames, type Traffic, trafficOf } from './namespaces.ts';
 import type { NetworkEvent } from './network-events.ts';
 import { checkPolicy, isAudited, isPlainlyOpen, type NetworkPolicy } from './policy.ts';
 import { ResolverNames } from './resolver-names.ts';
@@ -284,6 +284,11 @@ export class Network {
   async #countNoMore(member: FirewallMember): Promise<void> {
     await this.#traffic?.drop(member);
     void this.#resolved.forget(member.address);
+  }
+
+  /** What went through its device since that was made; undefined when it is gone. */
+  traffic(slot: number): Promise<Traffic | undefined> {
+    return trafficOf(this.#names.hostInterface(slot));
   }
 
   /** What an audited sandbox did on its network since it was last asked. */

@@ -227,7 +227,8 @@ export class LiveSandbox implements Sandbox {
   async usage(): Promise<Usage | undefined> {
     const stats = await this.#tenancy.tenant?.instance.stats().catch(() => undefined); // it may be gone
     if (!stats) return undefined;
-    return { memoryBytes: stats.memoryBytes, cpuMs: stats.cpuUsageNs / 1e6, processes: stats.pids };
+    const { memoryBytes, cpuUsageNs, pids, traffic } = stats;
+    return { memoryBytes, cpuMs: cpuUsageNs / 1e6, processes: pids, traffic };
   }
   get name() {
     return this.#name;

@@ -4,7 +4,7 @@
  */
 
 import type { Duplex } from 'node:stream';
-import type { Isolation, NetworkPolicy } from '../engines/engine.ts';
+import type { Isolation, NetworkPolicy, Traffic } from '../engines/engine.ts';
 import type {
   AppId,
   EnvironmentId,
@@ -93,6 +93,8 @@ export interface Usage {
   readonly cpuMs: number;
   /** As the machine counts them: under gVisor its own are among them. */
   readonly processes: number;
+  /** Since its instance was made; undefined where that is not known. */
+  readonly traffic: Traffic | undefined;
 }
 
 export interface Sandbox {

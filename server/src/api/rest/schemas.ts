@@ -389,6 +389,11 @@ export const usageAnswer = z
           processes: z
             .int()
             .meta({ description: "As the machine counts them: gVisor's own are among them." }),
+          sentBytes: z.int().nullable().meta({
+            description:
+              'Through its own network, with all headers, since it started; not what goes through tunnels. Null where that is not counted.',
+          }),
+          receivedBytes: z.int().nullable(),
         })
         .meta({ id: 'Usage' }),
     ),

@@ -22,7 +22,13 @@ export function usageRoutes(app: HttpApp, { sandboxes }: RouteParts): void {
         all.map(async (sandbox) => {
           const { memoryLimitMiB } = sandbox.spec.resources;
           const usage = await sandbox.usage();
-          return usage && { id: sandbox.id, memoryLimitMiB: memoryLimitMiB || null, ...usage };
+          if (!usage) return undefined;
+          const { traffic, ...taken } = usage;
+          return {
+            ...{ id: sandbox.id, memoryLimitMiB: memoryLimitMiB || null, ...taken },
+            sentBytes: traffic?.sentBytes ?? null,
+            receivedBytes: traffic?.receivedBytes ?? null,
+          };
         }),
       );
       return { sandboxes: looked.filter((each) => each !== undefined) };

@@ -154,8 +154,14 @@ export class OciInstance implements Instance {
     return this.#parts.listener.dial(signal);
   }
 
-  stats(): Promise<InstanceStats> {
-    return this.#parts.cgroups.stats(this.#parts.places.cgroup);
+  async stats(): Promise<InstanceStats> {
+    const { cgroups, places, network } = this.#parts;
+    const { slot } = this.#record;
+    const [used, traffic] = await Promise.all([
+      cgroups.stats(places.cgroup),
+      slot === undefined ? undefined : network.traffic(slot),
+    ]);
+    return { ...used, ...(traffic && { traffic }) };
   }
 
   async wake(): Promise<void> {

@@ -181,7 +181,11 @@ export function engineIsolation(suite: () => EngineSuite<IsolatingHarness>): voi
       const neighbour = await create();
       try {
         await using({}, async (instance) => {
+          const before = (await instance.stats()).traffic;
           assert.equal(await reachesInTime(instance, outside.publicAddress, 7), 'yes');
+          const after = (await instance.stats()).traffic;
+          assert.ok(before && after && after.sentBytes > before.sentBytes);
+          assert.ok(after.receivedBytes > before.receivedBytes);
           assert.ok(
             (await shell(instance, 'nslookup example.org')).includes(`Address: ${outside.publicAddress}\n`),
           );
