@@ -1,28 +1,18 @@
-/** What `skerry doctor` looks at besides what the engine itself asks for. */
+/** What `skerry doctor` looks at besides what the server asks for itself. */
 import { existsSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Config, type EngineCheck, findProgram, run } from '../../server/src/operator.ts';
+import { type Config, type EngineCheck, run } from '../../server/src/operator.ts';
 import { checkPortIsFree } from './server-process.ts';
 import type { ServerState } from './server-state.ts';
 
 const GiB = 1 << 30;
 /** Debian with a few languages takes about 0.6 GiB; below this an image build is likely to fail. */
 const MIN_FREE_BYTES = 2 * GiB;
-const MIRROR_TIMEOUT_MS = 10_000;
 
 /** One check per thing; none throws, and they run at the same time. */
 export function machineChecks(config: Config, running: ServerState | undefined): Promise<EngineCheck[]> {
-  return Promise.all([
-    nodeVersion(),
-    diskSpace(config.dataDir),
-    port(config, running),
-    imageTool('skopeo', 'images from registries'),
-    imageTool('mmdebstrap', 'Debian images without a registry'),
-    debianMirror(config.debianMirror),
-    extraCa(config.extraCaFile),
-    pythonClient(),
-  ]);
+  return Promise.all([nodeVersion(), diskSpace(config.dataDir), port(config, running), pythonClient()]);
 }
 
 function nodeVersion(): EngineCheck {
@@ -33,18 +23,6 @@ function nodeVersion(): EngineCheck {
     required: true,
     found: `${process.versions.node} (${process.execPath})`,
     remedy: 'Run `npm run setup`: it installs Node 24 into node_modules.',
-  };
-}
-
-/** What base images come from, one way or the other; the engine itself does not need them. */
-function imageTool(name: string, purpose: string): EngineCheck {
-  const path = findProgram(name);
-  return {
-    name,
-    ok: path !== undefined,
-    required: false,
-    found: path ?? 'not found',
-    remedy: `apt-get install -y ${name} (${purpose})`,
   };
 }
 
@@ -75,37 +53,6 @@ async function port({ host, port: wanted }: Config, running: ServerState | undef
   } catch {
     return { ...base, ok: false, found: `${host} port ${wanted} is in use` };
   }
-}
-
-async function debianMirror(mirror: string): Promise<EngineCheck> {
-  const base = {
-    name: 'Debian mirror',
-    required: false,
-    remedy:
-      'Without it and without an image registry no base image can be made: check the network, or set --debian-mirror.',
-  };
-  try {
-    const response = await fetch(`${mirror}/dists/stable/Release`, {
-      method: 'HEAD',
-      signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS),
-    });
-    return { ...base, ok: response.ok, found: response.ok ? 'reachable' : `answers ${response.status}` };
-  } catch (error) {
-    const why =
-      error instanceof Error ? (error.cause instanceof Error ? error.cause.message : error.message) : error;
-    return { ...base, ok: false, found: `not reachable: ${why}` };
-  }
-}
-
-function extraCa(file: string): EngineCheck {
-  const ok = file === '' || existsSync(file);
-  return {
-    name: 'extra CA file',
-    ok,
-    required: true,
-    found: file === '' ? 'none configured' : ok ? file : `${file} does not exist`,
-    remedy: 'Set --extra-ca-file to an existing PEM file, or leave it out.',
-  };
 }
 
 /** The client is the user's own business; the one that the quickstart made is only a convenience. */

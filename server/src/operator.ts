@@ -33,10 +33,11 @@ export { isLoopback } from './transport/urls.ts';
 /** Sandboxes as tools of an agent, which only `skerry mcp` needs: the protocol's package takes a while to load. */
 export const loadSandboxTools = async () => (await import('./api/mcp/sandbox-tools.ts')).sandboxTools;
 
-/** What the engine of that configuration must have on this machine, found or not. Needs no running server and changes nothing. */
-export async function checkEngine(config: Config): Promise<readonly EngineCheck[]> {
+/** What a server of that configuration must have on this machine, found or not. Needs no running one and changes nothing. */
+export async function checkServer(config: Config): Promise<readonly EngineCheck[]> {
   const { createOciEngine } = await import('./engines/oci/engine.ts');
   const { ImagePlaces } = await import('./images/image-places.ts');
+  const { checkImageSources } = await import('./images/source-checks.ts');
   const { SandboxContent } = await import('./sandboxes/content-places.ts');
   const { checkpointsDir } = await import('./sandboxes/memory-snapshots.ts');
   const { createLogger } = await import('./telemetry/logger.ts');
@@ -44,13 +45,14 @@ export async function checkEngine(config: Config): Promise<readonly EngineCheck[
   const { dataDir } = config;
   const volumes = join(defaultRunDir(dataDir), 'v'); // no check looks there
   const content = new SandboxContent(ImagePlaces.in(dataDir), volumes, checkpointsDir(dataDir));
-  return createOciEngine({
+  const engine = createOciEngine({
     config,
     dataDir,
     content,
     ...enginePrograms(),
     logger,
-  }).check();
+  });
+  return (await Promise.all([checkImageSources(config), engine.check()])).flat();
 }
 
 /** Makes a directory ready for a backup by the server. @throws SkerryError */

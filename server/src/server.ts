@@ -14,6 +14,7 @@ import { checksRoute } from './api/operator/checks-route.ts';
 import { diskRoute } from './api/operator/disk-route.ts';
 import { healthRoutes } from './api/operator/health-routes.ts';
 import { imageRoute } from './api/operator/image-route.ts';
+import { machineRoute } from './api/operator/machine-route.ts';
 import { metricsRoute } from './api/operator/metrics-route.ts';
 import { observed } from './api/operator/observed.ts';
 import { sandboxRoute } from './api/operator/sandbox-route.ts';
@@ -28,6 +29,7 @@ import { TokenStore } from './auth/token-store.ts';
 import { FileBlobStore } from './blobs/blob-store.ts';
 import { MountService } from './blobs/mount-service.ts';
 import type { Config } from './config/config.ts';
+import { limitsOf } from './config/limits.ts';
 import { createClusterEngine, createEngine, volumeTreesDir } from './create-engine.ts';
 import { caEnvironment } from './engines/ca-environment.ts';
 import type { Engine, RuntimeName, SecretHeaders } from './engines/engine.ts';
@@ -35,6 +37,7 @@ import { instanceName } from './engines/oci/layout.ts';
 import { DefaultImage } from './images/default-image.ts';
 import { ImageResolver } from './images/image-resolver.ts';
 import { ImageService } from './images/image-service.ts';
+import { checkImageSources } from './images/source-checks.ts';
 import { InstanceService } from './instances/instance-service.ts';
 import { POOL_SWEEP_MS } from './instances/warm-pool.ts';
 import { bootId } from './platform/boot-id.ts';
@@ -362,7 +365,12 @@ export async function startServer(
       diskRoute({ tokens, collector, dataDir, logger }),
       checksRoute({
         ...{ tokens, logger },
-        check: async () => [...((await cluster?.check()) ?? []), ...(await machine.check())],
+        check: async () =>
+          (await Promise.all([cluster?.check() ?? [], machine.check(), checkImageSources(config)])).flat(),
+      }),
+      machineRoute({
+        ...{ tokens, logger, version: VERSION, sandboxes: () => sandboxes.size },
+        ...{ maxSandboxes: config.maxSandboxes, limits: limitsOf(config) },
       }),
       checkpointRoute({ tokens, sandboxes, logger }),
       backupRoute({

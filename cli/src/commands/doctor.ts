@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { checkEngine, type EngineCheck } from '../../../server/src/operator.ts';
+import { checkServer, type EngineCheck } from '../../../server/src/operator.ts';
 import { machineChecks } from '../checks.ts';
 import { ExitStatus } from '../cli-error.ts';
 import { findRunningServer } from '../server-state.ts';
@@ -14,7 +14,7 @@ export function doctorCommand(): Command {
     const config = configOf(serverFlags(command));
     const checks = [
       ...(await machineChecks(config, findRunningServer(config.dataDir))),
-      ...(await checkEngine(config)),
+      ...(await checkServer(config)),
     ];
     process.stdout.write(options.json ? `${JSON.stringify(checks, null, 2)}\n` : formatChecks(checks));
     if (checks.some(({ ok, required }) => required && !ok)) process.exitCode = ExitStatus.failed;
