@@ -83,7 +83,9 @@ describe('the dashboard', { skip: noBrowsing }, () => {
           `axe.run(document).then(({ violations }) => violations.map(({ id, nodes }) => [id, ...nodes.slice(0, 3).map(({ html }) => html)]))`,
         );
         assert.deepEqual(found, [], `${name}, ${size.width} pixels, ${dark ? 'dark' : 'light'}`);
-        const wide = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
+        const wide = await page.evaluate(
+          'Math.max(document.documentElement.scrollWidth, document.querySelector("dialog[open]")?.getBoundingClientRect().right ?? 0) - innerWidth',
+        );
         assert.ok(Number(wide) <= 0, `${name} is ${wide} pixels too wide for ${size.width}`);
         if (pictures && (size === DESK) !== dark) {
           mkdirSync(pictures, { recursive: true });
@@ -114,13 +116,16 @@ describe('the dashboard', { skip: noBrowsing }, () => {
   test('lists sandboxes as they come and go, as text, and finds them', async () => {
     await shows('shown');
     await shows(HOSTILE);
-    await shows(' MiB');
-    await page.until('/\\d %/.test(document.body.innerText)');
+    await page.until('/\\d\\sMiB/.test(document.body.innerText) && /\\d\\s%/.test(document.body.innerText)');
     await lookAt('sandboxes');
     await fill('[type=search]', 'no such thing');
     await shows('None of them matches.');
-    await fill('[type=search]', 'shown running python:3.11');
+    await page.open(`${browsing.serverUrl}/#/sandboxes?search=shown+running+python:3.11`);
     await shows(sandbox.id);
+    assert.equal(
+      await page.evaluate('document.querySelector("[type=search]").value'),
+      'shown running python:3.11',
+    );
 
     const { url, token } = browsing.server;
     const other = await Sandbox.create({
@@ -142,7 +147,19 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await shows(`owner = ${HOSTILE}`);
     await shows('entrypoint'); // a part of its start
     await shows('Port inside');
+    await page.until('/Received\\s+[\\d.]+\\s\\w+, [\\d.]+\\s\\w+\\/s now/.test(document.body.innerText)');
     await lookAt('sandbox');
+    await click('Edit tags');
+    await fill('[aria-label="Name of tag 2"]', 'job');
+    await fill('[aria-label="Value of tag 2"]', 'night');
+    await lookAt('tags');
+    await fill('[aria-label="Name of tag 2"]', 'owner');
+    await click('Save tags');
+    await shows('There are two tags ‘owner’');
+    await fill('[aria-label="Name of tag 2"]', 'job');
+    await click('Save tags');
+    await shows('job = night');
+    assert.deepEqual((await sandbox.refresh()).tags, { owner: HOSTILE, job: 'night' });
     await click('Snapshot');
     await shows('Image: im-');
     if (sandbox.info.isolation === 'gvisor') {
@@ -156,14 +173,18 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await click('Processes');
     await shows('its main program');
     await lookAt('processes');
+    await click('Output of sh -c echo first line; echo complaint >&2; exec sleep 3600');
+    await shows('Output of its main program');
+    await shows('complaint');
   });
 
   test('has a shell in a sandbox', async () => {
     await click('Terminal');
     await page.until('document.activeElement.matches(".xterm-helper-textarea")');
+    const rows = 'document.querySelector(".xterm-rows").textContent';
+    await page.until(`${rows}.includes('#')`);
     await page.type('echo $((40 + 2)); stty size');
     await page.press('Enter');
-    const rows = 'document.querySelector(".xterm-rows").textContent';
     await page.until(`/[^+ ]42[^+]*\\d+ \\d+/.test(${rows})`);
     await lookAt('terminal');
     await page.press('Escape', 'Shift');
@@ -204,7 +225,7 @@ describe('the dashboard', { skip: noBrowsing }, () => {
       }
       // All that a page could try: the file as a script, as a picture, in a frame, and in place of the page.
       const tried = await page.evaluate(`(async () => {
-        const key = localStorage.getItem('skerry-session');
+        const { key } = JSON.parse(localStorage.getItem('skerry-session'));
         const outcomes = [];
         for (const name of ${JSON.stringify(Object.keys(files))}) {
           const path = '/v1/sandboxes/${sandbox.id}/files?path=' + encodeURIComponent('/tmp/' + name);
@@ -300,6 +321,8 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     const volume = await Volume.create('kept', connection);
     await volume.write('/deep/down.txt', 'in a volume');
     await click('Volumes');
+    await shows('kept');
+    await lookAt('volumes');
     await click('kept');
     await click('deep/');
     await shows('down.txt');
@@ -313,8 +336,44 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await shows('What it needs');
     await page.until('document.querySelector("[aria-label=Checks] tbody tr") !== null');
     await shows('memory-snapshots');
+    await shows('skopeo');
     await shows('cold:');
+    await click('Limits');
+    await shows('--max-sandboxes');
     await lookAt('machine');
+  });
+
+  test('makes tokens, tells what is used of them, and revokes them', async () => {
+    await click('Tokens');
+    await click('New token');
+    await fill('[name=label]', 'night job');
+    await fill('[name=maxSandboxes]', '2');
+    await fill('[name=maxMilliCpu]', '4.5');
+    await lookAt('new-token');
+    await fill('[name=label]', HOSTILE);
+    await click('Make it');
+    await shows('at most 64 letters');
+    await fill('[name=label]', 'night job');
+    await click('Make it');
+    await shows('A token was made');
+    const field = 'document.querySelector("[aria-label=\\"Id and secret\\"]").value';
+    const token = String(await page.evaluate(field));
+    const { url } = browsing.server;
+    const { id: madeId } = await Sandbox.create({ url, token, image: 'python:3.11-slim', isolation: 'runc' });
+    await click('I have it');
+    const [id = '', secret = ''] = token.split(':');
+    assert.ok(!String(await page.evaluate('document.documentElement.outerHTML')).includes(secret));
+    await page.open(`${browsing.serverUrl}/#/tokens?search=night`);
+    await shows('1 of 2');
+    await shows('of 4.5');
+    await lookAt('tokens');
+    await click('Revoke night job');
+    await click('Revoke it');
+    await showsNot(id);
+    await assert.rejects(Sandbox.get(madeId, { url, token }), /Token ID or secret is wrong/);
+    // A script that got into the page would not get at what the token's REST key opens.
+    const own = `fetch('/dashboard/api/skerry/v1/token', { headers: { 'x-skerry-session': JSON.parse(localStorage.getItem('skerry-session')).key } })`;
+    assert.equal(await page.evaluate(`${own}.then(({ status }) => status)`), 404);
   });
 
   test('lets out who signs out', async () => {
@@ -325,5 +384,24 @@ describe('the dashboard', { skip: noBrowsing }, () => {
       await page.evaluate(`fetch('/dashboard/api/v1/sandboxes').then(({ status }) => status)`),
       401,
     );
+  });
+
+  test('shows who may only look neither tokens nor what would change anything', async (t) => {
+    const { url, token } = browsing.server;
+    const headers = { authorization: `Bearer ${token.tokenId}:${token.tokenSecret}` };
+    const body = JSON.stringify({ label: 'looks', scope: 'read' });
+    const made = await fetch(`${url}/skerry/v1/tokens`, { method: 'POST', headers, body });
+    const looks = (await made.json()) as { tokenId: string; tokenSecret: string };
+    t.after(() => fetch(`${url}/skerry/v1/tokens/${looks.tokenId}`, { method: 'DELETE', headers }));
+    await fill('#token', `${looks.tokenId}:${looks.tokenSecret}`);
+    await click('Sign in');
+    await shows("scope 'admin'; this one has 'read'");
+    await showsNot(looks.tokenId);
+    await page.open(`${browsing.serverUrl}/#/sandboxes`);
+    await shows(sandbox.id);
+    assert.equal(await page.evaluate('/Stop|Tokens/.test(document.body.innerText)'), false);
+    await page.open(`${browsing.serverUrl}/#/sandboxes/${sandbox.id}`);
+    await shows('Ends at the latest');
+    assert.equal(await page.evaluate('/Stop|Snapshot|Edit/.test(document.body.innerText)'), false);
   });
 });

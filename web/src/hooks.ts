@@ -15,7 +15,33 @@ export function useRoute(): readonly string[] {
 }
 
 function currentRoute(): readonly string[] {
-  return location.hash.replace(/^#\/?/, '').split('/').filter(Boolean).map(decoded);
+  return halves()[0].replace(/^#\/?/, '').split('/').filter(Boolean).map(decoded);
+}
+
+/** Of the address behind the `#`: which page it is, and what of it is shown. */
+function halves(): readonly [path: string, query: URLSearchParams] {
+  const [path = '', query = ''] = location.hash.split('?', 2);
+  return [path, new URLSearchParams(query)];
+}
+
+/** What of a page is shown, as its address says: `search` of `#/sandboxes?search=mine`. Empty where it says nothing. */
+export function useQuery(name: string): readonly [string, (value: string) => void] {
+  const current = () => halves()[1].get(name) ?? '';
+  const [value, setValue] = useState(current);
+  useEffect(() => {
+    const changed = () => setValue(current());
+    addEventListener('hashchange', changed);
+    return () => removeEventListener('hashchange', changed);
+  }, [name]);
+  const change = (next: string) => {
+    const [path, query] = halves();
+    if (next === '') query.delete(name);
+    else query.set(name, next);
+    // Without a step back for each key.
+    history.replaceState(null, '', `${path || '#/'}${query.size > 0 ? `?${query}` : ''}`);
+    setValue(next);
+  };
+  return [value, change];
 }
 
 function decoded(part: string): string {

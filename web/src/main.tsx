@@ -8,9 +8,10 @@ import { SandboxRoom } from './pages/sandbox.tsx';
 import { Sandboxes } from './pages/sandboxes.tsx';
 import { Secrets } from './pages/secrets.tsx';
 import { SignIn } from './pages/sign-in.tsx';
+import { Tokens } from './pages/tokens.tsx';
 import { VolumeRoom, Volumes } from './pages/volumes.tsx';
 import { Heading } from './parts.tsx';
-import { isSignedIn, signOut, whenSignedOut } from './session.ts';
+import { isAdmin, session, signOut, whenSignedOut } from './session.ts';
 
 const ROOMS = [
   ['sandboxes', 'Sandboxes'],
@@ -20,8 +21,10 @@ const ROOMS = [
   ['machine', 'Machine'],
 ] as const;
 
+const roomsOf = () => (isAdmin() ? [...ROOMS, ['tokens', 'Tokens'] as const] : ROOMS);
+
 function Dashboard() {
-  const [signedIn, setSignedIn] = useState(isSignedIn);
+  const [signedIn, setSignedIn] = useState(() => session() !== undefined);
   useEffect(() => whenSignedOut(() => setSignedIn(false)), []);
   const route = useRoute();
   const [room = 'sandboxes'] = route;
@@ -39,12 +42,13 @@ function Dashboard() {
           Skerry
         </a>
         <nav aria-label="Rooms">
-          {ROOMS.map(([id, title]) => (
+          {roomsOf().map(([id, title]) => (
             <a key={id} href={hrefOf(id)} aria-current={id === room ? 'page' : undefined}>
               {title}
             </a>
           ))}
         </nav>
+        <span class="quiet">{session()?.scope}</span>
         <button type="button" onClick={() => void signOut()}>
           Sign out
         </button>
@@ -68,6 +72,8 @@ function Room({ route: [room = 'sandboxes', id, view, more] }: { route: readonly
       return <Secrets />;
     case 'machine':
       return <Machine />;
+    case 'tokens':
+      return <Tokens />;
     default:
       return <Heading>There is nothing here</Heading>;
   }

@@ -2,6 +2,8 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
 import { duration, moment } from './format.ts';
+import { useQuery } from './hooks.ts';
+import { mayChange } from './session.ts';
 
 /** Something that went wrong. Screen readers tell at once. */
 export const Failure = ({ of }: { of: string | undefined }) => (
@@ -29,27 +31,68 @@ export const Ago = ({ at }: { at: string | number | null | undefined }) =>
     </time>
   );
 
+/** When something is or was, by date and time. */
+export const When = ({ at }: { at: string | number }) => (
+  <time dateTime={new Date(at).toISOString()}>{moment(at)}</time>
+);
+
 export const State = ({ of }: { of: string }) => <span class={`state ${of}`}>{of}</span>;
 
-/** A field for what is looked for in a list. */
-export const SearchField = ({
-  placeholder,
-  value,
-  onChange,
+/**
+ * A field for what is looked for in a list, which the page's address says as well.
+ * @param textsOf what is looked through, of one of them
+ */
+export function useSearch<T>(
+  all: readonly T[] | undefined,
+  textsOf: (each: T) => readonly (string | null | undefined)[],
+  placeholder: string,
+): {
+  readonly field: ComponentChildren;
+  readonly text: string;
+  /** Those in which each word of it is somewhere. */
+  readonly found: readonly T[] | undefined;
+} {
+  const [text, setText] = useQuery('search');
+  const words = text.toLowerCase().split(/\s+/);
+  const found = all?.filter((each) => {
+    const whole = textsOf(each).join(' ').toLowerCase();
+    return words.every((word) => whole.includes(word));
+  });
+  const field = (
+    <label>
+      Search{' '}
+      <input
+        type="search"
+        placeholder={placeholder}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+      />
+    </label>
+  );
+  return { field, text, found };
+}
+
+/** How many of a list are shown; screen readers tell it as it changes. */
+export const Count = ({
+  of,
+  all,
+  more,
 }: {
-  placeholder: string;
-  value: string;
-  onChange: (text: string) => void;
+  of: number | undefined;
+  all: number | undefined;
+  more?: boolean;
 }) => (
-  <label>
-    Search{' '}
-    <input
-      type="search"
-      placeholder={placeholder}
-      value={value}
-      onInput={(event) => onChange(event.currentTarget.value)}
-    />
-  </label>
+  <p role="status" class="quiet">
+    {of !== undefined && `${of} of ${all}${more ? ' newest' : ''}`}
+  </p>
+);
+
+/** What something is: a name for each thing that is known of it. */
+export const Fact = ({ name, children }: { name: string; children: ComponentChildren }) => (
+  <div>
+    <dt>{name}</dt>
+    <dd>{children}</dd>
+  </div>
 );
 
 /** A table that scrolls sideways by itself where the screen is narrow. */
@@ -79,7 +122,7 @@ export const Table = ({
   </section>
 );
 
-/** A button that asks before it does what cannot be undone. */
+/** A button that asks before it does what cannot be undone; nothing for who may only look. */
 export function Danger({
   verb,
   what,
@@ -96,6 +139,7 @@ export function Danger({
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const title = useId();
+  if (!mayChange()) return null;
   return (
     <>
       <button type="button" class="danger" disabled={disabled} onClick={() => dialog.current?.showModal()}>

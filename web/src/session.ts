@@ -4,12 +4,31 @@
  */
 import type { ConnectionOptions } from '../../sdk/src/index.ts';
 
-const KEY = 'skerry-session';
+const KEPT = 'skerry-session';
 const KEY_HEADER = 'x-skerry-session';
 const SESSION = '/dashboard/session';
 const API = '/dashboard/api';
 
-export const isSignedIn = (): boolean => localStorage.getItem(KEY) !== null;
+/** What the page knows of a session. */
+interface Session {
+  /** The page's half. */
+  readonly key: string;
+  readonly tokenId: string;
+  readonly scope: 'read' | 'sandboxes' | 'admin';
+}
+
+/** Undefined where nobody is signed in. */
+export function session(): Session | undefined {
+  try {
+    return JSON.parse(localStorage.getItem(KEPT) ?? '') as Session; // as `signIn` keeps it
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether who is signed in may do more than look. The server asks the token itself: this is for what is offered. */
+export const mayChange = (): boolean => session()?.scope !== 'read';
+export const isAdmin = (): boolean => session()?.scope === 'admin';
 
 /** What is called when the server knows the session no more. */
 let onSignedOut = () => {};
@@ -29,12 +48,11 @@ export class AnswerError extends Error {
 
 /** @throws AnswerError when it is none of the server's tokens */
 export async function signIn(token: string): Promise<void> {
-  const { key } = await json<{ key: string }>('POST', SESSION, { token });
-  localStorage.setItem(KEY, key);
+  localStorage.setItem(KEPT, JSON.stringify(await json<Session>('POST', SESSION, { token })));
 }
 
 export async function signOut(): Promise<void> {
-  localStorage.removeItem(KEY);
+  localStorage.removeItem(KEPT);
   await request(SESSION, { method: 'DELETE' }).catch(() => {}); // the half that is gone was enough
   onSignedOut();
 }
@@ -105,11 +123,12 @@ async function request(url: string, init: RequestInit): Promise<Response> {
 
 async function raw(url: string, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
-  const key = localStorage.getItem(KEY);
-  if (key !== null) headers.set(KEY_HEADER, key);
+  const key = session()?.key;
+  if (key !== undefined) headers.set(KEY_HEADER, key);
   const response = await fetch(url, { ...init, headers, credentials: 'same-origin' });
-  if (response.status === 401 && key !== null && localStorage.getItem(KEY) === key) {
-    localStorage.removeItem(KEY);
+  // Another tab may have signed in anew meanwhile.
+  if (response.status === 401 && key !== undefined && session()?.key === key) {
+    localStorage.removeItem(KEPT);
     onSignedOut();
   }
   return response;

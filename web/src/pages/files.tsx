@@ -1,10 +1,10 @@
 /** Files of a sandbox: a directory at a time. */
 import type { FileList } from '../../../sdk/src/index.ts';
-import { bytes, moment } from '../format.ts';
+import { bytes } from '../format.ts';
 import { hrefOf, useAsked, useWork } from '../hooks.ts';
-import { Danger, Failure, Table } from '../parts.tsx';
+import { Danger, Failure, Table, When } from '../parts.tsx';
 import { pathOf, sandboxOf } from '../sandbox-access.ts';
-import { download, get, send } from '../session.ts';
+import { download, get, mayChange, send } from '../session.ts';
 import { Trail } from '../trail.tsx';
 
 const query = (path: string): string => `?path=${encodeURIComponent(path)}`;
@@ -30,19 +30,21 @@ export function Files({ id, path }: { id: string; path: string }) {
     <>
       <div class="tools">
         <Trail of={['sandboxes', id, 'files']} path={path} />
-        <label class="button">
-          Upload{' '}
-          <input
-            type="file"
-            multiple
-            disabled={work.busy}
-            onChange={({ currentTarget }) => {
-              const chosen = [...(currentTarget.files ?? [])];
-              work.start(() => upload(chosen));
-              currentTarget.value = '';
-            }}
-          />
-        </label>
+        {mayChange() && (
+          <label>
+            Upload{' '}
+            <input
+              type="file"
+              multiple
+              disabled={work.busy}
+              onChange={({ currentTarget }) => {
+                const chosen = [...(currentTarget.files ?? [])];
+                work.start(() => upload(chosen));
+                currentTarget.value = '';
+              }}
+            />
+          </label>
+        )}
       </div>
       <Failure of={error ?? work.failed} />
       <p role="status" class="quiet">
@@ -60,7 +62,9 @@ export function Files({ id, path }: { id: string; path: string }) {
               {entry.symlinkTarget !== null && <small>→ {entry.symlinkTarget}</small>}
             </th>
             <td>{entry.type === 'file' ? bytes(entry.size) : '–'}</td>
-            <td>{moment(entry.modifiedAt)}</td>
+            <td>
+              <When at={entry.modifiedAt} />
+            </td>
             <td>
               <div class="tools">
                 {entry.type === 'file' && (

@@ -2,29 +2,28 @@
 import { useState } from 'preact/hooks';
 import { bytes, duration } from '../format.ts';
 import { hrefOf, useAsked, useFollowed } from '../hooks.ts';
-import { type ListedImage, listImages, nameOf } from '../image-names.ts';
+import { listImages, nameOf } from '../image-names.ts';
 import { appendText } from '../log-text.ts';
-import { Ago, Failure, Heading, SearchField, State, Table } from '../parts.tsx';
+import { Ago, Count, Failure, Heading, State, Table, useSearch } from '../parts.tsx';
 import { get, lines } from '../session.ts';
 
 const REFRESH_MS = 5_000;
 
 export function Images() {
-  const [search, setSearch] = useState('');
   const { value, error } = useAsked(listImages, '', REFRESH_MS);
-  const shown = value?.images.filter((image) => matches(image, search));
+  const search = useSearch(
+    value?.images,
+    ({ id, names, base, state }) => [id, ...names, base, state],
+    'id, name, state',
+  );
   return (
     <>
       <Heading>Images</Heading>
-      <search class="tools">
-        <SearchField placeholder="id, name, state" value={search} onChange={setSearch} />
-      </search>
+      <search class="tools">{search.field}</search>
       <Failure of={error} />
-      <p role="status" class="quiet">
-        {shown && `${shown.length} of ${value?.images.length}`}
-      </p>
+      <Count of={search.found?.length} all={value?.images.length} />
       <Table label="Images" heads={['Image', 'State', 'Size', 'Layers', 'Made', 'Used']}>
-        {shown?.map((image) => (
+        {search.found?.map((image) => (
           <tr key={image.id}>
             <th scope="row">
               <a href={hrefOf('images', image.id)}>{nameOf(image)}</a>
@@ -51,9 +50,6 @@ export function Images() {
   );
 }
 
-const matches = ({ id, names, base = '', state }: ListedImage, search: string): boolean =>
-  [id, ...names, base, state].join(' ').toLowerCase().includes(search.toLowerCase().trim());
-
 /** As `GET /skerry/v1/images/IMAGE/history` has it. */
 interface Step {
   readonly text: string;
@@ -63,16 +59,20 @@ interface Step {
 
 export function ImageRoom({ id }: { id: string }) {
   const path = `/skerry/v1/images/${encodeURIComponent(id)}`;
-  const history = useAsked((signal) => get<{ steps: readonly Step[] }>(`${path}/history`, signal), id);
-  const { value: images } = useAsked(listImages, '');
+  const { value: images } = useAsked(listImages, '', REFRESH_MS);
   const image = images?.images.find((each) => each.id === id);
+  // One that is being built has none yet.
+  const history = useAsked(
+    (signal) => get<{ steps: readonly Step[] }>(`${path}/history`, signal),
+    `${id} ${image?.state}`,
+  );
   const most = Math.max(1, ...(history.value?.steps.map((step) => step.bytes ?? 0) ?? []));
   return (
     <>
       <Heading>{image ? nameOf(image) : id}</Heading>
       {image && (
         <p>
-          <State of={image.state} /> {bytes(image.bytes)} in {image.layers}{' '}
+          <State of={image.state} />, {bytes(image.bytes)} in {image.layers}{' '}
           {image.layers === 1 ? 'layer' : 'layers'}, made <Ago at={image.createdAtMs} /> ago.{' '}
           <code>{id}</code>
         </p>

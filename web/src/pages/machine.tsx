@@ -1,8 +1,8 @@
-/** The machine: what takes its disk, which sandboxes wait ready, where the time of starts goes, and who has tokens. */
+/** The machine: how busy it is, what it lacks, what bounds sandboxes and takes the disk, which wait ready, and where the time of starts goes. */
 import type { ComponentChildren } from 'preact';
 import { bytes } from '../format.ts';
 import { useAsked } from '../hooks.ts';
-import { Ago, Failure, Heading, State, Table } from '../parts.tsx';
+import { Fact, Failure, Heading, State, Table } from '../parts.tsx';
 import { PhaseChart } from '../phase-chart.tsx';
 import { get } from '../session.ts';
 
@@ -14,10 +14,63 @@ export function Machine() {
   return (
     <>
       <Heading>Machine</Heading>
+      <Now />
       <Disk />
       <Pool />
-      <Tokens />
       <Checks />
+    </>
+  );
+}
+
+/** As `GET /skerry/v1/machine` has it. */
+interface MachineState {
+  readonly version: string;
+  readonly processors: number;
+  readonly load: number;
+  readonly memoryBytes: number;
+  readonly freeMemoryBytes: number;
+  readonly sandboxes: number;
+  readonly maxSandboxes: number;
+  readonly limits: readonly { readonly flag: string; readonly value: string; readonly description: string }[];
+}
+
+function Now() {
+  const { value, error } = useAsked(
+    (signal) => get<MachineState>('/skerry/v1/machine', signal),
+    '',
+    REFRESH_MS,
+  );
+  if (!value) return <Failure of={error} />;
+  const { version, processors, load, memoryBytes, freeMemoryBytes, sandboxes, maxSandboxes } = value;
+  return (
+    <>
+      <Failure of={error} />
+      <dl class="facts">
+        <Fact name="Sandboxes">
+          {sandboxes} of {maxSandboxes}
+        </Fact>
+        <Fact name="Load">
+          {load.toFixed(1)} on {processors} processors
+        </Fact>
+        <Fact name="Memory">
+          {bytes(freeMemoryBytes)} free of {bytes(memoryBytes)}
+        </Fact>
+        <Fact name="Skerry">{version}</Fact>
+      </dl>
+      <details>
+        <summary>Limits</summary>
+        <Table label="Limits" heads={['Setting', 'Value', 'Meaning']}>
+          {value.limits.map(({ flag, value: set, description }) => (
+            <tr key={flag}>
+              <th scope="row">
+                <code>{flag}</code>
+              </th>
+              <td>{set}</td>
+              <td>{description}</td>
+            </tr>
+          ))}
+        </Table>
+      </details>
     </>
   );
 }
@@ -149,35 +202,6 @@ function Pool() {
         {value?.startups.length === 0 && <p class="quiet">None since the server started.</p>}
       </Part>
     </>
-  );
-}
-
-/** As `GET /skerry/v1/tokens` has it. */
-interface Issued {
-  readonly tokens: readonly {
-    readonly tokenId: string;
-    readonly label: string;
-    readonly createdAtMs: number;
-  }[];
-}
-
-function Tokens() {
-  const { value, error } = useAsked((signal) => get<Issued>('/skerry/v1/tokens', signal), '');
-  return (
-    <Part title="Tokens" error={error}>
-      <Table label="Tokens" heads={['Token', 'Label', 'Age']}>
-        {value?.tokens.map(({ tokenId, label, createdAtMs }) => (
-          <tr key={tokenId}>
-            <th scope="row">{tokenId}</th>
-            <td>{label}</td>
-            <td>
-              <Ago at={createdAtMs} />
-            </td>
-          </tr>
-        ))}
-      </Table>
-      {value?.tokens.length === 0 && <p class="quiet">None but the owner’s.</p>}
-    </Part>
   );
 }
 

@@ -1,5 +1,4 @@
 /** What a sandbox is, where the time of its start went, where its ports are, and what can be done with it. */
-import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type {
   ForkMade,
@@ -9,14 +8,14 @@ import type {
   StartupInfo,
   TunnelList,
 } from '../../../sdk/src/index.ts';
-import { moment } from '../format.ts';
 import { hrefOf, useAsked, useWork } from '../hooks.ts';
 import { useImageNames } from '../image-names.ts';
-import { Ago, Danger, Failure, Table } from '../parts.tsx';
+import { Ago, Danger, Fact, Failure, Table, When } from '../parts.tsx';
 import { PhaseChart } from '../phase-chart.tsx';
 import { pathOf } from '../sandbox-access.ts';
-import { get, send } from '../session.ts';
+import { get, mayChange, send } from '../session.ts';
 import { useUsage } from '../usage.ts';
+import { Tags } from './tags.tsx';
 
 export function Overview({ info, again }: { info: SandboxInfo; again: () => void }) {
   const names = useImageNames();
@@ -24,7 +23,7 @@ export function Overview({ info, again }: { info: SandboxInfo; again: () => void
   const { id, result } = info;
   return (
     <>
-      {info.status !== 'ended' && <Actions info={info} again={again} />}
+      {info.status !== 'ended' && mayChange() && <Actions info={info} again={again} />}
       <dl class="facts">
         <Fact name="Id">
           <code>{id}</code>
@@ -40,20 +39,30 @@ export function Overview({ info, again }: { info: SandboxInfo; again: () => void
           <a href={hrefOf('images', info.imageId)}>{names(info.imageId)}</a>
         </Fact>
         <Fact name="Isolation">{info.isolation ?? '–'}</Fact>
-        <Fact name="Created">{moment(info.createdAt)}</Fact>
+        <Fact name="Created">
+          <When at={info.createdAt} />
+        </Fact>
         <Fact name="Running for">
-          {info.endedAt === null ? <Ago at={info.startedAt} /> : `it ended ${moment(info.endedAt)}`}
+          {info.endedAt === null ? (
+            <Ago at={info.startedAt} />
+          ) : (
+            <>
+              it ended <When at={info.endedAt} />
+            </>
+          )}
         </Fact>
         <Fact name="Processor">{taken.cpu}</Fact>
         <Fact name="Memory">{taken.memory}</Fact>
-        {info.expiresAt && <Fact name="Ends at the latest">{moment(info.expiresAt)}</Fact>}
+        <Fact name="Processes">{taken.processes}</Fact>
+        <Fact name="Received">{taken.received}</Fact>
+        <Fact name="Sent">{taken.sent}</Fact>
+        {info.expiresAt && (
+          <Fact name="Ends at the latest">
+            <When at={info.expiresAt} />
+          </Fact>
+        )}
         <Fact name="Tags">
-          {Object.entries(info.tags).map(([key, value]) => (
-            <div key={key}>
-              {key} = {value}
-            </div>
-          ))}
-          {Object.keys(info.tags).length === 0 && '–'}
+          <Tags info={info} again={again} />
         </Fact>
       </dl>
       <Start key={info.startedAt} id={id} />
@@ -62,13 +71,6 @@ export function Overview({ info, again }: { info: SandboxInfo; again: () => void
     </>
   );
 }
-
-const Fact = ({ name, children }: { name: string; children: ComponentChildren }) => (
-  <div>
-    <dt>{name}</dt>
-    <dd>{children}</dd>
-  </div>
-);
 
 /** What became of an action: something new that can be looked at. */
 interface Made {
@@ -144,7 +146,9 @@ function Events({ id }: { id: string }) {
       <Table label="Events" heads={['When', 'About', 'What']}>
         {value.events.map(({ time, kind, text }) => (
           <tr key={`${time} ${text}`}>
-            <td>{moment(time)}</td>
+            <td>
+              <When at={time} />
+            </td>
             <td>{kind}</td>
             <td>{text}</td>
           </tr>

@@ -1,6 +1,6 @@
 /** Programs that were started in a sandbox. */
 import type { ProcessInfos } from '../../../sdk/src/index.ts';
-import { useAsked, useWork } from '../hooks.ts';
+import { hrefOf, useAsked, useWork } from '../hooks.ts';
 import { Ago, Danger, Failure, State, Table } from '../parts.tsx';
 import { pathOf } from '../sandbox-access.ts';
 import { get, send } from '../session.ts';
@@ -32,6 +32,11 @@ export function Processes({ id }: { id: string }) {
             <th scope="row">
               <code>{argv.join(' ')}</code>
               {process === 'entrypoint' && <small>its main program</small>}
+              <small>
+                <a href={hrefOf('sandboxes', id, 'processes', process)}>
+                  Output<span class="unseen"> of {argv.join(' ')}</span>
+                </a>
+              </small>
             </th>
             <td>
               <State of={exit ? 'ended' : 'running'} />

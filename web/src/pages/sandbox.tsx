@@ -3,7 +3,7 @@ import type { SandboxInfo } from '../../../sdk/src/index.ts';
 import { hrefOf, useAsked } from '../hooks.ts';
 import { Failure, Heading, State } from '../parts.tsx';
 import { pathOf } from '../sandbox-access.ts';
-import { get } from '../session.ts';
+import { get, mayChange } from '../session.ts';
 import { Files } from './files.tsx';
 import { Logs } from './logs.tsx';
 import { Overview } from './overview.tsx';
@@ -73,16 +73,25 @@ function View({
       return <Overview info={info} again={again} />;
     case 'logs':
       return info.hasCommand ? (
-        <Logs key={id} id={id} />
+        <Logs key={id} id={id} process="entrypoint" />
       ) : (
         <p class="quiet">It was made without a command: there is no program whose output this would be.</p>
       );
     case 'terminal':
-      return ended ? <Ended what="There is no shell in it any more." /> : <Terminal key={id} id={id} />;
+      if (ended) return <Ended what="There is no shell in it any more." />;
+      if (!mayChange()) return <p class="quiet">A shell takes a token with the scope sandboxes.</p>;
+      return <Terminal key={id} id={id} />;
     case 'files':
       return ended ? <Ended what="Its files are gone." /> : <Files key={id} id={id} path={more ?? '/'} />;
     case 'processes':
-      return <Processes key={id} id={id} />;
+      return more === undefined ? (
+        <Processes key={id} id={id} />
+      ) : (
+        <>
+          <h2>Output of {more === 'entrypoint' ? 'its main program' : more}</h2>
+          <Logs key={more} id={id} process={more} />
+        </>
+      );
     default:
       return <p class="quiet">There is nothing here.</p>;
   }

@@ -1,10 +1,10 @@
 /** All sandboxes, running and ended, as they are now. */
-import { useState } from 'preact/hooks';
 import type { SandboxInfo, SandboxPage } from '../../../sdk/src/index.ts';
-import { hrefOf, useAsked, useEvents, useWork } from '../hooks.ts';
+import { hrefOf, useAsked, useEvents, useQuery, useWork } from '../hooks.ts';
 import { useImageNames } from '../image-names.ts';
-import { Ago, Danger, Failure, Heading, SearchField, State, Table } from '../parts.tsx';
-import { get, send } from '../session.ts';
+import { Ago, Count, Danger, Failure, Heading, State, Table, useSearch } from '../parts.tsx';
+import { pathOf } from '../sandbox-access.ts';
+import { get, mayChange, send } from '../session.ts';
 import { useUsage } from '../usage.ts';
 
 /** What has no event of its own: names, tags. */
@@ -13,8 +13,8 @@ const REFRESH_MS = 10_000;
 const LIMIT = 500;
 
 export function Sandboxes() {
-  const [search, setSearch] = useState('');
-  const [includeEnded, setIncludeEnded] = useState(false);
+  const [ended, setEnded] = useQuery('ended');
+  const includeEnded = ended !== '';
   const { value, error, again } = useAsked(
     (signal) => get<SandboxPage>(`/v1/sandboxes?limit=${LIMIT}&includeEnded=${includeEnded}`, signal),
     String(includeEnded),
@@ -24,28 +24,37 @@ export function Sandboxes() {
   const names = useImageNames();
   const usage = useUsage();
   const stopping = useWork();
-  const shown = value?.sandboxes.filter((sandbox) => matches(sandbox, names(sandbox.imageId), search));
+  const search = useSearch(
+    value?.sandboxes,
+    (sandbox) => {
+      const { id, name, status, isolation, imageId } = sandbox;
+      return [id, name, status, isolation, names(imageId), imageId, ...tagsOf(sandbox)];
+    },
+    'id, name, image, tag, state',
+  );
+  const shown = search.found;
   return (
     <>
       <Heading>Sandboxes</Heading>
       <search class="tools">
-        <SearchField placeholder="id, name, image, tag, state" value={search} onChange={setSearch} />
+        {search.field}
         <label>
           <input
             type="checkbox"
             checked={includeEnded}
-            onChange={(event) => setIncludeEnded(event.currentTarget.checked)}
+            onChange={(event) => setEnded(event.currentTarget.checked ? 'too' : '')}
           />{' '}
           also ended ones
         </label>
       </search>
       <Failure of={error ?? stopping.failed} />
-      <p role="status" class="quiet">
-        {shown && `${shown.length} of ${value?.sandboxes.length}${value?.nextCursor ? ' newest' : ''}`}
-      </p>
+      <Count of={shown?.length} all={value?.sandboxes.length} more={value?.nextCursor != null} />
       <Table
         label="Sandboxes"
-        heads={['Sandbox', 'State', 'Image', 'Age', 'CPU', 'Memory', 'Isolation', 'Tags', 'Actions']}
+        heads={[
+          ...['Sandbox', 'State', 'Image', 'Age', 'CPU', 'Memory', 'Network', 'Isolation', 'Tags'],
+          ...(mayChange() ? ['Actions'] : []),
+        ]}
       >
         {shown?.map((sandbox) => (
           <tr key={sandbox.id}>
@@ -65,43 +74,52 @@ export function Sandboxes() {
             </td>
             <td>{usage(sandbox.id).cpu}</td>
             <td>{usage(sandbox.id).memory}</td>
+            <td>
+              {usage(sandbox.id).network.map((way) => (
+                <div key={way}>{way}</div>
+              ))}
+            </td>
             <td>{sandbox.isolation ?? '–'}</td>
             <td>{tagsOf(sandbox).join(' ')}</td>
-            <td>
-              {sandbox.status !== 'ended' && (
-                <Danger
-                  verb="Stop"
-                  what={sandbox.name ?? sandbox.id}
-                  loses="What runs in it ends, and its files are gone."
-                  disabled={stopping.busy}
-                  onConfirm={() =>
-                    stopping.start(() => send('DELETE', `/v1/sandboxes/${sandbox.id}`).then(again))
-                  }
-                />
-              )}
-            </td>
+            {mayChange() && (
+              <td>
+                {sandbox.status !== 'ended' && (
+                  <Danger
+                    verb="Stop"
+                    what={sandbox.name ?? sandbox.id}
+                    loses="What runs in it ends, and its files are gone."
+                    disabled={stopping.busy}
+                    onConfirm={() => stopping.start(() => send('DELETE', pathOf(sandbox.id)).then(again))}
+                  />
+                )}
+              </td>
+            )}
           </tr>
         ))}
       </Table>
-      {shown?.length === 0 && (
-        <p class="quiet">
-          {search === '' ? 'No sandbox runs. A first one: ' : 'None of them matches.'}
-          {search === '' && <code>skerry run -- echo hello</code>}
-        </p>
-      )}
+      {shown?.length === 0 && <Nothing search={search.text.trim()} />}
     </>
   );
 }
 
+/** Why none is shown. One that is not among the newest is found by its id. */
+const Nothing = ({ search }: { search: string }) => (
+  <p class="quiet">
+    {search === '' ? (
+      <>
+        No sandbox runs. A first one: <code>skerry run -- echo hello</code>
+      </>
+    ) : (
+      'None of them matches.'
+    )}
+    {/^sb-\w+$/.test(search) && (
+      <>
+        {' '}
+        <a href={hrefOf('sandboxes', search)}>Open {search}</a>
+      </>
+    )}
+  </p>
+);
+
 const tagsOf = ({ tags }: SandboxInfo): string[] =>
   Object.entries(tags).map(([key, value]) => `${key}=${value}`);
-
-/** All words of the search must be somewhere. */
-function matches(sandbox: SandboxInfo, image: string, search: string): boolean {
-  const { id, name, status, isolation, imageId } = sandbox;
-  const text = [id, name, status, isolation, image, imageId, ...tagsOf(sandbox)].join(' ').toLowerCase();
-  return search
-    .toLowerCase()
-    .split(/\s+/)
-    .every((word) => text.includes(word));
-}

@@ -50,7 +50,7 @@ export function Terminal({ id }: { id: string }) {
       </div>
       <Failure of={failed} />
       <p role="status">{end}</p>
-      <section class="terminal" aria-label="Terminal" ref={place} />
+      <section class="shell" aria-label="Terminal" ref={place} />
     </>
   );
 }

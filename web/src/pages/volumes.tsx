@@ -1,19 +1,22 @@
 /** Volumes, and what they hold. */
 import type { VolumeFiles, VolumePage } from '../../../sdk/src/index.ts';
-import { bytes, moment } from '../format.ts';
+import { bytes } from '../format.ts';
 import { hrefOf, useAsked, useWork } from '../hooks.ts';
-import { Ago, Failure, Heading, Table } from '../parts.tsx';
+import { Ago, Count, Failure, Heading, Table, useSearch, When } from '../parts.tsx';
 import { download, get } from '../session.ts';
 import { Trail } from '../trail.tsx';
 
 export function Volumes() {
-  const { value, error } = useAsked((signal) => get<VolumePage>('/v1/volumes?limit=100', signal), '');
+  const { value, error } = useAsked((signal) => get<VolumePage>('/v1/volumes?limit=1000', signal), '');
+  const search = useSearch(value?.volumes, ({ id, name }) => [id, name], 'id, name');
   return (
     <>
       <Heading>Volumes</Heading>
+      <search class="tools">{search.field}</search>
       <Failure of={error} />
+      <Count of={search.found?.length} all={value?.volumes.length} more={value?.nextCursor != null} />
       <Table label="Volumes" heads={['Volume', 'Age']}>
-        {value?.volumes.map(({ id, name, createdAt }) => (
+        {search.found?.map(({ id, name, createdAt }) => (
           <tr key={id}>
             <th scope="row">
               <a href={hrefOf('volumes', name)}>{name}</a>
@@ -26,7 +29,6 @@ export function Volumes() {
         ))}
       </Table>
       {value?.volumes.length === 0 && <p class="quiet">There are no volumes.</p>}
-      {value?.nextCursor && <p class="quiet">These are the newest.</p>}
     </>
   );
 }
@@ -60,7 +62,9 @@ export function VolumeRoom({ name, path }: { name: string; path: string }) {
                 )}
               </th>
               <td>{entry.type === 'file' ? bytes(entry.size) : '–'}</td>
-              <td>{moment(entry.modifiedAt)}</td>
+              <td>
+                <When at={entry.modifiedAt} />
+              </td>
               <td>
                 {entry.type === 'file' && (
                   <button

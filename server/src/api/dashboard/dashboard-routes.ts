@@ -3,7 +3,7 @@
  *
  *   GET    /                        the page; where one is in it stands behind the `#`, and never comes here
  *   GET    /dashboard/assets/NAME   its script and styles
- *   POST   /dashboard/session       {token}: signs in
+ *   POST   /dashboard/session       {token}: signs in; the page's half of the session, and what the token is
  *   DELETE /dashboard/session       signs out
  *   ANY    /dashboard/api/PATH      PATH of the interfaces below, as who is signed in
  *   POST   /dashboard/downloads     {path, name}: where a browser gets that file, for a minute
@@ -35,6 +35,8 @@ const SESSION = `${PREFIX}/session`;
 const DOWNLOADS = `${PREFIX}/downloads`;
 /** Prefixes of what the page asks. */
 const INTERFACES = /^\/(?:skerry\/)?v1(?:\/|$)/;
+/** Tells the REST key of a token, which is good for as much as the token: a script that got into the page must not have it. */
+const OWN_TOKEN = '/skerry/v1/token';
 
 const signInSchema = z.strictObject({ token: z.string().max(300) });
 const downloadSchema = z.strictObject({
@@ -59,6 +61,7 @@ export function dashboardRoutes(deps: DashboardDeps): HttpRoute[] {
   /** Has another interface answer, which sees the token in the place of the session. */
   function forwardAs(token: string, path: string, request: AnyRequest, response: AnyResponse): void {
     request.url = path;
+    if (pathOf(request) === OWN_TOKEN) throw nothingAt(request);
     request.headers.authorization = `Bearer ${token}`;
     delete request.headers.cookie;
     forward(request, response);
@@ -76,9 +79,9 @@ export function dashboardRoutes(deps: DashboardDeps): HttpRoute[] {
     switch (`${request.method} ${path}`) {
       case `POST ${SESSION}`: {
         const { token } = await readBody(request, signInSchema);
-        const { setCookie, key } = sessions.begin(request, token.trim());
+        const { setCookie, key, identity } = sessions.begin(request, token.trim());
         response.setHeader('set-cookie', setCookie);
-        return { key };
+        return { key, ...identity };
       }
       case `DELETE ${SESSION}`:
         response.setHeader('set-cookie', sessions.end(request));

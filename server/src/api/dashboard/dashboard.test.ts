@@ -23,7 +23,8 @@ describe('the dashboard', () => {
       cookie,
       /^skerry-01234567=[\w-]+; Path=\/dashboard\/; Max-Age=604800; HttpOnly; SameSite=Strict$/,
     );
-    const { key } = JSON.parse(answer.text);
+    const { key, tokenId } = JSON.parse(answer.text);
+    assert.equal(tokenId, token.split(':')[0]);
     return { cookie: cookie.split(';')[0] ?? '', 'x-skerry-session': key };
   }
 

@@ -5,6 +5,7 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
+import type { Identity } from '../../auth/scopes.ts';
 import type { TokenStore } from '../../auth/token-store.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Vault } from '../../secrets/secrets.ts';
@@ -50,16 +51,19 @@ export class Sessions {
   }
 
   /**
-   * A session for a token, `<id>:<secret>`: the value of `Set-Cookie`, and the page's half.
+   * A session for a token, `<id>:<secret>`: the value of `Set-Cookie`, the page's half, and whose it is.
    * @throws SkerryError `unauthenticated` for a token that is none
    */
-  begin(request: AnyRequest, token: string): { readonly setCookie: string; readonly key: string } {
+  begin(
+    request: AnyRequest,
+    token: string,
+  ): { readonly setCookie: string; readonly key: string; readonly identity: Identity } {
     requireOwnPage(request);
-    this.#verify(token);
+    const identity = this.#verify(token);
     const key = randomBytes(32).toString('base64url');
     const expiresAtMs = this.#options.now() + SESSION_MS;
     const sealed = this.#seal({ token, keyHash: hashOf(key), expiresAtMs } satisfies Session, 'session');
-    return { setCookie: this.#setCookie(request, sealed, SESSION_MS / 1000), key };
+    return { setCookie: this.#setCookie(request, sealed, SESSION_MS / 1000), key, identity };
   }
 
   /** The value of `Set-Cookie` that ends it in this browser. */
@@ -101,9 +105,9 @@ export class Sessions {
     return session.token;
   }
 
-  #verify(token: string): void {
+  #verify(token: string): Identity {
     const [id, secret] = token.split(':', 2);
-    this.#options.tokens.verify(id, secret);
+    return this.#options.tokens.verify(id, secret);
   }
 
   #cookieOf(request: AnyRequest): string {
