@@ -1,7 +1,8 @@
 /**
- * `npm run bench:images [-- --rounds N] [--layers 1,10,40,120]`: how long an image of five steps takes to build (all steps anew, all cached, the first or the last COPY changed), and
- * how long it takes from an image of so many layers that is there to the first output of a program on it. Beside Skerry docker, buildah, and umoci with runc, as far as
- * they are installed; all take turns, each by its command. The base is busybox, so that nothing is fetched. Prints a table and writes it to `results/`.
+ * `npm run bench:images [-- --rounds N] [--layers 1,10,40,120]`: how long an image of five steps takes to build (without a cache, all cached, the first or the last COPY changed), how long it
+ * takes from an image of so many layers that is there to the first output of a program on it, how long one of 500 MB takes to pull and unpack from a registry on this machine, and each step of the first
+ * program's image on an empty data directory. Beside Skerry docker, buildah, and skopeo with umoci and runc, as far as they are installed; all take turns, each by its command. The base is busybox, so that
+ * nothing is fetched but for the last. Prints a table and writes it to `results/`.
  */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,9 +16,11 @@ import { findProgram } from '../server/src/platform/find-program.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
 import { timed } from './contender.ts';
 import { startDocker } from './docker-contender.ts';
+import { LARGE_IMAGE, sendLargeImage, startImageServer } from './large-image.ts';
 import { describeMachine } from './machine.ts';
 import { timeToFirstByte } from './oci-contender.ts';
 import { publish, say, today, wholeNumber } from './page.ts';
+import { seedImageSteps } from './seed-image.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
 
@@ -26,15 +29,21 @@ type Argv = readonly [string, ...string[]];
 /** One way to build and to run images. */
 interface Builder {
   readonly name: string;
-  readonly build?: (context: string, tag: string) => Argv;
+  /** @param flags for one without a cache */
+  readonly build?: (context: string, tag: string, ...flags: string[]) => Argv;
   /** To the first output of `echo hello` on an image that `prepare` was called for. Milliseconds. */
   readonly start?: (tag: string) => Promise<number>;
   /** @param archive the image as Skerry exports it */
   readonly prepare?: (tag: string, archive: string) => Promise<void>;
+  /** Commands that fetch and unpack an image, and those after which nothing of it is there. */
+  readonly pull?: (reference: string) => { readonly take: readonly Argv[]; readonly forget: readonly Argv[] };
 }
 
 const STEP_TIMEOUT_MS = 600_000;
 const MAX_LAYERS = 120;
+/** One takes many seconds. */
+const MAX_PULLS = 3;
+const PULL = 'Pull and unpack of 500 MB';
 const BASE = ['FROM scratch', 'COPY busybox /bin/busybox', 'RUN ["/bin/busybox", "--install", "-s", "/bin"]'];
 const DOCKERFILE = [
   'FROM scratch',
@@ -58,7 +67,12 @@ const depths = values.layers.split(',').map((text) => wholeNumber('layers', text
 await using cleanup = new CleanupScope(createLogger('error'));
 const scratch = mkdtempSync(join(tmpdir(), 'bench-images-'));
 cleanup.add('scratch directory', () => rmSync(scratch, { recursive: true, force: true }));
-const server = await startServer({ runtime: 'runc', freshData: true });
+const registry = await startImageServer(scratch);
+cleanup.add('registry', () => registry[Symbol.asyncDispose]());
+const server = await startServer({
+  ...{ runtime: 'runc', freshData: true },
+  flags: ['--insecure-registries', registry.host],
+});
 cleanup.add('server', () => server.stop());
 announce(server);
 cleanup.add('command', () => conceal(server));
@@ -67,32 +81,39 @@ const skerry = (...args: string[]) => run(skerryCommand(server, ...args), { time
 const builders: Builder[] = [
   {
     name: 'skerry',
-    build: (context, tag) => skerryCommand(server, 'image', 'build', context, '-t', tag),
+    build: (context, tag, ...flags) => skerryCommand(server, 'image', 'build', context, '-t', tag, ...flags),
     start: (tag) => {
       const [program, ...args] = skerryCommand(server, 'run', '--image', tag);
       return timeToFirstByte([program, ...args, '--', 'echo', 'hello']);
     },
+    pull: (reference) => ({
+      take: [skerryCommand(server, 'image', 'pull', reference)],
+      forget: [skerryCommand(server, 'prune', '--unused-for', '0m')],
+    }),
   },
 ];
 const absent: string[] = [];
 await enter('docker', docker);
 await enter('buildah', buildah);
-await enter('umoci and runc', umoci);
+await enter('skopeo, umoci, runc', umoci);
 
 const context = contextOf('steps', DOCKERFILE);
 const samples = new Map<string, Map<string, number[]>>();
 for (let round = 0; round <= rounds; round++) {
   say(round === 0 ? 'builds: warming up' : `builds: round ${round} of ${rounds}`);
-  const changes = [
-    ['all steps anew (the first COPY changed)', ['first', 'last']],
-    ['all steps cached', []],
-    ['the last COPY changed', ['last']],
+  const builds = [
+    { measure: 'no cache', changed: [], flags: ['--no-cache'] },
+    { measure: 'the first COPY changed', changed: ['first'], flags: [] },
+    { measure: 'all steps cached', changed: [], flags: [] },
+    { measure: 'the last COPY changed', changed: ['last'], flags: [] },
   ] as const;
-  for (const [measure, changed] of changes) {
+  for (const { measure, changed, flags } of builds) {
     for (const name of changed) writeFileSync(join(context, name), `${round} ${measure}`);
-    for (const { name, build } of builders)
-      if (build)
-        note(round, `Build, ${measure}`, name, await timed(() => execute(build(context, 'bench-steps:1'))));
+    for (const { name, build } of builders) {
+      if (!build) continue;
+      const argv = build(context, 'bench-steps:1', ...flags);
+      note(round, `Build, ${measure}`, name, await timed(() => execute(argv)));
+    }
   }
 }
 for (const depth of depths) {
@@ -109,16 +130,35 @@ for (const depth of depths) {
       if (start) note(round, `Image of ${depth} + 2 layers to first output`, name, await start(tag));
 }
 
+say('making an image of 500 MB');
+const reference = await sendLargeImage(registry.host, scratch);
+for (let round = 0; round <= Math.min(rounds, MAX_PULLS); round++) {
+  say(`pulls: round ${round}`);
+  for (const { name, pull } of builders) {
+    if (!pull) continue;
+    const { take, forget } = pull(reference);
+    const ms = await timed(async () => {
+      for (const argv of take) await execute(argv);
+    });
+    note(round, PULL, name, ms);
+    for (const argv of forget) await execute(argv);
+  }
+}
+say('the image of the first program');
+const seed = await seedImageSteps();
+
 const page = [
   `# Images: milliseconds, ${rounds} rounds, ${today()}`,
   '',
   ...(await describeMachine()),
   "- each by its command, whose own start counts: that of Skerry's is a Node.js program",
+  `- the image to pull: ${LARGE_IMAGE}, from ${registry.name} on this machine`,
   ...absent.map((line) => `- absent: ${line}`),
   ...[...samples].flatMap(([measure, taken]) => {
     const rows = [...taken].map(([name, all]) => ({ name, summary: summarize(all) }));
-    return ['', `## ${measure}`, '', ...table(rows, ['docker', 'buildah'])];
+    return ['', `## ${measure}`, '', ...table(rows, ['docker', 'buildah', 'skopeo, umoci, runc'])];
   }),
+  ...['', '## The image of the first program, on an empty data directory, by Skerry alone', '', ...seed],
   '',
 ].join('\n');
 publish('images', page);
@@ -164,9 +204,11 @@ async function docker(): Promise<Builder> {
   cleanup.add('docker', close);
   return {
     name: 'docker',
-    build: (directory, tag) => command('build', '--quiet', '--network=none', '-t', tag, directory),
+    build: (directory, tag, ...flags) =>
+      command('build', '--quiet', '--network=none', '-t', tag, ...flags, directory),
     prepare: async (_tag, archive) => void (await execute(command('load', '--quiet', '-i', archive))),
     start: (tag) => timeToFirstByte(command('run', '--rm', '--network=none', tag, 'echo', 'hello')),
+    pull: (image) => ({ take: [command('pull', '--quiet', image)], forget: [command('rmi', image)] }),
   };
 }
 
@@ -176,7 +218,15 @@ async function buildah(): Promise<Builder> {
   const flags = ['--layers', '--isolation=chroot', '--quiet'];
   return {
     name: 'buildah',
-    build: (directory, tag) => ['buildah', ...storage, 'build', ...flags, '-t', tag, directory],
+    build: (directory, tag, ...more) => [
+      'buildah',
+      ...storage,
+      ...['build', ...flags, ...more, '-t', tag, directory],
+    ],
+    pull: (image) => ({
+      take: [['buildah', ...storage, 'pull', '--quiet', '--tls-verify=false', image]],
+      forget: [['buildah', ...storage, 'rmi', image]],
+    }),
   };
 }
 
@@ -187,7 +237,7 @@ async function umoci(): Promise<Builder> {
   const layoutOf = (tag: string) => join(scratch, `layout-${tag.replace(/:.*/, '')}`);
   let count = 0;
   return {
-    name: 'umoci and runc',
+    name: 'skopeo, umoci, runc',
     prepare: async (tag, archive) =>
       void (await execute(['skopeo', 'copy', '--quiet', `oci-archive:${archive}`, `oci:${layoutOf(tag)}:1`])),
     start: async (tag) => {
@@ -203,6 +253,16 @@ async function umoci(): Promise<Builder> {
       const started = await timeToFirstByte(['runc', 'run', '--bundle', bundle, id]);
       rmSync(bundle, { recursive: true });
       return unpacked + started;
+    },
+    pull: (image) => {
+      const [layout, bundle] = [join(scratch, 'pulled'), join(scratch, 'unpacked')];
+      return {
+        take: [
+          ['skopeo', 'copy', '--quiet', '--src-tls-verify=false', `docker://${image}`, `oci:${layout}:1`],
+          ['umoci', 'unpack', '--image', `${layout}:1`, bundle],
+        ],
+        forget: [['rm', '-r', layout, bundle]],
+      };
     },
   };
 }

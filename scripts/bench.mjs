@@ -9,6 +9,7 @@ await runMain(async () => {
   if (process.getuid?.() !== 0) throw new SetupError('The bench needs root. Run: sudo npm run bench');
   await setup();
   const [program = '', ...args] = process.argv.slice(2);
-  if (program === 'storage.ts') await setupPythonClients(pythonClientVersions.slice(0, 1));
+  if (['storage.ts', 'images.ts'].includes(program))
+    await setupPythonClients(pythonClientVersions.slice(0, 1));
   return attach([node, join(root, 'bench', program), ...args], { cwd: root });
 });

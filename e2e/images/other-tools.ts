@@ -4,10 +4,7 @@
  * packages into a directory is enough.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
@@ -15,10 +12,10 @@ import { z } from 'zod';
 import { startDocker } from '../../bench/docker-contender.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { findProgram } from '../../server/src/platform/find-program.ts';
-import { delay } from '../../server/src/platform/wait.ts';
 import { runProgram } from '../support/program.ts';
 import { definedEnvironment, projectRoot } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
+import { type DockerRegistry, startDockerRegistry } from './docker-registry.ts';
 
 const PACKAGES = { docker: 'docker.io', dockerd: 'docker.io' } as const satisfies Record<string, string>;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -86,20 +83,21 @@ before(async () => {
     'CMD ["cat", "/tree/one"]',
   ];
   writeFileSync(join(context, 'Dockerfile'), lines.join('\n'));
-  const port = await freePort();
-  host = `127.0.0.1:${port}`;
+  registry = await startDockerRegistry(join(home, 'registry'), LOGINS);
+  host = registry?.host ?? 'registry.invalid';
   await skerry('up', '--port', '0', '--runtime', 'runc', '--insecure-registries', host);
   await skerry('image', 'build', context, '-t', 'made:1');
   await skerry('image', 'export', 'made:1', '-o', archive);
 });
 after(async () => {
+  await registry?.[Symbol.asyncDispose]();
   await tried('down');
   rmSync(home, { recursive: true, force: true });
 });
+let registry: DockerRegistry | undefined;
 let host: string;
 
 describe('a real registry', () => {
-  let registry: ChildProcess | undefined;
   const name = (rest: string) => `${host}/team/app${rest}`;
   const creds = (side = '') => [`--${side}creds=me:secret`, `--${side}tls-verify=false`];
   const authorization = `Basic ${Buffer.from('me:secret').toString('base64')}`;
@@ -116,32 +114,6 @@ describe('a real registry', () => {
     await skerry('image', 'pull', reference, '--tag', 'pulled:1', ...LOGIN);
     return skerry('run', '--image', 'pulled:1', '--', 'sh', '-c', LISTING, 'sh', '');
   };
-
-  before(async () => {
-    const program = findProgram('docker-registry');
-    if (!program) return;
-    writeFileSync(join(home, 'logins'), LOGINS);
-    const config = {
-      version: 0.1,
-      log: { level: 'warn' },
-      storage: { filesystem: { rootdirectory: join(home, 'registry') } },
-      http: { addr: host },
-      auth: { htpasswd: { realm: 'test', path: join(home, 'logins') } },
-    };
-    writeFileSync(join(home, 'registry.yml'), JSON.stringify(config));
-    registry = spawn(program, ['serve', join(home, 'registry.yml')], { stdio: 'ignore' });
-    for (let attempt = 0; attempt < 100; attempt++) {
-      if (await fetch(`http://${host}/v2/`).catch(() => undefined)) return;
-      await delay(100);
-    }
-    throw new Error('the registry did not answer');
-  });
-  after(async () => {
-    if (!registry || registry.exitCode !== null) return;
-    const exit = once(registry, 'exit');
-    registry.kill();
-    await exit;
-  });
 
   test('a push and a pull with credentials, and neither without', async (t) => {
     if (!needs(t, 'docker-registry')) return;
@@ -270,12 +242,3 @@ describe('what is exported', () => {
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}

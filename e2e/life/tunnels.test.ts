@@ -9,6 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { goExample, runPython } from '../support/clients.ts';
+import { freePort } from '../support/free-port.ts';
 import { runtimesToTest } from '../support/runtimes.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
@@ -119,15 +120,6 @@ function addressOf(server: net.Server): net.AddressInfo {
   const address = server.address();
   assert.ok(address && typeof address === 'object');
   return address;
-}
-
-/** A free port of this machine, found by listening on it. */
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = addressOf(server);
-  server.close();
-  return port;
 }
 
 describe('tunnels of a domain', () => {
