@@ -289,6 +289,17 @@ test('COPY: context, modes, globs, links of the image, owners, stages; unused st
   );
 });
 
+test('a linked COPY is cached whatever is below it, unless it names an owner of that', async () => {
+  const layerOf = async (flags: string, ...below: string[]) => {
+    const { id } = await succeed({ lines: ['FROM base', ...below, `COPY ${flags} <<E /linked/f`, 'x', 'E'] });
+    return images.get(id).layers.at(-1);
+  };
+  const other = 'WORKDIR /other';
+  assert.equal(await layerOf('--link --chown=5:6', other), await layerOf('--link --chown=5:6'));
+  assert.notEqual(await layerOf('--link --chown=user', other), await layerOf('--link --chown=user'));
+  assert.notEqual(await layerOf('--link --chmod=600', other), await layerOf('--link --chmod=600'));
+});
+
 test('heredoc scripts run under the shell or their own interpreter', async () => {
   const { log } = await succeed({
     lines: [

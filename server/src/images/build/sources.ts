@@ -134,6 +134,8 @@ export class StepSources {
       parents: false,
       exclude: [],
       heredocs: [],
+      link: false,
+      mirror: true,
       unpack: false,
     };
     const { layers, signal } = this.#parts;

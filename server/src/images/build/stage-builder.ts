@@ -298,13 +298,15 @@ export class StageBuilder {
     if (instruction.add) checkAdded(words, checksum, fail);
     const isFetched = instruction.add && words.some(isUrl);
     const unpack = instruction.unpack ?? (instruction.add && !isFetched);
-    const { parents } = instruction;
+    const { parents, link } = instruction;
     const exclude = instruction.exclude.map(expand);
     await using cleanup = this.#parts.layers.scope();
     const { tree, patterns } = isFetched
       ? await this.#fetchedFiles(instruction, words, checksum, cleanup)
       : await this.#copySource(instruction, words, expandMaybe(instruction.from));
-    const key = stepKey('copy', state.layers, [
+    // Of the layers below a linked copy sees only the owners that it names.
+    const seen = link && /^[0-9:]*$/.test(chown ?? '') ? [] : state.layers;
+    const key = stepKey(link ? 'linked copy' : 'copy over directories', seen, [
       tree.inputs,
       patterns,
       destination,
@@ -320,7 +322,7 @@ export class StageBuilder {
         this.#edit(state, async (workspace) => ({
           kind: 'copy',
           source: await tree.source(workspace),
-          ...{ patterns, destination, chown, chmod, parents, exclude, heredocs, unpack },
+          ...{ patterns, destination, chown, chmod, parents, exclude, heredocs, link, unpack },
         })),
       ),
     );

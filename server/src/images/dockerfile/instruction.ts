@@ -83,6 +83,8 @@ export type CopyInstruction = Common & {
   /** Patterns of files that are left out. */
   readonly exclude: readonly string[];
   readonly from: string | undefined;
+  /** The files are copied into an empty tree and laid over what is there. */
+  readonly link: boolean;
   readonly chown: string | undefined;
   readonly chmod: string | undefined;
   readonly sources: readonly string[];

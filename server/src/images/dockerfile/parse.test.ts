@@ -85,6 +85,7 @@ test('COPY: flags, several sources, JSON, heredocs', () => {
     kind: 'copy',
     ...{ add: false, unpack: undefined, checksum: undefined, parents: false, exclude: [] },
     from: 'x',
+    link: false,
     chown: 'a:b',
     chmod: '755',
     sources: ['a', '"b c"'],
@@ -267,6 +268,10 @@ test('COPY --parents and --exclude, ADD of URLs, modes by letters, mounts of an 
     [true, ['*.md', '**/test'], 'u=rwX,go=rX', ['./a/./b']],
   );
   assert.equal(only('COPY --parents=false a b').parents, false);
+  assert.deepEqual(
+    ['--link', '--link=false', '--link --chmod=600'].map((flags) => only(`COPY ${flags} a b`).link),
+    [true, false, false],
+  );
   const checksum = `sha256:${'0'.repeat(64)}`;
   const add = only(`ADD --checksum=${checksum} --unpack=true https://example.com/a.tar.gz /b/`);
   assert.deepEqual([add.add, add.checksum, add.unpack], [true, checksum, true]);

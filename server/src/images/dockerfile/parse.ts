@@ -278,6 +278,8 @@ class InstructionParser {
       parents: this.#boolean('parents'),
       exclude: this.#flags.get('exclude') ?? [],
       from: this.#flag('from'),
+      // As in BuildKit, where a mode for the files takes the effect of the flag away (dockerfile2llb/convert_copy.go).
+      link: this.#boolean('link') && chmod === undefined,
       chown: this.#flag('chown'),
       chmod,
       sources: words.filter((word) => !heredocMarker(word)),

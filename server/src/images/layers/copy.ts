@@ -24,8 +24,13 @@ import { matchSources, type SourceNode, type SourceTree } from './source-tree.ts
 
 type CopyEdit = Extract<LayerEdit, { kind: 'copy' }>;
 
-/** @throws EditError naming the source or target at fault */
-export async function copyInto(target: RootedTree, source: SourceTree, edit: CopyEdit): Promise<void> {
+/** @param owners has the users and groups that `chown` names @throws EditError naming the source or target at fault */
+export async function copyInto(
+  target: RootedTree,
+  source: SourceTree,
+  edit: CopyEdit,
+  owners: RootedTree,
+): Promise<void> {
   const patterns = edit.patterns.map(toBytes);
   const matches = patterns.flatMap((pattern) =>
     matchSources(source, pattern, edit.parents).map((path) => ({ path, pattern })),
@@ -43,7 +48,8 @@ export async function copyInto(target: RootedTree, source: SourceTree, edit: Cop
     );
   }
   const capable = await source.capable(matches.map(({ path }) => path));
-  const copier = new Copier(target, source, edit, capable);
+  const owner = edit.chown === undefined ? undefined : resolveOwner(edit.chown, owners);
+  const copier = new Copier(target, source, edit, { owner, capable });
   for (const { path, pattern } of matches) {
     const below = edit.parents ? `${destination}/${withParents(path, pattern)}` : destination;
     if (source.node(path)?.kind === 'directory') copier.directory(path, below, path);
@@ -78,18 +84,25 @@ class Copier {
   readonly #source: SourceTree;
   readonly #owner: Owner | undefined;
   readonly #chmod: string | undefined;
+  readonly #keepsTop: boolean;
   readonly #exclude: readonly (readonly string[])[];
   readonly #capable: ReadonlyMap<string, Buffer>;
   /** What files on the host are to be given, once nothing takes their place any more. */
   readonly #capabilities = new Map<string, Buffer>();
 
-  /** @param capable the capabilities of files of `source`, by their paths as text */
-  constructor(target: RootedTree, source: SourceTree, edit: CopyEdit, capable: ReadonlyMap<string, Buffer>) {
-    this.#capable = capable;
+  /** @param found `capable` has the capabilities of files of `source`, by their paths as text */
+  constructor(
+    target: RootedTree,
+    source: SourceTree,
+    edit: CopyEdit,
+    found: { readonly owner: Owner | undefined; readonly capable: ReadonlyMap<string, Buffer> },
+  ) {
+    this.#capable = found.capable;
     this.#target = target;
     this.#source = source;
-    this.#owner = edit.chown === undefined ? undefined : resolveOwner(edit.chown, target);
+    this.#owner = found.owner;
     this.#chmod = edit.chmod;
+    this.#keepsTop = edit.mirror === true || edit.parents;
     this.#exclude = edit.exclude.map((pattern) => namesOf(toBytes(pattern)));
   }
 
@@ -110,7 +123,7 @@ class Copier {
     return this.#target.inside(host);
   }
 
-  /** Copies what is in a directory, not the directory itself. @param top the directory that the instruction names */
+  /** Copies what is in a directory, as BuildKit does: the one that the instruction names (`top`) gives neither owner nor mode to what it is copied to. */
   directory(from: string, to: string, top: string): void {
     const existed = lstat(this.#target.resolve(to)) !== undefined;
     const directory = this.makeDirectory(to);
@@ -121,8 +134,9 @@ class Copier {
       else this.file(path, `${directory}/${name}`);
     }
     const node = this.#source.node(from);
-    // A directory that was there keeps its own mode and owner: `COPY . /` must not change that of /tmp.
-    if (node && !existed) this.#finish(this.#target.resolve(to), node);
+    if (!node || (from === top && !this.#keepsTop)) return;
+    // One that was there becomes as the source has it, where that is known.
+    if (!existed || (from !== top && !node.implied)) this.#finish(this.#target.resolve(to), node);
   }
 
   /** Copies one file or link to exactly `to`. */

@@ -31,6 +31,10 @@ export type LayerEdit =
       /** Patterns of what is left out, relative to the source's root or to the directory that is copied. */
       readonly exclude: readonly string[];
       readonly heredocs: readonly { readonly name: string; readonly content: string }[];
+      /** The layer knows nothing of those below but the owners that `chown` names: directories and links of theirs are no part of it. */
+      readonly link: boolean;
+      /** A directory that is copied keeps its own owner and mode, as those in it do: for what is mounted. */
+      readonly mirror?: true;
       /** ADD: archives among the files are unpacked. */
       readonly unpack: boolean;
     }

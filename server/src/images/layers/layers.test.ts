@@ -3,7 +3,18 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -81,8 +92,24 @@ function attributesOf(directory: string): string[][] {
 type CopyEdit = Extract<LayerEdit, { kind: 'copy' }>;
 const COPY = {
   kind: 'copy',
-  ...{ chown: undefined, chmod: undefined, parents: false, exclude: [], heredocs: [], unpack: false },
+  ...{
+    chown: undefined,
+    chmod: undefined,
+    parents: false,
+    exclude: [],
+    heredocs: [],
+    link: false,
+    unpack: false,
+  },
 } as const;
+
+/** @returns the new layer */
+async function copied(change: Partial<CopyEdit> & Pick<CopyEdit, 'source' | 'patterns'>): Promise<string> {
+  const workspace = await mkdtemp(join(root, 'copy-'));
+  const edit: CopyEdit = { ...COPY, destination: '/to/', ...change };
+  await editLayer({ workspace, layers: [lower], edit }, AbortSignal.timeout(30_000));
+  return join(workspace, 'upper');
+}
 
 const untouched = async () => {
   assert.deepEqual(await readdir(outside), ['victim']);
@@ -171,15 +198,8 @@ test('COPY keeps the capabilities of an image, with another owner and mode too, 
   }
   execFileSync('setfattr', ['-n', 'user.other', '-v', 'x', join(stage, 'alone')]);
   await symlink('ping', join(stage, 'bin/link'));
-  const copy = async (patterns: readonly string[], change: Partial<CopyEdit> = {}) => {
-    const workspace = await mkdtemp(join(root, 'copy-'));
-    const edit: CopyEdit = {
-      ...{ ...COPY, source: { kind: 'layers', layers: [stage] }, patterns, destination: '/to/' },
-      ...change,
-    };
-    await editLayer({ workspace, layers: [lower], edit }, AbortSignal.timeout(30_000));
-    return join(workspace, 'upper/to');
-  };
+  const copy = async (patterns: readonly string[], change: Partial<CopyEdit> = {}) =>
+    join(await copied({ source: { kind: 'layers', layers: [stage] }, patterns, ...change }), 'to');
   const said = (hex: string) => `security.capability=0x${hex}`;
   const inBin = [
     ['ping', said(raw)],
@@ -196,6 +216,59 @@ test('COPY keeps the capabilities of an image, with another owner and mode too, 
   // What takes the place of a file that has some has none.
   const heredocs = [{ name: 'ping', content: 'another' }];
   assert.deepEqual(attributesOf(await copy(['/bin'], { heredocs })), inBin.slice(1));
+});
+
+test('COPY of a directory gives owners and modes to those in it, and with --link to all on its way, as BuildKit does', async () => {
+  const [stage, owned] = [join(root, 'stage'), join(root, 'stage/d/tmp')];
+  await mkdir(join(owned, 'sub'), { recursive: true });
+  await chmod(owned, 0o750);
+  await chown(owned, 5, 6);
+  await chmod(join(stage, 'd'), 0o711);
+  await mkdir(join(lower, 'a/tmp'), { recursive: true });
+  await chmod(join(lower, 'a'), 0o775);
+  await chmod(join(lower, 'a/tmp'), 0o1777);
+  await writeFile(join(lower, 'etc/passwd'), 'user:x:9:9::/:\n');
+  const stageFiles = { source: { kind: 'layers', layers: [stage] }, patterns: ['/d'] } as const;
+  const file = { path: 'tmp/x', file: join(lower, 'etc/conf/a'), mode: 0o640 };
+  const context = { source: { kind: 'context', entries: [file] }, patterns: ['.'] } as const;
+  const cases: readonly [Parameters<typeof copied>[0], Readonly<Record<string, string>>][] = [
+    [
+      { ...stageFiles, destination: '/a/' },
+      { a: '775 0:0', 'a/tmp': '750 5:6', 'a/tmp/sub': '755 0:0' },
+    ],
+    [
+      { ...stageFiles, destination: '/a', chown: '9:9', chmod: '700' },
+      { a: '775 0:0', 'a/tmp': '700 9:9', 'a/tmp/sub': '700 9:9' },
+    ],
+    [
+      { ...stageFiles, destination: '/new/deeper', chown: 'user' },
+      { new: '755 9:9', 'new/deeper': '755 9:9', 'new/deeper/tmp': '750 9:9' },
+    ],
+    // Clients send no directories.
+    [
+      { ...context, destination: '/a/' },
+      { a: '775 0:0', 'a/tmp': '1777 0:0', 'a/tmp/x': '640 0:0' },
+    ],
+    [
+      { ...stageFiles, destination: '/a/', link: true },
+      { a: '755 0:0', 'a/tmp': '750 5:6', 'a/tmp/sub': '755 0:0' },
+    ],
+    [
+      { ...context, destination: '/absolute/new/', link: true, chown: 'user' },
+      { absolute: '755 9:9', 'absolute/new': '755 9:9', 'absolute/new/tmp/x': '640 9:9' },
+    ],
+  ];
+  for (const [change, expected] of cases) {
+    const upper = await copied(change);
+    const found = await Promise.all(
+      Object.keys(expected).map(async (path) => {
+        const { mode, uid, gid } = await lstat(join(upper, path));
+        return [path, `${(mode & 0o7777).toString(8)} ${uid}:${gid}`];
+      }),
+    );
+    assert.deepEqual(Object.fromEntries(found), expected, change.destination);
+  }
+  await untouched();
 });
 
 test('links in layers below and in the archive itself stay inside', async () => {

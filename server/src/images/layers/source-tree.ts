@@ -15,6 +15,8 @@ export interface SourceNode {
   readonly gid: number;
   /** Seconds; undefined lets the copy have the present time. */
   readonly mtime: number | undefined;
+  /** It is there since something is in it, and nobody said more of it. */
+  readonly implied?: true;
 }
 
 /** Paths are byte strings relative to the tree's root, without a leading slash; the root is the empty string. */
@@ -95,7 +97,8 @@ export class ContextTree implements SourceTree {
     const common = { uid: 0, gid: 0, mtime: undefined };
     const entry = this.#files.get(path);
     if (entry) return { ...common, kind: 'file', mode: entry.mode & 0o7777 };
-    return this.#directories.has(path) ? { ...common, kind: 'directory', mode: 0o755 } : undefined;
+    if (!this.#directories.has(path)) return undefined;
+    return { ...common, kind: 'directory', mode: 0o755, implied: true };
   }
 
   list(path: string): readonly string[] {

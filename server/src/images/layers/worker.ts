@@ -14,7 +14,7 @@ import { mountOverlay } from '../../platform/overlayfs.ts';
 import { applyTar } from './apply-tar.ts';
 import { copyInto } from './copy.ts';
 import { installCpython } from './cpython.ts';
-import { EditError, type LayerEdit, type WorkerAnswer, type WorkerJob } from './edit.ts';
+import { EditError, type WorkerAnswer, type WorkerJob } from './edit.ts';
 import { lstat, RootedTree } from './rooted.ts';
 import { ContextTree, ImageTree } from './source-tree.ts';
 import { unpack } from './unpack.ts';
@@ -23,14 +23,19 @@ import { unpack } from './unpack.ts';
 const OPTIONS = ['nodev', 'nosuid', 'noexec'];
 
 async function edit(job: WorkerJob): Promise<readonly string[]> {
-  const merged = await mountLayers(job.workspace, job.layers, 'target', join(job.workspace, 'upper'));
+  const isAlone = job.edit.kind === 'copy' && job.edit.link;
+  const below = isAlone ? [] : job.layers;
+  const merged = await mountLayers(job.workspace, below, 'target', join(job.workspace, 'upper'));
   await using mounted = new AsyncDisposableStack();
   // The upper directory is complete only once the overlay let go of it.
-  if (job.layers.length > 0) mounted.defer(async () => void (await run(['umount', merged])));
-  return await apply(new RootedTree(merged), job.edit, job.workspace);
+  if (below.length > 0) mounted.defer(async () => void (await run(['umount', merged])));
+  return await apply(new RootedTree(merged), job);
 }
 
-async function apply(target: RootedTree, change: LayerEdit, workspace: string): Promise<readonly string[]> {
+async function apply(
+  target: RootedTree,
+  { edit: change, workspace, layers }: WorkerJob,
+): Promise<readonly string[]> {
   switch (change.kind) {
     case 'make-directory': {
       const host = target.makeDirectories(toBytes(change.path));
@@ -44,7 +49,10 @@ async function apply(target: RootedTree, change: LayerEdit, workspace: string): 
           : new ImageTree(
               new RootedTree(await mountLayers(workspace, change.source.layers, 'source', undefined)),
             );
-      await copyInto(target, source, change);
+      const owners = change.link
+        ? new RootedTree(await mountLayers(workspace, layers, 'owners', undefined))
+        : target;
+      await copyInto(target, source, change, owners);
       return [];
     }
     case 'apply-tar':
