@@ -61,6 +61,7 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     page.until(`(() => {
       const found = [...document.querySelectorAll('button, a, summary, [role=tab]')]
         .find((each) => each.checkVisibility() && !each.disabled && each.textContent.replace(/\\s+/g, " ").trim() === ${JSON.stringify(text)});
+      found?.focus();
       found?.click();
       return found !== undefined;
     })()`);
@@ -73,8 +74,8 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await page.type(text);
   };
 
-  /** Nothing that axe finds, in light and dark, on a desk and on a phone, where nothing is wider than the screen; and a picture of it. */
-  async function lookAt(name: string): Promise<void> {
+  /** Nothing that axe finds, in light and dark, on a desk and on a phone, where nothing is wider than the screen; and a picture of it, unless it is a secret. */
+  async function lookAt(name: string, secret = false): Promise<void> {
     for (const size of [DESK, PHONE]) {
       for (const dark of [false, true]) {
         await page.show({ ...size, dark });
@@ -87,7 +88,7 @@ describe('the dashboard', { skip: noBrowsing }, () => {
           'Math.max(document.documentElement.scrollWidth, document.querySelector("dialog[open]")?.getBoundingClientRect().right ?? 0) - innerWidth',
         );
         assert.ok(Number(wide) <= 0, `${name} is ${wide} pixels too wide for ${size.width}`);
-        if (pictures && (size === DESK) !== dark) {
+        if (pictures && !secret && (size === DESK) !== dark) {
           mkdirSync(pictures, { recursive: true });
           const suffix = size === PHONE ? '-phone' : '';
           writeFileSync(join(pictures, `dashboard-${name}${suffix}.png`), await page.picture());
@@ -149,6 +150,11 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await shows('Port inside');
     await page.until('/Received\\s+[\\d.]+\\s\\w+, [\\d.]+\\s\\w+\\/s now/.test(document.body.innerText)');
     await lookAt('sandbox');
+    await click('Edit tags');
+    await page.until('document.querySelector("dialog[open]") !== null');
+    await page.press('Escape');
+    await page.until('document.querySelector("dialog[open]") === null');
+    assert.equal(await page.evaluate('document.activeElement.textContent'), 'Edit tags');
     await click('Edit tags');
     await fill('[aria-label="Name of tag 2"]', 'job');
     await fill('[aria-label="Value of tag 2"]', 'night');
@@ -358,6 +364,7 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await shows('A token was made');
     const field = 'document.querySelector("[aria-label=\\"Id and secret\\"]").value';
     const token = String(await page.evaluate(field));
+    await lookAt('made-token', true);
     const { url } = browsing.server;
     const { id: madeId } = await Sandbox.create({ url, token, image: 'python:3.11-slim', isolation: 'runc' });
     await click('I have it');

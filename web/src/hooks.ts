@@ -1,5 +1,4 @@
 /** What pages share: where one is, and what is asked again and again while somebody looks. */
-import type { RefObject } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { lines } from './session.ts';
 
@@ -148,12 +147,16 @@ export function useEvents(happened: () => void): void {
   }, [happened]);
 }
 
-/** Work that a button starts: whether it goes on, and what went wrong. */
-export function useWork(): {
+/** Work that a button starts. */
+export interface Work {
+  /** Whether it goes on. */
   readonly busy: boolean;
+  /** What went wrong. */
   readonly failed: string | undefined;
   readonly start: (work: () => Promise<unknown>) => void;
-} {
+}
+
+export function useWork(): Work {
   const [busy, setBusy] = useState(false);
   const [failed, setFailed] = useState<string>();
   const start = (work: () => Promise<unknown>) => {
@@ -164,31 +167,6 @@ export function useWork(): {
       .finally(() => setBusy(false));
   };
   return { busy, failed, start };
-}
-
-/**
- * Fills an element as something goes on, until the page is left or `key` is another.
- * @returns where it is put, and why it could not go on
- */
-export function useFollowed<E extends HTMLElement>(
-  follow: (into: E, signal: AbortSignal) => Promise<void>,
-  key: string,
-): { readonly place: RefObject<E | null>; readonly failed: string | undefined } {
-  const place = useRef<E>(null);
-  const [failed, setFailed] = useState<string>();
-  const latest = useRef(follow);
-  latest.current = follow;
-  // The key stands for what is followed.
-  useEffect(() => {
-    const stop = new AbortController();
-    if (place.current) {
-      latest.current(place.current, stop.signal).catch((error: unknown) => {
-        if (!stop.signal.aborted) setFailed(messageOf(error));
-      });
-    }
-    return () => stop.abort();
-  }, [key]);
-  return { place, failed };
 }
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

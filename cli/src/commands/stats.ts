@@ -24,7 +24,7 @@ interface StatsFlags {
 /** `skerry stats`: what sandboxes take of the machine, or where the time of their starts went. */
 export function statsCommand(): Command {
   const command = new Command('stats')
-    .description('show what running sandboxes take of processor and memory: these, or all')
+    .description('show what running sandboxes take of processor, memory and network: these, or all')
     .argument('[sandbox...]', whichSandbox)
     .option('--startup', 'show where the time of their starts went')
     .option('--json', 'print one JSON object a line');

@@ -21,7 +21,9 @@ interface TopFlags {
 /** `skerry top`: what running sandboxes take of the machine, again and again. */
 export function topCommand(): Command {
   const command = new Command('top')
-    .description('show again and again what running sandboxes take of processor and memory; q ends it')
+    .description(
+      'show again and again what running sandboxes take of processor, memory and network; q ends it',
+    )
     .option('--interval <time>', 'how often: 2, 10s, 1m', seconds, DEFAULT_INTERVAL_SECONDS)
     .option('--count <number>', 'end after so many', parseCount)
     .option('--json', 'print one JSON object a line for each look: time, sandboxes');

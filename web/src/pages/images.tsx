@@ -1,9 +1,8 @@
 /** Images: which there are, what each came out of, and what its build says, as it does. */
-import { useState } from 'preact/hooks';
 import { bytes, duration } from '../format.ts';
-import { hrefOf, useAsked, useFollowed } from '../hooks.ts';
+import { hrefOf, useAsked } from '../hooks.ts';
 import { listImages, nameOf } from '../image-names.ts';
-import { appendText } from '../log-text.ts';
+import { Log } from '../log.tsx';
 import { Ago, Count, Failure, Heading, State, Table, useSearch } from '../parts.tsx';
 import { get, lines } from '../session.ts';
 
@@ -108,25 +107,18 @@ interface Line {
   readonly text: string;
 }
 
-function BuildLog({ path }: { path: string }) {
-  const [end, setEnd] = useState('');
-  const { place, failed } = useFollowed<HTMLPreElement>(async (into, signal) => {
-    let first: number | undefined;
-    for await (const { text, stream, timeMs } of lines<Line>(path, signal)) {
-      first ??= timeMs;
-      appendText(into, `${duration(timeMs - first).padStart(7)}  ${text.trimEnd()}\n`, stream);
-    }
-    setEnd(
-      first === undefined ? 'It was not built here, or long ago: there is no log.' : 'The build is over.',
-    );
-  }, path);
-  return (
-    <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <pre ref={place} class="log" role="log" aria-label="Build log" tabIndex={0} />
-      <p role="status" class="quiet">
-        {failed ?? end}
-      </p>
-    </>
-  );
-}
+const BuildLog = ({ path }: { path: string }) => (
+  <Log
+    label="Build log"
+    follow={async (add, signal) => {
+      let first: number | undefined;
+      for await (const { text, stream, timeMs } of lines<Line>(path, signal)) {
+        first ??= timeMs;
+        add(`${duration(timeMs - first).padStart(7)}  ${text.trimEnd()}\n`, stream);
+      }
+      return first === undefined
+        ? 'It was not built here, or long ago: there is no log.'
+        : 'The build is over.';
+    }}
+  />
+);

@@ -1,0 +1,71 @@
+/** Text that comes as something goes on, and grows at its end. It is shown as text. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { messageOf } from './hooks.ts';
+import { Failure } from './parts.tsx';
+
+/** Characters that are kept on the page, however fast a program writes; the server has all of it. */
+const MAX_SHOWN = 1_000_000;
+
+/** Adds text. @param kind a class for its colour */
+type Add = (text: string, kind: string) => void;
+
+/**
+ * What something writes, for as long as this is on the page: give it a key where it may be of something else next.
+ * @param follow adds what there is and what comes, until its end or the signal's; gives what is said of the end
+ */
+export function Log({
+  label,
+  follow,
+}: {
+  label: string;
+  follow: (add: Add, signal: AbortSignal) => Promise<string>;
+}) {
+  const place = useRef<HTMLPreElement>(null);
+  const [end, setEnd] = useState('');
+  const [failed, setFailed] = useState<string>();
+  useEffect(() => {
+    const stop = new AbortController();
+    const into = place.current;
+    if (into) {
+      follow(adderTo(into), stop.signal)
+        .then(setEnd)
+        .catch((error: unknown) => {
+          if (!stop.signal.aborted) setFailed(messageOf(error));
+        });
+    }
+    return () => stop.abort();
+  }, []);
+  return (
+    <>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
+      <pre ref={place} class="log" role="log" aria-label={label} tabIndex={0} />
+      <p role="status" class="quiet">
+        {end}
+      </p>
+      <Failure of={failed} />
+    </>
+  );
+}
+
+/** Follows the text's end unless somebody reads further up. */
+function adderTo(into: HTMLElement): Add {
+  let shown = 0;
+  return (text, kind) => {
+    const atEnd = into.scrollHeight - into.scrollTop - into.clientHeight < 40;
+    const piece = document.createElement('span');
+    piece.className = kind;
+    piece.textContent = plain(text).slice(-MAX_SHOWN);
+    into.append(piece);
+    shown += piece.textContent.length;
+    for (let first = into.firstChild; first && shown > MAX_SHOWN; first = into.firstChild) {
+      shown -= first.textContent?.length ?? 0;
+      first.remove();
+    }
+    if (atEnd) into.scrollTop = into.scrollHeight;
+  };
+}
+
+/** Without the sequences that colour a terminal (ECMA-48, section 5.4), and other control characters. */
+const plain = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
+  text.replaceAll(/\u001b\[[0-?]*[ -/]*[@-~]|\u001b|[\u0000-\u0008\u000b-\u001a]/g, '');
