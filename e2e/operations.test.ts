@@ -1,5 +1,6 @@
 /** What an operator is told of a server and can have it do, on one that clients use. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -16,6 +17,8 @@ import {
   otlpReceiver,
   type ReceivedSpan,
 } from '../server/src/telemetry/testing/otlp-receiver.ts';
+import { goCases, pythonCases } from './life/support/cases.ts';
+import { goExample } from './support/clients.ts';
 import { announce, conceal, runSkerry } from './support/command.ts';
 import { startServer, type TestServer } from './support/server.ts';
 
@@ -157,11 +160,11 @@ describe('a server in operation', () => {
     assert.equal((await create(token)).status, 404, "the owner's has no bound");
 
     process.env.MODAL_SERVER_URL = server.url; // this client takes its server from nowhere else
-    const client = new ModalClient(issued);
+    const client = new ModalClient({ ...issued, maxThrottleWaitSecs: 0 });
     t.after(() => client.close());
     const app = await client.apps.fromName('operated', { createIfMissing: true });
     const made = client.sandboxes.create(app, client.images.fromRegistry(IMAGE));
-    await assert.rejects(made, /This token may make 2 sandboxes a minute\. Try again in \d+ s\./);
+    await assert.rejects(made, /2 sandboxes of this token may be made in a minute\. Try again in \d+ s\./);
   });
 
   test('the sandboxes of a token take no more than its quotas, also after a restart', async (t) => {
@@ -200,6 +203,63 @@ describe('a server in operation', () => {
     await first.terminate();
     const third = await create(128);
     await third.terminate();
+  });
+
+  test('a token gets another secret, and the one before opens nothing any more', async () => {
+    const secretOf = async (...args: string[]) => {
+      const { tokenId, tokenSecret } = JSON.parse(await runSkerry(server, 'token', ...args, '--json'));
+      return { tokenId: String(tokenId), bearer: `${tokenId}:${tokenSecret}` };
+    };
+    const statusWith = async (bearer: string) =>
+      (await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${bearer}` } })).status;
+    const before = await secretOf('create', '--scope', 'read');
+    const then = await secretOf('rotate', before.tokenId, '--grace', '1h');
+    assert.deepEqual([await statusWith(before.bearer), await statusWith(then.bearer)], [200, 200]);
+    const now = await secretOf('rotate', before.tokenId);
+    assert.equal(now.tokenId, before.tokenId);
+    assert.deepEqual([await statusWith(then.bearer), await statusWith(now.bearer)], [401, 200]);
+  });
+
+  describe('the clients at the end of what their token may take', () => {
+    /** As a token that may have one sandbox, and make twelve in a minute. */
+    const bounded = async () => {
+      const flags = ['--max-sandboxes', '1', '--creates-per-minute', '12'];
+      const made = await runSkerry(server, 'token', 'create', '--label', 'few', ...flags, '--json');
+      const { tokenId, tokenSecret } = JSON.parse(made) as { tokenId: string; tokenSecret: string };
+      const env = { MODAL_TOKEN_ID: tokenId, MODAL_TOKEN_SECRET: tokenSecret };
+      return { ...server, clientEnv: { ...server.clientEnv, ...env } };
+    };
+    test('Python', async (t) => pythonCases(t, await bounded(), 'quotas'));
+    test('Go', { skip: goExample() === undefined ? 'no Go toolchain' : false }, async (t) =>
+      goCases(t, await bounded(), { env: { LIFE_QUOTAS: '1' } }),
+    );
+  });
+
+  test('an environment has quotas of its own, whoever makes its sandboxes', async (t) => {
+    process.env.MODAL_SERVER_URL = server.url; // likewise
+    const { tokenId, tokenSecret } = server.token;
+    const client = new ModalClient({ tokenId, tokenSecret, maxThrottleWaitSecs: 0 });
+    t.after(() => client.close());
+    const small = `small-${randomUUID()}`; // the data directory may be one that others had
+    await client.cpClient.environmentCreate({ name: small });
+    const quota = (...args: string[]) => runSkerry(server, 'environment', 'quota', ...args);
+    await quota(small, '--max-sandboxes', '1', '--creates-per-minute', '3'); // those that are refused count
+    const create = async (environment: string) => {
+      const app = await client.apps.fromName('operated', { environment, createIfMissing: true });
+      return client.sandboxes.create(app, client.images.fromRegistry(IMAGE));
+    };
+    const first = await create(small);
+    await assert.rejects(create(small), /The environment's quota of sandboxes is 1; its sandboxes take 1,/);
+    const other = await create('');
+    const listed = await runSkerry(server, 'environment', 'list');
+    assert.match(listed, new RegExp(`^${small} .* 1/1 sandboxes, 3 creates a minute$`, 'm'));
+    await Promise.all([first, other].map((each) => each.terminate()));
+    await (await create(small)).terminate();
+    await assert.rejects(create(small), /3 sandboxes of this environment may be made in a minute/);
+    await assert.rejects(quota('none', '--max-sandboxes', '1'), /Environment 'none' not found/);
+    await assert.rejects(quota(small), /Name what bounds its sandboxes/);
+    await quota(small, '--no-quotas');
+    await (await create(small)).terminate();
   });
 
   test('calls are spans of the trace that a client says, with where the time of creates and execs went, and no secrets', async (t) => {

@@ -144,7 +144,7 @@ class Machine {
       memory: async () => ({ totalMiB, availableMiB: totalMiB - this.#engine.size * sandboxMiB }),
     });
     this.#starts = new Limiter(settings.maxStarting);
-    this.#rate = new CreateRate(clock.now);
+    this.#rate = new CreateRate(clock.now, 'this token');
   }
 
   get queued(): number {

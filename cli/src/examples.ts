@@ -47,7 +47,13 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   disk: ['skerry disk'],
   prune: ['skerry prune --dry-run'],
   warm: ['skerry warm python:3.12-slim --count 4 --for 12h'],
+  'environment list': ['skerry environment list'],
+  'environment quota': [
+    'skerry environment quota main --max-sandboxes 50',
+    'skerry environment quota main --no-quotas',
+  ],
   'token list': ['skerry token list'],
+  'token rotate': ['skerry token rotate ak-… --grace 1h'],
   'token revoke': ['skerry token revoke ak-…'],
   backup: ['skerry backup /srv/skerry-backup'],
   restore: ['skerry restore /srv/skerry-backup'],

@@ -40,6 +40,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   backup: async () => (await import('./commands/backup.ts')).backupCommand(),
   restore: async () => (await import('./commands/backup.ts')).restoreCommand(),
   warm: async () => (await import('./commands/warm.ts')).warmCommand(),
+  environment: async () => (await import('./commands/environment.ts')).environmentCommand(),
   token: async () => (await import('./commands/token.ts')).tokenCommand(),
   ca: async () => (await import('./commands/ca.ts')).caCommand(),
   connect: async () => (await import('./commands/connect.ts')).connectCommand(),

@@ -22,7 +22,7 @@ export async function askServer<Answer>(
   { url }: Pick<ServerState, 'url'>,
   dataDir: string,
   request: {
-    readonly method: 'GET' | 'POST' | 'DELETE';
+    readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
     readonly path: string;
     readonly body?: object;
     readonly timeoutMs?: number;

@@ -12,6 +12,7 @@ import { backupRoute } from './api/operator/backup-route.ts';
 import { checkpointRoute } from './api/operator/checkpoint-route.ts';
 import { checksRoute } from './api/operator/checks-route.ts';
 import { diskRoute } from './api/operator/disk-route.ts';
+import { environmentRoute } from './api/operator/environment-route.ts';
 import { healthRoutes } from './api/operator/health-routes.ts';
 import { imageRoute } from './api/operator/image-route.ts';
 import { machineRoute } from './api/operator/machine-route.ts';
@@ -24,6 +25,7 @@ import { createRestApi } from './api/rest/rest-api.ts';
 import { AppService } from './apps/app-service.ts';
 import { AccessTokens } from './auth/access-tokens.ts';
 import { ConnectTokens } from './auth/connect-tokens.ts';
+import { EnvironmentQuotas } from './auth/environment-quotas.ts';
 import { headerAuthority } from './auth/header-authority.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { FileBlobStore } from './blobs/blob-store.ts';
@@ -228,6 +230,7 @@ export async function startServer(
       clock: now,
     });
     cleanup.add('images', () => images.close());
+    const environmentQuotas = new EnvironmentQuotas(store.settings, now);
     const sandboxes = new SandboxService({
       store,
       instances,
@@ -245,6 +248,7 @@ export async function startServer(
       counts,
       onStart: (startup) => metrics.started(startup),
       quotasOf: (tokenId) => tokens.quotasOf(tokenId),
+      environments: environmentQuotas,
       now,
       bootId: bootId(),
     });
@@ -383,6 +387,10 @@ export async function startServer(
       tokenRoute({
         ...{ tokens, version: VERSION, instance, endpoint, logger },
         takenBy: (tokenId) => sandboxes.takenBy(tokenId),
+      }),
+      environmentRoute({
+        ...{ tokens, apps, logger, quotas: environmentQuotas },
+        takenIn: (id) => sandboxes.takenIn(id),
       }),
     ];
     const port = await createPort({

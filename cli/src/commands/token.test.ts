@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeQuotas, describeToken } from './token.ts';
+import { describeQuotas } from '../quotas.ts';
+import { describeToken } from './token.ts';
 
 const made = { secret: 'ak-1:as-2', fingerprint: 'sha256:ab', known: false };
 

@@ -1,34 +1,26 @@
 import { once } from 'node:events';
 import { isIP } from 'node:net';
 import tls from 'node:tls';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { formatColumns } from '../columns.ts';
 import { askServer } from '../operator.ts';
 import { parseLifetime } from '../option-values.ts';
-import { requireRunningServer } from '../server-state.ts';
+import {
+  addQuotaOptions,
+  describeQuotas,
+  type QuotaFlags,
+  quotasOf,
+  quotasSchema,
+  takenSchema,
+} from '../quotas.ts';
+import { requireRunningServer, type ServerState } from '../server-state.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
 const endpointSchema = z.object({ url: z.string().optional(), fingerprint: z.string() });
 const issuedSchema = z.object({ tokenId: z.string(), tokenSecret: z.string() });
-const quotasSchema = z.object({
-  maxSandboxes: z.number().optional(),
-  maxMilliCpu: z.number().optional(),
-  maxMemoryMiB: z.number().optional(),
-  maxDiskMiB: z.number().optional(),
-  createsPerMinute: z.number().optional(),
-});
-type Quotas = z.infer<typeof quotasSchema>;
-
-const takenSchema = z.object({
-  sandboxes: z.number(),
-  milliCpu: z.number(),
-  memoryMiB: z.number(),
-  diskMiB: z.number(),
-});
-
 const listSchema = z.object({
   tokens: z.array(
     z.object({
@@ -37,6 +29,7 @@ const listSchema = z.object({
       scope: z.string(),
       createdAtMs: z.number(),
       expiresAtMs: z.number().optional(),
+      formerUntilMs: z.number().optional(),
       quotas: quotasSchema.default({}),
       taken: takenSchema.optional(),
     }),
@@ -44,22 +37,22 @@ const listSchema = z.object({
 });
 type Listed = z.infer<typeof listSchema>['tokens'][number];
 
-interface CreateFlags {
+interface CreateFlags extends QuotaFlags {
   readonly label: string;
   readonly scope: string;
   readonly expires?: number;
-  readonly maxSandboxes?: number;
-  readonly maxCpu?: number;
-  readonly maxMemory?: number;
-  readonly maxDisk?: number;
-  readonly createsPerMinute?: number;
+  readonly json?: boolean;
+}
+
+interface RotateFlags {
+  readonly grace?: number;
   readonly json?: boolean;
 }
 
 /** `skerry token`: tokens for other machines, programs and people, beside the owner's that `skerry env` prints. */
 export function tokenCommand(): Command {
   const token = new Command('token').description(
-    'make, list and revoke tokens for other machines and programs',
+    'make, list, rotate and revoke tokens for other machines and programs',
   );
 
   const create = new Command('create')
@@ -75,12 +68,8 @@ export function tokenCommand(): Command {
     )
     .option('--expires <time>', 'it ends by itself after so long: 12h, 30d', (text: string) =>
       parseLifetime(text),
-    )
-    .option('--max-sandboxes <count>', 'so many of its sandboxes may run at once', parseCount)
-    .option('--max-cpu <cores>', 'these have so many processors together: 4, 1.5', parseCores)
-    .option('--max-memory <mib>', 'and so much memory, MiB', parseCount)
-    .option('--max-disk <mib>', 'and with those that are suspended so much disk, MiB', parseCount)
-    .option('--creates-per-minute <count>', 'so many sandboxes it may make in a minute', parseCount)
+    );
+  addQuotaOptions(create)
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
@@ -93,7 +82,6 @@ Examples:
   addServerOptions(create, ['dataDir']).action(async (flags: CreateFlags) => {
     const { dataDir } = configOf(serverFlags(create));
     const server = requireRunningServer(dataDir);
-    const endpoint = await askServer(server, dataDir, { method: 'GET', path: 'token' }, endpointSchema);
     const { label, scope, expires, json } = flags;
     const quotas = quotasOf(flags);
     const body = {
@@ -101,13 +89,21 @@ Examples:
       ...(expires !== undefined && { expiresAtMs: Date.now() + expires }),
     };
     const issued = await askServer(server, dataDir, { method: 'POST', path: 'tokens', body }, issuedSchema);
-    const secret = `${issued.tokenId}:${issued.tokenSecret}`;
-    const known = endpoint.url !== undefined && (await isTrusted(server.url, new URL(endpoint.url).hostname));
-    if (json) {
-      process.stdout.write(`${JSON.stringify({ ...issued, ...endpoint, scope, quotas })}\n`);
-      return;
-    }
-    process.stdout.write(describeToken({ secret, ...endpoint, known }));
+    await print(issued, server, dataDir, json && { scope, quotas });
+  });
+
+  const rotate = new Command('rotate')
+    .description('give a token another secret; its sandboxes, quotas and id stay')
+    .argument('<id>', 'the part before the colon')
+    .option('--grace <time>', 'the secret before is good for so long as well: 1h, 7d', (text: string) =>
+      parseLifetime(text),
+    )
+    .option('--json', 'print one JSON object');
+  addServerOptions(rotate, ['dataDir']).action(async (id: string, { grace = 0, json }: RotateFlags) => {
+    const { dataDir } = configOf(serverFlags(rotate));
+    const server = requireRunningServer(dataDir);
+    const request = { method: 'POST', path: `${pathOf(id)}/secret`, body: { graceMs: grace } } as const;
+    await print(await askServer(server, dataDir, request, issuedSchema), server, dataDir, json && {});
   });
 
   const list = new Command('list')
@@ -125,12 +121,33 @@ Examples:
     .argument('<id>', 'the part before the colon');
   addServerOptions(revoke, ['dataDir']).action(async (id: string) => {
     const { dataDir } = configOf(serverFlags(revoke));
-    const path = `tokens/${encodeURIComponent(id.split(':')[0] ?? '')}`;
-    await askServer(requireRunningServer(dataDir), dataDir, { method: 'DELETE', path }, z.unknown());
+    const request = { method: 'DELETE', path: pathOf(id) } as const;
+    await askServer(requireRunningServer(dataDir), dataDir, request, z.unknown());
     process.stdout.write('Revoked.\n');
   });
 
-  return token.addCommand(create).addCommand(list).addCommand(revoke);
+  return token.addCommand(create).addCommand(list).addCommand(rotate).addCommand(revoke);
+}
+
+/** Where the server has that token. @param id perhaps with its secret */
+const pathOf = (id: string): string => `tokens/${encodeURIComponent(id.split(':')[0] ?? '')}`;
+
+/** What the other machine needs of a token that has just got its secret. @param asJson what the object has beside it; undefined for words */
+async function print(
+  issued: z.infer<typeof issuedSchema>,
+  server: ServerState,
+  dataDir: string,
+  asJson: object | undefined | false,
+): Promise<void> {
+  const endpoint = await askServer(server, dataDir, { method: 'GET', path: 'token' }, endpointSchema);
+  if (asJson) {
+    process.stdout.write(`${JSON.stringify({ ...issued, ...endpoint, ...asJson })}\n`);
+    return;
+  }
+  const known = endpoint.url !== undefined && (await isTrusted(server.url, new URL(endpoint.url).hostname));
+  process.stdout.write(
+    describeToken({ secret: `${issued.tokenId}:${issued.tokenSecret}`, ...endpoint, known }),
+  );
 }
 
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -149,44 +166,6 @@ function tableOf(tokens: readonly Listed[]): string {
     each.label,
   ]);
   return formatColumns([['TOKEN', 'SCOPE', 'CREATED', 'EXPIRES', 'TAKEN OF QUOTAS', 'LABEL'], ...rows]);
-}
-
-function quotasOf(flags: CreateFlags): Quotas {
-  const { maxSandboxes, maxCpu, maxMemory, maxDisk, createsPerMinute } = flags;
-  return {
-    ...(maxSandboxes !== undefined && { maxSandboxes }),
-    ...(maxCpu !== undefined && { maxMilliCpu: maxCpu }),
-    ...(maxMemory !== undefined && { maxMemoryMiB: maxMemory }),
-    ...(maxDisk !== undefined && { maxDiskMiB: maxDisk }),
-    ...(createsPerMinute !== undefined && { createsPerMinute }),
-  };
-}
-
-/** What its sandboxes take of each quota it has: `2/5 sandboxes, 1/4 CPU`. */
-export function describeQuotas({ quotas, taken }: Pick<Listed, 'quotas' | 'taken'>): string {
-  const of = (used: number | undefined, most: number | undefined, unit: string) =>
-    most === undefined ? [] : [`${used ?? '?'}/${most} ${unit}`];
-  const cores = (milliCpu: number | undefined) => (milliCpu === undefined ? undefined : milliCpu / 1000);
-  const parts = [
-    ...of(taken?.sandboxes, quotas.maxSandboxes, 'sandboxes'),
-    ...of(cores(taken?.milliCpu), cores(quotas.maxMilliCpu), 'CPU'),
-    ...of(taken?.memoryMiB, quotas.maxMemoryMiB, 'MiB memory'),
-    ...of(taken?.diskMiB, quotas.maxDiskMiB, 'MiB disk'),
-    ...(quotas.createsPerMinute === undefined ? [] : [`${quotas.createsPerMinute} creates a minute`]),
-  ];
-  return parts.length === 0 ? '-' : parts.join(', ');
-}
-
-function parseCount(text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('It must be a whole number, 1 or more.');
-}
-
-/** Thousandths of a processor. */
-function parseCores(text: string): number {
-  const milliCpu = /^\d{1,5}(\.\d{1,3})?$/.test(text) ? Math.round(Number(text) * 1000) : 0;
-  if (milliCpu > 0) return milliCpu;
-  throw new InvalidArgumentError('It must be a number of processors such as 4 or 1.5.');
 }
 
 /** What the other machine needs, ready to be pasted there. */

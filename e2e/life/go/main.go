@@ -42,6 +42,10 @@ func main() {
 		})
 		return
 	}
+	if os.Getenv("LIFE_QUOTAS") != "" {
+		runAll([]testCase{{"quotas are told at once, and how long to wait is waited", quotas}})
+		return
+	}
 	// Takes gVisor.
 	if os.Getenv("LIFE_MEMORY") != "" {
 		runAll([]testCase{{"a program goes on in a copy", goesOn}})

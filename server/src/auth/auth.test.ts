@@ -138,6 +138,72 @@ test('what a token was given ends with it: REST key, sandbox keys, answers under
     }),
   ));
 
+test('another secret for a token keeps all but what was known of it; the one before is good for its time', () =>
+  withDataDir(async (dataDir) => {
+    let now = 1_000_000;
+    const open = (use: (store: TokenStore) => void) => withStore(dataDir, use, () => now);
+    const quotas = { maxSandboxes: 3 };
+    let made = { tokenId: '', tokenSecret: '' };
+    /** What opens something, after how many rotations. */
+    const known: { readonly secret: string; readonly apiKey: string; readonly key: string }[] = [];
+    const know = (store: TokenStore, { tokenId, tokenSecret }: typeof made) =>
+      known.push({
+        secret: tokenSecret,
+        apiKey: store.apiKeyForToken(tokenId),
+        key: store.sandboxKey(one, tokenId),
+      });
+    const good = (store: TokenStore) =>
+      known.map(({ secret, apiKey, key }) => {
+        const opens = [
+          () => store.verify(made.tokenId, secret),
+          () => store.identityOfApiKey(apiKey),
+          () => store.sandboxOfKey(key)?.identity,
+        ].map((open) => {
+          try {
+            return open() !== undefined;
+          } catch (error) {
+            assert.ok(unauthenticated(error));
+            return false;
+          }
+        });
+        assert.equal(new Set(opens).size, 1, 'they open the same');
+        return opens[0];
+      });
+    let ended = 0;
+    await open((store) => {
+      made = store.issue({ label: 'one', scope: 'read', quotas });
+      know(store, made);
+      store.endWith(made.tokenId, Object.assign(new EventEmitter(), { destroy: () => void ended++ }));
+      know(store, store.rotate(made.tokenId, 60_000));
+      assert.deepEqual([good(store), ended], [[true, true], 0]);
+      assert.equal(store.issued()[0]?.formerUntilMs, now + 60_000);
+    });
+    await open((store) => {
+      assert.deepEqual(good(store), [true, true], 'also after a restart');
+      now += 60_000;
+      assert.deepEqual(good(store), [false, true]);
+      store.endWith(made.tokenId, Object.assign(new EventEmitter(), { destroy: () => void ended++ }));
+      know(store, store.rotate(made.tokenId, 0));
+      assert.deepEqual([good(store), ended], [[false, false, true], 1]);
+      const [shown] = store.issued();
+      assert.deepEqual(shown, {
+        tokenId: made.tokenId,
+        label: 'one',
+        scope: 'read',
+        createdAtMs: 1_000_000,
+        quotas,
+      });
+      know(store, store.rotate(made.tokenId, 60_000));
+      know(store, store.rotate(made.tokenId, 60_000));
+      assert.deepEqual(good(store), [false, false, false, true, true], 'of those before only the last');
+      store.revoke(made.tokenId);
+      assert.deepEqual(good(store), [false, false, false, false, false]);
+      assert.throws(() => store.rotate(made.tokenId, 0), /no token/);
+      assert.throws(() => store.rotate(store.tokenId, 0), /no token/, "the owner's is in a file");
+    });
+    await open((store) => assert.deepEqual(good(store), [false, false, false, false, false]));
+  }));
+
 test('a token ends at its time, is listed for a week and then forgotten', () =>
   withDataDir(async (dataDir) => {
     let now = 1_000_000;

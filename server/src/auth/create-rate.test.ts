@@ -8,11 +8,11 @@ const refused = (code: string, words: RegExp) => (error: unknown) =>
 
 test('a token has its minute at once, then as it passes; others have theirs', () => {
   let nowMs = 1_000_000;
-  const rate = new CreateRate(() => nowMs);
+  const rate = new CreateRate(() => nowMs, 'this token');
   for (let count = 0; count < 6; count++) rate.take('one', 6);
   assert.throws(
     () => rate.take('one', 6),
-    refused('rate-limited', /6 sandboxes a minute\. Try again in 10 s\./),
+    refused('rate-limited', /^6 sandboxes of this token may be made in a minute\. Try again in 10 s\.$/),
   );
   rate.take('other', 6, 6);
   nowMs += 10_000;
@@ -24,13 +24,13 @@ test('a token has its minute at once, then as it passes; others have theirs', ()
 });
 
 test('each token has a rate of its own', () => {
-  const rate = new CreateRate(() => 0);
+  const rate = new CreateRate(() => 0, 'this environment');
   rate.take('slow', 1);
-  assert.throws(() => rate.take('slow', 1), refused('rate-limited', /1 sandboxes a minute/));
+  assert.throws(() => rate.take('slow', 1), refused('rate-limited', /1 sandboxes of this environment may/));
   rate.take('fast', 2, 2);
 });
 
 test('without a bound nothing is counted', () => {
-  const rate = new CreateRate(() => 0);
+  const rate = new CreateRate(() => 0, 'this token');
   for (let count = 0; count < 1000; count++) rate.take('one', 0, 1000);
 });

@@ -1,4 +1,4 @@
-/** What the sandboxes of a token may take together. docs/operations.md is for those who set them, docs/decisions/0047 says what counts. */
+/** What the sandboxes of a token, or of an environment, may take together. docs/operations.md is for those who set them, docs/decisions/0047 says what counts. */
 import { z } from 'zod';
 
 /** Far more than a machine has: sums of these are exact. */

@@ -15,7 +15,7 @@ import type { AesVault } from '../secrets/vault.ts';
 import { CreateRate } from './create-rate.ts';
 import { type OpenAnswer, OpenAnswers } from './open-answers.ts';
 import { type Quotas, quotasSchema } from './quotas.ts';
-import { type Identity, type Scope, scopes } from './scopes.ts';
+import { type Identity, scopes } from './scopes.ts';
 import { openSigningKey, type SigningKeySettings } from './signing-key.ts';
 
 /** What `token.json` holds. */
@@ -38,12 +38,19 @@ const furtherTokensSchema = z.array(
     scope: z.enum(scopes).default('sandboxes'),
     expiresAtMs: z.number().optional(),
     quotas: quotasSchema.default({}),
+    /** How often it was given another secret. Keys that are derived from it are of one generation. */
+    generation: z.number().default(0),
+    /** The secret before, which opens what the token opens until then. */
+    former: z.object({ secretSha256: z.string(), untilMs: z.number() }).optional(),
   }),
 );
 type FurtherToken = z.infer<typeof furtherTokensSchema>[number];
 
 /** A token that the owner made, as it is shown: its secret is not known any more. */
-export type IssuedToken = Omit<FurtherToken, 'secretSha256'>;
+export type IssuedToken = Omit<FurtherToken, 'secretSha256' | 'generation' | 'former'> & {
+  /** Until then the secret before is good as well. */
+  readonly formerUntilMs?: number;
+};
 
 /** What one is to be. */
 type TokenWish = Pick<IssuedToken, 'label' | 'scope' | 'expiresAtMs'> & Partial<Pick<IssuedToken, 'quotas'>>;
@@ -79,11 +86,8 @@ export interface TokenStoreOptions {
 type StoredToken = z.infer<typeof storedTokenSchema>;
 
 /** A token that opens something, until it expires. */
-interface Admitted {
+interface Admitted extends Pick<FurtherToken, 'scope' | 'expiresAtMs' | 'quotas' | 'generation' | 'former'> {
   readonly secretSha256: Buffer;
-  readonly scope: Scope;
-  readonly expiresAtMs?: number | undefined;
-  readonly quotas: Quotas;
 }
 
 const NO_QUOTAS: Quotas = {};
@@ -98,8 +102,8 @@ export class TokenStore {
   #further: readonly FurtherToken[];
   /** By token id, the owner's among them. */
   readonly #admitted = new Map<string, Admitted>();
-  /** Token ids by the SHA-256 of their REST keys, hexadecimal: looking a hash up tells nothing about the key by its time. */
-  readonly #byApiKeyHash = new Map<string, string>();
+  /** Token ids and generations by the SHA-256 of their REST keys, hexadecimal: looking a hash up tells nothing about the key by its time. */
+  readonly #byApiKeyHash = new Map<string, { readonly tokenId: string; readonly generation: number }>();
   readonly #open = new OpenAnswers();
   readonly #createRate: CreateRate;
   readonly #createsPerMinute: number;
@@ -113,11 +117,11 @@ export class TokenStore {
     this.signingKey = signingKey;
     this.#settings = settings;
     this.#now = now;
-    this.#createRate = new CreateRate(now);
+    this.#createRate = new CreateRate(now, 'this token');
     this.#createsPerMinute = createsPerMinute;
     this.#further = furtherTokensSchema.parse(JSON.parse(settings.get(FURTHER_TOKENS_SETTING) ?? '[]'));
-    for (const token of [{ ...owner, scope: 'admin' as const, quotas: NO_QUOTAS }, ...this.#further])
-      this.#admit(token);
+    const ofOwner = { ...owner, scope: 'admin' as const, quotas: NO_QUOTAS, generation: 0 };
+    for (const token of [ofOwner, ...this.#further]) this.#admit(token);
   }
 
   /**
@@ -160,8 +164,11 @@ export class TokenStore {
       );
     }
     // The id is no secret: only the secret's comparison must not tell by its time. An unknown id is compared too, with what nothing hashes to.
-    const expected = this.#admitted.get(tokenId)?.secretSha256 ?? NO_HASH;
-    if (!timingSafeEqual(sha256(tokenSecret), expected)) {
+    const token = this.#admitted.get(tokenId);
+    const given = sha256(tokenSecret);
+    const former = token && this.#isTransition(token) ? token.former?.secretSha256 : undefined;
+    const isFormer = former !== undefined && timingSafeEqual(given, Buffer.from(former, 'hex'));
+    if (!timingSafeEqual(given, token?.secretSha256 ?? NO_HASH) && !isFormer) {
       throw new SkerryError(
         'unauthenticated',
         'Token ID or secret is wrong for this Skerry server. `eval "$(skerry env)"` sets the right ones on its machine.',
@@ -217,7 +224,8 @@ export class TokenStore {
     }
     const { tokenId, tokenSecret } = randomToken();
     const secretSha256 = sha256(tokenSecret).toString('hex');
-    const token: FurtherToken = { tokenId, secretSha256, createdAtMs: this.#now(), quotas, ...wish };
+    const createdAtMs = this.#now();
+    const token: FurtherToken = { tokenId, secretSha256, createdAtMs, quotas, generation: 0, ...wish };
     if (this.#isExpired(token)) throw new SkerryError('invalid-argument', 'It would have expired already.');
     this.#keep([...this.#further, token]);
     this.#admit(token);
@@ -226,17 +234,42 @@ export class TokenStore {
 
   /** The further tokens, oldest first. */
   issued(): readonly IssuedToken[] {
-    return this.#further.map(({ secretSha256: _, ...shown }) => shown);
+    return this.#further.map(({ secretSha256: _, generation: __, former, ...shown }) => ({
+      ...shown,
+      ...(former && former.untilMs > this.#now() && { formerUntilMs: former.untilMs }),
+    }));
+  }
+
+  /**
+   * Gives a further token another secret, and other keys with it: its id, quotas and sandboxes stay. The secret is in the answer and nowhere else.
+   * @param graceMs how long the secret and the keys before are good as well; with 0 what is under way by them ends
+   * @throws SkerryError `not-found`
+   */
+  rotate(tokenId: string, graceMs: number): { readonly tokenId: string; readonly tokenSecret: string } {
+    const token = this.#further.find((each) => each.tokenId === tokenId);
+    if (!token) throw new SkerryError('not-found', `There is no token ${tokenId} that could be rotated.`);
+    const { tokenSecret } = randomToken();
+    const { former: _, secretSha256, ...rest } = token;
+    const rotated: FurtherToken = {
+      ...rest,
+      secretSha256: sha256(tokenSecret).toString('hex'),
+      generation: token.generation + 1,
+      ...(graceMs > 0 && { former: { secretSha256, untilMs: this.#now() + graceMs } }),
+    };
+    this.#keep(this.#further.map((each) => (each === token ? rotated : each)));
+    this.#forgetKeys(token);
+    this.#admit(rotated);
+    if (graceMs === 0) this.#open.end(tokenId);
+    return { tokenId, tokenSecret };
   }
 
   /** Makes a further token useless at once, and what was made with it; ends answers under way. @throws SkerryError `not-found` */
   revoke(tokenId: string): void {
-    if (!this.#further.some((token) => token.tokenId === tokenId)) {
-      throw new SkerryError('not-found', `There is no token ${tokenId} that could be revoked.`);
-    }
-    this.#keep(this.#further.filter((token) => token.tokenId !== tokenId));
+    const token = this.#further.find((each) => each.tokenId === tokenId);
+    if (!token) throw new SkerryError('not-found', `There is no token ${tokenId} that could be revoked.`);
+    this.#keep(this.#further.filter((each) => each !== token));
     this.#admitted.delete(tokenId);
-    this.#byApiKeyHash.delete(this.#apiKeyHash(tokenId));
+    this.#forgetKeys(token);
     this.#open.end(tokenId);
   }
 
@@ -252,13 +285,33 @@ export class TokenStore {
     return expiresAtMs !== undefined && expiresAtMs <= this.#now();
   }
 
-  #admit({
-    tokenId,
-    secretSha256,
-    ...rest
-  }: StoredToken & Pick<FurtherToken, 'scope' | 'expiresAtMs' | 'quotas'>): void {
+  /** Whether the secret before is still good. */
+  #isTransition({ former }: Pick<FurtherToken, 'former'>): boolean {
+    return former !== undefined && former.untilMs > this.#now();
+  }
+
+  #admit({ tokenId, secretSha256, ...rest }: StoredToken & Omit<Admitted, 'secretSha256'>): void {
     this.#admitted.set(tokenId, { ...rest, secretSha256: Buffer.from(secretSha256, 'hex') });
-    this.#byApiKeyHash.set(this.#apiKeyHash(tokenId), tokenId);
+    const { generation, former } = rest;
+    for (const each of former ? [generation - 1, generation] : [generation])
+      this.#byApiKeyHash.set(this.#apiKeyHash(tokenId, each), { tokenId, generation: each });
+  }
+
+  #forgetKeys({ tokenId, generation }: Pick<FurtherToken, 'tokenId' | 'generation'>): void {
+    for (const each of [generation - 1, generation])
+      this.#byApiKeyHash.delete(this.#apiKeyHash(tokenId, each));
+  }
+
+  /** Whether what was derived from that generation of a token's secrets opens anything. */
+  #isGood(tokenId: string, generation: number): boolean {
+    const token = this.#admitted.get(tokenId);
+    // One that is gone is told of by `identityOf`.
+    if (!token || token.generation === generation) return true;
+    return token.generation - 1 === generation && this.#isTransition(token);
+  }
+
+  #generationOf(tokenId: string): number {
+    return this.#admitted.get(tokenId)?.generation ?? 0;
   }
 
   #keep(tokens: readonly FurtherToken[]): void {
@@ -268,17 +321,22 @@ export class TokenStore {
 
   /** The REST API's bearer key (`SANDBOX_API_KEY`), one per token; the owner's when none is named. */
   apiKeyForToken(tokenId: string = this.tokenId): string {
-    return `sk-${this.#derive(`api-key:${tokenId}`)}`;
+    return this.#apiKey(tokenId, this.#generationOf(tokenId));
   }
 
-  #apiKeyHash(tokenId: string): string {
-    return sha256(this.apiKeyForToken(tokenId)).toString('hex');
+  #apiKey(tokenId: string, generation: number): string {
+    return `sk-${this.#derive(`api-key:${tokenId}`, generation)}`;
+  }
+
+  #apiKeyHash(tokenId: string, generation: number): string {
+    return sha256(this.#apiKey(tokenId, generation)).toString('hex');
   }
 
   /** Whose REST key that is; undefined for anything else. @throws SkerryError `unauthenticated` when its token has expired */
   identityOfApiKey(key: string): Identity | undefined {
-    const tokenId = this.#byApiKeyHash.get(sha256(key).toString('hex'));
-    return tokenId === undefined ? undefined : this.identityOf(tokenId);
+    const found = this.#byApiKeyHash.get(sha256(key).toString('hex'));
+    if (!found || !this.#isGood(found.tokenId, found.generation)) return undefined;
+    return this.identityOf(found.tokenId);
   }
 
   /**
@@ -286,9 +344,14 @@ export class TokenStore {
    * one, and the token, unless that is the owner's.
    */
   sandboxKey(id: SandboxId, tokenId: string = this.tokenId): string {
+    return this.#sandboxKey(id, tokenId, this.#generationOf(tokenId));
+  }
+
+  #sandboxKey(id: SandboxId, tokenId: string, generation: number): string {
     const named = id.slice('sb-'.length);
     if (tokenId === this.tokenId) return `sbk-${named}-${this.#derive(`sandbox-key:${id}`)}`;
-    return `sbk-${named}-${tokenId.slice('ak-'.length)}-${this.#derive(`sandbox-key:${id}:${tokenId}`)}`;
+    const derived = this.#derive(`sandbox-key:${id}:${tokenId}`, generation);
+    return `sbk-${named}-${tokenId.slice('ak-'.length)}-${derived}`;
   }
 
   /** The sandbox that a valid sandbox key opens, and by whose right; undefined for anything else. @throws SkerryError `unauthenticated` with its token */
@@ -297,12 +360,17 @@ export class TokenStore {
     if (!match) return undefined;
     const sandboxId = `sb-${match[1]}` as SandboxId; // an id only if the key below is the one we made for it
     const tokenId = match[2] === undefined ? this.tokenId : `ak-${match[2]}`;
-    if (!equal(key, this.sandboxKey(sandboxId, tokenId))) return undefined;
+    const latest = this.#generationOf(tokenId);
+    const opens = (generation: number) =>
+      this.#isGood(tokenId, generation) && equal(key, this.#sandboxKey(sandboxId, tokenId, generation));
+    if (!opens(latest) && !opens(latest - 1)) return undefined;
     return { sandboxId, identity: this.identityOf(tokenId) };
   }
 
-  #derive(purpose: string): string {
-    return createHmac('sha256', this.signingKey).update(purpose, 'utf8').digest('hex');
+  /** @param generation of a token's secrets; the first is not named, as versions before knew no others */
+  #derive(purpose: string, generation = 0): string {
+    const whole = generation === 0 ? purpose : `${purpose}:${generation}`;
+    return createHmac('sha256', this.signingKey).update(whole, 'utf8').digest('hex');
   }
 }
 

@@ -78,7 +78,7 @@ export const errorKinds = {
     G.RESOURCE_EXHAUSTED,
     429,
     'caller',
-    'End sandboxes that this token made, or have a token made that may take more: skerry token create.',
+    'End sandboxes that count for it, or have it raised: skerry token create, skerry environment quota.',
     true,
   ),
   'not-found': kind(G.NOT_FOUND, 404, 'caller', 'Check the id or name; ended objects may have been removed.'),

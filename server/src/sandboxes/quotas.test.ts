@@ -1,9 +1,11 @@
 /** Quotas of tokens over the real domain: what counts for whom, and when. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { EnvironmentQuotas } from '../auth/environment-quotas.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
+import type { EnvironmentId } from '../ids.ts';
 import type { Quotas } from './quotas.ts';
-import { Domain, deadline, eventually, output } from './testing/domain.ts';
+import { Domain, deadline, eventually, output, TEST_ENVIRONMENT } from './testing/domain.ts';
 
 const MINE = { tokenId: 'ak-mine' };
 const opened = (quotas: Quotas, checkpoints = false) =>
@@ -84,6 +86,41 @@ test('copies count for who makes them, and are refused before anything is made o
   assert.equal(domain.manager.takenBy(MINE.tokenId).sandboxes, 2);
   const id = await original.keepMemory(deadline());
   await assert.rejects(domain.manager.restore(id, MINE), over(/sandboxes is 2;/));
+});
+
+test('an environment bounds all of its sandboxes, whoever makes them, and no others', async () => {
+  let nowMs = 0;
+  const kept = new Map<string, string>();
+  const settings = {
+    get: (key: string) => kept.get(key),
+    set: (key: string, value: string) => void kept.set(key, value),
+  };
+  const environments = new EnvironmentQuotas(settings, () => nowMs);
+  environments.set(TEST_ENVIRONMENT, { maxSandboxes: 2, createsPerMinute: 5 });
+  await using domain = await Domain.open({ environments, checkpoints: true });
+  const mine = await domain.manager.create(domain.spec(), MINE);
+  const sandbox = await domain.running();
+  await assert.rejects(
+    domain.create(),
+    over(/^The environment's quota of sandboxes is 2; .* take 2, .* raised/),
+  );
+  const elsewhere = { environmentId: 'en-other' as EnvironmentId };
+  await (await domain.create(elsewhere)).terminate();
+  await mine.terminate();
+  await assert.rejects(
+    domain.manager.fork(sandbox.id, [MINE, MINE], deadline()),
+    over(/take 1, .* take 2 more/),
+  );
+  await domain.manager.fork(sandbox.id, [MINE], deadline());
+  await sandbox.terminate();
+  await (await domain.create()).terminate();
+  await assert.rejects(domain.create(), { code: 'rate-limited', details: { retryAfterMs: 12_000 } });
+  nowMs = 12_000;
+  await domain.create();
+  const again = new EnvironmentQuotas(settings, () => nowMs);
+  assert.deepEqual(again.of(TEST_ENVIRONMENT), { maxSandboxes: 2, createsPerMinute: 5 });
+  again.set(TEST_ENVIRONMENT, {});
+  assert.equal(kept.get('environment-quotas'), '{}');
 });
 
 test('a sidecar counts for the token of its sandbox, and one that ended by itself for none', async () => {

@@ -1,5 +1,5 @@
 /**
- * Whether there is room for another sandbox: on the server, and beside those that one token made. Nothing may come between the question and what it is asked for: the sandbox is counted from the
+ * Whether there is room for another sandbox: on the server, beside those that its token made, and in its environment. Nothing may come between the question and what it is asked for: the sandbox is counted from the
  * moment it is admitted, or begins to wake.
  */
 import type { Quotas } from '../auth/quotas.ts';
@@ -32,14 +32,27 @@ export const takenBy = (sandboxes: readonly Counted[]): Taken => {
   };
 };
 
+/** How somebody comes to a larger one. */
+const LARGER = {
+  token: 'have a token made with a larger one',
+  environment: 'have it raised (skerry environment quota)',
+} as const;
+
 const sum = (sandboxes: readonly Counted[], what: keyof Taken): number =>
   sandboxes.reduce((total, { takes }) => total + takes[what], 0);
+
+/** Somebody's quotas, and what their sandboxes take. */
+export interface Bound {
+  readonly whose: 'token' | 'environment';
+  readonly quotas: Quotas;
+  readonly used: Taken;
+}
 
 /**
  * @param times so many of them are wanted
  * @throws SkerryError `quota-exceeded`, which says of what, how much is used and how much was wanted
  */
-export function requireQuotas(quotas: Quotas, used: Taken, times: number, each: Taken): void {
+export function requireQuotas({ whose, quotas, used }: Bound, times: number, each: Taken): void {
   const bounds = [
     ['sandboxes', quotas.maxSandboxes, 'sandboxes', (count: number) => `${count}`],
     ['CPU', quotas.maxMilliCpu, 'milliCpu', (milliCpu: number) => `${milliCpu / 1000}`],
@@ -51,8 +64,8 @@ export function requireQuotas(quotas: Quotas, used: Taken, times: number, each: 
     if (most === undefined || more === 0 || used[what] + more <= most) continue;
     throw new SkerryError(
       'quota-exceeded',
-      `The token's quota of ${name} is ${shown(most)}; its sandboxes take ${shown(used[what])}, and this would take ${shown(more)} more. ` +
-        `${what === 'diskMiB' ? 'End' : 'End or suspend'} some of them, or have a token made with a larger one.`,
+      `The ${whose}'s quota of ${name} is ${shown(most)}; its sandboxes take ${shown(used[what])}, and this would take ${shown(more)} more. ` +
+        `${what === 'diskMiB' ? 'End' : 'End or suspend'} some of them, or ${LARGER[whose]}.`,
     );
   }
 }

@@ -1,6 +1,7 @@
 /** All sandboxes of a server: admission, names, look-ups, and their recovery after a restart. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { EnvironmentQuotas } from '../auth/environment-quotas.ts';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
 import type { InstanceBucket } from '../engines/bucket.ts';
@@ -8,6 +9,7 @@ import type { Device, DiskSize, Isolation } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
+  type EnvironmentId,
   type InstanceId,
   type MemorySnapshotId,
   newSandboxId,
@@ -48,7 +50,7 @@ import {
   MemorySnapshots,
 } from './memory-snapshots.ts';
 import { imageEnvironment, sandboxEnvironment } from './process-environment.ts';
-import { type Quotas, requireQuotas, requireRoom, type Taken, takenBy } from './quotas.ts';
+import { type Bound, type Quotas, requireQuotas, requireRoom, type Taken, takenBy } from './quotas.ts';
 import { recoverSandboxes } from './recovery.ts';
 import {
   isUniqueViolation,
@@ -141,6 +143,8 @@ export interface SandboxServiceOptions {
   readonly onStart?: (startup: Startup) => void;
   /** What the sandboxes of a token may take together; as much as they like by default. */
   readonly quotasOf?: (tokenId: string) => Quotas;
+  /** The same of an environment, and how often some may be made in it. */
+  readonly environments?: Pick<EnvironmentQuotas, 'of' | 'countCreates'>;
   /** For tests that end the server at a chosen moment. */
   readonly faultPoint?: FaultPoint;
 }
@@ -281,6 +285,7 @@ export class SandboxService implements Sandboxes {
     const warmUp = await this.#warmedUp(spec);
     const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
     if (made) return this.get(made.id);
+    this.#countCreates(spec);
     return this.#admit({ ...spec, ...(warmUp && { warmUp }) }, idShape, requestKey, {
       gpus,
       tokenId,
@@ -332,6 +337,7 @@ export class SandboxService implements Sandboxes {
     const { requestKey, tokenId } = options;
     const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
     if (made) return this.get(made.id);
+    this.#countCreates(from.spec);
     const spec = { ...from.spec, from: id, name: 'name' in options ? options.name : from.spec.name };
     return this.#admit(spec, sandboxIdShape(from.sandboxId), requestKey, { from, tokenId });
   }
@@ -360,6 +366,7 @@ export class SandboxService implements Sandboxes {
     if (!original) throw sandboxEnded({ id, result });
     // Before anything is made of it: a checkpoint takes time and room.
     this.#requireQuotas(copies[0]?.tokenId, original.spec, { times: copies.length });
+    this.#countCreates(original.spec, copies.length);
     return this.#forks.make(original, copies, signal);
   }
 
@@ -436,8 +443,17 @@ export class SandboxService implements Sandboxes {
 
   /** What the sandboxes that were made with a token take. What has ended takes nothing, from the moment that its end is sure. */
   takenBy(tokenId: string): Taken {
+    return this.#taken((sandbox) => sandbox.tokenId === tokenId);
+  }
+
+  /** Likewise of those in an environment. */
+  takenIn(environmentId: EnvironmentId): Taken {
+    return this.#taken(({ spec }) => spec.environmentId === environmentId);
+  }
+
+  #taken(counts: (sandbox: LiveSandbox) => boolean): Taken {
     const its = [...this.#live.values()].filter(
-      (sandbox) => sandbox.tokenId === tokenId && sandbox.state !== 'stopping' && holdsName(sandbox),
+      (sandbox) => counts(sandbox) && sandbox.state !== 'stopping' && holdsName(sandbox),
     );
     return takenBy(its.map(({ spec, isAsleep }) => ({ takes: this.#takes(spec), isAsleep })));
   }
@@ -448,9 +464,19 @@ export class SandboxService implements Sandboxes {
     spec: SandboxSpec,
     { times = 1, ...except }: Partial<Taken> & { readonly times?: number } = {},
   ): void {
-    const quotas = tokenId === undefined ? undefined : this.#options.quotasOf?.(tokenId);
-    if (tokenId === undefined || quotas === undefined || Object.keys(quotas).length === 0) return;
-    requireQuotas(quotas, this.takenBy(tokenId), times, { ...this.#takes(spec), ...except });
+    const { quotasOf, environments } = this.#options;
+    const each = { ...this.#takes(spec), ...except };
+    const require = (whose: Bound['whose'], quotas: Quotas = {}, used: () => Taken) => {
+      if (Object.keys(quotas).length > 0) requireQuotas({ whose, quotas, used: used() }, times, each);
+    };
+    if (tokenId !== undefined) require('token', quotasOf?.(tokenId), () => this.takenBy(tokenId));
+    const { environmentId } = spec;
+    require('environment', environments?.of(environmentId), () => this.takenIn(environmentId));
+  }
+
+  /** @throws SkerryError `rate-limited` where its environment may have none made just now */
+  #countCreates({ environmentId }: Pick<SandboxSpec, 'environmentId'>, count = 1): void {
+    this.#options.environments?.countCreates(environmentId, count);
   }
 
   /** What it may take, as far as that is bounded. */

@@ -6,6 +6,7 @@ import type { Database } from './database.ts';
 export type SettingKey =
   | 'boot-id'
   | 'default-environment'
+  | 'environment-quotas'
   | 'auth.token'
   | 'auth.further-tokens'
   | 'auth.signing-key'

@@ -133,6 +133,20 @@ describe('tokens over HTTP', () => {
       assert.equal((await ask('POST', 'tokens', owner, JSON.stringify({ quotas: bad }))).status, 400);
   });
 
+  test('a token gets another secret, and the one before is good for as long as was asked for', async () => {
+    const made = (await ask('POST', 'tokens', owner, '{}')).body;
+    const before = `${made.tokenId}:${made.tokenSecret}`;
+    const path = `tokens/${made.tokenId}/secret`;
+    const opens = async (bearer: string) => (await ask('GET', 'token', bearer)).status === 200;
+    const first = (await ask('POST', path, owner, '{"graceMs":1000}')).body;
+    const then = `${first.tokenId}:${first.tokenSecret}`;
+    assert.deepEqual([first.tokenId, await opens(before), await opens(then)], [made.tokenId, true, true]);
+    await ask('POST', path, owner, '{}');
+    assert.deepEqual([await opens(before), await opens(then)], [false, false]);
+    assert.equal((await ask('POST', path, owner, '{"graceMs":-1}')).status, 400);
+    assert.equal((await ask('POST', 'tokens/ak-none/secret', owner, '{}')).status, 404);
+  });
+
   test('bad requests are refused', async () => {
     assert.equal((await ask('POST', 'tokens', owner, '{')).status, 400);
     assert.equal((await ask('POST', 'tokens', owner, '{"lable":"x"}')).status, 400);

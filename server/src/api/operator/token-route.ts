@@ -5,6 +5,7 @@
  *   GET    token          which server this is, how other machines reach it, and the REST key and the scope of the bearer's token
  *   GET    tokens         the tokens that were made, each with what its sandboxes take
  *   POST   tokens         {label, scope, expiresAtMs, quotas}: makes one
+ *   POST   tokens/<id>/secret  {graceMs}: gives one another secret; the one before is good for so long
  *   DELETE tokens/<id>    revokes one
  *
  * All but the first need the scope `admin`.
@@ -31,6 +32,9 @@ export interface TokenRouteDeps {
   readonly logger: Logger;
 }
 
+/** Longer than any machine takes to be told. */
+const MAX_GRACE_MS = 30 * 86_400_000;
+
 const issueSchema = z.strictObject({
   /** Whom or what it is for; only shown. */
   label: z
@@ -41,6 +45,8 @@ const issueSchema = z.strictObject({
   expiresAtMs: z.int().positive().optional(),
   quotas: quotasSchema.strict().default({}),
 });
+
+const rotateSchema = z.strictObject({ graceMs: z.int().min(0).max(MAX_GRACE_MS).default(0) });
 
 /** The routes of tokens; they never reject. */
 export function tokenRoute(deps: TokenRouteDeps): HttpRoute {
@@ -62,6 +68,13 @@ export function tokenRoute(deps: TokenRouteDeps): HttpRoute {
       const { expiresAtMs, ...wish } = await readBody(request, issueSchema);
       const issued = tokens.issue({ ...wish, ...(expiresAtMs !== undefined && { expiresAtMs }) });
       logger.info({ tokenId: issued.tokenId, ...wish, expiresAtMs, by: tokenId }, 'token.issued');
+      return issued;
+    }
+    const rotated = /^\/tokens\/(ak-[0-9A-Za-z]{1,64})\/secret$/.exec(path)?.[1];
+    if (rotated !== undefined && request.method === 'POST') {
+      const { graceMs } = await readBody(request, rotateSchema);
+      const issued = tokens.rotate(rotated, graceMs);
+      logger.info({ tokenId: rotated, graceMs, by: tokenId }, 'token.rotated');
       return issued;
     }
     const revoked = /^\/tokens\/(ak-[0-9A-Za-z]{1,64})$/.exec(path)?.[1];

@@ -62,6 +62,7 @@ export interface DomainOptions {
   /** Whether checkpoints can be made, from which programs begin anew. */
   readonly checkpoints?: boolean;
   readonly quotasOf?: SandboxServiceOptions['quotasOf'];
+  readonly environments?: SandboxServiceOptions['environments'];
 }
 
 type Parts = Pick<
@@ -198,6 +199,7 @@ export class Domain implements AsyncDisposable {
       bootId: options.bootId ?? 'boot-1',
       faultPoint,
       ...(options.quotasOf && { quotasOf: options.quotasOf }),
+      ...(options.environments && { environments: options.environments }),
     });
     cleanup.add('sandboxes', () => manager.close());
     const apps = new AppService(store, now);

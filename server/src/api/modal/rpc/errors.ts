@@ -1,9 +1,11 @@
 /** The one place where errors become gRPC statuses. What a user may read stays, what only we can use goes to the log under a code. */
 import { randomInt } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { describeError, firstError } from '../../../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../../../errors/skerry-error.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
+import { RPCRetryPolicySchema } from '../gen/modal/common_pb.ts';
 
 /** Letters and digits that are not taken for one another; the clients look for eight of `[A-Z0-9]` after `Error code: `. */
 const CODE_ALPHABET = 'ABCDEFGHJKLMNPQRSTUVWXYZ23456789';
@@ -35,7 +37,7 @@ export function toConnectError(
   const skerry = toSkerryError(error);
   if (skerry.code !== 'internal') {
     // The registry uses the numbers of gRPC, and so does Connect.
-    return new ConnectError(wording(skerry), skerry.kind.grpc as Code);
+    return new ConnectError(wording(skerry), skerry.kind.grpc as Code, undefined, retryDetails(skerry));
   }
   const errorCode = Array.from({ length: 8 }, () => CODE_ALPHABET[randomInt(CODE_ALPHABET.length)]).join('');
   logger.error(
@@ -47,6 +49,17 @@ export function toConnectError(
   const message = `${clip(words)} The server log has the details. Error code: ${errorCode}`;
   // Clients repeat TaskExecWait for ever on INTERNAL; a bug there must end the wait (docs/protocol/errors.md, section 4).
   return new ConnectError(message, rpc === 'TaskExecWait' ? Code.DataLoss : Code.Internal);
+}
+
+/** How long to wait, where that is known: clients do so by themselves then (docs/protocol/errors.md, section 1). */
+function retryDetails({ details: { retryAfterMs } }: SkerryError) {
+  if (typeof retryAfterMs !== 'number') return [];
+  return [
+    {
+      desc: RPCRetryPolicySchema,
+      value: create(RPCRetryPolicySchema, { retryAfterSecs: retryAfterMs / 1000 }),
+    },
+  ];
 }
 
 /** What Node throws for a write after the client went, before the call's signal tells. */
