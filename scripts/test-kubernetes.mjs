@@ -7,18 +7,25 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { capture } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
-import { pinned } from './lib/gvisor.mjs';
+import { findRunsc, pinned } from './lib/gvisor.mjs';
 import { cacheDir, node, root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const TIMEOUT_MS = 900_000;
+const conformance = 'server/src/engines/kubernetes/testing/cluster-conformance.ts';
+const network = 'server/src/engines/kubernetes/testing/cluster-network.ts';
+const inGvisor = { SKERRY_TEST_RUNTIME_CLASS: 'gvisor' };
 const SUITES = [
-  ['conformance of engines, runc', 'server/src/engines/kubernetes/testing/cluster-conformance.ts'],
-  ['network policies, runc', 'server/src/engines/kubernetes/testing/cluster-network.ts'],
+  ['conformance of engines, runc', conformance],
+  ['network policies, runc', network],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
   ['the server as a Pod', 'e2e/kubernetes/deployed.ts'],
+];
+const GVISOR_SUITES = [
+  ['conformance of engines, gVisor', conformance, inGvisor],
+  ['network policies, gVisor', network, inGvisor],
 ];
 const packages = [
   { name: 'containernetworking-plugins', file: '/usr/lib/cni/bridge', purpose: 'the network of Pods' },
@@ -34,7 +41,8 @@ await runMain(async () => {
   const directory = join(cacheDir(), 'kubernetes');
   const bin = process.env.SKERRY_KUBERNETES_BIN || join(directory, 'bin');
   await step('Kubernetes', (progress) => build(directory, bin, progress));
-  const env = { ...process.env, BIN: bin, STATE: join(directory, 'state') };
+  const runsc = await findRunsc();
+  const env = { ...process.env, BIN: bin, STATE: join(directory, 'state'), RUNSC: runsc ?? '' };
   const cluster = (word, progress) =>
     capture([join(root, 'scripts/kubernetes/cluster.sh'), word], { env, progress });
   try {
@@ -58,8 +66,8 @@ await runMain(async () => {
       PATH: `${bin}:${process.env.PATH}`,
     };
     const rows = [];
-    for (const [name, file] of SUITES) {
-      const counts = await step(name, (progress) => suite(file, given, progress));
+    for (const [name, file, more] of runsc ? [...SUITES, ...GVISOR_SUITES] : SUITES) {
+      const counts = await step(name, (progress) => suite(file, { ...given, ...more }, progress));
       rows.push([name, counts]);
     }
     console.log('| suite | passed | failed | left out |\n|---|---|---|---|');

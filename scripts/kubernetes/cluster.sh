@@ -5,6 +5,7 @@
 #   cluster.sh down    ends every process of it and removes what it made; also what an `up` left that failed
 #
 # Environment: BIN    kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-router (build.sh)
+#              RUNSC  gVisor, for the RuntimeClass gvisor; none without it
 #              STATE  a directory for everything that is written; `down` leaves STATE/cache alone
 #
 # The control plane and a registry listen on a bridge of the machine and on its loopback. The node is a network namespace behind that bridge with a mount
@@ -147,8 +148,10 @@ make_certificates() {
   certificate node /O=system:nodes/CN=system:node:node
 }
 
+# api PATH [CURL ARGUMENTS...]
 api() {
-  curl -fsS --cacert "$RUN/pki/ca.crt" --cert "$RUN/pki/admin.crt" --key "$RUN/pki/admin.key" "https://$NET.0.1:$API_PORT$1"
+  local path=$1; shift
+  curl -fsS --cacert "$RUN/pki/ca.crt" --cert "$RUN/pki/admin.crt" --key "$RUN/pki/admin.key" "https://$NET.0.1:$API_PORT$path" "$@"
 }
 
 make_network() {
@@ -245,6 +248,17 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
 T
+  if [ -n "${RUNSC:-}" ]; then
+    printf 'binary_name = "%s"\n[runsc_config]\nplatform = "systrap"\n' "$RUNSC" > "$NODE/runsc.toml"
+    cat >> "$NODE/containerd.toml" <<T
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runsc]
+    runtime_type = "io.containerd.runsc.v1"
+    pod_annotations = ["dev.gvisor.*"]
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runsc.options]
+      TypeUrl = "io.containerd.runsc.v1.options"
+      ConfigPath = "$NODE/runsc.toml"
+T
+  fi
   start containerd nsenter --net=/run/netns/$NAME -- unshare --mount --propagation private \
     "$NODE/enter" "$NODE" containerd --config "$NODE/containerd.toml"
   await 60 containerd of_node version
@@ -305,6 +319,8 @@ up() {
   start_kubelet
   await 180 'the node' node_is_ready
   start_policies
+  [ -z "${RUNSC:-}" ] || api /apis/node.k8s.io/v1/runtimeclasses -H 'content-type: application/json' > /dev/null \
+    -d '{"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "gvisor"}, "handler": "runsc"}'
   echo "KUBECONFIG=$RUN/admin.kubeconfig"
   echo "REGISTRY=$NET.0.1:$REGISTRY_PORT"
 }

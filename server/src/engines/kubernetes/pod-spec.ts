@@ -25,6 +25,11 @@ export const NETWORK_LABEL = 'skerry.dev/network';
 const POLICY_ANNOTATION = 'skerry.dev/network-policy';
 
 const AGENT_VOLUME = 'agent';
+/** Has gVisor keep the files of the volume where all containers of the Pod see the same, sockets too: https://gvisor.dev/docs/user_guide/filesystem/ */
+const SHARED_IN_GVISOR = {
+  [`dev.gvisor.spec.mount.${AGENT_VOLUME}.type`]: 'tmpfs',
+  [`dev.gvisor.spec.mount.${AGENT_VOLUME}.share`]: 'pod',
+};
 const CREDENTIALS_VOLUME = 'credentials';
 const GUEST_ROOT = '/__modal';
 const CREDENTIALS_DIR = '/credentials';
@@ -132,7 +137,11 @@ export function podOf(pod: SandboxPod): V1Pod {
   const { labels, ...metadata } = ownedBySecret(pod);
   const marks = pod.network && policyMarks(pod.network);
   return {
-    metadata: { ...metadata, ...marks, labels: { ...labels, ...marks?.labels } },
+    metadata: {
+      ...metadata,
+      labels: { ...labels, ...marks?.labels },
+      annotations: { ...(pod.runtimeClass !== undefined && SHARED_IN_GVISOR), ...marks?.annotations },
+    },
     spec: {
       hostname: pod.hostname,
       ...(pod.runtimeClass !== undefined && { runtimeClassName: pod.runtimeClass }),

@@ -13,6 +13,9 @@ import { openKubernetesHarness } from './harness.ts';
 const { SKERRY_TEST_KUBECONFIG: kubeconfig = '' } = process.env;
 /** `ADDRESS:PORT`, of the machine that the cluster is on. */
 export const { SKERRY_TEST_REGISTRY: registry = '' } = process.env;
+const { SKERRY_TEST_RUNTIME_CLASS: runtimeClass } = process.env;
+/** That of the Pods. */
+export const runtime = runtimeClass === undefined ? 'runc' : 'gvisor';
 const logger = createLogger('silent');
 
 /** Why there is no such cluster. */
@@ -21,7 +24,7 @@ export const noCluster = kubeconfig === '' ? 'npm run test:kubernetes has a clus
 export async function openOnCluster(content: ContentPlaces): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
   return openKubernetesHarness({
-    ...{ content, kubeconfig, namespace: 'default', runtimeClass: undefined, dataDir: directory },
+    ...{ content, kubeconfig, namespace: 'default', runtimeClass, dataDir: directory },
     ...{ networkPolicies: 'enforced', nameservers: [] },
     readStats: usageReader(logger),
     images: new RegistryImages({

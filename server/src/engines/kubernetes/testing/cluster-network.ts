@@ -9,7 +9,7 @@ import type { Instance } from '../../engine.ts';
 import { EngineSuite, GROUP_TIMEOUT_MS, limits, signal } from '../../testing/engine-suite.ts';
 import { runInGuest, shell } from '../../testing/guest.ts';
 import { reaches, reachesInTime } from '../../testing/reach.ts';
-import { noCluster, openOnCluster, registry } from './cluster-harness.ts';
+import { noCluster, openOnCluster, registry, runtime } from './cluster-harness.ts';
 
 /** RFC 5737: stands for any of the internet. */
 const PUBLIC = '198.51.100.250';
@@ -35,7 +35,7 @@ describe('network policies of Pods', { skip: noCluster, timeout: GROUP_TIMEOUT_M
     await once(server, 'listening');
     const address = server.address();
     served = typeof address === 'object' ? (address?.port ?? 0) : 0;
-    suite = await EngineSuite.open('runc', openOnCluster);
+    suite = await EngineSuite.open(runtime, openOnCluster);
   });
   after(async () => {
     await suite?.[Symbol.asyncDispose]();
