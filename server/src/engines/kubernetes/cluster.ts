@@ -1,6 +1,7 @@
 /** The objects of one server in a namespace of a cluster: made, removed, and followed by one watch. */
 import {
   ApiException,
+  AuthorizationV1Api,
   CoreV1Api,
   KubeConfig,
   makeInformer,
@@ -17,6 +18,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { GRACE_SECONDS, SERVER_LABEL } from './pod-spec.ts';
+import type { Right } from './rights.ts';
 
 /** How long a Pod may take to be gone: a node that does not answer keeps it. */
 const REMOVAL_TIMEOUT_MS = 60_000;
@@ -41,6 +43,7 @@ export class Cluster {
   readonly #selector: string;
   readonly #core: CoreV1Api;
   readonly #networking: NetworkingV1Api;
+  readonly #authorization: AuthorizationV1Api;
   readonly #version: VersionApi;
   readonly #pods: ReturnType<typeof makeInformer<V1Pod>>;
   readonly #followers = new Map<string, Set<Follower>>();
@@ -53,6 +56,7 @@ export class Cluster {
     const config = loadConfig(options.kubeconfig);
     this.#core = config.makeApiClient(CoreV1Api);
     this.#networking = config.makeApiClient(NetworkingV1Api);
+    this.#authorization = config.makeApiClient(AuthorizationV1Api);
     this.#version = config.makeApiClient(VersionApi);
     const labelSelector = `${SERVER_LABEL}=${serverId}`;
     this.#selector = labelSelector;
@@ -84,6 +88,21 @@ export class Cluster {
   /** As the cluster says it: `v1.34.4`. @throws SkerryError `unavailable` */
   async version(): Promise<string> {
     return (await asked(() => this.#version.getCode())).gitVersion;
+  }
+
+  /** Those of `rights` that this server does not have, as `delete secrets`. @throws SkerryError `unavailable` */
+  async missing(rights: readonly Right[]): Promise<readonly string[]> {
+    const asked = rights.flatMap(({ apiGroup: group, resource, verbs }) =>
+      verbs.map((verb) => ({ group, resource, verb })),
+    );
+    const has = await Promise.all(asked.map((right) => this.#may(right)));
+    return asked.filter((_, index) => !has[index]).map(({ verb, resource }) => `${verb} ${resource}`);
+  }
+
+  async #may(right: { readonly group: string; readonly resource: string; readonly verb: string }) {
+    const body = { spec: { resourceAttributes: { ...right, namespace: this.#options.namespace } } };
+    const review = await asked(() => this.#authorization.createSelfSubjectAccessReview({ body }));
+    return review.status?.allowed === true;
   }
 
   /** @returns its uid. @throws SkerryError `already-exists`, `unavailable`, `resource-exhausted` */

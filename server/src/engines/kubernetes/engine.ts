@@ -28,6 +28,7 @@ import { PodNetwork } from './network-policies.ts';
 import { BOUND_LABEL, instanceOf, podName, policyOf } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { PreparedPod } from './prepared-pod.ts';
+import { POLICY_RIGHT, RIGHTS } from './rights.ts';
 import { prepareSkeleton } from './skeleton.ts';
 import { unable } from './unable.ts';
 
@@ -82,11 +83,25 @@ export class KubernetesEngine implements Engine {
   }
 
   async check(): Promise<readonly EngineCheck[]> {
-    const { kubeconfig, namespace, logger } = this.#options;
+    const { kubeconfig, namespace, networkPolicies, logger } = this.#options;
     const name = 'Kubernetes';
     try {
-      const version = await new Cluster({ kubeconfig, namespace, serverId: 'none', logger }).version();
-      return [{ name, ok: true, required: true, found: `${version}, namespace ${namespace}`, remedy: '' }];
+      const cluster = new Cluster({ kubeconfig, namespace, serverId: 'none', logger });
+      const version = await cluster.version();
+      const missing = await cluster.missing(
+        networkPolicies === 'enforced' ? [...RIGHTS, POLICY_RIGHT] : RIGHTS,
+      );
+      return [
+        { name, ok: true, required: true, found: version, remedy: '' },
+        {
+          name: 'rights',
+          ok: missing.length === 0,
+          required: true,
+          found: `${missing.length === 0 ? 'all that it takes' : `cannot ${missing.join(', ')}`}, in the namespace ${namespace}`,
+          remedy:
+            'Give the user of the kubeconfig the Role of deploy/kubernetes/access.yaml in that namespace.',
+        },
+      ];
     } catch (error) {
       const found = error instanceof Error ? error.message : String(error);
       const remedy = 'Name a kubeconfig file of a cluster that can be reached: --kubeconfig FILE';

@@ -64,9 +64,12 @@ describe('the Pod of a sandbox', () => {
     assert.equal(named('link')?.securityContext?.readOnlyRootFilesystem, true);
   });
 
-  it('has the RuntimeClass that is asked for', () => {
+  it('has the RuntimeClass that is asked for, and one socket for all of its containers there', () => {
     assert.equal(pod.spec?.runtimeClassName, undefined);
-    assert.equal(podOf({ ...spec, runtimeClass: 'gvisor' }).spec?.runtimeClassName, 'gvisor');
+    const { metadata, spec: inGvisor } = podOf({ ...spec, runtimeClass: 'gvisor' });
+    assert.equal(inGvisor?.runtimeClassName, 'gvisor');
+    const volume = inGvisor?.volumes?.find(({ emptyDir }) => emptyDir);
+    assert.equal(metadata?.annotations?.[`dev.gvisor.spec.mount.${volume?.name}.share`], 'pod');
   });
 
   it('says which network policy it has, where there are such, also to the next server', () => {

@@ -12,7 +12,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
-import type { KubernetesObject, V1ContainerState, V1Pod, V1Secret } from '@kubernetes/client-node';
+import type {
+  KubernetesObject,
+  V1ContainerState,
+  V1Pod,
+  V1Secret,
+  V1SelfSubjectAccessReview,
+} from '@kubernetes/client-node';
 import { podLinkBinaryPath } from '../../../agent/agent-binary.ts';
 import { run } from '../../../platform/command.ts';
 import type { FakePlaces } from '../../testing/fake-engine.ts';
@@ -39,6 +45,8 @@ interface Running {
 const PATH =
   /^\/apis?\/(?:networking\.k8s\.io\/)?v1\/namespaces\/[^/]+\/(networkpolicies|pods|secrets)(?:\/([^/]+))?$/;
 
+const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
+
 export class FakeCluster implements AsyncDisposable {
   readonly #directory: string;
   readonly #server: Server;
@@ -52,6 +60,8 @@ export class FakeCluster implements AsyncDisposable {
   readonly #images = new Map<string, readonly string[]>();
   /** Pods that its node has no room for. */
   readonly #unplaced = new Set<string>();
+  /** What the engine may not do, if it asks: `create pods`. */
+  readonly refused = new Set<string>();
   /** How many Pods its node takes. */
   room = Number.POSITIVE_INFINITY;
   #version = 1;
@@ -105,6 +115,11 @@ export class FakeCluster implements AsyncDisposable {
     const url = new URL(request.url ?? '', 'http://fake');
     if (url.pathname === '/version')
       return reply(response, { gitVersion: 'v0.0.0-fake', major: '0', minor: '0' });
+    if (url.pathname === REVIEWS) {
+      const { spec } = (await json(request)) as V1SelfSubjectAccessReview; // of the engine under test
+      const { verb, resource } = spec.resourceAttributes ?? {};
+      return reply(response, { spec, status: { allowed: !this.refused.has(`${verb} ${resource}`) } }, 201);
+    }
     const [, kind, name] = PATH.exec(url.pathname) ?? [];
     if (kind !== 'pods' && kind !== 'secrets' && kind !== 'networkpolicies')
       return fail(response, 404, 'no such path');

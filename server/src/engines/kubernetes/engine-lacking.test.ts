@@ -1,4 +1,4 @@
-/** What becomes of Pods that wait for somebody where a cluster has no room. */
+/** What a cluster may lack: rights, and room, for which Pods that wait for somebody go. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
@@ -8,7 +8,7 @@ import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
 
 const expects = { hostname: 'sandbox', limits, network: { kind: 'open' } } as const;
 
-describe('a cluster without room', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
+describe('a cluster that lacks something', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
   let suite: EngineSuite;
   let cluster: FakeCluster;
   before(async () => {
@@ -20,7 +20,16 @@ describe('a cluster without room', { skip: process.getuid?.() === 0 ? false : 'n
   });
   after(() => suite?.[Symbol.asyncDispose]());
 
-  it('has none wait', async () => {
+  it('tells which rights are missing', async () => {
+    const { engine } = suite.harness;
+    assert.ok((await engine.check()).every(({ ok }) => ok));
+    cluster.refused.add('delete secrets');
+    const rights = (await engine.check()).find(({ name }) => name === 'rights');
+    assert.equal(rights?.ok, false);
+    assert.match(rights?.found ?? '', /cannot delete secrets, in the namespace sandboxes/);
+  });
+
+  it('without room has none wait', async () => {
     cluster.room = 0;
     await assert.rejects(suite.harness.engine.prepare(suite.spec({ expects }), signal()), {
       code: 'resource-exhausted',
@@ -28,7 +37,7 @@ describe('a cluster without room', { skip: process.getuid?.() === 0 ? false : 'n
     assert.deepEqual(await suite.harness.traces(), []);
   });
 
-  it('gives that of one that waits to somebody who came', async () => {
+  it('without room gives that of one that waits to somebody who came', async () => {
     cluster.room = 1;
     const { engine } = suite.harness;
     const waiting = await engine.prepare(suite.spec({ expects }), signal());

@@ -1,0 +1,19 @@
+/** What a server asks of a cluster, in the namespace of its sandboxes: the Role of `deploy/kubernetes/access.yaml` lets it do this and no more. */
+
+export interface Right {
+  readonly apiGroup: string;
+  readonly resource: string;
+  readonly verbs: readonly string[];
+}
+
+export const RIGHTS: readonly Right[] = [
+  { apiGroup: '', resource: 'pods', verbs: ['create', 'delete', 'get', 'list', 'patch', 'watch'] },
+  { apiGroup: '', resource: 'secrets', verbs: ['create', 'delete', 'list'] },
+];
+
+/** Beside these where the cluster's network holds Pods to policies. */
+export const POLICY_RIGHT: Right = {
+  apiGroup: 'networking.k8s.io',
+  resource: 'networkpolicies',
+  verbs: ['create', 'delete', 'update'],
+};
