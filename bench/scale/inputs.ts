@@ -151,7 +151,7 @@ export function kubernetesObjects() {
   const owner = '00000000-0000-0000-0000-000000000000';
   const pod = podOf({
     ...{ ...of, runtimeClass: undefined, image, agentImage: image, hostname: 'sandbox', limits, owner },
-    ...{ network: { kind: 'open' }, nameservers: [] },
+    ...{ network: { kind: 'open' }, nameservers: [], pullSecret: undefined },
   });
   // A certificate and a key of a curve, as DER, are some hundred bytes each.
   const der = Buffer.alloc(512);

@@ -60,6 +60,7 @@ export async function createClusterEngine(
     content: ImagePlaces.in(dataDir),
     images: new RegistryImages({
       ...{ repository: registry, insecure: config.insecureRegistries, timeoutMs: config.registryTimeoutMs },
+      authFile: config.registryAuthFile,
       ...{ directory: join(dataDir, 'kubernetes', 'tmp'), room, logger },
     }),
     readStats: usageReader(logger),

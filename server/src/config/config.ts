@@ -65,6 +65,10 @@ export const configSchema = z.strictObject({
     .string()
     .default('')
     .describe('repository that images of Pods are sent to and nodes fetch from, as registry.example/skerry'),
+  registryAuthFile: z
+    .string()
+    .default('')
+    .describe('file with the password of that registry, as docker login writes one; default: it takes none'),
   runtime: z
     .enum(['auto', 'gvisor', 'runc'])
     .default('auto')

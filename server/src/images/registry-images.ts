@@ -10,16 +10,19 @@ import { emptied } from '../platform/unfinished.ts';
 import { unlessAborted } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { formatReference, parseReference, type Reference } from './bases/reference.ts';
-import { Registry } from './bases/registry.ts';
-import { emptyImageConfig } from './image.ts';
+import { authConfig, Registry } from './bases/registry.ts';
+import { emptyImageConfig, type RegistryLogin } from './image.ts';
 import { thisPlatform } from './oci/platform.ts';
 import { writeLayout } from './oci/write-archive.ts';
+import { readLogin } from './registry-login.ts';
 
 export interface RegistryImagesOptions {
   /** `HOST[:PORT]/REPOSITORY` */
   readonly repository: string;
   readonly insecure: readonly string[];
   readonly timeoutMs: number;
+  /** A file with the password of the registry (`registry-login.ts`); empty: it takes none. */
+  readonly authFile: string;
   /** For what is being packed; whatever is in it goes. */
   readonly directory: string;
   readonly room: MachineRoom;
@@ -66,6 +69,16 @@ export class RegistryImages implements ImageSource {
     return formatReference(reference);
   }
 
+  async credentials(): Promise<string | undefined> {
+    const login = await this.#readLogin();
+    return login && JSON.stringify(authConfig(this.#repository.registry, login));
+  }
+
+  async #readLogin(): Promise<RegistryLogin | undefined> {
+    const { authFile } = this.#options;
+    return authFile === '' ? undefined : readLogin(authFile, this.#repository.registry);
+  }
+
   close(): void {
     this.#closing.abort(new SkerryError('unavailable', 'The server is shutting down.'));
     this.#closing = new AbortController();
@@ -76,7 +89,8 @@ export class RegistryImages implements ImageSource {
     await using cleanup = new CleanupScope(logger);
     const workspace = await mkdtemp(join(directory, 'image-'));
     cleanup.add('workspace', () => rm(workspace, { recursive: true, force: true }));
-    if (await this.#registry.has(reference, workspace, signal)) return;
+    const login = await this.#readLogin();
+    if (await this.#registry.has(reference, login, workspace, signal)) return;
     await withinRoom({ room, signal }, async (signal) => {
       const layout = join(workspace, 'layout');
       await mkdir(layout, { mode: 0o700 });
@@ -87,7 +101,7 @@ export class RegistryImages implements ImageSource {
         architecture: thisPlatform,
       };
       await writeLayout(layout, [image], signal);
-      await this.#registry.push(layout, reference, undefined, workspace, signal);
+      await this.#registry.push(layout, reference, login, workspace, signal);
     });
   }
 }

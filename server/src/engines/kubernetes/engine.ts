@@ -25,7 +25,7 @@ import type { ImageSource } from './image-source.ts';
 import { PodInstance, type ReadStats } from './instance.ts';
 import { Link } from './link.ts';
 import { PodNetwork } from './network-policies.ts';
-import { BOUND_LABEL, instanceOf, podName, policyOf } from './pod-spec.ts';
+import { BOUND_LABEL, instanceOf, podName, policyOf, pullSecretName, pullSecretOf } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { PreparedPod } from './prepared-pod.ts';
 import { POLICY_RIGHT, RIGHTS } from './rights.ts';
@@ -56,6 +56,8 @@ interface Opened {
   readonly cluster: Cluster;
   readonly network: PodNetwork | undefined;
   readonly credentials: Credentials;
+  /** The Secret that nodes fetch images with; undefined where the registry takes no password. */
+  readonly pullSecret: string | undefined;
   /** Digest of the programs that are sent to Pods. */
   readonly programs: string;
 }
@@ -115,7 +117,7 @@ export class KubernetesEngine implements Engine {
     const parts = await this.#connect();
     await parts.cluster.open();
     await parts.network?.open();
-    this.#opened = { ...parts, programs };
+    this.#opened = { ...parts, programs, pullSecret: await this.#handOnPassword(parts) };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -145,7 +147,7 @@ export class KubernetesEngine implements Engine {
 
   async prepare(shape: Shape, signal: AbortSignal): Promise<Prepared> {
     signal.throwIfAborted();
-    const { cluster, network, credentials } = this.#parts;
+    const { cluster, network, credentials, pullSecret } = this.#parts;
     if (this.#instances.has(shape.id) || this.#prepared.has(shape.id)) {
       throw new SkerryError('already-exists', `The instance ${shape.id} exists already.`);
     }
@@ -156,7 +158,8 @@ export class KubernetesEngine implements Engine {
     const runtime = this.runtimeFor(shape.runtime);
     const { namespace, runtimeClass, nameservers, readStats } = this.#options;
     const prepared = new PreparedPod({
-      ...{ shape, runtime, namespace, runtimeClass, nameservers, cluster, network, credentials, readStats },
+      ...{ shape, runtime, namespace, runtimeClass, nameservers, cluster, network, credentials },
+      ...{ pullSecret, readStats },
       capabilities: this.capabilities(),
       isolation: this.isolationUnder(runtime),
       images: (either) => this.#images(shape, either),
@@ -225,7 +228,9 @@ export class KubernetesEngine implements Engine {
   }
 
   async remove(): Promise<void> {
-    await (await this.#connect()).network?.remove();
+    const { cluster, network, credentials } = await this.#connect();
+    await network?.remove();
+    await cluster.removeSecret(pullSecretName(credentials.serverId));
   }
 
   /** Names of all objects of this server, as lines to compare. */
@@ -237,7 +242,19 @@ export class KubernetesEngine implements Engine {
     ].sort();
   }
 
-  async #connect(): Promise<Omit<Opened, 'programs'>> {
+  /** Anew at each start: the password may be another. */
+  async #handOnPassword({ cluster, credentials }: Pick<Opened, 'cluster' | 'credentials'>) {
+    const password = await this.#options.images.credentials();
+    if (password === undefined) return undefined;
+    const { serverId } = credentials;
+    const secret = pullSecretOf({ serverId, namespace: this.#options.namespace }, password);
+    const name = pullSecretName(serverId);
+    await cluster.removeSecret(name);
+    await cluster.createSecret(secret);
+    return name;
+  }
+
+  async #connect(): Promise<Omit<Opened, 'programs' | 'pullSecret'>> {
     const { kubeconfig, namespace, networkPolicies, nameservers, logger } = this.#options;
     const credentials = await Credentials.open(this.#directory);
     const { serverId } = credentials;

@@ -8,6 +8,8 @@ export interface ImageSource {
    * @throws SkerryError `permission-denied` when the registry refuses it, `unavailable` when it does not answer, `disk-full`; the signal's reason
    */
   provide(tag: string, layers: readonly string[], signal: AbortSignal): Promise<string>;
+  /** What nodes need to fetch them, as Docker's configuration; undefined for a registry without passwords. @throws SkerryError `invalid-argument` */
+  credentials(): Promise<string | undefined>;
   /** Breaks off what is under way, which nobody waits for any more. */
   close(): void;
 }

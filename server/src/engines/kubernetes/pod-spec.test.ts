@@ -13,6 +13,7 @@ const spec: SandboxPod = {
   hostname: 'modal',
   limits: { memoryMiB: 512, milliCpu: 1500, milliCpuRequest: 125, pids: 100 },
   owner: 'a-uid',
+  pullSecret: undefined,
   network: undefined,
   nameservers: [],
 };

@@ -59,6 +59,8 @@ export interface SandboxPod {
   readonly limits: InstanceLimits;
   /** The uid of its Secret. */
   readonly owner: string;
+  /** A Secret with the password of the registry; undefined where it takes none. */
+  readonly pullSecret: string | undefined;
   /** Where the cluster's network holds Pods to one. */
   readonly network: NetworkPolicy | undefined;
   /** Who resolves names for it; none: whom its node asks. */
@@ -128,6 +130,22 @@ export const secretOf = (
   },
 });
 
+export const pullSecretName = (serverId: string): string => `skerry-${serverId}-registry`;
+
+/** What nodes show the registry. It belongs to no sandbox, so none is told of it. */
+export const pullSecretOf = (
+  { serverId, namespace }: Pick<SandboxPod, 'serverId' | 'namespace'>,
+  credentials: string,
+): V1Secret => ({
+  metadata: {
+    name: pullSecretName(serverId),
+    namespace,
+    labels: { 'app.kubernetes.io/managed-by': 'skerry' },
+  },
+  type: 'kubernetes.io/dockerconfigjson',
+  data: { '.dockerconfigjson': Buffer.from(credentials).toString('base64') },
+});
+
 /** @throws SkerryError `invalid-argument` for a hostname that no Pod can have */
 export function podOf(pod: SandboxPod): V1Pod {
   if (!HOSTNAME.test(pod.hostname)) {
@@ -145,6 +163,7 @@ export function podOf(pod: SandboxPod): V1Pod {
     spec: {
       hostname: pod.hostname,
       ...(pod.runtimeClass !== undefined && { runtimeClassName: pod.runtimeClass }),
+      ...(pod.pullSecret !== undefined && { imagePullSecrets: [{ name: pod.pullSecret }] }),
       restartPolicy: 'Never',
       terminationGracePeriodSeconds: GRACE_SECONDS,
       // Nothing of the cluster is a sandbox's business.

@@ -40,6 +40,7 @@ export interface PreparedParts {
   /** Undefined where nobody holds Pods to policies. */
   readonly network: PodNetwork | undefined;
   readonly nameservers: readonly string[];
+  readonly pullSecret: string | undefined;
   readonly credentials: Credentials;
   /** Names the image of the sandbox, and the one with the agent. */
   readonly images: (signal: AbortSignal) => Promise<{ readonly image: string; readonly agentImage: string }>;
@@ -151,13 +152,14 @@ export class PreparedPod implements Prepared {
 
   /** Resolves with its address once its agent has called. */
   async #start({ hostname, limits, network: policy }: Expected, signal: AbortSignal): Promise<string> {
-    const { cluster, credentials, namespace, runtimeClass, makeRoom, network, nameservers } = this.#parts;
+    const { cluster, credentials, namespace, runtimeClass, makeRoom, network, nameservers, pullSecret } =
+      this.#parts;
     if (!this.#made) throw ended(this.id);
     const { serverId } = credentials;
     const pod = podOf({
       ...this.#made,
       id: this.id,
-      ...{ serverId, namespace, runtimeClass, hostname, limits, nameservers },
+      ...{ serverId, namespace, runtimeClass, hostname, limits, nameservers, pullSecret },
       network: network && policy,
     });
     this.#preparation.undo.add('network policy', () => network?.forget(this));

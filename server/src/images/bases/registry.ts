@@ -134,8 +134,13 @@ export class Registry {
   }
 
   /** Whether the registry has an image of that name. What keeps it from saying so counts as no. @throws the signal's reason */
-  async has(reference: Reference, workspace: string, signal: AbortSignal): Promise<boolean> {
-    const failure = await this.#speak(reference, undefined, workspace, signal, ({ inspect }) => inspect());
+  async has(
+    reference: Reference,
+    credentials: RegistryCredentials | undefined,
+    workspace: string,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const failure = await this.#speak(reference, credentials, workspace, signal, ({ inspect }) => inspect());
     return failure === undefined;
   }
 
@@ -258,11 +263,15 @@ function mirrorOf(entry: string): { readonly of: string; readonly host: string }
 }
 
 /** https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md */
-function authConfig(registry: string, credentials: RegistryLogin | undefined) {
+export function authConfig(registry: string, credentials: RegistryLogin | undefined) {
   if (!credentials) return { auths: {} };
   const auth = Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64');
-  return { auths: { [registry === 'docker.io' ? 'https://index.docker.io/v1/' : registry]: { auth } } };
+  return { auths: { [authKey(registry)]: { auth } } };
 }
+
+/** What a file of credentials calls a registry. */
+export const authKey = (registry: string): string =>
+  registry === 'docker.io' ? 'https://index.docker.io/v1/' : registry;
 
 function skopeoEnvironment(workspace: string): Record<string, string> {
   const {

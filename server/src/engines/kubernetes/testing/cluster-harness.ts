@@ -31,6 +31,7 @@ export async function openOnCluster(content: ContentPlaces): Promise<EngineHarne
       repository: `${registry}/conformance`,
       insecure: [registry],
       timeoutMs: 60_000,
+      authFile: '',
       directory: join(directory, 'tmp'),
       room: new MachineRoom(directory),
       logger,

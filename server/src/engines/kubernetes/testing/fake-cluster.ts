@@ -101,6 +101,7 @@ export class FakeCluster implements AsyncDisposable {
         this.#images.set(tag, layers);
         return tag;
       },
+      credentials: async () => undefined,
       close: () => {},
     };
   }
