@@ -8,6 +8,7 @@ import { formatSize } from '../sizes.ts';
 import { imageBuildCommand } from './image-build.ts';
 import { logsCommand } from './image-logs.ts';
 import { exportCommand, importCommand, pullCommand, pushCommand } from './image-transfer.ts';
+import { pruneCommand } from './prune.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** Removing many files takes as long as it takes. */
@@ -27,6 +28,7 @@ export function imageCommand(): Command {
     exportCommand,
     tagCommand,
     removeCommand,
+    pruneCommand,
   ]) {
     image.addCommand(make());
   }

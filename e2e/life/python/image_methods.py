@@ -152,8 +152,12 @@ def commands_files_and_settings():
         .add_local_file(str(files / "spec.yml"), "/added/spec.yml", copy=True)
         .add_local_dir(str(files), "/dir", copy=True)
         .add_local_python_source("image_methods", copy=True)
-        .add_local_file(str(files / "spec.yml"), "/mounted.yml")
     )
+    copies = ["/added/spec.yml", "/dir/uv.lock", "/root/image_methods.py", "/mounted.yml"]
+    if hasattr(image, "copy_local_file"):
+        image = image.copy_local_file(files / "spec.yml", "/old/spec.yml").copy_local_dir(files, "/old-dir")
+        copies += ["/old/spec.yml", "/old-dir/uv.lock"]
+    image = image.add_local_file(str(files / "spec.yml"), "/mounted.yml")
     if hasattr(image, "pipe"):
         assert image.pipe(lambda given, word: (given, word), word="w") == (image, "w")
     with image.imports():
@@ -161,8 +165,7 @@ def commands_files_and_settings():
     with running(image=image) as sandbox:
         read = sandbox.exec("sh", "-c", "cat /said /copied /where; echo $KEPT $FROM_ARG ${WORD:-gone} ${OTHER:-gone}; pwd")
         equal(read.stdout.read(), "word-x\nfrom-a-file\n/work\nnone\nkept arg gone gone\n/work\n")
-        ls = sandbox.exec("ls", "/added/spec.yml", "/dir/uv.lock", "/root/image_methods.py", "/mounted.yml")
-        equal(len(ls.stdout.read().splitlines()), 4)
+        equal(len(sandbox.exec("ls", *copies).stdout.read().splitlines()), len(copies))
 
 
 @case

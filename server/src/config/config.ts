@@ -178,6 +178,25 @@ export const configSchema = z.strictObject({
     .describe(
       'disk of each step of an image build, MiB; as many files as on a disk of a sandbox, in proportion; also what an image of a registry and each of its layers may take',
     ),
+  buildMemoryMiB: z.coerce
+    .number()
+    .int()
+    .min(64)
+    .default(8192)
+    .describe('memory of each step of an image build, MiB'),
+  buildPids: z.coerce
+    .number()
+    .int()
+    .min(16)
+    .default(8192)
+    .describe('processes of each step of an image build at once'),
+  buildTimeoutMinutes: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_080)
+    .default(360)
+    .describe('a build that is not over in so many minutes fails; a single step has two hours at most'),
   volumeDiskMiB: z.coerce
     .number()
     .int()

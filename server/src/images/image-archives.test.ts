@@ -335,6 +335,9 @@ describe('archives of images', { skip: isRoot ? false : 'needs root' }, () => {
     await images.archives.push(id, to, { username: 'me', password: 'secret' }, say, signal);
     const back = await images.fetch(to, { username: 'me', password: 'secret' }, say, signal);
     assert.equal(back.config.env.A, '1');
+    // By its name it is there for Dockerfiles that have no login, or that of another registry.
+    images.publish(back.id, to);
+    await built(images, [`FROM ${to}`, 'LABEL on=it']);
     assert.deepEqual(
       images.catalog.history(back.id).map(({ text, bytes }) => [text, bytes !== undefined]),
       images.catalog.history(id).map(({ text, bytes }) => [text, bytes !== undefined]),

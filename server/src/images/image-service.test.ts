@@ -34,7 +34,10 @@ let instances: InstanceService;
 let images: ImageService;
 let base: ImageId;
 
-const open = (overrides: { instances?: ImageServiceOptions['instances']; logger?: Logger } = {}) =>
+const open = (
+  overrides: { instances?: ImageServiceOptions['instances']; logger?: Logger } = {},
+  limits: Partial<ImageServiceOptions['config']> = {},
+) =>
   new ImageService({
     repository: store.images,
     uses: store.imageUses,
@@ -46,6 +49,7 @@ const open = (overrides: { instances?: ImageServiceOptions['instances']; logger?
     config: {
       ...{ ...TEST_IMAGE_CONFIG, buildRuntime: 'runc', debianMirror: 'http://127.0.0.1:9/debian' },
       ...{ privateRegistries: ['127.0.0.0/8'], registryTimeoutMs: 10_000 },
+      ...limits,
     },
     caEnvironment: {},
     logger,
@@ -581,6 +585,22 @@ test('after a restart finished images and logs are there, unfinished builds have
   await images.delete(retried.id);
   await images.collectGarbage();
   assert.deepEqual(await readdir(join(dataDir, 'images', 'tmp')), []);
+});
+
+test('a build has so much time, its steps so much memory and so many processes, and it says what it lacked', async (t) => {
+  const reopen = async (...limits: Parameters<typeof open>) => {
+    await images.close();
+    images = open(...limits);
+  };
+  t.after(() => reopen());
+  await reopen({}, { buildTimeoutMinutes: 1 / 30 });
+  const slow = await failure({ lines: ['FROM base', 'RUN sleep 60'] });
+  assert.match(slow.message, /^the build took more than \S+ minutes \(buildTimeoutMinutes\)$/);
+  await reopen({}, { buildMemoryMiB: 64, buildPids: 20 });
+  const large = await failure({ lines: ['FROM base', `RUN awk 'BEGIN { s = "x"; while (1) s = s s }'`] });
+  assert.match(large.message, /r[au]n(ning)? out of memory/);
+  const many = ['FROM base', 'RUN i=0; while [ $i -lt 40 ]; do sleep 60 & i=$((i+1)); done'];
+  assert.match((await failure({ lines: many })).message, /can't fork/);
 });
 
 test('a layer that cannot be removed holds up no other', async (t) => {

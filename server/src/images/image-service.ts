@@ -21,7 +21,7 @@ import { Builder } from './build/builder.ts';
 import { BuildContext } from './build/context.ts';
 import { StepRunner } from './build/run-step.ts';
 import type { BuilderParts } from './build/stage-builder.ts';
-import { BuildAborted, StepCache, sorted, surroundingsKey } from './build/step-cache.ts';
+import { BuildAborted, BuildTimedOut, StepCache, sorted, surroundingsKey } from './build/step-cache.ts';
 import { type BuildLog, BuildLogs } from './build-log.ts';
 import type { Dockerfile } from './dockerfile/instruction.ts';
 import { parseDockerfile } from './dockerfile/parse.ts';
@@ -70,6 +70,9 @@ export interface ImageServiceOptions {
   readonly config: {
     readonly buildRuntime: RuntimeChoice;
     readonly buildDiskMiB: number;
+    readonly buildMemoryMiB: number;
+    readonly buildPids: number;
+    readonly buildTimeoutMinutes: number;
     readonly debianMirror: string;
     readonly registryMirrors: readonly string[];
     readonly insecureRegistries: readonly string[];
@@ -110,6 +113,7 @@ export class ImageService implements Images {
   readonly #logger: Logger;
   readonly #onBuilt: ImageServiceOptions['onBuilt'];
   readonly #now: () => number;
+  readonly #timeoutMinutes: number;
   readonly #bases: Bases;
   readonly #parts: BuilderParts;
   /** Builds under way, by what was asked for. */
@@ -123,6 +127,7 @@ export class ImageService implements Images {
     const { config, clock, logger } = options;
     const directory = join(options.dataDir, 'images');
     this.#now = clock;
+    this.#timeoutMinutes = config.buildTimeoutMinutes;
     this.#treesBinaryPath = options.treesBinaryPath;
     this.#logger = logger;
     this.#onBuilt = options.onBuilt;
@@ -176,6 +181,7 @@ export class ImageService implements Images {
         volumes: options.volumes,
         runtime: config.buildRuntime,
         disk: diskOf(config.buildDiskMiB, config),
+        limits: { memoryMiB: config.buildMemoryMiB, pids: config.buildPids },
         layers: this.#layers,
         logger,
       }),
@@ -256,6 +262,7 @@ export class ImageService implements Images {
       throw error;
     }
     const work = async (): Promise<void> => {
+      using _ = endedAfter(this.#timeoutMinutes, controller);
       const signal = AbortSignal.any([controller.signal, this.#closing.signal]);
       const run = { definition, dockerfile, context, log, signal, onMiss: worked.resolve };
       await new Builder(this.#parts, run).build(({ layers, config }) => {
@@ -602,8 +609,21 @@ async function definitionKey(definition: ImageDefinition, context: BuildContext)
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex');
 }
 
+/** Ends a build that is not over by then. */
+function endedAfter(minutes: number, controller: AbortController): Disposable {
+  const timer = setTimeout(
+    () =>
+      controller.abort(
+        new BuildTimedOut(`the build took more than ${minutes} minutes (buildTimeoutMinutes)`),
+      ),
+    minutes * 60_000,
+  );
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
 function failedResult(thrown: unknown): Exclude<BuildResult, { kind: 'success' }> {
   const error = firstError(thrown);
+  if (error instanceof BuildTimedOut) return { kind: 'failure', message: error.message };
   if (error instanceof BuildAborted) return { kind: 'cancelled', message: error.message };
   const known = toSkerryError(error);
   const next =

@@ -178,7 +178,8 @@ test('credentials: needed, used, and a private image is not given to others', as
   await using registry = await startRegistry([[{ name: 'f', text: '' }]], {}, authorization);
   const { resolve } = await openBases({ insecure: [registry.host] });
   const name = `${registry.host}/team/app:1`;
-  await assert.rejects(resolve(name), { code: 'image-build-failed', message: /access was denied/ });
+  const denied = /access was denied.*`skerry image pull \S+ --username NAME --password-stdin/;
+  await assert.rejects(resolve(name), { code: 'image-build-failed', message: denied });
   await resolve(name, { username: 'me', password: 'secret' });
   await assert.rejects(resolve(name), /access was denied/);
 });
@@ -191,7 +192,9 @@ test('credentials are told to no other registry, not even to another port of the
     await assert.rejects(
       resolve(`${registry.host}/team/app:1`, { username: 'me', password: 'secret' }, other),
       {
-        message: new RegExp(`access was denied.*The registry secret is for ${other}`),
+        message: new RegExp(
+          `access was denied.*secret is for ${other}.*\`skerry image pull ${registry.host}/`,
+        ),
       },
     );
   }

@@ -125,9 +125,15 @@ export class Bases {
       credentials && !told
         ? ` The registry secret is for ${credentials.registry}, which the first FROM names, and ${reference.registry} is not told it.`
         : '';
+    const isDenied = pulled.reasons.some((reason) => reason.includes('access was denied'));
+    const name = request.reference;
+    const before =
+      isDenied && !told
+        ? ` Where it wants a login, fetch the image first, on the server's machine: \`skerry image pull ${name} --username NAME --password-stdin --tag ${name}\`; then it is found under this name.`
+        : '';
     throw new SkerryError(
       'image-build-failed',
-      `There is no way to get ${request.reference}: ${pulled.reasons.join('; ')}.${untold}${why} To use another registry, set --registry-mirrors (or name it in FROM).`,
+      `There is no way to get ${request.reference}: ${pulled.reasons.join('; ')}.${untold}${before}${why} To use another registry, set --registry-mirrors (or name it in FROM).`,
     );
   }
 

@@ -19,8 +19,8 @@ import type { LayerStore } from '../layer-store.ts';
 import type { OutputSink } from '../output-sink.ts';
 import { prepareMounts, removeMountPoints, type StepMount } from './step-mounts.ts';
 
-/** What a build step may use. Package managers and compilers need more than most sandboxes. */
-const LIMITS = { memoryMiB: 8192, milliCpu: 8000, milliCpuRequest: 1000, pids: 8192 } as const;
+/** What of the processors a build step may use. Package managers and compilers need more than most sandboxes. */
+const CPU = { milliCpu: 8000, milliCpuRequest: 1000 } as const;
 /** A step that takes longer is taken for stuck. */
 const STEP_TIMEOUT_MS = 2 * 60 * 60_000;
 
@@ -54,6 +54,7 @@ export interface StepRunnerParts {
   readonly runtime: RuntimeChoice;
   /** What a step may write, where the machine can bound it. */
   readonly disk: DiskSize;
+  readonly limits: { readonly memoryMiB: number; readonly pids: number };
   readonly layers: LayerStore;
   readonly logger: Logger;
 }
@@ -77,7 +78,7 @@ export class StepRunner {
   ): Promise<RunOutcome> {
     // The step is done when its files are: an instance that cannot be taken away at once goes later.
     await using cleanup = new CleanupScope(this.#parts.logger);
-    const { instances, runtime, disk, layers, volumes } = this.#parts;
+    const { instances, runtime, disk, limits, layers, volumes } = this.#parts;
     const prepared = await prepareMounts(request.mounts, request.secrets, request.workspace, (path) =>
       layers.refer(path),
     );
@@ -90,7 +91,7 @@ export class StepRunner {
       { layers: request.layers, runtime, ...bound },
       async ({ firstId }) => ({
         hostname: 'skerry-build',
-        limits: LIMITS,
+        limits: { ...limits, ...CPU },
         network: request.network === 'open' ? { kind: 'open' } : { kind: 'blocked' },
         mounts: [...prepared.mounts, ...(await volumes.attach(taskId, request.volumes, firstId))],
       }),
@@ -123,7 +124,7 @@ export class StepRunner {
     signal: AbortSignal,
   ): Promise<AgentExit> {
     const gone = new AbortController();
-    void instance.exited.then((why) => gone.abort(instanceGone(why)));
+    void instance.exited.then((why) => gone.abort(this.#gone(why)));
     try {
       return await runToExit(
         this.#agent(instance),
@@ -144,21 +145,22 @@ export class StepRunner {
     } catch (error) {
       // A connection that breaks may tell of it before the engine says why.
       const ended = error instanceof SkerryError && error.code === 'sandbox-ended';
-      throw ended ? instanceGone(await instance.exited) : error;
+      throw ended ? this.#gone(await instance.exited) : error;
     } finally {
       output.stdout.end();
       output.stderr.end();
     }
   }
-}
 
-function instanceGone(why: InstanceExit): SkerryError {
-  if (why.reason === 'out-of-memory') {
-    return new SkerryError(
-      'image-build-failed',
-      `the step ran out of memory (limit ${LIMITS.memoryMiB} MiB)`,
-    );
+  #gone(why: InstanceExit): SkerryError {
+    if (why.reason === 'out-of-memory') {
+      const { memoryMiB } = this.#parts.limits;
+      return new SkerryError(
+        'image-build-failed',
+        `the step ran out of memory (limit ${memoryMiB} MiB, buildMemoryMiB)`,
+      );
+    }
+    const how = why.reason === 'crashed' ? why.message : 'it was destroyed';
+    return new SkerryError('unavailable', `the sandbox of the step ended: ${how}`);
   }
-  const how = why.reason === 'crashed' ? why.message : 'it was destroyed';
-  return new SkerryError('unavailable', `the sandbox of the step ended: ${how}`);
 }

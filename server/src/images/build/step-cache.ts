@@ -144,6 +144,9 @@ export class BuildAborted extends Error {
   override readonly name = 'BuildAborted';
 }
 
+/** The build itself was too slow. Others that wait for the step it was at take their turn, as after any abort. */
+export class BuildTimedOut extends BuildAborted {}
+
 const isAbort = (thrown: unknown) => {
   const error = firstError(thrown);
   return error instanceof BuildAborted || (error instanceof Error && error.name === 'AbortError');

@@ -364,6 +364,19 @@ test('ADD unpacks what has an archive in it, and copies what is only compressed'
   }
 });
 
+test('a layer of more than a million files is refused before any of them is made', async () => {
+  const [header] = (await packedTar([{ name: 'f' }])).toString('latin1').match(/^.{512}/s) ?? [];
+  const tenThousand = gzipSync(Buffer.from((header ?? '').repeat(10_000), 'latin1'));
+  const workspace = join(root, 'many');
+  await mkdir(workspace);
+  const file = join(workspace, 'layer');
+  await writeFile(file, Buffer.concat(Array.from({ length: 101 }, () => tenThousand)));
+  const edit = { kind: 'apply-tar', file, maxBytes: 1 << 30 } as const;
+  const made = editLayer({ workspace, layers: [lower], edit }, AbortSignal.timeout(120_000));
+  await assert.rejects(made, /unpacks to more than Skerry allows/);
+  assert.deepEqual(await readdir(join(workspace, 'upper')), []);
+});
+
 test('an archive that asks for much memory to be decompressed is refused', async () => {
   const packed = execFileSync('xz', ['-c'], { input: await packedTar([{ name: 'f', text: 'x' }]) });
   // https://tukaani.org/xz/xz-file-format.txt: the size of the dictionary, 4 GiB less a byte, and the sum of the header that it is in.

@@ -8,7 +8,7 @@ import { decompressedBy, type Packer } from './decompress.ts';
 import { EditError } from './edit.ts';
 import { paxRecords } from './pax-records.ts';
 
-const MAX_ENTRIES = 2_000_000;
+const MAX_ENTRIES = 1_000_000;
 const MAX_BYTES = 64 * 2 ** 30;
 /** What tar counts in. */
 const BLOCK = 512;

@@ -21,6 +21,7 @@ export const DEFINITION: ImageDefinition = {
 /** Settings under which nothing is fetched from anywhere. */
 export const TEST_IMAGE_CONFIG: ImageServiceOptions['config'] = {
   buildRuntime: 'auto',
+  ...{ buildMemoryMiB: 8192, buildPids: 8192, buildTimeoutMinutes: 60 },
   ...{ buildDiskMiB: 128, defaultDiskMiB: 64, defaultDiskFiles: 4096 },
   debianMirror: '',
   registryMirrors: [],
