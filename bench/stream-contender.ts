@@ -1,7 +1,7 @@
 /** A server that a bench drives with the official JavaScript client: bytes through it, execs per second, and what both cost it of the processor. */
 import { readFileSync } from 'node:fs';
 import type { App, Image, ModalClient, Sandbox } from 'modal';
-import type { TokenFile } from '../server/src/auth/token-store.ts';
+import type { TokenFile } from '../server/src/auth/token-file.ts';
 import { timed } from './contender.ts';
 import { modalClient } from './modal-client.ts';
 

@@ -11,6 +11,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -294,6 +295,11 @@ describe('the command in sandboxes', () => {
       /^TYPE .*\n(?:.*\n)*file +5 B .* \/copy\/a$/m,
     );
     assert.equal(await done(['volume', 'get', 'papers', '/copy/piped', '-']), 'piped');
+    const big = join(home, 'big');
+    writeFileSync(big, 'first');
+    truncateSync(big, 65 * 2 ** 20); // of zeros, which take no room here
+    await done(['volume', 'put', 'papers', 'big', '/big']);
+    assert.match(await done(['volume', 'ls', 'papers', '/big']), / 65.0 MiB /);
     await done(['volume', 'rename', 'papers', 'kept']);
     await done(['volume', 'get', 'kept', '/copy', 'got']);
     assert.deepEqual([...readFileSync(join(home, 'got/sub/ü'))], [0, 255, 1]);
@@ -374,6 +380,33 @@ describe('the command in sandboxes', () => {
       'trap "" TERM; while :; do sleep 1; done',
     ]);
     assert.equal(await done(['rm', another]), another);
+    // Destroyed, or ended under another's name: what it wrote is there, and where nothing is, that is said.
+    const killed = [
+      'run',
+      '-d',
+      ...python,
+      '--name',
+      'brief',
+      '--',
+      'sh',
+      '-c',
+      'echo words; exec sleep 600',
+    ];
+    const brief = await done(killed);
+    while ((await done(['logs', 'brief'])) === '');
+    await done(['rm', brief]);
+    for (const args of [
+      ['logs', 'brief'],
+      ['logs', brief],
+    ])
+      assert.equal(await done(args), 'words');
+    const ended = await skerry(['logs', '-f', 'brief']);
+    assert.deepEqual([ended.code, ended.stdout, /already completed/.test(ended.stderr)], [0, 'words', true]);
+    assert.match(await done(['events', 'brief']), /ended: /);
+    for (const which of ['nobody', 'sb-nothing']) {
+      const none = await skerry(['logs', which]);
+      assert.deepEqual([none.code, /Nothing is known of .*--keep-output-hours/.test(none.stderr)], [1, true]);
+    }
     assert.equal(await done(['exec', '--help']), await done(['help', 'exec']));
   });
 });

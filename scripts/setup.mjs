@@ -3,6 +3,7 @@
  * The other scripts call `setup()` first.
  */
 import { pathToFileURL } from 'node:url';
+import { ensureCommand } from './lib/command-bundle.mjs';
 import { ensureDashboard } from './lib/dashboard.mjs';
 import { ensureGvisor } from './lib/gvisor.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
@@ -40,6 +41,7 @@ export async function setup() {
   await step('System packages', (progress) => ensurePackages(systemPackages, progress));
   await step('Agent', ensureAgent);
   await step('Dashboard', ensureDashboard);
+  await step('Command', ensureCommand);
   const { note, missing } = await step('gVisor', ensureGvisor);
   if (!missing) return undefined;
   process.stderr.write(withoutGvisor(note));

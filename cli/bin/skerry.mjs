@@ -1,13 +1,19 @@
 #!/usr/bin/env node
 /**
- * The `skerry` command for any Node from 18 on: runs `src/main.ts` when this Node is new enough to run TypeScript, or else starts
- * itself again with the Node 24 that npm installed.
+ * The `skerry` command for any Node from 18 on: runs what `build.mjs` made of `src/main.ts`, or that itself, when this Node is new enough to run TypeScript, or else starts itself again with the Node 24
+ * that npm installed.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundleFile, isBundled } from './bundle.mjs';
+
+async function sources() {
+  await import('./without-translations.mjs');
+  return import('../src/main.ts');
+}
 
 function findNode24() {
   try {
@@ -20,8 +26,7 @@ function findNode24() {
 
 if (Number(process.versions.node.split('.')[0]) >= 24) {
   await import('../../server/src/platform/compile-cache.mjs');
-  await import('./without-translations.mjs');
-  const { main } = await import('../src/main.ts');
+  const { main } = isBundled(process.argv[2]) ? createRequire(import.meta.url)(bundleFile) : await sources();
   process.exitCode = await main(process.argv.slice(2));
   // Without being told to end, Node 24.21.0 may free what it has for ever after TLS connections that were cut off (github.com/nodejs/node/issues/47748).
   process.on('exit', (code) => process.exit(code));

@@ -2,7 +2,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { outliveReaders } from '../../connect/src/closed-output.ts';
-import { SkerryError } from '../../server/src/operator.ts';
+import { SkerryError } from '../../server/src/local-caller.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { CliError, ExitStatus } from './cli-error.ts';
 import { examples } from './examples.ts';

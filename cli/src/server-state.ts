@@ -1,8 +1,8 @@
 /** What a data directory tells about its server: is it running, where, and with which token. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
-import { type TokenFile, tokenFilePath, tokenFileSchema } from '../../server/src/operator.ts';
+import * as z from 'zod/mini';
+import { type TokenFile, tokenFilePath, tokenFileSchema } from '../../server/src/local-caller.ts';
 import { CliError, ExitStatus } from './cli-error.ts';
 
 /** The line that a server prints on standard output when it can be used. */
@@ -11,17 +11,17 @@ export const readyLineSchema = z.object({
   /** Where the command itself reaches it. */
   url: z.url(),
   /** What clients of this machine are told; older servers have only the one. */
-  clientUrl: z.url().optional(),
+  clientUrl: z.optional(z.url()),
   /** Whom to signal: the supervisor where there is one, else the server itself. */
-  pid: z.int().positive(),
-  serverPid: z.int().positive(),
+  pid: z.int().check(z.positive()),
+  serverPid: z.int().check(z.positive()),
   instance: z.string(),
   version: z.string(),
   /** What runs sandboxes that ask for no runtime; older servers do not tell. */
-  isolation: z.enum(['gvisor', 'runc']).optional(),
+  isolation: z.optional(z.enum(['gvisor', 'runc'])),
 });
 
-const serverStateSchema = readyLineSchema.extend({
+const serverStateSchema = z.extend(readyLineSchema, {
   /** The flags it was started with: `down` cleans up with the same ones. */
   flags: z.array(z.string()),
   startedAt: z.iso.datetime(),

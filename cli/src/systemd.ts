@@ -2,14 +2,8 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import {
-  findProgram,
-  instanceName,
-  isSystemdBooted,
-  run,
-  SkerryError,
-  serviceUnit,
-} from '../../server/src/operator.ts';
+import { SkerryError } from '../../server/src/local-caller.ts';
+import { findProgram, instanceName, isSystemdBooted, run, serviceUnit } from '../../server/src/operator.ts';
 import { CliError } from './cli-error.ts';
 import { logFile } from './server-state.ts';
 

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { readToken, readyLineSchema } from '../../cli/src/server-state.ts';
 import { clientEnvironment } from '../../connect/src/environment.ts';
 import { supervisorBinaryPath } from '../../server/src/agent/agent-binary.ts';
-import type { TokenFile } from '../../server/src/auth/token-store.ts';
+import type { TokenFile } from '../../server/src/auth/token-file.ts';
 import { findExtraCaFile } from '../../server/src/config/extra-ca.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { nodeFlags } from '../../server/src/platform/node-flags.ts';

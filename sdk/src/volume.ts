@@ -41,10 +41,12 @@ export class Volume {
     return new Volume(http, info);
   }
 
+  /** What was known of it when this was made, or at the last `rename`. */
   get info(): VolumeInfo {
     return this.#info;
   }
 
+  /** By which sandboxes mount it. */
   get name(): string {
     return this.#info.name;
   }
@@ -70,7 +72,7 @@ export class Volume {
     return new TextDecoder().decode(await this.read(path, options));
   }
 
-  /** Creates or replaces a file of at most 64 MiB; missing directories are made. Sandboxes that have it see it after `reloadVolumes`. */
+  /** Creates or replaces a file; missing directories are made. Content that breaks off leaves what was there. Sandboxes that have it see it after `reloadVolumes`. */
   async write(path: string, content: FileContent, options: Options = {}): Promise<void> {
     await this.#http.call('PUT', `${this.#path}/files`, { query: { path }, body: content, ...options });
   }

@@ -1,6 +1,6 @@
 /**
- * What the `skerry` command needs of the server it starts, stops and looks after: the one door between the two. The command starts each time it is called, so what few of its
- * words need is imported when they do.
+ * What the `skerry` command needs of the server it starts, stops and looks after: one of two doors between them, beside `local-caller.ts`. The command starts each time it is called, so what few
+ * of its words need is imported when they do.
  */
 import { join } from 'node:path';
 import { enginePrograms } from './agent/agent-binary.ts';
@@ -9,20 +9,11 @@ import type { EngineCheck } from './engines/engine.ts';
 import { defaultRunDir, Layout } from './engines/oci/layout.ts';
 
 export { supervisorBinaryPath } from './agent/agent-binary.ts';
-export {
-  DEFAULT_TIMEOUT_SECONDS,
-  networkOf,
-  pythonImage,
-  secondsOf,
-  volumeOf,
-} from './api/mcp/sandbox-settings.ts';
-export { type TokenFile, tokenFilePath, tokenFileSchema } from './auth/token-store.ts';
 export type { Config } from './config/config.ts';
 export { loadConfig } from './config/load-config.ts';
 export { describeSettings } from './config/settings.ts';
 export type { EngineCheck } from './engines/engine.ts';
 export { instanceName } from './engines/oci/layout.ts';
-export { SkerryError } from './errors/skerry-error.ts';
 export { parseIgnore } from './images/dockerfile/path-pattern.ts';
 export { run } from './platform/command.ts';
 export { findProgram } from './platform/find-program.ts';

@@ -3,9 +3,9 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { copyServerKeys, prepareBackup, restore } from '../../../server/src/operator.ts';
 import { CliError } from '../cli-error.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { readServerState, requireRunningServer } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** Copying takes as long as it takes. */
 const BACKUP_TIMEOUT_MS = 2 * 3_600_000;
@@ -25,8 +25,8 @@ export function backupCommand(): Command {
     )
     .argument('<directory>', 'a new or empty one, or that of an earlier backup')
     .option('--keys <directory>', 'also copy what opens it (vault.key, token.json, tls/), to another place');
-  return addServerOptions(command, ['dataDir']).action(async (where: string, options: { keys?: string }) => {
-    const { dataDir } = configOf(serverFlags(command));
+  return addDataDirOptions(command).action(async (where: string, options: { keys?: string }) => {
+    const dataDir = dataDirOf(command);
     const server = requireRunningServer(dataDir);
     const directory = resolve(where);
     const keys = options.keys === undefined ? undefined : resolve(options.keys);
@@ -70,8 +70,8 @@ export function restoreCommand(): Command {
       '--keys <directory>',
       'where skerry backup --keys put the keys; without it SKERRY_VAULT_KEY has the key',
     );
-  return addServerOptions(command, ['dataDir']).action(async (where: string, options: { keys?: string }) => {
-    const { dataDir } = configOf(serverFlags(command));
+  return addDataDirOptions(command).action(async (where: string, options: { keys?: string }) => {
+    const dataDir = dataDirOf(command);
     if (readServerState(dataDir))
       throw new CliError(`A server uses ${dataDir}: restore into another --data-dir.`);
     const keys = options.keys === undefined ? undefined : resolve(options.keys);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { findProgram, instanceName, run } from '../../../server/src/operator.ts';
 import { CliError } from '../cli-error.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 
 /** Where Debian and its like look for authorities that an administrator adds, update-ca-certificates(8). */
 const ADDED = '/usr/local/share/ca-certificates';
@@ -16,23 +16,23 @@ export function caCommand(): Command {
   const show = new Command('show').description(
     'print its certificate (PEM), for browsers and other machines',
   );
-  addServerOptions(show, ['dataDir']).action(() => {
-    const { dataDir } = configOf(serverFlags(show));
+  addDataDirOptions(show).action(() => {
+    const dataDir = dataDirOf(show);
     process.stdout.write(authorityOf(dataDir));
     process.stderr.write(HOW_TO_TRUST);
   });
 
   const install = new Command('install').description('have programs of this machine trust it (as root)');
-  addServerOptions(install, ['dataDir']).action(async () => {
-    const { dataDir } = configOf(serverFlags(install));
+  addDataDirOptions(install).action(async () => {
+    const dataDir = dataDirOf(install);
     const pem = authorityOf(dataDir);
     await changeStore('install', () => writeFileSync(installedAs(dataDir), pem, { mode: 0o644 }));
     process.stdout.write(`Programs that read the system's store trust it. ${BROWSERS}\n`);
   });
 
   const uninstall = new Command('uninstall').description('take it back (as root)');
-  addServerOptions(uninstall, ['dataDir']).action(async () => {
-    const { dataDir } = configOf(serverFlags(uninstall));
+  addDataDirOptions(uninstall).action(async () => {
+    const dataDir = dataDirOf(uninstall);
     await changeStore('uninstall', () => rmSync(installedAs(dataDir), { force: true }));
   });
 

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { addDataDirOptions } from '../data-dir.ts';
 import { ask, askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
-import { addServerOptions } from './server-options.ts';
 
 const takenSchema = z.object({ id: z.string() });
 const listSchema = z.object({
@@ -25,7 +25,7 @@ export function checkpointCommand(): Command {
     .description('keep what a running sandbox is now, which goes on; it expires after 7 days')
     .argument('<sandbox>', whichSandbox)
     .option('--json', 'print one JSON object');
-  addServerOptions(create, ['dataDir']).action(async (sandbox: string, { json }: Flags) => {
+  addDataDirOptions(create).action(async (sandbox: string, { json }: Flags) => {
     const request = { method: 'POST', what, body: {}, timeoutMs: MEMORY_TIMEOUT_MS } as const;
     const { id } = await askAbout(create, sandbox, request, takenSchema);
     process.stdout.write(`${json ? JSON.stringify({ id }) : id}\n`);
@@ -35,7 +35,7 @@ export function checkpointCommand(): Command {
     .description('list what was kept, newest first: of a sandbox, or of all, those too that are gone')
     .argument('[sandbox]', whichSandbox)
     .option('--json', 'print one JSON object a line');
-  addServerOptions(list, ['dataDir']).action(async (sandbox: string | undefined, { json }: Flags) => {
+  addDataDirOptions(list).action(async (sandbox: string | undefined, { json }: Flags) => {
     const request = { method: 'GET' } as const;
     const { checkpoints } = await (sandbox === undefined
       ? ask(list, { ...request, path: what }, listSchema)
@@ -54,7 +54,7 @@ export function checkpointCommand(): Command {
   const remove = new Command('delete')
     .description('remove what was kept; sandboxes that went on from it go on')
     .argument('<checkpoint...>', 'as `skerry checkpoint list` shows it');
-  addServerOptions(remove, ['dataDir']).action(async (ids: string[]) => {
+  addDataDirOptions(remove).action(async (ids: string[]) => {
     for (const id of ids) {
       const path = `${what}/${encodeURIComponent(id)}`;
       await ask(remove, { method: 'DELETE', path }, z.unknown());

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { z } from 'zod';
 import { formatColumns } from '../columns.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { requireRunningServer } from '../server-state.ts';
 import { formatSize } from '../sizes.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** Counting the files of volumes takes as long as it takes. */
 const COUNT_TIMEOUT_MS = 10 * 60_000;
@@ -38,8 +38,8 @@ export function diskCommand(): Command {
   const command = new Command('disk')
     .description('show what takes how much room on the disk, and what of it nobody uses')
     .option('--json', 'print one JSON object');
-  return addServerOptions(command, ['dataDir']).action(async (options: { json?: boolean }) => {
-    const { dataDir } = configOf(serverFlags(command));
+  return addDataDirOptions(command).action(async (options: { json?: boolean }) => {
+    const dataDir = dataDirOf(command);
     const server = requireRunningServer(dataDir);
     const request = { method: 'GET', path: 'disk', timeoutMs: COUNT_TIMEOUT_MS } as const;
     const use = await askServer(server, dataDir, request, useSchema);

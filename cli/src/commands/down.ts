@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { Command } from 'commander';
+import { addDataDirOptions } from '../data-dir.ts';
 import { destroyAll, stopServer } from '../server-process.ts';
 import { findRunningServer, removeServerState } from '../server-state.ts';
 import { isActive, isInstalled, systemctl, unitOf } from '../systemd.ts';
-import { addServerOptions, flagsOfServer } from './server-options.ts';
+import { flagsOfServer } from './server-options.ts';
 
 /** `skerry down`: stops the server and, unless told to keep them, ends its sandboxes and takes everything off the machine. */
 export function downCommand(): Command {
@@ -12,7 +13,7 @@ export function downCommand(): Command {
       'stop the server, end all its sandboxes and remove everything of it from the machine but its data',
     )
     .option('--keep', 'leave sandboxes running: the next `up` takes them over');
-  return addServerOptions(command, ['dataDir']).action(async (options: { keep?: boolean }) => {
+  return addDataDirOptions(command).action(async (options: { keep?: boolean }) => {
     const { flags, dataDir } = flagsOfServer(command);
     const say = (line: string): void => {
       process.stdout.write(`${line}\n`);

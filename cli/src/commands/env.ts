@@ -5,16 +5,16 @@ import {
   environmentFormats,
   formatEnvironment,
 } from '../../../connect/src/environment.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { readToken, requireRunningServer } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** `skerry env`: what a shell of this machine needs to talk to the server. */
 export function envCommand(): Command {
   const command = new Command('env')
     .description('print what clients need to reach the server; use as: eval "$(skerry env)"')
     .addOption(new Option('--format <format>', 'how to print it').choices(environmentFormats).default('sh'));
-  return addServerOptions(command, ['dataDir']).action((options: { format: EnvironmentFormat }) => {
-    const { dataDir } = configOf(serverFlags(command));
+  return addDataDirOptions(command).action((options: { format: EnvironmentFormat }) => {
+    const dataDir = dataDirOf(command);
     const { url, clientUrl = url } = requireRunningServer(dataDir);
     const variables = clientEnvironment(clientUrl, readToken(dataDir), process.env);
     process.stdout.write(formatEnvironment(variables, options.format));

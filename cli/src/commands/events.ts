@@ -5,9 +5,9 @@ import { printable } from '../printable.ts';
 import {
   addConnectionOptions,
   connectionOf,
-  findSandbox,
+  findSandboxOrLast,
   told,
-  whichSandbox,
+  whichSandboxOrLast,
 } from '../sandboxes/connection.ts';
 
 /** What is noted of a sandbox is not told as it happens, so it is looked at again. */
@@ -24,14 +24,14 @@ export function eventsCommand(): Command {
     .description(
       'show what happens to sandboxes from now on, or what happened to one: its start and end, bounds that were hit, what it reached',
     )
-    .argument('[sandbox]', whichSandbox)
+    .argument('[sandbox]', whichSandboxOrLast)
     .option('-f, --follow', 'of one: go on until it has ended')
     .option('--json', 'print one JSON object a line');
   return addConnectionOptions(command).action((which: string | undefined, { follow, json }: EventsFlags) =>
     told(async () => {
       const connection = connectionOf(command);
       if (which !== undefined)
-        return showHistory(await findSandbox(which, connection), follow === true, json);
+        return showHistory(await findSandboxOrLast(which, connection), follow === true, json);
       for await (const event of Sandbox.events(connection)) {
         if (process.stdout.destroyed) return;
         process.stdout.write(json ? `${JSON.stringify(event)}\n` : describe(event));

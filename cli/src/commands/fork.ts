@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { addDataDirOptions } from '../data-dir.ts';
 import { parseCount } from '../option-values.ts';
 import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
-import { addServerOptions } from './server-options.ts';
 
 const madeSchema = z.object({
   sandboxes: z.array(z.object({ id: z.string(), name: z.string().optional() })),
@@ -22,7 +22,7 @@ export function forkCommand(): Command {
     .option('-n, --count <number>', 'how many: all of them are made, or none', parseCount, 1)
     .option('--name <name>', 'the name of the copy; several get <name>-1, <name>-2 and so on')
     .option('--json', 'print one JSON object a line');
-  return addServerOptions(command, ['dataDir']).action(async (sandbox: string, flags: ForkFlags) => {
+  return addDataDirOptions(command).action(async (sandbox: string, flags: ForkFlags) => {
     const { count, name, json } = flags;
     const body = { count, name };
     const request = { method: 'POST', what: 'fork', body, timeoutMs: MEMORY_TIMEOUT_MS } as const;

@@ -6,11 +6,11 @@ import { z } from 'zod';
 import { type ContextFile, contextFiles, ignoreRules } from '../build-context.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { callControlPlane } from '../control-plane.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { localServer } from '../sandboxes/connection.ts';
 import { requireRunningServer, type ServerState } from '../server-state.ts';
 import { printLogs } from './image-logs.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** Larger files go through an URL of their own. */
 const MAX_INLINE_BYTES = 1 << 20;
@@ -46,8 +46,8 @@ export function imageBuildCommand(): Command {
     )
     .option('--no-cache', 'carry out all steps anew')
     .option('--json', 'print the log as one JSON object a piece of text');
-  return addServerOptions(build, ['dataDir']).action(async (context: string, options: Options) => {
-    const { dataDir } = configOf(serverFlags(build));
+  return addDataDirOptions(build).action(async (context: string, options: Options) => {
+    const dataDir = dataDirOf(build);
     const server = requireRunningServer(dataDir);
     const dockerfile = options.file ?? join(context, 'Dockerfile');
     const text = await readFile(dockerfile, 'utf8').catch((error: Error) => {

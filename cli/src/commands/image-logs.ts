@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { linesOf, openAnswer } from '../operator-streams.ts';
 import { requireRunningServer } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const logLineSchema = z.object({
   image: z.string(),
@@ -19,9 +19,9 @@ export function logsCommand(): Command {
     .argument('<image>', 'id or name')
     .option('--timestamps', 'begin each line with its time')
     .option('--json', 'print one JSON object a piece of text, with its time and its step');
-  return addServerOptions(logs, ['dataDir']).action(
+  return addDataDirOptions(logs).action(
     async (image: string, options: { timestamps?: boolean; json?: boolean }) => {
-      const { dataDir } = configOf(serverFlags(logs));
+      const dataDir = dataDirOf(logs);
       await printLogs(dataDir, image, options);
     },
   );

@@ -5,9 +5,9 @@ import { pipeline } from 'node:stream/promises';
 import { Command } from 'commander';
 import { z } from 'zod';
 import { CliError, ExitStatus } from '../cli-error.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { followProgress, openAnswer } from '../operator-streams.ts';
 import { requireRunningServer } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const imageSchema = z.object({ id: z.string() });
 const importedSchema = z.array(z.object({ id: z.string(), names: z.array(z.string()) }));
@@ -41,19 +41,17 @@ export function pullCommand(): Command {
       .argument('<reference>', 'such as python:3.12-slim or ghcr.io/team/app@sha256:...')
       .option('--tag <name>', 'give it a name, under which it stays until that is removed'),
   );
-  return addServerOptions(pull, ['dataDir']).action(
-    async (reference: string, options: Login & { tag?: string }) => {
-      const { dataDir } = configOf(serverFlags(pull));
-      const body = {
-        reference,
-        ...(options.tag !== undefined && { name: options.tag }),
-        ...(await credentials(options)),
-      };
-      const request = { method: 'POST', path: 'images/pull', body } as const;
-      const { id } = await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
-      process.stdout.write(`${id}\n`);
-    },
-  );
+  return addDataDirOptions(pull).action(async (reference: string, options: Login & { tag?: string }) => {
+    const dataDir = dataDirOf(pull);
+    const body = {
+      reference,
+      ...(options.tag !== undefined && { name: options.tag }),
+      ...(await credentials(options)),
+    };
+    const request = { method: 'POST', path: 'images/pull', body } as const;
+    const { id } = await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
+    process.stdout.write(`${id}\n`);
+  });
 }
 
 /** `skerry image push` */
@@ -64,15 +62,13 @@ export function pushCommand(): Command {
       .argument('<image>', 'id or name')
       .argument('<reference>', 'where to, such as ghcr.io/team/app:1'),
   );
-  return addServerOptions(push, ['dataDir']).action(
-    async (image: string, reference: string, options: Login) => {
-      const { dataDir } = configOf(serverFlags(push));
-      const body = { image, reference, ...(await credentials(options)) };
-      const request = { method: 'POST', path: 'images/push', body } as const;
-      await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
-      process.stdout.write(`${reference}\n`);
-    },
-  );
+  return addDataDirOptions(push).action(async (image: string, reference: string, options: Login) => {
+    const dataDir = dataDirOf(push);
+    const body = { image, reference, ...(await credentials(options)) };
+    const request = { method: 'POST', path: 'images/push', body } as const;
+    await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
+    process.stdout.write(`${reference}\n`);
+  });
 }
 
 /** `skerry image import` */
@@ -81,8 +77,8 @@ export function importCommand(): Command {
     .description('take the images of an archive that docker save, podman save, buildx or skopeo wrote')
     .argument('<file>', 'the archive, compressed or not; - is standard input')
     .option('--tag <name>', 'what the one image in it is to be called, instead of as it says');
-  return addServerOptions(take, ['dataDir']).action(async (file: string, options: { tag?: string }) => {
-    const { dataDir } = configOf(serverFlags(take));
+  return addDataDirOptions(take).action(async (file: string, options: { tag?: string }) => {
+    const dataDir = dataDirOf(take);
     const server = requireRunningServer(dataDir);
     if (file !== '-') await stat(file).catch(() => Promise.reject(new CliError(`There is no file ${file}.`)));
     const query = options.tag === undefined ? '' : `?name=${encodeURIComponent(options.tag)}`;
@@ -101,8 +97,8 @@ export function exportCommand(): Command {
     )
     .argument('<image...>', 'ids or names; images that are named keep their names')
     .requiredOption('-o, --output <file>', 'the archive; - is standard output');
-  return addServerOptions(give, ['dataDir']).action(async (images: string[], options: { output: string }) => {
-    const { dataDir } = configOf(serverFlags(give));
+  return addDataDirOptions(give).action(async (images: string[], options: { output: string }) => {
+    const dataDir = dataDirOf(give);
     const query = images.map((image) => `image=${encodeURIComponent(image)}`).join('&');
     const request = { method: 'GET', path: `images/export?${query}` } as const;
     const answer = await openAnswer(requireRunningServer(dataDir), dataDir, request);

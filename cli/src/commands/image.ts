@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { z } from 'zod';
 import { formatColumns } from '../columns.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { printable } from '../printable.ts';
 import { requireRunningServer } from '../server-state.ts';
@@ -9,7 +10,6 @@ import { imageBuildCommand } from './image-build.ts';
 import { logsCommand } from './image-logs.ts';
 import { exportCommand, importCommand, pullCommand, pushCommand } from './image-transfer.ts';
 import { pruneCommand } from './prune.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** Removing many files takes as long as it takes. */
 const REMOVE_TIMEOUT_MS = 10 * 60_000;
@@ -56,8 +56,8 @@ function listCommand(): Command {
     .description('list images, newest first')
     .option('--named', 'only those that have a name')
     .option('--json', 'print one JSON object a line');
-  return addServerOptions(list, ['dataDir']).action(async (options: { named?: boolean; json?: boolean }) => {
-    const { dataDir } = configOf(serverFlags(list));
+  return addDataDirOptions(list).action(async (options: { named?: boolean; json?: boolean }) => {
+    const dataDir = dataDirOf(list);
     const server = requireRunningServer(dataDir);
     const { images } = await askServer(server, dataDir, { method: 'GET', path: 'images' }, listSchema);
     const wanted = options.named ? images.filter(({ names }) => names.length > 0) : images;
@@ -95,8 +95,8 @@ function historyCommand(): Command {
     .description('show the steps that an image came out of, first the oldest')
     .argument('<image>', 'id or name')
     .option('--json', 'print one JSON object a line');
-  return addServerOptions(history, ['dataDir']).action(async (image: string, options: { json?: boolean }) => {
-    const { dataDir } = configOf(serverFlags(history));
+  return addDataDirOptions(history).action(async (image: string, options: { json?: boolean }) => {
+    const dataDir = dataDirOf(history);
     const server = requireRunningServer(dataDir);
     const path = `images/${encodeURIComponent(image)}/history`;
     const { steps } = await askServer(server, dataDir, { method: 'GET', path }, historySchema);
@@ -123,8 +123,8 @@ function tagCommand(): Command {
     )
     .argument('<image>', 'id or name')
     .argument('<name>', 'such as tools:2, or python:3.12-slim in place of what a registry has');
-  return addServerOptions(tag, ['dataDir']).action(async (image: string, name: string) => {
-    const { dataDir } = configOf(serverFlags(tag));
+  return addDataDirOptions(tag).action(async (image: string, name: string) => {
+    const dataDir = dataDirOf(tag);
     const request = { method: 'POST', path: 'images/tag', body: { image, name } } as const;
     await askServer(requireRunningServer(dataDir), dataDir, request, z.unknown());
     process.stdout.write(`${name}\n`);
@@ -137,8 +137,8 @@ function removeCommand(): Command {
       'remove a name, and the image with the last of its names; with an id the image. Sandboxes that run on it go on',
     )
     .argument('<image...>', 'ids or names');
-  return addServerOptions(remove, ['dataDir']).action(async (images: string[]) => {
-    const { dataDir } = configOf(serverFlags(remove));
+  return addDataDirOptions(remove).action(async (images: string[]) => {
+    const dataDir = dataDirOf(remove);
     const server = requireRunningServer(dataDir);
     for (const image of images) {
       const request = {

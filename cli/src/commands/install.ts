@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { Command } from 'commander';
 import { CliError } from '../cli-error.ts';
+import { addDataDirOptions } from '../data-dir.ts';
 import { checkPortIsFree, destroyAll, stopServer } from '../server-process.ts';
 import { findRunningServer, logFile, removeServerState } from '../server-state.ts';
 import {
@@ -76,7 +77,7 @@ export function uninstallCommand(): Command {
   const command = new Command('uninstall')
     .description('remove the service that `install` made; end the server and its sandboxes')
     .option('--keep', 'leave sandboxes running: the next `up` takes them over');
-  return addServerOptions(command, ['dataDir']).action(async (options: { keep?: boolean }) => {
+  return addDataDirOptions(command).action(async (options: { keep?: boolean }) => {
     const { flags, dataDir } = flagsOfServer(command);
     if (!isInstalled(dataDir)) {
       say(`Nothing to do: no service of ${dataDir} is installed.`);

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { z } from 'zod';
 import { CliError, ExitStatus } from '../cli-error.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { requireRunningServer } from '../server-state.ts';
 import { formatSize, parseTime } from '../sizes.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** Removing many files takes as long as it takes. */
 const PRUNE_TIMEOUT_MS = 60 * 60_000;
@@ -25,9 +25,9 @@ export function pruneCommand(): Command {
     .option('--unused-for <time>', 'all that nobody used for so long: 90m, 12h, 7d')
     .option('--dry-run', 'only say how much that is')
     .option('--json', 'print one JSON object');
-  return addServerOptions(command, ['dataDir']).action(
+  return addDataDirOptions(command).action(
     async (options: { unusedFor?: string; dryRun?: boolean; json?: boolean }) => {
-      const { dataDir } = configOf(serverFlags(command));
+      const dataDir = dataDirOf(command);
       const unusedForMs = options.unusedFor === undefined ? undefined : parseTime(options.unusedFor);
       if (options.unusedFor !== undefined && unusedForMs === undefined) {
         throw new CliError(`'${options.unusedFor}' is no time: write 90m, 12h or 7d.`, ExitStatus.usage);

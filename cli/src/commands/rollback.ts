@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { addDataDirOptions } from '../data-dir.ts';
 import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
-import { addServerOptions } from './server-options.ts';
 
 /** `skerry rollback`: a running sandbox goes on where it was. */
 export function rollbackCommand(): Command {
@@ -11,7 +11,7 @@ export function rollbackCommand(): Command {
     )
     .argument('<sandbox>', whichSandbox)
     .argument('<checkpoint>', 'as `skerry checkpoint list` shows it');
-  return addServerOptions(command, ['dataDir']).action(async (sandbox: string, checkpoint: string) => {
+  return addDataDirOptions(command).action(async (sandbox: string, checkpoint: string) => {
     const body = { checkpoint };
     const request = { method: 'POST', what: 'rollback', body, timeoutMs: MEMORY_TIMEOUT_MS } as const;
     await askAbout(command, sandbox, request, z.unknown());

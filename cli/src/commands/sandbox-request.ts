@@ -1,9 +1,9 @@
 /** What the commands on the memory of sandboxes have in common: they ask this machine's server, most about one sandbox. */
 import type { Command } from 'commander';
 import type { z } from 'zod';
+import { dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { requireRunningServer } from '../server-state.ts';
-import { configOf, serverFlags } from './server-options.ts';
 
 /** Memory is written and read at the speed of the disk, and copies of a sandbox start a few at a time. */
 export const MEMORY_TIMEOUT_MS = 15 * 60_000;
@@ -24,7 +24,7 @@ export function ask<Answer>(
   request: Parameters<typeof askServer>[2],
   answer: z.ZodType<Answer>,
 ): Promise<Answer> {
-  const { dataDir } = configOf(serverFlags(command));
+  const dataDir = dataDirOf(command);
   return askServer(requireRunningServer(dataDir), dataDir, request, answer);
 }
 

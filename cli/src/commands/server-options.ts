@@ -2,17 +2,17 @@
 
 import { type Command, Option } from 'commander';
 import { type Config, describeSettings, loadConfig } from '../../../server/src/operator.ts';
+import { CONFIG_OPTION } from '../data-dir.ts';
 import { readServerState } from '../server-state.ts';
 
-/** Adds one option per setting, or only those named. */
-export function addServerOptions(command: Command, only?: readonly (keyof Config)[]): Command {
+/** Adds one option per setting. */
+export function addServerOptions(command: Command): Command {
   for (const setting of describeSettings()) {
-    if (only && !only.includes(setting.key)) continue;
     const value = setting.choices?.join('|') ?? (setting.isList ? 'a,b,…' : 'value');
     const shown = setting.defaultText === '' ? '' : ` (default: ${setting.defaultText})`;
     command.addOption(new Option(`${setting.flag} <${value}>`, `${setting.description}${shown}`));
   }
-  return command.option('--config <file>', 'configuration file (default: ~/.config/skerry/config.json)');
+  return command.option(...CONFIG_OPTION);
 }
 
 /** The given options as the server's own flags. */

@@ -2,10 +2,10 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { findResolver } from '../../../server/src/operator.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { findRunningServer, logFile } from '../server-state.ts';
 import { isInstalled, unitOf } from '../systemd.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 import { describeWarmPool, warmPoolSchema } from './warm.ts';
 
 const HEALTH_TIMEOUT_MS = 5_000;
@@ -22,8 +22,8 @@ export function statusCommand(): Command {
   const command = new Command('status')
     .description('tell whether the server runs, where, and how many sandboxes it has')
     .option('--json', 'print one JSON object');
-  return addServerOptions(command, ['dataDir']).action(async (options: { json?: boolean }) => {
-    const { dataDir } = configOf(serverFlags(command));
+  return addDataDirOptions(command).action(async (options: { json?: boolean }) => {
+    const dataDir = dataDirOf(command);
     const state = findRunningServer(dataDir);
     if (!state) {
       if (options.json) process.stdout.write(`${JSON.stringify({ running: false, dataDir })}\n`);

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { addDataDirOptions } from '../data-dir.ts';
 import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
-import { addServerOptions } from './server-options.ts';
 
 /** `skerry suspend`: keeps a sandbox on the disk alone. */
 export function suspendCommand(): Command {
@@ -10,7 +10,7 @@ export function suspendCommand(): Command {
       'keep a running sandbox on the disk, with the memory of its programs, until somebody uses it (gVisor)',
     )
     .argument('<sandbox>', whichSandbox);
-  return addServerOptions(command, ['dataDir']).action(async (sandbox: string) => {
+  return addDataDirOptions(command).action(async (sandbox: string) => {
     const request = { method: 'POST', what: 'suspend', timeoutMs: MEMORY_TIMEOUT_MS } as const;
     const { id } = await askAbout(command, sandbox, request, z.object({ id: z.string() }));
     process.stdout.write(`${id} is suspended.\n`);

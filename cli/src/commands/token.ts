@@ -4,6 +4,7 @@ import tls from 'node:tls';
 import { Command, Option } from 'commander';
 import { z } from 'zod';
 import { formatColumns } from '../columns.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { parseLifetime } from '../option-values.ts';
 import {
@@ -15,7 +16,6 @@ import {
   takenSchema,
 } from '../quotas.ts';
 import { requireRunningServer, type ServerState } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
@@ -79,8 +79,8 @@ Examples:
   skerry token create --label dashboard --scope read --expires 30d
   skerry token create --label agent --max-sandboxes 5 --max-cpu 4 --max-memory 8192`,
     );
-  addServerOptions(create, ['dataDir']).action(async (flags: CreateFlags) => {
-    const { dataDir } = configOf(serverFlags(create));
+  addDataDirOptions(create).action(async (flags: CreateFlags) => {
+    const dataDir = dataDirOf(create);
     const server = requireRunningServer(dataDir);
     const { label, scope, expires, json } = flags;
     const quotas = quotasOf(flags);
@@ -99,8 +99,8 @@ Examples:
       parseLifetime(text),
     )
     .option('--json', 'print one JSON object');
-  addServerOptions(rotate, ['dataDir']).action(async (id: string, { grace = 0, json }: RotateFlags) => {
-    const { dataDir } = configOf(serverFlags(rotate));
+  addDataDirOptions(rotate).action(async (id: string, { grace = 0, json }: RotateFlags) => {
+    const dataDir = dataDirOf(rotate);
     const server = requireRunningServer(dataDir);
     const request = { method: 'POST', path: `${pathOf(id)}/secret`, body: { graceMs: grace } } as const;
     await print(await askServer(server, dataDir, request, issuedSchema), server, dataDir, json && {});
@@ -109,8 +109,8 @@ Examples:
   const list = new Command('list')
     .description('list the tokens that were made')
     .option('--json', 'print one JSON object a line');
-  addServerOptions(list, ['dataDir']).action(async (options: { json?: boolean }) => {
-    const { dataDir } = configOf(serverFlags(list));
+  addDataDirOptions(list).action(async (options: { json?: boolean }) => {
+    const dataDir = dataDirOf(list);
     const server = requireRunningServer(dataDir);
     const { tokens } = await askServer(server, dataDir, { method: 'GET', path: 'tokens' }, listSchema);
     process.stdout.write(options.json ? tokens.map(jsonOf).join('') : tableOf(tokens));
@@ -119,8 +119,8 @@ Examples:
   const revoke = new Command('revoke')
     .description('make a token useless at once, and end what it is being used for')
     .argument('<id>', 'the part before the colon');
-  addServerOptions(revoke, ['dataDir']).action(async (id: string) => {
-    const { dataDir } = configOf(serverFlags(revoke));
+  addDataDirOptions(revoke).action(async (id: string) => {
+    const dataDir = dataDirOf(revoke);
     const request = { method: 'DELETE', path: pathOf(id) } as const;
     await askServer(requireRunningServer(dataDir), dataDir, request, z.unknown());
     process.stdout.write('Revoked.\n');

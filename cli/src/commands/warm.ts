@@ -2,10 +2,10 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { formatColumns } from '../columns.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
 import { requireRunningServer } from '../server-state.ts';
 import { parseTime } from '../sizes.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** An image may have to be fetched or built first. */
 const WARM_TIMEOUT_MS = 35 * 60_000;
@@ -57,8 +57,8 @@ export function warmCommand(): Command {
     .option('--block-network', 'for sandboxes without a network, or with a list of what they may reach')
     .option('--sandbox-runtime <runtime>', 'what they run under, for those that name one: gvisor, runc')
     .option('--json', 'print one JSON object');
-  return addServerOptions(command, ['dataDir']).action(async (image: string, options: WarmOptions) => {
-    const { dataDir } = configOf(serverFlags(command));
+  return addDataDirOptions(command).action(async (image: string, options: WarmOptions) => {
+    const dataDir = dataDirOf(command);
     const count = Number(options.count);
     if (!Number.isInteger(count) || count < 1)
       throw new CliError(`'${options.count}' is no number of sandboxes.`, ExitStatus.usage);

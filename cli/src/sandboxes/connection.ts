@@ -1,8 +1,14 @@
 /** How the commands that work in sandboxes reach them: by the SDK, with this machine's server or the one that the environment names. */
 import type { Command } from 'commander';
-import { type ConnectionOptions, type Fetch, Sandbox, SkerryError } from '../../../sdk/src/index.ts';
+import {
+  type ConnectionOptions,
+  type Fetch,
+  NotFoundError,
+  Sandbox,
+  SkerryError,
+} from '../../../sdk/src/index.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
-import { addServerOptions, configOf, serverFlags } from '../commands/server-options.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { readToken, requireRunningServer } from '../server-state.ts';
 import { leanFetch } from './lean-fetch.ts';
 
@@ -21,9 +27,10 @@ Exit status: the program's own, 128+n when signal n ended it; 124 its time was o
 3 the server is not running.`;
 
 export const whichSandbox = 'its id or its name';
+export const whichSandboxOrLast = 'its id or its name; when none of that name runs, the last that had it';
 
 /** Adds what all of these commands have; `SKERRY_URL` and `SKERRY_TOKEN` stand for another machine's server. */
-export const addConnectionOptions = (command: Command): Command => addServerOptions(command, ['dataDir']);
+export const addConnectionOptions = (command: Command): Command => addDataDirOptions(command);
 
 export interface ServerAccess {
   readonly url: string;
@@ -36,7 +43,7 @@ export interface ServerAccess {
 export function connectionOf(command: Command): ServerAccess {
   const { SKERRY_URL: url, SKERRY_TOKEN: token } = process.env;
   if (url && token) return { url, token, fetch: leanFetch };
-  return localServer(configOf(serverFlags(command)).dataDir);
+  return localServer(dataDirOf(command));
 }
 
 /** This machine's, whatever the environment names. @throws CliError when there is none */
@@ -46,14 +53,39 @@ export function localServer(dataDir: string): ServerAccess {
   return { url, token: `${tokenId}:${tokenSecret}`, fetch: leanFetch };
 }
 
+const isId = (which: string): boolean => /^sb-[0-9A-Za-z]+$/.test(which);
+
 /** By id, or by the name of one that runs. @throws CliError, SkerryError */
 export async function findSandbox(which: string, connection: ConnectionOptions): Promise<Sandbox> {
-  if (/^sb-[0-9A-Za-z]+$/.test(which)) return Sandbox.get(which, connection);
+  if (isId(which)) return Sandbox.get(which, connection);
+  const found = await runningNamed(which, connection);
+  if (!found) throw new CliError(`No running sandbox is named ${which}. List them: skerry ls`);
+  return found;
+}
+
+/** As `findSandbox`; where none of that name runs, the last that had it, for as long as the server knows of it. @throws CliError, SkerryError */
+export async function findSandboxOrLast(which: string, connection: ConnectionOptions): Promise<Sandbox> {
+  const running = isId(which)
+    ? await Sandbox.get(which, connection).catch((error: unknown) => {
+        if (!(error instanceof NotFoundError)) throw error;
+      })
+    : await runningNamed(which, connection);
+  if (running) return running;
+  if (!isId(which)) {
+    const all = Sandbox.list({ ...connection, includeEnded: true }); // newest first
+    for await (const sandbox of all) if (sandbox.info.name === which) return sandbox;
+  }
+  throw new CliError(
+    `Nothing is known of ${which}: there was none, or it ended so long ago that the server has forgotten it (--keep-output-hours).`,
+  );
+}
+
+/** @throws CliError when there are several */
+async function runningNamed(name: string, connection: ConnectionOptions): Promise<Sandbox | undefined> {
   const named: Sandbox[] = [];
-  for await (const sandbox of Sandbox.list(connection)) if (sandbox.info.name === which) named.push(sandbox);
+  for await (const sandbox of Sandbox.list(connection)) if (sandbox.info.name === name) named.push(sandbox);
   const [first, second] = named;
-  if (second) throw new CliError(`Several running sandboxes are named ${which}: use the id of one.`);
-  if (!first) throw new CliError(`No running sandbox is named ${which}. List them: skerry ls`);
+  if (second) throw new CliError(`Several running sandboxes are named ${name}: use the id of one.`);
   return first;
 }
 

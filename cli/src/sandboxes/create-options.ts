@@ -7,7 +7,7 @@ import {
   pythonImage,
   secondsOf,
   volumeOf,
-} from '../../../server/src/operator.ts';
+} from '../../../server/src/local-caller.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 
 export interface CreateFlags {

@@ -10,7 +10,8 @@ import type { SandboxId, TaskId } from '../ids.ts';
 import { openVault } from '../secrets/vault.ts';
 import { openStore } from '../store/store.ts';
 import { ACCESS_TOKEN_LIFETIME_S, AccessTokens } from './access-tokens.ts';
-import { TokenStore, tokenFilePath, tokenFileSchema } from './token-store.ts';
+import { tokenFilePath, tokenFileSchema } from './token-file.ts';
+import { TokenStore } from './token-store.ts';
 
 async function withDataDir(use: (dataDir: string) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(join(tmpdir(), 'skerry-auth-'));

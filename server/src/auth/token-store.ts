@@ -6,7 +6,6 @@
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId } from '../ids.ts';
@@ -17,17 +16,7 @@ import { type OpenAnswer, OpenAnswers } from './open-answers.ts';
 import { type Quotas, quotasSchema } from './quotas.ts';
 import { type Identity, scopes } from './scopes.ts';
 import { openSigningKey, type SigningKeySettings } from './signing-key.ts';
-
-/** What `token.json` holds. */
-export const tokenFileSchema = z.object({
-  tokenId: z.string().regex(/^ak-[0-9A-Za-z]{22}$/),
-  tokenSecret: z.string().regex(/^as-[0-9a-f]{64}$/),
-  /** The bearer key of the REST API for this token. */
-  apiKey: z.string(),
-});
-export type TokenFile = z.infer<typeof tokenFileSchema>;
-
-export const tokenFilePath = (dataDir: string): string => join(dataDir, 'token.json');
+import { type TokenFile, tokenFilePath, tokenFileSchema } from './token-file.ts';
 
 const storedTokenSchema = z.object({ tokenId: z.string(), secretSha256: z.string() });
 const furtherTokensSchema = z.array(

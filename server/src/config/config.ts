@@ -2,11 +2,8 @@
  * Every setting of the server: one schema, one source of defaults. Precedence: flags > environment (`SKERRY_…`) > file > default
  * (`load-config.ts`). `skerry up --help` and docs/configuration.md are made from this table.
  */
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { z } from 'zod';
-
-const stateHome = () => process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
+import { DATA_DIR_DESCRIPTION, defaultDataDir } from './data-dir.ts';
 
 /** `NAME:TYPE`; the name is a CDI device's, or `*`. */
 const GPU_TYPE = /^(\*|[A-Za-z0-9.-]+\/[A-Za-z0-9._-]+=[A-Za-z0-9._:-]+):[A-Za-z0-9][A-Za-z0-9 _+-]{0,62}$/;
@@ -29,10 +26,7 @@ export const configSchema = z.strictObject({
     .max(65535)
     .default(7423)
     .describe('port to listen on; 0 takes a free one'),
-  dataDir: z
-    .string()
-    .default(() => join(stateHome(), 'skerry'))
-    .describe('where images, sandboxes and the database live'),
+  dataDir: z.string().default(defaultDataDir).describe(DATA_DIR_DESCRIPTION),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('warn')

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { dataDirOf } from './data-dir.ts';
 import { loadConfig } from './load-config.ts';
 import { describeSettings, kebabCase } from './settings.ts';
 
@@ -43,6 +44,29 @@ describe('loadConfig', () => {
     assert.deepEqual(load().nameservers, ['9.9.9.9']);
     assert.deepEqual(load(['--nameservers=1.1.1.1, 8.8.8.8,']).nameservers, ['1.1.1.1', '8.8.8.8']);
     assert.deepEqual(load([], { SKERRY_ALLOW_PRIVATE: '10.0.0.0/8' }).allowPrivate, ['10.0.0.0/8']);
+  });
+
+  test('says of the data directory what those are told that ask for nothing else', () => {
+    for (const content of ['{}', '{"dataDir": "/from/file", "port": 1}']) {
+      write(content);
+      for (const variable of [{}, { SKERRY_DATA_DIR: '' }, { SKERRY_DATA_DIR: '/from/variable' }]) {
+        const env = { XDG_CONFIG_HOME: home, ...variable };
+        assert.equal(dataDirOf({}, env), loadConfig({ argv: [], env }).dataDir);
+        assert.equal(dataDirOf({ dataDir: '/from/flag' }, env), '/from/flag');
+      }
+    }
+    const path = write('{"dataDir": 5}');
+    const wrong = {
+      code: 'invalid-argument',
+      message: new RegExp(`^file ${path}: 5 is not a valid dataDir`),
+    };
+    assert.throws(() => load(), wrong);
+    assert.throws(() => dataDirOf({}, { XDG_CONFIG_HOME: home }), wrong);
+    write('{');
+    for (const find of [load, () => dataDirOf({}, { XDG_CONFIG_HOME: home })]) {
+      assert.throws(find, { code: 'invalid-argument', message: /is not valid JSON/ });
+    }
+    assert.throws(() => dataDirOf({ config: join(home, 'none') }, {}), /cannot be read/);
   });
 
   test('treats an empty variable as not set', () => {

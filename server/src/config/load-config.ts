@@ -2,26 +2,23 @@
  * Puts the configuration together. Precedence: flags > environment (`SKERRY_…`) > file > default. A value that is not valid is
  * reported with the place it came from, since a wrong setting is often not where the reader looks first.
  */
-import { readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { type Config, configSchema } from './config.ts';
+import { type Environment, readConfigFile } from './config-file.ts';
 import { findOrRememberExtraCaFile } from './extra-ca.ts';
 import { describeSettings, type Setting } from './settings.ts';
 
 export interface ConfigSources {
   /** Flags only, without the program: `--port 7000`, `--port=7000`, `--config FILE`. */
   readonly argv: readonly string[];
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Environment;
   /** Overrides where the file is looked for; a `--config` flag overrides this. It must exist. */
   readonly configFile?: string;
 }
 
 type Given = Map<Setting['key'], { readonly value: unknown; readonly source: string }>;
 
-const invalid = (message: string, cause?: unknown) =>
-  new SkerryError('invalid-argument', message, cause === undefined ? {} : { cause });
+const invalid = (message: string) => new SkerryError('invalid-argument', message);
 
 /**
  * The configuration a server runs with. `extraCaFile` is a path or empty in it: what `auto` and `none` come to on this machine.
@@ -48,7 +45,7 @@ export function loadConfig({ argv, env, configFile }: ConfigSources): Config {
   throw invalid(lines.join('\n'));
 }
 
-function extraCaFileOf({ extraCaFile, dataDir }: Config, env: ConfigSources['env']): string {
+function extraCaFileOf({ extraCaFile, dataDir }: Config, env: Environment): string {
   switch (extraCaFile) {
     case 'auto':
       return findOrRememberExtraCaFile(env, dataDir) ?? '';
@@ -57,11 +54,6 @@ function extraCaFileOf({ extraCaFile, dataDir }: Config, env: ConfigSources['env
     default:
       return extraCaFile;
   }
-}
-
-/** Where the configuration file is when nobody says otherwise. */
-export function defaultConfigFile(env: ConfigSources['env']): string {
-  return join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config'), 'skerry', 'config.json');
 }
 
 const splitList = (text: string): string[] =>
@@ -89,7 +81,7 @@ function readFlags(settings: readonly Setting[], argv: readonly string[]): { fla
 }
 
 /** Variables that are set but empty count as not set, as shells cannot easily tell the two apart. */
-function readEnvironment(settings: readonly Setting[], env: ConfigSources['env']): Given {
+function readEnvironment(settings: readonly Setting[], env: Environment): Given {
   const given: Given = new Map();
   for (const setting of settings) {
     const text = env[setting.variable];
@@ -99,33 +91,10 @@ function readEnvironment(settings: readonly Setting[], env: ConfigSources['env']
   return given;
 }
 
-function readFile(
-  settings: readonly Setting[],
-  env: ConfigSources['env'],
-  explicit: string | undefined,
-): Given {
-  const path = explicit ?? defaultConfigFile(env);
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    // The cast narrows what fs throws; anything without a code is rethrown as unreadable.
-    if (explicit === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
-    throw invalid(
-      `Configuration file ${path} cannot be read: ${error instanceof Error ? error.message : error}`,
-    );
-  }
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch (error) {
-    throw invalid(
-      `Configuration file ${path} is not valid JSON: ${error instanceof Error ? error.message : error}`,
-    );
-  }
-  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
-    throw invalid(`Configuration file ${path} must hold one JSON object.`);
-  }
+function readFile(settings: readonly Setting[], env: Environment, explicit: string | undefined): Given {
+  const file = readConfigFile(env, explicit);
+  if (!file) return new Map();
+  const { path, content } = file;
   const given: Given = new Map();
   for (const [name, value] of Object.entries(content)) {
     const setting = settings.find(({ key }) => key === name);

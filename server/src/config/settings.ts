@@ -1,7 +1,6 @@
 /** The settings of `config.ts` as a table: what each is called as a flag and as a variable, for help texts and docs. */
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { type Config, configSchema } from './config.ts';
+import { belowHome } from './data-dir.ts';
 
 export interface Setting {
   readonly key: keyof Config;
@@ -31,7 +30,6 @@ const keys = Object.keys(configSchema.shape) as (keyof Config)[];
 /** Every setting, in the schema's order. */
 export function describeSettings(): readonly Setting[] {
   const defaults = configSchema.parse({});
-  const stateHome = process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state');
   return keys.map((key) => {
     const inner = configSchema.shape[key].unwrap();
     const value = defaults[key];
@@ -42,10 +40,7 @@ export function describeSettings(): readonly Setting[] {
       description: configSchema.shape[key].description ?? '',
       isList: inner.type === 'array',
       choices: inner.type === 'enum' ? inner.options : undefined,
-      defaultText: (Array.isArray(value) ? value.join(',') : String(value)).replace(
-        stateHome,
-        '~/.local/state',
-      ),
+      defaultText: belowHome(Array.isArray(value) ? value.join(',') : String(value)),
     };
   });
 }

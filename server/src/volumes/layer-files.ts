@@ -2,6 +2,7 @@
  * The layers of all volumes on disk: `<directory>/layers/<VolumeLayerId>/tree` in the format of `layer-tree.ts`. A layer appears whole, with its bytes on
  * the disk, or not at all, and never changes.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, renameSync, statSync, utimesSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -75,6 +76,11 @@ export class LayerFiles {
     this.#stamp(made); // else a collection could take it before a version names it
     renameSync(made, join(this.#layers, id));
     return { id, growth: writer.growth, bytes: writer.put };
+  }
+
+  /** Where a file can be made that is to be moved into a layer. Whoever asks removes it; the next run removes what is left. */
+  temporaryFile(): string {
+    return join(this.#temporary, randomBytes(12).toString('hex'));
   }
 
   /** Says that no version has it any more. */

@@ -1,7 +1,7 @@
 /** What volumes hold, over real directories: uploads that break off, tickets that are misused, layers that are merged and collected. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -257,6 +257,34 @@ describe('uploads', { skip }, () => {
       assert.equal(missing.length, 1);
     }
     assert.deepEqual(await setting.list(id), []);
+  });
+
+  test('a file of what comes is there whole or not at all, and takes only the room there is', async (t) => {
+    const setting = new Setting(t);
+    const id = setting.volume();
+    const put = (path: string, content: Iterable<string> | AsyncIterable<string>, overwrite = true) =>
+      setting.files.putStream(id, path, 0o640, Readable.from(content).map(Buffer.from), { overwrite });
+    assert.equal(await put('a/b', ['first ', 'second']), 12);
+    assert.equal(await put('empty', []), 0);
+    assert.equal(String(await setting.read(id, 'a/b')), 'first second');
+    const { place } = await setting.files.range(id, 'a/b', 0, 0);
+    assert.equal(statSync(setting.files.hostPath(place)).mode & 0o7777, 0o640);
+    await assert.rejects(put('a/b', ['x'], false), { code: 'already-exists' });
+    await assert.rejects(put('a', ['x']), { code: 'already-exists' });
+    await assert.rejects(put('/', ['x']), { code: 'invalid-argument' });
+    const brokenOff = async function* () {
+      yield 'third';
+      throw new Error('the connection broke');
+    };
+    await assert.rejects(put('a/b', brokenOff()), /the connection broke/);
+    setting.room.bytes = 8;
+    await assert.rejects(put('a/b', ['12345678', 'far too much']), { code: 'disk-full' });
+    assert.equal(String(await setting.read(id, 'a/b')), 'first second');
+    setting.maxBytes = 8;
+    setting.restart();
+    await assert.rejects(put('a/c', ['12345', '6789']), { code: 'volume-full' });
+    assert.deepEqual(await setting.list(id), ['a', 'a/b', 'empty']);
+    assert.deepEqual(readdirSync(join(setting.directory, 'volumes/tmp')), []);
   });
 
   test('one that nobody goes on with is given up after a day', async (t) => {

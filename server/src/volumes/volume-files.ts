@@ -1,6 +1,6 @@
 /** What volumes hold. A change is made as a layer over those there are, one change of a volume after the other. */
 import { constants } from 'node:fs';
-import { chmod, copyFile, stat } from 'node:fs/promises';
+import { chmod, copyFile, open, rename, rm, stat } from 'node:fs/promises';
 import type { BlobStore } from '../blobs/blobs.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { VolumeId, VolumeLayerId } from '../ids.ts';
@@ -35,6 +35,8 @@ const MAX_LAYERS = 32;
 /** Nor may files that were written over take more room than this, or than what the volume holds. */
 const MAX_DEAD_BYTES = 2 ** 30;
 const PERMISSION_BITS = 0o7777;
+/** As the errors call it. */
+const UPLOAD = 'an upload';
 
 export interface VolumeFilesOptions {
   /** Of their own. */
@@ -144,7 +146,7 @@ export class LayeredVolumeFiles implements VolumeFiles {
     const named = nameFiles(files);
     const bytes = await this.#bytesOf(files);
     if (bytes > this.#options.maxBytes) throw tooManyBytes(this.#options.maxBytes);
-    using room = await this.#room.take({ bytes, files: files.length, what: 'an upload' });
+    using room = await this.#room.take({ bytes, files: files.length, what: UPLOAD });
     await this.change(id, async ({ tree }) => {
       await checkFree(tree, named.keys(), overwrite);
       return async (writer) => {
@@ -158,6 +160,45 @@ export class LayeredVolumeFiles implements VolumeFiles {
         }
       };
     });
+  }
+
+  async putStream(
+    id: VolumeId,
+    path: string,
+    mode: number,
+    content: AsyncIterable<Uint8Array>,
+    { overwrite }: PutOptions,
+  ): Promise<number> {
+    const [named] = nameFiles([{ path }]).values();
+    if (!named) throw new SkerryError('internal', 'unreachable: one file was named');
+    const { names } = named;
+    await checkFree(this.#tree(this.version(id)), [names.join('/')], overwrite); // before all of it is sent
+    const received = this.#layers.temporaryFile();
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => rm(received, { force: true })); // not there any more once it has its place
+    const size = await this.#receive(received, mode & PERMISSION_BITS, content);
+    await this.change(id, async ({ tree }) => {
+      await checkFree(tree, [names.join('/')], overwrite);
+      return (writer) => writer.putFile(names, (host) => rename(received, raw(host)));
+    });
+    return size;
+  }
+
+  /** @returns its bytes */
+  async #receive(path: string, mode: number, content: AsyncIterable<Uint8Array>): Promise<number> {
+    const { maxBytes } = this.#options;
+    await this.#room.require({ bytes: 0, files: 1, what: UPLOAD });
+    await using file = await open(path, 'wx', 0o600);
+    let size = 0;
+    for await (const piece of content) {
+      size += piece.length;
+      if (size > maxBytes) throw tooManyBytes(maxBytes);
+      using room = await this.#room.take({ bytes: piece.length, what: UPLOAD });
+      await file.writeFile(piece);
+      room.wrote(piece.length);
+    }
+    await file.chmod(mode);
+    return size;
   }
 
   async putBlocks(

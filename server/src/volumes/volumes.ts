@@ -101,6 +101,17 @@ export interface VolumeFiles {
   ): Promise<void>;
   /** All of them or none. @throws SkerryError `already-exists`, `conflict`, `invalid-argument`, `too-large`, `volume-full`, `disk-full` */
   putWhole(id: VolumeId, files: readonly WholeFile[], options: PutOptions): Promise<void>;
+  /**
+   * A file of what comes, which is nowhere in memory. Nothing changes unless all of it came.
+   * @param mode permission bits @returns its bytes @throws SkerryError like `putWhole`, and what `content` throws
+   */
+  putStream(
+    id: VolumeId,
+    path: string,
+    mode: number,
+    content: AsyncIterable<Uint8Array>,
+    options: PutOptions,
+  ): Promise<number>;
   /** All of them once no block is missing, else none. @throws SkerryError like `putWhole` */
   putBlocks(id: VolumeId, files: readonly BlockFile[], options: PutOptions): Promise<readonly MissingBlock[]>;
 }

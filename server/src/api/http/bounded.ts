@@ -1,5 +1,22 @@
 /** Bodies of requests that are counted as they come. */
+import { Readable } from 'node:stream';
+import type { FastifyRequest } from 'fastify';
 import { SkerryError } from '../../errors/skerry-error.ts';
+
+/** The body of a request that nothing has parsed. Who stops reading before its end can still answer. */
+export async function* bodyOf({
+  body,
+  raw,
+}: Pick<FastifyRequest, 'body' | 'raw'>): AsyncGenerator<Uint8Array> {
+  // Without a content type there is no body to parse, and the stream is still on the request.
+  const stream: Readable = body instanceof Readable ? body : raw;
+  try {
+    // Ended early it would take the connection with it, and the answer.
+    yield* stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+  } finally {
+    stream.resume();
+  }
+}
 
 /** @throws SkerryError `too-large` at the first byte too many */
 export async function* bounded(

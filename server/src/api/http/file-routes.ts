@@ -1,7 +1,7 @@
 /** `…/files`: a sandbox's files, by absolute path. */
 import { Readable } from 'node:stream';
 import { z } from 'zod';
-import { bounded } from './bounded.ts';
+import { bodyOf, bounded } from './bounded.ts';
 import { deleteFileQuery, fileDeleted, fileList, fileQuery, fileWritten } from './fields.ts';
 import { fileCalls } from './file-calls.ts';
 import { answers, content, type HttpApp, type RouteParts, sandboxParams } from './routes.ts';
@@ -57,9 +57,7 @@ export function fileRoutes(app: HttpApp, parts: RouteParts): void {
     },
     async (request, reply) => {
       const { path } = request.query;
-      // Without a content type there is no body to parse, and the stream is still on the request.
-      const body: AsyncIterable<Uint8Array> = request.body instanceof Readable ? request.body : request.raw;
-      const content = bounded(body, parts.maxFileBytes);
+      const content = bounded(bodyOf(request), parts.maxFileBytes);
       return { path, size: await use(request, reply, (files, signal) => files.write(path, content, signal)) };
     },
   );

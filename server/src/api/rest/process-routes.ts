@@ -1,11 +1,11 @@
 /** `/v1/sandboxes/<id>/processes`: programs in a sandbox, their output and their input. The main program's id is `entrypoint`. */
-import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, newProcessId, type ProcessId } from '../../ids.ts';
 import type { OutputReader, Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import { exitCodeOf, type ProcessExit } from '../../sandboxes/state.ts';
 import type { Secrets } from '../../secrets/secrets.ts';
+import { bodyOf } from '../http/bounded.ts';
 import {
   feedStdin,
   isFileHelper,
@@ -143,12 +143,11 @@ export function processRoutes(app: HttpApp, parts: RouteParts, secrets: Pick<Sec
             return true;
           };
           const exit = await followToExit(output, send, signal, from);
-          await rejectIfSandboxEnded(
-            sandbox,
-            exit,
-            signal,
-            request.params.processId === ENTRYPOINT_PROCESS_ID,
-          );
+          // Who asks only for what is there is told no more of its end than that.
+          if (follow) {
+            const isMain = request.params.processId === ENTRYPOINT_PROCESS_ID;
+            await rejectIfSandboxEnded(sandbox, exit, signal, isMain);
+          }
           frames.tell('exit', exitOf(exit));
         } else {
           for (const stream of names)
@@ -226,12 +225,9 @@ export function processRoutes(app: HttpApp, parts: RouteParts, secrets: Pick<Sec
       async (request, reply) => {
         const { sandbox, signal } = openSandbox(parts, request, reply);
         const process = await find(sandbox, request.params.processId, signal);
-        // Without a content type there is no body to parse, and the stream is still on the request.
-        const body: Readable = request.body instanceof Readable ? request.body : request.raw;
         let { offset } = request.query;
         try {
-          // Ended early it would take the connection with it, and the answer.
-          for await (const piece of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
+          for await (const piece of bodyOf(request)) {
             for (let at = 0; at < piece.length; at += STDIN_CHUNK_BYTES) {
               const chunk = piece.subarray(at, at + STDIN_CHUNK_BYTES);
               await process.writeStdin(offset, chunk, signal);
@@ -240,7 +236,6 @@ export function processRoutes(app: HttpApp, parts: RouteParts, secrets: Pick<Sec
           }
           if (request.query.end) await process.closeStdin(signal);
         } catch (error) {
-          body.resume();
           throw await toldWhy(error, sandbox, signal, ' meanwhile');
         }
         return { accepted: offset };

@@ -1,16 +1,14 @@
 /** `/v1/volumes`: which there are, and what they hold, whether a sandbox has them or not. */
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import type { Apps } from '../../apps/apps.ts';
-import type { BlobStore } from '../../blobs/blobs.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { VolumeId } from '../../ids.ts';
 import type { LayeredVolumeFiles } from '../../volumes/volume-files.ts';
 import type { VolumeMounts } from '../../volumes/volume-mounts.ts';
 import type { VolumeInfo, Volumes } from '../../volumes/volumes.ts';
-import { bounded } from '../http/bounded.ts';
+import { bodyOf } from '../http/bounded.ts';
 import { fileDeleted, fileWritten } from '../http/fields.ts';
 import { answers, content, type HttpApp } from '../http/routes.ts';
 import { beforeOf, cursorAfter } from '../http/sandbox-answers.ts';
@@ -33,21 +31,18 @@ export interface StoredVolumes {
   readonly volumes: Volumes;
   readonly volumeFiles: Pick<
     LayeredVolumeFiles,
-    'list' | 'range' | 'remove' | 'copy' | 'putWhole' | 'hostPath'
+    'list' | 'range' | 'remove' | 'copy' | 'putStream' | 'hostPath'
   >;
   /** Whatever is asked of a volume is asked of what its sandboxes have written by then. */
   readonly volumeMounts: Pick<VolumeMounts, 'settle'>;
-  readonly blobs: Pick<BlobStore, 'putBytes'>;
 }
 
-/** Held in memory while its digest is made. */
-const MAX_FILE_BYTES = 64 << 20;
 const MAX_ENTRIES = 100_000;
 const FILE_MODE = 0o644;
 const bytes = z.any().meta({ type: 'string', format: 'binary' });
 
 export function storedVolumeRoutes(app: HttpApp, stored: StoredVolumes): void {
-  const { apps, volumes, volumeFiles: files, volumeMounts: mounts, blobs } = stored;
+  const { apps, volumes, volumeFiles: files, volumeMounts: mounts } = stored;
   const common = { tags: ['Volumes'], security: [{ apiToken: [] }] };
   const one = { ...common, params: volumeParams };
   const environment = () => apps.environment('').id;
@@ -235,11 +230,12 @@ export function storedVolumeRoutes(app: HttpApp, stored: StoredVolumes): void {
     scope.put(
       '/volumes/:volume/files',
       {
-        bodyLimit: Number.MAX_SAFE_INTEGER, // counted as it comes
+        bodyLimit: Number.MAX_SAFE_INTEGER, // counted as it comes, against what the volume may hold
         schema: {
           ...one,
           operationId: 'writeVolumeFile',
-          summary: `Create or replace a file of at most ${MAX_FILE_BYTES >> 20} MiB; missing directories are made.`,
+          summary:
+            'Create or replace a file; missing directories are made. A body that breaks off changes nothing.',
           consumes: ['application/octet-stream'],
           querystring: volumeFileQuery,
           body: bytes,
@@ -249,12 +245,8 @@ export function storedVolumeRoutes(app: HttpApp, stored: StoredVolumes): void {
       async (request) => {
         const { path } = request.query;
         const id = await settled(request.params.volume);
-        const body: AsyncIterable<Uint8Array> = request.body instanceof Readable ? request.body : request.raw;
-        const whole = Buffer.concat(await Array.fromAsync(bounded(body, MAX_FILE_BYTES)));
-        const sha256Hex = createHash('sha256').update(whole).digest('hex');
-        await blobs.putBytes(sha256Hex, whole);
-        await files.putWhole(id, [{ path, sha256Hex, mode: FILE_MODE }], { overwrite: true });
-        return { path, size: whole.length };
+        const size = await files.putStream(id, path, FILE_MODE, bodyOf(request), { overwrite: true });
+        return { path, size };
       },
     );
   });

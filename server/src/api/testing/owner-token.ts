@@ -1,6 +1,7 @@
 /** The token of whoever set a server up, which both APIs are called with. */
 import { readFile } from 'node:fs/promises';
-import { type TokenFile, TokenStore, tokenFilePath, tokenFileSchema } from '../../auth/token-store.ts';
+import { type TokenFile, tokenFilePath, tokenFileSchema } from '../../auth/token-file.ts';
+import { TokenStore } from '../../auth/token-store.ts';
 import type { Domain } from '../../sandboxes/testing/domain.ts';
 
 /** The tokens of a domain, and the owner's as `token.json` has it. */

@@ -2,7 +2,8 @@
 import type { AppService } from '../../../apps/app-service.ts';
 import { AccessTokens } from '../../../auth/access-tokens.ts';
 import { ConnectTokens } from '../../../auth/connect-tokens.ts';
-import type { TokenFile, TokenStore } from '../../../auth/token-store.ts';
+import type { TokenFile } from '../../../auth/token-file.ts';
+import type { TokenStore } from '../../../auth/token-store.ts';
 import { configSchema } from '../../../config/config.ts';
 import { Cleanup } from '../../../platform/cleanup.ts';
 import { AppReaper } from '../../../sandboxes/app-reaper.ts';

@@ -1,0 +1,77 @@
+/**
+ * Makes one file of the commands that work in sandboxes, `dist/sandboxes.cjs`: Node begins with it in less than half the time that their sources take it (docs/decisions/0051). Takes a fraction
+ * of a second. `bin/bundle.mjs` runs it for as long as the sources are the same.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { bundleFile, contentFile, stampOf } from './bin/bundle.mjs';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const root = dirname(here.replace(/\/$/, ''));
+const main = join(here, 'src', 'main.ts');
+
+/** What is bundled: the commands that people wait for, by the word and the file that makes it. The others look after a server, and run from source. */
+const commands = {
+  run: 'run.ts',
+  exec: 'exec.ts',
+  shell: 'shell.ts',
+  logs: 'logs.ts',
+  events: 'events.ts',
+  stats: 'stats.ts',
+  top: 'top.ts',
+  cp: 'cp.ts',
+  stop: 'stop.ts',
+  rm: 'stop.ts',
+  snapshot: 'snapshot.ts',
+  volume: 'volume.ts',
+  secret: 'secret.ts',
+};
+
+/** Leaves out the other commands, which nobody asks the bundle for. */
+const onlyThose = {
+  name: 'only-those',
+  setup(build) {
+    build.onResolve({ filter: /^\./ }, ({ kind, importer, path }) => {
+      const left =
+        kind === 'dynamic-import' && importer === main && !Object.values(commands).includes(basename(path));
+      return left ? { path, external: true } : undefined;
+    });
+  },
+};
+
+/** @returns its bytes, and the files that it is made of, relative to the clone */
+export async function buildCommand() {
+  const { build } = await import('esbuild');
+  const { metafile, outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: [main],
+    outfile: bundleFile,
+    write: false,
+    bundle: true,
+    platform: 'node',
+    target: 'node24',
+    format: 'cjs',
+    metafile: true,
+    legalComments: 'none',
+    logLevel: 'error',
+    // A source that looks for what lies beside it would not find it.
+    logOverride: { 'empty-import-meta': 'error' },
+    plugins: [onlyThose],
+  });
+  const [{ contents }] = outputFiles;
+  const inputs = Object.keys(metafile.inputs);
+  // Packages change by being installed, which npm writes down.
+  const sources = inputs.filter((path) => !path.startsWith('node_modules/'));
+  sources.push('cli/build.mjs', 'node_modules/.package-lock.json');
+  const content = {
+    commands: Object.keys(commands),
+    sources: Object.fromEntries(sources.map((path) => [path, stampOf(path)])),
+  };
+  // Whoever starts meanwhile finds no content, and runs the sources.
+  rmSync(contentFile, { force: true });
+  mkdirSync(dirname(bundleFile), { recursive: true });
+  writeFileSync(bundleFile, contents);
+  writeFileSync(contentFile, JSON.stringify(content));
+  return { bytes: contents.length, inputs };
+}
