@@ -1,9 +1,20 @@
-/** A page behind a connect token in a real browser: the token in its address becomes a cookie, which is of no use to the pages of other sandboxes. */
+/**
+ * Pages in a real browser: one behind a connect token, whose token in its address becomes a cookie, which is of no use to the pages of other sandboxes; and one of another origin, which has a
+ * token and uses the SDK.
+ */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { build } from 'esbuild';
 import { Browsing, noBrowsing } from './support/browsing.ts';
 import { runPython } from './support/clients.ts';
+import { installPacked } from './support/packed.ts';
+import { copySdkProgram, used } from './support/sdk-program.ts';
 import { projectRoot } from './support/server.ts';
 
 const webServer = join(projectRoot, 'e2e/life/support/web_server.py');
@@ -27,14 +38,14 @@ const greeting = (url: string) => `new Promise((resolve) => {
   socket.onerror = () => resolve('refused');
 })`;
 
-describe('a page behind a connect token', { skip: noBrowsing }, () => {
+describe('pages in a browser', { skip: noBrowsing }, () => {
   let browsing: Browsing;
   before(async () => {
     browsing = await Browsing.open();
   });
   after(() => browsing?.[Symbol.asyncDispose]());
 
-  test('loads what it needs with a cookie, and a page of another sandbox cannot use that', async () => {
+  test('one behind a connect token loads what it needs with a cookie, and a page of another sandbox cannot use that', async () => {
     const { server } = browsing;
     const { stdout, stderr } = await runPython(server, start);
     const [one = [], other = []] = stdout
@@ -75,5 +86,50 @@ describe('a page behind a connect token', { skip: noBrowsing }, () => {
     for (const each of [id, otherId]) {
       await runPython(server, `import modal; modal.Sandbox.from_id("${each}").terminate()`);
     }
+  });
+
+  test('one of another origin uses the SDK, from its packed tarball, by the token that it has and nothing else', async () => {
+    const { serverUrl } = browsing;
+    const { tokenId, tokenSecret } = browsing.server.token;
+    const consumer = mkdtempSync(join(tmpdir(), 'sdk-page-'));
+    await using end = new AsyncDisposableStack();
+    end.defer(() => rmSync(consumer, { recursive: true }));
+    writeFileSync(join(consumer, 'package.json'), '{"type": "module"}');
+    await installPacked('sdk', consumer);
+    const stdin = {
+      contents: `globalThis.sdk = import('${copySdkProgram(consumer)}');`,
+      resolveDir: consumer,
+    };
+    const { outputFiles } = await build({
+      stdin,
+      bundle: true,
+      platform: 'browser',
+      format: 'esm',
+      write: false,
+    });
+    const origin = createServer((request, response) => {
+      const isScript = request.url === '/script';
+      response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html');
+      response.end(isScript ? outputFiles[0]?.contents : '<script type="module" src="/script"></script>');
+    }).listen(0, new URL(serverUrl).hostname);
+    end.defer(() => void origin.close());
+    await once(origin, 'listening');
+    await using page = await browsing.page();
+    // Listens on an address and a port, so it has one.
+    await page.open(`http://${new URL(serverUrl).hostname}:${(origin.address() as AddressInfo).port}/`);
+    await page.until('globalThis.sdk');
+    const use = (token: string) =>
+      page.evaluate(
+        `sdk.then((it) => it.useSdk(${JSON.stringify({ url: serverUrl, token })})).catch((error) => error.name)`,
+      );
+    assert.deepEqual(await use(`${tokenId}:${tokenSecret}`), used);
+    assert.equal(await use('ak-none:as-none'), 'AuthenticationError');
+    // Who is signed in to the dashboard is nobody to a page of another origin.
+    const asked = (path: string) =>
+      `fetch('${serverUrl}${path}', { credentials: 'include' }).then((it) => it.status, (error) => error.name)`;
+    for (const path of ['/v1/sandboxes', '/dashboard/v1/sandboxes', '/skerry/v1/warm']) {
+      assert.equal(await page.evaluate(asked(path)), 'TypeError', path);
+    }
+    origin.closeAllConnections();
   });
 });

@@ -1,22 +1,35 @@
 /** The package `skerry` as its users get it: packed, installed elsewhere, checked, and every example of its README run against a real server. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { tool } from '../scripts/lib/tools.mjs';
 import { InvalidRequestError, Sandbox } from '../sdk/src/index.ts';
 import { run } from '../server/src/platform/command.ts';
 import { installPacked, npmOptions } from './support/packed.ts';
 import { runProgram } from './support/program.ts';
+import { copySdkProgram, used } from './support/sdk-program.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
 
 const sdk = join(projectRoot, 'sdk');
 
-/** All of its code, as a server would send it. */
-const MAX_COMPRESSED_BYTES = 32 * 1024;
+/** What a page loads of it, compressed, by what it imports. */
+const MAX_COMPRESSED_BYTES = { skerry: 16 * 1024, 'skerry/openai': 12 * 1024, 'skerry/ai': 12 * 1024 };
+
+/** The Node that the machine has, where it is not ours: what many programs run under. */
+async function oldNode(): Promise<string | undefined> {
+  const ours = process.execPath.slice(0, -'/bin/node'.length);
+  const paths = (process.env.PATH ?? '').split(delimiter).map((directory) => join(directory, 'node'));
+  const own = paths.find((path) => existsSync(path) && !realpathSync(path).startsWith(ours));
+  if (own === undefined) return undefined;
+  const { stdout } = await run([own, '--version']);
+  return Number.parseInt(stdout.slice(1), 10) >= 20 ? own : undefined;
+}
 
 /** What each example of the README prints must match, in their order. */
 const printed = [
@@ -34,10 +47,11 @@ const printed = [
 describe('the package skerry from a packed tarball', () => {
   let server: TestServer;
   let consumer: string;
+  let tarball: string;
   before(async () => {
     consumer = mkdtempSync(join(tmpdir(), 'sdk-consumer-'));
     writeFileSync(join(consumer, 'package.json'), '{"type": "module"}');
-    await installPacked('sdk', consumer);
+    tarball = await installPacked('sdk', consumer);
     server = await startServer({ warmPool: 2 });
   });
   after(async () => {
@@ -45,8 +59,29 @@ describe('the package skerry from a packed tarball', () => {
     if (consumer) rmSync(consumer, { recursive: true, force: true });
   });
 
-  test('its published shape is sound, and its types hold for a strict program of another project', async () => {
-    await run([join(projectRoot, 'node_modules/.bin/publint'), '--strict', sdk], npmOptions);
+  test('its published shape is sound, and small for a page that loads it', async () => {
+    await run([join(projectRoot, 'node_modules/.bin/publint'), '--strict', tarball], npmOptions);
+    await run([await tool('attw'), tarball, '--profile', 'esm-only', '--no-color'], npmOptions);
+    for (const [name, most] of Object.entries(MAX_COMPRESSED_BYTES)) {
+      const stdin = { contents: `export * from '${name}'`, resolveDir: consumer };
+      const options = {
+        bundle: true,
+        minify: true,
+        platform: 'browser',
+        format: 'esm',
+        write: false,
+      } as const;
+      const { outputFiles } = await build({ stdin, ...options });
+      const bytes = gzipSync(outputFiles[0]?.contents ?? '').length;
+      assert.ok(bytes < most, `${name}: ${bytes} bytes`);
+    }
+  });
+
+  test('its reference is what the comments say, and there is one for all of it', async () => {
+    await run([process.execPath, join(projectRoot, 'scripts/reference.mjs'), '--check'], npmOptions);
+  });
+
+  test('its types hold for a strict program of another project', async () => {
     writeFileSync(
       join(consumer, 'types.ts'),
       `import { CommandError, Sandbox, type SandboxInfo } from 'skerry';
@@ -96,12 +131,22 @@ await Sandbox.create({ imagge: '' });
     );
   });
 
-  test('what a browser loads of it stays small', () => {
-    const dist = join(sdk, 'dist');
-    const files = readdirSync(dist).filter((name) => name.endsWith('.js'));
-    const bytes = gzipSync(Buffer.concat(files.map((name) => readFileSync(join(dist, name))))).length;
-    assert.ok(bytes < MAX_COMPRESSED_BYTES, `${bytes} bytes`);
-  });
+  for (const [name, find] of [
+    ["the machine's own Node", oldNode],
+    ['Bun', () => tool('bun')],
+  ] as const) {
+    test(`a program uses it under ${name}`, async (t) => {
+      const program = await find();
+      if (program === undefined) return t.skip('there is none from 20 on');
+      const main = `import { useSdk } from '${copySdkProgram(consumer)}'; console.log(JSON.stringify(await useSdk()));`;
+      writeFileSync(join(consumer, 'use.mjs'), main);
+      const { stdout, stderr } = await runProgram([program, 'use.mjs'], {
+        cwd: consumer,
+        env: server.clientEnv,
+      });
+      assert.deepEqual(JSON.parse(stdout || stderr), used);
+    });
+  }
 
   test('code gives rich results, whoever prints, and ends with its interpreter', async () => {
     const { tokenId, tokenSecret } = server.token;

@@ -9,12 +9,13 @@ export const npmOptions = { timeoutMs: 120_000, env: definedEnvironment() };
 /**
  * Packs a package of the project into `directory` and installs it.
  * @param flags say where: in `directory`, where there are none
+ * @returns the tarball
  */
 export async function installPacked(
   name: string,
   directory: string,
   flags: readonly string[] = [],
-): Promise<void> {
+): Promise<string> {
   const packed = await run(['npm', 'pack', '--json', '--silent', '--pack-destination', directory], {
     ...npmOptions,
     cwd: join(projectRoot, name),
@@ -23,4 +24,5 @@ export async function installPacked(
   assert.ok(tarball, packed.stdout);
   const install = ['npm', 'install', ...flags, '--no-audit', '--no-fund', join(directory, tarball)] as const;
   await run(install, { ...npmOptions, cwd: directory });
+  return join(directory, tarball);
 }

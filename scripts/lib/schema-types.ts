@@ -40,7 +40,8 @@ async function schemaTypes(requestIds: readonly string[], banner: string): Promi
   return text
     .replace(/export interface Root \{[^}]*\}\n/, '')
     .replace(
-      /\/\*\*\n \* This interface was referenced by `Root`'s JSON-Schema\n \* via the `definition` "\w+"\.\n \*\/\n/g,
+      /( \*\n)? \* This interface was referenced by `Root`'s JSON-Schema\n \* via the `definition` "\w+"\.\n/g,
       '',
-    );
+    )
+    .replaceAll('/**\n */\n', '');
 }

@@ -1,15 +1,21 @@
-/** `skerry/ai`: the tools of a sandbox as the AI SDK (`ai`, 5 and later) takes them: `generateText({ tools: aiTools(sandbox), … })`. */
+/**
+ * The tools of a sandbox as the AI SDK (`ai`, 5 and later) takes them: `generateText({ tools: aiTools(sandbox), … })`.
+ * @module skerry/ai
+ */
 import type { Sandbox } from './sandbox.ts';
 import { type SandboxTool, sandboxTools, type ToolAnswer, type ToolOptions } from './tools.ts';
 
 /** How the AI SDK knows a JSON Schema that its `jsonSchema()` made. Saying it ourselves needs no import of it. */
 const marks = { [Symbol.for('vercel.ai.schema')]: true, [Symbol.for('vercel.ai.validator')]: true };
 
+/** A tool as `generateText` and its like take it. */
 export interface AiTool {
   readonly description: string;
   // biome-ignore lint/suspicious/noExplicitAny: the AI SDK's own type has symbols that only its package can name.
   readonly inputSchema: any;
+  /** Does what the model asks for; never throws for what the model did wrong. */
   execute(input: unknown, options: { readonly abortSignal?: AbortSignal | undefined }): Promise<ToolAnswer>;
+  /** The answer as a model reads it, with its pictures. */
   // biome-ignore lint/suspicious/noExplicitAny: what it is given and gives differs between versions of the AI SDK.
   toModelOutput(given: any): any;
 }

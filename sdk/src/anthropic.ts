@@ -1,8 +1,12 @@
-/** `skerry/anthropic`: the tools of a sandbox as the Messages API uses them. */
+/**
+ * The tools of a sandbox as the Messages API uses them.
+ * @module skerry/anthropic
+ */
 import type { Options } from './process.ts';
 import type { Sandbox } from './sandbox.ts';
 import { callTool, sandboxTools, type ToolOptions } from './tools.ts';
 
+/** A tool as a request of the Messages API names it. */
 export interface MessagesTool {
   name: string;
   description: string;
@@ -17,6 +21,7 @@ export interface ContentBlock {
   readonly input?: unknown;
 }
 
+/** What a tool answered, as a part of the user's next message. */
 export interface ToolResultBlock {
   type: 'tool_result';
   tool_use_id: string;
@@ -27,6 +32,7 @@ export interface ToolResultBlock {
   )[];
 }
 
+/** Tools for the request, and what does as its answer says. */
 export interface AnthropicTools {
   /** For the request. */
   readonly tools: MessagesTool[];

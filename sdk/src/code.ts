@@ -40,6 +40,7 @@ export interface CodeFailure {
   readonly traceback: string;
 }
 
+/** What became of code. */
 export interface CodeResult {
   readonly stdout: string;
   readonly stderr: string;
@@ -50,6 +51,7 @@ export interface CodeResult {
   readonly error: CodeFailure | undefined;
 }
 
+/** For how long code may run, and who is told what it prints and gives as it does. */
 export interface RunCodeOptions extends Options {
   /** Then it is interrupted, as by `CodeContext.interrupt`. */
   readonly timeoutMs?: number | undefined;

@@ -4,6 +4,7 @@ import { type Fetch, HttpClient } from './http.ts';
 
 const DEFAULT_URL = 'http://127.0.0.1:7423';
 
+/** Which server is called, and as whom. */
 export interface ConnectionOptions {
   /** Where the server is. Default: SKERRY_URL, then MODAL_SERVER_URL as `skerry env` sets it, then http://127.0.0.1:7423. */
   readonly url?: string | undefined;

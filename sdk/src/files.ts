@@ -6,6 +6,7 @@ import type { Options } from './process.ts';
 /** What can be written: a stream is passed on as it comes, where the runtime's `fetch` can send one (Node, Bun; of browsers some). */
 export type FileContent = string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>;
 
+/** The files of a sandbox: `sandbox.files`. Paths are absolute. */
 export class SandboxFiles {
   readonly #http: HttpClient;
   readonly #path: string;
@@ -56,6 +57,7 @@ export class SandboxFiles {
     return stat.type;
   }
 
+  /** Whether anything is at a path, be it a link that leads nowhere. */
   async exists(path: string, options: Options = {}): Promise<boolean> {
     return (await this.type(path, options)) !== null;
   }

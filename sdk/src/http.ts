@@ -5,6 +5,7 @@ import { delay } from './wait.ts';
 /** The part of `fetch` that is used; another can be given for tests or proxies. */
 export type Fetch = (url: string, init: FetchRequest) => Promise<FetchAnswer>;
 
+/** What a `Fetch` is asked to send. */
 export interface FetchRequest {
   readonly method: string;
   readonly headers: Record<string, string>;

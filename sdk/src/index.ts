@@ -1,4 +1,7 @@
-/** `skerry`: sandboxes for untrusted code, on your own machines. */
+/**
+ * Sandboxes for untrusted code, on your own machines.
+ * @module skerry
+ */
 export {
   CodeContext,
   type CodeFailure,
@@ -40,7 +43,7 @@ export {
   StdinWriter,
 } from './process.ts';
 export { quote, type Word } from './quote.ts';
-export { type CreateOptions, type ExecOptions, type ListOptions, Sandbox } from './sandbox.ts';
+export { type CreateOptions, type ExecOptions, type ListOptions, type Loose, Sandbox } from './sandbox.ts';
 export { secrets } from './secret.ts';
 export {
   type SandboxTool,

@@ -1,8 +1,12 @@
-/** `skerry/openai`: the tools of a sandbox as chat completions call functions. Works with any server of that interface. */
+/**
+ * The tools of a sandbox as chat completions call functions. Works with any server of that interface.
+ * @module skerry/openai
+ */
 import type { Options } from './process.ts';
 import type { Sandbox } from './sandbox.ts';
 import { callTool, sandboxTools, type ToolOptions } from './tools.ts';
 
+/** A tool as a request for chat completions names it. */
 export interface FunctionTool {
   readonly type: 'function';
   readonly function: {
@@ -18,12 +22,14 @@ export interface FunctionCall {
   readonly function?: { readonly name: string; readonly arguments: string };
 }
 
+/** What a tool answered, as a message. */
 export interface ToolMessage {
   role: 'tool';
   tool_call_id: string;
   content: string;
 }
 
+/** Tools for the request, and what does as its answer says. */
 export interface OpenAiTools {
   /** For the request. */
   readonly tools: FunctionTool[];

@@ -6,8 +6,10 @@ import { type HttpClient, unreachable } from './http.ts';
 import { linesOf } from './lines.ts';
 import { delay } from './wait.ts';
 
+/** The name of a signal that a program can be sent. */
 export type Signal = NonNullable<KillRequest['signal']>;
 
+/** What every call takes. */
 export interface Options {
   /** Ends the call. */
   readonly signal?: AbortSignal | undefined;
@@ -25,6 +27,7 @@ export interface ExecResult {
   readonly stderr: string;
 }
 
+/** Some of what a program has written, as it came. */
 export interface OutputPiece {
   readonly stream: 'stdout' | 'stderr';
   readonly bytes: Uint8Array<ArrayBuffer>;

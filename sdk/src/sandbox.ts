@@ -39,11 +39,13 @@ import { delay } from './wait.ts';
 /** Optional fields may also be given as `undefined`, as an unset environment variable is. */
 export type Loose<T> = { [K in keyof T]: object extends Pick<T, K> ? T[K] | undefined : T[K] };
 
+/** What a sandbox is to be, where, and for how long to wait for it. */
 export interface CreateOptions extends Loose<SandboxCreate>, ConnectionOptions, Options {
   /** How long to wait for an image that is still being fetched or built; 15 minutes by default. */
   readonly imageTimeoutMs?: number | undefined;
 }
 
+/** How a program is to run. */
 export interface ExecOptions {
   /** Its input: text, bytes, or pieces as they come. 'open': what is written to `process.stdin`. Default: it is at its end. */
   readonly stdin?: Input | 'open' | undefined;
@@ -61,6 +63,7 @@ export interface ExecOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Which sandboxes are to be listed. */
 export interface ListOptions extends ConnectionOptions, Options {
   /** Default: only those that have not ended. */
   readonly includeEnded?: boolean | undefined;
@@ -382,6 +385,7 @@ export class Sandbox implements AsyncDisposable {
     return this.#update('DELETE', '', { repeatable: true, ...options });
   }
 
+  /** Ends it: `await using sandbox = …`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.terminate();
   }

@@ -31,6 +31,7 @@ export interface SandboxTool {
   execute(input: unknown, options?: Options): Promise<ToolAnswer>;
 }
 
+/** Which tools there are to be, and what bounds them. */
 export interface ToolOptions {
   /** Only these of them. Default: all. */
   readonly only?: readonly string[] | undefined;

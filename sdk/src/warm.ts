@@ -2,6 +2,7 @@
 import { type ConnectionOptions, connect } from './connection.ts';
 import type { Options } from './process.ts';
 
+/** Which sandboxes are to wait, how many and for how long. */
 export interface WarmOptions extends ConnectionOptions, Options {
   /** How many are to wait, 1 by default. Others are made when they are taken. */
   readonly count?: number | undefined;

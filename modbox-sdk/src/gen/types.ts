@@ -11,6 +11,9 @@ export interface VolumeMount {
    */
   subPath?: string;
 }
+/**
+ * A port to open to the outside.
+ */
 export interface PortRequest {
   port: number;
   /**
@@ -22,6 +25,9 @@ export interface PortRequest {
    */
   plain?: boolean;
 }
+/**
+ * A program to run, by its arguments or as a command of a shell.
+ */
 export interface CommandRequest {
   /**
    * Run by bash where the image has it, else by /bin/sh.
@@ -50,22 +56,34 @@ export interface CommandRequest {
    */
   timeoutMs?: number;
 }
+/**
+ * The signal to send.
+ */
 export interface KillRequest {
   /**
    * Sent to the process, its group and everything it started.
    */
   signal?: 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGTERM';
 }
+/**
+ * A file that was written, and its bytes.
+ */
 export interface FileWritten {
   path: string;
   size: number;
 }
+/**
+ * Volumes that show now what others wrote.
+ */
 export interface VolumesReloaded {
   /**
    * Where they are mounted.
    */
   volumes: string[];
 }
+/**
+ * A port of a sandbox that is open to the outside.
+ */
 export interface Tunnel {
   /**
    * In the sandbox.
@@ -83,9 +101,15 @@ export interface Tunnel {
     port: number;
   } | null;
 }
+/**
+ * The open ports of a sandbox.
+ */
 export interface TunnelList {
   tunnels: Tunnel[];
 }
+/**
+ * The port that a token is to open.
+ */
 export interface ConnectTokenRequest {
   /**
    * In the sandbox.
@@ -100,6 +124,9 @@ export interface ConnectTokenRequest {
         [k: string]: unknown;
       };
 }
+/**
+ * A URL, and the token with which HTTP to it reaches a port of a sandbox.
+ */
 export interface ConnectToken {
   /**
    * The same for a port as long as the sandbox lives.
@@ -111,9 +138,15 @@ export interface ConnectToken {
   token: string;
   expiresInSeconds: number;
 }
+/**
+ * What was deleted.
+ */
 export interface FileDeleted {
   path: string;
 }
+/**
+ * Something in a directory.
+ */
 export interface FileEntry {
   name: string;
   path: string;
@@ -128,6 +161,9 @@ export interface FileEntry {
   modifiedAt: string;
   symlinkTarget: string | null;
 }
+/**
+ * What is directly in a directory.
+ */
 export interface FileList {
   path: string;
   /**
@@ -135,6 +171,9 @@ export interface FileList {
    */
   entries: FileEntry[];
 }
+/**
+ * What every answer holds that is none of success.
+ */
 export interface ErrorAnswer {
   error: {
     /**

@@ -11,6 +11,9 @@ export interface VolumeMount {
    */
   subPath?: string;
 }
+/**
+ * A port to open to the outside.
+ */
 export interface PortRequest {
   port: number;
   /**
@@ -22,6 +25,9 @@ export interface PortRequest {
    */
   plain?: boolean;
 }
+/**
+ * A program to run, by its arguments or as a command of a shell.
+ */
 export interface CommandRequest {
   /**
    * Run by bash where the image has it, else by /bin/sh.
@@ -50,22 +56,34 @@ export interface CommandRequest {
    */
   timeoutMs?: number;
 }
+/**
+ * The signal to send.
+ */
 export interface KillRequest {
   /**
    * Sent to the process, its group and everything it started.
    */
   signal?: 'SIGHUP' | 'SIGINT' | 'SIGQUIT' | 'SIGKILL' | 'SIGUSR1' | 'SIGUSR2' | 'SIGTERM';
 }
+/**
+ * A file that was written, and its bytes.
+ */
 export interface FileWritten {
   path: string;
   size: number;
 }
+/**
+ * Volumes that show now what others wrote.
+ */
 export interface VolumesReloaded {
   /**
    * Where they are mounted.
    */
   volumes: string[];
 }
+/**
+ * A port of a sandbox that is open to the outside.
+ */
 export interface Tunnel {
   /**
    * In the sandbox.
@@ -83,9 +101,15 @@ export interface Tunnel {
     port: number;
   } | null;
 }
+/**
+ * The open ports of a sandbox.
+ */
 export interface TunnelList {
   tunnels: Tunnel[];
 }
+/**
+ * The port that a token is to open.
+ */
 export interface ConnectTokenRequest {
   /**
    * In the sandbox.
@@ -100,6 +124,9 @@ export interface ConnectTokenRequest {
         [k: string]: unknown;
       };
 }
+/**
+ * A URL, and the token with which HTTP to it reaches a port of a sandbox.
+ */
 export interface ConnectToken {
   /**
    * The same for a port as long as the sandbox lives.
@@ -111,9 +138,15 @@ export interface ConnectToken {
   token: string;
   expiresInSeconds: number;
 }
+/**
+ * What was deleted.
+ */
 export interface FileDeleted {
   path: string;
 }
+/**
+ * Something in a directory.
+ */
 export interface FileEntry {
   name: string;
   path: string;
@@ -128,6 +161,9 @@ export interface FileEntry {
   modifiedAt: string;
   symlinkTarget: string | null;
 }
+/**
+ * What is directly in a directory.
+ */
 export interface FileList {
   path: string;
   /**
@@ -135,6 +171,9 @@ export interface FileList {
    */
   entries: FileEntry[];
 }
+/**
+ * What every answer holds that is none of success.
+ */
 export interface ErrorAnswer {
   error: {
     /**
@@ -165,10 +204,16 @@ export interface ErrorAnswer {
       'exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed';
   };
 }
+/**
+ * Of a terminal, in characters.
+ */
 export interface TerminalSize {
   rows: number;
   cols: number;
 }
+/**
+ * What a sandbox is to be.
+ */
 export interface SandboxCreate {
   /**
    * An image id (im-…), a published name, or a registry reference such as python:3.12-slim. Default: the code-interpreter image.
@@ -299,6 +344,9 @@ export interface SandboxCreate {
     };
   }[];
 }
+/**
+ * What is known of a sandbox.
+ */
 export interface SandboxInfo {
   id: string;
   name: string | null;
@@ -343,6 +391,9 @@ export interface SandboxInfo {
    */
   key: string;
 }
+/**
+ * A part of a list of sandboxes.
+ */
 export interface SandboxPage {
   /**
    * Newest first.
@@ -353,6 +404,9 @@ export interface SandboxPage {
    */
   nextCursor: string | null;
 }
+/**
+ * A program to start.
+ */
 export interface ProcessStart {
   /**
    * Run by bash where the image has it, else by /bin/sh.
@@ -396,6 +450,9 @@ export interface ProcessStart {
    */
   keepStdin?: boolean;
 }
+/**
+ * How a program ended.
+ */
 export interface ProcessExit {
   /**
    * 128+n when signal n ended it.
@@ -404,6 +461,9 @@ export interface ProcessExit {
   signal: number | null;
   timedOut: boolean;
 }
+/**
+ * A program that runs in a sandbox, or ran.
+ */
 export interface ProcessInfo {
   id: string;
   argv: string[];
@@ -416,19 +476,34 @@ export interface ProcessInfo {
    */
   exit: ProcessExit | null;
 }
+/**
+ * The programs of a sandbox.
+ */
 export interface ProcessInfos {
   processes: ProcessInfo[];
 }
+/**
+ * How many bytes of its input a program has been given by now.
+ */
 export interface StdinTaken {
   accepted: number;
 }
+/**
+ * A directory to make.
+ */
 export interface DirectoryRequest {
   path: string;
   parents?: boolean;
 }
+/**
+ * A directory that is there.
+ */
 export interface DirectoryMade {
   path: string;
 }
+/**
+ * What is at a path.
+ */
 export interface FileStat {
   path: string;
   /**
@@ -436,6 +511,9 @@ export interface FileStat {
    */
   type: ('file' | 'directory' | 'symlink') | null;
 }
+/**
+ * What an image is to be made of.
+ */
 export interface SnapshotRequest {
   /**
    * Of this directory alone. Default: the whole filesystem.
@@ -446,6 +524,9 @@ export interface SnapshotRequest {
    */
   ttlSeconds?: number;
 }
+/**
+ * An image of the files of a sandbox.
+ */
 export interface SnapshotMade {
   imageId: string;
   /**
@@ -453,6 +534,9 @@ export interface SnapshotMade {
    */
   createdAt: string;
 }
+/**
+ * How many copies are to be made of a sandbox.
+ */
 export interface ForkRequest {
   count?: number;
   /**
@@ -462,12 +546,18 @@ export interface ForkRequest {
     [k: string]: string;
   };
 }
+/**
+ * Copies of a sandbox.
+ */
 export interface ForkMade {
   /**
    * The copies, all running.
    */
   sandboxes: SandboxInfo[];
 }
+/**
+ * A sandbox as it was, with the memory of its programs.
+ */
 export interface CheckpointInfo {
   id: string;
   /**
@@ -479,29 +569,44 @@ export interface CheckpointInfo {
    */
   expiresAt: string;
 }
+/**
+ * The checkpoints of a sandbox.
+ */
 export interface CheckpointInfos {
   /**
    * Newest first.
    */
   checkpoints: CheckpointInfo[];
 }
+/**
+ * The checkpoint at which a sandbox is to go on.
+ */
 export interface RollbackRequest {
   /**
    * Of a checkpoint that was taken of it.
    */
   checkpointId: string;
 }
+/**
+ * What the sandbox is to be called that goes on from a checkpoint.
+ */
 export interface RestoreRequest {
   /**
    * Null: none. Default: the one of the sandbox that the checkpoint was taken of.
    */
   name?: string | null;
 }
+/**
+ * The tags that a sandbox is to have, in the place of its own.
+ */
 export interface TagsRequest {
   tags: {
     [k: string]: string;
   };
 }
+/**
+ * What a sandbox may reach from now on.
+ */
 export interface NetworkRequest {
   network:
     | ('open' | 'blocked')
@@ -526,6 +631,9 @@ export interface NetworkRequest {
         audit?: boolean;
       };
 }
+/**
+ * The headers that are put into requests of a sandbox from now on.
+ */
 export interface SecretHeadersRequest {
   /**
    * @maxItems 25
@@ -543,6 +651,9 @@ export interface SecretHeadersRequest {
     };
   }[];
 }
+/**
+ * An image to mount in a sandbox, and where.
+ */
 export interface ImageMountRequest {
   path: string;
   /**
@@ -550,6 +661,9 @@ export interface ImageMountRequest {
    */
   imageId?: string;
 }
+/**
+ * Something that was noted of a sandbox.
+ */
 export interface SandboxEvent {
   /**
    * UTC, ISO 8601.
@@ -558,9 +672,15 @@ export interface SandboxEvent {
   kind: 'exec' | 'file' | 'limit' | 'life' | 'network';
   text: string;
 }
+/**
+ * What was noted of a sandbox, oldest first.
+ */
 export interface SandboxEvents {
   events: SandboxEvent[];
 }
+/**
+ * A state that a sandbox came to.
+ */
 export interface LifeEvent {
   sandboxId: string;
   /**
@@ -578,6 +698,9 @@ export interface LifeEvent {
     | ('exited' | 'terminated' | 'timeout' | 'idle-timeout' | 'out-of-memory' | 'start-failed' | 'crashed')
     | null;
 }
+/**
+ * What is known of a volume.
+ */
 export interface VolumeInfo {
   name: string;
   id: string;
@@ -586,6 +709,9 @@ export interface VolumeInfo {
    */
   createdAt: string;
 }
+/**
+ * A part of a list of volumes.
+ */
 export interface VolumePage {
   /**
    * Newest first.
@@ -596,9 +722,15 @@ export interface VolumePage {
    */
   nextCursor: string | null;
 }
+/**
+ * What a volume is to be called.
+ */
 export interface VolumeRename {
   name: string;
 }
+/**
+ * What is to be copied within a volume, and where to.
+ */
 export interface VolumeCopy {
   /**
    * @minItems 1
@@ -614,6 +746,9 @@ export interface VolumeCopy {
    */
   recursive?: boolean;
 }
+/**
+ * A file, directory or link in a volume.
+ */
 export interface VolumeFile {
   /**
    * From the root of the volume on.
@@ -626,14 +761,23 @@ export interface VolumeFile {
    */
   modifiedAt: string;
 }
+/**
+ * What is in a directory of a volume.
+ */
 export interface VolumeFiles {
   entries: VolumeFile[];
 }
+/**
+ * The variables of a secret, in the place of those it has.
+ */
 export interface SecretRequest {
   env: {
     [k: string]: string;
   };
 }
+/**
+ * A secret, without its values.
+ */
 export interface SecretInfo {
   name: string;
   /**
@@ -646,6 +790,9 @@ export interface SecretInfo {
   createdAt: string;
   lastUsedAt: string | null;
 }
+/**
+ * A part of a list of secrets.
+ */
 export interface SecretPage {
   /**
    * Newest first.
@@ -656,7 +803,13 @@ export interface SecretPage {
    */
   nextCursor: string | null;
 }
+/**
+ * It was done, and there is nothing to tell.
+ */
 export interface Nothing {}
+/**
+ * What a sandbox takes of the machine.
+ */
 export interface Usage {
   id: string;
   memoryBytes: number;
@@ -678,9 +831,15 @@ export interface Usage {
   sentBytes: number | null;
   receivedBytes: number | null;
 }
+/**
+ * What each running sandbox takes of the machine.
+ */
 export interface UsageList {
   sandboxes: Usage[];
 }
+/**
+ * Where the time of the start of a sandbox went; null while it starts.
+ */
 export interface StartupInfo {
   startup: {
     /**

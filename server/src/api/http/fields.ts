@@ -82,7 +82,7 @@ const portRequest = z
     }),
     plain: z.boolean().optional().meta({ description: 'Also without TLS. Default: false.' }),
   })
-  .meta({ id: 'PortRequest' });
+  .meta({ id: 'PortRequest', description: 'A port to open to the outside.' });
 const portOf = (request: number | z.output<typeof portRequest>) =>
   typeof request === 'number' ? request : request.port;
 
@@ -220,7 +220,10 @@ export const eitherFormError = { error: 'give exactly one of command and argv', 
 export const commandRequest = z
   .strictObject(commandShape)
   .refine(eitherForm, eitherFormError)
-  .meta({ id: 'CommandRequest' });
+  .meta({
+    id: 'CommandRequest',
+    description: 'A program to run, by its arguments or as a command of a shell.',
+  });
 export type CommandRequest = z.output<typeof commandRequest>;
 
 /** Copies of a sandbox by one call; each counts as one of the sandboxes that the server may run. */
@@ -254,17 +257,19 @@ export const killRequest = z
       .default('SIGTERM')
       .meta({ description: 'Sent to the process, its group and everything it started.' }),
   })
-  .meta({ id: 'KillRequest' });
+  .meta({ id: 'KillRequest', description: 'The signal to send.' });
 
 export const fileQuery = z.strictObject({ path: absolutePath });
 export const deleteFileQuery = z.strictObject({
   path: absolutePath,
   recursive: z.stringbool().default(false),
 });
-export const fileWritten = z.object({ path: z.string(), size: z.int() }).meta({ id: 'FileWritten' });
+export const fileWritten = z
+  .object({ path: z.string(), size: z.int() })
+  .meta({ id: 'FileWritten', description: 'A file that was written, and its bytes.' });
 export const volumesReloaded = z
   .object({ volumes: z.array(z.string()).meta({ description: 'Where they are mounted.' }) })
-  .meta({ id: 'VolumesReloaded' });
+  .meta({ id: 'VolumesReloaded', description: 'Volumes that show now what others wrote.' });
 export const tunnelAnswer = z
   .object({
     port: z.int().meta({ description: 'In the sandbox.' }),
@@ -274,8 +279,10 @@ export const tunnelAnswer = z
       .nullable()
       .meta({ description: 'Without TLS, where that was asked for.' }),
   })
-  .meta({ id: 'Tunnel' });
-export const tunnelList = z.object({ tunnels: z.array(tunnelAnswer) }).meta({ id: 'TunnelList' });
+  .meta({ id: 'Tunnel', description: 'A port of a sandbox that is open to the outside.' });
+export const tunnelList = z
+  .object({ tunnels: z.array(tunnelAnswer) })
+  .meta({ id: 'TunnelList', description: 'The open ports of a sandbox.' });
 
 export const connectTokenRequest = z
   .strictObject({
@@ -289,7 +296,7 @@ export const connectTokenRequest = z
           'What the program is told in X-Verified-User-Data: a text, or an object as JSON. No secret.',
       }),
   })
-  .meta({ id: 'ConnectTokenRequest' });
+  .meta({ id: 'ConnectTokenRequest', description: 'The port that a token is to open.' });
 export const connectTokenAnswer = z
   .object({
     url: z.string().meta({ description: 'The same for a port as long as the sandbox lives.' }),
@@ -298,7 +305,10 @@ export const connectTokenAnswer = z
     }),
     expiresInSeconds: z.int(),
   })
-  .meta({ id: 'ConnectToken' });
+  .meta({
+    id: 'ConnectToken',
+    description: 'A URL, and the token with which HTTP to it reaches a port of a sandbox.',
+  });
 
 function fitsHeader(metadata: unknown): boolean {
   try {
@@ -309,7 +319,9 @@ function fitsHeader(metadata: unknown): boolean {
   }
 }
 
-export const fileDeleted = z.object({ path: z.string() }).meta({ id: 'FileDeleted' });
+export const fileDeleted = z
+  .object({ path: z.string() })
+  .meta({ id: 'FileDeleted', description: 'What was deleted.' });
 export const fileEntry = z
   .object({
     name: z.string(),
@@ -322,13 +334,13 @@ export const fileEntry = z
     modifiedAt: timestamp,
     symlinkTarget: z.string().nullable(),
   })
-  .meta({ id: 'FileEntry' });
+  .meta({ id: 'FileEntry', description: 'Something in a directory.' });
 export const fileList = z
   .object({
     path: z.string(),
     entries: z.array(fileEntry).meta({ description: 'By name.' }),
   })
-  .meta({ id: 'FileList' });
+  .meta({ id: 'FileList', description: 'What is directly in a directory.' });
 
 export const errorBody = z.object({
   code: z.string().meta({ description: 'Stable, for programs.' }),
@@ -344,5 +356,7 @@ export const errorBody = z.object({
     .meta({ description: 'Of a 409: the fields that differ from the running sandbox.' }),
   reason: endReason.optional().meta({ description: 'Of a sandbox that ended: why.' }),
 });
-export const errorAnswer = z.object({ error: errorBody }).meta({ id: 'ErrorAnswer' });
+export const errorAnswer = z
+  .object({ error: errorBody })
+  .meta({ id: 'ErrorAnswer', description: 'What every answer holds that is none of success.' });
 export type ErrorAnswer = z.output<typeof errorAnswer>;

@@ -41,7 +41,7 @@ const secrets = z
 /** Of a main program, or one that is started: it gets a terminal, and all its output is stdout. */
 const terminalSize = z
   .strictObject({ rows: z.int().min(1).max(4096), cols: z.int().min(1).max(4096) })
-  .meta({ id: 'TerminalSize' });
+  .meta({ id: 'TerminalSize', description: 'Of a terminal, in characters.' });
 
 export const sandboxCreate = z
   .strictObject({
@@ -100,7 +100,7 @@ export const sandboxCreate = z
       path: ['idleAction'],
     },
   )
-  .meta({ id: 'SandboxCreate' });
+  .meta({ id: 'SandboxCreate', description: 'What a sandbox is to be.' });
 export type SandboxCreate = z.output<typeof sandboxCreate>;
 
 export const sandboxInfo = z
@@ -129,7 +129,7 @@ export const sandboxInfo = z
     expiresAt: timestamp.nullable().meta({ description: 'When it ends at the latest; null once it ended.' }),
     key: z.string().meta({ description: 'Bearer key that is good for this sandbox alone.' }),
   })
-  .meta({ id: 'SandboxInfo' });
+  .meta({ id: 'SandboxInfo', description: 'What is known of a sandbox.' });
 export type SandboxInfo = z.output<typeof sandboxInfo>;
 
 export const listQuery = z.strictObject({
@@ -149,7 +149,7 @@ export const sandboxPage = z
     sandboxes: z.array(sandboxInfo).meta({ description: 'Newest first.' }),
     nextCursor: z.string().nullable().meta({ description: 'Pass as cursor; null at the end.' }),
   })
-  .meta({ id: 'SandboxPage' });
+  .meta({ id: 'SandboxPage', description: 'A part of a list of sandboxes.' });
 export const waitQuery = z.strictObject({
   until: z.enum(['running', 'ended']).default('running'),
   timeoutSeconds: z.coerce.number().min(0).max(MAX_WAIT_SECONDS).default(30),
@@ -169,7 +169,7 @@ export const processStart = z
     }),
   })
   .refine(eitherForm, eitherFormError)
-  .meta({ id: 'ProcessStart' });
+  .meta({ id: 'ProcessStart', description: 'A program to start.' });
 export type ProcessStart = z.output<typeof processStart>;
 
 export const processExit = z
@@ -178,7 +178,7 @@ export const processExit = z
     signal: z.int().nullable(),
     timedOut: z.boolean(),
   })
-  .meta({ id: 'ProcessExit' });
+  .meta({ id: 'ProcessExit', description: 'How a program ended.' });
 export const processInfo = z
   .object({
     id: z.string(),
@@ -186,8 +186,10 @@ export const processInfo = z
     startedAt: timestamp,
     exit: processExit.nullable().meta({ description: 'Null while it runs.' }),
   })
-  .meta({ id: 'ProcessInfo' });
-export const processInfos = z.object({ processes: z.array(processInfo) }).meta({ id: 'ProcessInfos' });
+  .meta({ id: 'ProcessInfo', description: 'A program that runs in a sandbox, or ran.' });
+export const processInfos = z
+  .object({ processes: z.array(processInfo) })
+  .meta({ id: 'ProcessInfos', description: 'The programs of a sandbox.' });
 export const outputQuery = z.strictObject({
   stdout: offset.meta({ description: 'Bytes of stdout that are known already.' }),
   stderr: offset,
@@ -201,13 +203,17 @@ export const stdinQuery = z.strictObject({
   offset: offset.meta({ description: 'Where these bytes begin; what was taken already is passed over.' }),
   end: z.stringbool().default(false).meta({ description: 'Nothing comes after them.' }),
 });
-export const stdinTaken = z.object({ accepted: z.int() }).meta({ id: 'StdinTaken' });
+export const stdinTaken = z
+  .object({ accepted: z.int() })
+  .meta({ id: 'StdinTaken', description: 'How many bytes of its input a program has been given by now.' });
 export const resizeRequest = terminalSize;
 
 export const directoryRequest = z
   .strictObject({ path: absolutePath, parents: z.boolean().default(true) })
-  .meta({ id: 'DirectoryRequest' });
-export const directoryMade = z.object({ path: z.string() }).meta({ id: 'DirectoryMade' });
+  .meta({ id: 'DirectoryRequest', description: 'A directory to make.' });
+export const directoryMade = z
+  .object({ path: z.string() })
+  .meta({ id: 'DirectoryMade', description: 'A directory that is there.' });
 export const fileStat = z
   .object({
     path: z.string(),
@@ -216,7 +222,7 @@ export const fileStat = z
       .nullable()
       .meta({ description: 'Null: nothing is there.' }),
   })
-  .meta({ id: 'FileStat' });
+  .meta({ id: 'FileStat', description: 'What is at a path.' });
 
 export const snapshotRequest = z
   .strictObject({
@@ -227,10 +233,10 @@ export const snapshotRequest = z
       description: 'How long the image lives. Default: until it is deleted.',
     }),
   })
-  .meta({ id: 'SnapshotRequest' });
+  .meta({ id: 'SnapshotRequest', description: 'What an image is to be made of.' });
 export const snapshotMade = z
   .object({ imageId: z.string(), createdAt: timestamp })
-  .meta({ id: 'SnapshotMade' });
+  .meta({ id: 'SnapshotMade', description: 'An image of the files of a sandbox.' });
 
 /** `key=value`, once or several times. */
 function tagsOf(
@@ -248,45 +254,53 @@ export const forkRequest = z
     count: z.int().min(1).max(MAX_COPIES).default(1),
     tags: tags.optional().meta({ description: 'Of the copies. Default: those of the original.' }),
   })
-  .meta({ id: 'ForkRequest' });
+  .meta({ id: 'ForkRequest', description: 'How many copies are to be made of a sandbox.' });
 export const forkMade = z
   .object({ sandboxes: z.array(sandboxInfo).meta({ description: 'The copies, all running.' }) })
-  .meta({ id: 'ForkMade' });
+  .meta({ id: 'ForkMade', description: 'Copies of a sandbox.' });
 
 const checkpointId = z.string().min(1).max(64);
 export const checkpointInfo = z
   .object({ id: z.string(), createdAt: timestamp, expiresAt: timestamp })
-  .meta({ id: 'CheckpointInfo' });
+  .meta({ id: 'CheckpointInfo', description: 'A sandbox as it was, with the memory of its programs.' });
 export const checkpointInfos = z
   .object({ checkpoints: z.array(checkpointInfo).meta({ description: 'Newest first.' }) })
-  .meta({ id: 'CheckpointInfos' });
+  .meta({ id: 'CheckpointInfos', description: 'The checkpoints of a sandbox.' });
 export const checkpointParams = z.object({ checkpointId });
 export const rollbackRequest = z
   .strictObject({
     checkpointId: checkpointId.meta({ description: 'Of a checkpoint that was taken of it.' }),
   })
-  .meta({ id: 'RollbackRequest' });
+  .meta({ id: 'RollbackRequest', description: 'The checkpoint at which a sandbox is to go on.' });
 export const restoreRequest = z
   .strictObject({
     name: objectName.nullable().optional().meta({
       description: 'Null: none. Default: the one of the sandbox that the checkpoint was taken of.',
     }),
   })
-  .meta({ id: 'RestoreRequest' });
+  .meta({
+    id: 'RestoreRequest',
+    description: 'What the sandbox is to be called that goes on from a checkpoint.',
+  });
 
-export const tagsRequest = z.strictObject({ tags }).meta({ id: 'TagsRequest' });
+export const tagsRequest = z
+  .strictObject({ tags })
+  .meta({ id: 'TagsRequest', description: 'The tags that a sandbox is to have, in the place of its own.' });
 export const networkRequest = z
   .strictObject({ network: sandboxShape.network.unwrap() })
-  .meta({ id: 'NetworkRequest' });
+  .meta({ id: 'NetworkRequest', description: 'What a sandbox may reach from now on.' });
 export const secretHeadersRequest = z
   .strictObject({ secretHeaders: sandboxShape.secretHeaders.unwrap() })
-  .meta({ id: 'SecretHeadersRequest' });
+  .meta({
+    id: 'SecretHeadersRequest',
+    description: 'The headers that are put into requests of a sandbox from now on.',
+  });
 export const imageMountRequest = z
   .strictObject({
     path: absolutePath,
     imageId: z.string().max(64).optional().meta({ description: 'Default: an empty directory.' }),
   })
-  .meta({ id: 'ImageMountRequest' });
+  .meta({ id: 'ImageMountRequest', description: 'An image to mount in a sandbox, and where.' });
 
 export const sandboxEvents = z
   .object({
@@ -297,10 +311,10 @@ export const sandboxEvents = z
           kind: z.enum(['exec', 'file', 'limit', 'life', 'network']),
           text: z.string(),
         })
-        .meta({ id: 'SandboxEvent' }),
+        .meta({ id: 'SandboxEvent', description: 'Something that was noted of a sandbox.' }),
     ),
   })
-  .meta({ id: 'SandboxEvents' });
+  .meta({ id: 'SandboxEvents', description: 'What was noted of a sandbox, oldest first.' });
 /** A line each of the stream of what happens to sandboxes. */
 export const lifeEvent = z
   .object({
@@ -312,18 +326,18 @@ export const lifeEvent = z
     }),
     reason: endReason.nullable().meta({ description: 'Why it ends, from stopping on.' }),
   })
-  .meta({ id: 'LifeEvent' });
+  .meta({ id: 'LifeEvent', description: 'A state that a sandbox came to.' });
 
 export const volumeParams = z.object({ volume: objectName });
 export const volumeInfo = z
   .object({ name: z.string(), id: z.string(), createdAt: timestamp })
-  .meta({ id: 'VolumeInfo' });
+  .meta({ id: 'VolumeInfo', description: 'What is known of a volume.' });
 export const volumePage = z
   .object({
     volumes: z.array(volumeInfo).meta({ description: 'Newest first.' }),
     nextCursor: z.string().nullable().meta({ description: 'Pass as cursor; null at the end.' }),
   })
-  .meta({ id: 'VolumePage' });
+  .meta({ id: 'VolumePage', description: 'A part of a list of volumes.' });
 const { includeEnded: _, ...page } = pageShape;
 export const pageQuery = z.strictObject(page);
 const volumePath = z.string().max(4096);
@@ -336,14 +350,16 @@ export const volumeListQuery = z.strictObject({
   path: volumePath.default('/'),
   recursive: z.stringbool().default(false),
 });
-export const volumeRename = z.strictObject({ name: objectName }).meta({ id: 'VolumeRename' });
+export const volumeRename = z
+  .strictObject({ name: objectName })
+  .meta({ id: 'VolumeRename', description: 'What a volume is to be called.' });
 export const volumeCopy = z
   .strictObject({
     from: z.array(volumePath).min(1).max(1000),
     to: volumePath.meta({ description: 'What it is to be called, or the directory that it goes into.' }),
     recursive: z.boolean().default(false).meta({ description: 'Directories too, with what is in them.' }),
   })
-  .meta({ id: 'VolumeCopy' });
+  .meta({ id: 'VolumeCopy', description: 'What is to be copied within a volume, and where to.' });
 export const volumeFiles = z
   .object({
     entries: z.array(
@@ -354,13 +370,15 @@ export const volumeFiles = z
           size: z.int(),
           modifiedAt: timestamp,
         })
-        .meta({ id: 'VolumeFile' }),
+        .meta({ id: 'VolumeFile', description: 'A file, directory or link in a volume.' }),
     ),
   })
-  .meta({ id: 'VolumeFiles' });
+  .meta({ id: 'VolumeFiles', description: 'What is in a directory of a volume.' });
 
 export const secretParams = z.object({ secret: objectName });
-export const secretRequest = z.strictObject({ env: environment }).meta({ id: 'SecretRequest' });
+export const secretRequest = z
+  .strictObject({ env: environment })
+  .meta({ id: 'SecretRequest', description: 'The variables of a secret, in the place of those it has.' });
 export const secretInfo = z
   .object({
     name: z.string(),
@@ -368,14 +386,16 @@ export const secretInfo = z
     createdAt: timestamp,
     lastUsedAt: timestamp.nullable(),
   })
-  .meta({ id: 'SecretInfo' });
+  .meta({ id: 'SecretInfo', description: 'A secret, without its values.' });
 export const secretPage = z
   .object({
     secrets: z.array(secretInfo).meta({ description: 'Newest first.' }),
     nextCursor: z.string().nullable().meta({ description: 'Pass as cursor; null at the end.' }),
   })
-  .meta({ id: 'SecretPage' });
-export const nothing = z.object({}).meta({ id: 'Nothing' });
+  .meta({ id: 'SecretPage', description: 'A part of a list of secrets.' });
+export const nothing = z
+  .object({})
+  .meta({ id: 'Nothing', description: 'It was done, and there is nothing to tell.' });
 
 export const usageAnswer = z
   .object({
@@ -395,10 +415,10 @@ export const usageAnswer = z
           }),
           receivedBytes: z.int().nullable(),
         })
-        .meta({ id: 'Usage' }),
+        .meta({ id: 'Usage', description: 'What a sandbox takes of the machine.' }),
     ),
   })
-  .meta({ id: 'UsageList' });
+  .meta({ id: 'UsageList', description: 'What each running sandbox takes of the machine.' });
 export const startupAnswer = z
   .object({
     startup: z
@@ -411,7 +431,10 @@ export const startupAnswer = z
       })
       .nullable(),
   })
-  .meta({ id: 'StartupInfo' });
+  .meta({
+    id: 'StartupInfo',
+    description: 'Where the time of the start of a sandbox went; null while it starts.',
+  });
 
 /** Names of the schemas that are requests; the others with an id are answers. */
 export const requestSchemaIds: readonly string[] = [

@@ -1,0 +1,15 @@
+/** Programs that only look at what is published, in `tools/`: 190 MB that nobody needs who runs Skerry, so they are installed when one is called for. */
+import { join } from 'node:path';
+import { capture } from './command.mjs';
+import { root } from './paths.mjs';
+import { nodeModulesAreFresh } from './toolchains.mjs';
+
+const directory = join(root, 'tools');
+
+/** The path of a program of `tools/package.json`, which is there when this resolves. */
+export async function tool(name, progress = () => {}) {
+  if (!nodeModulesAreFresh(directory)) {
+    await capture(['npm', 'ci', '--no-audit', '--no-fund', '--loglevel=http'], { cwd: directory, progress });
+  }
+  return join(directory, 'node_modules', '.bin', name);
+}
