@@ -9,7 +9,7 @@ import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { tool } from '../scripts/lib/tools.mjs';
-import { InvalidRequestError, Sandbox } from '../sdk/src/index.ts';
+import { type CodeResult, InvalidRequestError, Sandbox } from '../sdk/src/index.ts';
 import { run } from '../server/src/platform/command.ts';
 import { installPacked, npmOptions } from './support/packed.ts';
 import { runProgram } from './support/program.ts';
@@ -119,7 +119,7 @@ await Sandbox.create({ imagge: '' });
   test('each line for who comes from another SDK does what it says', async () => {
     const page = readFileSync(join(projectRoot, 'docs', 'sdk-migration.md'), 'utf8');
     const rows = [...page.matchAll(/^\|.*\| (`{1,2})([^|]+?)\1 \|$/gm)].map(([, , code = '']) => code);
-    assert.ok(rows.length > 15);
+    assert.equal(rows.length, page.match(/^\|(?!---)/gm)?.length, 'each row has one, that is found here');
     const program = [`import { Sandbox, Volume } from 'skerry';`, ...rows.slice(1)].join('\n');
     writeFileSync(join(consumer, 'migration.ts'), program);
     const options = { cwd: consumer, env: server.clientEnv, timeoutMs: 300_000 };
@@ -198,6 +198,35 @@ Picture()`;
     await assert.rejects(python.runCode('cobol' as 'bash', ''), /python, javascript, typescript, bash/);
     await assert.rejects(python.runCode('bash', 'exit 4'), /ended with exit code 4/);
     assert.equal((await python.runCode('bash', 'echo "$kept."')).stdout, '.\n');
+  });
+
+  test('who gives up on code waits no longer, and others have their turn', async () => {
+    const { tokenId, tokenSecret } = server.token;
+    const at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
+    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    const enough = { name: 'Error', message: 'enough' };
+    const givingUp = async (work: (signal: AbortSignal) => Promise<unknown>) => {
+      const controller = new AbortController();
+      const rejected = assert.rejects(work(controller.signal), enough);
+      controller.abort(new Error('enough'));
+      await rejected;
+    };
+    await givingUp((signal) => sandbox.createContext('bash', { signal }));
+    let other: Promise<CodeResult> | undefined;
+    await givingUp((signal) => {
+      const mine = sandbox.runCode('bash', 'echo mine', { signal });
+      other = sandbox.runCode('bash', 'echo other');
+      return mine;
+    });
+    assert.equal((await other)?.stdout, 'other\n');
+    await using context = await sandbox.createContext('bash');
+    const pipe = '/tmp/$$-pipe'; // its interpreter's own
+    const made = await context.run(`mkfifo ${pipe}; echo ${pipe}`);
+    const long = context.run(`read -r line < ${pipe}; rm ${pipe}; echo $line`);
+    await givingUp((signal) => context.run('echo never', { signal }));
+    await sandbox.exec(['sh', '-c', `echo on > ${made.stdout}`]);
+    assert.equal((await long).stdout, 'on\n');
+    assert.equal((await context.run('echo last')).stdout, 'last\n');
   });
 
   test('output goes on where it was when the server starts again', async () => {

@@ -6,6 +6,7 @@ import { type Kernel, KernelEnded, MessageKernel } from './kernel.ts';
 import type { Options, Process } from './process.ts';
 import { PYTHON_KERNEL } from './python-kernel.ts';
 import type { Sandbox } from './sandbox.ts';
+import { unlessAborted } from './wait.ts';
 
 /** What is spoken. */
 export type Language = 'python' | 'javascript' | 'typescript' | 'bash';
@@ -132,9 +133,12 @@ export class CodeContext implements AsyncDisposable {
     const process = sandbox.exec(interpreter.argv, { stdin: 'open', cwd });
     const kernel = interpreter.kernel(process);
     try {
-      await process.id();
-      await kernel.ready();
+      await unlessAborted(
+        process.id().then(() => kernel.ready()),
+        signal,
+      );
     } catch (error) {
+      if (signal?.aborted) process.kill('SIGKILL').catch(() => {}); // it never began, or has ended
       if (!isMissing(error)) throw error;
       throw invalid(
         'no-interpreter',
@@ -153,9 +157,10 @@ export class CodeContext implements AsyncDisposable {
 
   /** Runs code, after what runs already. Its own failure is in the result. @throws SandboxEndedError, SkerryError when the interpreter ended */
   run(code: string, options: RunCodeOptions = {}): Promise<CodeResult> {
-    const result = this.#last.then(() => this.#run(code, options));
+    const turn = this.#last;
+    const result = turn.then(() => this.#run(code, options));
     this.#last = result.catch(() => {});
-    return result;
+    return unlessAborted(turn, options.signal).then(() => result);
   }
 
   /** Breaks off what runs, whose failure says so. Variables stay, unless it goes on all the same: then the interpreter is killed. */

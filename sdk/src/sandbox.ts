@@ -34,7 +34,7 @@ import { readLines } from './lines.ts';
 import { type Input, type Options, Process } from './process.ts';
 import { shellCommand, type Word } from './quote.ts';
 import { randomUuid } from './random-uuid.ts';
-import { delay } from './wait.ts';
+import { delay, unlessAborted } from './wait.ts';
 
 /** Optional fields may also be given as `undefined`, as an unset environment variable is. */
 export type Loose<T> = { [K in keyof T]: object extends Pick<T, K> ? T[K] | undefined : T[K] };
@@ -221,12 +221,12 @@ export class Sandbox implements AsyncDisposable {
   async runCode(language: Language, code: string, options: RunCodeOptions = {}): Promise<CodeResult> {
     const { signal } = options;
     let context = this.#contexts.get(language);
-    if (!context || (await context).ended) {
-      context = this.createContext(language, { signal });
+    if (!context || (await unlessAborted(context, signal)).ended) {
+      context = this.createContext(language); // others may wait for it too
       this.#contexts.set(language, context);
       context.catch(() => this.#contexts.delete(language));
     }
-    return (await context).run(code, options);
+    return (await unlessAborted(context, signal)).run(code, options);
   }
 
   /** A further interpreter, with variables of its own. Disposing of it ends it. */
