@@ -401,7 +401,10 @@ describe('the command in sandboxes', () => {
     ])
       assert.equal(await done(args), 'words');
     const ended = await skerry(['logs', '-f', 'brief']);
-    assert.deepEqual([ended.code, ended.stdout, /while the command ran/.test(ended.stderr)], [0, 'words', true]);
+    assert.deepEqual(
+      [ended.code, ended.stdout, /while the command ran/.test(ended.stderr)],
+      [0, 'words', true],
+    );
     assert.match(await done(['events', 'brief']), /ended: /);
     for (const which of ['nobody', 'sb-nothing']) {
       const none = await skerry(['logs', which]);

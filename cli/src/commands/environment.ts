@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { formatColumns } from '../columns.ts';
+import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { listing } from '../listing.ts';
 import { askServer } from '../operator.ts';
 import {
@@ -13,7 +14,6 @@ import {
   takenSchema,
 } from '../quotas.ts';
 import { requireRunningServer } from '../server-state.ts';
-import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 const listSchema = z.object({
   environments: z.array(
@@ -42,7 +42,7 @@ export function environmentCommand(): Command {
   const list = new Command('list')
     .description('list the environments, and what the sandboxes of each take of its quotas')
     .option('--json', 'print one JSON object a line');
-  addServerOptions(list, ['dataDir']).action(async ({ json }: { readonly json?: boolean }) => {
+  addDataDirOptions(list).action(async ({ json }: { readonly json?: boolean }) => {
     const { environments } = await ask(list, { method: 'GET', path: 'environments' }, listSchema);
     process.stdout.write(
       listing(environments.map(shown), { json, none: 'There is none.\n', table: tableOf }),
@@ -55,7 +55,7 @@ export function environmentCommand(): Command {
     )
     .argument('<environment>', 'its name');
   addQuotaOptions(quota).option('--no-quotas', 'nothing bounds them any more');
-  addServerOptions(quota, ['dataDir']).action(async (name: string, flags: QuotaCommandFlags) => {
+  addDataDirOptions(quota).action(async (name: string, flags: QuotaCommandFlags) => {
     const body = quotasOf(flags);
     if (flags.quotas === (Object.keys(body).length === 0)) {
       const said = 'Name what bounds its sandboxes, such as --max-sandboxes 5, or --no-quotas.';
@@ -73,7 +73,7 @@ function ask<T>(
   request: Parameters<typeof askServer>[2],
   schema: z.ZodType<T>,
 ): Promise<T> {
-  const { dataDir } = configOf(serverFlags(command));
+  const dataDir = dataDirOf(command);
   return askServer(requireRunningServer(dataDir), dataDir, request, schema);
 }
 

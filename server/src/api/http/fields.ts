@@ -217,13 +217,10 @@ export const eitherForm = (request: { command?: string | undefined; argv?: strin
   (request.command === undefined) !== (request.argv === undefined);
 export const eitherFormError = { error: 'give exactly one of command and argv', path: ['command'] };
 
-export const commandRequest = z
-  .strictObject(commandShape)
-  .refine(eitherForm, eitherFormError)
-  .meta({
-    id: 'CommandRequest',
-    description: 'A program to run, by its arguments or as a command of a shell.',
-  });
+export const commandRequest = z.strictObject(commandShape).refine(eitherForm, eitherFormError).meta({
+  id: 'CommandRequest',
+  description: 'A program to run, by its arguments or as a command of a shell.',
+});
 export type CommandRequest = z.output<typeof commandRequest>;
 
 /** Copies of a sandbox by one call; each counts as one of the sandboxes that the server may run. */
