@@ -48,7 +48,7 @@ package main
 import (
 	"github.com/containerd/containerd/runtime/v2/shim"
 
-	"gvisor/service"
+	service "gvisor/service"
 )
 
 func main() { shim.Run("io.containerd.runsc.v1", service.New) }
