@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
+import { servePublicly } from '../../server/src/engines/kubernetes/testing/public-server.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { pythonWith, runPython } from '../support/clients.ts';
 import { runProgram } from '../support/program.ts';
@@ -138,6 +139,18 @@ print(sb.exec("cat", "/built").stdout.read())
 sb.terminate()
 `);
     assert.equal(out, 'built');
+  });
+
+  test('opens nothing to a sandbox that is to be closed', async () => {
+    await using outside = await servePublicly(registry.split(':')[0] ?? '');
+    const out = await python(`
+for closed in (False, True):
+    sb = modal.Sandbox.create(app=app, image=image, block_network=closed)
+    program = 'import socket; s = socket.socket(); s.settimeout(5); print(s.connect_ex(("${outside.address}", ${outside.port})))'
+    print(sb.exec("python", "-c", program).stdout.read().strip())
+    sb.terminate()
+`);
+    assert.match(out, /^0\n[1-9]\d*$/);
   });
 
   test('is replaced while a sandbox goes on', async () => {

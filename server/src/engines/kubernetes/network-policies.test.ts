@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { parse } from 'yaml';
 import { newInstanceId } from '../../ids.ts';
 import { ownPolicy, requireEnforceable, standingPolicies } from './network-policies.ts';
-import { instanceOf } from './pod-spec.ts';
+import { instanceOf, LINK_PORT, NETWORK_LABEL } from './pod-spec.ts';
 
 const of = { serverId: '0123456789abcdef', namespace: 'sandboxes' };
 const nobody: readonly string[] = [];
@@ -24,6 +26,17 @@ describe('the NetworkPolicies of a server', () => {
       names?.ports?.map(({ port }) => port),
       [53, 53],
     );
+  });
+});
+
+describe('the NetworkPolicy of the manifests', () => {
+  it('opens no sandbox that has policies of the server', () => {
+    const file = new URL('../../../../deploy/kubernetes/network.yaml', import.meta.url);
+    const { spec } = parse(readFileSync(file, 'utf8'));
+    assert.deepEqual(spec.podSelector, {
+      matchExpressions: [{ key: NETWORK_LABEL, operator: 'DoesNotExist' }],
+    });
+    assert.equal(spec.ingress[0].ports[0].port, LINK_PORT);
   });
 });
 

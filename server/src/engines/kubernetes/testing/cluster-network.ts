@@ -1,18 +1,14 @@
 /** Network policies of Pods, on a real cluster whose network goes by them: `npm run test:kubernetes` makes it. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { run } from '../../../platform/command.ts';
 import { delay } from '../../../platform/wait.ts';
 import type { Instance } from '../../engine.ts';
 import { EngineSuite, GROUP_TIMEOUT_MS, limits, signal } from '../../testing/engine-suite.ts';
 import { runInGuest, shell } from '../../testing/guest.ts';
 import { reaches, reachesInTime } from '../../testing/reach.ts';
 import { noCluster, openOnCluster, registry, runtime } from './cluster-harness.ts';
+import { type PublicServer, servePublicly } from './public-server.ts';
 
-/** RFC 5737: stands for any of the internet. */
-const PUBLIC = '198.51.100.250';
 const [MACHINE = '', port] = registry.split(':');
 const REGISTRY_PORT = Number(port);
 
@@ -24,29 +20,20 @@ async function closes(instance: Instance, address: string, at: number): Promise<
 
 describe('network policies of Pods', { skip: noCluster, timeout: GROUP_TIMEOUT_MS }, () => {
   let suite: EngineSuite;
-  let server: Server;
-  let device: string;
-  let served: number;
+  let outside: PublicServer;
   before(async () => {
-    const { stdout } = await run(['ip', '-o', '-4', 'address', 'show', 'to', MACHINE]);
-    [, device = ''] = stdout.trim().split(/\s+/);
-    await run(['ip', 'address', 'add', `${PUBLIC}/32`, 'dev', device]);
-    server = createServer((socket) => socket.end('here\n')).listen(0, PUBLIC);
-    await once(server, 'listening');
-    const address = server.address();
-    served = typeof address === 'object' ? (address?.port ?? 0) : 0;
+    outside = await servePublicly(MACHINE);
     suite = await EngineSuite.open(runtime, openOnCluster);
   });
   after(async () => {
     await suite?.[Symbol.asyncDispose]();
-    server?.close();
-    if (device) await run(['ip', 'address', 'del', `${PUBLIC}/32`, 'dev', device]);
+    await outside?.[Symbol.asyncDispose]();
   });
 
   it('open: reaches public addresses, not the machine, the cluster or another sandbox', async () => {
     await suite.using({}, async (neighbour) => {
       await suite.using({}, async (instance) => {
-        assert.equal(await reachesInTime(instance, PUBLIC, served), 'yes');
+        assert.equal(await reachesInTime(instance, outside.address, outside.port), 'yes');
         assert.equal(await reaches(instance, MACHINE, REGISTRY_PORT), 'no');
         const address = await shell(
           neighbour,
@@ -66,42 +53,42 @@ describe('network policies of Pods', { skip: noCluster, timeout: GROUP_TIMEOUT_M
 
   it('blocked: reaches nothing', async () => {
     await suite.using({ network: { kind: 'blocked' } }, async (instance) => {
-      assert.equal(await reaches(instance, PUBLIC, served), 'no');
+      assert.equal(await reaches(instance, outside.address, outside.port), 'no');
       assert.equal(await reaches(instance, MACHINE, REGISTRY_PORT), 'no');
     });
   });
 
   it('a list: reaches what is on it, but nothing that is closed to all', async () => {
-    const network = { kind: 'allowlist', cidrs: [`${PUBLIC}/32`, `${MACHINE}/32`] } as const;
+    const network = { kind: 'allowlist', cidrs: [`${outside.address}/32`, `${MACHINE}/32`] } as const;
     await suite.using({ network }, async (instance) => {
-      assert.equal(await reachesInTime(instance, PUBLIC, served), 'yes');
+      assert.equal(await reachesInTime(instance, outside.address, outside.port), 'yes');
       assert.equal(await reaches(instance, MACHINE, REGISTRY_PORT), 'no');
     });
     await suite.using({ network: { kind: 'allowlist', cidrs: ['192.0.2.99/32'] } }, async (instance) => {
-      assert.equal(await reaches(instance, PUBLIC, served), 'no');
+      assert.equal(await reaches(instance, outside.address, outside.port), 'no');
     });
   });
 
   it('holds one that waited to what it was bound with', async () => {
     const expects = { hostname: 'sandbox', limits, network: { kind: 'blocked' } } as const;
     await suite.using({ expects, network: { kind: 'blocked' } }, async (instance) =>
-      assert.equal(await reaches(instance, PUBLIC, served), 'no'),
+      assert.equal(await reaches(instance, outside.address, outside.port), 'no'),
     );
-    const network = { kind: 'allowlist', cidrs: [`${PUBLIC}/32`] } as const;
+    const network = { kind: 'allowlist', cidrs: [`${outside.address}/32`] } as const;
     await suite.using({ expects, network }, async (instance) =>
-      assert.equal(await reachesInTime(instance, PUBLIC, served), 'yes'),
+      assert.equal(await reachesInTime(instance, outside.address, outside.port), 'yes'),
     );
   });
 
   it('opens and closes when the policy changes', async () => {
     await suite.using({}, async (instance) => {
-      assert.equal(await reachesInTime(instance, PUBLIC, served), 'yes');
+      assert.equal(await reachesInTime(instance, outside.address, outside.port), 'yes');
       await instance.setNetworkPolicy({ kind: 'blocked' });
-      await closes(instance, PUBLIC, served);
-      await instance.setNetworkPolicy({ kind: 'allowlist', cidrs: [PUBLIC] });
-      assert.equal(await reachesInTime(instance, PUBLIC, served), 'yes');
+      await closes(instance, outside.address, outside.port);
+      await instance.setNetworkPolicy({ kind: 'allowlist', cidrs: [outside.address] });
+      assert.equal(await reachesInTime(instance, outside.address, outside.port), 'yes');
       await instance.setNetworkPolicy({ kind: 'open' });
-      assert.equal(await reachesInTime(instance, PUBLIC, served), 'yes');
+      assert.equal(await reachesInTime(instance, outside.address, outside.port), 'yes');
       assert.equal(await reaches(instance, MACHINE, REGISTRY_PORT), 'no');
     });
   });
