@@ -30,7 +30,8 @@ export const limits = { memoryMiB: 256, milliCpu: 1000, milliCpuRequest: 100, pi
 const disk = { sizeMiB: 64, files: 4096 };
 /** Of several tests, each of which may wait for seconds where an instance is a Pod. */
 export const GROUP_TIMEOUT_MS = 240_000;
-export const signal = () => AbortSignal.timeout(60_000);
+/** Of one step: a node of a cluster that is busy takes a minute for an image of very many layers. */
+export const signal = () => AbortSignal.timeout(120_000);
 
 export class EngineSuite<Harness extends EngineHarness = EngineHarness> implements AsyncDisposable {
   readonly runtime: RuntimeName;
