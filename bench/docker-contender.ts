@@ -6,29 +6,9 @@ import { join } from 'node:path';
 import { run } from '../server/src/platform/command.ts';
 import { findProgram } from '../server/src/platform/find-program.ts';
 import { delay } from '../server/src/platform/wait.ts';
-import { type Contender, timed } from './contender.ts';
-import { timeToFirstByte } from './oci-contender.ts';
+import { type ContainerCommand, IDLE, prepare } from './container-contender.ts';
 
 const START_ATTEMPTS = 150;
-
-export interface Docker {
-  /** Arguments for a command of this daemon. */
-  command(...args: string[]): [string, ...string[]];
-  /** The name of a container that runs and does nothing. */
-  readonly idle: string;
-  close(): Promise<void>;
-}
-
-export async function dockerContender(options: { tar: string; scratch: string }): Promise<Contender> {
-  const { command, idle, close } = await startDocker(options);
-  return {
-    name: 'docker',
-    createToFirstOutput: () =>
-      timeToFirstByte(command('run', '--rm', '--network=none', 'bench', 'echo', 'hello')),
-    execRoundTrip: () => timed(() => run(command('exec', idle, 'true'))),
-    close,
-  };
-}
 
 /**
  * A daemon with the image `bench`.
@@ -39,7 +19,7 @@ export async function startDocker(options: {
   tar: string;
   scratch: string;
   bridgeIn?: string;
-}): Promise<Docker> {
+}): Promise<ContainerCommand> {
   const dockerd = findProgram('dockerd');
   if (!dockerd || !findProgram('docker'))
     throw new Error('Docker (Debian package docker.io) is not installed');
@@ -59,20 +39,18 @@ export async function startDocker(options: {
   const daemon = spawn(program, args, { stdio: ['ignore', log, log] });
   closeSync(log);
   const docker = (...args: string[]): [string, ...string[]] => ['docker', '--host', socket, ...args];
-  const idle = 'bench-idle';
   try {
     await waitForDaemon(daemon, () => run(docker('version'), { timeoutMs: 5_000 }));
-    await run(docker('import', options.tar, 'bench'), { timeoutMs: 300_000 });
-    await run(docker('run', '--detach', '--network=none', '--name', idle, 'bench', 'sleep', 'infinity'));
+    await prepare(docker, options.tar);
   } catch (error) {
     await stop(daemon);
     throw error;
   }
   return {
     command: docker,
-    idle,
+    idle: IDLE,
     close: async () => {
-      await run(docker('rm', '--force', idle));
+      await run(docker('rm', '--force', IDLE));
       await stop(daemon);
     },
   };

@@ -1,16 +1,13 @@
 /**
- * `npm run bench:growth [-- --runtime runc|gvisor] [--others 0,250,500] [--rate 5] [--seconds 60]`: what a create and an exec take beside others that idle, and while sandboxes are asked for at a
- * steady rate, whether or not those before have come (an open loop), from the warm pool. By the official JavaScript client. Prints a page and writes it to `results/`. For a quiet machine.
+ * `npm run bench:growth [-- --runtime runc|gvisor] [--others 0,250,500]`: what a create and an exec take beside others that idle. By the official JavaScript client. Prints a page and writes it to `results/`. For a quiet machine.
  */
 import { parseArgs } from 'node:util';
 import type { App, Image, Sandbox } from 'modal';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
-import { isFull, untilWarm } from '../e2e/support/warm-pool.ts';
-import { delay } from '../server/src/platform/wait.ts';
 import { timed } from './contender.ts';
 import { describeMachine } from './machine.ts';
 import { modalClient } from './modal-client.ts';
-import { publish, say, today, wholeNumber } from './page.ts';
+import { publish, say, today } from './page.ts';
 import { milliseconds, quantile } from './statistics.ts';
 import { residentMiB } from './stream-contender.ts';
 
@@ -19,30 +16,23 @@ const IDLE_LIFE_MS = 6 * 3_600_000;
 const TIMES = 15;
 /** How many are made and ended at once. */
 const AT_ONCE = 8;
-/** As many wait for the open loop as the server's own bound allows. */
-const WAITING = 16;
 
 const { values } = parseArgs({
   options: {
     runtime: { type: 'string', default: 'runc' },
     others: { type: 'string', default: '0,250,500' },
-    rate: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '60' },
   },
 });
 const runtime = values.runtime === 'gvisor' ? 'gvisor' : 'runc';
 const others = values.others.split(',').map(Number);
-const rate = wholeNumber('rate', values.rate, 1000);
-const seconds = wholeNumber('seconds', values.seconds, 3600);
 
-const beside = await withServer(0, besideOthers);
-const open = await withServer(WAITING, openLoop);
+const beside = await withServer(besideOthers);
 publish(
   `growth-${runtime}`,
   [
     `# Growth, under ${runtime}`,
     '',
-    `Made by \`npm run bench:growth -- --runtime ${runtime} --others ${values.others} --rate ${rate} --seconds ${seconds}\` on ${today()}. Milliseconds, by the official`,
+    `Made by \`npm run bench:growth -- --runtime ${runtime} --others ${values.others}\` on ${today()}. Milliseconds, by the official`,
     `JavaScript client; medians of ${TIMES}.`,
     '',
     ...(await describeMachine()),
@@ -53,12 +43,6 @@ publish(
     '| ---: | ---: | ---: | ---: |',
     ...beside,
     '',
-    `## ${rate} creates a second for ${seconds} s, in an open loop`,
-    '',
-    'From the call to the first output, from the warm pool where one waited; what comes too late keeps none from being asked for.',
-    '',
-    ...open,
-    '',
   ].join('\n'),
 );
 
@@ -67,8 +51,9 @@ interface Driven {
   readonly create: () => Promise<Sandbox>;
 }
 
-async function withServer<T>(warmPool: number, work: (driven: Driven) => Promise<T>): Promise<T> {
-  const server = await startServer({ runtime, warmPool, freshData: true, flags: ['--log-level', 'warn'] });
+async function withServer<T>(work: (driven: Driven) => Promise<T>): Promise<T> {
+  const flags = ['--log-level', 'warn', '--max-sandboxes', String(Math.max(...others) + 2)];
+  const server = await startServer({ runtime, freshData: true, flags });
   const client = modalClient(server);
   try {
     const app: App = await client.apps.fromName('bench', { createIfMissing: true });
@@ -106,33 +91,6 @@ async function besideOthers({ server, create }: Driven): Promise<string[]> {
   }
   while (idle.length > 0) await Promise.all(idle.splice(0, AT_ONCE).map((sandbox) => sandbox.terminate()));
   return rows;
-}
-
-async function openLoop({ server, create }: Driven): Promise<string[]> {
-  await (await running(create)).terminate(); // the server learns what is asked for
-  await untilWarm(server, isFull);
-  const began = performance.now();
-  const all: Promise<number>[] = [];
-  for (let number = 0; number < rate * seconds; number++) {
-    await delay(Math.max(0, began + (number * 1000) / rate - performance.now()));
-    all.push(
-      (async () => {
-        let sandbox: Sandbox | undefined;
-        const ms = await timed(async () => {
-          sandbox = await running(create);
-        });
-        await sandbox?.terminate();
-        return ms;
-      })(),
-    );
-  }
-  const took = await Promise.all(all);
-  const at = (share: number) => milliseconds(quantile(took, share));
-  return [
-    '| creates | p50 | p95 | p99 | slowest |',
-    '| ---: | ---: | ---: | ---: | ---: |',
-    `| ${took.length} | ${at(0.5)} | ${at(0.95)} | ${at(0.99)} | ${at(1)} |`,
-  ];
 }
 
 /** One whose first output has come. */

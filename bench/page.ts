@@ -1,6 +1,8 @@
 /** What every bench has in common beside its table: words to whoever waits, numbers of its command line, and where its page goes. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type ChartGroup, chart } from './chart.ts';
+import type { Results } from './turns.ts';
 
 export const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -16,12 +18,34 @@ export function wholeNumber(option: string, text: string, most: number): number 
 /** As pages and their files have it. */
 export const today = (): string => new Date().toISOString().slice(0, 10);
 
-/** Prints a page, and writes it to `results/` in the place of that day's. @param kind what it is about, as a part of a file's name */
-export function publish(kind: string, page: string): void {
+/**
+ * Prints a page, and writes it to `results/` in the place of that day's.
+ * @param kind what it is about, as a part of a file's name
+ * @param results what the page tells, for programs: beside it as JSON, and drawn as the picture that `picture` shows
+ */
+export function publish(kind: string, page: string, results?: Results): void {
   process.stdout.write(page);
-  const results = join(import.meta.dirname, 'results');
-  mkdirSync(results, { recursive: true });
-  const file = join(results, `${today()}-${kind}.md`);
-  writeFileSync(file, page);
-  say(`written to ${file}`);
+  const directory = join(import.meta.dirname, 'results');
+  mkdirSync(directory, { recursive: true });
+  const write = (extension: string, content: string) => {
+    const file = join(directory, `${today()}-${kind}.${extension}`);
+    writeFileSync(file, content);
+    say(`written to ${file}`);
+  };
+  write('md', page);
+  if (results === undefined) return;
+  write(
+    'json',
+    `${JSON.stringify(Object.fromEntries([...results].map(([title, rows]) => [title, Object.fromEntries(rows)])), undefined, 2)}\n`,
+  );
+  write('svg', chart(groupsOf(results)));
 }
+
+/** The line of a page that shows its picture. */
+export const picture = (kind: string): string => `![the same as a picture](${today()}-${kind}.svg)`;
+
+const groupsOf = (results: Results): ChartGroup[] =>
+  [...results].map(([title, rows]) => ({
+    title,
+    rows: [...rows].map(([name, summary]) => ({ name, summary })),
+  }));

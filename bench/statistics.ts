@@ -4,6 +4,8 @@ export interface Summary {
   readonly count: number;
   readonly min: number;
   readonly median: number;
+  readonly p95: number;
+  readonly p99: number;
   readonly max: number;
 }
 
@@ -15,7 +17,8 @@ export function summarize(samples: readonly number[]): Summary {
   const middle = sorted.length / 2;
   const upper = sorted[Math.floor(middle)] ?? max;
   const lower = sorted[Math.ceil(middle) - 1] ?? min;
-  return { count: sorted.length, min, median: (lower + upper) / 2, max };
+  const [p95, p99] = [quantile(sorted, 0.95), quantile(sorted, 0.99)];
+  return { count: sorted.length, min, median: (lower + upper) / 2, p95, p99, max };
 }
 
 /** The smallest sample that so large a share of them does not exceed. @param share above 0, at most 1 @throws RangeError for no samples */

@@ -1,4 +1,4 @@
-/** A server that a bench drives with the official JavaScript client: bytes through it, execs per second, and what both cost it of the processor. */
+/** Bytes through something that runs and execs per second in it; of a server driven with the official JavaScript client also what both cost it of the processor. */
 import { readFileSync } from 'node:fs';
 import type { App, Image, ModalClient, Sandbox } from 'modal';
 import type { TokenFile } from '../server/src/auth/token-file.ts';
@@ -19,28 +19,47 @@ export interface DrivenServer {
   stop(): Promise<void>;
 }
 
-/** How long something took, and what it took of the server's processor time. */
+/** How long something took, and what it took of the server's processor time where that is known. */
 export interface Taken {
   readonly ms: number;
-  readonly serverMs: number;
+  readonly serverMs?: number;
 }
 
 export const streamMeasures = ['stdout', 'stdin', 'fileWrite', 'fileRead'] as const;
 export type StreamMeasure = (typeof streamMeasures)[number];
 
-export class StreamContender {
+export interface StreamContender {
+  /** As the table names it. */
   readonly name: string;
-  readonly server: DrivenServer;
+  /** Moves that many MiB. */
+  move(measure: StreamMeasure, mib: number): Promise<Taken>;
+  /** Runs `true` that often, so many at a time. */
+  execs(count: number, atOnce: number): Promise<Taken>;
+  close(): Promise<void>;
+}
+
+/** Calls `once` that often, so many at a time. */
+export async function crowd(count: number, atOnce: number, once: () => Promise<unknown>): Promise<void> {
+  let begun = 0;
+  const work = async () => {
+    while (begun++ < count) await once();
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+}
+
+export class SkerryStreams implements StreamContender {
+  readonly name: string;
+  readonly #server: DrivenServer;
   readonly #client: ModalClient;
   readonly #sandbox: Sandbox;
 
   /** Connects, and makes the sandbox that everything happens in. */
-  static async start(name: string, server: DrivenServer): Promise<StreamContender> {
+  static async start(name: string, server: DrivenServer): Promise<SkerryStreams> {
     const client = modalClient(server);
     try {
       const app: App = await client.apps.fromName('bench', { createIfMissing: true });
       const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
-      return new StreamContender(name, server, client, await client.sandboxes.create(app, image));
+      return new SkerryStreams(name, server, client, await client.sandboxes.create(app, image));
     } catch (error) {
       client.close();
       throw error;
@@ -49,12 +68,11 @@ export class StreamContender {
 
   private constructor(name: string, server: DrivenServer, client: ModalClient, sandbox: Sandbox) {
     this.name = name;
-    this.server = server;
+    this.#server = server;
     this.#client = client;
     this.#sandbox = sandbox;
   }
 
-  /** Moves that many MiB. */
   move(measure: StreamMeasure, mib: number): Promise<Taken> {
     switch (measure) {
       case 'stdout':
@@ -73,21 +91,18 @@ export class StreamContender {
     }
   }
 
-  /** Runs `true` that often, so many at a time. */
   execs(count: number, atOnce: number): Promise<Taken> {
-    let begun = 0;
-    const work = async () => {
-      while (begun++ < count) {
+    return this.#taken(() =>
+      crowd(count, atOnce, async () => {
         const code = await (await this.#sandbox.exec(['true'])).wait();
         if (code !== 0) throw new Error(`true ended with status ${code}`);
-      }
-    };
-    return this.#taken(() => Promise.all(Array.from({ length: atOnce }, work)));
+      }),
+    );
   }
 
   async close(): Promise<void> {
     this.#client.close();
-    await this.server.stop();
+    await this.#server.stop();
   }
 
   async #readOutput(bytes: number): Promise<void> {
@@ -108,9 +123,9 @@ export class StreamContender {
   }
 
   async #taken(work: () => Promise<unknown>): Promise<Taken> {
-    const before = processorMs(this.server.pid);
+    const before = processorMs(this.#server.pid);
     const ms = await timed(work);
-    return { ms, serverMs: processorMs(this.server.pid) - before };
+    return { ms, serverMs: processorMs(this.#server.pid) - before };
   }
 }
 

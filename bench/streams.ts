@@ -1,27 +1,34 @@
 /**
  * `npm run bench:streams [-- --rounds N] [--mib N] [--runtime runc|gvisor] [--beside DIR]`: bytes per second of output, input and files, execs per second and one by one, and what they cost the
- * server of the processor, by the official JavaScript client. Beside them a server that does nothing, which shows the client's own part, and with `--beside DIR` the Skerry of another clone that is
+ * server of the processor, by the official JavaScript client. Beside them Docker, a server that does nothing, which shows the client's own part, and with `--beside DIR` the Skerry of another clone that is
  * set up. All take turns. Prints a table and writes it to `results/`.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { startServer } from '../e2e/support/server.ts';
+import { configSchema } from '../server/src/config/config.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
+import { DockerStreams } from './docker-streams.ts';
 import { commitOf, describeMachine } from './machine.ts';
 import { publish, say, today, wholeNumber } from './page.ts';
+import { makeRootFilesystem } from './root-filesystem.ts';
 import { summarize } from './statistics.ts';
 import {
   type DrivenServer,
   residentMiB,
-  StreamContender,
+  SkerryStreams,
+  type StreamContender,
   streamMeasures,
   type Taken,
 } from './stream-contender.ts';
+import type { Results } from './turns.ts';
 
 const [EXECS_AT_ONCE, AT_ONCE, EXECS_ONE_BY_ONE] = [500, 64, 25] as const;
 const MB = 1e6;
@@ -71,21 +78,37 @@ const measures = [
 
 await using cleanup = new CleanupScope(createLogger('error'));
 const contenders: StreamContender[] = [];
-const idleMiB = new Map<StreamContender, number>();
+const absent: string[] = [];
+const servers: { readonly name: string; readonly pid: number; readonly idleMiB: number }[] = [];
 
 async function enter(name: string, start: () => Promise<DrivenServer>): Promise<void> {
   say(`preparing ${name}`);
   const server = await start();
-  let contender: StreamContender;
+  let contender: SkerryStreams;
   try {
-    contender = await StreamContender.start(name, server);
+    contender = await SkerryStreams.start(name, server);
   } catch (error) {
     await server.stop();
     throw error;
   }
   cleanup.add(name, () => contender.close());
-  idleMiB.set(contender, residentMiB(server.pid));
+  servers.push({ name, pid: server.pid, idleMiB: residentMiB(server.pid) });
   contenders.push(contender);
+}
+
+/** One that cannot take part is named below the table, with the reason. */
+async function enterDocker(): Promise<void> {
+  say('preparing docker');
+  const scratch = mkdtempSync(join(tmpdir(), 'bench-'));
+  cleanup.add('scratch directory', () => rmSync(scratch, { recursive: true, force: true }));
+  try {
+    const { tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+    const docker = await DockerStreams.start({ tar, scratch });
+    cleanup.add(docker.name, () => docker.close());
+    contenders.push(docker);
+  } catch (error) {
+    absent.push(`docker: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 for (const { runtime, skip } of await runtimesToTest()) {
@@ -105,6 +128,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
   }
 }
 await enter('a server that does nothing', startNothing);
+await enterDocker();
 
 const samples = new Map<string, Taken[]>();
 for (let round = 0; round <= rounds; round++) {
@@ -120,7 +144,7 @@ for (let round = 0; round <= rounds; round++) {
 
 const text = await report();
 const beside = values.beside === undefined ? '' : `-beside-${await commitOf(values.beside)}`;
-publish(`streams${beside}`, text);
+publish(`streams${beside}`, text, timesOf());
 
 async function startNothing(): Promise<DrivenServer> {
   const child: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, 'nothing-server.ts')], {
@@ -135,19 +159,35 @@ async function startNothing(): Promise<DrivenServer> {
   };
 }
 
+/** Milliseconds of each, whatever the page tells them as. */
+function timesOf(): Results {
+  return new Map(
+    measures.map(({ key, title }) => [
+      `${title}, ms`,
+      new Map(
+        contenders.map(({ name }) => [
+          name,
+          summarize((samples.get(`${key} ${name}`) ?? []).map(({ ms }) => ms)),
+        ]),
+      ),
+    ]),
+  );
+}
+
 async function report(): Promise<string> {
   const round = (value: number) => (value < 10 ? value.toFixed(2) : value.toFixed(0));
   const rows = measures.flatMap(({ key, title, unit, figure, costUnit, count }) =>
     contenders.map(({ name }) => {
       const taken = samples.get(`${key} ${name}`) ?? [];
       const { median, min, max } = summarize(taken.map(({ ms }) => figure(ms)));
-      const cost = summarize(taken.map(({ serverMs }) => serverMs / count)).median;
+      const costs = taken.flatMap(({ serverMs }) => (serverMs === undefined ? [] : [serverMs / count]));
+      const cost = costs.length === 0 ? '' : `${round(summarize(costs).median)} ${costUnit}`;
       const cells = [median, min, max].map(round);
-      return `| ${[title, name, `${cells[0]} ${unit}`, cells[1], cells[2], `${round(cost)} ${costUnit}`].join(' | ')} |`;
+      return `| ${[title, name, `${cells[0]} ${unit}`, cells[1], cells[2], cost].join(' | ')} |`;
     }),
   );
-  const memory = contenders.map(
-    (it) => `| ${it.name} | ${idleMiB.get(it)?.toFixed(0)} | ${residentMiB(it.server.pid).toFixed(0)} |`,
+  const memory = servers.map(
+    ({ name, pid, idleMiB }) => `| ${name} | ${idleMiB.toFixed(0)} | ${residentMiB(pid).toFixed(0)} |`,
   );
   return [
     '# Streams, files and execs',
@@ -157,7 +197,7 @@ async function report(): Promise<string> {
     ...(await describeMachine()),
     '',
     'By the official JavaScript client, on this machine. The last column is what the server had of the processor, client, agent and program not counted; against the server that does nothing the',
-    "time is the client's own. One warm-up round is not counted.",
+    "time is the client's own. Docker is `docker exec` with its output or input in a pipe, `docker cp`, and a `docker exec` for each exec. One warm-up round is not counted.",
     '',
     '| what | server | median | min | max | server’s processor time |',
     '| --- | --- | ---: | ---: | ---: | ---: |',
@@ -167,5 +207,6 @@ async function report(): Promise<string> {
     '| --- | ---: | ---: |',
     ...memory,
     '',
+    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
   ].join('\n');
 }

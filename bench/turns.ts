@@ -13,7 +13,7 @@ export const measures = [
 const REST_MS = 500;
 
 /** What came of a measure, by the names of the contenders. */
-export type Results = ReadonlyMap<(typeof measures)[number]['title'], ReadonlyMap<string, Summary>>;
+export type Results = ReadonlyMap<string, ReadonlyMap<string, Summary>>;
 
 /** One round more than is counted: the first warms up. */
 export async function takeTurns(contenders: readonly Contender[], rounds: number): Promise<Results> {
