@@ -102,7 +102,7 @@ const takers: Record<Measure, (maker: Maker) => Promise<number[]>> = {
     await maker.ready();
     const took: Promise<number>[] = [];
     await inTime(rate * seconds, 1000 / rate, () => {
-      took.push(made(maker).then(async ({ ms, end }) => end().then(() => ms)));
+      took.push(awaited(made(maker).then(async ({ ms, end }) => end().then(() => ms))));
     });
     return Promise.all(took);
   },
@@ -113,12 +113,18 @@ async function arriving(maker: Maker, count: number, everyMs: number): Promise<n
   await maker.ready();
   const making: ReturnType<typeof made>[] = [];
   await inTime(count, everyMs, () => {
-    making.push(made(maker));
+    making.push(awaited(made(maker)));
   });
   const all = await Promise.all(making);
   const ends = all.map(({ end }) => end);
   while (ends.length > 0) await Promise.all(ends.splice(0, ENDS_AT_ONCE).map((end) => end()));
   return all.map(({ ms }) => ms);
+}
+
+/** Whoever waits for all of them, which is later, is told of a failure. */
+function awaited<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
 }
 
 async function made(maker: Maker): Promise<{ ms: number; end: () => Promise<void> }> {

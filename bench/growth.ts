@@ -1,19 +1,24 @@
 /**
  * `npm run bench:growth [-- --runtime runc|gvisor] [--others 0,250,500]`: what a create and an exec take beside others that idle. By the official JavaScript client. Prints a page and writes it to `results/`. For a quiet machine.
  */
+import { readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import type { App, Image, Sandbox } from 'modal';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
+import { delay } from '../server/src/platform/wait.ts';
 import { timed } from './contender.ts';
 import { describeMachine } from './machine.ts';
 import { modalClient } from './modal-client.ts';
-import { publish, say, today } from './page.ts';
-import { milliseconds, quantile } from './statistics.ts';
+import { picture, publish, say, today } from './page.ts';
+import { milliseconds, quantile, type Summary, summarize } from './statistics.ts';
 import { residentMiB } from './stream-contender.ts';
 
 const IDLE_LIFE_MS = 6 * 3_600_000;
 /** Of each, medians are told. */
 const TIMES = 15;
+/** How long nobody asks for anything before it is looked at what is in use. */
+const REST_MS = 10_000;
 /** How many are made and ended at once. */
 const AT_ONCE = 8;
 
@@ -26,6 +31,7 @@ const { values } = parseArgs({
 const runtime = values.runtime === 'gvisor' ? 'gvisor' : 'runc';
 const others = values.others.split(',').map(Number);
 
+const results = new Map<string, Map<string, Summary>>();
 const beside = await withServer(besideOthers);
 publish(
   `growth-${runtime}`,
@@ -37,13 +43,18 @@ publish(
     '',
     ...(await describeMachine()),
     '',
+    picture(`growth-${runtime}`),
+    '',
     '## Beside others that idle',
     '',
-    '| others | create to first output, cold | exec round trip | server (MiB) |',
-    '| ---: | ---: | ---: | ---: |',
+    '| others | create to first output, cold | exec round trip | server (MiB) | each of them (MiB) | each of them (% of a processor) |',
+    '| ---: | ---: | ---: | ---: | ---: | ---: |',
     ...beside,
     '',
+    `What each takes is what the whole machine has less of than before the first, and what all of it does in ${REST_MS / 1000} s in which nobody asks for anything, the server included.`,
+    '',
   ].join('\n'),
+  results,
 );
 
 interface Driven {
@@ -68,8 +79,9 @@ async function withServer<T>(work: (driven: Driven) => Promise<T>): Promise<T> {
 
 async function besideOthers({ server, create }: Driven): Promise<string[]> {
   const idle: Sandbox[] = [];
-  const mine = await create();
+  const mine = await running(create);
   const rows: string[] = [];
+  const before = await atRest();
   for (const count of others.toSorted((one, other) => one - other)) {
     say(`beside ${count}`);
     while (idle.length < count) {
@@ -85,13 +97,45 @@ async function besideOthers({ server, create }: Driven): Promise<string[]> {
       return ms;
     });
     const execs = await repeated(() => timed(async () => (await mine.exec(['true'])).wait()));
-    const cells = [count, milliseconds(quantile(creates, 0.5)), milliseconds(quantile(execs, 0.5))];
-    rows.push(`| ${[...cells, residentMiB(server.pid).toFixed(0)].join(' | ')} |`);
+    const after = await atRest();
+    const each = count === 0 ? undefined : (before.freeMiB - after.freeMiB) / count;
+    const share = count === 0 ? undefined : Math.max(0, after.busy - before.busy) / count;
+    const serverMiB = residentMiB(server.pid);
+    note('Create to first output, cold', count, creates);
+    note('Exec round trip', count, execs);
+    note('Server, MiB', count, [serverMiB]);
+    if (each !== undefined) note('Each of them, MiB', count, [each]);
+    const cells = [
+      count,
+      milliseconds(quantile(creates, 0.5)),
+      milliseconds(quantile(execs, 0.5)),
+      serverMiB.toFixed(0),
+      each?.toFixed(1) ?? '',
+      share === undefined ? '' : (100 * share).toFixed(3),
+    ];
+    rows.push(`| ${cells.join(' | ')} |`);
     say(rows.at(-1) ?? '');
   }
   while (idle.length > 0) await Promise.all(idle.splice(0, AT_ONCE).map((sandbox) => sandbox.terminate()));
   return rows;
 }
+
+function note(title: string, count: number, samples: readonly number[]): void {
+  const rows = results.get(title) ?? new Map<string, Summary>();
+  results.set(title, rows.set(`beside ${count}`, summarize(samples)));
+}
+
+/** What the machine has free, and how many of its processors' seconds go by in a second, while nobody asks for anything. */
+async function atRest(): Promise<{ readonly freeMiB: number; readonly busy: number }> {
+  const from = busySeconds();
+  await delay(REST_MS);
+  const free = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
+  return { freeMiB: Number(free) / 1024, busy: (busySeconds() - from) / (REST_MS / 1000) };
+}
+
+/** How long all processors of the machine have been at work. */
+const busySeconds = (): number =>
+  cpus().reduce((sum, { times: { user, nice, sys, irq } }) => sum + (user + nice + sys + irq) / 1000, 0);
 
 /** One whose first output has come. */
 async function running(create: () => Promise<Sandbox>): Promise<Sandbox> {

@@ -144,7 +144,7 @@ for (let round = 0; round <= rounds; round++) {
 
 const text = await report();
 const beside = values.beside === undefined ? '' : `-beside-${await commitOf(values.beside)}`;
-publish(`streams${beside}`, text, timesOf());
+publish(`streams${beside}`, text, figures());
 
 async function startNothing(): Promise<DrivenServer> {
   const child: ChildProcess = spawn(process.execPath, [join(import.meta.dirname, 'nothing-server.ts')], {
@@ -159,15 +159,15 @@ async function startNothing(): Promise<DrivenServer> {
   };
 }
 
-/** Milliseconds of each, whatever the page tells them as. */
-function timesOf(): Results {
+/** The page's figures, for programs. */
+function figures(): Results {
   return new Map(
-    measures.map(({ key, title }) => [
-      `${title}, ms`,
+    measures.map(({ key, title, unit, figure }) => [
+      `${title}, ${unit}`,
       new Map(
         contenders.map(({ name }) => [
           name,
-          summarize((samples.get(`${key} ${name}`) ?? []).map(({ ms }) => ms)),
+          summarize((samples.get(`${key} ${name}`) ?? []).map(({ ms }) => figure(ms))),
         ]),
       ),
     ]),
