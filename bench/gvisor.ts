@@ -68,6 +68,7 @@ const { dir } = await makeRootFilesystem(scratch, configSchema.parse({}).debianM
 copyFileSync(join(import.meta.dirname, 'load.pl'), join(dir, LOAD));
 const candidates: Candidate[] = [];
 const absent: string[] = [];
+let bundles = 0;
 
 /** One that does not work here is named below the tables, with the reason. */
 async function enter(name: string, make: () => Promise<Candidate>): Promise<void> {
@@ -81,10 +82,11 @@ async function enter(name: string, make: () => Promise<Candidate>): Promise<void
 
 /** A root file system of its own, which the loads write to. */
 async function plain(name: string, command: readonly [string, ...string[]]): Promise<Candidate> {
-  const rootfs = join(scratch, `rootfs-${candidates.length}`);
+  const label = `bundle-${bundles++}`;
+  const rootfs = join(scratch, label);
   await run(['cp', '--archive', dir, rootfs]);
   const contender = await ociContender({
-    ...{ name: `bundle-${candidates.length}`, command: [...command], rootfs, scratch },
+    ...{ name: label, command: [...command], rootfs, scratch },
     edit: (spec) => {
       spec.root.readonly = false;
     },

@@ -1,7 +1,7 @@
 /** An OCI runtime by itself: what the same machine can do without anything around it. No network, no overlay, no limits. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { machineRuntimes } from '../e2e/support/runtimes.ts';
 import { run } from '../server/src/platform/command.ts';
@@ -36,12 +36,12 @@ export async function ociContender(options: OciOptions): Promise<OciContender> {
   const { name, command } = options;
   const echo = await makeBundle(options, 'echo', ['echo', 'hello']);
   const endIdle = await (await startDetachedBy(options))();
-  const idleId = idName('idle', 0);
+  const idleId = idName(name, 'idle', 0);
   let count = 0;
   return {
     name,
     createToFirstOutput: () =>
-      timeToFirstByte([...command, 'run', '--bundle', echo, idName('echo', count++)]),
+      timeToFirstByte([...command, 'run', '--bundle', echo, idName(name, 'echo', count++)]),
     execRoundTrip: () => timed(() => run([...command, 'exec', idleId, 'true'])),
     exec: async (argv) => {
       await run([...command, 'exec', idleId, ...argv], { timeoutMs: LONG_MS });
@@ -56,20 +56,26 @@ export async function startDetachedBy(options: OciOptions): Promise<() => Promis
   const bundle = await makeBundle(options, 'idle', ['sleep', 'infinity']);
   let count = 0;
   return async () => {
-    const id = idName('idle', count++);
-    // The container outlives the command, and nothing of ours waits for what it inherits.
+    const id = idName(name, 'idle', count++);
+    // The container outlives the command: what it inherits is a file, so that nothing of ours waits for its end.
+    const words = openSync(join(bundle, 'words'), 'w');
     const starter = spawn(command[0], [...command.slice(1), 'run', '--bundle', bundle, '--detach', id], {
-      stdio: 'ignore',
+      stdio: ['ignore', 'ignore', words],
     });
+    closeSync(words);
     const [code] = await once(starter, 'exit');
-    if (code !== 0) throw new Error(`${name} cannot start a container`);
+    if (code !== 0) {
+      const why = readFileSync(join(bundle, 'words'), 'utf8').trim().split('\n').at(-1);
+      throw new Error(`${name} cannot start a container: ${why}`);
+    }
     return async () => {
       await run([...command, 'delete', '--force', id]);
     };
   };
 }
 
-const idName = (kind: string, number: number): string => `bench-${kind}-${process.pid}-${number}`;
+const idName = (name: string, kind: string, number: number): string =>
+  `bench-${name}-${kind}-${process.pid}-${number}`;
 
 /** A directory with a configuration of the runtime's own making, whose program is that one. */
 async function makeBundle(
@@ -90,7 +96,7 @@ async function makeBundle(
   return dir;
 }
 
-/** Those of gVisor's own with which a container without a network starts and works fastest (docs/decisions/0048). */
+/** Those of gVisor's own with which a container without a network starts and works fastest (docs/decisions/0057). */
 const FAST_SWITCHES = ['--overlay2=root:memory'];
 
 /** @param switches beside those without which runsc does not run here @throws Error when gVisor is not installed, or does not work */
