@@ -52,7 +52,7 @@ describe('the package skerry from a packed tarball', () => {
     consumer = mkdtempSync(join(tmpdir(), 'sdk-consumer-'));
     writeFileSync(join(consumer, 'package.json'), '{"type": "module"}');
     tarball = await installPacked('sdk', consumer);
-    server = await startServer({ warmPool: 2 });
+    server = await startServer({ runtime: 'auto', warmPool: 2 });
   });
   after(async () => {
     await server?.stop(); // asserts that nothing is left
