@@ -12,6 +12,9 @@ import { INSPECTABLE, inspectServer } from '../e2e/soak/server-memory.ts';
 import { inventory } from '../e2e/support/inventory.ts';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
+import { configSchema } from '../server/src/config/config.ts';
+import { podOf, secretOf } from '../server/src/engines/kubernetes/pod-spec.ts';
+import { newInstanceId } from '../server/src/ids.ts';
 import { run } from '../server/src/platform/command.ts';
 import { describeMachine } from './machine.ts';
 import { modalClient } from './modal-client.ts';
@@ -44,9 +47,10 @@ publish(
     ...(await describeMachine()),
     '',
     `What there was more beside ${count} sandboxes of \`debian:bookworm-slim\` that run \`sleep\` than beside none, divided by their number; the memory of the server after forced collections. Memory of`,
-    'processes is proportional (PSS): pages that several have are divided among them. Writes are those of the database’s log, by sandboxes one after the other.',
+    'processes is proportional (PSS): pages that several have are divided among them. Writes are those of the database’s log, by sandboxes one after the other. A Pod is as the engine makes it, as JSON.',
     '',
     ...sections,
+    ...podSection(),
   ].join('\n'),
 );
 
@@ -215,6 +219,34 @@ async function writes(server: TestServer, once: () => Promise<unknown>) {
     return { transactions: (after.transactions - before.transactions) / TIMES, kib };
   }
   throw new Error('the log of the database was begun anew each time');
+}
+
+/** What a sandbox is to Kubernetes: the lines of its section. */
+function podSection(): string[] {
+  const settings = configSchema.parse({});
+  const of = { id: newInstanceId(), serverId: 'a'.repeat(32), namespace: 'sandboxes' };
+  const limits = {
+    memoryMiB: settings.defaultMemoryMiB,
+    ...{ milliCpu: settings.defaultMilliCpu, milliCpuRequest: settings.defaultMilliCpu },
+    pids: settings.defaultPids,
+  };
+  const image = `registry.example/skerry:${'a'.repeat(64)}`;
+  const owner = '00000000-0000-0000-0000-000000000000';
+  const made = podOf({
+    ...{ ...of, runtimeClass: undefined, image, agentImage: image, hostname: 'sandbox', limits, owner },
+    ...{ network: { kind: 'open' }, nameservers: [], pullSecret: undefined },
+  });
+  // A certificate and a key of a curve, as DER, are some hundred bytes each.
+  const der = Buffer.alloc(512);
+  const secret = secretOf(of, { certificate: der, authority: der, key: der });
+  const { initContainers = [], containers = [] } = made.spec ?? {};
+  return [
+    ...['## A Pod', '', '| what | |', '| --- | ---: |'],
+    `| bytes of it and its Secret | ${JSON.stringify(made).length + JSON.stringify(secret).length} |`,
+    `| containers that start | ${initContainers.length + containers.length} |`,
+    `| containers that run | ${containers.length} |`,
+    '',
+  ];
 }
 
 function rounded(value: number): string {

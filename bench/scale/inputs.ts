@@ -1,8 +1,6 @@
 /** What `needs.ts` reckons from: how sandboxes are used, what was measured here, and what others publish of Kubernetes. */
 import { configSchema } from '../../server/src/config/config.ts';
 import type { RuntimeName } from '../../server/src/engines/engine.ts';
-import { podOf, secretOf } from '../../server/src/engines/kubernetes/pod-spec.ts';
-import { newInstanceId } from '../../server/src/ids.ts';
 import { parseCidr } from '../../server/src/network/cidr.ts';
 import { AddressPlan } from '../../server/src/network/subnet.ts';
 import { loadPage, readNumbers, readPage } from '../result-page.ts';
@@ -139,27 +137,26 @@ export const OWN = {
   keepOutputHours: settings.keepOutputHours,
 };
 
-/** What a sandbox is to Kubernetes: made by the engine's own code. */
-export function kubernetesObjects() {
-  const of = { id: newInstanceId(), serverId: 'a'.repeat(32), namespace: 'sandboxes' };
-  const limits = {
-    memoryMiB: settings.defaultMemoryMiB,
-    ...{ milliCpu: settings.defaultMilliCpu, milliCpuRequest: settings.defaultMilliCpu },
-    pids: settings.defaultPids,
+/** What a sandbox is to Kubernetes, as its engine makes it. */
+export interface PodObjects {
+  /** Of its Pod and its Secret, as JSON. */
+  readonly bytes: number;
+  /** Containers, those that only prepare the others included. */
+  readonly started: number;
+  readonly running: number;
+}
+
+/** @throws as `measured` */
+export function podObjects(): PodObjects {
+  const rows = readNumbers(loadPage(pages.perSandbox)).get('A Pod');
+  const number = (name: string) => {
+    const [value] = rows?.get(name) ?? [];
+    if (value === undefined) throw new Error(`${pages.perSandbox} has no '${name}' under 'A Pod'.`);
+    return value;
   };
-  const image = `registry.example/skerry:${'a'.repeat(64)}`;
-  const owner = '00000000-0000-0000-0000-000000000000';
-  const pod = podOf({
-    ...{ ...of, runtimeClass: undefined, image, agentImage: image, hostname: 'sandbox', limits, owner },
-    ...{ network: { kind: 'open' }, nameservers: [], pullSecret: undefined },
-  });
-  // A certificate and a key of a curve, as DER, are some hundred bytes each.
-  const der = Buffer.alloc(512);
-  const secret = secretOf(of, { certificate: der, authority: der, key: der });
-  const { initContainers = [], containers = [] } = pod.spec ?? {};
   return {
-    bytes: JSON.stringify(pod).length + JSON.stringify(secret).length,
-    started: initContainers.length + containers.length,
-    running: containers.length,
+    bytes: number('bytes of it and its Secret'),
+    started: number('containers that start'),
+    running: number('containers that run'),
   };
 }

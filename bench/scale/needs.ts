@@ -1,6 +1,6 @@
 /** What so many sandboxes need, and which bound is reached first: arithmetic on `inputs.ts`. */
 import type { RuntimeName } from '../../server/src/engines/engine.ts';
-import { kubernetesObjects, MACHINE, measured, OWN, PUBLISHED, USE } from './inputs.ts';
+import { MACHINE, measured, OWN, PUBLISHED, podObjects, USE } from './inputs.ts';
 
 /** Something that is needed, in words with its number. */
 export interface Need {
@@ -20,7 +20,7 @@ export interface Bottleneck {
 const [SECOND_MS, MINUTE_S, HOUR_S] = [1_000, 60, 3_600];
 const [KIB, MIB] = [1_024, 1_024 ** 2];
 const perSecond = { creates: 1 / USE.livesSeconds, execs: USE.execsPerMinute / MINUTE_S };
-const { started, running, bytes: objectBytes } = kubernetesObjects();
+const { started, running, bytes: objectBytes } = podObjects();
 
 /** Scheduled; pulled, created and started for each container; killing for each that ran. */
 const EVENTS = 1 + 3 * started + running;
