@@ -80,6 +80,8 @@ before(async () => {
     'RUN rm -r /tree/gone /tree/opaque && mkdir /tree/opaque && echo new >/tree/opaque/new && ln /tree/one /tree/hard && cp /tree/one /tree/setuid && chmod 4755 /tree/setuid',
     'LABEL made=here',
     'STOPSIGNAL SIGQUIT',
+    'VOLUME /data',
+    'HEALTHCHECK --interval=1m CMD true',
     'CMD ["cat", "/tree/one"]',
   ];
   writeFileSync(join(context, 'Dockerfile'), lines.join('\n'));
@@ -233,6 +235,9 @@ describe('what is exported', () => {
     try {
       const loaded = (await run(docker.command('load', '--quiet', '-i', archive))).stdout;
       assert.match(loaded, /made:1/);
+      const [{ Config }] = JSON.parse((await run(docker.command('image', 'inspect', 'made:1'))).stdout);
+      assert.deepEqual(Config.Volumes, { '/data': {} });
+      assert.deepEqual(Config.Healthcheck, { Test: ['CMD-SHELL', 'true'], Interval: 60e9 });
       const { stdout } = await run(
         docker.command('run', '--rm', '--network=none', 'made:1', 'sh', '-c', LISTING, 'sh', ''),
       );

@@ -535,6 +535,21 @@ test('equal definitions at once are one build, equal steps of different ones run
   assert.deepEqual(images.get(a.id).layers, images.get(c.id).layers);
 });
 
+test('who joins a build late sees all of its log', async () => {
+  const { id } = await images.getOrBuild(
+    define({ lines: ['FROM base', 'RUN echo early; sleep 1; echo at last'] }),
+  );
+  let late: ReturnType<typeof follow> | undefined;
+  let log = '';
+  for await (const event of images.follow(id, 0, AbortSignal.timeout(240_000))) {
+    if (event.kind === 'result') break;
+    log += event.entry.text;
+    if (log.includes('early\n')) late ??= follow(images, id);
+  }
+  assert.match(log, /^Step 1.*\nearly\nat last\n/s);
+  assert.equal((await late)?.log, log);
+});
+
 test('forceBuild replaces the cached result, ignoreCache leaves it', async () => {
   const lines = ['FROM base', 'RUN cat /proc/sys/kernel/random/uuid > /forced'];
   const first = await succeed({ lines });
