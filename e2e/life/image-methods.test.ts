@@ -1,12 +1,17 @@
 /** Every method of `modal.Image`, through each client that is supported: docs/image-methods.md has the table. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { startEcr, type TestEcr } from '../../server/src/images/bases/testing-ecr.ts';
 import { startRegistry, type TestRegistry } from '../../server/src/images/bases/testing-registry.ts';
-import { CURRENT_PYTHON_CLIENT, runPythonFile } from '../support/clients.ts';
+import { CURRENT_PYTHON_CLIENT, runPython, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
+
+const PYTHON_CLIENTS = [CURRENT_PYTHON_CLIENT, '1.5.5', '1.3.5', '1.0.5'];
+/** What is no method of images alone. */
+const OF_EVERY_OBJECT = 'client clone deps hydrate is_hydrated local_uuid object_id'.split(' ');
 
 const basic = (username: string, password: string) =>
   `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -65,11 +70,28 @@ describe('methods of modal.Image', () => {
     OTHER_REGISTRY: thief.host,
     PYTHONWARNINGS: 'ignore',
   });
-  for (const version of [CURRENT_PYTHON_CLIENT, '1.5.5', '1.3.5', '1.0.5']) {
+  for (const version of PYTHON_CLIENTS) {
     test(version, (t) =>
       pythonCases(t, server, 'image_methods', { version, env: env(), timeoutMs: 600_000 }),
     );
   }
+  test('the table has every method of theirs', async () => {
+    const table = readFileSync(join(projectRoot, 'docs/image-methods.md'), 'utf8');
+    for (const version of PYTHON_CLIENTS) {
+      const { code, stdout, stderr } = await runPython(server, 'import modal; print(*dir(modal.Image))', {
+        version,
+      });
+      assert.equal(code, 0, stderr);
+      const methods = stdout
+        .split(/\s+/)
+        .filter((name) => /^[a-z]/.test(name) && !OF_EVERY_OBJECT.includes(name));
+      assert.deepEqual(
+        methods.filter((name) => !new RegExp(`\`${name}\\b`).test(table)),
+        [],
+        version,
+      );
+    }
+  });
   test('a password was told to the registry of its image alone', () => {
     assert.notEqual(thief.requests.length, 0);
     assert.deepEqual(thief.credentials, []);
