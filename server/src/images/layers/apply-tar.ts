@@ -33,8 +33,8 @@ const OPAQUE = '.wh..wh..opq';
 const ATTRIBUTE = 'SCHILY.xattr.';
 
 export interface UnpackOptions {
-  /** Names starting with `.wh.` remove files instead of being files. */
-  readonly whiteouts: boolean;
+  /** Names starting with `.wh.` remove files of the tree instead of being files; `none there`: the tree has none that they could remove. */
+  readonly whiteouts: boolean | 'none there';
   /** Directory inside the tree that the archive's names are relative to. */
   readonly below: string;
   /** What its files may hold together, 64 GiB by default. */
@@ -47,7 +47,7 @@ export interface UnpackOptions {
  * @throws EditError when the archive is damaged or names something outside
  */
 export async function applyTar(file: string, target: RootedTree, options: UnpackOptions): Promise<string[]> {
-  if (options.whiteouts) {
+  if (options.whiteouts === true) {
     for await (const [header] of entries(file, options.maxBytes))
       removeForWhiteout(target, entryPath(header));
   }

@@ -57,7 +57,8 @@ async function apply(
     }
     case 'apply-tar':
       return applyTar(toBytes(change.file), target, {
-        whiteouts: true,
+        // To look for them is to decompress the whole layer once more.
+        whiteouts: layers.length === 0 ? 'none there' : true,
         below: '',
         maxBytes: change.maxBytes,
       });
