@@ -32,6 +32,8 @@ interface Program {
 
 /** What one still does after its turn is not to be in the next one's time. */
 const REST_MS = 300;
+/** Nobody else asks for so much memory: nothing waits that fits. */
+const COLD_MIB = 3000;
 
 const skerry = join(projectRoot, 'cli/bin/skerry');
 const sources = `const { main } = await import('${join(projectRoot, 'cli/src/main.ts')}'); process.exitCode = await main(process.argv.slice(1));`;
@@ -71,9 +73,6 @@ const server = await startServer({ runtime: 'auto', warmPool: 4 });
 cleanup.add('server', () => server.stop());
 announce(server);
 cleanup.add('state', () => conceal(server));
-const ready = async () => {
-  await untilWarm(server, (kinds) => kinds.every(({ waiting, making }) => waiting > 0 && making === 0));
-};
 for (const { runtime, skip } of await runtimesToTest()) {
   if (skip !== false) {
     absent.push(`skerry (${runtime}): ${skip}`);
@@ -83,11 +82,19 @@ for (const { runtime, skip } of await runtimesToTest()) {
   const image = 'debian:bookworm-slim';
   await runSkerry(server, 'warm', image, '-n', '1', '--for', '12h', '--sandbox-runtime', runtime);
   const words = ['run', '--image', image, '--isolation', runtime, '--data-dir', server.dataDir];
+  /** One waits, and none is being made beside what is timed. */
+  const ready = async () => {
+    await untilWarm(
+      server,
+      (kinds) =>
+        kinds.every(({ making }) => making === 0) &&
+        kinds.some((kind) => kind.runtime === runtime && kind.memoryMiB < COLD_MIB && kind.waiting > 0),
+    );
+  };
   const name = `skerry run -- true (${runtime})`;
   const waiting = [...words, '--', 'true'];
   programs.push(
-    // Nobody else asks for so much memory: nothing waits that fits.
-    { name, argv: (round) => [skerry, ...words, '--memory', String(1000 + round), '--', 'true'], ready },
+    { name, argv: (round) => [skerry, ...words, '--memory', String(COLD_MIB + round), '--', 'true'], ready },
     { name: `${name}, waiting`, argv: () => [skerry, ...waiting], ready },
     { name: `${name}, waiting, from the sources`, argv: () => [...fromSources, ...waiting], ready },
   );

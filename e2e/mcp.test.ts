@@ -1,6 +1,7 @@
-/** `skerry mcp` with the protocol's own client. */
+/** `skerry mcp` and `/mcp` with the protocol's own client, and its inspector. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -8,7 +9,9 @@ import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { z } from 'zod';
+import { tool } from '../scripts/lib/tools.mjs';
 import { Sandbox } from '../sdk/src/index.ts';
+import { run } from '../server/src/platform/command.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
 import { patient } from './support/slowness.ts';
 
@@ -29,9 +32,12 @@ const answerSchema = z.object({
 });
 
 /** The configurations of docs/mcp.md. */
-const configurations = [
+const pageConfigurations = [
   ...readFileSync(join(projectRoot, 'docs/mcp.md'), 'utf8').matchAll(/```json\n(.*?)```/gs),
-].map(([, json = '']) => configurationSchema.parse(JSON.parse(json)).mcpServers.skerry);
+].map(([, json = '']) => json);
+const configurations = pageConfigurations.map(
+  (json) => configurationSchema.parse(JSON.parse(json)).mcpServers.skerry,
+);
 const documented = {
   args: configurations.flatMap(({ args }) => args ?? []),
   path:
@@ -135,5 +141,34 @@ describe('skerry mcp', () => {
     const [own] = await Array.fromAsync(Sandbox.list(at));
     await own?.wait({ timeoutMs: patient(30_000) });
     assert.equal(await running(), 0);
+  });
+
+  test("the protocol's inspector reads the configurations of the page, and finds and calls the tools both ways", async () => {
+    const home = mkdtempSync(join(tmpdir(), 'inspector-'));
+    await using end = new AsyncDisposableStack();
+    end.defer(() => rmSync(home, { recursive: true }));
+    symlinkSync(join(projectRoot, 'cli/bin/skerry'), join(home, 'skerry'));
+    const env = { PATH: `${home}:${process.env.PATH ?? ''}`, HOME: home };
+    const ours = { SKERRY_URL: at.url, SKERRY_TOKEN: at.token };
+    const command = ['--tool-name', 'run_command', '--tool-arg', 'command=echo on'];
+    for (const json of pageConfigurations) {
+      const file = join(home, 'configuration.json');
+      const { skerry } = JSON.parse(
+        json.replace('http://127.0.0.1:7423', at.url).replace('TOKEN', at.token),
+      ).mcpServers;
+      writeFileSync(
+        file,
+        JSON.stringify({ mcpServers: { skerry: skerry.command ? { ...skerry, env: ours } : skerry } }),
+      );
+      const inspect = async (...words: readonly string[]) => {
+        const inspector = [process.execPath, await tool('mcp-inspector'), '--cli'] as const;
+        const argv = [...inspector, '--config', file, '--server', 'skerry', ...words] as const;
+        return JSON.parse((await run(argv, { env, timeoutMs: patient(120_000) })).stdout);
+      };
+      assert.equal((await inspect('--method', 'tools/list')).tools.length, 10);
+      const { text } =
+        answerSchema.parse(await inspect('--method', 'tools/call', ...command)).content[1] ?? {};
+      assert.equal(text, 'stdout:\non\n');
+    }
   });
 });

@@ -3,7 +3,6 @@
  * The `skerry` command for any Node from 18 on: runs what `build.mjs` made of `src/main.ts`, or that itself, when this Node is new enough to run TypeScript, or else starts itself again with the Node 24
  * that npm installed.
  */
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -38,6 +37,7 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
     );
     process.exit(1);
   }
+  const { spawn } = await import('node:child_process'); // others need not load it
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
   // The terminal sends an interrupt to both processes; the others reach only this one.
   process.on('SIGINT', () => {});

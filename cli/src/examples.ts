@@ -44,6 +44,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'image push': ['skerry image push tools registry.example.com/tools:1'],
   'image import': ['skerry image import tools.tar'],
   'image export': ['skerry image export tools --output tools.tar'],
+  'image prune': ['skerry image prune --dry-run'],
   disk: ['skerry disk'],
   prune: ['skerry prune --dry-run'],
   warm: ['skerry warm python:3.12-slim --count 4 --for 12h'],

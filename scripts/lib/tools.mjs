@@ -1,4 +1,4 @@
-/** Programs that only look at what is published, in `tools/`: 190 MB that nobody needs who runs Skerry, so they are installed when one is called for. */
+/** Programs that only look at what is published and served, in `tools/`: 300 MB that nobody needs who runs Skerry, so they are installed when one is called for. */
 import { join } from 'node:path';
 import { capture } from './command.mjs';
 import { root } from './paths.mjs';
