@@ -18,7 +18,8 @@ const QUIET_MS = 150;
 const MAX_DRAIN_MS = 1000;
 
 /**
- * Follows the streams, from their starts or from where the caller is (those not named not at all), until the process exited and its output was handed over.
+ * Follows the streams, from their starts or from where the caller is (those not named not at all), until the process exited and its output was handed over, however
+ * slowly the caller takes it.
  * @throws the signal's reason when aborted, and whatever the handler throws
  */
 export async function followToExit(
@@ -29,28 +30,57 @@ export async function followToExit(
 ): Promise<ProcessExit> {
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
-  let pieces = 0;
-  const follow = async (name: StreamName, reader: OutputReader) => {
-    const start = from[name];
-    if (start === undefined) return;
-    for await (const chunk of reader.read(start, either)) {
-      pieces++;
-      if (!(await onOutput(name, chunk))) return;
+  /** From then on nothing is waited for: what there is is all. */
+  const complete = new AbortController();
+  const live = AbortSignal.any([either, complete.signal]);
+  const follow = async (name: StreamName) => {
+    let at = from[name];
+    if (at === undefined) return;
+    const reader = process[name];
+    try {
+      for await (const chunk of reader.read(at, live)) {
+        at += chunk.length;
+        if (!(await onOutput(name, chunk))) return;
+      }
+    } catch (error) {
+      if (error !== complete.signal.reason) throw error;
+      for await (const chunk of readUpTo(reader, at, reader.length, either)) {
+        if (!(await onOutput(name, chunk))) return;
+      }
     }
   };
-  const streams = Promise.all([follow('stdout', process.stdout), follow('stderr', process.stderr)]);
+  const streams = Promise.all([follow('stdout'), follow('stderr')]);
   streams.catch(() => {}); // awaited below, unless the wait for the exit fails first
   try {
     // The race lets a failing handler end the wait.
     const exit = await Promise.race([process.wait(either), streams.then(() => process.wait(either))]);
+    const length = () => process.stdout.length + process.stderr.length;
     const rounds = Math.ceil(MAX_DRAIN_MS / QUIET_MS);
-    for (let round = 0, before = -1; round < rounds && before !== pieces; round++) {
-      before = pieces;
-      if ((await withDeadline(streams, QUIET_MS, signal)) !== undefined) break;
+    for (let round = 0, before = -1; round < rounds && before !== length(); round++) {
+      before = length();
+      if ((await withDeadline(streams, QUIET_MS, signal)) !== undefined) return exit;
     }
+    complete.abort();
+    await streams;
     return exit;
   } finally {
     stop.abort();
+  }
+}
+
+/** What a stream has from one offset to another, which it has reached. @throws the signal's reason */
+export async function* readUpTo(
+  reader: OutputReader,
+  from: number,
+  to: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void> {
+  let left = to - from;
+  if (left <= 0) return;
+  for await (const bytes of reader.read(from, signal)) {
+    yield bytes.subarray(0, left);
+    left -= bytes.length;
+    if (left <= 0) return;
   }
 }
 
@@ -97,15 +127,9 @@ export async function textFrom(
   const wanted = Math.min(maxBytes, reader.length - offset);
   if (wanted <= 0) return { text: '', nextOffset: offset };
   const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of reader.read(offset, signal)) {
-    const kept = chunk.subarray(0, wanted - size);
-    chunks.push(kept);
-    size += kept.length;
-    if (size >= wanted) break;
-  }
+  for await (const chunk of readUpTo(reader, offset, offset + wanted, signal)) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
-  const atEnd = reader.ended && offset + size >= reader.length;
+  const atEnd = reader.ended && offset + bytes.length >= reader.length;
   const whole = atEnd ? bytes : bytes.subarray(0, bytes.length - incompleteTail(bytes));
   return { text: new TextDecoder().decode(whole), nextOffset: offset + whole.length };
 }

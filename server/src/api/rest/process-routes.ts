@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { ENTRYPOINT_PROCESS_ID, newProcessId, type ProcessId } from '../../ids.ts';
-import type { OutputReader, Process, Sandbox } from '../../sandboxes/sandboxes.ts';
+import type { Process, Sandbox } from '../../sandboxes/sandboxes.ts';
 import { exitCodeOf, type ProcessExit } from '../../sandboxes/state.ts';
 import type { Secrets } from '../../secrets/secrets.ts';
 import { bodyOf } from '../http/bounded.ts';
@@ -17,7 +17,7 @@ import {
 } from '../http/commands.ts';
 import { errorAnswerOf } from '../http/error-answers.ts';
 import { killRequest, signalNumbers } from '../http/fields.ts';
-import { followToExit, type Output, type StreamName } from '../http/output.ts';
+import { followToExit, type Output, readUpTo, type StreamName } from '../http/output.ts';
 import {
   answers,
   content,
@@ -150,8 +150,11 @@ export function processRoutes(app: HttpApp, parts: RouteParts, secrets: Pick<Sec
           }
           frames.tell('exit', exitOf(exit));
         } else {
-          for (const stream of names)
-            await sendWhatIsThere(frames, stream, output[stream], offsets[stream], signal);
+          for (const stream of names) {
+            const reader = output[stream];
+            const there = readUpTo(reader, offsets[stream], reader.length, signal);
+            for await (const bytes of there) await frames.send(stream, bytes);
+          }
         }
       } catch (error) {
         // The status line is out: what went wrong is the last frame. Who is cut off by the server's end may come back.
@@ -242,22 +245,6 @@ export function processRoutes(app: HttpApp, parts: RouteParts, secrets: Pick<Sec
       },
     );
   });
-}
-
-async function sendWhatIsThere(
-  frames: FrameStream,
-  stream: StreamName,
-  reader: OutputReader,
-  offset: number,
-  signal: AbortSignal,
-): Promise<void> {
-  let left = reader.length - offset;
-  if (left <= 0) return;
-  for await (const bytes of reader.read(offset, signal)) {
-    await frames.send(stream, bytes.subarray(0, left));
-    left -= bytes.length;
-    if (left <= 0) return;
-  }
 }
 
 /** @throws SkerryError `not-found`; for the main program of one that is starting or ended without, as `requireRunning` */
