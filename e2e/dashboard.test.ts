@@ -182,6 +182,15 @@ describe('the dashboard', { skip: noBrowsing }, () => {
     await click('Output of sh -c echo first line; echo complaint >&2; exec sleep 3600');
     await shows('Output of its main program');
     await shows('complaint');
+    const flood = sandbox.exec(['sh', '-c', 'yes 0123456789 | head -c 5000000; echo the end of it']);
+    await page.open(
+      `${browsing.serverUrl}/#/sandboxes/${sandbox.id}/processes/${encodeURIComponent(await flood.id())}`,
+    );
+    await shows('the end of it');
+    const length = Number(await page.evaluate('document.querySelector(".log").textContent.length'));
+    assert.ok(length <= 200_000, `${length} characters are kept on the page`);
+    await shows('It ended with exit code 0.');
+    assert.equal((await flood).exitCode, 0);
   });
 
   test('has a shell in a sandbox', async () => {

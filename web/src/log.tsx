@@ -3,8 +3,9 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { messageOf } from './hooks.ts';
 import { Failure } from './parts.tsx';
 
-/** Characters that are kept on the page, however fast a program writes; the server has all of it. */
-const MAX_SHOWN = 1_000_000;
+/** What is kept on the page, however much a program writes; the server has all of it. */
+const MAX_CHARACTERS = 200_000;
+const MAX_PIECES = 2_000;
 
 /** Adds text. @param kind a class for its colour */
 type Add = (text: string, kind: string) => void;
@@ -47,21 +48,40 @@ export function Log({
   );
 }
 
-/** Follows the text's end unless somebody reads further up. */
+/**
+ * Draws once a frame, so that of a flood no more is laid out than can be seen: the rest makes room for what follows it before. Follows the text's end unless somebody
+ * reads further up.
+ */
 function adderTo(into: HTMLElement): Add {
-  let shown = 0;
-  return (text, kind) => {
+  /** Those on the page, and behind them those that will be. */
+  const pieces: HTMLElement[] = [];
+  let characters = 0;
+  let drawing = false;
+  const draw = () => {
+    drawing = false;
     const atEnd = into.scrollHeight - into.scrollTop - into.clientHeight < 40;
-    const piece = document.createElement('span');
-    piece.className = kind;
-    piece.textContent = plain(text).slice(-MAX_SHOWN);
-    into.append(piece);
-    shown += piece.textContent.length;
-    for (let first = into.firstChild; first && shown > MAX_SHOWN; first = into.firstChild) {
-      shown -= first.textContent?.length ?? 0;
-      first.remove();
-    }
+    into.append(...pieces.filter((piece) => piece.parentNode === null));
     if (atEnd) into.scrollTop = into.scrollHeight;
+  };
+  return (text, kind) => {
+    const shown = plain(text).slice(-MAX_CHARACTERS);
+    const last = pieces.at(-1);
+    if (last && last.parentNode === null && last.className === kind) last.append(shown);
+    else {
+      const piece = document.createElement('span');
+      piece.className = kind;
+      piece.append(shown);
+      pieces.push(piece);
+    }
+    characters += shown.length;
+    while (characters > MAX_CHARACTERS || pieces.length > MAX_PIECES) {
+      const first = pieces[0]?.firstChild;
+      characters -= first?.textContent?.length ?? 0;
+      first?.remove();
+      if (!pieces[0]?.firstChild) pieces.shift()?.remove();
+    }
+    if (!drawing) requestAnimationFrame(draw);
+    drawing = true;
   };
 }
 
