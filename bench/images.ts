@@ -19,7 +19,7 @@ import { startDocker } from './docker-contender.ts';
 import { LARGE_IMAGE, sendLargeImage, startImageServer } from './large-image.ts';
 import { describeMachine } from './machine.ts';
 import { timeToFirstByte } from './oci-contender.ts';
-import { publish, say, today, wholeNumber } from './page.ts';
+import { picture, publish, say, today, wholeNumber } from './page.ts';
 import { seedImageSteps } from './seed-image.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
@@ -147,6 +147,12 @@ for (let round = 0; round <= Math.min(rounds, MAX_PULLS); round++) {
 say('the image of the first program');
 const seed = await seedImageSteps();
 
+const results = new Map(
+  [...samples].map(([measure, taken]) => [
+    measure,
+    new Map([...taken].map(([name, all]) => [name, summarize(all)])),
+  ]),
+);
 const page = [
   `# Images: milliseconds, ${rounds} rounds, ${today()}`,
   '',
@@ -154,14 +160,16 @@ const page = [
   "- each by its command, whose own start counts: that of Skerry's is a Node.js program",
   `- the image to pull: ${LARGE_IMAGE}, from ${registry.name} on this machine`,
   ...absent.map((line) => `- absent: ${line}`),
-  ...[...samples].flatMap(([measure, taken]) => {
-    const rows = [...taken].map(([name, all]) => ({ name, summary: summarize(all) }));
+  '',
+  picture('images'),
+  ...[...results].flatMap(([measure, taken]) => {
+    const rows = [...taken].map(([name, summary]) => ({ name, summary }));
     return ['', `## ${measure}`, '', ...table(rows, ['docker', 'buildah', 'skopeo, umoci, runc'])];
   }),
   ...['', '## The image of the first program, on an empty data directory, by Skerry alone', '', ...seed],
   '',
 ].join('\n');
-publish('images', page);
+publish('images', page, results);
 
 function note(round: number, measure: string, name: string, ms: number): void {
   if (round === 0) return; // warming up
