@@ -9,15 +9,13 @@ import { capture } from './lib/command.mjs';
 import { differing } from './lib/generated.mjs';
 import { root } from './lib/paths.mjs';
 import { runMain, step } from './lib/step.mjs';
-import { tool } from './lib/tools.mjs';
+import { ensureTools, tool } from './lib/tools.mjs';
 
 const REFERENCE = join(root, 'docs', 'sdk');
 
 await runMain(async () => {
-  let typedoc = '';
-  await step('Tools', async (progress) => {
-    typedoc = await tool('typedoc', progress);
-  });
+  await step('Tools', ensureTools);
+  const typedoc = await tool('typedoc');
   const write = async (to) => {
     await capture([typedoc, '--options', 'sdk/typedoc.json', '--out', to], { cwd: root });
   };

@@ -13,12 +13,15 @@ import { localDir, node, root } from './lib/paths.mjs';
 import { runMain, step } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { runTests } from './lib/test-runner.mjs';
+import { ensureTools } from './lib/tools.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const unitDirs = ['server/src', 'cli/src', 'sdk/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
 /** Files at once: more would measure the machine's patience. */
 const E2E_LANES = 3;
+/** Files that call programs of `tools/`, and run at the same time. */
+const USES_TOOLS = /(^|\/)(sdk|mcp)\.test\.ts$/;
 /** No test may take longer, and no suite of them; those that build images from packages need minutes. */
 const TIMEOUT_MS = 900_000;
 
@@ -39,6 +42,7 @@ await runMain(async () => {
     process.stderr.write(`No test file's path contains ${patterns.join(' or ')}.\n`);
     return 1;
   }
+  if (e2e.some((path) => USES_TOOLS.test(path))) await step('Tools for tests', ensureTools);
   let failed = false;
   if (units.length > 0) failed = (await nodeTest(units, availableParallelism())) !== 0 || failed;
   if (e2e.length > 0) {

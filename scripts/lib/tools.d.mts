@@ -1,2 +1,2 @@
 /** The path of a program of `tools/package.json`, which is there when this resolves. */
-export function tool(name: string, progress?: (text: string) => void): Promise<string>;
+export function tool(name: string): Promise<string>;
