@@ -2,7 +2,7 @@
  * Makes one file of the commands that work in sandboxes, `dist/sandboxes.cjs`: Node begins with it in less than half the time that their sources take it (docs/decisions/0051). Takes a fraction
  * of a second. `bin/bundle.mjs` runs it for as long as the sources are the same.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleFile, contentFile, stampOf } from './bin/bundle.mjs';
@@ -68,10 +68,14 @@ export async function buildCommand() {
     commands: Object.keys(commands),
     sources: Object.fromEntries(sources.map((path) => [path, stampOf(path)])),
   };
-  // Whoever starts meanwhile finds no content, and runs the sources.
-  rmSync(contentFile, { force: true });
   mkdirSync(dirname(bundleFile), { recursive: true });
-  writeFileSync(bundleFile, contents);
-  writeFileSync(contentFile, JSON.stringify(content));
+  replace(bundleFile, contents);
+  replace(contentFile, JSON.stringify(content));
   return { bytes: contents.length, inputs };
+}
+
+/** Whoever starts meanwhile reads the old one or the new, and never half of one. */
+function replace(path, content) {
+  writeFileSync(`${path}.new`, content);
+  renameSync(`${path}.new`, path);
 }

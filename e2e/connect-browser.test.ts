@@ -4,17 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { build } from 'esbuild';
 import { Browsing, noBrowsing } from './support/browsing.ts';
 import { runPython } from './support/clients.ts';
-import { installPacked } from './support/packed.ts';
-import { copySdkProgram, used } from './support/sdk-program.ts';
+import { used } from './support/sdk-program.ts';
 import { projectRoot } from './support/server.ts';
 
 const webServer = join(projectRoot, 'e2e/life/support/web_server.py');
@@ -88,24 +85,18 @@ describe('pages in a browser', { skip: noBrowsing }, () => {
     }
   });
 
-  test('one of another origin uses the SDK, from its packed tarball, by the token that it has and nothing else', async () => {
+  test('one of another origin uses the SDK by the token that it has and nothing else', async () => {
     const { serverUrl } = browsing;
     const { tokenId, tokenSecret } = browsing.server.token;
-    const consumer = mkdtempSync(join(tmpdir(), 'sdk-page-'));
     await using end = new AsyncDisposableStack();
-    end.defer(() => rmSync(consumer, { recursive: true }));
-    writeFileSync(join(consumer, 'package.json'), '{"type": "module"}');
-    await installPacked('sdk', consumer);
-    const stdin = {
-      contents: `globalThis.sdk = import('${copySdkProgram(consumer)}');`,
-      resolveDir: consumer,
-    };
+    // `sdk.test.ts` has the package itself bundled for pages.
     const { outputFiles } = await build({
-      stdin,
-      bundle: true,
-      platform: 'browser',
-      format: 'esm',
-      write: false,
+      stdin: {
+        contents: `globalThis.sdk = import('./sdk-program.mjs');`,
+        resolveDir: join(projectRoot, 'e2e/support'),
+      },
+      alias: { skerry: join(projectRoot, 'sdk/src/index.ts') },
+      ...{ bundle: true, platform: 'browser', format: 'esm', write: false },
     });
     const origin = createServer((request, response) => {
       const isScript = request.url === '/script';
