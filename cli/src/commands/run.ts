@@ -77,13 +77,15 @@ Examples:
           `${JSON.stringify({ sandboxId: sandbox.id, exitCode, timedOut, stdout, stderr })}\n`,
         );
         process.exitCode = statusOf(exit);
-        return;
+      } else {
+        process.exitCode = await attach(program, {
+          input: !process.stdin.isTTY || flags.interactive === true || pty !== undefined,
+          terminal: pty !== undefined,
+          onInsist: () => sandbox.terminate(),
+        });
       }
-      process.exitCode = await attach(program, {
-        input: !process.stdin.isTTY || flags.interactive === true || pty !== undefined,
-        terminal: pty !== undefined,
-        onInsist: () => sandbox.terminate(),
-      });
+      // The next command may ask for the same, which this one has until nothing of it is left.
+      if (flags.gpu !== undefined) await sandbox.wait();
     }, RunStatus.failed),
   );
 }
