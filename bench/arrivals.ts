@@ -3,7 +3,7 @@
  * and at a steady rate whether or not those before have come (an open loop). Skerry by the official JavaScript client, cold and with its warm pool, beside `docker run --detach` and `runc run`.
  * Prints tables and writes them to `results/`. For a quiet machine.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -152,7 +152,7 @@ async function skerry(
   { waiting, kept = false }: { readonly waiting: number; readonly kept?: boolean },
 ): Promise<Maker> {
   const flags = ['--log-level', 'warn', '--max-sandboxes', String(2 * Math.max(atOnce, STAGGERED) + waiting)];
-  const server = await startServer({ runtime, warmPool: waiting, flags });
+  const server = await startServer({ runtime, warmPool: waiting, flags, dataDir });
   const client = modalClient(server);
   try {
     const app: App = await client.apps.fromName('bench', { createIfMissing: true });
@@ -188,6 +188,9 @@ async function skerry(
 await using cleanup = new CleanupScope(createLogger('error'));
 const scratch = mkdtempSync(join(tmpdir(), 'bench-'));
 cleanup.add('scratch directory', () => rmSync(scratch, { recursive: true, force: true }));
+// One after the other on the same data: the image is made once.
+const dataDir = join(scratch, 'data');
+mkdirSync(dataDir, { mode: 0o700 });
 const { dir: rootfs, tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
 const ready = async () => {};
 
