@@ -7,7 +7,6 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { App, Image } from 'modal';
 import { z } from 'zod';
 import { askServer } from '../cli/src/operator.ts';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
@@ -21,9 +20,9 @@ import { startDetached } from './container-contender.ts';
 import { timed } from './contender.ts';
 import { startDocker } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
-import { modalClient } from './modal-client.ts';
+import { benchImage, firstOutput, modalClient } from './modal-client.ts';
 import { startDetachedBy } from './oci-contender.ts';
-import { picture, publish, say, today, wholeNumber } from './page.ts';
+import { notMeasured, picture, publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { milliseconds, type Summary, summarize } from './statistics.ts';
 
@@ -51,7 +50,6 @@ const seconds = wholeNumber('seconds', values.seconds, 3600);
 
 /** Who is asked for many. */
 interface Maker {
-  readonly name: string;
   /** Resolves when whatever is made ahead is there. */
   ready(): Promise<void>;
   /** Makes one that can be used. @returns what ends it */
@@ -147,7 +145,6 @@ async function inTime(count: number, everyMs: number, begin: () => void): Promis
 
 /** @param kept whether as many wait as may, and not as many as are asked for */
 async function skerry(
-  name: string,
   runtime: 'runc' | 'gvisor',
   { waiting, kept = false }: { readonly waiting: number; readonly kept?: boolean },
 ): Promise<Maker> {
@@ -155,22 +152,18 @@ async function skerry(
   const server = await startServer({ runtime, warmPool: waiting, flags, dataDir });
   const client = modalClient(server);
   try {
-    const app: App = await client.apps.fromName('bench', { createIfMissing: true });
-    const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
+    const { app, image } = await benchImage(client);
     if (kept) {
       const body = { image: image.imageId, count: waiting, forMs: LIFE_MS, blockNetwork: false };
       await askServer(server, server.dataDir, { method: 'POST', path: 'warm', body }, z.unknown());
     }
     return {
-      name,
       ready: async () => {
         if (waiting > 0) await untilWarm(server, isFull);
       },
       make: async () => {
         const sandbox = await client.sandboxes.create(app, image, { timeoutMs: LIFE_MS });
-        const process = await sandbox.exec(['echo', 'hello']);
-        const { value } = await process.stdout.getReader().read();
-        if (!value?.startsWith('hello')) throw new Error(`not the output that was expected: ${value}`);
+        await firstOutput(sandbox);
         return () => sandbox.terminate();
       },
       close: async () => {
@@ -191,11 +184,11 @@ cleanup.add('scratch directory', () => rmSync(scratch, { recursive: true, force:
 // One after the other on the same data: the image is made once.
 const dataDir = join(scratch, 'data');
 mkdirSync(dataDir, { mode: 0o700 });
-const { dir: rootfs, tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+const { dir: rootfs, tar } = await makeRootFilesystem(scratch);
 const ready = async () => {};
 
 await measure('runc', ['burst', 'staggered', 'openLoop'], async () => ({
-  ...{ name: 'runc', ready, close: ready },
+  ...{ ready, close: ready },
   make: await startDetachedBy({
     name: 'runc',
     command: ['runc', '--root', join(scratch, 'runc')],
@@ -205,7 +198,7 @@ await measure('runc', ['burst', 'staggered', 'openLoop'], async () => ({
 }));
 await measure('docker', ['burst', 'staggered', 'openLoop'], async () => {
   const docker = await startDocker({ tar, scratch });
-  return { name: 'docker', ready, make: () => startDetached(docker), close: () => docker.close() };
+  return { ready, make: () => startDetached(docker), close: () => docker.close() };
 });
 for (const { runtime, skip } of await runtimesToTest()) {
   if (skip !== false) {
@@ -213,13 +206,11 @@ for (const { runtime, skip } of await runtimesToTest()) {
     continue;
   }
   const cold = `skerry (${runtime}), cold`;
-  await measure(cold, ['burst', 'staggered'], () => skerry(cold, runtime, { waiting: 0 }));
+  await measure(cold, ['burst', 'staggered'], () => skerry(runtime, { waiting: 0 }));
   const usual = `skerry (${runtime}), as it comes`;
-  await measure(usual, ['burst', 'staggered', 'openLoop'], () =>
-    skerry(usual, runtime, { waiting: DEFAULT_POOL }),
-  );
+  await measure(usual, ['burst', 'staggered', 'openLoop'], () => skerry(runtime, { waiting: DEFAULT_POOL }));
   const kept = `skerry (${runtime}), ${atOnce} waiting`;
-  await measure(kept, ['burst'], () => skerry(kept, runtime, { waiting: atOnce, kept: true }));
+  await measure(kept, ['burst'], () => skerry(runtime, { waiting: atOnce, kept: true }));
 }
 publish('arrivals', await report(), results);
 
@@ -251,6 +242,6 @@ async function report(): Promise<string> {
     picture('arrivals'),
     '',
     ...sections,
-    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
+    ...notMeasured(absent),
   ].join('\n');
 }

@@ -1,34 +1,31 @@
 /** Timings as a picture: for each a line from its fastest to its slowest and a dot at its median, on a scale of powers of ten. */
-import { milliseconds, type Summary } from './statistics.ts';
-
-export interface ChartGroup {
-  readonly title: string;
-  readonly rows: readonly { readonly name: string; readonly summary: Summary }[];
-}
+import { milliseconds, type Results } from './statistics.ts';
 
 const [WIDTH, LABELS, FIGURES, ROW, HEAD] = [860, 270, 70, 22, 40];
 const PLOT = WIDTH - LABELS - FIGURES;
 
-/** An SVG document that reads on light and on dark. @throws RangeError when no group has a row */
-export function chart(groups: readonly ChartGroup[]): string {
-  const all = groups.flatMap(({ rows }) => rows.flatMap(({ summary: { min, max } }) => [min, max]));
+/** An SVG document that reads on light and on dark. @throws RangeError when nothing was measured */
+export function chart(results: Results): string {
+  const all = [...results.values()].flatMap((rows) =>
+    [...rows.values()].flatMap(({ min, max }) => [min, max]),
+  );
   if (all.length === 0) throw new RangeError('nothing to draw');
   const first = Math.floor(Math.log10(Math.min(...all)));
   const last = Math.max(first + 1, Math.ceil(Math.log10(Math.max(...all))));
   const x = (value: number) => LABELS + (PLOT * (Math.log10(value) - first)) / (last - first);
   const parts: string[] = [];
   let y = 0;
-  for (const { title, rows } of groups) {
+  for (const [title, rows] of results) {
     parts.push(text(0, y + HEAD / 2, title, 'font-weight="bold"'));
     for (let power = first; power <= last; power++) {
       const at = x(10 ** power);
-      parts.push(line(at, y + HEAD - 8, at, y + HEAD + rows.length * ROW, 'stroke-opacity="0.2"'));
+      parts.push(line(at, y + HEAD - 8, at, y + HEAD + rows.size * ROW, 'stroke-opacity="0.2"'));
       parts.push(
         text(at, y + HEAD - 12, (10 ** power).toString(), 'text-anchor="middle" fill-opacity="0.6"'),
       );
     }
     y += HEAD;
-    for (const { name, summary } of rows) {
+    for (const [name, summary] of rows) {
       const middle = y + ROW / 2;
       parts.push(text(0, middle + 4, name));
       parts.push(line(x(summary.min), middle, x(summary.max), middle, 'stroke-width="3"'));
@@ -39,7 +36,7 @@ export function chart(groups: readonly ChartGroup[]): string {
   }
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y + ROW}" font-family="sans-serif" font-size="12" fill="#4078c0" stroke="none" role="img">`,
-    `<title>${escaped(groups.map(({ title }) => title).join('; '))}</title>`,
+    `<title>${escaped([...results.keys()].join('; '))}</title>`,
     ...parts,
     '</svg>',
     '',

@@ -10,7 +10,6 @@ import { announce, conceal, runSkerry } from '../e2e/support/command.ts';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { projectRoot, startServer } from '../e2e/support/server.ts';
 import { untilWarm } from '../e2e/support/warm-pool.ts';
-import { configSchema } from '../server/src/config/config.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { run } from '../server/src/platform/command.ts';
 import { delay } from '../server/src/platform/wait.ts';
@@ -18,7 +17,7 @@ import { createLogger } from '../server/src/telemetry/logger.ts';
 import { timed } from './contender.ts';
 import { startDocker } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
-import { publish, say, today, wholeNumber } from './page.ts';
+import { notMeasured, publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
@@ -59,7 +58,7 @@ const programs: Program[] = [
 ];
 const absent: string[] = [];
 try {
-  const { tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+  const { tar } = await makeRootFilesystem(scratch);
   const docker = await startDocker({ tar, scratch });
   cleanup.add('docker', () => docker.close());
   programs.push({
@@ -126,6 +125,6 @@ publish(
     '',
     ...table(rows, ['docker run --rm']),
     '',
-    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
+    ...notMeasured(absent),
   ].join('\n'),
 );

@@ -7,10 +7,15 @@ import { run } from '../server/src/platform/command.ts';
 import type { ContainerCommand } from './container-contender.ts';
 import { timed } from './contender.ts';
 import { startDocker } from './docker-contender.ts';
-import { crowd, type StreamContender, type StreamMeasure, type Taken } from './stream-contender.ts';
+import {
+  crowd,
+  MiB,
+  type StreamContender,
+  type StreamMeasure,
+  type Taken,
+  WRITE_BYTES,
+} from './stream-contender.ts';
 
-const MiB = 1 << 20;
-const WRITE_BYTES = 256 * 1024;
 const LONG_MS = 600_000;
 
 export class DockerStreams implements StreamContender {

@@ -4,12 +4,12 @@
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import type { App, Image, Sandbox } from 'modal';
+import type { Sandbox } from 'modal';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
 import { delay } from '../server/src/platform/wait.ts';
 import { timed } from './contender.ts';
 import { describeMachine } from './machine.ts';
-import { modalClient } from './modal-client.ts';
+import { benchImage, firstOutput, modalClient } from './modal-client.ts';
 import { picture, publish, say, today } from './page.ts';
 import { milliseconds, quantile, type Summary, summarize } from './statistics.ts';
 import { residentMiB } from './stream-contender.ts';
@@ -67,8 +67,7 @@ async function withServer<T>(work: (driven: Driven) => Promise<T>): Promise<T> {
   const server = await startServer({ runtime, freshData: true, flags });
   const client = modalClient(server);
   try {
-    const app: App = await client.apps.fromName('bench', { createIfMissing: true });
-    const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
+    const { app, image } = await benchImage(client);
     const create = () => client.sandboxes.create(app, image, { timeoutMs: IDLE_LIFE_MS });
     return await work({ server, create });
   } finally {
@@ -140,9 +139,7 @@ const busySeconds = (): number =>
 /** One whose first output has come. */
 async function running(create: () => Promise<Sandbox>): Promise<Sandbox> {
   const sandbox = await create();
-  const process = await sandbox.exec(['echo', 'hello']);
-  const { value } = await process.stdout.getReader().read();
-  if (!value?.startsWith('hello')) throw new Error(`not the output that was expected: ${value}`);
+  await firstOutput(sandbox);
   return sandbox;
 }
 

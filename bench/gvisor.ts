@@ -6,20 +6,19 @@ import { accessSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { App, Image, Sandbox } from 'modal';
+import type { Sandbox } from 'modal';
 import { skipWithout } from '../e2e/support/runtimes.ts';
 import { startServer } from '../e2e/support/server.ts';
-import { configSchema } from '../server/src/config/config.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { run } from '../server/src/platform/command.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
 import { timed } from './contender.ts';
 import { describeMachine } from './machine.ts';
-import { modalClient } from './modal-client.ts';
+import { benchImage, firstOutput, modalClient } from './modal-client.ts';
 import { ociContender, releaseRunsc, runscCommand } from './oci-contender.ts';
-import { picture, publish, say, today, wholeNumber } from './page.ts';
+import { notMeasured, picture, publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
-import { type Summary, summarize } from './statistics.ts';
+import { type Results, summarize } from './statistics.ts';
 import { table } from './table.ts';
 
 const BASELINE = 'as Skerry has it';
@@ -64,7 +63,7 @@ const measures = {
 await using cleanup = new CleanupScope(createLogger('error'));
 const scratch = mkdtempSync(join(tmpdir(), 'bench-'));
 cleanup.add('scratch directory', () => rmSync(scratch, { recursive: true, force: true }));
-const { dir } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+const { dir } = await makeRootFilesystem(scratch);
 copyFileSync(join(import.meta.dirname, 'load.pl'), join(dir, LOAD));
 const candidates: Candidate[] = [];
 const absent: string[] = [];
@@ -87,9 +86,7 @@ async function plain(name: string, command: readonly [string, ...string[]]): Pro
   await run(['cp', '--archive', dir, rootfs]);
   const contender = await ociContender({
     ...{ name: label, command: [...command], rootfs, scratch },
-    edit: (spec) => {
-      spec.root.readonly = false;
-    },
+    writable: true,
   });
   cleanup.add(name, () => contender.close());
   return { name, start: () => contender.createToFirstOutput(), exec: (argv) => contender.exec(argv) };
@@ -100,8 +97,7 @@ async function skerry(): Promise<Candidate> {
   cleanup.add('server', () => server.stop());
   const client = modalClient(server);
   cleanup.add('client', () => client.close());
-  const app: App = await client.apps.fromName('bench', { createIfMissing: true });
-  const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
+  const { app, image } = await benchImage(client);
   const idle: Sandbox = await client.sandboxes.create(app, image, { timeoutMs: 6 * 3_600_000 });
   await idle.filesystem.copyFromLocal(join(import.meta.dirname, 'load.pl'), LOAD);
   return {
@@ -110,7 +106,7 @@ async function skerry(): Promise<Candidate> {
       let sandbox: Sandbox | undefined;
       const ms = await timed(async () => {
         sandbox = await client.sandboxes.create(app, image);
-        await (await sandbox.exec(['echo', 'hello'])).stdout.getReader().read();
+        await firstOutput(sandbox);
       });
       await sandbox?.terminate();
       return ms;
@@ -144,7 +140,7 @@ for (let round = 0; round <= rounds; round++) {
   }
 }
 
-const results: ReadonlyMap<string, ReadonlyMap<string, Summary>> = new Map(
+const results: Results = new Map(
   Object.keys(measures).map((title) => [
     title,
     new Map(candidates.map(({ name }) => [name, summarize(samples.get(`${title} ${name}`) ?? [])])),
@@ -174,6 +170,6 @@ async function report(): Promise<string> {
       ),
       '',
     ]),
-    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
+    ...notMeasured(absent),
   ].join('\n');
 }

@@ -10,7 +10,6 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
-import { configSchema } from '../server/src/config/config.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
 import { check } from './check.ts';
@@ -19,7 +18,7 @@ import type { Contender } from './contender.ts';
 import { startDocker } from './docker-contender.ts';
 import { commitOf, describeMachine } from './machine.ts';
 import { ociContender, runscContender } from './oci-contender.ts';
-import { picture, publish, say, today, wholeNumber } from './page.ts';
+import { notMeasured, picture, publish, say, today, wholeNumber } from './page.ts';
 import { startPodman } from './podman-contender.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { skerryContenders } from './skerry-contender.ts';
@@ -80,7 +79,7 @@ async function others(runtime: 'runc' | 'gvisor'): Promise<Contender[]> {
   }));
 }
 
-const { dir, tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+const { dir, tar } = await makeRootFilesystem(scratch);
 const options = { tar, rootfs: dir, scratch };
 const makers: Record<string, () => Promise<Contender>> = {
   runc: () => ociContender({ name: 'runc', command: ['runc', '--root', join(scratch, 'runc')], ...options }),
@@ -128,6 +127,6 @@ async function report(): Promise<string> {
     picture(kind),
     '',
     ...sections,
-    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
+    ...notMeasured(absent),
   ].join('\n');
 }

@@ -11,7 +11,6 @@ import { parseArgs } from 'node:util';
 import type { App, Image, ModalClient, Sandbox } from 'modal';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { startServer } from '../e2e/support/server.ts';
-import { configSchema } from '../server/src/config/config.ts';
 import { createOutside } from '../server/src/engines/testing/outside.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { run } from '../server/src/platform/command.ts';
@@ -20,7 +19,7 @@ import { makeAuthority, makeServerCertificate } from '../server/src/transport/is
 import { startDocker } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
 import { modalClient } from './modal-client.ts';
-import { publish, say, today, wholeNumber } from './page.ts';
+import { notMeasured, publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
@@ -208,7 +207,7 @@ async function addDocker(): Promise<void> {
     `-n ${outsideNamespace} link set docker up`,
   ];
   for (const line of lines) await run(['ip', ...line.split(' ')]);
-  const { tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+  const { tar } = await makeRootFilesystem(scratch);
   const docker = await startDocker({ tar, scratch, bridgeIn: namespace });
   cleanup.add('docker', () => docker.close());
   const mounted = [
@@ -334,6 +333,6 @@ async function report(): Promise<string> {
     'through a published port, a tunnel, or with a connect token. Milliseconds of all requests together; ratios are of medians; one warm-up round is not counted.',
     '',
     ...sections,
-    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
+    ...notMeasured(absent),
   ].join('\n');
 }

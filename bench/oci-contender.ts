@@ -13,15 +13,8 @@ interface OciOptions {
   readonly command: readonly [string, ...string[]];
   readonly rootfs: string;
   readonly scratch: string;
-  /** Changes the runtime's own configuration of a container, further than its program. */
-  readonly edit?: (spec: OciSpec) => void;
-}
-
-/** What of a configuration the benches change. */
-interface OciSpec {
-  root: { path: string; readonly: boolean };
-  process: { args: readonly string[]; terminal: boolean };
-  annotations?: Record<string, string>;
+  /** Whether its programs may write to the root file system. */
+  readonly writable?: boolean;
 }
 
 const LONG_MS = 300_000;
@@ -79,7 +72,7 @@ const idName = (name: string, kind: string, number: number): string =>
 
 /** A directory with a configuration of the runtime's own making, whose program is that one. */
 async function makeBundle(
-  { name, command, rootfs, scratch, edit }: OciOptions,
+  { name, command, rootfs, scratch, writable = false }: OciOptions,
   label: string,
   args: readonly string[],
 ): Promise<string> {
@@ -87,11 +80,10 @@ async function makeBundle(
   mkdirSync(dir, { recursive: true });
   await run([...command, 'spec'], { cwd: dir });
   const path = join(dir, 'config.json');
-  const spec: OciSpec = JSON.parse(readFileSync(path, 'utf8')); // the runtime's own
-  spec.root = { path: rootfs, readonly: true };
+  const spec = JSON.parse(readFileSync(path, 'utf8'));
+  spec.root = { path: rootfs, readonly: !writable };
   spec.process.args = args;
   spec.process.terminal = false;
-  edit?.(spec);
   writeFileSync(path, JSON.stringify(spec));
   return dir;
 }

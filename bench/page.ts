@@ -1,8 +1,9 @@
 /** What every bench has in common beside its table: words to whoever waits, numbers of its command line, and where its page goes. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ChartGroup, chart } from './chart.ts';
-import type { Results } from './turns.ts';
+import { chart } from './chart.ts';
+import { RESULTS } from './result-page.ts';
+import type { Results } from './statistics.ts';
 
 export const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -25,10 +26,9 @@ export const today = (): string => new Date().toISOString().slice(0, 10);
  */
 export function publish(kind: string, page: string, results?: Results): void {
   process.stdout.write(page);
-  const directory = join(import.meta.dirname, 'results');
-  mkdirSync(directory, { recursive: true });
+  mkdirSync(RESULTS, { recursive: true });
   const write = (extension: string, content: string) => {
-    const file = join(directory, `${today()}-${kind}.${extension}`);
+    const file = join(RESULTS, `${today()}-${kind}.${extension}`);
     writeFileSync(file, content);
     say(`written to ${file}`);
   };
@@ -38,14 +38,12 @@ export function publish(kind: string, page: string, results?: Results): void {
     'json',
     `${JSON.stringify(Object.fromEntries([...results].map(([title, rows]) => [title, Object.fromEntries(rows)])), undefined, 2)}\n`,
   );
-  write('svg', chart(groupsOf(results)));
+  write('svg', chart(results));
 }
 
 /** The line of a page that shows its picture. */
 export const picture = (kind: string): string => `![the same as a picture](${today()}-${kind}.svg)`;
 
-const groupsOf = (results: Results): ChartGroup[] =>
-  [...results].map(([title, rows]) => ({
-    title,
-    rows: [...rows].map(([name, summary]) => ({ name, summary })),
-  }));
+/** The lines of a page that say who did not take part, and why. */
+export const notMeasured = (absent: readonly string[]): string[] =>
+  absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : [];

@@ -17,7 +17,7 @@ import { podOf, secretOf } from '../server/src/engines/kubernetes/pod-spec.ts';
 import { newInstanceId } from '../server/src/ids.ts';
 import { run } from '../server/src/platform/command.ts';
 import { describeMachine } from './machine.ts';
-import { modalClient } from './modal-client.ts';
+import { benchImage, modalClient } from './modal-client.ts';
 import { publish, say, today, wholeNumber } from './page.ts';
 import { logLength } from './sqlite-log.ts';
 
@@ -61,8 +61,7 @@ async function under(runtime: 'runc' | 'gvisor'): Promise<string[]> {
   const client = modalClient(server);
   const sandboxes: Sandbox[] = [];
   try {
-    const app = await client.apps.fromName('bench', { createIfMissing: true });
-    const image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
+    const { app, image } = await benchImage(client);
     const create = async () => {
       const sandbox = await client.sandboxes.create(app, image, {
         command: ['sleep', 'infinity'],

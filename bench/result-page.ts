@@ -6,7 +6,8 @@ import type { Summary } from './statistics.ts';
 /** A row, in the unit of its table. */
 export type Measured = Pick<Summary, 'min' | 'median' | 'max'>;
 
-const RESULTS = join(import.meta.dirname, 'results');
+/** Where results are. */
+export const RESULTS = join(import.meta.dirname, 'results');
 
 /** The numbers in the rows of each table, by its title and their names; what is no number is NaN. */
 export function readNumbers(page: string): ReadonlyMap<string, ReadonlyMap<string, readonly number[]>> {
@@ -35,16 +36,24 @@ export function readPage(page: string): ReadonlyMap<string, ReadonlyMap<string, 
   return new Map(timings);
 }
 
-/** The name of the newest of these pages of a kind, which begin with their dates. @throws Error when there is none */
-export function newestPage(kind: string, names: readonly string[] = readdirSync(RESULTS)): string {
-  const newest = names
-    .filter((name) => name.endsWith(`-${kind}.md`))
+/** The newest of these files of a kind, whose names begin with their dates; undefined when there is none. */
+export const newestOf = (
+  kind: string,
+  extension: 'md' | 'json',
+  names: readonly string[] = readdirSync(RESULTS),
+): string | undefined =>
+  names
+    .filter((name) => name.endsWith(`-${kind}.${extension}`))
     .sort()
     .at(-1);
+
+/** Of a page. @throws Error when there is none */
+export function newestPage(kind: string, names?: readonly string[]): string {
+  const newest = newestOf(kind, 'md', names);
   if (newest === undefined)
     throw new Error(`There is no page of ${kind} in bench/results: run the bench first.`);
   return newest;
 }
 
-/** @param name of a page of `results/` */
+/** @param name of a file of `results/` */
 export const loadPage = (name: string): string => readFileSync(join(RESULTS, name), 'utf8');

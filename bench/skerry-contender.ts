@@ -1,10 +1,10 @@
 /** Skerry through its front doors: the official JavaScript client and the REST interface, over the wire, to a server of the bench's own. */
-import type { App, Image, ModalClient, Sandbox } from 'modal';
+import type { ModalClient, Sandbox } from 'modal';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
 import { untilWarm } from '../e2e/support/warm-pool.ts';
 import { ModboxClient } from '../modbox-sdk/src/index.ts';
 import { type Contender, timed } from './contender.ts';
-import { modalClient } from './modal-client.ts';
+import { benchImage, firstOutput, modalClient } from './modal-client.ts';
 
 const IDLE_LIFE_MS = 6 * 3_600_000;
 
@@ -37,9 +37,8 @@ async function contendersOf(
   let client: ModalClient | undefined;
   try {
     client = modalClient(server);
-    const { sandboxes, apps, images } = client;
-    const app: App = await apps.fromName('bench', { createIfMissing: true });
-    const image: Image = await images.fromRegistry('debian:bookworm-slim').build(app);
+    const { sandboxes } = client;
+    const { app, image } = await benchImage(client);
     // Others are prepared for longer than a sandbox lives by itself.
     const idle: Sandbox = await sandboxes.create(app, image, { timeoutMs: IDLE_LIFE_MS });
     await (await idle.exec(['true'])).wait();
@@ -51,9 +50,7 @@ async function contendersOf(
         await ready();
         const duration = await timed(async () => {
           sandbox = await sandboxes.create(app, image);
-          const process = await sandbox.exec(['echo', 'hello']);
-          const { value } = await process.stdout.getReader().read();
-          if (!value?.startsWith('hello')) throw new Error(`not the output that was expected: ${value}`);
+          await firstOutput(sandbox);
         });
         await sandbox?.terminate();
         await ready(); // the next one's turn is not beside the making of another

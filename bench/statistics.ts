@@ -9,6 +9,9 @@ export interface Summary {
   readonly max: number;
 }
 
+/** What came of measures: by the title of each, and the name of who was measured. */
+export type Results = ReadonlyMap<string, ReadonlyMap<string, Summary>>;
+
 /** @throws RangeError for no samples */
 export function summarize(samples: readonly number[]): Summary {
   const sorted = [...samples].sort((a, b) => a - b);

@@ -10,7 +10,6 @@ import type { Sandbox } from 'modal';
 import { type Driver, startDriver } from '../e2e/support/driver.ts';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { startServer } from '../e2e/support/server.ts';
-import { configSchema } from '../server/src/config/config.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { run } from '../server/src/platform/command.ts';
 import { findProgram } from '../server/src/platform/find-program.ts';
@@ -19,7 +18,7 @@ import { timed } from './contender.ts';
 import { startDocker } from './docker-contender.ts';
 import { describeMachine } from './machine.ts';
 import { modalClient } from './modal-client.ts';
-import { publish, say, today, wholeNumber } from './page.ts';
+import { notMeasured, publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
 import { summarize } from './statistics.ts';
 import { table } from './table.ts';
@@ -69,7 +68,7 @@ const archive = join(scratch, 'load.tar');
 await run(['tar', '-C', load, '-cf', archive, '.'], { timeoutMs: LONG_MS });
 
 const docker = await enter('docker', async () => {
-  const { tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+  const { tar } = await makeRootFilesystem(scratch);
   const started = await startDocker({ tar, scratch });
   cleanup.add('docker', () => started.close());
   return started;
@@ -323,6 +322,6 @@ async function report(): Promise<string> {
     '`--network=none`. Milliseconds; ratios are of medians; a standstill is the longest time between two looks at the clock; one warm-up round is not counted; large ones have fewer rounds.',
     '',
     ...sections,
-    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
+    ...notMeasured(absent),
   ].join('\n');
 }

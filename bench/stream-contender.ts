@@ -1,14 +1,15 @@
 /** Bytes through something that runs and execs per second in it; of a server driven with the official JavaScript client also what both cost it of the processor. */
 import { readFileSync } from 'node:fs';
-import type { App, Image, ModalClient, Sandbox } from 'modal';
+import type { ModalClient, Sandbox } from 'modal';
 import type { TokenFile } from '../server/src/auth/token-file.ts';
 import { timed } from './contender.ts';
-import { modalClient } from './modal-client.ts';
+import { benchImage, modalClient } from './modal-client.ts';
 
-const MiB = 1 << 20;
+export const MiB = 1 << 20;
 /** The kernel counts a process's time in these. */
 const TICK_MS = 10;
-const WRITE_BYTES = 256 * 1024;
+/** Of each piece of input that is written. */
+export const WRITE_BYTES = 256 * 1024;
 
 /** What a bench needs of a server. */
 export interface DrivenServer {
@@ -57,8 +58,7 @@ export class SkerryStreams implements StreamContender {
   static async start(name: string, server: DrivenServer): Promise<SkerryStreams> {
     const client = modalClient(server);
     try {
-      const app: App = await client.apps.fromName('bench', { createIfMissing: true });
-      const image: Image = await client.images.fromRegistry('debian:bookworm-slim').build(app);
+      const { app, image } = await benchImage(client);
       return new SkerryStreams(name, server, client, await client.sandboxes.create(app, image));
     } catch (error) {
       client.close();

@@ -12,27 +12,25 @@ import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { startServer } from '../e2e/support/server.ts';
-import { configSchema } from '../server/src/config/config.ts';
 import { CleanupScope } from '../server/src/platform/cleanup.ts';
 import { createLogger } from '../server/src/telemetry/logger.ts';
 import { DockerStreams } from './docker-streams.ts';
 import { commitOf, describeMachine } from './machine.ts';
-import { publish, say, today, wholeNumber } from './page.ts';
+import { notMeasured, publish, say, today, wholeNumber } from './page.ts';
 import { makeRootFilesystem } from './root-filesystem.ts';
-import { summarize } from './statistics.ts';
+import { type Results, summarize } from './statistics.ts';
 import {
   type DrivenServer,
+  MiB,
   residentMiB,
   SkerryStreams,
   type StreamContender,
   streamMeasures,
   type Taken,
 } from './stream-contender.ts';
-import type { Results } from './turns.ts';
 
 const [EXECS_AT_ONCE, AT_ONCE, EXECS_ONE_BY_ONE] = [500, 64, 25] as const;
 const MB = 1e6;
-const MiB = 1 << 20;
 
 const { values } = parseArgs({
   options: {
@@ -102,7 +100,7 @@ async function enterDocker(): Promise<void> {
   const scratch = mkdtempSync(join(tmpdir(), 'bench-'));
   cleanup.add('scratch directory', () => rmSync(scratch, { recursive: true, force: true }));
   try {
-    const { tar } = await makeRootFilesystem(scratch, configSchema.parse({}).debianMirror);
+    const { tar } = await makeRootFilesystem(scratch);
     const docker = await DockerStreams.start({ tar, scratch });
     cleanup.add(docker.name, () => docker.close());
     contenders.push(docker);
@@ -207,6 +205,6 @@ async function report(): Promise<string> {
     '| --- | ---: | ---: |',
     ...memory,
     '',
-    ...(absent.length > 0 ? ['Not measured:', '', ...absent.map((line) => `- ${line}`), ''] : []),
+    ...notMeasured(absent),
   ].join('\n');
 }

@@ -2,7 +2,7 @@
 import { delay } from '../server/src/platform/wait.ts';
 import type { Contender } from './contender.ts';
 import { say } from './page.ts';
-import { type Summary, summarize } from './statistics.ts';
+import { type Results, summarize } from './statistics.ts';
 
 export const measures = [
   { key: 'createToFirstOutput', title: 'Create to first output' },
@@ -11,9 +11,6 @@ export const measures = [
 
 /** What one still does after its turn, like making what it has ready, is not to be in the next one's time. */
 const REST_MS = 500;
-
-/** What came of a measure, by the names of the contenders. */
-export type Results = ReadonlyMap<string, ReadonlyMap<string, Summary>>;
 
 /** One round more than is counted: the first warms up. */
 export async function takeTurns(contenders: readonly Contender[], rounds: number): Promise<Results> {

@@ -1,16 +1,14 @@
 /**
- * `npm run bench:summary`: what the newest results of `bench`, `bench:arrivals`, `bench:streams`, `bench:growth` and `bench:gvisor` say of the aims that Skerry has set itself, as the table of `docs/performance.md`.
- * `--check` says whether that table is made of them.
+ * Makes the table of docs/performance.md: what the newest results of `npm run bench`, `bench:arrivals`, `bench:streams` and `bench:growth` say of the aims that Skerry has set itself.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { z } from 'zod';
+import { loadPage, newestOf } from './result-page.ts';
 import { milliseconds } from './statistics.ts';
 
-const RESULTS = join(import.meta.dirname, 'results');
 const PAGE = join(import.meta.dirname, '../docs/performance.md');
-const [BEGIN, END] = ['<!-- begin: npm run bench:summary -->', '<!-- end -->'];
+const [BEGIN, END] = ['<!-- begin: made by npm run generate -->', '<!-- end -->'];
 
 const summarySchema = z.object({
   count: z.number(),
@@ -48,23 +46,12 @@ const both = (
 
 const createAndExec =
   (what: string, title: string, suffix: string, beside: readonly string[]) => (runtime: string) => ({
-    ...{
-      what: `${what}, ${runtime}`,
-      kind: 'create-and-exec',
-      title,
-      row: `skerry (${runtime})${suffix}`,
-      unit: 'ms',
-      beside,
-    },
+    ...{ what: `${what}, ${runtime}`, kind: 'create-and-exec', title },
+    ...{ row: `skerry (${runtime})${suffix}`, unit: 'ms', beside },
   });
 const stream = (what: string, unit: string) => (runtime: string) => ({
-  ...{
-    what: `${what}, ${runtime}`,
-    kind: 'streams',
-    title: `${what}, ${unit}`,
-    row: `skerry (${runtime})`,
-    unit,
-  },
+  ...{ what: `${what}, ${runtime}`, kind: 'streams', title: `${what}, ${unit}` },
+  ...{ row: `skerry (${runtime})`, unit },
   ...{ largerIsBetter: true as const, beside: ['docker', 'a server that does nothing'] },
 });
 const crowd = (suffix: string) => (runtime: string) => ({
@@ -99,12 +86,8 @@ const aims: readonly Aim[] = [
   ...both([300, 300], stream('file written', 'MB/s')),
   ...both([300, 300], stream('file read', 'MB/s')),
   ...both([2, 15], (runtime) => ({
-    ...{
-      what: `memory of an idle sandbox, ${runtime}`,
-      kind: `growth-${runtime}`,
-      title: 'Each of them, MiB',
-    },
-    ...{ row: 'beside 250', unit: 'MiB', beside: [] },
+    ...{ what: `memory of an idle sandbox, ${runtime}`, kind: `growth-${runtime}` },
+    ...{ title: 'Each of them, MiB', row: 'beside 250', unit: 'MiB', beside: [] },
   })),
   ...both([200, 200], (runtime) => ({
     ...{ what: `server beside 250 running, ${runtime}`, kind: `growth-${runtime}`, title: 'Server, MiB' },
@@ -112,32 +95,28 @@ const aims: readonly Aim[] = [
   })),
 ];
 
-const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
-const page = readFileSync(PAGE, 'utf8');
-const [before = '', after = ''] = [page.split(BEGIN)[0], page.split(END).at(-1)];
-const made = `${before}${BEGIN}\n\n${table()}\n\n${END}${after}`;
-if (values.check) {
-  if (made !== page)
-    throw new Error('docs/performance.md is older than bench/results: npm run bench:summary');
-} else {
-  writeFileSync(PAGE, made);
+/** `docs/performance.md` as it is, with the table that the newest results come to. */
+export function performancePage(): string {
+  const page = readFileSync(PAGE, 'utf8');
+  const [before, after] = [page.split(BEGIN)[0], page.split(END).at(-1)];
+  return `${before}${BEGIN}\n\n${table()}\n\n${END}${after}`;
 }
 
 function table(): string {
   const rows = aims.map((aim) => {
     const { name, rows } = newest(aim);
     const own = rows?.[aim.row];
-    const unitless = (value: number) => `${milliseconds(value)} ${aim.unit}`;
+    const withUnit = (value: number) => `${milliseconds(value)} ${aim.unit}`;
     const aimed = `${aim.largerIsBetter ? '≥' : '≤'} ${aim.aim} ${aim.unit}`;
     if (!own) return [aim.what, aimed, 'not measured', '', ''];
     const value = own[aim.figure ?? 'median'];
     const met = aim.largerIsBetter ? value >= aim.aim : value <= aim.aim;
     const beside = aim.beside.flatMap((peer) => {
       const other = rows?.[peer]?.[aim.figure ?? 'median'];
-      return other === undefined ? [] : [`${peer} ${unitless(other)} (× ${(value / other).toFixed(2)})`];
+      return other === undefined ? [] : [`${peer} ${withUnit(other)} (× ${(value / other).toFixed(2)})`];
     });
     const spread = own.count > 1 ? ` (${milliseconds(own.min)} to ${milliseconds(own.max)})` : '';
-    const figure = `${unitless(value)}${spread}`;
+    const figure = `${withUnit(value)}${spread}`;
     return [
       aim.what,
       aimed,
@@ -152,11 +131,8 @@ function table(): string {
 
 /** The newest page of a kind, and its table. */
 function newest({ kind, title }: Aim) {
-  const file = readdirSync(RESULTS)
-    .filter((name) => name.slice('2026-01-01-'.length) === `${kind}.json`)
-    .sort()
-    .at(-1);
+  const file = newestOf(kind, 'json');
   if (file === undefined) return { name: '', rows: undefined };
-  const results = resultsSchema.parse(JSON.parse(readFileSync(join(RESULTS, file), 'utf8')));
+  const results = resultsSchema.parse(JSON.parse(loadPage(file)));
   return { name: file.replace(/json$/, 'md'), rows: results[title] };
 }
