@@ -10,8 +10,13 @@ export function parseCount(text: string): number {
 }
 
 /** Milliseconds until something ends by itself. @throws InvalidArgumentError */
-export function parseLifetime(text: string, leastMs = Number.MIN_VALUE): number {
+export const parseLifetime = (text: string): number => lifetimeMs(text, Number.MIN_VALUE);
+
+/** The same in whole seconds, one at least. */
+export const parseLifetimeSeconds = (text: string): number => Math.floor(lifetimeMs(text, 1000) / 1000);
+
+function lifetimeMs(text: string, least: number): number {
   const ms = parseTime(text);
-  if (ms !== undefined && ms >= leastMs) return ms;
+  if (ms !== undefined && ms >= least) return ms;
   throw new InvalidArgumentError('It must be a time such as 90m, 12h or 30d.');
 }

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { ask } from '../ask.ts';
 import { addDataDirOptions } from '../data-dir.ts';
-import { ask, askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
+import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
 
 const takenSchema = z.object({ id: z.string() });
 const listSchema = z.object({

@@ -1,9 +1,8 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { ask } from '../ask.ts';
 import { formatColumns } from '../columns.ts';
-import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
-import { askServer } from '../operator.ts';
-import { requireRunningServer } from '../server-state.ts';
+import { addDataDirOptions } from '../data-dir.ts';
 import { formatSize } from '../sizes.ts';
 
 /** Counting the files of volumes takes as long as it takes. */
@@ -39,10 +38,8 @@ export function diskCommand(): Command {
     .description('show what takes how much room on the disk, and what of it nobody uses')
     .option('--json', 'print one JSON object');
   return addDataDirOptions(command).action(async (options: { json?: boolean }) => {
-    const dataDir = dataDirOf(command);
-    const server = requireRunningServer(dataDir);
     const request = { method: 'GET', path: 'disk', timeoutMs: COUNT_TIMEOUT_MS } as const;
-    const use = await askServer(server, dataDir, request, useSchema);
+    const use = await ask(command, request, useSchema);
     process.stdout.write(options.json ? `${JSON.stringify(use)}\n` : formatUse(use));
   });
 }

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { ask } from '../ask.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { formatColumns } from '../columns.ts';
-import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
+import { addDataDirOptions } from '../data-dir.ts';
 import { listing } from '../listing.ts';
-import { askServer } from '../operator.ts';
 import {
   addQuotaOptions,
   describeQuotas,
@@ -13,7 +13,6 @@ import {
   quotasSchema,
   takenSchema,
 } from '../quotas.ts';
-import { requireRunningServer } from '../server-state.ts';
 
 const listSchema = z.object({
   environments: z.array(
@@ -66,15 +65,6 @@ export function environmentCommand(): Command {
   });
 
   return group.addCommand(list).addCommand(quota);
-}
-
-function ask<T>(
-  command: Command,
-  request: Parameters<typeof askServer>[2],
-  schema: z.ZodType<T>,
-): Promise<T> {
-  const dataDir = dataDirOf(command);
-  return askServer(requireRunningServer(dataDir), dataDir, request, schema);
 }
 
 const shown = ({ createdAtMs, ...environment }: Listed) => ({

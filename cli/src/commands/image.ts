@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { z } from 'zod';
+import { ask } from '../ask.ts';
 import { formatColumns } from '../columns.ts';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
@@ -57,9 +58,7 @@ function listCommand(): Command {
     .option('--named', 'only those that have a name')
     .option('--json', 'print one JSON object a line');
   return addDataDirOptions(list).action(async (options: { named?: boolean; json?: boolean }) => {
-    const dataDir = dataDirOf(list);
-    const server = requireRunningServer(dataDir);
-    const { images } = await askServer(server, dataDir, { method: 'GET', path: 'images' }, listSchema);
+    const { images } = await ask(list, { method: 'GET', path: 'images' }, listSchema);
     const wanted = options.named ? images.filter(({ names }) => names.length > 0) : images;
     const text = options.json
       ? wanted.map((each) => `${JSON.stringify(each)}\n`).join('')
@@ -96,10 +95,8 @@ function historyCommand(): Command {
     .argument('<image>', 'id or name')
     .option('--json', 'print one JSON object a line');
   return addDataDirOptions(history).action(async (image: string, options: { json?: boolean }) => {
-    const dataDir = dataDirOf(history);
-    const server = requireRunningServer(dataDir);
     const path = `images/${encodeURIComponent(image)}/history`;
-    const { steps } = await askServer(server, dataDir, { method: 'GET', path }, historySchema);
+    const { steps } = await ask(history, { method: 'GET', path }, historySchema);
     process.stdout.write(
       options.json ? steps.map((step) => `${JSON.stringify(step)}\n`).join('') : formatSteps(steps),
     );
@@ -124,9 +121,7 @@ function tagCommand(): Command {
     .argument('<image>', 'id or name')
     .argument('<name>', 'such as tools:2, or python:3.12-slim in place of what a registry has');
   return addDataDirOptions(tag).action(async (image: string, name: string) => {
-    const dataDir = dataDirOf(tag);
-    const request = { method: 'POST', path: 'images/tag', body: { image, name } } as const;
-    await askServer(requireRunningServer(dataDir), dataDir, request, z.unknown());
+    await ask(tag, { method: 'POST', path: 'images/tag', body: { image, name } }, z.unknown());
     process.stdout.write(`${name}\n`);
   });
 }

@@ -1,9 +1,7 @@
 /** What the commands on the memory of sandboxes have in common: they ask this machine's server, most about one sandbox. */
 import type { Command } from 'commander';
 import type { z } from 'zod';
-import { dataDirOf } from '../data-dir.ts';
-import { askServer } from '../operator.ts';
-import { requireRunningServer } from '../server-state.ts';
+import { ask } from '../ask.ts';
 
 /** Memory is written and read at the speed of the disk, and copies of a sandbox start a few at a time. */
 export const MEMORY_TIMEOUT_MS = 15 * 60_000;
@@ -16,16 +14,6 @@ interface SandboxRequest {
   readonly what: string;
   readonly body?: object;
   readonly timeoutMs?: number;
-}
-
-/** @throws CliError when no server runs, and as `askServer` */
-export function ask<Answer>(
-  command: Command,
-  request: Parameters<typeof askServer>[2],
-  answer: z.ZodType<Answer>,
-): Promise<Answer> {
-  const dataDir = dataDirOf(command);
-  return askServer(requireRunningServer(dataDir), dataDir, request, answer);
 }
 
 /** @throws as `ask` */

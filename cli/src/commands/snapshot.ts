@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { parseLifetime } from '../option-values.ts';
+import { parseLifetimeSeconds } from '../option-values.ts';
 import {
   addConnectionOptions,
   connectionOf,
@@ -23,7 +23,7 @@ export function snapshotCommand(): Command {
     )
     .argument('<sandbox>', whichSandbox)
     .option('--path <dir>', 'of that directory alone')
-    .option('--expires <time>', 'the image is removed after so long: 90m, 12h, 30d', lifetimeSeconds)
+    .option('--expires <time>', 'the image is removed after so long: 90m, 12h, 30d', parseLifetimeSeconds)
     .option('--json', 'print one JSON object');
   return addConnectionOptions(command).action((which: string, { path, expires, json }: SnapshotFlags) =>
     told(async () => {
@@ -37,5 +37,3 @@ export function snapshotCommand(): Command {
     }),
   );
 }
-
-const lifetimeSeconds = (text: string): number => Math.floor(parseLifetime(text, 1000) / 1000);

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import tls from 'node:tls';
 import { Command, Option } from 'commander';
 import { z } from 'zod';
+import { ask } from '../ask.ts';
 import { formatColumns } from '../columns.ts';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { askServer } from '../operator.ts';
@@ -66,9 +67,7 @@ export function tokenCommand(): Command {
         .choices(['read', 'sandboxes', 'admin'])
         .default('sandboxes'),
     )
-    .option('--expires <time>', 'it ends by itself after so long: 12h, 30d', (text: string) =>
-      parseLifetime(text),
-    );
+    .option('--expires <time>', 'it ends by itself after so long: 12h, 30d', parseLifetime);
   addQuotaOptions(create)
     .option('--json', 'print one JSON object')
     .addHelpText(
@@ -95,9 +94,7 @@ Examples:
   const rotate = new Command('rotate')
     .description('give a token another secret; its sandboxes, quotas and id stay')
     .argument('<id>', 'the part before the colon')
-    .option('--grace <time>', 'the secret before is good for so long as well: 1h, 7d', (text: string) =>
-      parseLifetime(text),
-    )
+    .option('--grace <time>', 'the secret before is good for so long as well: 1h, 7d', parseLifetime)
     .option('--json', 'print one JSON object');
   addDataDirOptions(rotate).action(async (id: string, { grace = 0, json }: RotateFlags) => {
     const dataDir = dataDirOf(rotate);
@@ -110,9 +107,7 @@ Examples:
     .description('list the tokens that were made')
     .option('--json', 'print one JSON object a line');
   addDataDirOptions(list).action(async (options: { json?: boolean }) => {
-    const dataDir = dataDirOf(list);
-    const server = requireRunningServer(dataDir);
-    const { tokens } = await askServer(server, dataDir, { method: 'GET', path: 'tokens' }, listSchema);
+    const { tokens } = await ask(list, { method: 'GET', path: 'tokens' }, listSchema);
     process.stdout.write(options.json ? tokens.map(jsonOf).join('') : tableOf(tokens));
   });
 
@@ -120,9 +115,7 @@ Examples:
     .description('make a token useless at once, and end what it is being used for')
     .argument('<id>', 'the part before the colon');
   addDataDirOptions(revoke).action(async (id: string) => {
-    const dataDir = dataDirOf(revoke);
-    const request = { method: 'DELETE', path: pathOf(id) } as const;
-    await askServer(requireRunningServer(dataDir), dataDir, request, z.unknown());
+    await ask(revoke, { method: 'DELETE', path: pathOf(id) }, z.unknown());
     process.stdout.write('Revoked.\n');
   });
 

@@ -1,0 +1,16 @@
+/** Asks the server of this machine, which a command finds by its data directory. */
+import type { Command } from 'commander';
+import type { z } from 'zod';
+import { dataDirOf } from './data-dir.ts';
+import { askServer } from './operator.ts';
+import { requireRunningServer } from './server-state.ts';
+
+/** @throws CliError when no server runs, and as `askServer` */
+export function ask<Answer>(
+  command: Command,
+  request: Parameters<typeof askServer>[2],
+  answer: z.ZodType<Answer>,
+): Promise<Answer> {
+  const dataDir = dataDirOf(command);
+  return askServer(requireRunningServer(dataDir), dataDir, request, answer);
+}
