@@ -11,17 +11,10 @@ import { run } from '../../server/src/platform/command.ts';
 import { pythonWith, runPython } from '../support/clients.ts';
 import { runProgram } from '../support/program.ts';
 import { projectRoot, startServer } from '../support/server.ts';
+import { environment, findsKept, kubectl, registry } from './cluster.ts';
 
-const {
-  SKERRY_TEST_KUBECONFIG: kubeconfig = '',
-  SKERRY_TEST_REGISTRY: registry = '',
-  /** A directory of the node, for the server's volume. */
-  SKERRY_TEST_VOLUME: volume = '',
-} = process.env;
-
-const environment = { PATH: process.env.PATH ?? '', HOME: tmpdir(), KUBECONFIG: kubeconfig };
-const kubectl = async (...words: string[]): Promise<string> =>
-  (await run(['kubectl', ...words], { env: environment, timeoutMs: 300_000 })).stdout;
+/** A directory of the node, for the server's volume. */
+const { SKERRY_TEST_VOLUME: volume = '' } = process.env;
 
 /** What `docs/kubernetes.md` has an operator write, for this cluster, which has no class of volumes and a registry without TLS. */
 async function kustomization(directory: string): Promise<string> {
@@ -161,11 +154,7 @@ print(sb.object_id)
 `);
     await kubectl('--namespace', 'skerry', 'rollout', 'restart', 'statefulset/skerry');
     await ready();
-    const out = await python(`
-sb = modal.Sandbox.from_id("${id}")
-print(sb.exec("cat", "/tmp/kept").stdout.read())
-sb.terminate()
-`);
+    const out = await python(findsKept(id));
     assert.equal(out, 'kept');
   });
 

@@ -1,19 +1,14 @@
 /** Sandboxes as Pods of a real cluster, through the official Python client: `npm run test:kubernetes`. */
 import assert from 'node:assert/strict';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run } from '../../server/src/platform/command.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { runPython, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
-
-const { SKERRY_TEST_KUBECONFIG: kubeconfig = '', SKERRY_TEST_REGISTRY: registry = '' } = process.env;
+import { environment, findsKept, kubeconfig, kubectl, registry } from './cluster.ts';
 
 const ROUNDS = 5;
-const environment = { PATH: process.env.PATH ?? '', HOME: tmpdir(), KUBECONFIG: kubeconfig };
-const kubectl = async (...words: string[]) =>
-  (await run(['kubectl', ...words], { env: environment })).stdout.trim();
 
 async function eventually(holds: () => Promise<boolean>): Promise<void> {
   const deadline = AbortSignal.timeout(120_000);
@@ -129,11 +124,7 @@ print(sb.object_id)
 `);
     await server.kill9();
     await server.restart();
-    const out = await python(`
-sb = modal.Sandbox.from_id("${id}")
-print(sb.exec("cat", "/tmp/kept").stdout.read())
-sb.terminate()
-`);
+    const out = await python(findsKept(id));
     assert.equal(out, 'kept');
   });
 

@@ -92,11 +92,11 @@ export class Cluster {
 
   /** Those of `rights` that this server does not have, as `delete secrets`. @throws SkerryError `unavailable` */
   async missing(rights: readonly Right[]): Promise<readonly string[]> {
-    const asked = rights.flatMap(({ apiGroup: group, resource, verbs }) =>
+    const wanted = rights.flatMap(({ apiGroup: group, resource, verbs }) =>
       verbs.map((verb) => ({ group, resource, verb })),
     );
-    const has = await Promise.all(asked.map((right) => this.#may(right)));
-    return asked.filter((_, index) => !has[index]).map(({ verb, resource }) => `${verb} ${resource}`);
+    const has = await Promise.all(wanted.map((right) => this.#may(right)));
+    return wanted.filter((_, index) => !has[index]).map(({ verb, resource }) => `${verb} ${resource}`);
   }
 
   async #may(right: { readonly group: string; readonly resource: string; readonly verb: string }) {

@@ -19,8 +19,7 @@ import { ended } from '../preparation.ts';
 import type { LayerRef } from '../references.ts';
 import type { Cluster } from './cluster.ts';
 import type { Link } from './link.ts';
-import type { PodNetwork } from './network-policies.ts';
-import { requireEnforceable } from './network-policies.ts';
+import { type PodNetwork, requireEnforceable } from './network-policies.ts';
 import { standingOf } from './pod-status.ts';
 import { unable } from './unable.ts';
 

@@ -8,7 +8,6 @@ import type {
   Expected,
   Instance,
   Isolation,
-  NetworkPolicy,
   Prepared,
   RuntimeName,
   Shape,
@@ -220,14 +219,8 @@ function refuseWhatCannotBe(
   if (mounts.length > 0) throw unable('have volumes or files mounted');
   if (buckets?.length) throw unable('have buckets mounted');
   checkPolicy(network);
-  if (enforced) requireEnforceable(network);
-  else requireOpen(network);
-}
-
-/** What keeps Pods in is the cluster's, and not every cluster enforces it: a promise that cannot be held is not made. */
-function requireOpen({ kind, audited, headers }: NetworkPolicy): void {
-  if (kind !== 'open')
+  // What keeps Pods in is the cluster's, and not every cluster enforces it: a promise that cannot be held is not made.
+  if (!enforced && network.kind !== 'open')
     throw unable('have a network policy of its own here: see --network-policies (docs/kubernetes.md)');
-  if (audited) throw unable('have its connections recorded');
-  if (headers !== undefined) throw unable('have secret headers');
+  requireEnforceable(network);
 }
