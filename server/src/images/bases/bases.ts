@@ -125,10 +125,9 @@ export class Bases {
       credentials && !told
         ? ` The registry secret is for ${credentials.registry}, which the first FROM names, and ${reference.registry} is not told it.`
         : '';
-    const isDenied = pulled.reasons.some((reason) => reason.includes('access was denied'));
     const name = request.reference;
     const before =
-      isDenied && !told
+      pulled.denied && !told
         ? ` Where it wants a login, fetch the image first, on the server's machine: \`skerry image pull ${name} --username NAME --password-stdin --tag ${name}\`; then it is found under this name.`
         : '';
     throw new SkerryError(

@@ -4,6 +4,8 @@ import { formatReference, type Reference } from './reference.ts';
 export interface RegistryFailure {
   /** The registry said no, instead of being out of reach. */
   readonly answered: boolean;
+  /** It said that the caller may not have that, or is nobody it knows. */
+  readonly denied?: true;
   readonly message: string;
 }
 
@@ -18,7 +20,7 @@ export function understandFailure(stderr: string, reference: Reference): Registr
   if (UNREACHED.test(said)) return { answered: false, message: `it cannot be reached (${message})` };
   const status = statusIn(said);
   if (status === 401 || status === 403 || /\b(unauthorized|denied|authentication required)\b/i.test(said))
-    return { answered: true, message: `access was denied (${message})` };
+    return { answered: true, denied: true, message: `access was denied (${message})` };
   if (/no image found in (manifest list|image index)/i.test(said))
     return { answered: true, message: 'the image is not made for this architecture' };
   if (status === 404 || /\b(manifest unknown|name unknown|not found|repository name not known)\b/i.test(said))

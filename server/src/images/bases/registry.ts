@@ -42,7 +42,13 @@ export interface RegistryOptions {
 export type PullResult =
   | { readonly kind: 'pulled'; readonly image: ForeignImage; readonly from: string }
   /** No registry gave it; one reason per registry asked. `answered` when one of them said no, instead of being out of reach. */
-  | { readonly kind: 'failed'; readonly answered: boolean; readonly reasons: readonly string[] };
+  | {
+      readonly kind: 'failed';
+      readonly answered: boolean;
+      /** One of those that were asked wants a login, or another one. */
+      readonly denied: boolean;
+      readonly reasons: readonly string[];
+    };
 
 export class Registry {
   readonly #options: RegistryOptions;
@@ -69,7 +75,7 @@ export class Registry {
     signal: AbortSignal,
   ): Promise<PullResult> {
     const reasons: string[] = [];
-    let answered = false;
+    let [answered, denied] = [false, false];
     for (const candidate of this.#candidates(reference)) {
       const until = this.#unreachableUntil.get(candidate.registry) ?? 0;
       if (this.#options.clock() < until) {
@@ -89,10 +95,11 @@ export class Registry {
           from: formatReference(candidate),
         };
       reasons.push(`${candidate.registry}: ${failure.message}`);
+      denied ||= failure.denied === true;
       if (failure.answered) answered = true;
       else this.#unreachableUntil.set(candidate.registry, this.#options.clock() + UNREACHABLE_FOR_MS);
     }
-    return { kind: 'failed', answered, reasons };
+    return { kind: 'failed', answered, denied, reasons };
   }
 
   /** The mirrors of the reference's registry, then the registry itself. */

@@ -15,7 +15,7 @@ const BLOCK = 512;
 
 /** A tar archive, or what it is compressed with, told by the first bytes. */
 export function archiveKind(file: string): 'tar' | 'gzip' | 'zstd' | Packer | undefined {
-  const head = firstBytes(file, BLOCK);
+  const head = firstBytes(file);
   if (head.readUInt16BE(0) === 0x1f8b) return 'gzip';
   if (head.readUInt32BE(0) === 0x28b52ffd) return 'zstd';
   const text = head.toString('latin1');
@@ -24,8 +24,9 @@ export function archiveKind(file: string): 'tar' | 'gzip' | 'zstd' | Packer | un
   return text.slice(257, 262) === 'ustar' ? 'tar' : undefined;
 }
 
-function firstBytes(file: string, count: number): Buffer {
-  const head = Buffer.alloc(count);
+/** As much as a header of tar takes; zeros where the file has less. */
+function firstBytes(file: string): Buffer {
+  const head = Buffer.alloc(BLOCK);
   const fd = openSync(raw(file), 'r');
   try {
     readSync(fd, head, 0, head.length, 0);
