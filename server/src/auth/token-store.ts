@@ -155,8 +155,8 @@ export class TokenStore {
     // The id is no secret: only the secret's comparison must not tell by its time. An unknown id is compared too, with what nothing hashes to.
     const token = this.#admitted.get(tokenId);
     const given = sha256(tokenSecret);
-    const former = token && this.#isTransition(token) ? token.former?.secretSha256 : undefined;
-    const isFormer = former !== undefined && timingSafeEqual(given, Buffer.from(former, 'hex'));
+    const former = token && this.#goodFormer(token);
+    const isFormer = former !== undefined && timingSafeEqual(given, Buffer.from(former.secretSha256, 'hex'));
     if (!timingSafeEqual(given, token?.secretSha256 ?? NO_HASH) && !isFormer) {
       throw new SkerryError(
         'unauthenticated',
@@ -223,10 +223,11 @@ export class TokenStore {
 
   /** The further tokens, oldest first. */
   issued(): readonly IssuedToken[] {
-    return this.#further.map(({ secretSha256: _, generation: __, former, ...shown }) => ({
-      ...shown,
-      ...(former && former.untilMs > this.#now() && { formerUntilMs: former.untilMs }),
-    }));
+    return this.#further.map((token) => {
+      const { secretSha256: _, generation: __, former: ___, ...shown } = token;
+      const former = this.#goodFormer(token);
+      return { ...shown, ...(former && { formerUntilMs: former.untilMs }) };
+    });
   }
 
   /**
@@ -274,9 +275,9 @@ export class TokenStore {
     return expiresAtMs !== undefined && expiresAtMs <= this.#now();
   }
 
-  /** Whether the secret before is still good. */
-  #isTransition({ former }: Pick<FurtherToken, 'former'>): boolean {
-    return former !== undefined && former.untilMs > this.#now();
+  /** The secret before, as long as it is good. */
+  #goodFormer({ former }: Pick<FurtherToken, 'former'>): FurtherToken['former'] {
+    return former && former.untilMs > this.#now() ? former : undefined;
   }
 
   #admit({ tokenId, secretSha256, ...rest }: StoredToken & Omit<Admitted, 'secretSha256'>): void {
@@ -296,7 +297,7 @@ export class TokenStore {
     const token = this.#admitted.get(tokenId);
     // One that is gone is told of by `identityOf`.
     if (!token || token.generation === generation) return true;
-    return token.generation - 1 === generation && this.#isTransition(token);
+    return token.generation - 1 === generation && this.#goodFormer(token) !== undefined;
   }
 
   #generationOf(tokenId: string): number {

@@ -465,9 +465,9 @@ export class SandboxService implements Sandboxes {
     { times = 1, ...except }: Partial<Taken> & { readonly times?: number } = {},
   ): void {
     const { quotasOf, environments } = this.#options;
-    const each = { ...this.#takes(spec), ...except };
     const require = (whose: Bound['whose'], quotas: Quotas = {}, used: () => Taken) => {
-      if (Object.keys(quotas).length > 0) requireQuotas({ whose, quotas, used: used() }, times, each);
+      if (Object.keys(quotas).length === 0) return;
+      requireQuotas({ whose, quotas, used: used() }, times, { ...this.#takes(spec), ...except });
     };
     if (tokenId !== undefined) require('token', quotasOf?.(tokenId), () => this.takenBy(tokenId));
     const { environmentId } = spec;
