@@ -133,8 +133,12 @@ async function atRest(): Promise<{ readonly freeMiB: number; readonly busy: numb
 }
 
 /** How long all processors of the machine have been at work. */
-const busySeconds = (): number =>
-  cpus().reduce((sum, { times: { user, nice, sys, irq } }) => sum + (user + nice + sys + irq) / 1000, 0);
+function busySeconds(): number {
+  return cpus().reduce(
+    (sum, { times: { user, nice, sys, irq } }) => sum + (user + nice + sys + irq) / 1000,
+    0,
+  );
+}
 
 /** One whose first output has come. */
 async function running(create: () => Promise<Sandbox>): Promise<Sandbox> {
