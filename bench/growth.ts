@@ -1,11 +1,11 @@
 /**
  * `npm run bench:growth [-- --runtime runc|gvisor] [--others 0,250,500]`: what a create and an exec take beside others that idle. By the official JavaScript client. Prints a page and writes it to `results/`. For a quiet machine.
  */
-import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import type { Sandbox } from 'modal';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
+import { machineMemory } from '../server/src/platform/machine-memory.ts';
 import { delay } from '../server/src/platform/wait.ts';
 import { timed } from './contender.ts';
 import { describeMachine } from './machine.ts';
@@ -128,8 +128,8 @@ function note(title: string, count: number, samples: readonly number[]): void {
 async function atRest(): Promise<{ readonly freeMiB: number; readonly busy: number }> {
   const from = busySeconds();
   await delay(REST_MS);
-  const free = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
-  return { freeMiB: Number(free) / 1024, busy: (busySeconds() - from) / (REST_MS / 1000) };
+  const { availableMiB } = await machineMemory();
+  return { freeMiB: availableMiB, busy: (busySeconds() - from) / (REST_MS / 1000) };
 }
 
 /** How long all processors of the machine have been at work. */

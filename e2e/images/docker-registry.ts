@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findProgram } from '../../server/src/platform/find-program.ts';
+import { freePort } from '../../server/src/platform/testing/free-port.ts';
 import { delay } from '../../server/src/platform/wait.ts';
-import { freePort } from '../support/free-port.ts';
 
 const START_ATTEMPTS = 100;
 

@@ -3,17 +3,12 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run } from '../../server/src/platform/command.ts';
-import { delay } from '../../server/src/platform/wait.ts';
 import { runPython, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
+import { isFull, untilWarm } from '../support/warm-pool.ts';
 import { environment, findsKept, kubeconfig, kubectl, registry } from './cluster.ts';
 
 const ROUNDS = 5;
-
-async function eventually(holds: () => Promise<boolean>): Promise<void> {
-  const deadline = AbortSignal.timeout(120_000);
-  while (!(await holds())) await delay(100, deadline);
-}
 
 const prelude = `
 import modal, time
@@ -31,21 +26,11 @@ describe('sandboxes on Kubernetes', () => {
       flags: [
         ...['--engine', 'kubernetes', '--kubeconfig', kubeconfig, '--registry', `${registry}/skerry`],
         ...['--insecure-registries', registry],
-        // No network of a test's cluster goes by them; that they are made, and taken away, is seen all the same.
         ...['--network-policies', 'enforced'],
       ],
     });
   });
   after(() => server?.stop());
-
-  const warm = async (what: string): Promise<number> => {
-    const headers = { authorization: `Bearer ${server.token.tokenId}:${server.token.tokenSecret}` };
-    const text = await (await fetch(`${server.url}/metrics`, { headers })).text();
-    const lines = text.matchAll(
-      new RegExp(`^skerry_warm_sandboxes\\{[^}]*what="${what}"[^}]*\\} (\\d+)$`, 'gm'),
-    );
-    return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
-  };
 
   const python = async (program: string): Promise<string> => {
     const { code, stdout, stderr } = await runPython(server, `${prelude}\n${program}`);
@@ -141,7 +126,7 @@ print(sb.object_id)
     }
     await python('create().terminate()');
     for (let round = 1; round <= ROUNDS; round++) {
-      await eventually(async () => (await warm('waiting')) === (await warm('wanted')));
+      await untilWarm(server, isFull);
       const out = await python(`
 begin = time.time(); sb = create(); sb.exec("echo", "x").stdout.read(); print(time.time() - begin)
 begin = time.time(); sb.exec("echo", "x").stdout.read(); print(time.time() - begin)

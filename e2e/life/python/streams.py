@@ -34,7 +34,9 @@ def entrypoint_output_comes_by_line_and_is_read_again():
             sandbox.stdin.drain()
         sandbox.wait()
         equal(sandbox.stderr.read(), "done\n")
-        equal(modal.Sandbox.from_id(sandbox.object_id).stdout.read(), "line 1\nline 2\nline 3\n")
+        # The client's readers need their sandbox's handle to live until they are connected.
+        again = modal.Sandbox.from_id(sandbox.object_id)
+        equal(again.stdout.read(), "line 1\nline 2\nline 3\n")
 
 
 @case
@@ -63,7 +65,6 @@ def two_readers_of_one_output_get_all_of_it():
     script = "for i in $(seq 200); do echo $i; done; read go; for i in $(seq 200); do echo again $i; done"
     expected = "".join(f"{n}\n" for n in range(1, 201)) + "".join(f"again {n}\n" for n in range(1, 201))
     with running("sh", "-c", script) as sandbox, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        # The client's readers need their sandbox's handle to live until they are connected.
         handles = [modal.Sandbox.from_id(sandbox.object_id) for _ in range(2)]
         readers = [pool.submit(handle.stdout.read) for handle in handles]
         sandbox.stdin.write("go\n")
@@ -83,7 +84,8 @@ def output_is_read_after_the_process_and_after_the_sandbox_ended():
     equal(small.stderr.read(), "its stderr\n")
     equal(len(large.stdout.read()), 3_000_001)
     equal(sandbox.stdout.read(), "from entrypoint\n")
-    equal(modal.Sandbox.from_id(sandbox.object_id).stderr.read(), "its stderr\n")
+    again = modal.Sandbox.from_id(sandbox.object_id)
+    equal(again.stderr.read(), "its stderr\n")
 
 
 @case

@@ -10,6 +10,7 @@ import { after, describe, it } from 'node:test';
 import tls from 'node:tls';
 import { ConnectTokens } from '../auth/connect-tokens.ts';
 import { type Config, configSchema } from '../config/config.ts';
+import { freePort } from '../platform/testing/free-port.ts';
 import type { Sandbox } from '../sandboxes/sandboxes.ts';
 import type { OpenPort } from '../sandboxes/spec.ts';
 import { Domain, deadline, eventually } from '../sandboxes/testing/domain.ts';
@@ -105,16 +106,6 @@ function tlsTo(
     ...(net.isIP(host) ? {} : { servername: host }),
   };
   return follow(tls.connect(options));
-}
-
-/** Found by listening. */
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  assert.ok(address && typeof address === 'object');
-  return address.port;
 }
 
 async function text(stream: Duplex): Promise<string> {

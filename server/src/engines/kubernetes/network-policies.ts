@@ -9,6 +9,7 @@ import { closedNetworks, domainsOf, type NetworkPolicy, parseAllowlist } from '.
 import type { Cluster } from './cluster.ts';
 import {
   LINK_PORT,
+  MANAGED,
   metadataOf,
   NETWORK_LABEL,
   ownedBySecret,
@@ -80,7 +81,7 @@ export function standingPolicies({ serverId, namespace, nameservers }: Standing)
   const metadata = (name: string) => ({
     name: `skerry-${serverId}-${name}`,
     namespace,
-    labels: { 'app.kubernetes.io/managed-by': 'skerry', [SERVER_LABEL]: serverId },
+    labels: { ...MANAGED, [SERVER_LABEL]: serverId },
   });
   const all = { [SERVER_LABEL]: serverId };
   return [

@@ -16,6 +16,8 @@ export const LINK_CONTAINER = 'link';
 /** All objects of a server have it, with the server's id as the value. */
 export const SERVER_LABEL = 'skerry.dev/server';
 const INSTANCE_LABEL = 'skerry.dev/instance';
+/** On all that a server makes: https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/ */
+export const MANAGED = { 'app.kubernetes.io/managed-by': 'skerry' } as const;
 /** On a Pod that is somebody's. */
 export const BOUND_LABEL = 'skerry.dev/bound';
 
@@ -104,7 +106,7 @@ export const metadataOf = ({
   name: podName(serverId, id),
   namespace,
   labels: {
-    'app.kubernetes.io/managed-by': 'skerry',
+    ...MANAGED,
     [SERVER_LABEL]: serverId,
     [INSTANCE_LABEL]: id,
   },
@@ -140,7 +142,7 @@ export const pullSecretOf = (
   metadata: {
     name: pullSecretName(serverId),
     namespace,
-    labels: { 'app.kubernetes.io/managed-by': 'skerry' },
+    labels: MANAGED,
   },
   type: 'kubernetes.io/dockerconfigjson',
   data: { '.dockerconfigjson': Buffer.from(credentials).toString('base64') },

@@ -110,10 +110,7 @@ export class PreparedPod implements Prepared {
       refuseWhatCannotBe(tenure, network);
       const address = this.#address ?? (await this.#start(tenure, either));
       const owner = this.#made?.owner ?? '';
-      if (late?.has('network')) {
-        this.#preparation.undo.add('network policy', () => network?.forget(this));
-        await network?.change({ id: this.id, owner }, tenure.network);
-      }
+      if (late?.has('network')) await network?.change({ id: this.id, owner }, tenure.network);
       // A restart finds out by it that the Pod is somebody's.
       await cluster.markPod(this.#name, { labels: { [BOUND_LABEL]: 'true' } });
       either.throwIfAborted();
