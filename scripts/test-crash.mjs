@@ -1,6 +1,8 @@
 /**
  * `npm run test:crash [-- KILLS]`: kills the server that many times, 200 by default, half of them under each runtime, while clients upload, commit, reload, build, take
- * snapshots and remove, and all that nobody uses is collected, and half as many while memory is kept, restored, forked, gone back to, put to sleep and woken (`e2e/crash/`). The record goes to `docs/crashes.md`. Takes half an hour, and is no part of CI.
+ * snapshots and remove, and all that nobody uses is collected, and half as many while memory is kept, restored, forked, gone back to, put to sleep and woken (`e2e/crash/`). The record goes to `docs/crashes.md`.
+ * As often under each runtime the server goes while output, input and creates are under way, every second time gracefully (`e2e/restart/restart.test.ts`, without a record). Takes an hour, and
+ * is no part of CI.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
@@ -31,10 +33,8 @@ await runMain(async () => {
       SKERRY_TEST_KILLS: String(Math.ceil(kills / RUNTIMES)),
       SKERRY_TEST_RECORD: record,
     };
-    const code = await runTests(['e2e/crash/crash.test.ts', 'e2e/crash/memory.test.ts'], {
-      timeoutMs: TIMEOUT_MS,
-      env,
-    });
+    const files = ['e2e/crash/crash.test.ts', 'e2e/crash/memory.test.ts', 'e2e/restart/restart.test.ts'];
+    const code = await runTests(files, { timeoutMs: TIMEOUT_MS, env });
     const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
     writeFileSync(join(root, 'docs', 'crashes.md'), report(readFileSync(record, 'utf8'), commit, code === 0));
     return code;

@@ -20,9 +20,9 @@ export interface Driver extends AsyncDisposable {
 
 const EVENT_TIMEOUT_MS = patient(120_000);
 
-/** `program`: its path in the clone. It answers each command with events, a line of JSON each. */
-export function startDriver(server: TestServer, program: string): Driver {
-  const child = spawn(pythonWith(), [join(projectRoot, program)], {
+/** `program`: its path in the clone, `args` its arguments. It answers each command with events, a line of JSON each. */
+export function startDriver(server: TestServer, program: string, ...args: readonly string[]): Driver {
+  const child = spawn(pythonWith(), [join(projectRoot, program), ...args], {
     env: { ...server.clientEnv, ...slownessEnvironment, PYTHONUNBUFFERED: '1' },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
