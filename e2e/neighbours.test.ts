@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { delay } from '../server/src/platform/wait.ts';
 import { runPython } from './support/clients.ts';
 import { inventory, isOfASandbox } from './support/inventory.ts';
-import { runtimesToTest } from './support/runtimes.ts';
+import { onceUnderRunc, runtimesToTest } from './support/runtimes.ts';
 import { startServer, type TestServer } from './support/server.ts';
 
 const prelude = `
@@ -59,7 +59,7 @@ const secondDataDir = mkdtempSync(join(tmpdir(), 'e2e-second-'));
 after(() => rmSync(secondDataDir, { recursive: true, force: true }));
 
 for (const { runtime, skip } of await runtimesToTest()) {
-  describe(`a server beside another under ${runtime}`, { skip }, () => {
+  describe(`a server beside another under ${runtime}`, { skip: skip || onceUnderRunc(runtime) }, () => {
     let first: TestServer;
     before(async () => {
       first = await startServer({ runtime });

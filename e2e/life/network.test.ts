@@ -15,7 +15,7 @@ import {
   type Pair,
 } from '../../server/src/transport/issue-certificate.ts';
 import { goExample } from '../support/clients.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { onceUnderRunc, runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
@@ -77,9 +77,9 @@ for (const { runtime, skip } of await runtimesToTest()) {
       await pythonCases(t, server, 'network_restart', { ...options(), only: ['after_the_restart'] });
     });
 
-    test('in JavaScript', (t) => jsCases(t, server, 'network', options()));
+    test('in JavaScript', { skip: onceUnderRunc(runtime) }, (t) => jsCases(t, server, 'network', options()));
 
-    test('in Go', { skip: goExample() === undefined ? 'no Go toolchain' : false }, (t) =>
+    test('in Go', { skip: goExample() === undefined ? 'no Go toolchain' : onceUnderRunc(runtime) }, (t) =>
       goCases(t, server, options()),
     );
   });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { runJs, runPython } from '../support/clients.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { onceUnderRunc, runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { pythonCases } from './support/cases.ts';
 
@@ -74,12 +74,13 @@ for (const { runtime, skip } of await runtimesToTest()) {
     after(() => server?.stop());
 
     test('in Python', (t) => pythonCases(t, server, 'sidecar_life'));
-    test('in Python, created through the command router', (t) =>
+    test('in Python, created through the command router', { skip: onceUnderRunc(runtime) }, (t) =>
       pythonCases(t, server, 'sidecar_life', {
         env: { MODAL_USE_CONTROL_PLANE_SIDECAR_CREATE: '0' },
         only: ['localhost_reaches_both_ways', 'exec_in_a_sidecar', 'names'],
-      }));
-    test('in JavaScript', async () => {
+      }),
+    );
+    test('in JavaScript', { skip: onceUnderRunc(runtime) }, async () => {
       const { code, stderr } = await runJs(server, javaScript);
       assert.equal(code, 0, stderr);
     });

@@ -10,7 +10,7 @@ import { run } from '../../server/src/platform/command.ts';
 import { freePort } from '../../server/src/platform/testing/free-port.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { goExample, runPython } from '../support/clients.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { onceUnderRunc, runtimesToTest } from '../support/runtimes.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
 import { goCases, jsCases, pythonCases } from './support/cases.ts';
 
@@ -51,21 +51,22 @@ for (const { runtime, skip } of await runtimesToTest()) {
 
     test('in Python', (t) => pythonCases(t, server, 'tunnels', { env: caFile(server) }));
 
-    test('in JavaScript', (t) => {
+    test('in JavaScript', { skip: onceUnderRunc(runtime) }, (t) => {
       const trust = { NODE_EXTRA_CA_CERTS: caFile(server).LIFE_CA_FILE };
       return jsCases(t, server, 'tunnels', { env: trust });
     });
-    test('in Go', { skip: goExample() === undefined ? 'no Go toolchain' : false }, (t) =>
+    test('in Go', { skip: goExample() === undefined ? 'no Go toolchain' : onceUnderRunc(runtime) }, (t) =>
       goCases(t, server, { env: caFile(server) }),
     );
 
     for (const version of ['1.0.5', '1.3.5', '1.5.5']) {
-      test(`in Python, client ${version}`, (t) =>
+      test(`in Python, client ${version}`, { skip: onceUnderRunc(runtime) }, (t) =>
         pythonCases(t, server, 'tunnels', {
           env: { ...caFile(server), PYTHONWARNINGS: 'ignore' },
           version,
           only: ['several_ports_and_a_port_of_several_kinds', 'without_a_server_there_is_a_reason'],
-        }));
+        }),
+      );
     }
 
     test('they stay when the server is killed and when it is restarted: who connects meanwhile waits, and nobody else gets the port', async () => {

@@ -5,14 +5,16 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Driver, startDriver } from '../support/driver.ts';
 import { inventory } from '../support/inventory.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { onceUnderRunc, runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { noSmallDisk } from '../support/small-disk.ts';
 
 const SIZE_MIB = 96;
 
 for (const { runtime, skip } of await runtimesToTest()) {
-  describe(`the disk of a sandbox under ${runtime}`, { skip: skip || noSmallDisk }, () => {
+  describe(`the disk of a sandbox under ${runtime}`, {
+    skip: skip || noSmallDisk || onceUnderRunc(runtime),
+  }, () => {
     let server: TestServer;
     let driver: Driver;
     before(async () => {

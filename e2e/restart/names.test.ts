@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { delay } from '../../server/src/platform/wait.ts';
 import { type Driver, startDriver } from '../support/driver.ts';
 import { type NameServer, startNameServer } from '../support/name-server.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { onceUnderRunc, runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { patient } from '../support/slowness.ts';
 
@@ -13,7 +13,7 @@ const QUESTIONS = 30;
 const PATIENCE_MS = patient(60_000);
 
 for (const { runtime, skip } of await runtimesToTest()) {
-  describe(`names in a sandbox under ${runtime}`, { skip }, () => {
+  describe(`names in a sandbox under ${runtime}`, { skip: skip || onceUnderRunc(runtime) }, () => {
     let names: NameServer;
     let server: TestServer;
     let driver: Driver;
