@@ -1,9 +1,9 @@
 /**
  * All tests: `npm test [-- pattern ...]`. Installs what they need first; a pattern chooses the files whose path contains it.
  * End-to-end tests run some files at a time, each with a data directory of its own, which one file takes over from another: servers of different directories
- * share nothing on a machine. The base image that most tests use is made before.
+ * share nothing on a machine. The images that several files use are made before.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { capture } from './lib/command.mjs';
@@ -22,47 +22,59 @@ const e2eDirs = ['e2e'];
 const E2E_LANES = 3;
 /** Files that call programs of `tools/`, and run at the same time. */
 const USES_TOOLS = /(^|\/)(sdk|mcp)\.test\.ts$/;
+/** Files that make sandboxes of the default image, which takes a minute of processor time to make. */
+const USES_DEFAULT_IMAGE = /(^|\/)(command-sandboxes|mcp|modbox|modbox-sdk|sdk)\.test\.ts$/;
 /** No test may take longer, and no suite of them; those that build images from packages need minutes. */
 const TIMEOUT_MS = 900_000;
 
 await runMain(async () => {
   const patterns = process.argv.slice(2);
-  await setup();
-  await setupPythonClients(pythonClientVersions);
-  await step('Packages for tests', (progress) => ensurePackages(testPackages, progress));
-  const skipped = [];
-  const go = await step('Go example', buildGoExample);
-  if (go.missing) skipped.push(`the Go client (${go.note})`);
-  if (!(await findRunsc())) skipped.push('everything under gVisor (no runsc)');
-  if (process.getuid?.() !== 0) skipped.push('everything that makes sandboxes (not root)');
-
+  const isRoot = process.getuid?.() === 0;
   const units = testFiles(unitDirs, patterns);
-  const e2e = process.getuid?.() === 0 ? testFiles(e2eDirs, patterns) : [];
+  const e2e = isRoot ? testFiles(e2eDirs, patterns) : [];
+  await setup();
   if (units.length + e2e.length === 0) {
     process.stderr.write(`No test file's path contains ${patterns.join(' or ')}.\n`);
     return 1;
   }
-  if (e2e.some((path) => USES_TOOLS.test(path))) await step('Tools for tests', ensureTools);
-  let failed = false;
-  if (units.length > 0) failed = (await nodeTest(units, availableParallelism())) !== 0 || failed;
-  if (e2e.length > 0) {
-    const scratch = mkdtempSync(join(tmpdir(), 'e2e-'));
-    try {
-      const variables = { SKERRY_E2E_DATA_DIR: join(scratch, 'data'), SKERRY_E2E_LANES: E2E_LANES };
-      if (e2e.length > E2E_LANES) {
-        variables.SKERRY_E2E_BASE_DIR = join(scratch, 'base');
-        await step('Base image', (progress) => makeBaseImage(variables.SKERRY_E2E_BASE_DIR, progress));
-      }
-      failed =
-        (await nodeTest(e2e, E2E_LANES, { ...(go.environment ?? process.env), ...variables })) !== 0 ||
-        failed;
-    } finally {
-      await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
+  const scratch = mkdtempSync(join(tmpdir(), 'e2e-'));
+  try {
+    const variables = { SKERRY_E2E_DATA_DIR: join(scratch, 'data'), SKERRY_E2E_LANES: E2E_LANES };
+    if (e2e.length > E2E_LANES) variables.SKERRY_E2E_BASE_DIR = join(scratch, 'base');
+    // Each waits for the network, or keeps one processor busy.
+    const [go] = await together([
+      step('Go example', buildGoExample),
+      // One after the other: both may install packages.
+      setupPythonClients(pythonClientVersions).then(() =>
+        step('Packages for tests', (progress) => ensurePackages(testPackages, progress)),
+      ),
+      e2e.some((path) => USES_TOOLS.test(path)) && step('Tools for tests', ensureTools),
+      variables.SKERRY_E2E_BASE_DIR &&
+        step('Images for tests', (progress) => makeImages(variables.SKERRY_E2E_BASE_DIR, e2e, progress)),
+    ]);
+    let failed = false;
+    if (units.length > 0) failed = (await nodeTest(units, availableParallelism())) !== 0 || failed;
+    if (e2e.length > 0) {
+      const env = { ...(go.environment ?? process.env), ...variables };
+      failed = (await nodeTest(e2e, E2E_LANES, env)) !== 0 || failed;
     }
+    const skipped = [];
+    if (go.missing) skipped.push(`the Go client (${go.note})`);
+    if (!(await findRunsc())) skipped.push('everything under gVisor (no runsc)');
+    if (!isRoot) skipped.push('everything that makes sandboxes (not root)');
+    for (const what of skipped) process.stderr.write(`Skipped: ${what}\n`);
+    return failed ? 1 : 0;
+  } finally {
+    // A hundred thousand files, which Node's own `rm` takes many times as long for.
+    await step('Clean up', () => capture(['rm', '-rf', scratch]));
   }
-  for (const what of skipped) process.stderr.write(`Skipped: ${what}\n`);
-  return failed ? 1 : 0;
 });
+
+/** As `Promise.all`, and waits for the others where one fails: they write where is tidied up then. */
+async function together(works) {
+  await Promise.allSettled(works);
+  return Promise.all(works);
+}
 
 function nodeTest(files, concurrency, variables = process.env) {
   // A shell in which `skerry env` was evaluated points every client at its server.
@@ -86,9 +98,10 @@ function testFiles(dirs, patterns) {
     .sort();
 }
 
-async function makeBaseImage(directory, progress) {
+async function makeImages(directory, files, progress) {
   mkdirSync(directory, { mode: 0o700 });
-  await capture([node, join(root, 'e2e/support/make-base-image.ts'), directory], { progress });
+  const flags = files.filter((path) => USES_DEFAULT_IMAGE.test(path)).length > 1 ? ['--all'] : [];
+  await capture([node, join(root, 'e2e/support/make-base-images.ts'), directory, ...flags], { progress });
 }
 
 /** Compiles examples/go with the official Go client, which comes through Go's module proxy. Its tests are left out where there is no Go to be had. */

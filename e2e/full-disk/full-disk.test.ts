@@ -50,7 +50,7 @@ for (const { runtime, skip } of await runtimesToTest()) {
       // With disks of their own no sandbox could: `shared-disk.test.ts`.
       const flags = ['--disk-limits', 'off'];
       const logFile = join(scratch, 'server.log');
-      // The base image of other tests would leave too little of the disk.
+      // The images of other tests would leave too little of the disk.
       server = await startServer({ runtime, dataDir, freshData: true, flags, logFile });
       driver = startDriver(server, 'e2e/full-disk/driver.py');
       await driver.expect('ready');

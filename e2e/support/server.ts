@@ -15,7 +15,7 @@ import { run } from '../../server/src/platform/command.ts';
 import { nodeFlags } from '../../server/src/platform/node-flags.ts';
 import { delay } from '../../server/src/platform/wait.ts';
 import { inventory } from './inventory.ts';
-import { giveBaseImage, sharedDataDir } from './shared-data.ts';
+import { giveImages, sharedDataDir } from './shared-data.ts';
 import { patient } from './slowness.ts';
 
 /** The root of the clone. */
@@ -42,7 +42,7 @@ export interface ServerOptions {
    * removes.
    */
   readonly freshData?: boolean;
-  /** A data directory that the test made and removes itself; while it is empty it is given the base image. */
+  /** A data directory that the test made and removes itself; while it is empty it is given the images of most tests. */
   readonly dataDir?: string;
   /** The program of the server; another than this one's. */
   readonly main?: string;
@@ -78,7 +78,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const { main = serverMain } = options;
   const shared = options.dataDir ?? (options.freshData ? undefined : await sharedDataDir());
   const dataDir = shared ?? mkdtempSync(join(tmpdir(), 'e2e-data-'));
-  if (!options.freshData) await giveBaseImage(dataDir);
+  if (!options.freshData) await giveImages(dataDir);
   assert.deepEqual(await inventory(dataDir), [], 'the machine has something of this server before it starts');
   // The server finds it as well, but not what the developer's shell says to Skerry itself (`definedEnvironment`).
   const ca = findExtraCaFile(process.env);

@@ -1,4 +1,4 @@
-/** Data directories that the servers of a test run share, one after the other, and the base image that all of them begin with. */
+/** Data directories that the servers of a test run share, one after the other, and the images that all of them begin with. */
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../../server/src/platform/command.ts';
@@ -15,20 +15,25 @@ export const sharedDataDir = (): Promise<string | undefined> => {
   return claimed;
 };
 
-/** The image that most tests use. */
-export const BASE_IMAGE = 'python:3.11-slim';
-
 /** What of a server's data directory makes up its images. */
 const IMAGES = ['images', 'skerry.db', 'vault.key'];
 
 /**
- * Gives a data directory that is empty `BASE_IMAGE`, if `npm test` has made it (SKERRY_E2E_BASE_DIR, by `make-base-image.ts`): to make it of Debian's packages takes half a
- * minute of processor time. A test for which an image must not be there asks for an empty directory (`freshData`).
+ * Gives a data directory that is empty the images that most tests use, if `npm test` has made them (SKERRY_E2E_BASE_DIR, by `make-base-images.ts`): to make one of Debian's packages takes
+ * up to half a minute of processor time. A test for which an image must not be there asks for an empty directory (`freshData`).
+ * @param which `many` has those of several files besides, where they were made
  */
-export async function giveBaseImage(dataDir: string): Promise<void> {
-  const base = process.env.SKERRY_E2E_BASE_DIR;
+export async function giveImages(
+  dataDir: string,
+  base = process.env.SKERRY_E2E_BASE_DIR,
+  which: 'few' | 'many' = 'few',
+): Promise<void> {
   if (base === undefined || readdirSync(dataDir).length > 0) return;
-  await run(['cp', '-a', '--reflink=auto', ...IMAGES.map((name) => join(base, name)), dataDir]);
+  const from = [which, 'few']
+    .map((name) => join(base, name))
+    .find((path) => existsSync(join(path, 'images')));
+  if (from === undefined) return;
+  await run(['cp', '-a', '--reflink=auto', ...IMAGES.map((name) => join(from, name)), dataDir]);
 }
 
 async function claim(parent: string | undefined, lanes: number): Promise<string | undefined> {
@@ -38,7 +43,7 @@ async function claim(parent: string | undefined, lanes: number): Promise<string 
     if (!(await holdName(`skerry-e2e ${dir}`))) continue;
     if (!existsSync(dir)) {
       mkdirSync(dir, { recursive: true, mode: 0o700 });
-      await giveBaseImage(dir);
+      await giveImages(dir, undefined, 'many');
     }
     return dir;
   }

@@ -29,11 +29,9 @@ export function oneLine(text, width) {
 export async function step(title, work, out = process.stderr) {
   const started = performance.now();
   let last = '';
-  let drawn = false;
   let printedMs = 0;
   const clear = () => {
-    if (drawn) out.write('\r\u001b[2K');
-    drawn = false;
+    if (out.isTTY) out.write('\r\u001b[2K'); // what is there may be of a step beside this one
   };
   const timer = setInterval(() => {
     const elapsed = performance.now() - started;
@@ -41,7 +39,6 @@ export async function step(title, work, out = process.stderr) {
     if (out.isTTY) {
       clear();
       out.write(`… ${oneLine(`${title} (${seconds(elapsed)}) ${last}`, (out.columns ?? 80) - 3)}`);
-      drawn = true;
     } else if (printedMs === 0 || elapsed - printedMs >= PLAIN_INTERVAL_MS) {
       printedMs = elapsed;
       out.write(`… ${title} (${seconds(elapsed)})${last ? `: ${last}` : ''}\n`);
