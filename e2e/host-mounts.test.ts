@@ -96,7 +96,7 @@ if (process.env[INSIDE] === undefined) {
         `
 import modal
 app = modal.App.lookup("e2e-mounts", create_if_missing=True)
-image = modal.Image.debian_slim(python_version="3.11").run_commands("touch /built")
+image = modal.Image.from_registry("debian:bookworm-slim").run_commands("touch /built")
 for _ in range(2):
     sb = modal.Sandbox.create(app=app, image=image)
     print(sb.exec("ls", "/built").stdout.read().strip())

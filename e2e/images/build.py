@@ -63,7 +63,7 @@ def uv_pip(tag, *versions):
     """Installs with the newest uv and with those named."""
     base = modal.Image.from_registry(tag)
     for version in (None, *versions):
-        report(base.uv_pip_install("six", **({"uv_version": version} if version else {})), look, uv_version)
+        report(base.uv_pip_install("six", **({"uv_version": version} if version else {})), six_version, uv_version)
 
 
 def uv_sync(tag):
@@ -71,7 +71,7 @@ def uv_sync(tag):
         with open(os.path.join(directory, "pyproject.toml"), "w") as file:
             file.write('[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.9"\ndependencies = ["six==1.16.0"]\n')
         image = modal.Image.from_registry(tag).uv_sync(directory)
-        report(image, lambda sandbox: {"six": execute(sandbox, "python", "-c", "import six; print(six.__version__)").strip()})
+        report(image, six_version)
 
 
 def poetry(tag):
@@ -83,7 +83,7 @@ def poetry(tag):
                 '[tool.poetry.dependencies]\npython = ">=3.9"\nsix = "1.16.0"\n'
             )
         image = modal.Image.from_registry(tag).poetry_install_from_file(path, ignore_lockfile=True)
-        report(image, lambda sandbox: {"six": execute(sandbox, "python", "-c", "import six; print(six.__version__)").strip()})
+        report(image, six_version)
 
 
 def report(image, *looks):
@@ -107,6 +107,10 @@ def look(sandbox):
 def build_from_source(sandbox):
     execute(sandbox, "pip", "install", "--quiet", "--no-binary", ":all:", "--no-cache-dir", "markupsafe==2.1.5")
     return {"built": "_speedups" in execute(sandbox, "python", "-c", "import markupsafe._speedups as s; print(s)")}
+
+
+def six_version(sandbox):
+    return {"six": execute(sandbox, "python", "-c", "import six; print(six.__version__)").strip()}
 
 
 def uv_version(sandbox):

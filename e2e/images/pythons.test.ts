@@ -23,7 +23,7 @@ describe('images without a registry', { concurrency: 2 }, () => {
     const plain = await build(server, ['from_registry', tag]);
     assertWhole(plain.found[0], '3.14');
     const { found } = await build(server, ['uv_pip', tag, '0.9.9']);
-    for (const each of found) assertWhole(each, '3.14');
+    for (const { six } of found) assert.match(six, /^1\./);
     const [newest, named] = found.map(({ uv }) => uv);
     assert.match(newest ?? '', /^\d+\.\d+\.\d+$/);
     assert.equal(named, '0.9.9');
@@ -31,14 +31,12 @@ describe('images without a registry', { concurrency: 2 }, () => {
     assert.equal(synced.found[0]?.six, '1.16.0');
   });
 
-  test('add_python: a release without the name `python` and one with it', async () => {
-    for (const series of ['3.12', '3.14']) {
-      const { found } = await build(server, ['add_python', 'debian:12-slim', series]);
-      assertWhole(found[0], series);
-    }
+  test('add_python: a release with the name `python`', async () => {
+    const { found } = await build(server, ['add_python', 'debian:12-slim', '3.14']);
+    assertWhole(found[0], '3.14');
   });
 
-  test('add_python of older clients: 1.0.5 installs its requirements, 1.5.5 with a Dockerfile', async () => {
+  test('add_python of older clients: 1.0.5 installs its requirements into a release without the name `python`, 1.5.5 with a Dockerfile', async () => {
     const old = await build(server, ['add_python', 'debian:12-slim', '3.12'], '1.0.5');
     assertWhole(old.found[0], '3.12');
     const { found } = await build(server, ['dockerfile_add_python', '3.13'], '1.5.5');
