@@ -12,14 +12,18 @@ export const measures = [
 /** What one still does after its turn, like making what it has ready, is not to be in the next one's time. */
 const REST_MS = 500;
 
-/** One round more than is counted: the first warms up. */
-export async function takeTurns(contenders: readonly Contender[], rounds: number): Promise<Results> {
+/** One round more than is counted: the first warms up. @param restMs between two turns */
+export async function takeTurns(
+  contenders: readonly Contender[],
+  rounds: number,
+  restMs = REST_MS,
+): Promise<Results> {
   const samples = measures.map(() => contenders.map((): number[] => []));
   for (let round = 0; round <= rounds; round++) {
     say(round === 0 ? 'warming up' : `round ${round} of ${rounds}`);
     for (const [one, contender] of contenders.entries()) {
       for (const [what, { key }] of measures.entries()) {
-        await delay(REST_MS);
+        await delay(restMs);
         const ms = await contender[key]();
         if (round > 0) samples[what]?.[one]?.push(ms);
       }
