@@ -104,7 +104,7 @@ class Machine implements AsyncDisposable {
   }
 }
 
-describe('the warm pool', { timeout: 120_000 }, () => {
+describe('the warm pool', () => {
   it('makes nothing before somebody asks, and gives the second who asks what waits', async () => {
     await using machine = await Machine.open();
     await machine.warm.sweep();
