@@ -138,7 +138,7 @@ def an_encrypted_snapshot_opens_with_its_key_only():
     secret = uuid.uuid4().hex
     with running() as sandbox:
         # Neither a command nor what one prints holds the secret: the server keeps both.
-        sh(sandbox, f"mkdir /private; cd /private; for i in $(seq 2000); do echo {secret[::-1]} | rev; done > file; head -c 3000000 /dev/urandom > bulk; sha256sum file bulk > sum; chown 5:6 .; chmod 2751 .; ln -s file link")
+        sh(sandbox, f"mkdir /private; cd /private; for i in $(seq 2000); do echo {secret[::-1]}; done | rev > file; head -c 3000000 /dev/urandom > bulk; sha256sum file bulk > sum; chown 5:6 .; chmod 2751 .; ln -s file link")
         image = sandbox.snapshot_directory("/private", _experimental_encryption_key=KEY)
         for wrong in (None, KEY + b"x", b"x" * 512):
             error = raised(modal.exception.InvalidError, lambda: sandbox.mount_image("/open", image, _experimental_encryption_key=wrong))
@@ -175,7 +175,7 @@ def an_encrypted_snapshot_opens_with_its_key_only():
 def whoever_reads_the_disk_finds_nothing_of_an_encrypted_snapshot():
     secret = uuid.uuid4().hex
     with running() as sandbox, running() as other:
-        sh(sandbox, f"mkdir /private; for i in $(seq 2000); do echo {secret[::-1]} | rev; done > /private/file")
+        sh(sandbox, f"mkdir /private; for i in $(seq 2000); do echo {secret[::-1]}; done | rev > /private/file")
         image = sandbox.snapshot_directory("/private", _experimental_encryption_key=KEY)
         other.mount_image("/open", image, _experimental_encryption_key=KEY)
         sandbox.terminate()
