@@ -18,6 +18,8 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const unitDirs = ['server/src', 'cli/src', 'sdk/src', 'modbox-sdk/src', 'connect/src', 'scripts', 'bench'];
 const e2eDirs = ['e2e'];
+/** What each is called in `.skerry/bin`. */
+const goPrograms = { 'examples/go': 'safe-code-execution-go', 'e2e/life/go': 'life-go' };
 /** Files at once: more would measure the machine's patience. */
 const E2E_LANES = 3;
 /** Files that call programs of `tools/`, and run at the same time. */
@@ -43,7 +45,7 @@ await runMain(async () => {
     if (e2e.length > E2E_LANES) variables.SKERRY_E2E_BASE_DIR = join(scratch, 'base');
     // Each waits for the network, or keeps one processor busy.
     const [go] = await together([
-      step('Go example', buildGoExample),
+      step('Go programs', buildGoPrograms),
       // One after the other: both may install packages.
       setupPythonClients(pythonClientVersions).then(() =>
         step('Packages for tests', (progress) => ensurePackages(testPackages, progress)),
@@ -53,7 +55,8 @@ await runMain(async () => {
         step('Images for tests', (progress) => makeImages(variables.SKERRY_E2E_BASE_DIR, e2e, progress)),
     ]);
     let failed = false;
-    if (units.length > 0) failed = (await nodeTest(units, availableParallelism())) !== 0 || failed;
+    // One more than there are processors: some wait for what must not come.
+    if (units.length > 0) failed = (await nodeTest(units, availableParallelism() + 1)) !== 0 || failed;
     if (e2e.length > 0) {
       const env = { ...(go.environment ?? process.env), ...variables };
       failed = (await nodeTest(e2e, E2E_LANES, env)) !== 0 || failed;
@@ -104,8 +107,11 @@ async function makeImages(directory, files, progress) {
   await capture([node, join(root, 'e2e/support/make-base-images.ts'), directory, ...flags], { progress });
 }
 
-/** Compiles examples/go with the official Go client, which comes through Go's module proxy. Its tests are left out where there is no Go to be had. */
-async function buildGoExample(progress) {
+/**
+ * Compiles the programs with the official Go client, which comes through Go's module proxy. Their tests are left out where there is no Go to be had. Files of tests that run side by side
+ * find the second as they would make it: none writes what another runs.
+ */
+async function buildGoPrograms(progress) {
   let toolchain;
   try {
     toolchain = await ensureGo(pinned.go, progress);
@@ -114,11 +120,13 @@ async function buildGoExample(progress) {
   }
   const bin = join(localDir, 'bin');
   mkdirSync(bin, { recursive: true });
-  await capture([toolchain.go, 'build', '-o', join(bin, 'safe-code-execution-go'), '.'], {
-    cwd: join(root, 'examples', 'go'),
-    env: { ...toolchain.env, CGO_ENABLED: '0' },
-    progress,
-  });
+  const env = { ...toolchain.env, CGO_ENABLED: '0' };
+  for (const [directory, name] of Object.entries(goPrograms)) {
+    await capture([toolchain.go, 'build', '-C', join(root, directory), '-o', join(bin, name), '.'], {
+      env,
+      progress,
+    });
+  }
   // Tests build programs of their own with it, also where it is in no PATH.
   return { environment: { ...toolchain.env, PATH: `${dirname(toolchain.go)}:${process.env.PATH}` } };
 }
