@@ -1,7 +1,7 @@
 /**
  * The server is killed at random moments while clients upload, commit, reload, build, take snapshots and remove, and while all that nobody uses is collected
- * all the time: what is found afterwards is the state before or the one after, never a mix, and what was answered is there. `npm run test:crash` does it 200 times
- * and keeps a record.
+ * all the time: what is found afterwards is the state before or the one after, never a mix, and what was answered is there. `npm run test:crash` does it 200 times,
+ * half of them under gVisor, and keeps a record.
  */
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
@@ -11,10 +11,11 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { delay } from '../../server/src/platform/wait.ts';
 import { type Driver, startDriver } from '../support/driver.ts';
-import { runtimesToTest } from '../support/runtimes.ts';
+import { onceUnderRunc, runtimesToTest } from '../support/runtimes.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
-const KILLS = Number(process.env.SKERRY_TEST_KILLS) || 2;
+const asked = Number(process.env.SKERRY_TEST_KILLS) || undefined;
+const KILLS = asked ?? 2;
 /** A line for each kill, where this is set: what was under way. */
 const record = process.env.SKERRY_TEST_RECORD;
 /** What nobody used for so long is collected: a client that was told of an image has about as long to use it, or builds it again. */
@@ -57,7 +58,9 @@ function keepCollecting(server: TestServer): () => Promise<number> {
 }
 
 for (const { runtime, skip } of await runtimesToTest()) {
-  describe(`storage and a server that is killed under ${runtime}`, { skip }, () => {
+  describe(`storage and a server that is killed under ${runtime}`, {
+    skip: skip || (asked ? false : onceUnderRunc(runtime)),
+  }, () => {
     let server: TestServer;
     let driver: Driver;
     let stopCollecting: () => Promise<number>;
