@@ -19,3 +19,4 @@ export {
   defaultDataDir,
 } from './config/data-dir.ts';
 export { SkerryError } from './errors/skerry-error.ts';
+export { parseIgnore } from './images/dockerfile/path-pattern.ts';

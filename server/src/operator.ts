@@ -14,7 +14,6 @@ export { loadConfig } from './config/load-config.ts';
 export { describeSettings } from './config/settings.ts';
 export type { EngineCheck } from './engines/engine.ts';
 export { instanceName } from './engines/oci/layout.ts';
-export { parseIgnore } from './images/dockerfile/path-pattern.ts';
 export { run } from './platform/command.ts';
 export { findProgram } from './platform/find-program.ts';
 export { nodeFlags } from './platform/node-flags.ts';

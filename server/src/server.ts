@@ -231,6 +231,8 @@ export async function startServer(
     });
     cleanup.add('images', () => images.close());
     const environmentQuotas = new EnvironmentQuotas(store.settings, now);
+    environmentQuotas.keepOnly(apps.environments().map(({ id }) => id));
+    apps.whenEnvironmentDeleted((id) => environmentQuotas.set(id, {}));
     const sandboxes = new SandboxService({
       store,
       instances,

@@ -2,6 +2,7 @@
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { hrefOf, useRoute } from './hooks.ts';
+import { Environments } from './pages/environments.tsx';
 import { ImageRoom, Images } from './pages/images.tsx';
 import { Machine } from './pages/machine.tsx';
 import { SandboxRoom } from './pages/sandbox.tsx';
@@ -18,6 +19,7 @@ const ROOMS = [
   ['images', 'Images'],
   ['volumes', 'Volumes'],
   ['secrets', 'Secrets'],
+  ['environments', 'Environments'],
   ['machine', 'Machine'],
 ] as const;
 
@@ -70,6 +72,8 @@ function Room({ route: [room = 'sandboxes', id, view, more] }: { route: readonly
       return id === undefined ? <Volumes /> : <VolumeRoom name={id} path={view ?? '/'} />;
     case 'secrets':
       return <Secrets />;
+    case 'environments':
+      return <Environments />;
     case 'machine':
       return <Machine />;
     case 'tokens':

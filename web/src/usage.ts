@@ -15,13 +15,15 @@ interface Taken {
   /** In all, and how fast now. */
   readonly received: string;
   readonly sent: string;
+  /** Through tunnels and the like: connections now, and what came and went by them in all. */
+  readonly ports: string;
   /** How fast now, in and out. */
   readonly network: readonly string[];
 }
 
 const UNKNOWN: Taken = {
   ...{ cpu: '–', memory: '–', processes: '–' },
-  ...{ received: '–', sent: '–', network: ['–'] },
+  ...{ received: '–', sent: '–', ports: '–', network: ['–'] },
 };
 
 interface Look {
@@ -68,6 +70,10 @@ function takenOf(now: Usage, { atMs }: Look, last: Look | undefined): Taken {
     processes: String(now.processes),
     received: inAll(now.receivedBytes, received),
     sent: inAll(now.sentBytes, sent),
+    ports: portsOf(now),
     network: received === undefined ? UNKNOWN.network : [`${received} in`, `${sent} out`],
   };
 }
+
+const portsOf = ({ ports: { connections, receivedBytes, sentBytes } }: Usage): string =>
+  `${connections} ${connections === 1 ? 'connection' : 'connections'}; ${bytes(receivedBytes)} in, ${bytes(sentBytes)} out`;

@@ -43,7 +43,7 @@ export const NOTHING_RUNS = 'No sandbox is running.\n';
 export const formatTaken = (taken: readonly Taken[]): string =>
   formatColumns(
     [
-      ['SANDBOX', 'NAME', 'CPU', 'CPU TIME', 'MEMORY', 'OF', 'PROCESSES', 'SENT', 'RECEIVED'],
+      ['SANDBOX', 'NAME', 'CPU', 'CPU TIME', 'MEMORY', 'OF', 'PROCESSES', 'SENT', 'RECEIVED', 'PORTS'],
       ...taken.map((each) => [
         each.id,
         printable(each.name ?? '-'),
@@ -54,6 +54,7 @@ export const formatTaken = (taken: readonly Taken[]): string =>
         String(each.processes),
         sizeOrDash(each.sentBytes),
         sizeOrDash(each.receivedBytes),
+        String(each.ports.connections),
       ]),
     ],
     2,

@@ -808,6 +808,14 @@ export interface SecretPage {
  */
 export interface Nothing {}
 /**
+ * Through its ports, by tunnels, connect tokens and this interface: connections now, and bytes without what carries them. Since this server has the sandbox.
+ */
+export interface PortTraffic {
+  connections: number;
+  sentBytes: number;
+  receivedBytes: number;
+}
+/**
  * What a sandbox takes of the machine.
  */
 export interface Usage {
@@ -826,10 +834,11 @@ export interface Usage {
    */
   processes: number;
   /**
-   * Through its own network, with all headers, since it started; not what goes through tunnels. Null where that is not counted.
+   * Through its own network, with all headers, since it started; not what goes through its ports. Null where that is not counted.
    */
   sentBytes: number | null;
   receivedBytes: number | null;
+  ports: PortTraffic;
 }
 /**
  * What each running sandbox takes of the machine.

@@ -19,7 +19,7 @@ import {
   type StartRequest,
   statsSchema,
 } from './messages.ts';
-import { openPort } from './port-stream.ts';
+import { openPort, type PortDuplex } from './port-stream.ts';
 import { type OutputOffsets, openChannel, type ProcessChannel, type ProcessSink } from './process-channel.ts';
 
 /** A connection that broke before the answer is replaced this often: every request may be repeated. */
@@ -77,7 +77,7 @@ export class AgentClient {
    * @throws SkerryError `connection-refused`, `deadline-exceeded` when the server there does not take it within 10 s, `resource-exhausted` beyond 512 at once,
    * `unimplemented` when the agent is too old; `unavailable`, what `dial` throws
    */
-  connect(port: number, signal: AbortSignal): Promise<Duplex> {
+  connect(port: number, signal: AbortSignal): Promise<PortDuplex> {
     return this.#again(signal, (duplex) => openPort(duplex, this.#meet, port, signal));
   }
 

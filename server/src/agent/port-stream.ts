@@ -12,11 +12,24 @@ const SEND_BYTES = 64 * 1024;
 /** The other way what was read at once is kept and no more, since a program may send byte by byte, and it is not the bytes then that cost the memory. */
 const RECEIVE_BYTES = 1;
 
+/** A connection to a port of a sandbox; what it carried stays known when it is over. */
+export interface PortDuplex extends Duplex {
+  /** Bytes that came from the program in the sandbox. */
+  readonly bytesFrom: number;
+  /** Bytes that were sent to it. */
+  readonly bytesTo: number;
+}
+
 /**
  * Sends DIAL on a fresh connection and waits for the answer.
  * @throws SkerryError what the agent answered; `unimplemented` when it is too old; `unavailable` when it did not answer; the signal's reason
  */
-export function openPort(connection: Duplex, meet: Meet, port: number, signal: AbortSignal): Promise<Duplex> {
+export function openPort(
+  connection: Duplex,
+  meet: Meet,
+  port: number,
+  signal: AbortSignal,
+): Promise<PortDuplex> {
   return new Promise((resolve, reject) => {
     const onAbort = () => {
       stream.destroy();
@@ -41,7 +54,9 @@ interface Answer {
 }
 
 /** Half-closes like a TCP socket, in both directions; a stream that broke fails with an error and never just ends. */
-class PortStream extends Duplex {
+class PortStream extends Duplex implements PortDuplex {
+  bytesFrom = 0;
+  bytesTo = 0;
   readonly #connection: AgentConnection;
   readonly #port: number;
   readonly #answer: Answer;
@@ -82,6 +97,7 @@ class PortStream extends Duplex {
       const data = chunk.subarray(at, at + MAX_PORT_DATA_BYTES);
       frames.push(encode.dataHeader(data.length), data);
     }
+    this.bytesTo += chunk.length;
     this.#connection.write(frames, (error) => done(error && this.#broke(error)));
   }
 
@@ -106,6 +122,7 @@ class PortStream extends Duplex {
     } else if (this.#over.reading) {
       throw protocolError(`${frame.type} after END`);
     } else if (frame.type === 'data') {
+      this.bytesFrom += frame.data.length;
       addPiece(this.#came, frame.data);
     } else if (frame.type === 'end') {
       this.#over.reading = true;

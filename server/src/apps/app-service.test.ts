@@ -63,8 +63,13 @@ test('deleting an environment takes its apps along', (t) => {
   const { apps } = setUp(t);
   apps.createEnvironment('dev');
   const app = apps.lookup('dev', 'web', true);
+  const { id } = apps.environment('dev');
+  const deleted: string[] = [];
+  apps.whenEnvironmentDeleted((each) => deleted.push(each));
+  assert.throws(() => apps.deleteEnvironment('main'), code('conflict'));
   apps.deleteEnvironment('dev');
   assert.throws(() => apps.get(app.id), code('not-found'));
+  assert.deepEqual(deleted, [id]);
 });
 
 test('an app is found by name and by id, and made only on request', (t) => {

@@ -1,6 +1,6 @@
 /** Environments and apps on the database. Ending an app's sandboxes is `sandboxes/app-reaper.ts`'s part: this file knows no sandboxes. */
 import { SkerryError } from '../errors/skerry-error.ts';
-import { type AppId, newAppId, newEnvironmentId } from '../ids.ts';
+import { type AppId, type EnvironmentId, newAppId, newEnvironmentId } from '../ids.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import { clip } from '../platform/text.ts';
 import type { App, AppState, Apps, Environment } from './apps.ts';
@@ -24,6 +24,7 @@ export class AppService implements Apps {
   readonly #apps: AppRepository;
   readonly #settings: KeptValues<'default-environment'>;
   readonly #now: () => number;
+  #onEnvironmentDeleted: (id: EnvironmentId) => void = () => {};
   /** When clients were heard, of those that were of late: the store may not have taken it. */
   readonly #heard = new Map<AppId, number>();
 
@@ -104,6 +105,12 @@ export class AppService implements Apps {
       );
     }
     this.#environments.delete(environment.id);
+    this.#onEnvironmentDeleted(environment.id);
+  }
+
+  /** Has what others keep of environments go with them. @param listener called with each that was deleted */
+  whenEnvironmentDeleted(listener: (id: EnvironmentId) => void): void {
+    this.#onEnvironmentDeleted = listener;
   }
 
   lookup(environmentName: string, name: string, create: boolean): App {

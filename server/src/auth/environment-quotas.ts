@@ -31,13 +31,24 @@ export class EnvironmentQuotas {
   set(id: EnvironmentId, quotas: Quotas): void {
     const kept = new Map(this.#kept);
     if (Object.keys(quotas).length > 0) kept.set(id, quotas);
-    else kept.delete(id);
-    this.#settings.set(SETTING, JSON.stringify(Object.fromEntries(kept)));
-    this.#kept = kept;
+    else if (!kept.delete(id)) return;
+    this.#keep(kept);
+  }
+
+  /** Forgets those of environments that are no more: a server may have ended between one's end and that of its quotas. */
+  keepOnly(ids: readonly EnvironmentId[]): void {
+    const there: ReadonlySet<string> = new Set(ids);
+    const kept = new Map([...this.#kept].filter(([id]) => there.has(id)));
+    if (kept.size < this.#kept.size) this.#keep(kept);
   }
 
   /** Counts sandboxes that are about to be made in it. @throws SkerryError as `CreateRate.take` */
   countCreates(id: EnvironmentId, count = 1): void {
     this.#createRate.take(id, this.of(id).createsPerMinute ?? 0, count);
+  }
+
+  #keep(kept: ReadonlyMap<string, Quotas>): void {
+    this.#settings.set(SETTING, JSON.stringify(Object.fromEntries(kept)));
+    this.#kept = kept;
   }
 }

@@ -228,7 +228,7 @@ export class LiveSandbox implements Sandbox {
     const stats = await this.#tenancy.tenant?.instance.stats().catch(() => undefined); // it may be gone
     if (!stats) return undefined;
     const { memoryBytes, cpuUsageNs, pids, traffic } = stats;
-    return { memoryBytes, cpuMs: cpuUsageNs / 1e6, processes: pids, traffic };
+    return { memoryBytes, cpuMs: cpuUsageNs / 1e6, processes: pids, traffic, ports: this.#ports.traffic };
   }
   get name() {
     return this.#name;

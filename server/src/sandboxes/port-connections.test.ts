@@ -61,8 +61,11 @@ describe('a connection to a port', () => {
     });
     await serve(sandbox, 'cat; echo over');
     const stream = await connect(sandbox);
+    assert.deepEqual((await sandbox.usage())?.ports, { connections: 1, receivedBytes: 0, sentBytes: 0 });
     stream.end('hello\n');
     assert.equal(await text(stream), 'hello\nover\n');
+    await eventually(async () => (await sandbox.usage())?.ports.connections === 0);
+    assert.deepEqual((await sandbox.usage())?.ports, { connections: 0, receivedBytes: 6, sentBytes: 11 });
   });
 
   it('is refused for what is no port, and once the sandbox has ended, with the reason', async () => {

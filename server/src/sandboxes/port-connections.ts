@@ -1,6 +1,7 @@
 /** Connections from the server to ports of one sandbox: what tunnels stand on. */
 import type { Duplex } from 'node:stream';
 import type { AgentClient } from '../agent/agent-client.ts';
+import type { PortDuplex } from '../agent/port-stream.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 
 /** The agent decides within 10 s; under gVisor on a busy machine its answer takes longer. */
@@ -8,8 +9,20 @@ const ANSWER_MS = 30_000;
 /** At once. The agent has the same bound, but nobody has to believe an agent. */
 const MOST_OPEN = 512;
 
+/** What goes through the ports of a sandbox: by tunnels, connect tokens and interfaces, and so not by its own network. */
+export interface PortTraffic {
+  /** Connections at this moment, those that are being made too. */
+  readonly connections: number;
+  /** By the sandbox, without what carries it. Since this server has the sandbox. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+}
+
 export class PortConnections {
   readonly #hold: () => () => void;
+  readonly #streams = new Set<PortDuplex>();
+  /** Of those that are over. */
+  readonly #carried = { receivedBytes: 0, sentBytes: 0 };
   #open = 0;
 
   /** @param hold keeps the sandbox's idle clock from running until the returned function is called */
@@ -20,6 +33,15 @@ export class PortConnections {
   /** Those that are open or being made. */
   get open(): number {
     return this.#open;
+  }
+
+  get traffic(): PortTraffic {
+    let { receivedBytes, sentBytes } = this.#carried;
+    for (const { bytesTo, bytesFrom } of this.#streams) {
+      receivedBytes += bytesTo;
+      sentBytes += bytesFrom;
+    }
+    return { connections: this.#open, receivedBytes, sentBytes };
   }
 
   /** @see Sandbox.connect */
@@ -38,7 +60,13 @@ export class PortConnections {
     try {
       const stream = await agent.connect(port, AbortSignal.any([signal, limit]));
       if (stream.errored) throw stream.errored; // it broke before anybody could be told
-      stream.once('close', over);
+      this.#streams.add(stream);
+      stream.once('close', () => {
+        this.#streams.delete(stream);
+        this.#carried.receivedBytes += stream.bytesTo;
+        this.#carried.sentBytes += stream.bytesFrom;
+        over();
+      });
       return stream;
     } catch (error) {
       over();

@@ -119,7 +119,12 @@ test('an environment bounds all of its sandboxes, whoever makes them, and no oth
   await domain.create();
   const again = new EnvironmentQuotas(settings, () => nowMs);
   assert.deepEqual(again.of(TEST_ENVIRONMENT), { maxSandboxes: 2, createsPerMinute: 5 });
-  again.set(TEST_ENVIRONMENT, {});
+  again.keepOnly([TEST_ENVIRONMENT]);
+  assert.deepEqual(again.of(TEST_ENVIRONMENT), { maxSandboxes: 2, createsPerMinute: 5 });
+  again.set(elsewhere.environmentId, { maxSandboxes: 1 });
+  again.keepOnly([elsewhere.environmentId]);
+  assert.equal(kept.get('environment-quotas'), '{"en-other":{"maxSandboxes":1}}');
+  again.set(elsewhere.environmentId, {});
   assert.equal(kept.get('environment-quotas'), '{}');
 });
 

@@ -19,6 +19,7 @@ import type { Image, SnapshotOptions } from '../images/image.ts';
 import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { MemorySnapshot } from './memory-snapshots.ts';
 import type { OutputTime } from './output-times.ts';
+import type { PortTraffic } from './port-connections.ts';
 import type { ExecSpec, PtySize, SandboxSpec, SecretHeaderSpec, SidecarSpec } from './spec.ts';
 import type { Startup } from './startups.ts';
 import type { ProcessExit, SandboxResult, SandboxState } from './state.ts';
@@ -95,6 +96,8 @@ export interface Usage {
   readonly processes: number;
   /** Since its instance was made; undefined where that is not known. */
   readonly traffic: Traffic | undefined;
+  /** What goes through its ports, which is not among that. */
+  readonly ports: PortTraffic;
 }
 
 export interface Sandbox {

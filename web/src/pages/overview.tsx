@@ -56,6 +56,7 @@ export function Overview({ info, again }: { info: SandboxInfo; again: () => void
         <Fact name="Processes">{taken.processes}</Fact>
         <Fact name="Received">{taken.received}</Fact>
         <Fact name="Sent">{taken.sent}</Fact>
+        <Fact name="Through its ports">{taken.ports}</Fact>
         {info.expiresAt && (
           <Fact name="Ends at the latest">
             <When at={info.expiresAt} />

@@ -1,17 +1,13 @@
 /** The tags of a sandbox, and a dialog that changes them. */
-import { useId, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import type { SandboxInfo } from '../../../sdk/src/index.ts';
+import { FormDialog } from '../dialog.tsx';
 import { useWork } from '../hooks.ts';
 import { Failure } from '../parts.tsx';
 import { pathOf } from '../sandbox-access.ts';
 import { mayChange, send } from '../session.ts';
 
 export function Tags({ info: { id, name, tags }, again }: { info: SandboxInfo; again: () => void }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const title = useId();
-  /** How often it was opened: each time it begins with what the sandbox has then. */
-  const [opened, setOpened] = useState(0);
-  const close = () => dialog.current?.close();
   return (
     <>
       {Object.entries(tags).map(([key, value]) => (
@@ -21,20 +17,9 @@ export function Tags({ info: { id, name, tags }, again }: { info: SandboxInfo; a
       ))}
       {Object.keys(tags).length === 0 && '– '}
       {mayChange() && (
-        <>
-          <button
-            type="button"
-            onClick={() => {
-              setOpened(opened + 1);
-              dialog.current?.showModal();
-            }}
-          >
-            Edit tags
-          </button>
-          <dialog ref={dialog} aria-labelledby={title}>
-            <h2 id={title}>Tags of {name ?? id}</h2>
+        <FormDialog verb="Edit tags" title={`Tags of ${name ?? id}`}>
+          {(close) => (
             <TagForm
-              key={opened}
               id={id}
               tags={tags}
               onSaved={() => {
@@ -43,8 +28,8 @@ export function Tags({ info: { id, name, tags }, again }: { info: SandboxInfo; a
               }}
               onLeft={close}
             />
-          </dialog>
-        </>
+          )}
+        </FormDialog>
       )}
     </>
   );

@@ -411,9 +411,20 @@ export const usageAnswer = z
             .meta({ description: "As the machine counts them: gVisor's own are among them." }),
           sentBytes: z.int().nullable().meta({
             description:
-              'Through its own network, with all headers, since it started; not what goes through tunnels. Null where that is not counted.',
+              'Through its own network, with all headers, since it started; not what goes through its ports. Null where that is not counted.',
           }),
           receivedBytes: z.int().nullable(),
+          ports: z
+            .object({
+              connections: z.int(),
+              sentBytes: z.int(),
+              receivedBytes: z.int(),
+            })
+            .meta({
+              id: 'PortTraffic',
+              description:
+                'Through its ports, by tunnels, connect tokens and this interface: connections now, and bytes without what carries them. Since this server has the sandbox.',
+            }),
         })
         .meta({ id: 'Usage', description: 'What a sandbox takes of the machine.' }),
     ),

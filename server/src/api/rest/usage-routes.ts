@@ -23,11 +23,12 @@ export function usageRoutes(app: HttpApp, { sandboxes }: RouteParts): void {
           const { memoryLimitMiB } = sandbox.spec.resources;
           const usage = await sandbox.usage();
           if (!usage) return undefined;
-          const { traffic, ...taken } = usage;
+          const { traffic, ports, ...taken } = usage;
           return {
             ...{ id: sandbox.id, memoryLimitMiB: memoryLimitMiB || null, ...taken },
             sentBytes: traffic?.sentBytes ?? null,
             receivedBytes: traffic?.receivedBytes ?? null,
+            ports,
           };
         }),
       );

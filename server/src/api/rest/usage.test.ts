@@ -22,10 +22,11 @@ test('tells of each that runs what it takes, and how it started; of one that end
     body.sandboxes.map(({ id }: { id: string }) => id),
     [one.id],
   );
-  const { id: _id, memoryLimitMiB: _limit, sentBytes, receivedBytes, ...counted } = body.sandboxes[0];
+  const { id: _id, memoryLimitMiB: _limit, sentBytes, receivedBytes, ports, ...counted } = body.sandboxes[0];
   for (const [name, value] of Object.entries(counted)) assert.equal(typeof value, 'number', name);
   // The fake engine has no network.
   assert.deepEqual([sentBytes, receivedBytes], [null, null]);
+  assert.deepEqual(ports, { connections: 0, sentBytes: 0, receivedBytes: 0 });
   const start = await ask(`/v1/sandboxes/${one.id}/startup`);
   assert.ok(start.body.startup.ms >= 0);
   assert.ok('plan' in start.body.startup.phases, JSON.stringify(start.body));
