@@ -8,8 +8,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { expect } from '@playwright/test';
 import { build } from 'esbuild';
-import { Browsing, noBrowsing } from './support/browsing.ts';
+import { Browsing, noBrowsing, PAGE_MS } from './support/browsing.ts';
 import { runPython } from './support/clients.ts';
 import { used } from './support/sdk-program.ts';
 import { projectRoot } from './support/server.ts';
@@ -55,8 +56,8 @@ describe('pages in a browser', { skip: noBrowsing }, () => {
     await using page = await browsing.page();
 
     const shows = (user: string) =>
-      page.until(`document.body.innerText.includes('{\\\\"user\\\\": \\\\"${user}\\\\"}')`);
-    await page.open(`${url}/page?_modal_connect_token=${token}`);
+      expect(page.locator('body')).toContainText(`{\\"user\\": \\"${user}\\"}`, { timeout: PAGE_MS });
+    await page.goto(`${url}/page?_modal_connect_token=${token}`);
     await shows('one');
     assert.equal(await page.evaluate('performance.getEntriesByType("navigation")[0].nextHopProtocol'), 'h2');
     const asked = 'fetch("/more", { method: "POST", body: "four" }).then((answer) => answer.text())';
@@ -70,7 +71,7 @@ describe('pages in a browser', { skip: noBrowsing }, () => {
     assert.equal(await page.evaluate(event), '0');
     assert.doesNotMatch(String(await page.evaluate('document.cookie')), /sct_/, 'scripts do not see it');
 
-    await page.open(`${otherUrl}/page?_modal_connect_token=${otherToken}`);
+    await page.goto(`${otherUrl}/page?_modal_connect_token=${otherToken}`);
     await shows('other');
     assert.equal(await page.evaluate(greeting(otherUrl)), '{"user": "other"}');
     assert.equal(await page.evaluate(greeting(url)), 'refused');
@@ -107,8 +108,8 @@ describe('pages in a browser', { skip: noBrowsing }, () => {
     await once(origin, 'listening');
     await using page = await browsing.page();
     // Listens on an address and a port, so it has one.
-    await page.open(`http://${new URL(serverUrl).hostname}:${(origin.address() as AddressInfo).port}/`);
-    await page.until('globalThis.sdk');
+    await page.goto(`http://${new URL(serverUrl).hostname}:${(origin.address() as AddressInfo).port}/`);
+    await page.waitForFunction('globalThis.sdk');
     const use = (token: string) =>
       page.evaluate(
         `sdk.then((it) => it.useSdk(${JSON.stringify({ url: serverUrl, token })})).catch((error) => error.name)`,

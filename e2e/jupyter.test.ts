@@ -1,7 +1,8 @@
 /** Jupyter as people start it in a sandbox, used through its tunnel in a real browser: websockets, cookies and big files beside each other. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { Browsing, noBrowsing } from './support/browsing.ts';
+import { expect } from '@playwright/test';
+import { Browsing, noBrowsing, PAGE_MS } from './support/browsing.ts';
 import { runPython } from './support/clients.ts';
 import { patient } from './support/slowness.ts';
 
@@ -27,7 +28,8 @@ sandbox.filesystem.write_text(json.dumps(notebook), f"{directory}/first.ipynb")
 print(sandbox.object_id, sandbox.tunnels()[8888].url, token)
 `;
 
-const isConnected = `(kernels) => kernels.some((one) => one.connections > 0 && one.execution_state === 'idle')`;
+const isConnected = `fetch('/api/kernels').then((answer) => answer.json())
+  .then((kernels) => kernels.some((one) => one.connections > 0 && one.execution_state === 'idle'))`;
 
 describe('a notebook', { skip: noBrowsing }, () => {
   let browsing: Browsing;
@@ -42,15 +44,16 @@ describe('a notebook', { skip: noBrowsing }, () => {
     const [id = '', url = '', token = ''] = stdout.trim().split(' ');
     assert.match(id, /^sb-/, stderr);
     await using page = await browsing.page();
-    await page.open(`${url}/notebooks/first.ipynb?token=${token}`);
-    await page.until(`document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'`);
+    await page.goto(`${url}/notebooks/first.ipynb?token=${token}`);
+    const idle = page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]');
+    await expect(idle).toBeAttached({ timeout: PAGE_MS });
     // A cell that is run before that is run by nobody.
-    await page.until(`fetch('/api/kernels').then((answer) => answer.json()).then(${isConnected})`);
-    await page.evaluate(`document.querySelector('.jp-CodeCell .cm-content').focus()`);
-    await page.type('print(6 * 7, "from the kernel")');
-    await page.press('Enter', 'Shift');
-    const shown = `document.querySelector('.jp-OutputArea-output pre')?.textContent`;
-    assert.equal(await page.until(shown), '42 from the kernel\n');
+    await expect.poll(() => page.evaluate(isConnected), { timeout: PAGE_MS }).toBe(true);
+    await page.locator('.jp-CodeCell .cm-content').focus();
+    await page.keyboard.insertText('print(6 * 7, "from the kernel")');
+    await page.keyboard.press('Shift+Enter');
+    const shown = page.locator('.jp-OutputArea-output pre').first();
+    await expect(shown).toHaveText('42 from the kernel', { timeout: PAGE_MS });
     await runPython(server, `import modal; modal.Sandbox.from_id("${id}").terminate()`);
   });
 });
