@@ -11,7 +11,7 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 const root = dirname(here.replace(/\/$/, ''));
 const main = join(here, 'src', 'main.ts');
 
-/** What is bundled: the commands that people wait for, by the word and the file that makes it. The others look after a server, and run from source. */
+/** What is bundled: the commands that only call a server, by the word and the file that makes it. The others look after one, and run from source. */
 const commands = {
   run: 'run.ts',
   exec: 'exec.ts',
@@ -26,6 +26,19 @@ const commands = {
   snapshot: 'snapshot.ts',
   volume: 'volume.ts',
   secret: 'secret.ts',
+  ls: 'ls.ts',
+  app: 'app.ts',
+  image: 'image.ts',
+  token: 'token.ts',
+  environment: 'environment.ts',
+  disk: 'disk.ts',
+  prune: 'prune.ts',
+  warm: 'warm.ts',
+  fork: 'fork.ts',
+  checkpoint: 'checkpoint.ts',
+  rollback: 'rollback.ts',
+  suspend: 'suspend.ts',
+  env: 'env.ts',
 };
 
 /** Leaves out the other commands, which nobody asks the bundle for. */

@@ -2,9 +2,10 @@
  * The container image of the server, built by a server of this clone: `npm run image -- [--output FILE] [--push REFERENCE] [-- FLAGS of skerry up]`. Neither needs a registry
  * but `--push`. Without either, what goes into the image is gathered and nothing is built: `docker build .skerry/container` does that as well.
  */
-import { cpSync, existsSync, lstatSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { bundleFile, contentFile } from '../cli/bin/bundle.mjs';
 import { capture } from './lib/command.mjs';
 import { localDir, node, root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
@@ -95,7 +96,15 @@ async function gather() {
   // Links lead to the workspaces, which import nothing by them.
   const isPackage = (path) => path.startsWith('node_modules/') && lstatSync(join(root, path)).isDirectory();
   for (const path of packages) if (isPackage(path)) take(path);
+  takeCommand();
   cpSync(join(root, 'deploy/Dockerfile'), join(context, 'Dockerfile'));
+}
+
+/** The command in one file. No source of an image changes, and none has the time there that it has here: it is used whatever they are. */
+function takeCommand() {
+  take(relative(root, bundleFile));
+  const { commands } = JSON.parse(readFileSync(contentFile, 'utf8'));
+  writeFileSync(join(context, relative(root, contentFile)), JSON.stringify({ commands, sources: {} }));
 }
 
 /** @param path relative to the clone */

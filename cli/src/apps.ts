@@ -1,27 +1,28 @@
 /** The apps of a server: what sandboxes are grouped under. */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { callControlPlane } from './control-plane.ts';
 import type { ServerAccess } from './sandboxes/connection.ts';
 
 /** Names of states, from the numbers of `AppState` in `proto/` that apps here have; JSON has them as the names of that. */
-const stateSchema = z
-  .string()
-  .default('')
-  .transform((state) => state.replace(/^APP_STATE_/, '').toLowerCase());
+const stateSchema = z.pipe(
+  z._default(z.string(), ''),
+  z.transform((state) => state.replace(/^APP_STATE_/, '').toLowerCase()),
+);
 
 const appsSchema = z.object({
-  apps: z
-    .array(
+  apps: z._default(
+    z.array(
       z.object({
         appId: z.string(),
-        name: z.string().default(''),
-        description: z.string().default(''),
+        name: z._default(z.string(), ''),
+        description: z._default(z.string(), ''),
         state: stateSchema,
-        nRunningTasks: z.number().default(0),
-        createdAt: z.number().default(0),
+        nRunningTasks: z._default(z.number(), 0),
+        createdAt: z._default(z.number(), 0),
       }),
-    )
-    .default([]),
+    ),
+    [],
+  ),
 });
 export type App = z.infer<typeof appsSchema>['apps'][number];
 

@@ -1,6 +1,6 @@
 /** Asks the server of this machine, which a command finds by its data directory. */
 import type { Command } from 'commander';
-import type { z } from 'zod';
+import type * as z from 'zod/mini';
 import { dataDirOf } from './data-dir.ts';
 import { askServer } from './operator.ts';
 import { requireRunningServer } from './server-state.ts';
@@ -9,7 +9,7 @@ import { requireRunningServer } from './server-state.ts';
 export function ask<Answer>(
   command: Command,
   request: Parameters<typeof askServer>[2],
-  answer: z.ZodType<Answer>,
+  answer: z.core.$ZodType<Answer>,
 ): Promise<Answer> {
   const dataDir = dataDirOf(command);
   return askServer(requireRunningServer(dataDir), dataDir, request, answer);

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { parseIgnore } from '../../server/src/operator.ts';
+import { parseIgnore } from '../../server/src/local-caller.ts';
 import { CliError } from './cli-error.ts';
 
 export interface ContextFile {

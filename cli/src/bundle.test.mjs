@@ -47,6 +47,8 @@ test('it is left where a source is another, is gone, or it was never made', (t) 
     writeFileSync(other, JSON.stringify({ ...content, sources: { ...content.sources, ...sources } }));
     assert.equal(isBundled('run', other), false);
   }
+  writeFileSync(other, JSON.stringify({ ...content, sources: {} })); // as the server's container image has it
+  assert.equal(isBundled('ls', other), true);
   writeFileSync(other, '{');
   assert.equal(isBundled('run', other), false);
 });

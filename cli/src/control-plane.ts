@@ -1,5 +1,5 @@
 /** Calls of the command to a server: the same RPCs the clients use, as JSON over HTTP/1.1 (the Connect protocol). */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import type { FetchAnswer } from '../../sdk/src/index.ts';
 import { CliError } from './cli-error.ts';
 import { noAnswer } from './operator.ts';
@@ -7,14 +7,14 @@ import type { ServerAccess } from './sandboxes/connection.ts';
 
 const CALL_TIMEOUT_MS = 30_000;
 
-const errorSchema = z.object({ code: z.string(), message: z.string().default('') });
+const errorSchema = z.object({ code: z.string(), message: z._default(z.string(), '') });
 
 /** Makes one unary call of `modal.client.ModalClient`. `onHeaders` gets the answer's headers. @throws CliError with the server's own words */
 export async function callControlPlane<Answer>(
   { url, token, fetch = globalThis.fetch }: ServerAccess,
   rpc: string,
   request: Readonly<Record<string, unknown>>,
-  answer: z.ZodType<Answer>,
+  answer: z.core.$ZodType<Answer>,
   onHeaders?: (headers: FetchAnswer['headers']) => void,
 ): Promise<Answer> {
   const [tokenId = '', tokenSecret = ''] = token.split(':');
@@ -36,9 +36,12 @@ export async function callControlPlane<Answer>(
   }
   const body: unknown = await response.json().catch(() => undefined);
   if (!response.ok) {
-    const { code, message } = errorSchema.catch({ code: String(response.status), message: '' }).parse(body);
+    const { code, message } = z.parse(
+      z.catch(errorSchema, { code: String(response.status), message: '' }),
+      body,
+    );
     throw new CliError(`${rpc} failed (${code}): ${message}`);
   }
   onHeaders?.(response.headers);
-  return answer.parse(body);
+  return z.parse(answer, body);
 }

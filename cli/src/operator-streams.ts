@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { json } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { CliError } from './cli-error.ts';
 import { errorSchema, noAnswer, refusal } from './operator.ts';
 import { readToken, type ServerState } from './server-state.ts';
@@ -53,19 +53,22 @@ export async function followProgress<Answer>(
   server: Pick<ServerState, 'url'>,
   dataDir: string,
   request: StreamRequest,
-  answer: z.ZodType<Answer>,
+  answer: z.core.$ZodType<Answer>,
 ): Promise<Answer> {
   for await (const line of linesOf(await openAnswer(server, dataDir, request), progressSchema)) {
     if ('say' in line) process.stderr.write(`${line.say}\n`);
     else if ('error' in line) throw new CliError(line.error.message);
-    else return answer.parse(line.done);
+    else return z.parse(answer, line.done);
   }
   throw new CliError(`The server at ${server.url} went away before it was done.`);
 }
 
 /** One object a line. */
-export async function* linesOf<Line>(answer: IncomingMessage, schema: z.ZodType<Line>): AsyncGenerator<Line> {
+export async function* linesOf<Line>(
+  answer: IncomingMessage,
+  schema: z.core.$ZodType<Line>,
+): AsyncGenerator<Line> {
   for await (const line of createInterface({ input: answer, crlfDelay: Infinity })) {
-    yield schema.parse(JSON.parse(line));
+    yield z.parse(schema, JSON.parse(line));
   }
 }

@@ -1,5 +1,5 @@
 /** Requests of the command to its own server about tokens and its disk: `server/src/api/operator/` answers them. */
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { CliError } from './cli-error.ts';
 import { readToken, type ServerState } from './server-state.ts';
 
@@ -27,7 +27,7 @@ export async function askServer<Answer>(
     readonly body?: object;
     readonly timeoutMs?: number;
   },
-  answer: z.ZodType<Answer>,
+  answer: z.core.$ZodType<Answer>,
 ): Promise<Answer> {
   const { tokenId, tokenSecret } = readToken(dataDir);
   let response: Response;
@@ -42,6 +42,6 @@ export async function askServer<Answer>(
     throw noAnswer(url, error);
   }
   const body: unknown = await response.json().catch(() => undefined);
-  if (response.ok) return answer.parse(body);
+  if (response.ok) return z.parse(answer, body);
   throw refusal(url, response.status, body);
 }

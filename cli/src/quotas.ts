@@ -1,13 +1,13 @@
 /** Quotas as the command takes and shows them, of tokens and of environments. */
 import { type Command, InvalidArgumentError } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 
 export const quotasSchema = z.object({
-  maxSandboxes: z.number().optional(),
-  maxMilliCpu: z.number().optional(),
-  maxMemoryMiB: z.number().optional(),
-  maxDiskMiB: z.number().optional(),
-  createsPerMinute: z.number().optional(),
+  maxSandboxes: z.optional(z.number()),
+  maxMilliCpu: z.optional(z.number()),
+  maxMemoryMiB: z.optional(z.number()),
+  maxDiskMiB: z.optional(z.number()),
+  createsPerMinute: z.optional(z.number()),
 });
 export type Quotas = z.infer<typeof quotasSchema>;
 

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { ask } from '../ask.ts';
 import { formatColumns } from '../columns.ts';
 import { addDataDirOptions } from '../data-dir.ts';
@@ -26,8 +26,8 @@ const useSchema = z.object({
     z.object({
       what: z.enum(Object.keys(kinds) as (keyof typeof kinds)[]), // its own keys
       bytes: z.number(),
-      count: z.number().optional(),
-      collectableBytes: z.number().optional(),
+      count: z.optional(z.number()),
+      collectableBytes: z.optional(z.number()),
     }),
   ),
 });

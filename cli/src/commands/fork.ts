@@ -1,11 +1,11 @@
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { addDataDirOptions } from '../data-dir.ts';
 import { parseCount } from '../option-values.ts';
 import { askAbout, MEMORY_TIMEOUT_MS, whichSandbox } from './sandbox-request.ts';
 
 const madeSchema = z.object({
-  sandboxes: z.array(z.object({ id: z.string(), name: z.string().optional() })),
+  sandboxes: z.array(z.object({ id: z.string(), name: z.optional(z.string()) })),
 });
 
 interface ForkFlags {

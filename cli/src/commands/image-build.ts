@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { type ContextFile, contextFiles, ignoreRules } from '../build-context.ts';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { callControlPlane } from '../control-plane.ts';
@@ -62,7 +62,7 @@ export function imageBuildCommand(): Command {
         `Left out of the context, as no files: ${links.slice(0, 5).join(', ')}${links.length > 5 ? ', ...' : ''}\n`,
       );
     const secrets = await secretsOf(options.secret);
-    const call = <T>(rpc: string, request: Readonly<Record<string, unknown>>, answer: z.ZodType<T>) =>
+    const call = <T>(rpc: string, request: Readonly<Record<string, unknown>>, answer: z.core.$ZodType<T>) =>
       callControlPlane(localServer(dataDir), rpc, request, answer);
     const image = {
       dockerfileCommands: text.split('\n'),
@@ -96,7 +96,11 @@ async function finish(
   }
 }
 
-type Call = <T>(rpc: string, request: Readonly<Record<string, unknown>>, answer: z.ZodType<T>) => Promise<T>;
+type Call = <T>(
+  rpc: string,
+  request: Readonly<Record<string, unknown>>,
+  answer: z.core.$ZodType<T>,
+) => Promise<T>;
 
 async function sendContext(files: readonly ContextFile[], call: Call): Promise<string> {
   const bySum = new Map(files.map((file) => [file.sha256, file]));
@@ -105,7 +109,7 @@ async function sendContext(files: readonly ContextFile[], call: Call): Promise<s
     const { missingSha256HexHashes } = await call(
       'MountBatchedCheckExistence',
       { sha256HexHashes: sums.slice(at, at + HASHES_AT_ONCE) },
-      z.object({ missingSha256HexHashes: z.array(z.string()).default([]) }),
+      z.object({ missingSha256HexHashes: z._default(z.array(z.string()), []) }),
     );
     for (const sum of missingSha256HexHashes) {
       const file = bySum.get(sum);

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { linesOf, openAnswer } from '../operator-streams.ts';
 import { requireRunningServer } from '../server-state.ts';

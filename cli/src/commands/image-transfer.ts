@@ -3,7 +3,7 @@ import { rename, rm, stat } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { followProgress, openAnswer } from '../operator-streams.ts';

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { ask } from '../ask.ts';
 import { formatColumns } from '../columns.ts';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
@@ -42,11 +42,11 @@ const listSchema = z.object({
       id: z.string(),
       state: z.enum(['building', 'ready', 'failed', 'cancelled']),
       names: z.array(z.string()),
-      base: z.string().optional(),
+      base: z.optional(z.string()),
       layers: z.number(),
       bytes: z.number(),
       createdAtMs: z.number(),
-      lastUsedAtMs: z.number().optional(),
+      lastUsedAtMs: z.optional(z.number()),
     }),
   ),
 });
@@ -86,7 +86,7 @@ export function formatImages(images: readonly Listed[]): string {
 
 const historySchema = z.object({
   id: z.string(),
-  steps: z.array(z.object({ text: z.string(), atMs: z.number(), bytes: z.number().optional() })),
+  steps: z.array(z.object({ text: z.string(), atMs: z.number(), bytes: z.optional(z.number()) })),
 });
 
 function historyCommand(): Command {

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { listApps } from '../apps.ts';
 import { formatColumns } from '../columns.ts';
 import { callControlPlane } from '../control-plane.ts';
@@ -10,12 +10,12 @@ const sandboxSchema = z.object({
   id: z.string(),
   /** Seconds since the epoch. */
   createdAt: z.number(),
-  appId: z.string().default(''),
-  name: z.string().default(''),
-  imageId: z.string().default(''),
-  tags: z.array(z.object({ tagName: z.string(), tagValue: z.string().default('') })).default([]),
+  appId: z._default(z.string(), ''),
+  name: z._default(z.string(), ''),
+  imageId: z._default(z.string(), ''),
+  tags: z._default(z.array(z.object({ tagName: z.string(), tagValue: z._default(z.string(), '') })), []),
 });
-const pageSchema = z.object({ sandboxes: z.array(sandboxSchema).default([]) });
+const pageSchema = z.object({ sandboxes: z._default(z.array(sandboxSchema), []) });
 
 interface Listed extends z.infer<typeof sandboxSchema> {
   readonly app: string;

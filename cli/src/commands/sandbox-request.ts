@@ -1,6 +1,6 @@
 /** What the commands on the memory of sandboxes have in common: they ask this machine's server, most about one sandbox. */
 import type { Command } from 'commander';
-import type { z } from 'zod';
+import type * as z from 'zod/mini';
 import { ask } from '../ask.ts';
 
 /** Memory is written and read at the speed of the disk, and copies of a sandbox start a few at a time. */
@@ -21,6 +21,6 @@ export const askAbout = <Answer>(
   command: Command,
   sandbox: string,
   { what, ...request }: SandboxRequest,
-  answer: z.ZodType<Answer>,
+  answer: z.core.$ZodType<Answer>,
 ): Promise<Answer> =>
   ask(command, { ...request, path: `sandboxes/${encodeURIComponent(sandbox)}/${what}` }, answer);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { isIP } from 'node:net';
 import tls from 'node:tls';
 import { Command, Option } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { ask } from '../ask.ts';
 import { formatColumns } from '../columns.ts';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
@@ -20,7 +20,7 @@ import { requireRunningServer, type ServerState } from '../server-state.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-const endpointSchema = z.object({ url: z.string().optional(), fingerprint: z.string() });
+const endpointSchema = z.object({ url: z.optional(z.string()), fingerprint: z.string() });
 const issuedSchema = z.object({ tokenId: z.string(), tokenSecret: z.string() });
 const listSchema = z.object({
   tokens: z.array(
@@ -29,10 +29,10 @@ const listSchema = z.object({
       label: z.string(),
       scope: z.string(),
       createdAtMs: z.number(),
-      expiresAtMs: z.number().optional(),
-      formerUntilMs: z.number().optional(),
-      quotas: quotasSchema.default({}),
-      taken: takenSchema.optional(),
+      expiresAtMs: z.optional(z.number()),
+      formerUntilMs: z.optional(z.number()),
+      quotas: z._default(quotasSchema, {}),
+      taken: z.optional(takenSchema),
     }),
   ),
 });

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { CliError, ExitStatus } from '../cli-error.ts';
 import { formatColumns } from '../columns.ts';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
@@ -37,7 +37,7 @@ export const warmPoolSchema = z.object({
   ),
 });
 
-const warmedSchema = z.object({ waiting: z.number(), bound: z.enum(['pool', 'memory']).optional() });
+const warmedSchema = z.object({ waiting: z.number(), bound: z.optional(z.enum(['pool', 'memory'])) });
 
 interface WarmOptions {
   readonly count: string;
