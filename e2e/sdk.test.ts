@@ -8,9 +8,10 @@ import { json } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { tool } from '../scripts/lib/tools.mjs';
+import { ensureTools, tool } from '../scripts/lib/tools.mjs';
 import { type CodeResult, InvalidRequestError, Sandbox } from '../sdk/src/index.ts';
 import { run } from '../server/src/platform/command.ts';
+import { compileOthers, readMigrationPage } from './support/migration-page.ts';
 import { installPacked, npmOptions } from './support/packed.ts';
 import { runProgram } from './support/program.ts';
 import { copySdkProgram, used } from './support/sdk-program.ts';
@@ -117,10 +118,11 @@ await Sandbox.create({ imagge: '' });
   }
 
   test('each line for who comes from another SDK does what it says', async () => {
-    const page = readFileSync(join(projectRoot, 'docs', 'sdk-migration.md'), 'utf8');
-    const rows = [...page.matchAll(/^\|.*\| (`{1,2})([^|]+?)\1 \|$/gm)].map(([, , code = '']) => code);
-    assert.equal(rows.length, page.match(/^\|(?!---)/gm)?.length, 'each row has one, that is found here');
-    const program = [`import { Sandbox, Volume } from 'skerry';`, ...rows.slice(1)].join('\n');
+    const { heads, rows } = readMigrationPage();
+    const column = heads.indexOf('`skerry`');
+    const lines = rows.map((fields) => fields[column]?.join('; ') ?? '');
+    assert.ok(lines.length > 20 && lines.every((line) => line !== ''), 'each row has one');
+    const program = [`import { Sandbox, Volume } from 'skerry';`, ...lines].join('\n');
     writeFileSync(join(consumer, 'migration.ts'), program);
     const options = { cwd: consumer, env: server.clientEnv, timeoutMs: 300_000 };
     const result = await runProgram([process.execPath, 'migration.ts'], options);
@@ -129,6 +131,16 @@ await Sandbox.create({ imagge: '' });
       result.stdout,
       /^true 0\nit's quoted\n1\n\/tmp\n\ntext\n\[ .*'note'.* \]\n2\nFalse\ntrue\ntrue\nx\ntrue\nTimeoutError\nsuspended awake\n$/,
     );
+  });
+
+  test('each line of another SDK there is what that one has', async () => {
+    await ensureTools();
+    const directory = mkdtempSync(join(tmpdir(), 'sdk-others-'));
+    try {
+      await compileOthers(directory);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 
   for (const [name, find] of [
