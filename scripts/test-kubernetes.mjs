@@ -1,9 +1,10 @@
 /**
  * `npm run test:kubernetes`: sandboxes as Pods of a real cluster, which it builds once (minutes of all processors) and starts on this machine: the conformance
- * suite of engines, the official Python client with its example, and the server as a Pod. `npm test` has a cluster that is none. Prints a table for
- * docs/kubernetes.md.
+ * suite of engines, the official Python client with its example, the server as a Pod by manifests and by a chart, two nodes of which one is lost. `npm test` has a cluster that is none. Prints
+ * tables for docs/kubernetes.md. Words after `--` choose suites that have one of them in their names.
  */
 import { existsSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { capture } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
@@ -22,6 +23,12 @@ const SUITES = [
   ['network policies, runc', network],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
   ['the server as a Pod', 'e2e/kubernetes/deployed.ts'],
+  ['the chart', 'e2e/kubernetes/chart.ts'],
+];
+/** After the others, as they lose a node. */
+const LAST_SUITES = [
+  ['two nodes of which one is lost, runc', 'e2e/kubernetes/nodes.ts'],
+  ['200 sandboxes on two nodes, runc', 'e2e/kubernetes/many.ts'],
 ];
 const GVISOR_SUITES = [
   ['conformance of engines, gVisor', conformance, inGvisor],
@@ -43,22 +50,29 @@ await runMain(async () => {
   await step('Kubernetes', (progress) => build(directory, bin, progress));
   const runsc = await findRunsc();
   const env = { ...process.env, BIN: bin, STATE: join(directory, 'state'), RUNSC: runsc ?? '' };
+  const words = process.argv.slice(2);
+  const suites = [...SUITES, ...(runsc ? GVISOR_SUITES : []), ...LAST_SUITES].filter(
+    ([name]) => words.length === 0 || words.some((word) => name.includes(word)),
+  );
+  if (suites.length === 0) throw new SetupError(`No suite has ${words.join(' or ')} in its name.`);
   const cluster = (word, progress) =>
     capture([join(root, 'scripts/kubernetes/cluster.sh'), word], { env, progress });
   try {
     const said = await step('Cluster', async (progress) => ({ lines: await cluster('up', progress) }));
     const value = (name) => new RegExp(`^${name}=(.*)$`, 'm').exec(said.lines)?.[1] ?? '';
     const [KUBECONFIG, REGISTRY] = [value('KUBECONFIG'), value('REGISTRY')];
-    await step('Container image', async (progress) => {
-      const image = [
-        node,
-        join(root, 'scripts/container-image.mjs'),
-        '--push',
-        `${REGISTRY}/skerry/server:test`,
-      ];
-      await capture([...image, '--', '--insecure-registries', REGISTRY], { progress });
-    });
+    if (suites.some(([name]) => name.includes('as a Pod')))
+      await step('Container image', async (progress) => {
+        const image = [
+          node,
+          join(root, 'scripts/container-image.mjs'),
+          '--push',
+          `${REGISTRY}/skerry/server:test`,
+        ];
+        await capture([...image, '--', '--insecure-registries', REGISTRY, '--runtime', 'runc'], { progress });
+      });
     const given = {
+      ...{ BIN: bin, STATE: env.STATE, RUNSC: env.RUNSC },
       SKERRY_TEST_KUBECONFIG: KUBECONFIG,
       SKERRY_TEST_REGISTRY: REGISTRY,
       SKERRY_TEST_VOLUME: join(directory, 'state/run/volume'),
@@ -66,10 +80,11 @@ await runMain(async () => {
       PATH: `${bin}:${process.env.PATH}`,
     };
     const rows = [];
-    for (const [name, file, more] of runsc ? [...SUITES, ...GVISOR_SUITES] : SUITES) {
+    for (const [name, file, more] of suites) {
       const counts = await step(name, (progress) => suite(file, { ...given, ...more }, progress));
       rows.push([name, counts]);
     }
+    console.log(`Load: ${loadavg().map((load) => load.toFixed(0))}, ${availableParallelism()} processors\n`);
     console.log('| suite | passed | failed | left out |\n|---|---|---|---|');
     for (const [name, { pass, fail, skipped }] of rows)
       console.log(`| ${name} | ${pass} | ${fail} | ${skipped} |`);
@@ -81,7 +96,7 @@ await runMain(async () => {
 });
 
 async function build(directory, bin, progress) {
-  if (existsSync(join(bin, 'kube-router'))) return 'up to date'; // built last
+  if (existsSync(join(bin, 'helm'))) return 'up to date'; // built last
   const { go, env } = await ensureGo(pinned.go, progress);
   env.PATH = `${join(go, '..')}:${process.env.PATH}`;
   await capture([join(root, 'scripts/kubernetes/build.sh'), directory], { env, progress });
@@ -103,5 +118,5 @@ async function suite(file, given, progress) {
   const count = (name) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, 'm').exec(output)?.[1] ?? Number.NaN);
   const counts = { pass: count('pass'), fail: count('fail') + count('cancelled'), skipped: count('skipped') };
   if (counts.fail !== 0) console.error(output);
-  return { ...counts, times: [...new Set(output.match(/^\| .*, median .*\|$/gm) ?? [])].join('\n') };
+  return { ...counts, times: [...new Set(output.match(/^\| .* s \|$/gm) ?? [])].join('\n') };
 }

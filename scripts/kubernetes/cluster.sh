@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# A Kubernetes cluster of one node on this machine, for tests: no systemd, nothing installed, nothing left.
+# A Kubernetes cluster on this machine, for tests: no systemd, nothing installed, nothing left.
 #
-#   cluster.sh up      starts it; prints KUBECONFIG=FILE and REGISTRY=HOST:PORT
+#   cluster.sh up      starts it with one node, node-1; prints KUBECONFIG=FILE and REGISTRY=HOST:PORT
+#   cluster.sh add N   starts a further node, or one anew that was lost, up to node-9
+#   cluster.sh lose N  as when a machine loses its power: nobody reaches the node any more, and everything on it ends
 #   cluster.sh down    ends every process of it and removes what it made; also what an `up` left that failed
 #
 # Environment: BIN    kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-router (build.sh)
 #              RUNSC  gVisor, for the RuntimeClass gvisor; none without it
 #              STATE  a directory for everything that is written; `down` leaves STATE/cache alone
 #
-# The control plane and a registry listen on a bridge of the machine and on its loopback. The node is a network namespace behind that bridge with a mount
+# The control plane and a registry listen on a bridge of the machine and on its loopback. A node is a network namespace behind that bridge with a mount
 # namespace, in which the paths that kubelet, containerd and the network plugins have built in lead into STATE; so do the settings of the kernel that kubelet
 # would change for the whole machine. Every process starts in a control group that its children cannot leave, and `down` ends what it finds there.
 set -euo pipefail
 
 NAME=skerrykube
-NET=${NET:-10.213}      # NET.0.0/24 is the bridge, NET.1.0/24 are the Pods
+NET=${NET:-10.213}      # NET.0.0/24 is the bridge, NET.N.0/24 are the Pods of node-N
 API_PORT=6443
 REGISTRY_PORT=5000
 ETCD_PORT=${ETCD_PORT:-24790}
@@ -22,7 +24,6 @@ CNI=/usr/lib/cni
 
 RUN=$STATE/run
 CACHE=$STATE/cache
-NODE=$RUN/node
 CGROUPS=/sys/fs/cgroup
 export PATH=$CACHE/debian/usr/bin:$BIN:/usr/local/sbin:/usr/sbin:/sbin:$PATH
 
@@ -48,18 +49,54 @@ make_group() {
   done
 }
 
+# processes GROUP...: in these and in what is below them.
 processes() {
-  local root
+  local root group
   for root in $(hierarchies); do
-    find "$root/$NAME" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+    for group; do find "$root/$group" -name cgroup.procs -exec cat {} + 2> /dev/null || true; done
   done | sort -un
 }
 
-# start NAME COMMAND...: in the background, its output in RUN/log.
+# end_processes SIGNAL GROUP...: everything in a group of ours was started by this script, or by what it started.
+end_processes() {
+  local signal=$1 round all; shift
+  for round in $(seq 100); do
+    all=$(processes "$@")
+    [ -n "$all" ] || return 0
+    [ "$round" -lt 20 ] || signal=KILL
+    kill -"$signal" $all 2> /dev/null || true
+    sleep 0.1
+  done
+  fail "still running: $(echo $all)"
+}
+
+# remove_groups GROUP...: with those below them.
+remove_groups() {
+  local root group round
+  for root in $(hierarchies); do
+    for group; do
+      for round in $(seq 20); do
+        [ -d "$root/$group" ] || break
+        find "$root/$group" -depth -type d -exec rmdir {} + 2> /dev/null || sleep 0.1
+      done
+    done
+  done
+}
+
+# of_node N: what follows is about that one.
+of_node() {
+  [[ "$1" =~ ^[1-9]$ ]] || fail 'which node, of 1 to 9?'
+  N=$1
+  NODE=$RUN/node-$N
+  NETNS=$NAME-$N
+  ADDRESS=$NET.0.$((N + 1))
+}
+
+# start NAME GROUP COMMAND...: in the background, its output in RUN/log.
 start() {
-  local name=$1 root; shift
+  local name=$1 group=$NAME/$2 root; shift 2
   (
-    for root in $(hierarchies); do echo "$BASHPID" > "$root/$NAME/system/cgroup.procs"; done
+    for root in $(hierarchies); do echo "$BASHPID" > "$root/$group/cgroup.procs"; done
     exec setsid "$@" < /dev/null >> "$RUN/log/$name" 2>&1
   ) &
   echo $! > "$RUN/$name.pid"
@@ -145,7 +182,6 @@ make_certificates() {
   certificate to-kubelet /O=system:masters/CN=to-kubelet
   certificate controllers /CN=system:kube-controller-manager
   certificate scheduler /CN=system:kube-scheduler
-  certificate node /O=system:nodes/CN=system:node:node
 }
 
 # api PATH [CURL ARGUMENTS...]
@@ -154,30 +190,37 @@ api() {
   curl -fsS --cacert "$RUN/pki/ca.crt" --cert "$RUN/pki/admin.crt" --key "$RUN/pki/admin.key" "https://$NET.0.1:$API_PORT$path" "$@"
 }
 
-make_network() {
+make_bridge() {
   ip link add $NAME type bridge
   ip addr add $NET.0.1/24 dev $NAME
   ip link set $NAME up
-  ip netns add $NAME
-  ip link add ${NAME}-v type veth peer name eth0 netns $NAME
-  ip link set ${NAME}-v master $NAME up
-  ip -n $NAME link set lo up
-  ip -n $NAME addr add $NET.0.2/24 dev eth0
-  ip -n $NAME link set eth0 up
-  ip -n $NAME route add default via $NET.0.1
-  nsenter --net=/run/netns/$NAME sysctl -qw net.ipv4.ip_forward=1 # of that namespace alone
-  ip route add $NET.1.0/24 via $NET.0.2
+}
+
+make_network() {
+  local other
+  ip netns add $NETNS
+  ip link add $NAME-v$N type veth peer name eth0 netns $NETNS
+  ip link set $NAME-v$N master $NAME up
+  ip -n $NETNS link set lo up
+  ip -n $NETNS addr add $ADDRESS/24 dev eth0
+  ip -n $NETNS link set eth0 up
+  ip -n $NETNS route add default via $NET.0.1
+  nsenter --net=/run/netns/$NETNS sysctl -qw net.ipv4.ip_forward=1 # of that namespace alone
+  ip route replace $NET.$N.0/24 via $ADDRESS # that of a lost one stays: it leads nowhere
+  for other in 1 2 3 4 5 6 7 8 9; do
+    [ $other = $N ] || ip -n $NETNS route add $NET.$other.0/24 via $NET.0.$((other + 1))
+  done
   # The one service of the cluster's that Pods ask for: there is nothing else here that leads from the addresses of services to Pods.
-  nsenter --net=/run/netns/$NAME iptables -t nat -A PREROUTING -d 10.96.0.1/32 -p tcp --dport 443 \
+  nsenter --net=/run/netns/$NETNS iptables -t nat -A PREROUTING -d 10.96.0.1/32 -p tcp --dport 443 \
     -j DNAT --to-destination $NET.0.1:$API_PORT
 }
 
 start_control_plane() {
   local pki=$RUN/pki here=http://127.0.0.1
-  start etcd etcd --data-dir "$RUN/etcd" --listen-client-urls $here:$ETCD_PORT --advertise-client-urls $here:$ETCD_PORT \
+  start etcd system etcd --data-dir "$RUN/etcd" --listen-client-urls $here:$ETCD_PORT --advertise-client-urls $here:$ETCD_PORT \
     --listen-peer-urls $here:$((ETCD_PORT + 1)) --initial-advertise-peer-urls $here:$((ETCD_PORT + 1)) \
     --initial-cluster default=$here:$((ETCD_PORT + 1))
-  start api kube-apiserver --etcd-servers $here:$ETCD_PORT --bind-address $NET.0.1 --advertise-address $NET.0.1 \
+  start api system kube-apiserver --etcd-servers $here:$ETCD_PORT --bind-address $NET.0.1 --advertise-address $NET.0.1 \
     --secure-port $API_PORT --service-cluster-ip-range 10.96.0.0/16 --authorization-mode Node,RBAC --allow-privileged \
     --enable-admission-plugins NodeRestriction --client-ca-file "$pki/ca.crt" \
     --tls-cert-file "$pki/api.crt" --tls-private-key-file "$pki/api.key" \
@@ -185,10 +228,10 @@ start_control_plane() {
     --kubelet-preferred-address-types InternalIP --service-account-issuer https://kubernetes.default.svc \
     --service-account-key-file "$pki/accounts.key" --service-account-signing-key-file "$pki/accounts.key"
   await 180 'the API server' api /readyz
-  start controllers kube-controller-manager --kubeconfig "$RUN/controllers.kubeconfig" --bind-address 127.0.0.1 \
+  start controllers system kube-controller-manager --kubeconfig "$RUN/controllers.kubeconfig" --bind-address 127.0.0.1 \
     --leader-elect=false --use-service-account-credentials --root-ca-file "$pki/ca.crt" \
     --service-account-private-key-file "$pki/accounts.key"
-  start scheduler kube-scheduler --kubeconfig "$RUN/scheduler.kubeconfig" --bind-address 127.0.0.1 --leader-elect=false
+  start scheduler system kube-scheduler --kubeconfig "$RUN/scheduler.kubeconfig" --bind-address 127.0.0.1 --leader-elect=false
 }
 
 start_registry() {
@@ -197,7 +240,7 @@ version: 0.1
 storage: {filesystem: {rootdirectory: $RUN/registry}}
 http: {addr: "$NET.0.1:$REGISTRY_PORT"}
 Y
-  start registry docker-registry serve "$RUN/registry.yml"
+  start registry system docker-registry serve "$RUN/registry.yml"
   await 60 'the registry' curl -fsS "http://$NET.0.1:$REGISTRY_PORT/v2/"
 }
 
@@ -226,7 +269,7 @@ S
   cat > "$NODE/cni/10-bridge.conflist" <<J
 {"cniVersion": "0.4.0", "name": "pods", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
-   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$NET.1.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$NET.$N.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 J
   echo "[host.\"http://$NET.0.1:$REGISTRY_PORT\"]" > "$NODE/hosts/$NET.0.1:$REGISTRY_PORT/hosts.toml"
   cat > "$NODE/containerd.toml" <<T
@@ -259,25 +302,24 @@ T
       ConfigPath = "$NODE/runsc.toml"
 T
   fi
-  start containerd nsenter --net=/run/netns/$NAME -- unshare --mount --propagation private \
+  start containerd-$N system-$N nsenter --net=/run/netns/$NETNS -- unshare --mount --propagation private \
     "$NODE/enter" "$NODE" containerd --config "$NODE/containerd.toml"
-  await 60 containerd of_node version
-  of_node -n k8s.io images import "$CACHE/pause.tar" > /dev/null
+  await 60 containerd ask_containerd version
+  ask_containerd -n k8s.io images import "$CACHE/pause.tar" > /dev/null
 }
 
-of_node() { ctr -a "$NODE/files/run/containerd/containerd.sock" "$@"; }
+ask_containerd() { ctr -a "$NODE/files/run/containerd/containerd.sock" "$@"; }
 
 start_kubelet() {
-  make_group $NAME/node
   cat > "$NODE/kubelet.yaml" <<Y
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-address: $NET.0.2
+address: $ADDRESS
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $RUN/pki/ca.crt}}
 authorization: {mode: Webhook}
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 cgroupDriver: cgroupfs
-cgroupRoot: /$NAME/node
+cgroupRoot: /$NAME/node-$N
 failCgroupV1: false
 failSwapOn: false
 makeIPTablesUtilChains: false
@@ -287,72 +329,90 @@ imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 volumePluginDir: $NODE/volume-plugins
 Y
-  start kubelet nsenter --net=/run/netns/$NAME --mount="/proc/$(cat "$RUN/containerd.pid")/ns/mnt" -- \
-    kubelet --config "$NODE/kubelet.yaml" --kubeconfig "$RUN/node.kubeconfig" --hostname-override node --node-ip $NET.0.2
+  start kubelet-$N system-$N nsenter --net=/run/netns/$NETNS --mount="/proc/$(cat "$RUN/containerd-$N.pid")/ns/mnt" -- \
+    kubelet --config "$NODE/kubelet.yaml" --kubeconfig "$RUN/node-$N.kubeconfig" --hostname-override node-$N --node-ip $ADDRESS
 }
 
 # What holds Pods to NetworkPolicies, by rules in the node's namespace. The bridge above has connected them already.
 start_policies() {
-  start policies nsenter --net=/run/netns/$NAME --mount="/proc/$(cat "$RUN/containerd.pid")/ns/mnt" -- \
-    kube-router --kubeconfig "$RUN/admin.kubeconfig" --hostname-override node --run-firewall --run-router=false \
+  start policies-$N system-$N nsenter --net=/run/netns/$NETNS --mount="/proc/$(cat "$RUN/containerd-$N.pid")/ns/mnt" -- \
+    kube-router --kubeconfig "$RUN/admin.kubeconfig" --hostname-override node-$N --run-firewall --run-router=false \
     --run-service-proxy=false --health-port 0
 }
 
 node_is_ready() {
-  api /api/v1/nodes/node | tr -d ' \n' | grep -q '"type":"Ready","status":"True"' &&
-    ! api /api/v1/nodes/node | grep -q '"taints"' && api /api/v1/namespaces/default/serviceaccounts/default
+  api /api/v1/nodes/node-$N | tr -d ' \n' | grep -q '"type":"Ready","status":"True"' &&
+    ! api /api/v1/nodes/node-$N | grep -q '"taints"' && api /api/v1/namespaces/default/serviceaccounts/default
 }
 
 up() {
   [ "$(id -u)" = 0 ] || fail 'it needs root'
   down
-  mkdir -p "$RUN"/{log,pki} "$NODE" "$CACHE"
+  mkdir -p "$RUN"/{log,pki} "$CACHE"
   fetch_programs
   make_pause
   make_group $NAME
   make_group $NAME/system
-  make_network
+  make_bridge
   make_certificates
   start_registry
-  start_containerd
   start_control_plane
-  start_kubelet
-  await 180 'the node' node_is_ready
-  start_policies
+  add 1
   [ -z "${RUNSC:-}" ] || api /apis/node.k8s.io/v1/runtimeclasses -H 'content-type: application/json' > /dev/null \
     -d '{"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "gvisor"}, "handler": "runsc"}'
   echo "KUBECONFIG=$RUN/admin.kubeconfig"
   echo "REGISTRY=$NET.0.1:$REGISTRY_PORT"
 }
 
-down() {
-  local round all root path
-  for round in $(seq 100); do
-    all=$(processes)
-    [ -n "$all" ] || break
-    # Everything in the group was started by this script, or by what it started.
-    if [ "$round" -lt 20 ]; then kill -TERM $all; else kill -KILL $all; fi 2> /dev/null || true
-    sleep 0.1
-  done
-  ip netns del $NAME 2> /dev/null || true
-  ip link del ${NAME}-v 2> /dev/null || true
-  ip link del $NAME 2> /dev/null || true
-  for root in $(hierarchies); do
-    for round in $(seq 20); do
-      [ -d "$root/$NAME" ] || break
-      find "$root/$NAME" -depth -type d -exec rmdir {} + 2> /dev/null || sleep 0.1
-    done
-  done
-  awk -v run="$RUN/" 'index($5, run) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r path; do
+add() {
+  of_node "$1"
+  [ ! -e "$NODE" ] || fail "node-$N is there"
+  mkdir -p "$NODE"
+  make_group $NAME/system-$N
+  make_group $NAME/node-$N
+  make_network
+  certificate node-$N /O=system:nodes/CN=system:node:node-$N
+  start_containerd
+  start_kubelet
+  await 180 "node-$N" node_is_ready
+  start_policies
+}
+
+lose() {
+  of_node "$1"
+  [ -e "$NODE" ] || return 0
+  ip link del $NAME-v$N
+  end_processes KILL $NAME/system-$N $NAME/node-$N
+  ip netns del $NETNS
+  remove_groups $NAME/system-$N $NAME/node-$N
+  unmount "$NODE"
+  rm -rf "$NODE"
+}
+
+# unmount DIRECTORY: all below it.
+unmount() {
+  awk -v run="$1/" 'index($5, run) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r path; do
     umount -l "$path" || true
   done
+}
+
+down() {
+  local each
+  end_processes TERM $NAME
+  for each in 1 2 3 4 5 6 7 8 9; do
+    ip netns del $NAME-$each 2> /dev/null || true
+    ip link del $NAME-v$each 2> /dev/null || true
+  done
+  ip link del $NAME 2> /dev/null || true
+  remove_groups $NAME
+  unmount "$RUN"
   rm -rf "$RUN"
-  # Mount points of the node, where the machine had none.
+  # Mount points of the nodes, where the machine had none.
   rmdir /run/containerd /var/lib/cni /var/lib/kubelet /var/log/pods /var/log/containers 2> /dev/null || true
-  [ -z "$(processes)" ] || fail "still running: $(processes | tr '\n' ' ')"
 }
 
 case ${1:-} in
   up | down) "$1" ;;
-  *) fail 'up or down?' ;;
+  add | lose) "$1" "${2:-}" ;;
+  *) fail 'up, add, lose or down?' ;;
 esac

@@ -1,0 +1,143 @@
+/** What the tests of the server as a Pod share: an image that it can build from, how it is reached, and what it must do however it was installed. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parse } from 'yaml';
+import { run } from '../../server/src/platform/command.ts';
+import { pythonWith, runPython } from '../support/clients.ts';
+import { runProgram } from '../support/program.ts';
+import { projectRoot, startServer } from '../support/server.ts';
+import { environment, findsKept, kubectl, registry } from './cluster.ts';
+
+/** A directory of the node, for the server's volume. */
+const { SKERRY_TEST_VOLUME: volume = '' } = process.env;
+
+/** Beside what docs/kubernetes.md has an operator write, for this cluster, whose registry has no TLS. */
+export const settings: Readonly<Record<string, string>> = {
+  SKERRY_INSECURE_REGISTRIES: registry,
+  SKERRY_REGISTRY_MIRRORS: `${registry}=${registry}`,
+  SKERRY_WARM_POOL: '1',
+};
+
+/** What docs/kubernetes.md has an operator give the chart, for this cluster. */
+export async function values(): Promise<{ image: string; settings: Record<string, string> }> {
+  const page = await readFile(join(projectRoot, 'docs/kubernetes.md'), 'utf8');
+  const [, example = ''] = /```yaml\n(image:[^`]*)```/.exec(page) ?? [];
+  const given = parse(example.replaceAll('registry.example', registry));
+  return { image: given.image.replace(/:[0-9.]+$/, ':test'), settings: { ...given.settings, ...settings } };
+}
+
+/** The cluster has no class of volumes. @param name of the volume, as each is the server's that had it first */
+export const persistentVolume = (name: string): string => `
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: ${name}}
+spec:
+  capacity: {storage: 50Gi}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  claimRef: {namespace: skerry, name: data-skerry-0}
+  hostPath: {path: ${volume}/${name}, type: DirectoryOrCreate}
+  # As of a disk of that machine.
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node-1]}]}]}}
+`;
+
+/** Sends an image of a server of this machine, which can make it without a registry, to where the one in the cluster finds it. */
+export async function pushBase(): Promise<void> {
+  const server = await startServer({ flags: ['--insecure-registries', registry] });
+  try {
+    const program = `
+import modal
+app = modal.App.lookup("e2e-deployed", create_if_missing=True)
+print(modal.Image.debian_slim(python_version="3.11").build(app).object_id)
+`;
+    const { code, stdout, stderr } = await runPython(server, program);
+    assert.equal(code, 0, stderr);
+    const answer = await fetch(`${server.url}/skerry/v1/images/push`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${server.token.tokenId}:${server.token.tokenSecret}` },
+      body: JSON.stringify({ image: stdout.trim(), reference: `${registry}/base/python` }),
+    });
+    assert.doesNotMatch(await answer.text(), /"error"/);
+  } finally {
+    await server.stop();
+  }
+}
+
+const prelude = `
+import modal
+app = modal.App.lookup("e2e-deployed", create_if_missing=True)
+image = modal.Image.from_registry("${registry}/base/python").run_commands("echo built > /built")
+`;
+
+/** A port of this machine that leads to the server, as `kubectl port-forward` makes one. */
+async function forward(): Promise<{ readonly port: string; close(): void }> {
+  const child = spawn('kubectl', ['--namespace', 'skerry', 'port-forward', 'pod/skerry-0', ':7423'], {
+    env: environment,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const port = /^Forwarding from 127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+    if (port === undefined) continue;
+    child.stdout.resume();
+    return { port, close: () => void child.kill() };
+  }
+  throw new Error('kubectl port-forward ended');
+}
+
+export const untilReady = () =>
+  kubectl('--namespace', 'skerry', 'rollout', 'status', 'statefulset/skerry', '--timeout=280s');
+
+/** @returns what a program with the official client prints */
+export async function python(program: string): Promise<string> {
+  const variables = JSON.parse(
+    await kubectl('--namespace', 'skerry', 'exec', 'skerry-0', '--', 'skerry', 'env', '--format', 'json'),
+  ) as Record<string, string>; // of our own command
+  const way = await forward();
+  try {
+    const env = { ...environment, ...variables, MODAL_SERVER_URL: `http://127.0.0.1:${way.port}` };
+    const { code, stdout, stderr } = await runProgram([pythonWith(), '-c', `${prelude}\n${program}`], {
+      env,
+    });
+    assert.equal(code, 0, `${stdout}\n${stderr}`);
+    return stdout.trim();
+  } finally {
+    way.close();
+  }
+}
+
+export async function buildsAndRuns(): Promise<void> {
+  const out = await python(`
+sb = modal.Sandbox.create(app=app, image=image)
+print(sb.exec("cat", "/built").stdout.read())
+sb.terminate()
+`);
+  assert.equal(out, 'built');
+}
+
+/** @param replace has another Pod of the server come; it need not wait for that */
+export async function goesOnWhile(replace: () => Promise<unknown>): Promise<void> {
+  const id = await python(`
+sb = modal.Sandbox.create(app=app, image=image)
+sb.exec("sh", "-c", "echo kept > /tmp/kept").wait()
+print(sb.object_id)
+`);
+  await replace();
+  await untilReady();
+  assert.equal(await python(findsKept(id)), 'kept');
+}
+
+export async function mayDoNoMoreThanItNeeds(): Promise<void> {
+  const may = (...words: string[]) =>
+    run(['kubectl', 'auth', 'can-i', '--as=system:serviceaccount:skerry:skerry', ...words], {
+      env: environment,
+      okCodes: [1],
+    }).then(({ stdout }) => stdout.trim());
+  assert.equal(await may('create', 'pods', '--namespace=skerry-sandboxes'), 'yes');
+  assert.equal(await may('get', 'secrets', '--namespace=skerry-sandboxes'), 'no');
+  assert.equal(await may('create', 'pods', '--namespace=skerry'), 'no');
+  assert.equal(await may('list', 'nodes'), 'no');
+  assert.equal(await may('create', 'pods', '--subresource=exec', '--namespace=skerry-sandboxes'), 'no');
+}
