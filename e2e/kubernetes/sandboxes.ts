@@ -6,9 +6,9 @@ import { run } from '../../server/src/platform/command.ts';
 import { runPython, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
 import { isFull, untilWarm } from '../support/warm-pool.ts';
-import { environment, findsKept, kubeconfig, kubectl, registry } from './cluster.ts';
+import { environment, findsKept, kubeconfig, kubectl, printTimes, registry } from './cluster.ts';
 
-const ROUNDS = 5;
+const ROUNDS = 10;
 
 const prelude = `
 import modal, time
@@ -162,10 +162,6 @@ begin = time.time(); sb.terminate(); sb.wait(raise_on_termination=False); print(
       });
       add('`kubectl run` to first output, of the same image', (first ?? Number.NaN) / 1000);
     }
-    for (const [name, values] of Object.entries(rows)) {
-      const sorted = values.toSorted((a, b) => a - b);
-      const [median = Number.NaN] = sorted.slice(Math.floor(sorted.length / 2));
-      process.stdout.write(`| ${name}, median of ${sorted.length} | ${median.toFixed(2)} s |\n`);
-    }
+    printTimes(rows);
   });
 });

@@ -12,8 +12,8 @@ import { patient, slownessEnvironment } from './slowness.ts';
 export interface Driver extends AsyncDisposable {
   /** Sends a command; its events are then awaited with `expect`. */
   send(command: string): void;
-  /** The next event, which must be of this kind. @throws with the program's errors when it ended or took too long */
-  expect(event: string): Promise<Record<string, unknown>>;
+  /** The next event, which must be of this kind. @throws with the program's errors when it ended or took too long, by default two minutes */
+  expect(event: string, withinMs?: number): Promise<Record<string, unknown>>;
   /** Waits for its end. @throws unless it ended well */
   end(): Promise<void>;
 }
@@ -35,8 +35,8 @@ export function startDriver(server: TestServer, program: string, ...args: readon
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {
     send: (command) => child.stdin.write(`${command}\n`),
-    expect: async (event) => {
-      const next = await withDeadline(lines.next(), EVENT_TIMEOUT_MS);
+    expect: async (event, withinMs = EVENT_TIMEOUT_MS) => {
+      const next = await withDeadline(lines.next(), withinMs);
       assert.ok(
         next && !next.done,
         `the driver did not say '${event}':\n${errors}\nserver:\n${server.log().slice(-8_000)}`,

@@ -18,9 +18,10 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { GRACE_SECONDS, SERVER_LABEL } from './pod-spec.ts';
+import { isLost } from './pod-status.ts';
 import type { Right } from './rights.ts';
 
-/** How long a Pod may take to be gone: a node that does not answer keeps it. */
+/** How long a Pod may take to be gone: a node that does not answer keeps it until the cluster gives it up. */
 const REMOVAL_TIMEOUT_MS = 60_000;
 /** Before a watch that failed is begun again. */
 const WATCH_PAUSE_MS = 1000;
@@ -153,18 +154,28 @@ export class Cluster {
     await unlessMissing(() => this.#networking.deleteNamespacedNetworkPolicy({ name, namespace }));
   }
 
-  /** Resolves when it is gone from its node. Idempotent. @throws SkerryError `unavailable` when it is not */
+  /** Resolves when it is gone from its node, or that is lost. Idempotent. @throws SkerryError `unavailable` when it is not */
   async removePod(name: string): Promise<void> {
     const { namespace } = this.#options;
-    const gone = Promise.withResolvers<true>();
-    const over = this.#listen(name, (pod) => pod ?? gone.resolve(true));
-    try {
-      const found = await unlessMissing(() =>
+    const remove = (gracePeriodSeconds: number) =>
+      unlessMissing(() =>
         this.#core.deleteNamespacedPod({
           ...{ name, namespace },
-          body: { gracePeriodSeconds: GRACE_SECONDS, propagationPolicy: 'Background' },
+          body: { gracePeriodSeconds, propagationPolicy: 'Background' },
         }),
       );
+    // A node that comes back ends what the cluster does not know any more.
+    const isGivenUp = () => {
+      const known = this.#pods.get(name, namespace);
+      return known !== undefined && isLost(known);
+    };
+    const gone = Promise.withResolvers<true>();
+    const over = this.#listen(name, (pod) => {
+      if (!pod) gone.resolve(true);
+      else if (isLost(pod)) remove(0).catch(() => {}); // who waits tries again
+    });
+    try {
+      const found = await remove(isGivenUp() ? 0 : GRACE_SECONDS);
       if (!found || (await withDeadline(gone.promise, REMOVAL_TIMEOUT_MS))) return;
       // One that went while there was no watch was told to nobody.
       if (!(await unlessMissing(() => this.#core.readNamespacedPod({ name, namespace })))) return;

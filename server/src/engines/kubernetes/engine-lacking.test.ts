@@ -1,6 +1,7 @@
-/** What a cluster may lack: rights, and room, for which Pods that wait for somebody go. */
+/** What a cluster may lack: rights, room, for which Pods that wait for somebody go, and nodes that answer. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { delay, unlessAborted } from '../../platform/wait.ts';
 import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
 import { shell } from '../testing/guest.ts';
 import type { FakeCluster } from './testing/fake-cluster.ts';
@@ -45,6 +46,30 @@ describe('a cluster that lacks something', { skip: process.getuid?.() === 0 ? fa
     await suite.using({}, async (instance) => {
       await gone;
       assert.equal(await shell(instance, 'echo here'), 'here');
+    });
+    assert.deepEqual(await suite.harness.traces(), []);
+  });
+
+  it('has a sandbox of a lost node end, and nothing of it stay', async () => {
+    cluster.room = Number.POSITIVE_INFINITY;
+    await suite.using({}, async (instance) => {
+      cluster.loseNode(true);
+      assert.deepEqual(await unlessAborted(instance.exited, signal()), {
+        ...{ reason: 'crashed', message: 'Its node does not answer any more.' },
+      });
+    });
+    assert.deepEqual(await suite.harness.traces(), []);
+  });
+
+  it('has one that does not answer end before the cluster gives its node up', async () => {
+    await suite.using({}, async (instance) => {
+      await instance.wake();
+      assert.equal(await shell(instance, 'echo here'), 'here');
+      cluster.loseNode(false);
+      const deadline = signal();
+      while ((await Promise.race([instance.exited, delay(20, deadline)])) === undefined)
+        await instance.wake();
+      assert.equal((await instance.exited).reason, 'crashed');
     });
     assert.deepEqual(await suite.harness.traces(), []);
   });

@@ -20,7 +20,7 @@ import type { LayerRef } from '../references.ts';
 import type { Cluster } from './cluster.ts';
 import type { Link } from './link.ts';
 import { type PodNetwork, requireEnforceable } from './network-policies.ts';
-import { standingOf } from './pod-status.ts';
+import { isSilent, NODE_LOST, standingOf } from './pod-status.ts';
 import { unable } from './unable.ts';
 
 /** Asks the agent at the other end what its sandbox takes of the machine. */
@@ -62,6 +62,8 @@ export class PodInstance implements Instance {
   /** Aborted once nothing can be asked of it any more. */
   readonly #gone = new AbortController();
   #unfollow: () => void = () => {};
+  /** For the cluster. */
+  #isSilent = false;
   #stopping: Promise<void> | undefined;
   #policy: NetworkPolicy;
   /** Changes of its policy: one after the other. */
@@ -89,7 +91,10 @@ export class PodInstance implements Instance {
     return unlessAborted(read, this.#gone.signal);
   }
 
-  async wake(): Promise<void> {}
+  /** Nobody wakes a Pod. But one whose agent is silent and whose node is, has nobody who would wake. */
+  async wake(): Promise<void> {
+    if (this.#isSilent) this.#end({ reason: 'crashed', message: NODE_LOST });
+  }
 
   async resume(): Promise<void> {
     this.#gone.signal.throwIfAborted();
@@ -160,6 +165,7 @@ export class PodInstance implements Instance {
   }
 
   #look(pod: V1Pod | undefined): void {
+    this.#isSilent = pod !== undefined && isSilent(pod);
     const standing = standingOf(pod);
     if (standing.kind === 'over') this.#end(standing.exit);
   }

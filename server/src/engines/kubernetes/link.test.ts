@@ -10,6 +10,7 @@ import { connect } from 'node:tls';
 import { podLinkBinaryPath } from '../../agent/agent-binary.ts';
 import { usageReader } from '../../agent/sandbox-usage.ts';
 import { run } from '../../platform/command.ts';
+import { unlessAborted } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { Instance } from '../engine.ts';
 import { runInGuest } from '../testing/guest.ts';
@@ -115,6 +116,16 @@ describe('the link of a Pod', {
     await assert.rejects(link.dial(HOST, AbortSignal.timeout(300)), { name: 'TimeoutError' });
     link.close();
   });
+
+  it('tells when the way to the agent is gone, also before anybody wanted to know', () =>
+    use(async (link) => {
+      await link.awaitAgent(HOST, signal());
+      const lost = Promise.withResolvers<void>();
+      link.whenLost(lost.resolve);
+      link.close();
+      await unlessAborted(lost.promise, signal());
+      await new Promise<void>((resolve) => link.whenLost(resolve));
+    }));
 
   it('keeps what it is known by over a restart', async () => {
     const again = await Credentials.open(join(directory, 'server'));

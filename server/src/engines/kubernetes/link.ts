@@ -9,6 +9,8 @@ import { LINK_PORT } from './pod-spec.ts';
 const FIRST_PAUSE_MS = 50;
 const LAST_PAUSE_MS = 1000;
 const CONNECT_TIMEOUT_MS = 10_000;
+/** Of silence, after which the other end is asked for a sign each second; ten that are not answered break the connection. */
+const SILENCE_MS = 5_000;
 
 export class Link {
   readonly #pod: string;
@@ -42,6 +44,13 @@ export class Link {
         return;
       }
     }
+  }
+
+  /** @param lost called when the connection on which the agent greeted breaks, before or after somebody took it */
+  whenLost(lost: () => void): void {
+    const greeted = this.#greeted;
+    if (!greeted || greeted.destroyed) lost();
+    else greeted.once('close', lost);
   }
 
   /** Breaks all. */
@@ -83,6 +92,7 @@ export class Link {
       });
       socket.once('secureConnect', () => {
         socket.setNoDelay(true);
+        socket.setKeepAlive(true, SILENCE_MS);
         settle(() => resolve(socket));
       });
       if (signal.aborted) onAbort();

@@ -43,6 +43,8 @@ const ADDED_CAPABILITIES = capabilities
 const HOSTNAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 /** The agent gets the signal first; whoever destroys waits for as long. */
 export const GRACE_SECONDS = 1;
+/** How long a node may be taken for lost (which takes the cluster 50 s by default) before it gives a sandbox up; 300 s without it. */
+const UNREACHABLE_SECONDS = 30;
 /** That Kubernetes takes. */
 const MAX_NAMESERVERS = 3;
 /** Of its memory limit, what a node must have free for a sandbox. */
@@ -167,6 +169,12 @@ export function podOf(pod: SandboxPod): V1Pod {
       ...(pod.runtimeClass !== undefined && { runtimeClassName: pod.runtimeClass }),
       ...(pod.pullSecret !== undefined && { imagePullSecrets: [{ name: pod.pullSecret }] }),
       restartPolicy: 'Never',
+      tolerations: [
+        {
+          ...{ key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute' },
+          tolerationSeconds: UNREACHABLE_SECONDS,
+        },
+      ],
       terminationGracePeriodSeconds: GRACE_SECONDS,
       // Nothing of the cluster is a sandbox's business.
       automountServiceAccountToken: false,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { V1ContainerState, V1Pod, V1PodStatus } from '@kubernetes/client-node';
-import { standingOf } from './pod-status.ts';
+import { isLost, isSilent, standingOf } from './pod-status.ts';
 
 const container = (name: string, state: V1ContainerState) => ({
   ...{ name, state, image: 'x', imageID: 'x', ready: false, restartCount: 0 },
@@ -74,5 +74,43 @@ describe('where a Pod stands', () => {
 
   it('is over once somebody deletes it', () => {
     assert.equal(standing({ phase: 'Running' }, { deletionTimestamp: new Date() }).kind, 'over');
+  });
+
+  for (const [why, reason, ready, message] of [
+    ['its node is lost', 'DeletionByTaintManager', 'False', 'Its node does not answer any more.'],
+    ['its node is closed to it', 'DeletionByTaintManager', 'True', 'Its node is closed to it.'],
+    [
+      'its node is drained',
+      'EvictionByEvictionAPI',
+      'True',
+      'Its Pod was evicted: EvictionByEvictionAPI: x.',
+    ],
+  ] as const) {
+    it(`says that ${why}`, () => {
+      const conditions = [
+        { type: 'Ready', status: ready },
+        { type: 'DisruptionTarget', status: 'True', reason, message: 'x' },
+      ];
+      const containerStatuses = [container('link', { running: {} }), container('sandbox', { running: {} })];
+      const status = { phase: 'Running', conditions, containerStatuses };
+      const pod = { metadata: { deletionTimestamp: new Date() }, status };
+      assert.deepEqual(standingOf(pod), { kind: 'over', exit: { reason: 'crashed', message } });
+      assert.equal(isLost(pod), why === 'its node is lost');
+    });
+  }
+
+  it('is silent when it is unready, though nothing of it ended, and lost unless its node may be ending it', () => {
+    const conditions = [{ type: 'Ready', status: 'False' }];
+    const running = [container('link', { running: {} }), container('sandbox', { running: {} })];
+    const silent = { status: { phase: 'Running', conditions, containerStatuses: running } };
+    assert.deepEqual([isSilent(silent), isLost(silent)], [true, true]);
+    assert.equal(isLost({ ...silent, metadata: { deletionTimestamp: new Date() } }), false);
+    const ended = [container('sandbox', { terminated: { exitCode: 1 } })];
+    for (const status of [
+      { ...silent.status, containerStatuses: ended },
+      { ...silent.status, phase: 'Pending' },
+      { ...silent.status, conditions: [{ type: 'Ready', status: 'True' }] },
+    ])
+      assert.equal(isSilent({ status }), false);
   });
 });

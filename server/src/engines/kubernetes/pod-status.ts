@@ -20,6 +20,8 @@ export type PodStanding =
   | { readonly kind: 'over'; readonly exit: InstanceExit };
 
 const DELETED = 'Its Pod was deleted by somebody else.';
+/** Of the condition that says why a Pod goes: https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions */
+const BY_TAINT = 'DeletionByTaintManager';
 /** Reasons of a waiting container that time does not heal. */
 const HOPELESS: ReadonlySet<string> = new Set([
   'CreateContainerConfigError',
@@ -46,7 +48,7 @@ export function standingOf(pod: V1Pod | undefined): PodStanding {
   if (status?.phase === 'Failed' || status?.phase === 'Succeeded') {
     return crashed(`Its Pod is over: ${words(status.reason, status.message) || status.phase}.`);
   }
-  if (metadata?.deletionTimestamp) return crashed(DELETED);
+  if (metadata?.deletionTimestamp) return crashed(deletion(pod));
   const waiting = all.flatMap(({ state }) => (state?.waiting ? [state.waiting] : []));
   const hopeless = waiting.find(({ reason = '' }) => HOPELESS.has(reason));
   if (hopeless) return crashed(`Its Pod cannot start: ${words(hopeless.reason, hopeless.message)}.`);
@@ -60,6 +62,29 @@ export function standingOf(pod: V1Pod | undefined): PodStanding {
     hindrance: cause && words(cause.reason, cause.message),
     lacksRoom: unscheduled?.reason === 'Unschedulable',
   };
+}
+
+/** Its sandbox ends with it. */
+export const NODE_LOST = 'Its node does not answer any more.';
+
+/** Whether the cluster has not heard of its node for so long that it calls the Pod unready in the node's place, which would tell of containers that ended. */
+export const isSilent = ({ status }: V1Pod): boolean =>
+  status?.phase === 'Running' &&
+  status.conditions?.find(({ type }) => type === 'Ready')?.status === 'False' &&
+  (status.containerStatuses ?? []).every(({ state }) => state?.running);
+
+/** Whether nobody will ever say that it is gone: its node is silent, and it was given up for that, or nobody has deleted it yet. */
+export const isLost = (pod: V1Pod): boolean =>
+  isSilent(pod) && (pod.metadata?.deletionTimestamp === undefined || disruption(pod)?.reason === BY_TAINT);
+
+const disruption = ({ status }: V1Pod) =>
+  status?.conditions?.find(({ type, status }) => type === 'DisruptionTarget' && status === 'True');
+
+function deletion(pod: V1Pod): string {
+  const { reason, message } = disruption(pod) ?? {};
+  if (reason === undefined) return DELETED;
+  if (reason !== BY_TAINT) return `Its Pod was evicted: ${words(reason, message)}.`;
+  return isSilent(pod) ? NODE_LOST : 'Its node is closed to it.';
 }
 
 const crashed = (message: string): PodStanding => ({ kind: 'over', exit: { reason: 'crashed', message } });

@@ -98,6 +98,10 @@ export class PreparedPod implements Prepared {
       this.#unfollow = cluster.follow(this.#name, (pod) => {
         if (this.#isWaiting && standingOf(pod).kind === 'over') this.#death.resolve();
       });
+      // Sooner than the cluster tells of a lost node: else it would be given to somebody.
+      this.#link.whenLost(() => {
+        if (this.#isWaiting) this.#death.resolve();
+      });
     });
   }
 

@@ -11,10 +11,11 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { json } from 'node:stream/consumers';
+import { json, text } from 'node:stream/consumers';
 import type {
   KubernetesObject,
   V1ContainerState,
+  V1DeleteOptions,
   V1Pod,
   V1Secret,
   V1SelfSubjectAccessReview,
@@ -60,6 +61,8 @@ export class FakeCluster implements AsyncDisposable {
   readonly #images = new Map<string, readonly string[]>();
   /** Pods that its node has no room for. */
   readonly #unplaced = new Set<string>();
+  /** Pods whose node does not answer any more. */
+  readonly #lost = new Set<string>();
   /** What the engine may not do, if it asks: `create pods`. */
   readonly refused = new Set<string>();
   /** How many Pods its node takes. */
@@ -112,6 +115,20 @@ export class FakeCluster implements AsyncDisposable {
     for (const name of [...this.#objects.pods.keys()]) await this.#end(name);
   }
 
+  /** What the cluster says of the Pods of a node that does not answer: at first, or also once they were given up for it. */
+  loseNode(giveUp: boolean): void {
+    const unready = { type: 'Ready', status: 'False' };
+    const why = { type: 'DisruptionTarget', status: 'True', reason: 'DeletionByTaintManager' };
+    for (const [name, pod] of this.#objects.pods) {
+      this.#lost.add(name);
+      this.#put('pods', {
+        ...pod,
+        metadata: { ...pod.metadata, ...(giveUp && { deletionTimestamp: new Date() }) },
+        status: { ...pod.status, conditions: giveUp ? [unready, why] : [unready] },
+      });
+    }
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '', 'http://fake');
     if (url.pathname === '/version')
@@ -132,7 +149,12 @@ export class FakeCluster implements AsyncDisposable {
     if (name === undefined) return this.#list(kind, url.searchParams, response);
     const found = objects.get(name);
     if (!found) return fail(response, 404, `${kind} "${name}" not found`);
-    if (request.method === 'DELETE') this.#delete(kind, name, found);
+    if (request.method === 'DELETE') {
+      const options = JSON.parse((await text(request)) || '{}') as V1DeleteOptions; // likewise
+      if (kind === 'pods' && this.#lost.has(name) && options.gracePeriodSeconds === 0)
+        await this.#forget(name);
+      else this.#delete(kind, name, found);
+    }
     if (request.method === 'PATCH') {
       const { metadata } = (await json(request)) as Stored; // likewise
       const labels = { ...found.metadata?.labels, ...metadata?.labels };
@@ -213,6 +235,12 @@ export class FakeCluster implements AsyncDisposable {
       this.#put(kind, { ...found, metadata: { ...found.metadata, deletionTimestamp: new Date() } });
       void this.#end(name).then(() => this.#drop(kind, name));
     }
+  }
+
+  async #forget(name: string): Promise<void> {
+    this.#lost.delete(name);
+    this.#drop('pods', name);
+    await this.#end(name);
   }
 
   #drop(kind: Kind, name: string): void {
