@@ -14,7 +14,7 @@ import { runtimesToTest } from '../e2e/support/runtimes.ts';
 import { startServer, type TestServer } from '../e2e/support/server.ts';
 import { configSchema } from '../server/src/config/config.ts';
 import { podOf, secretOf } from '../server/src/engines/kubernetes/pod-spec.ts';
-import { newInstanceId } from '../server/src/ids.ts';
+import { newInstanceId, newLayerId } from '../server/src/ids.ts';
 import { run } from '../server/src/platform/command.ts';
 import { describeMachine } from './machine.ts';
 import { benchImage, modalClient } from './modal-client.ts';
@@ -232,6 +232,7 @@ function podSection(): string[] {
   const image = `registry.example/skerry:${'a'.repeat(64)}`;
   const owner = '00000000-0000-0000-0000-000000000000';
   const made = podOf({
+    layers: [newLayerId()],
     ...{ ...of, runtimeClass: undefined, image, agentImage: image, hostname: 'sandbox', limits, owner },
     ...{ network: { kind: 'open' }, nameservers: [], pullSecret: undefined },
   });

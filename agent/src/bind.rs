@@ -1,6 +1,7 @@
 //! Mounts inside a sandbox whose kernel has its own (gVisor): the server puts a tree where only this program looks for it, and has it shown at a path. It is
 //! run with the capability for that, which no other program of the sandbox has.
 
+use crate::mounts::unescape;
 use crate::sys::check;
 use std::ffi::{CString, OsString};
 use std::fs;
@@ -93,31 +94,11 @@ fn hide(source: &Path) -> io::Result<()> {
     };
     let shown = Path::new("/").join(name);
     for words in rows().filter(|words| words[2] == device && Path::new(words[3]) == shown) {
-        let path = CString::new(unescape(words[4]))?;
+        let path = CString::new(unescape(words[4].as_bytes()))?;
         // SAFETY: the path outlives the call. Lazily, since programs may stand in it.
         check(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) })?;
     }
     Ok(())
-}
-
-/// Blanks, backslashes and ends of lines are octal in mountinfo, proc_pid_mountinfo(5).
-fn unescape(text: &str) -> Vec<u8> {
-    let mut plain = Vec::new();
-    let mut parts = text.split('\\');
-    plain.extend(parts.next().unwrap_or_default().bytes());
-    for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(code) => {
-                plain.push(code);
-                plain.extend(part[3..].bytes());
-            }
-            None => {
-                plain.push(b'\\');
-                plain.extend(part.bytes());
-            }
-        }
-    }
-    plain
 }
 
 fn c_string(path: &Path) -> io::Result<CString> {

@@ -275,7 +275,7 @@ mod tests {
         assert!(out.len() <= HEADER + (1 << 10), "{}", out.len());
         assert_eq!(
             out[HEADER..],
-            *br#"{"features":["dial","checkpoint"],"maxVersion":1,"pid":2147483647,"version":1}"#
+            *br#"{"features":["dial","checkpoint","files"],"maxVersion":1,"pid":2147483647,"version":1}"#
         );
     }
 

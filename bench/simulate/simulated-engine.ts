@@ -28,7 +28,14 @@ export interface SimulatedEngineParts {
 const nothing: Capabilities = {
   bindsLate: new Set(),
   ...{ joins: false, commit: false, networkPolicy: false, tenureMounts: false },
-  ...{ mounts: false, devices: false, disk: false, buckets: false, checkpoints: false },
+  ...{
+    mounts: false,
+    commitDirectory: false,
+    devices: false,
+    disk: false,
+    buckets: false,
+    checkpoints: false,
+  },
 };
 
 export class SimulatedEngine implements Engine {

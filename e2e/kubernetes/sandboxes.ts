@@ -89,15 +89,38 @@ print(p.stdout.read().strip()); sb.terminate()
     assert.match(out, /137\nTrue$/);
   });
 
+  test('its files become the image of other sandboxes, again and again', async () => {
+    const out = await python(`
+sb = create()
+sb.exec("python", "-c", "import os; open('/kept', 'w').write('first'); os.setxattr('/kept', 'user.word', b'said')").wait()
+sb.exec("sh", "-c", "rm /etc/debian_version; ln -s kept /link; chown 1000:1001 /kept; head -c 30000000 /dev/urandom > /bulk; sha256sum /bulk > /sum").wait()
+first = sb.snapshot_filesystem()
+print(sb.exec("sh", "-c", "echo later > /kept; cat /kept").stdout.read().strip())
+sb.terminate()
+sb = modal.Sandbox.create(app=app, image=first)
+print(sb.exec("sh", "-c", "cat /link; stat -c ' %u %g' /kept; sha256sum --quiet -c /sum && echo whole; ls /etc/debian_version 2>&1 | grep -c directory").stdout.read())
+print(sb.exec("python", "-c", "import os; print(os.getxattr('/kept', 'user.word'))").stdout.read().strip())
+sb.exec("sh", "-c", "rm /bulk; mv /kept /moved").wait()
+second = sb.snapshot_filesystem()
+sb.terminate()
+sb = modal.Sandbox.create(app=app, image=second)
+print(sb.exec("sh", "-c", "cat /moved; test -e /kept || test -e /bulk || echo ' gone'").stdout.read().strip())
+print(sb.exec("python", "-c", "import numbers; print('works')").stdout.read().strip())
+sb.terminate()
+`);
+    assert.equal(out, "later\nfirst 1000 1001\nwhole\n1\n\nb'said'\nfirst gone\nworks");
+  });
+
   test('what it cannot do it refuses in words', async () => {
     const out = await python(`
 sb = create()
-for call in (lambda: sb.snapshot_filesystem(), lambda: create(outbound_domain_allowlist=["a.test"]).exec("true").wait()):
+volume = modal.Volume.from_name("e2e-kubernetes", create_if_missing=True)
+for call in (lambda: create(volumes={"/data": volume}).exec("true").wait(), lambda: create(outbound_domain_allowlist=["a.test"]).exec("true").wait()):
     try: call(); print("worked")
     except Exception as error: print(error)
 sb.terminate()
 `);
-    assert.match(out, /^On Kubernetes a sandbox cannot have its files become an image/m);
+    assert.match(out, /On Kubernetes a sandbox cannot have volumes or files mounted/);
     assert.match(out, /On Kubernetes a sandbox cannot be kept to domains/);
   });
 

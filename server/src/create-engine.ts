@@ -1,6 +1,6 @@
 /** The engines of a server, as its configuration says: the server has them, and so has who removes what it left. */
 import { join } from 'node:path';
-import { agentBinaryPath, enginePrograms, podLinkBinaryPath } from './agent/agent-binary.ts';
+import { agentBinaryPath, enginePrograms, podLinkBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { Engine } from './engines/engine.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
@@ -51,7 +51,7 @@ export async function createClusterEngine(
       'Nodes fetch images from a registry: name a repository there with --registry HOST/REPOSITORY.';
     throw new SkerryError('invalid-argument', said);
   }
-  const { usageReader } = await import('./agent/sandbox-usage.ts');
+  const { PodAgentClient } = await import('./agent/pod-agent-client.ts');
   const { KubernetesEngine } = await import('./engines/kubernetes/engine.ts');
   const { RegistryImages } = await import('./images/registry-images.ts');
   return new KubernetesEngine({
@@ -63,7 +63,8 @@ export async function createClusterEngine(
       authFile: config.registryAuthFile,
       ...{ directory: join(dataDir, 'kubernetes', 'tmp'), room, logger },
     }),
-    readStats: usageReader(logger),
+    agent: new PodAgentClient(treesBinaryPath(), logger),
+    room,
     agentBinaryPath: agentBinaryPath(),
     podLinkBinaryPath: podLinkBinaryPath(),
   });

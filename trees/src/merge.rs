@@ -129,7 +129,7 @@ impl Merger {
     }
 }
 
-fn is_opaque(directory: RawFd) -> bool {
+pub fn is_opaque(directory: RawFd) -> bool {
     let mut value = [0u8; 1];
     // SAFETY: the name ends with a zero and the buffer's length is told.
     let size = unsafe { libc::fgetxattr(directory, OPAQUE.as_ptr(), value.as_mut_ptr().cast(), value.len()) };

@@ -3,13 +3,13 @@
 //! FIFOs listed.
 
 use super::error::{Error, Kind};
+use crate::mounts;
 use crate::sys;
 use serde_json::{json, Value};
-use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// More than any program has use for; each costs the one who copies a few processes.
 const MOST_FIFOS: usize = 1000;
@@ -48,7 +48,7 @@ fn remake(path: &Path, meta: &Metadata) -> io::Result<()> {
 
 /// The FIFOs of the file system that `root` is on, as far as their names are text.
 fn fifos_below(root: &Path) -> Result<Vec<Value>, Error> {
-    let mounts = mount_points(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    let mounts = mounts::points();
     let mut fifos = Vec::new();
     let mut todo = vec![root.to_path_buf()];
     while let Some(directory) = todo.pop() {
@@ -94,30 +94,4 @@ fn describe(path: &str, meta: &Metadata) -> Value {
 /// Seconds after 1970.
 fn time_of(meta: &Metadata) -> String {
     format!("{}.{:09}", meta.mtime(), meta.mtime_nsec())
-}
-
-/// The fifth field of each line of mountinfo, proc(5): spaces, tabs, newlines and backslashes are octal escapes.
-fn mount_points(mountinfo: &str) -> HashSet<PathBuf> {
-    let fields = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
-    fields
-        .map(|field| {
-            let plain = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-            let text = plain
-                .iter()
-                .fold(field.to_string(), |text, (from, to)| text.replace(from, to));
-            PathBuf::from(text)
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_mount_points() {
-        let text = "36 35 98:0 / / rw - overlay o rw\n37 36 0:5 /a /with\\040space rw,x - tmpfs t rw\nbroken\n";
-        let expected = ["/", "/with space"].iter().map(PathBuf::from).collect();
-        assert_eq!(mount_points(text), expected);
-    }
 }

@@ -1,6 +1,7 @@
 //! The agent's state. One thread, one epoll: nothing that touches it blocks. What happens to its parts is in `connections`,
 //! `events`, `ports` and `requests`.
 
+use super::clock::Clock;
 use super::port::PortStream;
 use super::process::{Channel, Process};
 use super::spawn::Template;
@@ -60,6 +61,7 @@ impl Token {
 }
 
 pub struct Agent {
+    pub(super) clock: Clock,
     pub epoll: Epoll,
     pub template: Template,
     pub timers: Timers,
@@ -85,6 +87,7 @@ pub struct Agent {
 impl Agent {
     pub fn new(epoll: Epoll, template: Template, dialer: Dialer) -> Agent {
         Agent {
+            clock: Clock::start(),
             epoll,
             template,
             timers: Timers::default(),

@@ -2,6 +2,7 @@
 
 mod agent;
 mod child;
+mod clock;
 mod connections;
 mod events;
 pub mod init;

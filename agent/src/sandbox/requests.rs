@@ -175,8 +175,12 @@ impl Agent {
         // SAFETY: cannot fail for this name.
         let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
         let open_files = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1));
-        let mut json =
-            json!({ "rssKiB": pages * page_size / 1024, "processes": self.processes.len(), "openFiles": open_files });
+        let mut json = json!({
+            "rssKiB": pages * page_size / 1024,
+            "processes": self.processes.len(),
+            "openFiles": open_files,
+            "begun": self.clock.begun(),
+        });
         if let Some(usage) = usage() {
             json["usage"] = usage;
         }

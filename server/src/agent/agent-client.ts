@@ -90,6 +90,20 @@ export class AgentClient {
     return this.#ask(({ version }) => encode.stats(version), statsSchema, signal);
   }
 
+  /**
+   * When the sandbox began, in nanoseconds after 1970 by the clock of its files: what was changed in it since has a later time.
+   * @throws SkerryError `unimplemented` for an agent that gives no files away
+   */
+  async begun(signal: AbortSignal): Promise<bigint> {
+    const request: Request = (peer) => {
+      requireFeature(peer, 'files');
+      return encode.stats(peer.version);
+    };
+    const { begun } = await this.#ask(request, statsSchema, signal);
+    if (begun === undefined) throw protocolError('STATS without a beginning');
+    return BigInt(begun.replace('.', ''));
+  }
+
   /** Sends a signal to every process in the sandbox but the agent. */
   async killAll(signalNumber: number, signal: AbortSignal): Promise<void> {
     await this.#ask(({ version }) => encode.killAll(version, signalNumber), z.object({}), signal);

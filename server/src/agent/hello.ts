@@ -19,6 +19,7 @@ export const VERSIONS: VersionRange = { oldest: 1, newest: 1 };
 const features = {
   dial: 'connect to a port of its sandbox',
   checkpoint: 'go on after a snapshot of the memory',
+  files: 'give its files away',
 } as const;
 export type Feature = keyof typeof features;
 export const FEATURES = Object.keys(features) as readonly Feature[]; // an object literal has no other keys

@@ -76,12 +76,17 @@ export const listSchema = z.object({
     .max(65_536),
 });
 
+/** Seconds after 1970. */
+const time = z.string().regex(/^\d{1,12}\.\d{9}$/);
+
 /** What the agent says about itself. */
 export interface AgentStats {
   readonly rssKiB: number;
   /** Processes it knows, finished ones that were not released included. */
   readonly processes: number;
   readonly openFiles: number;
+  /** When it began, by the clock of its sandbox's files; agents with the feature `files` say so. */
+  readonly begun?: string | undefined;
   /** What its sandbox takes, where it sees the control group of that. */
   readonly usage?:
     | {
@@ -97,6 +102,7 @@ export const statsSchema = z.object({
   rssKiB: count,
   processes: count,
   openFiles: count,
+  begun: time.optional(),
   usage: z.object({ memoryBytes: count, cpuUsageNs: count, pids: count, oomKills: count }).optional(),
 });
 

@@ -130,8 +130,10 @@ export interface Capabilities {
   readonly networkPolicy: boolean;
   /** `Tenure.mounts` */
   readonly tenureMounts: boolean;
-  /** `Instance.mount`, `unmount` and `commitDirectory` */
+  /** `Instance.mount` and `unmount` */
   readonly mounts: boolean;
+  /** `Instance.commitDirectory` */
+  readonly commitDirectory: boolean;
   /** `Shape.devices` */
   readonly devices: boolean;
   /** `Shape.disk` */

@@ -7,7 +7,14 @@ const limits = { memoryMiB: 64, milliCpu: 1000, milliCpuRequest: 500, pids: 100 
 const expected: Expected = { hostname: 'box', limits, network: { kind: 'open' } };
 const able: Capabilities = {
   bindsLate: new Set(['network']),
-  ...{ joins: true, commit: true, networkPolicy: true, tenureMounts: true, mounts: true },
+  ...{
+    joins: true,
+    commit: true,
+    networkPolicy: true,
+    tenureMounts: true,
+    mounts: true,
+    commitDirectory: true,
+  },
   ...{ devices: true, disk: true, buckets: true, checkpoints: true },
 };
 const late = (other: Partial<Tenure>) =>

@@ -4,6 +4,7 @@ import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
+import type { MachineRoom } from '../../platform/machine-room.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
   Adopted,
@@ -22,10 +23,20 @@ import type { ContentPlaces } from '../references.ts';
 import { Cluster } from './cluster.ts';
 import { Credentials } from './credentials.ts';
 import type { ImageSource } from './image-source.ts';
-import { PodInstance, type ReadStats } from './instance.ts';
+import { PodInstance } from './instance.ts';
 import { Link } from './link.ts';
 import { PodNetwork } from './network-policies.ts';
-import { BOUND_LABEL, instanceOf, podName, policyOf, pullSecretName, pullSecretOf } from './pod-spec.ts';
+import type { PodAgent } from './pod-agent.ts';
+import { PodFiles } from './pod-files.ts';
+import {
+  BOUND_LABEL,
+  instanceOf,
+  layersOf,
+  podName,
+  policyOf,
+  pullSecretName,
+  pullSecretOf,
+} from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { PreparedPod } from './prepared-pod.ts';
 import { POLICY_RIGHT, RIGHTS } from './rights.ts';
@@ -44,9 +55,11 @@ export interface KubernetesEngineOptions {
   /** Who resolves names for Pods; none: whom their nodes ask. */
   readonly nameservers: readonly string[];
   readonly dataDir: string;
-  readonly content: Pick<ContentPlaces, 'layer'>;
+  readonly content: Pick<ContentPlaces, 'layer' | 'newLayer'>;
   readonly images: ImageSource;
-  readonly readStats: ReadStats;
+  readonly agent: PodAgent;
+  /** What snapshots are written on. */
+  readonly room: MachineRoom;
   readonly agentBinaryPath: string;
   readonly podLinkBinaryPath: string;
   readonly logger: Logger;
@@ -62,11 +75,17 @@ interface Opened {
   readonly programs: string;
 }
 
-/** Nothing beyond what every engine does. */
 const capabilities: Capabilities = {
   bindsLate: new Set(),
-  ...{ joins: false, commit: false, networkPolicy: false, tenureMounts: false },
-  ...{ mounts: false, devices: false, disk: false, buckets: false, checkpoints: false },
+  ...{ joins: false, commit: true, networkPolicy: false, tenureMounts: false },
+  ...{
+    mounts: false,
+    commitDirectory: true,
+    devices: false,
+    disk: false,
+    buckets: false,
+    checkpoints: false,
+  },
 };
 const withPolicies: Capabilities = { ...capabilities, bindsLate: new Set(['network']), networkPolicy: true };
 
@@ -75,6 +94,7 @@ export class KubernetesEngine implements Engine {
   readonly keptDisks = undefined;
   readonly #options: KubernetesEngineOptions;
   readonly #directory: string;
+  readonly #files: PodFiles;
   readonly #prepared = new Map<InstanceId, PreparedPod>();
   readonly #instances = new Map<InstanceId, PodInstance>();
   #opened: Opened | undefined;
@@ -82,6 +102,8 @@ export class KubernetesEngine implements Engine {
   constructor(options: KubernetesEngineOptions) {
     this.#options = options;
     this.#directory = join(options.dataDir, 'kubernetes');
+    const { agent, content, room } = options;
+    this.#files = new PodFiles({ agent, content, room, skeletonDir: this.#skeletonDir });
   }
 
   async check(): Promise<readonly EngineCheck[]> {
@@ -156,10 +178,10 @@ export class KubernetesEngine implements Engine {
     if (shape.devices?.length) throw unable('have GPUs');
     if (shape.disk) throw unable('have a disk of a certain size');
     const runtime = this.runtimeFor(shape.runtime);
-    const { namespace, runtimeClass, nameservers, readStats } = this.#options;
+    const { namespace, runtimeClass, nameservers, agent } = this.#options;
     const prepared = new PreparedPod({
       ...{ shape, runtime, namespace, runtimeClass, nameservers, cluster, network, credentials },
-      ...{ pullSecret, readStats },
+      ...{ pullSecret, agent, files: this.#files },
       capabilities: this.capabilities(),
       isolation: this.isolationUnder(runtime),
       images: (either) => this.#images(shape, either),
@@ -197,7 +219,9 @@ export class KubernetesEngine implements Engine {
           policy: policyOf(pod) ?? { kind: 'open' },
           isolation: this.isolationUnder(runtime),
           link: new Link(name, credentials.client),
-          readStats: this.#options.readStats,
+          layers: layersOf(pod),
+          agent: this.#options.agent,
+          files: this.#files,
           onDestroyed: () => this.#instances.delete(id),
         });
         this.#instances.set(id, instance);

@@ -2,11 +2,13 @@
 
 import type { Duplex } from 'node:stream';
 import type { V1Pod } from '@kubernetes/client-node';
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
 import { checkPolicy } from '../../network/policy.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import { unlessAborted } from '../../platform/wait.ts';
 import type {
+  CommitOptions,
   Instance,
   InstanceExit,
   InstanceStats,
@@ -20,14 +22,11 @@ import type { LayerRef } from '../references.ts';
 import type { Cluster } from './cluster.ts';
 import type { Link } from './link.ts';
 import { type PodNetwork, requireEnforceable } from './network-policies.ts';
+import type { PodAgent } from './pod-agent.ts';
+import type { PodFiles } from './pod-files.ts';
+import { BOUND_LABEL } from './pod-spec.ts';
 import { isSilent, NODE_LOST, standingOf } from './pod-status.ts';
 import { unable } from './unable.ts';
-
-/** Asks the agent at the other end what its sandbox takes of the machine. */
-export type ReadStats = (
-  dial: (signal: AbortSignal) => Promise<Duplex>,
-  signal: AbortSignal,
-) => Promise<InstanceStats>;
 
 export interface PodParts {
   readonly id: InstanceId;
@@ -43,11 +42,16 @@ export interface PodParts {
   /** Undefined where nobody holds Pods to policies. */
   readonly network: PodNetwork | undefined;
   readonly policy: NetworkPolicy;
-  readonly readStats: ReadStats;
+  /** Those of its image; undefined where that is not known any more. */
+  readonly layers: readonly LayerRef[] | undefined;
+  readonly agent: PodAgent;
+  readonly files: PodFiles;
   readonly onDestroyed: () => void;
 }
 
 const STATS_TIMEOUT_MS = 10_000;
+/** An agent answers at once; where none does within this, nothing can be had of its sandbox. */
+const STOP_TIMEOUT_MS = 30_000;
 
 export class PodInstance implements Instance {
   readonly id: InstanceId;
@@ -66,6 +70,10 @@ export class PodInstance implements Instance {
   #isSilent = false;
   #stopping: Promise<void> | undefined;
   #policy: NetworkPolicy;
+  /** Aborted by the first destroy: a copy under way is of no use any more. */
+  readonly #leaving = new AbortController();
+  /** Copies of its files: one after the other. */
+  readonly #copies = new Limiter(1);
   /** Changes of its policy: one after the other. */
   readonly #changes = new Limiter(1);
 
@@ -87,7 +95,7 @@ export class PodInstance implements Instance {
 
   async stats(): Promise<InstanceStats> {
     const limit = AbortSignal.timeout(STATS_TIMEOUT_MS);
-    const read = this.#parts.readStats((signal) => this.dial(signal), limit);
+    const read = this.#parts.agent.stats((signal) => this.dial(signal), limit);
     return unlessAborted(read, this.#gone.signal);
   }
 
@@ -100,8 +108,16 @@ export class PodInstance implements Instance {
     this.#gone.signal.throwIfAborted();
   }
 
-  async commit(): Promise<void> {
-    throw unable('have its files become an image');
+  commit(layer: LayerRef, { move }: CommitOptions): Promise<void> {
+    return this.#copies.run(async () => {
+      this.#requireFiles();
+      if (move && !this.#stopping) {
+        const said = `Sandbox ${this.id} must be stopped before its files can be moved.`;
+        throw new SkerryError('conflict', said);
+      }
+      const { files, layers } = this.#parts;
+      await files.commit(this.#dialAlways, layers, layer, this.#leaving.signal);
+    });
   }
 
   async mount(): Promise<void> {
@@ -112,8 +128,11 @@ export class PodInstance implements Instance {
     throw unable('have images mounted');
   }
 
-  async commitDirectory(): Promise<void> {
-    throw unable('have a directory become an image');
+  commitDirectory(path: string, layer: LayerRef): Promise<void> {
+    return this.#copies.run(async () => {
+      this.#gone.signal.throwIfAborted();
+      await this.#parts.files.commitDirectory(this.#dialAlways, path, layer, this.#leaving.signal);
+    });
   }
 
   async checkpoint(): Promise<void> {
@@ -141,18 +160,30 @@ export class PodInstance implements Instance {
     return [];
   }
 
+  /** Its Pod and the agent stay, which alone can give its files away. */
   stop(): Promise<void> {
     this.#end({ reason: 'destroyed' });
-    this.#stopping ??= this.#parts.cluster.removePod(this.#parts.name).catch((error: unknown) => {
+    this.#stopping ??= this.#halt().catch((error: unknown) => {
       this.#stopping = undefined;
       throw error;
     });
     return this.#stopping;
   }
 
+  async #halt(): Promise<void> {
+    const { agent, cluster, name } = this.#parts;
+    // A server that finds it takes it away.
+    await cluster.markPod(name, { labels: { [BOUND_LABEL]: 'false' } });
+    const limit = AbortSignal.timeout(STOP_TIMEOUT_MS);
+    await agent.killAll(this.#dialAlways, AbortSignal.any([this.#leaving.signal, limit]));
+  }
+
   /** @throws when something is left: it is to be called again */
   async destroy(): Promise<void> {
-    await this.stop();
+    this.#leaving.abort(ended(this.id));
+    this.#end({ reason: 'destroyed' });
+    await this.#parts.cluster.removePod(this.#parts.name);
+    await this.#copies.idle();
     if (this.#policy.kind === 'allowlist') await this.#parts.network?.forget(this);
     await this.#parts.cluster.removeSecret(this.#parts.name);
     this.#parts.onDestroyed();
@@ -162,6 +193,17 @@ export class PodInstance implements Instance {
   detach(): void {
     this.#unfollow();
     this.#parts.link.close();
+  }
+
+  /** Also of one that was stopped. */
+  readonly #dialAlways = (signal: AbortSignal): Promise<Duplex> => {
+    const { link, address } = this.#parts;
+    return link.dial(address, AbortSignal.any([signal, this.#leaving.signal]));
+  };
+
+  #requireFiles(): void {
+    this.#leaving.signal.throwIfAborted();
+    if (!this.#stopping) this.#gone.signal.throwIfAborted();
   }
 
   #look(pod: V1Pod | undefined): void {

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
 import { connect } from 'node:tls';
 import { podLinkBinaryPath } from '../../agent/agent-binary.ts';
-import { usageReader } from '../../agent/sandbox-usage.ts';
+import { PodAgentClient } from '../../agent/pod-agent-client.ts';
 import { run } from '../../platform/command.ts';
 import { unlessAborted } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
@@ -80,7 +80,8 @@ describe('the link of a Pod', {
 
   it('carries what the sandbox takes of its machine', () =>
     use(async (link) => {
-      const stats = await usageReader(createLogger('silent'))((abort) => link.dial(HOST, abort), signal());
+      const agent = new PodAgentClient('', createLogger('silent'));
+      const stats = await agent.stats((abort) => link.dial(HOST, abort), signal());
       assert.ok(stats.memoryBytes > 0 && stats.cpuUsageNs > 0);
     }));
 

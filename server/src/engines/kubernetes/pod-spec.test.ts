@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { newInstanceId } from '../../ids.ts';
-import { instanceOf, podName, podOf, policyOf, type SandboxPod, secretOf } from './pod-spec.ts';
+import { newInstanceId, newLayerId } from '../../ids.ts';
+import { instanceOf, layersOf, podName, podOf, policyOf, type SandboxPod, secretOf } from './pod-spec.ts';
 
 const spec: SandboxPod = {
   id: newInstanceId(),
   serverId: '0123456789abcdef',
   namespace: 'sandboxes',
   runtimeClass: undefined,
+  layers: [newLayerId()],
   image: 'registry.example/skerry:layers-1',
   agentImage: 'registry.example/skerry:programs-1',
   hostname: 'modal',
@@ -29,6 +30,15 @@ describe('the Pod of a sandbox', () => {
     assert.notEqual(podName('fedcba9876543210', spec.id), podName(spec.serverId, spec.id));
     assert.equal(instanceOf(pod), spec.id);
     assert.equal(instanceOf({ metadata: { labels: { 'skerry.dev/instance': 'no id' } } }), undefined);
+  });
+
+  it('says what it was made of, and believes no path', () => {
+    assert.deepEqual(layersOf(pod), spec.layers);
+    assert.equal(layersOf({ metadata: {} }), undefined);
+    for (const name of ['..', '/etc', 'a/b', ''])
+      assert.throws(() =>
+        layersOf({ metadata: { annotations: { 'skerry.dev/layers': JSON.stringify([name]) } } }),
+      );
   });
 
   it('goes with its Secret', () => {

@@ -1,12 +1,14 @@
 /** What a sandbox is to Kubernetes: a Pod, and a Secret that owns it and holds what its link shows the server. */
 import { createHash } from 'node:crypto';
 import type { V1Container, V1ObjectMeta, V1Pod, V1Secret } from '@kubernetes/client-node';
+import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type InstanceId, isInstanceId } from '../../ids.ts';
 import { networkPolicySchema } from '../../network/policy.ts';
 import type { InstanceLimits, NetworkPolicy } from '../engine.ts';
 import { capabilities } from '../oci/capabilities.ts';
 import { GUEST_AGENT } from '../paths.ts';
+import type { LayerRef } from '../references.ts';
 
 /** Of the link, in the sandbox's network. */
 export const LINK_PORT = 7424;
@@ -25,6 +27,10 @@ export const BOUND_LABEL = 'skerry.dev/bound';
 export const NETWORK_LABEL = 'skerry.dev/network';
 /** The policy itself, for a server that takes the Pod over. */
 const POLICY_ANNOTATION = 'skerry.dev/network-policy';
+/** The layers of its image, lowest first, likewise. */
+const LAYERS_ANNOTATION = 'skerry.dev/layers';
+/** What may be a name in a directory of ours. */
+const layersSchema = z.array(z.string().regex(/^[\w-][\w.-]*$/));
 
 const AGENT_VOLUME = 'agent';
 /** Has gVisor keep the files of the volume where all containers of the Pod see the same, sockets too: https://gvisor.dev/docs/user_guide/filesystem/ */
@@ -55,6 +61,8 @@ export interface SandboxPod {
   readonly serverId: string;
   readonly namespace: string;
   readonly runtimeClass: string | undefined;
+  /** Those of the image, lowest first. */
+  readonly layers: readonly LayerRef[];
   /** With its layers. */
   readonly image: string;
   /** With the agent and the link. */
@@ -98,6 +106,15 @@ export const policyMarks = (policy: NetworkPolicy) => ({
 export function policyOf({ metadata }: V1Pod): NetworkPolicy | undefined {
   const text = metadata?.annotations?.[POLICY_ANNOTATION];
   return text === undefined ? undefined : networkPolicySchema.parse(JSON.parse(text));
+}
+
+/** @returns undefined for a Pod that was made before they were written down */
+export function layersOf({ metadata }: V1Pod): readonly LayerRef[] | undefined {
+  const text = metadata?.annotations?.[LAYERS_ANNOTATION];
+  // They were layers when they were written there.
+  return text === undefined
+    ? undefined
+    : (layersSchema.parse(JSON.parse(text)) as readonly string[] as readonly LayerRef[]);
 }
 
 export const metadataOf = ({
@@ -162,7 +179,11 @@ export function podOf(pod: SandboxPod): V1Pod {
     metadata: {
       ...metadata,
       labels: { ...labels, ...marks?.labels },
-      annotations: { ...(pod.runtimeClass !== undefined && SHARED_IN_GVISOR), ...marks?.annotations },
+      annotations: {
+        [LAYERS_ANNOTATION]: JSON.stringify(pod.layers),
+        ...(pod.runtimeClass !== undefined && SHARED_IN_GVISOR),
+        ...marks?.annotations,
+      },
     },
     spec: {
       hostname: pod.hostname,

@@ -18,9 +18,11 @@ import { checkMountTarget } from '../mount-target.ts';
 import { ended, Preparation } from '../preparation.ts';
 import type { Cluster } from './cluster.ts';
 import type { Credentials } from './credentials.ts';
-import { PodInstance, type ReadStats } from './instance.ts';
+import { PodInstance } from './instance.ts';
 import { Link } from './link.ts';
 import { type PodNetwork, requireEnforceable } from './network-policies.ts';
+import type { PodAgent } from './pod-agent.ts';
+import type { PodFiles } from './pod-files.ts';
 import { BOUND_LABEL, podName, podOf, secretOf } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { unable } from './unable.ts';
@@ -43,7 +45,8 @@ export interface PreparedParts {
   readonly credentials: Credentials;
   /** Names the image of the sandbox, and the one with the agent. */
   readonly images: (signal: AbortSignal) => Promise<{ readonly image: string; readonly agentImage: string }>;
-  readonly readStats: ReadStats;
+  readonly agent: PodAgent;
+  readonly files: PodFiles;
   readonly register: (instance: PodInstance) => void;
   readonly onDestroyed: () => void;
   /** Has those go that wait for somebody: the cluster has no room for one that somebody has. */
@@ -121,6 +124,7 @@ export class PreparedPod implements Prepared {
       const instance = new PodInstance({
         ...this.#parts,
         ...{ id: this.id, name: this.#name, address, owner },
+        layers: shape.layers,
         policy: tenure.network,
         link: this.#link,
       });
@@ -152,13 +156,14 @@ export class PreparedPod implements Prepared {
 
   /** Resolves with its address once its agent has called. */
   async #start({ hostname, limits, network: policy }: Expected, signal: AbortSignal): Promise<string> {
-    const { cluster, credentials, namespace, runtimeClass, makeRoom, network, nameservers, pullSecret } =
-      this.#parts;
+    const { shape, cluster, credentials, namespace, runtimeClass, makeRoom, network } = this.#parts;
+    const { nameservers, pullSecret } = this.#parts;
     if (!this.#made) throw ended(this.id);
     const { serverId } = credentials;
     const pod = podOf({
       ...this.#made,
       id: this.id,
+      layers: shape.layers,
       ...{ serverId, namespace, runtimeClass, hostname, limits, nameservers, pullSecret },
       network: network && policy,
     });

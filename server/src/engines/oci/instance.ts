@@ -1,7 +1,7 @@
 /** One running (or stopped) sandbox of the OCI engine. */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
@@ -29,6 +29,7 @@ import type {
 } from '../engine.ts';
 import { ended } from '../preparation.ts';
 import type { CheckpointRef, ContentPlaces, LayerRef } from '../references.ts';
+import { writeWhole } from '../whole-directory.ts';
 import type { AgentListener } from './agent-listener.ts';
 import type { Cgroups } from './cgroups.ts';
 import { type CheckpointBuild, makeCheckpoint, requireWhole } from './checkpoints.ts';
@@ -220,7 +221,7 @@ export class OciInstance implements Instance {
         await using plain = memoryKey ? await mountOwnPlainMemory(places, cgroups) : undefined;
         await makeCheckpoint(content.checkpoint(to), { build: of, brief }, async (files) => {
           const memory = plain?.directory ?? files.memory;
-          await copyWhole(content.newLayer(layer), (directory) => {
+          await writeWhole(content.newLayer(layer), (directory) => {
             const still = async (take: () => Promise<void>) => {
               phases.lap('copy');
               await this.#paused([], stays ? TO_STAY : FOR_CHECKPOINT, async () => {
@@ -281,7 +282,7 @@ export class OciInstance implements Instance {
   ): Promise<void> {
     // The agent answers for as long as a destroy waits for this.
     await this.#withinRoom((signal) =>
-      copyWhole(directory, async (partial) => {
+      writeWhole(directory, async (partial) => {
         await unlessAborted(settle(), signal); // most of it is written before anything is copied
         const still = async (take: () => Promise<void>) => {
           const fifos = await unlessAborted(settle(), signal);
@@ -491,17 +492,6 @@ export class OciInstance implements Instance {
 
 /** Has the agent look at its connections (agent/PROTOCOL.md, "Checkpoints"). */
 const LOOK = 'USR1';
-
-/** Has `copy` write a directory that appears under its name only when it is whole. */
-async function copyWhole(directory: string, copy: (partial: string) => Promise<void>): Promise<void> {
-  const partial = join(dirname(directory), `.${basename(directory)}.partial`);
-  await rm(partial, { recursive: true, force: true });
-  await using undo = new AsyncDisposableStack();
-  undo.defer(() => rm(partial, { recursive: true, force: true })); // not there any more once it has its name
-  await mkdir(partial, { mode: 0o700 });
-  await copy(partial);
-  await rename(partial, directory);
-}
 
 /** Whether the instance's first process lives. In the kernel of another instance it has no number on the machine: then the runtime must tell. @throws what keeps it from finding out */
 export async function isUp(

@@ -168,6 +168,22 @@ export function engineConformance<Harness extends EngineHarness>(
         });
       });
 
+      it('a directory becomes a layer of its own', async (t) => {
+        if (!suite.capabilities.commitDirectory) return t.skip('cannot give a directory away');
+        await using({}, async (instance) => {
+          await shell(instance, change);
+          const target = TestContent.ref('only');
+          await instance.commitDirectory('/data', target, {});
+          const made = join(suite.directory, target);
+          assert.deepEqual((await readdir(made)).sort(), ['link', 'lower.txt', 'new.txt']);
+          assert.equal(await readFile(join(made, 'lower.txt'), 'utf8'), 'lower\nmore\n');
+          await rm(made, { recursive: true });
+          await assert.rejects(instance.commitDirectory('/nowhere', target, {}), { code: 'not-found' });
+          for (const path of ['/data/link', '/proc'])
+            await assert.rejects(instance.commitDirectory(path, target, {}), { code: 'invalid-argument' });
+        });
+      });
+
       it('a mount shows what it is filled with; one that fails shows nothing, and a destroy breaks it off', async (t) => {
         await using({}, async (instance) => {
           if (!suite.harness.engine.capabilities(instance.runtime).mounts)
@@ -202,7 +218,7 @@ export function engineConformance<Harness extends EngineHarness>(
         for (const stopped of [false, true]) await breakOff(stopped);
       });
       it('a destroy breaks a commit of a directory off', async (t) => {
-        if (!suite.harness.engine.capabilities(runtime).mounts) return t.skip('cannot mount while it runs');
+        if (!suite.capabilities.commitDirectory) return t.skip('cannot give a directory away');
         await breakOff(false, '/data');
       });
       const breakOff = async (stopped: boolean, path?: string) => {

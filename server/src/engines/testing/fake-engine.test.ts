@@ -39,6 +39,7 @@ describe('the fake engine, claiming nothing', { skip }, () => {
     networkPolicy: false,
     tenureMounts: true,
     mounts: false,
+    commitDirectory: false,
     devices: false,
     disk: false,
     buckets: false,

@@ -40,7 +40,14 @@ import { Faults } from './faults.ts';
 export const able: Capabilities = {
   bindsLate: new Set(['limits', 'network']),
   ...{ joins: true, commit: true, networkPolicy: true, tenureMounts: true },
-  ...{ mounts: false, devices: true, disk: false, buckets: false, checkpoints: false },
+  ...{
+    mounts: false,
+    commitDirectory: false,
+    devices: true,
+    disk: false,
+    buckets: false,
+    checkpoints: false,
+  },
 };
 
 export interface FakeEngineOptions {

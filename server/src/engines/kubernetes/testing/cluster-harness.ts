@@ -2,7 +2,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { usageReader } from '../../../agent/sandbox-usage.ts';
+import { treesBinaryPath } from '../../../agent/agent-binary.ts';
+import { PodAgentClient } from '../../../agent/pod-agent-client.ts';
 import { RegistryImages } from '../../../images/registry-images.ts';
 import { MachineRoom } from '../../../platform/machine-room.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
@@ -26,7 +27,8 @@ export async function openOnCluster(content: ContentPlaces): Promise<EngineHarne
   return openKubernetesHarness({
     ...{ content, kubeconfig, namespace: 'default', runtimeClass, dataDir: directory },
     ...{ networkPolicies: 'enforced', nameservers: [] },
-    readStats: usageReader(logger),
+    agent: new PodAgentClient(treesBinaryPath(), logger),
+    room: new MachineRoom(directory),
     images: new RegistryImages({
       repository: `${registry}/conformance`,
       insecure: [registry],

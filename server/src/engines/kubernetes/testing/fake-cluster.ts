@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -20,11 +20,11 @@ import type {
   V1Secret,
   V1SelfSubjectAccessReview,
 } from '@kubernetes/client-node';
-import { podLinkBinaryPath } from '../../../agent/agent-binary.ts';
+import { podLinkBinaryPath, treesBinaryPath } from '../../../agent/agent-binary.ts';
 import { run } from '../../../platform/command.ts';
 import type { FakePlaces } from '../../testing/fake-engine.ts';
 import { FakeProcess } from '../../testing/fake-process.ts';
-import { copyLayers, mountTable } from '../../testing/fake-root.ts';
+import { mountTable } from '../../testing/fake-root.ts';
 import type { ImageSource } from '../image-source.ts';
 import { LINK_CONTAINER, LINK_PORT, SANDBOX_CONTAINER } from '../pod-spec.ts';
 
@@ -268,7 +268,7 @@ export class FakeCluster implements AsyncDisposable {
       await writeFile(join(shown, file), Buffer.from(data, 'base64'));
     const containers = pod.spec?.containers ?? [];
     const image = containers.find((container) => container.name === SANDBOX_CONTAINER)?.image ?? '';
-    await copyLayers(places.root, this.#images.get(image) ?? []);
+    await unpackLayers(places.root, this.#images.get(image) ?? []);
     await run([podLinkBinaryPath(), 'install', guest]);
     const hostname = pod.spec?.hostname ?? '';
     const binDir = join(guest, '.bin');
@@ -305,6 +305,14 @@ export class FakeCluster implements AsyncDisposable {
     await rm(join(this.#directory, name), { recursive: true, force: true });
     for (const each of this.#unplaced) this.#place(each);
   }
+}
+
+/** What a node does with an image. */
+async function unpackLayers(root: string, layers: readonly string[]): Promise<void> {
+  await mkdir(root, { recursive: true });
+  await run([treesBinaryPath(), 'merge', root, ...layers]);
+  await run(['find', root, '-type', 'c', '-delete']); // marks of what was removed
+  await chmod(root, 0o755); // a layer may be a private directory of the server
 }
 
 const matches = ({ metadata }: KubernetesObject, selector: string): boolean => {

@@ -1,0 +1,39 @@
+/** The agent of a Pod as the engine of a cluster asks it. */
+
+import type { InstanceStats } from '../engines/engine.ts';
+import type { Dial, PodAgent, TakeFiles } from '../engines/kubernetes/pod-agent.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { AgentClient } from './agent-client.ts';
+import { takeFiles } from './take-files.ts';
+
+const SIGKILL = 9;
+
+export class PodAgentClient implements PodAgent {
+  readonly #treesBinaryPath: string;
+  readonly #logger: Logger;
+
+  constructor(treesBinaryPath: string, logger: Logger) {
+    this.#treesBinaryPath = treesBinaryPath;
+    this.#logger = logger;
+  }
+
+  /** @throws SkerryError `unimplemented` where it sees no control group */
+  async stats(dial: Dial, signal: AbortSignal): Promise<InstanceStats> {
+    const { usage } = await this.#client(dial).stats(signal);
+    if (usage) return usage;
+    throw new SkerryError('unimplemented', 'The sandbox does not show its agent what it uses.');
+  }
+
+  killAll(dial: Dial, signal: AbortSignal): Promise<void> {
+    return this.#client(dial).killAll(SIGKILL, signal);
+  }
+
+  takeFiles(dial: Dial, files: TakeFiles, signal: AbortSignal): Promise<void> {
+    return takeFiles(this.#client(dial), files, this.#treesBinaryPath, signal);
+  }
+
+  #client(dial: Dial): AgentClient {
+    return new AgentClient(dial, this.#logger);
+  }
+}

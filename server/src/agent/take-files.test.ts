@@ -1,0 +1,155 @@
+/** What a sandbox says of its files may be anything: `skerry-trees take` is told lies here. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { lstat, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { run } from '../platform/command.ts';
+import { treesBinaryPath } from './agent-binary.ts';
+
+const DIRECTORY = 0o040755;
+const FILE = 0o100644;
+const LINK = 0o120777;
+
+const u16 = (value: number) => Buffer.from(new Uint16Array([value]).buffer);
+const u32 = (value: number) => Buffer.from(new Uint32Array([value]).buffer);
+const u64 = (value: number) => Buffer.from(new BigUint64Array([BigInt(value)]).buffer);
+const words = (value: string) => Buffer.concat([u16(value.length), Buffer.from(value, 'latin1')]);
+const time = (seconds: number, rest = 0) => Buffer.concat([u64(seconds), u32(rest)]);
+const stat = (mode: number, { uid = 0, links = 1, rest = 0 } = {}) =>
+  Buffer.concat([
+    ...[u32(mode), u32(uid), u32(0), u64(links), u64(3), u64(0), u64(1), u64(7)],
+    ...[time(1), time(1, rest)],
+  ]);
+const entry = (mode: number, path: string, link = '', more = {}) =>
+  Buffer.concat([Buffer.from('E'), stat(mode, more), words(path), words(link)]);
+const top = entry(DIRECTORY, '');
+const listing = (...entries: readonly Buffer[]) =>
+  Buffer.concat([Buffer.from('T'), time(1), ...entries, Buffer.from('.')]);
+const given = (
+  mode: number,
+  attributes: readonly (readonly [string, Buffer])[] = [],
+  content = Buffer.of(),
+) =>
+  Buffer.concat([
+    ...[Buffer.from('F'), stat(mode), u32(attributes.length)],
+    ...attributes.flatMap(([name, value]) => [words(name), u32(value.length), value]),
+    content,
+  ]);
+const chunk = (offset: number, data: Buffer) =>
+  Buffer.concat([Buffer.from('c'), u64(offset), u32(data.length), data]);
+const size = (value: number) => Buffer.concat([Buffer.from('z'), u64(value)]);
+const answer = (word: string) => Buffer.from(word);
+
+describe('files that a sandbox gives', () => {
+  let directory: string;
+  let target: string;
+  before(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'skerry-take-'));
+    target = join(directory, 'target');
+  });
+  beforeEach(() => mkdir(target));
+  after(() => rm(directory, { recursive: true }));
+
+  /** All that a sandbox says, in the order of what it is asked. */
+  const take = async (...said: readonly Buffer[]) => {
+    const child = spawn(treesBinaryPath(), ['take', target, '2'], { stdio: 'pipe' });
+    child.stdin.on('error', () => {});
+    child.stdout.resume();
+    child.stdin.end(Buffer.concat(said));
+    const stderr = text(child.stderr);
+    const [code] = await once(child, 'close');
+    const found = await readdir(target, { recursive: true });
+    const owner = found.includes('owned') ? (await lstat(join(target, 'owned'))).uid : undefined;
+    const { stdout: attributes } = await run(['getfattr', '-hRd', '-m', '-', '--absolute-names', target]);
+    await rm(target, { recursive: true });
+    assert.deepEqual(await readdir(directory), [], 'it wrote somewhere else');
+    return { code, found, owner, attributes, stderr: await stderr };
+  };
+  /** A whole copy of what is listed. */
+  const whole = (list: Buffer, ...gave: readonly Buffer[]) =>
+    take(list, answer('s'), list, ...gave, answer('k'));
+
+  it('are written where they are said to be', async () => {
+    const list = listing(top, entry(DIRECTORY, 'd'), entry(FILE, 'd/f'), entry(LINK, 'd/l', '../../etc'));
+    const { code, found, stderr } = await whole(
+      list,
+      ...[given(DIRECTORY), given(DIRECTORY)],
+      given(FILE, [['user.word', Buffer.from('x')]], Buffer.concat([chunk(0, Buffer.from('abc')), size(3)])),
+    );
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(found.sort(), ['d', 'd/f', 'd/l']);
+  });
+
+  it('have no path that leads elsewhere', async () => {
+    const lists = [
+      ...['..', '../x', '/x', 'a/../../x', 'a//x', './x', 'missing/x', 'x\0y', 'x'.repeat(256)].map((path) =>
+        listing(top, entry(FILE, path)),
+      ),
+      listing(top, entry(LINK, 'l', '/tmp'), entry(FILE, 'l/x')),
+      listing(top, entry(FILE, 'f'), entry(FILE, 'f/x')),
+      ...[listing(entry(FILE, 'x')), listing(top, top), listing(), listing(top, entry(LINK, 'l', ''))],
+      ...[
+        listing(top, entry(FILE, 'x', '', { uid: 0xffff_ffff })),
+        listing(top, entry(FILE, 'x', '', { rest: 2e9 })),
+      ],
+      Buffer.concat([answer('T'), time(1), top, Buffer.from('M'), words('../x'), answer('.')]),
+    ];
+    for (const list of lists) {
+      const { code, stderr } = await whole(list);
+      assert.equal(code, 2, stderr);
+      await mkdir(target);
+    }
+    await rm(target, { recursive: true });
+  });
+
+  it('are no more than what was asked for', async () => {
+    const list = listing(top, entry(DIRECTORY, 'd'), entry(FILE, 'd/f'));
+    const directories = [given(DIRECTORY), given(DIRECTORY)];
+    for (const gave of [
+      [given(LINK)],
+      [given(DIRECTORY), given(0o020644)],
+      [given(DIRECTORY), given(FILE, [], size(0)), answer('g')], // below what is no directory by now
+      [...directories, given(FILE, [], Buffer.concat([Buffer.from('c'), u64(0), u32(2 ** 31)]))],
+      [...directories, given(FILE, [], Buffer.from('?'))],
+      [...directories, Buffer.concat([Buffer.from('F'), stat(FILE), u32(2 ** 31)])],
+      [...directories, given(FILE, Array(20).fill(['user.a', Buffer.alloc(65_536)]), size(0))],
+      [...directories], // and nothing more
+    ]) {
+      const { code } = await take(list, answer('s'), list, ...gave);
+      assert.equal(code, 2);
+      await mkdir(target);
+    }
+    const { code } = await take(
+      ...[list, answer('s'), list, ...directories],
+      given(FILE, [], chunk(2 ** 52, Buffer.from('x'))),
+    );
+    assert.equal(code, 1, 'a file of that size cannot be');
+  });
+
+  it('get no attribute that means something to the machine', async () => {
+    const list = listing(top, entry(FILE, 'owned', '', { uid: 5 }));
+    const names = ['trusted.overlay.opaque', 'trusted.overlay.redirect', 'security.selinux'];
+    const theirs = [...names, 'security.capability'].map((name): [string, Buffer] => [
+      name,
+      Buffer.from('y'),
+    ]);
+    const { code, owner, attributes, stderr } = await whole(
+      list,
+      given(DIRECTORY, theirs),
+      given(FILE, [...theirs, ['user.word', Buffer.from('x')]], size(0)),
+    );
+    assert.equal(code, 0, stderr);
+    assert.equal(owner, 0, 'the owner is that of the file as it was given');
+    assert.deepEqual(attributes.match(/^[a-z.]+=.*$/gm), ['user.word="x"']);
+  });
+
+  it('may be gone when they are asked for', async () => {
+    const list = listing(top, entry(FILE, 'f', '', { links: 2 }), entry(FILE, 'g', '', { links: 2 }));
+    const { code, found } = await whole(list, given(DIRECTORY), answer('g'));
+    assert.deepEqual([code, found], [0, []]);
+  });
+});

@@ -1,0 +1,27 @@
+/** What the engine asks the agent of a Pod. An engine of this machine looks for itself; nobody sees into a Pod from outside. */
+import type { Duplex } from 'node:stream';
+import type { InstanceStats } from '../engine.ts';
+
+/** Gives connections to the agent (`Instance.dial`). */
+export type Dial = (signal: AbortSignal) => Promise<Duplex>;
+
+export interface TakeFiles {
+  /** A directory of the sandbox, absolute. */
+  readonly path: string;
+  /** Directories of the layers that it began with, lowest first: what is as it is there is left out. None where everything is to be had. */
+  readonly layers: readonly string[];
+  /** A directory that is there and empty. */
+  readonly target: string;
+}
+
+export interface PodAgent {
+  /** What the sandbox takes of its machine. */
+  stats(dial: Dial, signal: AbortSignal): Promise<InstanceStats>;
+  /** Kills every process but the agent. */
+  killAll(dial: Dial, signal: AbortSignal): Promise<void>;
+  /**
+   * Writes files of the sandbox as a layer, as they are at one moment, at which its programs stand still. When it resolves they are on disk.
+   * @throws SkerryError `invalid-argument` and `not-found` for the path, `disk-full`, `unimplemented` for an agent of an older version; the signal's reason
+   */
+  takeFiles(dial: Dial, files: TakeFiles, signal: AbortSignal): Promise<void>;
+}
