@@ -81,6 +81,8 @@ export class InstanceService {
   readonly #unbound = new Map<InstanceId, 'waiting' | 'binding'>();
   /** Starts under way. */
   #starting = 0;
+  /** Of these, how many were given none that waited. */
+  #startingCold = 0;
   #closing = false;
 
   constructor(parts: InstanceServiceParts) {
@@ -96,7 +98,7 @@ export class InstanceService {
       ...{ max, memory, processors, clock, counts, logger, faultPoint },
       make: (shape, signal) => this.prepare(shape, signal),
       discard: (id) => this.#discard(id),
-      isBusy: () => this.#starting > 0,
+      starts: () => (this.#starting === 0 ? 'none' : this.#startingCold === 0 ? 'given' : 'made'),
     });
   }
 
@@ -172,7 +174,9 @@ export class InstanceService {
     try {
       const waiting = warmth && this.warm.take(this.#warmShape(shape, warmth.expects), warmth.label);
       const instance = waiting && (await this.#give(waiting, tenureOf, signal, phases));
-      return instance ?? (await this.#startCold(shape, tenureOf, signal, phases));
+      if (instance) return instance;
+      this.#startingCold++;
+      return await this.#startCold(shape, tenureOf, signal, phases).finally(() => this.#startingCold--);
     } finally {
       if (--this.#starting === 0) this.warm.refillSoon();
     }

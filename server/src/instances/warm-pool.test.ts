@@ -211,6 +211,25 @@ describe('the warm pool', () => {
     await starting;
   });
 
+  it('makes none beside a start that was given what waited, however long that goes on', async () => {
+    await using machine = await Machine.open();
+    await machine.withOneWaiting();
+    const held = machine.engine.faults.hold('bind');
+    const starting = machine.start();
+    await held.reached;
+    for (let turn = 0; turn < 40; turn++) {
+      machine.nowMs += 1_000;
+      await delay(10); // it is looked at every 100 ms
+      assert.deepEqual(
+        machine.warm.kinds().map(({ waiting, making }) => [waiting, making]),
+        [[0, 0]],
+      );
+    }
+    held.release();
+    await starting;
+    await eventually(() => machine.waiting >= 1);
+  });
+
   it('takes away all under pressure, and makes none before that is over', async () => {
     await using machine = await Machine.open();
     await machine.withOneWaiting();

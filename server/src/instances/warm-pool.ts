@@ -15,7 +15,7 @@ import type { Counts } from '../telemetry/counts.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { allot } from './allotment.ts';
 import { Demand } from './demand.ts';
-import { RefillPace } from './refill-pace.ts';
+import { RefillPace, type Starts } from './refill-pace.ts';
 
 /** What an instance is made as: two that are the same here are the same to everybody. */
 export interface WarmShape extends Pick<Shape, 'layers' | 'disk'> {
@@ -29,8 +29,8 @@ export interface WarmPoolParts {
   readonly make: (shape: WarmShape, signal: AbortSignal) => Promise<Prepared>;
   /** Takes one away again; never rejects. */
   readonly discard: (id: InstanceId) => Promise<void>;
-  /** Whether somebody waits for a start: then few are made. */
-  readonly isBusy: () => boolean;
+  /** Who waits for a start: then few are made, or none. */
+  readonly starts: () => Starts;
   readonly memory: () => Promise<MachineMemory>;
   /** How many the machine has; while nobody waits for a start, half of them make instances ahead. */
   readonly processors: number;
@@ -329,7 +329,7 @@ export class WarmPool {
     if (this.#isOff) return undefined;
     const nowMs = this.#now;
     // Asked each time, so that it knows when there was a rest.
-    const isAllowed = this.#pace.allows(nowMs, { starts: this.#parts.isBusy(), making: this.#making });
+    const isAllowed = this.#pace.allows(nowMs, { starts: this.#parts.starts(), making: this.#making });
     let most: { readonly kind: Kind; readonly part: number } | undefined;
     for (const [kind, wanted] of this.#wanted()) {
       const part = 1 - (kind.waiting.length + kind.making) / wanted;
@@ -340,7 +340,7 @@ export class WarmPool {
   }
 
   async #makeOne(kind: Kind, signal: AbortSignal): Promise<void> {
-    const { make, isBusy, logger, faultPoint } = this.#parts;
+    const { make, starts, logger, faultPoint } = this.#parts;
     const startedAtMs = this.#now;
     kind.making++;
     try {
@@ -355,7 +355,7 @@ export class WarmPool {
       throw err;
     } finally {
       kind.making--;
-      this.#pace.took(this.#now, this.#now - startedAtMs, isBusy());
+      this.#pace.took(this.#now, this.#now - startedAtMs, starts());
       kind.made.resolve();
       kind.made = Promise.withResolvers();
     }
