@@ -74,13 +74,16 @@ pub fn duplicate(fd: &OwnedFd) -> io::Result<OwnedFd> {
     unsafe { Ok(owned(check(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3))?)) }
 }
 
+/// For an end of a pipe or terminal that was just made: none of the other flags that can be changed are set on it.
 pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
-    // SAFETY: plain flag calls on an open descriptor.
-    unsafe {
-        let flags = check(libc::fcntl(fd.as_raw_fd(), libc::F_GETFL))?;
-        check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK))?;
-    }
-    Ok(())
+    // SAFETY: a plain flag call on an open descriptor.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)
+}
+
+/// Asks for so much room in a pipe; what is in it stays.
+pub fn set_pipe_size(fd: &OwnedFd, bytes: usize) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and the command takes an integer.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETPIPE_SZ, bytes as c_int) }).map(drop)
 }
 
 /// Undoes `O_NONBLOCK`, which a file may have been opened with so that opening does not wait.

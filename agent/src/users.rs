@@ -41,7 +41,14 @@ fn text(path: &str) -> String {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path);
     if let Ok(file) = file {
-        if file.metadata().is_ok_and(|meta| meta.is_file()) {
+        if let Some(length) = file
+            .metadata()
+            .ok()
+            .filter(|meta| meta.is_file())
+            .map(|meta| meta.len())
+        {
+            // One read has all of it, and the next tells the end.
+            bytes.reserve(length.min(FILE_BOUND) as usize + 1);
             let _ = file.take(FILE_BOUND).read_to_end(&mut bytes);
         }
     }

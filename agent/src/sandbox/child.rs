@@ -171,18 +171,19 @@ fn execute(start: &Start, home: Option<String>) -> Failure {
         } else {
             format!("{}/{}", directory, program)
         };
+        // To look costs less than a try in vain. A directory that may not be searched is as good as one without the program.
+        if !exists(&candidate) {
+            continue;
+        }
         let error = try_exec(&candidate, &argv, &envp);
         match error.raw_os_error() {
-            Some(libc::ENOENT) if !exists(&candidate) => {}
-            Some(libc::ENOTDIR | libc::ENAMETOOLONG | libc::ELOOP) if !exists(&candidate) => {}
             Some(libc::EACCES) => denied = denied.or(Some((candidate, error))),
             _ => return explain(program, &candidate, &error),
         }
     }
     match denied {
-        // A directory that may not be searched is as good as one without the program.
-        Some((candidate, error)) if exists(&candidate) => explain(program, &candidate, &error),
-        _ => Failure::new(
+        Some((candidate, error)) => explain(program, &candidate, &error),
+        None => Failure::new(
             ErrorKind::NotFound,
             format!("program '{}' was not found in PATH ({})", short(program), short(path)),
         ),
