@@ -34,6 +34,19 @@ describe('the pace of refills', () => {
     assert.equal(pace.allows(3_000, { starts: 'given', making: 0 }), false);
   });
 
+  it('leaves many that were given one the time for their first programs, and few none', () => {
+    const pace = new RefillPace();
+    for (let count = 0; count < 4; count++) pace.gave(0);
+    assert.equal(pace.allows(0, { starts: 'none', making: 0 }), true);
+    for (let count = 0; count < 54; count++) pace.gave(1_000);
+    assert.equal(pace.allows(2_999, { starts: 'none', making: 0 }), false);
+    assert.equal(pace.allows(3_000, { starts: 'none', making: 0 }), true);
+    assert.equal(pace.allows(3_000, { starts: 'none', making: 1 }), true);
+    for (let count = 0; count < 1_000; count++) pace.gave(10_000);
+    assert.equal(pace.allows(13_999, { starts: 'none', making: 0 }), false);
+    assert.equal(pace.allows(14_000, { starts: 'none', making: 0 }), true);
+  });
+
   it('leaves the first start after a rest alone, however long ago the last one was made', () => {
     const pace = new RefillPace();
     pace.took(1_000, 80, 'none');

@@ -130,6 +130,7 @@ export class WarmPool {
       this.#parts.counts.warmHits++;
       kind.failures = 0;
       this.#inVain = 0;
+      this.#pace.gave(this.#now);
       this.#parts.faultPoint('warm.taken');
     } else {
       kind.misses++;
