@@ -92,6 +92,7 @@ describe('files that a sandbox gives', () => {
       listing(top, entry(LINK, 'l', '/tmp'), entry(FILE, 'l/x')),
       listing(top, entry(FILE, 'f'), entry(FILE, 'f/x')),
       ...[listing(entry(FILE, 'x')), listing(top, top), listing(), listing(top, entry(LINK, 'l', ''))],
+      ...[listing(top, entry(FILE, 'f', 'x')), listing(top, entry(LINK, 'l', 'x'.repeat(4096)))],
       ...[
         listing(top, entry(FILE, 'x', '', { uid: 0xffff_ffff })),
         listing(top, entry(FILE, 'x', '', { rest: 2e9 })),
@@ -104,6 +105,13 @@ describe('files that a sandbox gives', () => {
       await mkdir(target);
     }
     await rm(target, { recursive: true });
+  });
+
+  it('have no names that fill the memory', async () => {
+    const link = entry(LINK, 'l', 'x'.repeat(4000));
+    const list = listing(top, ...Array(34_000).fill(link));
+    const { code, stderr } = await take(list);
+    assert.deepEqual([code, stderr.includes('too much for a snapshot')], [3, true], stderr);
   });
 
   it('are no more than what was asked for', async () => {

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 /// As many as any archive may have (`server/src/images/layers/read-tar.ts`).
 const MAX_ENTRIES: usize = 1_000_000;
 const MAX_PATH: usize = 4096;
+/// Of all paths and links together: all of them are kept.
+const MAX_TEXT: usize = 128 << 20;
 const MAX_NAME: usize = 255;
 
 #[derive(Clone, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct Listing {
     pub entries: BTreeMap<Vec<u8>, Entry>,
     /// Where something else is mounted: what lies below cannot be seen.
     pub covered: HashSet<Vec<u8>>,
+    /// Bytes of all paths and links.
+    pub(super) text: usize,
 }
 
 impl Listing {
@@ -75,15 +79,18 @@ impl Listing {
         if !is_top {
             self.check(&path)?;
         }
-        if entry.kind() == libc::S_IFLNK && (entry.link.is_empty() || entry.link.contains(&0)) {
+        let is_link = entry.kind() == libc::S_IFLNK;
+        if is_link == entry.link.is_empty() || entry.link.len() >= MAX_PATH || entry.link.contains(&0) {
             return Err(broken());
         }
+        self.text += path.len() + entry.link.len();
         self.entries.insert(path, entry);
         self.bound()
     }
 
     pub fn cover(&mut self, path: Vec<u8>) -> Result<(), Failure> {
         self.check(&path)?;
+        self.text += path.len();
         self.covered.insert(path);
         self.bound()
     }
@@ -104,6 +111,12 @@ impl Listing {
     }
 
     fn bound(&self) -> Result<(), Failure> {
+        if self.text > MAX_TEXT {
+            return Err(Failure::bad_path(format!(
+                "The names of the sandbox's files have more than {} MiB, which is too much for a snapshot.",
+                MAX_TEXT >> 20
+            )));
+        }
         if self.entries.len() + self.covered.len() <= MAX_ENTRIES {
             return Ok(());
         }
