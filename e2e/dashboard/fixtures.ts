@@ -1,7 +1,7 @@
 /** What the dashboard's tests share: one server, one browser on another machine, one sandbox in which there is something to see, and who is signed in. */
 import { type BrowserContextOptions, test as base, expect, type Locator, type Page } from '@playwright/test';
 import { type ConnectionOptions, Sandbox } from '../../sdk/src/index.ts';
-import { Browsing } from '../support/browsing.ts';
+import { Browsing, PAGE_MS } from '../support/browsing.ts';
 import { DESK } from './look.ts';
 
 /** As an attacker would name things: it must be read, not run. */
@@ -13,7 +13,9 @@ interface OfTheServer {
   owner: ConnectionOptions & { readonly url: string; readonly token: string };
   /** It has a main program with output, a tag, and a port that is open. */
   sandbox: Sandbox;
-  /** What the browser of somebody keeps who signed in with the owner's token. */
+  /** A page of somebody who signed in with the owner's token. One for all tests that need no other: it is wherever the one before left it. */
+  dashboard: Page;
+  /** What a browser keeps of who is signed in there. */
   signedIn: NonNullable<BrowserContextOptions['storageState']>;
 }
 
@@ -45,14 +47,18 @@ export const test = base.extend<object, OfTheServer>({
     },
     { scope: 'worker', timeout: 0 },
   ],
-  signedIn: [
+  dashboard: [
     async ({ browsing, owner }, use) => {
-      const page = await browsing.page();
-      await page.goto(`${browsing.serverUrl}/`);
+      const page = await browsing.page({ baseURL: browsing.serverUrl, viewport: DESK });
+      await page.goto('/');
       await signIn(page, owner.token);
-      await expect(page.getByRole('heading', { name: 'Sandboxes' })).toBeVisible();
-      await use(await page.context().storageState());
+      await expect(page.getByRole('heading', { name: 'Sandboxes' })).toBeVisible({ timeout: PAGE_MS });
+      await use(page);
     },
+    { scope: 'worker', timeout: 0 },
+  ],
+  signedIn: [
+    async ({ dashboard }, use) => use(await dashboard.context().storageState()),
     { scope: 'worker' },
   ],
   storageState: ({ signedIn }, use) => use(signedIn),

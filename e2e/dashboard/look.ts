@@ -21,7 +21,7 @@ const tooWide = `Math.max(document.documentElement.scrollWidth,
  * @param secret where there is to be no picture
  */
 export async function lookAt(page: Page, name: string, secret = false): Promise<void> {
-  await page.evaluate(axe);
+  if (await page.evaluate('globalThis.axe === undefined')) await page.evaluate(axe);
   for (const size of [DESK, PHONE]) {
     for (const colorScheme of ['light', 'dark'] as const) {
       const which = `${name}, ${size.width} pixels, ${colorScheme}`;

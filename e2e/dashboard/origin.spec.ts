@@ -45,7 +45,7 @@ const tryFiles = (sandboxId: string) => `(async () => {
   return { pwned: globalThis.pwned === true, outcomes };
 })()`;
 
-test('files move in and out, and nothing in them runs', async ({ page, sandbox }) => {
+test('files move in and out, and nothing in them runs', async ({ dashboard: page, sandbox }) => {
   await page.goto(`/#/sandboxes/${sandbox.id}/files/%2Ftmp`);
   for (const [name, content] of Object.entries(files)) {
     const file = { name, mimeType: 'text/html', buffer: Buffer.from(content) };
@@ -91,7 +91,7 @@ const tryDashboard = (url: string) => `(async () => {
 })()`;
 
 test('a page of a sandbox is given nothing, though it is on the same host and is sent the cookie', async ({
-  page,
+  dashboard: page,
   sandbox,
   browsing: { serverUrl },
 }) => {

@@ -4,7 +4,7 @@ import { secrets, Volume } from '../../sdk/src/index.ts';
 import { shows, showsNot, test } from './fixtures.ts';
 import { lookAt } from './look.ts';
 
-test('shows images, and what one came out of', async ({ page }) => {
+test('shows images, and what one came out of', async ({ dashboard: page }) => {
   await page.goto('/#/images');
   const image = page.getByRole('link', { name: 'python:3.11-slim' });
   await expect(image).toBeVisible();
@@ -14,7 +14,7 @@ test('shows images, and what one came out of', async ({ page }) => {
   await lookAt(page, 'image');
 });
 
-test('shows volumes, and what they hold', async ({ page, owner }) => {
+test('shows volumes, and what they hold', async ({ dashboard: page, owner }) => {
   const volume = await Volume.create('kept', owner);
   await volume.write('/deep/down.txt', 'in a volume');
   await page.goto('/#/volumes');
@@ -26,7 +26,7 @@ test('shows volumes, and what they hold', async ({ page, owner }) => {
   await lookAt(page, 'volume');
 });
 
-test('shows names of secrets, and never their values', async ({ page, owner }) => {
+test('shows names of secrets, and never their values', async ({ dashboard: page, owner }) => {
   await secrets.put('api', { API_KEY: 'not-to-be-seen' }, owner);
   await page.goto('/#/secrets');
   await shows(page, 'API_KEY');
@@ -34,7 +34,7 @@ test('shows names of secrets, and never their values', async ({ page, owner }) =
   await lookAt(page, 'secrets');
 });
 
-test('shows the machine', async ({ page, sandbox }) => {
+test('shows the machine', async ({ dashboard: page, sandbox }) => {
   await page.goto('/#/machine');
   const checks = page.getByRole('region', { name: 'Checks' });
   await shows(checks, 'skopeo');

@@ -4,7 +4,11 @@ import { Sandbox } from '../../sdk/src/index.ts';
 import { HOSTILE, shows, test } from './fixtures.ts';
 import { lookAt } from './look.ts';
 
-test('lists sandboxes as they come and go, as text, and finds them', async ({ page, sandbox, owner }) => {
+test('lists sandboxes as they come and go, as text, and finds them', async ({
+  dashboard: page,
+  sandbox,
+  owner,
+}) => {
   await page.goto('/');
   const list = page.getByRole('region', { name: 'Sandboxes' });
   await shows(list, 'shown');
@@ -29,7 +33,10 @@ test('lists sandboxes as they come and go, as text, and finds them', async ({ pa
   expect((await other.wait()).result?.reason).toBe('terminated');
 });
 
-test('shows one sandbox, changes its tags, and makes an image of it', async ({ page, sandbox }) => {
+test('shows one sandbox, changes its tags, and makes an image of it', async ({
+  dashboard: page,
+  sandbox,
+}) => {
   await page.goto(`/#/sandboxes/${sandbox.id}`);
   await shows(page, 'Ends at the latest');
   await shows(page, `owner = ${HOSTILE}`);
@@ -67,7 +74,7 @@ test('shows one sandbox, changes its tags, and makes an image of it', async ({ p
   }
 });
 
-test('shows what programs print, and no more than a page can hold', async ({ page, sandbox }) => {
+test('shows what programs print, and no more than a page can hold', async ({ dashboard: page, sandbox }) => {
   await page.goto(`/#/sandboxes/${sandbox.id}`);
   await page.getByRole('link', { name: 'Logs' }).click();
   await shows(page, 'first line');
@@ -88,7 +95,7 @@ test('shows what programs print, and no more than a page can hold', async ({ pag
   expect((await flood).exitCode).toBe(0);
 });
 
-test('has a shell in a sandbox', async ({ page, sandbox }) => {
+test('has a shell in a sandbox', async ({ dashboard: page, sandbox }) => {
   await page.goto(`/#/sandboxes/${sandbox.id}/terminal`);
   const typing = page.locator('.xterm-helper-textarea');
   const rows = page.locator('.xterm-rows');

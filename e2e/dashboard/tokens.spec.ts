@@ -4,7 +4,10 @@ import { Sandbox, secrets } from '../../sdk/src/index.ts';
 import { HOSTILE, shows, showsNot, test } from './fixtures.ts';
 import { lookAt } from './look.ts';
 
-test('makes tokens, tells what is used of them, and revokes them', async ({ page, owner: { url } }) => {
+test('makes tokens, tells what is used of them, and revokes them', async ({
+  dashboard: page,
+  owner: { url },
+}) => {
   await page.goto('/#/tokens');
   await page.getByText('New token').click();
   const label = page.getByLabel('Label');
@@ -35,14 +38,16 @@ test('makes tokens, tells what is used of them, and revokes them', async ({ page
   await expect(Sandbox.get(made.id, { url, token })).rejects.toThrow(/Token ID or secret is wrong/);
 });
 
-test('does not let a script that got into the page at the key that stands for a token', async ({ page }) => {
+test('does not let a script that got into the page at the key that stands for a token', async ({
+  dashboard: page,
+}) => {
   await page.goto('/');
   const own = `fetch('/dashboard/api/skerry/v1/token', { headers: { 'x-skerry-session': JSON.parse(localStorage.getItem('skerry-session')).key } })`;
   expect(await page.evaluate(`${own}.then(({ status }) => status)`)).toBe(404);
 });
 
 test('gives a token another secret, and lets the one before be good for a while', async ({
-  page,
+  dashboard: page,
   owner: { url, token: ownToken },
 }) => {
   const headers = { authorization: `Bearer ${ownToken}` };
@@ -81,7 +86,7 @@ test('gives a token another secret, and lets the one before be good for a while'
   await fetch(`${url}/skerry/v1/tokens/${tokenId}`, { method: 'DELETE', headers });
 });
 
-test('bounds the sandboxes of an environment', async ({ page, sandbox, owner }) => {
+test('bounds the sandboxes of an environment', async ({ dashboard: page, sandbox, owner }) => {
   expect(sandbox.info.status).toBe('running'); // it counts
   await page.goto('/#/environments');
   const dialog = page.getByRole('dialog', { name: 'Quotas of main' });

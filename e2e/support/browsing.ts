@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
-import type { Browser, Page } from '@playwright/test';
+import type { Browser, BrowserContextOptions, Page } from '@playwright/test';
 import { findBrowser, type StartedBrowser, startBrowser } from './browser.ts';
 import { type OtherMachine, startOtherMachine } from './other-machine.ts';
 import { startServer, type TestServer } from './server.ts';
@@ -60,8 +60,8 @@ export class Browsing implements AsyncDisposable {
   }
 
   /** A page of somebody who was never there before; goes with the browser. */
-  async page(): Promise<Page> {
-    const page = await this.browser.newPage();
+  async page(options: BrowserContextOptions = {}): Promise<Page> {
+    const page = await this.browser.newPage(options);
     page.setDefaultTimeout(PAGE_MS);
     return page;
   }
