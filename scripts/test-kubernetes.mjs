@@ -29,6 +29,7 @@ const SUITES = [
 const LAST_SUITES = [
   ['two nodes of which one is lost, runc', 'e2e/kubernetes/nodes.ts'],
   ['200 sandboxes on two nodes, runc', 'e2e/kubernetes/many.ts'],
+  ['the walk, with the server as a Pod', 'e2e/kubernetes/walk.ts'],
 ];
 const GVISOR_SUITES = [
   ['conformance of engines, gVisor', conformance, inGvisor],
