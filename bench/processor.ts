@@ -20,7 +20,7 @@ import { benchImage, firstOutput, modalClient } from './modal-client.ts';
 import { say, wholeNumber } from './page.ts';
 import { during, less, type Reading, reading } from './processor-readings.ts';
 import { summarize } from './statistics.ts';
-import { crowd, MiB, WRITE_BYTES } from './stream-contender.ts';
+import { crowd, MiB, residentMiB, WRITE_BYTES } from './stream-contender.ts';
 
 const LIFE_MS = 3_600_000;
 const { values } = parseArgs({
@@ -197,6 +197,8 @@ for (let round = 0; round <= rounds; round++) {
   }
   if (round > 0) print();
 }
+for (const { name, server } of sides)
+  console.log(`The server of ${name} has ${residentMiB(server.pid).toFixed(0)} MiB.`);
 
 print();
 

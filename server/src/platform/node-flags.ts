@@ -9,5 +9,8 @@ export const nodeFlags: readonly string[] = [
   '--max-semi-space-size=4',
   // The bytes of streams lie outside of V8's heap. It would count them as growth of the old generation all the same, and mark the whole of that for every 25 MiB that pass.
   '--external-memory-accounted-in-global-limit',
+  // The heap is marked when it, with such bytes, is three times as large as after the last marking. Left to itself V8 takes as much as four times, but where little else happens little more than once:
+  // then it marks for every 15 MiB that pass, which is more than half of what a stream takes of the processor (docs/decisions/0061-what-an-operation-takes-of-the-processor.md).
+  '--heap-growing-percent=200',
   fromCompileCache,
 ];
