@@ -61,7 +61,9 @@ export async function createClusterEngine(
     images: new RegistryImages({
       ...{ repository: registry, insecure: config.insecureRegistries, timeoutMs: config.registryTimeoutMs },
       authFile: config.registryAuthFile,
-      ...{ directory: join(dataDir, 'kubernetes', 'tmp'), room, logger },
+      directory: join(dataDir, 'kubernetes', 'tmp'),
+      sentFile: join(dataDir, 'kubernetes', 'sent-layers.json'),
+      ...{ room, logger },
     }),
     agent: new PodAgentClient(treesBinaryPath(), logger),
     room,

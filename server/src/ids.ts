@@ -56,6 +56,8 @@ export const newInstanceId = (): InstanceId => `in-${random(22)}` as InstanceId;
 export const isInstanceId = (text: string): text is InstanceId => /^(in|ta)-[0-9A-Za-z]{1,40}$/.test(text);
 export const newImageId = (): ImageId => `im-${random(22)}` as ImageId;
 export const newLayerId = (): LayerId => `ly-${random(22)}` as LayerId;
+/** True for text of that shape, whether there is such a layer or not. */
+export const isLayerId = (text: string): text is LayerId => /^ly-[0-9A-Za-z]{22}$/.test(text);
 export const newMemorySnapshotId = (): MemorySnapshotId => `sn-${random(22)}` as MemorySnapshotId;
 /** True for text of that shape, whether there is such a snapshot or not. */
 export const isMemorySnapshotId = (text: string): text is MemorySnapshotId =>

@@ -13,8 +13,9 @@ import { formatReference, parseReference, type Reference } from './bases/referen
 import { authConfig, Registry } from './bases/registry.ts';
 import { emptyImageConfig, type RegistryLogin } from './image.ts';
 import { thisPlatform } from './oci/platform.ts';
-import { writeLayout } from './oci/write-archive.ts';
+import { type PackedLayer, writeLayout } from './oci/write-archive.ts';
 import { readLogin } from './registry-login.ts';
+import { SentLayers } from './sent-layers.ts';
 
 export interface RegistryImagesOptions {
   /** `HOST[:PORT]/REPOSITORY` */
@@ -25,6 +26,8 @@ export interface RegistryImagesOptions {
   readonly authFile: string;
   /** For what is being packed; whatever is in it goes. */
   readonly directory: string;
+  /** Where it is written down which layers the registry has. */
+  readonly sentFile: string;
   readonly room: MachineRoom;
   readonly logger: Logger;
 }
@@ -36,14 +39,16 @@ export class RegistryImages implements ImageSource {
   readonly #options: RegistryImagesOptions;
   readonly #repository: Reference;
   readonly #registry: Registry;
+  readonly #layers: SentLayers;
   /** What is there, or on its way: it goes on when nobody waits for it any more, so that whoever asks next finds it. */
   readonly #sent = new Map<string, Promise<void>>();
   #closing = new AbortController();
 
   /** @throws SkerryError `invalid-argument` for what is no repository */
   constructor(options: RegistryImagesOptions) {
-    const { repository, insecure, timeoutMs, room, directory, logger } = options;
+    const { repository, insecure, timeoutMs, room, directory, sentFile, logger } = options;
     this.#options = options;
+    this.#layers = new SentLayers(sentFile);
     this.#repository = parseReference(repository);
     const { registry } = this.#repository;
     this.#registry = new Registry({
@@ -91,17 +96,30 @@ export class RegistryImages implements ImageSource {
     cleanup.add('workspace', () => rm(workspace, { recursive: true, force: true }));
     const login = await this.#readLogin();
     if (await this.#registry.has(reference, login, workspace, signal)) return;
-    await withinRoom({ room, signal }, async (signal) => {
-      const layout = join(workspace, 'layout');
-      await mkdir(layout, { mode: 0o700 });
-      const image = {
-        ...{ names: [], layers, history: undefined },
-        config: emptyImageConfig,
-        createdAtMs: CREATED_AT_MS,
-        architecture: thisPlatform,
-      };
-      await writeLayout(layout, [image], signal);
-      await this.#registry.push(layout, reference, login, workspace, signal);
-    });
+    const image = {
+      ...{ names: [], layers, history: undefined },
+      config: emptyImageConfig,
+      createdAtMs: CREATED_AT_MS,
+      architecture: thisPlatform,
+    };
+    const send = (layout: string, packed: (layer: string) => PackedLayer | undefined) =>
+      withinRoom({ room, signal }, async (signal) => {
+        const directory = join(workspace, layout);
+        await mkdir(directory, { mode: 0o700 });
+        const written = await writeLayout(directory, [image], signal, packed);
+        await this.#registry.push(directory, reference, login, workspace, signal);
+        await this.#layers.add(written);
+      });
+    const known = (layer: string) => this.#layers.of(layer);
+    try {
+      await send('changes', known);
+    } catch (err) {
+      signal.throwIfAborted();
+      const isDenied = err instanceof SkerryError && err.code === 'permission-denied';
+      if (isDenied || !layers.some(known)) throw err;
+      // It may have dropped a layer, or be another one.
+      logger.warn({ err }, 'kubernetes.layers-sent-again');
+      await send('layout', () => undefined);
+    }
   }
 }

@@ -14,6 +14,8 @@ export interface TestRegistry extends AsyncDisposable {
   readonly requests: readonly string[];
   /** What it was told to let somebody in, right or wrong. */
   readonly credentials: readonly string[];
+  /** Drops all that it has, as a collection of what no tag names may. */
+  forget(): void;
 }
 
 /** What skopeo says when it has neither name nor password. */
@@ -144,6 +146,10 @@ export async function startRegistry(
     layers: descriptors.map(({ digest }) => digest),
     requests,
     credentials,
+    forget: () => {
+      blobs.clear();
+      tags.clear();
+    },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -40,15 +40,27 @@ interface Blob {
   readonly size: number;
 }
 
-/** Writes images into an empty directory; layers that they share once. @throws what `layerTar` throws; `ENOSPC` */
+/** A layer as it is in a layout. */
+export interface PackedLayer extends Blob {
+  /** Of its archive before that was compressed. */
+  readonly diffId: string;
+}
+
+/**
+ * Writes images into an empty directory; layers that they share once.
+ * @param packed what is known of a layer that need not be in the layout, since whoever reads that has it already
+ * @returns all layers by their directories
+ * @throws what `layerTar` throws; `ENOSPC`
+ */
 export async function writeLayout(
   directory: string,
   images: readonly WrittenImage[],
   signal: AbortSignal,
-): Promise<void> {
+  packed: (layer: string) => PackedLayer | undefined = () => undefined,
+): Promise<ReadonlyMap<string, PackedLayer>> {
   const blobs = join(directory, 'blobs', 'sha256');
   await mkdir(blobs, { recursive: true });
-  const layers = new Map<string, Blob & { readonly diffId: string }>();
+  const layers = new Map<string, PackedLayer>();
   const put = async (mediaType: string, value: object): Promise<Blob> => {
     const data = Buffer.from(JSON.stringify(value));
     const digest = createHash('sha256').update(data).digest('hex');
@@ -59,7 +71,7 @@ export async function writeLayout(
   const docker: object[] = [];
   for (const image of images) {
     for (const layer of image.layers) {
-      if (!layers.has(layer)) layers.set(layer, await writeLayer(layer, blobs, signal));
+      if (!layers.has(layer)) layers.set(layer, packed(layer) ?? (await writeLayer(layer, blobs, signal)));
     }
     const its = image.layers.map((layer) => layers.get(layer)).filter((each) => each !== undefined);
     const config = await put(CONFIG, formatConfig({ ...image, diffIds: its.map(({ diffId }) => diffId) }));
@@ -89,13 +101,10 @@ export async function writeLayout(
   };
   for (const [name, value] of Object.entries(files))
     await writeFile(join(directory, name), JSON.stringify(value));
+  return layers;
 }
 
-async function writeLayer(
-  directory: string,
-  blobs: string,
-  signal: AbortSignal,
-): Promise<Blob & { readonly diffId: string }> {
+async function writeLayer(directory: string, blobs: string, signal: AbortSignal): Promise<PackedLayer> {
   const [plain, packed] = [createHash('sha256'), createHash('sha256')];
   const file = join(blobs, 'layer');
   await pipeline(

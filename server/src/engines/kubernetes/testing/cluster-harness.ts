@@ -35,6 +35,7 @@ export async function openOnCluster(content: ContentPlaces): Promise<EngineHarne
       timeoutMs: 60_000,
       authFile: '',
       directory: join(directory, 'tmp'),
+      sentFile: join(directory, 'sent-layers.json'),
       room: new MachineRoom(directory),
       logger,
     }),
