@@ -94,12 +94,28 @@ print(p.stdout.read().strip()); sb.terminate()
 sb = create()
 sb.exec("python", "-c", "import os; open('/kept', 'w').write('first'); os.setxattr('/kept', 'user.word', b'said')").wait()
 sb.exec("sh", "-c", "rm /etc/debian_version; ln -s kept /link; chown 1000:1001 /kept; head -c 30000000 /dev/urandom > /bulk; sha256sum /bulk > /sum").wait()
+mapper = """
+import mmap
+maps = []
+for name in ("/one", "/two"):
+    with open(name, "wb+") as file:
+        file.write(bytes(4096)); file.flush()
+        maps.append(mmap.mmap(file.fileno(), 4096))
+print("mapped", flush=True)
+n = 0
+while True:
+    n += 1
+    for each in maps: each[0:8] = n.to_bytes(8, "big")
+"""
+p = sb.exec("python", "-c", mapper)
+print(next(iter(p.stdout)).strip())
 first = sb.snapshot_filesystem()
 print(sb.exec("sh", "-c", "echo later > /kept; cat /kept").stdout.read().strip())
 sb.terminate()
 sb = modal.Sandbox.create(app=app, image=first)
 print(sb.exec("sh", "-c", "cat /link; stat -c ' %u %g' /kept; sha256sum --quiet -c /sum && echo whole; ls /etc/debian_version 2>&1 | grep -c directory").stdout.read())
 print(sb.exec("python", "-c", "import os; print(os.getxattr('/kept', 'user.word'))").stdout.read().strip())
+print(sb.exec("python", "-c", "one, two = (int.from_bytes(open(name, 'rb').read(8), 'big') for name in ('/one', '/two')); print(one > 0, one - two in (0, 1))").stdout.read().strip())
 sb.exec("sh", "-c", "rm /bulk; mv /kept /moved").wait()
 second = sb.snapshot_filesystem()
 sb.terminate()
@@ -108,7 +124,7 @@ print(sb.exec("sh", "-c", "cat /moved; test -e /kept || test -e /bulk || echo ' 
 print(sb.exec("python", "-c", "import numbers; print('works')").stdout.read().strip())
 sb.terminate()
 `);
-    assert.equal(out, "later\nfirst 1000 1001\nwhole\n1\n\nb'said'\nfirst gone\nworks");
+    assert.equal(out, "mapped\nlater\nfirst 1000 1001\nwhole\n1\n\nb'said'\nTrue True\nfirst gone\nworks");
   });
 
   test('what it cannot do it refuses in words', async () => {

@@ -1,6 +1,7 @@
 //! What there is below a directory, each with what tells whether it was changed.
 
 use super::directory::{link_at, names_in, open_directory, stat_at, Directory};
+use super::mapped;
 use super::wire::Wire;
 use super::{is_reserved, joined};
 use crate::mounts;
@@ -18,12 +19,22 @@ struct Walk<'a> {
     top: &'a Path,
     /// What is mounted belongs to others, unless only a directory was asked for.
     mounts: HashSet<PathBuf>,
+    /// What is written to without its times showing it counts as changed now.
+    mapped: HashSet<PathBuf>,
+    now: libc::timespec,
     wire: &'a mut Wire,
 }
 
-pub fn list(root: &Directory, top: &Path, wire: &mut Wire) -> io::Result<()> {
+/// @param still nobody writes anything meanwhile
+pub fn list(root: &Directory, top: &Path, still: bool, wire: &mut Wire) -> io::Result<()> {
+    let now = now();
     wire.byte(b'T')?;
-    wire.now()?;
+    wire.time(now.tv_sec, now.tv_nsec)?;
+    if !still {
+        // A page that is on the disk shows its next change: from now on, times tell of what programs write through mappings as well.
+        // SAFETY: the descriptor is open. What cannot be written out is looked at anew where it can be seen that it is mapped.
+        unsafe { libc::syncfs(root.fd()) };
+    }
     let mounts = if top == Path::new("/") {
         mounts::points()
     } else {
@@ -31,8 +42,23 @@ pub fn list(root: &Directory, top: &Path, wire: &mut Wire) -> io::Result<()> {
     };
     let empty = CStr::from_bytes_with_nul(EMPTY).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     wire.entry(b"", &stat_at(root.fd(), empty)?, b"")?;
-    Walk { top, mounts, wire }.directory(root.fd(), &mut Vec::new())?;
+    let mut walk = Walk {
+        top,
+        mounts,
+        mapped: mapped::files(),
+        now,
+        wire,
+    };
+    walk.directory(root.fd(), &mut Vec::new())?;
     wire.byte(b'.')
+}
+
+/// As the clock of files says, which lies a moment behind.
+fn now() -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure outlives the call, which cannot fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) };
+    now
 }
 
 impl Walk<'_> {
@@ -59,7 +85,10 @@ impl Walk<'_> {
         if is_reserved(&place) || self.mounts.contains(&place) {
             return self.wire.covered(path);
         }
-        let stat = stat_at(directory, name)?;
+        let mut stat = stat_at(directory, name)?;
+        if self.mapped.contains(&place) {
+            (stat.st_ctime, stat.st_ctime_nsec) = (self.now.tv_sec, self.now.tv_nsec);
+        }
         match stat.st_mode & libc::S_IFMT {
             libc::S_IFLNK => {
                 let link = link_at(directory, name)?;

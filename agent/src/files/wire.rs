@@ -1,7 +1,6 @@
 //! What is said to the server, little-endian: PROTOCOL.md, "Files".
 
 use std::io::{self, BufWriter, Stdout, Write};
-use std::mem::MaybeUninit;
 
 pub struct Wire {
     out: BufWriter<Stdout>,
@@ -20,17 +19,6 @@ impl Wire {
 
     pub fn byte(&mut self, byte: u8) -> io::Result<()> {
         self.out.write_all(&[byte])
-    }
-
-    /// As the clock of files says, which lies a moment behind.
-    pub fn now(&mut self) -> io::Result<()> {
-        let mut now = MaybeUninit::<libc::timespec>::uninit();
-        // SAFETY: the structure outlives the call, which cannot fail for this clock.
-        let now = unsafe {
-            libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, now.as_mut_ptr());
-            now.assume_init()
-        };
-        self.time(now.tv_sec, now.tv_nsec)
     }
 
     pub fn entry(&mut self, path: &[u8], stat: &libc::stat, link: &[u8]) -> io::Result<()> {
@@ -86,7 +74,7 @@ impl Wire {
         self.out.write_all(&number.to_le_bytes())
     }
 
-    fn time(&mut self, seconds: i64, nanoseconds: i64) -> io::Result<()> {
+    pub fn time(&mut self, seconds: i64, nanoseconds: i64) -> io::Result<()> {
         self.long(seconds as u64)?;
         self.number(nanoseconds as u32)
     }

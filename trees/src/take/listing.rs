@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, HashSet};
 
 /// As many as any archive may have (`server/src/images/layers/read-tar.ts`).
 const MAX_ENTRIES: usize = 1_000_000;
-const MAX_PATH: usize = 4096;
-/// Of all paths and links together: all of them are kept.
+/// Of all paths and links together: all of it is kept in memory.
 const MAX_TEXT: usize = 128 << 20;
+const MAX_PATH: usize = 4096;
 const MAX_NAME: usize = 255;
 
 #[derive(Clone, PartialEq, Eq)]
@@ -66,11 +66,18 @@ pub struct Listing {
     pub entries: BTreeMap<Vec<u8>, Entry>,
     /// Where something else is mounted: what lies below cannot be seen.
     pub covered: HashSet<Vec<u8>>,
-    /// Bytes of all paths and links.
-    pub(super) text: usize,
+    /// Bytes of paths and links so far.
+    text: usize,
 }
 
 impl Listing {
+    pub fn begun(at: i128) -> Listing {
+        Listing {
+            began: at,
+            ..Listing::default()
+        }
+    }
+
     pub fn add(&mut self, path: Vec<u8>, entry: Entry) -> Result<(), Failure> {
         let is_top = path.is_empty();
         if is_top != self.entries.is_empty() || (is_top && !entry.is_directory()) {

@@ -20,6 +20,8 @@ use wire::{broken, Wire};
 
 /// How far the times of files lie behind the clock at most: a tick of a slow one, twice.
 const TICK_NS: i128 = 20_000_000;
+/// What the files of a layer may hold together, holes included, which archives of it have: as any archive (`server/src/images/layers/read-tar.ts`).
+const MAX_BYTES: u64 = 64 << 30;
 /// What is asked for before an answer was read.
 const AHEAD: usize = 64;
 /// What is no more than this is not taken while programs run: it is taken quickly when they stand still.
@@ -41,20 +43,28 @@ pub fn take(target: &OsStr, since: &OsStr, layers: &[&OsStr]) -> Result<(), Fail
     };
     let listing = taker.list()?;
     let wanted = taker.wanted(&listing);
-    let bytes: u64 = wanted
-        .iter()
-        .filter_map(|path| listing.entries.get(path))
-        .map(Entry::bytes)
-        .sum();
-    if bytes > SHORT_BYTES || wanted.len() > SHORT_FILES {
+    if bytes(&listing, &wanted)? > SHORT_BYTES || wanted.len() > SHORT_FILES {
         taker.fetch(&listing, &wanted, i128::MAX)?;
     }
     taker.wire.stand_still()?;
     let last = taker.list()?;
     let wanted = taker.wanted(&last);
+    bytes(&last, &wanted)?;
     taker.fetch(&last, &wanted, listing.began - TICK_NS)?;
     taker.wire.go_on()?;
     taker.finish(&last, &wanted)
+}
+
+/// @throws when there are more than a layer may have
+fn bytes(listing: &Listing, wanted: &BTreeSet<Vec<u8>>) -> Result<u64, Failure> {
+    let entries = wanted.iter().filter_map(|path| listing.entries.get(path));
+    let bytes = entries.fold(0u64, |sum, entry| sum.saturating_add(entry.bytes()));
+    if bytes <= MAX_BYTES {
+        return Ok(bytes);
+    }
+    Err(Failure::bad_path(
+        "The sandbox changed more than 64 GiB of files, holes included, which is too much for a snapshot.".into(),
+    ))
 }
 
 struct Taker {

@@ -2,6 +2,7 @@
 
 use super::listing::{Entry, Listing};
 use super::target::{set_attribute, set_owner, set_size, set_times, write_at, Target};
+use super::MAX_BYTES;
 use crate::failure::Failure;
 use crate::sys::nanoseconds;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -37,10 +38,7 @@ impl<In: Read, Out: Write> Wire<In, Out> {
     pub fn listing(&mut self) -> Result<Listing, Failure> {
         self.say(b"L")?;
         self.expect(b'T')?;
-        let mut listing = Listing {
-            began: self.time()?,
-            ..Listing::default()
-        };
+        let mut listing = Listing::begun(self.time()?);
         loop {
             match self.answer()? {
                 b'E' => {
@@ -136,12 +134,18 @@ impl<In: Read, Out: Write> Wire<In, Out> {
                 b'c' => {
                     let offset = self.long()?;
                     let data = self.bytes(MAX_CHUNK)?;
+                    if offset > MAX_BYTES {
+                        return Err(broken());
+                    }
                     if let Some(file) = file {
                         write_at(file, &data, offset).map_err(at)?;
                     }
                 }
                 b'z' => {
                     let size = self.long()?;
+                    if size > MAX_BYTES {
+                        return Err(broken());
+                    }
                     return match file {
                         Some(file) => set_size(file, size).map_err(at),
                         None => Ok(()),
