@@ -189,8 +189,9 @@ begin = time.time(); sb.terminate(); sb.wait(raise_on_termination=False); print(
         '--quiet',
         '--command',
         '--',
-        'echo',
-        'x',
+        'sh',
+        '-c',
+        'echo x; sleep 2', // what has ended when it attaches is not shown
       ];
       let first: number | undefined;
       await run(['kubectl', 'run', `beside-${round}`, ...words], {
