@@ -47,7 +47,7 @@ fn serve(path: &Path, wire: &mut Wire) -> io::Result<()> {
             return Ok(());
         }
         match request[0] {
-            b'L' => walk::list(&root, &path, still.is_some(), wire)?,
+            b'L' => walk::list(&root, &path, wire)?,
             b'G' => {
                 let mut length = [0u8; 2];
                 input.read_exact(&mut length)?;

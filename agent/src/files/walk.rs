@@ -25,16 +25,10 @@ struct Walk<'a> {
     wire: &'a mut Wire,
 }
 
-/// @param still nobody writes anything meanwhile
-pub fn list(root: &Directory, top: &Path, still: bool, wire: &mut Wire) -> io::Result<()> {
+pub fn list(root: &Directory, top: &Path, wire: &mut Wire) -> io::Result<()> {
     let now = now();
     wire.byte(b'T')?;
     wire.time(now.tv_sec, now.tv_nsec)?;
-    if !still {
-        // A page that is on the disk shows its next change: from now on, times tell of what programs write through mappings as well.
-        // SAFETY: the descriptor is open. What cannot be written out is looked at anew where it can be seen that it is mapped.
-        unsafe { libc::syncfs(root.fd()) };
-    }
     let mounts = if top == Path::new("/") {
         mounts::points()
     } else {
