@@ -48,6 +48,9 @@ export async function crowd(count: number, atOnce: number, once: () => Promise<u
   await Promise.all(Array.from({ length: atOnce }, work));
 }
 
+/** Longer than any run: all rounds use the same sandbox. */
+const LIFE_MS = 3 * 3_600_000;
+
 export class SkerryStreams implements StreamContender {
   readonly name: string;
   readonly #server: DrivenServer;
@@ -59,7 +62,8 @@ export class SkerryStreams implements StreamContender {
     const client = modalClient(server);
     try {
       const { app, image } = await benchImage(client);
-      return new SkerryStreams(name, server, client, await client.sandboxes.create(app, image));
+      const sandbox = await client.sandboxes.create(app, image, { timeoutMs: LIFE_MS });
+      return new SkerryStreams(name, server, client, sandbox);
     } catch (error) {
       client.close();
       throw error;
