@@ -1,6 +1,6 @@
 /** Environments, and what the sandboxes of each may take together. */
-import { FormDialog } from '../dialog.tsx';
-import { useAsked, useWork } from '../hooks.ts';
+import { DialogForm, FormDialog } from '../dialog.tsx';
+import { useAsked } from '../hooks.ts';
 import { Ago, Count, Failure, Heading, Table, useSearch } from '../parts.tsx';
 import { QUOTA_HEADS, QuotaCells, QuotaFields, type Quotas, quotasOf, type Taken } from '../quotas.tsx';
 import { get, isAdmin, send } from '../session.ts';
@@ -82,27 +82,16 @@ function QuotaForm({
   onSaved: () => void;
   onLeft: () => void;
 }) {
-  const { busy, failed, start } = useWork();
+  const path = `/skerry/v1/environments/${encodeURIComponent(name)}/quotas`;
   return (
-    <form
+    <DialogForm
       class="fields"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const quotas = quotasOf(new FormData(event.currentTarget));
-        const path = `/skerry/v1/environments/${encodeURIComponent(name)}/quotas`;
-        start(() => send('PUT', path, quotas).then(onSaved));
-      }}
+      leave="Leave them"
+      save="Save quotas"
+      work={(given) => send('PUT', path, quotasOf(given)).then(onSaved)}
+      onLeft={onLeft}
     >
       <QuotaFields now={now} />
-      <Failure of={failed} />
-      <div class="choices">
-        <button type="button" onClick={onLeft}>
-          Leave them
-        </button>
-        <button type="submit" class="main" disabled={busy}>
-          Save quotas
-        </button>
-      </div>
-    </form>
+    </DialogForm>
   );
 }

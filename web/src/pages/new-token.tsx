@@ -1,5 +1,6 @@
 /** The form that makes a token, that which gives one another secret, and the one time that a secret can be seen. */
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { DialogForm } from '../dialog.tsx';
 import { useWork } from '../hooks.ts';
 import { Failure } from '../parts.tsx';
 import { QuotaFields, quotasOf } from '../quotas.tsx';
@@ -106,20 +107,12 @@ export function RotateForm({
   onMade: (secret: string) => void;
   onLeft: () => void;
 }) {
-  const { busy, failed, start } = useWork();
-  const rotate = async (form: HTMLFormElement) => {
-    const graceMs = Number(new FormData(form).get('grace'));
+  const rotate = async (given: FormData) => {
+    const graceMs = Number(given.get('grace'));
     onMade(wholeOf(await send<Issued>('POST', `/skerry/v1/tokens/${tokenId}/secret`, { graceMs })));
   };
   return (
-    <form
-      class="fields"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const form = event.currentTarget;
-        start(() => rotate(form));
-      }}
-    >
+    <DialogForm class="fields" leave="Keep it" save="Make another" work={rotate} onLeft={onLeft}>
       <p>Its id, its quotas and its sandboxes stay.{isOwn && ' You are signed in with it.'}</p>
       <label>
         The secret of now is good
@@ -132,16 +125,7 @@ export function RotateForm({
         </select>
         <small>Sessions of this page end with it.</small>
       </label>
-      <Failure of={failed} />
-      <div class="choices">
-        <button type="button" onClick={onLeft}>
-          Keep it
-        </button>
-        <button type="submit" class="main" disabled={busy}>
-          Make another
-        </button>
-      </div>
-    </form>
+    </DialogForm>
   );
 }
 

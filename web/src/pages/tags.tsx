@@ -1,9 +1,7 @@
 /** The tags of a sandbox, and a dialog that changes them. */
 import { useState } from 'preact/hooks';
 import type { SandboxInfo } from '../../../sdk/src/index.ts';
-import { FormDialog } from '../dialog.tsx';
-import { useWork } from '../hooks.ts';
-import { Failure } from '../parts.tsx';
+import { DialogForm, FormDialog } from '../dialog.tsx';
 import { pathOf } from '../sandbox-access.ts';
 import { mayChange, send } from '../session.ts';
 
@@ -52,7 +50,6 @@ function TagForm({
     ...Object.entries(tags).map(([key, value]) => ({ key, value })),
     NONE,
   ]);
-  const { busy, failed, start } = useWork();
   const change = (at: number, part: Partial<Tag>) =>
     setRows(rows.map((row, index) => (index === at ? { ...row, ...part } : row)));
   const save = async () => {
@@ -66,12 +63,7 @@ function TagForm({
     onSaved();
   };
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
-        start(save);
-      }}
-    >
+    <DialogForm leave="Leave them" save="Save tags" work={save} onLeft={onLeft}>
       <ul class="rows">
         {rows.map(({ key, value }, index) => (
           <li key={index}>
@@ -102,15 +94,6 @@ function TagForm({
       <button type="button" onClick={() => setRows([...rows, NONE])}>
         Another tag
       </button>
-      <Failure of={failed} />
-      <div class="choices">
-        <button type="button" onClick={onLeft}>
-          Leave them
-        </button>
-        <button type="submit" class="main" disabled={busy}>
-          Save tags
-        </button>
-      </div>
-    </form>
+    </DialogForm>
   );
 }
