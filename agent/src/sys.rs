@@ -17,6 +17,14 @@ pub fn check(result: c_int) -> io::Result<c_int> {
     }
 }
 
+/// What a clock says; one that is not there says 0.
+pub fn time(clock: libc::clockid_t) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure outlives the call; a clock that is not there leaves it as it is.
+    unsafe { libc::clock_gettime(clock, &mut time) };
+    time
+}
+
 fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
         let result = call();

@@ -5,6 +5,7 @@ use super::mapped;
 use super::wire::Wire;
 use super::{is_reserved, joined};
 use crate::mounts;
+use crate::sys;
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::io;
@@ -26,7 +27,7 @@ struct Walk<'a> {
 }
 
 pub fn list(root: &Directory, top: &Path, wire: &mut Wire) -> io::Result<()> {
-    let now = now();
+    let now = sys::time(libc::CLOCK_REALTIME_COARSE); // of files, which lies a moment behind
     wire.byte(b'T')?;
     wire.time(now.tv_sec, now.tv_nsec)?;
     let mounts = if top == Path::new("/") {
@@ -45,14 +46,6 @@ pub fn list(root: &Directory, top: &Path, wire: &mut Wire) -> io::Result<()> {
     };
     walk.directory(root.fd(), &mut Vec::new())?;
     wire.byte(b'.')
-}
-
-/// As the clock of files says, which lies a moment behind.
-fn now() -> libc::timespec {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the structure outlives the call, which cannot fail for this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) };
-    now
 }
 
 impl Walk<'_> {

@@ -1,6 +1,6 @@
 //! When this sandbox began, as the clock of its files says: whatever is changed in it is changed later.
 
-use std::mem::MaybeUninit;
+use crate::sys;
 
 pub struct Clock {
     begun: i128,
@@ -26,11 +26,6 @@ impl Clock {
 const NANOSECONDS: i128 = 1_000_000_000;
 
 fn read(clock: libc::clockid_t) -> i128 {
-    let mut time = MaybeUninit::<libc::timespec>::zeroed();
-    // SAFETY: the structure outlives the call; a clock that is not there leaves it as it is.
-    let time = unsafe {
-        libc::clock_gettime(clock, time.as_mut_ptr());
-        time.assume_init()
-    };
+    let time = sys::time(clock);
     i128::from(time.tv_sec) * NANOSECONDS + i128::from(time.tv_nsec)
 }
