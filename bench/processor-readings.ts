@@ -17,26 +17,28 @@ export interface Reading {
   readonly wall: number;
 }
 
-/** Its own fields of /proc/PID/stat, and those of the children that it waited for. */
-function times(pid: number): { own: number; children: number } {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .split(' ')
-    .map(Number);
-  const at = (index: number) => (fields[index] ?? 0) * TICK_MS;
+/** Milliseconds of the processor that a process has had, in it and in the kernel for it, and those of the children that it waited for. */
+export function processorTimes(pid: number): { readonly own: number; readonly children: number } {
+  const { fields } = statOf(pid);
+  const at = (index: number) => Number(fields[index]) * TICK_MS;
   return { own: at(11) + at(12), children: at(13) + at(14) };
 }
 
+/** /proc/PID/stat: the name of the program, and the fields behind it. */
+function statOf(pid: number): { readonly name: string; readonly fields: readonly string[] } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name is in parentheses, and may hold anything.
+  const end = stat.lastIndexOf(')');
+  return { name: stat.slice(stat.indexOf('(') + 1, end), fields: stat.slice(end + 2).split(' ') };
+}
+
 function launcherOf(server: number): number {
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+  for (const pid of readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)) {
     try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      if (
-        stat.includes('(skerry-launcher)') &&
-        Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === server
-      )
-        return Number(pid);
+      const { name, fields } = statOf(pid);
+      if (name === 'skerry-launcher' && Number(fields[1]) === server) return pid;
     } catch {
       // ended meanwhile
     }
@@ -60,10 +62,10 @@ function sandboxesMs(instance: string): number {
 
 /** What was had so far by everybody who has a part in what this server does. */
 export function reading(server: TestServer): Reading {
-  const launcher = times(launcherOf(server.pid));
+  const launcher = processorTimes(launcherOf(server.pid));
   const { user, system } = process.cpuUsage();
   return {
-    server: times(server.pid).own,
+    server: processorTimes(server.pid).own,
     launcher: launcher.own,
     commands: launcher.children,
     sandboxes: sandboxesMs(instanceName(server.dataDir)),

@@ -20,7 +20,7 @@ import { benchImage, firstOutput, modalClient } from './modal-client.ts';
 import { say, wholeNumber } from './page.ts';
 import { during, less, type Reading, reading } from './processor-readings.ts';
 import { summarize } from './statistics.ts';
-import { crowd, MiB, residentMiB, WRITE_BYTES } from './stream-contender.ts';
+import { execs, MiB, residentMiB, type StreamMeasure, streams } from './stream-contender.ts';
 
 const LIFE_MS = 3_600_000;
 const { values } = parseArgs({
@@ -97,36 +97,10 @@ const takers: Record<string, (side: Side) => Promise<Taken>> = {
   crowd: async (side) => ({
     'exec, 64 at a time': await during(side, CROWD, () => execs(side.idle, CROWD, 64)),
   }),
-  stdout: async (side) => ({
-    'MiB of stdout': await during(side, MIB, async () => {
-      const bytes = MIB * MiB;
-      const process = await side.idle.exec(['head', '-c', String(bytes), '/dev/zero'], { mode: 'binary' });
-      let size = 0;
-      for await (const chunk of process.stdout) size += chunk.length;
-      if (size !== bytes) throw new Error(`${size} bytes came`);
-    }),
-  }),
-  stdin: async (side) => ({
-    'MiB of stdin': await during(side, MIB, async () => {
-      const process = await side.idle.exec(['sh', '-c', 'cat > /dev/null'], { mode: 'binary' });
-      const writer = process.stdin.getWriter();
-      const chunk = new Uint8Array(WRITE_BYTES);
-      for (let sent = 0; sent < MIB * MiB; sent += chunk.length) await writer.write(chunk);
-      await writer.close();
-      await process.wait();
-    }),
-  }),
-  fileWrite: async (side) => ({
-    'MiB written': await during(side, MIB, () =>
-      side.idle.filesystem.writeBytes(new Uint8Array(MIB * MiB), '/bench'),
-    ),
-  }),
-  fileRead: async (side) => ({
-    'MiB read': await during(side, MIB, async () => {
-      const { length } = await side.idle.filesystem.readBytes('/bench');
-      if (length !== MIB * MiB) throw new Error(`the file has ${length} bytes`);
-    }),
-  }),
+  stdout: (side) => moved(side, 'stdout', 'MiB of stdout'),
+  stdin: (side) => moved(side, 'stdin', 'MiB of stdin'),
+  fileWrite: (side) => moved(side, 'fileWrite', 'MiB written'),
+  fileRead: (side) => moved(side, 'fileRead', 'MiB read'),
 };
 
 /** Asks so seldom that it costs the server nothing that would be seen. */
@@ -142,11 +116,8 @@ async function ends(side: Side, made: readonly Sandbox[]): Promise<Reading> {
   });
 }
 
-async function execs(sandbox: Sandbox, count: number, atOnce: number): Promise<void> {
-  await crowd(count, atOnce, async () => {
-    const code = await (await sandbox.exec(['true'])).wait();
-    if (code !== 0) throw new Error(`true ended with status ${code}`);
-  });
+async function moved(side: Side, measure: StreamMeasure, title: string): Promise<Taken> {
+  return { [title]: await during(side, MIB, () => streams[measure](side.idle, MIB * MiB)) };
 }
 
 await using cleanup = new CleanupScope(createLogger('error'));

@@ -4,10 +4,9 @@ import type { ModalClient, Sandbox } from 'modal';
 import type { TokenFile } from '../server/src/auth/token-file.ts';
 import { timed } from './contender.ts';
 import { benchImage, modalClient } from './modal-client.ts';
+import { processorTimes } from './processor-readings.ts';
 
 export const MiB = 1 << 20;
-/** The kernel counts a process's time in these. */
-const TICK_MS = 10;
 /** Of each piece of input that is written. */
 export const WRITE_BYTES = 256 * 1024;
 
@@ -48,6 +47,36 @@ export async function crowd(count: number, atOnce: number, once: () => Promise<u
   await Promise.all(Array.from({ length: atOnce }, work));
 }
 
+/** Moves that many bytes through a sandbox. What is read of a file was written before. */
+export const streams: Readonly<Record<StreamMeasure, (sandbox: Sandbox, bytes: number) => Promise<void>>> = {
+  stdout: async (sandbox, bytes) => {
+    const process = await sandbox.exec(['head', '-c', String(bytes), '/dev/zero'], { mode: 'binary' });
+    let size = 0;
+    for await (const chunk of process.stdout) size += chunk.length;
+    if (size !== bytes) throw new Error(`${size} bytes came`);
+  },
+  stdin: async (sandbox, bytes) => {
+    const process = await sandbox.exec(['sh', '-c', 'cat > /dev/null'], { mode: 'binary' });
+    const writer = process.stdin.getWriter();
+    const chunk = new Uint8Array(WRITE_BYTES);
+    for (let sent = 0; sent < bytes; sent += chunk.length) await writer.write(chunk);
+    await writer.close();
+    await process.wait();
+  },
+  fileWrite: (sandbox, bytes) => sandbox.filesystem.writeBytes(new Uint8Array(bytes), '/bench'),
+  fileRead: async (sandbox, bytes) => {
+    const { length } = await sandbox.filesystem.readBytes('/bench');
+    if (length !== bytes) throw new Error(`the file has ${length} bytes`);
+  },
+};
+
+/** Runs `true` that often in a sandbox, so many at a time. */
+export const execs = (sandbox: Sandbox, count: number, atOnce: number): Promise<void> =>
+  crowd(count, atOnce, async () => {
+    const code = await (await sandbox.exec(['true'])).wait();
+    if (code !== 0) throw new Error(`true ended with status ${code}`);
+  });
+
 /** Longer than any run: all rounds use the same sandbox. */
 const LIFE_MS = 3 * 3_600_000;
 
@@ -78,30 +107,11 @@ export class SkerryStreams implements StreamContender {
   }
 
   move(measure: StreamMeasure, mib: number): Promise<Taken> {
-    switch (measure) {
-      case 'stdout':
-        return this.#taken(() => this.#readOutput(mib * MiB));
-      case 'stdin':
-        return this.#taken(() => this.#writeInput(mib * MiB));
-      case 'fileWrite':
-        return this.#taken(() => this.#sandbox.filesystem.writeBytes(new Uint8Array(mib * MiB), '/bench'));
-      case 'fileRead':
-        return this.#taken(async () => {
-          const { length } = await this.#sandbox.filesystem.readBytes('/bench');
-          if (length !== mib * MiB) throw new Error(`the file has ${length} bytes`);
-        });
-      default:
-        return measure satisfies never;
-    }
+    return this.#taken(() => streams[measure](this.#sandbox, mib * MiB));
   }
 
   execs(count: number, atOnce: number): Promise<Taken> {
-    return this.#taken(() =>
-      crowd(count, atOnce, async () => {
-        const code = await (await this.#sandbox.exec(['true'])).wait();
-        if (code !== 0) throw new Error(`true ended with status ${code}`);
-      }),
-    );
+    return this.#taken(() => execs(this.#sandbox, count, atOnce));
   }
 
   async close(): Promise<void> {
@@ -109,36 +119,11 @@ export class SkerryStreams implements StreamContender {
     await this.#server.stop();
   }
 
-  async #readOutput(bytes: number): Promise<void> {
-    const options = { mode: 'binary' } as const;
-    const process = await this.#sandbox.exec(['head', '-c', String(bytes), '/dev/zero'], options);
-    let size = 0;
-    for await (const chunk of process.stdout) size += chunk.length;
-    if (size !== bytes) throw new Error(`${size} bytes came`);
-  }
-
-  async #writeInput(bytes: number): Promise<void> {
-    const process = await this.#sandbox.exec(['sh', '-c', 'cat > /dev/null'], { mode: 'binary' });
-    const writer = process.stdin.getWriter();
-    const chunk = new Uint8Array(WRITE_BYTES);
-    for (let sent = 0; sent < bytes; sent += chunk.length) await writer.write(chunk);
-    await writer.close();
-    await process.wait();
-  }
-
   async #taken(work: () => Promise<unknown>): Promise<Taken> {
-    const before = processorMs(this.#server.pid);
+    const before = processorTimes(this.#server.pid).own;
     const ms = await timed(work);
-    return { ms, serverMs: processorMs(this.#server.pid) - before };
+    return { ms, serverMs: processorTimes(this.#server.pid).own - before };
   }
-}
-
-/** What a process has had of the processor, in it and in the kernel for it. */
-function processorMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The second field is a name in parentheses, which may hold anything.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }
 
 /** What a process holds in memory, MiB. */
