@@ -12,6 +12,7 @@ import type {
   RuntimeName,
   Shape,
 } from '../../server/src/engines/engine.ts';
+import { noCapabilities } from '../../server/src/engines/testing/no-capabilities.ts';
 import { SkerryError } from '../../server/src/errors/skerry-error.ts';
 import type { InstanceId } from '../../server/src/ids.ts';
 import type { Latencies } from './latencies.ts';
@@ -24,19 +25,6 @@ export interface SimulatedEngineParts {
   readonly latencies: Latencies;
   readonly random: Random;
 }
-
-const nothing: Capabilities = {
-  bindsLate: new Set(),
-  ...{ joins: false, commit: false, networkPolicy: false, tenureMounts: false },
-  ...{
-    mounts: false,
-    commitDirectory: false,
-    devices: false,
-    disk: false,
-    buckets: false,
-    checkpoints: false,
-  },
-};
 
 export class SimulatedEngine implements Engine {
   readonly name = 'simulated';
@@ -69,7 +57,7 @@ export class SimulatedEngine implements Engine {
   }
 
   capabilities(): Capabilities {
-    return nothing;
+    return noCapabilities;
   }
 
   isolationUnder(runtime: RuntimeName): RuntimeName {

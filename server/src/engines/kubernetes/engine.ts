@@ -77,15 +77,16 @@ interface Opened {
 
 const capabilities: Capabilities = {
   bindsLate: new Set(),
-  ...{ joins: false, commit: true, networkPolicy: false, tenureMounts: false },
-  ...{
-    mounts: false,
-    commitDirectory: true,
-    devices: false,
-    disk: false,
-    buckets: false,
-    checkpoints: false,
-  },
+  joins: false,
+  commit: true,
+  networkPolicy: false,
+  tenureMounts: false,
+  mounts: false,
+  commitDirectory: true,
+  devices: false,
+  disk: false,
+  buckets: false,
+  checkpoints: false,
 };
 const withPolicies: Capabilities = { ...capabilities, bindsLate: new Set(['network']), networkPolicy: true };
 

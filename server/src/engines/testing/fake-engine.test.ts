@@ -8,6 +8,7 @@ import { engineClaims } from './engine-binding.ts';
 import { engineConformance } from './engine-conformance.ts';
 import { type EngineHarness, EngineSuite } from './engine-suite.ts';
 import { FakeEngine, type FakeEngineOptions } from './fake-engine.ts';
+import { noCapabilities } from './no-capabilities.ts';
 import { restartable } from './restartable.ts';
 
 const openWith = (options: FakeEngineOptions) => (content: ContentPlaces) => openHarness(content, options);
@@ -32,19 +33,7 @@ describe('the fake engine', () => engineConformance('runc', openWith({ gpus: TES
 
 describe('the fake engine, claiming nothing', { skip }, () => {
   let suite: EngineSuite;
-  const capabilities = {
-    bindsLate: new Set<never>(),
-    joins: false,
-    commit: false,
-    networkPolicy: false,
-    tenureMounts: true,
-    mounts: false,
-    commitDirectory: false,
-    devices: false,
-    disk: false,
-    buckets: false,
-    checkpoints: false,
-  };
+  const capabilities = { ...noCapabilities, tenureMounts: true };
   before(async () => {
     suite = await EngineSuite.open('runc', openWith({ capabilities }));
   });

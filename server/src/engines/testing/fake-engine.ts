@@ -35,19 +35,13 @@ import { FakePrepared } from './fake-prepared.ts';
 import { FakeProcess } from './fake-process.ts';
 import { namesIn } from './fake-root.ts';
 import { Faults } from './faults.ts';
+import { noCapabilities } from './no-capabilities.ts';
 
 /** What it can do unless a test wants it otherwise: as much as runc. */
 export const able: Capabilities = {
+  ...noCapabilities,
   bindsLate: new Set(['limits', 'network']),
-  ...{ joins: true, commit: true, networkPolicy: true, tenureMounts: true },
-  ...{
-    mounts: false,
-    commitDirectory: false,
-    devices: true,
-    disk: false,
-    buckets: false,
-    checkpoints: false,
-  },
+  ...{ joins: true, commit: true, networkPolicy: true, tenureMounts: true, devices: true },
 };
 
 export interface FakeEngineOptions {
