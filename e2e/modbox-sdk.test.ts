@@ -5,17 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run } from '../server/src/platform/command.ts';
-import { installPacked } from './support/packed.ts';
+import { assertPublishable, installPacked } from './support/packed.ts';
 import { type ProgramResult, runProgram } from './support/program.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
 
 describe('modbox-sdk from a packed tarball', () => {
   let server: TestServer;
   let consumer: string;
+  let tarball: string;
   before(async () => {
     consumer = mkdtempSync(join(tmpdir(), 'modbox-consumer-'));
     cpSync(join(projectRoot, 'examples/modbox'), consumer, { recursive: true });
-    await installPacked('modbox-sdk', consumer);
+    tarball = await installPacked('modbox-sdk', consumer);
     server = await startServer();
   });
   after(async () => {
@@ -26,6 +27,8 @@ describe('modbox-sdk from a packed tarball', () => {
   const runFile = (file: string): Promise<ProgramResult> =>
     // The first use of the default image builds it.
     runProgram([process.execPath, file], { cwd: consumer, env: server.clientEnv, timeoutMs: 600_000 });
+
+  test('its published shape is sound', () => assertPublishable(tarball));
 
   test('its types hold for a strict program of another project', async () => {
     writeFileSync(
@@ -73,5 +76,32 @@ await modbox.provisionSandbox({});
       'two backslashes: quoted BREAKS, argv and stdin give "C:\\\\temp\\n"',
       'a newline: quoted works, argv and stdin give "1\\n2\\n"',
     ]);
+  });
+
+  test('it works beside the package skerry, which stands on the same core', async () => {
+    await installPacked('sdk', consumer);
+    writeFileSync(
+      join(consumer, 'pair.ts'),
+      `import { ModboxClient, ModboxError } from 'modbox-sdk';
+import { Sandbox, SkerryError } from 'skerry';
+const modbox = new ModboxClient();
+const taskId = 'pair';
+const { sandboxId, ...provisioned } = await modbox.provisionSandbox({ taskId });
+await modbox.waitForSandbox({ taskId });
+await modbox.connect(provisioned).writeFile('/tmp/file', 'of modbox-sdk');
+const sandbox = await Sandbox.get(sandboxId);
+console.log(await sandbox.files.readText('/tmp/file'));
+const { stdout } = await modbox.connect(provisioned).exec({ argv: ['cat', '/tmp/file'] });
+console.log(stdout === (await sandbox.exec(['cat', '/tmp/file'])).stdout);
+await modbox.destroySandbox({ taskId });
+const errors = await Promise.allSettled([modbox.getSandbox('none'), Sandbox.get('sb-none')]);
+const reasons = errors.map((result) => (result.status === 'rejected' ? result.reason : undefined));
+console.log(reasons.map(({ name, code }) => [name, code].join(' ')).join(', '));
+console.log(reasons[0] instanceof ModboxError, reasons[1] instanceof SkerryError);
+`,
+    );
+    const { code, stdout, stderr } = await runFile('pair.ts');
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, 'of modbox-sdk\ntrue\nNotFoundError not-found, NotFoundError not-found\ntrue true');
   });
 });

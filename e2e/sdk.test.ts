@@ -6,21 +6,16 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
-import { gzipSync } from 'node:zlib';
-import { build } from 'esbuild';
 import { ensureTools, tool } from '../scripts/lib/tools.mjs';
 import { type CodeResult, InvalidRequestError, Sandbox } from '../sdk/src/index.ts';
 import { run } from '../server/src/platform/command.ts';
 import { compileOthers, readMigrationPage } from './support/migration-page.ts';
-import { installPacked, npmOptions } from './support/packed.ts';
+import { assertPublishable, installPacked, npmOptions } from './support/packed.ts';
 import { runProgram } from './support/program.ts';
 import { copySdkProgram, used } from './support/sdk-program.ts';
 import { projectRoot, startServer, type TestServer } from './support/server.ts';
 
 const sdk = join(projectRoot, 'sdk');
-
-/** What a page loads of it, compressed, by what it imports. */
-const MAX_COMPRESSED_BYTES = { skerry: 16 * 1024, 'skerry/openai': 12 * 1024, 'skerry/ai': 12 * 1024 };
 
 /** The Node that the machine has, where it is not ours: what many programs run under. */
 async function oldNode(): Promise<string | undefined> {
@@ -60,22 +55,10 @@ describe('the package skerry from a packed tarball', () => {
     if (consumer) rmSync(consumer, { recursive: true, force: true });
   });
 
-  test('its published shape is sound, and small for a page that loads it', async () => {
-    await run([join(projectRoot, 'node_modules/.bin/publint'), '--strict', tarball], npmOptions);
-    await run([await tool('attw'), tarball, '--profile', 'esm-only', '--no-color'], npmOptions);
-    for (const [name, most] of Object.entries(MAX_COMPRESSED_BYTES)) {
-      const stdin = { contents: `export * from '${name}'`, resolveDir: consumer };
-      const options = {
-        bundle: true,
-        minify: true,
-        platform: 'browser',
-        format: 'esm',
-        write: false,
-      } as const;
-      const { outputFiles } = await build({ stdin, ...options });
-      const bytes = gzipSync(outputFiles[0]?.contents ?? '').length;
-      assert.ok(bytes < most, `${name}: ${bytes} bytes`);
-    }
+  test('its published shape is sound', () => assertPublishable(tarball));
+
+  test('it is small for a page that loads it, and so are modbox-sdk and the dashboard', async () => {
+    await run([process.execPath, join(projectRoot, 'scripts/size.mjs')], npmOptions);
   });
 
   test('its reference is what the comments say, and there is one for all of it', async () => {

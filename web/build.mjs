@@ -16,7 +16,6 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 /** Where a server looks for them. */
 export const dashboardDir = join(here, 'dist');
 
-/** @returns bytes, compressed, that a browser loads for the first view */
 export async function buildDashboard() {
   const { build } = await import('esbuild');
   const made = `${dashboardDir}.new`;
@@ -53,13 +52,4 @@ export async function buildDashboard() {
   }
   rmSync(dashboardDir, { recursive: true, force: true });
   renameSync(made, dashboardDir);
-  const first = new Set(['index.html', style, ...importedBy(script, outputs)]);
-  return [...first].reduce((sum, name) => sum + readFileSync(join(dashboardDir, `${name}.gz`)).length, 0);
-}
-
-/** A script and what it imports at once. */
-function importedBy(script, outputs) {
-  const [, { imports }] = outputs.find(([path]) => basename(path) === script);
-  const now = imports.filter(({ kind }) => kind === 'import-statement').map(({ path }) => basename(path));
-  return [script, ...now.flatMap((name) => importedBy(name, outputs))];
 }

@@ -1,6 +1,7 @@
 /** Packages as their users get them: packed, and installed elsewhere. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { tool } from '../../scripts/lib/tools.mjs';
 import { run } from '../../server/src/platform/command.ts';
 import { definedEnvironment, projectRoot } from './server.ts';
 
@@ -25,4 +26,10 @@ export async function installPacked(
   const install = ['npm', 'install', ...flags, '--no-audit', '--no-fund', join(directory, tarball)] as const;
   await run(install, { ...npmOptions, cwd: directory });
   return join(directory, tarball);
+}
+
+/** Fails for a package whose `package.json` promises what is not in it, or whose types are not found by every resolver of ES modules. */
+export async function assertPublishable(tarball: string): Promise<void> {
+  await run([join(projectRoot, 'node_modules/.bin/publint'), '--strict', tarball], npmOptions);
+  await run([await tool('attw'), tarball, '--profile', 'esm-only', '--no-color'], npmOptions);
 }

@@ -9,7 +9,9 @@ import {
   type ModboxClient as Client,
   ConflictError,
   ConnectionError,
+  DiskFullError,
   ModboxClient,
+  ModboxError,
   WaitTimeoutError,
 } from './index.ts';
 
@@ -161,4 +163,62 @@ test('waits end when the caller says so, and an image that is being made is wait
   assert.equal(calls, 2);
   context.mock.timers.reset();
   held.release();
+});
+
+test('calls that may be repeated are while the server starts again, and others are not', async () => {
+  await using server = await ApiServer.start();
+  let cut = 0;
+  const modbox = new ModboxClient({
+    token: server.token,
+    baseUrl: server.url,
+    fetch: (url, init) => {
+      if (cut === 0) return fetch(url, init);
+      cut--;
+      return Promise.reject(new TypeError('the connection broke'));
+    },
+  });
+  cut = 1;
+  const sandbox = modbox.connect(await modbox.provisionSandbox({ taskId: 't', imageId: 'base' }));
+  await modbox.waitForSandbox({ taskId: 't' });
+  cut = 1;
+  assert.equal((await modbox.listSandboxes()).length, 1);
+  cut = 1;
+  await assert.rejects(sandbox.exec({ argv: ['true'] }), ConnectionError, 'it may have run');
+});
+
+test('an error of the server that has no class of its own is a ModboxError all the same', async () => {
+  const answering = (status: number) =>
+    new ModboxClient({
+      token: 'token',
+      fetch: async () =>
+        Response.json(
+          { error: { code: 'odd', message: 'odd', suggestion: '', retryable: false } },
+          { status },
+        ),
+    });
+  const isModbox = (error: unknown) => error instanceof ModboxError && error.name === 'ModboxError';
+  await assert.rejects(answering(500).destroySandbox({ taskId: 't' }), isModbox);
+  const full = answering(507).destroySandbox({ taskId: 't' });
+  await assert.rejects(full, (error) => error instanceof ModboxError && error instanceof DiskFullError);
+});
+
+test('a stream is read however it is cut into pieces', async () => {
+  const text =
+    ': alive\n\nevent: stdout\ndata: {"text":"ü\\n"}\n\nevent: later\ndata: {}\n\nevent: exit\ndata: {"exitCode":0}\n\n';
+  const bytes = new TextEncoder().encode(text);
+  for (const size of [1, 2, 3, bytes.length]) {
+    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+      bytes.slice(index * size, (index + 1) * size),
+    );
+    const modbox = new ModboxClient({
+      token: 'token',
+      fetch: async () => new Response(ReadableStream.from(pieces)),
+    });
+    const sandbox = modbox.connect({ sandboxUrl: 'http://sandbox', apiKey: 'key' });
+    const events = await Array.fromAsync(sandbox.execStream({ command: 'true' }));
+    assert.deepEqual(events, [
+      { type: 'stdout', text: 'ü\n' },
+      { type: 'exit', exitCode: 0 },
+    ]);
+  }
 });

@@ -1,5 +1,8 @@
 /** The client of the Modbox API. */
-import { AuthenticationError, NotReadyError, WaitTimeoutError } from './errors.ts';
+import { environment } from '../../sdk/src/core/environment.ts';
+import type { Face } from '../../sdk/src/core/face.ts';
+import { eachPage, HttpClient } from '../../sdk/src/core/http.ts';
+import { untilImage, untilSo } from '../../sdk/src/core/wait.ts';
 import type {
   Checkpoint,
   CheckpointList,
@@ -11,16 +14,21 @@ import type {
   Sandbox,
   SandboxList,
 } from './gen/types.ts';
-import { type Fetch, HttpClient } from './http.ts';
 import { type Loose, type Options, SandboxConnection } from './sandbox-connection.ts';
 
-const DEFAULT_URL = 'http://127.0.0.1:7423';
 const DEFAULT_WAIT_SECONDS = 60;
-/** One wait on the server; longer ones are made of several, so that no proxy takes the connection for dead. */
-const WAIT_STEP_SECONDS = 30;
 /** An image that has to be fetched or built first takes minutes. */
 const DEFAULT_IMAGE_WAIT_SECONDS = 900;
-const DEFAULT_RETRY_SECONDS = 5;
+
+const face: Face = {
+  product: 'Modbox',
+  urlOption: 'baseUrl',
+  urlVariable: 'MODBOX_API_URL',
+  tokenVariable: 'MODBOX_API_TOKEN',
+};
+
+/** The part of `fetch` that is used; another can be given for tests or proxies. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface ModboxClientOptions {
   /** `MODBOX_API_TOKEN` as `skerry env` prints it. Default: that environment variable. */
@@ -45,61 +53,33 @@ export interface ProvisionOptions extends Options {
 
 export class ModboxClient {
   readonly #http: HttpClient;
-  readonly #fetch: Fetch;
 
   /** @throws AuthenticationError when there is no token */
-  constructor(options: ModboxClientOptions = {}) {
-    const token = options.token || environment('MODBOX_API_TOKEN');
-    if (!token) {
-      throw new AuthenticationError(
-        {
-          code: 'unauthenticated',
-          message: 'ModboxClient needs a token.',
-          suggestion: 'Run `eval "$(skerry env)"`, which sets MODBOX_API_TOKEN, or pass { token }.',
-          retryable: false,
-        },
-        { status: 0 },
-      );
-    }
-    // A browser's fetch insists on being called on its window.
-    this.#fetch = options.fetch ?? ((url, init) => globalThis.fetch(url, init));
-    const baseUrl = options.baseUrl || environment('MODBOX_API_URL') || DEFAULT_URL;
-    this.#http = new HttpClient(baseUrl, token, this.#fetch);
+  constructor({ token, baseUrl, fetch }: ModboxClientOptions = {}) {
+    const server = {
+      url: baseUrl || environment('MODBOX_API_URL'),
+      token: token || environment('MODBOX_API_TOKEN'),
+      fetch,
+    };
+    this.#http = HttpClient.of(server, face);
   }
 
   /**
    * Makes a sandbox, or gives back the running one of that task id when its definition is the same. It may still be starting: `waitForSandbox`.
    * @throws ConflictError when the running one differs, QuotaError when there is no room, ImageBuildError, WaitTimeoutError
    */
-  async provisionSandbox(request: Loose<ProvisionRequest>, options: ProvisionOptions = {}): Promise<Sandbox> {
+  provisionSandbox(request: Loose<ProvisionRequest>, options: ProvisionOptions = {}): Promise<Sandbox> {
     const { imageTimeout = DEFAULT_IMAGE_WAIT_SECONDS, signal } = options;
-    const deadline = Date.now() + imageTimeout * 1000;
-    for (;;) {
-      try {
-        return await this.#http.call<Sandbox>('POST', '/modbox/v1/sandboxes', { json: request, signal });
-      } catch (error) {
-        // 503 about the image: it is being made, and this call is how to ask whether it is there.
-        if (!(error instanceof NotReadyError) || error.path !== 'imageId') throw error;
-        const seconds = error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS;
-        if (Date.now() + seconds * 1000 > deadline) throw waitTimeout('The image', imageTimeout, error);
-        await delay(seconds * 1000, signal);
-      }
-    }
+    const provision = () =>
+      this.#http.call<Sandbox>('POST', '/modbox/v1/sandboxes', { json: request, repeatable: true, signal });
+    return untilImage(provision, { field: 'imageId', timeoutMs: imageTimeout * 1000, signal });
   }
 
   /** Waits until the sandbox runs. @throws WaitTimeoutError, SandboxEndedError, NotFoundError */
-  async waitForSandbox({ taskId, timeout = DEFAULT_WAIT_SECONDS, signal }: WaitOptions): Promise<Sandbox> {
-    const deadline = Date.now() + timeout * 1000;
-    for (;;) {
-      const left = Math.max(0, (deadline - Date.now()) / 1000);
-      try {
-        const query = { timeoutSeconds: Math.min(left, WAIT_STEP_SECONDS) };
-        return await this.#http.call<Sandbox>('GET', `${sandboxPath(taskId)}/wait`, { query, signal });
-      } catch (error) {
-        if (!(error instanceof NotReadyError)) throw error;
-        if (Date.now() >= deadline) throw waitTimeout(`Sandbox ${JSON.stringify(taskId)}`, timeout, error);
-      }
-    }
+  waitForSandbox({ taskId, timeout = DEFAULT_WAIT_SECONDS, signal }: WaitOptions): Promise<Sandbox> {
+    const ask = (timeoutSeconds: number) =>
+      this.#http.call<Sandbox>('GET', `${sandboxPath(taskId)}/wait`, { query: { timeoutSeconds }, signal });
+    return untilSo(ask, `Sandbox ${JSON.stringify(taskId)}`, timeout * 1000);
   }
 
   /**
@@ -162,13 +142,9 @@ export class ModboxClient {
   async listSandboxes(options: Options & { readonly includeEnded?: boolean } = {}): Promise<Sandbox[]> {
     const { includeEnded, signal } = options;
     const all: Sandbox[] = [];
-    let cursor: string | undefined;
-    do {
-      const query = { includeEnded, limit: 1000, cursor };
-      const page = await this.#http.call<SandboxList>('GET', '/modbox/v1/sandboxes', { query, signal });
-      all.push(...page.sandboxes);
-      cursor = page.nextCursor ?? undefined;
-    } while (cursor !== undefined);
+    const query = { includeEnded, limit: 1000 };
+    const pages = eachPage<SandboxList>(this.#http, '/modbox/v1/sandboxes', { query, signal });
+    for await (const { sandboxes } of pages) all.push(...sandboxes);
     return all;
   }
 
@@ -179,41 +155,8 @@ export class ModboxClient {
 
   /** Commands, files and processes of a sandbox, with its own key. */
   connect(sandbox: Pick<Sandbox, 'sandboxUrl' | 'apiKey'>): SandboxConnection {
-    return new SandboxConnection(new HttpClient(sandbox.sandboxUrl, sandbox.apiKey, this.#fetch));
+    return new SandboxConnection(this.#http.withKey(sandbox.apiKey, sandbox.sandboxUrl));
   }
 }
 
 const sandboxPath = (taskId: string) => `/modbox/v1/sandboxes/${encodeURIComponent(taskId)}`;
-
-/** An environment variable; undefined in a browser. */
-function environment(name: string): string | undefined {
-  const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
-  return process?.env?.[name];
-}
-
-function waitTimeout(what: string, seconds: number, cause: NotReadyError): WaitTimeoutError {
-  return new WaitTimeoutError(
-    {
-      code: 'wait-timeout',
-      message: `${what} was not ready within ${seconds} s.`,
-      suggestion: 'Allow more time; it goes on meanwhile.',
-      retryable: true,
-    },
-    { status: cause.status, retryAfterSeconds: cause.retryAfterSeconds, cause },
-  );
-}
-
-function delay(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal?.throwIfAborted();
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
-    }, ms);
-    signal?.addEventListener('abort', onAbort, { once: true });
-  });
-}

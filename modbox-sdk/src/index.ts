@@ -1,9 +1,16 @@
 /** `modbox-sdk`: provision sandboxes under your own task ids, and run code in them. */
-export { ModboxClient, type ModboxClientOptions, type ProvisionOptions, type WaitOptions } from './client.ts';
+export {
+  type Fetch,
+  ModboxClient,
+  type ModboxClientOptions,
+  type ProvisionOptions,
+  type WaitOptions,
+} from './client.ts';
 export {
   AuthenticationError,
   ConflictError,
   ConnectionError,
+  DiskFullError,
   ImageBuildError,
   InvalidRequestError,
   ModboxError,
@@ -12,8 +19,8 @@ export {
   PermissionDeniedError,
   QuotaError,
   SandboxEndedError,
+  UnsupportedError,
   WaitTimeoutError,
 } from './errors.ts';
 export type * from './gen/types.ts';
-export type { Fetch } from './http.ts';
 export { type ExecEvent, type Options, SandboxConnection } from './sandbox-connection.ts';

@@ -1,5 +1,6 @@
 /** One sandbox, reached with its own key: commands, files, background processes, ports. */
-import { errorOfEvent } from './errors.ts';
+import { errorOfStream } from '../../sdk/src/core/errors.ts';
+import type { FetchAnswer, HttpClient } from '../../sdk/src/core/http.ts';
 import type {
   CommandRequest,
   ConnectToken,
@@ -17,7 +18,6 @@ import type {
   Tunnel,
   TunnelList,
 } from './gen/types.ts';
-import type { HttpClient } from './http.ts';
 import { readServerSentEvents } from './server-sent-events.ts';
 
 /** Optional fields may also be given as `undefined`, as an unset environment variable is. */
@@ -54,7 +54,7 @@ export class SandboxConnection {
   /** Runs a command and yields its output as it comes. Leaving the loop early ends the command. @throws SandboxEndedError */
   async *execStream(request: Loose<CommandRequest>, options: Options = {}): AsyncGenerator<ExecEvent, void> {
     const response = await this.#http.send('POST', `${API}/exec/stream`, { json: request, ...options });
-    yield* execEvents(response);
+    yield* this.#execEvents(response);
   }
 
   /** @throws NotFoundError, ConflictError for a directory */
@@ -74,7 +74,7 @@ export class SandboxConnection {
     content: string | Uint8Array<ArrayBuffer> | Blob,
     options: Options = {},
   ): Promise<void> {
-    await this.#http.call('PUT', `${API}/files`, { query: { path }, bytes: content, ...options });
+    await this.#http.call('PUT', `${API}/files`, { query: { path }, body: content, ...options });
   }
 
   async deleteFile(path: string, options: Options & { readonly recursive?: boolean } = {}): Promise<void> {
@@ -127,23 +127,23 @@ export class SandboxConnection {
 
   /** Yields a background process's output from the start, as it comes, until its end. */
   async *followProcess(processId: string, options: Options = {}): AsyncGenerator<ExecEvent, void> {
-    yield* execEvents(await this.#http.send('GET', `${processPath(processId)}/logs/stream`, options));
+    yield* this.#execEvents(await this.#http.send('GET', `${processPath(processId)}/logs/stream`, options));
   }
 
   /** Sends a signal, SIGTERM by default, to the process and everything it started. */
   killProcess(processId: string, request: KillRequest = {}, options: Options = {}): Promise<Process> {
     return this.#http.call('POST', `${processPath(processId)}/kill`, { json: request, ...options });
   }
+
+  async *#execEvents(response: FetchAnswer): AsyncGenerator<ExecEvent, void> {
+    for await (const { event, data } of readServerSentEvents(response)) {
+      // The shapes are the server's promise (StreamEvents); events of a later version are passed over.
+      if (event === 'stdout' || event === 'stderr')
+        yield { type: event, text: (data as { text: string }).text };
+      else if (event === 'exit') yield { type: 'exit', ...(data as NonNullable<StreamEvents['exit']>) };
+      else if (event === 'error') throw errorOfStream((data as ErrorAnswer).error, this.#http.face);
+    }
+  }
 }
 
 const processPath = (processId: string) => `${API}/processes/${encodeURIComponent(processId)}`;
-
-async function* execEvents(response: Response): AsyncGenerator<ExecEvent, void> {
-  for await (const { event, data } of readServerSentEvents(response)) {
-    // The shapes are the server's promise (StreamEvents); events of a later version are passed over.
-    if (event === 'stdout' || event === 'stderr')
-      yield { type: event, text: (data as { text: string }).text };
-    else if (event === 'exit') yield { type: 'exit', ...(data as NonNullable<StreamEvents['exit']>) };
-    else if (event === 'error') throw errorOfEvent((data as ErrorAnswer).error);
-  }
-}

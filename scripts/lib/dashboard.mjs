@@ -5,17 +5,11 @@ import { buildDashboard, dashboardDir } from '../../web/build.mjs';
 import { root } from './paths.mjs';
 import { newestMtimeMs } from './toolchains.mjs';
 
-/** What a browser loads for the first view may come to, compressed. */
-const MAX_FIRST_VIEW_BYTES = 200_000;
-
 export async function ensureDashboard() {
   const page = join(dashboardDir, 'index.html');
   const sources = ['web/src', 'web/build.mjs', 'web/package.json', 'sdk/src'].map((path) => join(root, path));
   const newest = Math.max(...sources.map(newestMtimeMs));
   if (existsSync(page) && statSync(page).mtimeMs >= newest) return 'up to date';
-  const bytes = await buildDashboard();
-  if (bytes > MAX_FIRST_VIEW_BYTES) {
-    throw new Error(`The dashboard's first view has ${bytes} bytes, more than ${MAX_FIRST_VIEW_BYTES}.`);
-  }
-  return `${Math.round(bytes / 1000)} KB for the first view`;
+  await buildDashboard();
+  return 'built';
 }

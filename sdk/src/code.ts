@@ -1,12 +1,12 @@
 /** Code that runs in an interpreter that lives on: its variables are there the next time. */
 import { BASH_KERNEL, BashKernel } from './bash-kernel.ts';
-import { ConflictError, InvalidRequestError, SandboxEndedError, SkerryError } from './errors.ts';
+import { ConflictError, InvalidRequestError, SandboxEndedError, SkerryError } from './core/errors.ts';
+import { unlessAborted } from './core/wait.ts';
 import { JAVASCRIPT_KERNEL } from './javascript-kernel.ts';
 import { type Kernel, KernelEnded, MessageKernel } from './kernel.ts';
 import type { Options, Process } from './process.ts';
 import { PYTHON_KERNEL } from './python-kernel.ts';
 import type { Sandbox } from './sandbox.ts';
-import { unlessAborted } from './wait.ts';
 
 /** What is spoken. */
 export type Language = 'python' | 'javascript' | 'typescript' | 'bash';

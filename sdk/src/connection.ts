@@ -1,8 +1,14 @@
 /** Where the server is, and who we are. */
-import { AuthenticationError } from './errors.ts';
-import { type Fetch, HttpClient } from './http.ts';
+import { environment } from './core/environment.ts';
+import type { Face } from './core/face.ts';
+import { type Fetch, HttpClient } from './core/http.ts';
 
-const DEFAULT_URL = 'http://127.0.0.1:7423';
+const skerry: Face = {
+  product: 'Skerry',
+  urlOption: 'url',
+  urlVariable: 'SKERRY_URL',
+  tokenVariable: 'SKERRY_TOKEN',
+};
 
 /** Which server is called, and as whom. */
 export interface ConnectionOptions {
@@ -15,28 +21,12 @@ export interface ConnectionOptions {
 }
 
 /** @throws AuthenticationError when there is no token */
-export function connect(options: ConnectionOptions): HttpClient {
+export function connect({ url, token, fetch }: ConnectionOptions): HttpClient {
   const pair = [environment('MODAL_TOKEN_ID'), environment('MODAL_TOKEN_SECRET')];
-  const token =
-    options.token || environment('SKERRY_TOKEN') || (pair.every(Boolean) ? pair.join(':') : undefined);
-  if (!token) {
-    throw new AuthenticationError(
-      {
-        code: 'unauthenticated',
-        message: 'There is no token.',
-        suggestion: 'Run `eval "$(skerry env)"`, set SKERRY_TOKEN, or pass { token }.',
-        retryable: false,
-      },
-      { status: 0 },
-    );
-  }
-  const url = options.url || environment('SKERRY_URL') || environment('MODAL_SERVER_URL') || DEFAULT_URL;
-  // A browser's fetch insists on being called on its window.
-  return new HttpClient(url, token, options.fetch ?? ((to, init) => globalThis.fetch(to, init)));
-}
-
-/** An environment variable; undefined in a browser. */
-function environment(name: string): string | undefined {
-  const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
-  return process?.env?.[name];
+  const server = {
+    url: url || environment('SKERRY_URL') || environment('MODAL_SERVER_URL'),
+    token: token || environment('SKERRY_TOKEN') || (pair.every(Boolean) ? pair.join(':') : undefined),
+    fetch,
+  };
+  return HttpClient.of(server, skerry);
 }

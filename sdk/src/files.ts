@@ -1,6 +1,7 @@
 /** Files of a sandbox, by absolute path. */
+
+import type { HttpClient } from './core/http.ts';
 import type { FileEntry, FileList, FileStat } from './gen/types.ts';
-import type { HttpClient } from './http.ts';
 import type { Options } from './process.ts';
 
 /** What can be written: a stream is passed on as it comes, where the runtime's `fetch` can send one (Node, Bun; of browsers some). */

@@ -1,7 +1,8 @@
 /** Reads the output of a process as the server sends it: frames of a kind (1 byte), a length (4 bytes, big-endian) and that many bytes. */
 
+import type { FetchAnswer } from './core/http.ts';
+import { readPieces } from './core/lines.ts';
 import type { ErrorAnswer, ProcessExit } from './gen/types.ts';
-import type { FetchAnswer } from './http.ts';
 
 export type Frame =
   | { readonly kind: 'stdout' | 'stderr'; readonly bytes: Uint8Array<ArrayBuffer> }
@@ -14,27 +15,19 @@ const MAX_FRAME_BYTES = 16 << 20;
 
 /** The frames of a response in order; leaving the loop early closes the connection. Frames of later versions are passed over. */
 export async function* readFrames(response: FetchAnswer): AsyncGenerator<Frame, void> {
-  const reader = response.body?.getReader();
-  if (!reader) return;
   let rest = new Uint8Array();
-  try {
+  for await (const piece of readPieces(response)) {
+    rest = rest.length === 0 ? piece : concat([rest, piece]);
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      rest = rest.length === 0 ? value : concat([rest, value]);
-      for (;;) {
-        if (rest.length < HEADER_BYTES) break;
-        const view = new DataView(rest.buffer, rest.byteOffset, rest.byteLength);
-        const length = view.getUint32(1);
-        if (length > MAX_FRAME_BYTES) throw new Error('This is no output of a Skerry server.');
-        if (rest.length < HEADER_BYTES + length) break;
-        const frame = toFrame(view.getUint8(0), rest.slice(HEADER_BYTES, HEADER_BYTES + length));
-        rest = rest.subarray(HEADER_BYTES + length);
-        if (frame) yield frame;
-      }
+      if (rest.length < HEADER_BYTES) break;
+      const view = new DataView(rest.buffer, rest.byteOffset, rest.byteLength);
+      const length = view.getUint32(1);
+      if (length > MAX_FRAME_BYTES) throw new Error('This is no output of a Skerry server.');
+      if (rest.length < HEADER_BYTES + length) break;
+      const frame = toFrame(view.getUint8(0), rest.slice(HEADER_BYTES, HEADER_BYTES + length));
+      rest = rest.subarray(HEADER_BYTES + length);
+      if (frame) yield frame;
     }
-  } finally {
-    await reader.cancel().catch(() => {}); // it may have broken
   }
 }
 

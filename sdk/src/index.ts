@@ -11,10 +11,10 @@ export {
   type RunCodeOptions,
   type Table,
 } from './code.ts';
+export { CommandError } from './command-error.ts';
 export type { ConnectionOptions } from './connection.ts';
 export {
   AuthenticationError,
-  CommandError,
   ConflictError,
   ConnectionError,
   DiskFullError,
@@ -28,10 +28,10 @@ export {
   SkerryError,
   UnsupportedError,
   WaitTimeoutError,
-} from './errors.ts';
+} from './core/errors.ts';
+export type { Fetch, FetchAnswer, FetchRequest } from './core/http.ts';
 export { type FileContent, SandboxFiles } from './files.ts';
 export type * from './gen/types.ts';
-export type { Fetch, FetchAnswer, FetchRequest } from './http.ts';
 export {
   type ExecResult,
   type Input,

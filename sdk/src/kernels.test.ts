@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { CodeContext, type Language, type RunCodeOptions } from './code.ts';
-import { linesOf } from './lines.ts';
+import { linesOf } from './core/lines.ts';
 import type { Sandbox } from './sandbox.ts';
 
 /** What kernels use of a sandbox and of its processes, on this machine. */

@@ -1,10 +1,11 @@
 /** One program in a sandbox. */
-import { CommandError, ConnectionError, errorOfFrame, NotReadyError } from './errors.ts';
+import { CommandError } from './command-error.ts';
+import { ConnectionError, errorOfStream, NotReadyError, unreachable } from './core/errors.ts';
+import type { HttpClient } from './core/http.ts';
+import { linesOf } from './core/lines.ts';
+import { delay } from './core/wait.ts';
 import { concat, readFrames } from './frames.ts';
 import type { KillRequest, ProcessExit, StdinTaken, TerminalSize } from './gen/types.ts';
-import { type HttpClient, unreachable } from './http.ts';
-import { linesOf } from './lines.ts';
-import { delay } from './wait.ts';
 
 /** The name of a signal that a program can be sent. */
 export type Signal = NonNullable<KillRequest['signal']>;
@@ -157,7 +158,7 @@ export class Process implements PromiseLike<ExecResult> {
     await this.#started;
     const response = await this.#http.send('GET', `${this.#path}/output`, { query, signal });
     for await (const frame of readFrames(response)) {
-      if (frame.kind === 'error') throw errorOfFrame(frame.error);
+      if (frame.kind === 'error') throw errorOfStream(frame.error, this.#http.face);
       if (frame.kind !== 'exit') yield { stream: frame.kind, bytes: frame.bytes };
     }
   }
@@ -192,12 +193,12 @@ export class Process implements PromiseLike<ExecResult> {
             this.#forgetSignal();
             return frame.exit;
           }
-          if (frame.kind === 'error') throw errorOfFrame(frame.error);
+          if (frame.kind === 'error') throw errorOfStream(frame.error, this.#http.face);
           pauses = 0;
           next[frame.kind] += frame.bytes.length;
           yield { stream: frame.kind, bytes: frame.bytes };
         }
-        throw unreachable('The server', new Error('the output broke off'));
+        throw unreachable('The server', new Error('the output broke off'), this.#http.face);
       } catch (error) {
         signal?.throwIfAborted();
         if (!isPassing(error) || pauses === MAX_PAUSES) throw error;

@@ -1,7 +1,10 @@
 /** A sandbox. */
 import { CodeContext, type CodeResult, type Language, type RunCodeOptions } from './code.ts';
 import { type ConnectionOptions, connect } from './connection.ts';
-import { NotReadyError, WaitTimeoutError } from './errors.ts';
+import { unreachable } from './core/errors.ts';
+import { eachPage, type HttpClient } from './core/http.ts';
+import { readLines } from './core/lines.ts';
+import { unlessAborted, untilImage, untilSo } from './core/wait.ts';
 import { SandboxFiles } from './files.ts';
 import type {
   CheckpointInfo,
@@ -29,12 +32,9 @@ import type {
   Usage,
   UsageList,
 } from './gen/types.ts';
-import { eachPage, type HttpClient, unreachable } from './http.ts';
-import { readLines } from './lines.ts';
 import { type Input, type Options, Process } from './process.ts';
 import { shellCommand, type Word } from './quote.ts';
 import { randomUuid } from './random-uuid.ts';
-import { delay, unlessAborted } from './wait.ts';
 
 /** Optional fields may also be given as `undefined`, as an unset environment variable is. */
 export type Loose<T> = { [K in keyof T]: object extends Pick<T, K> ? T[K] | undefined : T[K] };
@@ -74,10 +74,7 @@ export interface ListOptions extends ConnectionOptions, Options {
   readonly tags?: Readonly<Record<string, string>> | undefined;
 }
 
-/** One wait on the server; longer ones are made of several, so that no proxy takes the connection for dead. */
-const WAIT_STEP_SECONDS = 30;
 const DEFAULT_IMAGE_TIMEOUT_MS = 15 * 60_000;
-const DEFAULT_RETRY_SECONDS = 5;
 const ENTRYPOINT = 'entrypoint';
 
 /** A sandbox of a Skerry server. Disposing of it (`await using`) ends it. */
@@ -105,22 +102,14 @@ export class Sandbox implements AsyncDisposable {
   static async create(options: CreateOptions = {}): Promise<Sandbox> {
     const { url, token, fetch, signal, imageTimeoutMs = DEFAULT_IMAGE_TIMEOUT_MS, ...request } = options;
     const http = connect({ url, token, fetch });
-    const deadline = Date.now() + imageTimeoutMs;
-    for (;;) {
-      try {
-        const info = await http.call<SandboxInfo>('POST', '/v1/sandboxes', { json: request, signal });
-        const sandbox = new Sandbox(http, info);
-        // One with a command may have run and ended by then, which is no failure.
-        await sandbox.#untilRunning(info.hasCommand, signal);
-        return sandbox;
-      } catch (error) {
-        // 503 about the image: it is being made, and this call is how to ask whether it is there.
-        if (!(error instanceof NotReadyError) || error.path !== 'image') throw error;
-        const pauseMs = (error.retryAfterSeconds ?? DEFAULT_RETRY_SECONDS) * 1000;
-        if (Date.now() + pauseMs > deadline) throw waitTimeout('The image', imageTimeoutMs, error);
-        await delay(pauseMs, signal);
-      }
-    }
+    const make = async () => {
+      const info = await http.call<SandboxInfo>('POST', '/v1/sandboxes', { json: request, signal });
+      const sandbox = new Sandbox(http, info);
+      // One with a command may have run and ended by then, which is no failure.
+      await sandbox.#untilRunning(info.hasCommand, signal);
+      return sandbox;
+    };
+    return untilImage(make, { field: 'image', timeoutMs: imageTimeoutMs, signal });
   }
 
   /** A sandbox by its id, whoever made it, running or ended. @throws NotFoundError */
@@ -171,10 +160,11 @@ export class Sandbox implements AsyncDisposable {
    */
   static async *events(options: ConnectionOptions & Options = {}): AsyncGenerator<LifeEvent, void> {
     const { signal, ...connection } = options;
-    const response = await connect(connection).send('GET', '/v1/events', { signal });
+    const http = connect(connection);
+    const response = await http.send('GET', '/v1/events', { signal });
     for await (const line of readLines(response)) if (line !== '') yield JSON.parse(line) as LifeEvent;
     signal?.throwIfAborted();
-    throw unreachable('The server', new Error('the events broke off'));
+    throw unreachable('The server', new Error('the events broke off'), http.face);
   }
 
   /** What each running sandbox takes of the machine now, whoever made it. A sandbox's own key cannot ask this. */
@@ -367,17 +357,9 @@ export class Sandbox implements AsyncDisposable {
   /** Waits until it has ended, and says how. @throws WaitTimeoutError */
   async wait(options: Options & { readonly timeoutMs?: number } = {}): Promise<SandboxInfo> {
     const { signal, timeoutMs = Infinity } = options;
-    const deadline = Date.now() + timeoutMs;
-    for (;;) {
-      const left = Math.max(0, (deadline - Date.now()) / 1000);
-      const query = { until: 'ended', timeoutSeconds: Math.min(left, WAIT_STEP_SECONDS) };
-      try {
-        return await this.#update('GET', '/wait', { query, signal });
-      } catch (error) {
-        if (!(error instanceof NotReadyError)) throw error;
-        if (Date.now() >= deadline) throw waitTimeout(`Sandbox ${this.id}`, timeoutMs, error);
-      }
-    }
+    const ask = (timeoutSeconds: number) =>
+      this.#update('GET', '/wait', { query: { until: 'ended', timeoutSeconds }, signal });
+    return untilSo(ask, `Sandbox ${this.id}`, timeoutMs);
   }
 
   /** Ends it and everything in it; resolves once it is gone. Ending an ended one changes nothing. */
@@ -414,17 +396,14 @@ export class Sandbox implements AsyncDisposable {
   }
 
   async #untilRunning(mayHaveEnded: boolean, signal: AbortSignal | undefined): Promise<void> {
-    for (;;) {
-      const query = { until: 'running', timeoutSeconds: WAIT_STEP_SECONDS };
-      try {
-        await this.#update('GET', '/wait', { query, signal });
-        return;
-      } catch (error) {
-        if (error instanceof NotReadyError) continue;
-        const { result } = await this.refresh({ signal });
-        if (mayHaveEnded && result && result.reason !== 'start-failed') return;
-        throw error;
-      }
+    const ask = (timeoutSeconds: number) =>
+      this.#update('GET', '/wait', { query: { until: 'running', timeoutSeconds }, signal });
+    try {
+      await untilSo(ask, `Sandbox ${this.id}`, Number.POSITIVE_INFINITY);
+    } catch (error) {
+      const { result } = await this.refresh({ signal });
+      if (mayHaveEnded && result && result.reason !== 'start-failed') return;
+      throw error;
     }
   }
 
@@ -440,15 +419,3 @@ export class Sandbox implements AsyncDisposable {
 
 const checkpointPath = (id: string) => `/v1/checkpoints/${encodeURIComponent(id)}`;
 const sandboxPath = (id: string) => `/v1/sandboxes/${encodeURIComponent(id)}`;
-
-function waitTimeout(what: string, ms: number, cause: NotReadyError): WaitTimeoutError {
-  return new WaitTimeoutError(
-    {
-      code: 'wait-timeout',
-      message: `${what} was not ready within ${ms / 1000} s.`,
-      suggestion: 'Allow more time; it goes on meanwhile.',
-      retryable: true,
-    },
-    { status: cause.status, retryAfterSeconds: cause.retryAfterSeconds, cause },
-  );
-}

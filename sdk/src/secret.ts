@@ -1,7 +1,7 @@
 /** Secrets: environment variables by name, which the server keeps encrypted and never tells. */
 import { type ConnectionOptions, connect } from './connection.ts';
+import { eachPage } from './core/http.ts';
 import type { SecretInfo, SecretPage } from './gen/types.ts';
-import { eachPage } from './http.ts';
 import type { Options } from './process.ts';
 
 /** The stored secrets of a Skerry server. `Sandbox.create({ secrets: ['name'] })` gives a sandbox the variables of one. */

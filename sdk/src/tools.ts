@@ -3,7 +3,7 @@
  * limits and its network are the program's choice, and no tool changes them.
  */
 import type { CodeResult, Language } from './code.ts';
-import { SkerryError } from './errors.ts';
+import { SkerryError } from './core/errors.ts';
 import type { Options } from './process.ts';
 import type { Sandbox } from './sandbox.ts';
 

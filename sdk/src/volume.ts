@@ -1,8 +1,8 @@
 /** Volumes: files with a life of their own, which sandboxes mount by name. */
 import { type ConnectionOptions, connect } from './connection.ts';
+import { eachPage, type HttpClient } from './core/http.ts';
 import type { FileContent } from './files.ts';
 import type { VolumeFile, VolumeFiles, VolumeInfo, VolumePage } from './gen/types.ts';
-import { eachPage, type HttpClient } from './http.ts';
 import type { Options } from './process.ts';
 
 /** A volume of a Skerry server. `Sandbox.create({ volumes: { '/data': volume.name } })` mounts it. */

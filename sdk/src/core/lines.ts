@@ -1,4 +1,4 @@
-/** Text that comes in pieces, line by line. */
+/** Answers that come in pieces, and their text line by line. */
 import type { FetchAnswer } from './http.ts';
 
 /** The lines of it, without their ends; a last one need not have one. */
@@ -15,20 +15,21 @@ export async function* linesOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerato
 }
 
 /** The lines of an answer; leaving the loop early closes the connection. */
-export async function* readLines(response: FetchAnswer): AsyncGenerator<string, void> {
+export function readLines(response: FetchAnswer): AsyncGenerator<string, void> {
+  return linesOf(readPieces(response));
+}
+
+/** What an answer brings, as it comes; leaving the loop early closes the connection. */
+export async function* readPieces(response: FetchAnswer): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
   const reader = response.body?.getReader();
   if (!reader) return;
   try {
-    yield* linesOf(piecesOf(reader));
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
   } finally {
     await reader.cancel().catch(() => {}); // it may have broken
-  }
-}
-
-async function* piecesOf(reader: ReadableStreamDefaultReader<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
   }
 }

@@ -1,13 +1,14 @@
 /** What goes wrong, as one class per thing a program may want to do about it. Every message says what happened and what to do next. */
 
-import type { ErrorAnswer } from './gen/types.ts';
+import type { ErrorAnswer } from '../gen/types.ts';
+import type { Face } from './face.ts';
 import type { FetchAnswer } from './http.ts';
 
 export type ErrorBody = ErrorAnswer['error'];
 
 /** Base of all errors of this package. */
 export class SkerryError extends Error {
-  override readonly name: string = 'SkerryError';
+  override readonly name: string;
   /** Stable, for programs. */
   readonly code: string;
   /** HTTP status of the answer; 0 when there was none. */
@@ -29,10 +30,13 @@ export class SkerryError extends Error {
       readonly status: number;
       readonly retryAfterSeconds?: number | undefined;
       readonly cause?: unknown;
+      /** Whose answer it is: errors that have no class of their own are named after it. */
+      readonly product?: 'Skerry' | 'Modbox';
     },
   ) {
     const options = answer.cause === undefined ? undefined : { cause: answer.cause };
     super(`${sentence(body.message)} ${body.suggestion}`.trimEnd(), options);
+    this.name = `${answer.product ?? 'Skerry'}Error`;
     this.code = body.code;
     this.status = answer.status;
     this.suggestion = body.suggestion;
@@ -69,6 +73,13 @@ export class NotFoundError extends SkerryError {
 /** 409: the name is taken, or something is not in the state that the call needs. */
 export class ConflictError extends SkerryError {
   override readonly name = 'ConflictError';
+  /** The fields in which the running sandbox of a Modbox task id is another; of every other conflict none. */
+  readonly differs: readonly string[];
+
+  constructor(body: ErrorBody, answer: ConstructorParameters<typeof SkerryError>[1]) {
+    super(body, answer);
+    this.differs = body.differs ?? [];
+  }
 }
 
 /** 410: the sandbox ended, before the call or while its program ran. `reason` says why. */
@@ -111,39 +122,6 @@ export class WaitTimeoutError extends SkerryError {
   override readonly name = 'WaitTimeoutError';
 }
 
-/** A program ended with another exit code than 0, and its caller wanted its output. */
-export class CommandError extends SkerryError {
-  override readonly name = 'CommandError';
-  readonly exitCode: number;
-  readonly timedOut: boolean;
-  readonly stdout: string;
-  readonly stderr: string;
-
-  constructor(result: {
-    readonly exitCode: number;
-    readonly timedOut: boolean;
-    readonly stdout: string;
-    readonly stderr: string;
-  }) {
-    const { exitCode, timedOut, stdout, stderr } = result;
-    const how = timedOut ? 'was killed at its timeout' : `ended with exit code ${exitCode}`;
-    const last = stderr.trimEnd().split('\n').slice(-5).join('\n');
-    super(
-      {
-        code: 'command-failed',
-        message: `The program ${how}${last === '' ? '' : `:\n${last}\n`}`,
-        suggestion: 'Use .nothrow(), or await exec() itself, where a failure is to be expected.',
-        retryable: false,
-      },
-      { status: 0 },
-    );
-    this.exitCode = exitCode;
-    this.timedOut = timedOut;
-    this.stdout = stdout;
-    this.stderr = stderr;
-  }
-}
-
 const classes: Readonly<Record<number, typeof SkerryError>> = {
   400: InvalidRequestError,
   401: AuthenticationError,
@@ -161,37 +139,50 @@ const classes: Readonly<Record<number, typeof SkerryError>> = {
 };
 
 /** The error of an answer. `text` is its body. */
-export function errorOfAnswer(url: string, response: FetchAnswer, text: string): SkerryError {
+export function errorOfAnswer(url: string, response: FetchAnswer, text: string, face: Face): SkerryError {
   const seconds = Number(response.headers.get('retry-after') ?? Number.NaN);
-  const answer = {
-    status: response.status,
-    retryAfterSeconds: Number.isFinite(seconds) ? seconds : undefined,
-  };
+  const { status } = response;
+  const retryAfterSeconds = Number.isFinite(seconds) ? seconds : undefined;
   const body = parseBody(text);
-  if (body) return new (classes[response.status] ?? SkerryError)(body, answer);
-  const message = `${new URL(url).origin} answered with status ${response.status} and no error of Skerry's.`;
-  return new ConnectionError(notSkerry(message), answer);
+  if (body) return errorOf(body, { status, retryAfterSeconds, product: face.product });
+  const message = `${new URL(url).origin} answered with status ${status} and no ${face.product} error.`;
+  return new ConnectionError(notOurs(message, face), { status, retryAfterSeconds });
 }
 
 /** The error that ends a stream. */
-export function errorOfFrame(body: ErrorBody): SkerryError {
+export function errorOfStream(body: ErrorBody, face: Face): SkerryError {
   const statuses: Readonly<Record<string, number>> = {
     'sandbox-ended': 410,
     'not-found': 404,
     'not-ready': 425,
     unavailable: 503,
   };
-  const status = statuses[body.code] ?? 500;
-  return new (classes[status] ?? SkerryError)(body, { status });
+  return errorOf(body, { status: statuses[body.code] ?? 500, product: face.product });
 }
 
-/** What an answer says that does not come from a Skerry server. */
-export const notSkerry = (message: string): ErrorBody => ({
-  code: 'not-skerry',
+function errorOf(...[body, answer]: ConstructorParameters<typeof SkerryError>): SkerryError {
+  return new (classes[answer.status] ?? SkerryError)(body, answer);
+}
+
+/** What an answer says that does not come from a server of ours. */
+export const notOurs = (message: string, { product, urlOption, urlVariable }: Face): ErrorBody => ({
+  code: `not-${product.toLowerCase()}`,
   message,
-  suggestion: 'Check url (or SKERRY_URL): it must be the address of a Skerry server.',
+  suggestion: `Check ${urlOption} (or ${urlVariable}): it must be the address of a ${product} server.`,
   retryable: false,
 });
+
+/** There is no connection, or no more. `url` may be what the server is called where its address is not known. */
+export const unreachable = (url: string, cause: unknown, { urlOption, urlVariable }: Face): ConnectionError =>
+  new ConnectionError(
+    {
+      code: 'unreachable',
+      message: `${url} cannot be reached`,
+      suggestion: `Start the server (\`skerry up\`), or set ${urlVariable} or ${urlOption} to where it is.`,
+      retryable: true,
+    },
+    { status: 0, cause },
+  );
 
 function parseBody(text: string): ErrorBody | undefined {
   try {

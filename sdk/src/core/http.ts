@@ -1,5 +1,13 @@
 /** Requests to one server, with one key. */
-import { ConnectionError, errorOfAnswer, NotReadyError, notSkerry } from './errors.ts';
+import {
+  AuthenticationError,
+  ConnectionError,
+  errorOfAnswer,
+  NotReadyError,
+  notOurs,
+  unreachable,
+} from './errors.ts';
+import type { Face } from './face.ts';
 import { delay } from './wait.ts';
 
 /** The part of `fetch` that is used; another can be given for tests or proxies. */
@@ -24,6 +32,7 @@ export interface FetchAnswer
 /** While the server starts again, calls that may be repeated are; after so many tries in vain the error is the caller's. */
 const MAX_TRIES = 6;
 const FIRST_PAUSE_MS = 100;
+const DEFAULT_URL = 'http://127.0.0.1:7423';
 
 export interface CallOptions {
   readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
@@ -36,21 +45,52 @@ export interface CallOptions {
   readonly repeatable?: boolean;
 }
 
+/** Where a package's caller says that the server is, and who it is; what it leaves open has defaults, but the token. */
+export interface ServerOptions {
+  readonly url?: string | undefined;
+  readonly token?: string | undefined;
+  readonly fetch?: Fetch | undefined;
+}
+
 export class HttpClient {
+  readonly face: Face;
   readonly #url: string;
   readonly #key: string;
   readonly #fetch: Fetch;
 
   /** `url` may end in a slash. */
-  constructor(url: string, key: string, fetchWith: Fetch) {
+  constructor(url: string, key: string, fetchWith: Fetch, face: Face) {
+    this.face = face;
     this.#url = url.replace(/\/+$/, '');
     this.#key = key;
     this.#fetch = fetchWith;
   }
 
-  /** The same server with another key. */
-  withKey(key: string): HttpClient {
-    return new HttpClient(this.#url, key, this.#fetch);
+  /** @throws AuthenticationError when there is no token */
+  static of({ url, token, fetch }: ServerOptions, face: Face): HttpClient {
+    if (!token) {
+      throw new AuthenticationError(
+        {
+          code: 'unauthenticated',
+          message: 'There is no token.',
+          suggestion: `Run \`eval "$(skerry env)"\`, set ${face.tokenVariable}, or pass { token }.`,
+          retryable: false,
+        },
+        { status: 0 },
+      );
+    }
+    // A browser's fetch insists on being called on its window.
+    return new HttpClient(
+      url || DEFAULT_URL,
+      token,
+      fetch ?? ((to, init) => globalThis.fetch(to, init)),
+      face,
+    );
+  }
+
+  /** With another key, at the same address unless another is given. */
+  withKey(key: string, url = this.#url): HttpClient {
+    return new HttpClient(url, key, this.#fetch, this.face);
   }
 
   /** @throws SkerryError for every answer that is not a good one, and when there is none; the signal's reason when aborted */
@@ -76,7 +116,7 @@ export class HttpClient {
       return (await response.json()) as Answer;
     } catch (cause) {
       options.signal?.throwIfAborted();
-      const body = notSkerry(`${this.#url} gave an answer that is not JSON.`);
+      const body = notOurs(`${this.#url} gave an answer that is not JSON.`, this.face);
       throw new ConnectionError(body, { status: response.status, cause });
     }
   }
@@ -101,9 +141,11 @@ export class HttpClient {
       });
     } catch (cause) {
       options.signal?.throwIfAborted();
-      throw unreachable(this.#url, cause);
+      throw unreachable(this.#url, cause, this.face);
     }
-    if (!response.ok) throw errorOfAnswer(url, response, await response.text().catch(() => ''));
+    if (!response.ok) {
+      throw errorOfAnswer(url, response, await response.text().catch(() => ''), this.face);
+    }
     return response;
   }
 }
@@ -121,18 +163,6 @@ export async function* eachPage<Page extends { readonly nextCursor: string | nul
     cursor = page.nextCursor ?? undefined;
   } while (cursor !== undefined);
 }
-
-/** There is no connection, or no more. */
-export const unreachable = (url: string, cause: unknown): ConnectionError =>
-  new ConnectionError(
-    {
-      code: 'unreachable',
-      message: `${url} cannot be reached`,
-      suggestion: 'Start the server (`skerry up`), or set SKERRY_URL or url to where it is.',
-      retryable: true,
-    },
-    { status: 0, cause },
-  );
 
 function queryOf(query: CallOptions['query'] = {}): string {
   const given = Object.entries(query).flatMap(([name, value]): [string, string][] =>
