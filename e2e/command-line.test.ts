@@ -78,8 +78,16 @@ describe('the command line beside the clients', () => {
     const validity = { notBefore: new Date(), notAfter: new Date(Date.now() + 86_400_000) };
     const { cert } = await makeAuthority('command line test', validity, undefined);
     writeFileSync(caFile, `${machines ? readFileSync(machines, 'utf8') : ''}\n${cert}`);
-    await skerryWith({ ...plainShell, NODE_EXTRA_CA_CERTS: caFile }, 'up', '--port', '0');
-    env = JSON.parse(await skerry('env', '--format', 'json'));
+    const up = await skerryWith(
+      { ...plainShell, NODE_EXTRA_CA_CERTS: caFile },
+      ...['up', '--port', '0', '--json'],
+    );
+    const { url, pid, started } = JSON.parse(up);
+    assert.equal(started, true);
+    assert.deepEqual(JSON.parse(await skerry('up', '--json')), { ...JSON.parse(up), started: false });
+    env = JSON.parse(await skerry('env', '--json'));
+    assert.equal(JSON.parse(await skerry('status', '--json')).pid, pid);
+    assert.equal(env.MODAL_SERVER_URL, url);
   });
   after(async () => {
     await skerry('down');
@@ -138,7 +146,10 @@ describe('the command line beside the clients', () => {
       /^\['from-modal'\]\nPermissionDeniedError .* needs a token with the scope 'sandboxes'; this one has 'read'/,
     );
     assert.match(await skerry('token', 'list'), new RegExp(`^${tokenId}  read .*Z  - +looks$`, 'm'));
-    await skerry('token', 'revoke', tokenId);
+    assert.deepEqual(JSON.parse(await skerry('token', 'revoke', tokenId, '--json')), {
+      tokenId,
+      revoked: true,
+    });
   });
 
   test('`warm` has sandboxes wait, and `status` shows them', async () => {
@@ -152,6 +163,8 @@ describe('the command line beside the clients', () => {
 
   test('`restart` changes the server under them and nothing else', async () => {
     const before = JSON.parse(await skerry('status', '--json'));
+    const { url, pid } = JSON.parse(await skerry('restart', '--json'));
+    assert.deepEqual([url, pid], [before.url, before.pid]);
     assert.match(await skerry('restart'), /is running again at/);
     const later = JSON.parse(await skerry('status', '--json'));
     assert.deepEqual([later.url, later.pid, later.sandboxes], [before.url, before.pid, 2]);
@@ -162,7 +175,9 @@ describe('the command line beside the clients', () => {
   });
 
   test('`up` from a plain shell trusts what the last server trusted: builds install, sandboxes have the certificates', async () => {
-    await skerry('down');
+    const stopped = { dataDir, stopped: true, sandboxesEnded: true };
+    assert.deepEqual(JSON.parse(await skerry('down', '--json')), stopped);
+    assert.deepEqual(JSON.parse(await skerry('down', '--json')), { ...stopped, stopped: false });
     await skerry('up', '--port', '0');
     env = JSON.parse(await skerry('env', '--format', 'json'));
     const python = await runProgram([pythonWith(), '-c', afterRestart], {

@@ -111,8 +111,14 @@ describe('a server in operation', () => {
     await sandbox.exec(['sh', '-c', 'echo made > /made; echo written > /vol/file']);
     const { imageId } = await sandbox.snapshot();
     assert.match(await runSkerry(server, 'backup', backup, '--keys', keys), /Backed up \d+ layers of images/);
+    const again = JSON.parse(await runSkerry(server, 'backup', backup, '--json'));
+    assert.deepEqual([again.directory, again.copied, again.keys], [backup, 0, []]);
+    assert.ok(again.imageLayers > 0);
 
-    await runSkerry({ ...server, dataDir }, 'restore', backup, '--keys', keys);
+    const restoring = ['restore', backup, '--keys', keys, '--json'];
+    const { dataDir: made, madeAt } = JSON.parse(await runSkerry({ ...server, dataDir }, ...restoring));
+    assert.equal(made, dataDir);
+    assert.ok(Date.parse(madeAt) <= Date.now());
     const other = await startServer({ runtime: 'runc', dataDir });
     t.after(() => other.stop());
     assert.deepEqual(other.token, server.token);
@@ -258,7 +264,7 @@ describe('a server in operation', () => {
     await assert.rejects(create(small), /3 sandboxes of this environment may be made in a minute/);
     await assert.rejects(quota('none', '--max-sandboxes', '1'), /Environment 'none' not found/);
     await assert.rejects(quota(small), /Name what bounds its sandboxes/);
-    await quota(small, '--no-quotas');
+    assert.deepEqual(JSON.parse(await quota(small, '--no-quotas', '--json')), { name: small, quotas: {} });
     await (await create(small)).terminate();
   });
 

@@ -29,6 +29,11 @@ const serverStateSchema = z.extend(readyLineSchema, {
 
 export type ServerState = z.infer<typeof serverStateSchema>;
 
+/** What a command tells of a server that asks for JSON. */
+export const serverAsJson = ({ url, pid, version, isolation }: ServerState) => ({
+  ...{ url, pid, version, isolation: isolation ?? null },
+});
+
 export const logFile = (dataDir: string): string => join(dataDir, 'server.log');
 const stateFile = (dataDir: string): string => join(dataDir, 'server.json');
 

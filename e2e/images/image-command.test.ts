@@ -151,12 +151,16 @@ describe('images from the command line', () => {
     assert.deepEqual(JSON.parse(stdout).config.Cmd, ['sleep', '60']);
     const other = join(home, 'other.tar');
     await run(['skopeo', 'copy', '--quiet', `oci-archive:${file}`, `oci-archive:${other}:team/imported:2`]);
-    assert.match(await skerry('image', 'rm', 'tools:1'), /Removed tools:1\nRemoved im-/);
+    const removed = (await skerry('image', 'rm', 'tools:1', '--json'))
+      .split('\n')
+      .map((line) => JSON.parse(line).removed);
+    assert.match(removed.join(' '), /^tools:1 im-/);
     assert.equal(await skerry('image', 'ls', '--named'), 'There is no image.');
 
-    const [id, name] = (await skerry('image', 'import', other)).trim().split(' ');
-    assert.equal(name, 'team/imported:2');
-    await skerry('image', 'tag', id ?? '', 'imported');
+    const { id, names } = JSON.parse(await skerry('image', 'import', other, '--json'));
+    assert.deepEqual(names, ['team/imported:2']);
+    const tagged = JSON.parse(await skerry('image', 'tag', id, 'imported', '--json'));
+    assert.deepEqual(tagged, { image: id, name: 'imported' });
     const program = `
 import modal
 app = modal.App.lookup("image-command", create_if_missing=True)

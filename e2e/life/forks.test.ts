@@ -170,7 +170,10 @@ describe('copies of a running sandbox', {
     const { processId } = await inside.startProcess({ argv: ['sleep', '1000'] });
     for (const rollBack of [
       () => modbox.rollBackSandbox({ taskId: 'original', checkpointId }),
-      () => skerry('rollback', 'original', checkpointId),
+      async () => {
+        const [said = ''] = await skerry('rollback', 'original', checkpointId, '--json');
+        assert.deepEqual(JSON.parse(said), { id: original.sandboxId, checkpoint: checkpointId });
+      },
     ]) {
       await rollBack();
       const { sandboxId, status } = await modbox.getSandbox('original');

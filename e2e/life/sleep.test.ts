@@ -112,7 +112,8 @@ describe('sandboxes that are suspended', {
     assert.equal(await say(sandbox, 'python3', '-ISc', ASK), `${secret} 2`);
     await eventually(() => kept().length === 0);
 
-    await skerry('suspend', taskId);
+    const said = JSON.parse(await skerry('suspend', '--json', taskId));
+    assert.deepEqual(said, { id: sandbox.sandboxId, status: 'suspended' });
     await asleep(sandbox);
     await modbox.destroySandbox({ taskId });
     assert.deepEqual([left('instances'), kept()], [[], []]);

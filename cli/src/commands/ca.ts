@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { findProgram, instanceName, run } from '../../../server/src/operator.ts';
 import { CliError } from '../cli-error.ts';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
+import { oneObject, tell } from '../tell.ts';
 
 /** Where Debian and its like look for authorities that an administrator adds, update-ca-certificates(8). */
 const ADDED = '/usr/local/share/ca-certificates';
@@ -22,12 +23,15 @@ export function caCommand(): Command {
     process.stderr.write(HOW_TO_TRUST);
   });
 
-  const install = new Command('install').description('have programs of this machine trust it (as root)');
-  addDataDirOptions(install).action(async () => {
+  const install = new Command('install')
+    .description('have programs of this machine trust it (as root)')
+    .option(...oneObject);
+  addDataDirOptions(install).action(async (options: { json?: boolean }) => {
     const dataDir = dataDirOf(install);
     const pem = authorityOf(dataDir);
     await changeStore('install', () => writeFileSync(installedAs(dataDir), pem, { mode: 0o644 }));
-    process.stdout.write(`Programs that read the system's store trust it. ${BROWSERS}\n`);
+    const words = `Programs that read the system's store trust it. ${BROWSERS}`;
+    tell({ file: installedAs(dataDir) }, words, options);
   });
 
   const uninstall = new Command('uninstall').description('take it back (as root)');

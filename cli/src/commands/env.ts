@@ -12,11 +12,14 @@ import { readToken, requireRunningServer } from '../server-state.ts';
 export function envCommand(): Command {
   const command = new Command('env')
     .description('print what clients need to reach the server; use as: eval "$(skerry env)"')
-    .addOption(new Option('--format <format>', 'how to print it').choices(environmentFormats).default('sh'));
-  return addDataDirOptions(command).action((options: { format: EnvironmentFormat }) => {
-    const dataDir = dataDirOf(command);
-    const { url, clientUrl = url } = requireRunningServer(dataDir);
-    const variables = clientEnvironment(clientUrl, readToken(dataDir), process.env);
-    process.stdout.write(formatEnvironment(variables, options.format));
-  });
+    .addOption(new Option('--format <format>', 'how to print it').choices(environmentFormats).default('sh'))
+    .option('--json', 'the same as --format json');
+  return addDataDirOptions(command).action(
+    ({ format, json }: { format: EnvironmentFormat; json?: boolean }) => {
+      const dataDir = dataDirOf(command);
+      const { url, clientUrl = url } = requireRunningServer(dataDir);
+      const variables = clientEnvironment(clientUrl, readToken(dataDir), process.env);
+      process.stdout.write(formatEnvironment(variables, json ? 'json' : format));
+    },
+  );
 }

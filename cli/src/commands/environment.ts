@@ -13,6 +13,7 @@ import {
   quotasSchema,
   takenSchema,
 } from '../quotas.ts';
+import { oneObject, tell } from '../tell.ts';
 
 const listSchema = z.object({
   environments: z.array(
@@ -30,6 +31,7 @@ type Listed = z.infer<typeof listSchema>['environments'][number];
 interface QuotaCommandFlags extends QuotaFlags {
   /** What `--no-quotas` makes false. */
   readonly quotas: boolean;
+  readonly json?: boolean;
 }
 
 /** `skerry environment`: what apps, secrets and volumes are grouped under; clients make and remove them. */
@@ -53,7 +55,9 @@ export function environmentCommand(): Command {
       'bound what the sandboxes of an environment take together, in the place of what bounded them',
     )
     .argument('<environment>', 'its name');
-  addQuotaOptions(quota).option('--no-quotas', 'nothing bounds them any more');
+  addQuotaOptions(quota)
+    .option('--no-quotas', 'nothing bounds them any more')
+    .option(...oneObject);
   addDataDirOptions(quota).action(async (name: string, flags: QuotaCommandFlags) => {
     const body = quotasOf(flags);
     if (flags.quotas === (Object.keys(body).length === 0)) {
@@ -62,6 +66,7 @@ export function environmentCommand(): Command {
     }
     const path = `environments/${encodeURIComponent(name)}/quotas`;
     await ask(quota, { method: 'PUT', path, body }, z.unknown());
+    tell({ name, quotas: body }, name, flags);
   });
 
   return group.addCommand(list).addCommand(quota);

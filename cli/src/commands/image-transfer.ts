@@ -8,11 +8,13 @@ import { CliError, ExitStatus } from '../cli-error.ts';
 import { addDataDirOptions, dataDirOf } from '../data-dir.ts';
 import { followProgress, openAnswer } from '../operator-streams.ts';
 import { requireRunningServer } from '../server-state.ts';
+import { objectALine, oneObject, tell } from '../tell.ts';
 
 const imageSchema = z.object({ id: z.string() });
 const importedSchema = z.array(z.object({ id: z.string(), names: z.array(z.string()) }));
 
 interface Login {
+  readonly json?: boolean;
   readonly username?: string;
   readonly passwordStdin?: boolean;
 }
@@ -39,7 +41,8 @@ export function pullCommand(): Command {
     new Command('pull')
       .description('fetch an image of a registry, so that the first build or sandbox that wants it need not')
       .argument('<reference>', 'such as python:3.12-slim or ghcr.io/team/app@sha256:...')
-      .option('--tag <name>', 'give it a name, under which it stays until that is removed'),
+      .option('--tag <name>', 'give it a name, under which it stays until that is removed')
+      .option(...oneObject),
   );
   return addDataDirOptions(pull).action(async (reference: string, options: Login & { tag?: string }) => {
     const dataDir = dataDirOf(pull);
@@ -50,7 +53,7 @@ export function pullCommand(): Command {
     };
     const request = { method: 'POST', path: 'images/pull', body } as const;
     const { id } = await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
-    process.stdout.write(`${id}\n`);
+    tell({ id, names: options.tag === undefined ? [] : [options.tag] }, id, options);
   });
 }
 
@@ -60,14 +63,15 @@ export function pushCommand(): Command {
     new Command('push')
       .description('send an image to a registry')
       .argument('<image>', 'id or name')
-      .argument('<reference>', 'where to, such as ghcr.io/team/app:1'),
+      .argument('<reference>', 'where to, such as ghcr.io/team/app:1')
+      .option(...oneObject),
   );
   return addDataDirOptions(push).action(async (image: string, reference: string, options: Login) => {
     const dataDir = dataDirOf(push);
     const body = { image, reference, ...(await credentials(options)) };
     const request = { method: 'POST', path: 'images/push', body } as const;
-    await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
-    process.stdout.write(`${reference}\n`);
+    const { id } = await followProgress(requireRunningServer(dataDir), dataDir, request, imageSchema);
+    tell({ id, reference }, reference, options);
   });
 }
 
@@ -76,8 +80,9 @@ export function importCommand(): Command {
   const take = new Command('import')
     .description('take the images of an archive that docker save, podman save, buildx or skopeo wrote')
     .argument('<file>', 'the archive, compressed or not; - is standard input')
-    .option('--tag <name>', 'what the one image in it is to be called, instead of as it says');
-  return addDataDirOptions(take).action(async (file: string, options: { tag?: string }) => {
+    .option('--tag <name>', 'what the one image in it is to be called, instead of as it says')
+    .option(...objectALine);
+  return addDataDirOptions(take).action(async (file: string, options: { tag?: string; json?: boolean }) => {
     const dataDir = dataDirOf(take);
     const server = requireRunningServer(dataDir);
     if (file !== '-') await stat(file).catch(() => Promise.reject(new CliError(`There is no file ${file}.`)));
@@ -85,7 +90,7 @@ export function importCommand(): Command {
     const body = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: 1 << 20 });
     const request = { method: 'POST', path: `images/import${query}`, body } as const;
     for (const { id, names } of await followProgress(server, dataDir, request, importedSchema))
-      process.stdout.write(`${[id, ...names].join(' ')}\n`);
+      tell({ id, names }, [id, ...names].join(' '), options);
   });
 }
 

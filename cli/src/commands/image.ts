@@ -7,6 +7,7 @@ import { askServer } from '../operator.ts';
 import { printable } from '../printable.ts';
 import { requireRunningServer } from '../server-state.ts';
 import { formatSize } from '../sizes.ts';
+import { objectALine, oneObject, tell } from '../tell.ts';
 import { imageBuildCommand } from './image-build.ts';
 import { logsCommand } from './image-logs.ts';
 import { exportCommand, importCommand, pullCommand, pushCommand } from './image-transfer.ts';
@@ -119,10 +120,11 @@ function tagCommand(): Command {
       'give an image a name, for FROM, Image.from_registry and Image.from_name; it stays for as long as it has one',
     )
     .argument('<image>', 'id or name')
-    .argument('<name>', 'such as tools:2, or python:3.12-slim in place of what a registry has');
-  return addDataDirOptions(tag).action(async (image: string, name: string) => {
+    .argument('<name>', 'such as tools:2, or python:3.12-slim in place of what a registry has')
+    .option(...oneObject);
+  return addDataDirOptions(tag).action(async (image: string, name: string, options: { json?: boolean }) => {
     await ask(tag, { method: 'POST', path: 'images/tag', body: { image, name } }, z.unknown());
-    process.stdout.write(`${name}\n`);
+    tell({ image, name }, name, options);
   });
 }
 
@@ -131,8 +133,9 @@ function removeCommand(): Command {
     .description(
       'remove a name, and the image with the last of its names; with an id the image. Sandboxes that run on it go on',
     )
-    .argument('<image...>', 'ids or names');
-  return addDataDirOptions(remove).action(async (images: string[]) => {
+    .argument('<image...>', 'ids or names')
+    .option(...objectALine);
+  return addDataDirOptions(remove).action(async (images: string[], options: { json?: boolean }) => {
     const dataDir = dataDirOf(remove);
     const server = requireRunningServer(dataDir);
     for (const image of images) {
@@ -147,7 +150,7 @@ function removeCommand(): Command {
         request,
         z.object({ removed: z.array(z.string()) }),
       );
-      for (const each of removed) process.stdout.write(`Removed ${each}\n`);
+      for (const each of removed) tell({ removed: each }, `Removed ${each}`, options);
     }
   });
 }

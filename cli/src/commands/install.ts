@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { CliError } from '../cli-error.ts';
 import { addDataDirOptions } from '../data-dir.ts';
 import { checkPortIsFree, destroyAll, stopServer } from '../server-process.ts';
-import { findRunningServer, logFile, removeServerState } from '../server-state.ts';
+import { findRunningServer, logFile, removeServerState, serverAsJson } from '../server-state.ts';
 import {
   absoluteFlags,
   commandFile,
@@ -18,9 +18,8 @@ import {
   unitOf,
   writeIfChanged,
 } from '../systemd.ts';
+import { oneObject, tell } from '../tell.ts';
 import { addServerOptions, configOf, flagsOfServer, serverFlags } from './server-options.ts';
-
-const say = (line: string) => process.stdout.write(`${line}\n`);
 
 function requireRoot(what: string): void {
   if (process.getuid?.() !== 0) throw new CliError(`A service is root's to make. Run: sudo skerry ${what}`);
@@ -28,10 +27,10 @@ function requireRoot(what: string): void {
 
 /** `skerry install`: a systemd service that starts the server now and at every boot. Run again, it takes over new settings. */
 export function installCommand(): Command {
-  const command = new Command('install').description(
-    'make a systemd service of the server: started now, at every boot, and whenever it ends',
-  );
-  return addServerOptions(command).action(async () => {
+  const command = new Command('install')
+    .description('make a systemd service of the server: started now, at every boot, and whenever it ends')
+    .option(...oneObject);
+  return addServerOptions(command).action(async (options: { json?: boolean }) => {
     const flags = absoluteFlags(serverFlags(command));
     const config = configOf(flags);
     const { dataDir } = config;
@@ -68,7 +67,8 @@ export function installCommand(): Command {
     const state = findRunningServer(dataDir);
     if (!state)
       throw new CliError(`The service ${service} did not start the server. Its log: ${logFile(dataDir)}`);
-    say(`Skerry ${state.version} is running at ${state.url} as the service ${service}, also after a reboot.`);
+    const words = `Skerry ${state.version} is running at ${state.url} as the service ${service}, also after a reboot.`;
+    tell({ ...serverAsJson(state), service }, words, options);
   });
 }
 
@@ -76,12 +76,13 @@ export function installCommand(): Command {
 export function uninstallCommand(): Command {
   const command = new Command('uninstall')
     .description('remove the service that `install` made; end the server and its sandboxes')
-    .option('--keep', 'leave sandboxes running: the next `up` takes them over');
-  return addDataDirOptions(command).action(async (options: { keep?: boolean }) => {
+    .option('--keep', 'leave sandboxes running: the next `up` takes them over')
+    .option(...oneObject);
+  return addDataDirOptions(command).action(async (options: { keep?: boolean; json?: boolean }) => {
     const { flags, dataDir } = flagsOfServer(command);
     if (!isInstalled(dataDir)) {
-      say(`Nothing to do: no service of ${dataDir} is installed.`);
-      return;
+      const words = `Nothing to do: no service of ${dataDir} is installed.`;
+      return tell({ dataDir, removed: false, sandboxesEnded: false }, words, options);
     }
     requireSystemd();
     requireRoot('uninstall');
@@ -89,11 +90,13 @@ export function uninstallCommand(): Command {
     rmSync(unitFile(dataDir), { force: true });
     rmSync(environmentFile(dataDir), { force: true });
     await systemctl('daemon-reload');
-    say(`Removed the service ${unitOf(dataDir)}.`);
-    if (options.keep || !existsSync(dataDir)) return;
-    await destroyAll(flags);
-    removeServerState(dataDir);
-    say(`Ended its sandboxes. Images and records stay in ${dataDir}.`);
+    const ends = !options.keep && existsSync(dataDir);
+    if (ends) {
+      await destroyAll(flags);
+      removeServerState(dataDir);
+    }
+    const words = `Removed the service ${unitOf(dataDir)}.${ends ? `\nEnded its sandboxes. Images and records stay in ${dataDir}.` : ''}`;
+    tell({ dataDir, removed: true, sandboxesEnded: ends }, words, options);
   });
 }
 

@@ -17,6 +17,7 @@ import {
   takenSchema,
 } from '../quotas.ts';
 import { requireRunningServer, type ServerState } from '../server-state.ts';
+import { oneObject, tell } from '../tell.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
@@ -113,10 +114,11 @@ Examples:
 
   const revoke = new Command('revoke')
     .description('make a token useless at once, and end what it is being used for')
-    .argument('<id>', 'the part before the colon');
-  addDataDirOptions(revoke).action(async (id: string) => {
+    .argument('<id>', 'the part before the colon')
+    .option(...oneObject);
+  addDataDirOptions(revoke).action(async (id: string, options: { json?: boolean }) => {
     await ask(revoke, { method: 'DELETE', path: pathOf(id) }, z.unknown());
-    process.stdout.write('Revoked.\n');
+    tell({ tokenId: id.split(':')[0], revoked: true }, 'Revoked.', options);
   });
 
   return token.addCommand(create).addCommand(list).addCommand(rotate).addCommand(revoke);

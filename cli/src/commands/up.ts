@@ -2,24 +2,36 @@ import { Command } from 'commander';
 import { type Config, isLoopback } from '../../../server/src/operator.ts';
 import { CliError } from '../cli-error.ts';
 import { checkPortIsFree, runForeground, startDaemon } from '../server-process.ts';
-import { findRunningServer, logFile, requireRunningServer, type ServerState } from '../server-state.ts';
+import {
+  findRunningServer,
+  logFile,
+  requireRunningServer,
+  type ServerState,
+  serverAsJson,
+} from '../server-state.ts';
 import { hasSystemd, isInstalled, notifyReady, systemctl, unitOf } from '../systemd.ts';
+import { oneObject, tell } from '../tell.ts';
 import { addServerOptions, configOf, serverFlags } from './server-options.ts';
 
 /** `skerry up`: starts the server unless it runs already. */
 export function upCommand(): Command {
   const command = new Command('up')
     .description('start the server')
-    .option('--foreground', 'stay attached to the terminal instead of becoming a daemon');
-  return addServerOptions(command).action(async (options: { foreground?: boolean }) => {
+    .option('--foreground', 'stay attached to the terminal instead of becoming a daemon')
+    .option(...oneObject);
+  return addServerOptions(command).action(async (options: { foreground?: boolean; json?: boolean }) => {
+    const note = (line: string) => {
+      if (!options.json) say(line);
+    };
     const flags = serverFlags(command);
     const config = configOf(flags);
     const { dataDir, host, port } = config;
     const running = findRunningServer(dataDir);
     if (running) {
-      say(`Already running at ${running.url} (process ${running.pid}).`);
+      const words = `Already running at ${running.url} (process ${running.pid}).`;
+      tell({ ...serverAsJson(running), started: false }, words, options);
       if (flags.length > 0 && flags.join(' ') !== running.flags.join(' ')) {
-        say('The settings given now take effect after: skerry down --keep && skerry up …');
+        note('The settings given now take effect after: skerry down --keep && skerry up …');
       }
       return;
     }
@@ -28,29 +40,35 @@ export function upCommand(): Command {
     }
     if (!options.foreground && hasSystemd() && isInstalled(dataDir)) {
       await systemctl('start', unitOf(dataDir));
-      announce(requireRunningServer(dataDir), config);
+      announce(requireRunningServer(dataDir), config, options);
       if (serverFlags(command).some((word) => word !== '--data-dir' && word !== dataDir)) {
-        say('It has the settings of its service; to change them: skerry install …');
+        note('It has the settings of its service; to change them: skerry install …');
       }
       return;
     }
     await checkPortIsFree(host, port);
     if (options.foreground) {
       process.exitCode = await runForeground(config, flags, (state) => {
-        announce(state, config);
+        announce(state, config, options);
         void notifyReady().catch((error: unknown) => process.stderr.write(`skerry: ${error}\n`));
       });
       return;
     }
-    announce(await startDaemon(config, flags), config);
-    say(`Log: ${logFile(dataDir)}`);
+    announce(await startDaemon(config, flags), config, options);
+    note(`Log: ${logFile(dataDir)}`);
   });
 }
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-function announce(state: ServerState, { host, runtime }: Pick<Config, 'host' | 'runtime'>): void {
-  say(`Skerry ${state.version} is running at ${state.url} (process ${state.pid}).`);
+function announce(
+  state: ServerState,
+  { host, runtime }: Pick<Config, 'host' | 'runtime'>,
+  options: { readonly json?: boolean },
+): void {
+  const words = `Skerry ${state.version} is running at ${state.url} (process ${state.pid}).`;
+  tell({ ...serverAsJson(state), started: true }, words, options);
+  if (options.json) return;
   say(describeIsolation(state.isolation, runtime));
   say('Point Modal clients of this shell at it with: eval "$(skerry env)"');
   if (!isLoopback(host)) say('What another machine needs: skerry token create');
