@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openDatabase } from '../server/src/store/database.ts';
+import { openSqlite } from '../server/src/store/sqlite.ts';
 import { logLength } from './sqlite-log.ts';
 
 test('transactions and bytes are counted as SQLite writes them, and a log that begins anew is told', () => {
   const directory = mkdtempSync(join(tmpdir(), 'sqlite-log-'));
   try {
-    const database = openDatabase(directory);
+    const database = openSqlite(directory);
     const log = () => logLength(join(directory, 'skerry.db-wal'));
     const begun = log();
     for (let each = 0; each < 3; each++)

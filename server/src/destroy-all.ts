@@ -12,7 +12,7 @@ import type { Logger } from './telemetry/logger.ts';
 export async function destroyAll(config: Config, logger: Logger): Promise<void> {
   await using cleanup = new CleanupScope(logger);
   cleanup.add('lock', lockDataDir(config.dataDir));
-  const store = openStore(config.dataDir);
+  const store = openStore(config.dataDir, config.databaseUrl);
   cleanup.add('store', () => store.close());
   const cluster = await createClusterEngine(config, new MachineRoom(config.dataDir), logger);
   const engines = [createEngine(config, {}, logger), ...(cluster ? [cluster] : [])];

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { SkerryError } from '../errors/skerry-error.ts';
-import { openStore } from '../store/store.ts';
+import { openTestStore } from '../store/testing/open-test-store.ts';
 import { AppService } from './app-service.ts';
 import { builderVersionFor } from './builder-version.ts';
 
 function setUp(t: TestContext) {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-apps-'));
-  const store = openStore(dataDir);
+  const store = openTestStore(dataDir);
   t.after(() => {
     store.close();
     rmSync(dataDir, { recursive: true, force: true });

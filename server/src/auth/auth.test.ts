@@ -8,7 +8,7 @@ import { SignJWT } from 'jose';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { SandboxId, TaskId } from '../ids.ts';
 import { openVault } from '../secrets/vault.ts';
-import { openStore } from '../store/store.ts';
+import { aboutSqlite, openTestStore } from '../store/testing/open-test-store.ts';
 import { ACCESS_TOKEN_LIFETIME_S, AccessTokens } from './access-tokens.ts';
 import { tokenFilePath, tokenFileSchema } from './token-file.ts';
 import { TokenStore } from './token-store.ts';
@@ -27,7 +27,7 @@ async function withStore(
   use: (store: TokenStore) => unknown,
   now: () => number = Date.now,
 ): Promise<void> {
-  const store = openStore(dataDir);
+  const store = openTestStore(dataDir);
   try {
     const vault = openVault(dataDir, undefined);
     await use(await TokenStore.open({ settings: store.settings, dataDir, vault, now }));
@@ -41,22 +41,26 @@ const readToken = async (dataDir: string) =>
 
 const unauthenticated = (error: unknown) => error instanceof SkerryError && error.code === 'unauthenticated';
 
-test('the first start makes a token that only its owner can read and that later starts keep', () =>
-  withDataDir(async (dataDir) => {
-    await withStore(dataDir, () => {});
-    const token = await readToken(dataDir);
-    assert.equal((await stat(tokenFilePath(dataDir))).mode & 0o777, 0o600);
-    await withStore(dataDir, (store) => {
-      store.verify(token.tokenId, token.tokenSecret);
-      assert.throws(() => store.verify(token.tokenId, `${token.tokenSecret}0`), unauthenticated);
-      assert.throws(() => store.verify('ak-other', token.tokenSecret), unauthenticated);
-      assert.throws(() => store.verify(undefined, token.tokenSecret), /skerry env/);
-      assert.equal(store.identityOfApiKey(token.apiKey)?.scope, 'admin');
-      assert.equal(store.identityOfApiKey(''), undefined);
-    });
-    const bytes = await readFile(join(dataDir, 'skerry.db'));
-    assert.ok(!bytes.includes(token.tokenSecret), 'the secret is not in the database');
-  }));
+test(
+  'the first start makes a token that only its owner can read and that later starts keep',
+  { skip: aboutSqlite },
+  () =>
+    withDataDir(async (dataDir) => {
+      await withStore(dataDir, () => {});
+      const token = await readToken(dataDir);
+      assert.equal((await stat(tokenFilePath(dataDir))).mode & 0o777, 0o600);
+      await withStore(dataDir, (store) => {
+        store.verify(token.tokenId, token.tokenSecret);
+        assert.throws(() => store.verify(token.tokenId, `${token.tokenSecret}0`), unauthenticated);
+        assert.throws(() => store.verify('ak-other', token.tokenSecret), unauthenticated);
+        assert.throws(() => store.verify(undefined, token.tokenSecret), /skerry env/);
+        assert.equal(store.identityOfApiKey(token.apiKey)?.scope, 'admin');
+        assert.equal(store.identityOfApiKey(''), undefined);
+      });
+      const bytes = await readFile(join(dataDir, 'skerry.db'));
+      assert.ok(!bytes.includes(token.tokenSecret), 'the secret is not in the database');
+    }),
+);
 
 test('removing token.json gives a new token and retires the old one', () =>
   withDataDir(async (dataDir) => {
@@ -70,32 +74,36 @@ test('removing token.json gives a new token and retires the old one', () =>
     assert.notEqual(after.apiKey, before.apiKey);
   }));
 
-test('further tokens outlive a restart until they are revoked, and their secrets are not kept', () =>
-  withDataDir(async (dataDir) => {
-    let one = { tokenId: '', tokenSecret: '' };
-    await withStore(dataDir, (store) => {
-      one = store.issue({ label: 'one', scope: 'read' });
-      store.issue({ label: 'two', scope: 'admin' });
-      assert.deepEqual(store.verify(one.tokenId, one.tokenSecret), { tokenId: one.tokenId, scope: 'read' });
-    });
-    assert.ok(!(await readFile(join(dataDir, 'skerry.db'))).includes(one.tokenSecret));
-    await withStore(dataDir, (store) => {
-      assert.deepEqual(
-        store.issued().map(({ label }) => label),
-        ['one', 'two'],
-      );
-      assert.deepEqual(store.verify(one.tokenId, one.tokenSecret), { tokenId: one.tokenId, scope: 'read' });
-      assert.equal(store.identityOfApiKey(store.apiKeyForToken(one.tokenId))?.scope, 'read');
-      assert.throws(() => store.verify(store.tokenId, one.tokenSecret), unauthenticated);
-      store.revoke(one.tokenId);
-      assert.throws(() => store.verify(one.tokenId, one.tokenSecret), unauthenticated);
-    });
-    await withStore(dataDir, (store) => {
-      assert.throws(() => store.verify(one.tokenId, one.tokenSecret), unauthenticated);
-      assert.throws(() => store.revoke(one.tokenId), /no token/);
-      assert.equal(store.issued().length, 1);
-    });
-  }));
+test(
+  'further tokens outlive a restart until they are revoked, and their secrets are not kept',
+  { skip: aboutSqlite },
+  () =>
+    withDataDir(async (dataDir) => {
+      let one = { tokenId: '', tokenSecret: '' };
+      await withStore(dataDir, (store) => {
+        one = store.issue({ label: 'one', scope: 'read' });
+        store.issue({ label: 'two', scope: 'admin' });
+        assert.deepEqual(store.verify(one.tokenId, one.tokenSecret), { tokenId: one.tokenId, scope: 'read' });
+      });
+      assert.ok(!(await readFile(join(dataDir, 'skerry.db'))).includes(one.tokenSecret));
+      await withStore(dataDir, (store) => {
+        assert.deepEqual(
+          store.issued().map(({ label }) => label),
+          ['one', 'two'],
+        );
+        assert.deepEqual(store.verify(one.tokenId, one.tokenSecret), { tokenId: one.tokenId, scope: 'read' });
+        assert.equal(store.identityOfApiKey(store.apiKeyForToken(one.tokenId))?.scope, 'read');
+        assert.throws(() => store.verify(store.tokenId, one.tokenSecret), unauthenticated);
+        store.revoke(one.tokenId);
+        assert.throws(() => store.verify(one.tokenId, one.tokenSecret), unauthenticated);
+      });
+      await withStore(dataDir, (store) => {
+        assert.throws(() => store.verify(one.tokenId, one.tokenSecret), unauthenticated);
+        assert.throws(() => store.revoke(one.tokenId), /no token/);
+        assert.equal(store.issued().length, 1);
+      });
+    }),
+);
 
 const one = 'sb-one' as SandboxId;
 
@@ -240,7 +248,7 @@ test('a token ends at its time, is listed for a week and then forgotten', () =>
 
 test('tokens of earlier versions can do what they could', () =>
   withDataDir(async (dataDir) => {
-    const store = openStore(dataDir);
+    const store = openTestStore(dataDir);
     const old = { tokenId: 'ak-old', secretSha256: '00'.repeat(32), label: 'old', createdAtMs: 1 };
     store.settings.set('auth.further-tokens', JSON.stringify([old]));
     store.close();
@@ -255,7 +263,7 @@ async function databaseBytes(dataDir: string): Promise<Buffer> {
   return Buffer.concat(await Promise.all(parts));
 }
 
-test('the database has no key that anything is signed with, in no form', () =>
+test('the database has no key that anything is signed with, in no form', { skip: aboutSqlite }, () =>
   withDataDir(async (dataDir) => {
     let key: Uint8Array = new Uint8Array();
     await withStore(dataDir, async (store) => {
@@ -275,28 +283,33 @@ test('the database has no key that anything is signed with, in no form', () =>
         'the file has the key that is good now',
       );
     });
-  }));
+  }),
+);
 
-test('a database of an earlier version keeps its key, sealed, and no trace of it in clear', () =>
-  withDataDir(async (dataDir) => {
-    const key = 'c0ffee11'.repeat(8);
-    const store = openStore(dataDir);
-    const { settings } = store;
-    settings.set('auth.signing-key', key);
-    store.close();
-    assert.ok((await databaseBytes(dataDir)).includes(key));
-    await withStore(dataDir, async (store) => {
-      assert.equal(Buffer.from(store.signingKey).toString('hex'), key);
-      const bytes = await databaseBytes(dataDir);
-      assert.equal(bytes.includes(key) || bytes.includes(Buffer.from(key, 'hex')), false);
-    });
-    await withStore(dataDir, (store) => assert.equal(Buffer.from(store.signingKey).toString('hex'), key));
-    await rm(join(dataDir, 'vault.key'));
-    await assert.rejects(
-      withStore(dataDir, () => {}),
-      /vault\.key/,
-    );
-  }));
+test(
+  'a database of an earlier version keeps its key, sealed, and no trace of it in clear',
+  { skip: aboutSqlite },
+  () =>
+    withDataDir(async (dataDir) => {
+      const key = 'c0ffee11'.repeat(8);
+      const store = openTestStore(dataDir);
+      const { settings } = store;
+      settings.set('auth.signing-key', key);
+      store.close();
+      assert.ok((await databaseBytes(dataDir)).includes(key));
+      await withStore(dataDir, async (store) => {
+        assert.equal(Buffer.from(store.signingKey).toString('hex'), key);
+        const bytes = await databaseBytes(dataDir);
+        assert.equal(bytes.includes(key) || bytes.includes(Buffer.from(key, 'hex')), false);
+      });
+      await withStore(dataDir, (store) => assert.equal(Buffer.from(store.signingKey).toString('hex'), key));
+      await rm(join(dataDir, 'vault.key'));
+      await assert.rejects(
+        withStore(dataDir, () => {}),
+        /vault\.key/,
+      );
+    }),
+);
 
 const grant = {
   sandboxId: 'sb-A' as SandboxId,

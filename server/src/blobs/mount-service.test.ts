@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { MountId } from '../ids.ts';
-import { openStore } from '../store/store.ts';
+import { openTestStore } from '../store/testing/open-test-store.ts';
 import type { MountedFile } from './blobs.ts';
 import { MountService } from './mount-service.ts';
 
@@ -13,7 +13,7 @@ const missing = 'b'.repeat(64);
 
 function setUp(t: TestContext): MountService {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-mounts-'));
-  const store = openStore(dataDir);
+  const store = openTestStore(dataDir);
   t.after(() => {
     store.close();
     rmSync(dataDir, { recursive: true, force: true });

@@ -27,6 +27,13 @@ export const configSchema = z.strictObject({
     .default(7423)
     .describe('port to listen on; 0 takes a free one'),
   dataDir: z.string().default(defaultDataDir).describe(DATA_DIR_DESCRIPTION),
+  databaseUrl: z
+    .string()
+    .regex(/^$|^postgres(ql)?:\/\//, 'not of the form postgres://user@host/name')
+    .default('')
+    .describe(
+      'PostgreSQL that keeps the records, as postgres://user@host/name; default: none, they are in skerry.db of the data directory (operations.md)',
+    ),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('warn')

@@ -30,6 +30,28 @@ describe('loadConfig', () => {
     assert.deepEqual(config.nameservers, []);
   });
 
+  test('takes the password of a database where only its owner reads it, and repeats it nowhere', () => {
+    const url = 'postgres://skerry:not-told@db/records';
+    assert.equal(load([], { SKERRY_DATABASE_URL: url }).databaseUrl, url);
+    assert.equal(load(['--database-url', 'postgres://skerry@db:6000/records']).host, '127.0.0.1');
+    const failure = (argv: string[], env: Record<string, string> = {}) => {
+      try {
+        load(argv, env);
+      } catch (error) {
+        return String(error);
+      }
+      return assert.fail('taken');
+    };
+    for (const given of [url, 'postgres://db/records?user=skerry&password=not-told']) {
+      const told = failure(['--database-url', given]);
+      assert.match(told, /SKERRY_DATABASE_URL/);
+      assert.doesNotMatch(told, /not-told/);
+    }
+    const told = failure([], { SKERRY_DATABASE_URL: 'mysql://skerry:not-told@db/records' });
+    assert.match(told, /SKERRY_DATABASE_URL: the value is not a valid databaseUrl/);
+    assert.doesNotMatch(told, /not-told/);
+  });
+
   test('prefers flags to variables, variables to the file, the file to defaults', () => {
     write('{"port": 1001, "maxSandboxes": 5, "host": "10.0.0.1"}');
     const config = load(['--port', '1003'], { SKERRY_PORT: '1002', SKERRY_MAX_SANDBOXES: '6' });

@@ -27,6 +27,7 @@ const invalid = (message: string) => new SkerryError('invalid-argument', message
 export function loadConfig({ argv, env, configFile }: ConfigSources): Config {
   const settings = describeSettings();
   const { flags, file } = readFlags(settings, argv);
+  refusePassword(flags.get('databaseUrl')?.value);
   const given: Given = new Map([
     ...readFile(settings, env, file ?? configFile),
     ...readEnvironment(settings, env),
@@ -36,13 +37,26 @@ export function loadConfig({ argv, env, configFile }: ConfigSources): Config {
     Object.fromEntries([...given].map(([key, { value }]) => [key, value])),
   );
   if (result.success) return { ...result.data, extraCaFile: extraCaFileOf(result.data, env) };
+  const shown = ({ key }: Setting, value: unknown) =>
+    MAY_BE_SECRET.has(key) ? 'the value' : JSON.stringify(value);
   const lines = result.error.issues.map((issue) => {
     const setting = settings.find(({ key }) => key === issue.path[0]);
     const from = setting && given.get(setting.key);
     if (!setting || !from) return issue.message;
-    return `${from.source}: ${JSON.stringify(from.value)} is not a valid ${setting.key} (${setting.description}): ${issue.message}`;
+    return `${from.source}: ${shown(setting, from.value)} is not a valid ${setting.key} (${setting.description}): ${issue.message}`;
   });
   throw invalid(lines.join('\n'));
+}
+
+/** No message has what is given for these. */
+const MAY_BE_SECRET: ReadonlySet<Setting['key']> = new Set(['databaseUrl']);
+
+/** What a program was started with, everybody on the machine can read. */
+function refusePassword(url: unknown): void {
+  if (typeof url !== 'string' || !/^[a-z]+:\/\/[^/?]*:[^/?]*@|[?&]password=/.test(url)) return;
+  throw invalid(
+    'Flag --database-url has a password, which everybody on this machine could read: give the URL as SKERRY_DATABASE_URL or in the configuration file.',
+  );
 }
 
 function extraCaFileOf({ extraCaFile, dataDir }: Config, env: Environment): string {

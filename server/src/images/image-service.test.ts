@@ -19,7 +19,8 @@ import { run } from '../platform/command.ts';
 import { unlessAborted } from '../platform/wait.ts';
 import { SandboxContent } from '../sandboxes/content-places.ts';
 import { checkpointsDir } from '../sandboxes/memory-snapshots.ts';
-import { openStore, type Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import { openTestStore } from '../store/testing/open-test-store.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { type BuildResult, emptyImageConfig, type ImageDefinition } from './image.ts';
 import { ImagePlaces } from './image-places.ts';
@@ -60,7 +61,7 @@ const open = (
 before(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'skerry-images-'));
   cleanup.add('data directory', () => rm(dataDir, { recursive: true, force: true }));
-  store = openStore(dataDir);
+  store = openTestStore(dataDir);
   cleanup.add('store', () => store.close());
   const engine = createOciEngine({
     config: { ...TEST_ENGINE_CONFIG, runtime: 'runc', nameservers: ['127.0.0.1'], runscPath: '' },

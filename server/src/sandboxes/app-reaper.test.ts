@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AppService } from '../apps/app-service.ts';
-import { openStore } from '../store/store.ts';
+import { openTestStore } from '../store/testing/open-test-store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { AppReaper } from './app-reaper.ts';
 import { Domain } from './testing/domain.ts';
 
 test('the sweep ends silent ephemeral apps and their sandboxes, and no others', async (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-app-reaper-'));
-  const store = openStore(dataDir);
+  const store = openTestStore(dataDir);
   t.after(() => {
     store.close();
     rmSync(dataDir, { recursive: true, force: true });

@@ -19,14 +19,14 @@ import {
 } from '../ids.ts';
 import { emptyImageConfig, type Image, type NewLayer, type NewLayerOptions } from '../images/image.ts';
 import { openVault } from '../secrets/vault.ts';
-import { openStore } from '../store/store.ts';
+import { openTestStore } from '../store/testing/open-test-store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { checkpointsDir, MemorySnapshots } from './memory-snapshots.ts';
 import type { SandboxSpec } from './spec.ts';
 import type { Tenant } from './tenant.ts';
 
 const dataDir = mkdtempSync(join(tmpdir(), 'skerry-memory-snapshots-'));
-const store = openStore(dataDir);
+const store = openTestStore(dataDir);
 after(() => {
   store.close();
   rmSync(dataDir, { recursive: true });

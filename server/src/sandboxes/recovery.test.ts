@@ -15,9 +15,10 @@ async function startedWithoutEntrypoint(domain: Domain): Promise<Sandbox> {
   await (await exec(sandbox, ['touch', '/tmp/of-the-first-start'])).wait(deadline());
   await domain.manager.close();
   asIfKilled(domain, 'starting', sandbox.id);
-  domain.store.database
-    .prepare("UPDATE sandboxes SET spec = json_remove(spec, '$.noEntrypoint') WHERE id = ?")
-    .run(sandbox.id);
+  const { database } = domain.store;
+  const row = database.prepare('SELECT spec FROM sandboxes WHERE id = ?').get(sandbox.id);
+  const { noEntrypoint: _, ...spec } = JSON.parse(String(row?.spec));
+  database.prepare('UPDATE sandboxes SET spec = ? WHERE id = ?').run(JSON.stringify(spec), sandbox.id);
   return sandbox;
 }
 

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { AppId, ImageId, SandboxId, SecretId } from '../ids.ts';
+import { refuseChanges } from '../store/testing/refuse-changes.ts';
 import { Domain, deadline, eventually, exec, output, TEST_APP, text } from './testing/domain.ts';
 
 describe('the sandboxes of a server', () => {
@@ -164,11 +165,9 @@ describe('the sandboxes of a server', () => {
     // Before them in the order of ends, more that are stuck than a sweep looks at.
     const copy = domain.store.database.prepare(`
       INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, state, spec, created_at_ms, ended_at_ms)
-      SELECT ?1, ?1, app_id, environment_id, image_id, state, spec, ?2, 1 FROM sandboxes WHERE id = ?3`);
+      SELECT CAST(?1 AS TEXT), CAST(?1 AS TEXT), app_id, environment_id, image_id, state, spec, CAST(?2 AS BIGINT), 1 FROM sandboxes WHERE id = ?3`);
     for (let i = 1; i <= 100; i++) copy.run(`copy-${i}`, i, stuck.id);
-    domain.store.database.exec(
-      `CREATE TRIGGER stuck BEFORE DELETE ON sandboxes WHEN OLD.id != '${other.id}' BEGIN SELECT RAISE(FAIL, 'stuck'); END`,
-    );
+    const accept = refuseChanges(domain.store.database, 'DELETE', 'sandboxes', `OLD.id != '${other.id}'`);
     const left = () => domain.store.database.prepare('SELECT count(*) AS n FROM sandboxes').get()?.n;
     offsetMs = 2 * 3_600_000;
     for (let sweeps = 0; sweeps < 6; sweeps++) domain.manager.sweep();
@@ -176,7 +175,7 @@ describe('the sandboxes of a server', () => {
     assert.throws(() => domain.manager.get(other.id), { code: 'not-found' });
     const told = domain.log.filter(({ msg }) => msg === 'sandbox.not-forgotten');
     assert.equal(told.length, 101, 'each once');
-    domain.store.database.exec('DROP TRIGGER stuck');
+    accept();
     for (let sweeps = 0; sweeps < 4; sweeps++) domain.manager.sweep();
     assert.equal(left(), 0);
   });

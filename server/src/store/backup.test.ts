@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { LEFT_OUT } from './backup.ts';
-import { openDatabase } from './database.ts';
+import { openSqlite } from './sqlite.ts';
 
 /** What outlasts sandboxes. */
 const KEPT = [
@@ -24,7 +24,7 @@ const KEPT = [
 
 test('of every table somebody decided whether it is in a backup', (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-backup-'));
-  const database = openDatabase(dataDir);
+  const database = openSqlite(dataDir);
   t.after(() => {
     database.close();
     rmSync(dataDir, { recursive: true });

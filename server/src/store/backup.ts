@@ -1,7 +1,9 @@
 /** A copy of the store that another installation can begin from: everything but sandboxes, which are more than their rows. */
 import { backup, DatabaseSync } from 'node:sqlite';
+import { SkerryError } from '../errors/skerry-error.ts';
 import type { StoreCopy } from '../storage/backup.ts';
 import type { Database } from './database.ts';
+import { SqliteDatabase } from './sqlite.ts';
 
 /** Each is about single sandboxes, what they run or wrote and what others are told of them, or about calls that clients repeat within minutes. */
 export const LEFT_OUT = [
@@ -13,8 +15,15 @@ export const LEFT_OUT = [
 /**
  * Writes a copy to `path`, one file, as the store is at one moment; it is used meanwhile as ever.
  * @returns the schema it has, and what of the data directory it refers to
+ * @throws SkerryError `unimplemented` for another database than SQLite
  */
 export async function copyDatabase(database: Database, path: string): Promise<StoreCopy> {
+  if (!(database instanceof SqliteDatabase)) {
+    throw new SkerryError(
+      'unimplemented',
+      'The records of this server are in PostgreSQL, which skerry backup does not copy: stop the server, run pg_dump and copy the data directory (docs/operations.md).',
+    );
+  }
   await backup(database, path);
   const copy = new DatabaseSync(path);
   try {

@@ -30,7 +30,8 @@ export class SqlGateways implements GatewayRepository {
       'SELECT task_id, container_port, name, port FROM gateways ORDER BY task_id, container_port',
     );
     this.#put = database.prepare(
-      'INSERT OR REPLACE INTO gateways (task_id, container_port, name, port) VALUES (?, ?, ?, ?)',
+      `INSERT INTO gateways (task_id, container_port, name, port) VALUES (?, ?, ?, ?)
+       ON CONFLICT (task_id, container_port) DO UPDATE SET name = excluded.name, port = excluded.port`,
     );
     this.#forget = database.prepare('DELETE FROM gateways WHERE task_id = ?');
   }

@@ -9,7 +9,8 @@ export class SqlAnswers {
   constructor(database: Database) {
     this.#select = database.prepare('SELECT response FROM idempotency WHERE key = ? AND created_at_ms > ?');
     this.#insert = database.prepare(
-      'INSERT OR REPLACE INTO idempotency (key, method, response, created_at_ms) VALUES (?, ?, ?, ?)',
+      `INSERT INTO idempotency (key, method, response, created_at_ms) VALUES (?, ?, ?, ?)
+       ON CONFLICT (key) DO UPDATE SET method = excluded.method, response = excluded.response, created_at_ms = excluded.created_at_ms`,
     );
     this.#expire = database.prepare('DELETE FROM idempotency WHERE created_at_ms <= ?');
   }

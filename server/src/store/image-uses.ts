@@ -10,11 +10,11 @@ const IMAGES = `
     SELECT image_id, state, ended_at_ms FROM sandboxes
     UNION ALL SELECT task_images.image_id, state, ended_at_ms FROM task_images JOIN sandboxes USING (task_id)
   ),
-  ran AS (SELECT image_id, max(state != 'ended') AS live, max(coalesce(ended_at_ms, 0)) AS ended_ms FROM runs GROUP BY image_id),
+  ran AS (SELECT image_id, max(CASE WHEN state != 'ended' THEN 1 ELSE 0 END) AS live, max(coalesce(ended_at_ms, 0)) AS ended_ms FROM runs GROUP BY image_id),
   kept AS (
     SELECT images.id, images.layers,
-      rebuildable = 0 OR images.state != 'ready' OR deleted_at_ms IS NOT NULL OR coalesce(live, 0) = 1
-        OR images.id IN (SELECT image_id FROM image_names) AS held,
+      CASE WHEN rebuildable = 0 OR images.state != 'ready' OR deleted_at_ms IS NOT NULL OR coalesce(live, 0) = 1
+        OR images.id IN (SELECT image_id FROM image_names) THEN 1 ELSE 0 END AS held,
       max(coalesce(last_used_at_ms, created_at_ms), coalesce(ended_ms, 0)) AS used_ms
     FROM images LEFT JOIN ran ON ran.image_id = images.id
   )`;
@@ -51,7 +51,7 @@ export class SqlImageUses implements ImageUseRepository {
     this.#database = database;
     this.#layerUses = database.prepare(`WITH ${IMAGES},
       holders AS (
-        SELECT value AS layer, key AS depth, held, used_ms FROM kept, json_each(kept.layers)
+        SELECT value AS layer, CAST(key AS INTEGER) AS depth, held, used_ms FROM kept, json_each(kept.layers)
         UNION ALL SELECT layer_id, 0, 0, last_used_at_ms FROM image_steps WHERE layer_id IS NOT NULL
         UNION ALL SELECT value, 0, 1, 0 FROM mounted_layers, json_each(mounted_layers.layers)
           WHERE task_id IN (SELECT task_id FROM sandboxes WHERE state != 'ended')

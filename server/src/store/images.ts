@@ -173,7 +173,7 @@ export class SqlImages implements ImageRepository {
          (SELECT json_group_array(name) FROM image_names WHERE image_id = images.id) AS names,
          json_array_length(layers) AS layers,
          (SELECT sum(size_bytes) FROM json_each(images.layers) JOIN layers ON layers.id = value) AS bytes
-       FROM images WHERE deleted_at_ms IS NULL AND coalesce(expires_at_ms, ?1 + 1) > ?1
+       FROM images WHERE deleted_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?1)
        ORDER BY created_at_ms DESC, id LIMIT ?2`);
     this.#deleteLayer = database.prepare('DELETE FROM layers WHERE id = ?');
     this.#allLayers = database.prepare('SELECT id FROM layers');

@@ -25,11 +25,11 @@ export class SqlLegacyExecs {
     );
     this.#beginInput = database.prepare(
       `INSERT INTO legacy_execs (task_id, process_id, input_index, input_offset) VALUES (?, ?, ?, ?)
-       ON CONFLICT DO UPDATE SET input_index = excluded.input_index, input_offset = excluded.input_offset`,
+       ON CONFLICT (task_id, process_id) DO UPDATE SET input_index = excluded.input_index, input_offset = excluded.input_offset`,
     );
     this.#endWith = database.prepare(
       `INSERT INTO legacy_execs (task_id, process_id, ends_sandbox) VALUES (?, ?, 1)
-       ON CONFLICT DO UPDATE SET ends_sandbox = 1`,
+       ON CONFLICT (task_id, process_id) DO UPDATE SET ends_sandbox = 1`,
     );
     this.#ending = database.prepare(
       `SELECT task_id, process_id FROM legacy_execs JOIN sandboxes USING (task_id) WHERE ends_sandbox = 1 AND state != 'ended'`,

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
-import { openDatabase } from './database.ts';
 import { migrations } from './migrations.ts';
+import { openSqlite } from './sqlite.ts';
 
 test('what a version ran that did not tell instances from tasks is found under the id it has on the machine', (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-migrations-'));
@@ -19,7 +19,7 @@ test('what a version ran that did not tell instances from tasks is found under t
   const states = ['created', 'starting', 'running', 'stopping', 'ended'];
   for (const [index, state] of states.entries()) insert.run(`sb-${index}`, `ta-${state}`, state, index);
   before.close();
-  const database = openDatabase(dataDir);
+  const database = openSqlite(dataDir);
   t.after(() => database.close());
   const rows = database.prepare('SELECT instance_id FROM sandboxes ORDER BY created_at_ms').all();
   assert.deepEqual(
@@ -40,7 +40,7 @@ test('an image that named no signal to stop with names none, and the signal of a
   insert.run('im-1', JSON.stringify({ user: 'a', stopSignal: 'SIGTERM' }));
   insert.run('im-2', JSON.stringify({ user: 'b', stopSignal: 'SIGQUIT' }));
   before.close();
-  const database = openDatabase(dataDir);
+  const database = openSqlite(dataDir);
   t.after(() => database.close());
   const rows = database.prepare('SELECT config FROM images ORDER BY id').all();
   assert.deepEqual(

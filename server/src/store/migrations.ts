@@ -1,4 +1,7 @@
-/** Schema changes in order; the position is the version. An entry that was released is never edited. */
+/**
+ * Schema changes of SQLite in order; the position is the version. An entry that was released is never edited. A new one needs its counterpart in `postgres/open-postgres.ts`: a test compares the
+ * schemas.
+ */
 export const migrations: readonly string[] = [
   /* 1: the first schema */ `
   CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;

@@ -1,6 +1,5 @@
 /** Rows of sandboxes and of what Skerry says about them. */
 import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
-import { SQLITE_CONSTRAINT_UNIQUE, sqliteCode } from '../platform/sqlite-code.ts';
 import type { ExitSnapshot } from '../sandboxes/exit-snapshot.ts';
 import type { StoredLife } from '../sandboxes/life.ts';
 import type { Entry } from '../sandboxes/life-log.ts';
@@ -12,7 +11,7 @@ import {
 } from '../sandboxes/repositories.ts';
 import type { SandboxFilter, SandboxLogEntry } from '../sandboxes/sandboxes.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
-import { type Database, transaction } from './database.ts';
+import { type Database, isUniqueViolation, transaction } from './database.ts';
 import { storedSpec, toRow } from './sandbox-rows.ts';
 
 export class SqlSandboxes implements SandboxRepository {
@@ -253,7 +252,7 @@ function onceOnly(write: () => void): void {
   try {
     write();
   } catch (error) {
-    if (sqliteCode(error) !== SQLITE_CONSTRAINT_UNIQUE) throw error;
+    if (!isUniqueViolation(error)) throw error;
     throw new UniqueViolation('another row has it', { cause: error });
   }
 }

@@ -5,6 +5,7 @@ import type { Database } from './database.ts';
 
 export type SettingKey =
   | 'boot-id'
+  | 'data-directory'
   | 'default-environment'
   | 'environment-quotas'
   | 'auth.token'
@@ -43,8 +44,7 @@ export class SqlSettings implements KeptValues<SettingKey> {
     this.#delete.run(key);
   }
 
-  /** What was deleted or replaced stays in the file's free places until it is written anew (VACUUM), and in the log until that is taken over. */
   scrub(): void {
-    this.#database.exec('VACUUM; PRAGMA wal_checkpoint(TRUNCATE)');
+    this.#database.scrub();
   }
 }

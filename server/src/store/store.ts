@@ -1,6 +1,7 @@
 /** Everything that rows are kept of, over one database. What each part is for says the room whose interface it implements. */
 import { SqlApps, SqlEnvironments } from './apps.ts';
-import { type Database, openDatabase } from './database.ts';
+import { checkNoOwnRecords, checkOwnRecords, pair } from './data-directory.ts';
+import type { Database } from './database.ts';
 import { SqlGateways } from './gateways.ts';
 import { SqlAnswers } from './idempotency.ts';
 import { SqlImageUses } from './image-uses.ts';
@@ -8,10 +9,12 @@ import { SqlImages } from './images.ts';
 import { SqlLegacyExecs } from './legacy-execs.ts';
 import { SqlMemorySnapshots } from './memory-snapshots.ts';
 import { SqlMounts } from './mounts.ts';
+import { openPostgres } from './postgres/open-postgres.ts';
 import { SqlProcesses } from './processes.ts';
 import { SqlSandboxes } from './sandboxes.ts';
 import { SqlSecrets } from './secrets.ts';
 import { SqlSettings } from './settings.ts';
+import { openSqlite } from './sqlite.ts';
 import { SqlTunnels } from './tunnels.ts';
 import { SqlBlocks, SqlVolumeMounts, SqlVolumes } from './volumes.ts';
 import { SqlWebhookMessages } from './webhooks.ts';
@@ -65,5 +68,23 @@ export class Store {
   }
 }
 
-/** Opens `<dataDir>/skerry.db`. @throws like `openDatabase` */
-export const openStore = (dataDir: string): Store => new Store(openDatabase(dataDir));
+/**
+ * Opens the store of a data directory: `<dataDir>/skerry.db`, or a database of PostgreSQL.
+ * @param databaseUrl where that is; empty for none
+ * @throws like `openSqlite` or `openPostgres`, and SkerryError `conflict` when the records of that directory are elsewhere
+ */
+export function openStore(dataDir: string, databaseUrl = ''): Store {
+  if (databaseUrl === '') {
+    checkOwnRecords(dataDir);
+    return new Store(openSqlite(dataDir));
+  }
+  checkNoOwnRecords(dataDir);
+  const database = openPostgres(databaseUrl);
+  try {
+    pair(dataDir, database);
+    return new Store(database);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}

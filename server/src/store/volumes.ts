@@ -223,7 +223,9 @@ export class SqlBlocks implements BlockRepository {
   readonly #insert;
   readonly #find;
   readonly #received;
+  readonly #uncover;
   readonly #move;
+  readonly #uncoverAll;
   readonly #merge;
   readonly #forget;
   readonly #forgetHolder;
@@ -231,19 +233,30 @@ export class SqlBlocks implements BlockRepository {
   constructor(database: Database) {
     this.#database = database;
     this.#insert = database.prepare(
-      'INSERT OR REPLACE INTO volume_blocks (sha256, holder, path, offset, length) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO volume_blocks (sha256, holder, path, "offset", length) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (holder, path, "offset") DO UPDATE SET sha256 = excluded.sha256, length = excluded.length`,
     );
     this.#find = database.prepare(
-      'SELECT holder, path, offset, length FROM volume_blocks WHERE sha256 = ? LIMIT 1',
+      'SELECT holder, path, "offset", length FROM volume_blocks WHERE sha256 = ? LIMIT 1',
     );
     this.#received = database.prepare(
-      'SELECT offset, sha256 FROM volume_blocks WHERE holder = ? AND path = ?',
+      'SELECT "offset", sha256 FROM volume_blocks WHERE holder = ? AND path = ?',
+    );
+    this.#uncover = database.prepare(
+      `DELETE FROM volume_blocks WHERE holder = ?1 AND path = ?2
+         AND "offset" IN (SELECT "offset" FROM volume_blocks WHERE holder = ?3 AND path = ?4)`,
     );
     this.#move = database.prepare(
-      'UPDATE OR REPLACE volume_blocks SET holder = ?, path = ? WHERE holder = ? AND path = ?',
+      'UPDATE volume_blocks SET holder = ?, path = ? WHERE holder = ? AND path = ?',
     );
-    this.#merge = database.prepare('UPDATE OR REPLACE volume_blocks SET holder = ? WHERE holder = ?');
-    this.#forget = database.prepare('DELETE FROM volume_blocks WHERE holder = ? AND path = ? AND offset = ?');
+    this.#uncoverAll = database.prepare(
+      `DELETE FROM volume_blocks WHERE holder = ?1 AND EXISTS (SELECT 1 FROM volume_blocks AS above
+         WHERE above.holder = ?2 AND above.path = volume_blocks.path AND above."offset" = volume_blocks."offset")`,
+    );
+    this.#merge = database.prepare('UPDATE volume_blocks SET holder = ? WHERE holder = ?');
+    this.#forget = database.prepare(
+      'DELETE FROM volume_blocks WHERE holder = ? AND path = ? AND "offset" = ?',
+    );
     this.#forgetHolder = database.prepare('DELETE FROM volume_blocks WHERE holder = ?');
   }
 
@@ -264,7 +277,10 @@ export class SqlBlocks implements BlockRepository {
 
   move(upload: UploadId, layer: VolumeLayerId, paths: ReadonlyMap<string, string>): void {
     transaction(this.#database, () => {
-      for (const [from, to] of paths) this.#move.run(layer, to, upload, from);
+      for (const [from, to] of paths) {
+        this.#uncover.run(layer, to, upload, from);
+        this.#move.run(layer, to, upload, from);
+      }
       this.#forgetHolder.run(upload);
     });
   }
@@ -272,7 +288,10 @@ export class SqlBlocks implements BlockRepository {
   merge(layers: readonly VolumeLayerId[], into: VolumeLayerId): void {
     transaction(this.#database, () => {
       // The higher ones last: theirs are what the merged files hold.
-      for (const layer of layers) this.#merge.run(into, layer);
+      for (const layer of layers.filter((id) => id !== into)) {
+        this.#uncoverAll.run(into, layer);
+        this.#merge.run(into, layer);
+      }
     });
   }
 

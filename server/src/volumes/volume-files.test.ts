@@ -10,7 +10,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { FileBlobStore } from '../blobs/blob-store.ts';
 import type { EnvironmentId, UploadId, VolumeId } from '../ids.ts';
 import { MachineRoom } from '../platform/machine-room.ts';
-import { openStore } from '../store/store.ts';
+import { openTestStore } from '../store/testing/open-test-store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { LayeredVolumeFiles } from './volume-files.ts';
 import { VolumeService } from './volume-service.ts';
@@ -30,7 +30,7 @@ class Setting {
   readonly room = { bytes: 2 ** 40, files: 2 ** 20 };
   /** Bytes of a volume. */
   maxBytes = 2 ** 40;
-  store = openStore(this.directory);
+  store = openTestStore(this.directory);
   files = this.#open();
 
   constructor(t: TestContext) {
@@ -43,7 +43,7 @@ class Setting {
   /** As after a restart of the server. */
   restart(): void {
     this.store.close();
-    this.store = openStore(this.directory);
+    this.store = openTestStore(this.directory);
     this.files = this.#open();
   }
 

@@ -11,7 +11,8 @@ import { type TestContext, test } from 'node:test';
 import type { SandboxId, TaskId } from '../ids.ts';
 import { delay } from '../platform/wait.ts';
 import type { LifeEntry } from '../sandboxes/life-log.ts';
-import { openStore, type Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
+import { openTestStore } from '../store/testing/open-test-store.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { openWebhooks } from './open-webhooks.ts';
 import type { Webhooks } from './webhooks.ts';
@@ -67,7 +68,7 @@ async function receiver(
   };
   /** A server over what the last one left. */
   const begin = (now = 5000, path = '/hook') => {
-    store = openStore(directory);
+    store = openTestStore(directory);
     webhooks = openWebhooks(
       { webhookUrls: [`http://127.0.0.1:${port}${path}`], webhookSecretFile, webhookPrivate: allowed },
       {

@@ -8,7 +8,7 @@ import { tokenFilePath, tokenFileSchema } from '../../auth/token-file.ts';
 import { TokenStore } from '../../auth/token-store.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { openVault } from '../../secrets/vault.ts';
-import { openStore } from '../../store/store.ts';
+import { openTestStore } from '../../store/testing/open-test-store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { tokenRoute } from './token-route.ts';
 
@@ -24,7 +24,7 @@ describe('tokens over HTTP', () => {
   before(async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tokens-'));
     cleanup.add('data', () => rm(dataDir, { recursive: true, force: true }));
-    const store = openStore(dataDir);
+    const store = openTestStore(dataDir);
     cleanup.add('store', () => store.close());
     tokens = await TokenStore.open({
       settings: store.settings,

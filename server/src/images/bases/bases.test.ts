@@ -6,7 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { configSchema } from '../../config/config.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { run } from '../../platform/command.ts';
-import { openStore } from '../../store/store.ts';
+import { openTestStore } from '../../store/testing/open-test-store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { StepCache } from '../build/step-cache.ts';
 import type { RegistryCredentials } from '../image.ts';
@@ -36,7 +36,7 @@ async function openBases({ insecure = [], mirrors = [], ecrEndpoint = '' }: Sett
   const directory = await mkdtemp(join(tmpdir(), 'skerry-bases-'));
   cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
   const clock = () => now;
-  const opened = openStore(directory);
+  const opened = openTestStore(directory);
   cleanup.add('store', () => opened.close());
   const store = opened.images;
   const layers = new LayerStore(directory, store, createLogger('silent'), clock);

@@ -6,7 +6,8 @@ import { treesBinaryPath } from '../../agent/agent-binary.ts';
 import { FakeEngine } from '../../engines/testing/fake-engine.ts';
 import type { ImageId } from '../../ids.ts';
 import { InstanceService } from '../../instances/instance-service.ts';
-import { openStore } from '../../store/store.ts';
+import { openTestStore } from '../../store/testing/open-test-store.ts';
+import { refuseChanges } from '../../store/testing/refuse-changes.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { type BuildResult, type ImageDefinition, plainDefinition } from '../image.ts';
 import { ImagePlaces } from '../image-places.ts';
@@ -47,7 +48,7 @@ export async function openImages(
   config: Partial<ImageServiceOptions['config']> = {},
 ) {
   const dataDir = await mkdtemp(join(tmpdir(), 'skerry-full-'));
-  const store = openStore(dataDir);
+  const store = openTestStore(dataDir);
   const { database } = store;
   const log: string[] = [];
   const images = new ImageService({
@@ -72,12 +73,7 @@ export async function openImages(
     await rm(dataDir, { recursive: true, force: true });
   });
   /** No image can be `INSERT`ed or `UPDATE`d, until the returned function is called. */
-  const refuse = (what: 'INSERT' | 'UPDATE') => {
-    database.exec(
-      `CREATE TEMP TRIGGER full BEFORE ${what} ON images BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END`,
-    );
-    return () => database.exec('DROP TRIGGER full');
-  };
+  const refuse = (what: 'INSERT' | 'UPDATE') => refuseChanges(database, what, 'images');
   const stateOf = (id: ImageId) => database.prepare('SELECT state FROM images WHERE id = ?').get(id)?.state;
   return {
     images,

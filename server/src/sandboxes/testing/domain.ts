@@ -25,7 +25,8 @@ import { unmountBelow } from '../../platform/mounts.ts';
 import { delay } from '../../platform/wait.ts';
 import { SecretService } from '../../secrets/secret-service.ts';
 import { type AesVault, openVault } from '../../secrets/vault.ts';
-import { openStore, type Store } from '../../store/store.ts';
+import type { Store } from '../../store/store.ts';
+import { onPostgres, openTestStore } from '../../store/testing/open-test-store.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
 import { type OpenVolumes, openVolumes } from '../../volumes/open-volumes.ts';
 import { SandboxContent } from '../content-places.ts';
@@ -125,7 +126,7 @@ export class Domain implements AsyncDisposable {
     const log: Record<string, unknown>[] = [];
     const logger = createLogger('debug', { write: (line) => void log.push(JSON.parse(line)) });
     const now = options.now ?? Date.now;
-    const store = openStore(dataDir);
+    const store = openTestStore(dataDir);
     cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, undefined);
     const { runtime = 'runc' } = options.config ?? {};
@@ -291,7 +292,8 @@ export class Domain implements AsyncDisposable {
 
   /** The store takes nothing any more, as on a full disk, until it is called with false. */
   refuseWrites(refuse: boolean): void {
-    this.store.database.exec(`PRAGMA query_only = ${refuse ? 'ON' : 'OFF'}`);
+    const setting = onPostgres ? 'SET default_transaction_read_only' : 'PRAGMA query_only';
+    this.store.database.exec(`${setting} = ${refuse ? 'ON' : 'OFF'}`);
   }
 
   /** Lets go of everything like a server that shuts down, and starts the next one, which has recovered then. */

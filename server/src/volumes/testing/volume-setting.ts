@@ -5,7 +5,7 @@ import { treesBinaryPath } from '../../agent/agent-binary.ts';
 import { FileBlobStore } from '../../blobs/blob-store.ts';
 import { type EnvironmentId, newTaskId, type TaskId, type VolumeId } from '../../ids.ts';
 import { type FaultPoint, noFaultPoint } from '../../platform/fault-points.ts';
-import { openStore } from '../../store/store.ts';
+import { openTestStore } from '../../store/testing/open-test-store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { type OpenVolumes, openVolumes } from '../open-volumes.ts';
 import type { VolumeMountsOptions } from '../volume-mounts.ts';
@@ -29,7 +29,7 @@ export class VolumeSetting {
   /** @param root may hold what an earlier one left @param disks what bounds what is written, opened */
   constructor(root: string, faultPoint: FaultPoint = noFaultPoint, disks?: VolumeMountsOptions['disks']) {
     this.root = root;
-    this.store = openStore(root);
+    this.store = openTestStore(root);
     const { volumes, volumeFiles, volumeMounts } = openVolumes({
       ...{
         dataDir: root,

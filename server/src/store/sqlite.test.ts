@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { SkerryError } from '../errors/skerry-error.ts';
-import { openDatabase, transaction } from './database.ts';
+import { transaction } from './database.ts';
+import { openSqlite } from './sqlite.ts';
 
 test('a transaction that SQLite rolled back by itself fails with the reason of that', (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-database-'));
-  const database = openDatabase(dataDir);
+  const database = openSqlite(dataDir);
   t.after(() => {
     database.close();
     rmSync(dataDir, { recursive: true });
@@ -28,11 +29,11 @@ test('a transaction that SQLite rolled back by itself fails with the reason of t
 test('what a newer Skerry wrote is refused and left as it is', (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-database-'));
   t.after(() => rmSync(dataDir, { recursive: true }));
-  const newer = openDatabase(dataDir);
+  const newer = openSqlite(dataDir);
   newer.exec('CREATE TABLE later (id TEXT) STRICT; PRAGMA user_version = 9999');
   newer.close();
   assert.throws(
-    () => openDatabase(dataDir),
+    () => openSqlite(dataDir),
     (error) =>
       error instanceof SkerryError && /newer Skerry.*schema 9999.*skerry restore/.test(error.message),
   );

@@ -1,0 +1,141 @@
+/** PostgreSQL behind the interface of the embedded database. Every statement is a round trip, for which the server waits: it belongs on the same machine or next to it. */
+import { createHash } from 'node:crypto';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import type { Database, Statement, Value } from '../database.ts';
+import { BlockingWorker } from './blocking-worker.ts';
+import type { QueryAnswer, Request } from './messages.ts';
+import { withDollars } from './placeholders.ts';
+import { PostgresError } from './postgres-error.ts';
+
+const DISK_FULL = '53100';
+/** 2^63 - 1 and - 2^63: what PostgreSQL has for "more than any" and "less than any". */
+const HIGHEST = 9223372036854775807n;
+const LOWEST = -9223372036854775808n;
+
+export class PostgresDatabase implements Database {
+  readonly #worker: BlockingWorker;
+  readonly #place: string;
+  /** The connection that a transaction runs on; `begin` until its first statement, which is sent together with that. */
+  #session: number | 'begin' | undefined;
+  #roundTrips = 0;
+
+  /** @param url `postgres://…`, whose password is told nobody */
+  constructor(url: string) {
+    this.#place = placeOf(url);
+    this.#worker = new BlockingWorker(url);
+  }
+
+  /** `host:port/name`, for texts. */
+  get place(): string {
+    return this.#place;
+  }
+
+  /** How often the server has waited for this database. */
+  get roundTrips(): number {
+    return this.#roundTrips;
+  }
+
+  get isTransaction(): boolean {
+    return this.#session !== undefined;
+  }
+
+  prepare(sql: string): Statement {
+    const text = withDollars(sql);
+    // The same statement is the same one to the connection, whoever prepares it.
+    const name = createHash('sha256').update(text).digest('hex').slice(0, 32);
+    const query = (values: Value[]) =>
+      this.#query({ kind: 'query', text, name, values: values.map(storable) });
+    return {
+      get: (...values) => query(values).rows[0],
+      all: (...values) => query(values).rows,
+      run: (...values) => ({ changes: query(values).changes }),
+    };
+  }
+
+  exec(sql: string): void {
+    this.#query({ kind: 'query', text: sql });
+  }
+
+  begin(): void {
+    if (this.#session !== undefined) throw new Error('a transaction within a transaction');
+    this.#session = 'begin';
+  }
+
+  commit(): void {
+    if (this.#session === 'begin') {
+      this.#session = undefined;
+      return;
+    }
+    // One that a statement failed in is rolled back, without an error.
+    const { command } = this.#query({ kind: 'query', text: 'COMMIT' });
+    this.#session = undefined;
+    if (command !== 'COMMIT') throw new Error('a transaction in which a statement failed was committed');
+  }
+
+  rollback(): void {
+    try {
+      if (this.#session !== 'begin') this.#query({ kind: 'query', text: 'ROLLBACK' });
+    } catch (error) {
+      // With the connection the transaction went, and the first error says why.
+      if (!(error instanceof SkerryError)) throw error;
+    } finally {
+      this.#session = undefined;
+    }
+  }
+
+  /** Writes the table anew, without what was deleted of it. What the database's log and its backups hold is for whoever keeps them. */
+  scrub(): void {
+    this.exec('VACUUM FULL settings');
+  }
+
+  close(): void {
+    this.#worker.close();
+  }
+
+  #query(request: Extract<Request, { kind: 'query' }>): QueryAnswer {
+    this.#roundTrips++;
+    const answer = this.#worker.ask(
+      this.#session === undefined ? request : { ...request, session: this.#session },
+    );
+    if (this.#session === 'begin' && 'session' in answer) this.#session = answer.session;
+    switch (answer.kind) {
+      case 'result':
+        return answer;
+      case 'refused':
+        if (answer.code === DISK_FULL)
+          throw new SkerryError('disk-full', `The database at ${this.#place} is out of disk space.`);
+        throw new PostgresError(answer.message, answer.code, answer.constraint);
+      case 'unreachable':
+        throw new SkerryError('unavailable', `The database at ${this.#place} does not answer: ${answer.why}`);
+      case 'taken':
+        throw new SkerryError(
+          'conflict',
+          `Another Skerry server works on the database at ${this.#place}. Stop it, or give this one a database of its own.`,
+        );
+      case 'closed':
+        throw new Error('the database is closed');
+      default:
+        return answer satisfies never;
+    }
+  }
+}
+
+/** @throws SkerryError `invalid-argument` for what is no URL of PostgreSQL, without repeating it */
+export function placeOf(url: string): string {
+  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url))
+    throw new SkerryError(
+      'invalid-argument',
+      'The database URL is not one of the form postgres://user@host/name.',
+    );
+  const { hostname, port, pathname, searchParams } = new URL(url);
+  const host = searchParams.get('host') ?? (hostname || 'localhost');
+  return `${host}:${searchParams.get('port') ?? (port || '5432')}${pathname}`;
+}
+
+/** PostgreSQL's texts have no NUL: it is kept as the character for what cannot be shown, as lone surrogates are. */
+function storable(value: Value): Value {
+  if (typeof value === 'string') return value.replaceAll('\0', '\ufffd');
+  if (value === Infinity) return HIGHEST;
+  if (value === -Infinity) return LOWEST;
+  return value;
+}

@@ -1,0 +1,236 @@
+/** What PostgreSQL has and SQLite has not: a schema of its own, a connection that breaks, other servers, a data directory beside it. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { copyDatabase } from '../backup.ts';
+import { transaction } from '../database.ts';
+import { migrations } from '../migrations.ts';
+import { openSqlite } from '../sqlite.ts';
+import { openStore } from '../store.ts';
+import { noPostgres, PASSWORD, TestPostgres } from '../testing/postgres.ts';
+import { openPostgres } from './open-postgres.ts';
+import { withDollars } from './placeholders.ts';
+import { placeOf } from './postgres-database.ts';
+
+/** Beside what an error is, that nothing of it has the password. */
+const failsWith = (code: SkerryError['code'], text: RegExp) => (error: unknown) => {
+  assert.ok(error instanceof SkerryError, String(error));
+  assert.equal(error.code, code);
+  assert.match(error.message, text);
+  assert.doesNotMatch(`${error.stack} ${JSON.stringify(error)} ${String(error.cause)}`, new RegExp(PASSWORD));
+  return true;
+};
+
+const scratch = (t: TestContext) => {
+  const directory = mkdtempSync(join(tmpdir(), 'skerry-postgres-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+};
+
+test('places for values are counted as SQLite counts them, and texts and names have none', () => {
+  assert.equal(
+    withDollars(`SELECT '?', "a?", 'it''s ?' FROM t WHERE a = ? AND b = ?5 AND c = ? -- ?\n AND d = ?1`),
+    `SELECT '?', "a?", 'it''s ?' FROM t WHERE a = $1 AND b = $5 AND c = $6 -- ?\n AND d = $1`,
+  );
+});
+
+test('where a database is, is told without who may enter', () => {
+  assert.equal(
+    placeOf('postgres://me:secret@db.example:6000/skerry?sslmode=require'),
+    'db.example:6000/skerry',
+  );
+  assert.equal(placeOf('postgresql:///skerry?host=/run/pg'), '/run/pg:5432/skerry');
+  assert.throws(
+    () => placeOf('postgres://me:not-for-the-log@[/x'),
+    failsWith('invalid-argument', /postgres:/),
+  );
+});
+
+describe('PostgreSQL', { skip: noPostgres }, () => {
+  let postgres: TestPostgres;
+  let made = 0;
+  before(async () => {
+    postgres = await TestPostgres.start();
+  });
+  after(() => postgres?.stop());
+  const newUrl = () => postgres.createDatabase(`d${++made}`);
+  const open = (t: TestContext, url: string) => {
+    const database = openPostgres(url);
+    t.after(() => database.close());
+    return database;
+  };
+
+  test('has the tables, columns and indexes of SQLite', (t) => {
+    const sqlite = openSqlite(scratch(t));
+    t.after(() => sqlite.close());
+    const database = open(t, newUrl());
+    const types = { TEXT: 'text', INTEGER: 'bigint', BLOB: 'bytea' };
+    const columns = sqlite
+      .prepare(
+        `SELECT schema.name AS "table", info.name, info.type, info."notnull" OR info.pk > 0 AS needed FROM sqlite_schema AS schema, pragma_table_xinfo(schema.name) AS info
+         WHERE schema.type = 'table' AND schema.name NOT LIKE 'sqlite%' ORDER BY 1, 2`,
+      )
+      .all()
+      .map((row) => ({ ...row, type: types[row.type as keyof typeof types] }));
+    const theirs = database
+      .prepare(
+        `SELECT table_name AS "table", column_name AS name, data_type AS type, CASE is_nullable WHEN 'NO' THEN 1 ELSE 0 END AS needed FROM information_schema.columns
+         WHERE table_schema = 'public' AND table_name <> 'schema_version' AND column_name <> 'rowid' ORDER BY table_name COLLATE "C", column_name COLLATE "C"`,
+      )
+      .all();
+    assert.deepEqual(theirs, columns);
+    const texts = database
+      .prepare(
+        `SELECT table_name, column_name FROM information_schema.columns
+         WHERE table_schema = 'public' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'`,
+      )
+      .all();
+    assert.deepEqual(texts, []);
+    const named = (sql: string, from: typeof database | typeof sqlite) =>
+      from
+        .prepare(sql)
+        .all()
+        .map(({ name }) => name);
+    assert.deepEqual(
+      named(
+        `SELECT indexname AS name FROM pg_indexes WHERE schemaname = 'public'
+           AND indexname NOT IN (SELECT conname FROM pg_constraint) ORDER BY indexname COLLATE "C"`,
+        database,
+      ),
+      named(`SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name`, sqlite),
+    );
+    assert.deepEqual(
+      named(
+        `SELECT DISTINCT tgname AS name, tgname COLLATE "C" FROM pg_trigger WHERE NOT tgisinternal ORDER BY 2`,
+        database,
+      ),
+      named(`SELECT name FROM sqlite_schema WHERE type = 'trigger' ORDER BY name`, sqlite),
+    );
+    assert.equal(database.prepare('SELECT version FROM schema_version').get()?.version, migrations.length);
+  });
+
+  test('that a newer Skerry used is refused and left as it is', (t) => {
+    const url = newUrl();
+    const newer = openPostgres(url);
+    newer.exec('CREATE TABLE later (id TEXT); UPDATE schema_version SET version = 9999');
+    newer.close();
+    assert.throws(() => openPostgres(url), failsWith('conflict', /newer Skerry.*schema 9999/));
+    const left = openPostgres(postgres.url('postgres'));
+    t.after(() => left.close());
+    // By another way in than the one that refuses.
+    assert.ok(left.prepare('SELECT 1 FROM pg_database WHERE datname = ?').get(`d${made}`));
+  });
+
+  test('serves one server at a time', (t) => {
+    const url = newUrl();
+    const first = openPostgres(url);
+    assert.throws(
+      () => openPostgres(url),
+      failsWith('conflict', /Another Skerry server works on the database/),
+    );
+    first.close();
+    open(t, url);
+  });
+
+  test('is free for the next server when one is killed', async (t) => {
+    const url = newUrl();
+    const code = `import { openPostgres } from ${JSON.stringify(new URL('open-postgres.ts', import.meta.url).href)};
+      globalThis.database = openPostgres(process.env.URL); process.stdout.write('open'); setInterval(() => {}, 1000)`;
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', code], {
+      ...{ env: { ...process.env, URL: url }, stdio: ['ignore', 'pipe', 'inherit'] },
+    });
+    await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    open(t, url);
+  });
+
+  test('that is not there, or lets nobody in, is told without the password', () => {
+    const nowhere = `postgres://skerry:${PASSWORD}@127.0.0.1:1/records`;
+    assert.throws(
+      () => openPostgres(nowhere),
+      failsWith('unavailable', /127\.0\.0\.1:1\/records does not answer/),
+    );
+    const wrong = newUrl().replace(PASSWORD, `${PASSWORD}-not`);
+    assert.throws(() => openPostgres(wrong), failsWith('unavailable', /password authentication failed/));
+  });
+
+  test('that was away is connected to again, and no transaction goes on on another connection', async (t) => {
+    const database = open(t, newUrl());
+    const insert = database.prepare('INSERT INTO settings (key, value) VALUES (?, ?)');
+    insert.run('a', '1');
+    assert.throws(() => transaction(database, () => insert.run('a', '2')), /unique/);
+    transaction(database, () => {});
+    database.begin();
+    insert.run('b', '1');
+    await postgres.kill();
+    assert.throws(() => insert.run('c', '1'), failsWith('unavailable', /does not answer/));
+    await postgres.resume();
+    assert.throws(() => insert.run('d', '1'), failsWith('unavailable', /middle of a transaction/));
+    database.rollback();
+    assert.equal(database.isTransaction, false);
+    await untilAnswering(() => insert.run('e', '1'));
+    assert.deepEqual(
+      database
+        .prepare('SELECT key FROM settings ORDER BY key')
+        .all()
+        .map(({ key }) => key),
+      ['a', 'e'],
+    );
+  });
+
+  test('takes as long as it takes to answer, and then no longer', (t) => {
+    const database = open(t, newUrl());
+    database.exec("SET statement_timeout = '50ms'");
+    assert.throws(() => database.exec('SELECT pg_sleep(60)'), /statement timeout/);
+    assert.equal(database.prepare('SELECT 1 AS one').get()?.one, 1);
+  });
+
+  test('keeps a text with NUL, which it has no place for, all but that', (t) => {
+    const database = open(t, newUrl());
+    database.prepare('INSERT INTO settings (key, value) VALUES (?, ?)').run('k', 'a\0b');
+    assert.equal(database.prepare('SELECT value FROM settings').get()?.value, 'a\ufffdb');
+  });
+
+  test('a data directory and its database are used together alone', (t) => {
+    const [url, other] = [newUrl(), newUrl()];
+    const [one, two] = [scratch(t), scratch(t)];
+    openStore(one, url).close();
+    openStore(one, url).close();
+    assert.throws(() => openStore(two, url), failsWith('conflict', /belongs to another data directory/));
+    assert.throws(() => openStore(one, other), failsWith('conflict', /knows nothing of/));
+    assert.throws(() => openStore(one), failsWith('conflict', /are in PostgreSQL: say where/));
+    openStore(two).close();
+    assert.throws(() => openStore(two, other), failsWith('conflict', /keeps its records in skerry.db/));
+    const begun = scratch(t);
+    writeFileSync(join(begun, 'database.json'), JSON.stringify({ id: 'x', state: 'begun' }));
+    openStore(begun, other).close();
+    openStore(begun, other).close();
+  });
+
+  test('is copied by its own means', async (t) => {
+    const database = open(t, newUrl());
+    await assert.rejects(
+      copyDatabase(database, join(scratch(t), 'copy')),
+      failsWith('unimplemented', /pg_dump/),
+    );
+  });
+});
+
+/** A first connection that failed is tried again a second later. */
+async function untilAnswering(work: () => void): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  for (;;) {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof SkerryError) || performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}

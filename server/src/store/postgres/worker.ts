@@ -1,0 +1,152 @@
+/**
+ * The thread that talks to PostgreSQL, so that the server's can wait for an answer as for SQLite's. One connection, made when it is needed and again after
+ * it was lost, that holds a lock for as long as it lives: one server works on a database.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { workerData } from 'node:worker_threads';
+import pg from 'pg';
+import type { Answer, Request, WorkerData } from './messages.ts';
+import { ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, LOCK_TIMEOUT_MS } from './timeouts.ts';
+
+const { url, port, answers } = workerData as WorkerData; // `BlockingWorker` gives it
+const counter = new Int32Array(answers);
+
+/** After a connection that did not come about: meanwhile everybody is told so at once, as they wait one after the other. */
+const PAUSE_MS = 1_000;
+/** The database notices within half a minute that a server's machine is gone, and frees its lock. */
+const SESSION = `
+  SET statement_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s';
+  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
+  SET client_min_messages = warning`;
+/** "Sker", and what of it is locked: that a server works here. */
+const LOCK = 'SELECT pg_try_advisory_lock(1399547250, 1) AS taken';
+
+const INT8 = 20;
+const NUMERIC = 1700;
+const BOOL = 16;
+/** Rows are as SQLite's: there are neither bigints nor booleans in what repositories read. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') => {
+    if (oid === INT8 || oid === NUMERIC) return Number;
+    if (oid === BOOL) return (text: string) => (text === 't' ? 1 : 0);
+    return pg.types.getTypeParser(oid, format);
+  },
+};
+
+class Unreachable extends Error {}
+class Taken extends Error {}
+
+let session = 0;
+let client: pg.Client | undefined;
+let failure: { readonly error: unknown; readonly untilMs: number } | undefined;
+
+async function connect(): Promise<pg.Client> {
+  const made = new pg.Client({
+    ...{ connectionString: url, types, keepAlive: true, application_name: 'skerry' },
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  });
+  const lost = () => {
+    if (client === made) client = undefined;
+  };
+  made.on('error', lost);
+  made.on('end', lost);
+  try {
+    await made.connect();
+    await made.query(SESSION);
+    await lock(made);
+  } catch (error) {
+    made.end().catch(() => {});
+    throw error;
+  }
+  session++;
+  return made;
+}
+
+/** The lock of a server that was killed a moment ago is free when the database has noticed. */
+async function lock(made: pg.Client): Promise<void> {
+  const untilMs = performance.now() + LOCK_TIMEOUT_MS;
+  for (;;) {
+    const { rows } = await made.query(LOCK);
+    if (rows[0]?.taken === 1) return;
+    if (performance.now() > untilMs) throw new Taken();
+    await delay(100);
+  }
+}
+
+async function connected(): Promise<pg.Client> {
+  if (client) return client;
+  if (failure && performance.now() < failure.untilMs) throw failure.error;
+  try {
+    client = await connect();
+    failure = undefined;
+    return client;
+  } catch (error) {
+    failure = { error, untilMs: performance.now() + PAUSE_MS };
+    throw error;
+  }
+}
+
+async function query(request: Extract<Request, { kind: 'query' }>): Promise<Answer> {
+  const { text, name, values } = request;
+  const goesOn = typeof request.session === 'number';
+  if (goesOn && (!client || request.session !== session))
+    throw new Unreachable('the connection was lost in the middle of a transaction');
+  const on = await connected();
+  if (request.session === 'begin') await withinTime(on, on.query('BEGIN'));
+  const statement = name === undefined ? text : { text, name, values: [...(values ?? [])] };
+  const result = await withinTime(on, on.query(statement));
+  // The types know nothing of several statements, whose results come as an array.
+  const last = [result as pg.QueryResult | pg.QueryResult[]].flat().at(-1);
+  const { rows = [], rowCount, command = '' } = last ?? {};
+  return { kind: 'result', rows, changes: rowCount ?? 0, command, session };
+}
+
+/** A connection on which an answer is missing is of no more use. */
+async function withinTime<T>(on: pg.Client, answer: Promise<T>): Promise<T> {
+  const late = new AbortController();
+  const timeout = delay(ANSWER_TIMEOUT_MS, undefined, { signal: late.signal }).then(
+    () => {
+      if (client === on) client = undefined;
+      on.end().catch(() => {});
+      throw new Unreachable(`no answer within ${ANSWER_TIMEOUT_MS / 1000} s`);
+    },
+    () => new Promise<never>(() => {}),
+  );
+  try {
+    return await Promise.race([answer, timeout]);
+  } finally {
+    late.abort();
+  }
+}
+
+/** Of the system or of a shutdown, rather than about the statement: https://www.postgresql.org/docs/current/errcodes-appendix.html, classes 08 and 57P. */
+const isAboutConnection = (code: string) => /^(08|57P)/.test(code);
+
+function toAnswer(error: unknown): Answer {
+  if (error instanceof Taken) return { kind: 'taken' };
+  if (!(error instanceof Error)) return { kind: 'unreachable', why: String(error) };
+  if (error instanceof pg.DatabaseError && client && !isAboutConnection(error.code ?? '')) {
+    const { message, code = '', constraint } = error;
+    return { kind: 'refused', message, code, constraint, session };
+  }
+  // What is left of it, a transaction perhaps, is nobody's.
+  client?.end().catch(() => {});
+  client = undefined;
+  // Of several addresses of one name each has its own reason, and the whole has none.
+  const why = error instanceof AggregateError ? error.errors.map(String).join(', ') : error.message;
+  return { kind: 'unreachable', why };
+}
+
+async function answerTo(request: Request): Promise<Answer> {
+  if (request.kind === 'query') return query(request);
+  await client?.end();
+  return { kind: 'closed' };
+}
+
+port.on('message', async (request: Request) => {
+  const answer = await answerTo(request).catch(toAnswer);
+  port.postMessage(answer);
+  Atomics.add(counter, 0, 1);
+  Atomics.notify(counter, 0);
+  if (answer.kind === 'closed') port.close();
+});
