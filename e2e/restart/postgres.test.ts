@@ -34,6 +34,9 @@ describe('a server with its records in PostgreSQL', { skip: noPostgres }, () => 
     await postgres.kill();
     driver.send('database was killed');
     await driver.expect('without');
+    const ready = await fetch(`${server.url}/readyz`);
+    assert.equal(ready.status, 503);
+    assert.match(await ready.text(), /"reasons":\["no-database"\]/);
     await postgres.resume();
     await driver.expect('done');
     await driver.end();

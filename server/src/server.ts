@@ -351,6 +351,7 @@ export async function startServer(
     const health = healthRoutes({
       ...{ version: VERSION, instance, sandboxes: () => sandboxes.size },
       ...{ draining: () => draining, hasRuntime: () => isolationOf(engine) !== undefined },
+      hasDatabase: () => store.isAnswering(),
       room: () => roomOn(dataDir),
     });
     const mcp = mcpRoute({
@@ -409,7 +410,10 @@ export async function startServer(
           ...operator.map((route) => observed(route, onCall, tracing)),
           mcp,
           ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
-          metricsRoute({ metrics, tokens, sandboxes, images, dataDir, logger }),
+          metricsRoute({
+            ...{ metrics, tokens, sandboxes, images, dataDir, logger },
+            databaseWaits: () => store.database.waits,
+          }),
           ...health,
         ]),
         logger,

@@ -27,6 +27,8 @@ export interface Database {
   begin(): void;
   commit(): void;
   rollback(): void;
+  /** Statements that were sent elsewhere, and how long the server has waited for them, milliseconds. Undefined where nothing is. */
+  readonly waits: { readonly count: number; readonly ms: number } | undefined;
   /** Overwrites what of deleted and replaced rows is still in the database's files, as far as it can. */
   scrub(): void;
   close(): void;

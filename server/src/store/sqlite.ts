@@ -12,6 +12,8 @@ export const SQLITE_FILE = 'skerry.db';
 
 /** A statement that is prepared here is one of node:sqlite's own: nothing stands between. */
 export class SqliteDatabase extends DatabaseSync implements Database {
+  readonly waits = undefined;
+
   begin(): void {
     this.exec('BEGIN IMMEDIATE');
   }

@@ -63,6 +63,16 @@ export class Store {
     this.webhookMessages = new SqlWebhookMessages(database);
   }
 
+  /** Whether the database answers at all. Takes as long as it takes to find out: seconds at worst. */
+  isAnswering(): boolean {
+    try {
+      this.settings.get('boot-id');
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   close(): void {
     this.database.close();
   }

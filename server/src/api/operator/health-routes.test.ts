@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { healthRoutes } from './health-routes.ts';
 
-test('a server is ready unless it drains, its disk is full or nothing can run sandboxes; it is well all the same', async (t) => {
-  const now = { draining: false, runtime: true, bytes: 1, files: 1 };
+test('a server is ready unless it drains, its disk is full, its database is away or nothing can run sandboxes; it is well all the same', async (t) => {
+  const now = { draining: false, runtime: true, database: true, bytes: 1, files: 1 };
   const routes = healthRoutes({
     ...{ version: '1', instance: '0badcafe', sandboxes: () => 3 },
     draining: () => now.draining,
+    hasDatabase: () => now.database,
     hasRuntime: () => now.runtime,
     room: async () => ({ bytes: now.bytes, files: now.files }),
   });
@@ -27,6 +28,7 @@ test('a server is ready unless it drains, its disk is full or nothing can run sa
   for (const [change, reason] of [
     [{ draining: true }, 'draining'],
     [{ runtime: false }, 'no-runtime'],
+    [{ database: false }, 'no-database'],
     [{ bytes: -1 }, 'disk-full'],
     [{ files: 0 }, 'disk-full'],
   ] as const) {

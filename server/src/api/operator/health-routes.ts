@@ -6,7 +6,7 @@ import type { Room } from '../../platform/kept-room.ts';
 import { type HttpRoute, sendJson } from '../../transport/routes.ts';
 
 /** Why a server should not be sent work. */
-type NotReady = 'draining' | 'disk-full' | 'no-runtime';
+type NotReady = 'draining' | 'disk-full' | 'no-database' | 'no-runtime';
 
 export interface HealthDeps {
   readonly version: string;
@@ -17,6 +17,8 @@ export interface HealthDeps {
   readonly draining: () => boolean;
   /** Whether anything can run sandboxes. */
   readonly hasRuntime: () => boolean;
+  /** Whether what is known can be read. */
+  readonly hasDatabase: () => boolean;
   /** What sandboxes and uploads may take of the disk. */
   readonly room: () => Promise<Room>;
 }
@@ -37,10 +39,11 @@ export function healthRoutes(deps: HealthDeps): readonly HttpRoute[] {
   ];
 }
 
-async function whyNot({ draining, hasRuntime, room }: HealthDeps): Promise<readonly NotReady[]> {
+async function whyNot({ draining, hasDatabase, hasRuntime, room }: HealthDeps): Promise<readonly NotReady[]> {
   const { bytes, files } = await room();
   return [
     ...(draining() ? (['draining'] as const) : []),
+    ...(hasDatabase() ? [] : (['no-database'] as const)),
     ...(hasRuntime() ? [] : (['no-runtime'] as const)),
     ...(bytes > 0 && files > 0 ? [] : (['disk-full'] as const)),
   ];

@@ -20,6 +20,8 @@ export interface MetricsRouteDeps {
   readonly sandboxes: Pick<SandboxService, 'census' | 'warmKinds' | 'follow'>;
   readonly images: Pick<ImageService, 'building' | 'cache'>;
   readonly dataDir: string;
+  /** Statements that were sent to a database elsewhere, and milliseconds of the server that waited for them; undefined where none is. */
+  readonly databaseWaits: () => { readonly count: number; readonly ms: number } | undefined;
   readonly logger: Logger;
 }
 
@@ -48,9 +50,19 @@ export function metricsRoute(deps: MetricsRouteDeps): HttpRoute {
   };
 }
 
-function watch({ metrics, sandboxes, images, dataDir }: MetricsRouteDeps): void {
+function watch({ metrics, sandboxes, images, dataDir, databaseWaits }: MetricsRouteDeps): void {
   sandboxes.follow(({ kind, result }) => {
     if (kind === 'ended' && result) metrics.ended(result.kind);
+  });
+  metrics.counter({
+    name: 'skerry_database_statements_total',
+    help: 'Statements that the server waited for.',
+    read: () => databaseWaits()?.count ?? 0,
+  });
+  metrics.counter({
+    name: 'skerry_database_wait_seconds_total',
+    help: 'How long it did, and nothing else meanwhile.',
+    read: () => (databaseWaits()?.ms ?? 0) / 1000,
   });
   metrics.gauge({
     name: 'skerry_build_info',

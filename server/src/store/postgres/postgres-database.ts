@@ -17,7 +17,7 @@ export class PostgresDatabase implements Database {
   readonly #place: string;
   /** The connection that a transaction runs on; `begin` until its first statement, which is sent together with that. */
   #session: number | 'begin' | undefined;
-  #roundTrips = 0;
+  #waits = { count: 0, ms: 0 };
 
   /** @param url `postgres://…`, whose password is told nobody */
   constructor(url: string) {
@@ -30,9 +30,8 @@ export class PostgresDatabase implements Database {
     return this.#place;
   }
 
-  /** How often the server has waited for this database. */
-  get roundTrips(): number {
-    return this.#roundTrips;
+  get waits(): Database['waits'] {
+    return this.#waits;
   }
 
   get isTransaction(): boolean {
@@ -93,10 +92,11 @@ export class PostgresDatabase implements Database {
   }
 
   #query(request: Extract<Request, { kind: 'query' }>): QueryAnswer {
-    this.#roundTrips++;
+    const askedAt = performance.now();
     const answer = this.#worker.ask(
       this.#session === undefined ? request : { ...request, session: this.#session },
     );
+    this.#waits = { count: this.#waits.count + 1, ms: this.#waits.ms + performance.now() - askedAt };
     if (this.#session === 'begin' && 'session' in answer) this.#session = answer.session;
     switch (answer.kind) {
       case 'result':
