@@ -60,12 +60,19 @@ running = found.exec("sh", "-c", "read line; echo $line")
 say(event="survived")
 
 heard("database was killed")
-# What runs goes on without records, and a create waits for them, since the client asks again.
+# What runs goes on without records; what needs them is refused.
 running.stdin.write("meanwhile")
 running.stdin.write_eof()
 running.stdin.drain()
 assert running.stdout.read() == "meanwhile\n"
-say(event="without")
+try:
+    modal.Sandbox.create("true", app=app, image=image)
+    raise AssertionError("a sandbox of which nothing is known")
+except modal.exception.ServiceError as error:
+    refused = str(error)
+say(event="without", refused=refused)
+
+heard("database is back")
 third = modal.Sandbox.create("echo", "new", app=app, image=image)
 assert third.stdout.read() == "new\n"
 third.wait()
