@@ -233,6 +233,7 @@ function podSection(): string[] {
   const owner = '00000000-0000-0000-0000-000000000000';
   const made = podOf({
     layers: [newLayerId()],
+    volumes: [],
     ...{ ...of, runtimeClass: undefined, image, agentImage: image, hostname: 'sandbox', limits, owner },
     ...{ network: { kind: 'open' }, nameservers: [], pullSecret: undefined },
   });

@@ -17,11 +17,13 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 const TIMEOUT_MS = 900_000;
 const conformance = 'server/src/engines/kubernetes/testing/cluster-conformance.ts';
 const network = 'server/src/engines/kubernetes/testing/cluster-network.ts';
+const volumes = 'e2e/kubernetes/volumes.ts';
 const inGvisor = { SKERRY_TEST_RUNTIME_CLASS: 'gvisor' };
 const SUITES = [
   ['conformance of engines, runc', conformance],
   ['network policies, runc', network],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
+  ['volumes, runc', volumes],
   ['the server as a Pod', 'e2e/kubernetes/deployed.ts'],
   ['the chart', 'e2e/kubernetes/chart.ts'],
 ];
@@ -34,6 +36,7 @@ const LAST_SUITES = [
 const GVISOR_SUITES = [
   ['conformance of engines, gVisor', conformance, inGvisor],
   ['network policies, gVisor', network, inGvisor],
+  ['volumes, gVisor', volumes, inGvisor],
 ];
 const packages = [
   { name: 'containernetworking-plugins', file: '/usr/lib/cni/bridge', purpose: 'the network of Pods' },

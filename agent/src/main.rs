@@ -33,7 +33,7 @@ fn main() {
         b"skerry-agent" => match arguments.next() {
             Some(word) if word == "bind" => bind::bind(arguments.next().as_ref(), arguments.next().as_ref()),
             Some(word) if word == "unbind" => bind::unbind(arguments.next().as_ref()),
-            Some(word) if word == "files" => files::main(arguments.next().as_ref()),
+            Some(word) if word == "files" => files::main(&arguments.collect::<Vec<_>>()),
             Some(word) if word == "probe-tcp" => probe::main(arguments.next().as_ref()),
             socket => init(socket),
         },

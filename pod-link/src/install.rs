@@ -9,7 +9,8 @@ const AGENT: &str = "skerry-agent";
 /// What the official clients call it by (docs/protocol/filesystem-tools.md).
 const FILE_TOOLS: &str = "modal-sandbox-fs-tools";
 
-pub fn install(directory: &Path) -> io::Result<()> {
+/// @param volumes how many
+pub fn install(directory: &Path, volumes: usize) -> io::Result<()> {
     let own = std::env::current_exe()?;
     let agent = own.with_file_name(AGENT);
     fs::set_permissions(directory, Permissions::from_mode(0o755))?;
@@ -20,6 +21,13 @@ pub fn install(directory: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(directory.join(".run"))?;
+    // What is mounted there is for the agent alone: programs see it elsewhere.
+    for index in 0..volumes {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory.join(".volumes").join(index.to_string()))?;
+    }
     fs::copy(agent, programs.join(AGENT))?;
     fs::set_permissions(programs.join(AGENT), Permissions::from_mode(0o755))?;
     let other = programs.join(FILE_TOOLS);

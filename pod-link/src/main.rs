@@ -3,7 +3,7 @@
 //! files or its memory; the network they share, so whoever connects must show a certificate.
 //!
 //! ```text
-//! skerry-pod-link install DIRECTORY        puts the agent, which lies beside this program, where sandboxes look for it
+//! skerry-pod-link install DIRECTORY VOLUMES    puts the agent, which lies beside this program, where sandboxes look for it
 //! skerry-pod-link serve SOCKET ADDRESS CREDENTIALS
 //! ```
 //!
@@ -17,13 +17,16 @@ mod serve;
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: skerry-pod-link install DIRECTORY | serve SOCKET ADDRESS CREDENTIALS";
+const USAGE: &str = "usage: skerry-pod-link install DIRECTORY VOLUMES | serve SOCKET ADDRESS CREDENTIALS";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["install", directory] => install::install(Path::new(directory)).map_err(|error| error.to_string()),
+        ["install", directory, volumes] => match volumes.parse() {
+            Ok(volumes) => install::install(Path::new(directory), volumes).map_err(|error| error.to_string()),
+            Err(_) => Err(USAGE.to_string()),
+        },
         ["serve", socket, address, directory] => match address.parse() {
             Ok(address) => credentials::read(Path::new(directory))
                 .and_then(|tls| serve::serve(Path::new(socket), address, tls).map_err(|error| error.to_string())),

@@ -22,15 +22,14 @@ export const createEngine = (
   createOciEngine({
     config,
     dataDir: config.dataDir,
-    content: new SandboxContent(
-      ImagePlaces.in(config.dataDir),
-      volumeTreesDir(config),
-      checkpointsDir(config.dataDir),
-    ),
+    content: contentOf(config),
     ...enginePrograms(),
     ...parts,
     logger,
   });
+
+const contentOf = (config: Config): SandboxContent =>
+  new SandboxContent(ImagePlaces.in(config.dataDir), volumeTreesDir(config), checkpointsDir(config.dataDir));
 
 /** In the engine's run directory: private, gone after a reboot, and removed with it. */
 export const volumeTreesDir = ({ dataDir }: Config): string => join(defaultRunDir(dataDir), 'v');
@@ -57,7 +56,7 @@ export async function createClusterEngine(
   return new KubernetesEngine({
     ...{ kubeconfig, namespace, networkPolicies, nameservers, dataDir, logger },
     runtimeClass: config.runtimeClass || undefined,
-    content: ImagePlaces.in(dataDir),
+    content: contentOf(config),
     images: new RegistryImages({
       ...{ repository: registry, insecure: config.insecureRegistries, timeoutMs: config.registryTimeoutMs },
       authFile: config.registryAuthFile,

@@ -1,5 +1,6 @@
 //! What has to be done with trees of files in a few system calls that no tool of the machine makes in this way:
-//! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `take` one of what a sandbox says that it has, `show` and `hide` mount and unmount one in the mount namespace of a sandbox,
+//! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `take` one of what a sandbox says that it has,
+//! `collect` and `deliver` keep one like that of a sandbox, `show` and `hide` mount and unmount one in the mount namespace of a sandbox,
 //! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store; `make-namespaces`, `make-devices`, `show-mapped`,
 //! `mount-mapped`, `mount-root` and `mount-shared` give one ids of its own.
 //! The server is its only caller; what it finds in a sandbox is hostile.
@@ -16,6 +17,7 @@ mod ids;
 mod image;
 mod jail;
 mod merge;
+mod mirror;
 mod mounts;
 mod namespace;
 mod sys;
@@ -30,7 +32,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | take TARGET SINCE [LAYER...] | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USERS USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | make-devices FIRST-ID DIRECTORY | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER... | mount-shared FIRST-ID WRITABLE TARGET OPTIONS LOWER...";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | take TARGET SINCE [LAYER...] | collect DIRECTORY STATE | deliver DIRECTORY STATE | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USERS USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | make-devices FIRST-ID DIRECTORY | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER... | mount-shared FIRST-ID WRITABLE TARGET OPTIONS LOWER...";
 
 fn main() {
     let mut arguments = std::env::args_os();
@@ -47,6 +49,8 @@ fn main() {
         [command, pid, path, target] if *command == "copy-inside" => copy::inside(pid, path, target),
         [command, target, layers @ ..] if *command == "merge" && layers.len() > 1 => merge::layers(target, layers),
         [command, target, since, layers @ ..] if *command == "take" => take::take(target, since, layers),
+        [command, directory, state] if *command == "collect" => mirror::collect(directory, state),
+        [command, directory, state] if *command == "deliver" => mirror::deliver(directory, state),
         [command, directory, pid, path] if *command == "show" => mounts::show(directory, pid, path),
         [command, directory, pid, path] if *command == "attach" => mounts::attach(directory, pid, path),
         [command, pid, id] if *command == "hide" => mounts::hide(pid, id),

@@ -28,6 +28,11 @@ impl Directory {
         self.fd.as_raw_fd()
     }
 
+    /// What is below may be another one from now on.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// The directory at a path below, which is empty for this one.
     pub fn below(&mut self, path: &[u8]) -> io::Result<RawFd> {
         if path.is_empty() {
@@ -62,6 +67,7 @@ pub fn open_at(directory: RawFd, name: &CStr, flags: i32) -> io::Result<OwnedFd>
             directory,
             name.as_ptr(),
             flags | libc::O_CLOEXEC,
+            0o600, // of a new one
         ))?))
     }
 }

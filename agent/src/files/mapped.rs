@@ -5,13 +5,41 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Where a directory below the top is seen as well: programs map its files by that name.
+pub struct Place {
+    at: PathBuf,
+    below: PathBuf,
+}
+
+impl Place {
+    /// @param arguments pairs of both
+    pub fn all(arguments: &[OsString]) -> Vec<Place> {
+        let place = |pair: &[OsString]| Place {
+            at: PathBuf::from(&pair[0]),
+            below: PathBuf::from(&pair[1]),
+        };
+        arguments.chunks_exact(2).map(place).collect()
+    }
+
+    fn in_top(&self, path: &Path, top: &Path) -> Option<PathBuf> {
+        let rest = path.strip_prefix(&self.at).ok()?;
+        Some(top.join(&self.below).join(rest))
+    }
+}
 
 /// Those that are mapped now, as far as it can be seen: other users' programs do not show theirs.
-pub fn files() -> HashSet<PathBuf> {
+pub fn files(top: &Path, places: &[Place]) -> HashSet<PathBuf> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let tables = processes.filter_map(|process| fs::read(process.path().join("maps")).ok());
-    tables.flat_map(|table| parse(&table)).collect()
+    let mut files: HashSet<PathBuf> = tables.flat_map(|table| parse(&table)).collect();
+    let others: Vec<_> = places
+        .iter()
+        .flat_map(|place| files.iter().filter_map(|path| place.in_top(path, top)))
+        .collect();
+    files.extend(others);
+    files
 }
 
 fn parse(maps: &[u8]) -> Vec<PathBuf> {
@@ -39,5 +67,16 @@ mod tests {
             7f05-7f06 rw-p 00000000 00:2a 125 /data/own\n\
             7f07-7f08 rw-s 00000000 00:00 0 \n";
         assert_eq!(parse(maps), [PathBuf::from("/data/a b\nc")]);
+    }
+
+    #[test]
+    fn knows_a_directory_by_the_name_that_programs_have_for_it() {
+        let places = Place::all(&["/data".into(), "sub".into()]);
+        let top = Path::new("/top");
+        assert_eq!(
+            places[0].in_top(Path::new("/data/a"), top),
+            Some(PathBuf::from("/top/sub/a"))
+        );
+        assert_eq!(places[0].in_top(Path::new("/database"), top), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What there is below a directory, each with what tells whether it was changed.
 
 use super::directory::{link_at, names_in, open_directory, stat_at, Directory};
-use super::mapped;
+use super::mapped::{self, Place};
 use super::wire::Wire;
 use super::{is_reserved, joined};
 use crate::mounts;
@@ -26,7 +26,7 @@ struct Walk<'a> {
     wire: &'a mut Wire,
 }
 
-pub fn list(root: &Directory, top: &Path, wire: &mut Wire) -> io::Result<()> {
+pub fn list(root: &Directory, top: &Path, places: &[Place], wire: &mut Wire) -> io::Result<()> {
     let now = sys::time(libc::CLOCK_REALTIME_COARSE); // of files, which lies a moment behind
     wire.byte(b'T')?;
     wire.time(now.tv_sec, now.tv_nsec)?;
@@ -40,7 +40,7 @@ pub fn list(root: &Directory, top: &Path, wire: &mut Wire) -> io::Result<()> {
     let mut walk = Walk {
         top,
         mounts,
-        mapped: mapped::files(),
+        mapped: mapped::files(top, places),
         now,
         wire,
     };

@@ -1,10 +1,11 @@
 /** The agent of a Pod as the engine of a cluster asks it. */
 
 import type { InstanceStats } from '../engines/engine.ts';
-import type { Dial, PodAgent, TakeFiles } from '../engines/kubernetes/pod-agent.ts';
+import type { Dial, MirroredTree, PodAgent, TakeFiles } from '../engines/kubernetes/pod-agent.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { AgentClient } from './agent-client.ts';
+import { mirrorFiles } from './mirror-files.ts';
 import { takeFiles } from './take-files.ts';
 
 const SIGKILL = 9;
@@ -31,6 +32,14 @@ export class PodAgentClient implements PodAgent {
 
   takeFiles(dial: Dial, files: TakeFiles, signal: AbortSignal): Promise<void> {
     return takeFiles(this.#client(dial), files, this.#treesBinaryPath, signal);
+  }
+
+  collect(dial: Dial, tree: MirroredTree, signal: AbortSignal): Promise<void> {
+    return mirrorFiles(this.#client(dial), 'collect', tree, this.#treesBinaryPath, signal);
+  }
+
+  deliver(dial: Dial, tree: MirroredTree, signal: AbortSignal): Promise<void> {
+    return mirrorFiles(this.#client(dial), 'deliver', tree, this.#treesBinaryPath, signal);
   }
 
   #client(dial: Dial): AgentClient {

@@ -3,7 +3,7 @@
  * asks which engine it talks to. Every engine passes `engine-conformance.ts`.
  */
 import type { Duplex } from 'node:stream';
-import type { InstanceId } from '../ids.ts';
+import type { InstanceId, VolumeMountId } from '../ids.ts';
 import type { Traffic } from '../network/namespaces.ts';
 import { describeEvent, type NetworkEvent } from '../network/network-events.ts';
 import { isAudited, type NetworkPolicy } from '../network/policy.ts';
@@ -128,8 +128,10 @@ export interface Capabilities {
   readonly commit: boolean;
   /** `Instance.setNetworkPolicy` */
   readonly networkPolicy: boolean;
-  /** `Tenure.mounts` */
+  /** `Tenure.mounts`, which are the directories themselves. */
   readonly tenureMounts: boolean;
+  /** Of `Tenure.mounts` volumes, as copies of their directories (`Instance.copies`). */
+  readonly copiedVolumes: boolean;
   /** `Instance.mount` and `unmount` */
   readonly mounts: boolean;
   /** `Instance.commitDirectory` */
@@ -146,6 +148,20 @@ export interface Capabilities {
 
 /** Writes into an empty directory of this machine. @throws the signal's reason */
 export type FillMount = (directory: string, signal: AbortSignal) => Promise<void>;
+
+/**
+ * The working trees of an instance that has copies of them, since it is where this machine's directories are not. Both are like each other when it was bound, and whenever one of
+ * these has resolved, but for what changed meanwhile. Only one is called at a time for one tree, and nobody else changes the tree meanwhile.
+ */
+export interface MountCopies {
+  /**
+   * Brings what the instance changed into the tree. Works until the instance is destroyed, also once it was stopped.
+   * @throws SkerryError `sandbox-ended`, `disk-full`, `invalid-argument` for more than a volume may hold; the signal's reason
+   */
+  collect(tree: VolumeMountId, signal: AbortSignal): Promise<void>;
+  /** Brings what changed in the tree into the instance; what the instance changed as well stays there as it is. @throws as `collect`; `resource-exhausted` when there is no room there */
+  deliver(tree: VolumeMountId, signal: AbortSignal): Promise<void>;
+}
 
 /** Why an instance is no longer there. */
 export type InstanceExit =
@@ -211,6 +227,8 @@ export interface Instance {
   readonly filesInMemory?: boolean;
   /** Where the layers of an instance with `filesInMemory` have FIFOs, absolute: they work once its agent made them anew. */
   imageFifos?(): Promise<readonly string[]>;
+  /** Undefined where what is mounted is the directories themselves. */
+  readonly copies?: MountCopies | undefined;
   /** Settles once, never rejects. */
   readonly exited: Promise<InstanceExit>;
   stats(): Promise<InstanceStats>;

@@ -12,6 +12,7 @@ const able: Capabilities = {
     commit: true,
     networkPolicy: true,
     tenureMounts: true,
+    copiedVolumes: false,
     mounts: true,
     commitDirectory: true,
   },

@@ -28,6 +28,9 @@ export interface VolumeRef {
   readonly path: string;
 }
 
+/** A file that is not whole yet, at the top of a working tree that an engine brings into an instance or out of one; `trees/src/mirror/` has the same. */
+export const UNFINISHED_COPY = '.skerry-incoming';
+
 /** Where on this machine is what references to files name: absolute paths. */
 export interface FilePlaces {
   /** The directory of a layer, in overlayfs format. */

@@ -13,7 +13,7 @@ export interface RecoveryParts {
   readonly repository: SandboxRepository;
   readonly settings: KeptValues<'boot-id'>;
   readonly instances: InstanceService;
-  readonly volumes: Pick<VolumeMounts, 'recover' | 'detach'>;
+  readonly volumes: Pick<VolumeMounts, 'recover' | 'detach' | 'follow'>;
   readonly ledger: Ledger;
   readonly logger: Logger;
   readonly now: () => number;
@@ -34,6 +34,13 @@ export async function recoverSandboxes(parts: RecoveryParts): Promise<void> {
       : 'The machine was rebooted while it ran.';
   const instances = await parts.instances.adopt(new Set(rows.flatMap(({ instance }) => instance ?? [])));
   const live = rows.filter(({ instance }) => instance !== undefined && instances.has(instance));
+  for (const { id: sandbox, taskId, instance } of live) {
+    const copies = instance && instances.get(instance)?.copies;
+    if (copies)
+      parts.volumes.follow(taskId, copies).catch((err: unknown) => {
+        parts.logger.error({ sandbox, err }, 'sandbox.volumes-not-shown');
+      });
+  }
   // Goes on by itself: whoever looks at a volume waits for what is to come into it.
   void parts.volumes.recover(new Set(live.map(({ taskId }) => taskId)));
   // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.

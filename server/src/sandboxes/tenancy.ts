@@ -45,7 +45,7 @@ export interface TenancyParts {
   readonly spec: SandboxSpec;
   readonly instances: InstanceService;
   readonly images: Pick<Images, 'addLayer'>;
-  readonly volumes: Pick<VolumeMounts, 'attach' | 'detach'>;
+  readonly volumes: Pick<VolumeMounts, 'attach' | 'bringLast' | 'detach' | 'follow'>;
   readonly processes: SandboxProcesses;
   readonly ports: { readonly open: number };
   /** @param slept what it goes on from, if it slept */
@@ -84,6 +84,8 @@ const RECOVERY_TIMEOUT_MS = 30_000;
 const NO_ANSWER = 'Its agent did not answer when the server came back.';
 /** How long the entrypoint's last output may take to arrive once everything in the sandbox was killed. */
 const DRAIN_TIMEOUT_MS = 5_000;
+/** An agent that does not answer keeps no sandbox from ending. */
+const KILL_TIMEOUT_MS = 30_000;
 const SIGKILL = 9;
 /** Another time it may go better. */
 const CANNOT_BE_SUSPENDED: readonly ErrorCode[] = ['conflict', 'unimplemented'];
@@ -323,6 +325,7 @@ export class Tenancy {
       phases,
     });
     const tenant = this.#takeOver(instance, launch);
+    if (instance.copies) await volumes.follow(taskId, instance.copies);
     signal.throwIfAborted();
     return { tenant, waited };
   }
@@ -476,6 +479,7 @@ export class Tenancy {
   async #discard(): Promise<LifeEvent> {
     this.#tenant = undefined;
     const { instances, volumes, taskId } = this.#parts;
+    await this.#bringLast(this.#left);
     if (this.#left) await instances.destroy(this.#left.id);
     this.#left = undefined;
     await volumes.detach(taskId, true);
@@ -495,10 +499,23 @@ export class Tenancy {
         await (slept && !instance ? keepAsleep(imageOf, parts) : takeExitSnapshot(instance, imageOf, parts)),
       );
     }
+    await this.#bringLast(instance);
     const gone = await this.#tried(async () => instance && instances.destroy(instance.id));
     await this.#tried(async () => this.#audit?.end());
     // What it wrote is in its volumes before anybody is told that it ended.
     await this.#tried(() => volumes.detach(taskId, gone));
+  }
+
+  /** Where it has copies of its volumes, what it wrote comes out of these before they go with it. Nothing runs any more that could write. Never rejects. */
+  async #bringLast(instance: Instance | undefined): Promise<void> {
+    const { volumes, taskId, spec, logger, id: sandbox } = this.#parts;
+    if (!instance?.copies || spec.volumes.every(({ readOnly }) => readOnly)) return;
+    const agent = new AgentClient((signal) => instance.dial(signal), logger);
+    // One that was stopped has nothing that runs; one that is gone has nothing at all.
+    await agent.killAll(SIGKILL, AbortSignal.timeout(KILL_TIMEOUT_MS)).catch(() => {});
+    await volumes.bringLast(taskId).catch((err: unknown) => {
+      logger.error({ sandbox, err }, 'sandbox.last-writes-lost');
+    });
   }
 
   /** Where its image names a signal for that, tells its program that it must end, and waits for its end and its last output. */

@@ -3,6 +3,7 @@
  * changing it. Nothing here needs extended attributes, which Node cannot read: whether a directory hides what is below it shows in what the overlay shows.
  */
 
+import { UNFINISHED_COPY } from '../engines/references.ts';
 import { Beneath } from '../platform/beneath.ts';
 import { raw } from '../platform/byte-paths.ts';
 import { run } from '../platform/command.ts';
@@ -54,6 +55,7 @@ export async function findChanges({ upper, shown, base, state }: Look): Promise<
   const written: Written[] = [];
   const next: TreeState = new Map();
   for (const [key, entry] of entries) {
+    if (key === UNFINISHED_COPY) continue;
     const mark = markOf(entry);
     next.set(key, mark);
     const before = state.get(key);

@@ -7,7 +7,7 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DiskSize, KeptDisks } from '../engines/engine.ts';
+import type { DiskSize, KeptDisks, MountCopies } from '../engines/engine.ts';
 import type { VolumeRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { newVolumeMountId, type TaskId, type VolumeId, type VolumeMountId } from '../ids.ts';
@@ -39,6 +39,8 @@ export interface VolumeMountsOptions {
   readonly faultPoint?: FaultPoint;
 }
 
+/** For all that a sandbox that ends wrote, and nobody has brought here yet: it does not end before. */
+const LAST_WRITES_MS = 10 * 60_000;
 /** Between two looks in the background so many times as long passes as the first one took. */
 const REST_FACTOR = 10;
 
@@ -49,7 +51,9 @@ export class VolumeMounts {
   readonly #underWay = new Set<Promise<unknown>>();
   /** Looks that wait for their turn: whoever asks before one begins has what it finds. */
   readonly #waiting = new Map<VolumeMountId, Promise<void>>();
-  #closing = false;
+  readonly #closing = new AbortController();
+  /** Of sandboxes that are elsewhere: what they write has to be brought here, and what comes here to them. */
+  readonly #copies = new Map<TaskId, MountCopies>();
   /** Trees of sandboxes that ended, whose writes are not a version yet; `still`: nothing of theirs runs any more. */
   readonly #left = new Map<VolumeMountId, { readonly still: boolean }>();
   /** Until when, in the time of `performance.now()`, the background leaves a tree alone. */
@@ -123,6 +127,30 @@ export class VolumeMounts {
     }
   }
 
+  /** A sandbox has copies of its trees, until they are detached: what it writes is brought here before anybody looks. Where they are not seen any more, they are again. */
+  async follow(taskId: TaskId, copies: MountCopies): Promise<void> {
+    this.#copies.set(taskId, copies);
+    const rows = this.#options.rows.ofTask(taskId);
+    // All in the same moment: whoever looks waits.
+    await Promise.all(rows.map((row) => this.#turn(row.id, () => this.#show(row))));
+  }
+
+  /**
+   * What a sandbox that has copies wrote comes here, for the last time: it is about to go. While the server is shutting down this never settles, since the next one
+   * is to do it.
+   * @throws SkerryError what kept some of it from that, which is lost
+   */
+  async bringLast(taskId: TaskId): Promise<void> {
+    if (this.#closing.signal.aborted) return new Promise(() => {});
+    const copies = this.#copies.get(taskId);
+    const limit = AbortSignal.timeout(LAST_WRITES_MS);
+    const rows = this.#options.rows.ofTask(taskId).filter(({ writable }) => writable);
+    const brought = rows.map(({ id }) => this.#turn(id, async () => copies?.collect(id, limit)));
+    await Promise.allSettled(brought);
+    this.#copies.delete(taskId);
+    await Promise.all(brought);
+  }
+
   /**
    * Makes a version of what every sandbox wrote in a volume up to now. What cannot be one is told to the log, and tried again: it is no fault of who asks for
    * something else.
@@ -149,10 +177,12 @@ export class VolumeMounts {
       await this.#turn(id, async () => {
         const row = this.#options.rows.get(id);
         if (!row || this.#left.has(id)) return;
+        await this.#collect(row);
         await this.#mounted(row).commit({ still: false, busy: 'take' });
         // The commit may have finished an earlier reload.
         const current = this.#options.rows.get(id);
         if (current) await this.#mounted(current).reload();
+        await this.#copies.get(taskId)?.deliver(id, this.#closing.signal);
       });
     }
   }
@@ -162,6 +192,7 @@ export class VolumeMounts {
    * @param still nothing of the sandbox runs any more
    */
   async detach(taskId: TaskId, still: boolean): Promise<void> {
+    this.#copies.delete(taskId);
     await this.#leave(this.#options.rows.ofTask(taskId), still);
   }
 
@@ -198,14 +229,14 @@ export class VolumeMounts {
 
   /** Waits for what is under way. What is asked for from now on is the next server's. */
   async close(): Promise<void> {
-    this.#closing = true;
+    this.#closing.abort(new SkerryError('unavailable', 'The server is shutting down.'));
     await Promise.allSettled([...this.#underWay]);
   }
 
   /** Whatever is done with a tree is done here, one thing after the other. */
   async #turn(id: VolumeMountId, work: () => Promise<void>): Promise<void> {
     const turn = this.#turns.run(id, async () => {
-      if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
+      this.#closing.signal.throwIfAborted();
       await work();
     });
     this.#underWay.add(turn);
@@ -228,7 +259,29 @@ export class VolumeMounts {
     if (!row) return;
     const left = this.#left.get(id);
     if (left) await this.#finish(row, left.still);
-    else await this.#mounted(row).commit({ still: false, busy });
+    else {
+      await this.#collect(row);
+      await this.#mounted(row).commit({ still: false, busy });
+    }
+  }
+
+  /** Where its sandbox has a copy, what that wrote comes here. */
+  async #collect({ id, taskId, writable }: VolumeMountRow): Promise<void> {
+    const copies = writable ? this.#copies.get(taskId) : undefined;
+    try {
+      await copies?.collect(id, this.#closing.signal);
+    } catch (error) {
+      // Whoever has it end sees to what is left of it.
+      if (!(error instanceof SkerryError && error.code === 'sandbox-ended')) throw error;
+    }
+  }
+
+  /** Where it is not seen any more, it is again. */
+  async #show(row: VolumeMountRow): Promise<void> {
+    const { mountDir, disks } = this.#options;
+    if (disks?.kept.has(row.id)) await disks.kept.open(row.id);
+    const isSeen = (await mountsBelow(mountDir)).includes(join(mountDir, row.id));
+    if (!isSeen) await this.#mounted(row).tree.mount();
   }
 
   /** Never rejects: what could not be done is told, and tried again by whoever looks next. */
@@ -243,12 +296,10 @@ export class VolumeMounts {
   }
 
   async #finish(row: VolumeMountRow, still: boolean): Promise<void> {
-    const { rows, mountDir, logger, disks } = this.#options;
-    if (disks?.kept.has(row.id)) await disks.kept.open(row.id);
-    const mounted = this.#mounted(row);
+    const { rows, logger } = this.#options;
     // After a reboot it has to be seen again, to be read; and in an overlay that was never mounted nothing was written.
-    if (!(await mountsBelow(mountDir)).includes(join(mountDir, row.id)))
-      await this.#mounted({ ...row, firstId: undefined }).tree.mount();
+    await this.#show({ ...row, firstId: undefined });
+    const mounted = this.#mounted(row);
     await mounted.commit({ still, busy: 'take' });
     this.#faultPoint('volume.detach.after-commit');
     // In the same moment: what is in a version must not come into a later one once more.

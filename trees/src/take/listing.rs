@@ -1,7 +1,7 @@
 //! What a sandbox says that it has.
 
+use super::wire::broken;
 use crate::failure::Failure;
-use crate::take::wire::broken;
 use std::collections::{BTreeMap, HashSet};
 
 /// As many as any archive may have (`server/src/images/layers/read-tar.ts`).
@@ -22,8 +22,8 @@ pub struct Entry {
     pub modified: i128,
     pub changed: i128,
     pub link: Vec<u8>,
-    pub(super) on: u64,
-    pub(super) inode: u64,
+    pub on: u64,
+    pub inode: u64,
 }
 
 impl Entry {
@@ -120,7 +120,7 @@ impl Listing {
     fn bound(&self) -> Result<(), Failure> {
         if self.text > MAX_TEXT {
             return Err(Failure::bad_path(format!(
-                "The names of the sandbox's files have more than {} MiB, which is too much for a snapshot.",
+                "The names of the sandbox's files have more than {} MiB, which is too much.",
                 MAX_TEXT >> 20
             )));
         }
@@ -128,7 +128,7 @@ impl Listing {
             return Ok(());
         }
         Err(Failure::bad_path(format!(
-            "The sandbox has more than {MAX_ENTRIES} files, which are too many for a snapshot."
+            "The sandbox has more than {MAX_ENTRIES} files, which are too many."
         )))
     }
 }

@@ -4,9 +4,9 @@
 //! Two passes: the first takes the bulk while programs run, the second what changed since, while they stand still. All that it hears is of the sandbox, and hostile.
 
 mod base;
-mod listing;
-mod target;
-mod wire;
+pub mod listing;
+pub mod target;
+pub mod wire;
 
 use crate::failure::Failure;
 use crate::sys::raise_open_files;
@@ -19,11 +19,11 @@ use target::Target;
 use wire::{broken, Wire};
 
 /// How far the times of files lie behind the clock at most: a tick of a slow one, twice.
-const TICK_NS: i128 = 20_000_000;
+pub const TICK_NS: i128 = 20_000_000;
 /// What the files of a layer may hold together, holes included, which archives of it have: as any archive (`server/src/images/layers/read-tar.ts`).
-const MAX_BYTES: u64 = 64 << 30;
+pub const MAX_BYTES: u64 = 64 << 30;
 /// What is asked for before an answer was read.
-const AHEAD: usize = 64;
+pub const AHEAD: usize = 64;
 /// What is no more than this is not taken while programs run: it is taken quickly when they stand still.
 const SHORT_BYTES: u64 = 4 << 20;
 const SHORT_FILES: usize = 100;
@@ -56,14 +56,14 @@ pub fn take(target: &OsStr, since: &OsStr, layers: &[&OsStr]) -> Result<(), Fail
 }
 
 /// @throws when there are more than a layer may have
-fn bytes(listing: &Listing, wanted: &BTreeSet<Vec<u8>>) -> Result<u64, Failure> {
+pub fn bytes(listing: &Listing, wanted: &BTreeSet<Vec<u8>>) -> Result<u64, Failure> {
     let entries = wanted.iter().filter_map(|path| listing.entries.get(path));
     let bytes = entries.fold(0u64, |sum, entry| sum.saturating_add(entry.bytes()));
     if bytes <= MAX_BYTES {
         return Ok(bytes);
     }
     Err(Failure::bad_path(
-        "The sandbox changed more than 64 GiB of files, holes included, which is too much for a snapshot.".into(),
+        "The sandbox changed more than 64 GiB of files, holes included, which is too much to be taken at once.".into(),
     ))
 }
 
@@ -187,7 +187,14 @@ impl Taker {
             return Ok(());
         };
         self.wire.flush()?;
-        if self.wire.given(path, entry, &mut self.target)? {
+        let target = &mut self.target;
+        let given = self
+            .wire
+            .given(path, entry, |found| target.begin(path, found.is_directory()))?;
+        if let Some(given) = given {
+            let at = said(path);
+            given.set_attributes().map_err(&at)?;
+            given.set_time().map_err(&at)?;
             self.has.insert(path.to_vec(), entry.clone());
         }
         Ok(())
@@ -212,7 +219,7 @@ impl Taker {
     }
 }
 
-fn said(path: &[u8]) -> impl Fn(io::Error) -> Failure + '_ {
+pub fn said(path: &[u8]) -> impl Fn(io::Error) -> Failure + '_ {
     move |error| match error.raw_os_error() {
         // The sandbox said one thing, and then another.
         Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EXDEV) => broken(),
@@ -220,11 +227,11 @@ fn said(path: &[u8]) -> impl Fn(io::Error) -> Failure + '_ {
     }
 }
 
-fn parent(path: &[u8]) -> &[u8] {
+pub fn parent(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)]
 }
 
-fn with_parents(path: &[u8], wanted: &mut BTreeSet<Vec<u8>>) {
+pub fn with_parents(path: &[u8], wanted: &mut BTreeSet<Vec<u8>>) {
     let mut above = parent(path);
     while wanted.insert(above.to_vec()) {
         above = parent(above);

@@ -98,6 +98,44 @@ impl Target {
         check(unsafe { libc::linkat(from_directory, from.as_ptr(), directory, name.as_ptr(), 0) }).map(drop)
     }
 
+    /// Gives what was made another name, at which there may be a file.
+    pub fn rename(&mut self, made: &[u8], path: &[u8]) -> io::Result<()> {
+        let (_, from) = self.place(made)?;
+        let from_directory = self.directory_of(made)?;
+        let (directory, name) = self.place(path)?;
+        let is_directory = fstatat(directory, &name, 0).map_or(false, |stat| kind(&stat) == libc::S_IFDIR);
+        let (directory, name) = if is_directory {
+            self.cleared(path)?
+        } else {
+            (directory, name)
+        };
+        let from_directory = from_directory
+            .as_ref()
+            .map_or(self.root.as_raw_fd(), AsRawFd::as_raw_fd);
+        // SAFETY: the names outlive the call.
+        check(unsafe { libc::renameat(from_directory, from.as_ptr(), directory, name.as_ptr()) }).map(drop)
+    }
+
+    /// Takes a name away, of a directory only if nothing is in it. Nothing to take away is fine.
+    pub fn unlink(&mut self, path: &[u8], is_directory: bool) -> io::Result<()> {
+        self.last = None;
+        let (directory, name) = match self.place(path) {
+            Err(error) if is_elsewhere(&error) => return Ok(()),
+            other => other?,
+        };
+        let flags = if is_directory { libc::AT_REMOVEDIR } else { 0 };
+        // SAFETY: the name outlives the call.
+        match check(unsafe { libc::unlinkat(directory, name.as_ptr(), flags) }) {
+            Err(error) if !is_elsewhere(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn stat(&mut self, path: &[u8]) -> io::Result<libc::stat> {
+        let (directory, name) = self.place(path)?;
+        fstatat(directory, &name, 0)
+    }
+
     /// The mark of what is not there any more.
     pub fn whiteout(&mut self, path: &[u8]) -> io::Result<()> {
         let (directory, name) = self.cleared(path)?;
@@ -149,6 +187,14 @@ impl Target {
         let resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
         openat2(self.root.as_raw_fd(), &c_string(parent)?, DIRECTORY, resolve).map(Some)
     }
+}
+
+/// Something else is there, or nothing.
+fn is_elsewhere(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::ENOTDIR | libc::EISDIR | libc::ENOTEMPTY | libc::ELOOP)
+    )
 }
 
 /// Owner and mode, which come first: a change of owner takes capabilities away.

@@ -1,7 +1,7 @@
 //! What is said between this program and the one in the sandbox: agent/PROTOCOL.md, "Files".
 
 use super::listing::{Entry, Listing};
-use super::target::{set_attribute, set_owner, set_size, set_times, write_at, Target};
+use super::target::{set_attribute, set_owner, set_size, set_times, write_at};
 use super::MAX_BYTES;
 use crate::failure::Failure;
 use crate::sys::nanoseconds;
@@ -16,6 +16,26 @@ const MAX_VALUE: usize = 64 << 10;
 pub struct Wire<In: Read, Out: Write> {
     input: BufReader<In>,
     out: BufWriter<Out>,
+}
+
+/// A file with its content, owner and mode.
+pub struct Given {
+    pub entry: Entry,
+    attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    pub file: OwnedFd,
+}
+
+impl Given {
+    pub fn set_attributes(&self) -> io::Result<()> {
+        for (name, value) in &self.attributes {
+            set_attribute(&self.file, name, value)?;
+        }
+        Ok(())
+    }
+
+    pub fn set_time(&self) -> io::Result<()> {
+        set_times(&self.file, self.entry.modified)
+    }
 }
 
 /// Says nothing of what it said: nothing of that is to be believed.
@@ -81,10 +101,15 @@ impl<In: Read, Out: Write> Wire<In, Out> {
         Ok(self.out.write_all(path)?)
     }
 
-    /// Writes what was asked for. @returns false when it is not there any more
-    pub fn given(&mut self, path: &[u8], listed: &Entry, target: &mut Target) -> Result<bool, Failure> {
+    /// What was asked for, in a file that `open` gives. @returns nothing when it is not there any more
+    pub fn given(
+        &mut self,
+        path: &[u8],
+        listed: &Entry,
+        open: impl FnOnce(&Entry) -> io::Result<OwnedFd>,
+    ) -> Result<Option<Given>, Failure> {
         match self.answer()? {
-            b'g' => return Ok(false),
+            b'g' => return Ok(None),
             b'F' => {}
             _ => return Err(broken()),
         }
@@ -94,7 +119,7 @@ impl<In: Read, Out: Write> Wire<In, Out> {
         let is_same = entry.kind() == listed.kind();
         let at = super::said(path);
         let file = match is_same {
-            true => Some(target.begin(path, entry.is_directory()).map_err(&at)?),
+            true => Some(open(&entry).map_err(&at)?),
             false => None,
         };
         match entry.kind() {
@@ -102,14 +127,14 @@ impl<In: Read, Out: Write> Wire<In, Out> {
             libc::S_IFDIR => {}
             _ => return Err(broken()),
         }
-        let Some(file) = file else { return Ok(false) };
+        let Some(file) = file else { return Ok(None) };
         // Last: to write takes capabilities away.
         set_owner(&file, entry.uid, entry.gid, entry.mode).map_err(&at)?;
-        for (name, value) in &attributes {
-            set_attribute(&file, name, value).map_err(&at)?;
-        }
-        set_times(&file, entry.modified).map_err(&at)?;
-        Ok(true)
+        Ok(Some(Given {
+            entry,
+            attributes,
+            file,
+        }))
     }
 
     fn attributes(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
@@ -156,6 +181,39 @@ impl<In: Read, Out: Write> Wire<In, Out> {
         }
     }
 
+    pub fn send(&mut self, part: &[u8]) -> io::Result<()> {
+        self.out.write_all(part)
+    }
+
+    pub fn send_text(&mut self, text: &[u8]) -> io::Result<()> {
+        let length = u16::try_from(text.len()).map_err(|_| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
+        self.send(&length.to_le_bytes())?;
+        self.send(text)
+    }
+
+    /// Nanoseconds after 1970.
+    pub fn send_time(&mut self, time: i128) -> io::Result<()> {
+        const SECOND: i128 = 1_000_000_000;
+        self.send(&(time.div_euclid(SECOND) as i64).to_le_bytes())?;
+        self.send(&(time.rem_euclid(SECOND) as u32).to_le_bytes())
+    }
+
+    /// What is there once a request to put something there was done; nothing where it was not.
+    pub fn put(&mut self) -> Result<Option<Entry>, Failure> {
+        Ok(match self.is_done()? {
+            true => Some(self.entry()?),
+            false => None,
+        })
+    }
+
+    pub fn is_done(&mut self) -> Result<bool, Failure> {
+        match self.answer()? {
+            b'k' => Ok(true),
+            b'n' => Ok(false),
+            _ => Err(broken()),
+        }
+    }
+
     fn say(&mut self, request: &[u8]) -> Result<(), Failure> {
         self.out.write_all(request)?;
         Ok(self.out.flush()?)
@@ -178,8 +236,10 @@ impl<In: Read, Out: Write> Wire<In, Out> {
         let error = io::Error::from_raw_os_error(code);
         Err(match code {
             // The machine that has no room there is not this one.
-            libc::ENOSPC | libc::EDQUOT | 0 => Failure::refused(format!("The sandbox's files cannot be read: {error}")),
-            _ => Failure::of_path("The sandbox's files cannot be read", error),
+            libc::ENOSPC | libc::EDQUOT | 0 => {
+                Failure::refused(format!("The sandbox's files cannot be read or written: {error}"))
+            }
+            _ => Failure::of_path("The sandbox's files cannot be read or written", error),
         })
     }
 

@@ -33,11 +33,13 @@ import {
   instanceOf,
   layersOf,
   podName,
+  podVolumesOf,
   policyOf,
   pullSecretName,
   pullSecretOf,
 } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
+import { PodVolumes } from './pod-volumes.ts';
 import { PreparedPod } from './prepared-pod.ts';
 import { POLICY_RIGHT, RIGHTS } from './rights.ts';
 import { prepareSkeleton } from './skeleton.ts';
@@ -55,10 +57,10 @@ export interface KubernetesEngineOptions {
   /** Who resolves names for Pods; none: whom their nodes ask. */
   readonly nameservers: readonly string[];
   readonly dataDir: string;
-  readonly content: Pick<ContentPlaces, 'layer' | 'newLayer'>;
+  readonly content: Pick<ContentPlaces, 'layer' | 'newLayer' | 'mount'>;
   readonly images: ImageSource;
   readonly agent: PodAgent;
-  /** What snapshots are written on. */
+  /** What snapshots and working trees of volumes are written on. */
   readonly room: MachineRoom;
   readonly agentBinaryPath: string;
   readonly podLinkBinaryPath: string;
@@ -81,6 +83,7 @@ const capabilities: Capabilities = {
   commit: true,
   networkPolicy: false,
   tenureMounts: false,
+  copiedVolumes: true,
   mounts: false,
   commitDirectory: true,
   devices: false,
@@ -96,6 +99,7 @@ export class KubernetesEngine implements Engine {
   readonly #options: KubernetesEngineOptions;
   readonly #directory: string;
   readonly #files: PodFiles;
+  readonly #volumes: PodVolumes;
   readonly #prepared = new Map<InstanceId, PreparedPod>();
   readonly #instances = new Map<InstanceId, PodInstance>();
   #opened: Opened | undefined;
@@ -105,6 +109,7 @@ export class KubernetesEngine implements Engine {
     this.#directory = join(options.dataDir, 'kubernetes');
     const { agent, content, room } = options;
     this.#files = new PodFiles({ agent, content, room, skeletonDir: this.#skeletonDir });
+    this.#volumes = new PodVolumes({ agent, content, room, directory: join(this.#directory, 'volumes') });
   }
 
   async check(): Promise<readonly EngineCheck[]> {
@@ -182,7 +187,7 @@ export class KubernetesEngine implements Engine {
     const { namespace, runtimeClass, nameservers, agent } = this.#options;
     const prepared = new PreparedPod({
       ...{ shape, runtime, namespace, runtimeClass, nameservers, cluster, network, credentials },
-      ...{ pullSecret, agent, files: this.#files },
+      ...{ pullSecret, agent, files: this.#files, volumes: this.#volumes },
       capabilities: this.capabilities(),
       isolation: this.isolationUnder(runtime),
       images: (either) => this.#images(shape, either),
@@ -223,6 +228,8 @@ export class KubernetesEngine implements Engine {
           layers: layersOf(pod),
           agent: this.#options.agent,
           files: this.#files,
+          volumes: podVolumesOf(pod),
+          podVolumes: this.#volumes,
           onDestroyed: () => this.#instances.delete(id),
         });
         this.#instances.set(id, instance);
@@ -232,6 +239,7 @@ export class KubernetesEngine implements Engine {
       }
     }
     await Promise.all(orphans.map((id) => this.#remove(id).catch(() => left.set(id, []))));
+    await this.#volumes.forgetAllBut(new Set([...instances.keys(), ...this.#instances.keys()]));
     return { instances, left };
   }
 

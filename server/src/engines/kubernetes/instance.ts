@@ -13,6 +13,7 @@ import type {
   InstanceExit,
   InstanceStats,
   Isolation,
+  MountCopies,
   NetworkEvent,
   NetworkPolicy,
   RuntimeName,
@@ -24,8 +25,9 @@ import type { Link } from './link.ts';
 import { type PodNetwork, requireEnforceable } from './network-policies.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
-import { BOUND_LABEL } from './pod-spec.ts';
+import { BOUND_LABEL, type PodVolume } from './pod-spec.ts';
 import { isSilent, NODE_LOST, standingOf } from './pod-status.ts';
+import type { PodVolumes } from './pod-volumes.ts';
 import { unable } from './unable.ts';
 
 export interface PodParts {
@@ -46,6 +48,8 @@ export interface PodParts {
   readonly layers: readonly LayerRef[] | undefined;
   readonly agent: PodAgent;
   readonly files: PodFiles;
+  readonly volumes: readonly PodVolume[];
+  readonly podVolumes: PodVolumes;
   readonly onDestroyed: () => void;
 }
 
@@ -61,6 +65,7 @@ export class PodInstance implements Instance {
   readonly deviceEnvironment = {};
   readonly mountedLayers: readonly LayerRef[] = [];
   readonly exited: Promise<InstanceExit>;
+  readonly copies: MountCopies;
   readonly #parts: PodParts;
   readonly #exit = Promise.withResolvers<InstanceExit>();
   /** Aborted once nothing can be asked of it any more. */
@@ -72,6 +77,8 @@ export class PodInstance implements Instance {
   #policy: NetworkPolicy;
   /** Aborted by the first destroy: a copy under way is of no use any more. */
   readonly #leaving = new AbortController();
+  /** Aborted when it is gone by itself: nothing can be had of it any more. */
+  readonly #lost = new AbortController();
   /** Copies of its files: one after the other. */
   readonly #copies = new Limiter(1);
   /** Changes of its policy: one after the other. */
@@ -84,6 +91,7 @@ export class PodInstance implements Instance {
     this.isolation = parts.isolation;
     this.#policy = parts.policy;
     this.exited = this.#exit.promise;
+    this.copies = parts.podVolumes.copies(parts.id, parts.volumes, this.#dialAlways);
     this.#unfollow = parts.cluster.follow(parts.name, (pod) => this.#look(pod));
     if (this.#gone.signal.aborted) this.#unfollow(); // over from the beginning
   }
@@ -186,6 +194,7 @@ export class PodInstance implements Instance {
     await this.#copies.idle();
     if (this.#policy.kind === 'allowlist') await this.#parts.network?.forget(this);
     await this.#parts.cluster.removeSecret(this.#parts.name);
+    await this.#parts.podVolumes.forget(this.id);
     this.#parts.onDestroyed();
   }
 
@@ -198,7 +207,7 @@ export class PodInstance implements Instance {
   /** Also of one that was stopped. */
   readonly #dialAlways = (signal: AbortSignal): Promise<Duplex> => {
     const { link, address } = this.#parts;
-    return link.dial(address, AbortSignal.any([signal, this.#leaving.signal]));
+    return link.dial(address, AbortSignal.any([signal, this.#leaving.signal, this.#lost.signal]));
   };
 
   #requireFiles(): void {
@@ -215,6 +224,7 @@ export class PodInstance implements Instance {
   #end(exit: InstanceExit): void {
     if (this.#gone.signal.aborted) return;
     this.#gone.abort(ended(this.id));
+    if (exit.reason !== 'destroyed') this.#lost.abort(ended(this.id));
     this.#exit.resolve(exit);
     this.#unfollow();
     this.#parts.link.close();

@@ -37,7 +37,7 @@ describe('the link of a Pod', {
     const shown = join(directory, 'credentials');
     const seen = join(directory, 'm');
     for (const path of [shown, seen]) await mkdir(path);
-    await run([podLinkBinaryPath(), 'install', seen]);
+    await run([podLinkBinaryPath(), 'install', seen, '0']);
     credentials = await Credentials.open(join(directory, 'server'));
     ofLink = await credentials.forLink(POD);
     for (const [name, bytes] of Object.entries(ofLink)) await writeFile(join(shown, name), bytes);

@@ -14,6 +14,18 @@ export interface TakeFiles {
   readonly target: string;
 }
 
+/** A directory of this machine and one of the sandbox that are to be alike. */
+export interface MirroredTree {
+  /** Of this machine, which nobody else changes meanwhile. */
+  readonly directory: string;
+  /** The file in which it is remembered what both had; it need not be there. */
+  readonly state: string;
+  /** Of the sandbox, absolute. */
+  readonly path: string;
+  /** Where directories of it are seen by programs as well. */
+  readonly seen: readonly { readonly target: string; readonly below: string }[];
+}
+
 export interface PodAgent {
   /** What the sandbox takes of its machine. */
   stats(dial: Dial, signal: AbortSignal): Promise<InstanceStats>;
@@ -24,4 +36,8 @@ export interface PodAgent {
    * @throws SkerryError `invalid-argument` and `not-found` for the path, `disk-full`, `unimplemented` for an agent of an older version; the signal's reason
    */
   takeFiles(dial: Dial, files: TakeFiles, signal: AbortSignal): Promise<void>;
+  /** Brings what the sandbox changed here. @throws SkerryError as `MountCopies.collect` */
+  collect(dial: Dial, tree: MirroredTree, signal: AbortSignal): Promise<void>;
+  /** Brings what changed here to the sandbox. @throws SkerryError as `MountCopies.deliver` */
+  deliver(dial: Dial, tree: MirroredTree, signal: AbortSignal): Promise<void>;
 }

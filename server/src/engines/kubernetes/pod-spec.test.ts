@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { newInstanceId, newLayerId } from '../../ids.ts';
-import { instanceOf, layersOf, podName, podOf, policyOf, type SandboxPod, secretOf } from './pod-spec.ts';
+import { newInstanceId, newLayerId, newVolumeMountId } from '../../ids.ts';
+import {
+  instanceOf,
+  layersOf,
+  podName,
+  podOf,
+  podVolumesOf,
+  policyOf,
+  type SandboxPod,
+  secretOf,
+} from './pod-spec.ts';
 
 const spec: SandboxPod = {
   id: newInstanceId(),
@@ -9,6 +18,7 @@ const spec: SandboxPod = {
   namespace: 'sandboxes',
   runtimeClass: undefined,
   layers: [newLayerId()],
+  volumes: [],
   image: 'registry.example/skerry:layers-1',
   agentImage: 'registry.example/skerry:programs-1',
   hostname: 'modal',
@@ -39,6 +49,26 @@ describe('the Pod of a sandbox', () => {
       assert.throws(() =>
         layersOf({ metadata: { annotations: { 'skerry.dev/layers': JSON.stringify([name]) } } }),
       );
+  });
+
+  it('has its volumes on the node, all of each for the agent alone, and says which they are', () => {
+    const seen = [
+      { target: '/data', path: '', readOnly: false },
+      { target: '/part', path: 'a/b', readOnly: true },
+    ];
+    const volumes = [{ tree: newVolumeMountId(), seen }];
+    const made = podOf({ ...spec, volumes });
+    assert.deepEqual(made.spec?.volumes?.at(-1), { name: 'volume-0', emptyDir: {} });
+    const sandbox = made.spec?.containers.find(({ name }) => name === 'sandbox');
+    assert.deepEqual(sandbox?.volumeMounts?.slice(1), [
+      { name: 'volume-0', mountPath: '/__modal/.volumes/0' },
+      { name: 'volume-0', mountPath: '/data', readOnly: false },
+      { name: 'volume-0', mountPath: '/part', readOnly: true, subPath: 'a/b' },
+    ]);
+    assert.deepEqual(podVolumesOf(made), volumes);
+    assert.deepEqual(podVolumesOf(pod), []);
+    const annotations = { 'skerry.dev/volumes': JSON.stringify([{ tree: '../x', seen: [] }]) };
+    assert.throws(() => podVolumesOf({ metadata: { annotations } }));
   });
 
   it('goes with its Secret', () => {

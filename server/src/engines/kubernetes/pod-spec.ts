@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { V1Container, V1ObjectMeta, V1Pod, V1Secret } from '@kubernetes/client-node';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { type InstanceId, isInstanceId } from '../../ids.ts';
+import { type InstanceId, isInstanceId, type VolumeMountId } from '../../ids.ts';
 import { networkPolicySchema } from '../../network/policy.ts';
 import type { InstanceLimits, NetworkPolicy } from '../engine.ts';
 import { capabilities } from '../oci/capabilities.ts';
@@ -32,6 +32,15 @@ const LAYERS_ANNOTATION = 'skerry.dev/layers';
 /** What may be a name in a directory of ours. */
 const layersSchema = z.array(z.string().regex(/^[\w-][\w.-]*$/));
 
+/** Its volumes, likewise. */
+const VOLUMES_ANNOTATION = 'skerry.dev/volumes';
+const volumesSchema = z.array(
+  z.object({
+    tree: z.custom<VolumeMountId>((tree) => typeof tree === 'string' && /^vm-\w+$/.test(tree)),
+    seen: z.array(z.object({ target: z.string(), path: z.string(), readOnly: z.boolean() })),
+  }),
+);
+
 const AGENT_VOLUME = 'agent';
 /** Has gVisor keep the files of the volume where all containers of the Pod see the same, sockets too: https://gvisor.dev/docs/user_guide/filesystem/ */
 const SHARED_IN_GVISOR = {
@@ -56,6 +65,16 @@ const MAX_NAMESERVERS = 3;
 /** Of its memory limit, what a node must have free for a sandbox. */
 const MEMORY_REQUESTED = 1 / 4;
 
+/** A volume of a sandbox. */
+export interface PodVolume {
+  readonly tree: VolumeMountId;
+  /** Where programs see which directory of it. */
+  readonly seen: readonly { readonly target: string; readonly path: string; readonly readOnly: boolean }[];
+}
+
+/** Where the agent has all of it, to read and to write; only root comes there. */
+export const volumePath = (index: number): string => `${GUEST_ROOT}/.volumes/${index}`;
+
 export interface SandboxPod {
   readonly id: InstanceId;
   readonly serverId: string;
@@ -67,6 +86,7 @@ export interface SandboxPod {
   readonly image: string;
   /** With the agent and the link. */
   readonly agentImage: string;
+  readonly volumes: readonly PodVolume[];
   readonly hostname: string;
   readonly limits: InstanceLimits;
   /** The uid of its Secret. */
@@ -115,6 +135,11 @@ export function layersOf({ metadata }: V1Pod): readonly LayerRef[] | undefined {
   return text === undefined
     ? undefined
     : (layersSchema.parse(JSON.parse(text)) as readonly string[] as readonly LayerRef[]);
+}
+
+export function podVolumesOf({ metadata }: V1Pod): readonly PodVolume[] {
+  const text = metadata?.annotations?.[VOLUMES_ANNOTATION];
+  return text === undefined ? [] : volumesSchema.parse(JSON.parse(text));
 }
 
 export const metadataOf = ({
@@ -181,6 +206,7 @@ export function podOf(pod: SandboxPod): V1Pod {
       labels: { ...labels, ...marks?.labels },
       annotations: {
         [LAYERS_ANNOTATION]: JSON.stringify(pod.layers),
+        ...(pod.volumes.length > 0 && { [VOLUMES_ANNOTATION]: JSON.stringify(pod.volumes) }),
         ...(pod.runtimeClass !== undefined && SHARED_IN_GVISOR),
         ...marks?.annotations,
       },
@@ -205,12 +231,18 @@ export function podOf(pod: SandboxPod): V1Pod {
         : { dnsPolicy: 'None', dnsConfig: { nameservers: pod.nameservers.slice(0, MAX_NAMESERVERS) } }),
       securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
       initContainers: [
-        ours(pod, 'install', ['install', GUEST_ROOT], [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT }]),
+        ours(
+          pod,
+          'install',
+          ['install', GUEST_ROOT, String(pod.volumes.length)],
+          [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT }],
+        ),
       ],
       containers: [link(pod), sandbox(pod)],
       volumes: [
         { name: AGENT_VOLUME, emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
         { name: CREDENTIALS_VOLUME, secret: { secretName: metadata.name, defaultMode: 0o400 } },
+        ...pod.volumes.map((_, index) => ({ name: volumeName(index), emptyDir: {} })),
       ],
     },
   };
@@ -250,13 +282,24 @@ const ours = (
   },
 });
 
-const sandbox = ({ image, limits }: SandboxPod): V1Container => ({
+const volumeName = (index: number): string => `volume-${index}`;
+
+/** All of a volume for the agent, and what programs see of it. */
+const mountsOf = ({ seen }: PodVolume, index: number): NonNullable<V1Container['volumeMounts']> => [
+  { name: volumeName(index), mountPath: volumePath(index) },
+  ...seen.map(({ target, path, readOnly }) => ({
+    ...{ name: volumeName(index), mountPath: target, readOnly },
+    ...(path !== '' && { subPath: path }),
+  })),
+];
+
+const sandbox = ({ image, limits, volumes }: SandboxPod): V1Container => ({
   name: SANDBOX_CONTAINER,
   image,
   imagePullPolicy: 'IfNotPresent',
   command: [GUEST_AGENT],
   workingDir: '/',
-  volumeMounts: [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT, readOnly: true }],
+  volumeMounts: [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT, readOnly: true }, ...volumes.flatMap(mountsOf)],
   resources: {
     limits: { cpu: `${limits.milliCpu}m`, memory: `${limits.memoryMiB}Mi` },
     requests: {

@@ -23,8 +23,9 @@ import { Link } from './link.ts';
 import { type PodNetwork, requireEnforceable } from './network-policies.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
-import { BOUND_LABEL, podName, podOf, secretOf } from './pod-spec.ts';
+import { BOUND_LABEL, type PodVolume, podName, podOf, secretOf } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
+import { type PodVolumes, volumesOf } from './pod-volumes.ts';
 import { unable } from './unable.ts';
 
 /** A node may have to fetch the image first. */
@@ -47,6 +48,7 @@ export interface PreparedParts {
   readonly images: (signal: AbortSignal) => Promise<{ readonly image: string; readonly agentImage: string }>;
   readonly agent: PodAgent;
   readonly files: PodFiles;
+  readonly volumes: PodVolumes;
   readonly register: (instance: PodInstance) => void;
   readonly onDestroyed: () => void;
   /** Has those go that wait for somebody: the cluster has no room for one that somebody has. */
@@ -97,7 +99,7 @@ export class PreparedPod implements Prepared {
       this.#made = { owner: await cluster.createSecret(secret), ...named };
       if (!shape.expects) return;
       refuseWhatCannotBe({ ...shape.expects, mounts: [] }, this.#parts.network);
-      await this.#start(shape.expects, either);
+      await this.#start(shape.expects, [], either);
       this.#unfollow = cluster.follow(this.#name, (pod) => {
         if (this.#isWaiting && standingOf(pod).kind === 'over') this.#death.resolve();
       });
@@ -112,10 +114,13 @@ export class PreparedPod implements Prepared {
     this.#preparation.claim();
     this.#isWaiting = false;
     return this.#attempt(signal, async (either) => {
-      const { shape, capabilities, cluster, network, register } = this.#parts;
+      const { shape, capabilities, cluster, network, volumes, register } = this.#parts;
       const late = shape.expects && lateParts(shape.expects, tenure, capabilities, this.runtime);
       refuseWhatCannotBe(tenure, network);
-      const address = this.#address ?? (await this.#start(tenure, either));
+      const its = volumesOf(tenure.mounts);
+      const address = this.#address ?? (await this.#start(tenure, its, either));
+      this.#preparation.undo.add('volumes', () => volumes.forget(this.id));
+      await volumes.fill(this.id, its, (signal) => this.#link.dial(address, signal), either);
       const owner = this.#made?.owner ?? '';
       if (late?.has('network')) await network?.change({ id: this.id, owner }, tenure.network);
       // A restart finds out by it that the Pod is somebody's.
@@ -125,6 +130,8 @@ export class PreparedPod implements Prepared {
         ...this.#parts,
         ...{ id: this.id, name: this.#name, address, owner },
         layers: shape.layers,
+        volumes: its,
+        podVolumes: volumes,
         policy: tenure.network,
         link: this.#link,
       });
@@ -155,7 +162,11 @@ export class PreparedPod implements Prepared {
   }
 
   /** Resolves with its address once its agent has called. */
-  async #start({ hostname, limits, network: policy }: Expected, signal: AbortSignal): Promise<string> {
+  async #start(
+    { hostname, limits, network: policy }: Expected,
+    volumes: readonly PodVolume[],
+    signal: AbortSignal,
+  ): Promise<string> {
     const { shape, cluster, credentials, namespace, runtimeClass, makeRoom, network } = this.#parts;
     const { nameservers, pullSecret } = this.#parts;
     if (!this.#made) throw ended(this.id);
@@ -164,6 +175,7 @@ export class PreparedPod implements Prepared {
       ...this.#made,
       id: this.id,
       layers: shape.layers,
+      volumes,
       ...{ serverId, namespace, runtimeClass, hostname, limits, nameservers, pullSecret },
       network: network && policy,
     });
@@ -222,7 +234,7 @@ function refuseWhatCannotBe(
   enforced: PodNetwork | undefined,
 ): void {
   for (const { target } of mounts) checkMountTarget(target);
-  if (mounts.length > 0) throw unable('have volumes or files mounted');
+  volumesOf(mounts);
   if (buckets?.length) throw unable('have buckets mounted');
   checkPolicy(network);
   // What keeps Pods in is the cluster's, and not every cluster enforces it: a promise that cannot be held is not made.

@@ -14,6 +14,7 @@ import { GUEST_AGENT, GUEST_FS_TOOLS, GUEST_RUN_DIR } from '../paths.ts';
 import type { ContentPlaces } from '../references.ts';
 import { engineBinding } from './engine-binding.ts';
 import { engineCheckpoints } from './engine-checkpoints.ts';
+import { engineCopies } from './engine-copies.ts';
 import { engineDevices } from './engine-devices.ts';
 import { engineDisk } from './engine-disk.ts';
 import { enginePorts } from './engine-ports.ts';
@@ -309,7 +310,8 @@ export function engineConformance<Harness extends EngineHarness>(
       });
 
       it('shows what changes from outside in a mount, whatever was looked at before', async (t) => {
-        if (!suite.capabilities.tenureMounts) return t.skip('cannot have anything mounted');
+        const { tenureMounts, copiedVolumes } = suite.capabilities;
+        if (!tenureMounts && !copiedVolumes) return t.skip('cannot have anything mounted');
         const tree = newVolumeMountId();
         const outside = (path: string) => join(suite.directory, tree, 'sub', path);
         await mkdir(outside('dir'), { recursive: true });
@@ -331,11 +333,13 @@ export function engineConformance<Harness extends EngineHarness>(
           await rm(outside('doomed'));
           await mkdir(outside('other'));
           await writeFile(outside('other/x'), 'x');
+          await instance.copies?.deliver(tree, signal());
           assert.equal(
             await shell(instance, look),
             'replaced\n.:\ndir\nother\n\ndir:\nfile\nnew\nnew\ngone\nx',
           );
           await shell(instance, 'echo inside > /volume/dir/inside');
+          await instance.copies?.collect(tree, signal());
           assert.equal(await readFile(outside('dir/inside'), 'utf8'), 'inside\n');
         });
       });
@@ -558,6 +562,7 @@ export function engineConformance<Harness extends EngineHarness>(
 
     engineBinding(() => suite);
     engineDisk(() => suite);
+    engineCopies(() => suite);
     enginePorts(() => suite);
     engineCheckpoints(() => suite);
     engineDevices(() => suite);

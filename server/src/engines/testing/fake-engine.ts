@@ -19,6 +19,7 @@ import type {
   EngineCheck,
   Instance,
   Isolation,
+  MountCopies,
   Prepared,
   RuntimeChoice,
   RuntimeName,
@@ -72,6 +73,8 @@ export class FakeEngine implements Engine {
   readonly keptDisks = undefined;
   /** What is to go wrong. */
   readonly faults = new Faults();
+  /** Of all of its instances: it has none of its own accord. */
+  copies: MountCopies | undefined;
   readonly #directory: string;
   readonly #binDir: string;
   readonly #agentBinaryPath: string;
@@ -282,6 +285,7 @@ export class FakeEngine implements Engine {
       content: this.#content,
       capabilities: this.#capabilities,
       faultPoint: this.#faultPoint,
+      copies: () => this.copies,
       endJoined: () => destroyJoined([...this.#instances.values(), ...this.#prepared.values()], id),
       onDestroyed: () => this.#instances.delete(id),
     });

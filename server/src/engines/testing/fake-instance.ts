@@ -17,6 +17,7 @@ import type {
   InstanceExit,
   InstanceStats,
   Isolation,
+  MountCopies,
   NetworkEvent,
   NetworkPolicy,
   RuntimeName,
@@ -52,6 +53,7 @@ interface Parts {
   readonly content: FakeContent;
   readonly capabilities: Capabilities;
   readonly faultPoint: FaultPoint;
+  readonly copies: () => MountCopies | undefined;
   readonly endJoined: () => Promise<void>;
   readonly onDestroyed: () => void;
 }
@@ -98,6 +100,10 @@ export class FakeInstance implements Instance {
   /** Where its files are on this machine. */
   get root(): string {
     return this.#parts.places.root;
+  }
+
+  get copies(): MountCopies | undefined {
+    return this.#parts.copies();
   }
 
   get networkPolicy(): NetworkPolicy {

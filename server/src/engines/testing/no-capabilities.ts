@@ -7,6 +7,7 @@ export const noCapabilities: Capabilities = {
   commit: false,
   networkPolicy: false,
   tenureMounts: false,
+  copiedVolumes: false,
   mounts: false,
   commitDirectory: false,
   devices: false,

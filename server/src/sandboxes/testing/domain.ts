@@ -53,7 +53,7 @@ export interface DomainOptions {
   readonly gpus?: readonly Device[];
   readonly now?: () => number;
   /** For `restart`: something that is to be held up in the next server from the first moment on. */
-  readonly beforeRecovery?: (domain: Domain) => Held;
+  readonly beforeRecovery?: (domain: Domain) => Held | undefined;
   /** Another than before is a reboot of the machine. */
   readonly bootId?: string;
   /** How many may wait for somebody; 0 by default. */

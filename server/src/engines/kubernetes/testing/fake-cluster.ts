@@ -22,6 +22,7 @@ import type {
 } from '@kubernetes/client-node';
 import { podLinkBinaryPath, treesBinaryPath } from '../../../agent/agent-binary.ts';
 import { run } from '../../../platform/command.ts';
+import type { PlacedMount } from '../../oci/mounts.ts';
 import type { FakePlaces } from '../../testing/fake-engine.ts';
 import { FakeProcess } from '../../testing/fake-process.ts';
 import { mountTable } from '../../testing/fake-root.ts';
@@ -269,10 +270,11 @@ export class FakeCluster implements AsyncDisposable {
     const containers = pod.spec?.containers ?? [];
     const image = containers.find((container) => container.name === SANDBOX_CONTAINER)?.image ?? '';
     await unpackLayers(places.root, this.#images.get(image) ?? []);
-    await run([podLinkBinaryPath(), 'install', guest]);
+    await run([podLinkBinaryPath(), 'install', guest, '0']);
     const hostname = pod.spec?.hostname ?? '';
     const binDir = join(guest, '.bin');
-    await writeFile(places.mountTable, await mountTable({ ...places, binDir }, hostname, []));
+    const mounts = await emptyDirectories(pod, dir);
+    await writeFile(places.mountTable, await mountTable({ ...places, binDir }, hostname, mounts));
     const link = spawn(podLinkBinaryPath(), ['serve', places.socket, `${podIP}:${LINK_PORT}`, shown], {
       stdio: 'ignore',
     });
@@ -305,6 +307,19 @@ export class FakeCluster implements AsyncDisposable {
     await rm(join(this.#directory, name), { recursive: true, force: true });
     for (const each of this.#unplaced) this.#place(each);
   }
+}
+
+/** What a node makes for a sandbox that asks for empty directories: those of its volumes. */
+async function emptyDirectories({ spec }: V1Pod, directory: string): Promise<readonly PlacedMount[]> {
+  const sandbox = spec?.containers.find(({ name }) => name === SANDBOX_CONTAINER);
+  const mounts: PlacedMount[] = [];
+  for (const { name, mountPath: target, subPath = '', readOnly = false } of sandbox?.volumeMounts ?? []) {
+    if (!name.startsWith('volume-')) continue;
+    const source = join(directory, name, subPath);
+    await mkdir(source, { recursive: true, mode: 0o777 });
+    mounts.push({ source, target, readOnly, scratch: false });
+  }
+  return mounts;
 }
 
 /** What a node does with an image. */
