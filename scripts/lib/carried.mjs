@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { pythonClientVersions, setup, setupPythonClients } from '../setup.mjs';
 import { capture } from './command.mjs';
-import { findRunsc } from './gvisor.mjs';
+import { besideRunsc, findRunsc } from './gvisor.mjs';
 import { cacheDir, node, root } from './paths.mjs';
 import { SetupError } from './step.mjs';
 import { systemPackages, testPackages } from './system-packages.mjs';
@@ -61,7 +61,7 @@ export async function carryInto(tree, progress) {
   const runsc = await findRunsc();
   if (runsc !== join(cacheDir(), 'bin', 'runsc'))
     throw new SetupError(`Only a gVisor that the set-up built can be carried, not ${runsc}.`);
-  for (const name of ['runsc', 'runsc.version'])
+  for (const name of ['runsc', ...besideRunsc])
     copy(join(dirname(runsc), name), inTree(`/root/.cache/skerry/bin/${name}`));
   await pythonClient(tree, progress);
   await images([DEFAULT_DATA, join(TEST_DATA, '1')].map(inTree), progress);

@@ -1,5 +1,15 @@
 /** gVisor: found on the machine, installed from its packages, or built. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { capture, which } from './command.mjs';
 import { ensureGo } from './go.mjs';
@@ -8,12 +18,15 @@ import { aptCandidate, installPackages } from './system-packages.mjs';
 
 /**
  * The one place that names gVisor's version, for these scripts and for the server: the module (its `go` branch carries generated
- * code, so that plain `go install` builds it), the version that is built, the day of the oldest release that the server was tested
+ * code, so that plain Go builds it), the version that is built, the day of the oldest release that the server was tested
  * with, and the oldest Go that builds it.
  */
 export const pinned = JSON.parse(readFileSync(join(root, 'server', 'gvisor.json'), 'utf8'));
 
 const built = () => join(cacheDir(), 'bin', 'runsc');
+
+/** Built with the other programs in Rust (`launcher/src/bin/`). */
+const PREWARMER = 'gvisor-sentry-prewarmer';
 
 /**
  * The day (`20241202`) of a gVisor, from what `runsc --version` prints, a module's version, or a Debian package's. Undefined when
@@ -68,26 +81,66 @@ export async function ensureGvisor(progress) {
 /** Names the version that was built; the server shows it. */
 const stamp = () => `${built()}.version`;
 
+/** Where runsc looks for programs that it starts in place of itself. */
+const companions = () => join(cacheDir(), 'bin', 'gvisor-bin');
+
+/** Those files beside `runsc` without which it is not what this script builds, by their paths from there. */
+export const besideRunsc = [
+  'runsc.version',
+  join('gvisor-bin', 'gvisor_sentry'),
+  join('gvisor-bin', 'gvisor-sentry-prewarmer'),
+];
+
 const isBuilt = () =>
-  existsSync(built()) && existsSync(stamp()) && readFileSync(stamp(), 'utf8') === pinned.version;
+  [built(), ...besideRunsc.map((name) => join(cacheDir(), 'bin', name))].every(existsSync) &&
+  readFileSync(stamp(), 'utf8') === pinned.version;
 
 async function build(progress) {
   const bin = join(cacheDir(), 'bin');
-  mkdirSync(bin, { recursive: true });
+  mkdirSync(companions(), { recursive: true });
   const work = mkdtempSync(join(bin, 'build-'));
   try {
     const { go, env, caches = [] } = await ensureGo(pinned.go, progress);
-    await capture([go, 'install', '-v', `${pinned.module}/runsc@${pinned.version}`], {
-      // Linked statically, since runsc executes itself inside a root without libraries. Flags of the shell are for other programs.
-      env: { ...env, CGO_ENABLED: '0', GOBIN: work, GOFLAGS: caches.length > 0 ? env.GOFLAGS : '' },
+    const goEnv = {
+      ...env,
+      CGO_ENABLED: '0', // linked statically, since runsc executes itself inside a root without libraries
+      GOFLAGS: caches.length > 0 ? env.GOFLAGS : '', // those of the shell are for other programs
+    };
+    const sources = await gvisorSources({ go, env: goEnv, directory: join(work, 'src'), progress });
+    const runsc = join(work, 'runsc');
+    await capture([go, 'build', '-v', '-trimpath', '-ldflags=-s -w', '-o', runsc, './runsc'], {
+      cwd: sources,
+      env: goEnv,
       progress,
     });
-    // Renamed over the old one: sandboxes that run keep the file they were started from.
-    renameSync(join(work, 'runsc'), built());
+    // It has the prewarmer exec what it calls the sentry, which is a program of its own elsewhere; here runsc is both.
+    linkSync(runsc, join(work, 'gvisor_sentry'));
+    copyFileSync(join(root, 'target', 'release', PREWARMER), join(work, PREWARMER));
+    // Renamed over the old ones: sandboxes that run keep the files they were started from.
+    for (const name of ['gvisor_sentry', PREWARMER]) renameSync(join(work, name), join(companions(), name));
+    renameSync(runsc, built());
     writeFileSync(stamp(), pinned.version);
     for (const cache of caches) rmSync(cache, { recursive: true, force: true });
     return `built ${pinned.version} with ${go}`;
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/**
+ * A copy of the module in the directory, with the filters of system calls compiled that others build into it by Bazel: without them each start of a sandbox
+ * compiles two, which takes some 30 ms of a processor (docs/decisions/0065).
+ */
+async function gvisorSources({ go, env, directory, progress }) {
+  const { Dir: module } = JSON.parse(
+    await capture([go, 'mod', 'download', '-json', `${pinned.module}@${pinned.version}`], { env, progress }),
+  );
+  await capture(['cp', '-R', '--no-preserve=mode,ownership', module, directory]);
+  const ours = join(root, 'scripts', 'gvisor');
+  copyFileSync(join(ours, 'programs.go'), join(directory, 'runsc/boot/filter/config/skerry_programs.go'));
+  const writer = join(directory, 'write-filters');
+  mkdirSync(writer);
+  copyFileSync(join(ours, 'write-filters.go'), join(writer, 'main.go'));
+  await capture([go, 'run', '-trimpath', './write-filters'], { cwd: directory, env, progress });
+  return directory;
 }

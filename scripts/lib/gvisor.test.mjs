@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
-import { findRunsc, pinned, releaseDay } from './gvisor.mjs';
+import { capture } from './command.mjs';
+import { besideRunsc, findRunsc, pinned, releaseDay } from './gvisor.mjs';
+import { cacheDir } from './paths.mjs';
 
 const directory = mkdtempSync(join(tmpdir(), 'gvisor-'));
 after(() => rmSync(directory, { recursive: true, force: true }));
@@ -37,4 +39,33 @@ test('a runsc in PATH is used unless it is too old and a newer one was built', a
     const recent = writeRunsc(inPath, release);
     assert.equal(await findRunsc(), recent, release);
   }
+});
+
+const runsc = await findRunsc();
+
+function whyNotBuilt() {
+  if (runsc === undefined) return 'there is no gVisor';
+  if (runsc !== join(cacheDir(), 'bin', 'runsc')) return `${runsc} is not of our building`;
+  return process.getuid?.() === 0 ? false : 'needs root';
+}
+
+test('a gVisor that was built here compiles no filter when it starts, and has no table of files to enlarge', {
+  skip: whyNotBuilt(),
+}, async () => {
+  const root = join(directory, 'state');
+  const logs = join(directory, 'logs');
+  const options = ['--platform=systrap', '--network=none', '--ignore-cgroups', '--host-uds=open'];
+  await capture([runsc, '--root', root, '--debug', `--debug-log=${logs}/`, ...options, 'do', '/bin/true']);
+  await capture(['umount', join(root, 'null-netns')], { okCodes: [32] }); // gVisor may keep one mounted there
+  const log = readdirSync(logs)
+    .map((name) => readFileSync(join(logs, name), 'utf8'))
+    .join('\n');
+  assert.doesNotMatch(log, /No precompiled program found/);
+  assert.equal(
+    log.match(/Loaded precompiled seccomp instructions/g)?.length,
+    2,
+    'of the kernel and of the gofer',
+  );
+  assert.match(log, /Sidecar "gvisor-sentry-prewarmer" found/);
+  for (const name of besideRunsc) assert.ok(readFileSync(join(dirname(runsc), name)).length > 0, name);
 });

@@ -109,6 +109,7 @@ async function ensureCargo(progress) {
 
 /** The programs in Rust, in `target/release/`. */
 export const rustPrograms = [
+  'gvisor-sentry-prewarmer',
   'skerry-agent',
   'skerry-connections',
   'skerry-egress',

@@ -75,3 +75,22 @@ test('who takes little does not wait for what sandboxes may take', async () => {
   disk.bytes = 100;
   await assert.rejects(room.take({ bytes: 10, what }), full);
 });
+
+test('who asks while somebody is being told is told what is left after that, all of them together', async () => {
+  let looks = 0;
+  const looking = Promise.withResolvers<void>();
+  const room = new MachineRoom('unused', async () => {
+    if (++looks === 1) await looking.promise;
+    return { bytes: looks, files: 1 };
+  });
+  const first = room.left();
+  while (looks === 0) await Promise.resolve();
+  const others = [room.left(), room.left(), room.left()];
+  looking.resolve();
+  assert.equal((await first).bytes, 1);
+  assert.deepEqual(
+    (await Promise.all(others)).map(({ bytes }) => bytes),
+    [2, 2, 2],
+  );
+  assert.equal((await room.left()).bytes, 3);
+});

@@ -33,6 +33,8 @@ export class MachineRoom {
   readonly #look: () => Promise<Room>;
   readonly #one = new Limiter(1);
   #shareOut: ShareOut | undefined;
+  /** What those wait for who ask what is left while somebody is being told. */
+  #next: Promise<Room> | undefined;
   /** Bytes that were given and are not on the disk yet. */
   #given = 0;
   /** Bytes that nobody was promised when it was last shared out, less what was given since. */
@@ -50,7 +52,15 @@ export class MachineRoom {
 
   /** Shares out anew what is left now; who was promised room calls it again and again. @returns what nobody has; negative where the server's part is used */
   left(): Promise<Room> {
-    return this.#one.run(() => this.#settle());
+    if (this.#next) return this.#next;
+    let hasBegun = false;
+    const answer = this.#one.run(() => {
+      hasBegun = true;
+      this.#next = undefined;
+      return this.#settle();
+    });
+    if (!hasBegun) this.#next = answer;
+    return answer;
   }
 
   /** Whether there is so much. @throws SkerryError `disk-full` */

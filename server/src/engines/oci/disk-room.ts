@@ -2,8 +2,10 @@
  * What the disks of sandboxes may still take, so that all of them together never take more than the machine has: a file system in a sparse file that the machine has no
  * room for would lose what it has accepted. ext4 keeps blocks back from everybody if it is told to; so its programs get ENOSPC, at once, and nothing is lost.
  */
-import { readFile, readlink, stat, statfs, writeFile } from 'node:fs/promises';
+import { readFileSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { readlink, stat, statfs } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { deviceNumbers } from '../../platform/device-numbers.ts';
 import { type DiskPlaces, reservedBlocks } from './disk-image.ts';
 
@@ -39,7 +41,10 @@ export function sharesOf(room: number, disks: readonly DiskUse[]): readonly numb
   return shares;
 }
 
-/** A mounted disk: what there is in it, and what of that it may take. */
+/**
+ * A mounted disk: what there is in it, and what of that it may take. It is looked at every second, all disks one after the other, and the kernel answers from its memory: to wait for each
+ * answer by a thread of its own would take ten times of the processor.
+ */
 export class DiskTap {
   readonly #places: DiskPlaces;
   /** Where the kernel tells of it and is told. */
@@ -62,12 +67,11 @@ export class DiskTap {
     return new DiskTap(places, `/sys/fs/ext4/${device}`, blocks, bsize);
   }
 
-  async use(): Promise<DiskUse> {
-    const [{ blocks, bfree }, image, delayed] = await Promise.all([
-      statfs(this.#places.target),
-      stat(this.#places.image),
-      readFile(join(this.#kernel, 'delayed_allocation_blocks'), 'utf8'),
-    ]);
+  /** @throws when it is gone */
+  use(): DiskUse {
+    const { blocks, bfree } = statfsSync(this.#places.target);
+    const image = statSync(this.#places.image);
+    const delayed = readFileSync(join(this.#kernel, 'delayed_allocation_blocks'), 'utf8');
     const used = (blocks - bfree) * this.#blockBytes;
     return {
       free: bfree * this.#blockBytes,
@@ -77,27 +81,49 @@ export class DiskTap {
     };
   }
 
-  /** Lets it take so many bytes more of those that are free. */
-  async allow(bytes: number, { free }: Pick<DiskUse, 'free'>): Promise<void> {
+  /** Lets it take so many bytes more of those that are free. @throws when it is gone */
+  allow(bytes: number, { free }: Pick<DiskUse, 'free'>): void {
     const keeps = Math.max(this.#reserve, Math.ceil((free - bytes) / this.#blockBytes));
     if (keeps === this.#keeps) return;
-    await writeFile(join(this.#kernel, 'reserved_clusters'), String(keeps));
+    writeFileSync(join(this.#kernel, 'reserved_clusters'), String(keeps));
     this.#keeps = keeps;
   }
 }
+
+/** Others have their turn after so many disks. */
+const AT_ONCE = 64;
 
 /**
  * Lets each of the disks take its share of so many bytes. Those that are gone meanwhile count for nothing.
  * @returns what they have taken already and is in memory only, in bytes
  */
 export async function shareRoom(bytes: number, taps: readonly DiskTap[]): Promise<number> {
-  const uses = await Promise.all(taps.map((tap) => tap.use().catch(() => undefined)));
-  const there = taps.flatMap((tap, index) => {
-    const use = uses[index];
-    return use ? [{ tap, use }] : [];
-  });
+  const there = (await mapInTurns(taps, lookAt)).filter((each) => each !== undefined);
   const known = there.map(({ use }) => use);
   const shares = sharesOf(bytes, known);
-  await Promise.all(there.map(({ tap, use }, index) => tap.allow(shares[index] ?? 0, use).catch(() => {})));
+  await mapInTurns(there, ({ tap, use }, index) => {
+    try {
+      tap.allow(shares[index] ?? 0, use);
+    } catch {
+      // gone meanwhile
+    }
+  });
   return pendingOf(known);
+}
+
+function lookAt(tap: DiskTap): { tap: DiskTap; use: DiskUse } | undefined {
+  try {
+    return { tap, use: tap.use() };
+  } catch {
+    return undefined;
+  }
+}
+
+async function mapInTurns<T, U>(all: readonly T[], work: (each: T, index: number) => U): Promise<U[]> {
+  const results: U[] = [];
+  for (const [index, each] of all.entries()) {
+    if (index > 0 && index % AT_ONCE === 0) await setImmediate();
+    results.push(work(each, index));
+  }
+  return results;
 }
