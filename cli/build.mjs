@@ -3,55 +3,14 @@
  * of a second. `bin/bundle.mjs` runs it for as long as the sources are the same.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleFile, contentFile, stampOf } from './bin/bundle.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = dirname(here.replace(/\/$/, ''));
-const main = join(here, 'src', 'main.ts');
-
-/** What is bundled: the commands that only call a server, by the word and the file that makes it. The others look after one, and run from source. */
-const commands = {
-  run: 'run.ts',
-  exec: 'exec.ts',
-  shell: 'shell.ts',
-  logs: 'logs.ts',
-  events: 'events.ts',
-  stats: 'stats.ts',
-  top: 'top.ts',
-  cp: 'cp.ts',
-  stop: 'stop.ts',
-  rm: 'stop.ts',
-  snapshot: 'snapshot.ts',
-  volume: 'volume.ts',
-  secret: 'secret.ts',
-  ls: 'ls.ts',
-  app: 'app.ts',
-  image: 'image.ts',
-  token: 'token.ts',
-  environment: 'environment.ts',
-  disk: 'disk.ts',
-  prune: 'prune.ts',
-  warm: 'warm.ts',
-  fork: 'fork.ts',
-  checkpoint: 'checkpoint.ts',
-  rollback: 'rollback.ts',
-  suspend: 'suspend.ts',
-  env: 'env.ts',
-};
-
-/** Leaves out the other commands, which nobody asks the bundle for. */
-const onlyThose = {
-  name: 'only-those',
-  setup(build) {
-    build.onResolve({ filter: /^\./ }, ({ kind, importer, path }) => {
-      const left =
-        kind === 'dynamic-import' && importer === main && !Object.values(commands).includes(basename(path));
-      return left ? { path, external: true } : undefined;
-    });
-  },
-};
+const main = join(here, 'src', 'calling.ts');
 
 /** @returns its bytes, and the files that it is made of, relative to the clone */
 export async function buildCommand() {
@@ -70,19 +29,18 @@ export async function buildCommand() {
     logLevel: 'error',
     // A source that looks for what lies beside it would not find it.
     logOverride: { 'empty-import-meta': 'error' },
-    plugins: [onlyThose],
   });
   const [{ contents }] = outputFiles;
   const inputs = Object.keys(metafile.inputs);
   // Packages change by being installed, which npm writes down.
   const sources = inputs.filter((path) => !path.startsWith('node_modules/'));
   sources.push('cli/build.mjs', 'node_modules/.package-lock.json');
-  const content = {
-    commands: Object.keys(commands),
-    sources: Object.fromEntries(sources.map((path) => [path, stampOf(path)])),
-  };
   mkdirSync(dirname(bundleFile), { recursive: true });
   replace(bundleFile, contents);
+  const content = {
+    commands: Object.keys(createRequire(import.meta.url)(bundleFile).callingCommands),
+    sources: Object.fromEntries(sources.map((path) => [path, stampOf(path)])),
+  };
   replace(contentFile, JSON.stringify(content));
   return { bytes: contents.length, inputs };
 }

@@ -44,7 +44,6 @@ describe('the command in sandboxes', () => {
 
   before(async () => {
     home = mkdtempSync(join(tmpdir(), 'command-sandboxes-'));
-    symlinkSync(bin, join(home, 'skerry'));
     server = await startServer();
     const { tokenId, tokenSecret } = server.token;
     const { PATH = '' } = process.env;
@@ -93,50 +92,6 @@ describe('the command in sandboxes', () => {
     const json = await done(['run', ...python, '--json', '--', 'sh', '-c', 'echo out; echo err >&2']);
     const { sandboxId: _, ...result } = JSON.parse(json);
     assert.deepEqual(result, { exitCode: 0, timedOut: false, stdout: 'out\n', stderr: 'err\n' });
-  });
-
-  test('the lines of docs/command.md do what it says', async () => {
-    const page = readFileSync(join(projectRoot, 'docs/command.md'), 'utf8');
-    const all = [...page.matchAll(/```sh\n([^`]+)```/g)].flatMap(([, block = '']) =>
-      block.trim().split('\n'),
-    );
-    const atATerminal = all.filter((line) => line.includes(' -it ')); // `shell` has one in a test below
-    const said: string[] = [];
-    for (const line of all.filter((each) => !atATerminal.includes(each))) {
-      const { code, stdout, stderr } = await runProgram(['sh', '-c', line], {
-        env: { ...env, PATH: `${home}:${env.PATH}` },
-        cwd: home,
-      });
-      assert.equal(code, 0, `${line}: ${stderr}`);
-      said.push(stdout);
-    }
-    assert.equal(atATerminal.length, 1);
-    assert.deepEqual(said.slice(0, 2), ['42', 'HELLO']);
-    assert.match(said[2] ?? '', /^uid=0/);
-    assert.equal(said.length, all.length - 1);
-    const [shown, secretsShown, apps] = [said.at(-6), said.at(-3), said.at(-1)];
-    assert.match(shown ?? '', /\d\d:\d\d:\d\d/);
-    assert.match(secretsShown ?? '', /^api .* API_KEY$/m);
-    assert.doesNotMatch(secretsShown ?? '', /k-1/);
-    assert.match(apps ?? '', /^ap-/m);
-  });
-
-  test('docs/first-five-minutes.md is what a terminal shows', async () => {
-    const page = readFileSync(join(projectRoot, 'docs/first-five-minutes.md'), 'utf8');
-    const blocks = [...page.matchAll(/```console\n([^`]+)```/g)].map(([, block = '']) => block);
-    const steps = blocks.join('').split(/^\$ /m).slice(1);
-    assert.ok(steps.length > 10);
-    for (const step of steps) {
-      const [line = '', ...recorded] = step.trimEnd().split('\n');
-      const shell = { env: { ...env, PATH: `${home}:${env.PATH}` }, cwd: home };
-      const { code, stdout, stderr } = await runProgram(['sh', '-c', line], shell);
-      assert.equal(code, 0, `${line}: ${stderr}`);
-      // There may be more than the page shows, as sandboxes of other tests are.
-      const shown = recorded.map(
-        (each) => `^${each.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll('…', '.*')}$`,
-      );
-      assert.match(stdout, new RegExp(shown.join('\\n(?:.*\\n)*'), 'm'), line);
-    }
   });
 
   test('exit statuses tell what became of it', async () => {

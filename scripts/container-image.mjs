@@ -40,6 +40,7 @@ await runMain(async () => {
     await step('Image', async (progress) => {
       await capture(skerry('image', 'build', context, '--tag', NAME), { progress });
     });
+    await step('What is in it', tryImage);
     if (output) {
       await step('Archive', async (progress) => {
         await capture(skerry('image', 'export', NAME, '--output', resolve(output)), { progress });
@@ -58,6 +59,27 @@ await runMain(async () => {
     });
   }
 });
+
+/** Runs the command of the image in a sandbox of it. @throws SetupError where it is not there, is another, or does not run from its bundle */
+async function tryImage(progress) {
+  const run = [node, join(root, 'cli', 'bin', 'skerry.mjs'), 'run', '--data-dir', dataDir];
+  const inside = (...words) =>
+    capture([...run, '--image', NAME, '--net', 'none', '--', ...words], { progress });
+  const { version } = JSON.parse(readFileSync(join(root, 'cli/package.json'), 'utf8'));
+  const isBundled = `import('/opt/skerry/cli/bin/bundle.mjs').then(({ isBundled }) => console.log(isBundled('env')))`;
+  const said = [
+    await inside('skerry', '--version'),
+    await inside('skerry', 'env', '--help'),
+    await inside('node', '--eval', isBundled),
+  ];
+  const expected = [`${version}\n`, 'Usage: skerry env ', 'true\n'];
+  const wrong = said.findIndex((text, index) => !text.startsWith(expected[index]));
+  if (wrong >= 0)
+    throw new SetupError(
+      `The image says ${JSON.stringify(said[wrong])}, not ${JSON.stringify(expected[wrong])}.`,
+    );
+  return `skerry ${version}, from its bundle`;
+}
 
 /** Fills the directory that the image is built of. */
 async function gather() {

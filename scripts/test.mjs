@@ -23,9 +23,9 @@ const goPrograms = { 'examples/go': 'safe-code-execution-go', 'e2e/life/go': 'li
 /** Files at once: more would measure the machine's patience. */
 const E2E_LANES = 3;
 /** Files that call programs of `tools/`, and run at the same time. */
-const USES_TOOLS = /(^|\/)(sdk|mcp)\.test\.ts$/;
+const USES_TOOLS = /(^|\/)((modbox-)?sdk|mcp)\.test\.ts$/;
 /** Files that make sandboxes of the default image, which takes a minute of processor time to make. */
-const USES_DEFAULT_IMAGE = /(^|\/)(command-sandboxes|mcp|modbox|modbox-sdk|sdk)\.test\.ts$/;
+const USES_DEFAULT_IMAGE = /(^|\/)(command-package|command-sandboxes|mcp|modbox|modbox-sdk|sdk)\.test\.ts$/;
 /** No test may take longer, and no suite of them; those that build images from packages need minutes. */
 const TIMEOUT_MS = 900_000;
 

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { run } from '../../server/src/platform/command.ts';
 import { findProgram } from '../../server/src/platform/find-program.ts';
+import { callingCommands, servingWords } from './calling.ts';
 import { formatChecks } from './commands/doctor.ts';
 import { completionScript } from './completion.ts';
 import { createProgram } from './main.ts';
@@ -87,9 +88,18 @@ test('every command that says something has --json', async () => {
     command.parent ? `${pathOf(command.parent)} ${command.name()}`.trim() : '';
   const leaves = allOf(await createProgram()).filter(({ commands }) => commands.length === 0);
   assert.deepEqual(
-    leaves.filter(({ options }) => !options.some(({ long }) => long === '--json')).map(pathOf),
-    Object.keys(without),
+    leaves
+      .filter(({ options }) => !options.some(({ long }) => long === '--json'))
+      .map(pathOf)
+      .sort(),
+    Object.keys(without).sort(),
   );
+});
+
+test('every command is listed, and is one that only calls a server or one that looks after it', async () => {
+  const names = (await createProgram()).commands.map((each) => each.name());
+  const known = [...Object.keys(callingCommands), ...servingWords, 'completion'];
+  assert.deepEqual(names.sort(), known.sort());
 });
 
 test('no translations of messages are loaded, and messages are there', async () => {
