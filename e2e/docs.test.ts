@@ -16,6 +16,7 @@ const pages = [
   ...readdirSync(projectRoot).filter((name) => name.endsWith('.md')),
   ...markdownIn('docs'),
   'agent/PROTOCOL.md',
+  ...['sdk', 'modbox-sdk', 'connect', 'command', 'examples/modbox'].map((name) => `${name}/README.md`),
 ];
 const read = (page: string) => readFileSync(join(projectRoot, page), 'utf8');
 

@@ -15,7 +15,7 @@ export const CONFIG_OPTION = [
 ] as const;
 
 export function addDataDirOptions(command: Command): Command {
-  const description = `${DATA_DIR_DESCRIPTION} (default: ${belowHome(defaultDataDir())})`;
+  const description = `finds the server of this machine: ${DATA_DIR_DESCRIPTION} (default: ${belowHome(defaultDataDir())})`;
   return command.addOption(new Option(`${DATA_DIR_FLAG} <value>`, description)).option(...CONFIG_OPTION);
 }
 

@@ -96,6 +96,10 @@ test('every command that says something has --json', async () => {
   );
 });
 
+test('no help says that a list has nothing in it where nothing was given', async () => {
+  for (const command of allOf(await createProgram())) assert.doesNotMatch(helpOf(command), /\[\]/);
+});
+
 test('every command is listed, and is one that only calls a server or one that looks after it', async () => {
   const names = (await createProgram()).commands.map((each) => each.name());
   const known = [...Object.keys(callingCommands), ...servingWords, 'completion'];

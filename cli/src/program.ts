@@ -1,6 +1,6 @@
 /** What makes a command line of commands, and runs it. Results go to standard output, everything else to standard error. */
 
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { outliveReaders } from '../../connect/src/closed-output.ts';
 import { SkerryError } from '../../server/src/local-caller.ts';
 import packageJson from '../package.json' with { type: 'json' };
@@ -69,12 +69,16 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 the server is n
     }
   const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
   for (const command of all(program)) {
-    command.exitOverride();
+    command.exitOverride().configureHelp({ optionDescription });
     const lines = examples[pathOf(command)];
     if (lines) command.addHelpText('after', `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`);
   }
   return program;
 }
+
+/** Without what says nothing: that a list has nothing in it where nothing was given. */
+const optionDescription = (option: Option): string =>
+  new Help().optionDescription(option).replace(/ ?\(default: \[\]\)$/, '');
 
 /** Commander has one, but under a heading of its own. */
 const helpCommand = (): Command =>

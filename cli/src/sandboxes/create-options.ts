@@ -50,15 +50,20 @@ export function addCreateOptions(command: Command): Command {
     .option('--net <policy>', 'open, none, or the only domains it may reach: pypi.org,*.pythonhosted.org')
     .option(
       '--volume <name:path>',
-      'a volume at a directory, made when missing; name:path:ro only to read',
+      'a volume at a directory, made when missing; name:path:ro only to read; may be given again',
       collect,
       [],
     )
-    .option('-e, --env <NAME=value>', 'a variable; NAME alone takes it from here', collect, [])
-    .option('--secret <name>', 'a stored secret, as variables', collect, [])
+    .option(
+      '-e, --env <NAME=value>',
+      'a variable; NAME alone takes it from here; may be given again',
+      collect,
+      [],
+    )
+    .option('--secret <name>', 'a stored secret, as variables; may be given again', collect, [])
     .option(
       '--port <number>',
-      'open a port to the outside',
+      'open a port to the outside; may be given again',
       (text: string, before: readonly number[]) => [...before, numberOf(text)],
       [],
     )
