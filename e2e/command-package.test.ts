@@ -197,7 +197,7 @@ const isRemoval = ({ line }: DocumentedLine): boolean => line.startsWith('skerry
 
 /** Of a server itself: the package says where it is, and tests of the server run it. */
 const isOfServer = ({ line }: DocumentedLine): boolean =>
-  servingWords.includes(/^(?:\$ )?skerry (\S+)/.exec(line)?.[1] ?? '');
+  servingWords.includes(/(?:^| )skerry (\S+)/.exec(line)?.[1] ?? '');
 
 /** What is shown, perhaps with lines of other sandboxes between: `…` is anything. */
 function patternOf(shown: readonly string[]): RegExp {
