@@ -57,6 +57,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'token rotate': ['skerry token rotate ak-… --grace 1h'],
   'token revoke': ['skerry token revoke ak-…'],
   backup: ['skerry backup /srv/skerry-backup'],
+  'move-records': ['skerry move-records --config /etc/skerry/config.json'],
   restore: ['skerry restore /srv/skerry-backup'],
   'ca show': ['skerry ca show'],
   'ca install': ['skerry ca install'],

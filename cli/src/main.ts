@@ -12,6 +12,7 @@ const commands: CommandMakers = {
   status: async () => (await import('./commands/status.ts')).statusCommand(),
   mcp: async () => (await import('./commands/mcp.ts')).mcpCommand(),
   backup: async () => (await import('./commands/backup.ts')).backupCommand(),
+  'move-records': async () => (await import('./commands/move-records.ts')).moveRecordsCommand(),
   restore: async () => (await import('./commands/backup.ts')).restoreCommand(),
   ca: async () => (await import('./commands/ca.ts')).caCommand(),
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand(),

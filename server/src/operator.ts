@@ -71,6 +71,22 @@ export async function restore(paths: {
   return restoreBackup({ ...paths, schema: migrations.length, keyCheckOf });
 }
 
+/**
+ * Moves the records of a data directory from SQLite to the PostgreSQL that the configuration names.
+ * @returns how many rows
+ * @throws SkerryError as `moveRecords`, and `conflict` when a server works on the directory
+ */
+export async function moveRecords({ dataDir, databaseUrl }: Config): Promise<number> {
+  const { lockDataDir } = await import('./platform/exclusive.ts');
+  const { moveRecords } = await import('./store/move-records.ts');
+  const unlock = lockDataDir(dataDir);
+  try {
+    return moveRecords(dataDir, databaseUrl);
+  } finally {
+    unlock();
+  }
+}
+
 /** The process that resolves names for the sandboxes of that data directory; undefined when it does not run. */
 export async function findResolver(dataDir: string): Promise<number | undefined> {
   const { resolverPid } = await import('./network/resolver-process.ts');

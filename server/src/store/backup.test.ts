@@ -3,24 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { LEFT_OUT } from './backup.ts';
+import { KEPT, LEFT_OUT } from './backup.ts';
 import { openSqlite } from './sqlite.ts';
-
-/** What outlasts sandboxes. */
-const KEPT = [
-  ...[
-    'apps',
-    'environments',
-    'image_names',
-    'image_steps',
-    'images',
-    'layers',
-    'mounts',
-    'secrets',
-    'settings',
-  ],
-  ...['volume_blocks', 'volumes'],
-];
 
 test('of every table somebody decided whether it is in a backup', (t) => {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-backup-'));

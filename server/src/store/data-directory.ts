@@ -3,7 +3,7 @@
  * directory. So a directory that has its records in PostgreSQL says so, and has an id that the database knows.
  */
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
@@ -31,7 +31,7 @@ export function checkOwnRecords(dataDir: string): void {
 export function checkNoOwnRecords(dataDir: string): void {
   if (existsSync(join(dataDir, SQLITE_FILE)))
     throw conflict(
-      `${dataDir} keeps its records in ${SQLITE_FILE}, which are not moved to PostgreSQL: start without a database URL, or with a new --data-dir.`,
+      `${dataDir} keeps its records in ${SQLITE_FILE}, not in PostgreSQL: move them there (skerry move-records), start without a database URL, or with a new --data-dir.`,
     );
 }
 
@@ -52,10 +52,33 @@ export function pair(dataDir: string, database: PostgresDatabase): void {
     throw conflict(
       `The database at ${database.place} knows nothing of ${dataDir}, whose records are in another one: restore that one's dump, or use a new --data-dir.`,
     );
-  const { id } = mark ?? { id: randomUUID() };
-  if (!mark) writeMark(dataDir, { id, state: 'begun' });
+  if (mark?.state === 'complete') return;
+  const id = beginPair(dataDir);
   if (known === undefined) settings.set('data-directory', id);
-  if (mark?.state !== 'complete') writeMark(dataDir, { id, state: 'complete' });
+  completePair(dataDir);
+}
+
+/**
+ * The id that a database is to know, before it does. From now on the directory is used with that alone.
+ * @throws SkerryError `conflict` when there is a database that knows it
+ */
+export function beginPair(dataDir: string): string {
+  if (readMark(dataDir)?.state === 'complete')
+    throw conflict(`The records of ${dataDir} are in PostgreSQL already.`);
+  const mark = readMark(dataDir) ?? ({ id: randomUUID(), state: 'begun' } as const);
+  writeMark(dataDir, mark);
+  return mark.id;
+}
+
+/** The database knows the id. */
+export function completePair(dataDir: string): void {
+  const mark = readMark(dataDir);
+  if (mark) writeMark(dataDir, { ...mark, state: 'complete' });
+}
+
+/** No database knows it. */
+export function dropPair(dataDir: string): void {
+  rmSync(join(dataDir, FILE), { force: true });
 }
 
 function readMark(dataDir: string): Mark | undefined {

@@ -49,6 +49,25 @@ export function openSqlite(dataDir: string): SqliteDatabase {
   }
 }
 
+/** A new file with this version's schema and nothing in it, for a copy. Nothing is promised of it before it is closed. */
+export function makeSqlite(path: string): SqliteDatabase {
+  const database = new SqliteDatabase(path, { enableForeignKeyConstraints: false });
+  try {
+    migrate(database);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** What tables have to be written: no virtual columns, which follow from others. */
+export const columnsOf = (database: DatabaseSync, table: string): readonly string[] =>
+  database
+    .prepare('SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0')
+    .all(table)
+    .map(({ name }) => String(name));
+
 /**
  * WAL with NORMAL survives a killed process without losing a committed row; only a power cut may lose the last ones. It takes memory that is shared with
  * other programs that read the database: a mapped file, and where the disk has no room for a page of it the kernel ends the process that writes there

@@ -1,11 +1,12 @@
 /** PostgreSQL behind the interface of the embedded database. Every statement is a round trip, for which the server waits: it belongs on the same machine or next to it. */
 import { createHash } from 'node:crypto';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { Database, Statement, Value } from '../database.ts';
+import type { Database, Row, Statement, Value } from '../database.ts';
 import { BlockingWorker } from './blocking-worker.ts';
 import type { QueryAnswer, Request } from './messages.ts';
 import { withDollars } from './placeholders.ts';
 import { PostgresError } from './postgres-error.ts';
+import type { TableColumns } from './read-tables.ts';
 
 const DISK_FULL = '53100';
 /** 2^63 - 1 and - 2^63: what PostgreSQL has for "more than any" and "less than any". */
@@ -14,6 +15,7 @@ const LOWEST = -9223372036854775808n;
 
 export class PostgresDatabase implements Database {
   readonly #worker: BlockingWorker;
+  readonly #url: string;
   readonly #place: string;
   /** The connection that a transaction runs on; `begin` until its first statement, which is sent together with that. */
   #session: number | 'begin' | undefined;
@@ -21,6 +23,7 @@ export class PostgresDatabase implements Database {
 
   /** @param url `postgres://…`, whose password is told nobody */
   constructor(url: string) {
+    this.#url = url;
     this.#place = placeOf(url);
     this.#worker = new BlockingWorker(url);
   }
@@ -36,6 +39,15 @@ export class PostgresDatabase implements Database {
 
   get isTransaction(): boolean {
     return this.#session !== undefined;
+  }
+
+  /** @see readTables */
+  async readTables(
+    tables: readonly TableColumns[],
+    take: (table: TableColumns, rows: readonly Row[]) => void,
+  ): Promise<void> {
+    const { readTables } = await import('./read-tables.ts'); // loads all that the worker has
+    return readTables(this.#url, tables, take);
   }
 
   prepare(sql: string): Statement {

@@ -2,17 +2,20 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { copyDatabase } from '../backup.ts';
+import { newLayerId, newSecretId, newTaskId } from '../../ids.ts';
+import { copyDatabase, KEPT, LEFT_OUT } from '../backup.ts';
 import { transaction } from '../database.ts';
 import { migrations } from '../migrations.ts';
+import { moveRecords } from '../move-records.ts';
 import { openSqlite } from '../sqlite.ts';
-import { openStore } from '../store.ts';
+import { openStore, type Store } from '../store.ts';
 import { noPostgres, PASSWORD, TestPostgres } from '../testing/postgres.ts';
+import { appId, environmentId, NOW_MS, sandboxRow } from '../testing/rows.ts';
 import { openPostgres } from './open-postgres.ts';
 import { withDollars } from './placeholders.ts';
 import { placeOf } from './postgres-database.ts';
@@ -213,12 +216,125 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
     openStore(begun, other).close();
   });
 
-  test('is copied by its own means', async (t) => {
-    const database = open(t, newUrl());
-    await assert.rejects(
-      copyDatabase(database, join(scratch(t), 'copy')),
-      failsWith('unimplemented', /pg_dump/),
+  test('is copied as it is at one moment into a file of SQLite, but for sandboxes', async (t) => {
+    const [from, to] = [scratch(t), scratch(t)];
+    const store = openStore(from, newUrl());
+    t.after(() => store.close());
+    store.environments.insert(environmentId, 'main', '2025.06', NOW_MS);
+    const secret = { id: newSecretId(), environmentId, name: 's', keys: ['K'], expiresAtMs: NOW_MS + 5 };
+    const ciphertext = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+    store.secrets.insert({ ...secret, ciphertext }, NOW_MS);
+    const layers = Array.from({ length: 2500 }, () => newLayerId());
+    transaction(store.database, () => {
+      for (const layer of layers) store.images.insertLayer(layer, 2 ** 40, NOW_MS);
+    });
+    store.sandboxes.insert(sandboxRow());
+    store.settings.set('boot-id', 'x');
+    const file = join(to, 'skerry.db');
+    writeFileSync(file, 'of an earlier round');
+    const copied = await copyDatabase(store.database, file);
+    assert.deepEqual([copied.schema, new Set(copied.imageLayers)], [migrations.length, new Set(layers)]);
+    const copy = openStore(to);
+    t.after(() => copy.close());
+    assert.deepEqual([...(copy.secrets.byId(secret.id)?.ciphertext ?? [])], [...ciphertext]);
+    assert.deepEqual(copy.secrets.byId(secret.id)?.expiresAtMs, NOW_MS + 5);
+    assert.equal(copy.environments.byId(environmentId)?.name, 'main');
+    assert.equal(copy.images.getLayer(layers[0] as (typeof layers)[number])?.bytes, 2 ** 40);
+    assert.deepEqual(copy.sandboxes.live(), []);
+    assert.deepEqual(
+      [copy.settings.get('boot-id'), copy.settings.get('data-directory')],
+      [undefined, undefined],
     );
+  });
+
+  /** A data directory with records of its own, something in most tables. */
+  const withRecords = (t: TestContext) => {
+    const dataDir = scratch(t);
+    const { database, ...store } = openStore(dataDir);
+    store.environments.insert(environmentId, 'main', '2025.06', NOW_MS);
+    store.apps.insert(
+      { ...{ id: appId, environmentId, name: 'a', description: '' }, state: 'deployed', tags: {} },
+      NOW_MS,
+    );
+    store.settings.set('boot-id', 'x');
+    const rows = Array.from({ length: 700 }, () => sandboxRow({ tags: { a: 'b\u2028' } }));
+    for (const row of rows) store.sandboxes.insert(row);
+    const sidecarOf = { sandboxId: rows[0]?.id, name: 's' };
+    store.sandboxes.insert(sandboxRow({ sidecarOf } as never)); // the part that has columns
+    for (const text of ['c', 'a', 'b']) {
+      store.webhookMessages.add('r', { id: text, type: 't', body: text, createdAtMs: NOW_MS } as never);
+      store.sandboxes.addEvent(newTaskId(), { timeMs: NOW_MS, kind: 'life', text });
+    }
+    store.answers.put(
+      'k',
+      'M',
+      Uint8Array.from({ length: 256 }, (_, byte) => byte),
+      NOW_MS,
+    );
+    database.close();
+    return dataDir;
+  };
+  const contents = ({ database }: Store) =>
+    Object.fromEntries(
+      [...KEPT, ...LEFT_OUT].map((table) => [
+        table,
+        database
+          .prepare(`SELECT * FROM ${table}`)
+          .all()
+          .map(({ rowid: _, seq: __, ...row }) => JSON.stringify(Object.entries(row).sort()))
+          .filter((row) => !row.includes('data-directory'))
+          .sort(),
+      ]),
+    );
+
+  test('takes over all records of a data directory, in their order', (t) => {
+    const dataDir = withRecords(t);
+    const before = openStore(dataDir);
+    const expected = contents(before);
+    before.close();
+    const url = newUrl();
+    const count = Object.values(expected).reduce((sum, rows) => sum + rows.length, 0);
+    assert.equal(moveRecords(dataDir, url), count);
+    assert.deepEqual(readdirSync(dataDir).sort(), ['database.json', 'skerry.db.moved']);
+    const store = openStore(dataDir, url);
+    t.after(() => store.close());
+    assert.deepEqual(contents(store), expected);
+    assert.deepEqual(
+      store.webhookMessages.list('r').map(({ body }) => body),
+      ['c', 'a', 'b'],
+    );
+    // Both go on counting.
+    store.webhookMessages.add('r', { id: 'd', type: 't', body: 'd', createdAtMs: NOW_MS } as never);
+    assert.equal(store.webhookMessages.list('r').at(-1)?.body, 'd');
+    assert.throws(() => moveRecords(dataDir, url), failsWith('invalid-argument', /There is no skerry.db/));
+  });
+
+  test('that has records takes no others, and the data directory is as it was', (t) => {
+    const url = newUrl();
+    openStore(scratch(t), url).close();
+    const dataDir = withRecords(t);
+    assert.throws(() => moveRecords(dataDir, url), failsWith('conflict', /has records already/));
+    const left = openStore(dataDir);
+    t.after(() => left.close());
+    assert.equal(left.sandboxes.live().length, 701);
+  });
+
+  test('a move that was killed before its end is done again, and nothing is used in between', (t) => {
+    for (const committed of [false, true]) {
+      const [dataDir, url] = [withRecords(t), newUrl()];
+      const kept = join(scratch(t), 'kept');
+      copyFileSync(join(dataDir, 'skerry.db'), kept);
+      if (committed) moveRecords(dataDir, url);
+      const { id = 'x' } = committed ? JSON.parse(readFileSync(join(dataDir, 'database.json'), 'utf8')) : {};
+      copyFileSync(kept, join(dataDir, 'skerry.db'));
+      writeFileSync(join(dataDir, 'database.json'), JSON.stringify({ id, state: 'begun' }));
+      assert.throws(() => openStore(dataDir), failsWith('conflict', /are in PostgreSQL/));
+      assert.throws(() => openStore(dataDir, url), failsWith('conflict', /skerry move-records/));
+      moveRecords(dataDir, url);
+      const store = openStore(dataDir, url);
+      t.after(() => store.close());
+      assert.equal(store.sandboxes.live().length, 701);
+    }
   });
 });
 

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { workerData } from 'node:worker_threads';
 import pg from 'pg';
 import type { Answer, Request, WorkerData } from './messages.ts';
+import { rowTypes } from './row-types.ts';
 import { ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, LOCK_TIMEOUT_MS } from './timeouts.ts';
 
 const { url, port, answers } = workerData as WorkerData; // `BlockingWorker` gives it
@@ -21,18 +22,6 @@ const SESSION = `
 /** "Sker", and what of it is locked: that a server works here. */
 const LOCK = 'SELECT pg_try_advisory_lock(1399547250, 1) AS taken';
 
-const INT8 = 20;
-const NUMERIC = 1700;
-const BOOL = 16;
-/** Rows are as SQLite's: there are neither bigints nor booleans in what repositories read. */
-const types: pg.CustomTypesConfig = {
-  getTypeParser: (oid: number, format?: 'text' | 'binary') => {
-    if (oid === INT8 || oid === NUMERIC) return Number;
-    if (oid === BOOL) return (text: string) => (text === 't' ? 1 : 0);
-    return pg.types.getTypeParser(oid, format);
-  },
-};
-
 class Unreachable extends Error {}
 class Taken extends Error {}
 
@@ -42,7 +31,7 @@ let failure: { readonly error: unknown; readonly untilMs: number } | undefined;
 
 async function connect(): Promise<pg.Client> {
   const made = new pg.Client({
-    ...{ connectionString: url, types, keepAlive: true, application_name: 'skerry' },
+    ...{ connectionString: url, types: rowTypes, keepAlive: true, application_name: 'skerry' },
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
   });
   const lost = () => {
