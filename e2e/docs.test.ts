@@ -47,7 +47,9 @@ describe('the documentation', () => {
     const commands = new Set((await createProgram()).commands.map((command) => command.name()));
     const scripts = new Set(Object.keys(JSON.parse(read('package.json')).scripts));
     for (const page of pages) {
-      for (const [, name = ''] of read(page).matchAll(/(?:`|\$\(|^|no-install )skerry ([a-z]+)/gm)) {
+      for (const [, name = ''] of read(page).matchAll(
+        /(?:`|\$\(|^|no-install )skerry ([a-z]+(?:-[a-z]+)*)/gm,
+      )) {
         assert.ok(commands.has(name), `${page} names skerry ${name}`);
       }
       for (const [, name = ''] of read(page).matchAll(/npm run ([a-z]+)/g)) {

@@ -43,6 +43,7 @@ export const servingWords = [
   'status',
   'mcp',
   'backup',
+  'move-records',
   'restore',
   'ca',
   'doctor',

@@ -4,7 +4,8 @@ import type { Command } from 'commander';
 import { callingCommands } from './calling.ts';
 import { type CommandMakers, programOf, runProgram } from './program.ts';
 
-const commands: CommandMakers = {
+/** All of them, by their words. */
+export const commands: CommandMakers = {
   ...callingCommands,
   up: async () => (await import('./commands/up.ts')).upCommand(),
   down: async () => (await import('./commands/down.ts')).downCommand(),

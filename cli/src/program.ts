@@ -32,6 +32,7 @@ const groups: readonly (readonly [heading: string, words: readonly string[]])[] 
       'prune',
       'backup',
       'restore',
+      'move-records',
     ],
   ],
   ['Who uses it, and how:', ['env', 'token', 'environment', 'ca', 'connect', 'mcp', 'completion']],
