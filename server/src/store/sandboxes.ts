@@ -12,7 +12,7 @@ import {
 import type { SandboxFilter, SandboxLogEntry } from '../sandboxes/sandboxes.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
 import { type Database, isUniqueViolation, transaction } from './database.ts';
-import { storedSpec, toRow } from './sandbox-rows.ts';
+import { SANDBOX_COLUMNS, storedSpec, toRow } from './sandbox-rows.ts';
 
 export class SqlSandboxes implements SandboxRepository {
   readonly #database: Database;
@@ -41,12 +41,14 @@ export class SqlSandboxes implements SandboxRepository {
       `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, buckets_ciphertext, created_at_ms, external_key, request_key, token_id)
        VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?, ?)`,
     );
-    this.#byId = database.prepare('SELECT * FROM sandboxes WHERE id = ?');
-    this.#byTask = database.prepare('SELECT * FROM sandboxes WHERE task_id = ?');
-    this.#byRequestKey = database.prepare('SELECT * FROM sandboxes WHERE request_key = ?');
-    this.#live = database.prepare("SELECT * FROM sandboxes WHERE state != 'ended' ORDER BY created_at_ms");
+    this.#byId = database.prepare(`SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE id = ?`);
+    this.#byTask = database.prepare(`SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE task_id = ?`);
+    this.#byRequestKey = database.prepare(`SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE request_key = ?`);
+    this.#live = database.prepare(
+      `SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE state != 'ended' ORDER BY created_at_ms`,
+    );
     this.#endedBefore = database.prepare(
-      `SELECT * FROM sandboxes WHERE state = 'ended' AND ended_at_ms < ? AND (ended_at_ms, id) > (?, ?)
+      `SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE state = 'ended' AND ended_at_ms < ? AND (ended_at_ms, id) > (?, ?)
        ORDER BY ended_at_ms, id LIMIT 100`,
     );
     this.#update = database.prepare(
@@ -62,10 +64,10 @@ export class SqlSandboxes implements SandboxRepository {
     );
     this.#newest = database.prepare('SELECT max(created_at_ms) AS newest FROM sandboxes');
     this.#sidecars = database.prepare(
-      'SELECT * FROM sandboxes WHERE host_id = ? ORDER BY created_at_ms DESC LIMIT 1000',
+      `SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE host_id = ? ORDER BY created_at_ms DESC LIMIT 1000`,
     );
     this.#sidecarWithProcess = database.prepare(
-      'SELECT sandboxes.* FROM sandboxes JOIN processes USING (task_id) WHERE host_id = ? AND processes.id = ?',
+      `SELECT ${SANDBOX_COLUMNS} FROM sandboxes JOIN processes USING (task_id) WHERE host_id = ? AND processes.id = ?`,
     );
     this.#addEvent = database.prepare(
       'INSERT INTO sandbox_events (task_id, time_ms, kind, text) VALUES (?, ?, ?, ?)',
@@ -163,7 +165,7 @@ export class SqlSandboxes implements SandboxRepository {
   find(appId: AppId, name: string, includeEnded: boolean): SandboxRow | undefined {
     const row = this.#database
       .prepare(
-        `SELECT * FROM sandboxes WHERE app_id = ? AND name = ? ${includeEnded ? '' : "AND state != 'ended'"} ORDER BY created_at_ms DESC LIMIT 1`,
+        `SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE app_id = ? AND name = ? ${includeEnded ? '' : "AND state != 'ended'"} ORDER BY created_at_ms DESC LIMIT 1`,
       )
       .get(appId, name);
     return row && toRow(row);
@@ -188,7 +190,9 @@ export class SqlSandboxes implements SandboxRepository {
       );
     }
     return this.#database
-      .prepare(`SELECT * FROM sandboxes WHERE ${where.join(' AND ')} ORDER BY created_at_ms DESC LIMIT ?`)
+      .prepare(
+        `SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE ${where.join(' AND ')} ORDER BY created_at_ms DESC LIMIT ?`,
+      )
       .all(...values, query.limit)
       .map(toRow);
   }

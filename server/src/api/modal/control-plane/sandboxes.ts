@@ -51,7 +51,10 @@ const MAX_READY_WAIT_S = 3600;
 /** "Uses port 8080 if unspecified", say the clients of theirs. */
 const DEFAULT_CONNECT_PORT = 8080;
 const MAX_TUNNELS_WAIT_S = 3600;
+/** Clients ask for page after page until one is empty. */
 const LIST_PAGE = 100;
+/** With those that ended there may be thousands, whom nobody looks at one by one. The headers have some words about each, and proxies let a few kilobytes through. */
+const LONG_LIST_PAGE = 250;
 /**
  * On the answer to a create: `gvisor`, `runc`, or `runc-shared-users`. On a list one for each sandbox, in its order, `-` for one that has ended. Not of the clients' protocol;
  * they pass over it.
@@ -126,7 +129,7 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
       tags: tags(request.tags),
       includeEnded: request.includeFinished,
       ...(beforeMs !== undefined && { beforeMs }),
-      limit: LIST_PAGE,
+      limit: request.includeFinished ? LONG_LIST_PAGE : LIST_PAGE,
     });
     responseHeader.set(ISOLATION_HEADER, page.map(({ isolation }) => isolation ?? '-').join(','));
     responseHeader.set(STATE_HEADER, page.map(({ state }) => state).join(','));
