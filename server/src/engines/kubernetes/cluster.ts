@@ -2,11 +2,14 @@
 import {
   ApiException,
   AuthorizationV1Api,
+  type Configuration,
   CoreV1Api,
+  createConfiguration,
   KubeConfig,
   makeInformer,
   NetworkingV1Api,
   PatchStrategy,
+  ServerConfiguration,
   setHeaderOptions,
   type V1NetworkPolicy,
   type V1ObjectMeta,
@@ -23,6 +26,8 @@ import type { Right } from './rights.ts';
 
 /** How long a Pod may take to be gone: a node that does not answer keeps it until the cluster gives it up. */
 const REMOVAL_TIMEOUT_MS = 60_000;
+/** Of one answer: a server of the API that goes away while it is asked says nothing, for minutes. */
+const ANSWER_TIMEOUT_MS = 60_000;
 /** Before a watch that failed is begun again. */
 const WATCH_PAUSE_MS = 1000;
 const PAGE = 500;
@@ -35,6 +40,8 @@ export interface ClusterOptions {
   readonly kubeconfig: string;
   readonly namespace: string;
   readonly serverId: string;
+  /** What each call may take; a minute by default. */
+  readonly answerTimeoutMs?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -55,10 +62,13 @@ export class Cluster {
     this.#options = options;
     const { namespace, serverId } = options;
     const config = loadConfig(options.kubeconfig);
-    this.#core = config.makeApiClient(CoreV1Api);
-    this.#networking = config.makeApiClient(NetworkingV1Api);
-    this.#authorization = config.makeApiClient(AuthorizationV1Api);
-    this.#version = config.makeApiClient(VersionApi);
+    const { answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
+    const client = <Api>(type: new (configuration: Configuration) => Api): Api =>
+      makeBoundedClient(config, type, answerTimeoutMs);
+    this.#core = client(CoreV1Api);
+    this.#networking = client(NetworkingV1Api);
+    this.#authorization = client(AuthorizationV1Api);
+    this.#version = client(VersionApi);
     const labelSelector = `${SERVER_LABEL}=${serverId}`;
     this.#selector = labelSelector;
     const path = `/api/v1/namespaces/${namespace}/pods`;
@@ -244,6 +254,29 @@ function loadConfig(file: string): KubeConfig {
       cause: error,
     });
   }
+}
+
+/** As `KubeConfig.makeApiClient`, but calls fail when there is no whole answer in time: so they are made again. */
+function makeBoundedClient<Api>(
+  config: KubeConfig,
+  type: new (configuration: Configuration) => Api,
+  timeoutMs: number,
+): Api {
+  return new type(
+    createConfiguration({
+      baseServer: new ServerConfiguration(config.getCurrentCluster()?.server ?? '', {}),
+      authMethods: { default: config },
+      promiseMiddleware: [
+        {
+          pre: async (request) => {
+            request.setSignal(AbortSignal.timeout(timeoutMs));
+            return request;
+          },
+          post: async (response) => response,
+        },
+      ],
+    }),
+  );
 }
 
 async function pages<T>(

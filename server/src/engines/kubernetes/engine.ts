@@ -62,6 +62,8 @@ export interface KubernetesEngineOptions {
   readonly agent: PodAgent;
   /** What snapshots and working trees of volumes are written on. */
   readonly room: MachineRoom;
+  /** @see ClusterOptions.answerTimeoutMs */
+  readonly answerTimeoutMs?: number | undefined;
   readonly agentBinaryPath: string;
   readonly podLinkBinaryPath: string;
   readonly logger: Logger;
@@ -288,10 +290,10 @@ export class KubernetesEngine implements Engine {
   }
 
   async #connect(): Promise<Omit<Opened, 'programs' | 'pullSecret'>> {
-    const { kubeconfig, namespace, networkPolicies, nameservers, logger } = this.#options;
+    const { kubeconfig, namespace, networkPolicies, nameservers, answerTimeoutMs, logger } = this.#options;
     const credentials = await Credentials.open(this.#directory);
     const { serverId } = credentials;
-    const cluster = new Cluster({ kubeconfig, namespace, serverId, logger });
+    const cluster = new Cluster({ kubeconfig, namespace, serverId, answerTimeoutMs, logger });
     const network =
       networkPolicies === 'enforced'
         ? new PodNetwork(cluster, { serverId, namespace, nameservers })

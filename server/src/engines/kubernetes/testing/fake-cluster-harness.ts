@@ -23,13 +23,13 @@ class FakePodAgent extends PodAgentClient {
 }
 
 /** @returns the cluster as well, which goes with the harness */
-export async function openOnFakeCluster(content: ContentPlaces) {
+export async function openOnFakeCluster(content: ContentPlaces, answerTimeoutMs?: number) {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
   const cluster = await FakeCluster.open(directory);
   const harness = await openKubernetesHarness({
     ...{ content, runtimeClass: undefined, namespace: 'sandboxes' },
     ...{ agent: new FakePodAgent(treesBinaryPath(), logger), room: new MachineRoom(directory) },
-    ...{ networkPolicies: 'enforced', nameservers: [] },
+    ...{ networkPolicies: 'enforced', nameservers: [], answerTimeoutMs },
     ...{ kubeconfig: cluster.kubeconfig, images: cluster.images, dataDir: join(directory, 'data') },
     onClose: async () => {
       await cluster[Symbol.asyncDispose]();

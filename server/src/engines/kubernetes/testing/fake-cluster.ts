@@ -66,6 +66,12 @@ export class FakeCluster implements AsyncDisposable {
   readonly #lost = new Set<string>();
   /** What the engine may not do, if it asks: `create pods`. */
   readonly refused = new Set<string>();
+  /** What the next deletions are answered with, in order: a status of HTTP, the end of the connection, or nothing for as long as it stands. */
+  readonly deletions: Readonly<Record<Kind, (number | 'end' | 'silence')[]>> = {
+    networkpolicies: [],
+    pods: [],
+    secrets: [],
+  };
   /** How many Pods its node takes. */
   room = Number.POSITIVE_INFINITY;
   #version = 1;
@@ -151,6 +157,10 @@ export class FakeCluster implements AsyncDisposable {
     const found = objects.get(name);
     if (!found) return fail(response, 404, `${kind} "${name}" not found`);
     if (request.method === 'DELETE') {
+      const refusal = this.deletions[kind].shift();
+      if (refusal === 'end') request.socket.destroy();
+      if (refusal === 'end' || refusal === 'silence') return;
+      if (refusal !== undefined) return fail(response, refusal, 'not now');
       const options = JSON.parse((await text(request)) || '{}') as V1DeleteOptions; // likewise
       if (kind === 'pods' && this.#lost.has(name) && options.gracePeriodSeconds === 0)
         await this.#forget(name);
