@@ -120,13 +120,26 @@ sb.terminate()
 /** @param replace has another Pod of the server come; it need not wait for that */
 export async function goesOnWhile(replace: () => Promise<unknown>): Promise<void> {
   const id = await python(`
-sb = modal.Sandbox.create(app=app, image=image)
-sb.exec("sh", "-c", "echo kept > /tmp/kept").wait()
+import io
+volume = modal.Volume.from_name("goes-on", create_if_missing=True)
+with volume.batch_upload(force=True) as batch: batch.put_file(io.BytesIO(b"given"), "given")
+sb = modal.Sandbox.create(app=app, image=image, volumes={"/data": volume})
+sb.exec("sh", "-c", "echo kept > /tmp/kept; cp /data/given /data/before").wait()
 print(sb.object_id)
 `);
   await replace();
   await untilReady();
-  assert.equal(await python(findsKept(id)), 'kept');
+  const out = await python(`
+volume = modal.Volume.from_name("goes-on")
+sb = modal.Sandbox.from_id("${id}")
+sb.exec("sh", "-c", "rm /data/given; echo after > /data/after").wait()
+print([entry.path for entry in volume.listdir("/")])
+sb.exec("sh", "-c", "echo last > /data/last").wait()
+${findsKept(id)}
+sb.wait(raise_on_termination=False)
+print([entry.path for entry in volume.listdir("/")], b"".join(volume.read_file("before")))
+`);
+  assert.equal(out, "['after', 'before']\nkept\n\n['after', 'before', 'last'] b'given'");
 }
 
 export async function mayDoNoMoreThanItNeeds(): Promise<void> {

@@ -69,8 +69,12 @@ impl Walk<'_> {
             return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
         }
         let place = joined(self.top, path);
-        if is_reserved(&place) || self.mounts.contains(&place) {
-            return self.wire.covered(path);
+        if is_reserved(&place) {
+            return self.wire.covered(path, false);
+        }
+        if self.mounts.contains(&place) {
+            let stat = stat_at(directory, name)?;
+            return self.wire.covered(path, stat.st_mode & libc::S_IFMT == libc::S_IFDIR);
         }
         let mut stat = stat_at(directory, name)?;
         if self.mapped.contains(&place) {

@@ -28,8 +28,8 @@ impl Wire {
         self.text(link)
     }
 
-    pub fn covered(&mut self, path: &[u8]) -> io::Result<()> {
-        self.byte(b'M')?;
+    pub fn covered(&mut self, path: &[u8], by_directory: bool) -> io::Result<()> {
+        self.byte(if by_directory { b'm' } else { b'M' })?;
         self.text(path)
     }
 

@@ -68,6 +68,14 @@ describe('files that a sandbox gives', () => {
     assert.deepEqual(found.sort(), ['d', 'd/f', 'd/l']);
   });
 
+  it('have an empty directory where the sandbox has something mounted that the image has not', async () => {
+    const mounted = Buffer.concat([Buffer.from('m'), words('d/m')]);
+    const list = Buffer.concat([answer('T'), time(1), top, entry(DIRECTORY, 'd'), mounted, answer('.')]);
+    const { code, found, stderr } = await whole(list, given(DIRECTORY), given(DIRECTORY));
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(found.sort(), ['d', 'd/m']);
+  });
+
   it('have no path that leads elsewhere', async () => {
     const lists = [
       ...['..', '../x', '/x', 'a/../../x', 'a//x', './x', 'missing/x', 'x\0y', 'x'.repeat(256)].map((path) =>

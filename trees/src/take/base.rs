@@ -43,6 +43,11 @@ impl Base {
         self.files.keys()
     }
 
+    pub fn has_directory(&self, path: &[u8]) -> bool {
+        let file = self.files.get(path);
+        file.map_or(false, |file| file.mode & libc::S_IFMT == libc::S_IFDIR)
+    }
+
     /// Whether the image has the same at that path. Whatever a program changed since the sandbox began shows by its time; what it was renamed to, or was
     /// changed while the clock was wrong, by the rest.
     pub fn has(&self, path: &[u8], entry: &Entry, since: i128) -> bool {

@@ -66,6 +66,8 @@ pub struct Listing {
     pub entries: BTreeMap<Vec<u8>, Entry>,
     /// Where something else is mounted: what lies below cannot be seen.
     pub covered: HashSet<Vec<u8>>,
+    /// Those of them that are directories, and not of every sandbox.
+    pub mounts: Vec<Vec<u8>>,
     /// Bytes of paths and links so far.
     text: usize,
 }
@@ -95,9 +97,13 @@ impl Listing {
         self.bound()
     }
 
-    pub fn cover(&mut self, path: Vec<u8>) -> Result<(), Failure> {
+    pub fn cover(&mut self, path: Vec<u8>, by_directory: bool) -> Result<(), Failure> {
         self.check(&path)?;
         self.text += path.len();
+        if by_directory {
+            self.text += path.len();
+            self.mounts.push(path.clone());
+        }
         self.covered.insert(path);
         self.bound()
     }

@@ -98,7 +98,7 @@ impl Taker {
                 wanted.insert(path.clone());
             }
         }
-        for path in self.missing(listing) {
+        for path in self.missing(listing).chain(self.mount_points(listing)) {
             with_parents(path, &mut wanted);
         }
         wanted
@@ -113,6 +113,11 @@ impl Taker {
                 && !listing.entries.contains_key(*path)
                 && !listing.covered.contains(*path)
         })
+    }
+
+    /// Where something is mounted that the image had no place for: a program that runs in the next sandbox may look for the directory.
+    fn mount_points<'a>(&'a self, listing: &'a Listing) -> impl Iterator<Item = &'a Vec<u8>> + 'a {
+        listing.mounts.iter().filter(move |path| !self.base.has_directory(path))
     }
 
     /// Writes what the target does not have already.
@@ -205,6 +210,12 @@ impl Taker {
         let missing: Vec<_> = self.missing(listing).cloned().collect();
         for path in missing {
             self.target.whiteout(&path).map_err(said(&path))?;
+        }
+        let places: Vec<_> = self.mount_points(listing).cloned().collect();
+        for path in places {
+            let at = said(&path);
+            let place = self.target.begin(&path, true).map_err(&at)?;
+            target::set_owner(&place, 0, 0, 0o755).map_err(&at)?;
         }
         for (path, entry) in wanted
             .iter()

@@ -67,9 +67,9 @@ impl<In: Read, Out: Write> Wire<In, Out> {
                     entry.link = self.text()?;
                     listing.add(path, entry)?;
                 }
-                b'M' => {
+                answer @ (b'M' | b'm') => {
                     let path = self.text()?;
-                    listing.cover(path)?;
+                    listing.cover(path, answer == b'm')?;
                 }
                 b'.' if listing.entries.is_empty() => return Err(broken()),
                 b'.' => return Ok(listing),

@@ -42,7 +42,7 @@ import { standingOf } from './pod-status.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { PreparedPod } from './prepared-pod.ts';
 import { POLICY_RIGHT, RIGHTS } from './rights.ts';
-import { prepareSkeleton } from './skeleton.ts';
+import { prepareSkeleton, SKELETON_VERSION } from './skeleton.ts';
 import { unable } from './unable.ts';
 
 export interface KubernetesEngineOptions {
@@ -337,7 +337,7 @@ export class KubernetesEngine implements Engine {
     const { programs } = this.#parts;
     const agentImage = await images.provide(`programs-${programs}`, [this.#programsDir], signal);
     const places = [this.#skeletonDir, ...layers.map((layer) => content.layer(layer))];
-    const image = await images.provide(`layers-${digest(layers)}`, places, signal);
+    const image = await images.provide(`layers-${digest([SKELETON_VERSION, ...layers])}`, places, signal);
     return { image, agentImage };
   }
 }

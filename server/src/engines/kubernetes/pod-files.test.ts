@@ -1,8 +1,9 @@
 /** Files of Pods as layers, beyond what the conformance suite holds every engine to: all kinds of files, and programs that go on meanwhile. */
 import assert from 'node:assert/strict';
-import { lstat, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { newVolumeMountId } from '../../ids.ts';
 import { EngineSuite } from '../testing/engine-suite.ts';
 import { shell } from '../testing/guest.ts';
 import { TestContent } from '../testing/test-content.ts';
@@ -64,6 +65,21 @@ rm -r /root; echo file > /root; rm /bin/vi; mkdir /bin/vi; echo x > /bin/vi/x; r
       ),
     );
     await rm(made(''), { recursive: true });
+  });
+
+  it('have an empty directory where a volume was mounted', async () => {
+    const target = TestContent.ref('mounted');
+    const tree = newVolumeMountId();
+    await mkdir(join(suite.directory, tree));
+    await writeFile(join(suite.directory, tree, 'file'), 'of the volume');
+    const mounts = [
+      { source: { kind: 'volume', tree, path: '' }, target: '/made/volume', readOnly: false },
+      { source: { kind: 'volume', tree, path: '' }, target: '/data', readOnly: true },
+    ] as const;
+    await suite.using({ mounts }, (instance) => instance.commit(target, { move: false }));
+    const found = await readdir(join(suite.directory, target), { recursive: true });
+    assert.deepEqual(found.sort(), ['made', 'made/volume']);
+    await rm(join(suite.directory, target), { recursive: true });
   });
 
   it('are of one moment, for which programs stand still; then they go on', async () => {

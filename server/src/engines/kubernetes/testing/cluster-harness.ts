@@ -30,7 +30,8 @@ export async function openOnCluster(content: ContentPlaces): Promise<EngineHarne
     agent: new PodAgentClient(treesBinaryPath(), logger),
     room: new MachineRoom(directory),
     images: new RegistryImages({
-      repository: `${registry}/conformance`,
+      // Layers are named by tests, not by what is in them: what a node has of another suite's is not this one's.
+      repository: `${registry}/conformance-${runtime}`,
       insecure: [registry],
       timeoutMs: 60_000,
       authFile: '',
