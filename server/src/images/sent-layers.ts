@@ -1,10 +1,10 @@
 /** How layers are called in a registry that they were sent to: one is packed once, however many images have it. */
 import { existsSync, readFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { isLayerId } from '../ids.ts';
 import { Limiter } from '../platform/limiter.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 import type { PackedLayer } from './oci/write-archive.ts';
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
@@ -30,15 +30,17 @@ export class SentLayers {
 
   /** @param layers by their directories. Those whose directory is named by a layer's id never change; others are not kept */
   async add(layers: ReadonlyMap<string, PackedLayer>): Promise<void> {
-    for (const [directory, layer] of layers)
-      if (isLayerId(basename(directory))) this.#sent.set(directory, layer);
+    const news = [...layers].filter(
+      ([directory]) => isLayerId(basename(directory)) && !this.#sent.has(directory),
+    );
+    if (news.length === 0) return;
+    for (const [directory, layer] of news) this.#sent.set(directory, layer);
     await this.#writes.run(() => this.#write());
   }
 
   async #write(): Promise<void> {
     for (const directory of this.#sent.keys()) if (!existsSync(directory)) this.#sent.delete(directory);
-    await writeFile(`${this.#file}.new`, JSON.stringify(Object.fromEntries(this.#sent)));
-    await rename(`${this.#file}.new`, this.#file);
+    await replaceFile(this.#file, JSON.stringify(Object.fromEntries(this.#sent)));
   }
 }
 

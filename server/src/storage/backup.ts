@@ -7,12 +7,13 @@
  */
 
 import { constants, existsSync, statSync } from 'node:fs';
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { run } from '../platform/command.ts';
 import type { MachineRoom } from '../platform/machine-room.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 import { withinRoom } from '../platform/room-watch.ts';
 import { syncFilesystem } from '../platform/sync-filesystem.ts';
 import type { AesVault } from '../secrets/vault.ts';
@@ -210,8 +211,5 @@ async function keepOnly(directory: string, copy: StoreCopy): Promise<void> {
   }
 }
 
-async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
-  const path = join(directory, MANIFEST);
-  await writeFile(`${path}.new`, `${JSON.stringify(manifest)}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
-}
+const writeManifest = (directory: string, manifest: Manifest): Promise<void> =>
+  replaceFile(join(directory, MANIFEST), `${JSON.stringify(manifest)}\n`);

@@ -3,12 +3,13 @@
  * do not check it on localhost and insist on a trusted one elsewhere; `skerry connect` knows it by the fingerprint of its key.
  */
 import { createHash, X509Certificate } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 import { makeAuthority, makeServerCertificate, type Pair, type Validity } from './issue-certificate.ts';
 
 export interface Certificate {
@@ -185,10 +186,4 @@ async function readPem(path: string): Promise<string> {
       cause: error,
     });
   }
-}
-
-/** Whole or not at all, and readable by this user only. */
-async function replaceFile(path: string, content: string): Promise<void> {
-  await writeFile(`${path}.new`, content, { mode: 0o600 });
-  await rename(`${path}.new`, path);
 }

@@ -1,8 +1,9 @@
 /** What is remembered of a working tree between two looks at it, so that each change becomes part of a version once. */
 import type { BigIntStats } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { errorCode } from '../platform/error-code.ts';
+import { replaceFile } from '../platform/replace-file.ts';
 import type { VolumePath } from './paths.ts';
 
 /** What was in the writable layer of the overlay and is in the volume's versions, or came from there: a mark of each entry by its path. */
@@ -89,8 +90,6 @@ export async function readTreeState(file: string): Promise<TreeState> {
   return new Map(stateSchema.parse(JSON.parse(text)));
 }
 
-/** Whole or not at all, whenever the server is killed. */
-export async function writeTreeState(file: string, state: TreeState): Promise<void> {
-  await writeFile(`${file}.new`, JSON.stringify([...state]), { mode: 0o600, encoding: 'latin1' });
-  await rename(`${file}.new`, file);
-}
+/** Saves one for `readTreeState`. */
+export const writeTreeState = (file: string, state: TreeState): Promise<void> =>
+  replaceFile(file, JSON.stringify([...state]), { encoding: 'latin1' });

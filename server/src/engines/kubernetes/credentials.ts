@@ -3,8 +3,9 @@
  * for one Pod's name, and only the server's is one for clients, so what a sandbox could get hold of opens no other sandbox.
  */
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile } from '../../platform/replace-file.ts';
 import {
   makeAuthority,
   makeClientCertificate,
@@ -38,8 +39,7 @@ export class Credentials {
     const authority = await makeAuthority(`Skerry ${serverId}`, validity(), undefined);
     const client = await makeClientCertificate(authority, validity());
     const identity: Identity = { serverId, authority, client };
-    await writeFile(`${file}.new`, JSON.stringify(identity), { mode: 0o600 });
-    await rename(`${file}.new`, file);
+    await replaceFile(file, JSON.stringify(identity));
     return new Credentials(identity);
   }
 

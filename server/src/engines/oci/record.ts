@@ -1,9 +1,10 @@
 /** What must be remembered of a running instance to take it over after a restart: one small file, written when the instance is up. */
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { type InstanceId, isInstanceId, type LayerId } from '../../ids.ts';
 import type { LeaseRecord } from '../../network/network.ts';
 import { networkPolicySchema } from '../../network/policy.ts';
+import { replaceFile } from '../../platform/replace-file.ts';
 import type { InstanceLayout } from './layout.ts';
 import { processIdentitySchema } from './process-identity.ts';
 
@@ -59,11 +60,9 @@ export function leasesOf({ slot, policy, addressing, bucketNetwork }: InstanceRe
   ];
 }
 
-export async function writeRecord(places: InstanceLayout, record: InstanceRecord): Promise<void> {
-  const temporary = `${places.record}.new`;
-  await writeFile(temporary, JSON.stringify(record));
-  await rename(temporary, places.record);
-}
+/** For a server that takes the instance over. */
+export const writeRecord = (places: InstanceLayout, record: InstanceRecord): Promise<void> =>
+  replaceFile(places.record, JSON.stringify(record));
 
 /** Undefined when there is none, or none that this version understands. */
 export async function readRecord(

@@ -5,6 +5,7 @@ import { rootCertificates } from 'node:tls';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
 import { mountsBelow, unmount } from '../../platform/mounts.ts';
+import { replaceFile } from '../../platform/replace-file.ts';
 import {
   GUEST_AGENT,
   GUEST_BIN_DIR,
@@ -176,7 +177,6 @@ async function writeBundle(path: string, certificates: readonly string[]): Promi
   const bundle = `${certificates.join('\n')}\n`;
   if ((await readFile(path, 'utf8').catch(() => undefined)) === bundle) return path;
   await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-  await writeFile(`${path}.new`, bundle, { mode: 0o644 });
-  await rename(`${path}.new`, path);
+  await replaceFile(path, bundle, { mode: 0o644 });
   return path;
 }
