@@ -1,53 +1,86 @@
 /** Asks the worker that has the connection, and waits for the answer without letting anything else happen on this thread. */
-import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { SkerryError } from '../../errors/skerry-error.ts';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { Answer, Request, WorkerData } from './messages.ts';
-import { WORKER_TIMEOUT_MS } from './timeouts.ts';
+import { ANSWER_TIMEOUT_MS, WORKER_TIMEOUT_MS } from './timeouts.ts';
+
+/** More connections than a worker makes. */
+const SESSIONS_OF_ONE = 1_000_000_000;
+
+interface Running {
+  readonly worker: Worker;
+  readonly port: MessagePort;
+  /** One Int32, which goes up by one with every answer. */
+  readonly answers: Int32Array<SharedArrayBuffer>;
+}
+
+/** What tests have otherwise. */
+export interface BlockingWorkerOptions {
+  readonly program?: URL;
+  /** With the worker itself. */
+  readonly patienceMs?: number;
+  /** With the database, for one statement. */
+  readonly answerTimeoutMs?: number;
+}
 
 export class BlockingWorker {
-  readonly #worker: Worker;
-  readonly #port;
-  readonly #answers = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  #state: 'open' | 'stuck' | 'closed' = 'open';
+  readonly #url: string;
+  readonly #program: URL;
+  readonly #patienceMs: number;
+  readonly #answerTimeoutMs: number;
+  #running: Running | undefined;
+  #started = 0;
+  #closed = false;
 
-  constructor(url: string) {
-    const { port1, port2 } = new MessageChannel();
-    const data: WorkerData = { url, port: port2, answers: this.#answers.buffer };
-    this.#port = port1;
-    this.#worker = new Worker(new URL('./worker.ts', import.meta.url), {
-      workerData: data,
-      execArgv: [], // whatever this process was started with is about its own program
-      transferList: [port2],
-    });
-    // What it dies of shows as a missing answer.
-    this.#worker.on('error', () => {
-      this.#state = 'stuck';
-    });
-    this.#worker.unref();
-    this.#port.unref();
+  constructor(url: string, options: BlockingWorkerOptions = {}) {
+    const { program, patienceMs = WORKER_TIMEOUT_MS, answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
+    this.#url = url;
+    this.#program = program ?? new URL('./worker.ts', import.meta.url);
+    this.#patienceMs = patienceMs;
+    this.#answerTimeoutMs = answerTimeoutMs;
   }
 
-  /** @throws SkerryError `internal` when the worker gives no answer, not even that there is none; it is not asked again */
+  /** A worker that gives no answer, not even that there is none, is replaced by the next question. */
   ask(request: Request): Answer {
-    if (this.#state !== 'open') throw stuck(this.#state);
-    const before = Atomics.load(this.#answers, 0);
-    this.#port.postMessage(request);
-    Atomics.wait(this.#answers, 0, before, WORKER_TIMEOUT_MS);
+    if (this.#closed) throw new Error('the database is closed');
+    this.#running ??= this.#start();
+    const { answers, port } = this.#running;
+    const before = Atomics.load(answers, 0);
+    port.postMessage(request);
+    Atomics.wait(answers, 0, before, this.#patienceMs);
     // Posted before the counter went up.
-    const received = receiveMessageOnPort(this.#port);
-    if (!received) {
-      this.#state = 'stuck';
-      throw stuck(this.#state);
-    }
-    return received.message;
+    const received = receiveMessageOnPort(port);
+    if (received) return received.message;
+    this.#end();
+    return { kind: 'unreachable', why: 'the thread that has the connection gives no answer' };
   }
 
   close(): void {
-    if (this.#state === 'open') this.ask({ kind: 'close' });
-    this.#state = 'closed';
-    this.#port.close();
-    void this.#worker.terminate();
+    if (this.#running) this.ask({ kind: 'close' });
+    this.#end();
+    this.#closed = true;
+  }
+
+  #start(): Running {
+    const { port1: port, port2 } = new MessageChannel();
+    const answers = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+    const workerData: WorkerData = {
+      ...{ url: this.#url, answerTimeoutMs: this.#answerTimeoutMs, port: port2, answers: answers.buffer },
+      sessionsBefore: SESSIONS_OF_ONE * this.#started++,
+    };
+    const worker = new Worker(this.#program, {
+      workerData,
+      transferList: [port2],
+      execArgv: [], // whatever this process was started with is about its own program
+    });
+    worker.on('error', () => {}); // what it dies of shows as a missing answer
+    worker.unref();
+    port.unref();
+    return { worker, port, answers };
+  }
+
+  #end(): void {
+    this.#running?.port.close();
+    void this.#running?.worker.terminate();
+    this.#running = undefined;
   }
 }
-
-const stuck = (state: string) => new SkerryError('internal', `The thread that has the database is ${state}.`);

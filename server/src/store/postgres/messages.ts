@@ -4,9 +4,12 @@ import type { Row, Value } from '../database.ts';
 
 export interface WorkerData {
   readonly url: string;
+  readonly answerTimeoutMs: number;
   readonly port: MessagePort;
   /** One Int32, which goes up by one with every answer. */
   readonly answers: SharedArrayBuffer;
+  /** Those of workers before this one, of which no transaction goes on. */
+  readonly sessionsBefore: number;
 }
 
 export type Request =

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Database, Row, Statement, Value } from '../database.ts';
-import { BlockingWorker } from './blocking-worker.ts';
+import { BlockingWorker, type BlockingWorkerOptions } from './blocking-worker.ts';
 import type { QueryAnswer, Request } from './messages.ts';
 import { withDollars } from './placeholders.ts';
 import { PostgresError } from './postgres-error.ts';
@@ -22,10 +22,10 @@ export class PostgresDatabase implements Database {
   #waits = { count: 0, ms: 0 };
 
   /** @param url `postgres://…`, whose password is told nobody */
-  constructor(url: string) {
+  constructor(url: string, options: BlockingWorkerOptions = {}) {
     this.#url = url;
     this.#place = placeOf(url);
-    this.#worker = new BlockingWorker(url);
+    this.#worker = new BlockingWorker(url, options);
   }
 
   /** `host:port/name`, for texts. */

@@ -18,7 +18,7 @@ import { noPostgres, PASSWORD, TestPostgres } from '../testing/postgres.ts';
 import { appId, environmentId, NOW_MS, sandboxRow } from '../testing/rows.ts';
 import { openPostgres } from './open-postgres.ts';
 import { withDollars } from './placeholders.ts';
-import { placeOf } from './postgres-database.ts';
+import { PostgresDatabase, placeOf } from './postgres-database.ts';
 
 /** Beside what an error is, that nothing of it has the password. */
 const failsWith = (code: SkerryError['code'], text: RegExp) => (error: unknown) => {
@@ -163,6 +163,14 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
     assert.throws(() => openPostgres(wrong), failsWith('unavailable', /password authentication failed/));
   });
 
+  test('takes the password from the environment too', (t) => {
+    const url = newUrl().replace(`:${PASSWORD}`, '');
+    assert.throws(() => openPostgres(url), failsWith('unavailable', /password/));
+    process.env.PGPASSWORD = PASSWORD;
+    t.after(() => delete process.env.PGPASSWORD);
+    open(t, url);
+  });
+
   test('that was away is connected to again, and no transaction goes on on another connection', async (t) => {
     const database = open(t, newUrl());
     const insert = database.prepare('INSERT INTO settings (key, value) VALUES (?, ?)');
@@ -187,10 +195,19 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
     );
   });
 
-  test('takes as long as it takes to answer, and then no longer', (t) => {
-    const database = open(t, newUrl());
+  test('has as long to answer as it may, and what it is late with is ended', (t) => {
+    const url = newUrl();
+    openPostgres(url).close();
+    const database = new PostgresDatabase(url, { answerTimeoutMs: 1_000 });
+    t.after(() => database.close());
     database.exec("SET statement_timeout = '50ms'");
     assert.throws(() => database.exec('SELECT pg_sleep(60)'), /statement timeout/);
+    database.exec('SET statement_timeout = 0');
+    assert.throws(
+      () => database.exec('SELECT pg_sleep(60)'),
+      failsWith('unavailable', /no answer within 1 s/),
+    );
+    // That one has the lock, and would have it for a minute.
     assert.equal(database.prepare('SELECT 1 AS one').get()?.one, 1);
   });
 

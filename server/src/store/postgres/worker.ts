@@ -7,13 +7,13 @@ import { workerData } from 'node:worker_threads';
 import pg from 'pg';
 import type { Answer, Request, WorkerData } from './messages.ts';
 import { rowTypes } from './row-types.ts';
-import { ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, LOCK_TIMEOUT_MS } from './timeouts.ts';
+import { CONNECT_TIMEOUT_MS, LOCK_TIMEOUT_MS } from './timeouts.ts';
 
-const { url, port, answers } = workerData as WorkerData; // `BlockingWorker` gives it
+const { url, answerTimeoutMs, port, answers, sessionsBefore } = workerData as WorkerData; // `BlockingWorker` gives it
 const counter = new Int32Array(answers);
 
-/** After a connection that did not come about: meanwhile everybody is told so at once, as they wait one after the other. */
-const PAUSE_MS = 1_000;
+/** Between tries to connect again, which nobody waits for. */
+const PAUSE_MS = 500;
 /** The database notices within half a minute that a server's machine is gone, and frees its lock. */
 const SESSION = `
   SET statement_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s';
@@ -22,12 +22,21 @@ const SESSION = `
 /** "Sker", and what of it is locked: that a server works here. */
 const LOCK = 'SELECT pg_try_advisory_lock(1399547250, 1) AS taken';
 
+/** What the database has for a connection: its process, and since when that is. */
+const WHOSE = 'SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()';
+const END =
+  'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2';
+
 class Unreachable extends Error {}
 class Taken extends Error {}
 
-let session = 0;
+let session = sessionsBefore;
 let client: pg.Client | undefined;
-let failure: { readonly error: unknown; readonly untilMs: number } | undefined;
+/** Why there is no connection, once somebody has waited for one in vain: from then on everybody is told so at once, until there is one. */
+let failure: { readonly error: unknown } | undefined;
+let closed = false;
+/** The last connection that had the lock. */
+let before: { readonly pid: number; readonly since: string } | undefined;
 
 async function connect(): Promise<pg.Client> {
   const made = new pg.Client({
@@ -43,6 +52,7 @@ async function connect(): Promise<pg.Client> {
     await made.connect();
     await made.query(SESSION);
     await lock(made);
+    before = (await made.query(WHOSE)).rows[0];
   } catch (error) {
     made.end().catch(() => {});
     throw error;
@@ -51,12 +61,16 @@ async function connect(): Promise<pg.Client> {
   return made;
 }
 
-/** The lock of a server that was killed a moment ago is free when the database has noticed. */
+/**
+ * The lock of a server that was killed a moment ago is free when the database has noticed; that of a connection of this one that was given up, which may be in the middle of a
+ * statement, as soon as it is ended.
+ */
 async function lock(made: pg.Client): Promise<void> {
   const untilMs = performance.now() + LOCK_TIMEOUT_MS;
   for (;;) {
     const { rows } = await made.query(LOCK);
     if (rows[0]?.taken === 1) return;
+    if (before) await made.query(END, [before.pid, before.since]);
     if (performance.now() > untilMs) throw new Taken();
     await delay(100);
   }
@@ -64,15 +78,28 @@ async function lock(made: pg.Client): Promise<void> {
 
 async function connected(): Promise<pg.Client> {
   if (client) return client;
-  if (failure && performance.now() < failure.untilMs) throw failure.error;
+  if (failure) throw failure.error;
   try {
     client = await connect();
-    failure = undefined;
     return client;
   } catch (error) {
-    failure = { error, untilMs: performance.now() + PAUSE_MS };
+    failure = { error };
+    void connectAgain();
     throw error;
   }
+}
+
+async function connectAgain(): Promise<void> {
+  while (failure && !closed) {
+    await delay(PAUSE_MS);
+    try {
+      client = await connect();
+      failure = undefined;
+    } catch (error) {
+      failure = { error };
+    }
+  }
+  if (closed) await client?.end();
 }
 
 async function query(request: Extract<Request, { kind: 'query' }>): Promise<Answer> {
@@ -93,11 +120,11 @@ async function query(request: Extract<Request, { kind: 'query' }>): Promise<Answ
 /** A connection on which an answer is missing is of no more use. */
 async function withinTime<T>(on: pg.Client, answer: Promise<T>): Promise<T> {
   const late = new AbortController();
-  const timeout = delay(ANSWER_TIMEOUT_MS, undefined, { signal: late.signal }).then(
+  const timeout = delay(answerTimeoutMs, undefined, { signal: late.signal }).then(
     () => {
       if (client === on) client = undefined;
       on.end().catch(() => {});
-      throw new Unreachable(`no answer within ${ANSWER_TIMEOUT_MS / 1000} s`);
+      throw new Unreachable(`no answer within ${answerTimeoutMs / 1000} s`);
     },
     () => new Promise<never>(() => {}),
   );
@@ -128,6 +155,7 @@ function toAnswer(error: unknown): Answer {
 
 async function answerTo(request: Request): Promise<Answer> {
   if (request.kind === 'query') return query(request);
+  closed = true;
   await client?.end();
   return { kind: 'closed' };
 }
