@@ -83,10 +83,13 @@ describe('the package skerry-cli from a packed tarball', () => {
     if (consumer) rmSync(consumer, { recursive: true, force: true });
   });
 
-  test('its published shape is sound, and it brings nothing along', async () => {
+  test('its published shape is sound, and it brings nothing along but licences', async () => {
     await run([join(projectRoot, 'node_modules/.bin/publint'), '--strict', tarball], npmOptions);
     const { stdout } = await run(['npm', 'ls', '--all', '--parseable'], { ...npmOptions, cwd: consumer });
     assert.deepEqual(stdout.trim().split('\n').slice(1), [join(consumer, 'node_modules/skerry-cli')]);
+    const licences = readFileSync(join(consumer, 'node_modules/skerry-cli/dist/licences.txt'), 'utf8');
+    for (const name of ['commander', 'zod'])
+      assert.match(licences, new RegExp(`^${name} [0-9.]+\n[^]*?Copyright`, 'm'));
   });
 
   test('it says what it is, what there is, and where the rest is', async () => {
