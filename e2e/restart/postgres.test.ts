@@ -26,8 +26,8 @@ describe('a server with its records in PostgreSQL', { skip: noPostgres }, () => 
     server = await startServer({ freshData: true, env: { SKERRY_DATABASE_URL: url } });
   });
   after(async () => {
-    await server?.stop(); // asserts that nothing is left on the machine
     await postgres?.stop();
+    await server?.stop(); // asserts that nothing is left on the machine, which needs no records
   });
 
   const untilReady = async () => {
@@ -72,6 +72,9 @@ describe('a server with its records in PostgreSQL', { skip: noPostgres }, () => 
     const alone = run([process.execPath, ...nodeFlags, main, '--data-dir', server.dataDir, '--port', '0']);
     await assert.rejects(alone, /are in PostgreSQL: say where/);
     await server.restart();
+    const left = `${common}\nmodal.Sandbox.create("sleep", "3600", app=app, image=image)`;
+    const made = await runPython(server, left);
+    assert.equal(made.code, 0, made.stderr);
   });
 });
 

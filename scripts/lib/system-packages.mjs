@@ -40,8 +40,8 @@ export const testPackages = [
   { name: 'iptables', command: 'iptables', purpose: 'tests beside another firewall' },
   // Set-up leaves it out: few want it, and it brings a set-user-id program (`fusermount`), which is for the machine's owner to decide.
   { name: 's3fs', command: 's3fs', purpose: 'buckets in sandboxes' },
-  // Debian starts a cluster of its own with it, at the loopback; tests use theirs.
-  { name: 'postgresql', file: '/usr/lib/postgresql', purpose: 'servers whose records are there' },
+  // Debian starts a cluster of its own with it, at the loopback; tests use theirs. Its programs are in a directory of their version; this one comes with servers alone.
+  { name: 'postgresql', command: 'pg_createcluster', purpose: 'servers whose records are there' },
   { name: 'chromium', command: 'chromium', purpose: 'notebooks and pages of sandboxes in a browser' },
 ];
 
