@@ -1,10 +1,11 @@
 /** The Debian packages Skerry needs, and how they are installed when something they bring is missing. */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { capture, which } from './command.mjs';
 import { SetupError } from './step.mjs';
 
 /**
- * One entry per package: what it is for and one thing it brings. Presence is tested by that thing and not by asking dpkg: runc
+ * One entry per package: what it is for, one thing it brings, and what is to be done before it comes (`prepare`). Presence is tested by that thing and not by asking dpkg: runc
  * may have come with another package, and installing Debian's over it would remove that one.
  */
 export const systemPackages = [
@@ -40,10 +41,26 @@ export const testPackages = [
   { name: 'iptables', command: 'iptables', purpose: 'tests beside another firewall' },
   // Set-up leaves it out: few want it, and it brings a set-user-id program (`fusermount`), which is for the machine's owner to decide.
   { name: 's3fs', command: 's3fs', purpose: 'buckets in sandboxes' },
-  // Debian starts a cluster of its own with it, at the loopback; tests use theirs. Its programs are in a directory of their version; this one comes with servers alone.
-  { name: 'postgresql', command: 'pg_createcluster', purpose: 'servers whose records are there' },
+  // Its programs are in a directory of their version; this one comes with servers alone.
+  {
+    name: 'postgresql',
+    command: 'pg_createcluster',
+    purpose: 'servers whose records are there',
+    prepare: withoutMainCluster,
+  },
   { name: 'chromium', command: 'chromium', purpose: 'notebooks and pages of sandboxes in a browser' },
 ];
+
+/** Debian starts a database with the package, for all of the machine. Tests start their own, and nobody else asked for one. */
+function withoutMainCluster() {
+  const settings = '/etc/postgresql-common/createcluster.conf';
+  if (existsSync(settings)) return;
+  mkdirSync(dirname(settings), { recursive: true });
+  writeFileSync(
+    settings,
+    '# Written by Skerry before it installed PostgreSQL for its tests.\ncreate_main_cluster = false\n',
+  );
+}
 
 const present = (item) =>
   item.command === undefined ? existsSync(item.file) : which(item.command) !== undefined;
@@ -77,6 +94,7 @@ export async function installPackages(packages, progress) {
     );
   }
   await updatePackageLists(progress);
+  for (const { prepare } of packages) prepare?.();
   await capture(
     [
       'apt-get',
