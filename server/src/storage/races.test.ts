@@ -48,6 +48,8 @@ async function race(domain: Domain, actors: readonly Deeds[]): Promise<void> {
   const setting = new CacheSetting(domain, () => Date.now() + 1);
   const snapshots: { readonly image: Image; readonly text: string }[] = [];
   const deleted = new Set<ImageId>();
+  /** By all actors, who share images: what one of them has named none of them deletes. */
+  const named = new Map<string, ImageId>();
   let over = false;
   const collecting = (async () => {
     while (!over) await setting.collector.collect({ unusedForMs: 0 });
@@ -56,7 +58,6 @@ async function race(domain: Domain, actors: readonly Deeds[]): Promise<void> {
   const act = async (actor: number, list: Deeds): Promise<void> => {
     const built: Image[] = [];
     const running: { readonly id: Parameters<typeof manager.get>[0]; readonly file: string }[] = [];
-    const named = new Map<string, Image>();
     for (const [turn, { deed, which }] of list.entries()) {
       const image = built[which % (built.length || 1)];
       const name = `n-${actor}-${which}`;
@@ -74,9 +75,9 @@ async function race(domain: Domain, actors: readonly Deeds[]): Promise<void> {
           break;
         }
         case 'name':
-          if (image && setting.isThere(image)) {
+          if (image && setting.isThere(image) && !deleted.has(image.id)) {
             images.publish(image.id, name);
-            named.set(name, image);
+            named.set(name, image.id);
           }
           break;
         case 'unname':
@@ -99,7 +100,7 @@ async function race(domain: Domain, actors: readonly Deeds[]): Promise<void> {
           break;
         }
         case 'delete':
-          if (image && ![...named.values()].includes(image)) {
+          if (image && ![...named.values()].includes(image.id)) {
             deleted.add(image.id);
             await unlessGone(images.delete(image.id));
           }
@@ -107,7 +108,7 @@ async function race(domain: Domain, actors: readonly Deeds[]): Promise<void> {
         default:
           deed satisfies never;
       }
-      for (const [each, { id }] of named) {
+      for (const [each, id] of named) {
         assert.equal(images.getByName(each), id);
         assert.ok(setting.isThere({ id }), `${each} is named`);
       }
