@@ -17,6 +17,7 @@ export class SentLayers {
   readonly #file: string;
   readonly #sent: Map<string, PackedLayer>;
   readonly #writes = new Limiter(1);
+  #written = '';
 
   /** @param file where they are written down; what cannot be read of it is as if it were not there */
   constructor(file: string) {
@@ -30,17 +31,17 @@ export class SentLayers {
 
   /** @param layers by their directories. Those whose directory is named by a layer's id never change; others are not kept */
   async add(layers: ReadonlyMap<string, PackedLayer>): Promise<void> {
-    const news = [...layers].filter(
-      ([directory]) => isLayerId(basename(directory)) && !this.#sent.has(directory),
-    );
-    if (news.length === 0) return;
-    for (const [directory, layer] of news) this.#sent.set(directory, layer);
+    for (const [directory, layer] of layers)
+      if (isLayerId(basename(directory))) this.#sent.set(directory, layer);
     await this.#writes.run(() => this.#write());
   }
 
   async #write(): Promise<void> {
     for (const directory of this.#sent.keys()) if (!existsSync(directory)) this.#sent.delete(directory);
-    await replaceFile(this.#file, JSON.stringify(Object.fromEntries(this.#sent)));
+    const text = JSON.stringify(Object.fromEntries(this.#sent));
+    if (text === this.#written) return;
+    await replaceFile(this.#file, text);
+    this.#written = text;
   }
 }
 
