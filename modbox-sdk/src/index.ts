@@ -6,21 +6,6 @@ export {
   type ProvisionOptions,
   type WaitOptions,
 } from './client.ts';
-export {
-  AuthenticationError,
-  ConflictError,
-  ConnectionError,
-  DiskFullError,
-  ImageBuildError,
-  InvalidRequestError,
-  ModboxError,
-  NotFoundError,
-  NotReadyError,
-  PermissionDeniedError,
-  QuotaError,
-  SandboxEndedError,
-  UnsupportedError,
-  WaitTimeoutError,
-} from './errors.ts';
+export * from './errors.ts';
 export type * from './gen/types.ts';
 export { type ExecEvent, type Options, SandboxConnection } from './sandbox-connection.ts';

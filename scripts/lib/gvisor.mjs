@@ -81,15 +81,12 @@ export async function ensureGvisor(progress) {
 /** Names the version that was built; the server shows it. */
 const stamp = () => `${built()}.version`;
 
-/** Where runsc looks for programs that it starts in place of itself. */
-const companions = () => join(cacheDir(), 'bin', 'gvisor-bin');
+/** What runsc starts in place of itself, and the directory beside it where it looks for that. */
+const COMPANIONS = ['gvisor_sentry', PREWARMER];
+const COMPANIONS_DIR = 'gvisor-bin';
 
 /** Those files beside `runsc` without which it is not what this script builds, by their paths from there. */
-export const besideRunsc = [
-  'runsc.version',
-  join('gvisor-bin', 'gvisor_sentry'),
-  join('gvisor-bin', 'gvisor-sentry-prewarmer'),
-];
+export const besideRunsc = ['runsc.version', ...COMPANIONS.map((name) => join(COMPANIONS_DIR, name))];
 
 const isBuilt = () =>
   [built(), ...besideRunsc.map((name) => join(cacheDir(), 'bin', name))].every(existsSync) &&
@@ -97,7 +94,7 @@ const isBuilt = () =>
 
 async function build(progress) {
   const bin = join(cacheDir(), 'bin');
-  mkdirSync(companions(), { recursive: true });
+  mkdirSync(join(bin, COMPANIONS_DIR), { recursive: true });
   const work = mkdtempSync(join(bin, 'build-'));
   try {
     const { go, env, caches = [] } = await ensureGo(pinned.go, progress);
@@ -117,7 +114,7 @@ async function build(progress) {
     linkSync(runsc, join(work, 'gvisor_sentry'));
     copyFileSync(join(root, 'target', 'release', PREWARMER), join(work, PREWARMER));
     // Renamed over the old ones: sandboxes that run keep the files they were started from.
-    for (const name of ['gvisor_sentry', PREWARMER]) renameSync(join(work, name), join(companions(), name));
+    for (const name of COMPANIONS) renameSync(join(work, name), join(bin, COMPANIONS_DIR, name));
     renameSync(runsc, built());
     writeFileSync(stamp(), pinned.version);
     for (const cache of caches) rmSync(cache, { recursive: true, force: true });

@@ -48,6 +48,17 @@ export function transaction<T>(database: Database, work: () => T): T {
   }
 }
 
+/** Brings a database that was just opened to this version's schema. One that cannot be is closed, else its file or its lock stays taken. @throws what `migrate` does */
+export function migrated<T extends Database>(database: T, migrate: (database: T) => void): T {
+  try {
+    migrate(database);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
 /** Whether another row has what a unique index allows once; a primary key, whose values nobody chooses twice, is no such index. */
 export const isUniqueViolation = (error: unknown): boolean =>
   sqliteCode(error) === SQLITE_CONSTRAINT_UNIQUE || isUniqueInPostgres(error);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { SQLITE_BUSY, sqliteCode } from '../platform/sqlite-code.ts';
-import { type Database, transaction } from './database.ts';
+import { type Database, migrated, transaction } from './database.ts';
 import { migrations } from './migrations.ts';
 
 /** In a data directory. */
@@ -38,27 +38,12 @@ export class SqliteDatabase extends DatabaseSync implements Database {
  */
 export function openSqlite(dataDir: string): SqliteDatabase {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const path = join(dataDir, SQLITE_FILE);
-  const database = openFile(path);
-  try {
-    migrate(database);
-    return database;
-  } catch (error) {
-    database.close(); // else the file stays locked
-    throw error;
-  }
+  return migrated(openFile(join(dataDir, SQLITE_FILE)), migrate);
 }
 
 /** A new file with this version's schema and nothing in it, for a copy. Nothing is promised of it before it is closed. */
 export function makeSqlite(path: string): SqliteDatabase {
-  const database = new SqliteDatabase(path, { enableForeignKeyConstraints: false });
-  try {
-    migrate(database);
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
-  }
+  return migrated(new SqliteDatabase(path, { enableForeignKeyConstraints: false }), migrate);
 }
 
 /** What tables have to be written: no virtual columns, which follow from others. */

@@ -1,6 +1,6 @@
 /** Opens a database of PostgreSQL and brings its schema to this version. */
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { transaction } from '../database.ts';
+import { migrated, transaction } from '../database.ts';
 import { migrations } from '../migrations.ts';
 import { PostgresDatabase } from './postgres-database.ts';
 import { FIRST_VERSION, firstSchema } from './schema.ts';
@@ -13,14 +13,7 @@ const later: readonly string[] = [];
  * @throws SkerryError `unavailable` when it does not answer; `conflict` when another server works on it, or a newer Skerry did: it is left as it is
  */
 export function openPostgres(url: string): PostgresDatabase {
-  const database = new PostgresDatabase(url);
-  try {
-    migrate(database);
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
-  }
+  return migrated(new PostgresDatabase(url), migrate);
 }
 
 function migrate(database: PostgresDatabase): void {
