@@ -29,9 +29,12 @@ export async function destroyAll(config: Config, logger: Logger): Promise<void> 
 }
 
 /** Without records everything ends all the same; the next server finds that nothing of it is there. */
-function openIfThere({ dataDir, databaseUrl }: Config, logger: Logger): Store | undefined {
+function openIfThere(
+  { dataDir, databaseUrl, databasePasswordFile }: Config,
+  logger: Logger,
+): Store | undefined {
   try {
-    return openStore(dataDir, databaseUrl);
+    return openStore(dataDir, databaseUrl, databasePasswordFile);
   } catch (error) {
     if (!(error instanceof SkerryError && error.code === 'unavailable')) throw error;
     logger.warn({ err: error }, 'destroy-all.not-recorded');

@@ -76,12 +76,12 @@ export async function restore(paths: {
  * @returns how many rows
  * @throws SkerryError as `moveRecords`, and `conflict` when a server works on the directory
  */
-export async function moveRecords({ dataDir, databaseUrl }: Config): Promise<number> {
+export async function moveRecords({ dataDir, databaseUrl, databasePasswordFile }: Config): Promise<number> {
   const { lockDataDir } = await import('./platform/exclusive.ts');
   const { moveRecords } = await import('./store/move-records.ts');
   const unlock = lockDataDir(dataDir);
   try {
-    return moveRecords(dataDir, databaseUrl);
+    return moveRecords(dataDir, { url: databaseUrl, passwordFile: databasePasswordFile });
   } finally {
     unlock();
   }

@@ -137,7 +137,7 @@ export async function startServer(
   const cleanup = new CleanupScope(logger);
   try {
     cleanup.add('lock', lockDataDir(dataDir));
-    const store = openStore(dataDir, config.databaseUrl);
+    const store = openStore(dataDir, config.databaseUrl, config.databasePasswordFile);
     cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
     const tokens = await TokenStore.open({

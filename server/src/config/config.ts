@@ -34,6 +34,10 @@ export const configSchema = z.strictObject({
     .describe(
       'PostgreSQL that keeps the records, as postgres://user@host/name; default: none, they are in skerry.db of the data directory (operations.md)',
     ),
+  databasePasswordFile: z
+    .string()
+    .default('')
+    .describe('file with the password of that database and nothing else; default: none'),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('warn')

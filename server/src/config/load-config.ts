@@ -53,7 +53,7 @@ const MAY_BE_SECRET: ReadonlySet<Setting['key']> = new Set(['databaseUrl']);
 
 /** What a program was started with, everybody on the machine can read. */
 function refusePassword(url: unknown): void {
-  if (typeof url !== 'string' || !/^[a-z]+:\/\/[^/?]*:[^/?]*@|[?&]password=/.test(url)) return;
+  if (typeof url !== 'string' || !/^[a-z]+:\/\/[^/?]*:[^/?]*@|[?&](?:ssl)?password=/.test(url)) return;
   throw invalid(
     'Flag --database-url has a password, which everybody on this machine could read: give the URL as SKERRY_DATABASE_URL or in the configuration file.',
   );

@@ -5,6 +5,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { KEPT, LEFT_OUT } from './backup.ts';
 import { beginPair, completePair, dropPair } from './data-directory.ts';
 import { type Database, transaction, type Value } from './database.ts';
+import type { DatabaseSource } from './postgres/connection.ts';
 import { openPostgres } from './postgres/open-postgres.ts';
 import { columnsOf, openSqlite, SQLITE_FILE, type SqliteDatabase } from './sqlite.ts';
 
@@ -28,11 +29,11 @@ const IN_ORDER: Readonly<Record<string, string>> = {
  * @returns how many rows
  * @throws SkerryError `invalid-argument` when there is nothing to move; `conflict` when the database has records already; as `openPostgres`
  */
-export function moveRecords(dataDir: string, databaseUrl: string): number {
+export function moveRecords(dataDir: string, database: DatabaseSource): number {
   const path = join(dataDir, SQLITE_FILE);
   if (!existsSync(path))
     throw new SkerryError('invalid-argument', `There is no ${SQLITE_FILE} in ${dataDir} to move.`);
-  const to = openPostgres(databaseUrl);
+  const to = openPostgres(database);
   try {
     const from = openSqlite(dataDir);
     let rows: number;

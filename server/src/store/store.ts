@@ -81,15 +81,16 @@ export class Store {
 /**
  * Opens the store of a data directory: `<dataDir>/skerry.db`, or a database of PostgreSQL.
  * @param databaseUrl where that is; empty for none
+ * @param passwordFile with its password; empty for none
  * @throws like `openSqlite` or `openPostgres`, and SkerryError `conflict` when the records of that directory are elsewhere
  */
-export function openStore(dataDir: string, databaseUrl = ''): Store {
+export function openStore(dataDir: string, databaseUrl = '', passwordFile = ''): Store {
   if (databaseUrl === '') {
     checkOwnRecords(dataDir);
     return new Store(openSqlite(dataDir));
   }
   checkNoOwnRecords(dataDir);
-  const database = openPostgres(databaseUrl);
+  const database = openPostgres({ url: databaseUrl, passwordFile });
   try {
     pair(dataDir, database);
     return new Store(database);

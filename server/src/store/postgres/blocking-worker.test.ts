@@ -17,7 +17,7 @@ port.on('message', ({ kind }) => {
 
 test('a worker that dies is told of, and the next question has another, which knows no session of the one before', () => {
   const program = new URL(`data:text/javascript,${encodeURIComponent(PROGRAM)}`);
-  const worker = new BlockingWorker('postgres://none', { program, patienceMs: 5_000 });
+  const worker = new BlockingWorker({ url: 'postgres://none' }, { program, patienceMs: 5_000 });
   const question = { kind: 'query', text: '' } as const;
   const first = worker.ask(question);
   assert.equal(first.kind, 'result');

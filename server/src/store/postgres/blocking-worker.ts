@@ -1,5 +1,6 @@
 /** Asks the worker that has the connection, and waits for the answer without letting anything else happen on this thread. */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import type { DatabaseSource } from './connection.ts';
 import type { Answer, Request, WorkerData } from './messages.ts';
 import { ANSWER_TIMEOUT_MS, WORKER_TIMEOUT_MS } from './timeouts.ts';
 
@@ -23,7 +24,7 @@ export interface BlockingWorkerOptions {
 }
 
 export class BlockingWorker {
-  readonly #url: string;
+  readonly #source: DatabaseSource;
   readonly #program: URL;
   readonly #patienceMs: number;
   readonly #answerTimeoutMs: number;
@@ -31,9 +32,9 @@ export class BlockingWorker {
   #started = 0;
   #closed = false;
 
-  constructor(url: string, options: BlockingWorkerOptions = {}) {
+  constructor(source: DatabaseSource, options: BlockingWorkerOptions = {}) {
     const { program, patienceMs = WORKER_TIMEOUT_MS, answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
-    this.#url = url;
+    this.#source = source;
     this.#program = program ?? new URL('./worker.ts', import.meta.url);
     this.#patienceMs = patienceMs;
     this.#answerTimeoutMs = answerTimeoutMs;
@@ -64,7 +65,12 @@ export class BlockingWorker {
     const { port1: port, port2 } = new MessageChannel();
     const answers = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
     const workerData: WorkerData = {
-      ...{ url: this.#url, answerTimeoutMs: this.#answerTimeoutMs, port: port2, answers: answers.buffer },
+      ...{
+        source: this.#source,
+        answerTimeoutMs: this.#answerTimeoutMs,
+        port: port2,
+        answers: answers.buffer,
+      },
       sessionsBefore: SESSIONS_OF_ONE * this.#started++,
     };
     const worker = new Worker(this.#program, {

@@ -1,9 +1,10 @@
 /** What the server's thread and the worker that has the connection say to each other; each passes as a structured clone. */
 import type { MessagePort } from 'node:worker_threads';
 import type { Row, Value } from '../database.ts';
+import type { DatabaseSource } from './connection.ts';
 
 export interface WorkerData {
-  readonly url: string;
+  readonly source: DatabaseSource;
   readonly answerTimeoutMs: number;
   readonly port: MessagePort;
   /** One Int32, which goes up by one with every answer. */
@@ -46,5 +47,7 @@ export type Answer =
     }
   /** Whether the statement had its effect is not known when it went with the connection. */
   | { readonly kind: 'unreachable'; readonly why: string }
+  /** There is no connection until somebody mends something. */
+  | { readonly kind: 'unusable'; readonly why: string }
   /** Another server has the lock of this database. */
   | { readonly kind: 'taken' };

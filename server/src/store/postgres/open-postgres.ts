@@ -2,6 +2,7 @@
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { migrated, transaction } from '../database.ts';
 import { migrations } from '../migrations.ts';
+import type { DatabaseSource } from './connection.ts';
 import { PostgresDatabase } from './postgres-database.ts';
 import { FIRST_VERSION, firstSchema } from './schema.ts';
 
@@ -9,11 +10,10 @@ import { FIRST_VERSION, firstSchema } from './schema.ts';
 const later: readonly string[] = [];
 
 /**
- * @param url `postgres://user:password@host:port/name`
- * @throws SkerryError `unavailable` when it does not answer; `conflict` when another server works on it, or a newer Skerry did: it is left as it is
+ * @throws SkerryError `invalid-argument` for a URL that is none; `unavailable` when it does not answer or lets nobody in; `conflict` when another server works on it, or a newer Skerry did: it is left as it is
  */
-export function openPostgres(url: string): PostgresDatabase {
-  return migrated(new PostgresDatabase(url), migrate);
+export function openPostgres(source: DatabaseSource): PostgresDatabase {
+  return migrated(new PostgresDatabase(source), migrate);
 }
 
 function migrate(database: PostgresDatabase): void {

@@ -3,10 +3,13 @@ import { createHash } from 'node:crypto';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Database, Row, Statement, Value } from '../database.ts';
 import { BlockingWorker, type BlockingWorkerOptions } from './blocking-worker.ts';
+import type { DatabaseSource } from './connection.ts';
+import { parseDatabaseUrl } from './database-url.ts';
 import type { QueryAnswer, Request } from './messages.ts';
 import { withDollars } from './placeholders.ts';
 import { PostgresError } from './postgres-error.ts';
 import type { TableColumns } from './read-tables.ts';
+import { unreachable, unusable } from './unusable.ts';
 
 const DISK_FULL = '53100';
 /** 2^63 - 1 and - 2^63: what PostgreSQL has for "more than any" and "less than any". */
@@ -15,17 +18,17 @@ const LOWEST = -9223372036854775808n;
 
 export class PostgresDatabase implements Database {
   readonly #worker: BlockingWorker;
-  readonly #url: string;
+  readonly #source: DatabaseSource;
   readonly #place: string;
   /** The connection that a transaction runs on; `begin` until its first statement, which is sent together with that. */
   #session: number | 'begin' | undefined;
   #waits = { count: 0, ms: 0 };
 
-  /** @param url `postgres://…`, whose password is told nobody */
-  constructor(url: string, options: BlockingWorkerOptions = {}) {
-    this.#url = url;
-    this.#place = placeOf(url);
-    this.#worker = new BlockingWorker(url, options);
+  /** @throws SkerryError `invalid-argument` for a URL that is none */
+  constructor(source: DatabaseSource, options: BlockingWorkerOptions = {}) {
+    this.#source = source;
+    this.#place = parseDatabaseUrl(source.url).place;
+    this.#worker = new BlockingWorker(source, options);
   }
 
   /** `host:port/name`, for texts. */
@@ -47,7 +50,7 @@ export class PostgresDatabase implements Database {
     take: (table: TableColumns, rows: readonly Row[]) => void,
   ): Promise<void> {
     const { readTables } = await import('./read-tables.ts'); // loads all that the worker has
-    return readTables(this.#url, tables, take);
+    return readTables(this.#source, tables, take);
   }
 
   prepare(sql: string): Statement {
@@ -118,7 +121,9 @@ export class PostgresDatabase implements Database {
           throw new SkerryError('disk-full', `The database at ${this.#place} is out of disk space.`);
         throw new PostgresError(answer.message, answer.code, answer.constraint);
       case 'unreachable':
-        throw new SkerryError('unavailable', `The database at ${this.#place} does not answer: ${answer.why}`);
+        throw unreachable(this.#place, answer.why);
+      case 'unusable':
+        throw unusable(this.#place, answer.why);
       case 'taken':
         throw new SkerryError(
           'conflict',
@@ -130,18 +135,6 @@ export class PostgresDatabase implements Database {
         return answer satisfies never;
     }
   }
-}
-
-/** @throws SkerryError `invalid-argument` for what is no URL of PostgreSQL, without repeating it */
-export function placeOf(url: string): string {
-  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url))
-    throw new SkerryError(
-      'invalid-argument',
-      'The database URL is not one of the form postgres://user@host/name.',
-    );
-  const { hostname, port, pathname, searchParams } = new URL(url);
-  const host = searchParams.get('host') ?? (hostname || 'localhost');
-  return `${host}:${searchParams.get('port') ?? (port || '5432')}${pathname}`;
 }
 
 /** PostgreSQL's texts have no NUL: it is kept as the character for what cannot be shown, as lone surrogates are. */

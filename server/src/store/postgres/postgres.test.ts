@@ -14,20 +14,14 @@ import { migrations } from '../migrations.ts';
 import { moveRecords } from '../move-records.ts';
 import { openSqlite } from '../sqlite.ts';
 import { openStore, type Store } from '../store.ts';
+import { failsWith as fails } from '../testing/failures.ts';
 import { noPostgres, PASSWORD, TestPostgres } from '../testing/postgres.ts';
 import { appId, environmentId, NOW_MS, sandboxRow } from '../testing/rows.ts';
 import { openPostgres } from './open-postgres.ts';
 import { withDollars } from './placeholders.ts';
-import { PostgresDatabase, placeOf } from './postgres-database.ts';
+import { PostgresDatabase } from './postgres-database.ts';
 
-/** Beside what an error is, that nothing of it has the password. */
-const failsWith = (code: SkerryError['code'], text: RegExp) => (error: unknown) => {
-  assert.ok(error instanceof SkerryError, String(error));
-  assert.equal(error.code, code);
-  assert.match(error.message, text);
-  assert.doesNotMatch(`${error.stack} ${JSON.stringify(error)} ${String(error.cause)}`, new RegExp(PASSWORD));
-  return true;
-};
+const failsWith = (code: SkerryError['code'], text: RegExp) => fails(code, text, PASSWORD);
 
 const scratch = (t: TestContext) => {
   const directory = mkdtempSync(join(tmpdir(), 'skerry-postgres-'));
@@ -42,18 +36,6 @@ test('places for values are counted as SQLite counts them, and texts and names h
   );
 });
 
-test('where a database is, is told without who may enter', () => {
-  assert.equal(
-    placeOf('postgres://me:secret@db.example:6000/skerry?sslmode=require'),
-    'db.example:6000/skerry',
-  );
-  assert.equal(placeOf('postgresql:///skerry?host=/run/pg'), '/run/pg:5432/skerry');
-  assert.throws(
-    () => placeOf('postgres://me:not-for-the-log@[/x'),
-    failsWith('invalid-argument', /postgres:/),
-  );
-});
-
 describe('PostgreSQL', { skip: noPostgres }, () => {
   let postgres: TestPostgres;
   let made = 0;
@@ -63,7 +45,7 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
   after(() => postgres?.stop());
   const newUrl = () => postgres.createDatabase(`d${++made}`);
   const open = (t: TestContext, url: string) => {
-    const database = openPostgres(url);
+    const database = openPostgres({ url });
     t.after(() => database.close());
     return database;
   };
@@ -119,11 +101,11 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
 
   test('that a newer Skerry used is refused and left as it is', (t) => {
     const url = newUrl();
-    const newer = openPostgres(url);
+    const newer = openPostgres({ url });
     newer.exec('CREATE TABLE later (id TEXT); UPDATE schema_version SET version = 9999');
     newer.close();
-    assert.throws(() => openPostgres(url), failsWith('conflict', /newer Skerry.*schema 9999/));
-    const left = openPostgres(postgres.url('postgres'));
+    assert.throws(() => openPostgres({ url }), failsWith('conflict', /newer Skerry.*schema 9999/));
+    const left = openPostgres({ url: postgres.url('postgres') });
     t.after(() => left.close());
     // By another way in than the one that refuses.
     assert.ok(left.prepare('SELECT 1 FROM pg_database WHERE datname = ?').get(`d${made}`));
@@ -131,9 +113,9 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
 
   test('serves one server at a time', (t) => {
     const url = newUrl();
-    const first = openPostgres(url);
+    const first = openPostgres({ url });
     assert.throws(
-      () => openPostgres(url),
+      () => openPostgres({ url }),
       failsWith('conflict', /Another Skerry server works on the database/),
     );
     first.close();
@@ -143,7 +125,7 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
   test('is free for the next server when one is killed', async (t) => {
     const url = newUrl();
     const code = `import { openPostgres } from ${JSON.stringify(new URL('open-postgres.ts', import.meta.url).href)};
-      globalThis.database = openPostgres(process.env.URL); process.stdout.write('open'); setInterval(() => {}, 1000)`;
+      globalThis.database = openPostgres({ url: process.env.URL }); process.stdout.write('open'); setInterval(() => {}, 1000)`;
     const child = spawn(process.execPath, ['--input-type=module', '--eval', code], {
       ...{ env: { ...process.env, URL: url }, stdio: ['ignore', 'pipe', 'inherit'] },
     });
@@ -156,16 +138,19 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
   test('that is not there, or lets nobody in, is told without the password', () => {
     const nowhere = `postgres://skerry:${PASSWORD}@127.0.0.1:1/records`;
     assert.throws(
-      () => openPostgres(nowhere),
+      () => openPostgres({ url: nowhere }),
       failsWith('unavailable', /127\.0\.0\.1:1\/records does not answer/),
     );
     const wrong = newUrl().replace(PASSWORD, `${PASSWORD}-not`);
-    assert.throws(() => openPostgres(wrong), failsWith('unavailable', /password authentication failed/));
+    assert.throws(
+      () => openPostgres({ url: wrong }),
+      failsWith('unavailable', /password authentication failed/),
+    );
   });
 
   test('takes the password from the environment too', (t) => {
     const url = newUrl().replace(`:${PASSWORD}`, '');
-    assert.throws(() => openPostgres(url), failsWith('unavailable', /password/));
+    assert.throws(() => openPostgres({ url }), failsWith('unavailable', /password/));
     process.env.PGPASSWORD = PASSWORD;
     t.after(() => delete process.env.PGPASSWORD);
     open(t, url);
@@ -197,8 +182,8 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
 
   test('has as long to answer as it may, and what it is late with is ended', (t) => {
     const url = newUrl();
-    openPostgres(url).close();
-    const database = new PostgresDatabase(url, { answerTimeoutMs: 1_000 });
+    openPostgres({ url }).close();
+    const database = new PostgresDatabase({ url }, { answerTimeoutMs: 1_000 });
     t.after(() => database.close());
     database.exec("SET statement_timeout = '50ms'");
     assert.throws(() => database.exec('SELECT pg_sleep(60)'), /statement timeout/);
@@ -311,7 +296,7 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
     before.close();
     const url = newUrl();
     const count = Object.values(expected).reduce((sum, rows) => sum + rows.length, 0);
-    assert.equal(moveRecords(dataDir, url), count);
+    assert.equal(moveRecords(dataDir, { url }), count);
     assert.deepEqual(readdirSync(dataDir).sort(), ['database.json', 'skerry.db.moved']);
     const store = openStore(dataDir, url);
     t.after(() => store.close());
@@ -323,14 +308,17 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
     // Both go on counting.
     store.webhookMessages.add('r', { id: 'd', type: 't', body: 'd', createdAtMs: NOW_MS } as never);
     assert.equal(store.webhookMessages.list('r').at(-1)?.body, 'd');
-    assert.throws(() => moveRecords(dataDir, url), failsWith('invalid-argument', /There is no skerry.db/));
+    assert.throws(
+      () => moveRecords(dataDir, { url }),
+      failsWith('invalid-argument', /There is no skerry.db/),
+    );
   });
 
   test('that has records takes no others, and the data directory is as it was', (t) => {
     const url = newUrl();
     openStore(scratch(t), url).close();
     const dataDir = withRecords(t);
-    assert.throws(() => moveRecords(dataDir, url), failsWith('conflict', /has records already/));
+    assert.throws(() => moveRecords(dataDir, { url }), failsWith('conflict', /has records already/));
     const left = openStore(dataDir);
     t.after(() => left.close());
     assert.equal(left.sandboxes.live().length, 701);
@@ -341,13 +329,13 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
       const [dataDir, url] = [withRecords(t), newUrl()];
       const kept = join(scratch(t), 'kept');
       copyFileSync(join(dataDir, 'skerry.db'), kept);
-      if (committed) moveRecords(dataDir, url);
+      if (committed) moveRecords(dataDir, { url });
       const { id = 'x' } = committed ? JSON.parse(readFileSync(join(dataDir, 'database.json'), 'utf8')) : {};
       copyFileSync(kept, join(dataDir, 'skerry.db'));
       writeFileSync(join(dataDir, 'database.json'), JSON.stringify({ id, state: 'begun' }));
       assert.throws(() => openStore(dataDir), failsWith('conflict', /are in PostgreSQL/));
       assert.throws(() => openStore(dataDir, url), failsWith('conflict', /skerry move-records/));
-      moveRecords(dataDir, url);
+      moveRecords(dataDir, { url });
       const store = openStore(dataDir, url);
       t.after(() => store.close());
       assert.equal(store.sandboxes.live().length, 701);

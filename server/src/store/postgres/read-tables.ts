@@ -2,9 +2,9 @@
 import pg from 'pg';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Row } from '../database.ts';
-import { placeOf } from './postgres-database.ts';
-import { rowTypes } from './row-types.ts';
-import { CONNECT_TIMEOUT_MS } from './timeouts.ts';
+import { connectTo, type DatabaseSource } from './connection.ts';
+import { parseDatabaseUrl } from './database-url.ts';
+import { toSkerryError } from './unusable.ts';
 
 /** Rows that are in memory at once. */
 const BATCH = 1000;
@@ -16,17 +16,13 @@ export interface TableColumns {
 
 /** @throws SkerryError `unavailable` when the database does not answer */
 export async function readTables(
-  url: string,
+  source: DatabaseSource,
   tables: readonly TableColumns[],
   take: (table: TableColumns, rows: readonly Row[]) => void,
 ): Promise<void> {
-  const client = new pg.Client({
-    ...{ connectionString: url, types: rowTypes, application_name: 'skerry backup' },
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-  });
-  client.on('error', () => {}); // the statement under way fails with it
+  let client: pg.Client | undefined;
   try {
-    await client.connect();
+    client = await connectTo(source, 'skerry backup');
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     for (const each of tables) {
       const columns = each.columns.map((name) => `"${name}"`).join(', ');
@@ -41,8 +37,8 @@ export async function readTables(
     await client.query('COMMIT');
   } catch (cause) {
     if (cause instanceof pg.DatabaseError || cause instanceof SkerryError) throw cause;
-    throw new SkerryError('unavailable', `The database at ${placeOf(url)} does not answer.`, { cause });
+    throw toSkerryError(parseDatabaseUrl(source.url).place, cause);
   } finally {
-    await client.end().catch(() => {});
+    await client?.end().catch(() => {});
   }
 }

@@ -5,11 +5,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { workerData } from 'node:worker_threads';
 import pg from 'pg';
+import { connectTo } from './connection.ts';
 import type { Answer, Request, WorkerData } from './messages.ts';
-import { rowTypes } from './row-types.ts';
-import { CONNECT_TIMEOUT_MS, LOCK_TIMEOUT_MS } from './timeouts.ts';
+import { LOCK_TIMEOUT_MS } from './timeouts.ts';
+import { reasonOf, Unusable } from './unusable.ts';
 
-const { url, answerTimeoutMs, port, answers, sessionsBefore } = workerData as WorkerData; // `BlockingWorker` gives it
+const { source, answerTimeoutMs, port, answers, sessionsBefore } = workerData as WorkerData; // `BlockingWorker` gives it
 const counter = new Int32Array(answers);
 
 /** Between tries to connect again, which nobody waits for. */
@@ -39,17 +40,13 @@ let closed = false;
 let before: { readonly pid: number; readonly since: string } | undefined;
 
 async function connect(): Promise<pg.Client> {
-  const made = new pg.Client({
-    ...{ connectionString: url, types: rowTypes, keepAlive: true, application_name: 'skerry' },
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-  });
+  const made = await connectTo(source, 'skerry');
   const lost = () => {
     if (client === made) client = undefined;
   };
   made.on('error', lost);
   made.on('end', lost);
   try {
-    await made.connect();
     await made.query(SESSION);
     await lock(made);
     before = (await made.query(WHOSE)).rows[0];
@@ -140,6 +137,7 @@ const isAboutConnection = (code: string) => /^(08|57P)/.test(code);
 
 function toAnswer(error: unknown): Answer {
   if (error instanceof Taken) return { kind: 'taken' };
+  if (error instanceof Unusable) return { kind: 'unusable', why: error.message };
   if (!(error instanceof Error)) return { kind: 'unreachable', why: String(error) };
   if (error instanceof pg.DatabaseError && client && !isAboutConnection(error.code ?? '')) {
     const { message, code = '', constraint } = error;
@@ -148,9 +146,7 @@ function toAnswer(error: unknown): Answer {
   // What is left of it, a transaction perhaps, is nobody's.
   client?.end().catch(() => {});
   client = undefined;
-  // Of several addresses of one name each has its own reason, and the whole has none.
-  const why = error instanceof AggregateError ? error.errors.map(String).join(', ') : error.message;
-  return { kind: 'unreachable', why };
+  return { kind: 'unreachable', why: reasonOf(error) };
 }
 
 async function answerTo(request: Request): Promise<Answer> {

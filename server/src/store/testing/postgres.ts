@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -16,17 +25,30 @@ export const PASSWORD = 'not-for-the-log';
 /** Why there is none on this machine; false when there is. For `skip`. */
 export const noPostgres: false | string = binDir() === undefined && 'no PostgreSQL (package postgresql)';
 
+/** What is otherwise than with one that is reached by a socket and knows passwords. */
+export interface TestPostgresOptions {
+  /** As `name=value`. */
+  readonly settings?: readonly string[];
+  /** Lines of `pg_hba.conf`, in front of those that are there. */
+  readonly access?: readonly string[];
+  /** Files of the data directory, by name. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
 export class TestPostgres {
   readonly #directory: string;
+  readonly #settings: readonly string[];
   #server: ChildProcess | undefined;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, settings: readonly string[]) {
     this.#directory = directory;
+    this.#settings = settings;
   }
 
-  static async start(): Promise<TestPostgres> {
+  static async start(options: TestPostgresOptions = {}): Promise<TestPostgres> {
+    const { settings = [], access = [], files = {} } = options;
     const directory = mkdtempSync(join(tmpdir(), 'skerry-pg-'));
-    const postgres = new TestPostgres(directory);
+    const postgres = new TestPostgres(directory, settings);
     try {
       chmodSync(directory, 0o700);
       const { uid, gid } = owner();
@@ -42,6 +64,9 @@ export class TestPostgres {
           ...{ uid, gid, cwd: directory, stdio: 'pipe' },
         },
       );
+      const hba = join(directory, 'data/pg_hba.conf');
+      writeFileSync(hba, [...access, readFileSync(hba, 'utf8')].join('\n'));
+      for (const [name, content] of Object.entries(files)) postgres.put(name, content);
       await postgres.resume();
       return postgres;
     } catch (error) {
@@ -66,19 +91,34 @@ export class TestPostgres {
     return `postgres://${USER}:${PASSWORD}@localhost/${name}?host=${encodeURIComponent(this.#directory)}`;
   }
 
+  /** Where its socket is. */
+  get directory(): string {
+    return this.#directory;
+  }
+
+  /** Writes a file of its data directory that only it may read. */
+  put(name: string, content: string): void {
+    const { uid, gid } = owner();
+    const path = join(this.#directory, 'data', name);
+    writeFileSync(path, content, { mode: 0o600 });
+    chownSync(path, uid, gid);
+  }
+
   /** Ends it as a crash does. */
   async kill(): Promise<void> {
     await this.#stop('SIGQUIT');
   }
 
-  /** Starts it, again after `kill`. */
-  async resume(): Promise<void> {
+  /** Starts it, again after `kill`. @param others than its settings, in place of those of the same name */
+  async resume(others: readonly string[] = []): Promise<void> {
     const { uid, gid } = owner();
     const settings = [
       'listen_addresses=',
       'fsync=off',
       'max_connections=100',
       `unix_socket_directories=${this.#directory}`,
+      ...this.#settings,
+      ...others,
     ];
     const flags = settings.flatMap((setting) => ['-c', setting]);
     const server = spawn(program('postgres'), ['-D', join(this.#directory, 'data'), ...flags], {

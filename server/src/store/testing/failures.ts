@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict';
+import { SkerryError } from '../../errors/skerry-error.ts';
+
+/** For `assert.throws`: beside what an error is, that nothing of it has a secret. */
+export const failsWith =
+  (code: SkerryError['code'], text: RegExp, secret: string) =>
+  (error: unknown): true => {
+    assert.ok(error instanceof SkerryError, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, text);
+    assert.ok(!`${error.stack} ${JSON.stringify(error)} ${String(error.cause)}`.includes(secret));
+    return true;
+  };
