@@ -1,5 +1,5 @@
 /** The Debian packages Skerry needs, and how they are installed when something they bring is missing. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { capture, which } from './command.mjs';
 import { SetupError } from './step.mjs';
@@ -48,6 +48,12 @@ export const testPackages = [
     purpose: 'servers whose records are there',
     prepare: withoutMainCluster,
   },
+  {
+    name: 'pgbouncer',
+    command: 'pgbouncer',
+    purpose: 'servers whose records are behind it',
+    prepare: () => withoutService('pgbouncer'),
+  },
   { name: 'chromium', command: 'chromium', purpose: 'notebooks and pages of sandboxes in a browser' },
 ];
 
@@ -60,6 +66,14 @@ function withoutMainCluster() {
     settings,
     '# Written by Skerry before it installed PostgreSQL for its tests.\ncreate_main_cluster = false\n',
   );
+}
+
+/** Debian starts a service with its package, for all of the machine. Tests start their own, and nobody else asked for one. */
+function withoutService(name) {
+  const unit = `/etc/systemd/system/${name}.service`;
+  if (lstatSync(unit, { throwIfNoEntry: false }) !== undefined) return;
+  mkdirSync(dirname(unit), { recursive: true });
+  symlinkSync('/dev/null', unit); // as `systemctl mask` does, which only knows units that are there
 }
 
 const present = (item) =>

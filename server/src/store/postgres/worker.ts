@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { workerData } from 'node:worker_threads';
 import pg from 'pg';
 import { connectTo } from './connection.ts';
+import { checkFit } from './fitness.ts';
 import type { Answer, Request, WorkerData } from './messages.ts';
 import { LOCK_TIMEOUT_MS } from './timeouts.ts';
 import { reasonOf, Unusable } from './unusable.ts';
@@ -47,6 +48,7 @@ async function connect(): Promise<pg.Client> {
   made.on('error', lost);
   made.on('end', lost);
   try {
+    await checkFit(made, source);
     await made.query(SESSION);
     await lock(made);
     before = (await made.query(WHOSE)).rows[0];

@@ -18,7 +18,7 @@ import { createInterface } from 'node:readline';
 
 /** Debian keeps the programs of each version apart. */
 const VERSIONS = '/usr/lib/postgresql';
-const USER = 'skerry';
+export const USER = 'skerry';
 /** In the URL of every such database: where it turns up elsewhere, a test can tell. */
 export const PASSWORD = 'not-for-the-log';
 
@@ -51,7 +51,7 @@ export class TestPostgres {
     const postgres = new TestPostgres(directory, settings);
     try {
       chmodSync(directory, 0o700);
-      const { uid, gid } = owner();
+      const { uid, gid } = postgresUser();
       chownSync(directory, uid, gid);
       const passwordFile = join(directory, 'password');
       writeFileSync(passwordFile, PASSWORD);
@@ -87,8 +87,9 @@ export class TestPostgres {
     return ['env', `PGPASSWORD=${PASSWORD}`, program('createdb'), '-h', this.#directory, '-U', USER];
   }
 
-  url(name: string): string {
-    return `postgres://${USER}:${PASSWORD}@localhost/${name}?host=${encodeURIComponent(this.#directory)}`;
+  /** @param directory another one whose socket leads here */
+  url(name: string, directory: string = this.#directory): string {
+    return `postgres://${USER}:${PASSWORD}@localhost/${name}?host=${encodeURIComponent(directory)}`;
   }
 
   /** Where its socket is. */
@@ -98,7 +99,7 @@ export class TestPostgres {
 
   /** Writes a file of its data directory that only it may read. */
   put(name: string, content: string): void {
-    const { uid, gid } = owner();
+    const { uid, gid } = postgresUser();
     const path = join(this.#directory, 'data', name);
     writeFileSync(path, content, { mode: 0o600 });
     chownSync(path, uid, gid);
@@ -111,7 +112,7 @@ export class TestPostgres {
 
   /** Starts it, again after `kill`. @param others than its settings, in place of those of the same name */
   async resume(others: readonly string[] = []): Promise<void> {
-    const { uid, gid } = owner();
+    const { uid, gid } = postgresUser();
     const settings = [
       'listen_addresses=',
       'fsync=off',
@@ -162,7 +163,7 @@ function program(name: string): string {
 }
 
 /** PostgreSQL refuses to run as root. Its package brings a user. */
-function owner(): { readonly uid: number; readonly gid: number } {
+export function postgresUser(): { readonly uid: number; readonly gid: number } {
   const { getuid, getgid } = process;
   assert.ok(getuid && getgid);
   if (getuid() !== 0) return { uid: getuid(), gid: getgid() };
