@@ -54,8 +54,16 @@ describe('a server with its records in PostgreSQL', { skip: noPostgres }, () => 
     const ready = await fetch(`${server.url}/readyz`);
     assert.equal(ready.status, 503);
     assert.match(await ready.text(), /"reasons":\["no-database"\]/);
+    announce(server);
+    const away = await runSkerry(server, 'status');
+    assert.match(away, /^records +! The database at .* does not answer.*\n +→ Start it/m);
+    assert.ok(!away.includes(PASSWORD));
     await postgres.resume();
     await untilReady();
+    const { records } = JSON.parse(await runSkerry(server, 'status', '--json'));
+    conceal(server);
+    assert.equal(records.database, 'PostgreSQL');
+    assert.ok(records.version !== '' && records.roundTripMs > 0, JSON.stringify(records));
     driver.send('database is back');
     await driver.expect('done');
     await driver.end();

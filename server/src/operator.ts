@@ -28,6 +28,7 @@ export async function checkServer(config: Config): Promise<readonly EngineCheck[
   const { createOciEngine } = await import('./engines/oci/engine.ts');
   const { ImagePlaces } = await import('./images/image-places.ts');
   const { checkImageSources } = await import('./images/source-checks.ts');
+  const { checkRecords } = await import('./store/check-records.ts');
   const { SandboxContent } = await import('./sandboxes/content-places.ts');
   const { checkpointsDir } = await import('./sandboxes/memory-snapshots.ts');
   const { createLogger } = await import('./telemetry/logger.ts');
@@ -42,7 +43,7 @@ export async function checkServer(config: Config): Promise<readonly EngineCheck[
     ...enginePrograms(),
     logger,
   });
-  return (await Promise.all([checkImageSources(config), engine.check()])).flat();
+  return (await Promise.all([checkImageSources(config), engine.check(), checkRecords(config)])).flat();
 }
 
 /** Makes a directory ready for a backup by the server. @throws SkerryError */

@@ -18,6 +18,7 @@ import { imageRoute } from './api/operator/image-route.ts';
 import { machineRoute } from './api/operator/machine-route.ts';
 import { metricsRoute } from './api/operator/metrics-route.ts';
 import { observed } from './api/operator/observed.ts';
+import { recordsRoute } from './api/operator/records-route.ts';
 import { sandboxRoute } from './api/operator/sandbox-route.ts';
 import { tokenRoute } from './api/operator/token-route.ts';
 import { warmRoute } from './api/operator/warm-route.ts';
@@ -60,6 +61,7 @@ import { type AesVault, openVault } from './secrets/vault.ts';
 import { backupKeyCheck } from './storage/backup.ts';
 import { Collector } from './storage/collector.ts';
 import { copyDatabase } from './store/backup.ts';
+import { checkRecords } from './store/check-records.ts';
 import { openStore, type Store } from './store/store.ts';
 import { AuditLog } from './telemetry/audit-log.ts';
 import type { CallListener } from './telemetry/calls.ts';
@@ -373,8 +375,14 @@ export async function startServer(
       checksRoute({
         ...{ tokens, logger },
         check: async () =>
-          (await Promise.all([cluster?.check() ?? [], machine.check(), checkImageSources(config)])).flat(),
+          (
+            await Promise.all([
+              ...[cluster?.check() ?? [], machine.check()],
+              ...[checkImageSources(config), checkRecords(config)],
+            ])
+          ).flat(),
       }),
+      recordsRoute({ tokens, logger, check: () => checkRecords(config) }),
       machineRoute({
         ...{ tokens, logger, version: VERSION, sandboxes: () => sandboxes.size },
         ...{ maxSandboxes: config.maxSandboxes, limits: limitsOf(config) },

@@ -17,6 +17,15 @@ const healthSchema = z.object({
   sandboxes: z.int().nonnegative(),
 });
 
+/** One of an earlier version says nothing of them. */
+const recordsSchema = z.object({
+  records: z.object({
+    ...{ database: z.string(), place: z.string(), version: z.string().optional() },
+    ...{ roundTripMs: z.number().optional(), ok: z.boolean(), found: z.string(), remedy: z.string() },
+  }),
+});
+type Records = z.infer<typeof recordsSchema>['records'];
+
 /** `skerry status`: exit status 0 when the server runs and answers, 3 when it does not run. */
 export function statusCommand(): Command {
   const command = new Command('status')
@@ -29,7 +38,7 @@ export function statusCommand(): Command {
       if (options.json) process.stdout.write(`${JSON.stringify({ running: false, dataDir })}\n`);
       throw new CliError(`Not running (data directory ${dataDir}).`, ExitStatus.notRunning);
     }
-    const [health, resolver, warm] = await Promise.all([
+    const [health, resolver, warm, records] = await Promise.all([
       fetchHealth(state.url),
       findResolver(dataDir),
       // One of an earlier version has none.
@@ -37,6 +46,7 @@ export function statusCommand(): Command {
         kinds: [],
         startups: [],
       })),
+      askServer(state, dataDir, { method: 'GET', path: 'records' }, recordsSchema).catch(() => undefined),
     ]);
     const { url, pid, instance, isolation, version, startedAt } = state;
     if (options.json) {
@@ -44,6 +54,7 @@ export function statusCommand(): Command {
       const report = {
         ...{ running: true, url, pid, instance, isolation, version, startedAt, sandboxes, dataDir },
         resolver: resolver ?? null,
+        records: records?.records ?? null,
         warm: warm.kinds,
         startups: warm.startups,
       };
@@ -58,12 +69,24 @@ export function statusCommand(): Command {
       ['isolation', isolation ?? 'unknown'],
       ['instance', instance],
       ['data', dataDir],
+      ...describeRecords(records?.records),
       ['log', logFile(dataDir)],
       ...(isInstalled(dataDir) ? [['service', unitOf(dataDir)] as const] : []),
     ] as const;
     for (const [name, value] of rows) process.stdout.write(`${name.padEnd(10)} ${value}\n`);
     process.stdout.write(describeWarmPool(warm));
   });
+}
+
+function describeRecords(records: Records | undefined): (readonly [string, string])[] {
+  if (!records) return [];
+  const { ok, found, remedy } = records;
+  return ok
+    ? [['records', found]]
+    : [
+        ['records', `! ${found}`],
+        ['', `→ ${remedy}`],
+      ];
 }
 
 /** What the server says of itself. @throws CliError when it does not answer */
