@@ -1,5 +1,6 @@
 /** What a data directory tells about its server: is it running, where, and with which token. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { type TokenFile, tokenFilePath, tokenFileSchema } from '../../server/src/local-caller.ts';
@@ -19,6 +20,8 @@ export const readyLineSchema = z.object({
   version: z.string(),
   /** What runs sandboxes that ask for no runtime; older servers do not tell. */
   isolation: z.optional(z.enum(['gvisor', 'runc'])),
+  /** Of one that shares the directory with others: whether another answers for it. */
+  standsBy: z.optional(z.boolean()),
 });
 
 const serverStateSchema = z.extend(readyLineSchema, {
@@ -36,18 +39,23 @@ export const serverAsJson = ({ url, pid, version, isolation }: ServerState) => (
 
 export const logFile = (dataDir: string): string => join(dataDir, 'server.log');
 const stateFile = (dataDir: string): string => join(dataDir, 'server.json');
+/** Of a directory that servers on other machines have as well: its processes are this machine's. */
+const ownStateFile = (dataDir: string): string =>
+  join(dataDir, `server.${encodeURIComponent(hostname())}.json`);
 
 export function writeServerState(dataDir: string, state: ServerState): void {
-  writeFileSync(stateFile(dataDir), `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 });
+  const file = state.standsBy === undefined ? stateFile(dataDir) : ownStateFile(dataDir);
+  writeFileSync(file, `${JSON.stringify(state, null, 2)}\n`, { mode: 0o600 });
 }
 
 export function removeServerState(dataDir: string): void {
-  rmSync(stateFile(dataDir), { force: true });
+  const file = [ownStateFile(dataDir), stateFile(dataDir)].find(existsSync);
+  if (file !== undefined) rmSync(file);
 }
 
 /** How the last server on this data directory was started, whether or not it still runs. */
 export function readServerState(dataDir: string): ServerState | undefined {
-  const parsed = serverStateSchema.safeParse(readJson(stateFile(dataDir)));
+  const parsed = serverStateSchema.safeParse(readJson(ownStateFile(dataDir)) ?? readJson(stateFile(dataDir)));
   return parsed.success ? parsed.data : undefined;
 }
 

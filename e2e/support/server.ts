@@ -44,6 +44,8 @@ export interface ServerOptions {
   readonly freshData?: boolean;
   /** A data directory that the test made and removes itself; while it is empty it is given the images of most tests. */
   readonly dataDir?: string;
+  /** It shares data directory and database with another, whose sandboxes are there already. */
+  readonly beside?: TestServer;
   /** The program of the server; another than this one's. */
   readonly main?: string;
   /** Where its log goes; a file in its data directory by default. */
@@ -63,6 +65,8 @@ export interface TestServer {
   errors(): string[];
   /** Kills the server's process as a crash would, and keeps its supervisor from noticing until `restart`; sandboxes go on. */
   kill9(): Promise<void>;
+  /** Ends the server and its supervisor as the end of a machine would. */
+  lose(): Promise<void>;
   /** Lets the supervisor end the server gracefully and start it again. */
   restartGracefully(): Promise<void>;
   /** SIGTERM; sandboxes go on. @throws when it does not exit with status 0 */
@@ -76,10 +80,16 @@ export interface TestServer {
 /** Starts a server on a free port. `stop` it in an `after` hook. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   const { main = serverMain } = options;
-  const shared = options.dataDir ?? (options.freshData ? undefined : await sharedDataDir());
+  const shared =
+    options.beside?.dataDir ?? options.dataDir ?? (options.freshData ? undefined : await sharedDataDir());
   const dataDir = shared ?? mkdtempSync(join(tmpdir(), 'e2e-data-'));
-  if (!options.freshData) await giveImages(dataDir);
-  assert.deepEqual(await inventory(dataDir), [], 'the machine has something of this server before it starts');
+  if (!options.freshData && !options.beside) await giveImages(dataDir);
+  if (!options.beside)
+    assert.deepEqual(
+      await inventory(dataDir),
+      [],
+      'the machine has something of this server before it starts',
+    );
   // The server finds it as well, but not what the developer's shell says to Skerry itself (`definedEnvironment`).
   const ca = findExtraCaFile(process.env);
   const flags = [
@@ -91,7 +101,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   ];
   const home = mkdtempSync(join(tmpdir(), 'e2e-home-'));
   const env = { ...definedEnvironment(), XDG_CONFIG_HOME: home, XDG_STATE_HOME: home, ...options.env };
-  const logPath = options.logFile ?? join(dataDir, 'e2e.log');
+  const logPath = options.logFile ?? join(options.beside ? home : dataDir, 'e2e.log');
 
   const logStart = existsSync(logPath) ? statSync(logPath).size : 0;
   let { child, ready } = await launch('0', main, flags, env, logPath);
@@ -127,6 +137,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
       process.kill(ready.serverPid, 'SIGKILL');
       await untilDead(ready.serverPid);
     },
+    lose: () => ended('SIGKILL'),
     restartGracefully: async () => {
       const from = statSync(logPath).size;
       child.kill('SIGHUP');

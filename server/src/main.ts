@@ -5,8 +5,11 @@
  *   node server/src/main.ts --destroy-all [...]      end what a stopped server left and remove it from the machine
  */
 import './platform/compile-cache.mjs';
+import type { Config } from './config/config.ts';
 import { describeError, firstError } from './errors/first-error.ts';
 import { SkerryError } from './errors/skerry-error.ts';
+import type { HandedOver, Server } from './server.ts';
+import type { Logger } from './telemetry/logger.ts';
 
 // Clients wait out a restart of about a second: compiled code of the last start saves half of it. Only what is imported from here on profits, where the first import did not come first
 // by itself (`nodeFlags`).
@@ -20,6 +23,7 @@ const { Launcher } = await import('./platform/launcher.ts');
 const { createLogger } = await import('./telemetry/logger.ts');
 const { inheritedSocket } = await import('./transport/inherited-socket.ts');
 const { KeptPorts } = await import('./transport/kept-ports.ts');
+const { listen } = await import('./transport/listener.ts');
 const { VERSION } = await import('./version.ts');
 
 const DESTROY_ALL = '--destroy-all';
@@ -42,14 +46,14 @@ async function main(args: readonly string[]): Promise<void> {
   startCommandsWith(launcher);
   const listenFd = inheritedSocket(process.env, process.pid);
   const keptPorts = new KeptPorts(process.env, process.pid, logger);
-  const { startServer } = await import('./server.ts');
-  const server = await startServer(config, logger, { listenFd, keptPorts });
+  const openListener = () => listen({ host: config.host, port: config.port, listenFd });
+  const server = await start(config, logger, { openListener, keptPorts, onLost: endAtOnce });
   rememberExtraCaFile(config.dataDir, config.extraCaFile);
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     // systemd tells every process of a scope, and then the supervisor tells this one again.
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
   });
-  const { url, clientUrl, instance, isolation } = server;
+  const { url, clientUrl, instance, isolation, standsBy } = server;
   // Who wants to stop the server must tell its supervisor, which would start it again; signals reach the server through it.
   const pid = process.env.SKERRY_SUPERVISED === '1' ? process.ppid : process.pid;
   const ready = {
@@ -60,6 +64,7 @@ async function main(args: readonly string[]): Promise<void> {
     serverPid: process.pid,
     instance,
     isolation,
+    standsBy,
     version: VERSION,
   };
   process.stdout.write(`${JSON.stringify(ready)}\n`);
@@ -67,6 +72,17 @@ async function main(args: readonly string[]): Promise<void> {
   await server.close();
   await launcher.close();
   process.exit(); // a start that was under way is taken up by the next server
+}
+
+async function start(config: Config, logger: Logger, parts: HandedOver): Promise<Server> {
+  if (config.peerHost === '') return (await import('./server.ts')).startServer(config, logger, parts);
+  return (await import('./one-of-several.ts')).startOneOfSeveral(config, logger, parts);
+}
+
+/** As if this process was killed: the supervisor starts another one. */
+function endAtOnce(why: string): void {
+  process.stderr.write(`skerry: this server leads no more: ${why}\n`);
+  process.kill(process.pid, 'SIGKILL');
 }
 
 try {

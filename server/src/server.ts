@@ -43,6 +43,7 @@ import { ImageService } from './images/image-service.ts';
 import { checkImageSources } from './images/source-checks.ts';
 import { InstanceService } from './instances/instance-service.ts';
 import { POOL_SWEEP_MS } from './instances/warm-pool.ts';
+import { lead } from './lead.ts';
 import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
@@ -71,6 +72,7 @@ import { Metrics } from './telemetry/metrics.ts';
 import { openTracing } from './telemetry/tracing.ts';
 import { loadCertificate, machineNames } from './transport/certificate.ts';
 import type { KeptPorts } from './transport/kept-ports.ts';
+import type { Listener } from './transport/listener.ts';
 import { createPort } from './transport/port.ts';
 import { type HttpRoute, routeRequests } from './transport/routes.ts';
 import { clientUrl, localUrl, remoteUrl } from './transport/urls.ts';
@@ -88,6 +90,8 @@ export interface Server {
   readonly instance: string;
   /** What runs sandboxes that ask for no runtime; undefined when nothing usable is there. */
   readonly isolation: RuntimeName | undefined;
+  /** Of one of several: whether another answered for it when it started. */
+  readonly standsBy?: boolean;
   /** Stops answering and lets go of the machine; running sandboxes go on and are taken over by the next start. */
   close(): Promise<void>;
 }
@@ -119,9 +123,11 @@ const secretsOf = (store: Store, vault: AesVault) => ({
 
 /** What this process has from whoever started it. */
 export interface HandedOver {
-  /** A socket that listens, to be taken instead of the configured address. */
-  readonly listenFd: number | undefined;
+  /** Whose connections are to be answered once everything is there. */
+  readonly openListener: () => Promise<Listener>;
   readonly keptPorts: KeptPorts;
+  /** Is told, once, that another server works on the same database, or may: nothing of this one must go on. */
+  readonly onLost: (why: string) => void;
 }
 
 /**
@@ -132,13 +138,14 @@ export interface HandedOver {
 export async function startServer(
   config: Config,
   logger: Logger,
-  { listenFd, keptPorts }: HandedOver,
+  { openListener, keptPorts, onLost }: HandedOver,
 ): Promise<Server> {
   const { dataDir } = config;
   const now = Date.now;
   const cleanup = new CleanupScope(logger);
   try {
-    cleanup.add('lock', lockDataDir(dataDir));
+    // Where several servers share the directory, the database says which of them works on it: locks of files say nothing between machines, or for too long.
+    if (config.peerHost === '') cleanup.add('lock', lockDataDir(dataDir));
     const store = openStore(dataDir, config.databaseUrl, config.databasePasswordFile);
     cleanup.add('store', () => store.close());
     const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
@@ -404,10 +411,8 @@ export async function startServer(
         takenIn: (id) => sandboxes.takenIn(id),
       }),
     ];
-    const port = await createPort({
-      host: config.host,
-      port: config.port,
-      listenFd,
+    const port = createPort({
+      listener: await openListener(),
       tls: certificate,
       plaintextFrom: config.plaintextFrom,
       onRequest: routeRequests({
@@ -446,6 +451,14 @@ export async function startServer(
     cleanup.add('readiness', () => {
       draining = true;
     });
+    if (config.peerHost !== '') {
+      const where = () => ({
+        host: config.peerHost,
+        port: port.address.port,
+        fingerprint: certificate.fingerprint,
+      });
+      cleanup.add('leadership', lead({ settings: store.settings, where, logger, now, onLost }));
+    }
     const at = listening(port.address.port);
     const isolation = isolationOf(engine);
     return { url: localUrl(at), clientUrl: clientUrl(at), instance, isolation, close: () => cleanup.run() };

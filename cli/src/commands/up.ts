@@ -66,10 +66,15 @@ function announce(
   { host, runtime }: Pick<Config, 'host' | 'runtime'>,
   options: { readonly json?: boolean },
 ): void {
-  const words = `Skerry ${state.version} is running at ${state.url} (process ${state.pid}).`;
+  const does = state.standsBy ? 'stands by' : 'is running';
+  const words = `Skerry ${state.version} ${does} at ${state.url} (process ${state.pid}).`;
   tell({ ...serverAsJson(state), started: true }, words, options);
   if (options.json) return;
-  say(describeIsolation(state.isolation, runtime));
+  say(
+    state.standsBy
+      ? 'Another server of its database leads, and answers whoever calls this one, which takes over when that one is gone.'
+      : describeIsolation(state.isolation, runtime),
+  );
   say('Point Modal clients of this shell at it with: eval "$(skerry env)"');
   if (!isLoopback(host)) say('What another machine needs: skerry token create');
 }

@@ -38,6 +38,13 @@ export const configSchema = z.strictObject({
     .string()
     .default('')
     .describe('file with the password of that database and nothing else; default: none'),
+  peerHost: z
+    .string()
+    .regex(/^$|^[A-Za-z0-9._:-]{1,253}$/, 'no name or address')
+    .default('')
+    .describe(
+      'name or address at which the other servers of the same database reach this one; with it, it stands by while another works (operations.md); default: none, it is the only one',
+    ),
   logLevel: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('warn')

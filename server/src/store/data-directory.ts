@@ -76,6 +76,17 @@ export function completePair(dataDir: string): void {
   if (mark) writeMark(dataDir, { ...mark, state: 'complete' });
 }
 
+/**
+ * Whether a directory and a database that knows this id belong together; undefined is one that knows none yet.
+ * @throws SkerryError `conflict` where they do not
+ */
+export function checkPair(dataDir: string, known: string | undefined): void {
+  if (known !== undefined && readMark(dataDir)?.id !== known)
+    throw conflict(
+      `The database belongs to another data directory than ${dataDir}: the servers that share one share the other, so mount the same directory there.`,
+    );
+}
+
 /** No database knows it. */
 export function dropPair(dataDir: string): void {
   rmSync(join(dataDir, FILE), { force: true });

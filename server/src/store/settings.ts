@@ -8,6 +8,7 @@ export type SettingKey =
   | 'data-directory'
   | 'default-environment'
   | 'environment-quotas'
+  | 'leader'
   | 'auth.token'
   | 'auth.further-tokens'
   | 'auth.signing-key'

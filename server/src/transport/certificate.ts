@@ -2,7 +2,7 @@
  * The certificate of the port: the operator's, or else one of an authority that the server makes for itself at its first start. The official clients
  * do not check it on localhost and insist on a trusted one elsewhere; `skerry connect` knows it by the fingerprint of its key.
  */
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
@@ -100,14 +100,18 @@ export function machineNames(): readonly string[] {
 
 function describe(cert: string, key: string, configured: boolean): Certificate {
   const own = new X509Certificate(cert);
-  const fingerprint = `sha256:${createHash('sha256')
-    .update(own.publicKey.export({ type: 'spki', format: 'der' }))
-    .digest('hex')}`;
+  const fingerprint = fingerprintOf(own.publicKey);
   const names = namesOf(own).filter((each) => !LOOPBACK.test(each));
   const name =
     names.find((each) => isIP(each) === 0 && !each.includes('*')) ?? names.find((each) => isIP(each));
   return { cert, key, configured, fingerprint, name };
 }
+
+/** `sha256:` and 64 hexadecimal digits of a public key (DER of its SubjectPublicKeyInfo). */
+export const fingerprintOf = (key: KeyObject): string =>
+  `sha256:${createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'der' }))
+    .digest('hex')}`;
 
 /** As Node prints them. */
 const LOOPBACK = /^(localhost|127\.[\d.]+|::1|(0:){7}1)$/;

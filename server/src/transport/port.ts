@@ -8,13 +8,14 @@ import http2, {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from 'node:http2';
-import net, { type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
-import { SkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { sniff, type WireProtocol } from './first-bytes.ts';
 import { Http1Guard } from './http1-guard.ts';
+import type { Listener } from './listener.ts';
+import { maySpeak, type PlaintextFrom, refusePlaintext } from './plaintext.ts';
 import { isTunnelled, markTunnelled, TUNNEL_PROTOCOL } from './tunnel.ts';
 
 /** A request of either HTTP version; both have the stream and header interfaces handlers need. */
@@ -25,16 +26,11 @@ export type RequestListener = (request: AnyRequest, response: AnyResponse) => vo
 export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 export interface PortOptions {
-  /** Address or name to listen on. */
-  readonly host: string;
-  /** 0 takes a free one. */
-  readonly port: number;
-  /** A listening socket that was handed over (systemd, `skerry-supervisor`): taken instead of `host` and `port`. */
-  readonly listenFd?: number | undefined;
+  /** What listens; it is closed with the port. */
+  readonly listener: Listener;
   /** PEM certificate chain and key for connections that start with a TLS handshake. */
   readonly tls: { readonly cert: string; readonly key: string };
-  /** From where connections without TLS are taken: only from this machine, or also from others, for a port behind a proxy that ends TLS. */
-  readonly plaintextFrom: 'machine' | 'anywhere';
+  readonly plaintextFrom: PlaintextFrom;
   readonly onRequest: RequestListener;
   readonly onUpgrade: UpgradeListener;
   readonly logger: Logger;
@@ -44,8 +40,6 @@ export interface PortOptions {
   readonly headerTimeoutMs?: number;
   /** How long an HTTP/1.1 request body may stand still, 60 s by default. */
   readonly bodyIdleTimeoutMs?: number;
-  /** Connections at once, 8192 by default; more are closed at once. */
-  readonly maxConnections?: number;
 }
 
 export interface Port {
@@ -68,12 +62,9 @@ const http2Options: http2.ServerOptions = {
 };
 const SESSION_WINDOW = 64 * MiB;
 
-/**
- * Opens the port.
- * @throws SkerryError `unavailable` when the address is in use or may not be bound, naming what to change
- */
-export async function createPort(options: PortOptions): Promise<Port> {
-  const { logger } = options;
+/** Serves what comes from now on. */
+export function createPort(options: PortOptions): Port {
+  const { listener, logger } = options;
   const firstBytesTimeoutMs = options.firstBytesTimeoutMs ?? 10_000;
   const sockets = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
@@ -154,32 +145,23 @@ export async function createPort(options: PortOptions): Promise<Port> {
     }
   };
 
-  const tcpServer = net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 });
-  tcpServer.maxConnections = options.maxConnections ?? 8192;
-  tcpServer.on('connection', (socket) => {
+  listener.handTo((socket) => {
+    socket.allowHalfOpen = false; // who has left gets no answer, and leaves nothing behind
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    socket.on('error', () => socket.destroy()); // a reset by the peer is not an event worth a crash or a log line
     sniff(socket, firstBytesTimeoutMs, (protocol) => {
-      if (protocol === 'tls' || options.plaintextFrom === 'anywhere' || isOwnMachine(socket)) {
-        return speak(socket, protocol);
-      }
+      if (maySpeak(socket, protocol, options.plaintextFrom)) return speak(socket, protocol);
       logger.info({ remote: socket.remoteAddress, protocol }, 'plaintext connection refused');
-      if (protocol === 'http1') socket.end(PLAINTEXT_REFUSED);
-      else socket.destroy();
+      refusePlaintext(socket, protocol);
     });
   });
 
-  await listen(tcpServer, options);
-  const bound = tcpServer.address();
-  if (bound === null || typeof bound === 'string') throw new TypeError('a TCP server has a numeric address');
-
   return {
-    address: { host: bound.address, port: bound.port },
+    address: listener.address,
     useCertificate: ({ cert, key }) => tlsServer.setSecureContext({ cert, key, minVersion: 'TLSv1.2' }),
     close: async (graceMs) => {
       closing = true;
-      const closed = new Promise<void>((resolve) => tcpServer.close(() => resolve()));
+      const closed = listener.close();
       for (const session of sessions) session.close();
       guard.closeGracefully();
       const cut = setTimeout(() => {
@@ -190,43 +172,4 @@ export async function createPort(options: PortOptions): Promise<Port> {
       clearTimeout(cut);
     },
   };
-}
-
-const PLAINTEXT_REFUSED = [
-  'HTTP/1.1 403 Forbidden',
-  'Connection: close',
-  'Content-Type: text/plain',
-  '',
-  'This port takes connections without TLS only from its own machine. Use https://.\n',
-].join('\r\n');
-
-/** Over the loopback interface: to one of its addresses, or from the machine's address to the same. Nobody else can complete such a connection. */
-export function isOwnMachine({ remoteAddress, localAddress }: Socket): boolean {
-  return (
-    remoteAddress !== undefined &&
-    (/^(::ffff:)?127\./.test(remoteAddress) || remoteAddress === '::1' || remoteAddress === localAddress)
-  );
-}
-
-function listen(server: net.Server, { host, port, listenFd }: PortOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, host, port)));
-    if (listenFd === undefined) server.listen({ host, port, backlog: 1024 }, resolve);
-    else server.listen({ fd: listenFd }, resolve);
-  });
-}
-
-function listenError(error: NodeJS.ErrnoException, host: string, port: number): SkerryError {
-  const fail = (message: string) => new SkerryError('unavailable', message, { cause: error });
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return fail(`Port ${port} on ${host} is in use. Stop what uses it, or choose another with --port.`);
-    case 'EACCES':
-      return fail(`Port ${port} needs more rights than this user has. Choose one above 1023 with --port.`);
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-      return fail(`${host} is no address of this machine. Choose another with --host.`);
-    default:
-      return fail(`Cannot listen on ${host} port ${port}: ${error.message}`);
-  }
 }

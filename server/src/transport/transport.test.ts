@@ -14,6 +14,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { loadCertificate } from './certificate.ts';
 import { classify } from './first-bytes.ts';
+import { type ListenerOptions, listen } from './listener.ts';
 import { createPort, type Port, type PortOptions, type RequestListener } from './port.ts';
 import { routeRequests } from './routes.ts';
 import { isEncrypted, TUNNEL_PROTOCOL } from './tunnel.ts';
@@ -36,12 +37,12 @@ const echo: RequestListener = (request, response) => {
 };
 
 async function withPort(
-  options: Partial<PortOptions>,
+  options: Partial<PortOptions> & Partial<Pick<ListenerOptions, 'port' | 'maxConnections'>>,
   use: (port: number, opened: Port) => Promise<void>,
 ): Promise<void> {
-  const opened = await createPort({
-    host: '127.0.0.1',
-    port: 0,
+  const { port = 0, maxConnections } = options;
+  const opened = createPort({
+    listener: await listen({ host: '127.0.0.1', port, maxConnections }),
     tls: tlsFiles,
     plaintextFrom: 'anywhere',
     onRequest: echo,

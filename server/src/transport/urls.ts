@@ -21,7 +21,7 @@ export const urlOf = (scheme: 'http' | 'https', host: string, port: number): str
   at(scheme, host, port).replace(scheme === 'http' ? /:80$/ : /:443$/, '');
 
 /** Where the server's own command reaches it, without TLS. */
-export const localUrl = ({ host, port }: Listening): string =>
+export const localUrl = ({ host, port }: Omit<Listening, 'certificate'>): string =>
   at('http', isEverywhere(host) ? '127.0.0.1' : host, port);
 
 /** What clients of this machine are told: the name of the operator's certificate where the port is open to others, for it is theirs as well. */

@@ -8,7 +8,7 @@ import { checkPort } from '../sandboxes/port-connections.ts';
 import { sandboxEnded } from '../sandboxes/sandbox-errors.ts';
 import type { Sandbox } from '../sandboxes/sandboxes.ts';
 import { sniff } from '../transport/first-bytes.ts';
-import { isOwnMachine } from '../transport/port.ts';
+import { isOwnMachine } from '../transport/plaintext.ts';
 import { urlOf } from '../transport/urls.ts';
 import { Dialer } from './dialer.ts';
 import { newName } from './domain-gate.ts';

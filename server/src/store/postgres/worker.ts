@@ -7,6 +7,7 @@ import { workerData } from 'node:worker_threads';
 import pg from 'pg';
 import { connectTo } from './connection.ts';
 import { checkFit } from './fitness.ts';
+import { KEEPALIVE, LEADER_LOCK } from './locks.ts';
 import type { Answer, Request, WorkerData } from './messages.ts';
 import { LOCK_TIMEOUT_MS } from './timeouts.ts';
 import { reasonOf, Unusable } from './unusable.ts';
@@ -16,13 +17,10 @@ const counter = new Int32Array(answers);
 
 /** Between tries to connect again, which nobody waits for. */
 const PAUSE_MS = 500;
-/** The database notices within half a minute that a server's machine is gone, and frees its lock. */
-const SESSION = `
+const SESSION = `${KEEPALIVE}
   SET statement_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s';
-  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
   SET client_min_messages = warning`;
-/** "Sker", and what of it is locked: that a server works here. */
-const LOCK = 'SELECT pg_try_advisory_lock(1399547250, 1) AS taken';
+const LOCK = `SELECT pg_try_advisory_lock(${LEADER_LOCK}) AS taken`;
 
 /** What the database has for a connection: its process, and since when that is. */
 const WHOSE = 'SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()';

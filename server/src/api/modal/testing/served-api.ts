@@ -11,6 +11,7 @@ import type { SandboxService } from '../../../sandboxes/sandbox-service.ts';
 import { Domain, type DomainOptions } from '../../../sandboxes/testing/domain.ts';
 import type { CallListener } from '../../../telemetry/calls.ts';
 import { type Certificate, loadCertificate } from '../../../transport/certificate.ts';
+import { listen } from '../../../transport/listener.ts';
 import { createPort } from '../../../transport/port.ts';
 import { type HttpRoute, routeRequests } from '../../../transport/routes.ts';
 import { openTunnels } from '../../../tunnels/open-tunnels.ts';
@@ -107,9 +108,8 @@ export async function serveApi(options: ServedApiOptions = {}): Promise<ServedAp
       ...(options.authentication?.({ tokens, accessTokens }) ?? { tokens, accessTokens }),
       ...{ idempotency, logger, onCall: options.onCall },
     });
-    const port = await createPort({
-      host: '127.0.0.1',
-      port: 0,
+    const port = createPort({
+      listener: await listen({ host: '127.0.0.1', port: 0 }),
       tls: certificate,
       plaintextFrom: options.plaintextFrom ?? 'anywhere',
       onRequest: routeRequests({ rpc: api, routes: options.routes ?? [], logger }),

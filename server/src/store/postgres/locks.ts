@@ -1,0 +1,13 @@
+/** Advisory locks of a database that servers of Skerry share: they belong to a session, and go with it however it ends. */
+
+/** "Sker" */
+const SPACE = 1399547250;
+
+/** Held by the server that works on the database, on the very connection that its statements run on. */
+export const LEADER_LOCK = `${SPACE}, 1`;
+/** Held by the one that is next. */
+export const TURN_LOCK = `${SPACE}, 2`;
+
+/** The database notices within half a minute that a server's machine is gone, and frees its locks. */
+export const KEEPALIVE =
+  'SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;';
