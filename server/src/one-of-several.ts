@@ -32,9 +32,14 @@ export async function startOneOfSeveral(config: Config, logger: Logger, parts: H
   const leadership = new Leadership({ url: config.databaseUrl, passwordFile: config.databasePasswordFile });
   const turn = await leadership.tryTurn();
   if (turn) return lead(turn, config, logger, parts);
-  checkPair(config.dataDir, await leadership.setting('data-directory'));
-  parts.keptPorts.dropLeft(); // of tunnels, which are the leader's
-  return standBy(leadership, config, logger, parts);
+  try {
+    checkPair(config.dataDir, await leadership.setting('data-directory'));
+    parts.keptPorts.dropLeft(); // of tunnels, which are the leader's
+    return await standBy(leadership, config, logger, parts);
+  } catch (error) {
+    leadership.close();
+    throw error;
+  }
 }
 
 async function lead(turn: Turn, config: Config, logger: Logger, parts: HandedOver): Promise<Server> {
@@ -59,11 +64,16 @@ async function standBy(
   const forward = () => forwardConnections({ listener, plaintextFrom, peer: () => leader, logger });
   let forwarding = forward();
   const look = async () => {
-    leader = await leadership.leader();
+    // While the database is away, the last one that led does.
+    leader = await leadership.leader().catch(() => leader);
     forwarding.cutOthers();
   };
   await look();
-  const stopLooking = repeat(LOOK_MS, [{ name: 'leader', run: look }], logger);
+  const looks = repeat(LOOK_MS, [{ name: 'leader', run: look }], logger);
+  const stopLooking = () => {
+    looks();
+    leadership.close();
+  };
 
   const takeOver = async () => {
     for (;;) {

@@ -67,6 +67,11 @@ describe('who leads', { skip: noPostgres }, () => {
     const leader = { host: 'a', port: 1, fingerprint: 'sha256:0' };
     database.prepare("INSERT INTO settings VALUES ('leader', ?)").run(leaderAsText(leader));
     assert.deepEqual(await leadership.leader(), leader);
+    await postgres.kill();
+    await assert.rejects(leadership.leader());
+    await postgres.resume();
+    assert.deepEqual(await leadership.leader(), leader);
+    leadership.close();
     database.close();
   });
 });

@@ -31,6 +31,7 @@ export interface Turn {
 
 export class Leadership {
   readonly #source: DatabaseSource;
+  #questions: Promise<pg.Client> | undefined;
 
   constructor(source: DatabaseSource) {
     this.#source = source;
@@ -91,16 +92,24 @@ export class Leadership {
 
   /** @throws what the database says, or the network */
   async setting(key: SettingKey): Promise<string | undefined> {
-    const client = await this.#connect();
+    // One connection for all questions, made anew when it failed.
+    this.#questions ??= this.#connect();
+    const asked = this.#questions;
     try {
+      const client = await asked;
       const { rows } = await client.query('SELECT value FROM settings WHERE key = $1', [key]);
       return rows[0]?.value;
     } catch (error) {
       if (error instanceof pg.DatabaseError && error.code === NO_TABLE) return undefined;
+      if (this.#questions === asked) this.close();
       throw error;
-    } finally {
-      await client.end().catch(() => {});
     }
+  }
+
+  /** Of what it asked; turns are their holders'. */
+  close(): void {
+    void this.#questions?.then((client) => client.end()).catch(() => {});
+    this.#questions = undefined;
   }
 
   async #connect(): Promise<pg.Client> {
