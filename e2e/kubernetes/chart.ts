@@ -15,7 +15,15 @@ const CHART = join(projectRoot, 'deploy/kubernetes');
 interface KubernetesObject {
   readonly kind: string;
   readonly metadata: { name: string; readonly namespace?: string };
-  readonly spec?: { readonly template?: { readonly metadata: { annotations?: unknown } } };
+  readonly spec?: {
+    readonly template?: {
+      readonly metadata: { annotations?: unknown };
+      readonly spec: {
+        readonly containers: readonly { readonly env?: unknown }[];
+        readonly volumes: readonly { readonly name: string; readonly projected?: unknown }[];
+      };
+    };
+  };
 }
 
 const helm = async (...words: string[]): Promise<string> =>
@@ -51,8 +59,30 @@ describe('the chart', () => {
     assert.deepEqual(sorted(charted), sorted(expected));
   });
 
+  test('takes the URL of a database from a Secret that is named, which must be there then', async () => {
+    const given =
+      'database.secret=db-app,database.key=uri,database.caSecret=db-ca,settings.PGSSLMODE=verify-full';
+    const words = ['--namespace', 'skerry', '--values', file, '--set', given];
+    const made = objects(await helm('template', 'skerry', CHART, ...words));
+    const spec = made.find(({ kind }) => kind === 'StatefulSet')?.spec?.template?.spec;
+    assert.deepEqual(spec?.containers[0]?.env, [
+      {
+        name: 'SKERRY_DATABASE_URL',
+        valueFrom: { secretKeyRef: { name: 'db-app', key: 'uri' } },
+      },
+    ]);
+    const mounted = spec?.volumes.find(({ name }) => name === 'database')?.projected;
+    assert.deepEqual(mounted, {
+      defaultMode: 0o400, // the server refuses keys that others may read
+      sources: [
+        { secret: { name: 'db-app' } },
+        { secret: { name: 'db-ca', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+      ],
+    });
+  });
+
   test('refuses what it does not know', async () => {
-    for (const wrong of ['settings.OTHER=x', 'other=x', 'image='])
+    for (const wrong of ['settings.OTHER=x', 'database.url=postgres://x', 'other=x', 'image='])
       await assert.rejects(
         helm('template', 'skerry', CHART, '--namespace', 'skerry', '--values', file, '--set', wrong),
       );

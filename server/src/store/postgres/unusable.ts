@@ -48,8 +48,8 @@ function ofDatabase({ code, message }: pg.DatabaseError): string {
     case '28P01':
       return `${message}: the password is that of the URL, of SKERRY_DATABASE_PASSWORD_FILE, of PGPASSWORD or of ~/.pgpass`;
     case '28000':
-      // "no pg_hba.conf entry for host …, no encryption"; "connection requires a valid client certificate"
-      if (message.includes('no encryption'))
+      // "no pg_hba.conf entry for host …, no encryption", before 14 "SSL off"; "connection requires a valid client certificate"
+      if (/no encryption|SSL off/.test(message))
         return `${message}: it may want TLS, for which sslmode=disable must go`;
       if (message.includes('certificate'))
         return `${message}: sslcert and sslkey name one, which an authority that the database knows has made for that user`;
