@@ -24,6 +24,7 @@ const SUITES = [
   ['network policies, runc', network],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
   ['volumes, runc', volumes],
+  ['several servers, runc', 'e2e/kubernetes/several.ts'],
   ['the server as a Pod', 'e2e/kubernetes/deployed.ts'],
   ['the chart', 'e2e/kubernetes/chart.ts'],
 ];

@@ -36,6 +36,7 @@ program.stdin.write("across")
 program.stdin.write_eof()
 program.stdin.drain()
 assert next(lines) == "across\n"
+say(event="goes on")
 assert program.wait() == 7
 assert modal.Sandbox.from_name("several", "kept").object_id == sandbox.object_id
 assert sandbox.filesystem.read_text("/file") == "written"
