@@ -16,11 +16,17 @@ interface KubernetesObject {
   readonly kind: string;
   readonly metadata: { name: string; readonly namespace?: string };
   readonly spec?: {
+    readonly replicas?: number;
+    readonly volumeClaimTemplates?: unknown;
     readonly template?: {
       readonly metadata: { annotations?: unknown };
       readonly spec: {
         readonly containers: readonly { readonly env?: unknown }[];
-        readonly volumes: readonly { readonly name: string; readonly projected?: unknown }[];
+        readonly volumes: readonly {
+          readonly name: string;
+          readonly projected?: unknown;
+          readonly persistentVolumeClaim?: unknown;
+        }[];
       };
     };
   };
@@ -79,6 +85,24 @@ describe('the chart', () => {
         { secret: { name: 'db-ca', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
       ],
     });
+  });
+
+  test('has several servers share a database and a volume, and insists on both', async () => {
+    const make = (...set: string[]) =>
+      helm(...['template', 'skerry', CHART, '--namespace', 'skerry', '--values', file, '--set'], set.join());
+    const made = objects(await make('replicas=2', 'database.secret=db', 'storage.claim=shared'));
+    const spec = made.find(({ kind }) => kind === 'StatefulSet')?.spec;
+    assert.equal(spec?.replicas, 2);
+    assert.equal(spec?.volumeClaimTemplates, undefined);
+    const { containers, volumes } = spec?.template?.spec ?? { containers: [], volumes: [] };
+    const address = { name: 'SKERRY_PEER_HOST', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } };
+    assert.deepEqual([containers[0]?.env].flat().at(-1), address);
+    assert.deepEqual(volumes.find(({ name }) => name === 'data')?.persistentVolumeClaim, {
+      claimName: 'shared',
+    });
+    await assert.rejects(make('replicas=2', 'storage.claim=shared'), /share a database/);
+    await assert.rejects(make('replicas=2', 'database.secret=db'), /share a volume/);
+    await assert.rejects(make('replicas=0'));
   });
 
   test('refuses what it does not know', async () => {
