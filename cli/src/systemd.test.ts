@@ -32,9 +32,13 @@ describe('the service', () => {
       SKERRY_KEEPER_FD: '0',
       SKERRY_PORT: '',
       SSL_CERT_FILE: '/etc/ca.pem',
+      PGSSLMODE: 'verify-full',
       AWS_SECRET_ACCESS_KEY: 'x',
     });
-    assert.equal(text, 'PATH="/bin"\nSKERRY_VAULT_KEY="a\\"b\\\\c\\$d"\nSSL_CERT_FILE="/etc/ca.pem"\n');
+    assert.equal(
+      text,
+      'PATH="/bin"\nPGSSLMODE="verify-full"\nSKERRY_VAULT_KEY="a\\"b\\\\c\\$d"\nSSL_CERT_FILE="/etc/ca.pem"\n',
+    );
   });
 
   test('says what to do where systemd does not manage the machine', () => {

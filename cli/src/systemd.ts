@@ -42,7 +42,7 @@ export function quoteWord(word: string): string {
 
 /** Variables that a server heeds besides its own, as it would have them from `skerry up` in this shell. */
 const inherited =
-  /^(PATH|HOME|XDG_\w+_HOME|SKERRY_\w+|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_CERT|GIT_SSL_CAINFO|(https?|no|all)_proxy)$/i;
+  /^(PATH|HOME|XDG_\w+_HOME|SKERRY_\w+|NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_CERT|GIT_SSL_CAINFO|PG(HOST|PORT|USER|PASSWORD|PASSFILE|DATABASE|SSL(MODE|ROOTCERT|CERT|KEY))|(https?|no|all)_proxy)$/i;
 const ofRunningServer = new Set(['SKERRY_SUPERVISED', 'SKERRY_KEEPER_FD']);
 
 /** The service's variables, for `EnvironmentFile=`. Empty ones are left out, as settings ignore them. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { copyDatabase } from '../backup.ts';
-import { failsWith } from '../testing/failures.ts';
+import { failsWith, untilAnswering } from '../testing/failures.ts';
 import { noPgBouncer, TestPgBouncer } from '../testing/pgbouncer.ts';
 import { noPostgres, PASSWORD, TestPostgres } from '../testing/postgres.ts';
 import { SocketProxy } from '../testing/socket-proxy.ts';
@@ -66,6 +66,21 @@ describe('a PostgreSQL', { skip: noPostgres }, () => {
       const next = openPostgres({ url });
       assert.equal(next.prepare('SELECT value FROM settings').get()?.value, '1');
       next.close();
+    });
+
+    test('by session is connected to again when it was away', async (t) => {
+      const url = await behind(t, { pool_mode: 'session', server_login_retry: 1 });
+      const database = openPostgres({ url });
+      t.after(() => database.close());
+      const insert = database.prepare('INSERT INTO settings (key, value) VALUES (?, ?)');
+      await postgres.kill();
+      // Not that the thread with the connection is stuck, for which the server would stand still much longer.
+      assert.throws(
+        () => insert.run('a', '1'),
+        failsWith('unavailable', /does not answer: (?!the thread)/, PASSWORD),
+      );
+      await postgres.resume();
+      await untilAnswering(() => insert.run('a', '1'));
     });
 
     test('with one connection alone serves a server, which has that', async (t) => {

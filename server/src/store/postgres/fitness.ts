@@ -5,8 +5,8 @@ import { Unusable } from './unusable.ts';
 
 /** The schema's generated columns came with 12; 13 is the oldest that the tests were run with. */
 export const OLDEST_VERSION = 13;
-/** For a pooler to have another connection. */
-const PROBE_TIMEOUT_MS = 2_000;
+/** For an answer. Where the database is away, a pooler takes clients all the same and has them wait. */
+const ANSWER_TIMEOUT_MS = 2_000;
 
 const FACTS = `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number`;
 const PROCESS = 'SELECT pg_backend_pid() AS pid';
@@ -16,7 +16,7 @@ const PROCESS = 'SELECT pg_backend_pid() AS pid';
  * @throws Unusable for a version before `OLDEST_VERSION`, and for a pooler that gives each transaction another connection
  */
 export async function checkFit(client: pg.Client, source: DatabaseSource): Promise<string> {
-  const { version, number } = (await client.query(FACTS)).rows[0];
+  const { version, number } = (await client.query(patiently(FACTS))).rows[0];
   if (Math.floor(number / 10_000) < OLDEST_VERSION)
     throw new Unusable(`it is PostgreSQL ${version}, and Skerry needs ${OLDEST_VERSION} or a newer one`);
   const { processID: announced } = client as pg.Client & { readonly processID: number };
@@ -47,4 +47,4 @@ async function isShared(client: pg.Client, source: DatabaseSource): Promise<bool
 const processOf = async (on: pg.Client): Promise<number> => (await on.query(patiently(PROCESS))).rows[0].pid;
 
 /** The types of `pg` know neither this nor `processID`. */
-const patiently = (text: string) => ({ text, query_timeout: PROBE_TIMEOUT_MS });
+const patiently = (text: string) => ({ text, query_timeout: ANSWER_TIMEOUT_MS });

@@ -6,7 +6,7 @@ import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFile
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { SkerryError } from '../../errors/skerry-error.ts';
+import type { SkerryError } from '../../errors/skerry-error.ts';
 import { newLayerId, newSecretId, newTaskId } from '../../ids.ts';
 import { copyDatabase, KEPT, LEFT_OUT } from '../backup.ts';
 import { transaction } from '../database.ts';
@@ -14,7 +14,7 @@ import { migrations } from '../migrations.ts';
 import { moveRecords } from '../move-records.ts';
 import { openSqlite } from '../sqlite.ts';
 import { openStore, type Store } from '../store.ts';
-import { failsWith as fails } from '../testing/failures.ts';
+import { failsWith as fails, untilAnswering } from '../testing/failures.ts';
 import { noPostgres, PASSWORD, TestPostgres } from '../testing/postgres.ts';
 import { appId, environmentId, NOW_MS, sandboxRow } from '../testing/rows.ts';
 import { openPostgres } from './open-postgres.ts';
@@ -342,16 +342,3 @@ describe('PostgreSQL', { skip: noPostgres }, () => {
     }
   });
 });
-
-/** A first connection that failed is tried again a second later. */
-async function untilAnswering(work: () => void): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  for (;;) {
-    try {
-      return work();
-    } catch (error) {
-      if (!(error instanceof SkerryError) || performance.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-}

@@ -59,7 +59,7 @@ function ofDatabase({ code, message }: pg.DatabaseError): string {
     case '42501':
       return `${message}: grant it to the user of the URL`;
     case '53300':
-      return `${message}: a server has two connections, three during a backup`;
+      return `${message}: each server has a few (max_connections there, or the CONNECTION LIMIT of the user)`;
     default:
       return message;
   }

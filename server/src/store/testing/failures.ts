@@ -11,3 +11,16 @@ export const failsWith =
     assert.ok(!`${error.stack} ${JSON.stringify(error)} ${String(error.cause)}`.includes(secret));
     return true;
   };
+
+/** A first connection that failed is tried again a second later. */
+export async function untilAnswering(work: () => void): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  for (;;) {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof SkerryError) || performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
