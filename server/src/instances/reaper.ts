@@ -3,7 +3,8 @@ import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 60_000;
+/** Between two tries. */
+export const LONGEST_PAUSE_MS = 60_000;
 
 export class Reaper {
   readonly #logger: Logger;

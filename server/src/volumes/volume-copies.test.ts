@@ -33,13 +33,18 @@ describe('volumes that sandboxes have copies of', { skip: asRoot, timeout: 60_00
   class Copies implements MountCopies {
     readonly #at: string;
     failure: Error | undefined;
+    /** It says nothing until whoever asked gives up. */
+    isSilent = false;
 
     constructor(at: string) {
       this.#at = at;
     }
 
-    async collect(tree: string): Promise<void> {
+    async collect(tree: string, signal: AbortSignal): Promise<void> {
       if (this.failure) throw this.failure;
+      if (this.isSilent) {
+        await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      }
       const into = join(setting.root, 'v', tree);
       // What is as it was is nothing that it wrote.
       const { code } = await run(['diff', '-r', this.#at, into], { okCodes: [1] });
@@ -112,6 +117,18 @@ describe('volumes that sandboxes have copies of', { skip: asRoot, timeout: 60_00
     copies.failure = new SkerryError('sandbox-ended', 'it is gone');
     await setting.mounts.commit(setting.volume);
     assert.equal(await readFile(other.file('file'), 'utf8'), 'x');
+  });
+
+  it('one that does not answer keeps nobody from the others, nor a server from its end', async () => {
+    const [silent, other] = [await attach(), await attach()];
+    silent.copies.isSilent = true;
+    await mkdir(other.file('made')); // a file would be left alone for a while
+    await setting.mounts.sweep();
+    await setting.mounts.sweep();
+    assert.deepEqual(await setting.paths(), ['made']);
+    const last: Promise<unknown> = setting.mounts.bringLast(silent.task).then(() => 'brought');
+    await setting.mounts.close();
+    assert.equal(await Promise.race([last, delay(1).then(() => 'waits')]), 'waits');
   });
 
   it('the next server goes on, on a machine where no tree is seen, and finishes what was left', async () => {

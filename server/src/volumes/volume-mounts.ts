@@ -15,6 +15,7 @@ import { fromBytes } from '../platform/byte-paths.ts';
 import { type FaultPoint, noFaultPoint } from '../platform/fault-points.ts';
 import { mountsBelow } from '../platform/mounts.ts';
 import { OnePerKey } from '../platform/one-per-key.ts';
+import { withDeadline } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { MountedVolume } from './mounted-volume.ts';
 import { parseVolumePath } from './paths.ts';
@@ -43,6 +44,8 @@ export interface VolumeMountsOptions {
 const LAST_WRITES_MS = 10 * 60_000;
 /** Between two looks in the background so many times as long passes as the first one took. */
 const REST_FACTOR = 10;
+/** A look in the background that takes longer goes on by itself: a sandbox that does not answer keeps none from those after it. */
+const PATIENCE_MS = 1_000;
 
 export class VolumeMounts {
   readonly #options: VolumeMountsOptions;
@@ -58,6 +61,8 @@ export class VolumeMounts {
   readonly #left = new Map<VolumeMountId, { readonly still: boolean }>();
   /** Until when, in the time of `performance.now()`, the background leaves a tree alone. */
   readonly #restUntil = new Map<VolumeMountId, number>();
+  /** Looks of the background that are under way. */
+  readonly #sweeping = new Map<VolumeMountId, Promise<void>>();
 
   constructor(options: VolumeMountsOptions) {
     this.#options = options;
@@ -143,10 +148,12 @@ export class VolumeMounts {
   async bringLast(taskId: TaskId): Promise<void> {
     if (this.#closing.signal.aborted) return new Promise(() => {});
     const copies = this.#copies.get(taskId);
-    const limit = AbortSignal.timeout(LAST_WRITES_MS);
+    const limit = AbortSignal.any([AbortSignal.timeout(LAST_WRITES_MS), this.#closing.signal]);
     const rows = this.#options.rows.ofTask(taskId).filter(({ writable }) => writable);
     const brought = rows.map(({ id }) => this.#turn(id, async () => copies?.collect(id, limit)));
-    await Promise.allSettled(brought);
+    const outcomes = await Promise.allSettled(brought);
+    if (this.#closing.signal.aborted && outcomes.some(({ status }) => status === 'rejected'))
+      return new Promise(() => {});
     this.#copies.delete(taskId);
     await Promise.all(brought);
   }
@@ -213,18 +220,25 @@ export class VolumeMounts {
   /** Makes versions of what running sandboxes wrote, and of what could not be one before; called on a timer. */
   async sweep(): Promise<void> {
     for (const row of this.#options.rows.all()) {
-      const begun = performance.now();
-      if (begun < (this.#restUntil.get(row.id) ?? 0)) continue;
-      try {
-        await this.#turn(row.id, () => this.#settleOne(row.id, 'leave'));
-      } catch (error) {
-        this.#tellNotCommitted(row, error);
-      }
-      const ended = performance.now();
-      this.#restUntil.set(row.id, ended + (ended - begun) * REST_FACTOR);
+      if (this.#sweeping.has(row.id) || performance.now() < (this.#restUntil.get(row.id) ?? 0)) continue;
+      const look = this.#lookLater(row).finally(() => this.#sweeping.delete(row.id));
+      this.#sweeping.set(row.id, look);
+      await withDeadline(look, PATIENCE_MS);
     }
     const there = new Set(this.#options.rows.all().map(({ id }) => id));
     for (const id of this.#restUntil.keys()) if (!there.has(id)) this.#restUntil.delete(id);
+  }
+
+  /** In the background. Never rejects. */
+  async #lookLater(row: VolumeMountRow): Promise<void> {
+    const begun = performance.now();
+    try {
+      await this.#turn(row.id, () => this.#settleOne(row.id, 'leave'));
+    } catch (error) {
+      this.#tellNotCommitted(row, error);
+    }
+    const ended = performance.now();
+    this.#restUntil.set(row.id, ended + (ended - begun) * REST_FACTOR);
   }
 
   /** Waits for what is under way. What is asked for from now on is the next server's. */

@@ -21,11 +21,11 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { GRACE_SECONDS, SERVER_LABEL } from './pod-spec.ts';
-import { isLost } from './pod-status.ts';
+import { isGivenUp, isLost } from './pod-status.ts';
 import type { Right } from './rights.ts';
 
-/** How long a Pod may take to be gone: a node that does not answer keeps it until the cluster gives it up. */
-const REMOVAL_TIMEOUT_MS = 60_000;
+/** How long a Pod may take to be gone: a node that does not answer keeps it until the cluster gives it up, and one that the cluster gave up never tells. */
+export const REMOVAL_TIMEOUT_MS = 60_000;
 /** Of one answer: a server of the API that goes away while it is asked says nothing, for minutes. */
 const ANSWER_TIMEOUT_MS = 60_000;
 /** Before a watch that failed is begun again. */
@@ -42,6 +42,8 @@ export interface ClusterOptions {
   readonly serverId: string;
   /** What each call may take; a minute by default. */
   readonly answerTimeoutMs?: number | undefined;
+  /** How long a Pod may take to be gone; a minute by default. */
+  readonly removalTimeoutMs?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -166,7 +168,7 @@ export class Cluster {
 
   /** Resolves when it is gone from its node, or that is lost. Idempotent. @throws SkerryError `unavailable` when it is not */
   async removePod(name: string): Promise<void> {
-    const { namespace } = this.#options;
+    const { namespace, removalTimeoutMs = REMOVAL_TIMEOUT_MS } = this.#options;
     const remove = (gracePeriodSeconds: number) =>
       unlessMissing(() =>
         this.#core.deleteNamespacedPod({
@@ -175,7 +177,7 @@ export class Cluster {
         }),
       );
     // A node that comes back ends what the cluster does not know any more.
-    const isGivenUp = () => {
+    const isKnownLost = () => {
       const known = this.#pods.get(name, namespace);
       return known !== undefined && isLost(known);
     };
@@ -185,14 +187,19 @@ export class Cluster {
       else if (isLost(pod)) remove(0).catch(() => {}); // who waits tries again
     });
     try {
-      const found = await remove(isGivenUp() ? 0 : GRACE_SECONDS);
-      if (!found || (await withDeadline(gone.promise, REMOVAL_TIMEOUT_MS))) return;
+      const found = await remove(isKnownLost() ? 0 : GRACE_SECONDS);
+      if (!found || (await withDeadline(gone.promise, removalTimeoutMs))) return;
       // One that went while there was no watch was told to nobody.
-      if (!(await unlessMissing(() => this.#core.readNamespacedPod({ name, namespace })))) return;
+      const left = await unlessMissing(() => this.#core.readNamespacedPod({ name, namespace }));
+      if (!left) return;
+      if (isGivenUp(left)) {
+        await remove(0);
+        return;
+      }
     } finally {
       over();
     }
-    const said = `The Pod ${name} is still there ${REMOVAL_TIMEOUT_MS / 1000} s after it was deleted: its node may not answer.`;
+    const said = `The Pod ${name} is still there ${removalTimeoutMs / 1000} s after it was deleted: its node may not answer.`;
     throw new SkerryError('unavailable', said);
   }
 

@@ -1,9 +1,14 @@
 /** What a cluster may lack: rights, room, for which Pods that wait for somebody go, and nodes that answer. */
 import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { newVolumeMountId } from '../../ids.ts';
 import { delay, unlessAborted } from '../../platform/wait.ts';
+import type { MountRef } from '../references.ts';
 import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
 import { shell } from '../testing/guest.ts';
+import { TestContent } from '../testing/test-content.ts';
 import type { FakeCluster } from './testing/fake-cluster.ts';
 import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
 
@@ -12,14 +17,31 @@ const expects = { hostname: 'sandbox', limits, network: { kind: 'open' } } as co
 describe('a cluster that lacks something', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
   let suite: EngineSuite;
   let cluster: FakeCluster;
+  /** Called when somebody asks where a working tree is. */
+  let onMount: (() => void) | undefined;
   before(async () => {
     suite = await EngineSuite.open('runc', async (content) => {
-      const opened = await openOnFakeCluster(content);
+      const mount = (ref: MountRef) => {
+        onMount?.();
+        return content.mount(ref);
+      };
+      const opened = await openOnFakeCluster({
+        layer: (ref) => content.layer(ref),
+        newLayer: (ref) => content.newLayer(ref),
+        mount,
+      });
       cluster = opened.cluster;
       return opened.harness;
     });
   });
   after(() => suite?.[Symbol.asyncDispose]());
+
+  const makeVolume = async () => {
+    const tree = newVolumeMountId();
+    await mkdir(join(suite.directory, tree));
+    const source = { kind: 'volume', tree, path: '' } as const;
+    return { tree, mounts: [{ source, target: '/data', readOnly: false }] };
+  };
 
   it('tells which rights are missing', async () => {
     const { engine } = suite.harness;
@@ -53,7 +75,7 @@ describe('a cluster that lacks something', { skip: process.getuid?.() === 0 ? fa
   it('has a sandbox of a lost node end, and nothing of it stay', async () => {
     cluster.room = Number.POSITIVE_INFINITY;
     await suite.using({}, async (instance) => {
-      cluster.loseNode(true);
+      await cluster.loseNode(true);
       assert.deepEqual(await unlessAborted(instance.exited, signal()), {
         ...{ reason: 'crashed', message: 'Its node does not answer any more.' },
       });
@@ -65,12 +87,45 @@ describe('a cluster that lacks something', { skip: process.getuid?.() === 0 ? fa
     await suite.using({}, async (instance) => {
       await instance.wake();
       assert.equal(await shell(instance, 'echo here'), 'here');
-      cluster.loseNode(false);
+      await cluster.loseNode(false);
       const deadline = signal();
       while ((await Promise.race([instance.exited, delay(20, deadline)])) === undefined)
         await instance.wake();
       assert.equal((await instance.exited).reason, 'crashed');
     });
+    assert.deepEqual(await suite.harness.traces(), []);
+  });
+
+  for (const [what, isStopped] of [
+    ['runs', false],
+    ['was stopped', true],
+  ] as const) {
+    it(`has nobody wait for files of one that ${what} once its node is given up`, async () => {
+      const { tree, mounts } = await makeVolume();
+      await suite.using({ mounts }, async (instance) => {
+        if (isStopped) await instance.stop();
+        await cluster.cutNode();
+        const waiting = [
+          instance.copies?.collect(tree, signal()),
+          instance.copies?.deliver(tree, signal()),
+          instance.commit(TestContent.ref('taken'), { move: isStopped }),
+        ];
+        const settled = Promise.allSettled(waiting);
+        await cluster.loseNode(true);
+        for (const outcome of await settled)
+          assert.equal(outcome.status === 'rejected' && outcome.reason.code, 'sandbox-ended');
+      });
+      assert.deepEqual(await suite.harness.traces(), []);
+    });
+  }
+
+  it('has a sandbox not start whose node is lost while its volumes are filled', async () => {
+    const { mounts } = await makeVolume();
+    onMount = () => {
+      onMount = undefined;
+      void cluster.loseNode(true);
+    };
+    await assert.rejects(suite.create({ mounts }), /did not start\. Its node does not answer any more/);
     assert.deepEqual(await suite.harness.traces(), []);
   });
 });

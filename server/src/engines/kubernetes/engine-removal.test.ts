@@ -11,8 +11,8 @@ import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
 const logger = createLogger('silent');
 /** What an API server that has too much to do says, and one that goes away while it is asked. */
 const REFUSALS = [409, 429, 500, 503, 'end', 'silence'] as const;
-/** Of an answer: none here takes as long that comes at all. */
-const ANSWER_TIMEOUT_MS = 2_000;
+/** Of an answer, and of a Pod that goes: none here takes as long that comes at all. */
+const TIMEOUT_MS = 2_000;
 
 describe('a cluster that takes nothing away at first', {
   skip: process.getuid?.() === 0 ? false : 'needs root',
@@ -22,7 +22,9 @@ describe('a cluster that takes nothing away at first', {
   let instances: InstanceService;
   before(async () => {
     suite = await EngineSuite.open('runc', async (content) => {
-      const opened = await openOnFakeCluster(content, ANSWER_TIMEOUT_MS);
+      const opened = await openOnFakeCluster(content, {
+        ...{ answerTimeoutMs: TIMEOUT_MS, removalTimeoutMs: TIMEOUT_MS },
+      });
       cluster = opened.cluster;
       return opened.harness;
     });
@@ -76,6 +78,29 @@ describe('a cluster that takes nothing away at first', {
       (await suite.harness.traces()).map((line) => line.split(' ')[0]),
       ['secret'],
     );
+    await untilGone();
+  });
+
+  it('does so also for a Pod that was on its way to a node that was lost', async () => {
+    const expects = { hostname: 'sandbox', limits, network: { kind: 'open' } } as const;
+    cluster.starts = false;
+    const deadline = signal();
+    const prepared = instances.prepare({ ...shape(), expects }, deadline);
+    prepared.catch(() => {}); // awaited below
+    const isThere = async () => (await suite.harness.traces()).some((line) => line.startsWith('pod'));
+    while (!(await isThere())) await delay(5, deadline);
+    await cluster.loseNode(true);
+    cluster.starts = true;
+    await assert.rejects(prepared, /did not start\. Its node is lost, or closed to it/);
+    await untilGone();
+  });
+
+  it('does so also for a Pod that was to end when its node was lost', async () => {
+    const tenure = { hostname: 'sandbox', limits, network: { kind: 'open' }, mounts: [] } as const;
+    const instance = await instances.start(shape(), async () => tenure, signal());
+    await cluster.cutNode();
+    await assert.rejects(instances.destroy(instance.id), /its node may not answer/);
+    await cluster.loseNode(true);
     await untilGone();
   });
 });

@@ -64,6 +64,8 @@ export interface KubernetesEngineOptions {
   readonly room: MachineRoom;
   /** @see ClusterOptions.answerTimeoutMs */
   readonly answerTimeoutMs?: number | undefined;
+  /** @see ClusterOptions.removalTimeoutMs */
+  readonly removalTimeoutMs?: number | undefined;
   readonly agentBinaryPath: string;
   readonly podLinkBinaryPath: string;
   readonly logger: Logger;
@@ -290,10 +292,13 @@ export class KubernetesEngine implements Engine {
   }
 
   async #connect(): Promise<Omit<Opened, 'programs' | 'pullSecret'>> {
-    const { kubeconfig, namespace, networkPolicies, nameservers, answerTimeoutMs, logger } = this.#options;
+    const { kubeconfig, namespace, networkPolicies, nameservers, logger } = this.#options;
+    const { answerTimeoutMs, removalTimeoutMs } = this.#options;
     const credentials = await Credentials.open(this.#directory);
     const { serverId } = credentials;
-    const cluster = new Cluster({ kubeconfig, namespace, serverId, answerTimeoutMs, logger });
+    const cluster = new Cluster({
+      ...{ kubeconfig, namespace, serverId, answerTimeoutMs, removalTimeoutMs, logger },
+    });
     const network =
       networkPolicies === 'enforced'
         ? new PodNetwork(cluster, { serverId, namespace, nameservers })

@@ -77,8 +77,10 @@ export class PodInstance implements Instance {
   #policy: NetworkPolicy;
   /** Aborted by the first destroy: a copy under way is of no use any more. */
   readonly #leaving = new AbortController();
-  /** Aborted when it is gone by itself: nothing can be had of it any more. */
+  /** Aborted when it is gone by itself, also after it was stopped: nothing can be had of it any more. */
   readonly #lost = new AbortController();
+  /** Aborted with either: no copy is worth waiting for then. */
+  readonly #over = AbortSignal.any([this.#leaving.signal, this.#lost.signal]);
   /** Copies of its files: one after the other. */
   readonly #copies = new Limiter(1);
   /** Changes of its policy: one after the other. */
@@ -91,9 +93,14 @@ export class PodInstance implements Instance {
     this.isolation = parts.isolation;
     this.#policy = parts.policy;
     this.exited = this.#exit.promise;
-    this.copies = parts.podVolumes.copies(parts.id, parts.volumes, this.#dialAlways);
+    const copies = parts.podVolumes.copies(parts.id, parts.volumes, this.#dialAlways);
+    const either = (signal: AbortSignal) => AbortSignal.any([signal, this.#over]);
+    this.copies = {
+      collect: (tree, signal) => copies.collect(tree, either(signal)),
+      deliver: (tree, signal) => copies.deliver(tree, either(signal)),
+    };
     this.#unfollow = parts.cluster.follow(parts.name, (pod) => this.#look(pod));
-    if (this.#gone.signal.aborted) this.#unfollow(); // over from the beginning
+    if (this.#lost.signal.aborted) this.#unfollow(); // over from the beginning
   }
 
   async dial(signal: AbortSignal): Promise<Duplex> {
@@ -124,7 +131,7 @@ export class PodInstance implements Instance {
         throw new SkerryError('conflict', said);
       }
       const { files, layers } = this.#parts;
-      await files.commit(this.#dialAlways, layers, layer, this.#leaving.signal);
+      await files.commit(this.#dialAlways, layers, layer, this.#over);
     });
   }
 
@@ -139,7 +146,7 @@ export class PodInstance implements Instance {
   commitDirectory(path: string, layer: LayerRef): Promise<void> {
     return this.#copies.run(async () => {
       this.#gone.signal.throwIfAborted();
-      await this.#parts.files.commitDirectory(this.#dialAlways, path, layer, this.#leaving.signal);
+      await this.#parts.files.commitDirectory(this.#dialAlways, path, layer, this.#over);
     });
   }
 
@@ -183,12 +190,13 @@ export class PodInstance implements Instance {
     // A server that finds it takes it away.
     await cluster.markPod(name, { labels: { [BOUND_LABEL]: 'false' } });
     const limit = AbortSignal.timeout(STOP_TIMEOUT_MS);
-    await agent.killAll(this.#dialAlways, AbortSignal.any([this.#leaving.signal, limit]));
+    await agent.killAll(this.#dialAlways, AbortSignal.any([this.#over, limit]));
   }
 
   /** @throws when something is left: it is to be called again */
   async destroy(): Promise<void> {
     this.#leaving.abort(ended(this.id));
+    this.#unfollow();
     this.#end({ reason: 'destroyed' });
     await this.#parts.cluster.removePod(this.#parts.name);
     await this.#copies.idle();
@@ -207,7 +215,7 @@ export class PodInstance implements Instance {
   /** Also of one that was stopped. */
   readonly #dialAlways = (signal: AbortSignal): Promise<Duplex> => {
     const { link, address } = this.#parts;
-    return link.dial(address, AbortSignal.any([signal, this.#leaving.signal, this.#lost.signal]));
+    return link.dial(address, AbortSignal.any([signal, this.#over]));
   };
 
   #requireFiles(): void {
@@ -222,10 +230,15 @@ export class PodInstance implements Instance {
   }
 
   #end(exit: InstanceExit): void {
+    if (exit.reason !== 'destroyed') this.#lose();
     if (this.#gone.signal.aborted) return;
     this.#gone.abort(ended(this.id));
-    if (exit.reason !== 'destroyed') this.#lost.abort(ended(this.id));
     this.#exit.resolve(exit);
+    this.#parts.link.close();
+  }
+
+  #lose(): void {
+    this.#lost.abort(ended(this.id));
     this.#unfollow();
     this.#parts.link.close();
   }

@@ -75,7 +75,10 @@ export const isSilent = ({ status }: V1Pod): boolean =>
 
 /** Whether nobody will ever say that it is gone: its node is silent, and it was given up for that, or nobody has deleted it yet. */
 export const isLost = (pod: V1Pod): boolean =>
-  isSilent(pod) && (pod.metadata?.deletionTimestamp === undefined || disruption(pod)?.reason === BY_TAINT);
+  isSilent(pod) && (pod.metadata?.deletionTimestamp === undefined || isGivenUp(pod));
+
+/** Whether the cluster took it from its node, which may be silent or only closed to it. */
+export const isGivenUp = (pod: V1Pod): boolean => disruption(pod)?.reason === BY_TAINT;
 
 const disruption = ({ status }: V1Pod) =>
   status?.conditions?.find(({ type, status }) => type === 'DisruptionTarget' && status === 'True');
@@ -84,7 +87,9 @@ function deletion(pod: V1Pod): string {
   const { reason, message } = disruption(pod) ?? {};
   if (reason === undefined) return DELETED;
   if (reason !== BY_TAINT) return `Its Pod was evicted: ${words(reason, message)}.`;
-  return isSilent(pod) ? NODE_LOST : 'Its node is closed to it.';
+  if (isSilent(pod)) return NODE_LOST;
+  // Of one that never ran nobody says which.
+  return pod.status?.phase === 'Pending' ? 'Its node is lost, or closed to it.' : 'Its node is closed to it.';
 }
 
 const crashed = (message: string): PodStanding => ({ kind: 'over', exit: { reason: 'crashed', message } });

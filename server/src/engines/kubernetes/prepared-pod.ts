@@ -7,6 +7,7 @@ import type {
   Capabilities,
   Expected,
   Instance,
+  InstanceExit,
   Isolation,
   Prepared,
   RuntimeName,
@@ -120,7 +121,9 @@ export class PreparedPod implements Prepared {
       const its = volumesOf(tenure.mounts);
       const address = this.#address ?? (await this.#start(tenure, its, either));
       this.#preparation.undo.add('volumes', () => volumes.forget(this.id));
-      await volumes.fill(this.id, its, (signal) => this.#link.dial(address, signal), either);
+      await this.#whileUp(either, (signal) =>
+        volumes.fill(this.id, its, (dialling) => this.#link.dial(address, dialling), signal),
+      );
       const owner = this.#made?.owner ?? '';
       if (late?.has('network')) await network?.change({ id: this.id, owner }, tenure.network);
       // A restart finds out by it that the Pod is somebody's.
@@ -193,11 +196,8 @@ export class PreparedPod implements Prepared {
     };
     const unfollow = cluster.follow(this.#name, (now) => {
       const standing = standingOf(now);
-      if (standing.kind === 'over') {
-        const { exit } = standing;
-        const why = exit.reason === 'crashed' ? exit.message : 'It ran out of memory.';
-        over.abort(new SkerryError('unavailable', `The sandbox did not start. ${why}`));
-      } else {
+      if (standing.kind === 'over') over.abort(didNotStart(standing.exit));
+      else {
         hindrance = standing.hindrance;
         if (standing.lacksRoom) lackRoom();
         if (standing.address !== undefined) addressed.resolve(standing.address);
@@ -218,11 +218,30 @@ export class PreparedPod implements Prepared {
     }
   }
 
+  /** @throws also why its Pod is over, as soon as it is */
+  async #whileUp(signal: AbortSignal, work: (either: AbortSignal) => Promise<void>): Promise<void> {
+    const over = new AbortController();
+    const unfollow = this.#parts.cluster.follow(this.#name, (pod) => {
+      const standing = standingOf(pod);
+      if (standing.kind === 'over') over.abort(didNotStart(standing.exit));
+    });
+    try {
+      await work(AbortSignal.any([signal, over.signal]));
+    } finally {
+      unfollow();
+    }
+  }
+
   async #meet(addressed: Promise<string>, signal: AbortSignal): Promise<string> {
     const address = await addressed;
     await this.#link.awaitAgent(address, signal);
     return address;
   }
+}
+
+function didNotStart(exit: InstanceExit): SkerryError {
+  const why = exit.reason === 'crashed' ? exit.message : 'It ran out of memory.';
+  return new SkerryError('unavailable', `The sandbox did not start. ${why}`);
 }
 
 const waitedInVain = (hindrance: string | undefined): string =>

@@ -7,7 +7,7 @@ import { AgentClient } from '../../../agent/agent-client.ts';
 import { PodAgentClient } from '../../../agent/pod-agent-client.ts';
 import { MachineRoom } from '../../../platform/machine-room.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
-import type { ContentPlaces } from '../../references.ts';
+import type { KubernetesEngineOptions } from '../engine.ts';
 import type { Dial } from '../pod-agent.ts';
 import { FakeCluster } from './fake-cluster.ts';
 import { openKubernetesHarness } from './harness.ts';
@@ -22,14 +22,16 @@ class FakePodAgent extends PodAgentClient {
   }
 }
 
+type Bounds = Pick<KubernetesEngineOptions, 'answerTimeoutMs' | 'removalTimeoutMs'>;
+
 /** @returns the cluster as well, which goes with the harness */
-export async function openOnFakeCluster(content: ContentPlaces, answerTimeoutMs?: number) {
+export async function openOnFakeCluster(content: KubernetesEngineOptions['content'], bounds: Bounds = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
   const cluster = await FakeCluster.open(directory);
   const harness = await openKubernetesHarness({
     ...{ content, runtimeClass: undefined, namespace: 'sandboxes' },
     ...{ agent: new FakePodAgent(treesBinaryPath(), logger), room: new MachineRoom(directory) },
-    ...{ networkPolicies: 'enforced', nameservers: [], answerTimeoutMs },
+    ...{ networkPolicies: 'enforced', nameservers: [], ...bounds },
     ...{ kubeconfig: cluster.kubeconfig, images: cluster.images, dataDir: join(directory, 'data') },
     onClose: async () => {
       await cluster[Symbol.asyncDispose]();

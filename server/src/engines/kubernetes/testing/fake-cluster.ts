@@ -74,6 +74,8 @@ export class FakeCluster implements AsyncDisposable {
   };
   /** How many Pods its node takes. */
   room = Number.POSITIVE_INFINITY;
+  /** Whether its node starts what is placed on it. */
+  starts = true;
   #version = 1;
 
   static async open(directory: string): Promise<FakeCluster> {
@@ -122,16 +124,27 @@ export class FakeCluster implements AsyncDisposable {
     for (const name of [...this.#objects.pods.keys()]) await this.#end(name);
   }
 
-  /** What the cluster says of the Pods of a node that does not answer: at first, or also once they were given up for it. */
-  loseNode(giveUp: boolean): void {
+  /** Nobody reaches any more what its node has, of which the cluster says nothing yet. */
+  async cutNode(): Promise<void> {
+    for (const name of this.#objects.pods.keys()) {
+      this.#lost.add(name);
+      (await this.#running.get(name))?.link.kill('SIGSTOP');
+    }
+  }
+
+  /** What the cluster says of the Pods of such a node: at first, or also once they were given up for it. */
+  async loseNode(giveUp: boolean): Promise<void> {
+    await this.cutNode();
     const unready = { type: 'Ready', status: 'False' };
     const why = { type: 'DisruptionTarget', status: 'True', reason: 'DeletionByTaintManager' };
-    for (const [name, pod] of this.#objects.pods) {
-      this.#lost.add(name);
+    for (const name of this.#lost) {
+      const pod = this.#objects.pods.get(name);
+      if (!pod) continue;
+      const ready = pod.status?.phase === 'Running' ? [unready] : [];
       this.#put('pods', {
         ...pod,
         metadata: { ...pod.metadata, ...(giveUp && { deletionTimestamp: new Date() }) },
-        status: { ...pod.status, conditions: giveUp ? [unready, why] : [unready] },
+        status: { ...pod.status, conditions: giveUp ? [...ready, why] : ready },
       });
     }
   }
@@ -196,6 +209,7 @@ export class FakeCluster implements AsyncDisposable {
   #place(name: string): void {
     const pod = this.#objects.pods.get(name);
     if (!pod) return;
+    if (!this.starts) return;
     if (this.#running.size < this.room) {
       this.#unplaced.delete(name);
       this.#running.set(
@@ -244,7 +258,7 @@ export class FakeCluster implements AsyncDisposable {
     if (kind !== 'pods') this.#drop(kind, name);
     else if (!found.metadata?.deletionTimestamp) {
       this.#put(kind, { ...found, metadata: { ...found.metadata, deletionTimestamp: new Date() } });
-      void this.#end(name).then(() => this.#drop(kind, name));
+      if (!this.#lost.has(name)) void this.#end(name).then(() => this.#drop(kind, name));
     }
   }
 
