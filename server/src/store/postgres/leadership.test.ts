@@ -52,7 +52,7 @@ describe('who leads', { skip: noPostgres }, () => {
     leaving.abort(new Error('it leaves'));
     await assert.rejects(left, /it leaves/);
     const patient = leadership.turn(never);
-    await waiting(url, 1);
+    await waiting(url, 2); // the database notices that the first has left when it is to have the lock
     await postgres.kill();
     await postgres.resume();
     leader.close();
