@@ -4,10 +4,43 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
+import { delay } from '../../server/src/platform/wait.ts';
 import { noPostgres } from '../../server/src/store/testing/postgres.ts';
+import { runPython } from '../support/clients.ts';
 import { runSkerry, skerryCommand } from '../support/command.ts';
 import { startServer } from '../support/server.ts';
-import { type Several, several, takeOvers } from '../support/several.ts';
+import { type Several, several, takeOvers, untilItLeads } from '../support/several.ts';
+import { patient } from '../support/slowness.ts';
+
+const PATIENCE_MS = patient(60_000);
+
+const create = `
+import modal
+app = modal.App.lookup("several")
+image = modal.Image.from_scratch().add_local_file("/bin/busybox", "/bin/busybox", copy=True)
+assert modal.Sandbox.create("/bin/busybox", "echo", "hello", app=app, image=image).stdout.read() == "hello\\n"
+`;
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** Ends the one that holds the leader's lock, as a network may. */
+async function breakConnection(databaseUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  const ended = await client.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = 1
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+  );
+  await client.end();
+  assert.equal(ended.rowCount, 1);
+}
 
 describe('several servers over one database', { skip: noPostgres }, () => {
   let all: Several;
@@ -18,6 +51,27 @@ describe('several servers over one database', { skip: noPostgres }, () => {
 
   test('any answers, and what runs goes on when the one that leads is lost or stops', async () => {
     await takeOvers(all);
+  });
+
+  test('one that stood still while another began to lead ends when it goes on, and stands by', async () => {
+    const leader = all.servers.at(-1);
+    assert.ok(leader);
+    const next = await all.start();
+    const pid = leader.pid;
+    process.kill(pid, 'SIGSTOP');
+    await breakConnection(all.databaseUrl);
+    await untilItLeads(next);
+    process.kill(pid, 'SIGCONT');
+    const deadline = performance.now() + PATIENCE_MS;
+    while (isThere(pid)) {
+      assert.ok(performance.now() < deadline, `it goes on:\n${leader.log()}`);
+      await delay(20);
+    }
+    assert.match(leader.log(), /this server leads no more: another server leads/);
+    for (const server of [next, leader]) {
+      const program = await runPython(server, create); // of the other one the port is kept, and the next process answers
+      assert.equal(program.code, 0, program.stderr);
+    }
   });
 
   test('`skerry up` says that it stands by, and the command finds that server', async () => {

@@ -74,7 +74,7 @@ export async function takeOvers({ start }: Several): Promise<number> {
   return seconds;
 }
 
-async function untilItLeads(server: TestServer): Promise<void> {
+export async function untilItLeads(server: TestServer): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS;
   while (!/server\.leads/.test(server.log())) {
     assert.ok(performance.now() < deadline, `it does not take over:\n${server.log()}`);
