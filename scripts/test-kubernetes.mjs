@@ -12,9 +12,10 @@ import { findRunsc, pinned } from './lib/gvisor.mjs';
 import { cacheDir, node, root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
+import { SLOWNESS } from './lib/test-runner.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
-const TIMEOUT_MS = 900_000;
+const TIMEOUT_MS = 900_000 * SLOWNESS;
 const conformance = 'server/src/engines/kubernetes/testing/cluster-conformance.ts';
 const network = 'server/src/engines/kubernetes/testing/cluster-network.ts';
 const volumes = 'e2e/kubernetes/volumes.ts';
@@ -31,6 +32,7 @@ const SUITES = [
 /** After the others, as they lose a node. */
 const LAST_SUITES = [
   ['two nodes of which one is lost, runc', 'e2e/kubernetes/nodes.ts'],
+  ['a node is lost under volumes, runc', 'e2e/kubernetes/lost-volumes.ts'],
   ['200 sandboxes on two nodes, runc', 'e2e/kubernetes/many.ts'],
   ['the walk, with the server as a Pod', 'e2e/kubernetes/walk.ts'],
 ];

@@ -17,6 +17,9 @@ export const environment = { PATH: process.env.PATH ?? '', HOME: tmpdir(), KUBEC
 export const kubectl = async (...words: string[]): Promise<string> =>
   (await run(['kubectl', ...words], { env: environment, timeoutMs: 300_000 })).stdout.trim();
 
+/** Of a Pod, by its address: `scripts/kubernetes/cluster.sh` gives each node a network of its own. */
+export const nodeOf = (address: string): string => `node-${address.split('.')[2]}`;
+
 /** Changes the cluster: the words of `scripts/kubernetes/cluster.sh`. */
 export async function cluster(...words: string[]): Promise<void> {
   const { PATH = '', BIN = '', STATE = '', RUNSC = '' } = process.env;

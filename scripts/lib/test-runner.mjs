@@ -4,7 +4,7 @@ import { attach } from './command.mjs';
 import { localDir, node, root } from './paths.mjs';
 
 /** A machine on which all takes longer, as an emulated one, says how much. */
-const SLOWNESS = Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
+export const SLOWNESS = Math.max(1, Number(process.env.SKERRY_TEST_SLOWNESS) || 1);
 
 /**
  * @param files paths or patterns, from the project's root
