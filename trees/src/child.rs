@@ -14,7 +14,8 @@ pub fn beside<T>(
     // SAFETY: there is one thread, so the child may go on with ordinary code.
     match check(unsafe { libc::fork() }).map_err(Failure::at("fork"))? {
         0 => {
-            if let Err(error) = first().and_then(|()| stay(File::from(told))) {
+            let mut told = File::from(told); // open until its words are out: its parent ends it then
+            if let Err(error) = first().and_then(|()| stay(&mut told)) {
                 eprintln!("{error}");
             }
             // SAFETY: ends this process.
@@ -37,7 +38,7 @@ pub fn beside<T>(
 }
 
 /// Says that it is ready, and waits for the end that its parent gives it, or has.
-fn stay(mut told: File) -> io::Result<()> {
+fn stay(told: &mut File) -> io::Result<()> {
     // SAFETY: no memory is involved. The parent that is gone already does not read what is written next.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })?;
     told.write_all(b"x")?;

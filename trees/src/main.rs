@@ -2,9 +2,10 @@
 //! `copy` takes a tree while programs write to it, `merge` makes one layer of several, `take` one of what a sandbox says that it has,
 //! `collect` and `deliver` keep one like that of a sandbox, `show` and `hide` mount and unmount one in the mount namespace of a sandbox,
 //! `mount-image` and `drop-image` a file system of a sandbox's own, `mount-bucket` a bucket of an object store; `make-namespaces`, `make-devices`, `show-mapped`,
-//! `mount-mapped`, `mount-root` and `mount-shared` give one ids of its own.
+//! `mount-mapped`, `mount-root` and `mount-shared` give one ids of its own; `keep-apart` and `run-apart` have one started where nothing of the others is mounted.
 //! The server is its only caller; what it finds in a sandbox is hostile.
 
+mod apart;
 mod bucket;
 mod child;
 mod copy;
@@ -32,7 +33,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::exit;
 
-const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | take TARGET SINCE [LAYER...] | collect DIRECTORY STATE | deliver DIRECTORY STATE | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USERS USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | make-devices FIRST-ID DIRECTORY | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER... | mount-shared FIRST-ID WRITABLE TARGET OPTIONS LOWER...";
+const USAGE: &str = "usage: skerry-trees copy DIRECTORY TARGET [OVERLAY] | copy-inside PID PATH TARGET | merge TARGET LAYER... | take TARGET SINCE [LAYER...] | collect DIRECTORY STATE | deliver DIRECTORY STATE | show DIRECTORY PID PATH | attach DIRECTORY PID PATH | hide PID MOUNT-ID | mount-image IMAGE TARGET OPTIONS | drop-image IMAGE TARGET | mount-bucket PLACE NETWORK USERS USER SCRATCH RESOLVER CERTIFICATES ro|rw GROUPS PROGRAM ARGUMENT... | make-namespaces FIRST-ID USER NETWORK | make-devices FIRST-ID DIRECTORY | show-mapped USER SOURCE TARGET | mount-mapped USER WRITABLE TARGET OPTIONS LOWER... | mount-root USER WRITABLE SHOWN TARGET OPTIONS LOWER... | mount-shared FIRST-ID WRITABLE TARGET OPTIONS LOWER... | keep-apart DIRECTORY PLACE | run-apart PLACE PATH... -- PROGRAM ARGUMENT...";
 
 fn main() {
     let mut arguments = std::env::args_os();
@@ -93,6 +94,11 @@ fn main() {
         {
             overlay(writable, target, options, lowers).mount_shared(first)
         }
+        [command, directory, place] if *command == "keep-apart" => apart::keep(directory, place),
+        [command, place, rest @ ..] if *command == "run-apart" => match rest.iter().position(|word| *word == "--") {
+            Some(end) => apart::run(place, &rest[..end], &rest[end + 1..]),
+            None => Err(Failure::usage(USAGE)),
+        },
         _ => Err(Failure::usage(USAGE)),
     };
     end(result);

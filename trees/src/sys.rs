@@ -112,6 +112,15 @@ pub fn mount_id(fd: RawFd) -> io::Result<u64> {
 
 /// A copy of what is mounted, or of a directory, which is mounted nowhere yet.
 pub fn clone_tree(path: &CStr) -> io::Result<OwnedFd> {
+    open_tree(path, 0)
+}
+
+/// The same, with all that is mounted in it.
+pub fn clone_tree_with_mounts(path: &CStr) -> io::Result<OwnedFd> {
+    open_tree(path, libc::AT_RECURSIVE as c_uint)
+}
+
+fn open_tree(path: &CStr, flags: c_uint) -> io::Result<OwnedFd> {
     const OPEN_TREE_CLONE: c_uint = 1;
     // SAFETY: the path outlives the call.
     owned(unsafe {
@@ -119,7 +128,7 @@ pub fn clone_tree(path: &CStr) -> io::Result<OwnedFd> {
             libc::SYS_open_tree,
             libc::AT_FDCWD,
             path.as_ptr(),
-            OPEN_TREE_CLONE | libc::O_CLOEXEC as c_uint,
+            OPEN_TREE_CLONE | libc::O_CLOEXEC as c_uint | flags,
         )
     })
 }

@@ -166,7 +166,7 @@ export const bundleText = (bundle: object): string =>
   );
 
 /** The whole of config.json as an object. */
-export function createBundle(options: BundleOptions): object {
+export function createBundle(options: BundleOptions) {
   const gvisor = options.runtime === 'gvisor';
   const { maxOpenFiles, lowersOomScore, limitsOthers } = options.ownLimits;
   const devices = options.devices ?? noDevices;
@@ -225,3 +225,12 @@ export function createBundle(options: BundleOptions): object {
     },
   };
 }
+
+export type Bundle = ReturnType<typeof createBundle>;
+
+/** What of the machine is in the container of a bundle. */
+export const pathsOf = ({ root, mounts, linux }: Bundle): readonly string[] => [
+  root.path,
+  ...mounts.filter(({ type }) => type === 'bind').map(({ source }) => source),
+  ...linux.namespaces.flatMap((namespace) => ('path' in namespace ? namespace.path : [])),
+];

@@ -91,7 +91,7 @@ export class DiskTap {
 }
 
 /** Others have their turn after so many disks. */
-const AT_ONCE = 64;
+const AT_ONCE = 16;
 
 /**
  * Lets each of the disks take its share of so many bytes. Those that are gone meanwhile count for nothing.

@@ -52,6 +52,7 @@ describe('disks', { skip }, () => {
   const given = async (disks: Disks): Promise<InstanceLayout> => {
     const places = instance();
     await disks.give(places, usual);
+    await disks.share(places);
     await mkdir(places.upper);
     return places;
   };

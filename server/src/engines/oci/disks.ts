@@ -68,7 +68,7 @@ export class Disks {
     this.#ready.refill();
   }
 
-  /** Gives an instance that has no files yet a disk. @throws SkerryError `disk-full` */
+  /** Gives an instance that has no files yet a disk, to which nobody but the server may write until it has its share. */
   async give(places: InstanceLayout, size: DiskSize): Promise<void> {
     const { usual, room } = this.#parts;
     const ready =
@@ -77,15 +77,19 @@ export class Disks {
     try {
       if (ready === undefined) await this.#make(id, size);
       await room.add(this.#places(id));
-      await room.share();
-      const { bavail, bsize } = await statfs(this.#places(id).target);
-      if (bavail * bsize < LEAST_BYTES) {
-        throw new SkerryError('disk-full', 'The machine is out of disk space for another sandbox.');
-      }
       await symlink(this.#places(id).target, places.diskDir);
     } catch (error) {
       await this.#drop(id);
       throw error;
+    }
+  }
+
+  /** Lets its disk, and each other, take a share of what the machine has left. All are looked at for that: it takes longer the more there are. @throws SkerryError `disk-full` */
+  async share({ diskDir }: InstanceLayout): Promise<void> {
+    await this.#parts.room.share();
+    const { bavail, bsize } = await statfs(diskDir);
+    if (bavail * bsize < LEAST_BYTES) {
+      throw new SkerryError('disk-full', 'The machine is out of disk space for another sandbox.');
     }
   }
 

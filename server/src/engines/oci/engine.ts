@@ -52,6 +52,7 @@ import { OciRuntime } from './runtime.ts';
 import { chooseRuntime, findRuntimes, type RuntimeFindings } from './runtime-choice.ts';
 import { prepareAgent, prepareCaBundle, prepareMountPoints, prepareSkeleton } from './shared-files.ts';
 import { SharedRoom } from './shared-room.ts';
+import { StartsApart } from './starts-apart.ts';
 import { Trees } from './trees.ts';
 import { MappedTrees } from './user-ids.ts';
 import { whyNoOwnUsers } from './user-ids-trial.ts';
@@ -100,6 +101,8 @@ interface Opened {
   readonly boundsDisks: boolean;
   /** Whether instances under runc have users of their own. */
   readonly hasOwnUsers: boolean;
+  /** Where instances under runc are started; undefined: beside all that is mounted. */
+  readonly startsApart: StartsApart | undefined;
   readonly caBundle: string | undefined;
   readonly ownLimits: OwnLimits;
   readonly gpus: MachineGpus;
@@ -225,6 +228,7 @@ class OciEngine implements Engine {
       ...{ disks: disks.all, keptDisks: disks.kept, room: disks.room },
       boundsDisks: disks.work,
       hasOwnUsers: userNamespaces !== undefined,
+      startsApart: findings.runc.ok ? await this.#openStartsApart() : undefined,
     };
   }
 
@@ -239,6 +243,13 @@ class OciEngine implements Engine {
     const why = await whyNoOwnUsers({ layout: this.#layout, program, runc: runc.path, cgroups, ownLimits });
     if (why === undefined) return program;
     this.#logger.warn({ reason: why }, 'own-users.none');
+    return undefined;
+  }
+
+  async #openStartsApart(): Promise<StartsApart | undefined> {
+    const apart = await StartsApart.open(this.#options.treesBinaryPath, this.#layout);
+    if (apart instanceof StartsApart) return apart;
+    this.#logger.warn({ reason: apart.why }, 'starts-apart.none');
     return undefined;
   }
 
@@ -388,8 +399,9 @@ class OciEngine implements Engine {
   }
 
   #runtime(choice: RuntimeChoice): OciRuntime {
-    const { name, path } = chooseRuntime(choice, this.#require().findings);
-    return new OciRuntime(name, path, this.#layout);
+    const { findings, startsApart } = this.#require();
+    const { name, path } = chooseRuntime(choice, findings);
+    return new OciRuntime(name, path, this.#layout, name === 'runc' ? startsApart : undefined);
   }
 
   /** A runtime as it is on the machine, for what runs under it or may be left of it. */

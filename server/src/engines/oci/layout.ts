@@ -79,6 +79,11 @@ export class Layout {
     return join(this.runDir, 'n');
   }
 
+  /** Holds the mount namespace that containers are started in, by a mount. */
+  get startsNamespace(): string {
+    return join(this.runDir, 'starts');
+  }
+
   /** Where the buckets of instances are seen. */
   get bucketsDir(): string {
     return join(this.runDir, 'b');

@@ -20,7 +20,7 @@ import { ended, Preparation } from '../preparation.ts';
 import type { ContentPlaces } from '../references.ts';
 import { AgentListener } from './agent-listener.ts';
 import { bucketUser, haltBuckets, mountBuckets } from './buckets.ts';
-import { bundleText, createBundle, limitsOf } from './bundle.ts';
+import { type Bundle, bundleText, createBundle, limitsOf, pathsOf } from './bundle.ts';
 import type { Cgroups } from './cgroups.ts';
 import { CheckpointFiles } from './checkpoints.ts';
 import { watchForDeath } from './death-watch.ts';
@@ -280,8 +280,9 @@ export class OciPrepared implements Prepared {
 
   /** What it may write of scratch mounts is a copy on its disk, if it has one. */
   async #onDisk(mounts: readonly PlacedMount[], signal: AbortSignal): Promise<readonly PlacedMount[]> {
-    if (!this.#parts.shape.disk || mounts.every(({ scratch, readOnly }) => !scratch || readOnly))
-      return mounts;
+    const { shape, disks } = this.#parts;
+    if (!shape.disk || mounts.every(({ scratch, readOnly }) => !scratch || readOnly)) return mounts;
+    await disks.share(this.#places);
     const { scratchDir } = this.#places;
     await mkdir(scratchDir, { mode: 0o700 });
     return settleAll(
@@ -336,21 +337,29 @@ export class OciPrepared implements Prepared {
     signal: AbortSignal,
     phases: Phases,
   ): Promise<ProcessIdentity> {
-    const { runtime, cgroups, faultPoint } = this.#parts;
+    const { runtime, cgroups, shape, disks, faultPoint } = this.#parts;
     const places = this.#places;
     const { address, resolver } = this.#network.inside;
     const from = this.#checkpoint;
     const caBundle =
       tenure.network.headers === undefined ? this.#parts.caBundle : await this.#parts.headerBundle();
+    const bundle = this.#bundle(tenure, mounts, caBundle);
     await Promise.all([
-      writeFile(join(places.dir, 'config.json'), bundleText(this.#bundle(tenure, mounts, caBundle))),
+      writeFile(join(places.dir, 'config.json'), bundleText(bundle)),
       from ? from.giveEtc(places) : writeEtcFiles(places, { hostname: tenure.hostname, address, resolver }),
     ]);
     faultPoint('instance.start.after-bundle');
     const direct = mounts.some((mount) => mount.direct);
     const options = runtimeOptions(runtime.name, this.#devices !== undefined, direct);
     await using memory = await from?.openMemory(places, this.#parts.memoryKey, signal);
-    await phases.time('runtime', () => runtime.start(places, signal, options, memory?.directory));
+    const needs = pathsOf(bundle);
+    const shared = shape.disk ? phases.time('room', () => disks.share(places)) : Promise.resolve();
+    if (from) await shared; // what is in its memory goes on at once
+    // Of others nothing but the agent runs before both are done.
+    await settleAll([
+      phases.time('runtime', () => runtime.start(places, needs, signal, options, memory?.directory)),
+      shared,
+    ]);
     faultPoint('instance.start.after-runtime');
     const listener = this.#listener;
     const started = { places, runtime: runtime.name, listener, cgroups };
@@ -384,7 +393,7 @@ export class OciPrepared implements Prepared {
     return init;
   }
 
-  #bundle(tenure: Tenure, mounts: readonly PlacedMount[], caBundle: string | undefined): object {
+  #bundle(tenure: Tenure, mounts: readonly PlacedMount[], caBundle: string | undefined): Bundle {
     const { runtime, owner, layout, ownLimits, cgroups } = this.#parts;
     const places = this.#places;
     const devices = this.#devices;

@@ -56,7 +56,7 @@ export async function killStarters(layout: Layout, ids: ReadonlySet<InstanceId>)
     const command = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
     if (!command.includes(`${layout.runDir}/`)) continue;
     const executable = await readlink(join('/proc', pid, 'exe')).catch(() => '');
-    if (!/runc|runsc/.test(executable)) continue; // somebody reading our log files, say
+    if (!/runc|runsc|skerry-trees/.test(executable)) continue; // somebody reading our log files, say
     if (![...ids].some((id) => command.includes(id))) continue;
     try {
       process.kill(Number(pid), 'SIGKILL');

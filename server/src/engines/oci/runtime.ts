@@ -5,6 +5,7 @@ import { run } from '../../platform/command.ts';
 import { delay } from '../../platform/wait.ts';
 import type { RuntimeName } from '../engine.ts';
 import type { InstanceLayout, Layout } from './layout.ts';
+import type { StartsApart } from './starts-apart.ts';
 import { faultCodes, treeError } from './trees.ts';
 
 const RUN_TIMEOUT_MS = 60_000;
@@ -23,11 +24,14 @@ export class OciRuntime {
   readonly name: RuntimeName;
   readonly #binary: string;
   readonly #root: string;
+  readonly #apart: StartsApart | undefined;
 
-  constructor(name: RuntimeName, binary: string, layout: Layout) {
+  /** @param apart where it starts containers; by default beside all that is mounted on the machine */
+  constructor(name: RuntimeName, binary: string, layout: Layout, apart?: StartsApart) {
     this.name = name;
     this.#binary = binary;
     this.#root = layout.runtimeRoot(name);
+    this.#apart = apart;
   }
 
   /** Directory or files of the runtime's own about a container begin with this path. */
@@ -37,12 +41,14 @@ export class OciRuntime {
 
   /**
    * Starts the container of the bundle in the instance's directory and returns when its first process runs.
+   * @param needs what of the machine the bundle names
    * @param more options of the runtime's own for this container
    * @param memory where its memory is, for one that goes on from a checkpoint; gVisor's alone
    * @throws SkerryError `internal` with the runtime's own words.
    */
   async start(
     places: InstanceLayout,
+    needs: readonly string[],
     signal: AbortSignal,
     more: readonly string[] = [],
     memory?: string,
@@ -56,7 +62,8 @@ export class OciRuntime {
     );
     try {
       // The container inherits these descriptors: a pipe would be held open by it, and a file could be filled by it.
-      await run(argv, { signal, timeoutMs: RUN_TIMEOUT_MS, output: 'discard' });
+      const command = (await this.#apart?.command(argv, [places.dir, ...needs])) ?? argv;
+      await run(command, { signal, timeoutMs: RUN_TIMEOUT_MS, output: 'discard' });
     } catch (error) {
       signal.throwIfAborted();
       const words = await lastLogMessage(places.runtimeLog);

@@ -112,7 +112,7 @@ async function tryOne(parts: TrialParts): Promise<string | undefined> {
         limits: { memoryMiB: 64, milliCpu: 1000, milliCpuRequest: 100, pids: 16 },
       },
       mounts: [],
-    }) as { process: { args: string[] } }; // as the specification has it
+    });
     bundle.process.args = [GUEST_AGENT, 'probe-tcp', 'none'];
     await writeFile(join(here, 'config.json'), JSON.stringify(bundle));
     for (const path of [here, socketDir]) await chown(path, users.firstId, users.firstId);

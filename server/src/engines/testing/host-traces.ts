@@ -8,7 +8,7 @@ export async function hostTraces(words: readonly string[]): Promise<string[]> {
   const { stdout: rules } = await run(['nft', 'list', 'tables']);
   const { stdout: addresses } = await run(['ip', '-o', 'address']);
   const lists = await Promise.all([
-    lines('mount', await readFile('/proc/self/mountinfo', 'utf8')),
+    lines('mount', withoutNumbers(await readFile('/proc/self/mountinfo', 'utf8'))),
     lines('table', rules),
     lines('address', addresses),
     names('netns', '/run/netns'),
@@ -23,6 +23,10 @@ export async function hostTraces(words: readonly string[]): Promise<string[]> {
     .filter((line) => words.some((word) => line.includes(word)))
     .sort();
 }
+
+/** The kernel has others for a mount that the next server makes anew, and for the mount namespace that it holds. */
+const withoutNumbers = (mounts: string): string =>
+  mounts.replaceAll(/^\d+ \d+ /gm, '').replaceAll(/ mnt:\[\d+\] /g, ' mnt ');
 
 const lines = (kind: string, text: string): string[] => text.split('\n').map((line) => `${kind} ${line}`);
 

@@ -1,0 +1,59 @@
+/**
+ * Where runc starts containers: in a mount namespace that has nothing of what other sandboxes have mounted. runc reads its whole table of mounts four times in a start, and the
+ * machine's has six lines for each sandbox ([decision 0066](../../../../docs/decisions/0066-starts-in-a-mount-namespace-without-the-others.md)).
+ */
+import { realpath, writeFile } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import { toSkerryError } from '../../errors/skerry-error.ts';
+import { run } from '../../platform/command.ts';
+import { unmount } from '../../platform/mounts.ts';
+import type { Layout } from './layout.ts';
+
+export class StartsApart {
+  readonly #program: string;
+  readonly #layout: Layout;
+
+  private constructor(program: string, layout: Layout) {
+    this.#program = program;
+    this.#layout = layout;
+  }
+
+  /**
+   * Makes the namespace anew, whatever an earlier server left: it lasts until it is unmounted with all of the run directory. The directory for bundles must be there.
+   * @param program that of `trees/`
+   * @returns why there can be none, where that is so
+   */
+  static async open(program: string, layout: Layout): Promise<StartsApart | { readonly why: string }> {
+    const { runDir, bundlesDir, startsNamespace } = layout;
+    try {
+      await unmount([startsNamespace]);
+      await writeFile(startsNamespace, '', { mode: 0o600 });
+      await run([program, 'keep-apart', runDir, startsNamespace]);
+      await run([program, 'run-apart', startsNamespace, bundlesDir, '--', 'true']);
+      return new StartsApart(program, layout);
+    } catch (error) {
+      await unmount([startsNamespace]);
+      return { why: toSkerryError(error).message };
+    }
+  }
+
+  /** The command in there. @param paths what it needs of what the server mounted; others are passed over */
+  async command(
+    argv: readonly [string, ...string[]],
+    paths: readonly string[],
+  ): Promise<[string, ...string[]]> {
+    const { startsNamespace } = this.#layout;
+    return [this.#program, 'run-apart', startsNamespace, ...(await this.#places(paths)), '--', ...argv];
+  }
+
+  /** The server mounts in the run directory alone, there in a directory for each kind: what is at a name in one of these is brought along as a whole. */
+  async #places(paths: readonly string[]): Promise<ReadonlySet<string>> {
+    const runDir = await realpath(this.#layout.runDir);
+    // The runtime has words for what is missing.
+    const real = await Promise.all(paths.map((path) => realpath(path).catch(() => path)));
+    const names = real
+      .map((path) => relative(runDir, path).split(sep))
+      .filter(([kind, name]) => kind !== '..' && name !== undefined);
+    return new Set(names.map(([kind = '', name = '']) => join(runDir, kind, name)));
+  }
+}
