@@ -31,7 +31,7 @@ export async function startOneOfSeveral(config: Config, logger: Logger, parts: H
   }
   const leadership = new Leadership({ url: config.databaseUrl, passwordFile: config.databasePasswordFile });
   const turn = await leadership.tryTurn();
-  if (turn) return lead(turn, config, logger, parts);
+  if (turn) return startInTurn(turn, config, logger, parts);
   try {
     checkPair(config.dataDir, await leadership.setting('data-directory'));
     parts.keptPorts.dropLeft(); // of tunnels, which are the leader's
@@ -42,7 +42,7 @@ export async function startOneOfSeveral(config: Config, logger: Logger, parts: H
   }
 }
 
-async function lead(turn: Turn, config: Config, logger: Logger, parts: HandedOver): Promise<Server> {
+async function startInTurn(turn: Turn, config: Config, logger: Logger, parts: HandedOver): Promise<Server> {
   try {
     return { ...(await startServer(config, logger, parts)), standsBy: false };
   } finally {
@@ -80,7 +80,7 @@ async function standBy(
       const turn = await leadership.turn(closing.signal);
       forwarding.stop();
       try {
-        leading = await lead(turn, config, logger, { ...parts, openListener: async () => listener });
+        leading = await startInTurn(turn, config, logger, { ...parts, openListener: async () => listener });
         stopLooking();
         logger.warn({ url: leading.url }, 'server.leads');
         return;

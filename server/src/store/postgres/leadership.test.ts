@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { noPostgres, TestPostgres } from '../testing/postgres.ts';
 import { Leadership, leaderAsText } from './leadership.ts';
 import { openPostgres } from './open-postgres.ts';
+
+const SOCKET = '.s.PGSQL.5432';
 
 describe('who leads', { skip: noPostgres }, () => {
   let postgres: TestPostgres;
@@ -59,6 +66,36 @@ describe('who leads', { skip: noPostgres }, () => {
     await (await patient).end();
   });
 
+  test('who waits goes on also when its connection broke and nobody told it', async (t) => {
+    const url = postgres.createDatabase('silent');
+    const leader = openPostgres({ url });
+    const directory = mkdtempSync(join(tmpdir(), 'skerry-silent-'));
+    const sockets: Socket[] = [];
+    const silent = createServer((client) => {
+      const database = connect(join(postgres.directory, SOCKET));
+      sockets.push(client, database);
+      for (const each of [client, database]) each.on('error', () => {});
+      client.pipe(database);
+      database.on('data', (said) => client.write(said)); // and no word of its end
+    });
+    t.after(() => {
+      for (const socket of sockets) socket.destroy();
+      silent.close();
+      rmSync(directory, { recursive: true, force: true });
+    });
+    silent.listen(join(directory, SOCKET));
+    await once(silent, 'listening');
+    const through = url.replace(/host=.*$/, `host=${encodeURIComponent(directory)}`);
+    const leadership = new Leadership({ url: through }, { lookMs: 10 });
+    const turn = leadership.turn(never);
+    await waiting(url, 1);
+    await endWaiting(url);
+    await waiting(url, 1);
+    leader.close();
+    await (await turn).end();
+    leadership.close();
+  });
+
   test('where it listens', async () => {
     const url = postgres.createDatabase('where');
     const leadership = new Leadership({ url });
@@ -75,6 +112,18 @@ describe('who leads', { skip: noPostgres }, () => {
     database.close();
   });
 });
+
+/** Ends the one that waits for a lock of the database. */
+async function endWaiting(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const { rowCount } = await client.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+  );
+  await client.end();
+  assert.equal(rowCount, 1);
+}
 
 /** Until so many wait for their turn, or for the end of who leads. */
 async function waiting(url: string, count: number): Promise<void> {

@@ -1,16 +1,21 @@
 /** Which of several servers over one database works on it, and who is next: advisory locks of sessions decide. */
 import pg from 'pg';
 import { z } from 'zod';
+import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
 import type { SettingKey } from '../settings.ts';
 import { connectTo, type DatabaseSource } from './connection.ts';
 import { parseDatabaseUrl } from './database-url.ts';
 import { checkFit } from './fitness.ts';
 import { KEEPALIVE, LEADER_LOCK, TURN_LOCK } from './locks.ts';
+import { ANSWER_TIMEOUT_MS } from './timeouts.ts';
 import { toSkerryError } from './unusable.ts';
 
 /** Between tries where the database does not answer. A leader whose connection went with it is back before. */
 const PAUSE_MS = 2_000;
+const LOOK_MS = 10_000;
+/** What the database has for a connection: its process, and since when that is. */
+const WHOSE = 'SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()';
 
 const leaderSchema = z.object({
   /** A name or an address that the other servers reach. */
@@ -32,9 +37,14 @@ export interface Turn {
 export class Leadership {
   readonly #source: DatabaseSource;
   #questions: Promise<pg.Client> | undefined;
+  readonly #oneByOne = new Limiter(1);
 
-  constructor(source: DatabaseSource) {
+  readonly #lookMs: number;
+
+  /** @param lookMs how often who waits for a turn looks whether the database still knows of it */
+  constructor(source: DatabaseSource, { lookMs = LOOK_MS }: { readonly lookMs?: number } = {}) {
     this.#source = source;
+    this.#lookMs = lookMs;
   }
 
   /**
@@ -68,19 +78,40 @@ export class Leadership {
   async turn(signal: AbortSignal): Promise<Turn> {
     for (;;) {
       const client = await this.#connect().catch(() => undefined);
-      const leave = () => void client?.end().catch(() => {});
-      signal.addEventListener('abort', leave, { once: true });
-      try {
-        signal.throwIfAborted();
-        await client?.query(`SELECT pg_advisory_lock(${TURN_LOCK})`);
-        await client?.query(`SELECT pg_advisory_lock(${LEADER_LOCK})`);
-        if (client) return await begun(client);
-      } catch {
-        leave();
-      } finally {
-        signal.removeEventListener('abort', leave);
-      }
+      const turn = client && (await this.#turnOf(client, signal));
+      if (turn) return turn;
       await delay(PAUSE_MS, signal);
+    }
+  }
+
+  /** Undefined once its connection broke, or `signal` is aborted. */
+  async #turnOf(client: pg.Client, signal: AbortSignal): Promise<Turn | undefined> {
+    const leave = () => void client.end().catch(() => {});
+    signal.addEventListener('abort', leave, { once: true });
+    const over = new AbortController();
+    try {
+      signal.throwIfAborted();
+      const whose = (await client.query(WHOSE)).rows[0];
+      void this.#untilGone(whose, over.signal).then(leave, () => {});
+      await client.query(`SELECT pg_advisory_lock(${TURN_LOCK})`);
+      await client.query(`SELECT pg_advisory_lock(${LEADER_LOCK})`);
+      return await begun(client);
+    } catch {
+      leave();
+      return undefined;
+    } finally {
+      over.abort();
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  /** Until the database says that it has no such connection: nothing is sent on one that waits, so that its end may go unnoticed. */
+  async #untilGone({ pid, since }: { readonly pid: number; readonly since: string }, signal: AbortSignal) {
+    const found = 'SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2';
+    for (let isThere = true; isThere; ) {
+      await delay(this.#lookMs, signal);
+      const rows = await this.#ask(found, [pid, since]).catch(() => undefined);
+      isThere = rows?.length !== 0; // also while the database says nothing
     }
   }
 
@@ -92,15 +123,28 @@ export class Leadership {
 
   /** @throws what the database says, or the network */
   async setting(key: SettingKey): Promise<string | undefined> {
-    // One connection for all questions, made anew when it failed.
+    try {
+      return (await this.#ask('SELECT value FROM settings WHERE key = $1', [key]))[0]?.value;
+    } catch (error) {
+      if (error instanceof pg.DatabaseError && error.code === NO_TABLE) return undefined;
+      throw error;
+    }
+  }
+
+  /** One connection for all questions, one after the other; made anew when it failed. */
+  #ask(text: string, values: readonly unknown[]): Promise<pg.QueryResult['rows']> {
+    return this.#oneByOne.run(() => this.#askNow(text, values));
+  }
+
+  async #askNow(text: string, values: readonly unknown[]): Promise<pg.QueryResult['rows']> {
     this.#questions ??= this.#connect();
     const asked = this.#questions;
     try {
       const client = await asked;
-      const { rows } = await client.query('SELECT value FROM settings WHERE key = $1', [key]);
-      return rows[0]?.value;
+      // The types of `pg` do not know `query_timeout` of one.
+      const question = { text, values: [...values], query_timeout: ANSWER_TIMEOUT_MS };
+      return (await client.query(question)).rows;
     } catch (error) {
-      if (error instanceof pg.DatabaseError && error.code === NO_TABLE) return undefined;
       if (this.#questions === asked) this.close();
       throw error;
     }
