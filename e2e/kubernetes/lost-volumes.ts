@@ -46,5 +46,6 @@ test('a node is lost under volumes: what was committed is there, sandboxes end w
     'a node is lost, until its sandboxes with volumes have ended': ends,
     'the same, of one that was terminated meanwhile': [lost.terminated],
     'the same, until who looks at their volumes has an answer': lost.looks,
+    'the slowest exec, commit and read of another volume meanwhile': [lost.slowest],
   });
 });
