@@ -231,6 +231,8 @@ export interface Instance {
   readonly copies?: MountCopies | undefined;
   /** Settles once, never rejects. */
   readonly exited: Promise<InstanceExit>;
+  /** For how long its agent may say nothing before it counts as lost, milliseconds: a minute, unless somebody else says in that time what became of it. */
+  readonly silenceMs?: number;
   stats(): Promise<InstanceStats>;
   /** Lets its agent go on if it was stopped, or does not know that a checkpoint took its connections away. */
   wake(): Promise<void>;

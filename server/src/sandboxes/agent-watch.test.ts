@@ -50,6 +50,17 @@ test('an agent that cannot be woken is lost', async () => {
   assert.ok(state.asked > 1);
 });
 
+test('an agent that may be silent for longer is lost later', async () => {
+  const { state, parts } = watched({
+    wake: () => Promise.reject(new Error('no')),
+    silenceMs: 3 * times.lostAfterMs,
+  });
+  state.stopped = true;
+  const begin = performance.now();
+  await watchAgent(parts, new AbortController().signal, times);
+  assert.ok(performance.now() - begin > 3 * times.lostAfterMs);
+});
+
 test('an agent that nobody needs is not asked, one that is held on purpose is not woken', async () => {
   let looks = 0;
   const over = new AbortController();

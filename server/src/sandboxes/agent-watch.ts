@@ -16,6 +16,8 @@ export interface WatchedAgent {
   readonly agent: Pick<AgentClient, 'stats'>;
   /** `Instance.wake`. */
   readonly wake: () => Promise<void>;
+  /** `Instance.silenceMs`. */
+  readonly silenceMs?: number | undefined;
   /** Whether anybody waits for something of the agent: a sandbox that only idles is left alone. */
   readonly isNeeded: () => boolean;
   /** Whether the sandbox is held on purpose. */
@@ -24,10 +26,11 @@ export interface WatchedAgent {
 
 /** Wakes an agent that does not answer. Returns when it is lost. @throws the signal's reason */
 export async function watchAgent(
-  { agent, wake, isNeeded, isPaused }: WatchedAgent,
+  { agent, wake, isNeeded, isPaused, silenceMs }: WatchedAgent,
   signal: AbortSignal,
   { lookEveryMs, answerWithinMs, lostAfterMs } = TIMES,
 ): Promise<void> {
+  const mayBeSilentMs = silenceMs ?? lostAfterMs;
   let silentSince: number | undefined;
   for (;;) {
     if (silentSince === undefined) await delay(lookEveryMs, signal);
@@ -42,7 +45,7 @@ export async function watchAgent(
     } catch {
       signal.throwIfAborted();
       silentSince ??= askedAt;
-      if (performance.now() - silentSince > lostAfterMs) return;
+      if (performance.now() - silentSince > mayBeSilentMs) return;
       if (!isPaused()) await wake().catch(() => {}); // it is asked again
     }
   }

@@ -140,6 +140,7 @@ export class Clocks {
     const watched = {
       agent,
       wake: () => instance.wake(),
+      silenceMs: instance.silenceMs,
       isNeeded: () => this.#parts.processes.busy || this.#parts.ports.open > 0,
       isPaused: () => this.#snapshots > 0,
     };

@@ -25,7 +25,7 @@ import type { Link } from './link.ts';
 import { type PodNetwork, requireEnforceable } from './network-policies.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
-import { BOUND_LABEL, type PodVolume } from './pod-spec.ts';
+import { BOUND_LABEL, NODE_LOST_SECONDS, type PodVolume } from './pod-spec.ts';
 import { isSilent, NODE_LOST, standingOf } from './pod-status.ts';
 import type { PodVolumes } from './pod-volumes.ts';
 import { unable } from './unable.ts';
@@ -65,6 +65,8 @@ export class PodInstance implements Instance {
   readonly deviceEnvironment = {};
   readonly mountedLayers: readonly LayerRef[] = [];
   readonly exited: Promise<InstanceExit>;
+  /** A silent agent may be one of a lost node, which the cluster says later. */
+  readonly silenceMs = (NODE_LOST_SECONDS + 30) * 1000;
   readonly copies: MountCopies;
   readonly #parts: PodParts;
   readonly #exit = Promise.withResolvers<InstanceExit>();

@@ -60,6 +60,8 @@ const HOSTNAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 export const GRACE_SECONDS = 1;
 /** How long a node may be taken for lost (which takes the cluster 50 s by default) before it gives a sandbox up; 300 s without it. */
 const UNREACHABLE_SECONDS = 30;
+/** So long it takes until a lost node's Pods are given up: 50 s until the cluster takes it for lost, 10 s between two nodes, and as long as sandboxes bear it. */
+export const NODE_LOST_SECONDS = 50 + 10 + UNREACHABLE_SECONDS;
 /** That Kubernetes takes. */
 const MAX_NAMESERVERS = 3;
 /** Of its memory limit, what a node must have free for a sandbox. */
