@@ -1,7 +1,7 @@
 /** Two nodes, of which one is lost, and a server that is lost, through the official Python client: `npm run test:kubernetes`. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { cluster, printTimes } from './cluster.ts';
+import { cluster, kubectl, printTimes } from './cluster.ts';
 import { on, openTwoNodes, places, type TwoNodes } from './two-nodes.ts';
 
 /** The cluster's 50 s until it takes a node for lost, its 10 s between nodes, and the 30 s that sandboxes bear it, with time to look. */
@@ -35,6 +35,15 @@ describe('sandboxes on two nodes', () => {
     await nodes.open(6);
     const lost = on('node-2', await places());
     assert.ok(lost > 0 && lost < 6);
+    // Of a Pod that the cluster does not know to run yet it cannot say later that it was its node.
+    await kubectl(
+      'wait',
+      '--for=condition=Ready',
+      'pods',
+      '--selector',
+      'skerry.dev/instance',
+      '--timeout=60s',
+    );
     const begin = performance.now();
     await cluster('lose', '2');
     const { fates } = (await nodes.ask('survive', 'fates')) as { readonly fates: string[] }; // of our own program
