@@ -6,6 +6,7 @@ import { realpath, writeFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { toSkerryError } from '../../errors/skerry-error.ts';
 import { run } from '../../platform/command.ts';
+import { findProgram, isExecutable } from '../../platform/find-program.ts';
 import { unmount } from '../../platform/mounts.ts';
 import type { Layout } from './layout.ts';
 
@@ -37,11 +38,17 @@ export class StartsApart {
     }
   }
 
-  /** The command in there. @param paths what it needs of what the server mounted; others are passed over */
+  /**
+   * The command in there; as it is where its program is missing, which whoever starts it then says.
+   * @param paths what it needs of what the server mounted; others are passed over
+   */
   async command(
     argv: readonly [string, ...string[]],
     paths: readonly string[],
   ): Promise<[string, ...string[]]> {
+    const [program] = argv;
+    const isThere = program.includes('/') ? isExecutable(program) : findProgram(program) !== undefined;
+    if (!isThere) return [...argv];
     const { startsNamespace } = this.#layout;
     return [this.#program, 'run-apart', startsNamespace, ...(await this.#places(paths)), '--', ...argv];
   }
