@@ -104,7 +104,14 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const logPath = options.logFile ?? join(options.beside ? home : dataDir, 'e2e.log');
 
   const logStart = existsSync(logPath) ? statSync(logPath).size : 0;
-  let { child, ready } = await launch('0', main, flags, env, logPath);
+  const tidyUp = () => {
+    rmSync(home, { recursive: true, force: true });
+    if (shared === undefined) rmSync(dataDir, { recursive: true, force: true });
+  };
+  let { child, ready } = await launch('0', main, flags, env, logPath).catch((error: unknown) => {
+    tidyUp();
+    throw error;
+  });
   const port = new URL(ready.url).port;
   const token = readToken(dataDir);
 
@@ -137,7 +144,10 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
       process.kill(ready.serverPid, 'SIGKILL');
       await untilDead(ready.serverPid);
     },
-    lose: () => ended('SIGKILL'),
+    lose: async () => {
+      await ended('SIGKILL');
+      if (options.beside) tidyUp(); // what is on the machine is for the others
+    },
     restartGracefully: async () => {
       const from = statSync(logPath).size;
       child.kill('SIGHUP');
@@ -165,8 +175,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
         });
         assert.deepEqual(await settledInventory(dataDir), [], 'left on the machine');
       } finally {
-        rmSync(home, { recursive: true, force: true });
-        if (shared === undefined) rmSync(dataDir, { recursive: true, force: true });
+        tidyUp();
       }
     },
   };
