@@ -1,18 +1,7 @@
 """Works in a sandbox of a server whose records are in PostgreSQL, while server and database are killed and come back; told by lines on standard input what to do."""
 
-import json
-import sys
-
 import modal
-
-
-def say(**fields):
-    print(json.dumps(fields), flush=True)
-
-
-def heard(line):
-    got = sys.stdin.readline().strip()
-    assert got == line, f"{got!r} instead of {line!r}"
+from driven import heard, image, say
 
 
 def listed(**tags):
@@ -20,12 +9,6 @@ def listed(**tags):
 
 
 app = modal.App.lookup("records", create_if_missing=True)
-# Of busybox, so that no base has to be made.
-image = (
-    modal.Image.from_scratch()
-    .add_local_file("/bin/busybox", "/bin/busybox", copy=True)
-    .dockerfile_commands(['RUN ["/bin/busybox", "--install", "-s", "/bin"]', "ENV PATH=/bin"])
-)
 hostile = {"it's": "\\u0000 \\ \" ' €", "kind": "first"}
 secret = modal.Secret.from_dict({"HIDDEN": "opened"})
 volume = modal.Volume.from_name("files", create_if_missing=True)

@@ -1,26 +1,9 @@
 """Works in a sandbox through a server that stands by, while the one that leads is lost and this one takes over; told by lines on standard input what to do."""
 
-import json
-import sys
-
 import modal
-
-
-def say(**fields):
-    print(json.dumps(fields), flush=True)
-
-
-def heard(line):
-    got = sys.stdin.readline().strip()
-    assert got == line, f"{got!r} instead of {line!r}"
-
+from driven import heard, image, say
 
 app = modal.App.lookup("several", create_if_missing=True)
-image = (
-    modal.Image.from_scratch()
-    .add_local_file("/bin/busybox", "/bin/busybox", copy=True)
-    .dockerfile_commands(['RUN ["/bin/busybox", "--install", "-s", "/bin"]', "ENV PATH=/bin"])
-)
 volume = modal.Volume.from_name("files", create_if_missing=True)
 sandbox = modal.Sandbox.create("sh", "-c", "echo begun; sleep 3600", app=app, image=image, name="kept", volumes={"/vol": volume})
 program = sandbox.exec("sh", "-c", "echo started; read line; echo $line; exit 7")

@@ -5,15 +5,11 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
-import { delay } from '../../server/src/platform/wait.ts';
 import { noPostgres } from '../../server/src/store/testing/postgres.ts';
 import { runPython } from '../support/clients.ts';
 import { runSkerry, skerryCommand } from '../support/command.ts';
-import { startServer } from '../support/server.ts';
+import { startServer, untilDead } from '../support/server.ts';
 import { type Several, several, takeOvers, untilItLeads } from '../support/several.ts';
-import { patient } from '../support/slowness.ts';
-
-const PATIENCE_MS = patient(60_000);
 
 const create = `
 import modal
@@ -21,14 +17,6 @@ app = modal.App.lookup("several")
 image = modal.Image.from_scratch().add_local_file("/bin/busybox", "/bin/busybox", copy=True)
 assert modal.Sandbox.create("/bin/busybox", "echo", "hello", app=app, image=image).stdout.read() == "hello\\n"
 `;
-
-function isThere(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
 
 /** Ends the one that holds the leader's lock, as a network may. */
 async function breakConnection(databaseUrl: string): Promise<void> {
@@ -62,11 +50,7 @@ describe('several servers over one database', { skip: noPostgres }, () => {
     await breakConnection(all.databaseUrl);
     await untilItLeads(next);
     process.kill(pid, 'SIGCONT');
-    const deadline = performance.now() + PATIENCE_MS;
-    while (isThere(pid)) {
-      assert.ok(performance.now() < deadline, `it goes on:\n${leader.log()}`);
-      await delay(20);
-    }
+    await untilDead(pid);
     assert.match(leader.log(), /this server leads no more: another server leads/);
     for (const server of [next, leader]) {
       const program = await runPython(server, create); // of the other one the port is kept, and the next process answers

@@ -229,7 +229,7 @@ async function untilReady(child: ChildProcess, logPath: string, from: number) {
 }
 
 /** Waits until a process runs no more; its parent may not have asked for its status yet. */
-async function untilDead(pid: number): Promise<void> {
+export async function untilDead(pid: number): Promise<void> {
   const deadline = performance.now() + STOP_TIMEOUT_MS;
   while (performance.now() < deadline) {
     const state = existsSync(`/proc/${pid}`)

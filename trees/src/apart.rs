@@ -3,7 +3,7 @@
 
 use crate::child;
 use crate::failure::Failure;
-use crate::sys::{c_string, check, clone_tree_with_mounts, fstat, literal, move_mount, openat};
+use crate::sys::{bind, c_string, check, clone_tree_with_mounts, fstat, literal, move_mount, open};
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -35,18 +35,7 @@ pub fn keep(directory: &OsStr, place: &OsStr) -> Result<(), Failure> {
         },
         |child| {
             let from = c_string(format!("/proc/{child}/ns/mnt").as_bytes())?;
-            // SAFETY: the strings outlive the call.
-            check(unsafe {
-                libc::mount(
-                    from.as_ptr(),
-                    place.as_ptr(),
-                    std::ptr::null(),
-                    libc::MS_BIND,
-                    std::ptr::null(),
-                )
-            })
-            .map(drop)
-            .map_err(Failure::at("mount namespace"))
+            bind(&from, &place).map_err(Failure::at("mount namespace"))
         },
     )
 }
@@ -94,8 +83,4 @@ fn enter_copy() -> io::Result<()> {
 fn root() -> io::Result<(u64, u64)> {
     let stat = fstat(open(OsStr::new("/"), libc::O_PATH)?.as_raw_fd())?;
     Ok((stat.st_dev, stat.st_ino))
-}
-
-fn open(path: &OsStr, flags: i32) -> io::Result<OwnedFd> {
-    openat(libc::AT_FDCWD, &c_string(path.as_bytes())?, flags, 0)
 }

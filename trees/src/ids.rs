@@ -3,8 +3,8 @@
 
 use crate::child;
 use crate::failure::Failure;
-use crate::sys::{c_string, check, clone_tree, literal, map_ids, move_mount, openat};
-use std::ffi::{CString, OsStr};
+use crate::sys::{bind, c_string, check, clone_tree, literal, map_ids, move_mount, open};
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -178,24 +178,6 @@ fn put(tree: &OwnedFd, target: &OsStr) -> io::Result<()> {
 
 fn open_users(path: &OsStr) -> Result<OwnedFd, Failure> {
     open(path, libc::O_RDONLY).map_err(Failure::at("user namespace"))
-}
-
-fn open(path: &OsStr, flags: i32) -> io::Result<OwnedFd> {
-    openat(libc::AT_FDCWD, &c_string(path.as_bytes())?, flags, 0)
-}
-
-fn bind(from: &CString, to: &CString) -> io::Result<()> {
-    // SAFETY: the strings outlive the call.
-    check(unsafe {
-        libc::mount(
-            from.as_ptr(),
-            to.as_ptr(),
-            std::ptr::null(),
-            libc::MS_BIND,
-            std::ptr::null(),
-        )
-    })
-    .map(drop)
 }
 
 fn mount_kind(target: &std::ffi::CStr, kind: &std::ffi::CStr, data: &std::ffi::CStr) -> io::Result<()> {

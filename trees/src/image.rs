@@ -1,8 +1,8 @@
 //! A file with an ext4 file system in it, mounted by a loop device that the kernel lets go of with the mount: nothing but the mount has to be taken away.
 
 use crate::failure::Failure;
-use crate::sys::{c_string, check, fstat, openat, statfs};
-use libc::{c_int, c_ulong};
+use crate::sys::{c_string, check, fstat, open, statfs};
+use libc::c_ulong;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -143,8 +143,4 @@ fn holds_much(directory: &OwnedFd) -> bool {
     statfs(directory.as_raw_fd()).map_or(true, |stat| {
         (stat.f_blocks - stat.f_bfree) * stat.f_bsize as u64 > MUCH_BYTES
     })
-}
-
-fn open(path: &OsStr, flags: c_int) -> io::Result<OwnedFd> {
-    openat(libc::AT_FDCWD, &c_string(path.as_bytes())?, flags, 0)
 }

@@ -1,9 +1,10 @@
 //! The system calls the standard library has no word for, each wrapped once: errors become `io::Error`, every descriptor is close-on-exec.
 
 use libc::{c_int, c_long, c_uint};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::io::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// Says that a call is about the descriptor itself.
@@ -38,6 +39,25 @@ pub fn c_string(bytes: &[u8]) -> io::Result<CString> {
 pub fn openat(directory: RawFd, name: &CStr, flags: c_int, mode: c_uint) -> io::Result<OwnedFd> {
     // SAFETY: `name` is a C string that outlives the call.
     owned(unsafe { libc::openat(directory, name.as_ptr(), flags | libc::O_CLOEXEC, mode) } as c_long)
+}
+
+pub fn open(path: &OsStr, flags: c_int) -> io::Result<OwnedFd> {
+    openat(libc::AT_FDCWD, &c_string(path.as_bytes())?, flags, 0)
+}
+
+/// Mounts a directory or a file at another place as well.
+pub fn bind(from: &CStr, to: &CStr) -> io::Result<()> {
+    // SAFETY: the strings outlive the call.
+    check(unsafe {
+        libc::mount(
+            from.as_ptr(),
+            to.as_ptr(),
+            std::ptr::null(),
+            libc::MS_BIND,
+            std::ptr::null(),
+        )
+    })
+    .map(drop)
 }
 
 /// openat2(2): `resolve` says what a path may lead through.

@@ -12,11 +12,14 @@ import type { Layout } from './layout.ts';
 
 export class StartsApart {
   readonly #program: string;
-  readonly #layout: Layout;
+  readonly #namespace: string;
+  /** Of the server, without links. */
+  readonly #runDir: string;
 
-  private constructor(program: string, layout: Layout) {
+  private constructor(program: string, namespace: string, runDir: string) {
     this.#program = program;
-    this.#layout = layout;
+    this.#namespace = namespace;
+    this.#runDir = runDir;
   }
 
   /**
@@ -31,7 +34,7 @@ export class StartsApart {
       await writeFile(startsNamespace, '', { mode: 0o600 });
       await run([program, 'keep-apart', runDir, startsNamespace]);
       await run([program, 'run-apart', startsNamespace, bundlesDir, '--', 'true']);
-      return new StartsApart(program, layout);
+      return new StartsApart(program, startsNamespace, await realpath(runDir));
     } catch (error) {
       await unmount([startsNamespace]);
       return { why: toSkerryError(error).message };
@@ -49,18 +52,16 @@ export class StartsApart {
     const [program] = argv;
     const isThere = program.includes('/') ? isExecutable(program) : findProgram(program) !== undefined;
     if (!isThere) return [...argv];
-    const { startsNamespace } = this.#layout;
-    return [this.#program, 'run-apart', startsNamespace, ...(await this.#places(paths)), '--', ...argv];
+    return [this.#program, 'run-apart', this.#namespace, ...(await this.#places(paths)), '--', ...argv];
   }
 
   /** The server mounts in the run directory alone, there in a directory for each kind: what is at a name in one of these is brought along as a whole. */
   async #places(paths: readonly string[]): Promise<ReadonlySet<string>> {
-    const runDir = await realpath(this.#layout.runDir);
     // The runtime has words for what is missing.
     const real = await Promise.all(paths.map((path) => realpath(path).catch(() => path)));
     const names = real
-      .map((path) => relative(runDir, path).split(sep))
+      .map((path) => relative(this.#runDir, path).split(sep))
       .filter(([kind, name]) => kind !== '..' && name !== undefined);
-    return new Set(names.map(([kind = '', name = '']) => join(runDir, kind, name)));
+    return new Set(names.map(([kind = '', name = '']) => join(this.#runDir, kind, name)));
   }
 }

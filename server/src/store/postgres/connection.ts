@@ -13,6 +13,18 @@ export interface DatabaseSource {
   readonly passwordFile?: string;
 }
 
+/** What the database has for a connection: its process, and since when that is. */
+export interface Connection {
+  readonly pid: number;
+  readonly since: string;
+}
+
+/** Asks for the one that it is asked on. */
+export const OWN_CONNECTION =
+  'SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()';
+/** The end of a statement about one, of which it is given `pid` and `since`. */
+export const OF_CONNECTION = 'FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2';
+
 /**
  * Files are read each time, so that certificates and passwords may be replaced while a server runs.
  * @throws Unusable for what somebody has to mend; else what the system says, when nobody answers

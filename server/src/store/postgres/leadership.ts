@@ -4,7 +4,13 @@ import { z } from 'zod';
 import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
 import type { SettingKey } from '../settings.ts';
-import { connectTo, type DatabaseSource } from './connection.ts';
+import {
+  type Connection,
+  connectTo,
+  type DatabaseSource,
+  OF_CONNECTION,
+  OWN_CONNECTION,
+} from './connection.ts';
 import { parseDatabaseUrl } from './database-url.ts';
 import { checkFit } from './fitness.ts';
 import { KEEPALIVE, LEADER_LOCK, TURN_LOCK } from './locks.ts';
@@ -14,8 +20,6 @@ import { toSkerryError } from './unusable.ts';
 /** Between tries where the database does not answer. A leader whose connection went with it is back before. */
 const PAUSE_MS = 2_000;
 const LOOK_MS = 10_000;
-/** What the database has for a connection: its process, and since when that is. */
-const WHOSE = 'SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()';
 
 const leaderSchema = z.object({
   /** A name or an address that the other servers reach. */
@@ -38,7 +42,6 @@ export class Leadership {
   readonly #source: DatabaseSource;
   #questions: Promise<pg.Client> | undefined;
   readonly #oneByOne = new Limiter(1);
-
   readonly #lookMs: number;
 
   /** @param lookMs how often who waits for a turn looks whether the database still knows of it */
@@ -91,7 +94,7 @@ export class Leadership {
     const over = new AbortController();
     try {
       signal.throwIfAborted();
-      const whose = (await client.query(WHOSE)).rows[0];
+      const whose = (await client.query(OWN_CONNECTION)).rows[0];
       void this.#untilGone(whose, over.signal).then(leave, () => {});
       await client.query(`SELECT pg_advisory_lock(${TURN_LOCK})`);
       await client.query(`SELECT pg_advisory_lock(${LEADER_LOCK})`);
@@ -106,11 +109,10 @@ export class Leadership {
   }
 
   /** Until the database says that it has no such connection: nothing is sent on one that waits, so that its end may go unnoticed. */
-  async #untilGone({ pid, since }: { readonly pid: number; readonly since: string }, signal: AbortSignal) {
-    const found = 'SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2';
+  async #untilGone({ pid, since }: Connection, signal: AbortSignal) {
     for (let isThere = true; isThere; ) {
       await delay(this.#lookMs, signal);
-      const rows = await this.#ask(found, [pid, since]).catch(() => undefined);
+      const rows = await this.#ask(`SELECT 1 ${OF_CONNECTION}`, [pid, since]).catch(() => undefined);
       isThere = rows?.length !== 0; // also while the database says nothing
     }
   }

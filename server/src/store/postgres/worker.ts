@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { workerData } from 'node:worker_threads';
 import pg from 'pg';
-import { connectTo } from './connection.ts';
+import { type Connection, connectTo, OF_CONNECTION, OWN_CONNECTION } from './connection.ts';
 import { checkFit } from './fitness.ts';
 import { KEEPALIVE, LEADER_LOCK } from './locks.ts';
 import type { Answer, Request, WorkerData } from './messages.ts';
@@ -22,10 +22,7 @@ const SESSION = `${KEEPALIVE}
   SET client_min_messages = warning`;
 const LOCK = `SELECT pg_try_advisory_lock(${LEADER_LOCK}) AS taken`;
 
-/** What the database has for a connection: its process, and since when that is. */
-const WHOSE = 'SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()';
-const END =
-  'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2';
+const END = `SELECT pg_terminate_backend(pid) ${OF_CONNECTION}`;
 
 class Unreachable extends Error {}
 class Taken extends Error {}
@@ -36,7 +33,7 @@ let client: pg.Client | undefined;
 let failure: { readonly error: unknown } | undefined;
 let closed = false;
 /** The last connection that had the lock. */
-let before: { readonly pid: number; readonly since: string } | undefined;
+let before: Connection | undefined;
 
 async function connect(): Promise<pg.Client> {
   const made = await connectTo(source, 'skerry');
@@ -49,7 +46,7 @@ async function connect(): Promise<pg.Client> {
     await checkFit(made, source);
     await made.query(SESSION);
     await lock(made);
-    before = (await made.query(WHOSE)).rows[0];
+    before = (await made.query(OWN_CONNECTION)).rows[0];
   } catch (error) {
     made.end().catch(() => {});
     throw error;
