@@ -11,8 +11,9 @@ import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { createLogger } from '../telemetry/logger.ts';
 import { loadCertificate } from './certificate.ts';
-import { type ForwardOptions, forwardConnections, type Peer } from './forward-connections.ts';
+import { type ForwardOptions, forwardConnections } from './forward-connections.ts';
 import { listen } from './listener.ts';
+import type { Peer } from './peer-link.ts';
 import { createPort } from './port.ts';
 
 const logger = createLogger('silent');

@@ -2,25 +2,15 @@
  * Has another server answer what comes to this one: byte for byte, whatever a client speaks. What clients say without TLS goes through one between the
  * servers, as `skerry connect` carries it (`tunnel.ts`).
  */
-import { once } from 'node:events';
-import { isIP, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream';
-import tls, { type TLSSocket } from 'node:tls';
 import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { fingerprintOf } from './certificate.ts';
 import { sniff } from './first-bytes.ts';
 import type { Listener } from './listener.ts';
+import { isSamePeer, openPeerLink, type Peer } from './peer-link.ts';
 import { maySpeak, type PlaintextFrom, refusePlaintext } from './plaintext.ts';
 import { TUNNEL_PROTOCOL } from './tunnel.ts';
-
-/** Where another server listens. */
-export interface Peer {
-  readonly host: string;
-  readonly port: number;
-  /** Of the key of its certificate: `sha256:` and 64 hexadecimal digits. */
-  readonly fingerprint: string;
-}
 
 export interface ForwardOptions {
   readonly listener: Listener;
@@ -43,10 +33,7 @@ export interface Forwarding {
 
 const FIRST_BYTES_TIMEOUT_MS = 10_000;
 const PATIENCE_MS = 60_000;
-/** For TCP and TLS together. */
-const ATTEMPT_TIMEOUT_MS = 5_000;
 const PAUSE_MS = 100;
-const KEEPALIVE_MS = 10_000;
 
 /** Forwards what comes from now on. */
 export function forwardConnections(options: ForwardOptions): Forwarding {
@@ -85,7 +72,7 @@ export function forwardConnections(options: ForwardOptions): Forwarding {
   return {
     cutOthers() {
       const now = peer();
-      for (const [client, to] of clients) if (to && !isSame(to, now)) client.destroy();
+      for (const [client, to] of clients) if (to && !isSamePeer(to, now)) client.destroy();
     },
     stop() {
       listener.hold();
@@ -95,47 +82,22 @@ export function forwardConnections(options: ForwardOptions): Forwarding {
   };
 }
 
-const isSame = (one: Peer, other: Peer | undefined): boolean =>
-  one.host === other?.host && one.port === other.port && one.fingerprint === other.fingerprint;
-
 /** Again and again, since one that takes over needs a moment. @throws the last failure, once the signal is aborted */
 async function untilReached(peer: () => Peer | undefined, signal: AbortSignal) {
   let failure: unknown = new Error('no server leads');
   for (;;) {
     const to = peer();
     try {
-      if (to) return { to, link: await openLink(to, signal) };
+      if (to)
+        return {
+          to,
+          link: await openPeerLink(to, { protocol: TUNNEL_PROTOCOL, allowHalfOpen: true }, signal),
+        };
     } catch (error) {
       failure = error;
     }
     await delay(PAUSE_MS, signal).catch(() => {
       throw failure;
     });
-  }
-}
-
-/** @throws when it does not answer in time, or is another server than is meant */
-async function openLink({ host, port, fingerprint }: Peer, signal: AbortSignal): Promise<TLSSocket> {
-  // The types do not know `allowHalfOpen`, which the documentation of tls.connect has.
-  const how: tls.ConnectionOptions & { readonly allowHalfOpen: true } = {
-    ...{ host, port, ALPNProtocols: [TUNNEL_PROTOCOL], minVersion: 'TLSv1.2', allowHalfOpen: true },
-    ...(isIP(host) ? {} : { servername: host }),
-    // The key itself is compared below, before anything is sent: neither names nor dates nor issuers say more.
-    rejectUnauthorized: false,
-  };
-  const link = tls.connect(how);
-  const attempt = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_TIMEOUT_MS)]);
-  try {
-    await once(link, 'secureConnect', { signal: attempt });
-    const key = link.getPeerX509Certificate()?.publicKey;
-    if (!key || fingerprintOf(key) !== fingerprint)
-      throw new Error(`${host} shows another key than it is known by`);
-    if (link.alpnProtocol !== TUNNEL_PROTOCOL) throw new Error(`${host} takes no forwarded connections`);
-    link.setNoDelay(true).setKeepAlive(true, KEEPALIVE_MS);
-    return link;
-  } catch (error) {
-    link.on('error', () => {}); // what is still under way may fail after it was given up
-    link.destroy();
-    throw error;
   }
 }

@@ -1,6 +1,7 @@
 /** Hands each HTTP request to the API that owns its path. */
 import { toSkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Elsewhere } from './forward-requests.ts';
 import type { AnyRequest, AnyResponse, RequestListener } from './port.ts';
 
 export interface HttpRoute {
@@ -27,11 +28,14 @@ export function routeRequests(options: {
   readonly rpc: RpcRoute;
   readonly routes: readonly HttpRoute[];
   readonly logger: Logger;
+  readonly elsewhere?: Elsewhere | undefined;
 }): RequestListener {
+  const { elsewhere } = options;
   const routes = options.routes
     .map((route) => ({ route, base: route.prefix.replace(/\/+$/, '') }))
     .sort((a, b) => b.base.length - a.base.length);
   return (request, response) => {
+    elsewhere?.forwarder.receive(request, response);
     if (options.rpc.owns(request)) return options.rpc.handle(request, response);
     const path = pathOf(request);
     const match = routes.find(({ base }) => path === base || path.startsWith(`${base}/`));

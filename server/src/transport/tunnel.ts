@@ -3,6 +3,7 @@
  * two ends agree on it by the name below in the TLS handshake (ALPN, RFC 7301).
  */
 import type { TLSSocket } from 'node:tls';
+import { forwardedOf } from './forwarded.ts';
 import type { AnyRequest } from './port.ts';
 
 /** `connect/src/server-link.ts` has the same. */
@@ -19,9 +20,11 @@ export const isTunnelled = (socket: object): boolean => Reflect.get(socket, tunn
 
 /**
  * Whether the caller speaks TLS, which is what the scheme of a URL that it is given must say. TLS that `skerry connect` or a proxy added on the way
- * is none of the caller's.
+ * is none of the caller's, and neither is that between servers.
  */
 export function isEncrypted(request: Pick<AnyRequest, 'socket'>): boolean {
+  const forwarded = forwardedOf(request);
+  if (forwarded) return forwarded.encrypted;
   // Typed as always there; an HTTP/2 request whose connection is gone has none.
   const socket: object | undefined = request.socket;
   return socket !== undefined && Reflect.get(socket, 'encrypted') === true && !isTunnelled(socket);

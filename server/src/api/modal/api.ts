@@ -4,6 +4,7 @@ import type { TokenStore } from '../../auth/token-store.ts';
 import type { CallListener } from '../../telemetry/calls.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Tracing } from '../../telemetry/tracing.ts';
+import type { Elsewhere } from '../../transport/forward-requests.ts';
 import { type AppHandlerDeps, appHandlers } from './control-plane/apps.ts';
 import { authHandlers } from './control-plane/auth-token.ts';
 import { type BlobHandlerDeps, blobHandlers } from './control-plane/blobs.ts';
@@ -49,6 +50,7 @@ export type ModalApiDeps = AppHandlerDeps &
     readonly logger: Logger;
     readonly onCall?: CallListener;
     readonly tracing?: Tracing | undefined;
+    readonly elsewhere?: Elsewhere | undefined;
     /** Milliseconds since the epoch. */
     readonly now: () => number;
   };
@@ -85,5 +87,6 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
     logger: deps.logger,
     onCall: deps.onCall,
     tracing: deps.tracing,
+    elsewhere: deps.elsewhere,
   });
 }

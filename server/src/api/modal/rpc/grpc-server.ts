@@ -28,6 +28,7 @@ import { parseTimeout, setTrailerStatus } from '@connectrpc/connect/protocol-grp
 import type { AnyRequest, AnyResponse } from '../../../transport/port.ts';
 import { isEncrypted } from '../../../transport/tunnel.ts';
 import { ConnectionWindows } from './connection-window.ts';
+import type { ForwardedCalls } from './forwarded-calls.ts';
 import { reencodeGrpcMessage } from './grpc-message.ts';
 
 /** The prefix of a message: one byte of flags (1 = compressed), four of length. */
@@ -43,6 +44,7 @@ type Item = Record<string, unknown>;
 type Answer = (request: Message, context: HandlerContext) => AsyncIterable<Item> | Promise<Item> | Item;
 
 interface Served {
+  readonly path: string;
   readonly service: DescService;
   readonly method: DescMethod;
   readonly answer: Answer;
@@ -53,9 +55,12 @@ export class GrpcServer {
   readonly #running = new Map<AnyResponse, AbortController>();
   readonly #windows = new ConnectionWindows();
   readonly #maxMessageBytes: number;
+  readonly #elsewhere: ForwardedCalls | undefined;
 
-  constructor(maxMessageBytes: number) {
+  /** @param elsewhere what other servers answer, if there are others */
+  constructor(maxMessageBytes: number, elsewhere?: ForwardedCalls) {
     this.#maxMessageBytes = maxMessageBytes;
+    this.#elsewhere = elsewhere;
   }
 
   /** Serves the unary and server-streaming methods of a service. Handlers throw nothing but `ConnectError`. */
@@ -68,7 +73,8 @@ export class GrpcServer {
     for (const method of service.methods) {
       const answer = byName[method.localName];
       if (!answer || (method.methodKind !== 'unary' && method.methodKind !== 'server_streaming')) continue;
-      this.#served.set(`/${service.typeName}/${method.name}`, { service, method, answer });
+      const path = pathOfMethod(service, method);
+      this.#served.set(path, { path, service, method, answer });
     }
   }
 
@@ -114,7 +120,10 @@ export class GrpcServer {
     let error: ConnectError | undefined;
     try {
       if (timeout.error) throw timeout.error;
-      const message = parseMessage(served.method, await this.#readMessage(request, controller.signal));
+      const message = this.#elsewhere
+        ? await this.#messageUnlessForwarded(request, response, served, context, this.#elsewhere)
+        : parseMessage(served.method, await this.#readMessage(request, controller.signal));
+      if (!message) return; // whoever answered it has ended the answer
       const answer = served.answer(message, context);
       if (served.method.methodKind === 'server_streaming') {
         // Handlers of this kind return iterables.
@@ -142,6 +151,29 @@ export class GrpcServer {
     finish(response, context, error);
   }
 
+  /** Undefined once another server has answered. */
+  async #messageUnlessForwarded(
+    request: Http2ServerRequest,
+    response: Http2ServerResponse,
+    { path, method }: Served,
+    { signal, values }: GrpcContext,
+    elsewhere: ForwardedCalls,
+  ): Promise<Message | undefined> {
+    const room = () => this.#windows.roomForStream(request.stream.session, signal);
+    const how = method.methodKind === 'server_streaming' ? { signal, room } : { signal };
+    const byToken = elsewhere.peerByToken(request, path, values);
+    if (byToken) {
+      await elsewhere.forward(request, response, byToken, how);
+      return undefined;
+    }
+    const body = await this.#readMessage(request, signal);
+    const message = parseMessage(method, body);
+    const peer = elsewhere.peerByMessage(request, path, values, message);
+    if (!peer) return message;
+    await elsewhere.forward(request, response, peer, { ...how, body });
+    return undefined;
+  }
+
   #startDeadline(
     timeoutMs: number | undefined,
     controller: AbortController,
@@ -156,7 +188,7 @@ export class GrpcServer {
     return timeoutMs < 2 ** 31 ? setTimeout(expire, timeoutMs) : undefined;
   }
 
-  /** The one message of a request. @throws ConnectError for none, several, a compressed or an over-large one; the signal's reason */
+  /** The one message of a request, with its prefix. @throws ConnectError for none, several, a compressed or an over-large one; the signal's reason */
   #readMessage(request: Http2ServerRequest, signal: AbortSignal): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
@@ -185,7 +217,7 @@ export class GrpcServer {
           return stop(new ConnectError('The call must hold exactly one message.', Code.Unimplemented));
         }
         signal.removeEventListener('abort', onAbort);
-        resolve(bytes.subarray(PREFIX_BYTES));
+        resolve(bytes);
       };
       if (signal.aborted) return reject(signal.reason);
       signal.addEventListener('abort', onAbort);
@@ -199,6 +231,10 @@ export class GrpcServer {
     return bytes.readUInt32BE(1) > this.#maxMessageBytes ? tooLarge(this.#maxMessageBytes) : undefined;
   }
 }
+
+/** Under which a method is called. */
+export const pathOfMethod = (service: DescService, method: DescMethod): string =>
+  `/${service.typeName}/${method.name}`;
 
 const tooLarge = (maxBytes: number): ConnectError =>
   new ConnectError(`The message is larger than ${maxBytes} bytes.`, Code.ResourceExhausted);
@@ -261,10 +297,10 @@ class GrpcContext implements HandlerContext {
   }
 }
 
-/** @throws ConnectError for what is no message of that kind */
+/** @param bytes with its prefix @throws ConnectError for what is no message of that kind */
 function parseMessage(method: DescMethod, bytes: Uint8Array) {
   try {
-    return fromBinary(method.input, bytes);
+    return fromBinary(method.input, bytes.subarray(PREFIX_BYTES));
   } catch {
     throw new ConnectError('The request message cannot be parsed.', Code.Internal);
   }
@@ -341,7 +377,8 @@ function finish(response: Http2ServerResponse, context: GrpcContext, error: Conn
   response.end();
 }
 
-function statusTrailers(error: ConnectError | undefined): Iterable<readonly [string, string]> {
+/** How an answer ends. */
+export function statusTrailers(error: ConnectError | undefined): Iterable<readonly [string, string]> {
   if (!error) return [['grpc-status', '0']];
   const trailers = setTrailerStatus(new Headers(), error);
   reencodeGrpcMessage(trailers);

@@ -1,16 +1,19 @@
 /** Serves the two services of the wire from handlers: authentication, idempotency, errors and unknown RPCs are dealt with here, once for all. */
+import type { DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, createConnectRouter, type ServiceImpl } from '@connectrpc/connect';
 import type { AccessTokens } from '../../../auth/access-tokens.ts';
 import type { TokenStore } from '../../../auth/token-store.ts';
 import type { CallListener } from '../../../telemetry/calls.ts';
 import type { Logger } from '../../../telemetry/logger.ts';
 import type { Tracing } from '../../../telemetry/tracing.ts';
+import type { Elsewhere } from '../../../transport/forward-requests.ts';
 import type { RpcRoute } from '../../../transport/routes.ts';
 import { ModalClient } from '../gen/modal/service_pb.ts';
 import { TaskCommandRouter } from '../gen/modal/task_command_router_pb.ts';
 import { surround, unimplemented } from './calls.ts';
 import { createEndpoint } from './endpoint.ts';
-import { GrpcServer } from './grpc-server.ts';
+import { ForwardedCalls } from './forwarded-calls.ts';
+import { GrpcServer, pathOfMethod } from './grpc-server.ts';
 import type { Idempotency } from './idempotency.ts';
 import { UnknownRpcs } from './unknown-rpcs.ts';
 
@@ -28,6 +31,8 @@ export interface ServiceOptions {
   readonly logger: Logger;
   readonly onCall?: CallListener | undefined;
   readonly tracing?: Tracing | undefined;
+  /** Which calls are other servers' to answer; none where there is no other. `routeRequests` needs the same. */
+  readonly elsewhere?: Elsewhere | undefined;
 }
 
 /** Give it to `routeRequests({ rpc })`. */
@@ -61,8 +66,19 @@ export function serveModal(options: ServiceOptions): ModalApi {
     acceptCompression: [],
     shutdownSignal: shutdown.signal,
   });
-  const grpc = new GrpcServer(MAX_MESSAGE_BYTES);
-  const controlPlane = surround(ModalClient, merge(options.controlPlane), around);
+  const handlers = merge(options.controlPlane);
+  const elsewhere =
+    options.elsewhere &&
+    new ForwardedCalls({
+      ...{ elsewhere: options.elsewhere, logger, maxMessageBytes: MAX_MESSAGE_BYTES },
+      handled: new Set([
+        ...handled(ModalClient, handlers),
+        ...handled(TaskCommandRouter, options.commandRouter),
+      ]),
+      controlPlane: new Map(ModalClient.methods.map((method) => [pathOfMethod(ModalClient, method), method])),
+    });
+  const grpc = new GrpcServer(MAX_MESSAGE_BYTES, elsewhere);
+  const controlPlane = surround(ModalClient, handlers, around);
   const commandRouter = surround(TaskCommandRouter, options.commandRouter, around);
   router.service(ModalClient, controlPlane);
   router.service(TaskCommandRouter, commandRouter);
@@ -72,6 +88,7 @@ export function serveModal(options: ServiceOptions): ModalApi {
   const endpoint = createEndpoint({
     router,
     grpc,
+    elsewhere,
     tokens,
     accessTokens,
     logger,
@@ -83,10 +100,17 @@ export function serveModal(options: ServiceOptions): ModalApi {
     close: () => {
       const reason = new ConnectError('Skerry is restarting.', Code.Unavailable);
       grpc.abort(reason);
+      elsewhere?.abort(reason);
       shutdown.abort(reason);
     },
   };
 }
+
+/** Paths of the methods that have a handler. */
+const handled = (service: DescService, handlers: object): readonly string[] =>
+  service.methods
+    .filter(({ localName }) => localName in handlers)
+    .map((method) => pathOfMethod(service, method));
 
 function merge(parts: readonly ModalHandlers[]): ModalHandlers {
   const merged: Record<string, unknown> = {};
