@@ -223,7 +223,7 @@ async function writes(server: TestServer, once: () => Promise<unknown>) {
 /** What a sandbox is to Kubernetes: the lines of its section. */
 function podSection(): string[] {
   const settings = configSchema.parse({});
-  const of = { id: newInstanceId(), serverId: 'a'.repeat(32), namespace: 'sandboxes' };
+  const of = { id: newInstanceId(), serverId: 'a'.repeat(32), member: undefined, namespace: 'sandboxes' };
   const limits = {
     memoryMiB: settings.defaultMemoryMiB,
     ...{ milliCpu: settings.defaultMilliCpu, milliCpuRequest: settings.defaultMilliCpu },

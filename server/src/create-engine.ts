@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { agentBinaryPath, enginePrograms, podLinkBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { Engine } from './engines/engine.ts';
+import { EngineFiles } from './engines/kubernetes/engine-files.ts';
 import { createOciEngine } from './engines/oci/engine.ts';
 import { defaultRunDir } from './engines/oci/layout.ts';
 import type { OciEngineOptions } from './engines/oci/options.ts';
@@ -36,12 +37,14 @@ export const volumeTreesDir = ({ dataDir }: Config): string => join(defaultRunDi
 
 /**
  * That of a cluster, where sandboxes are to run there. It is loaded only then: the client of Kubernetes is large.
+ * @param member where several servers share the data directory: this one (`KubernetesEngineOptions.member`)
  * @throws SkerryError `invalid-argument` when something is missing that it needs
  */
 export async function createClusterEngine(
   config: Config,
   room: MachineRoom,
   logger: Logger,
+  member?: string,
 ): Promise<Engine | undefined> {
   const { dataDir, kubeconfig, namespace, networkPolicies, nameservers, registry } = config;
   if (config.engine === 'local') return undefined;
@@ -53,15 +56,16 @@ export async function createClusterEngine(
   const { PodAgentClient } = await import('./agent/pod-agent-client.ts');
   const { KubernetesEngine } = await import('./engines/kubernetes/engine.ts');
   const { RegistryImages } = await import('./images/registry-images.ts');
+  const places = new EngineFiles(dataDir, member);
   return new KubernetesEngine({
-    ...{ kubeconfig, namespace, networkPolicies, nameservers, dataDir, logger },
+    ...{ kubeconfig, namespace, networkPolicies, nameservers, dataDir, member, logger },
     runtimeClass: config.runtimeClass || undefined,
     content: contentOf(config),
     images: new RegistryImages({
       ...{ repository: registry, insecure: config.insecureRegistries, timeoutMs: config.registryTimeoutMs },
       authFile: config.registryAuthFile,
-      directory: join(dataDir, 'kubernetes', 'tmp'),
-      sentFile: join(dataDir, 'kubernetes', 'sent-layers.json'),
+      directory: places.temporary,
+      sentFile: places.sentLayers,
       ...{ room, logger },
     }),
     agent: new PodAgentClient(treesBinaryPath(), logger),

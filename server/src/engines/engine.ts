@@ -300,6 +300,9 @@ export interface Adopted {
   readonly left: ReadonlyMap<InstanceId, readonly string[]>;
 }
 
+/** Whether nobody comes back to what this one of several servers made and nobody knows. */
+export type IsLeft = (member: string | undefined) => boolean;
+
 export interface EngineCheck {
   readonly name: string;
   readonly ok: boolean;
@@ -336,10 +339,13 @@ export interface Engine {
    */
   prepare(shape: Shape, signal: AbortSignal, phases?: Phases): Promise<Prepared>;
   /**
-   * After a restart: takes over the instances in `ids` that were bound and still live, and removes what belongs to nobody. Ids that were not taken over are
-   * gone; `oomKilled` in the log tells what is known of them.
+   * Takes over the instances in `ids` that were bound and still live, whoever made them, and removes what belongs to nobody: after a restart, and while it runs when another server is gone
+   * whose instances these are. Ids that were not taken over are gone; `oomKilled` in the log tells what is known of them. What this engine has already stays as it is. Where another engine
+   * has an instance that is taken over from it, that one lets go of it as soon as it finds out: there nothing can be asked of it any more, it does not exit, and `destroy` leaves it alone.
+   * @param of whose leavings are removed where they are in no `ids`, by who made them (`undefined`: a server without others); all by default. It is asked after the engine looked what
+   * there is, so that whoever begins to make instances before it is asked can be spared. Engines of one machine are nobody else's, and do not ask.
    */
-  adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted>;
+  adopt(ids: ReadonlySet<InstanceId>, of?: IsLeft): Promise<Adopted>;
   /**
    * Stops an instance, prepared or bound, and removes every trace: mounts, namespace, cgroup, rules, files; also what is left of one that could not be made, or
    * not be removed before. What is under way with it is broken off. Idempotent; joins a destroy under way; an id that nothing is known of is fine.

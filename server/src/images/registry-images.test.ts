@@ -28,16 +28,16 @@ describe('layers in a registry', { skip: process.getuid?.() === 0 ? false : 'nee
     return path;
   };
   /** As a server that was started again. */
-  const open = () =>
+  const open = (temporary = 'tmp') =>
     new RegistryImages({
       ...{ repository: `${registry.host}/team/app`, insecure: [registry.host], timeoutMs: 30_000 },
-      ...{ authFile: '', directory: join(directory, 'tmp'), sentFile: join(directory, 'sent.json') },
+      ...{ authFile: '', directory: join(directory, temporary), sentFile: join(directory, 'sent.json') },
       ...{ room: new MachineRoom(directory), logger: createLogger('silent') },
     });
   /** @returns how many blobs were sent: layers, and a configuration */
-  const sent = async (tag: string, layers: readonly string[]): Promise<number> => {
+  const sent = async (tag: string, layers: readonly string[], images = open()): Promise<number> => {
     const from = registry.requests.length;
-    await open().provide(tag, layers, AbortSignal.timeout(60_000));
+    await images.provide(tag, layers, AbortSignal.timeout(60_000));
     return registry.requests.slice(from).filter((request) => /^PUT .*\/blobs\//.test(request)).length;
   };
 
@@ -55,6 +55,17 @@ describe('layers in a registry', { skip: process.getuid?.() === 0 ? false : 'nee
     assert.equal(await sent('four', [skeleton, first]), 1);
     const kept: unknown = JSON.parse(await readFile(join(directory, 'sent.json'), 'utf8'));
     assert.deepEqual(Object.keys(kept ?? {}), [first], 'what is gone is forgotten');
+  });
+
+  it('are packed and sent once by several servers, whoever did it', async () => {
+    const [first, second, third] = [await layer(), await layer(), await layer()];
+    const [one, other] = [open('tmp-one'), open('tmp-other')];
+    assert.equal(await sent('of-one', [first], one), 2);
+    assert.equal(await sent('of-other', [first, second], other), 2, 'the second layer');
+    await Promise.all([sent('both-one', [first, third], one), sent('both-other', [second, third], other)]);
+    assert.equal(await sent('of-one-again', [third, second, first], one), 1);
+    const kept: unknown = JSON.parse(await readFile(join(directory, 'sent.json'), 'utf8'));
+    for (const each of [first, second, third]) assert.ok(each in Object(kept), each);
   });
 
   it('are sent as if nothing were known when what is written down is damaged', async () => {

@@ -24,9 +24,9 @@ export interface RegistryImagesOptions {
   readonly timeoutMs: number;
   /** A file with the password of the registry (`registry-login.ts`); empty: it takes none. */
   readonly authFile: string;
-  /** For what is being packed; whatever is in it goes. */
+  /** For what is being packed, by nobody else; whatever is in it goes. */
   readonly directory: string;
-  /** Where it is written down which layers the registry has. */
+  /** Where it is written down which layers the registry has, by all servers that share it. On the same file system. */
   readonly sentFile: string;
   readonly room: MachineRoom;
   readonly logger: Logger;
@@ -48,7 +48,7 @@ export class RegistryImages implements ImageSource {
   constructor(options: RegistryImagesOptions) {
     const { repository, insecure, timeoutMs, room, directory, sentFile, logger } = options;
     this.#options = options;
-    this.#layers = new SentLayers(sentFile);
+    this.#layers = new SentLayers(sentFile, join(directory, 'sent-layers.new'));
     this.#repository = parseReference(repository);
     const { registry } = this.#repository;
     this.#registry = new Registry({
@@ -110,6 +110,7 @@ export class RegistryImages implements ImageSource {
         await this.#registry.push(directory, reference, login, workspace, signal);
         await this.#layers.add(written);
       });
+    this.#layers.look();
     const known = (layer: string) => this.#layers.of(layer);
     try {
       await send('changes', known);

@@ -8,6 +8,7 @@ import type {
   Engine,
   Expected,
   Instance,
+  IsLeft,
   Isolation,
   Prepared,
   RuntimeChoice,
@@ -192,9 +193,12 @@ export class InstanceService {
     return this.warm.warm(this.#warmShape(shape, expects), label, wish, signal);
   }
 
-  /** After a restart: what of these still lives. All else that an earlier server left is nobody's, and goes, at once or as soon as it can. */
-  async adopt(ids: ReadonlySet<InstanceId>): Promise<ReadonlyMap<InstanceId, Instance>> {
-    const { instances, left } = await this.#engine.adopt(ids);
+  /**
+   * After a restart, or when another server is gone: what of these still lives. All else that it left is nobody's, and goes, at once or as soon as it can.
+   * @param of @see Engine.adopt
+   */
+  async adopt(ids: ReadonlySet<InstanceId>, of?: IsLeft): Promise<ReadonlyMap<InstanceId, Instance>> {
+    const { instances, left } = await this.#engine.adopt(ids, of);
     for (const [id, devices] of left) {
       this.gpus.recall(id, devices, id);
       this.#reaper.retry(id, () => this.#remove(id));

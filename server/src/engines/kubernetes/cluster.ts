@@ -20,7 +20,7 @@ import {
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { GRACE_SECONDS, SERVER_LABEL } from './pod-spec.ts';
+import { GRACE_SECONDS, memberMark, memberOf, memberSelector, SERVER_LABEL } from './pod-spec.ts';
 import { isGivenUp, isLost } from './pod-status.ts';
 import type { Right } from './rights.ts';
 
@@ -30,6 +30,8 @@ export const REMOVAL_TIMEOUT_MS = 60_000;
 const ANSWER_TIMEOUT_MS = 60_000;
 /** Before a watch that failed is begun again. */
 const WATCH_PAUSE_MS = 1000;
+/** Before a Pod is claimed again. */
+const CLAIM_PAUSE_MS = 1000;
 const PAGE = 500;
 
 /** Told of each change; undefined once the Pod is gone. */
@@ -40,6 +42,10 @@ export interface ClusterOptions {
   readonly kubeconfig: string;
   readonly namespace: string;
   readonly serverId: string;
+  /** Where several servers are one to the cluster: the one that this is, which is told of its own Pods only. Undefined: of all. */
+  readonly member: string | undefined;
+  /** Called with a Pod of this one that another one claimed. */
+  readonly onClaimed?: (pod: V1Pod) => void;
   /** What each call may take; a minute by default. */
   readonly answerTimeoutMs?: number | undefined;
   /** How long a Pod may take to be gone; a minute by default. */
@@ -49,7 +55,7 @@ export interface ClusterOptions {
 
 export class Cluster {
   readonly #options: ClusterOptions;
-  /** Of what is this server's. */
+  /** Of what is this server's, whichever of several has it. */
   readonly #selector: string;
   readonly #core: CoreV1Api;
   readonly #networking: NetworkingV1Api;
@@ -62,7 +68,7 @@ export class Cluster {
   /** @throws SkerryError `invalid-argument` for a file that cannot be read or is none */
   constructor(options: ClusterOptions) {
     this.#options = options;
-    const { namespace, serverId } = options;
+    const { namespace, serverId, member } = options;
     const config = loadConfig(options.kubeconfig);
     const { answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
     const client = <Api>(type: new (configuration: Configuration) => Api): Api =>
@@ -71,13 +77,14 @@ export class Cluster {
     this.#networking = client(NetworkingV1Api);
     this.#authorization = client(AuthorizationV1Api);
     this.#version = client(VersionApi);
-    const labelSelector = `${SERVER_LABEL}=${serverId}`;
-    this.#selector = labelSelector;
+    this.#selector = `${SERVER_LABEL}=${serverId}`;
+    const labelSelector =
+      member === undefined ? this.#selector : `${this.#selector},${memberSelector(member)}`;
     const path = `/api/v1/namespaces/${namespace}/pods`;
     const list = () => this.#core.listNamespacedPod({ namespace, labelSelector });
     this.#pods = makeInformer<V1Pod>(config, path, list, labelSelector);
     for (const verb of ['add', 'update'] as const) this.#pods.on(verb, (pod) => this.#tell(pod, pod));
-    this.#pods.on('delete', (pod) => this.#tell(pod, undefined));
+    this.#pods.on('delete', (pod) => void this.#lose(pod));
     this.#pods.on('error', (err) => void this.#watchAgain(err));
   }
 
@@ -131,6 +138,18 @@ export class Cluster {
     await unlessMissing(() => this.#core.deleteNamespacedSecret({ name, namespace }));
   }
 
+  /** Makes it, or has the one of that name be it: there is one all the time. @throws as `createSecret` */
+  async putSecret(body: V1Secret): Promise<void> {
+    const { namespace } = this.#options;
+    const name = body.metadata?.name ?? '';
+    try {
+      await this.createSecret(body);
+    } catch (error) {
+      if (!(error instanceof SkerryError && error.code === 'already-exists')) throw error;
+      await asked(() => this.#core.replaceNamespacedSecret({ name, namespace, body }));
+    }
+  }
+
   /** @throws as `createSecret`; `invalid-argument` for what the cluster does not take */
   async createPod(body: V1Pod): Promise<void> {
     const { namespace } = this.#options;
@@ -139,12 +158,29 @@ export class Cluster {
 
   /** Adds these to what a Pod has of them. */
   async markPod(name: string, metadata: Pick<V1ObjectMeta, 'labels' | 'annotations'>): Promise<void> {
+    await asked(() => this.#patchPod(name, metadata));
+  }
+
+  /**
+   * Has this one of several servers be the one that a Pod is of, and that is told of it.
+   * @param tries as long as the cluster does not answer
+   * @returns it as it is then; undefined when there is none. @throws SkerryError `unavailable`
+   */
+  async claimPod(name: string, tries = 1): Promise<V1Pod | undefined> {
+    try {
+      return await unlessMissing(() => this.#patchPod(name, memberMark(this.#options.member)));
+    } catch (error) {
+      if (tries <= 1) throw error;
+    }
+    await delay(CLAIM_PAUSE_MS, this.#closing.signal);
+    return this.claimPod(name, tries - 1);
+  }
+
+  #patchPod(name: string, metadata: Pick<V1ObjectMeta, 'labels' | 'annotations'>): Promise<V1Pod> {
     const { namespace } = this.#options;
-    await asked(() =>
-      this.#core.patchNamespacedPod(
-        { name, namespace, body: { metadata } },
-        setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
-      ),
+    return this.#core.patchNamespacedPod(
+      { name, namespace, body: { metadata } },
+      setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
     );
   }
 
@@ -168,7 +204,10 @@ export class Cluster {
 
   /** Resolves when it is gone from its node, or that is lost. Idempotent. @throws SkerryError `unavailable` when it is not */
   async removePod(name: string): Promise<void> {
-    const { namespace, removalTimeoutMs = REMOVAL_TIMEOUT_MS } = this.#options;
+    const { namespace, member, removalTimeoutMs = REMOVAL_TIMEOUT_MS } = this.#options;
+    // Else nobody would say here that it is gone.
+    const isToldOf = member === undefined || this.#pods.get(name, namespace) !== undefined;
+    if (!isToldOf && !(await this.claimPod(name))) return;
     const remove = (gracePeriodSeconds: number) =>
       unlessMissing(() =>
         this.#core.deleteNamespacedPod({
@@ -233,6 +272,24 @@ export class Cluster {
 
   #tell({ metadata }: V1Pod, pod: V1Pod | undefined): void {
     for (const follower of [...(this.#followers.get(metadata?.name ?? '') ?? [])]) follower(pod);
+  }
+
+  /** A Pod is gone, or is not this one's any more: the watch says no more of either than that it is not among its own. */
+  async #lose(pod: V1Pod): Promise<void> {
+    const { namespace, member, onClaimed } = this.#options;
+    const name = pod.metadata?.name ?? '';
+    if (member === undefined || pod.metadata?.deletionTimestamp) return this.#tell(pod, undefined);
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        const now = await unlessMissing(() => this.#core.readNamespacedPod({ name, namespace }));
+        if (!now) this.#tell(pod, undefined);
+        else if (memberOf(now) !== member) onClaimed?.(now);
+        return;
+      } catch {
+        await delay(WATCH_PAUSE_MS, signal).catch(() => {}); // closed
+      }
+    }
   }
 
   async #watchAgain(err: unknown): Promise<void> {

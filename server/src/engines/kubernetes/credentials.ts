@@ -3,9 +3,6 @@
  * for one Pod's name, and only the server's is one for clients, so what a sandbox could get hold of opens no other sandbox.
  */
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { replaceFile } from '../../platform/replace-file.ts';
 import {
   makeAuthority,
   makeClientCertificate,
@@ -13,6 +10,7 @@ import {
   type Pair,
   type Validity,
 } from '../../transport/issue-certificate.ts';
+import { madeOnce } from './engine-files.ts';
 import type { LinkCredentials } from './pod-spec.ts';
 
 const DAY_MS = 86_400_000;
@@ -25,22 +23,10 @@ export class Credentials {
   readonly client: { readonly ca: string; readonly cert: string; readonly key: string };
   readonly #authority: Pair;
 
-  /** Reads those of a data directory, or makes them. */
-  static async open(directory: string): Promise<Credentials> {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const file = join(directory, 'identity.json');
-    const known = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-      return undefined;
-    });
-    // Written below and by nothing else.
-    if (known !== undefined) return new Credentials(JSON.parse(known) as Identity);
-    const serverId = randomBytes(8).toString('hex');
-    const authority = await makeAuthority(`Skerry ${serverId}`, validity(), undefined);
-    const client = await makeClientCertificate(authority, validity());
-    const identity: Identity = { serverId, authority, client };
-    await replaceFile(file, JSON.stringify(identity));
-    return new Credentials(identity);
+  /** Reads those of a data directory, or makes them: several servers that share it have the same. */
+  static async open(file: string): Promise<Credentials> {
+    const text = await madeOnce(file, async () => JSON.stringify(await makeIdentity()));
+    return new Credentials(JSON.parse(text) as Identity); // written here and by nothing else
   }
 
   private constructor({ serverId, authority, client }: Identity) {
@@ -72,6 +58,12 @@ interface Identity {
   readonly serverId: string;
   readonly authority: Pair;
   readonly client: Pair;
+}
+
+async function makeIdentity(): Promise<Identity> {
+  const serverId = randomBytes(8).toString('hex');
+  const authority = await makeAuthority(`Skerry ${serverId}`, validity(), undefined);
+  return { serverId, authority, client: await makeClientCertificate(authority, validity()) };
 }
 
 /** As long as the authority: a sandbox's certificate goes with the sandbox. */

@@ -2,8 +2,10 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { V1Pod } from '@kubernetes/client-node';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
+import { Limiter } from '../../platform/limiter.ts';
 import type { MachineRoom } from '../../platform/machine-room.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type {
@@ -13,6 +15,7 @@ import type {
   Engine,
   EngineCheck,
   Instance,
+  IsLeft,
   Isolation,
   Prepared,
   RuntimeChoice,
@@ -22,6 +25,7 @@ import type {
 import type { ContentPlaces } from '../references.ts';
 import { Cluster } from './cluster.ts';
 import { Credentials } from './credentials.ts';
+import { EngineFiles, removeMemberFiles } from './engine-files.ts';
 import type { ImageSource } from './image-source.ts';
 import { PodInstance } from './instance.ts';
 import { Link } from './link.ts';
@@ -32,6 +36,7 @@ import {
   BOUND_LABEL,
   instanceOf,
   layersOf,
+  memberOf,
   podName,
   podVolumesOf,
   policyOf,
@@ -57,6 +62,8 @@ export interface KubernetesEngineOptions {
   /** Who resolves names for Pods; none: whom their nodes ask. */
   readonly nameservers: readonly string[];
   readonly dataDir: string;
+  /** Where several servers share data directory and namespace: the one that this is, `sv-` and hexadecimal digits, which none was before. Undefined where there is one. */
+  readonly member: string | undefined;
   readonly content: Pick<ContentPlaces, 'layer' | 'newLayer' | 'mount'>;
   readonly images: ImageSource;
   readonly agent: PodAgent;
@@ -95,32 +102,39 @@ const capabilities: Capabilities = {
   buckets: false,
   checkpoints: false,
 };
+/** Calls of a cluster at once. */
+const CLAIMS_AT_ONCE = 16;
+/** Of one Pod: a take-over is not to fail for one answer of very many. */
+const CLAIM_TRIES = 3;
+
 const withPolicies: Capabilities = { ...capabilities, bindsLate: new Set(['network']), networkPolicy: true };
 
 export class KubernetesEngine implements Engine {
   readonly name = 'kubernetes';
   readonly keptDisks = undefined;
   readonly #options: KubernetesEngineOptions;
-  readonly #directory: string;
+  readonly #places: EngineFiles;
   readonly #files: PodFiles;
   readonly #volumes: PodVolumes;
   readonly #prepared = new Map<InstanceId, PreparedPod>();
   readonly #instances = new Map<InstanceId, PodInstance>();
+  /** Those that another one of several servers took over from this one. */
+  readonly #released = new Set<InstanceId>();
   #opened: Opened | undefined;
 
   constructor(options: KubernetesEngineOptions) {
     this.#options = options;
-    this.#directory = join(options.dataDir, 'kubernetes');
-    const { agent, content, room } = options;
-    this.#files = new PodFiles({ agent, content, room, skeletonDir: this.#skeletonDir });
-    this.#volumes = new PodVolumes({ agent, content, room, directory: join(this.#directory, 'volumes') });
+    const { agent, content, room, dataDir, member } = options;
+    this.#places = new EngineFiles(dataDir, member);
+    this.#files = new PodFiles({ agent, content, room, skeletonDir: this.#places.skeleton });
+    this.#volumes = new PodVolumes({ agent, content, room, directory: this.#places.volumes });
   }
 
   async check(): Promise<readonly EngineCheck[]> {
     const { kubeconfig, namespace, networkPolicies, logger } = this.#options;
     const name = 'Kubernetes';
     try {
-      const cluster = new Cluster({ kubeconfig, namespace, serverId: 'none', logger });
+      const cluster = new Cluster({ kubeconfig, namespace, serverId: 'none', member: undefined, logger });
       const version = await cluster.version();
       const missing = await cluster.missing(
         networkPolicies === 'enforced' ? [...RIGHTS, POLICY_RIGHT] : RIGHTS,
@@ -144,7 +158,7 @@ export class KubernetesEngine implements Engine {
   }
 
   async open(): Promise<void> {
-    await prepareSkeleton(this.#skeletonDir);
+    await prepareSkeleton(this.#places.skeleton);
     const programs = await this.#gatherPrograms();
     const parts = await this.#connect();
     await parts.cluster.open();
@@ -188,9 +202,9 @@ export class KubernetesEngine implements Engine {
     if (shape.devices?.length) throw unable('have GPUs');
     if (shape.disk) throw unable('have a disk of a certain size');
     const runtime = this.runtimeFor(shape.runtime);
-    const { namespace, runtimeClass, nameservers, agent } = this.#options;
+    const { namespace, member, runtimeClass, nameservers, agent } = this.#options;
     const prepared = new PreparedPod({
-      ...{ shape, runtime, namespace, runtimeClass, nameservers, cluster, network, credentials },
+      ...{ shape, runtime, namespace, member, runtimeClass, nameservers, cluster, network, credentials },
       ...{ pullSecret, agent, files: this.#files, volumes: this.#volumes },
       capabilities: this.capabilities(),
       isolation: this.isolationUnder(runtime),
@@ -207,47 +221,78 @@ export class KubernetesEngine implements Engine {
     return prepared;
   }
 
-  async adopt(ids: ReadonlySet<InstanceId>): Promise<Adopted> {
-    const { cluster, network, credentials } = this.#parts;
+  async adopt(ids: ReadonlySet<InstanceId>, of: IsLeft = () => true): Promise<Adopted> {
+    const { cluster } = this.#parts;
+    // Before it is looked what there is: what is remembered then of one that is not there later is of no use, whoever may be making others meanwhile.
+    const remembered = await this.#volumes.remembered();
     const { pods, secrets } = await cluster.all();
-    const found = new Map(pods.map((pod) => [instanceOf(pod), pod]));
-    const known = new Set([...secrets, ...pods].map(instanceOf));
+    // A Pod says who has it now, a Secret who made it.
+    const found = new Map([...secrets, ...pods].map((object) => [instanceOf(object), memberOf(object)]));
+    const podById = new Map(pods.map((pod) => [instanceOf(pod), pod]));
     const instances = new Map<InstanceId, Instance>();
     const left = new Map<InstanceId, readonly string[]>();
     const orphans: InstanceId[] = [];
-    for (const id of known) {
-      if (id === undefined || this.#instances.has(id) || this.#prepared.has(id)) continue;
-      const pod = found.get(id);
-      const standing = pod && standingOf(pod);
-      const isBound = pod?.metadata?.labels?.[BOUND_LABEL] === 'true';
-      if (isBound && ids.has(id) && standing?.kind === 'up' && standing.address !== undefined) {
-        const runtime = pod.spec?.runtimeClassName ? 'gvisor' : 'runc';
-        const name = podName(credentials.serverId, id);
-        const instance = new PodInstance({
-          ...{ id, runtime, name, cluster, network, address: standing.address },
-          owner: pod.metadata?.ownerReferences?.[0]?.uid ?? '',
-          policy: policyOf(pod) ?? { kind: 'open' },
-          isolation: this.isolationUnder(runtime),
-          link: new Link(name, credentials.client),
-          layers: layersOf(pod),
-          agent: this.#options.agent,
-          files: this.#files,
-          volumes: podVolumesOf(pod),
-          podVolumes: this.#volumes,
-          onDestroyed: () => this.#instances.delete(id),
-        });
-        this.#instances.set(id, instance);
-        instances.set(id, instance);
-      } else {
-        orphans.push(id);
-      }
+    const kept = new Map<InstanceId, V1Pod>();
+    for (const [id, member] of found) {
+      if (id === undefined || this.#isMine(id)) continue;
+      const pod = podById.get(id);
+      if (pod && ids.has(id) && addressOf(pod) !== undefined) kept.set(id, pod);
+      else if (ids.has(id) || of(member)) orphans.push(id);
+    }
+    for (const [id, pod] of await this.#claim(kept)) {
+      if (this.#isMine(id)) continue; // by another call of this
+      const address = pod && addressOf(pod);
+      if (!pod || address === undefined)
+        orphans.push(id); // since a moment ago
+      else instances.set(id, this.#adopt(id, pod, address));
     }
     await Promise.all(orphans.map((id) => this.#remove(id).catch(() => left.set(id, []))));
-    await this.#volumes.forgetAllBut(new Set([...instances.keys(), ...this.#instances.keys()]));
+    for (const id of remembered) if (!found.has(id)) await this.#volumes.forget(id);
     return { instances, left };
   }
 
+  #isMine(id: InstanceId): boolean {
+    return this.#instances.has(id) || this.#prepared.has(id);
+  }
+
+  /** Has this one of several servers be told of these. @returns them as they are then, undefined for one that is gone. @throws SkerryError `unavailable` */
+  async #claim(
+    pods: ReadonlyMap<InstanceId, V1Pod>,
+  ): Promise<readonly (readonly [InstanceId, V1Pod | undefined])[]> {
+    const { cluster, credentials } = this.#parts;
+    if (this.#options.member === undefined) return [...pods];
+    const limiter = new Limiter(CLAIMS_AT_ONCE);
+    const claim = async (id: InstanceId) => {
+      const pod = await limiter.run(() => cluster.claimPod(podName(credentials.serverId, id), CLAIM_TRIES));
+      return [id, pod] as const;
+    };
+    return Promise.all([...pods.keys()].map(claim));
+  }
+
+  #adopt(id: InstanceId, pod: V1Pod, address: string): Instance {
+    const { cluster, network, credentials } = this.#parts;
+    const runtime = pod.spec?.runtimeClassName ? 'gvisor' : 'runc';
+    const name = podName(credentials.serverId, id);
+    const instance = new PodInstance({
+      ...{ id, runtime, name, cluster, network, address },
+      owner: pod.metadata?.ownerReferences?.[0]?.uid ?? '',
+      policy: policyOf(pod) ?? { kind: 'open' },
+      isolation: this.isolationUnder(runtime),
+      link: new Link(name, credentials.client),
+      layers: layersOf(pod),
+      agent: this.#options.agent,
+      files: this.#files,
+      volumes: podVolumesOf(pod),
+      podVolumes: this.#volumes,
+      onDestroyed: () => this.#instances.delete(id),
+    });
+    this.#instances.set(id, instance);
+    this.#released.delete(id);
+    return instance;
+  }
+
   async destroy(id: InstanceId): Promise<void> {
+    if (this.#released.has(id)) return;
     const prepared = this.#prepared.get(id);
     await prepared?.destroy();
     const instance = this.#instances.get(id); // also when it was bound in the last moment
@@ -262,12 +307,16 @@ export class KubernetesEngine implements Engine {
     this.#options.images.close();
     await this.#opened?.cluster.close();
     this.#opened = undefined;
+    await this.#places.removeOwn().catch((err: unknown) => {
+      this.#options.logger.warn({ err }, 'kubernetes.own-files-left');
+    });
   }
 
   async remove(): Promise<void> {
     const { cluster, network, credentials } = await this.#connect();
     await network?.remove();
     await cluster.removeSecret(pullSecretName(credentials.serverId));
+    await removeMemberFiles(this.#options.dataDir);
   }
 
   /** Names of all objects of this server, as lines to compare. */
@@ -279,29 +328,28 @@ export class KubernetesEngine implements Engine {
     ].sort();
   }
 
-  /** Anew at each start: the password may be another. */
+  /** At each start: the password may be another. What others of several servers have is replaced, at no moment without. */
   async #handOnPassword({ cluster, credentials }: Pick<Opened, 'cluster' | 'credentials'>) {
     const password = await this.#options.images.credentials();
     if (password === undefined) return undefined;
     const { serverId } = credentials;
     const secret = pullSecretOf({ serverId, namespace: this.#options.namespace }, password);
-    const name = pullSecretName(serverId);
-    await cluster.removeSecret(name);
-    await cluster.createSecret(secret);
-    return name;
+    await cluster.putSecret(secret);
+    return pullSecretName(serverId);
   }
 
   async #connect(): Promise<Omit<Opened, 'programs' | 'pullSecret'>> {
-    const { kubeconfig, namespace, networkPolicies, nameservers, logger } = this.#options;
+    const { kubeconfig, namespace, member, networkPolicies, nameservers, logger } = this.#options;
     const { answerTimeoutMs, removalTimeoutMs } = this.#options;
-    const credentials = await Credentials.open(this.#directory);
+    const credentials = await Credentials.open(this.#places.identity);
     const { serverId } = credentials;
     const cluster = new Cluster({
-      ...{ kubeconfig, namespace, serverId, answerTimeoutMs, removalTimeoutMs, logger },
+      ...{ kubeconfig, namespace, serverId, member, answerTimeoutMs, removalTimeoutMs, logger },
+      onClaimed: (pod) => this.#release(instanceOf(pod)),
     });
     const network =
       networkPolicies === 'enforced'
-        ? new PodNetwork(cluster, { serverId, namespace, nameservers })
+        ? new PodNetwork(cluster, { serverId, member, namespace, nameservers })
         : undefined;
     return { cluster, network, credentials };
   }
@@ -316,35 +364,45 @@ export class KubernetesEngine implements Engine {
     const name = podName(credentials.serverId, id);
     await cluster.removePod(name);
     await cluster.removeSecret(name);
+    await this.#volumes.forget(id);
   }
 
-  get #skeletonDir(): string {
-    return join(this.#directory, 'skeleton');
-  }
-
-  get #programsDir(): string {
-    return join(this.#directory, 'programs');
+  #release(id: InstanceId | undefined): void {
+    const instance = id && this.#instances.get(id);
+    if (!instance) return;
+    this.#released.add(instance.id);
+    this.#instances.delete(instance.id);
+    instance.release();
+    this.#options.logger.warn({ instance: instance.id }, 'kubernetes.taken-over-by-another');
   }
 
   /** What our image holds. @returns their digest */
   async #gatherPrograms(): Promise<string> {
     const { agentBinaryPath, podLinkBinaryPath } = this.#options;
     const programs = await Promise.all([readFile(agentBinaryPath), readFile(podLinkBinaryPath)]);
-    await rm(this.#programsDir, { recursive: true, force: true });
-    await mkdir(this.#programsDir, { recursive: true });
-    await copyFile(agentBinaryPath, join(this.#programsDir, 'skerry-agent'));
-    await copyFile(podLinkBinaryPath, join(this.#programsDir, 'skerry-pod-link'));
+    const directory = this.#places.programs;
+    await rm(directory, { recursive: true, force: true });
+    await mkdir(directory, { recursive: true });
+    await copyFile(agentBinaryPath, join(directory, 'skerry-agent'));
+    await copyFile(podLinkBinaryPath, join(directory, 'skerry-pod-link'));
     return digest(programs);
   }
 
   async #images({ layers }: Shape, signal: AbortSignal) {
     const { images, content } = this.#options;
     const { programs } = this.#parts;
-    const agentImage = await images.provide(`programs-${programs}`, [this.#programsDir], signal);
-    const places = [this.#skeletonDir, ...layers.map((layer) => content.layer(layer))];
+    const agentImage = await images.provide(`programs-${programs}`, [this.#places.programs], signal);
+    const places = [this.#places.skeleton, ...layers.map((layer) => content.layer(layer))];
     const image = await images.provide(`layers-${digest([SKELETON_VERSION, ...layers])}`, places, signal);
     return { image, agentImage };
   }
+}
+
+/** Where the agent of one is that is up and somebody's; undefined for others. */
+function addressOf(pod: V1Pod): string | undefined {
+  const standing = standingOf(pod);
+  const isBound = pod.metadata?.labels?.[BOUND_LABEL] === 'true';
+  return isBound && standing.kind === 'up' ? standing.address : undefined;
 }
 
 function digest(parts: readonly (string | Buffer)[]): string {

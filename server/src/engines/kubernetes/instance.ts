@@ -75,6 +75,7 @@ export class PodInstance implements Instance {
   #unfollow: () => void = () => {};
   /** For the cluster. */
   #isSilent = false;
+  #isReleased = false;
   #stopping: Promise<void> | undefined;
   #policy: NetworkPolicy;
   /** Aborted by the first destroy: a copy under way is of no use any more. */
@@ -178,7 +179,8 @@ export class PodInstance implements Instance {
   }
 
   /** Its Pod and the agent stay, which alone can give its files away. */
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
+    if (this.#isReleased) return;
     this.#end({ reason: 'destroyed' });
     this.#stopping ??= this.#halt().catch((error: unknown) => {
       this.#stopping = undefined;
@@ -193,6 +195,14 @@ export class PodInstance implements Instance {
     await cluster.markPod(name, { labels: { [BOUND_LABEL]: 'false' } });
     const limit = AbortSignal.timeout(STOP_TIMEOUT_MS);
     await agent.killAll(this.#dialAlways, AbortSignal.any([this.#over, limit]));
+  }
+
+  /** Another server has it: it goes on, and nothing can be asked of it here any more. */
+  release(): void {
+    this.#isReleased = true;
+    const why = new SkerryError('unavailable', `Another server has taken ${this.id} over.`);
+    for (const over of [this.#gone, this.#leaving, this.#lost]) over.abort(why);
+    this.detach();
   }
 
   /** @throws when something is left: it is to be called again */

@@ -6,7 +6,7 @@ import { newInstanceId } from '../../ids.ts';
 import { ownPolicy, requireEnforceable, standingPolicies } from './network-policies.ts';
 import { instanceOf, LINK_PORT, NETWORK_LABEL } from './pod-spec.ts';
 
-const of = { serverId: '0123456789abcdef', namespace: 'sandboxes' };
+const of = { serverId: '0123456789abcdef', member: undefined, namespace: 'sandboxes' };
 const nobody: readonly string[] = [];
 
 describe('the NetworkPolicies of a server', () => {
@@ -49,6 +49,12 @@ describe('the NetworkPolicy of a sandbox with a list', () => {
     const labels = spec?.podSelector?.matchLabels;
     assert.ok(instanceOf({ metadata: { ...(labels && { labels }) } }));
     assert.equal(metadata?.ownerReferences?.[0]?.uid, 'a-uid');
+  });
+
+  it('holds for it whichever of several servers has it', () => {
+    const policy = ownPolicy({ ...of, member: 'sv-1', id: newInstanceId(), owner: 'a-uid' }, [], nobody);
+    assert.equal(policy.metadata?.labels?.['skerry.dev/member'], 'sv-1');
+    assert.equal(policy.spec?.podSelector?.matchLabels?.['skerry.dev/member'], undefined);
   });
 
   it('opens what is listed and is not closed to all', () => {

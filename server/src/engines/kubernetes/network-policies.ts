@@ -10,13 +10,13 @@ import type { Cluster } from './cluster.ts';
 import {
   LINK_PORT,
   MANAGED,
-  metadataOf,
   NETWORK_LABEL,
   ownedBySecret,
   podName,
   policyMarks,
   type SandboxPod,
   SERVER_LABEL,
+  sandboxLabels,
 } from './pod-spec.ts';
 import { unable } from './unable.ts';
 
@@ -71,13 +71,19 @@ export function requireEnforceable(policy: NetworkPolicy): void {
 
 interface Standing {
   readonly serverId: string;
+  /** @see SandboxPod.member */
+  readonly member: string | undefined;
   readonly namespace: string;
   /** Who resolves names for Pods; none: whom the nodes ask, wherever that is. */
   readonly nameservers: readonly string[];
 }
 
 /** Those that hold for all sandboxes of a server, whichever there are. */
-export function standingPolicies({ serverId, namespace, nameservers }: Standing): V1NetworkPolicy[] {
+export function standingPolicies({
+  serverId,
+  namespace,
+  nameservers,
+}: Omit<Standing, 'member'>): V1NetworkPolicy[] {
   const metadata = (name: string) => ({
     name: `skerry-${serverId}-${name}`,
     namespace,
@@ -108,13 +114,13 @@ export function standingPolicies({ serverId, namespace, nameservers }: Standing)
 
 /** That of a sandbox which may reach what is on a list. @throws SkerryError `invalid-argument` */
 export const ownPolicy = (
-  of: Pick<SandboxPod, 'id' | 'namespace' | 'owner' | 'serverId'>,
+  of: Pick<SandboxPod, 'id' | 'member' | 'namespace' | 'owner' | 'serverId'>,
   cidrs: readonly string[],
   nameservers: readonly string[],
 ): V1NetworkPolicy => ({
   metadata: ownedBySecret(of),
   spec: {
-    podSelector: { matchLabels: metadataOf(of).labels },
+    podSelector: { matchLabels: sandboxLabels(of) },
     policyTypes: ['Egress'],
     egress: [...listed(parseAllowlist(cidrs)), names(nameservers)],
   },

@@ -4,6 +4,7 @@ import { newInstanceId, newLayerId, newVolumeMountId } from '../../ids.ts';
 import {
   instanceOf,
   layersOf,
+  memberOf,
   podName,
   podOf,
   podVolumesOf,
@@ -15,6 +16,7 @@ import {
 const spec: SandboxPod = {
   id: newInstanceId(),
   serverId: '0123456789abcdef',
+  member: undefined,
   namespace: 'sandboxes',
   runtimeClass: undefined,
   layers: [newLayerId()],
@@ -40,6 +42,17 @@ describe('the Pod of a sandbox', () => {
     assert.notEqual(podName('fedcba9876543210', spec.id), podName(spec.serverId, spec.id));
     assert.equal(instanceOf(pod), spec.id);
     assert.equal(instanceOf({ metadata: { labels: { 'skerry.dev/instance': 'no id' } } }), undefined);
+  });
+
+  it('says which of several servers has it, and nothing where there is one', () => {
+    const label = 'skerry.dev/member';
+    const none = Buffer.alloc(0);
+    const credentials = { certificate: none, authority: none, key: none };
+    for (const made of [pod, secretOf(spec, credentials)])
+      assert.ok(!(label in (made.metadata?.labels ?? {})));
+    const member = 'sv-0123456789abcdef';
+    for (const made of [podOf({ ...spec, member }), secretOf({ ...spec, member }, credentials)])
+      assert.equal(memberOf(made), member);
   });
 
   it('says what it was made of, and believes no path', () => {

@@ -17,6 +17,8 @@ export const LINK_CONTAINER = 'link';
 
 /** All objects of a server have it, with the server's id as the value. */
 export const SERVER_LABEL = 'skerry.dev/server';
+/** Which of several servers has it; none of a server without others. */
+const MEMBER_LABEL = 'skerry.dev/member';
 const INSTANCE_LABEL = 'skerry.dev/instance';
 /** On all that a server makes: https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/ */
 export const MANAGED = { 'app.kubernetes.io/managed-by': 'skerry' } as const;
@@ -80,6 +82,8 @@ export const volumePath = (index: number): string => `${GUEST_ROOT}/.volumes/${i
 export interface SandboxPod {
   readonly id: InstanceId;
   readonly serverId: string;
+  /** Of several servers that are one to the cluster, the one that has it; undefined where there is one. */
+  readonly member: string | undefined;
   readonly namespace: string;
   readonly runtimeClass: string | undefined;
   /** Those of the image, lowest first. */
@@ -118,6 +122,17 @@ export function instanceOf({ metadata }: { readonly metadata?: V1ObjectMeta }): 
   return isInstanceId(id) ? id : undefined;
 }
 
+/** Which of several servers an object says has it. */
+export const memberOf = ({ metadata }: { readonly metadata?: V1ObjectMeta }): string | undefined =>
+  metadata?.labels?.[MEMBER_LABEL];
+
+/** What selects those that one of several servers has. */
+export const memberSelector = (member: string): string => `${MEMBER_LABEL}=${member}`;
+
+export const memberMark = (member: string | undefined) => ({
+  labels: member === undefined ? {} : { [MEMBER_LABEL]: member },
+});
+
 /** What of a Pod changes with its policy. */
 export const policyMarks = (policy: NetworkPolicy) => ({
   labels: { [NETWORK_LABEL]: policy.kind },
@@ -144,31 +159,29 @@ export function podVolumesOf({ metadata }: V1Pod): readonly PodVolume[] {
   return text === undefined ? [] : volumesSchema.parse(JSON.parse(text));
 }
 
-export const metadataOf = ({
-  id,
-  serverId,
-  namespace,
-}: Pick<SandboxPod, 'id' | 'serverId' | 'namespace'>) => ({
-  name: podName(serverId, id),
-  namespace,
-  labels: {
-    ...MANAGED,
-    [SERVER_LABEL]: serverId,
-    [INSTANCE_LABEL]: id,
-  },
+/** What says of which sandbox an object is, whoever has that. */
+export const sandboxLabels = ({ id, serverId }: Pick<SandboxPod, 'id' | 'serverId'>) => ({
+  ...MANAGED,
+  [SERVER_LABEL]: serverId,
+  [INSTANCE_LABEL]: id,
+});
+
+type Named = Pick<SandboxPod, 'id' | 'serverId' | 'member' | 'namespace'>;
+
+const metadataOf = (of: Named) => ({
+  name: podName(of.serverId, of.id),
+  namespace: of.namespace,
+  labels: { ...sandboxLabels(of), ...memberMark(of.member).labels },
 });
 
 /** Of an object that goes with a sandbox's Secret. */
-export function ownedBySecret(of: Pick<SandboxPod, 'id' | 'serverId' | 'namespace' | 'owner'>) {
+export function ownedBySecret(of: Named & Pick<SandboxPod, 'owner'>) {
   const metadata = metadataOf(of);
   const owner = { apiVersion: 'v1', kind: 'Secret', name: metadata.name, uid: of.owner };
   return { ...metadata, ownerReferences: [owner] };
 }
 
-export const secretOf = (
-  of: Pick<SandboxPod, 'id' | 'serverId' | 'namespace'>,
-  credentials: LinkCredentials,
-): V1Secret => ({
+export const secretOf = (of: Named, credentials: LinkCredentials): V1Secret => ({
   metadata: metadataOf(of),
   immutable: true,
   data: {

@@ -50,10 +50,9 @@ export class PodVolumes {
     await rm(this.#place(id), { recursive: true, force: true });
   }
 
-  /** The same of all others. */
-  async forgetAllBut(ids: ReadonlySet<InstanceId>): Promise<void> {
-    const there = (await readdir(this.#options.directory).catch(() => [])) as InstanceId[]; // made here only
-    for (const id of there) if (!ids.has(id)) await this.forget(id);
+  /** Of which instances something is remembered, whether they are there or not. */
+  async remembered(): Promise<readonly InstanceId[]> {
+    return (await readdir(this.#options.directory).catch(() => [])) as InstanceId[]; // made here only
   }
 
   async #tree(id: InstanceId, volumes: readonly PodVolume[], tree: VolumeMountId): Promise<MirroredTree> {

@@ -38,6 +38,8 @@ export interface PreparedParts {
   readonly isolation: Isolation;
   readonly capabilities: Capabilities;
   readonly namespace: string;
+  /** @see SandboxPod.member */
+  readonly member: string | undefined;
   readonly runtimeClass: string | undefined;
   readonly cluster: Cluster;
   /** Undefined where nobody holds Pods to policies. */
@@ -89,10 +91,10 @@ export class PreparedPod implements Prepared {
 
   prepare(signal: AbortSignal): Promise<void> {
     return this.#attempt(signal, async (either) => {
-      const { shape, cluster, credentials, namespace, images } = this.#parts;
+      const { shape, cluster, credentials, namespace, member, images } = this.#parts;
       const named = await images(either);
       const secret = secretOf(
-        { id: this.id, serverId: credentials.serverId, namespace },
+        { id: this.id, serverId: credentials.serverId, namespace, member },
         await credentials.forLink(this.#name),
       );
       either.throwIfAborted();
@@ -171,7 +173,7 @@ export class PreparedPod implements Prepared {
     signal: AbortSignal,
   ): Promise<string> {
     const { shape, cluster, credentials, namespace, runtimeClass, makeRoom, network } = this.#parts;
-    const { nameservers, pullSecret } = this.#parts;
+    const { nameservers, pullSecret, member } = this.#parts;
     if (!this.#made) throw ended(this.id);
     const { serverId } = credentials;
     const pod = podOf({
@@ -179,7 +181,7 @@ export class PreparedPod implements Prepared {
       id: this.id,
       layers: shape.layers,
       volumes,
-      ...{ serverId, namespace, runtimeClass, hostname, limits, nameservers, pullSecret },
+      ...{ serverId, member, namespace, runtimeClass, hostname, limits, nameservers, pullSecret },
       network: network && policy,
     });
     this.#preparation.undo.add('network policy', () => network?.forget(this));

@@ -8,7 +8,7 @@ export interface Right {
 
 export const RIGHTS: readonly Right[] = [
   { apiGroup: '', resource: 'pods', verbs: ['create', 'delete', 'get', 'list', 'patch', 'watch'] },
-  { apiGroup: '', resource: 'secrets', verbs: ['create', 'delete', 'list'] },
+  { apiGroup: '', resource: 'secrets', verbs: ['create', 'delete', 'list', 'update'] },
 ];
 
 /** Beside these where the cluster's network holds Pods to policies. */

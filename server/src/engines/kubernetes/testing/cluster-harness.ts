@@ -25,7 +25,7 @@ export const noCluster = kubeconfig === '' ? 'npm run test:kubernetes has a clus
 export async function openOnCluster(content: ContentPlaces): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
   return openKubernetesHarness({
-    ...{ content, kubeconfig, namespace: 'default', runtimeClass, dataDir: directory },
+    ...{ content, kubeconfig, namespace: 'default', runtimeClass, dataDir: directory, member: undefined },
     ...{ networkPolicies: 'enforced', nameservers: [] },
     agent: new PodAgentClient(treesBinaryPath(), logger),
     room: new MachineRoom(directory),

@@ -7,10 +7,10 @@ import { AgentClient } from '../../../agent/agent-client.ts';
 import { PodAgentClient } from '../../../agent/pod-agent-client.ts';
 import { MachineRoom } from '../../../platform/machine-room.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
-import type { KubernetesEngineOptions } from '../engine.ts';
+import type { KubernetesEngine, KubernetesEngineOptions } from '../engine.ts';
 import type { Dial } from '../pod-agent.ts';
 import { FakeCluster } from './fake-cluster.ts';
-import { openKubernetesHarness } from './harness.ts';
+import { type HarnessOptions, makeKubernetesEngine, openKubernetesHarness } from './harness.ts';
 
 const logger = createLogger('silent');
 
@@ -22,17 +22,15 @@ class FakePodAgent extends PodAgentClient {
   }
 }
 
-type Bounds = Pick<KubernetesEngineOptions, 'answerTimeoutMs' | 'removalTimeoutMs'>;
+type More = Partial<Pick<KubernetesEngineOptions, 'answerTimeoutMs' | 'member' | 'removalTimeoutMs'>>;
 
 /** @returns the cluster as well, which goes with the harness */
-export async function openOnFakeCluster(content: KubernetesEngineOptions['content'], bounds: Bounds = {}) {
+export async function openOnFakeCluster(content: KubernetesEngineOptions['content'], more: More = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
   const cluster = await FakeCluster.open(directory);
   const harness = await openKubernetesHarness({
-    ...{ content, runtimeClass: undefined, namespace: 'sandboxes' },
-    ...{ agent: new FakePodAgent(treesBinaryPath(), logger), room: new MachineRoom(directory) },
-    ...{ networkPolicies: 'enforced', nameservers: [], ...bounds },
-    ...{ kubeconfig: cluster.kubeconfig, images: cluster.images, dataDir: join(directory, 'data') },
+    ...onFakeCluster(cluster, directory, content),
+    ...more,
     onClose: async () => {
       await cluster[Symbol.asyncDispose]();
       await rm(directory, { recursive: true, force: true });
@@ -40,3 +38,24 @@ export async function openOnFakeCluster(content: KubernetesEngineOptions['conten
   });
   return { cluster, harness };
 }
+
+/** An engine on it, of several if it is called more than once. Whoever opens it closes it. */
+export const makeOnFakeCluster = (
+  cluster: FakeCluster,
+  directory: string,
+  content: KubernetesEngineOptions['content'],
+  member: string | undefined,
+  more: Partial<Pick<KubernetesEngineOptions, 'images'>> = {},
+): KubernetesEngine =>
+  makeKubernetesEngine({ ...onFakeCluster(cluster, directory, content), member, ...more });
+
+const onFakeCluster = (
+  cluster: FakeCluster,
+  directory: string,
+  content: KubernetesEngineOptions['content'],
+): Omit<HarnessOptions, 'onClose'> => ({
+  ...{ content, runtimeClass: undefined, namespace: 'sandboxes', member: undefined },
+  ...{ agent: new FakePodAgent(treesBinaryPath(), logger), room: new MachineRoom(directory) },
+  ...{ networkPolicies: 'enforced', nameservers: [] },
+  ...{ kubeconfig: cluster.kubeconfig, images: cluster.images, dataDir: join(directory, 'data') },
+});

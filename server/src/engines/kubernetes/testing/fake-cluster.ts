@@ -118,6 +118,10 @@ export class FakeCluster implements AsyncDisposable {
     };
   }
 
+  secrets(): readonly V1Secret[] {
+    return [...this.#objects.secrets.values()];
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
     this.#server.close();
@@ -200,7 +204,7 @@ export class FakeCluster implements AsyncDisposable {
       metadata: { ...body.metadata, uid: randomUUID(), creationTimestamp: new Date() },
       ...(kind === 'pods' && { status: { phase: 'Pending' } }),
     };
-    this.#put(kind, made, 'ADDED');
+    this.#put(kind, made);
     reply(response, this.#objects[kind].get(name), 201);
     if (kind === 'pods') this.#place(name);
   }
@@ -242,16 +246,25 @@ export class FakeCluster implements AsyncDisposable {
     response.once('close', () => this.#watchers.delete(watcher));
   }
 
-  #put(kind: Kind, object: Stored, type = 'MODIFIED'): void {
+  #put(kind: Kind, object: Stored): void {
     const metadata = { ...object.metadata, resourceVersion: String(++this.#version) };
     const stored = { ...object, metadata };
+    const before = this.#objects[kind].get(metadata.name ?? '');
     this.#objects[kind].set(metadata.name ?? '', stored);
-    this.#tellAll(kind, type, stored);
+    this.#tellAll(kind, before, stored);
   }
 
-  #tellAll(kind: Kind, type: string, object: Stored): void {
-    for (const watcher of this.#watchers)
-      if (watcher.kind === kind && matches(object, watcher.selector)) tell(watcher.response, type, object);
+  /** Whoever watches some objects is told when one becomes one of them, or none: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes */
+  #tellAll(kind: Kind, before: Stored | undefined, now: Stored | undefined): void {
+    for (const { kind: watched, selector, response } of this.#watchers) {
+      if (watched !== kind) continue;
+      const [was, is] = [before, now].map((object) => object !== undefined && matches(object, selector));
+      if (is) tell(response, was ? 'MODIFIED' : 'ADDED', now ?? {});
+      else if (was) {
+        const resourceVersion = String(this.#version);
+        tell(response, 'DELETED', { ...before, metadata: { ...before?.metadata, resourceVersion } });
+      }
+    }
   }
 
   #delete(kind: Kind, name: string, found: Stored): void {
@@ -271,8 +284,8 @@ export class FakeCluster implements AsyncDisposable {
   #drop(kind: Kind, name: string): void {
     const last = this.#objects[kind].get(name);
     this.#objects[kind].delete(name);
-    const resourceVersion = String(++this.#version);
-    if (last) this.#tellAll(kind, 'DELETED', { ...last, metadata: { ...last.metadata, resourceVersion } });
+    this.#version++;
+    this.#tellAll(kind, last, undefined);
   }
 
   /** What a node does. */
@@ -354,10 +367,12 @@ async function unpackLayers(root: string, layers: readonly string[]): Promise<vo
   await chmod(root, 0o755); // a layer may be a private directory of the server
 }
 
-const matches = ({ metadata }: KubernetesObject, selector: string): boolean => {
-  const [key = '', value] = selector.split('=');
-  return selector === '' || metadata?.labels?.[key] === value;
-};
+const matches = ({ metadata }: KubernetesObject, selector: string): boolean =>
+  selector === '' ||
+  selector.split(',').every((each) => {
+    const [key = '', value] = each.split('=');
+    return metadata?.labels?.[key] === value;
+  });
 
 const tell = (response: ServerResponse, type: string, object: object): void => {
   response.write(`${JSON.stringify({ type, object })}\n`);

@@ -11,12 +11,13 @@ export interface HarnessOptions
 }
 
 export function openKubernetesHarness({ onClose, ...options }: HarnessOptions): Promise<EngineHarness> {
-  const make = () =>
-    new KubernetesEngine({
-      ...options,
-      agentBinaryPath: agentBinaryPath(),
-      podLinkBinaryPath: podLinkBinaryPath(),
-      logger: createLogger('silent'),
-    });
-  return restartable(make, { hostname: 'no hostname of a Pod' }, onClose);
+  return restartable(() => makeKubernetesEngine(options), { hostname: 'no hostname of a Pod' }, onClose);
 }
+
+export const makeKubernetesEngine = (options: Omit<HarnessOptions, 'onClose'>): KubernetesEngine =>
+  new KubernetesEngine({
+    ...options,
+    agentBinaryPath: agentBinaryPath(),
+    podLinkBinaryPath: podLinkBinaryPath(),
+    logger: createLogger('silent'),
+  });

@@ -1,0 +1,114 @@
+/**
+ * Where an engine of Pods has its files, in a data directory that several servers may share, on a volume whose locks are not to be relied on. What one of them makes and empties is in a
+ * directory of its own; what all of them read is in one place, and only ever replaced whole.
+ */
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../../telemetry/logger.ts';
+
+/** Whatever else may be in the directory is none of ours. */
+const MEMBER = /^sv-[0-9a-f]+$/;
+/** What a volume without hard links says. */
+const NO_LINKS: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+export class EngineFiles {
+  /** What all have. */
+  readonly common: string;
+  /** What is this server's alone. */
+  readonly own: string;
+  readonly #member: string | undefined;
+
+  /** @param member of several servers, this one; undefined where there is one, to which all is its own */
+  constructor(dataDir: string, member: string | undefined) {
+    this.common = commonDir(dataDir);
+    this.own = member === undefined ? this.common : join(membersDir(dataDir), member);
+    this.#member = member;
+  }
+
+  /** Of images on their way. */
+  get temporary(): string {
+    return join(this.own, 'tmp');
+  }
+
+  get skeleton(): string {
+    return join(this.own, 'skeleton');
+  }
+
+  get programs(): string {
+    return join(this.own, 'programs');
+  }
+
+  /** Sandboxes with volumes are kept by the one that leads, so that only that one writes here. */
+  get volumes(): string {
+    return join(this.common, 'volumes');
+  }
+
+  get sentLayers(): string {
+    return join(this.common, 'sent-layers.json');
+  }
+
+  get identity(): string {
+    return join(this.common, 'identity.json');
+  }
+
+  /** What is this server's alone among several, which no other comes back to. */
+  async removeOwn(): Promise<void> {
+    if (this.#member !== undefined) await rm(this.own, { recursive: true, force: true });
+  }
+}
+
+const commonDir = (dataDir: string) => join(dataDir, 'kubernetes');
+const membersDir = (dataDir: string) => join(commonDir(dataDir), 'members');
+
+/**
+ * Removes what servers had for themselves that are gone. Never rejects: what is left is in nobody's way.
+ * @param living asked after it was looked which there are: one is to be among them before it opens an engine
+ */
+export async function removeFilesOfGone(
+  dataDir: string,
+  living: () => ReadonlySet<string>,
+  logger: Logger,
+): Promise<void> {
+  const there = (await readdir(membersDir(dataDir)).catch(() => [])).filter((name) => MEMBER.test(name));
+  const staying = living();
+  for (const member of there.filter((name) => !staying.has(name))) {
+    const directory = join(membersDir(dataDir), member);
+    await rm(directory, { recursive: true, force: true }).catch((err: unknown) =>
+      logger.warn({ member, err }, 'kubernetes.files-of-gone-server-left'),
+    );
+  }
+}
+
+/** The same of all. */
+export const removeMemberFiles = (dataDir: string): Promise<void> =>
+  rm(membersDir(dataDir), { recursive: true, force: true });
+
+/**
+ * What is in a file that is made once. All who ask get the same, however many ask at once, and nobody sees half of it.
+ * @param make what it is to hold, if it is not there
+ */
+export async function madeOnce(file: string, make: () => Promise<string>): Promise<string> {
+  const known = await textOf(file);
+  if (known !== undefined) return known;
+  // One that is left by a server that was killed has the keys of nobody.
+  const candidate = `${file}.${randomBytes(8).toString('hex')}`;
+  await mkdir(join(file, '..'), { recursive: true, mode: 0o700 });
+  try {
+    await writeFile(candidate, await make(), { mode: 0o600, flag: 'wx', flush: true });
+    // The first wins, which a rename would not have it do.
+    await link(candidate, file).catch(async (error: NodeJS.ErrnoException) => {
+      if (NO_LINKS.has(error.code)) await rename(candidate, file);
+      else if (error.code !== 'EEXIST') throw error;
+    });
+  } finally {
+    await rm(candidate, { force: true });
+  }
+  return readFile(file, 'utf8');
+}
+
+const textOf = (file: string): Promise<string | undefined> =>
+  readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    return undefined;
+  });

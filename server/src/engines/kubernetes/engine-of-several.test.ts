@@ -1,0 +1,10 @@
+import { describe } from 'node:test';
+import { engineConformance } from '../testing/engine-conformance.ts';
+import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
+
+describe('the engine of a cluster, of one of several servers', () =>
+  engineConformance(
+    'runc',
+    async (content) => (await openOnFakeCluster(content, { member: 'sv-0123456789abcdef' })).harness,
+    process.getuid?.() === 0 ? false : 'needs root',
+  ));
