@@ -96,7 +96,7 @@ export async function madeOnce(file: string, make: () => Promise<string>): Promi
   await mkdir(join(file, '..'), { recursive: true, mode: 0o700 });
   try {
     await writeFile(candidate, await make(), { mode: 0o600, flag: 'wx', flush: true });
-    // The first wins, which a rename would not have it do.
+    // The first wins. With a rename the last does, who has not read what it replaces: good enough where servers begin one after the other.
     await link(candidate, file).catch(async (error: NodeJS.ErrnoException) => {
       if (NO_LINKS.has(error.code)) await rename(candidate, file);
       else if (error.code !== 'EEXIST') throw error;

@@ -102,12 +102,12 @@ const capabilities: Capabilities = {
   buckets: false,
   checkpoints: false,
 };
-/** Calls of a cluster at once. */
+const withPolicies: Capabilities = { ...capabilities, bindsLate: new Set(['network']), networkPolicy: true };
+
+/** Calls of a cluster. */
 const CLAIMS_AT_ONCE = 16;
 /** Of one Pod: a take-over is not to fail for one answer of very many. */
 const CLAIM_TRIES = 3;
-
-const withPolicies: Capabilities = { ...capabilities, bindsLate: new Set(['network']), networkPolicy: true };
 
 export class KubernetesEngine implements Engine {
   readonly name = 'kubernetes';
