@@ -124,7 +124,7 @@ export class RequestForwarder {
   #headersFor(request: AnyRequest): OutgoingHttpHeaders {
     const { headers, method = 'GET', url = '/' } = request;
     return {
-      ...endToEnd(headers),
+      ...inUtf8(endToEnd(headers)),
       // Of HTTP/2 the two may differ, and handlers look at both.
       ...(request.httpVersionMajor === 1 && { host: undefined }),
       expect: undefined, // answered already
@@ -165,6 +165,15 @@ function endToEnd(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   );
 }
 
+/** Node reads the bytes of a header as Latin-1, and writes those of HTTP/2 as UTF-8: so they come out as they came in, if they are UTF-8. */
+function inUtf8(headers: OutgoingHttpHeaders): OutgoingHttpHeaders {
+  for (const [name, value] of Object.entries(headers)) {
+    if (typeof value === 'string' && /[\x80-\xff]/.test(value))
+      headers[name] = Buffer.from(value, 'latin1').toString('utf8');
+  }
+  return headers;
+}
+
 /** Whether its header says that nothing follows: then the peer is told so as well. */
 const hasNoBody = (request: AnyRequest): boolean =>
   'stream' in request
@@ -188,7 +197,8 @@ async function relay(
   const headers = await headersOf(stream);
   signal.throwIfAborted();
   const answer = response as ServerResponse; // Node's compatibility API for HTTP/2 has all of what is used here
-  answer.writeHead(headers[':status'] ?? 502, endToEnd(headers));
+  const given = endToEnd(headers);
+  answer.writeHead(headers[':status'] ?? 502, 'stream' in response ? inUtf8(given) : given);
   answer.flushHeaders();
   let untilRoom = 0;
   for await (const chunk of stream) {

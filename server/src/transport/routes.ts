@@ -1,13 +1,15 @@
 /** Hands each HTTP request to the API that owns its path. */
 import { toSkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { Elsewhere } from './forward-requests.ts';
+import { type Elsewhere, RequestForwarder } from './forward-requests.ts';
 import type { AnyRequest, AnyResponse, RequestListener } from './port.ts';
 
 export interface HttpRoute {
   /** Path this handler owns with everything below it, such as `/v1` or `/` (which takes what no other prefix does). */
   readonly prefix: string;
   handle(request: AnyRequest, response: AnyResponse): void | Promise<void>;
+  /** True for what each of several servers answers itself: about itself, or as what it then has another one answer. */
+  readonly here?: boolean;
 }
 
 /** An API that tells by more than the path which requests are its own; asked before the prefixes. */
@@ -28,17 +30,41 @@ export function routeRequests(options: {
   readonly rpc: RpcRoute;
   readonly routes: readonly HttpRoute[];
   readonly logger: Logger;
+  /** Which requests are other servers' to answer; none where there is no other. The API above needs the same. */
   readonly elsewhere?: Elsewhere | undefined;
+  /** What stands for the sandbox that a path is about. */
+  readonly sandboxIn?: (path: string) => string | undefined;
 }): RequestListener {
-  const { elsewhere } = options;
+  const { elsewhere, sandboxIn } = options;
   const routes = options.routes
     .map((route) => ({ route, base: route.prefix.replace(/\/+$/, '') }))
     .sort((a, b) => b.base.length - a.base.length);
+  /** Has another server answer, if it is to be one; false leaves the request untouched. */
+  function isForwarded(request: AnyRequest, response: AnyResponse, path: string, to: Elsewhere): boolean {
+    const sandbox = sandboxIn?.(path);
+    const gone = new AbortController();
+    try {
+      const about = sandbox === undefined ? [] : [sandbox];
+      const peer = RequestForwarder.peerFor(request, about, `${request.method} ${path}`, to);
+      if (!peer) return false;
+      response.once('close', () => gone.abort());
+      to.forwarder.forward(request, response, peer, { signal: gone.signal }).catch((error: unknown) => {
+        if (gone.signal.aborted) return;
+        options.logger.debug({ path, err: error }, 'request not answered elsewhere');
+        refuse(response, error);
+      });
+    } catch (error) {
+      refuse(response, error);
+    }
+    return true;
+  }
+
   return (request, response) => {
     elsewhere?.forwarder.receive(request, response);
     if (options.rpc.owns(request)) return options.rpc.handle(request, response);
     const path = pathOf(request);
     const match = routes.find(({ base }) => path === base || path.startsWith(`${base}/`));
+    if (elsewhere && !match?.route.here && isForwarded(request, response, path, elsewhere)) return;
     // Whatever clients or sandboxes put into an answer, no browser takes it for a page of this origin. Who serves one says so itself.
     response.setHeader('content-security-policy', "sandbox; default-src 'none'; frame-ancestors 'none'");
     response.setHeader('x-content-type-options', 'nosniff');
@@ -58,6 +84,14 @@ export function routeRequests(options: {
       fail(error);
     }
   };
+}
+
+/** Says why nothing was answered, or breaks off what was. */
+function refuse(response: AnyResponse, thrown: unknown): void {
+  const { code, kind, message } = toSkerryError(thrown);
+  if (response.headersSent) return void response.destroy();
+  if (kind.retryable) response.setHeader('retry-after', '1');
+  sendJson(response, kind.http, { error: { code, message } });
 }
 
 /** Answers that there is nothing at a path. */

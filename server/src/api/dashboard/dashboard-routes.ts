@@ -13,9 +13,11 @@
  */
 import { z } from 'zod';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { Elsewhere } from '../../transport/forward-requests.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
 import { type HttpRoute, nothingHere, pathOf, routeRequests, sendJson } from '../../transport/routes.ts';
 import { errorAnswerOf } from '../http/error-answers.ts';
+import { sandboxIn } from '../http/subjects.ts';
 import { nothingAt, readBody } from '../operator/requests.ts';
 import { Assets } from './assets.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
@@ -26,6 +28,8 @@ export interface DashboardDeps extends SessionsOptions {
   /** Those of the server; the page uses the interfaces among them. */
   readonly routes: readonly HttpRoute[];
   readonly logger: Logger;
+  /** As for `routeRequests`. */
+  readonly elsewhere?: Elsewhere | undefined;
 }
 
 const PREFIX = '/dashboard';
@@ -54,7 +58,7 @@ export function dashboardRoutes(deps: DashboardDeps): HttpRoute[] {
   const assets = new Assets(deps.directory);
   const forward = routeRequests({
     routes: deps.routes.filter(({ prefix }) => INTERFACES.test(prefix)),
-    logger,
+    ...{ logger, sandboxIn, elsewhere: deps.elsewhere },
     rpc: { owns: () => false, handle: () => {} },
   });
 
@@ -119,6 +123,7 @@ export function dashboardRoutes(deps: DashboardDeps): HttpRoute[] {
     },
     {
       prefix: PREFIX,
+      here: true, // what it asks as whoever is signed in may be another server's to answer
       async handle(request, response) {
         try {
           const given = await answer(request, response);

@@ -27,9 +27,10 @@ export function healthRoutes(deps: HealthDeps): readonly HttpRoute[] {
   const { version, instance, sandboxes } = deps;
   const about = (status: string) => ({ status, version, instance, sandboxes: sandboxes() });
   return [
-    { prefix: '/healthz', handle: (_request, response) => sendJson(response, 200, about('ok')) },
+    { prefix: '/healthz', here: true, handle: (_request, response) => sendJson(response, 200, about('ok')) },
     {
       prefix: '/readyz',
+      here: true,
       async handle(_request, response) {
         const reasons = await whyNot(deps);
         const ready = reasons.length === 0;

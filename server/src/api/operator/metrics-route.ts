@@ -33,6 +33,7 @@ export function metricsRoute(deps: MetricsRouteDeps): HttpRoute {
   watch(deps);
   return {
     prefix: METRICS_PATH,
+    here: true,
     async handle(request, response) {
       try {
         bearerOf(request, tokens);

@@ -11,7 +11,7 @@ const PATH = /^[\w/.:%-]{1,200}$/;
 /** The same route; its requests are told of by its prefix, and what they were about by their paths. */
 export function observed(route: HttpRoute, onCall: CallListener, tracing?: Tracing): HttpRoute {
   return {
-    prefix: route.prefix,
+    ...route,
     handle(request, response) {
       const startedAt = performance.now();
       const span = tracing?.begin((name) => headerOf(request, name));
