@@ -91,9 +91,9 @@ export class RequestForwarder {
     };
     signal.addEventListener('abort', cancel, { once: true });
     try {
-      const session = await this.#sessions.get(peer, signal);
       const endStream = body === undefined && hasNoBody(request);
-      stream = session.request(this.#headersFor(request), { endStream });
+      stream = await this.#sessions.request(peer, this.#headersFor(request), { endStream }, signal);
+      signal.throwIfAborted();
       stream.on('error', () => {}); // whoever waits for something of it hears of it
       if (body) stream.end(body);
       else if (!endStream) request.pipe(stream as Writable); // the types of the two kinds of requests make one overload of none
@@ -106,7 +106,7 @@ export class RequestForwarder {
     } finally {
       signal.removeEventListener('abort', cancel);
       if (stream && !body) request.unpipe(stream as Writable); // as above
-      if (stream && !stream.writableFinished) cancel();
+      if (stream && !(stream.writableFinished && stream.readableEnded)) cancel();
       request.resume(); // what still comes would keep the client from reading its answer
     }
   }
@@ -183,6 +183,9 @@ const hasNoBody = (request: AnyRequest): boolean =>
 /** How much is written before it is asked again whether there is room. */
 const ROOM_BYTES = 256 << 10;
 
+/** How much may wait to be sent: to wait for each piece of 16 KiB, as large as they come, takes longer than all else. */
+const PENDING_BYTES = 256 << 10;
+
 /** @throws when the answer breaks off, or the client does not take it any more */
 async function relay(
   stream: ClientHttp2Stream,
@@ -207,7 +210,8 @@ async function relay(
       untilRoom = ROOM_BYTES;
     }
     untilRoom -= chunk.length;
-    if (!answer.write(chunk)) await once(answer, 'drain', { signal });
+    if (!answer.write(chunk) && answer.writableLength >= PENDING_BYTES)
+      await once(answer, 'drain', { signal });
   }
   const { [WHOLE]: whole, ...rest } = trailers;
   if (whole === undefined && !stream.endAfterHeaders) throw new Error('the answer broke off');
