@@ -163,6 +163,16 @@ test('how the client came is known, whatever it says of that itself', async (t) 
   }
 });
 
+test('what HTTP/2 has not is nobody, or not passed on: the connection is for all clients', async (t) => {
+  const { front } = await twoServers(t, tell);
+  for (const host of ['a"b', 'a b', 'x/y', `${'x'.repeat(254)}`]) {
+    const told = (await json(await ask(front.port, { headers: { host } }))) as Told;
+    assert.equal(told.headers[':authority'], `${HOST}:${front.port}`);
+  }
+  for (const path of ['http://elsewhere.test/of/it', '*'])
+    assert.equal((await ask(front.port, { path })).statusCode, 404);
+});
+
 test('answers without a body are whole, and so are those with trailers', async (t) => {
   const { front } = await twoServers(t, (request, response) => {
     response.statusCode = Number(/\d+$/.exec(request.url ?? '')?.[0] ?? 200);

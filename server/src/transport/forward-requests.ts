@@ -138,10 +138,16 @@ export class RequestForwarder {
   }
 }
 
+/**
+ * Names and addresses with an optional port. HTTP/1.1 takes any text; a peer's HTTP/2 takes it for a fault of this server's, and ends the connection of all its clients when that is
+ * repeated.
+ */
+const AUTHORITY = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:\d{1,5})?$/;
+
 /** What the client dialled; one that does not say so has dialled the address that it reached. */
 function authorityOf({ headers, socket }: AnyRequest): string {
   const said = headers[':authority'] ?? headers.host;
-  if (typeof said === 'string' && said !== '') return said;
+  if (typeof said === 'string' && AUTHORITY.test(said)) return said;
   const { localAddress = '127.0.0.1', localPort = 0 } = socket;
   return `${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}`;
 }

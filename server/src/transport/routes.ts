@@ -39,10 +39,28 @@ export function routeRequests(options: {
   const routes = options.routes
     .map((route) => ({ route, base: route.prefix.replace(/\/+$/, '') }))
     .sort((a, b) => b.base.length - a.base.length);
+
+  function failed(response: AnyResponse, path: string, thrown: unknown): void {
+    const { code, message } = toSkerryError(thrown);
+    options.logger.error({ path, code, error: message }, 'http handler failed');
+    if (response.headersSent) response.destroy();
+    else
+      sendJson(response, 500, {
+        error: { code: 'internal', message: 'Something failed in Skerry; its log has the details.' },
+      });
+  }
+
   /** Has another server answer, if it is to be one; false leaves the request untouched. */
   function isForwarded(request: AnyRequest, response: AnyResponse, path: string, to: Elsewhere): boolean {
     const sandbox = sandboxIn?.(path);
     const gone = new AbortController();
+    const notForwarded = (thrown: unknown) => {
+      const { code, kind, message } = toSkerryError(thrown);
+      if (code === 'internal') return failed(response, path, thrown);
+      if (response.headersSent) return void response.destroy();
+      if (kind.retryable) response.setHeader('retry-after', '1');
+      sendJson(response, kind.http, { error: { code, message } });
+    };
     try {
       const about = sandbox === undefined ? [] : [sandbox];
       const peer = RequestForwarder.peerFor(request, about, `${request.method} ${path}`, to);
@@ -51,10 +69,10 @@ export function routeRequests(options: {
       to.forwarder.forward(request, response, peer, { signal: gone.signal }).catch((error: unknown) => {
         if (gone.signal.aborted) return;
         options.logger.debug({ path, err: error }, 'request not answered elsewhere');
-        refuse(response, error);
+        notForwarded(error);
       });
     } catch (error) {
-      refuse(response, error);
+      notForwarded(error);
     }
     return true;
   }
@@ -64,34 +82,20 @@ export function routeRequests(options: {
     if (options.rpc.owns(request)) return options.rpc.handle(request, response);
     const path = pathOf(request);
     const match = routes.find(({ base }) => path === base || path.startsWith(`${base}/`));
-    if (elsewhere && !match?.route.here && isForwarded(request, response, path, elsewhere)) return;
     // Whatever clients or sandboxes put into an answer, no browser takes it for a page of this origin. Who serves one says so itself.
     response.setHeader('content-security-policy', "sandbox; default-src 'none'; frame-ancestors 'none'");
     response.setHeader('x-content-type-options', 'nosniff');
+    // HTTP/1.1 has requests of other forms, which are nobody's; an HTTP/2 connection to a peer could not take them.
+    const mayForward = path.startsWith('/') && !match?.route.here;
+    if (elsewhere && mayForward && isForwarded(request, response, path, elsewhere)) return;
     if (!match) return nothingHere(response);
-    const fail = (error: unknown) => {
-      const { code, message } = toSkerryError(error);
-      options.logger.error({ path, code, error: message }, 'http handler failed');
-      if (response.headersSent) response.destroy();
-      else
-        sendJson(response, 500, {
-          error: { code: 'internal', message: 'Something failed in Skerry; its log has the details.' },
-        });
-    };
+    const fail = (error: unknown) => failed(response, path, error);
     try {
       Promise.resolve(match.route.handle(request, response)).catch(fail);
     } catch (error) {
       fail(error);
     }
   };
-}
-
-/** Says why nothing was answered, or breaks off what was. */
-function refuse(response: AnyResponse, thrown: unknown): void {
-  const { code, kind, message } = toSkerryError(thrown);
-  if (response.headersSent) return void response.destroy();
-  if (kind.retryable) response.setHeader('retry-after', '1');
-  sendJson(response, kind.http, { error: { code, message } });
 }
 
 /** Answers that there is nothing at a path. */

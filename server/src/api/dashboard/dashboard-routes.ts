@@ -65,7 +65,8 @@ export function dashboardRoutes(deps: DashboardDeps): HttpRoute[] {
   /** Has another interface answer, which sees the token in the place of the session. */
   function forwardAs(token: string, path: string, request: AnyRequest, response: AnyResponse): void {
     request.url = path;
-    if (pathOf(request) === OWN_TOKEN) throw nothingAt(request);
+    const asked = pathOf(request);
+    if (!INTERFACES.test(asked) || asked === OWN_TOKEN) throw nothingAt(request);
     request.headers.authorization = `Bearer ${token}`;
     delete request.headers.cookie;
     forward(request, response);
