@@ -30,6 +30,7 @@ pub enum Kind {
     KillAll,
     Dial,
     Renew,
+    Environment,
     Stdin,
     StdinEof,
     Ack,
@@ -50,6 +51,7 @@ impl Kind {
             0x24 => Kind::KillAll,
             0x25 => Kind::Dial,
             0x26 => Kind::Renew,
+            0x27 => Kind::Environment,
             0x41 => Kind::Stdin,
             0x42 => Kind::StdinEof,
             0x43 => Kind::Ack,
@@ -66,7 +68,9 @@ impl Kind {
     fn bounds(self) -> (usize, usize) {
         match self {
             Kind::Start => (2, 8 << 20),
-            Kind::Attach | Kind::List | Kind::Stats | Kind::KillAll | Kind::Dial | Kind::Renew => (2, 1 << 10),
+            Kind::Attach | Kind::List | Kind::Stats | Kind::KillAll | Kind::Dial | Kind::Renew | Kind::Environment => {
+                (2, 1 << 10)
+            }
             Kind::Stdin => (9, DATA_BOUND),
             Kind::StdinEof | Kind::Release | Kind::End => (0, 0),
             Kind::Data => (1, PORT_CHUNK),
@@ -275,7 +279,7 @@ mod tests {
         assert!(out.len() <= HEADER + (1 << 10), "{}", out.len());
         assert_eq!(
             out[HEADER..],
-            *br#"{"features":["dial","checkpoint","files"],"maxVersion":1,"pid":2147483647,"version":1}"#
+            *br#"{"features":["dial","checkpoint","files","environment"],"maxVersion":1,"pid":2147483647,"version":1}"#
         );
     }
 

@@ -12,7 +12,9 @@ use crate::frame::{self, Frame, Kind};
 use crate::server::connection::Role;
 use crate::server::request;
 use crate::sys;
-use serde_json::{json, Value};
+use serde_json::{json, Map, Value};
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::io::AsRawFd;
 
@@ -62,6 +64,9 @@ impl Agent {
                 self.renew(&kept);
                 self.answer(key, "{}");
             }),
+            Kind::Environment => request::check_object(payload)
+                .map_err(Failure::invalid)
+                .and_then(|()| self.environment(key)),
             other => Err(Failure::invalid(format!("{:?} cannot be the first frame", other))),
         };
         if let Err(failure) = answer {
@@ -185,6 +190,23 @@ impl Agent {
             json["usage"] = usage;
         }
         self.answer(key, &json.to_string());
+        Ok(())
+    }
+
+    /// What the runtime started the agent with, as far as it is text.
+    fn environment(&mut self, key: u64) -> Result<(), Failure> {
+        let text = |text: OsString| text.into_string().ok();
+        let variables: Map<String, Value> = env::vars_os()
+            .filter_map(|(name, value)| Some((text(name)?, Value::from(text(value)?))))
+            .collect();
+        let json = json!({ "variables": variables }).to_string();
+        if json.len() > RESULT_BOUND {
+            return Err(Failure::new(
+                ErrorKind::Resources,
+                "the environment is too long to be told",
+            ));
+        }
+        self.answer(key, &json);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ import { meetAgain, type Peer, requireFeature } from './hello.ts';
 import {
   type AgentProcessInfo,
   type AgentStats,
+  environmentSchema,
   errorFromAgent,
   listSchema,
   parse,
@@ -102,6 +103,18 @@ export class AgentClient {
     const { begun } = await this.#ask(request, statsSchema, signal);
     if (begun === undefined) throw protocolError('STATS without a beginning');
     return BigInt(begun.replace('.', ''));
+  }
+
+  /**
+   * What the runtime started the agent with. No process gets any of it by itself.
+   * @throws SkerryError `unimplemented` for an agent of an older version
+   */
+  async environment(signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
+    const request: Request = (peer) => {
+      requireFeature(peer, 'environment');
+      return encode.environment(peer.version);
+    };
+    return (await this.#ask(request, environmentSchema, signal)).variables;
   }
 
   /** Sends a signal to every process in the sandbox but the agent. */

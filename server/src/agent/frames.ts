@@ -215,6 +215,7 @@ export const encode = {
   killAll: (version: number, signal: number) => jsonFrame(0x24, { signal, version }),
   dial: (version: number, port: number) => jsonFrame(0x25, { port, version }),
   renew: (version: number, id: string) => jsonFrame(0x26, { id, version }),
+  environment: (version: number) => jsonFrame(0x27, { version }),
   /** What comes before the bytes of a STDIN frame. */
   stdinHeader: (offset: number, length: number) => {
     const bytes = header(0x41, 8 + length, HEADER_BYTES + 8);

@@ -20,6 +20,7 @@ const features = {
   dial: 'connect to a port of its sandbox',
   checkpoint: 'go on after a snapshot of the memory',
   files: 'give its files away',
+  environment: 'say what its runtime gave it',
 } as const;
 export type Feature = keyof typeof features;
 export const FEATURES = Object.keys(features) as readonly Feature[]; // an object literal has no other keys

@@ -3,6 +3,16 @@ import { after, before, describe, test } from 'node:test';
 import { AgentHarness } from './testing/agent-harness.ts';
 import { Collector } from './testing/collector.ts';
 
+test('an agent says what it was started with, of which no process gets anything by itself', async () => {
+  await using agent = await AgentHarness.start(['env', 'TEST_DEVICE=one=1']);
+  const given = await agent.client.environment(agent.deadline());
+  assert.equal(given.TEST_DEVICE, 'one=1');
+  assert.ok(given.PATH);
+  const { sink } = await agent.start(['/usr/bin/env']);
+  await sink.finished();
+  assert.doesNotMatch(sink.text('stdout'), /TEST_DEVICE/);
+});
+
 describe('the life of processes', () => {
   let agent: AgentHarness;
   before(async () => {

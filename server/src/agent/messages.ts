@@ -106,6 +106,8 @@ export const statsSchema = z.object({
   usage: z.object({ memoryBytes: count, cpuUsageNs: count, pids: count, oomKills: count }).optional(),
 });
 
+export const environmentSchema = z.object({ variables: z.record(z.string(), z.string()) });
+
 /** What each kind of ERROR (`agent/PROTOCOL.md`, `agent/src/failure.rs`) is to the caller. */
 export const agentErrors: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ['not-found', 'program-not-found'],

@@ -26,6 +26,10 @@ export class PodAgentClient implements PodAgent {
     throw new SkerryError('unimplemented', 'The sandbox does not show its agent what it uses.');
   }
 
+  environment(dial: Dial, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
+    return this.#client(dial).environment(signal);
+  }
+
   killAll(dial: Dial, signal: AbortSignal): Promise<void> {
     return this.#client(dial).killAll(SIGKILL, signal);
   }

@@ -29,6 +29,8 @@ export interface MirroredTree {
 export interface PodAgent {
   /** What the sandbox takes of its machine. */
   stats(dial: Dial, signal: AbortSignal): Promise<InstanceStats>;
+  /** What the sandbox's container was started with. @throws SkerryError `unimplemented` for an agent of an older version */
+  environment(dial: Dial, signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
   /** Kills every process but the agent. */
   killAll(dial: Dial, signal: AbortSignal): Promise<void>;
   /**
