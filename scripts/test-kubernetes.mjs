@@ -31,6 +31,7 @@ const SUITES = [
 ];
 /** After the others, as they lose a node. */
 const LAST_SUITES = [
+  ['gpus of device plugins, runc', 'e2e/kubernetes/gpus.ts'],
   ['two nodes of which one is lost, runc', 'e2e/kubernetes/nodes.ts'],
   ['a node is lost under volumes, runc', 'e2e/kubernetes/lost-volumes.ts'],
   ['200 sandboxes on two nodes, runc', 'e2e/kubernetes/many.ts'],

@@ -46,7 +46,7 @@ export async function createClusterEngine(
   logger: Logger,
   member?: string,
 ): Promise<Engine | undefined> {
-  const { dataDir, kubeconfig, namespace, networkPolicies, nameservers, registry } = config;
+  const { dataDir, kubeconfig, namespace, networkPolicies, nameservers, registry, gpuTypes } = config;
   if (config.engine === 'local') return undefined;
   if (registry === '') {
     const said =
@@ -58,8 +58,10 @@ export async function createClusterEngine(
   const { RegistryImages } = await import('./images/registry-images.ts');
   const places = new EngineFiles(dataDir, member);
   return new KubernetesEngine({
-    ...{ kubeconfig, namespace, networkPolicies, nameservers, dataDir, member, logger },
+    ...{ kubeconfig, namespace, networkPolicies, nameservers, gpuTypes, dataDir, member, logger },
     runtimeClass: config.runtimeClass || undefined,
+    gpuRuntimeClass: config.gpuRuntimeClass || undefined,
+    gpuWaitMs: config.gpuWaitSeconds * 1000,
     content: contentOf(config),
     images: new RegistryImages({
       ...{ repository: registry, insecure: config.insecureRegistries, timeoutMs: config.registryTimeoutMs },

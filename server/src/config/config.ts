@@ -5,12 +5,16 @@
 import { z } from 'zod';
 import { DATA_DIR_DESCRIPTION, defaultDataDir } from './data-dir.ts';
 
-/** `NAME:TYPE`; the name is a CDI device's, or `*`. */
-const GPU_TYPE = /^(\*|[A-Za-z0-9.-]+\/[A-Za-z0-9._-]+=[A-Za-z0-9._:-]+):[A-Za-z0-9][A-Za-z0-9 _+-]{0,62}$/;
+/** `NAME:TYPE`; the name is a CDI device's, or `*`; of a cluster a resource of its nodes, perhaps with one of their labels, `RESOURCE@LABEL=VALUE`. */
+const GPU_TYPE =
+  /^(\*|[A-Za-z0-9.-]+\/[A-Za-z0-9._-]+(=[A-Za-z0-9._:-]+|@[A-Za-z0-9./_-]+=[A-Za-z0-9._-]+)?):[A-Za-z0-9][A-Za-z0-9 _+-]{0,62}$/;
 
 /** A host name, or an address of either family; what is none of them would make a certificate that no client can read. */
 const TLS_NAME =
   /^(?=.{1,253}$)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.|$))+$|^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/;
+
+/** One of Kubernetes, or none. */
+const RUNTIME_CLASS = /^$|^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 /** Two ports; whether the first is below the last says `tunnels/port-range.ts`. */
 const PORT_RANGE = /^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$/;
@@ -64,9 +68,16 @@ export const configSchema = z.strictObject({
     .describe('namespace of the Pods, which must be there'),
   runtimeClass: z
     .string()
-    .regex(/^$|^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, 'no name of a RuntimeClass')
+    .regex(RUNTIME_CLASS, 'no name of a RuntimeClass')
     .default('')
     .describe("RuntimeClass of the Pods, one of gVisor; default: none, the cluster's own"),
+  gpuRuntimeClass: z
+    .string()
+    .regex(RUNTIME_CLASS, 'no name of a RuntimeClass')
+    .default('')
+    .describe(
+      'RuntimeClass of Pods with GPUs, one of runc that hands them on, as nvidia; default: that of all (gpu.md)',
+    ),
   networkPolicies: z
     .enum(['enforced', 'ignored'])
     .default('ignored')
@@ -382,7 +393,7 @@ export const configSchema = z.strictObject({
     .array(z.string().regex(GPU_TYPE, 'not NAME:TYPE, as nvidia.com/gpu=0:A100'))
     .default([])
     .describe(
-      'types of GPUs that do not say theirs: nvidia.com/gpu=0:A100, or *:A100 for all, comma-separated',
+      'types of GPUs that do not say theirs: nvidia.com/gpu=0:A100, or *:A100 for all; of a cluster amd.com/gpu:MI300X, or nvidia.com/gpu@LABEL=VALUE:A100 by a label of its nodes; comma-separated',
     ),
   gpuSharing: z.coerce
     .number()
@@ -391,6 +402,13 @@ export const configSchema = z.strictObject({
     .max(64)
     .default(1)
     .describe('sandboxes that may have the same GPU at once'),
+  gpuWaitSeconds: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(3600)
+    .default(30)
+    .describe('how long a sandbox of a cluster waits for a node with free GPUs, seconds (gpu.md)'),
   encryptMemorySnapshots: z
     .enum(['off', 'on'])
     .default('off')

@@ -51,6 +51,11 @@ export interface Device {
   readonly types: readonly string[];
   /** Under which an instance can have it. Empty = under none that is there. */
   readonly runtimes: ReadonlySet<RuntimeName>;
+  /**
+   * Present for a kind of which there may be any number, wherever the engine finds free ones: it does so when an instance starts, within this time, and nobody
+   * else counts who has them. An instance that is to have several is given the name as often.
+   */
+  readonly foundWithinMs?: number;
 }
 
 /** What of files an instance can have beside those of its layers and mounts. */
@@ -88,7 +93,7 @@ export interface Shape {
   /** Those of the image, lowest first. */
   readonly layers: readonly LayerRef[];
   readonly runtime: RuntimeChoice;
-  /** Names of the devices it has. With `auto`, a runtime under which it can have them. That nobody else has them is the caller's to see to. */
+  /** Names of the devices it has; of kinds (`Device.foundWithinMs`) one alone. With `auto`, a runtime under which it can have them. That nobody else has them is the caller's to see to, but for kinds. */
   readonly devices?: readonly string[];
   /**
    * Bounds all that it writes in its root filesystem, in scratch mounts and in what is mounted by `Instance.mount`, together; without it, the machine's disk does.

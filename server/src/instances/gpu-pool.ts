@@ -31,10 +31,13 @@ type Holder = TaskId | InstanceId;
 export interface GpuClaim {
   readonly holder: Holder;
   readonly devices: readonly string[];
+  /** How long the engine may take to find them, beside all else that a start takes. */
+  readonly foundWithinMs: number;
 }
 
 interface Held {
   readonly devices: readonly string[];
+  readonly foundWithinMs: number;
   /** The runtime that can hand all of them on; undefined for what an earlier server gave. */
   readonly runtime: RuntimeName | undefined;
   /** Those that may have them in use. */
@@ -65,16 +68,18 @@ export class GpuPool {
    */
   claim(holder: TaskId, request: GpuRequest, runtime: RuntimeChoice, gpus: readonly Device[]): GpuClaim {
     const had = this.#held.get(holder);
-    if (had) return { holder, devices: had.devices };
+    if (had) return { holder, devices: had.devices, foundWithinMs: had.foundWithinMs };
     const { type, count } = request;
-    const fitting = gpus.filter(({ types }) => type === ANY_GPU || types.includes(type));
+    const fitting = fits(request, gpus);
     const wanted = `gpu: ${count} ${count === 1 ? 'GPU' : 'GPUs'}${type === ANY_GPU ? '' : ` of type ${type}`} wanted`;
     if (fitting.length < count) throw new SkerryError('invalid-argument', `${wanted}. ${inventory(gpus)}`);
     const usable = fitting.filter(({ runtimes }) =>
       runtime === 'auto' ? runtimes.size > 0 : runtimes.has(runtime),
     );
     if (usable.length < count) throw notUnder(runtime, usable.length, fitting);
-    const free = usable.filter(({ name }) => this.#users(name) < this.#sharing);
+    const free = usable.filter(
+      ({ name, foundWithinMs }) => foundWithinMs !== undefined || this.#users(name) < this.#sharing,
+    );
     if (free.length < count) {
       throw new SkerryError(
         'resource-exhausted',
@@ -86,15 +91,18 @@ export class GpuPool {
     const devices = given.map(({ name }) => name);
     const order: readonly RuntimeName[] = runtime === 'auto' ? ['gvisor', 'runc'] : [runtime];
     const under = order.find((name) => given.every(({ runtimes }) => runtimes.has(name)));
-    this.#held.set(holder, { devices, runtime: under, instances: new Set(), released: false });
-    return { holder, devices };
+    const foundWithinMs = Math.max(...given.map((device) => device.foundWithinMs ?? 0));
+    this.#held.set(holder, { devices, foundWithinMs, runtime: under, instances: new Set(), released: false });
+    return { holder, devices, foundWithinMs };
   }
 
   /** What an earlier server gave to the holder, and the instance that has it. */
   recall(holder: Holder, devices: readonly string[], instance: InstanceId): void {
     if (devices.length === 0) return;
     const released = holder === instance;
-    this.#held.set(holder, { devices, runtime: undefined, instances: new Set([instance]), released });
+    this.#held.set(holder, {
+      ...{ devices, foundWithinMs: 0, runtime: undefined, instances: new Set([instance]), released },
+    });
   }
 
   /** What will run the holder, as far as what it claimed decides that. */
@@ -131,6 +139,15 @@ export class GpuPool {
   }
 }
 
+/** Those that are what is asked for. Of a kind there may be any number; it is given as often as it is asked for, and for any GPU where it says so itself. */
+function fits({ type, count }: GpuRequest, gpus: readonly Device[]): readonly Device[] {
+  const kind = gpus.find(({ types, foundWithinMs }) => foundWithinMs !== undefined && types.includes(type));
+  if (kind) return Array.from({ length: count }, () => kind);
+  return gpus.filter(
+    ({ types, foundWithinMs }) => types.includes(type) || (type === ANY_GPU && foundWithinMs === undefined),
+  );
+}
+
 function notUnder(runtime: RuntimeChoice, usable: number, fitting: readonly Device[]): SkerryError {
   const others = new Set(fitting.flatMap(({ runtimes }) => [...runtimes]));
   const way = others.has('runc') ? ' Under runc they can: runtime="runc".' : '';
@@ -144,7 +161,9 @@ function notUnder(runtime: RuntimeChoice, usable: number, fitting: readonly Devi
 const inventory = (gpus: readonly Device[]): string =>
   gpus.length === 0
     ? 'This server has none: `skerry doctor` on its machine says why.'
-    : `This server has ${counted(gpus)}.`;
+    : gpus.some(({ foundWithinMs }) => foundWithinMs !== undefined)
+      ? `This server knows ${gpus.flatMap(({ types }) => types).join(', ')}.`
+      : `This server has ${counted(gpus)}.`;
 
 /** "2 × A100-80GB, 1 × of no known type" */
 function counted(gpus: readonly Device[]): string {

@@ -246,10 +246,11 @@ export class Tenancy {
   }
 
   #launch(calledOff: AbortSignal): Promise<void> {
-    return inTime(calledOff, async (signal) => {
+    return inTime(calledOff, async (signal, allowMore) => {
       const phases = new Phases();
       phases.add('queue', performance.now() - this.#queuedAt);
       const launch = await phases.time('plan', () => this.#parts.plan(undefined));
+      allowMore(launch.gpus?.foundWithinMs ?? 0);
       const { tenant, waited } = await this.#startWarmedUp(launch, signal, phases);
       if (launch.from) await this.#goOn(tenant, signal);
       else {
@@ -628,12 +629,21 @@ export class Tenancy {
   }
 }
 
-/** Work that a start does, broken off when it takes too long. */
-async function inTime<T>(calledOff: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/** Work that a start does, broken off when it takes too long. @param work may be allowed more time, from then on */
+async function inTime<T>(
+  calledOff: AbortSignal,
+  work: (signal: AbortSignal, allowMore: (ms: number) => void) => Promise<T>,
+): Promise<T> {
   const tooLong = new AbortController();
-  const timer = setTimeout(() => tooLong.abort(new SkerryError('unavailable', TOO_LONG)), START_TIMEOUT_MS);
+  const begin = (ms: number) =>
+    setTimeout(() => tooLong.abort(new SkerryError('unavailable', TOO_LONG)), START_TIMEOUT_MS + ms);
+  let timer = begin(0);
+  const allowMore = (ms: number) => {
+    clearTimeout(timer);
+    timer = begin(ms);
+  };
   try {
-    return await work(AbortSignal.any([tooLong.signal, calledOff]));
+    return await work(AbortSignal.any([tooLong.signal, calledOff]), allowMore);
   } finally {
     clearTimeout(timer);
   }

@@ -26,6 +26,7 @@ import type { ContentPlaces } from '../references.ts';
 import { Cluster } from './cluster.ts';
 import { Credentials } from './credentials.ts';
 import { EngineFiles, removeMemberFiles } from './engine-files.ts';
+import { type GpuKind, gpuKinds, type PodGpus } from './gpu-kinds.ts';
 import type { ImageSource } from './image-source.ts';
 import { PodInstance } from './instance.ts';
 import { Link } from './link.ts';
@@ -34,6 +35,8 @@ import type { PodAgent } from './pod-agent.ts';
 import { PodFiles } from './pod-files.ts';
 import {
   BOUND_LABEL,
+  deviceEnvironmentOf,
+  devicesOf,
   instanceOf,
   layersOf,
   memberOf,
@@ -42,6 +45,7 @@ import {
   policyOf,
   pullSecretName,
   pullSecretOf,
+  runtimeOf,
 } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { PodVolumes } from './pod-volumes.ts';
@@ -57,6 +61,12 @@ export interface KubernetesEngineOptions {
   readonly namespace: string;
   /** A RuntimeClass of gVisor; undefined: what the nodes run Pods with that name none, which is taken for runc. */
   readonly runtimeClass: string | undefined;
+  /** A RuntimeClass of runc, for Pods with GPUs; undefined: that of all. */
+  readonly gpuRuntimeClass: string | undefined;
+  /** @see gpuKinds */
+  readonly gpuTypes: readonly string[];
+  /** How long a sandbox waits for a node with free GPUs. */
+  readonly gpuWaitMs: number;
   /** Whether the cluster's network holds Pods to NetworkPolicies. */
   readonly networkPolicies: 'enforced' | 'ignored';
   /** Who resolves names for Pods; none: whom their nodes ask. */
@@ -97,7 +107,7 @@ const capabilities: Capabilities = {
   copiedVolumes: true,
   mounts: false,
   commitDirectory: true,
-  devices: false,
+  devices: true,
   disk: false,
   buckets: false,
   checkpoints: false,
@@ -120,10 +130,13 @@ export class KubernetesEngine implements Engine {
   readonly #instances = new Map<InstanceId, PodInstance>();
   /** Those that another one of several servers took over from this one. */
   readonly #released = new Set<InstanceId>();
+  readonly #gpus: ReadonlyMap<string, GpuKind>;
   #opened: Opened | undefined;
 
+  /** @throws SkerryError `invalid-argument` as `gpuKinds` */
   constructor(options: KubernetesEngineOptions) {
     this.#options = options;
+    this.#gpus = new Map(gpuKinds(options.gpuTypes).map((kind) => [kind.type, kind]));
     const { agent, content, room, dataDir, member } = options;
     this.#places = new EngineFiles(dataDir, member);
     this.#files = new PodFiles({ agent, content, room, skeletonDir: this.#places.skeleton });
@@ -184,7 +197,9 @@ export class KubernetesEngine implements Engine {
   }
 
   async gpus(): Promise<readonly Device[]> {
-    return [];
+    const runtimes = new Set([this.#runtimeWithGpus]);
+    const foundWithinMs = this.#options.gpuWaitMs;
+    return [...this.#gpus.keys()].map((name) => ({ name, types: [name], runtimes, foundWithinMs }));
   }
 
   async requireRestorable(): Promise<void> {
@@ -199,12 +214,14 @@ export class KubernetesEngine implements Engine {
     }
     if (shape.joins !== undefined) throw unable('have sidecars');
     if (shape.from !== undefined) throw unable('go on from a memory snapshot');
-    if (shape.devices?.length) throw unable('have GPUs');
     if (shape.disk) throw unable('have a disk of a certain size');
-    const runtime = this.runtimeFor(shape.runtime);
-    const { namespace, member, runtimeClass, nameservers, agent } = this.#options;
+    const gpus = this.#gpusOf(shape);
+    const runtime = gpus ? this.#runtimeWithGpus : this.runtimeFor(shape.runtime);
+    const { namespace, member, nameservers, agent, gpuWaitMs } = this.#options;
+    const { runtimeClass, gpuRuntimeClass = runtimeClass } = this.#options;
     const prepared = new PreparedPod({
-      ...{ shape, runtime, namespace, member, runtimeClass, nameservers, cluster, network, credentials },
+      ...{ shape, runtime, namespace, member, nameservers, cluster, network, credentials },
+      ...{ gpus, gpuWaitMs, runtimeClass: gpus ? gpuRuntimeClass : runtimeClass },
       ...{ pullSecret, agent, files: this.#files, volumes: this.#volumes },
       capabilities: this.capabilities(),
       isolation: this.isolationUnder(runtime),
@@ -271,7 +288,7 @@ export class KubernetesEngine implements Engine {
 
   #adopt(id: InstanceId, pod: V1Pod, address: string): Instance {
     const { cluster, network, credentials } = this.#parts;
-    const runtime = pod.spec?.runtimeClassName ? 'gvisor' : 'runc';
+    const runtime = runtimeOf(pod);
     const name = podName(credentials.serverId, id);
     const instance = new PodInstance({
       ...{ id, runtime, name, cluster, network, address },
@@ -280,6 +297,8 @@ export class KubernetesEngine implements Engine {
       isolation: this.isolationUnder(runtime),
       link: new Link(name, credentials.client),
       layers: layersOf(pod),
+      devices: devicesOf(pod),
+      deviceEnvironment: deviceEnvironmentOf(pod),
       agent: this.#options.agent,
       files: this.#files,
       volumes: podVolumesOf(pod),
@@ -352,6 +371,25 @@ export class KubernetesEngine implements Engine {
         ? new PodNetwork(cluster, { serverId, member, namespace, nameservers })
         : undefined;
     return { cluster, network, credentials };
+  }
+
+  get #runtimeWithGpus(): RuntimeName {
+    return this.#options.gpuRuntimeClass === undefined ? this.runtimeFor('auto') : 'runc';
+  }
+
+  /** @throws SkerryError `unavailable` */
+  #gpusOf({ devices = [], runtime }: Shape): PodGpus | undefined {
+    const [name] = devices;
+    if (name === undefined) return undefined;
+    const kind = this.#gpus.get(name);
+    const other = devices.find((device) => device !== name);
+    if (!kind || other !== undefined) {
+      const said = kind ? `${other} beside ${name}` : `The device ${name}`;
+      throw new SkerryError('unavailable', `${said} is not to be had on Kubernetes.`);
+    }
+    const under = this.#runtimeWithGpus;
+    if (runtime === 'auto' || runtime === under) return { kind, count: devices.length };
+    throw new SkerryError('unavailable', `GPUs are handed on under ${under} here, and not under ${runtime}.`);
   }
 
   get #parts(): Opened {

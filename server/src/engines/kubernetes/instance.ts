@@ -36,6 +36,10 @@ export interface PodParts {
   readonly isolation: Isolation;
   /** Of its Pod and its Secret. */
   readonly name: string;
+  /** @see Instance.devices */
+  readonly devices: readonly string[];
+  /** @see Instance.deviceEnvironment */
+  readonly deviceEnvironment: Readonly<Record<string, string>>;
   readonly address: string;
   readonly link: Link;
   readonly cluster: Cluster;
@@ -61,8 +65,8 @@ export class PodInstance implements Instance {
   readonly id: InstanceId;
   readonly runtime: RuntimeName;
   readonly isolation: Isolation;
-  readonly devices: readonly string[] = [];
-  readonly deviceEnvironment = {};
+  readonly devices: readonly string[];
+  readonly deviceEnvironment: Readonly<Record<string, string>>;
   readonly mountedLayers: readonly LayerRef[] = [];
   readonly exited: Promise<InstanceExit>;
   /** A silent agent may be one of a lost node, which the cluster says later. */
@@ -94,6 +98,8 @@ export class PodInstance implements Instance {
     this.id = parts.id;
     this.runtime = parts.runtime;
     this.isolation = parts.isolation;
+    this.devices = parts.devices;
+    this.deviceEnvironment = parts.deviceEnvironment;
     this.#policy = parts.policy;
     this.exited = this.#exit.promise;
     const copies = parts.podVolumes.copies(parts.id, parts.volumes, this.#dialAlways);

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { V1Pod } from '@kubernetes/client-node';
 import { newInstanceId, newLayerId, newVolumeMountId } from '../../ids.ts';
+import { gpuKinds, nodesWith } from './gpu-kinds.ts';
 import {
+  deviceEnvironmentOf,
+  deviceMarks,
+  devicesOf,
   instanceOf,
   layersOf,
   memberOf,
@@ -9,6 +14,7 @@ import {
   podOf,
   podVolumesOf,
   policyOf,
+  runtimeOf,
   type SandboxPod,
   secretOf,
 } from './pod-spec.ts';
@@ -18,7 +24,9 @@ const spec: SandboxPod = {
   serverId: '0123456789abcdef',
   member: undefined,
   namespace: 'sandboxes',
+  runtime: 'runc',
   runtimeClass: undefined,
+  gpus: undefined,
   layers: [newLayerId()],
   volumes: [],
   image: 'registry.example/skerry:layers-1',
@@ -118,10 +126,48 @@ describe('the Pod of a sandbox', () => {
     assert.equal(named('link')?.securityContext?.readOnlyRootFilesystem, true);
   });
 
+  it('has GPUs for the sandbox alone, on nodes that have them, and a runtime of NVIDIA gives it no others', () => {
+    const kind = gpuKinds([]).find(({ type }) => type === 'T4') ?? assert.fail();
+    const made = podOf({ ...spec, gpus: { kind, count: 2 } });
+    const all = [...(made.spec?.initContainers ?? []), ...(made.spec?.containers ?? [])];
+    const limitOf = (name: string) => all.find((each) => each.name === name)?.resources?.limits;
+    assert.equal(limitOf('sandbox')?.['nvidia.com/gpu'], '2');
+    assert.equal(limitOf('link')?.['nvidia.com/gpu'], undefined);
+    const { nodeSelectorTerms = [] } =
+      made.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? {};
+    assert.deepEqual(nodeSelectorTerms, nodesWith(kind));
+    assert.ok(made.spec?.tolerations?.some(({ key }) => key === 'nvidia.com/gpu'));
+    assert.deepEqual(devicesOf(made), ['T4', 'T4']);
+    const seen = (of: V1Pod) =>
+      [...(of.spec?.initContainers ?? []), ...(of.spec?.containers ?? [])].map(
+        ({ name, env = [] }) => `${name} ${env.map((each) => `${each.name}=${each.value}`)}`,
+      );
+    const none = 'NVIDIA_VISIBLE_DEVICES=void';
+    assert.deepEqual(seen(made), [`install ${none}`, `link ${none}`, 'sandbox ']);
+    assert.deepEqual(seen(pod), [`install ${none}`, `link ${none}`, `sandbox ${none}`]);
+    const amd = { type: 'MI300X', resource: 'amd.com/gpu', labels: [] };
+    const others = podOf({ ...spec, gpus: { kind: amd, count: 1 } });
+    assert.deepEqual(seen(others).at(-1), `sandbox ${none}`);
+    assert.equal(others.spec?.affinity, undefined);
+    for (const each of [pod, made]) assert.equal(runtimeOf(each), 'runc');
+  });
+
+  it('says what its node said of its devices', () => {
+    const environment = { NVIDIA_VISIBLE_DEVICES: 'GPU-1' };
+    assert.deepEqual(
+      deviceEnvironmentOf({ metadata: { annotations: deviceMarks(environment) } }),
+      environment,
+    );
+    assert.deepEqual([deviceEnvironmentOf(pod), devicesOf(pod)], [{}, []]);
+  });
+
   it('has the RuntimeClass that is asked for, and one socket for all of its containers there', () => {
     assert.equal(pod.spec?.runtimeClassName, undefined);
-    const { metadata, spec: inGvisor } = podOf({ ...spec, runtimeClass: 'gvisor' });
+    const { metadata, spec: inGvisor } = podOf({ ...spec, runtime: 'gvisor', runtimeClass: 'gvisor' });
     assert.equal(inGvisor?.runtimeClassName, 'gvisor');
+    assert.equal(runtimeOf({ ...(metadata && { metadata }) }), 'gvisor');
+    const nvidias = podOf({ ...spec, runtimeClass: 'nvidia' });
+    assert.deepEqual([nvidias.spec?.runtimeClassName, runtimeOf(nvidias)], ['nvidia', 'runc']);
     const volume = inGvisor?.volumes?.find(({ emptyDir }) => emptyDir);
     assert.equal(metadata?.annotations?.[`dev.gvisor.spec.mount.${volume?.name}.share`], 'pod');
   });

@@ -5,10 +5,11 @@ import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type InstanceId, isInstanceId, type VolumeMountId } from '../../ids.ts';
 import { networkPolicySchema } from '../../network/policy.ts';
-import type { InstanceLimits, NetworkPolicy } from '../engine.ts';
+import type { InstanceLimits, NetworkPolicy, RuntimeName } from '../engine.ts';
 import { capabilities } from '../oci/capabilities.ts';
 import { GUEST_AGENT } from '../paths.ts';
 import type { LayerRef } from '../references.ts';
+import { isNvidias, nodesWith, type PodGpus, tolerationsOf } from './gpu-kinds.ts';
 
 /** Of the link, in the sandbox's network. */
 export const LINK_PORT = 7424;
@@ -43,12 +44,20 @@ const volumesSchema = z.array(
   }),
 );
 
+/** Names of its devices, and what its node said of them, likewise. */
+const DEVICES_ANNOTATION = 'skerry.dev/devices';
+const VARIABLES_ANNOTATION = 'skerry.dev/device-environment';
+const devicesSchema = z.array(z.string());
+const variablesSchema = z.record(z.string(), z.string());
+
 const AGENT_VOLUME = 'agent';
 /** Has gVisor keep the files of the volume where all containers of the Pod see the same, sockets too: https://gvisor.dev/docs/user_guide/filesystem/ */
 const SHARED_IN_GVISOR = {
   [`dev.gvisor.spec.mount.${AGENT_VOLUME}.type`]: 'tmpfs',
   [`dev.gvisor.spec.mount.${AGENT_VOLUME}.share`]: 'pod',
 };
+/** A runtime of NVIDIA's goes by it, and gives a container that says nothing of it what its image asks for: in images of CUDA that is every GPU of the node. */
+const NO_GPUS = { name: 'NVIDIA_VISIBLE_DEVICES', value: 'void' };
 const CREDENTIALS_VOLUME = 'credentials';
 const GUEST_ROOT = '/__modal';
 const CREDENTIALS_DIR = '/credentials';
@@ -85,7 +94,9 @@ export interface SandboxPod {
   /** Of several servers that are one to the cluster, the one that has it; undefined where there is one. */
   readonly member: string | undefined;
   readonly namespace: string;
+  readonly runtime: RuntimeName;
   readonly runtimeClass: string | undefined;
+  readonly gpus: PodGpus | undefined;
   /** Those of the image, lowest first. */
   readonly layers: readonly LayerRef[];
   /** With its layers. */
@@ -159,6 +170,26 @@ export function podVolumesOf({ metadata }: V1Pod): readonly PodVolume[] {
   return text === undefined ? [] : volumesSchema.parse(JSON.parse(text));
 }
 
+export const runtimeOf = ({ metadata }: V1Pod): RuntimeName =>
+  Object.keys(SHARED_IN_GVISOR).every((key) => metadata?.annotations?.[key] !== undefined)
+    ? 'gvisor'
+    : 'runc';
+
+export function devicesOf({ metadata }: V1Pod): readonly string[] {
+  const text = metadata?.annotations?.[DEVICES_ANNOTATION];
+  return text === undefined ? [] : devicesSchema.parse(JSON.parse(text));
+}
+
+/** What is noted of a Pod once its node has said which devices it has. */
+export const deviceMarks = (environment: Readonly<Record<string, string>>) => ({
+  [VARIABLES_ANNOTATION]: JSON.stringify(environment),
+});
+
+export function deviceEnvironmentOf({ metadata }: V1Pod): Readonly<Record<string, string>> {
+  const text = metadata?.annotations?.[VARIABLES_ANNOTATION];
+  return text === undefined ? {} : variablesSchema.parse(JSON.parse(text));
+}
+
 /** What says of which sandbox an object is, whoever has that. */
 export const sandboxLabels = ({ id, serverId }: Pick<SandboxPod, 'id' | 'serverId'>) => ({
   ...MANAGED,
@@ -215,6 +246,8 @@ export function podOf(pod: SandboxPod): V1Pod {
   }
   const { labels, ...metadata } = ownedBySecret(pod);
   const marks = pod.network && policyMarks(pod.network);
+  const { gpus } = pod;
+  const nodes = gpus && nodesWith(gpus.kind);
   return {
     metadata: {
       ...metadata,
@@ -222,7 +255,8 @@ export function podOf(pod: SandboxPod): V1Pod {
       annotations: {
         [LAYERS_ANNOTATION]: JSON.stringify(pod.layers),
         ...(pod.volumes.length > 0 && { [VOLUMES_ANNOTATION]: JSON.stringify(pod.volumes) }),
-        ...(pod.runtimeClass !== undefined && SHARED_IN_GVISOR),
+        ...(gpus && { [DEVICES_ANNOTATION]: JSON.stringify(namesOf(gpus)) }),
+        ...(pod.runtime === 'gvisor' && SHARED_IN_GVISOR),
         ...marks?.annotations,
       },
     },
@@ -236,7 +270,13 @@ export function podOf(pod: SandboxPod): V1Pod {
           ...{ key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute' },
           tolerationSeconds: UNREACHABLE_SECONDS,
         },
+        ...(gpus ? tolerationsOf(gpus.kind) : []),
       ],
+      ...(nodes && {
+        affinity: {
+          nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: nodes } },
+        },
+      }),
       terminationGracePeriodSeconds: GRACE_SECONDS,
       // Nothing of the cluster is a sandbox's business.
       automountServiceAccountToken: false,
@@ -285,6 +325,7 @@ const ours = (
   image: agentImage,
   imagePullPolicy: 'IfNotPresent',
   command: ['/skerry-pod-link', ...args],
+  env: [NO_GPUS],
   volumeMounts,
   resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '96Mi' } },
   securityContext: {
@@ -308,15 +349,23 @@ const mountsOf = ({ seen }: PodVolume, index: number): NonNullable<V1Container['
   })),
 ];
 
-const sandbox = ({ image, limits, volumes }: SandboxPod): V1Container => ({
+/** A device for each that it has: the kind's name, as often. */
+export const namesOf = ({ kind, count }: PodGpus): readonly string[] => Array(count).fill(kind.type);
+
+const sandbox = ({ image, limits, volumes, gpus }: SandboxPod): V1Container => ({
   name: SANDBOX_CONTAINER,
   image,
   imagePullPolicy: 'IfNotPresent',
   command: [GUEST_AGENT],
   workingDir: '/',
+  // What a plugin says counts less than what is said here: where it says which ones, nothing may be.
+  env: gpus && isNvidias(gpus.kind) ? [] : [NO_GPUS],
   volumeMounts: [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT, readOnly: true }, ...volumes.flatMap(mountsOf)],
   resources: {
-    limits: { cpu: `${limits.milliCpu}m`, memory: `${limits.memoryMiB}Mi` },
+    limits: {
+      ...{ cpu: `${limits.milliCpu}m`, memory: `${limits.memoryMiB}Mi` },
+      ...(gpus && { [gpus.kind.resource]: String(gpus.count) }),
+    },
     requests: {
       cpu: `${Math.min(limits.milliCpuRequest, limits.milliCpu)}m`,
       memory: `${Math.ceil(limits.memoryMiB * MEMORY_REQUESTED)}Mi`,

@@ -19,18 +19,23 @@ import { checkMountTarget } from '../mount-target.ts';
 import { ended, Preparation } from '../preparation.ts';
 import type { Cluster } from './cluster.ts';
 import type { Credentials } from './credentials.ts';
+import { deviceVariables } from './device-variables.ts';
+import { inWords, type PodGpus } from './gpu-kinds.ts';
 import { PodInstance } from './instance.ts';
 import { Link } from './link.ts';
 import { type PodNetwork, requireEnforceable } from './network-policies.ts';
+import { isCrowded, Placement } from './placement.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
-import { BOUND_LABEL, type PodVolume, podName, podOf, secretOf } from './pod-spec.ts';
+import { BOUND_LABEL, deviceMarks, namesOf, type PodVolume, podName, podOf, secretOf } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { type PodVolumes, volumesOf } from './pod-volumes.ts';
 import { unable } from './unable.ts';
 
 /** A node may have to fetch the image first. */
 const START_TIMEOUT_MS = 300_000;
+/** How long one without GPUs waits for a node that has room: shorter than a start may take, so that it is told why there is none. */
+const ROOM_WAIT_MS = 90_000;
 
 export interface PreparedParts {
   readonly shape: Shape;
@@ -41,6 +46,10 @@ export interface PreparedParts {
   /** @see SandboxPod.member */
   readonly member: string | undefined;
   readonly runtimeClass: string | undefined;
+  /** Those it has. */
+  readonly gpus: PodGpus | undefined;
+  /** How long it waits for a node that has them free. */
+  readonly gpuWaitMs: number;
   readonly cluster: Cluster;
   /** Undefined where nobody holds Pods to policies. */
   readonly network: PodNetwork | undefined;
@@ -127,13 +136,17 @@ export class PreparedPod implements Prepared {
         volumes.fill(this.id, its, (dialling) => this.#link.dial(address, dialling), signal),
       );
       const owner = this.#made?.owner ?? '';
+      const { devices, deviceEnvironment } = await this.#devices(address, either);
       if (late?.has('network')) await network?.change({ id: this.id, owner }, tenure.network);
       // A restart finds out by it that the Pod is somebody's.
-      await cluster.markPod(this.#name, { labels: { [BOUND_LABEL]: 'true' } });
+      await cluster.markPod(this.#name, {
+        labels: { [BOUND_LABEL]: 'true' },
+        ...(devices.length > 0 && { annotations: deviceMarks(deviceEnvironment) }),
+      });
       either.throwIfAborted();
       const instance = new PodInstance({
         ...this.#parts,
-        ...{ id: this.id, name: this.#name, address, owner },
+        ...{ id: this.id, name: this.#name, address, owner, devices, deviceEnvironment },
         layers: shape.layers,
         volumes: its,
         podVolumes: volumes,
@@ -173,7 +186,7 @@ export class PreparedPod implements Prepared {
     signal: AbortSignal,
   ): Promise<string> {
     const { shape, cluster, credentials, namespace, runtimeClass, makeRoom, network } = this.#parts;
-    const { nameservers, pullSecret, member } = this.#parts;
+    const { nameservers, pullSecret, member, runtime, gpus } = this.#parts;
     if (!this.#made) throw ended(this.id);
     const { serverId } = credentials;
     const pod = podOf({
@@ -181,7 +194,8 @@ export class PreparedPod implements Prepared {
       id: this.id,
       layers: shape.layers,
       volumes,
-      ...{ serverId, member, namespace, runtimeClass, hostname, limits, nameservers, pullSecret },
+      ...{ serverId, member, namespace, runtime, runtimeClass, hostname, limits, nameservers, pullSecret },
+      gpus,
       network: network && policy,
     });
     this.#preparation.undo.add('network policy', () => network?.forget(this));
@@ -196,12 +210,18 @@ export class PreparedPod implements Prepared {
       if (!this.#isWaiting) makeRoom();
       else over.abort(new SkerryError('resource-exhausted', 'The cluster has no room for Pods that wait.'));
     };
+    const waitMs = gpus ? this.#parts.gpuWaitMs : ROOM_WAIT_MS;
+    const placement = new Placement(waitMs, (why) =>
+      over.abort(new SkerryError('resource-exhausted', noNode(gpus, why))),
+    );
     const unfollow = cluster.follow(this.#name, (now) => {
       const standing = standingOf(now);
       if (standing.kind === 'over') over.abort(didNotStart(standing.exit));
       else {
         hindrance = standing.hindrance;
-        if (standing.lacksRoom) lackRoom();
+        placement.look(standing);
+        // Those that wait have no GPUs to give.
+        if (gpus ? isCrowded(standing) : standing.lacksRoom) lackRoom();
         if (standing.address !== undefined) addressed.resolve(standing.address);
       }
     });
@@ -217,7 +237,16 @@ export class PreparedPod implements Prepared {
       throw over.signal.reason;
     } finally {
       unfollow();
+      placement.end();
     }
+  }
+
+  /** Which it has, and what its node said of them. */
+  async #devices(address: string, signal: AbortSignal) {
+    const { gpus, agent } = this.#parts;
+    if (!gpus) return { devices: [], deviceEnvironment: {} };
+    const given = await agent.environment((dialling) => this.#link.dial(address, dialling), signal);
+    return { devices: namesOf(gpus), deviceEnvironment: deviceVariables(given) };
   }
 
   /** @throws also why its Pod is over, as soon as it is */
@@ -245,6 +274,9 @@ function didNotStart(exit: InstanceExit): SkerryError {
   const why = exit.reason === 'crashed' ? exit.message : 'It ran out of memory.';
   return new SkerryError('unavailable', `The sandbox did not start. ${why}`);
 }
+
+const noNode = (gpus: PodGpus | undefined, why: string): string =>
+  `No node of the cluster has ${gpus ? `${inWords(gpus)} free` : 'room for the sandbox'}. ${why}.`;
 
 const waitedInVain = (hindrance: string | undefined): string =>
   `The sandbox's Pod did not start within ${START_TIMEOUT_MS / 1000} s${hindrance === undefined ? '.' : `: ${hindrance}`}`;

@@ -142,7 +142,7 @@ export class FakePrepared implements Prepared {
     await writeFile(places.mountTable, await mountTable({ ...places, binDir }, hostname, mounts));
     signal.throwIfAborted();
     faultPoint('instance.start.after-bundle');
-    const process = await FakeProcess.start(places, hostname, owner?.process);
+    const process = await FakeProcess.start(places, hostname, { network: owner?.process });
     this.#preparation.undo.add('process', () => process.kill());
     faultPoint('instance.start.after-runtime');
     const called = Promise.race([

@@ -31,6 +31,11 @@ export interface FakeIdentities {
   readonly init: ProcessIdentity;
 }
 
+export interface FakeProcessOptions {
+  readonly network?: FakeProcess | undefined;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 export class FakeProcess {
   /** Resolves when a process that this object started has died; never for an adopted one. */
   readonly exited: Promise<void>;
@@ -38,8 +43,12 @@ export class FakeProcess {
   #identities: FakeIdentities | undefined;
   readonly #child: ChildProcess | undefined;
 
-  /** @param network whose network it joins; a new one without */
-  static async start(places: FakePlaces, hostname: string, network?: FakeProcess): Promise<FakeProcess> {
+  /** @param more.network whose network it joins; a new one without @param more.environment of the agent */
+  static async start(
+    places: FakePlaces,
+    hostname: string,
+    { network, environment }: FakeProcessOptions = {},
+  ): Promise<FakeProcess> {
     const own = process.getuid?.() === 0 ? [] : ['--user', '--map-root-user'];
     const join = network ? await network.#join() : [];
     const [program, ...args] = [
@@ -54,7 +63,7 @@ export class FakeProcess {
     const child = spawn(program ?? '', args, {
       detached: true,
       stdio: 'ignore',
-      env: { ...baseEnvironment(), [MARK]: places.dir },
+      env: { ...baseEnvironment(), ...environment, [MARK]: places.dir },
     });
     child.unref();
     await once(child, 'spawn');

@@ -10,8 +10,9 @@ import { createLogger } from '../../../telemetry/logger.ts';
 import type { ContentPlaces } from '../../references.ts';
 import type { EngineHarness } from '../../testing/engine-suite.ts';
 import { openKubernetesHarness } from './harness.ts';
+import { startTestDevicePlugin } from './test-device-plugin.ts';
 
-const { SKERRY_TEST_KUBECONFIG: kubeconfig = '' } = process.env;
+const { SKERRY_TEST_KUBECONFIG: kubeconfig = '', STATE: state = '' } = process.env;
 /** `ADDRESS:PORT`, of the machine that the cluster is on. */
 export const { SKERRY_TEST_REGISTRY: registry = '' } = process.env;
 const { SKERRY_TEST_RUNTIME_CLASS: runtimeClass } = process.env;
@@ -24,10 +25,13 @@ export const noCluster = kubeconfig === '' ? 'npm run test:kubernetes has a clus
 
 export async function openOnCluster(content: ContentPlaces): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
+  const gpus = { state, node: 'node-1', resource: 'nvidia.com/gpu', ids: ['gpu0', 'gpu1', 'gpu2'] };
+  const plugin = await startTestDevicePlugin({ ...gpus, files: runtime === 'runc' });
   return openKubernetesHarness({
     ...{ content, kubeconfig, namespace: 'default', runtimeClass, dataDir: directory },
     // As one of several, which asks more of a cluster than one that is alone; that is what the servers of other suites are.
     ...{ networkPolicies: 'enforced', nameservers: [], member: 'sv-0123456789abcdef' },
+    ...{ gpuRuntimeClass: undefined, gpuTypes: ['nvidia.com/gpu:A100'], gpuWaitMs: 60_000 },
     agent: new PodAgentClient(treesBinaryPath(), logger),
     room: new MachineRoom(directory),
     images: new RegistryImages({
@@ -41,6 +45,9 @@ export async function openOnCluster(content: ContentPlaces): Promise<EngineHarne
       room: new MachineRoom(directory),
       logger,
     }),
-    onClose: () => rm(directory, { recursive: true, force: true }),
+    onClose: async () => {
+      await plugin[Symbol.asyncDispose]();
+      await rm(directory, { recursive: true, force: true });
+    },
   });
 }

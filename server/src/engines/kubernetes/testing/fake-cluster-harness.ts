@@ -22,7 +22,12 @@ class FakePodAgent extends PodAgentClient {
   }
 }
 
-type More = Partial<Pick<KubernetesEngineOptions, 'answerTimeoutMs' | 'member' | 'removalTimeoutMs'>>;
+type More = Partial<
+  Pick<
+    KubernetesEngineOptions,
+    'answerTimeoutMs' | 'gpuRuntimeClass' | 'gpuTypes' | 'gpuWaitMs' | 'member' | 'removalTimeoutMs'
+  >
+>;
 
 /** @returns the cluster as well, which goes with the harness */
 export async function openOnFakeCluster(content: KubernetesEngineOptions['content'], more: More = {}) {
@@ -57,5 +62,6 @@ const onFakeCluster = (
   ...{ content, runtimeClass: undefined, namespace: 'sandboxes', member: undefined },
   ...{ agent: new FakePodAgent(treesBinaryPath(), logger), room: new MachineRoom(directory) },
   ...{ networkPolicies: 'enforced', nameservers: [] },
+  ...{ gpuRuntimeClass: undefined, gpuTypes: [], gpuWaitMs: 30_000 },
   ...{ kubeconfig: cluster.kubeconfig, images: cluster.images, dataDir: join(directory, 'data') },
 });

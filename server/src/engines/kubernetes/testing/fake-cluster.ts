@@ -22,6 +22,7 @@ import type {
 } from '@kubernetes/client-node';
 import { podLinkBinaryPath, treesBinaryPath } from '../../../agent/agent-binary.ts';
 import { run } from '../../../platform/command.ts';
+import { delay } from '../../../platform/wait.ts';
 import type { PlacedMount } from '../../oci/mounts.ts';
 import type { FakePlaces } from '../../testing/fake-engine.ts';
 import { FakeProcess } from '../../testing/fake-process.ts';
@@ -47,6 +48,9 @@ interface Running {
 const PATH =
   /^\/apis?\/(?:networking\.k8s\.io\/)?v1\/namespaces\/[^/]+\/(networkpolicies|pods|secrets)(?:\/([^/]+))?$/;
 
+const GPU = 'nvidia.com/gpu';
+const POLL_MS = 5;
+
 const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
 
 export class FakeCluster implements AsyncDisposable {
@@ -60,6 +64,8 @@ export class FakeCluster implements AsyncDisposable {
   readonly #watchers = new Set<Watcher>();
   readonly #running = new Map<string, Promise<Running | undefined>>();
   readonly #images = new Map<string, readonly string[]>();
+  /** Of Pods that are on its node, which GPUs. */
+  readonly #allocated = new Map<string, readonly string[]>();
   /** Pods that its node has no room for. */
   readonly #unplaced = new Set<string>();
   /** Pods whose node does not answer any more. */
@@ -74,6 +80,8 @@ export class FakeCluster implements AsyncDisposable {
   };
   /** How many Pods its node takes. */
   room = Number.POSITIVE_INFINITY;
+  /** How many of NVIDIA's its node has. */
+  gpus = 4;
   /** Whether its node starts what is placed on it. */
   starts = true;
   #version = 1;
@@ -153,6 +161,11 @@ export class FakeCluster implements AsyncDisposable {
     }
   }
 
+  /** Until a Pod waits for a node that has room. */
+  async untilUnplaced(): Promise<void> {
+    while (this.#unplaced.size === 0) await delay(POLL_MS);
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '', 'http://fake');
     if (url.pathname === '/version')
@@ -214,18 +227,28 @@ export class FakeCluster implements AsyncDisposable {
     const pod = this.#objects.pods.get(name);
     if (!pod) return;
     if (!this.starts) return;
-    if (this.#running.size < this.room) {
+    const gpus = this.#freeGpus();
+    const wanted = wantedGpus(pod as V1Pod);
+    const isCrowded = this.#running.size >= this.room;
+    if (!isCrowded && wanted <= gpus.length) {
       this.#unplaced.delete(name);
+      this.#allocated.set(name, gpus.slice(0, wanted));
       this.#running.set(
         name,
         this.#start(pod as V1Pod).catch(() => undefined),
       );
     } else if (!this.#unplaced.has(name)) {
       this.#unplaced.add(name);
-      const message = 'no node has room';
+      const lacks = isCrowded ? 'Too many pods' : `Insufficient ${GPU}`;
+      const message = `0/1 nodes are available: 1 ${lacks}.`;
       const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message };
       this.#put('pods', { ...pod, status: { phase: 'Pending', conditions: [condition] } });
     }
+  }
+
+  #freeGpus(): string[] {
+    const taken = new Set([...this.#allocated.values()].flat());
+    return Array.from({ length: this.gpus }, (_, n) => `GPU-${n}`).filter((id) => !taken.has(id));
   }
 
   #list(kind: Kind, query: URLSearchParams, response: ServerResponse): void {
@@ -315,7 +338,9 @@ export class FakeCluster implements AsyncDisposable {
     const link = spawn(podLinkBinaryPath(), ['serve', places.socket, `${podIP}:${LINK_PORT}`, shown], {
       stdio: 'ignore',
     });
-    const process = await FakeProcess.start(places, hostname);
+    const process = await FakeProcess.start(places, hostname, {
+      environment: environmentOf(pod, this.#allocated.get(name) ?? []),
+    });
     void process.exited.then(() =>
       this.#report(name, podIP, { terminated: { exitCode: 137, reason: 'Error' } }),
     );
@@ -342,13 +367,25 @@ export class FakeCluster implements AsyncDisposable {
     running?.link.kill('SIGKILL');
     await running?.process.kill();
     await rm(join(this.#directory, name), { recursive: true, force: true });
+    this.#allocated.delete(name);
     for (const each of this.#unplaced) this.#place(each);
   }
 }
 
+/** What the sandbox asks for. */
+const wantedGpus = ({ spec }: V1Pod): number => Number(sandboxOf(spec)?.resources?.limits?.[GPU] ?? 0);
+
+/** What a device plugin says, and over it what the Pod does, as the kubelet has it. */
+const environmentOf = ({ spec }: V1Pod, gpus: readonly string[]): Record<string, string> => ({
+  ...(gpus.length > 0 && { NVIDIA_VISIBLE_DEVICES: gpus.join(',') }),
+  ...Object.fromEntries((sandboxOf(spec)?.env ?? []).map(({ name, value = '' }) => [name, value])),
+});
+
+const sandboxOf = (spec: V1Pod['spec']) => spec?.containers.find(({ name }) => name === SANDBOX_CONTAINER);
+
 /** What a node makes for a sandbox that asks for empty directories: those of its volumes. */
 async function emptyDirectories({ spec }: V1Pod, directory: string): Promise<readonly PlacedMount[]> {
-  const sandbox = spec?.containers.find(({ name }) => name === SANDBOX_CONTAINER);
+  const sandbox = sandboxOf(spec);
   const mounts: PlacedMount[] = [];
   for (const { name, mountPath: target, subPath = '', readOnly = false } of sandbox?.volumeMounts ?? []) {
     if (!name.startsWith('volume-')) continue;
