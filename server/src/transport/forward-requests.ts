@@ -12,7 +12,14 @@ import {
 } from 'node:http2';
 import type { Writable } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
-import { FORWARDED, forwardedHeader, forwardedOf, recognizeForwarded, WHOLE } from './forwarded.ts';
+import {
+  FORWARDED,
+  forwardedHeader,
+  forwardedOf,
+  KEY_BYTES,
+  recognizeForwarded,
+  WHOLE,
+} from './forwarded.ts';
 import type { Peer } from './peer-link.ts';
 import { PeerSessions, type PeerSessionsOptions } from './peer-sessions.ts';
 import type { AnyRequest, AnyResponse } from './port.ts';
@@ -47,7 +54,9 @@ export class RequestForwarder {
   readonly #key: Uint8Array;
   readonly #sessions: PeerSessions;
 
+  /** @throws TypeError for a key of another length */
   constructor(options: ForwarderOptions) {
+    if (options.key.length !== KEY_BYTES) throw new TypeError(`the key has ${options.key.length} bytes`);
     this.#key = options.key;
     this.#sessions = new PeerSessions(options);
   }
@@ -94,7 +103,6 @@ export class RequestForwarder {
       const endStream = body === undefined && hasNoBody(request);
       stream = await this.#sessions.request(peer, this.#headersFor(request), { endStream }, signal);
       signal.throwIfAborted();
-      stream.on('error', () => {}); // whoever waits for something of it hears of it
       if (body) stream.end(body);
       else if (!endStream) request.pipe(stream as Writable); // the types of the two kinds of requests make one overload of none
       await relay(stream, response, signal, room);

@@ -5,6 +5,9 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { AnyRequest, AnyResponse } from './port.ts';
 
+/** Of the key that the servers of one database have in common. */
+export const KEY_BYTES = 32;
+
 /** `<key in base64url> tls` or `… plain`. */
 export const FORWARDED = 'skerry-forwarded';
 /**

@@ -155,6 +155,7 @@ class PeerSession {
   request(headers: OutgoingHttpHeaders, options: ClientSessionRequestOptions): ClientHttp2Stream {
     const stream = this.#http.request(headers, options);
     this.#streams++;
+    stream.on('error', () => {}); // whoever waits for something of it hears of it
     stream.once('close', () => {
       this.#streams--;
       if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) this.#resets--;

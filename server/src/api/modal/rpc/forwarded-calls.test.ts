@@ -330,6 +330,19 @@ test('a reader that is slow stops the program, at whichever server that is', asy
   assert.equal(read, total);
 });
 
+test('a call that another server answers ends with its token', async (t) => {
+  const { wait, reached } = silent();
+  const controlPlane: ModalHandlers = { sandboxTagsGet: (_, context) => wait(context) };
+  const servers = await twoServers(t, { back: { controlPlane } });
+  const { tokenId, tokenSecret } = servers.tokens.issue({ label: '', scope: 'read' });
+  const headers = { 'x-modal-token-id': tokenId, 'x-modal-token-secret': tokenSecret };
+  const call = servers.controlPlane(servers.front, headers).sandboxTagsGet({ sandboxId: SANDBOX });
+  const ended = assert.rejects(call, code(Code.Unauthenticated, /revoked/));
+  await reached;
+  servers.tokens.revoke(tokenId);
+  await ended;
+});
+
 test('calls in JSON are forwarded too, and their errors are in their protocol', async (t) => {
   const servers = await twoServers(t, {
     front: { controlPlane: tellCall },

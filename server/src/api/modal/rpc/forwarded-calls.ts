@@ -129,8 +129,8 @@ export class ForwardedCalls {
     try {
       for await (const chunk of request) {
         size += chunk.length;
-        if (size > maxMessageBytes + PREFIX_BYTES) break;
-        chunks.push(chunk);
+        if (size <= maxMessageBytes + PREFIX_BYTES) chunks.push(chunk);
+        else chunks.length = 0; // what follows is drained: the status would not arrive else
       }
     } catch (error) {
       throw toConnectError(error, rpcOf(request.url ?? ''), signal, this.#options.logger);

@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import { createClient, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { AccessTokens } from '../../../auth/access-tokens.ts';
+import type { TokenStore } from '../../../auth/token-store.ts';
 import type { SandboxId, TaskId } from '../../../ids.ts';
 import { Domain } from '../../../sandboxes/testing/domain.ts';
 import type { FinishedCall } from '../../../telemetry/calls.ts';
@@ -44,6 +45,8 @@ export interface TwoServers {
   readonly front: OneServer;
   readonly back: OneServer;
   readonly credentials: Readonly<Record<string, string>>;
+  /** Both have the same. */
+  readonly tokens: TokenStore;
   /** What the front asked `elsewhere`. */
   readonly asked: readonly (readonly [about: readonly string[], call: string])[];
   /** The back anew at its place, after it was closed. */
@@ -116,7 +119,7 @@ export async function twoServers(t: TestContext, options: TwoServersOptions): Pr
   frontPeer = front.peer;
   const credentials = { 'x-modal-token-id': token.tokenId, 'x-modal-token-secret': token.tokenSecret };
   return {
-    ...{ front, back, asked, credentials },
+    ...{ front, back, asked, credentials, tokens },
     async reopenBack() {
       await serve(options.back, backAsks, { port: back.peer.port, certificate: back.certificate });
     },
