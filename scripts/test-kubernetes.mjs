@@ -22,6 +22,7 @@ const volumes = 'e2e/kubernetes/volumes.ts';
 const inGvisor = { SKERRY_TEST_RUNTIME_CLASS: 'gvisor' };
 const SUITES = [
   ['conformance of engines, runc', conformance],
+  ['several engines, runc', 'server/src/engines/kubernetes/testing/cluster-several.ts'],
   ['network policies, runc', network],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
   ['volumes, runc', volumes],

@@ -13,6 +13,7 @@ import { createBusyboxLayer } from '../testing/busybox-layer.ts';
 import { limits, signal } from '../testing/engine-suite.ts';
 import { runInGuest, shell } from '../testing/guest.ts';
 import { TestContent } from '../testing/test-content.ts';
+import { untilReleased } from '../testing/until-released.ts';
 import type { KubernetesEngine } from './engine.ts';
 import { FakeCluster } from './testing/fake-cluster.ts';
 import { makeOnFakeCluster } from './testing/fake-cluster-harness.ts';
@@ -146,13 +147,7 @@ describe('engines of several servers', { skip: process.getuid?.() === 0 ? false 
     const [leader, other] = [await start(A), await start(B)];
     const [theirs, kept] = [await run(other), await run(other)];
     const { instances } = await leader.adopt(new Set([theirs.id]), isLeft());
-    const deadline = signal();
-    const isOver = () =>
-      theirs.dial(AbortSignal.timeout(5_000)).then(
-        (connection) => connection.destroy() === undefined,
-        (error) => error.code === 'unavailable',
-      );
-    while (!(await isOver())) await delay(5, deadline);
+    await untilReleased(theirs);
     await theirs.stop();
     await other.destroy(theirs.id);
     assert.equal(await Promise.race([theirs.exited, 'it goes on']), 'it goes on');

@@ -9,7 +9,9 @@ import { MachineRoom } from '../../../platform/machine-room.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import type { ContentPlaces } from '../../references.ts';
 import type { EngineHarness } from '../../testing/engine-suite.ts';
-import { openKubernetesHarness } from './harness.ts';
+import type { KubernetesEngine } from '../engine.ts';
+import { EngineFiles } from '../engine-files.ts';
+import { type HarnessOptions, makeKubernetesEngine, openKubernetesHarness } from './harness.ts';
 import { startTestDevicePlugin } from './test-device-plugin.ts';
 
 const { SKERRY_TEST_KUBECONFIG: kubeconfig = '', STATE: state = '' } = process.env;
@@ -23,14 +25,38 @@ const logger = createLogger('silent');
 /** Why there is no such cluster. */
 export const noCluster = kubeconfig === '' ? 'npm run test:kubernetes has a cluster' : false;
 
+/** As one of several, which asks more of a cluster than one that is alone; that is what the servers of other suites are. */
+const MEMBER = 'sv-0123456789abcdef';
+
 export async function openOnCluster(content: ContentPlaces): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
   const gpus = { state, node: 'node-1', resource: 'nvidia.com/gpu', ids: ['gpu0', 'gpu1', 'gpu2'] };
   const plugin = await startTestDevicePlugin({ ...gpus, files: runtime === 'runc' });
   return openKubernetesHarness({
-    ...{ content, kubeconfig, namespace: 'default', runtimeClass, dataDir: directory },
-    // As one of several, which asks more of a cluster than one that is alone; that is what the servers of other suites are.
-    ...{ networkPolicies: 'enforced', nameservers: [], member: 'sv-0123456789abcdef' },
+    ...onCluster(content, directory, MEMBER),
+    onClose: async () => {
+      await plugin[Symbol.asyncDispose]();
+      await rm(directory, { recursive: true, force: true });
+    },
+  });
+}
+
+/** An engine there, of several over one directory. Whoever opens it closes it. */
+export const makeOnCluster = (
+  content: ContentPlaces,
+  directory: string,
+  member: string | undefined,
+): KubernetesEngine => makeKubernetesEngine(onCluster(content, directory, member));
+
+function onCluster(
+  content: ContentPlaces,
+  directory: string,
+  member: string | undefined,
+): Omit<HarnessOptions, 'onClose'> {
+  const places = new EngineFiles(directory, member);
+  return {
+    ...{ content, kubeconfig, namespace: 'default', runtimeClass, dataDir: directory, member },
+    ...{ networkPolicies: 'enforced', nameservers: [] },
     ...{ gpuRuntimeClass: undefined, gpuTypes: ['nvidia.com/gpu:A100'], gpuWaitMs: 60_000 },
     agent: new PodAgentClient(treesBinaryPath(), logger),
     room: new MachineRoom(directory),
@@ -40,14 +66,10 @@ export async function openOnCluster(content: ContentPlaces): Promise<EngineHarne
       insecure: [registry],
       timeoutMs: 60_000,
       authFile: '',
-      directory: join(directory, 'tmp'),
-      sentFile: join(directory, 'sent-layers.json'),
+      directory: places.temporary,
+      sentFile: places.sentLayers,
       room: new MachineRoom(directory),
       logger,
     }),
-    onClose: async () => {
-      await plugin[Symbol.asyncDispose]();
-      await rm(directory, { recursive: true, force: true });
-    },
-  });
+  };
 }
