@@ -2,12 +2,15 @@
 
 import os
 import pathlib
+import stat
+import time
 import uuid
 
 import modal
 from harness import app, case, create, equal, eventually, raised, run, running, sh
 
 KEY = b"a key of the caller's"
+BEGUN = time.time()
 
 
 @case
@@ -191,11 +194,20 @@ def whoever_reads_the_disk_finds_nothing_of_an_encrypted_snapshot():
 
 
 def _found(text):
-    """Files of the server's data directory that hold the text."""
+    """Files of the server's data directory that hold the text: of those written since this program began, since it is the first that has it, and the images there are gigabytes."""
     # Directories come and go meanwhile: unlike `Path.rglob` this goes on.
     paths = (pathlib.Path(parent, name) for parent, _, names in os.walk(os.environ["LIFE_DATA_DIR"]) for name in names)
-    files = (path for path in paths if path.is_file() and not path.is_symlink())
+    files = (path for path in paths if _was_written(path))
     return [str(path) for path in files if any(text.encode() in part for part in _parts(path))]
+
+
+def _was_written(path):
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    # The kernel alone sets the time of a change, by a clock that is a tick behind.
+    return stat.S_ISREG(status.st_mode) and status.st_ctime > BEGUN - 1
 
 
 def _parts(path):
