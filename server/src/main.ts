@@ -32,11 +32,6 @@ async function main(args: readonly string[]): Promise<void> {
   const config = loadConfig({ argv: args.filter((arg) => arg !== DESTROY_ALL), env: process.env });
   const logger = createLogger(config.logLevel);
   surviveStrayErrors(process, logger); // the start recovers sandboxes: what goes wrong with one must not keep the server down
-  if (args.includes(DESTROY_ALL)) {
-    const { destroyAll } = await import('./destroy-all.ts');
-    return destroyAll(config, logger);
-  }
-
   const launcher = new Launcher({
     program: launcherBinaryPath(),
     whose: instanceName(config.dataDir),
@@ -44,6 +39,12 @@ async function main(args: readonly string[]): Promise<void> {
     logger,
   });
   startCommandsWith(launcher);
+  if (args.includes(DESTROY_ALL)) {
+    const { destroyAll } = await import('./destroy-all.ts');
+    await destroyAll(config, logger);
+    return launcher.close();
+  }
+
   const listenFd = inheritedSocket(process.env, process.pid);
   const keptPorts = new KeptPorts(process.env, process.pid, logger);
   const openListener = () => listen({ host: config.host, port: config.port, listenFd });
