@@ -12,6 +12,7 @@ import { findRunsc, pinned } from './lib/gvisor.mjs';
 import { localDir, node, root } from './lib/paths.mjs';
 import { runMain, step } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
+import { inGroups } from './lib/test-groups.mjs';
 import { runTests } from './lib/test-runner.mjs';
 import { ensureTools } from './lib/tools.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
@@ -56,7 +57,8 @@ await runMain(async () => {
     ]);
     let failed = false;
     // One more than there are processors: some wait for what must not come.
-    if (units.length > 0) failed = (await nodeTest(units, availableParallelism() + 1)) !== 0 || failed;
+    const lanes = availableParallelism() + 1;
+    if (units.length > 0) failed = (await nodeTest(inGroups(units, scratch, lanes), lanes)) !== 0 || failed;
     if (e2e.length > 0) {
       const env = { ...(go.environment ?? process.env), ...variables };
       failed = (await nodeTest(e2e, E2E_LANES, env)) !== 0 || failed;
