@@ -71,7 +71,8 @@ async function runCases(
     env: {
       ...server.clientEnv,
       ...slownessEnvironment,
-      PYTHONDONTWRITEBYTECODE: '1',
+      // Not in the clone's folders; and older clients, which were installed without, would be compiled anew by each program.
+      PYTHONPYCACHEPREFIX: join(projectRoot, '.skerry/pycache'),
       LIFE_SERVER_PID: String(server.pid),
       ...env,
     },
