@@ -157,7 +157,7 @@ export function clusterBottlenecks(runtime: RuntimeName): Bottleneck[] {
     {
       what: 'the one thread of the server that execs go through',
       at: SECOND_MS / (perSecond.execs * execMs),
-      lift: 'several servers over one database, which Skerry does not have yet',
+      lift: 'more servers under the one that leads, each of which keeps a share (`replicas` of the chart)',
     },
     {
       what: `binds of the scheduler, ${schedulerPerSecond.value} per second unless it is told more`,

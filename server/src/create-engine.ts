@@ -8,6 +8,7 @@ import { createOciEngine } from './engines/oci/engine.ts';
 import { defaultRunDir } from './engines/oci/layout.ts';
 import type { OciEngineOptions } from './engines/oci/options.ts';
 import { SkerryError } from './errors/skerry-error.ts';
+import type { MemberId } from './ids.ts';
 import { ImagePlaces } from './images/image-places.ts';
 import type { MachineRoom } from './platform/machine-room.ts';
 import { SandboxContent } from './sandboxes/content-places.ts';
@@ -29,22 +30,26 @@ export const createEngine = (
     logger,
   });
 
-const contentOf = (config: Config): SandboxContent =>
-  new SandboxContent(ImagePlaces.in(config.dataDir), volumeTreesDir(config), checkpointsDir(config.dataDir));
+const contentOf = (config: Config, member?: MemberId): SandboxContent =>
+  new SandboxContent(
+    ImagePlaces.in(config.dataDir, member),
+    volumeTreesDir(config),
+    checkpointsDir(config.dataDir),
+  );
 
 /** In the engine's run directory: private, gone after a reboot, and removed with it. */
 export const volumeTreesDir = ({ dataDir }: Config): string => join(defaultRunDir(dataDir), 'v');
 
 /**
  * That of a cluster, where sandboxes are to run there. It is loaded only then: the client of Kubernetes is large.
- * @param member where several servers share the data directory: this one (`KubernetesEngineOptions.member`)
+ * @param member where several servers share the data directory and this one does not lead: it
  * @throws SkerryError `invalid-argument` when something is missing that it needs
  */
 export async function createClusterEngine(
   config: Config,
   room: MachineRoom,
   logger: Logger,
-  member?: string,
+  member?: MemberId,
 ): Promise<Engine | undefined> {
   const { dataDir, kubeconfig, namespace, networkPolicies, nameservers, registry, gpuTypes } = config;
   if (config.engine === 'local') return undefined;
@@ -62,7 +67,7 @@ export async function createClusterEngine(
     runtimeClass: config.runtimeClass || undefined,
     gpuRuntimeClass: config.gpuRuntimeClass || undefined,
     gpuWaitMs: config.gpuWaitSeconds * 1000,
-    content: contentOf(config),
+    content: contentOf(config, member),
     images: new RegistryImages({
       ...{ repository: registry, insecure: config.insecureRegistries, timeoutMs: config.registryTimeoutMs },
       authFile: config.registryAuthFile,

@@ -5,6 +5,7 @@ import { SkerryError } from './errors/skerry-error.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
 import { MachineRoom } from './platform/machine-room.ts';
+import { removeMemberDirs } from './platform/member-dirs.ts';
 import { markAllTerminated } from './sandboxes/recovery.ts';
 import { openStore, type Store } from './store/store.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -26,6 +27,7 @@ export async function destroyAll(config: Config, logger: Logger): Promise<void> 
     await engine.close();
     await engine.remove();
   }
+  await removeMemberDirs(config.dataDir);
 }
 
 /** Without records everything ends all the same; the next server finds that nothing of it is there. */

@@ -30,6 +30,8 @@ export type VolumeMountId = Branded<'VolumeMountId'>;
 /** Blocks of files on their way into a volume. */
 export type UploadId = Branded<'UploadId'>;
 export type BlobId = Branded<'BlobId'>;
+/** One of several servers that share their records, for as long as its process lives. */
+export type MemberId = Branded<'MemberId'>;
 /** Identifies one exec of a sandbox. Chosen by the client (a UUID4): the same id twice is the same process. */
 export type ProcessId = Branded<'ProcessId'>;
 
@@ -76,6 +78,9 @@ export const newVolumeMountId = (): VolumeMountId => `vm-${random(22)}` as Volum
 export const newUploadId = (): UploadId => `up-${random(22)}` as UploadId;
 /** True for text of an upload id's shape, whether there is such an upload or not. */
 export const isUploadId = (text: string): text is UploadId => /^up-[0-9A-Za-z]{22}$/.test(text);
+export const newMemberId = (): MemberId => `sv-${random(22)}` as MemberId;
+/** True for text of that shape, whether there is such a server or not. */
+export const isMemberId = (text: string): text is MemberId => /^sv-[0-9A-Za-z]{22}$/.test(text);
 /** A process id for execs whose caller does not bring one (REST, V1 clients). */
 export const newProcessId = (): ProcessId => `ex-${random(26)}` as ProcessId;
 

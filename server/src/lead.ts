@@ -7,8 +7,8 @@ import type { Logger } from './telemetry/logger.ts';
 
 /** The lock of this server's connection is looked after so often. */
 const BEAT_MS = 1_000;
-/** After so long without an answer. The database gives the lock to another one 25 s after it heard the last of this server (`locks.ts`). */
-const FENCE_MS = 15_000;
+/** What keeps sandboxes ends itself after so long without an answer. The database gives the lock to another one 25 s after it heard the last of this server (`locks.ts`). */
+export const FENCE_MS = 15_000;
 
 export interface LeadParts {
   readonly settings: Pick<SqlSettings, 'get' | 'set'>;

@@ -5,13 +5,13 @@
 import type { Config } from './config/config.ts';
 import { instanceName } from './engines/oci/layout.ts';
 import { SkerryError } from './errors/skerry-error.ts';
+import { Meanwhile } from './meanwhile.ts';
 import { repeat } from './platform/repeat.ts';
 import { delay } from './platform/wait.ts';
 import { type HandedOver, type Server, startServer } from './server.ts';
 import { checkPair } from './store/data-directory.ts';
 import { type Leader, Leadership, type Turn } from './store/postgres/leadership.ts';
 import type { Logger } from './telemetry/logger.ts';
-import { forwardConnections } from './transport/forward-connections.ts';
 import { localUrl } from './transport/urls.ts';
 
 /** How often a server that stands by looks who leads. */
@@ -56,19 +56,20 @@ async function standBy(
   logger: Logger,
   parts: HandedOver,
 ): Promise<Server> {
-  const { host, dataDir, plaintextFrom } = config;
+  const { host, dataDir } = config;
   const listener = await parts.openListener();
   const closing = new AbortController();
   let leader: Leader | undefined;
   let leading: Server | undefined;
-  const forward = () => forwardConnections({ listener, plaintextFrom, peer: () => leader, logger });
-  let forwarding = forward();
+  const { onLost } = parts;
+  const meanwhile = new Meanwhile(config, logger, { listener, leader: () => leader, onLost });
   const look = async () => {
     // While the database is away, the last one that led does.
     leader = await leadership.leader().catch(() => leader);
-    forwarding.cutOthers();
+    meanwhile.look();
   };
   await look();
+  await meanwhile.begin();
   const looks = repeat(LOOK_MS, [{ name: 'leader', run: look }], logger);
   const stopLooking = () => {
     looks();
@@ -78,7 +79,7 @@ async function standBy(
   const takeOver = async () => {
     for (;;) {
       const turn = await leadership.turn(closing.signal);
-      forwarding.stop();
+      await meanwhile.end();
       try {
         leading = await startInTurn(turn, config, logger, { ...parts, openListener: async () => listener });
         stopLooking();
@@ -87,7 +88,7 @@ async function standBy(
       } catch (error) {
         if (!(error instanceof SkerryError && error.code === 'conflict')) throw error;
         logger.warn({ err: error }, 'server.stands-by-again');
-        forwarding = forward();
+        await meanwhile.begin();
         await delay(PAUSE_MS, closing.signal);
       }
     }
@@ -106,7 +107,7 @@ async function standBy(
       await over;
       stopLooking();
       if (leading) return leading.close();
-      forwarding.stop();
+      await meanwhile.end();
       await listener.close();
     },
   };

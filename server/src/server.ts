@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { treesBinaryPath } from './agent/agent-binary.ts';
 import { dashboardRoutes } from './api/dashboard/dashboard-routes.ts';
+import { sandboxIn } from './api/http/subjects.ts';
 import { mcpRoute } from './api/mcp/mcp-route.ts';
 import { buildModalApi } from './api/modal/api.ts';
 import { blobRoute } from './api/modal/control-plane/blobs.ts';
@@ -44,6 +45,7 @@ import { checkImageSources } from './images/source-checks.ts';
 import { InstanceService } from './instances/instance-service.ts';
 import { POOL_SWEEP_MS } from './instances/warm-pool.ts';
 import { lead } from './lead.ts';
+import { openMembers } from './members/open-members.ts';
 import { bootId } from './platform/boot-id.ts';
 import { CleanupScope } from './platform/cleanup.ts';
 import { lockDataDir } from './platform/exclusive.ts';
@@ -63,6 +65,7 @@ import { backupKeyCheck } from './storage/backup.ts';
 import { Collector } from './storage/collector.ts';
 import { copyDatabase } from './store/backup.ts';
 import { checkRecords } from './store/check-records.ts';
+import type { Leader } from './store/postgres/leadership.ts';
 import { openStore, type Store } from './store/store.ts';
 import { AuditLog } from './telemetry/audit-log.ts';
 import type { CallListener } from './telemetry/calls.ts';
@@ -96,6 +99,8 @@ export interface Server {
   close(): Promise<void>;
 }
 
+/** A snapshot that another server takes refers to its layer by then. */
+const OTHERS_LAYER_MS = 3_600_000;
 /** How long requests under way may take to finish at shutdown. */
 const DRAIN_MS = 5_000;
 /** So long a stop waits for a collector to take the last traces. */
@@ -223,6 +228,13 @@ export async function startServer(
       ticketKey: vault.deriveKey('volume-urls'),
     });
     cleanup.add('volumes', () => volumeMounts.close());
+    // Those of a cluster may be kept by any server that reaches it.
+    let place: (() => Leader) | undefined;
+    const members =
+      cluster && config.peerHost !== ''
+        ? openMembers({ rows: store.members, vault, dataDir, place: () => place?.(), logger, now })
+        : undefined;
+    cleanup.add('members', () => members?.close());
     const images = new ImageService({
       repository: store.images,
       uses: store.imageUses,
@@ -236,6 +248,7 @@ export async function startServer(
       room,
       logger,
       onBuilt: (outcome, durationMs) => metrics.built(outcome, durationMs),
+      ...(members && { othersMs: OTHERS_LAYER_MS }),
       clock: now,
     });
     cleanup.add('images', () => images.close());
@@ -260,6 +273,7 @@ export async function startServer(
       onStart: (startup) => metrics.started(startup),
       quotasOf: (tokenId) => tokens.quotasOf(tokenId),
       environments: environmentQuotas,
+      keepers: members?.keepers,
       now,
       bootId: bootId(),
     });
@@ -272,7 +286,10 @@ export async function startServer(
       sandboxes.follow(webhooks.onEntry);
       webhooks.start();
     }
+    members?.keepers.forgetLeft();
     await sandboxes.recover();
+    if (members) cleanup.add('member watch', members.keepers.watch(sandboxes));
+    const elsewhere = members?.elsewhere(sandboxes);
     images.collectGarbage().catch((error: unknown) => logger.error({ err: error }, 'images.collect-failed'));
 
     const collector = new Collector({
@@ -332,6 +349,7 @@ export async function startServer(
       logger,
       onCall,
       tracing,
+      elsewhere,
       now,
     });
     const defaultImage = new DefaultImage({ images, directory: CODE_INTERPRETER, logger });
@@ -374,7 +392,10 @@ export async function startServer(
     });
     const withDashboard = (routes: readonly HttpRoute[]) => [
       ...routes,
-      ...dashboardRoutes({ ...{ tokens, vault, instance, routes, logger, now }, directory: DASHBOARD }),
+      ...dashboardRoutes({
+        ...{ tokens, vault, instance, routes, logger, now, elsewhere },
+        directory: DASHBOARD,
+      }),
     ];
     const operator = [
       imageRoute({ ...{ tokens, images, logger }, catalog: images.catalog, archives: images.archives }),
@@ -426,8 +447,9 @@ export async function startServer(
             databaseWaits: () => store.database.waits,
           }),
           ...health,
+          ...(members ? [members.route(sandboxes)] : []),
         ]),
-        logger,
+        ...{ elsewhere, sandboxIn, logger },
       }),
       onUpgrade: (_request, socket) => socket.destroy(),
       logger,
@@ -455,6 +477,7 @@ export async function startServer(
         port: port.address.port,
         fingerprint: certificate.fingerprint,
       });
+      place = where;
       cleanup.add('leadership', lead({ settings: store.settings, where, logger, now, onLost }));
     }
     const at = listening(port.address.port);

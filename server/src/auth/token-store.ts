@@ -88,7 +88,9 @@ export class TokenStore {
   readonly signingKey: Uint8Array;
   readonly #settings: TokenSettings;
   readonly #now: () => number;
-  #further: readonly FurtherToken[];
+  #further: readonly FurtherToken[] = [];
+  /** As it is kept. */
+  #furtherText = '[]';
   /** By token id, the owner's among them. */
   readonly #admitted = new Map<string, Admitted>();
   /** Token ids and generations by the SHA-256 of their REST keys, hexadecimal: looking a hash up tells nothing about the key by its time. */
@@ -108,7 +110,7 @@ export class TokenStore {
     this.#now = now;
     this.#createRate = new CreateRate(now, 'this token');
     this.#createsPerMinute = createsPerMinute;
-    this.#further = furtherTokensSchema.parse(JSON.parse(settings.get(FURTHER_TOKENS_SETTING) ?? '[]'));
+    this.#read();
     const ofOwner = { ...owner, scope: 'admin' as const, quotas: NO_QUOTAS, generation: 0 };
     for (const token of [ofOwner, ...this.#further]) this.#admit(token);
   }
@@ -263,12 +265,36 @@ export class TokenStore {
     this.#open.end(tokenId);
   }
 
+  /** What another server changed, of several that have the same: tokens that it made or revoked, secrets and quotas. Answers under way end as they do there. */
+  reload(): void {
+    const before = this.#further;
+    if (!this.#read()) return;
+    const good = new Map(this.#further.map((token) => [token.tokenId, token]));
+    for (const token of before) {
+      this.#admitted.delete(token.tokenId);
+      this.#forgetKeys(token);
+      const now = good.get(token.tokenId);
+      const isRotated = now && now.generation !== token.generation && !this.#goodFormer(now);
+      if (!now || isRotated) this.#open.end(token.tokenId);
+    }
+    for (const token of this.#further) this.#admit(token);
+  }
+
   /** Ends answers under way whose tokens have expired, and forgets what expired long ago. */
   sweep(): void {
     const expired = this.#further.filter((token) => this.#isExpired(token));
     for (const { tokenId } of expired) this.#open.end(tokenId);
     const forgotten = expired.filter(({ expiresAtMs = 0 }) => expiresAtMs + EXPIRED_LISTED_MS <= this.#now());
     for (const { tokenId } of forgotten) this.revoke(tokenId);
+  }
+
+  /** Whether they are others than before. */
+  #read(): boolean {
+    const text = this.#settings.get(FURTHER_TOKENS_SETTING) ?? '[]';
+    if (text === this.#furtherText) return false;
+    this.#further = furtherTokensSchema.parse(JSON.parse(text));
+    this.#furtherText = text;
+    return true;
   }
 
   #isExpired({ expiresAtMs }: Pick<FurtherToken, 'expiresAtMs'>): boolean {
@@ -305,8 +331,10 @@ export class TokenStore {
   }
 
   #keep(tokens: readonly FurtherToken[]): void {
-    this.#settings.set(FURTHER_TOKENS_SETTING, JSON.stringify(tokens));
+    const text = JSON.stringify(tokens);
+    this.#settings.set(FURTHER_TOKENS_SETTING, text);
     this.#further = tokens;
+    this.#furtherText = text;
   }
 
   /** The REST API's bearer key (`SANDBOX_API_KEY`), one per token; the owner's when none is named. */

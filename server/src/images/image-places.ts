@@ -2,20 +2,25 @@
 import { join, relative } from 'node:path';
 import type { FilePlaces, LayerRef, MountRef } from '../engines/references.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
+import type { MemberId } from '../ids.ts';
+import { memberDir } from '../platform/member-dirs.ts';
 
 export class ImagePlaces implements FilePlaces {
   readonly layers: string;
   /** Emptied when the server starts. */
   readonly temporary: string;
 
-  /** The places below a server's data directory. */
-  static in(dataDir: string): ImagePlaces {
-    return new ImagePlaces(join(dataDir, 'images'));
+  /**
+   * The places below a server's data directory.
+   * @param member of several servers one that does not lead, which makes what it makes in a directory of its own
+   */
+  static in(dataDir: string, member?: MemberId): ImagePlaces {
+    return new ImagePlaces(join(dataDir, 'images'), member && join(memberDir(dataDir, member), 'images'));
   }
 
-  constructor(directory: string) {
+  constructor(directory: string, temporary = join(directory, 'tmp')) {
     this.layers = join(directory, 'layers');
-    this.temporary = join(directory, 'tmp');
+    this.temporary = temporary;
   }
 
   layer(ref: LayerRef): string {

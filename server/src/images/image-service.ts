@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import type { FillMount, RuntimeChoice } from '../engines/engine.ts';
 import { describeError, firstError } from '../errors/first-error.ts';
 import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
-import { type ImageId, type LayerId, newImageId, type TaskId } from '../ids.ts';
+import { type ImageId, type LayerId, type MemberId, newImageId, type TaskId } from '../ids.ts';
 import { diskOf, type UsualDisk } from '../instances/disk-size.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import { Ledger } from '../platform/ledger.ts';
 import { Limiter } from '../platform/limiter.ts';
-import type { MachineRoom } from '../platform/machine-room.ts';
+import { MachineRoom } from '../platform/machine-room.ts';
 import { clip } from '../platform/text.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { VolumeMounts } from '../volumes/volume-mounts.ts';
@@ -43,6 +43,7 @@ import type {
 import { ImageArchives } from './image-archives.ts';
 import { ImageCache } from './image-cache.ts';
 import { ImageCatalog } from './image-catalog.ts';
+import { ImagePlaces } from './image-places.ts';
 import { LayerStore } from './layer-store.ts';
 import { type PackageSettings, packageSources } from './packages/sources.ts';
 import type { ImageRecord, ImageRepository, ImageUseRepository } from './repositories.ts';
@@ -83,6 +84,10 @@ export interface ImageServiceOptions {
     UsualDisk;
   /** Environment that points programs in RUN steps at the extra CA certificates; empty without any. */
   readonly caEnvironment: Readonly<Record<string, string>>;
+  /** Of several servers one that does not lead: it builds nothing, and takes snapshots. */
+  readonly member?: MemberId;
+  /** @see LayerStoreOptions */
+  readonly othersMs?: number;
   readonly logger: Logger;
   /** Is told of every build that is over. */
   readonly onBuilt?: (outcome: BuildResult['kind'], durationMs: number) => void;
@@ -134,14 +139,20 @@ export class ImageService implements Images {
     this.#ledger = new Ledger(logger);
     this.#store = options.repository;
     this.#instances = options.instances;
-    this.#layers = new LayerStore(directory, this.#store, logger, clock, options.room);
+    this.#layers = new LayerStore({
+      places: ImagePlaces.in(options.dataDir, options.member),
+      ...{ store: this.#store, logger, now: clock, room: options.room ?? new MachineRoom(directory) },
+      othersMs: options.othersMs ?? 0,
+    });
     this.#holdFiles = options.holdFiles;
     this.cache = new ImageCache(options.uses, this.#layers, () => this.collectGarbage(), clock);
     this.#logs = new BuildLogs(join(directory, 'logs'), clock);
-    this.#store.failUnfinished(
-      'The server restarted during the build. Ask for the image again to build it.',
-      clock(),
-    );
+    if (!options.member) {
+      this.#store.failUnfinished(
+        'The server restarted during the build. Ask for the image again to build it.',
+        clock(),
+      );
+    }
     const steps = new StepCache(this.#store, this.#layers, clock);
     const maxImageBytes = config.buildDiskMiB * 2 ** 20;
     const registry = new Registry({

@@ -1,21 +1,33 @@
 /** The layers: kept under their ids, made in a workspace first, removed when nothing refers to them any more. */
-import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MountRef } from '../engines/references.ts';
 import { type LayerId, newLayerId } from '../ids.ts';
 import { type Cleanup, CleanupScope } from '../platform/cleanup.ts';
 import { run } from '../platform/command.ts';
-import { MachineRoom } from '../platform/machine-room.ts';
+import type { MachineRoom } from '../platform/machine-room.ts';
 import { withinRoom } from '../platform/room-watch.ts';
 import { emptied, removeOutOfSight } from '../platform/unfinished.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { NewLayer } from './image.ts';
-import { ImagePlaces } from './image-places.ts';
+import type { ImagePlaces } from './image-places.ts';
 import type { ImageRepository } from './repositories.ts';
+
+export interface LayerStoreOptions {
+  readonly places: ImagePlaces;
+  readonly store: ImageRepository;
+  readonly logger: Logger;
+  readonly now: () => number;
+  /** What layers may fill of the disk. */
+  readonly room: MachineRoom;
+  /** How long other servers may take to refer to a layer that they made: until then collections leave it. 0: there are none. */
+  readonly othersMs?: number;
+}
 
 export class LayerStore {
   readonly #places: ImagePlaces;
+  readonly #othersMs: number;
   readonly #store: ImageRepository;
   readonly #logger: Logger;
   readonly #now: () => number;
@@ -25,15 +37,10 @@ export class LayerStore {
   readonly #pins = new Map<LayerId, number>();
 
   /** Removes what an earlier run of the server left unfinished. */
-  constructor(
-    directory: string,
-    store: ImageRepository,
-    logger: Logger,
-    now: () => number,
-    room = new MachineRoom(directory),
-  ) {
+  constructor({ places, store, logger, now, room, othersMs = 0 }: LayerStoreOptions) {
     this.room = room;
-    this.#places = new ImagePlaces(directory);
+    this.#places = places;
+    this.#othersMs = othersMs;
     this.#store = store;
     this.#logger = logger;
     this.#now = now;
@@ -127,12 +134,15 @@ export class LayerStore {
   async collect(leave: (layers: ReadonlySet<LayerId>) => Promise<void>): Promise<number> {
     const needed = this.#store.referencedLayers();
     const keep = (id: string) => needed.has(id as LayerId) || this.#pins.has(id as LayerId);
-    const unneeded = this.#store.allLayers().filter((id) => !keep(id));
+    const sinceMs = this.#now() - this.#othersMs;
+    const unneeded = this.#store.allLayers(sinceMs).filter((id) => !keep(id));
     for (const id of unneeded) this.#store.deleteLayer(id);
     if (unneeded.length > 0) await leave(new Set(unneeded));
     const known = new Set<string>(this.#store.allLayers());
     const { layers, temporary } = this.#places;
-    const doomed = readdirSync(layers).filter((name) => !known.has(name));
+    // One comes here a moment before its row.
+    const isNew = (name: string) => this.#othersMs > 0 && statSync(join(layers, name)).ctimeMs > sinceMs;
+    const doomed = readdirSync(layers).filter((name) => !known.has(name) && !isNew(name));
     // One that could not be removed is found again by the next collection, or by the next start.
     const hidden = await removeOutOfSight(
       doomed.map((name) => join(layers, name)),

@@ -53,7 +53,8 @@ export interface ImageRepository {
   hasLayer(id: LayerId): boolean;
   getLayer(id: LayerId): { readonly bytes: number; readonly madeAtMs: number } | undefined;
   deleteLayer(id: LayerId): void;
-  allLayers(): LayerId[];
+  /** @param beforeMs those that were made before; all by default */
+  allLayers(beforeMs?: number): LayerId[];
   /** What a task runs on, where that is another image than its sandbox's row names. */
   holdImage(task: TaskId, id: ImageId): void;
   /** What is mounted in a task, instead of what was before. */

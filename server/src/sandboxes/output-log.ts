@@ -243,6 +243,12 @@ export class OutputLog implements OutputReader {
   }
 }
 
+/** What there is now of a stream that another server writes to the same path, and when it came. */
+export const writtenSoFar = (path: string): Pick<OutputReader, 'length' | 'times'> => ({
+  length: statSync(path, { throwIfNoEntry: false })?.size ?? releasedBytes(path),
+  times: () => readOutputTimes(timesOf(path)),
+});
+
 const timesOf = (path: string): string => `${path}.times`;
 const tombstone = (path: string): string => `${path}.released`;
 

@@ -1,6 +1,6 @@
 /** What a server makes of the sandboxes that an earlier one left: each is told what was found of it, and goes on from there as its life says. */
-import type { Instance } from '../engines/engine.ts';
-import type { SandboxId } from '../ids.ts';
+import type { Instance, IsLeft } from '../engines/engine.ts';
+import type { MemberId, SandboxId } from '../ids.ts';
 import type { InstanceService } from '../instances/instance-service.ts';
 import type { KeptValues } from '../platform/kept-values.ts';
 import type { Ledger } from '../platform/ledger.ts';
@@ -10,6 +10,12 @@ import type { LiveSandbox } from './live-sandbox.ts';
 import type { SandboxRepository, SandboxRow } from './repositories.ts';
 
 export interface RecoveryParts {
+  /** Those that are this server's to go on with. */
+  readonly rows: readonly SandboxRow[];
+  /** Those of another server that is gone, while this one runs; undefined: this one starts. */
+  readonly goneMember?: MemberId;
+  /** @see InstanceService.adopt */
+  readonly of: IsLeft;
   readonly repository: SandboxRepository;
   readonly settings: KeptValues<'boot-id'>;
   readonly instances: InstanceService;
@@ -25,14 +31,16 @@ export interface RecoveryParts {
 
 /** Takes over what still lives and ends or starts again what does not. Returns when all are added and told; they go on by themselves. */
 export async function recoverSandboxes(parts: RecoveryParts): Promise<void> {
-  const { repository, settings, ledger, bootId, now, add } = parts;
-  const rows = repository.live();
-  const lastBootId = settings.get('boot-id');
+  const { rows, goneMember, settings, ledger, bootId, now, add } = parts;
+  const lastBootId = goneMember === undefined ? settings.get('boot-id') : bootId;
   const fate =
     lastBootId === undefined || lastBootId === bootId
       ? 'Its processes were gone when the server came back.'
       : 'The machine was rebooted while it ran.';
-  const instances = await parts.instances.adopt(new Set(rows.flatMap(({ instance }) => instance ?? [])));
+  const instances = await parts.instances.adopt(
+    new Set(rows.flatMap(({ instance }) => instance ?? [])),
+    parts.of,
+  );
   const live = rows.filter(({ instance }) => instance !== undefined && instances.has(instance));
   for (const { id: sandbox, taskId, instance } of live) {
     const copies = instance && instances.get(instance)?.copies;
@@ -41,8 +49,8 @@ export async function recoverSandboxes(parts: RecoveryParts): Promise<void> {
         parts.logger.error({ sandbox, err }, 'sandbox.volumes-not-shown');
       });
   }
-  // Goes on by itself: whoever looks at a volume waits for what is to come into it.
-  void parts.volumes.recover(new Set(live.map(({ taskId }) => taskId)));
+  // Goes on by itself: whoever looks at a volume waits for what is to come into it. Other servers keep no sandboxes with volumes.
+  if (goneMember === undefined) void parts.volumes.recover(new Set(live.map(({ taskId }) => taskId)));
   // All are known before the first one's fate is decided: a sandbox that is gone must find its sidecars.
   const known = new Map<SandboxId, { sandbox: LiveSandbox; instance: boolean }>();
   for (const row of rows) {

@@ -2,7 +2,7 @@
  * The rows that must survive the server: sandboxes, and the processes in them. `store/sandboxes.ts` and `store/processes.ts` implement these. Times are
  * milliseconds since the epoch.
  */
-import type { AppId, InstanceId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { AppId, InstanceId, MemberId, ProcessId, SandboxId, TaskId } from '../ids.ts';
 import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { StoredLife } from './life.ts';
 import type { Entry } from './life-log.ts';
@@ -16,6 +16,8 @@ export interface SandboxRow {
   readonly taskId: TaskId;
   /** The token that it was made with; undefined in rows of versions that did not keep it. */
   readonly tokenId: string | undefined;
+  /** Which of several servers keeps it; undefined: the one that leads. */
+  readonly memberId: MemberId | undefined;
   readonly spec: SandboxSpec;
   readonly name: string | undefined;
   readonly tags: Readonly<Record<string, string>>;
@@ -46,6 +48,7 @@ export interface NewSandboxRow {
   readonly sealedBuckets: Uint8Array | undefined;
   readonly createdAtMs: number;
   readonly tokenId: string | undefined;
+  readonly memberId?: MemberId | undefined;
   readonly requestKey: string | undefined;
 }
 
@@ -79,6 +82,8 @@ export interface SandboxRepository {
   setName(id: SandboxId, name: string): void;
   setTags(id: SandboxId, tags: Readonly<Record<string, string>>): void;
   setExitSnapshot(id: SandboxId, taken: ExitSnapshot): void;
+  /** Those that have not ended of a server that is gone are the one's that leads. */
+  takeBack(from: MemberId): void;
   addEvent(taskId: TaskId, entry: SandboxLogEntry): void;
   events(taskId: TaskId): SandboxLogEntry[];
 }

@@ -5,12 +5,14 @@ import type { EnvironmentQuotas } from '../auth/environment-quotas.ts';
 import type { BlobStore, Mounts } from '../blobs/blobs.ts';
 import type { Config } from '../config/config.ts';
 import type { InstanceBucket } from '../engines/bucket.ts';
-import type { Device, DiskSize, Isolation } from '../engines/engine.ts';
+import type { Device, DiskSize, IsLeft, Isolation } from '../engines/engine.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
 import {
   type AppId,
   type EnvironmentId,
   type InstanceId,
+  isMemberId,
+  type MemberId,
   type MemorySnapshotId,
   newSandboxId,
   newTaskId,
@@ -39,6 +41,7 @@ import { EndedSandbox } from './ended-sandbox.ts';
 import { EndedSweep } from './ended-sweep.ts';
 import { imageWithMounts } from './file-mounts.ts';
 import { Forks } from './forks.ts';
+import { isAnyServers, isKeptBy, type Keepers } from './keepers.ts';
 import { holdsName } from './life.ts';
 import { type LifeEntry, LifeLog } from './life-log.ts';
 import { LiveSandbox, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
@@ -58,6 +61,7 @@ import {
   type SandboxRepository,
   type SandboxRow,
 } from './repositories.ts';
+import { SandboxElsewhere } from './sandbox-elsewhere.ts';
 import { nameTaken, sandboxEnded } from './sandbox-errors.ts';
 import type {
   CreateOptions,
@@ -85,6 +89,14 @@ interface AdmissionParts {
   readonly from?: MemorySnapshotRow;
   /** Whose quotas it counts for; a sidecar counts for its sandbox's. */
   readonly tokenId?: string | undefined;
+  /** The server that is to keep it. */
+  readonly memberId?: MemberId | undefined;
+}
+
+/** One that another server keeps, as far as it counts here. */
+interface KeptElsewhere extends Pick<SandboxRow, 'taskId' | 'tokenId' | 'spec'> {
+  readonly memberId: MemberId;
+  readonly state: SandboxState;
 }
 
 /** What of a sandbox is not in its specification. */
@@ -145,6 +157,8 @@ export interface SandboxServiceOptions {
   readonly quotasOf?: (tokenId: string) => Quotas;
   /** The same of an environment, and how often some may be made in it. */
   readonly environments?: Pick<EnvironmentQuotas, 'of' | 'countCreates'>;
+  /** Where this is one of several servers. */
+  readonly keepers?: Keepers | undefined;
   /** For tests that end the server at a chosen moment. */
   readonly faultPoint?: FaultPoint;
 }
@@ -167,6 +181,8 @@ export class SandboxService implements Sandboxes {
   /** Everything whose end is not in the store, sidecars included. Ended ones are read from there when somebody asks. */
   readonly #live = new Map<SandboxId, LiveSandbox>();
   readonly #liveByTask = new Map<TaskId, LiveSandbox>();
+  /** Those that other servers keep and that have not ended, of the one that leads. */
+  readonly #elsewhere = new Map<SandboxId, KeptElsewhere>();
   readonly #starts: Limiter;
   readonly #ledger: Ledger;
   readonly #lifeLog: LifeLog;
@@ -264,12 +280,19 @@ export class SandboxService implements Sandboxes {
 
   /** How many have not ended, sidecars included. */
   get size(): number {
-    return this.#live.size;
+    return this.#live.size + this.#elsewhere.size;
   }
 
   /** Those that have not ended, sidecars included, by what they are. */
   census(): readonly Census[] {
-    const alike = Map.groupBy(this.#live.values(), ({ state, isolation }) => `${state} ${isolation}`);
+    const elsewhere = [...this.#elsewhere.values()].map(({ state, ...row }) => ({
+      state,
+      isolation: this.#isolationOf(row),
+    }));
+    const alike = Map.groupBy(
+      [...this.#live.values(), ...elsewhere],
+      ({ state, isolation }) => `${state} ${isolation}`,
+    );
     return [...alike.values()].flatMap((all) => {
       const [first] = all;
       return first ? [{ state: first.state, isolation: first.isolation, count: all.length }] : [];
@@ -278,7 +301,7 @@ export class SandboxService implements Sandboxes {
 
   async create(
     spec: SandboxSpec,
-    { idShape = 'v2', requestKey, tokenId }: CreateOptions = {},
+    { idShape = 'v2', requestKey, tokenId, anywhere = false }: CreateOptions = {},
   ): Promise<Sandbox> {
     // Looked at before: from the look-up of the key to the row nothing may come between.
     const gpus = spec.gpu ? await this.#options.instances.gpus.list() : [];
@@ -286,10 +309,11 @@ export class SandboxService implements Sandboxes {
     const made = requestKey === undefined ? undefined : this.#repository.getByRequestKey(requestKey);
     if (made) return this.get(made.id);
     this.#countCreates(spec);
-    return this.#admit({ ...spec, ...(warmUp && { warmUp }) }, idShape, requestKey, {
-      gpus,
-      tokenId,
-    });
+    const asked = { ...spec, ...(warmUp && { warmUp }) };
+    const memberId = anywhere && isAnyServers(asked) ? this.#options.keepers?.choose() : undefined;
+    return memberId === undefined
+      ? this.#admit(asked, idShape, requestKey, { gpus, tokenId })
+      : this.#admitElsewhere(asked, idShape, requestKey, { gpus, tokenId, memberId });
   }
 
   /** What it can begin from. Whatever is wrong with what was asked for is found when it is admitted. */
@@ -374,11 +398,56 @@ export class SandboxService implements Sandboxes {
     asked: SandboxSpec,
     idShape: SandboxIdShape,
     requestKey: string | undefined,
-    { gpus = [], from, tokenId = this.#ownerOf({ spec: asked })?.tokenId }: AdmissionParts = {},
+    parts: AdmissionParts = {},
   ): LiveSandbox {
+    const { row, unsealed } = this.#insert(asked, idShape, requestKey, parts);
+    const { images, instances } = this.#options;
+    if (row.spec.warmUp) images.holdImage(row.taskId, row.spec.warmUp.image);
+    const sandbox = this.#add(row, { plan: (slept) => this.#plan(row, unsealed, slept) });
+    try {
+      sandbox.admit(); // makes its directory, for which there may be no room
+    } catch (error) {
+      this.#live.delete(row.id);
+      this.#liveByTask.delete(row.taskId);
+      instances.gpus.release(row.taskId);
+      this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.delete(row));
+      throw error;
+    }
+    return sandbox;
+  }
+
+  /** Of one that another server begins with and keeps. */
+  async #admitElsewhere(
+    asked: SandboxSpec,
+    idShape: SandboxIdShape,
+    requestKey: string | undefined,
+    parts: AdmissionParts & { readonly memberId: MemberId },
+  ): Promise<Sandbox> {
+    const { row } = this.#insert(asked, idShape, requestKey, parts);
+    this.#elsewhere.set(row.id, { ...row, memberId: parts.memberId });
+    const sandbox = this.#fromRow(row);
+    try {
+      await this.#options.keepers?.keeper(parts.memberId).begin(row.id);
+    } catch (error) {
+      // When its server is gone somebody else begins with it.
+      if (!this.#options.keepers?.lives(parts.memberId)) return this.get(row.id);
+      this.#elsewhere.delete(row.id);
+      this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.delete(row));
+      throw error;
+    }
+    return sandbox;
+  }
+
+  /** The row of a new one, once nothing speaks against it. */
+  #insert(
+    asked: SandboxSpec,
+    idShape: SandboxIdShape,
+    requestKey: string | undefined,
+    { gpus = [], from, tokenId = this.#ownerOf({ spec: asked })?.tokenId, memberId }: AdmissionParts,
+  ): { readonly row: SandboxRow; readonly unsealed: Unsealed } {
     const { config, images, secrets, vault, instances, dataDir } = this.#options;
     if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
-    requireRoom(this.#live.size, config.maxSandboxes);
+    requireRoom(this.size, config.maxSandboxes);
     const spec = this.#withIdleAction(this.#withSealedHeaders(asked));
     this.#requireQuotas(tokenId, spec);
     const bounds = () => instances.boundsDisk(this.#runtimeOf(spec));
@@ -413,6 +482,7 @@ export class SandboxService implements Sandboxes {
         sealedBuckets: buckets.length > 0 ? sealJson(vault, buckets, id) : undefined,
         createdAtMs,
         tokenId,
+        memberId,
         requestKey,
       });
     } catch (error) {
@@ -423,22 +493,81 @@ export class SandboxService implements Sandboxes {
         throw nameTaken(spec.name);
       throw new SkerryError('already-exists', `A running sandbox already has the key '${spec.externalKey}'.`);
     }
-    if (spec.warmUp) images.holdImage(taskId, spec.warmUp.image);
     const row = this.#repository.get(id);
     if (!row) throw new Error(`sandbox ${id} vanished from the store`);
-    const sandbox = this.#add(row, {
-      plan: (slept) => this.#plan(row, { image, env, buckets }, slept),
-    });
+    return { row, unsealed: { image, env, buckets } };
+  }
+
+  /**
+   * Begins with a sandbox that the server that leads has admitted, for this one to keep. Once.
+   * @throws SkerryError `not-found` for one that is not this server's; `disk-full`
+   */
+  begin(id: SandboxId): void {
+    if (this.#live.has(id)) return;
+    const row = this.#repository.get(id);
+    const { keepers } = this.#options;
+    if (!row || !keepers || row.state === 'ended' || !isKeptBy(keepers, row))
+      throw new SkerryError('not-found', `${id} is not for this server to keep.`);
+    if (this.#closing) throw new SkerryError('unavailable', 'The server is shutting down.');
+    const sandbox = this.#add(row, { plan: this.#planAgain(row) });
     try {
-      sandbox.admit(); // makes its directory, for which there may be no room
+      sandbox.admit();
     } catch (error) {
       this.#live.delete(id);
-      this.#liveByTask.delete(taskId);
-      pool.release(taskId);
-      this.#ledger.tell(`sandbox ${id}`, () => this.#repository.delete(row));
+      this.#liveByTask.delete(row.taskId);
       throw error;
     }
-    return sandbox;
+  }
+
+  /** What happened to a sandbox that another server keeps, as that one says. */
+  heard(entry: LifeEntry): void {
+    const known = this.#elsewhere.get(entry.sandboxId);
+    if (!known) return;
+    if (entry.kind === 'ended') this.#elsewhere.delete(entry.sandboxId);
+    else if (entry.kind !== 'placed' && entry.kind !== 'ready')
+      this.#elsewhere.set(entry.sandboxId, { ...known, state: entry.kind });
+    this.#lifeLog.append(entry);
+  }
+
+  /** What the store says of those that a server keeps, when nobody may have heard what happened to them. */
+  hearAnew(member: MemberId): void {
+    for (const [sandboxId, { taskId, spec, memberId }] of this.#elsewhere) {
+      if (memberId !== member) continue;
+      const row = this.#repository.get(sandboxId);
+      if (row?.state !== 'ended') continue;
+      const { result, endedAtMs = this.#options.now() } = row;
+      const of = { sandboxId, taskId, instance: undefined, sidecarOf: spec.sidecarOf?.sandboxId };
+      this.heard({ ...of, kind: 'ended', result, timeMs: endedAtMs });
+    }
+  }
+
+  /** Takes over what a server kept that is gone: from now on it is this one's, which leads. @throws what kept the engine from it; nothing is taken over then, and it can be tried again */
+  async takeOver(member: MemberId): Promise<void> {
+    this.hearAnew(member);
+    this.#repository.takeBack(member);
+    const rows = [...this.#elsewhere]
+      .filter(([, { memberId }]) => memberId === member)
+      .flatMap(([id]) => this.#repository.get(id) ?? []);
+    await this.#recover(rows, (of) => of === member, member);
+    for (const { id } of rows) this.#elsewhere.delete(id);
+  }
+
+  /** Removes what a server that is gone still made in its last moments, after it was taken over. */
+  async clearAway(member: MemberId): Promise<void> {
+    await this.#options.instances.adopt(new Set(), (of) => of === member);
+  }
+
+  /** Whether this server keeps it, and it has not ended. */
+  keeps(id: string): boolean {
+    return this.#live.has(id as SandboxId) || this.#liveByTask.has(id as TaskId); // any text may be looked up
+  }
+
+  /** Which server keeps one that has not ended; undefined: the one that leads, or nobody. */
+  memberOf(id: string): MemberId | undefined {
+    const known = this.#elsewhere.get(id as SandboxId);
+    if (known) return known.memberId;
+    const row = this.#repository.get(id as SandboxId) ?? this.#repository.getByTask(id as TaskId); // likewise
+    return row?.state === 'ended' ? undefined : row?.memberId;
   }
 
   /** What the sandboxes that were made with a token take. What has ended takes nothing, from the moment that its end is sure. */
@@ -451,8 +580,9 @@ export class SandboxService implements Sandboxes {
     return this.#taken(({ spec }) => spec.environmentId === environmentId);
   }
 
-  #taken(counts: (sandbox: LiveSandbox) => boolean): Taken {
-    const its = [...this.#live.values()].filter(
+  #taken(counts: (sandbox: Pick<SandboxRow, 'tokenId' | 'spec'>) => boolean): Taken {
+    const all = [...this.#live.values(), ...[...this.#elsewhere.values()].map(awake)];
+    const its = all.filter(
       (sandbox) => counts(sandbox) && sandbox.state !== 'stopping' && holdsName(sandbox),
     );
     return takenBy(its.map(({ spec, isAsleep }) => ({ takes: this.#takes(spec), isAsleep })));
@@ -560,9 +690,26 @@ export class SandboxService implements Sandboxes {
    * asked for; those whose agent has yet to answer make their callers wait.
    */
   async recover(): Promise<void> {
+    const { keepers } = this.#options;
+    const live = this.#repository.live();
+    const rows = keepers ? live.filter((row) => isKeptBy(keepers, row)) : live;
+    const kept = new Set(rows);
+    for (const row of live) {
+      const { id, memberId } = row;
+      if (memberId !== undefined && !kept.has(row)) this.#elsewhere.set(id, { ...row, memberId });
+    }
+    for (const gone of new Set(rows.flatMap(({ memberId }) => memberId ?? [])))
+      this.#repository.takeBack(gone);
+    await this.#recover(rows, (of) => of === undefined || !isMemberId(of) || !keepers?.lives(of));
+    this.#forks.endUnfinished(this.#live.values(), (step) => this.#ledger.tell(undefined, step));
+  }
+
+  /** @param of whose instances are nobody's if they are in no row */
+  async #recover(rows: readonly SandboxRow[], of: IsLeft, goneMember?: MemberId): Promise<void> {
     const { instances, volumes, store, logger, now, bootId } = this.#options;
     await recoverSandboxes({
-      ...{ instances, volumes, logger, now, bootId },
+      ...{ rows, of, instances, volumes, logger, now, bootId },
+      ...(goneMember && { goneMember }),
       repository: this.#repository,
       settings: store.settings,
       ledger: this.#ledger,
@@ -571,7 +718,6 @@ export class SandboxService implements Sandboxes {
         return this.#add(row, { plan: this.#planAgain(row), left });
       },
     });
-    this.#forks.endUnfinished(this.#live.values(), (step) => this.#ledger.tell(undefined, step));
   }
 
   /** How one that an earlier server admitted is started, or gone on with. */
@@ -607,9 +753,33 @@ export class SandboxService implements Sandboxes {
     return sandbox;
   }
 
-  /** One that has not ended is known; everything else that is in the store has. */
+  /** One that has not ended is known, or another server's; everything else that is in the store has. */
+  #fromRow(row: SandboxRow): Sandbox;
+  #fromRow(row: SandboxRow | undefined): Sandbox | undefined;
   #fromRow(row: SandboxRow | undefined): Sandbox | undefined {
-    return row && (this.#live.get(row.id) ?? new EndedSandbox(this.#context, row));
+    return (
+      row && (this.#live.get(row.id) ?? this.#fromElsewhere(row) ?? new EndedSandbox(this.#context, row))
+    );
+  }
+
+  #fromElsewhere(row: SandboxRow): Sandbox | undefined {
+    const { keepers } = this.#options;
+    if (row.state === 'ended' || !keepers || row.memberId === keepers.self) return undefined;
+    return new SandboxElsewhere({
+      row,
+      keeper: keepers.keeper(row.memberId),
+      isolation: this.#isolationOf(row),
+      outputDir: join(this.#context.outputRoot, row.taskId),
+      events: () => this.#repository.events(row.taskId),
+    });
+  }
+
+  #isolationOf({ spec, taskId }: Pick<SandboxRow, 'spec' | 'taskId'>): Isolation | undefined {
+    try {
+      return this.#options.instances.isolationFor(this.#runtimeOf(spec), taskId);
+    } catch {
+      return undefined; // its start fails for the same reason and says so
+    }
   }
 
   /** The sandbox of a sidecar that has not ended. */
@@ -721,6 +891,9 @@ export class SandboxService implements Sandboxes {
     };
   }
 }
+
+/** Other servers suspend none. */
+const awake = (kept: KeptElsewhere) => ({ ...kept, isAsleep: false });
 
 /** @throws SkerryError `not-found`, also for a sidecar: it is found through its sandbox only */
 function main(sandbox: Sandbox | undefined, what: string): Sandbox {

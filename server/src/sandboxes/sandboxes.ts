@@ -265,6 +265,8 @@ export interface CreateOptions {
   readonly requestKey?: string | undefined;
   /** The token of the caller, whose quotas it counts for. Absent = nobody's. */
   readonly tokenId?: string | undefined;
+  /** True = of several servers another one may keep it, for a caller that finds it by its id in each call. */
+  readonly anywhere?: boolean;
 }
 
 export interface RestoreOptions extends Pick<CreateOptions, 'requestKey' | 'tokenId'> {

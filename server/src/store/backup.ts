@@ -6,11 +6,11 @@ import { type Database, transaction } from './database.ts';
 import { PostgresDatabase } from './postgres/postgres-database.ts';
 import { columnsOf, makeSqlite, SqliteDatabase } from './sqlite.ts';
 
-/** Each is about single sandboxes, what they run or wrote and what others are told of them, or about calls that clients repeat within minutes. */
+/** Each is about single sandboxes, what they run or wrote, which server keeps them and what others are told of them, or about calls that clients repeat within minutes. */
 export const LEFT_OUT = [
   ...['sandboxes', 'processes', 'sandbox_events', 'life_events', 'legacy_execs', 'tunnels', 'gateways'],
   ...['mounted_layers', 'task_images', 'volume_mounts', 'memory_snapshots', 'idempotency'],
-  'webhook_messages',
+  ...['webhook_messages', 'members'],
 ] as const;
 
 /** What outlasts sandboxes. */

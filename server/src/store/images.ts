@@ -176,7 +176,7 @@ export class SqlImages implements ImageRepository {
        FROM images WHERE deleted_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > ?1)
        ORDER BY created_at_ms DESC, id LIMIT ?2`);
     this.#deleteLayer = database.prepare('DELETE FROM layers WHERE id = ?');
-    this.#allLayers = database.prepare('SELECT id FROM layers');
+    this.#allLayers = database.prepare('SELECT id FROM layers WHERE created_at_ms <= ?');
     this.#referencedLayers = database.prepare(`SELECT value AS id FROM images, json_each(images.layers)
        UNION SELECT layer_id AS id FROM image_steps WHERE layer_id IS NOT NULL
        UNION SELECT value AS id FROM mounted_layers, json_each(mounted_layers.layers)
@@ -307,8 +307,8 @@ export class SqlImages implements ImageRepository {
     this.#deleteLayer.run(id);
   }
 
-  allLayers(): LayerId[] {
-    return this.#allLayers.all().map((row) => layerId(row.id));
+  allLayers(beforeMs = Number.MAX_SAFE_INTEGER): LayerId[] {
+    return this.#allLayers.all(beforeMs).map((row) => layerId(row.id));
   }
 
   holdLayers(task: TaskId, layers: readonly LayerId[]): void {

@@ -218,4 +218,8 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE UNIQUE INDEX webhook_messages_by_receiver ON webhook_messages(receiver, id);
   `,
+  /* 28: which of several servers keeps a sandbox, where that is not the one that leads, and where these are */ `
+  ALTER TABLE sandboxes ADD COLUMN member_id TEXT;
+  CREATE TABLE members (id TEXT PRIMARY KEY, lock_key INTEGER NOT NULL UNIQUE, place TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  `,
 ];

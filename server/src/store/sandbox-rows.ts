@@ -4,6 +4,7 @@ import type {
   EnvironmentId,
   ImageId,
   InstanceId,
+  MemberId,
   MountId,
   SandboxId,
   SecretId,
@@ -17,7 +18,18 @@ import type { SandboxResult } from '../sandboxes/state.ts';
 
 /** What `toRow` reads, for statements: the table has more, which is reckoned anew for each row that is asked for. */
 export const SANDBOX_COLUMNS = [
-  ...['id', 'task_id', 'app_id', 'environment_id', 'image_id', 'token_id', 'name', 'tags', 'state'],
+  ...[
+    'id',
+    'task_id',
+    'app_id',
+    'environment_id',
+    'image_id',
+    'token_id',
+    'member_id',
+    'name',
+    'tags',
+    'state',
+  ],
   ...['instance_id', 'sleep', 'spec', 'env_ciphertext', 'buckets_ciphertext', 'result', 'exit_snapshot'],
   ...['created_at_ms', 'started_at_ms', 'ended_at_ms', 'deadline_ms', 'ready_at_ms'],
 ]
@@ -32,6 +44,7 @@ interface Columns {
   readonly environment_id: EnvironmentId;
   readonly image_id: ImageId;
   readonly token_id: string | null;
+  readonly member_id: MemberId | null;
   readonly name: string | null;
   readonly tags: string;
   readonly state: SandboxRow['state'];
@@ -71,6 +84,7 @@ export function toRow(raw: object): SandboxRow {
     id: row.id,
     taskId: row.task_id,
     tokenId: row.token_id ?? undefined,
+    memberId: row.member_id ?? undefined,
     spec: {
       ...rest,
       workdir: rest.workdir,

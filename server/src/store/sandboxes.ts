@@ -1,5 +1,5 @@
 /** Rows of sandboxes and of what Skerry says about them. */
-import type { AppId, ProcessId, SandboxId, TaskId } from '../ids.ts';
+import type { AppId, MemberId, ProcessId, SandboxId, TaskId } from '../ids.ts';
 import type { ExitSnapshot } from '../sandboxes/exit-snapshot.ts';
 import type { StoredLife } from '../sandboxes/life.ts';
 import type { Entry } from '../sandboxes/life-log.ts';
@@ -26,6 +26,7 @@ export class SqlSandboxes implements SandboxRepository {
   readonly #setName;
   readonly #setTags;
   readonly #setExitSnapshot;
+  readonly #takeBack;
   readonly #liveByKey;
   readonly #newest;
   readonly #sidecars;
@@ -38,8 +39,8 @@ export class SqlSandboxes implements SandboxRepository {
   constructor(database: Database) {
     this.#database = database;
     this.#insert = database.prepare(
-      `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, buckets_ciphertext, created_at_ms, external_key, request_key, token_id)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO sandboxes (id, task_id, app_id, environment_id, image_id, name, tags, state, spec, env_ciphertext, buckets_ciphertext, created_at_ms, external_key, request_key, token_id, member_id)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 'created', ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     this.#byId = database.prepare(`SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE id = ?`);
     this.#byTask = database.prepare(`SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE task_id = ?`);
@@ -59,6 +60,9 @@ export class SqlSandboxes implements SandboxRepository {
     this.#setName = database.prepare('UPDATE sandboxes SET name = ? WHERE id = ?');
     this.#setTags = database.prepare('UPDATE sandboxes SET tags = ? WHERE id = ?');
     this.#setExitSnapshot = database.prepare('UPDATE sandboxes SET exit_snapshot = ? WHERE id = ?');
+    this.#takeBack = database.prepare(
+      "UPDATE sandboxes SET member_id = NULL WHERE member_id = ? AND state != 'ended'",
+    );
     this.#liveByKey = database.prepare(
       "SELECT id FROM sandboxes WHERE external_key = ? AND state != 'ended'",
     );
@@ -104,6 +108,7 @@ export class SqlSandboxes implements SandboxRepository {
       externalKey ?? null,
       row.requestKey ?? null,
       row.tokenId ?? null,
+      row.memberId ?? null,
     );
     this.#addEntry(row.taskId, { kind: 'created', timeMs: row.createdAtMs, result: undefined });
   }
@@ -237,6 +242,10 @@ export class SqlSandboxes implements SandboxRepository {
 
   setExitSnapshot(id: SandboxId, taken: ExitSnapshot): void {
     this.#setExitSnapshot.run(JSON.stringify(taken), id);
+  }
+
+  takeBack(from: MemberId): void {
+    this.#takeBack.run(from);
   }
 
   addEvent(taskId: TaskId, entry: SandboxLogEntry): void {

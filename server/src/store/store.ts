@@ -1,15 +1,17 @@
 /** Everything that rows are kept of, over one database. What each part is for says the room whose interface it implements. */
+
 import { SqlApps, SqlEnvironments } from './apps.ts';
-import { checkNoOwnRecords, checkOwnRecords, pair } from './data-directory.ts';
+import { checkNoOwnRecords, checkOwnRecords, checkPair, pair } from './data-directory.ts';
 import type { Database } from './database.ts';
 import { SqlGateways } from './gateways.ts';
 import { SqlAnswers } from './idempotency.ts';
 import { SqlImageUses } from './image-uses.ts';
 import { SqlImages } from './images.ts';
 import { SqlLegacyExecs } from './legacy-execs.ts';
+import { SqlMembers } from './members.ts';
 import { SqlMemorySnapshots } from './memory-snapshots.ts';
 import { SqlMounts } from './mounts.ts';
-import { openPostgres } from './postgres/open-postgres.ts';
+import { joinPostgres, openPostgres } from './postgres/open-postgres.ts';
 import { SqlProcesses } from './processes.ts';
 import { SqlSandboxes } from './sandboxes.ts';
 import { SqlSecrets } from './secrets.ts';
@@ -28,6 +30,8 @@ export class Store {
   readonly imageUses: SqlImageUses;
   readonly images: SqlImages;
   readonly legacyExecs: SqlLegacyExecs;
+  /** Of PostgreSQL only. */
+  readonly members: SqlMembers;
   readonly memorySnapshots: SqlMemorySnapshots;
   readonly mounts: SqlMounts;
   readonly processes: SqlProcesses;
@@ -49,6 +53,7 @@ export class Store {
     this.imageUses = new SqlImageUses(database);
     this.images = new SqlImages(database);
     this.legacyExecs = new SqlLegacyExecs(database);
+    this.members = new SqlMembers(database);
     this.memorySnapshots = new SqlMemorySnapshots(database);
     this.mounts = new SqlMounts(database);
     this.processes = new SqlProcesses(database);
@@ -94,6 +99,23 @@ export function openStore(dataDir: string, databaseUrl = '', passwordFile = ''):
   try {
     pair(dataDir, database);
     return new Store(database);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens it for a server that keeps sandboxes under one that leads, whose directory and database it shares.
+ * @param lock @see joinPostgres
+ * @throws like `joinPostgres`, and SkerryError `conflict` for another directory than the others'
+ */
+export function openMemberStore(dataDir: string, url: string, passwordFile: string, lock: string): Store {
+  const database = joinPostgres({ url, passwordFile }, lock);
+  try {
+    const store = new Store(database);
+    checkPair(dataDir, store.settings.get('data-directory'));
+    return store;
   } catch (error) {
     database.close();
     throw error;

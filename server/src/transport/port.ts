@@ -46,6 +46,8 @@ export interface Port {
   readonly address: { readonly host: string; readonly port: number };
   /** Shows another certificate (PEM) to connections that come from now on. */
   useCertificate(tls: PortOptions['tls']): void;
+  /** Like `close`, but the listener goes on: what comes to it waits for whoever takes it next. */
+  leave(graceMs: number): Promise<void>;
   /** Takes no new connections, lets running requests finish for at most `graceMs`, then cuts what is left. */
   close(graceMs: number): Promise<void>;
 }
@@ -156,20 +158,32 @@ export function createPort(options: PortOptions): Port {
     });
   });
 
+  /** @param until resolves when all connections are closed */
+  async function drained(until: () => Promise<void>, graceMs: number): Promise<void> {
+    closing = true;
+    const over = until();
+    for (const session of sessions) session.close();
+    guard.closeGracefully();
+    const cut = setTimeout(() => {
+      for (const session of sessions) session.destroy();
+      for (const socket of sockets) socket.destroy();
+    }, graceMs);
+    await over;
+    clearTimeout(cut);
+  }
+
+  async function allClosed(): Promise<void> {
+    // One that was reset is closed as well.
+    await Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+  }
+
   return {
     address: listener.address,
     useCertificate: ({ cert, key }) => tlsServer.setSecureContext({ cert, key, minVersion: 'TLSv1.2' }),
-    close: async (graceMs) => {
-      closing = true;
-      const closed = listener.close();
-      for (const session of sessions) session.close();
-      guard.closeGracefully();
-      const cut = setTimeout(() => {
-        for (const session of sessions) session.destroy();
-        for (const socket of sockets) socket.destroy();
-      }, graceMs);
-      await closed;
-      clearTimeout(cut);
+    leave: async (graceMs) => {
+      listener.hold();
+      await drained(allClosed, graceMs);
     },
+    close: (graceMs) => drained(() => listener.close(), graceMs),
   };
 }

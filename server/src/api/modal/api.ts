@@ -55,6 +55,41 @@ export type ModalApiDeps = AppHandlerDeps &
     readonly now: () => number;
   };
 
+/** What those of sandboxes that one of several servers keeps under the one that leads need. */
+export type MemberApiDeps = ContainerExecHandlerDeps &
+  FilesystemHandlerDeps &
+  LogHandlerDeps &
+  SandboxHandlerDeps &
+  SandboxStdioHandlerDeps &
+  SidecarHandlerDeps &
+  TaskHandlerDeps &
+  Parameters<typeof memorySnapshotHandlers>[0] &
+  Pick<
+    ModalApiDeps,
+    'tokens' | 'accessTokens' | 'answers' | 'logger' | 'onCall' | 'tracing' | 'elsewhere' | 'now'
+  >;
+
+/** Likewise; calls about anything else are answered elsewhere. */
+export function buildMemberApi(deps: MemberApiDeps): ModalApi {
+  const idempotency = new Idempotency(deps.answers, deps.now);
+  return serveModal({
+    ...deps,
+    controlPlane: [
+      containerExecHandlers(deps),
+      containerVolumeHandlers(deps),
+      filesystemHandlers(deps),
+      logHandlers(deps),
+      memorySnapshotHandlers(deps),
+      sandboxHandlers(deps),
+      sandboxStdioHandlers(deps),
+      sidecarHandlers(deps),
+      taskHandlers(deps),
+    ],
+    commandRouter: { ...commandRouterHandlers({ ...deps, idempotency }), ...sidecarRouterHandlers(deps) },
+    idempotency,
+  });
+}
+
 /** Give the result to `routeRequests({ rpc })`; call its `close` before the port's. */
 export function buildModalApi(deps: ModalApiDeps): ModalApi {
   const idempotency = new Idempotency(deps.answers, deps.now);

@@ -48,7 +48,7 @@ export function sandboxRoutes(app: HttpApp, parts: RouteParts, specParts: Sandbo
         countCreates(request, auth);
         const signal = hangUpSignal(reply, parts.closing);
         const spec = await toSandboxSpec(specParts, request.body, signal);
-        const sandbox = await sandboxes.create(spec, asCaller(request));
+        const sandbox = await sandboxes.create(spec, { ...asCaller(request), anywhere: true });
         noteMade(request, sandbox.id);
         return reply.code(201).send(describe(request, sandbox));
       },

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { createLogger } from '../../telemetry/logger.ts';
+import { newMemberId } from '../../ids.ts';
 import { Credentials } from './credentials.ts';
-import { EngineFiles, madeOnce, removeFilesOfGone } from './engine-files.ts';
+import { EngineFiles, madeOnce } from './engine-files.ts';
 
 describe('files of engines that share a data directory', () => {
   let dataDir: string;
@@ -15,7 +15,7 @@ describe('files of engines that share a data directory', () => {
   after(() => rm(dataDir, { recursive: true }));
 
   it('make all know one identity, however many begin at once', async () => {
-    const members = ['sv-0a', 'sv-0b', 'sv-0c', 'sv-0d'];
+    const members = Array.from({ length: 4 }, newMemberId);
     const file = new EngineFiles(dataDir, undefined).identity;
     const opened = await Promise.all(
       members.map((member) => Credentials.open(new EngineFiles(dataDir, member).identity)),
@@ -39,19 +39,5 @@ describe('files of engines that share a data directory', () => {
     assert.deepEqual(await readdir(dirname(file)), []);
     assert.equal(await madeOnce(file, async () => 'first'), 'first');
     assert.equal(await madeOnce(file, async () => 'second'), 'first');
-  });
-
-  it('of servers that are gone go, and no others, also of one that begins meanwhile', async () => {
-    const own = (member: string) => new EngineFiles(dataDir, member).own;
-    for (const member of ['sv-1', 'sv-2', 'sv-3']) await mkdir(own(member), { recursive: true });
-    const strange = join(own('sv-1'), '..', 'lost+found');
-    await mkdir(strange);
-    await writeFile(join(own('sv-1'), 'file'), 'of a server that was killed');
-    const living = () => new Set(['sv-2', 'sv-3']);
-    await removeFilesOfGone(dataDir, living, createLogger('silent'));
-    assert.deepEqual((await readdir(dirname(strange))).sort(), ['lost+found', 'sv-2', 'sv-3']);
-    await new EngineFiles(dataDir, 'sv-2').removeOwn();
-    await new EngineFiles(dataDir, undefined).removeOwn();
-    assert.deepEqual((await readdir(dirname(strange))).sort(), ['lost+found', 'sv-3']);
   });
 });

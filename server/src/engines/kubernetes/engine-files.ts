@@ -1,14 +1,13 @@
 /**
  * Where an engine of Pods has its files, in a data directory that several servers may share, on a volume whose locks are not to be relied on. What one of them makes and empties is in a
- * directory of its own; what all of them read is in one place, and only ever replaced whole.
+ * directory of its own (`platform/member-dirs.ts`); what all of them read is in one place, and only ever replaced whole.
  */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Logger } from '../../telemetry/logger.ts';
+import type { MemberId } from '../../ids.ts';
+import { memberDir } from '../../platform/member-dirs.ts';
 
-/** Whatever else may be in the directory is none of ours. */
-const MEMBER = /^sv-[0-9a-f]+$/;
 /** What a volume without hard links says. */
 const NO_LINKS: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
@@ -17,13 +16,11 @@ export class EngineFiles {
   readonly common: string;
   /** What is this server's alone. */
   readonly own: string;
-  readonly #member: string | undefined;
 
   /** @param member of several servers, this one; undefined where there is one, to which all is its own */
-  constructor(dataDir: string, member: string | undefined) {
+  constructor(dataDir: string, member: MemberId | undefined) {
     this.common = commonDir(dataDir);
-    this.own = member === undefined ? this.common : join(membersDir(dataDir), member);
-    this.#member = member;
+    this.own = member === undefined ? this.common : join(memberDir(dataDir, member), 'kubernetes');
   }
 
   /** Of images on their way. */
@@ -51,38 +48,9 @@ export class EngineFiles {
   get identity(): string {
     return join(this.common, 'identity.json');
   }
-
-  /** What is this server's alone among several, which no other comes back to. */
-  async removeOwn(): Promise<void> {
-    if (this.#member !== undefined) await rm(this.own, { recursive: true, force: true });
-  }
 }
 
 const commonDir = (dataDir: string) => join(dataDir, 'kubernetes');
-const membersDir = (dataDir: string) => join(commonDir(dataDir), 'members');
-
-/**
- * Removes what servers had for themselves that are gone. Never rejects: what is left is in nobody's way.
- * @param living asked after it was looked which there are: one is to be among them before it opens an engine
- */
-export async function removeFilesOfGone(
-  dataDir: string,
-  living: () => ReadonlySet<string>,
-  logger: Logger,
-): Promise<void> {
-  const there = (await readdir(membersDir(dataDir)).catch(() => [])).filter((name) => MEMBER.test(name));
-  const staying = living();
-  for (const member of there.filter((name) => !staying.has(name))) {
-    const directory = join(membersDir(dataDir), member);
-    await rm(directory, { recursive: true, force: true }).catch((err: unknown) =>
-      logger.warn({ member, err }, 'kubernetes.files-of-gone-server-left'),
-    );
-  }
-}
-
-/** The same of all. */
-export const removeMemberFiles = (dataDir: string): Promise<void> =>
-  rm(membersDir(dataDir), { recursive: true, force: true });
 
 /**
  * What is in a file that is made once. All who ask get the same, however many ask at once, and nobody sees half of it.

@@ -4,7 +4,7 @@ import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { V1Pod } from '@kubernetes/client-node';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import type { InstanceId } from '../../ids.ts';
+import type { InstanceId, MemberId } from '../../ids.ts';
 import { Limiter } from '../../platform/limiter.ts';
 import type { MachineRoom } from '../../platform/machine-room.ts';
 import type { Logger } from '../../telemetry/logger.ts';
@@ -25,7 +25,7 @@ import type {
 import type { ContentPlaces } from '../references.ts';
 import { Cluster } from './cluster.ts';
 import { Credentials } from './credentials.ts';
-import { EngineFiles, removeMemberFiles } from './engine-files.ts';
+import { EngineFiles } from './engine-files.ts';
 import { type GpuKind, gpuKinds, type PodGpus } from './gpu-kinds.ts';
 import type { ImageSource } from './image-source.ts';
 import { PodInstance } from './instance.ts';
@@ -72,8 +72,8 @@ export interface KubernetesEngineOptions {
   /** Who resolves names for Pods; none: whom their nodes ask. */
   readonly nameservers: readonly string[];
   readonly dataDir: string;
-  /** Where several servers share data directory and namespace: the one that this is, `sv-` and hexadecimal digits, which none was before. Undefined where there is one. */
-  readonly member: string | undefined;
+  /** Where several servers share data directory and namespace: the one that this is, which none was before. Undefined where there is one, and of the one that leads. */
+  readonly member: MemberId | undefined;
   readonly content: Pick<ContentPlaces, 'layer' | 'newLayer' | 'mount'>;
   readonly images: ImageSource;
   readonly agent: PodAgent;
@@ -326,16 +326,12 @@ export class KubernetesEngine implements Engine {
     this.#options.images.close();
     await this.#opened?.cluster.close();
     this.#opened = undefined;
-    await this.#places.removeOwn().catch((err: unknown) => {
-      this.#options.logger.warn({ err }, 'kubernetes.own-files-left');
-    });
   }
 
   async remove(): Promise<void> {
     const { cluster, network, credentials } = await this.#connect();
     await network?.remove();
     await cluster.removeSecret(pullSecretName(credentials.serverId));
-    await removeMemberFiles(this.#options.dataDir);
   }
 
   /** Names of all objects of this server, as lines to compare. */

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { type InstanceId, newInstanceId, newVolumeMountId } from '../../ids.ts';
+import { type InstanceId, type MemberId, newInstanceId, newMemberId, newVolumeMountId } from '../../ids.ts';
 import { InstanceService } from '../../instances/instance-service.ts';
 import { delay, unlessAborted } from '../../platform/wait.ts';
 import { createLogger } from '../../telemetry/logger.ts';
@@ -20,7 +20,7 @@ import { makeOnFakeCluster } from './testing/fake-cluster-harness.ts';
 
 const expects = { hostname: 'sandbox', limits, network: { kind: 'open' } } as const;
 const tenure: Tenure = { ...expects, mounts: [] };
-const [A, B, C] = ['sv-aa', 'sv-bb', 'sv-cc'] as const;
+const [A, B, C] = [newMemberId(), newMemberId(), newMemberId()] as const;
 const logger = createLogger('silent');
 
 describe('engines of several servers', { skip: process.getuid?.() === 0 ? false : 'needs root' }, () => {
@@ -48,8 +48,8 @@ describe('engines of several servers', { skip: process.getuid?.() === 0 ? false 
     assert.deepEqual(left, []);
   });
 
-  const make = (member: string | undefined) => makeOnFakeCluster(cluster, directory, content, member);
-  const start = async (member: string | undefined) => {
+  const make = (member: MemberId | undefined) => makeOnFakeCluster(cluster, directory, content, member);
+  const start = async (member: MemberId | undefined) => {
     const engine = make(member);
     open.add(engine);
     await engine.open();
@@ -191,21 +191,19 @@ describe('engines of several servers', { skip: process.getuid?.() === 0 ? false 
     assert.deepEqual(await remembered(), []);
   });
 
-  it('can open at once, with directories of their own, which go with them', async () => {
+  it('can open at once, with directories of their own', async () => {
     const members = [A, B, C];
     const engines = await Promise.all(members.map(start));
     const instances = await Promise.all(engines.map((engine) => run(engine)));
     for (const instance of instances) assert.equal(await shell(instance, 'echo fine'), 'fine');
     for (const engine of engines) assert.equal((await engine.traces()).length, 6, 'each knows them all');
-    const kubernetes = join(directory, 'data/kubernetes');
-    assert.deepEqual((await readdir(join(kubernetes, 'members'))).sort(), members);
+    assert.deepEqual((await readdir(join(directory, 'data/members'))).sort(), members.toSorted());
     for (const engine of engines) await engine.close();
-    assert.deepEqual(await readdir(join(kubernetes, 'members')), []);
-    assert.deepEqual(await readdir(kubernetes), ['identity.json', 'members']);
+    assert.deepEqual(await readdir(join(directory, 'data/kubernetes')), ['identity.json']);
   });
 
   it('never have nodes be without the password of the registry', async () => {
-    const withPassword = (member: string, password: string) =>
+    const withPassword = (member: MemberId, password: string) =>
       makeOnFakeCluster(cluster, directory, content, member, {
         images: { ...cluster.images, credentials: async () => JSON.stringify({ auths: { password } }) },
       });

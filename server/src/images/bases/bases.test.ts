@@ -6,10 +6,12 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { configSchema } from '../../config/config.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { run } from '../../platform/command.ts';
+import { MachineRoom } from '../../platform/machine-room.ts';
 import { openTestStore } from '../../store/testing/open-test-store.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { StepCache } from '../build/step-cache.ts';
 import type { RegistryCredentials } from '../image.ts';
+import { ImagePlaces } from '../image-places.ts';
 import { LayerStore } from '../layer-store.ts';
 import { packageSources } from '../packages/sources.ts';
 import { Bases } from './bases.ts';
@@ -39,7 +41,10 @@ async function openBases({ insecure = [], mirrors = [], ecrEndpoint = '' }: Sett
   const opened = openTestStore(directory);
   cleanup.add('store', () => opened.close());
   const store = opened.images;
-  const layers = new LayerStore(directory, store, createLogger('silent'), clock);
+  const layers = new LayerStore({
+    ...{ places: new ImagePlaces(directory), store, logger: createLogger('silent'), now: clock },
+    room: new MachineRoom(directory),
+  });
   const bases = new Bases({
     store,
     layers,

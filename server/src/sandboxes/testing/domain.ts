@@ -30,6 +30,7 @@ import { onPostgres, openTestStore } from '../../store/testing/open-test-store.t
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
 import { type OpenVolumes, openVolumes } from '../../volumes/open-volumes.ts';
 import { SandboxContent } from '../content-places.ts';
+import type { Keepers } from '../keepers.ts';
 import { checkpointsDir } from '../memory-snapshots.ts';
 import { SandboxService, type SandboxServiceOptions } from '../sandbox-service.ts';
 import type { OutputReader, Process, Sandbox } from '../sandboxes.ts';
@@ -64,6 +65,8 @@ export interface DomainOptions {
   readonly checkpoints?: boolean;
   readonly quotasOf?: SandboxServiceOptions['quotasOf'];
   readonly environments?: SandboxServiceOptions['environments'];
+  /** As one of several servers. */
+  readonly keepers?: Keepers;
 }
 
 type Parts = Pick<
@@ -201,6 +204,7 @@ export class Domain implements AsyncDisposable {
       faultPoint,
       ...(options.quotasOf && { quotasOf: options.quotasOf }),
       ...(options.environments && { environments: options.environments }),
+      keepers: options.keepers,
     });
     cleanup.add('sandboxes', () => manager.close());
     const apps = new AppService(store, now);

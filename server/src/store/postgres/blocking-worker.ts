@@ -1,6 +1,7 @@
 /** Asks the worker that has the connection, and waits for the answer without letting anything else happen on this thread. */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { DatabaseSource } from './connection.ts';
+import { LEADER_LOCK } from './locks.ts';
 import type { Answer, Request, WorkerData } from './messages.ts';
 import { ANSWER_TIMEOUT_MS, WORKER_TIMEOUT_MS } from './timeouts.ts';
 
@@ -21,6 +22,8 @@ export interface BlockingWorkerOptions {
   readonly patienceMs?: number;
   /** With the database, for one statement. */
   readonly answerTimeoutMs?: number;
+  /** What its connection holds (`locks.ts`); that of the server that leads by default. */
+  readonly lock?: string;
 }
 
 export class BlockingWorker {
@@ -28,6 +31,7 @@ export class BlockingWorker {
   readonly #program: URL;
   readonly #patienceMs: number;
   readonly #answerTimeoutMs: number;
+  readonly #lock: string;
   #running: Running | undefined;
   #started = 0;
   #closed = false;
@@ -35,6 +39,7 @@ export class BlockingWorker {
   constructor(source: DatabaseSource, options: BlockingWorkerOptions = {}) {
     const { program, patienceMs = WORKER_TIMEOUT_MS, answerTimeoutMs = ANSWER_TIMEOUT_MS } = options;
     this.#source = source;
+    this.#lock = options.lock ?? LEADER_LOCK;
     this.#program = program ?? new URL('./worker.ts', import.meta.url);
     this.#patienceMs = patienceMs;
     this.#answerTimeoutMs = answerTimeoutMs;
@@ -68,6 +73,7 @@ export class BlockingWorker {
       ...{
         source: this.#source,
         answerTimeoutMs: this.#answerTimeoutMs,
+        lock: this.#lock,
         port: port2,
         answers: answers.buffer,
       },

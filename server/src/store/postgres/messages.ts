@@ -6,6 +6,8 @@ import type { DatabaseSource } from './connection.ts';
 export interface WorkerData {
   readonly source: DatabaseSource;
   readonly answerTimeoutMs: number;
+  /** What the connection holds for as long as it lives (`locks.ts`). */
+  readonly lock: string;
   readonly port: MessagePort;
   /** One Int32, which goes up by one with every answer. */
   readonly answers: SharedArrayBuffer;

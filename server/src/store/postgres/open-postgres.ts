@@ -4,10 +4,34 @@ import { migrated, transaction } from '../database.ts';
 import { migrations } from '../migrations.ts';
 import type { DatabaseSource } from './connection.ts';
 import { PostgresDatabase } from './postgres-database.ts';
-import { FIRST_VERSION, firstSchema } from './schema.ts';
+import { FIRST_VERSION, firstSchema, TEXT } from './schema.ts';
 
 /** What takes the schema on from `FIRST_VERSION`, in order: one for each of SQLite's after that. An entry that was released is never edited. */
-const later: readonly string[] = [];
+const later: readonly string[] = [
+  /* 28 */ `
+  ALTER TABLE sandboxes ADD COLUMN member_id ${TEXT};
+  CREATE TABLE members (id ${TEXT} PRIMARY KEY, lock_key BIGINT NOT NULL UNIQUE, place ${TEXT} NOT NULL, since_ms BIGINT NOT NULL);
+  `,
+];
+
+/**
+ * Opens it for a server that keeps sandboxes under one that leads: what it holds is `lock`, and the schema is the other's to change.
+ * @throws SkerryError as `openPostgres`; `conflict` when that one is of another version
+ */
+export function joinPostgres(source: DatabaseSource, lock: string): PostgresDatabase {
+  return migrated(new PostgresDatabase(source, { lock }), (database) => {
+    const version = versionOf(database);
+    if (version === migrations.length) return;
+    throw new SkerryError(
+      'conflict',
+      `The server that leads is of another version: the database at ${database.place} has schema ${version}, this one needs ${migrations.length}.`,
+    );
+  });
+}
+
+/** 0 where nobody was here yet. */
+const versionOf = (database: PostgresDatabase): number =>
+  Number(database.prepare('SELECT version FROM schema_version').get()?.version ?? 0);
 
 /**
  * @throws SkerryError `invalid-argument` for a URL that is none; `unavailable` when it does not answer or lets nobody in; `conflict` when another server works on it, or a newer Skerry did: it is left as it is
@@ -19,8 +43,7 @@ export function openPostgres(source: DatabaseSource): PostgresDatabase {
 function migrate(database: PostgresDatabase): void {
   transaction(database, () => {
     database.exec('CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)');
-    const row = database.prepare('SELECT version FROM schema_version').get();
-    const current = Number(row?.version ?? 0);
+    const current = versionOf(database);
     if (current > migrations.length) {
       throw new SkerryError(
         'conflict',

@@ -7,7 +7,8 @@ import { JSON_FUNCTIONS } from './json-functions.ts';
 /** Which of SQLite's migrations `firstSchema` is the outcome of. */
 export const FIRST_VERSION = 27;
 
-const TEXT = 'TEXT COLLATE "C"';
+/** By its bytes. */
+export const TEXT = 'TEXT COLLATE "C"';
 
 /** A trigger that does something for a row of `sandboxes`. */
 const trigger = (name: string, when: string, work: string, row: 'OLD' | 'NEW') => `

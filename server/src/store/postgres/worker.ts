@@ -1,18 +1,18 @@
 /**
  * The thread that talks to PostgreSQL, so that the server's can wait for an answer as for SQLite's. One connection, made when it is needed and again after
- * it was lost, that holds a lock for as long as it lives: one server works on a database.
+ * it was lost, that holds a lock for as long as it lives: one server leads those of a database, and each of the others is known to live by its own.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { workerData } from 'node:worker_threads';
 import pg from 'pg';
 import { type Connection, connectTo, OF_CONNECTION, OWN_CONNECTION } from './connection.ts';
 import { checkFit } from './fitness.ts';
-import { KEEPALIVE, LEADER_LOCK } from './locks.ts';
+import { KEEPALIVE } from './locks.ts';
 import type { Answer, Request, WorkerData } from './messages.ts';
 import { LOCK_TIMEOUT_MS } from './timeouts.ts';
 import { reasonOf, Unusable } from './unusable.ts';
 
-const { source, answerTimeoutMs, port, answers, sessionsBefore } = workerData as WorkerData; // `BlockingWorker` gives it
+const { source, answerTimeoutMs, lock: name, port, answers, sessionsBefore } = workerData as WorkerData; // `BlockingWorker` gives it
 const counter = new Int32Array(answers);
 
 /** Between tries to connect again, which nobody waits for. */
@@ -20,7 +20,7 @@ const PAUSE_MS = 500;
 const SESSION = `${KEEPALIVE}
   SET statement_timeout = '15s'; SET idle_in_transaction_session_timeout = '60s';
   SET client_min_messages = warning`;
-const LOCK = `SELECT pg_try_advisory_lock(${LEADER_LOCK}) AS taken`;
+const LOCK = `SELECT pg_try_advisory_lock(${name}) AS taken`;
 
 const END = `SELECT pg_terminate_backend(pid) ${OF_CONNECTION}`;
 

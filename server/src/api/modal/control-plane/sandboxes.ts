@@ -81,7 +81,12 @@ export function sandboxHandlers(deps: SandboxHandlerDeps): Partial<ServiceImpl<t
     if (app.state === 'stopped') {
       throw new SkerryError('conflict', `App ${app.id} is stopped; look it up again to get a running one.`);
     }
-    const sandbox = await sandboxes.create(toSandboxSpec(request, app), { idShape, ...makerOf(context) });
+    const maker = makerOf(context);
+    const sandbox = await sandboxes.create(toSandboxSpec(request, app), {
+      idShape,
+      ...maker,
+      anywhere: true,
+    });
     // The answers have no field for it, and a program may want to know before it runs code that nobody trusts.
     if (sandbox.isolation) context.responseHeader.set(ISOLATION_HEADER, sandbox.isolation);
     return sandbox;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { treesBinaryPath } from '../../../agent/agent-binary.ts';
 import { PodAgentClient } from '../../../agent/pod-agent-client.ts';
+import { type MemberId, newMemberId } from '../../../ids.ts';
 import { RegistryImages } from '../../../images/registry-images.ts';
 import { MachineRoom } from '../../../platform/machine-room.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
@@ -26,7 +27,7 @@ const logger = createLogger('silent');
 export const noCluster = kubeconfig === '' ? 'npm run test:kubernetes has a cluster' : false;
 
 /** As one of several, which asks more of a cluster than one that is alone; that is what the servers of other suites are. */
-const MEMBER = 'sv-0123456789abcdef';
+const MEMBER = newMemberId();
 
 export async function openOnCluster(content: ContentPlaces): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
@@ -45,13 +46,13 @@ export async function openOnCluster(content: ContentPlaces): Promise<EngineHarne
 export const makeOnCluster = (
   content: ContentPlaces,
   directory: string,
-  member: string | undefined,
+  member: MemberId | undefined,
 ): KubernetesEngine => makeKubernetesEngine(onCluster(content, directory, member));
 
 function onCluster(
   content: ContentPlaces,
   directory: string,
-  member: string | undefined,
+  member: MemberId | undefined,
 ): Omit<HarnessOptions, 'onClose'> {
   const places = new EngineFiles(directory, member);
   return {

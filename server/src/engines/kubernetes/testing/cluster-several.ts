@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { newInstanceId } from '../../../ids.ts';
+import { newInstanceId, newMemberId } from '../../../ids.ts';
 import { unlessAborted } from '../../../platform/wait.ts';
 import type { Tenure } from '../../engine.ts';
 import { createBusyboxLayer } from '../../testing/busybox-layer.ts';
@@ -14,6 +14,8 @@ import { TestContent } from '../../testing/test-content.ts';
 import { untilReleased } from '../../testing/until-released.ts';
 import type { KubernetesEngine } from '../engine.ts';
 import { makeOnCluster, noCluster } from './cluster-harness.ts';
+
+const [LEADER, OTHER] = [newMemberId(), newMemberId()];
 
 const tenure: Tenure = { hostname: 'sandbox', limits, network: { kind: 'open' }, mounts: [] };
 
@@ -27,8 +29,8 @@ describe('engines of two servers on a real cluster', { skip: noCluster, timeout:
     directory = await mkdtemp(join(tmpdir(), 'skerry-several-'));
     await createBusyboxLayer(join(directory, 'layer'));
     const content = new TestContent(directory);
-    leader = makeOnCluster(content, directory, 'sv-aa');
-    other = makeOnCluster(content, directory, 'sv-bb');
+    leader = makeOnCluster(content, directory, LEADER);
+    other = makeOnCluster(content, directory, OTHER);
     await Promise.all([leader.open(), other.open()]);
     down = makeOnCluster(content, directory, undefined);
     await down.open();
@@ -65,7 +67,7 @@ describe('engines of two servers on a real cluster', { skip: noCluster, timeout:
     await leader.destroy(taken.id);
     // Of a Pod that neither has any more.
     await other.close();
-    await leader.adopt(new Set(), (member) => member === 'sv-bb');
+    await leader.adopt(new Set(), (member) => member === OTHER);
     assert.deepEqual(await leader.traces(), []);
   });
 });

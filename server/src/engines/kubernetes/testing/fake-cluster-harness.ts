@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { treesBinaryPath } from '../../../agent/agent-binary.ts';
 import { AgentClient } from '../../../agent/agent-client.ts';
 import { PodAgentClient } from '../../../agent/pod-agent-client.ts';
+import type { MemberId } from '../../../ids.ts';
 import { MachineRoom } from '../../../platform/machine-room.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import type { KubernetesEngine, KubernetesEngineOptions } from '../engine.ts';
@@ -49,7 +50,7 @@ export const makeOnFakeCluster = (
   cluster: FakeCluster,
   directory: string,
   content: KubernetesEngineOptions['content'],
-  member: string | undefined,
+  member: MemberId | undefined,
   more: Partial<Pick<KubernetesEngineOptions, 'images'>> = {},
 ): KubernetesEngine =>
   makeKubernetesEngine({ ...onFakeCluster(cluster, directory, content), member, ...more });
