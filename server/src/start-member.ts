@@ -77,6 +77,8 @@ export interface MemberParts {
 /** What it may not outlive by more than a moment. */
 const BEAT_MS = 1_000;
 const DRAIN_MS = 2_000;
+/** How often the certificate is looked at, as by the one that leads. */
+const CERTIFICATE_INTERVAL_MS = 3_600_000;
 const TRACES_PATIENCE_MS = 2_000;
 const DASHBOARD = fileURLToPath(new URL('../../web/dist', import.meta.url));
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
@@ -107,15 +109,18 @@ export async function startMember(
     const vault = openVault(dataDir, process.env.SKERRY_VAULT_KEY);
     const tokens = await TokenStore.open({ settings: store.settings, dataDir, vault, now });
     const names = [...config.tlsNames, ...machineNames()];
-    const certificate = await loadCertificate({
+    const certificateOptions = {
       ...{ dataDir, certFile: config.tlsCertFile, keyFile: config.tlsKeyFile, names, now },
-    });
-    const { fingerprint } = certificate;
-    const place = JSON.stringify({ host: config.peerHost, port: listener.address.port, fingerprint });
+    };
+    let certificate = await loadCertificate(certificateOptions);
+    const say = (place: string) => store.members.put({ id, lockKey, place, sinceMs: now() });
+    const sayWhere = () => {
+      const { fingerprint } = certificate;
+      say(JSON.stringify({ host: config.peerHost, port: listener.address.port, fingerprint }));
+    };
     // Before it makes anything that somebody who does not know it would take for nobody's.
-    const says = (where: string) => store.members.put({ id, lockKey, place: where, sinceMs: now() });
-    says('');
-    cleanup.add('place', () => says('')); // it has let go of its sandboxes
+    say('');
+    cleanup.add('place', () => say('')); // it has let go of its sandboxes
     cleanup.add('scratch', () => rm(scratch, { recursive: true, force: true }));
 
     const counts = new Counts();
@@ -318,7 +323,16 @@ export async function startMember(
     cleanup.add('readiness', () => {
       draining = true;
     });
-    says(place);
+    const renew = async () => {
+      const current = await loadCertificate(certificateOptions);
+      if (current.cert === certificate.cert && current.key === certificate.key) return;
+      port.useCertificate(current);
+      certificate = current;
+      sayWhere();
+      logger.info({ fingerprint: current.fingerprint }, 'certificate.renewed');
+    };
+    cleanup.add('renewal', repeat(CERTIFICATE_INTERVAL_MS, [{ name: 'certificate', run: renew }], logger));
+    sayWhere();
     logger.warn({ member: id, path: PEER_PREFIX }, 'server.keeps-sandboxes');
     return async () => {
       await cleanup.run();

@@ -265,8 +265,12 @@ export class TokenStore {
     this.#open.end(tokenId);
   }
 
-  /** What another server changed, of several that have the same: tokens that it made or revoked, secrets and quotas. Answers under way end as they do there. */
+  /**
+   * What another server changed, of several that have the same: tokens that it made or revoked, secrets and quotas. Answers under way end as they do there, also of tokens that have expired,
+   * which that one sweeps.
+   */
   reload(): void {
+    for (const token of this.#further) if (this.#isExpired(token)) this.#open.end(token.tokenId);
     const before = this.#further;
     if (!this.#read()) return;
     const good = new Map(this.#further.map((token) => [token.tokenId, token]));

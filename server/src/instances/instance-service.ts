@@ -206,6 +206,11 @@ export class InstanceService {
     return instances;
   }
 
+  /** Whether one waits for somebody. */
+  hasWarm(shape: Pick<Shape, 'layers' | 'runtime' | 'disk'>, expects: Expected): boolean {
+    return this.warm.has(this.#warmShape(shape, expects));
+  }
+
   /** Takes away whatever there is of an instance. @throws what kept something of it on the machine; it is tried again until nothing is left */
   async destroy(id: InstanceId): Promise<void> {
     try {

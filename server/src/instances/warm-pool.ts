@@ -140,6 +140,11 @@ export class WarmPool {
     return taken;
   }
 
+  /** Whether one waits. */
+  has(shape: WarmShape): boolean {
+    return !this.#isOff && (this.#kinds.get(keyOf(shape))?.waiting.length ?? 0) > 0;
+  }
+
   /**
    * Has so many wait now, and made anew when they are taken, for that long.
    * @throws SkerryError `unavailable` when it is off, `invalid-argument` for more than can wait; what keeps one from being made

@@ -58,6 +58,7 @@ export class MemberWatch implements Keepers {
   readonly #silentSinceMs = new Map<MemberId, number>();
   /** When those were taken over that may still have had something made. */
   readonly #goneAtMs = new Map<MemberId, number>();
+  #isClosed = false;
   /** Counts up, so that each has its turn. */
   #turn = 0;
 
@@ -78,7 +79,12 @@ export class MemberWatch implements Keepers {
   }
 
   peer(id: MemberId): Peer | undefined {
-    return this.#parts.registry.find(id)?.peer;
+    return this.#isClosed ? undefined : this.#parts.registry.find(id)?.peer;
+  }
+
+  /** Nobody is asked any more. */
+  close(): void {
+    this.#isClosed = true;
   }
 
   keeper(id: MemberId | undefined): Keeper {

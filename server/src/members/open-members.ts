@@ -54,6 +54,7 @@ export function openMembers({ rows, vault, dataDir, place, logger, now }: Member
     }),
     route: (sandboxes) => peerRoute({ sandboxes, logger }),
     close() {
+      keepers.close();
       forwarder.close();
       sessions.close();
     },

@@ -55,7 +55,7 @@ test('what another server keeps begins there, is listed here, and counts here un
   assert.equal(manager.memberOf(taskId), others.member);
   assert.equal(manager.keeps(id), false);
   assert.equal(manager.size, 1);
-  assert.deepEqual(manager.census(), [{ state: 'created', isolation: 'runc', count: 1 }]);
+  assert.deepEqual(manager.census(), [], 'each server counts its own');
   assert.equal(manager.takenIn(domain.spec().environmentId).sandboxes, 1);
   const [listed] = manager.list({ limit: 10 });
   assert.ok(listed);
@@ -81,7 +81,6 @@ test('what another server keeps begins there, is listed here, and counts here un
     result: kind === 'ended' ? { kind: 'terminated' } : undefined,
   });
   manager.heard(entry('running'));
-  assert.equal(manager.census().find(({ count }) => count === 2)?.state, 'running');
   manager.heard(entry('ended'));
   manager.heard(entry('ended')); // of what is known no more
   assert.equal(manager.size, 1);
@@ -148,6 +147,51 @@ test('a server that leads from now on leaves alone what others keep, and has wha
   assert.equal(next.manager.memberOf(id), others.member);
   await eventually(() => next.manager.get(gone.id).state === 'running');
   assert.equal(next.store.sandboxes.get(gone.id)?.memberId, undefined);
+});
+
+test('of what ended while nobody led whoever leads next tells, once', async () => {
+  const others = new Others();
+  await using domain = await Domain.open({ keepers: others });
+  const { id } = await domain.manager.create(domain.spec(), anywhere);
+  const row = domain.store.sandboxes.get(id);
+  assert.ok(row);
+  const over = { state: 'ended', result: { kind: 'terminated' }, endedAtMs: 5, timeMs: 5 } as const;
+  domain.store.sandboxes.update(row, { ...row, ...over }, []);
+  const told: string[] = [];
+  const beforeRecovery = ({ manager }: Domain) => {
+    manager.follow(({ kind, sandboxId, timeMs }) => told.push(`${kind} ${sandboxId} ${timeMs}`));
+    return undefined;
+  };
+  await using next = await domain.restart({ beforeRecovery });
+  assert.deepEqual(told, [`ended ${id} 5`]);
+  assert.equal(next.manager.size, 0);
+  await using last = await next.restart({ beforeRecovery });
+  assert.deepEqual(told, [`ended ${id} 5`]);
+  assert.equal(last.manager.get(id).state, 'ended');
+});
+
+test('what the server that led before was lost with is begun, or was never made', async () => {
+  const others = new Others();
+  await using domain = await Domain.open({ keepers: others });
+  const { id } = await domain.manager.create(domain.spec(), anywhere);
+  others.asked.length = 0;
+  await using next = await domain.restart();
+  await eventually(() => others.asked.length > 0);
+  assert.deepEqual(others.asked, [`begin ${id}`]);
+  others.refusal = new SkerryError('disk-full', 'There is no room.');
+  await using last = await next.restart();
+  await eventually(() => last.store.sandboxes.get(id) === undefined);
+  assert.equal(last.manager.size, 0);
+});
+
+test('one like that waits here: it is given, and nobody else asked', async () => {
+  const others = new Others();
+  await using domain = await Domain.open({ keepers: others, warmPool: 2 });
+  const { imageId, network, runtime } = domain.spec();
+  await domain.manager.keepWarm({ imageId, network, runtime }, { count: 1, forMs: 60_000 }, deadline());
+  const here = await domain.manager.create(domain.spec(), anywhere);
+  assert.equal(domain.manager.keeps(here.id), true);
+  assert.deepEqual(others.asked, []);
 });
 
 test('a server begins with what the one that leads gives it, once, and with nothing else', async () => {

@@ -84,6 +84,10 @@ export interface SandboxRepository {
   setExitSnapshot(id: SandboxId, taken: ExitSnapshot): void;
   /** Those that have not ended of a server that is gone are the one's that leads. */
   takeBack(from: MemberId): void;
+  /** The one that leads knows that one has ended which another kept. No effect before that one has stored it: then it is told once more. */
+  noteHeard(id: SandboxId): void;
+  /** Those that others kept, which have ended while the one that leads did not know it. */
+  unheard(): SandboxRow[];
   addEvent(taskId: TaskId, entry: SandboxLogEntry): void;
   events(taskId: TaskId): SandboxLogEntry[];
 }

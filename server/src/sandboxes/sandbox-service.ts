@@ -283,16 +283,9 @@ export class SandboxService implements Sandboxes {
     return this.#live.size + this.#elsewhere.size;
   }
 
-  /** Those that have not ended, sidecars included, by what they are. */
+  /** Those that this server keeps and that have not ended, sidecars included, by what they are. */
   census(): readonly Census[] {
-    const elsewhere = [...this.#elsewhere.values()].map(({ state, ...row }) => ({
-      state,
-      isolation: this.#isolationOf(row),
-    }));
-    const alike = Map.groupBy(
-      [...this.#live.values(), ...elsewhere],
-      ({ state, isolation }) => `${state} ${isolation}`,
-    );
+    const alike = Map.groupBy(this.#live.values(), ({ state, isolation }) => `${state} ${isolation}`);
     return [...alike.values()].flatMap((all) => {
       const [first] = all;
       return first ? [{ state: first.state, isolation: first.isolation, count: all.length }] : [];
@@ -310,7 +303,8 @@ export class SandboxService implements Sandboxes {
     if (made) return this.get(made.id);
     this.#countCreates(spec);
     const asked = { ...spec, ...(warmUp && { warmUp }) };
-    const memberId = anywhere && isAnyServers(asked) ? this.#options.keepers?.choose() : undefined;
+    const mayGo = anywhere && isAnyServers(asked) && !this.#waitsHere(asked);
+    const memberId = mayGo ? this.#options.keepers?.choose() : undefined;
     return memberId === undefined
       ? this.#admit(asked, idShape, requestKey, { gpus, tokenId })
       : this.#admitElsewhere(asked, idShape, requestKey, { gpus, tokenId, memberId });
@@ -416,6 +410,17 @@ export class SandboxService implements Sandboxes {
     return sandbox;
   }
 
+  /** Whether one like that waits for somebody on this server. */
+  #waitsHere(spec: SandboxSpec): boolean {
+    if (!this.#options.keepers) return false;
+    try {
+      const { shape, expects } = this.#warmShape(spec);
+      return this.#options.instances.hasWarm(shape, expects);
+    } catch {
+      return false; // what is wrong with it is said when it is admitted
+    }
+  }
+
   /** Of one that another server begins with and keeps. */
   async #admitElsewhere(
     asked: SandboxSpec,
@@ -424,18 +429,24 @@ export class SandboxService implements Sandboxes {
     parts: AdmissionParts & { readonly memberId: MemberId },
   ): Promise<Sandbox> {
     const { row } = this.#insert(asked, idShape, requestKey, parts);
-    this.#elsewhere.set(row.id, { ...row, memberId: parts.memberId });
     const sandbox = this.#fromRow(row);
+    await this.#beginElsewhere(row, parts.memberId);
+    return this.#live.get(row.id) ?? sandbox;
+  }
+
+  /** Once. @throws what its server refuses it for; then it was never made */
+  async #beginElsewhere(row: SandboxRow, memberId: MemberId): Promise<void> {
+    const { keepers } = this.#options;
+    this.#elsewhere.set(row.id, { ...row, memberId });
     try {
-      await this.#options.keepers?.keeper(parts.memberId).begin(row.id);
+      await keepers?.keeper(memberId).begin(row.id);
     } catch (error) {
-      // When its server is gone somebody else begins with it.
-      if (!this.#options.keepers?.lives(parts.memberId)) return this.get(row.id);
+      // When its server is gone this one begins with it.
+      if (!keepers?.lives(memberId)) return;
       this.#elsewhere.delete(row.id);
       this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.delete(row));
       throw error;
     }
-    return sandbox;
   }
 
   /** The row of a new one, once nothing speaks against it. */
@@ -521,24 +532,34 @@ export class SandboxService implements Sandboxes {
 
   /** What happened to a sandbox that another server keeps, as that one says. */
   heard(entry: LifeEntry): void {
-    const known = this.#elsewhere.get(entry.sandboxId);
+    const { sandboxId: id, kind } = entry;
+    const known = this.#elsewhere.get(id);
     if (!known) return;
-    if (entry.kind === 'ended') this.#elsewhere.delete(entry.sandboxId);
-    else if (entry.kind !== 'placed' && entry.kind !== 'ready')
-      this.#elsewhere.set(entry.sandboxId, { ...known, state: entry.kind });
+    if (kind === 'ended') {
+      this.#elsewhere.delete(id);
+      this.#ledger.tell(`heard ${id}`, () => this.#repository.noteHeard(id));
+    } else if (kind !== 'placed' && kind !== 'ready') this.#elsewhere.set(id, { ...known, state: kind });
     this.#lifeLog.append(entry);
   }
 
   /** What the store says of those that a server keeps, when nobody may have heard what happened to them. */
   hearAnew(member: MemberId): void {
-    for (const [sandboxId, { taskId, spec, memberId }] of this.#elsewhere) {
+    for (const [id, { memberId }] of this.#elsewhere) {
       if (memberId !== member) continue;
-      const row = this.#repository.get(sandboxId);
-      if (row?.state !== 'ended') continue;
-      const { result, endedAtMs = this.#options.now() } = row;
-      const of = { sandboxId, taskId, instance: undefined, sidecarOf: spec.sidecarOf?.sandboxId };
-      this.heard({ ...of, kind: 'ended', result, timeMs: endedAtMs });
+      const row = this.#repository.get(id);
+      if (row?.state === 'ended') this.#hearEnd(row);
     }
+  }
+
+  #hearEnd({
+    id: sandboxId,
+    taskId,
+    spec,
+    result,
+    endedAtMs: timeMs = this.#options.now(),
+  }: SandboxRow): void {
+    const of = { sandboxId, taskId, instance: undefined, sidecarOf: spec.sidecarOf?.sandboxId };
+    this.heard({ ...of, kind: 'ended', result, timeMs });
   }
 
   /** Takes over what a server kept that is gone: from now on it is this one's, which leads. @throws what kept the engine from it; nothing is taken over then, and it can be tried again */
@@ -672,17 +693,27 @@ export class SandboxService implements Sandboxes {
     wish: { readonly count: number; readonly forMs: number },
     signal: AbortSignal,
   ): Promise<Warmed> {
-    const { images, instances } = this.#options;
-    const { layers } = images.getPlain(imageId);
+    const { shape, expects } = this.#warmShape({
+      imageId,
+      network,
+      runtime: asked,
+      resources: NOTHING_ASKED,
+    });
+    return this.#options.instances.keepWarm(shape, { expects, label: imageId }, wish, signal);
+  }
+
+  /** @throws SkerryError `not-found` (image) */
+  #warmShape({
+    imageId,
+    network,
+    runtime: asked,
+    resources,
+  }: Pick<SandboxSpec, 'imageId' | 'network' | 'runtime' | 'resources'>) {
+    const { layers } = this.#options.images.getPlain(imageId);
     const runtime = this.#runtimeOf({ runtime: asked });
-    const disk = this.#diskOf({ resources: NOTHING_ASKED }, runtime);
-    const expects = expectationOf(network, this.#limits(NOTHING_ASKED));
-    return instances.keepWarm(
-      { layers, runtime, ...(disk && { disk }) },
-      { expects, label: imageId },
-      wish,
-      signal,
-    );
+    const disk = this.#diskOf({ resources }, runtime);
+    const shape = { layers, runtime, ...(disk && { disk }) };
+    return { shape, expects: expectationOf(network, this.#limits(resources)) };
   }
 
   /**
@@ -695,11 +726,21 @@ export class SandboxService implements Sandboxes {
     const rows = keepers ? live.filter((row) => isKeptBy(keepers, row)) : live;
     const kept = new Set(rows);
     for (const row of live) {
-      const { id, memberId } = row;
-      if (memberId !== undefined && !kept.has(row)) this.#elsewhere.set(id, { ...row, memberId });
+      const { id, memberId, state } = row;
+      if (memberId === undefined || kept.has(row)) continue;
+      this.#elsewhere.set(id, { ...row, memberId });
+      if (state !== 'created') continue;
+      // The server that led before may have been lost before it told that one.
+      this.#beginElsewhere(row, memberId).catch((err: unknown) =>
+        this.#options.logger.warn({ sandbox: id, err }, 'sandbox.not-begun'),
+      );
     }
     for (const gone of new Set(rows.flatMap(({ memberId }) => memberId ?? [])))
       this.#repository.takeBack(gone);
+    for (const row of keepers ? this.#repository.unheard() : []) {
+      if (row.memberId !== undefined) this.#elsewhere.set(row.id, { ...row, memberId: row.memberId });
+      this.#hearEnd(row);
+    }
     await this.#recover(rows, (of) => of === undefined || !isMemberId(of) || !keepers?.lives(of));
     this.#forks.endUnfinished(this.#live.values(), (step) => this.#ledger.tell(undefined, step));
   }

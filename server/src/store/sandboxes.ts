@@ -27,6 +27,8 @@ export class SqlSandboxes implements SandboxRepository {
   readonly #setTags;
   readonly #setExitSnapshot;
   readonly #takeBack;
+  readonly #noteHeard;
+  readonly #unheard;
   readonly #liveByKey;
   readonly #newest;
   readonly #sidecars;
@@ -62,6 +64,12 @@ export class SqlSandboxes implements SandboxRepository {
     this.#setExitSnapshot = database.prepare('UPDATE sandboxes SET exit_snapshot = ? WHERE id = ?');
     this.#takeBack = database.prepare(
       "UPDATE sandboxes SET member_id = NULL WHERE member_id = ? AND state != 'ended'",
+    );
+    this.#noteHeard = database.prepare(
+      "UPDATE sandboxes SET member_id = NULL WHERE id = ? AND state = 'ended'",
+    );
+    this.#unheard = database.prepare(
+      `SELECT ${SANDBOX_COLUMNS} FROM sandboxes WHERE member_id IS NOT NULL AND state = 'ended' ORDER BY ended_at_ms`,
     );
     this.#liveByKey = database.prepare(
       "SELECT id FROM sandboxes WHERE external_key = ? AND state != 'ended'",
@@ -242,6 +250,14 @@ export class SqlSandboxes implements SandboxRepository {
 
   setExitSnapshot(id: SandboxId, taken: ExitSnapshot): void {
     this.#setExitSnapshot.run(JSON.stringify(taken), id);
+  }
+
+  noteHeard(id: SandboxId): void {
+    this.#noteHeard.run(id);
+  }
+
+  unheard(): SandboxRow[] {
+    return this.#unheard.all().map(toRow);
   }
 
   takeBack(from: MemberId): void {
