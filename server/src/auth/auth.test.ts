@@ -356,3 +356,48 @@ test('tokens of another kind, another key, without a signature or expiry are ref
     await assert.rejects(tokens.verifyRouter(token), unauthenticated);
   }
 });
+
+test('of several servers each learns which tokens another made, rotated, revoked, or let expire', () =>
+  withDataDir(async (dataDir) => {
+    const records = openTestStore(dataDir);
+    try {
+      let now = 1_000;
+      const vault = openVault(dataDir, undefined);
+      const open = () => TokenStore.open({ settings: records.settings, dataDir, vault, now: () => now });
+      const [one, other] = [await open(), await open()];
+      const wish = { label: 'x', scope: 'sandboxes', expiresAtMs: undefined } as const;
+      const [kept, revoked] = [one.issue({ ...wish, expiresAtMs: 9_000 }), one.issue(wish)];
+      assert.throws(() => other.verify(revoked.tokenId, revoked.tokenSecret), unauthenticated);
+      other.reload();
+      other.verify(revoked.tokenId, revoked.tokenSecret);
+      const key = one.apiKeyForToken(kept.tokenId);
+      assert.equal(other.identityOfApiKey(key)?.tokenId, kept.tokenId);
+
+      const ended: string[] = [];
+      const underWay = (tokenId: string) =>
+        other.endWith(
+          tokenId,
+          Object.assign(new EventEmitter(), { destroy: () => void ended.push(tokenId) }),
+        );
+      for (const { tokenId } of [kept, revoked]) underWay(tokenId);
+      one.revoke(revoked.tokenId);
+      other.reload();
+      other.reload();
+      assert.deepEqual(ended, [revoked.tokenId]);
+      assert.throws(() => other.verify(revoked.tokenId, revoked.tokenSecret), unauthenticated);
+
+      const rotated = one.rotate(kept.tokenId, 0);
+      other.reload();
+      assert.deepEqual(ended, [revoked.tokenId, kept.tokenId]);
+      assert.throws(() => other.verify(kept.tokenId, kept.tokenSecret), unauthenticated);
+      other.verify(rotated.tokenId, rotated.tokenSecret);
+      assert.equal(other.identityOfApiKey(key), undefined);
+      assert.equal(other.identityOfApiKey(one.apiKeyForToken(kept.tokenId))?.tokenId, kept.tokenId);
+
+      now = 9_001;
+      other.reload();
+      assert.deepEqual(ended, [revoked.tokenId, kept.tokenId, kept.tokenId]);
+    } finally {
+      records.close();
+    }
+  }));
