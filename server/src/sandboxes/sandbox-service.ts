@@ -42,6 +42,7 @@ import { EndedSweep } from './ended-sweep.ts';
 import { imageWithMounts } from './file-mounts.ts';
 import { Forks } from './forks.ts';
 import { isAnyServers, isKeptBy, type Keepers } from './keepers.ts';
+import { KeptElsewhere } from './kept-elsewhere.ts';
 import { holdsName } from './life.ts';
 import { type LifeEntry, LifeLog } from './life-log.ts';
 import { LiveSandbox, type SandboxContext, type SandboxParts } from './live-sandbox.ts';
@@ -91,12 +92,6 @@ interface AdmissionParts {
   readonly tokenId?: string | undefined;
   /** The server that is to keep it. */
   readonly memberId?: MemberId | undefined;
-}
-
-/** One that another server keeps, as far as it counts here. */
-interface KeptElsewhere extends Pick<SandboxRow, 'taskId' | 'tokenId' | 'spec'> {
-  readonly memberId: MemberId;
-  readonly state: SandboxState;
 }
 
 /** What of a sandbox is not in its specification. */
@@ -181,8 +176,8 @@ export class SandboxService implements Sandboxes {
   /** Everything whose end is not in the store, sidecars included. Ended ones are read from there when somebody asks. */
   readonly #live = new Map<SandboxId, LiveSandbox>();
   readonly #liveByTask = new Map<TaskId, LiveSandbox>();
-  /** Those that other servers keep and that have not ended, of the one that leads. */
-  readonly #elsewhere = new Map<SandboxId, KeptElsewhere>();
+  /** Of one of several servers. */
+  readonly #elsewhere: KeptElsewhere | undefined;
   readonly #starts: Limiter;
   readonly #ledger: Ledger;
   readonly #lifeLog: LifeLog;
@@ -218,6 +213,9 @@ export class SandboxService implements Sandboxes {
       admit: (spec, from, { tokenId }) =>
         this.#admit(spec, sandboxIdShape(from.sandboxId), undefined, { from, tokenId }),
     });
+    const { keepers } = options;
+    const log = { ledger: this.#ledger, lifeLog: this.#lifeLog, logger, now };
+    this.#elsewhere = keepers && new KeptElsewhere({ repository: this.#repository, keepers, ...log });
     this.#context = {
       instances: options.instances,
       images: options.images,
@@ -280,7 +278,7 @@ export class SandboxService implements Sandboxes {
 
   /** How many have not ended, sidecars included. */
   get size(): number {
-    return this.#live.size + this.#elsewhere.size;
+    return this.#live.size + (this.#elsewhere?.size ?? 0);
   }
 
   /** Those that this server keeps and that have not ended, sidecars included, by what they are. */
@@ -430,23 +428,8 @@ export class SandboxService implements Sandboxes {
   ): Promise<Sandbox> {
     const { row } = this.#insert(asked, idShape, requestKey, parts);
     const sandbox = this.#fromRow(row);
-    await this.#beginElsewhere(row, parts.memberId);
-    return this.#live.get(row.id) ?? sandbox;
-  }
-
-  /** Once. @throws what its server refuses it for; then it was never made */
-  async #beginElsewhere(row: SandboxRow, memberId: MemberId): Promise<void> {
-    const { keepers } = this.#options;
-    this.#elsewhere.set(row.id, { ...row, memberId });
-    try {
-      await keepers?.keeper(memberId).begin(row.id);
-    } catch (error) {
-      // When its server is gone this one begins with it.
-      if (!keepers?.lives(memberId)) return;
-      this.#elsewhere.delete(row.id);
-      this.#ledger.tell(`sandbox ${row.id}`, () => this.#repository.delete(row));
-      throw error;
-    }
+    await this.#elsewhere?.begin(row, parts.memberId);
+    return this.#live.get(row.id) ?? sandbox; // its server may be gone, and this one have it
   }
 
   /** The row of a new one, once nothing speaks against it. */
@@ -530,47 +513,21 @@ export class SandboxService implements Sandboxes {
     }
   }
 
-  /** What happened to a sandbox that another server keeps, as that one says. */
+  /** @see KeptElsewhere.heard */
   heard(entry: LifeEntry): void {
-    const { sandboxId: id, kind } = entry;
-    const known = this.#elsewhere.get(id);
-    if (!known) return;
-    if (kind === 'ended') {
-      this.#elsewhere.delete(id);
-      this.#ledger.tell(`heard ${id}`, () => this.#repository.noteHeard(id));
-    } else if (kind !== 'placed' && kind !== 'ready') this.#elsewhere.set(id, { ...known, state: kind });
-    this.#lifeLog.append(entry);
+    this.#elsewhere?.heard(entry);
   }
 
-  /** What the store says of those that a server keeps, when nobody may have heard what happened to them. */
+  /** @see KeptElsewhere.hearAnew */
   hearAnew(member: MemberId): void {
-    for (const [id, { memberId }] of this.#elsewhere) {
-      if (memberId !== member) continue;
-      const row = this.#repository.get(id);
-      if (row?.state === 'ended') this.#hearEnd(row);
-    }
-  }
-
-  #hearEnd({
-    id: sandboxId,
-    taskId,
-    spec,
-    result,
-    endedAtMs: timeMs = this.#options.now(),
-  }: SandboxRow): void {
-    const of = { sandboxId, taskId, instance: undefined, sidecarOf: spec.sidecarOf?.sandboxId };
-    this.heard({ ...of, kind: 'ended', result, timeMs });
+    this.#elsewhere?.hearAnew(member);
   }
 
   /** Takes over what a server kept that is gone: from now on it is this one's, which leads. @throws what kept the engine from it; nothing is taken over then, and it can be tried again */
   async takeOver(member: MemberId): Promise<void> {
-    this.hearAnew(member);
-    this.#repository.takeBack(member);
-    const rows = [...this.#elsewhere]
-      .filter(([, { memberId }]) => memberId === member)
-      .flatMap(([id]) => this.#repository.get(id) ?? []);
+    const rows = this.#elsewhere?.takeBack(member) ?? [];
     await this.#recover(rows, (of) => of === member, member);
-    for (const { id } of rows) this.#elsewhere.delete(id);
+    this.#elsewhere?.forget(rows);
   }
 
   /** Removes what a server that is gone still made in its last moments, after it was taken over. */
@@ -585,8 +542,8 @@ export class SandboxService implements Sandboxes {
 
   /** Which server keeps one that has not ended; undefined: the one that leads, or nobody. */
   memberOf(id: string): MemberId | undefined {
-    const known = this.#elsewhere.get(id as SandboxId);
-    if (known) return known.memberId;
+    const known = this.#elsewhere?.memberOf(id as SandboxId); // any text may be looked up
+    if (known !== undefined) return known;
     const row = this.#repository.get(id as SandboxId) ?? this.#repository.getByTask(id as TaskId); // likewise
     return row?.state === 'ended' ? undefined : row?.memberId;
   }
@@ -602,7 +559,7 @@ export class SandboxService implements Sandboxes {
   }
 
   #taken(counts: (sandbox: Pick<SandboxRow, 'tokenId' | 'spec'>) => boolean): Taken {
-    const all = [...this.#live.values(), ...[...this.#elsewhere.values()].map(awake)];
+    const all = [...this.#live.values(), ...(this.#elsewhere?.all() ?? [])];
     const its = all.filter(
       (sandbox) => counts(sandbox) && sandbox.state !== 'stopping' && holdsName(sandbox),
     );
@@ -723,24 +680,7 @@ export class SandboxService implements Sandboxes {
   async recover(): Promise<void> {
     const { keepers } = this.#options;
     const live = this.#repository.live();
-    const rows = keepers ? live.filter((row) => isKeptBy(keepers, row)) : live;
-    const kept = new Set(rows);
-    for (const row of live) {
-      const { id, memberId, state } = row;
-      if (memberId === undefined || kept.has(row)) continue;
-      this.#elsewhere.set(id, { ...row, memberId });
-      if (state !== 'created') continue;
-      // The server that led before may have been lost before it told that one.
-      this.#beginElsewhere(row, memberId).catch((err: unknown) =>
-        this.#options.logger.warn({ sandbox: id, err }, 'sandbox.not-begun'),
-      );
-    }
-    for (const gone of new Set(rows.flatMap(({ memberId }) => memberId ?? [])))
-      this.#repository.takeBack(gone);
-    for (const row of keepers ? this.#repository.unheard() : []) {
-      if (row.memberId !== undefined) this.#elsewhere.set(row.id, { ...row, memberId: row.memberId });
-      this.#hearEnd(row);
-    }
+    const rows = this.#elsewhere?.recover(live) ?? live;
     await this.#recover(rows, (of) => of === undefined || !isMemberId(of) || !keepers?.lives(of));
     this.#forks.endUnfinished(this.#live.values(), (step) => this.#ledger.tell(undefined, step));
   }
@@ -805,7 +745,12 @@ export class SandboxService implements Sandboxes {
 
   #fromElsewhere(row: SandboxRow): Sandbox | undefined {
     const { keepers } = this.#options;
-    if (row.state === 'ended' || !keepers || row.memberId === keepers.self) return undefined;
+    if (row.state === 'ended' || !keepers) return undefined;
+    if (keepers.self !== undefined && row.memberId === keepers.self) {
+      this.begin(row.id); // whoever asks for it knows of it before this server was told
+      return this.#live.get(row.id);
+    }
+    if (row.memberId === undefined && keepers.self === undefined) return undefined;
     return new SandboxElsewhere({
       row,
       keeper: keepers.keeper(row.memberId),
@@ -932,9 +877,6 @@ export class SandboxService implements Sandboxes {
     };
   }
 }
-
-/** Other servers suspend none. */
-const awake = (kept: KeptElsewhere) => ({ ...kept, isAsleep: false });
 
 /** @throws SkerryError `not-found`, also for a sidecar: it is found through its sandbox only */
 function main(sandbox: Sandbox | undefined, what: string): Sandbox {
