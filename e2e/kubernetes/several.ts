@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { delay } from '../../server/src/platform/wait.ts';
 import { noPostgres } from '../../server/src/store/testing/postgres.ts';
 import { runPython } from '../support/clients.ts';
+import { runSkerry } from '../support/command.ts';
 import { startDriver } from '../support/driver.ts';
 import type { TestServer } from '../support/server.ts';
 import { several, takeOvers, untilItLeads } from '../support/several.ts';
@@ -60,6 +61,10 @@ test('others keep sandboxes too; any answers for all, and all go on whichever se
     const count = sandboxes.filter((sandbox) => keeps(server, sandbox)).length;
     assert.equal(count, 2, `one of two keeps half:\n${server.log()}`);
   }
+  assert.match(
+    await runSkerry(leader, 'status'),
+    /servers +\S+ leads, and keeps 0 sandboxes\n +\S+ keeps 2 sandboxes\n +\S+ keeps 2 sandboxes\n/,
+  );
   for (const server of [leader, one, two]) {
     const program = await runPython(server, use);
     assert.equal(program.code, 0, program.stderr);

@@ -408,7 +408,10 @@ export async function startServer(
           return [...(await Promise.all(others)).flat(), records];
         },
       }),
-      recordsRoute({ tokens, logger, check: () => checkRecords(config) }),
+      recordsRoute({
+        ...{ tokens, logger, check: () => checkRecords(config) },
+        servers: members && (() => members.servers(sandboxes)),
+      }),
       machineRoute({
         ...{ tokens, logger, version: VERSION, sandboxes: () => sandboxes.size },
         ...{ maxSandboxes: config.maxSandboxes, limits: limitsOf(config) },

@@ -19,12 +19,24 @@ const healthSchema = z.object({
 
 /** One of an earlier version says nothing of them. */
 const recordsSchema = z.object({
+  /** Where several share the work. */
+  servers: z
+    .array(
+      z.object({
+        place: z.string().optional(),
+        leads: z.boolean(),
+        lives: z.boolean(),
+        sandboxes: z.number(),
+      }),
+    )
+    .optional(),
   records: z.object({
     ...{ database: z.string(), place: z.string(), version: z.string().optional() },
     ...{ roundTripMs: z.number().optional(), ok: z.boolean(), found: z.string(), remedy: z.string() },
   }),
 });
 type Records = z.infer<typeof recordsSchema>['records'];
+type Server = NonNullable<z.infer<typeof recordsSchema>['servers']>[number];
 
 /** `skerry status`: exit status 0 when the server runs and answers, 3 when it does not run. */
 export function statusCommand(): Command {
@@ -55,6 +67,7 @@ export function statusCommand(): Command {
         ...{ running: true, url, pid, instance, isolation, version, startedAt, sandboxes, dataDir },
         resolver: resolver ?? null,
         records: records?.records ?? null,
+        servers: records?.servers ?? null,
         warm: warm.kinds,
         startups: warm.startups,
       };
@@ -70,6 +83,7 @@ export function statusCommand(): Command {
       ['instance', instance],
       ['data', dataDir],
       ...describeRecords(records?.records),
+      ...describeServers(records?.servers ?? []),
       ['log', logFile(dataDir)],
       ...(isInstalled(dataDir) ? [['service', unitOf(dataDir)] as const] : []),
     ] as const;
@@ -87,6 +101,16 @@ function describeRecords(records: Records | undefined): (readonly [string, strin
         ['records', `! ${found}`],
         ['', `→ ${remedy}`],
       ];
+}
+
+/** All that share the work, the one that leads first. */
+export const describeServers = (servers: readonly Server[]): (readonly [string, string])[] =>
+  servers.map((server, index) => [index === 0 ? 'servers' : '', describeServer(server)]);
+
+function describeServer({ place = 'one that stops', leads, lives, sandboxes }: Server): string {
+  const keeps = `keeps ${sandboxes} sandbox${sandboxes === 1 ? '' : 'es'}`;
+  if (!lives) return `! ${place} is lost; it ${keeps} until the one that leads takes over`;
+  return leads ? `${place} leads, and ${keeps}` : `${place} ${keeps}`;
 }
 
 /** What the server says of itself. @throws CliError when it does not answer */

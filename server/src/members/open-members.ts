@@ -13,6 +13,17 @@ import { PEER_PATIENCE_MS } from './peer-protocol.ts';
 import { peerRoute } from './peer-route.ts';
 import { MemberRegistry, type MemberRepository } from './registry.ts';
 
+/** One of several servers, as an operator is shown it. */
+export interface SharingServer {
+  /** `HOST:PORT`; undefined for one that has let go. */
+  readonly place: string | undefined;
+  readonly leads: boolean;
+  /** Whether it lives, as far as the database knows. */
+  readonly lives: boolean;
+  /** So many sandboxes it keeps. */
+  readonly sandboxes: number;
+}
+
 export interface MembersParts {
   readonly rows: MemberRepository;
   readonly vault: Pick<AesVault, 'deriveKey'>;
@@ -27,6 +38,8 @@ export interface OpenMembers {
   /** For the sandboxes; to be told of these with `watch`. */
   readonly keepers: MemberWatch;
   elsewhere(sandboxes: SandboxService): Elsewhere;
+  /** All, this one first. */
+  servers(sandboxes: SandboxService): readonly SharingServer[];
   /** What they ask this one. */
   route(sandboxes: SandboxService): HttpRoute;
   close(): void;
@@ -52,6 +65,12 @@ export function openMembers({ rows, vault, dataDir, place, logger, now }: Member
         return undefined;
       },
     }),
+    servers: (sandboxes) => [
+      { place: placeOf(place()), leads: true, lives: true, sandboxes: sandboxes.keptBy() },
+      ...registry.known.map(({ id, peer, lives }) => ({
+        ...{ place: placeOf(peer), leads: false, lives, sandboxes: sandboxes.keptBy(id) },
+      })),
+    ],
     route: (sandboxes) => peerRoute({ sandboxes, logger }),
     close() {
       keepers.close();
@@ -60,3 +79,5 @@ export function openMembers({ rows, vault, dataDir, place, logger, now }: Member
     },
   };
 }
+
+const placeOf = (peer: Peer | undefined) => peer && `${peer.host}:${peer.port}`;

@@ -39,6 +39,11 @@ export class KeptElsewhere {
     return this.#kept.values();
   }
 
+  /** How many a server keeps. */
+  countOf(member: MemberId): number {
+    return [...this.#kept.values()].filter(({ memberId }) => memberId === member).length;
+  }
+
   /** Which server keeps it; undefined for what is none of them. */
   memberOf(id: SandboxId): MemberId | undefined {
     return this.#kept.get(id)?.memberId;

@@ -540,6 +540,11 @@ export class SandboxService implements Sandboxes {
     return this.#live.has(id as SandboxId) || this.#liveByTask.has(id as TaskId); // any text may be looked up
   }
 
+  /** How many a server keeps; this one where none is named. */
+  keptBy(member?: MemberId): number {
+    return member === undefined ? this.#live.size : (this.#elsewhere?.countOf(member) ?? 0);
+  }
+
   /** Which server keeps one that has not ended; undefined: the one that leads, or nobody. */
   memberOf(id: string): MemberId | undefined {
     const known = this.#elsewhere?.memberOf(id as SandboxId); // any text may be looked up
