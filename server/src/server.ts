@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { treesBinaryPath } from './agent/agent-binary.ts';
 import { dashboardRoutes } from './api/dashboard/dashboard-routes.ts';
+import { routesOf } from './api/http/app.ts';
 import { sandboxIn } from './api/http/subjects.ts';
 import { mcpRoute } from './api/mcp/mcp-route.ts';
 import { buildModalApi } from './api/modal/api.ts';
@@ -32,6 +33,7 @@ import { headerAuthority } from './auth/header-authority.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { FileBlobStore } from './blobs/blob-store.ts';
 import { MountService } from './blobs/mount-service.ts';
+import { openCallReports } from './call-reports.ts';
 import type { Config } from './config/config.ts';
 import { limitsOf } from './config/limits.ts';
 import { createClusterEngine, createEngine, volumeTreesDir } from './create-engine.ts';
@@ -53,7 +55,6 @@ import { roomOn } from './platform/kept-room.ts';
 import { MachineRoom } from './platform/machine-room.ts';
 import { repeat } from './platform/repeat.ts';
 import { trustCertificates } from './platform/trust.ts';
-import { withDeadline } from './platform/wait.ts';
 import { AppReaper } from './sandboxes/app-reaper.ts';
 import { mayEnter } from './sandboxes/inbound.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
@@ -67,13 +68,13 @@ import { copyDatabase } from './store/backup.ts';
 import { checkRecords } from './store/check-records.ts';
 import type { Leader } from './store/postgres/leadership.ts';
 import { openStore, type Store } from './store/store.ts';
-import { AuditLog } from './telemetry/audit-log.ts';
-import type { CallListener } from './telemetry/calls.ts';
-import { Counts } from './telemetry/counts.ts';
 import type { Logger } from './telemetry/logger.ts';
-import { Metrics } from './telemetry/metrics.ts';
-import { openTracing } from './telemetry/tracing.ts';
-import { loadCertificate, machineNames } from './transport/certificate.ts';
+import {
+  CERTIFICATE_INTERVAL_MS,
+  isSameCertificate,
+  loadCertificate,
+  machineNames,
+} from './transport/certificate.ts';
 import type { KeptPorts } from './transport/kept-ports.ts';
 import type { Listener } from './transport/listener.ts';
 import { createPort } from './transport/port.ts';
@@ -103,15 +104,11 @@ export interface Server {
 const OTHERS_LAYER_MS = 3_600_000;
 /** How long requests under way may take to finish at shutdown. */
 const DRAIN_MS = 5_000;
-/** So long a stop waits for a collector to take the last traces. */
-const TRACES_PATIENCE_MS = 2_000;
 const SWEEP_INTERVAL_MS = 30_000;
 /** How often what sandboxes wrote in volumes becomes a version by itself. */
 const COMMIT_INTERVAL_MS = 5_000;
 /** For how long the operator waits for an image that is fetched or built. */
 const OPERATOR_PATIENCE_MS = 30 * 60_000;
-/** How often the certificate is looked at: one that was renewed on disk is used from then on, an own one is renewed before it runs out. */
-const CERTIFICATE_INTERVAL_MS = 3_600_000;
 const DASHBOARD = fileURLToPath(new URL('../../web/dist', import.meta.url));
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
 
@@ -168,26 +165,9 @@ export async function startServer(
     let certificate = await loadCertificate(certificateOptions);
     const guestCa = config.extraCaFile === '' ? {} : caEnvironment();
 
-    const counts = new Counts();
-    const metrics = new Metrics(counts);
-    metrics.watchProcess();
-    const audit =
-      config.auditLogMiB === 0
-        ? undefined
-        : new AuditLog({
-            ...{ directory: join(dataDir, 'audit'), logger, now },
-            maxBytes: config.auditLogMiB * 2 ** 20,
-          });
-    cleanup.add('audit', () => audit?.close());
-    const onCall: CallListener = (call) => {
-      metrics.onCall(call);
-      audit?.onCall(call);
-      call.span?.end(call);
-    };
-    const tracing = await openTracing({
-      ...{ endpoint: config.otlpEndpoint, env: process.env, version: VERSION, logger },
+    const { counts, metrics, tracing, onCall } = await openCallReports(config, {
+      ...{ auditDir: join(dataDir, 'audit'), cleanup, logger, now },
     });
-    cleanup.add('traces', () => tracing && withDeadline(tracing.close(), TRACES_PATIENCE_MS));
     const room = new MachineRoom(dataDir);
     const machine = createEngine(config, { ...secretsOf(store, vault), room }, logger);
     await machine.open();
@@ -444,7 +424,7 @@ export async function startServer(
           volumeRoute({ volumeFiles, logger }),
           ...operator.map((route) => observed(route, onCall, tracing)),
           mcp,
-          ...[modbox, rest].flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle }))),
+          ...routesOf([modbox, rest]),
           metricsRoute({
             ...{ metrics, tokens, sandboxes, images, dataDir, logger },
             databaseWaits: () => store.database.waits,
@@ -461,7 +441,7 @@ export async function startServer(
     const renew = async () => {
       const current = await loadCertificate(certificateOptions);
       await openedTunnels.renewCertificates(current);
-      if (current.cert === certificate.cert && current.key === certificate.key) return;
+      if (isSameCertificate(current, certificate)) return;
       port.useCertificate(current);
       certificate = current;
       logger.info({ fingerprint: current.fingerprint }, 'certificate.renewed');

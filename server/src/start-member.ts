@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { treesBinaryPath } from './agent/agent-binary.ts';
 import { dashboardRoutes } from './api/dashboard/dashboard-routes.ts';
+import { routesOf } from './api/http/app.ts';
 import { sandboxIn } from './api/http/subjects.ts';
 import { buildMemberApi } from './api/modal/api.ts';
 import { createModboxApi } from './api/modbox/modbox-api.ts';
@@ -18,6 +19,7 @@ import { AccessTokens } from './auth/access-tokens.ts';
 import { TokenStore } from './auth/token-store.ts';
 import { FileBlobStore } from './blobs/blob-store.ts';
 import { MountService } from './blobs/mount-service.ts';
+import { openCallReports } from './call-reports.ts';
 import type { Config } from './config/config.ts';
 import { createClusterEngine } from './create-engine.ts';
 import { caEnvironment } from './engines/ca-environment.ts';
@@ -28,8 +30,9 @@ import { ImageResolver } from './images/image-resolver.ts';
 import { ImageService } from './images/image-service.ts';
 import { InstanceService } from './instances/instance-service.ts';
 import { POOL_SWEEP_MS } from './instances/warm-pool.ts';
-import { FENCE_MS } from './lead.ts';
-import { isAboutPorts, noPorts } from './members/no-ports.ts';
+import { keepAsking } from './lead.ts';
+import { elsewhereOf } from './members/elsewhere.ts';
+import { noPorts } from './members/no-ports.ts';
 import { PeerCalls } from './members/peer-calls.ts';
 import { PEER_PATIENCE_MS, PEER_PREFIX } from './members/peer-protocol.ts';
 import { peerRoute } from './members/peer-route.ts';
@@ -40,7 +43,6 @@ import { roomOn } from './platform/kept-room.ts';
 import { MachineRoom } from './platform/machine-room.ts';
 import { memberDir } from './platform/member-dirs.ts';
 import { repeat } from './platform/repeat.ts';
-import { withDeadline } from './platform/wait.ts';
 import type { Keepers } from './sandboxes/keepers.ts';
 import { Provisioner } from './sandboxes/provisioner.ts';
 import { SandboxService } from './sandboxes/sandbox-service.ts';
@@ -48,14 +50,14 @@ import { SecretService } from './secrets/secret-service.ts';
 import { openVault } from './secrets/vault.ts';
 import { memberLock } from './store/postgres/locks.ts';
 import { openMemberStore } from './store/store.ts';
-import { AuditLog } from './telemetry/audit-log.ts';
-import type { CallListener } from './telemetry/calls.ts';
-import { Counts } from './telemetry/counts.ts';
 import type { Logger } from './telemetry/logger.ts';
-import { Metrics } from './telemetry/metrics.ts';
-import { openTracing } from './telemetry/tracing.ts';
-import { loadCertificate, machineNames } from './transport/certificate.ts';
-import { type Elsewhere, RequestForwarder } from './transport/forward-requests.ts';
+import {
+  CERTIFICATE_INTERVAL_MS,
+  isSameCertificate,
+  loadCertificate,
+  machineNames,
+} from './transport/certificate.ts';
+import { RequestForwarder } from './transport/forward-requests.ts';
 import type { Listener } from './transport/listener.ts';
 import type { Peer } from './transport/peer-link.ts';
 import { PeerSessions } from './transport/peer-sessions.ts';
@@ -74,12 +76,7 @@ export interface MemberParts {
   readonly onLost: (why: string) => void;
 }
 
-/** What it may not outlive by more than a moment. */
-const BEAT_MS = 1_000;
 const DRAIN_MS = 2_000;
-/** How often the certificate is looked at, as by the one that leads. */
-const CERTIFICATE_INTERVAL_MS = 3_600_000;
-const TRACES_PATIENCE_MS = 2_000;
 const DASHBOARD = fileURLToPath(new URL('../../web/dist', import.meta.url));
 const CODE_INTERPRETER = fileURLToPath(new URL('../../images/code-interpreter', import.meta.url));
 
@@ -123,27 +120,9 @@ export async function startMember(
     cleanup.add('place', () => say('')); // it has let go of its sandboxes
     cleanup.add('scratch', () => rm(scratch, { recursive: true, force: true }));
 
-    const counts = new Counts();
-    const metrics = new Metrics(counts);
-    metrics.watchProcess();
-    const audit =
-      config.auditLogMiB === 0
-        ? undefined
-        : new AuditLog({
-            ...{ directory: join(dataDir, 'audit', id), logger, now },
-            maxBytes: config.auditLogMiB * 2 ** 20,
-          });
-    cleanup.add('audit', () => audit?.close());
-    const onCall: CallListener = (call) => {
-      metrics.onCall(call);
-      audit?.onCall(call);
-      call.span?.end(call);
-    };
-    const tracing = await openTracing({
-      ...{ endpoint: config.otlpEndpoint, env: process.env, version: VERSION, logger },
+    const { counts, metrics, tracing, onCall } = await openCallReports(config, {
+      ...{ auditDir: join(dataDir, 'audit', id), cleanup, logger, now },
     });
-    cleanup.add('traces', () => tracing && withDeadline(tracing.close(), TRACES_PATIENCE_MS));
-
     const room = new MachineRoom(dataDir);
     const engine = await createClusterEngine(config, room, logger, id);
     if (!engine) throw new SkerryError('unimplemented', 'Sandboxes of a machine are kept by its own server.');
@@ -217,18 +196,7 @@ export async function startMember(
     });
     cleanup.add('sandboxes', () => sandboxes.close());
 
-    const elsewhere: Elsewhere = {
-      forwarder,
-      peerOf(about, call) {
-        if (isAboutPorts(call)) return leader();
-        for (const each of about) {
-          if (sandboxes.keeps(each)) return undefined;
-          const member = sandboxes.memberOf(each);
-          if (member !== undefined) return member === id ? undefined : peerOf(member);
-        }
-        return leader();
-      },
-    };
+    const elsewhere = elsewhereOf({ ...{ sandboxes, forwarder, self: id, leader }, peer: peerOf });
     const parts = {
       ...{
         apps,
@@ -280,9 +248,7 @@ export async function startMember(
       }),
       peerRoute({ sandboxes, logger }),
     ];
-    const others = [modbox, rest].flatMap(({ prefixes, handle }) =>
-      prefixes.map((prefix) => ({ prefix, handle })),
-    );
+    const others = routesOf([modbox, rest]);
     // Who is signed in at one server is so at all.
     const page = dashboardRoutes({
       ...{ tokens, vault, instance: instanceName(dataDir), routes: others, logger, now, elsewhere },
@@ -305,27 +271,20 @@ export async function startMember(
     cleanup.add('calls', () => rpc.close());
     const pool = [{ name: 'warm-pool', run: () => instances.warm.sweep() }];
     cleanup.add('warm pool', repeat(POOL_SWEEP_MS, pool, logger));
-    let heardAtMs = now();
-    const beat = () => {
-      const askedAtMs = now();
-      try {
-        if (!store.members.has(id)) return onLost('another server took its sandboxes over');
+    const asking = keepAsking({
+      ...{ name: 'member', taken: 'another server took its sandboxes over', logger, now, onLost },
+      isStill() {
         tokens.reload();
-        registry.look();
-        heardAtMs = askedAtMs;
-      } catch (error) {
-        if (!(error instanceof SkerryError)) throw error;
-        if (error.code === 'conflict') return onLost('another server took its sandboxes over');
-        if (now() - heardAtMs > FENCE_MS) onLost('the database does not answer');
-      }
-    };
-    cleanup.add('beat', repeat(BEAT_MS, [{ name: 'member', run: beat }], logger));
+        return registry.look().some((member) => member.id === id);
+      },
+    });
+    cleanup.add('beat', asking);
     cleanup.add('readiness', () => {
       draining = true;
     });
     const renew = async () => {
       const current = await loadCertificate(certificateOptions);
-      if (current.cert === certificate.cert && current.key === certificate.key) return;
+      if (isSameCertificate(current, certificate)) return;
       port.useCertificate(current);
       certificate = current;
       sayWhere();

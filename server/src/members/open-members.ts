@@ -7,8 +7,8 @@ import { type Elsewhere, RequestForwarder } from '../transport/forward-requests.
 import type { Peer } from '../transport/peer-link.ts';
 import { PeerSessions } from '../transport/peer-sessions.ts';
 import type { HttpRoute } from '../transport/routes.ts';
+import { elsewhereOf } from './elsewhere.ts';
 import { MemberWatch } from './member-watch.ts';
-import { isAboutPorts } from './no-ports.ts';
 import { PEER_PATIENCE_MS } from './peer-protocol.ts';
 import { peerRoute } from './peer-route.ts';
 import { MemberRegistry, type MemberRepository } from './registry.ts';
@@ -53,18 +53,11 @@ export function openMembers({ rows, vault, dataDir, place, logger, now }: Member
   const keepers = new MemberWatch({ registry, sessions, key, dataDir, place, logger, now });
   return {
     keepers,
-    elsewhere: (sandboxes) => ({
-      forwarder,
-      peerOf(about, call) {
-        if (isAboutPorts(call)) return undefined;
-        for (const each of about) {
-          if (sandboxes.keeps(each)) return undefined;
-          const member = sandboxes.memberOf(each);
-          if (member !== undefined) return keepers.peer(member);
-        }
-        return undefined;
-      },
-    }),
+    elsewhere: (sandboxes) =>
+      elsewhereOf({
+        ...{ sandboxes, forwarder, self: undefined, leader: () => undefined },
+        peer: (member) => keepers.peer(member),
+      }),
     servers: (sandboxes) => [
       { place: placeOf(place()), leads: true, lives: true, sandboxes: sandboxes.keptBy() },
       ...registry.known.map(({ id, peer, lives }) => ({

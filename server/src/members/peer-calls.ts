@@ -1,10 +1,5 @@
 /** Asks another server about sandboxes that it keeps (`peer-protocol.ts`). */
-import {
-  type ClientHttp2Stream,
-  constants,
-  type IncomingHttpHeaders,
-  type IncomingHttpStatusHeader,
-} from 'node:http2';
+import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from 'node:http2';
 import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
@@ -15,7 +10,7 @@ import type { LifeEntry } from '../sandboxes/life-log.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
 import { FORWARDED, forwardedHeader, WHOLE } from '../transport/forwarded.ts';
 import type { Peer } from '../transport/peer-link.ts';
-import type { PeerSessions } from '../transport/peer-sessions.ts';
+import { headersOf, type PeerSessions } from '../transport/peer-sessions.ts';
 import { PEER_PREFIX, readEntry, readFailure, readResult } from './peer-protocol.ts';
 
 export interface PeerCallsParts {
@@ -147,10 +142,3 @@ async function textOf(stream: ClientHttp2Stream): Promise<string> {
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks).toString();
 }
-
-const headersOf = (stream: ClientHttp2Stream) =>
-  new Promise<IncomingHttpHeaders & IncomingHttpStatusHeader>((resolve, reject) => {
-    stream.once('response', resolve);
-    stream.once('error', reject);
-    stream.once('close', () => reject(new Error('there was no answer')));
-  });

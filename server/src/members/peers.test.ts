@@ -2,23 +2,20 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import http2 from 'node:http2';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { newSandboxId } from '../ids.ts';
 import { Cleanup } from '../platform/cleanup.ts';
 import type { LifeEntry } from '../sandboxes/life-log.ts';
 import { atLeast, Domain, deadline } from '../sandboxes/testing/domain.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { loadCertificate } from '../transport/certificate.ts';
 import { RequestForwarder } from '../transport/forward-requests.ts';
 import { listen } from '../transport/listener.ts';
 import type { Peer } from '../transport/peer-link.ts';
 import { PeerSessions } from '../transport/peer-sessions.ts';
 import { createPort, type Port } from '../transport/port.ts';
 import { routeRequests } from '../transport/routes.ts';
+import { makeCertificate } from '../transport/testing/certificate.ts';
 import { PeerCalls } from './peer-calls.ts';
 import { peerRoute } from './peer-route.ts';
 
@@ -36,11 +33,7 @@ describe('what another server is asked about sandboxes that it keeps', () => {
   before(async () => {
     domain = await Domain.open();
     cleanup.add('domain', () => domain[Symbol.asyncDispose]());
-    const directory = await mkdtemp(join(tmpdir(), 'skerry-peers-'));
-    cleanup.add('directory', () => rm(directory, { recursive: true, force: true }));
-    const certificate = await loadCertificate({
-      ...{ dataDir: directory, certFile: '', keyFile: '', names: [], now: Date.now },
-    });
+    const certificate = await makeCertificate();
     const forwarder = new RequestForwarder({ key, logger });
     cleanup.add('forwarder', () => forwarder.close());
     serve = async (at) =>

@@ -26,10 +26,6 @@ export class SqlMembers implements MemberRepository {
     return row?.taken === 1;
   }
 
-  has(id: MemberId): boolean {
-    return this.#database.prepare('SELECT 1 FROM members WHERE id = ?').get(id) !== undefined;
-  }
-
   delete(id: MemberId): void {
     this.#database.prepare('DELETE FROM members WHERE id = ?').run(id);
   }

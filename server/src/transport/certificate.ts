@@ -36,12 +36,18 @@ export interface CertificateOptions {
   readonly now: () => number;
 }
 
+/** How often a server looks at it: one that was renewed on disk is used from then on, an own one is renewed before it runs out. */
+export const CERTIFICATE_INTERVAL_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 const AUTHORITY_DAYS = 3650;
 /** Some clients refuse certificates of servers that are valid for longer than 825 days. */
 const LIFETIME_DAYS = 397;
 /** An own certificate is renewed this long before it runs out. */
 const RENEW_BEFORE_MS = 30 * DAY_MS;
+
+/** Whether a server that shows one need not show the other. */
+export const isSameCertificate = (one: Certificate, other: Certificate): boolean =>
+  one.cert === other.cert && one.key === other.key;
 
 /**
  * Reads the configured certificate, or the own one of the data directory (`tls/`: `ca.pem` and `cert.pem` with their keys), making what is missing,

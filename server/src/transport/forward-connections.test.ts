@@ -1,33 +1,24 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import http from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { createLogger } from '../telemetry/logger.ts';
-import { loadCertificate } from './certificate.ts';
 import { type ForwardOptions, forwardConnections } from './forward-connections.ts';
 import { listen } from './listener.ts';
 import type { Peer } from './peer-link.ts';
 import { createPort } from './port.ts';
+import { makeCertificate } from './testing/certificate.ts';
 
 const logger = createLogger('silent');
 const HOST = '127.0.0.1';
 
-async function certificateOf(t: TestContext) {
-  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tls-'));
-  t.after(() => rm(dataDir, { recursive: true, force: true }));
-  return loadCertificate({ dataDir, certFile: '', keyFile: '', names: [], now: Date.now });
-}
-
 /** A server that answers with its name, and how the call came. */
 async function serve(t: TestContext, name: string): Promise<Peer> {
-  const certificate = await certificateOf(t);
+  const certificate = await makeCertificate();
   const port = createPort({
     listener: await listen({ host: HOST, port: 0 }),
     tls: certificate,
@@ -140,7 +131,7 @@ test('who was not answered yet is for the server that this one becomes', async (
   stop();
   const whileHeld = get(http, port);
   const own = createPort({
-    ...{ listener, logger, plaintextFrom: 'machine', tls: await certificateOf(t) },
+    ...{ listener, logger, plaintextFrom: 'machine', tls: await makeCertificate() },
     onRequest: (_request, response) => void response.end('myself'),
     onUpgrade: (_request, socket) => socket.destroy(),
   });

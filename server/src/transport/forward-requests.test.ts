@@ -1,21 +1,18 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { buffer, json, text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { createLogger } from '../telemetry/logger.ts';
-import { loadCertificate } from './certificate.ts';
 import { RequestForwarder } from './forward-requests.ts';
 import { listen } from './listener.ts';
 import type { Peer } from './peer-link.ts';
 import { createPort } from './port.ts';
 import { type HttpRoute, routeRequests } from './routes.ts';
+import { makeCertificate } from './testing/certificate.ts';
 import { isEncrypted } from './tunnel.ts';
 
 const logger = createLogger('silent');
@@ -31,11 +28,7 @@ async function serve(
   routes: readonly HttpRoute[],
   { peer, key, asked }: { peer: () => Peer | undefined; key: Uint8Array; asked?: Asked[] },
 ) {
-  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tls-'));
-  t.after(() => rm(dataDir, { recursive: true, force: true }));
-  const certificate = await loadCertificate({
-    ...{ dataDir, certFile: '', keyFile: '', names: [], now: Date.now },
-  });
+  const certificate = await makeCertificate();
   const forwarder = new RequestForwarder({ key, logger, patienceMs: 1 });
   const elsewhere = {
     peerOf(about: readonly string[], call: string) {

@@ -21,7 +21,7 @@ import {
   WHOLE,
 } from './forwarded.ts';
 import type { Peer } from './peer-link.ts';
-import { PeerSessions, type PeerSessionsOptions } from './peer-sessions.ts';
+import { headersOf, PeerSessions, type PeerSessionsOptions } from './peer-sessions.ts';
 import type { AnyRequest, AnyResponse } from './port.ts';
 import { isEncrypted } from './tunnel.ts';
 
@@ -232,10 +232,3 @@ async function relay(
   if (Object.keys(rest).length > 0) answer.addTrailers(rest as Record<string, string>); // as they came
   answer.end();
 }
-
-const headersOf = (stream: ClientHttp2Stream) =>
-  new Promise<IncomingHttpHeaders & { readonly ':status'?: number }>((resolve, reject) => {
-    stream.once('response', resolve);
-    stream.once('error', reject);
-    stream.once('close', () => reject(new Error('there was no answer')));
-  });

@@ -1,24 +1,19 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { constants } from 'node:http2';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { createLogger } from '../telemetry/logger.ts';
-import { loadCertificate } from './certificate.ts';
 import { listen } from './listener.ts';
 import { PeerSessions } from './peer-sessions.ts';
 import { createPort } from './port.ts';
+import { makeCertificate } from './testing/certificate.ts';
 
 const logger = createLogger('silent');
 const HOST = '127.0.0.1';
 
 test('the clients of a server may leave more calls at once than a port lets one client leave', async (t) => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tls-'));
-  t.after(() => rm(dataDir, { recursive: true, force: true }));
-  const certificate = await loadCertificate({ dataDir, certFile: '', keyFile: '', names: [], now: Date.now });
+  const certificate = await makeCertificate();
   const sessions = new Set<unknown>();
   const calls = 4_000;
   let leftCalls = 0;

@@ -3,6 +3,7 @@ import http2, {
   type ClientHttp2Session,
   type ClientHttp2Stream,
   type ClientSessionRequestOptions,
+  type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import { delay, unlessAborted } from '../platform/wait.ts';
@@ -201,3 +202,11 @@ function keepAsking(session: ClientHttp2Session): void {
   timer.unref();
   session.once('close', () => clearInterval(timer));
 }
+
+/** Those of what a peer answers. @throws when there is no answer */
+export const headersOf = (stream: ClientHttp2Stream) =>
+  new Promise<IncomingHttpHeaders & { readonly ':status'?: number }>((resolve, reject) => {
+    stream.once('response', resolve);
+    stream.once('error', reject);
+    stream.once('close', () => reject(new Error('there was no answer')));
+  });

@@ -1,22 +1,17 @@
 /** A port that leaves its listener to another. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { createLogger } from '../telemetry/logger.ts';
-import { loadCertificate } from './certificate.ts';
 import { type Listener, listen } from './listener.ts';
 import { createPort, type RequestListener } from './port.ts';
+import { makeCertificate } from './testing/certificate.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
-test('who is connected is cut in the end, also when they reset; who comes waits for the next', async (t) => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-leave-'));
-  t.after(() => rm(dataDir, { recursive: true, force: true }));
-  const tls = await loadCertificate({ ...{ dataDir, certFile: '', keyFile: '', names: [], now: Date.now } });
+test('who is connected is cut in the end, also when they reset; who comes waits for the next', async () => {
+  const tls = await makeCertificate();
   const listener: Listener = await listen({ host: '127.0.0.1', port: 0 });
   const logger = createLogger('silent');
   const take = (onRequest: RequestListener) =>

@@ -1,33 +1,23 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import http from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import tls from 'node:tls';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { loadCertificate } from './certificate.ts';
 import { classify } from './first-bytes.ts';
 import { type ListenerOptions, listen } from './listener.ts';
 import { createPort, type Port, type PortOptions, type RequestListener } from './port.ts';
 import { routeRequests } from './routes.ts';
+import { makeCertificate } from './testing/certificate.ts';
 import { isEncrypted, TUNNEL_PROTOCOL } from './tunnel.ts';
 
 const logger = createLogger('silent');
-const tlsFiles = await (async () => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tls-'));
-  try {
-    return await loadCertificate({ dataDir, certFile: '', keyFile: '', names: [], now: Date.now });
-  } finally {
-    await rm(dataDir, { recursive: true, force: true });
-  }
-})();
+const tlsFiles = await makeCertificate();
 
 const echo: RequestListener = (request, response) => {
   text(request).then(
@@ -292,13 +282,6 @@ test('a certificate that is changed is shown to the next connection', () =>
       return fingerprint256;
     };
     const before = await shown();
-    const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tls-'));
-    try {
-      opened.useCertificate(
-        await loadCertificate({ dataDir, certFile: '', keyFile: '', names: [], now: Date.now }),
-      );
-    } finally {
-      await rm(dataDir, { recursive: true, force: true });
-    }
+    opened.useCertificate(await makeCertificate());
     assert.notEqual(await shown(), before);
   }));

@@ -16,6 +16,7 @@ import type { ApiName, CallListener } from '../../telemetry/calls.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { type CallSpan, headerOf, type Tracing, within } from '../../telemetry/tracing.ts';
 import type { AnyRequest, AnyResponse } from '../../transport/port.ts';
+import type { HttpRoute } from '../../transport/routes.ts';
 import type { HttpAccess } from '../../tunnels/http-access.ts';
 import type { Tunnels } from '../../tunnels/tunnels.ts';
 import { callerIdOf, type HttpAuth } from './caller.ts';
@@ -51,6 +52,10 @@ export interface HttpApi {
   /** Ends every request under way. */
   close(): Promise<void>;
 }
+
+/** One for each path that these own. */
+export const routesOf = (apis: readonly HttpApi[]): readonly HttpRoute[] =>
+  apis.flatMap(({ prefixes, handle }) => prefixes.map((prefix) => ({ prefix, handle })));
 
 /** What tells one interface from another. */
 export interface HttpApiOptions {

@@ -11,7 +11,7 @@ import { type BlobHandlerDeps, blobHandlers } from './control-plane/blobs.ts';
 import { type EnvironmentHandlerDeps, environmentHandlers } from './control-plane/environments.ts';
 import { type ImageHandlerDeps, imageHandlers } from './control-plane/images.ts';
 import { type LogHandlerDeps, logHandlers } from './control-plane/logs.ts';
-import { memorySnapshotHandlers } from './control-plane/memory-snapshots.ts';
+import { type MemorySnapshotHandlerDeps, memorySnapshotHandlers } from './control-plane/memory-snapshots.ts';
 import { type MountHandlerDeps, mountHandlers } from './control-plane/mounts.ts';
 import { type SandboxHandlerDeps, sandboxHandlers } from './control-plane/sandboxes.ts';
 import { type SecretHandlerDeps, secretHandlers } from './control-plane/secrets.ts';
@@ -63,28 +63,31 @@ export type MemberApiDeps = ContainerExecHandlerDeps &
   SandboxStdioHandlerDeps &
   SidecarHandlerDeps &
   TaskHandlerDeps &
-  Parameters<typeof memorySnapshotHandlers>[0] &
+  MemorySnapshotHandlerDeps &
   Pick<
     ModalApiDeps,
     'tokens' | 'accessTokens' | 'answers' | 'logger' | 'onCall' | 'tracing' | 'elsewhere' | 'now'
   >;
+
+/** The handlers of all that is about single sandboxes. */
+const aboutSandboxes = (deps: MemberApiDeps) => [
+  containerExecHandlers(deps),
+  containerVolumeHandlers(deps),
+  filesystemHandlers(deps),
+  logHandlers(deps),
+  memorySnapshotHandlers(deps),
+  sandboxHandlers(deps),
+  sandboxStdioHandlers(deps),
+  sidecarHandlers(deps),
+  taskHandlers(deps),
+];
 
 /** Likewise; calls about anything else are answered elsewhere. */
 export function buildMemberApi(deps: MemberApiDeps): ModalApi {
   const idempotency = new Idempotency(deps.answers, deps.now);
   return serveModal({
     ...deps,
-    controlPlane: [
-      containerExecHandlers(deps),
-      containerVolumeHandlers(deps),
-      filesystemHandlers(deps),
-      logHandlers(deps),
-      memorySnapshotHandlers(deps),
-      sandboxHandlers(deps),
-      sandboxStdioHandlers(deps),
-      sidecarHandlers(deps),
-      taskHandlers(deps),
-    ],
+    controlPlane: aboutSandboxes(deps),
     commandRouter: { ...commandRouterHandlers({ ...deps, idempotency }), ...sidecarRouterHandlers(deps) },
     idempotency,
   });
@@ -95,22 +98,14 @@ export function buildModalApi(deps: ModalApiDeps): ModalApi {
   const idempotency = new Idempotency(deps.answers, deps.now);
   return serveModal({
     controlPlane: [
+      ...aboutSandboxes(deps),
       appHandlers(deps),
       authHandlers(deps),
       blobHandlers(deps),
-      containerExecHandlers(deps),
-      containerVolumeHandlers(deps),
       environmentHandlers(deps),
-      filesystemHandlers(deps),
       imageHandlers(deps),
-      logHandlers(deps),
-      memorySnapshotHandlers(deps),
       mountHandlers(deps),
-      sandboxHandlers(deps),
-      sandboxStdioHandlers(deps),
       secretHandlers(deps),
-      sidecarHandlers(deps),
-      taskHandlers(deps),
       volumeFileHandlers(deps),
       volumeHandlers(deps),
       workspaceHandlers(),

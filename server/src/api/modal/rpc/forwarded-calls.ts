@@ -11,6 +11,7 @@ import type { AnyRequest, AnyResponse } from '../../../transport/port.ts';
 import { aboutOf } from './about.ts';
 import { callKey } from './call.ts';
 import { toConnectError } from './errors.ts';
+import { RunningCalls } from './running-calls.ts';
 
 export interface ForwardedCallsOptions {
   readonly elsewhere: Elsewhere;
@@ -31,7 +32,7 @@ export interface ReadCall {
 /** Whatever is thrown here is a `ConnectError`. */
 export class ForwardedCalls {
   readonly #options: ForwardedCallsOptions;
-  readonly #running = new Map<AnyResponse, AbortController>();
+  readonly #running = new RunningCalls();
 
   constructor(options: ForwardedCallsOptions) {
     this.#options = options;
@@ -72,10 +73,7 @@ export class ForwardedCalls {
     path: string,
     values: ContextValues,
   ): Promise<ReadCall | undefined> {
-    const controller = new AbortController();
-    const onClose = () => controller.abort(new ConnectError('The caller is gone.', Code.Canceled));
-    response.once('close', onClose);
-    this.#running.set(response, controller);
+    const { controller, over } = this.#running.begin(response);
     try {
       const { signal } = controller;
       const byToken = this.peerByToken(request, path, values);
@@ -92,21 +90,18 @@ export class ForwardedCalls {
       await this.forward(request, response, peer, { body, signal });
       return undefined;
     } finally {
-      response.off('close', onClose);
-      this.#running.delete(response);
+      over();
     }
   }
 
   /** Ends what `tryForward` has under way with this error. */
   abort(reason: ConnectError): void {
-    for (const controller of this.#running.values()) controller.abort(reason);
+    this.#running.abort(reason);
   }
 
   /** Ends the call that is answered there with this error; false where none is. */
   end(response: AnyResponse, reason: ConnectError): boolean {
-    const controller = this.#running.get(response);
-    controller?.abort(reason);
-    return controller !== undefined;
+    return this.#running.end(response, reason);
   }
 
   #peerFor(request: AnyRequest, path: string, about: readonly string[]): Peer | undefined {

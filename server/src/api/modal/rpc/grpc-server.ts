@@ -30,6 +30,7 @@ import { isEncrypted } from '../../../transport/tunnel.ts';
 import { ConnectionWindows } from './connection-window.ts';
 import type { ForwardedCalls } from './forwarded-calls.ts';
 import { reencodeGrpcMessage } from './grpc-message.ts';
+import { RunningCalls } from './running-calls.ts';
 
 /** The prefix of a message: one byte of flags (1 = compressed), four of length. */
 const PREFIX_BYTES = 5;
@@ -52,7 +53,7 @@ interface Served {
 
 export class GrpcServer {
   readonly #served = new Map<string, Served>();
-  readonly #running = new Map<AnyResponse, AbortController>();
+  readonly #running = new RunningCalls();
   readonly #windows = new ConnectionWindows();
   readonly #maxMessageBytes: number;
   readonly #elsewhere: ForwardedCalls | undefined;
@@ -93,14 +94,12 @@ export class GrpcServer {
 
   /** Ends all calls under way with this error. */
   abort(reason: ConnectError): void {
-    for (const controller of this.#running.values()) controller.abort(reason);
+    this.#running.abort(reason);
   }
 
   /** Ends the call that is answered there with this error; false where none is. */
   end(response: AnyResponse, reason: ConnectError): boolean {
-    const controller = this.#running.get(response);
-    controller?.abort(reason);
-    return controller !== undefined;
+    return this.#running.end(response, reason);
   }
 
   /** Never rejects: what goes wrong becomes the status of the call, or the call is gone. */
@@ -110,10 +109,7 @@ export class GrpcServer {
     served: Served,
     values: ContextValues,
   ): Promise<void> {
-    const controller = new AbortController();
-    this.#running.set(response, controller);
-    const onClose = () => controller.abort(new ConnectError('The caller is gone.', Code.Canceled));
-    response.once('close', onClose);
+    const { controller, over } = this.#running.begin(response);
     const context = new GrpcContext(request, served, controller.signal, values);
     const timeout = parseTimeout(headerOf(request, 'grpc-timeout') ?? null, Number.MAX_SAFE_INTEGER);
     const deadline = this.#startDeadline(timeout.timeoutMs, controller, context);
@@ -145,8 +141,7 @@ export class GrpcServer {
           : new ConnectError('Something failed inside Skerry.', Code.Internal);
     } finally {
       clearTimeout(deadline);
-      response.off('close', onClose);
-      this.#running.delete(response);
+      over();
     }
     finish(response, context, error);
   }

@@ -1,8 +1,5 @@
 /** Two servers of which one has the other answer: each on a port of this machine, with a certificate of its own, and handlers of a test's. */
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { createClient, type Interceptor } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
@@ -11,12 +8,12 @@ import type { TokenStore } from '../../../auth/token-store.ts';
 import type { SandboxId, TaskId } from '../../../ids.ts';
 import { Domain } from '../../../sandboxes/testing/domain.ts';
 import type { FinishedCall } from '../../../telemetry/calls.ts';
-import { loadCertificate } from '../../../transport/certificate.ts';
 import { type Elsewhere, RequestForwarder } from '../../../transport/forward-requests.ts';
 import { listen } from '../../../transport/listener.ts';
 import type { Peer } from '../../../transport/peer-link.ts';
 import { createPort } from '../../../transport/port.ts';
 import { routeRequests } from '../../../transport/routes.ts';
+import { makeCertificate } from '../../../transport/testing/certificate.ts';
 import { openTokens } from '../../testing/owner-token.ts';
 import { ModalClient } from '../gen/modal/service_pb.ts';
 import { TaskCommandRouter } from '../gen/modal/task_command_router_pb.ts';
@@ -82,7 +79,7 @@ export async function twoServers(t: TestContext, options: TwoServersOptions): Pr
     peerOf: Elsewhere['peerOf'],
     at = { port: 0, certificate: undefined as Awaited<ReturnType<typeof makeCertificate>> | undefined },
   ) {
-    const certificate = at.certificate ?? (await makeCertificate(t));
+    const certificate = at.certificate ?? (await makeCertificate());
     const forwarder = new RequestForwarder({ key, logger, patienceMs });
     const elsewhere = { peerOf, forwarder };
     const calls: FinishedCall[] = [];
@@ -131,12 +128,6 @@ export async function twoServers(t: TestContext, options: TwoServersOptions): Pr
       return createClient(TaskCommandRouter, transport(front, { authorization: bearer }));
     },
   };
-}
-
-async function makeCertificate(t: TestContext) {
-  const dataDir = await mkdtemp(join(tmpdir(), 'skerry-tls-'));
-  t.after(() => rm(dataDir, { recursive: true, force: true }));
-  return loadCertificate({ dataDir, certFile: '', keyFile: '', names: [], now: Date.now });
 }
 
 function transport({ peer }: OneServer, headers: Readonly<Record<string, string>>) {
