@@ -121,9 +121,9 @@ describe('createBundle', () => {
     const node = { path: '/dev/gpu', type: 'c', major: 195, minor: 0 } as const;
     const rule = { allow: true, type: 'c', major: 195, minor: 0, access: 'rw' };
     const mount = { destination: '/data/lib', type: 'bind', source: '/lib', options: ['ro'] } as const;
-    const hook = { path: '/usr/bin/hook' };
+    const hooks = { createRuntime: [], createContainer: [{ path: '/usr/bin/hook' }] };
     const devices = {
-      ...{ env: { GPU: 'a=b' }, devices: [node], rules: [rule], mounts: [mount], hooks: [hook] },
+      ...{ env: { GPU: 'a=b' }, devices: [node], rules: [rule], mounts: [mount], hooks },
       additionalGids: [44],
     };
     const made = bundle({ devices });
@@ -135,7 +135,7 @@ describe('createBundle', () => {
     ]);
     assert.ok(made.process.env.includes('GPU=a=b'));
     assert.deepEqual(made.process.user, { uid: 0, gid: 0, additionalGids: [44] });
-    assert.deepEqual(made.hooks, { createContainer: [hook] });
+    assert.deepEqual(made.hooks, hooks);
     const order = made.mounts.map(({ destination }) => destination);
     assert.ok(order.indexOf('/data') < order.indexOf('/data/lib'));
     assert.ok(order.indexOf('/data/lib') < order.indexOf('/__modal/.bin'));

@@ -152,7 +152,7 @@ const noDevices: DeviceEdits = {
   devices: [],
   rules: [],
   mounts: [],
-  hooks: [],
+  hooks: { createRuntime: [], createContainer: [] },
   additionalGids: [],
 };
 
@@ -200,7 +200,7 @@ export function createBundle(options: BundleOptions) {
       ...(lowersOomScore ? { oomScoreAdj: -900 } : {}),
     },
     mounts: mountsOf(options),
-    ...(devices.hooks.length === 0 ? {} : { hooks: { createContainer: devices.hooks } }),
+    ...(Object.values(devices.hooks).every((hooks) => hooks.length === 0) ? {} : { hooks: devices.hooks }),
     linux: {
       cgroupsPath: options.cgroup,
       ...(own ? { uidMappings: own.uidMappings, gidMappings: own.gidMappings } : {}),

@@ -12,7 +12,7 @@ export const TEST_GPU_LIBRARY = '/usr/local/lib/test-gpu/library';
 export interface TestGpus {
   /** For the setting `cdiDirs`. */
   readonly directory: string;
-  /** The hook adds a line here each time it runs. */
+  /** The hook adds a line here each time it runs: `made hello` while files of the sandbox are made, `begun hello` before or after that. */
   readonly hookLog: string;
 }
 
@@ -59,8 +59,17 @@ export async function makeTestGpus(
     env: ['TEST_GPUS=some', 'FROM_THE_IMAGE=no'],
     mounts: [
       { hostPath: library, containerPath: TEST_GPU_LIBRARY, options: ['ro', 'nosuid', 'nodev', 'bind'] },
+      // As nvidia-ctk has it, to say that no GPU comes by NVIDIA_VISIBLE_DEVICES. /var/run is a link in most images.
+      {
+        hostPath: '/dev/null',
+        containerPath: '/var/run/test-gpu-devices/void',
+        options: ['ro', 'nosuid', 'nodev', 'bind'],
+      },
     ],
-    hooks: [{ hookName: 'createContainer', path: hook, args: ['hook', 'made'], env: ['HOOK_SAYS=hello'] }],
+    hooks: [
+      { hookName: 'createContainer', path: hook, args: ['hook', 'made'], env: ['HOOK_SAYS=hello'] },
+      { hookName: 'createRuntime', path: hook, args: ['hook', 'begun'], env: ['HOOK_SAYS=hello'] },
+    ],
     additionalGids: [TEST_GPU_GROUP],
   };
   const all = {

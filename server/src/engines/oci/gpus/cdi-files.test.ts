@@ -38,33 +38,77 @@ describe('readCdiDevices', () => {
     (await readCdiDevices(directories)).problems.map(({ reason }) => reason);
 
   it('reads JSON and YAML, with what their files have in common', async () => {
-    const yaml = `
-cdiVersion: "0.5.0"
+    // As nvidia-ctk 1.20.2 wrote it for an H200, with fewer libraries.
+    const yaml = `---
+cdiVersion: 0.5.0
 kind: nvidia.com/gpu
 devices:
-- name: "0"
-  containerEdits:
-    deviceNodes:
-    - path: /dev/nvidia0
+    - name: "0"
+      containerEdits:
+        deviceNodes:
+            - path: /dev/nvidia0
+              major: 195
+              fileMode: 438
+              permissions: rwm
+        hooks:
+            - hookName: createRuntime
+              path: /usr/bin/nvidia-cdi-hook
+              args:
+                - nvidia-cdi-hook
+                - apply-cuda-memory-limits
+                - --driver-root
+                - ""
+                - --gpu-id
+                - GPU-d9fcc0e0-ba79-50f1-bcc3-643073e1c0fe
+              env:
+                - NVIDIA_CTK_DEBUG=false
 containerEdits:
-  env:
-  - NVIDIA_VISIBLE_DEVICES=void
-  hooks:
-  - hookName: createContainer
-    path: /usr/bin/nvidia-cdi-hook
-    args: [nvidia-cdi-hook, update-ldcache, --folder, /usr/lib]
-  mounts:
-  - hostPath: /usr/bin/nvidia-smi
-    containerPath: /usr/bin/nvidia-smi
-    options: [ro, nosuid, nodev, rbind, rprivate]
+    env:
+        - NVIDIA_CTK_LIBCUDA_DIR=/usr/lib/x86_64-linux-gnu
+        - NVIDIA_VISIBLE_DEVICES=void
+    deviceNodes:
+        - path: /dev/nvidiactl
+          major: 195
+          minor: 255
+          fileMode: 438
+          permissions: rwm
+    hooks:
+        - hookName: createContainer
+          path: /usr/bin/nvidia-cdi-hook
+          args:
+            - nvidia-cdi-hook
+            - create-symlinks
+            - --link
+            - libcuda.so.1::/usr/lib/x86_64-linux-gnu/libcuda.so
+          env:
+            - NVIDIA_CTK_DEBUG=false
+    mounts:
+        - hostPath: /dev/null
+          containerPath: /var/run/nvidia-container-devices/void
+          options:
+            - ro
+            - nosuid
+            - nodev
+            - bind
+        - hostPath: /usr/bin/nvidia-smi
+          containerPath: /usr/bin/nvidia-smi
+          options:
+            - ro
+            - nosuid
+            - nodev
+            - rbind
+            - rprivate
 `;
     const path = await directory({ 'a.json': file(), 'b.yaml': yaml, 'README.md': 'no specification' });
     const { devices, problems } = await readCdiDevices([path]);
     assert.deepEqual(problems, []);
     assert.deepEqual([...devices.keys()], ['vendor.test/gpu=0', 'nvidia.com/gpu=0']);
     const gpu = devices.get('nvidia.com/gpu=0');
-    assert.deepEqual(gpu?.common.env, ['NVIDIA_VISIBLE_DEVICES=void']);
-    assert.equal(gpu?.own.deviceNodes[0]?.path, '/dev/nvidia0');
+    assert.ok(gpu);
+    assert.ok(gpu.common.env.includes('NVIDIA_VISIBLE_DEVICES=void'));
+    assert.equal(gpu.common.hooks[0]?.hookName, 'createContainer');
+    assert.equal(gpu.own.hooks[0]?.hookName, 'createRuntime');
+    assert.equal(gpu.own.deviceNodes[0]?.path, '/dev/nvidia0');
   });
 
   it('takes the later of two directories, and neither of two in one', async () => {

@@ -1,7 +1,7 @@
 /**
  * What a file of the Container Device Interface may say (https://github.com/cncf-tags/container-device-interface, SPEC.md 0.3 to 1.1), with bounds. What
- * is not known here is refused: a device whose description is only half understood would be half there. `intelRdt`, `netDevices` and hooks other than
- * `createContainer` are known and not supported.
+ * is not known here is refused: a device whose description is only half understood would be half there. `intelRdt`, `netDevices` and hooks at other
+ * times than those of `hookTimes` are known and not supported.
  */
 import { normalize } from 'node:path';
 import { z } from 'zod';
@@ -80,9 +80,11 @@ const mountSchema = z.strictObject({
   options: list(z.enum(mountOptions)),
 });
 
+/** At these the program runs on the machine while the container is made, before anything of its image does, under each runtime. At the others it is one of the image, or runs later. */
+const hookTimes = ['createRuntime', 'createContainer'] as const;
+
 const hookSchema = z.strictObject({
-  /** Runs on the machine while the container is made, before anything of its image does. The others run at other times, or not under each runtime. */
-  hookName: z.literal('createContainer', 'only createContainer hooks are run'),
+  hookName: z.enum(hookTimes, `only ${hookTimes.join(' and ')} hooks are run`),
   path: hostPath,
   args: list(text),
   env: list(variable),

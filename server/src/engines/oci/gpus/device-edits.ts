@@ -22,10 +22,12 @@ export interface DeviceEdits {
     readonly source: string;
     readonly options: readonly string[];
   }[];
-  /** For `hooks.createContainer`. */
-  readonly hooks: readonly object[];
+  /** When each runs, and how. */
+  readonly hooks: Readonly<Record<HookTime, readonly object[]>>;
   readonly additionalGids: readonly number[];
 }
+
+type HookTime = CdiEdits['hooks'][number]['hookName'];
 
 export interface OciDevice {
   readonly path: string;
@@ -48,7 +50,7 @@ export async function editsOf(devices: readonly CdiDevice[]): Promise<DeviceEdit
   const nodes = new Map<string, { device: OciDevice; rule: object }>();
   const mounts = new Map<string, DeviceEdits['mounts'][number]>();
   const env: Record<string, string> = {};
-  const hooks: object[] = [];
+  const hooks: Record<HookTime, object[]> = { createRuntime: [], createContainer: [] };
   const gids = new Set<number>();
   for (const [edits, name] of parts) {
     try {
@@ -58,7 +60,7 @@ export async function editsOf(devices: readonly CdiDevice[]): Promise<DeviceEdit
       }
       for (const node of edits.deviceNodes) nodes.set(node.path, await nodeOf(node));
       for (const mount of edits.mounts) mounts.set(mount.containerPath, await mountOf(mount));
-      for (const hook of edits.hooks) hooks.push(await hookOf(hook));
+      for (const hook of edits.hooks) hooks[hook.hookName].push(await hookOf(hook));
       for (const gid of edits.additionalGids) if (gid !== 0) gids.add(gid);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);

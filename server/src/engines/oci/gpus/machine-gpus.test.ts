@@ -110,9 +110,9 @@ describe('MachineGpus', () => {
       { path: '/dev/test-gpu1', type: 'c', major: 240, minor: 1, fileMode: 0o660, gid: TEST_GPU_GROUP },
     ]);
     assert.deepEqual(edits.rules[1], { allow: true, type: 'c', major: 240, minor: 1, access: 'r' });
-    assert.equal(edits.mounts.length, 1);
+    assert.equal(edits.mounts.length, 2);
     assert.ok(edits.mounts[0]?.options.includes('ro'));
-    assert.equal(edits.hooks.length, 1);
+    assert.deepEqual([edits.hooks.createRuntime.length, edits.hooks.createContainer.length], [1, 1]);
     assert.deepEqual(edits.additionalGids, [TEST_GPU_GROUP]);
     const points = await makeMountPoints(join(root, 'points'), edits);
     assert.equal(await readFile(join(points, TEST_GPU_LIBRARY), 'utf8'), '');
