@@ -279,7 +279,7 @@ mod tests {
         assert!(out.len() <= HEADER + (1 << 10), "{}", out.len());
         assert_eq!(
             out[HEADER..],
-            *br#"{"features":["dial","checkpoint","files","environment"],"maxVersion":1,"pid":2147483647,"version":1}"#
+            *br#"{"features":["dial","checkpoint","files","environment","nameserver"],"maxVersion":1,"pid":2147483647,"version":1}"#
         );
     }
 

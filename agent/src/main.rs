@@ -1,6 +1,6 @@
 //! The one program of Skerry inside a sandbox. One binary, two roles, told apart by the name it is called by:
 //! `skerry-agent` is the sandbox's init and starts processes for the server (PROTOCOL.md), or with `probe-tcp` tries a port, with `files` gives files
-//! away, with `bind` and `unbind` changes what is mounted where only the sandbox's own kernel can;
+//! away, with `nameserver` says whom to ask for names, with `bind` and `unbind` changes what is mounted where only the sandbox's own kernel can;
 //! `modal-sandbox-fs-tools` is the filesystem helper that the official clients run as an ordinary process.
 
 mod bind;
@@ -9,6 +9,7 @@ mod files;
 mod frame;
 mod fstools;
 mod mounts;
+mod nameserver;
 mod probe;
 mod sandbox;
 mod server;
@@ -34,6 +35,7 @@ fn main() {
             Some(word) if word == "bind" => bind::bind(arguments.next().as_ref(), arguments.next().as_ref()),
             Some(word) if word == "unbind" => bind::unbind(arguments.next().as_ref()),
             Some(word) if word == "files" => files::main(&arguments.collect::<Vec<_>>()),
+            Some(word) if word == "nameserver" => nameserver::main(arguments.next().as_ref()),
             Some(word) if word == "probe-tcp" => probe::main(arguments.next().as_ref()),
             socket => init(socket),
         },

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 pub const VERSIONS: RangeInclusive<u32> = 1..=1;
 
 /// What was added without a new version: a server that wants it looks here first. At most 32, each 1 to 24 of `[a-z0-9-]`.
-pub const FEATURES: [&str; 4] = ["dial", "checkpoint", "files", "environment"];
+pub const FEATURES: [&str; 5] = ["dial", "checkpoint", "files", "environment", "nameserver"];
 
 #[cfg(test)]
 mod tests {

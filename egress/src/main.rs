@@ -7,13 +7,16 @@
 //! It runs in a network namespace that is one more sandbox to the firewall: what is closed to all of them is closed to it. Everything is bounded, for each
 //! sandbox and in all.
 //!
+//! In a cluster nobody leads packets here: there it is a gateway, a Pod of its own, which sandboxes ask for names. It answers its own address for hosts that
+//! are reached through it, and the cluster's network lets a sandbox that may reach domains send to nobody else.
+//!
 //! ```text
-//! skerry-egress --identity WORD --listen ADDRESS --control PATH --resolver ADDRESS:PORT
-//!     [--cgroup FILE]... [--user UID] [--bound NAME=VALUE]...
+//! skerry-egress --identity WORD --listen ADDRESS --control PATH --resolver ADDRESS:PORT|FILE
+//!     [--cgroup FILE]... [--user UID] [--stays true] [--gateway true] [--bound NAME=VALUE]...
 //! ```
 //!
-//! The process that is started ends with status 0 as soon as its child listens; the child goes on, whatever becomes of who started it. What each sandbox may
-//! reach comes over `--control` (`policies.rs`).
+//! The process that is started ends with status 0 as soon as its child listens; the child goes on, whatever becomes of who started it. One that stays is that
+//! child itself. What each sandbox may reach comes over `--control` (`policies.rs`).
 
 mod audit;
 mod authority;

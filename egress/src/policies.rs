@@ -20,6 +20,8 @@ const FORGET: u8 = b'F';
 const KEEP: u8 = b'K';
 /// A word between a sandbox's patterns and its secret headers: it is neither.
 const HEADERS: &str = ":";
+/// A word among a sandbox's patterns: it is told the addresses of all names, also of those that it does not reach through here.
+const ALL_NAMES: &str = "?";
 
 #[derive(Default)]
 pub struct Policies {
@@ -29,6 +31,7 @@ pub struct Policies {
 
 struct Policy {
     allowed: Allowed,
+    knows_all_names: bool,
     /// By TLS, whatever name leads there.
     ranges: Ranges,
     headers: Headers,
@@ -39,6 +42,23 @@ impl Policies {
     pub fn allow(&self, sandbox: Ipv4Addr, name: &str) -> bool {
         let sandboxes = self.sandboxes.borrow();
         sandboxes.get(&sandbox).is_some_and(|policy| policy.allowed.has(name))
+    }
+
+    /// Whether the sandbox is told the addresses of this name.
+    pub fn knows(&self, sandbox: Ipv4Addr, name: &str) -> bool {
+        let sandboxes = self.sandboxes.borrow();
+        sandboxes
+            .get(&sandbox)
+            .is_some_and(|policy| policy.knows_all_names || policy.allowed.has(name))
+    }
+
+    /// Whether a host at these addresses is one that the sandbox reaches by its name alone, through here, and not by itself.
+    pub fn leads_through(&self, sandbox: Ipv4Addr, name: &str, addresses: &[Ipv4Addr]) -> bool {
+        let sandboxes = self.sandboxes.borrow();
+        sandboxes.get(&sandbox).is_some_and(|policy| {
+            let by_itself = addresses.iter().any(|&address| policy.ranges.has(address));
+            policy.headers.are_for(name) || (policy.allowed.has(name) && !by_itself)
+        })
     }
 
     /// Whether TLS to this host may be let through, if it is to one of the addresses that `reaches` says.
@@ -93,8 +113,8 @@ impl Policies {
     }
 
     /// Carries out an order of the server's: `S` with an address, its patterns and its ranges of addresses, `A` the same of one that is audited, `F` with an address to forget, `K` with
-    /// those that are kept while all others are forgotten, `E` with an address whose audit is taken. All are words between spaces. Behind the patterns and a `:` come
-    /// its secret headers (`headers.rs`), if it has any.
+    /// those that are kept while all others are forgotten, `E` with an address whose audit is taken. All are words between spaces. A `?` among the patterns has the
+    /// sandbox be told of all names. Behind the patterns and a `:` come its secret headers (`headers.rs`), if it has any.
     pub fn order(&self, letter: u8, words: &str) -> Option<Vec<u8>> {
         let mut words = words.split_ascii_whitespace();
         let answer = self.carry_out(letter, &mut words)?;
@@ -112,7 +132,8 @@ impl Policies {
                 let reached: Vec<&str> = words.by_ref().take_while(|word| *word != HEADERS).collect();
                 let (ranges, patterns): (Vec<&str>, Vec<&str>) =
                     reached.into_iter().partition(|word| word.contains('/'));
-                let allowed = Allowed::parse(patterns.into_iter())?;
+                let knows_all_names = patterns.contains(&ALL_NAMES);
+                let allowed = Allowed::parse(patterns.into_iter().filter(|&word| word != ALL_NAMES))?;
                 let ranges = Ranges::parse(ranges.into_iter())?;
                 let headers = Headers::parse(words)?;
                 let before = sandboxes.remove(&address).and_then(|policy| policy.audit);
@@ -121,6 +142,7 @@ impl Policies {
                     address,
                     Policy {
                         allowed,
+                        knows_all_names,
                         ranges,
                         headers,
                         audit,
@@ -209,6 +231,24 @@ mod tests {
         assert!(!policies.allow(ONE, "b.test"));
         assert_eq!(policies.order(SET, "10.0.0.3 a.test"), Some(Vec::new()));
         assert!(!policies.may_reach(ONE, "b.test") && !policies.reaches(ONE, "b.test", inside));
+    }
+
+    #[test]
+    fn a_gateway_is_the_way_to_what_is_reached_by_names_alone() {
+        let policies = Policies::default();
+        let [inside, outside] = [Ipv4Addr::new(192, 0, 2, 7), Ipv4Addr::new(192, 0, 3, 7)];
+        assert_eq!(policies.order(SET, "10.0.0.3 a.test 192.0.2.0/24"), Some(Vec::new()));
+        assert!(policies.leads_through(ONE, "a.test", &[outside]));
+        assert!(!policies.leads_through(ONE, "a.test", &[outside, inside]) && !policies.knows(ONE, "b.test"));
+        assert_eq!(policies.order(SET, "10.0.0.3 ?"), Some(Vec::new()));
+        assert!(policies.knows(ONE, "b.test") && !policies.allow(ONE, "b.test"));
+        assert!(!policies.leads_through(ONE, "b.test", &[outside]) && !policies.may_reach(ONE, "b.test"));
+        assert_eq!(
+            policies.order(SET, "10.0.0.3 ? * 0.0.0.0/0 : a.test x-key 42"),
+            Some(Vec::new())
+        );
+        assert!(policies.leads_through(ONE, "a.test", &[outside]));
+        assert!(!policies.leads_through(ONE, "b.test", &[outside]) && !policies.knows(TWO, "a.test"));
     }
 
     #[test]

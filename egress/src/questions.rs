@@ -86,7 +86,7 @@ async fn answer(context: &Context, sandbox: Ipv4Addr, question: &Question) -> Ve
         context.policies.note(sandbox, By::Question, "", Outcome::Unclear);
         return question.answer(Code::NoSuchName, &[], 0);
     };
-    if !context.policies.allow(sandbox, &name) {
+    if !context.policies.knows(sandbox, &name) {
         context.policies.note(sandbox, By::Question, &name, Outcome::NotAllowed);
         return question.answer(Code::NoSuchName, &[], 0);
     }
@@ -94,7 +94,14 @@ async fn answer(context: &Context, sandbox: Ipv4Addr, question: &Question) -> Ve
         return question.answer(Code::Fine, &[], 0);
     }
     match context.resolver.resolve(&name).await {
+        Ok(found) if leads_through(context, sandbox, &name, &found.addresses) => {
+            question.answer(found.code, &[context.settings.listen], found.ttl)
+        }
         Ok(found) => question.answer(found.code, &found.addresses, found.ttl),
         Err(_) => question.answer(Code::Failure, &[], 0),
     }
+}
+
+fn leads_through(context: &Context, sandbox: Ipv4Addr, name: &str, addresses: &[Ipv4Addr]) -> bool {
+    context.settings.is_gateway && !addresses.is_empty() && context.policies.leads_through(sandbox, name, addresses)
 }

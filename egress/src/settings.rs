@@ -1,6 +1,7 @@
 //! What the program is told on its command line.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use skerry_host_process::shares::Bounds;
@@ -12,6 +13,8 @@ pub struct Settings {
     pub listen: Ipv4Addr,
     /// Whom to ask for addresses.
     pub resolver: SocketAddr,
+    /// Sandboxes come here by its own address, which is what they are answered: nobody leads them here who chose another one.
+    pub is_gateway: bool,
     /// How long an answer may take.
     pub answer: Duration,
     /// Questions that were not answered yet, and connections over which they come.
@@ -30,6 +33,7 @@ impl Settings {
             common: Common::default(),
             listen: Ipv4Addr::UNSPECIFIED,
             resolver: SocketAddr::from(([0, 0, 0, 0], 0)),
+            is_gateway: false,
             answer: Duration::from_secs(10),
             questions: Bounds {
                 total: 384,
@@ -53,7 +57,9 @@ impl Settings {
     fn take(&mut self, name: &str, value: &str) -> Result<bool, String> {
         match name {
             "--listen" => self.listen = parsed(name, value)?,
+            "--resolver" if value.starts_with('/') => self.resolver = first_nameserver(value)?,
             "--resolver" => self.resolver = parsed(name, value)?,
+            "--gateway" => self.is_gateway = parsed(name, value)?,
             "--bound" => self.set_bound(value)?,
             _ => return Ok(false),
         }
@@ -72,5 +78,34 @@ impl Settings {
             _ => return Err(format!("{name} is not a bound")),
         }
         Ok(())
+    }
+}
+
+const DNS_PORT: u16 = 53;
+
+/// Of a file as resolv.conf(5) has it.
+fn first_nameserver(path: &str) -> Result<SocketAddr, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    text.lines()
+        .filter_map(|line| line.strip_prefix("nameserver")?.trim().parse::<IpAddr>().ok())
+        .map(|address| SocketAddr::new(address, DNS_PORT))
+        .next()
+        .ok_or_else(|| format!("{path} names no nameserver"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resolver_is_an_address_or_the_first_of_a_file() {
+        let path = std::env::temp_dir().join(format!("skerry-egress-resolver-{}", std::process::id()));
+        let word = path.to_str().expect("a name in ASCII");
+        fs::write(&path, "# here\nsearch a.test\nnameserver\t2001:db8::53\nnameserver 192.0.2.53\n").expect("a file");
+        assert_eq!(first_nameserver(word), Ok(SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53], 53))));
+        fs::write(&path, "search a.test\n").expect("a file");
+        assert!(first_nameserver(word).is_err());
+        fs::remove_file(&path).expect("it is there");
+        assert!(first_nameserver(word).is_err());
     }
 }

@@ -23,18 +23,21 @@ use control::Predecessor;
 use launch::Side;
 use sockets::Sockets;
 
-/// The beginning of a program's `main`: it goes on as a process of its own, with its sockets and the one that it is found by. If one runs already, that one's
-/// sockets are taken over and it is dismissed. The process that was started ends in here, once the other one is ready or has failed. Call while there is one
-/// thread.
+/// The beginning of a program's `main`: it goes on as a process of its own, unless it stays, with its sockets and the one that it is found by. If one runs
+/// already, that one's sockets are taken over and it is dismissed. The process that was started ends in here, once the other one is ready or has failed. Call
+/// while there is one thread.
 pub fn start(
     program: &str,
     common: &Common,
     udp: SocketAddr,
     tcp: &[SocketAddr],
 ) -> Result<(Sockets, UnixListener), Error> {
-    let ready = match launch::detach()? {
-        Side::Launcher(code) => std::process::exit(code),
-        Side::Program(ready) => ready,
+    let ready = match common.stays {
+        true => None,
+        false => match launch::detach()? {
+            Side::Launcher(code) => std::process::exit(code),
+            Side::Program(ready) => Some(ready),
+        },
     };
     launch::enter(&common.cgroups)?;
     launch::allow_descriptors()?;
@@ -49,7 +52,9 @@ pub fn start(
     if let Some(predecessor) = predecessor {
         predecessor.dismiss();
     }
-    ready.say()?;
+    if let Some(ready) = ready {
+        ready.say()?;
+    }
     Ok((sockets, control))
 }
 

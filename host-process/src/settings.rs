@@ -13,6 +13,8 @@ pub struct Common {
     pub cgroups: Vec<PathBuf>,
     /// Who it becomes once it has its sockets; undefined leaves it who it is.
     pub user: Option<u32>,
+    /// It goes on as the process that was started, for somebody who watches that one: a container's runtime.
+    pub stays: bool,
 }
 
 impl Common {
@@ -38,6 +40,7 @@ impl Common {
             "--control" => self.control = PathBuf::from(value),
             "--cgroup" => self.cgroups.push(PathBuf::from(value)),
             "--user" => self.user = Some(parsed(name, value)?),
+            "--stays" => self.stays = parsed(name, value)?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -5,9 +5,10 @@
 //! ```text
 //! skerry-pod-link install DIRECTORY VOLUMES    puts the agent, which lies beside this program, where sandboxes look for it
 //! skerry-pod-link serve SOCKET ADDRESS CREDENTIALS
+//! skerry-pod-link lead SOCKET ADDRESS CREDENTIALS     where a program listens on the socket and does not dial: it is dialled for each of the server's
 //! ```
 //!
-//! `serve` prints its port once it listens on `ADDRESS`, as `[::]:7424`. `CREDENTIALS` is a directory of DER files: `certificate`, `authority` and `key`
+//! `serve` and `lead` print their port once they listen on `ADDRESS`, as `[::]:7424`. `CREDENTIALS` is a directory of DER files: `certificate`, `authority` and `key`
 //! (PKCS #8). The server's certificate must be of that authority and be one for clients, which that of a sandbox is not.
 
 mod credentials;
@@ -17,7 +18,9 @@ mod serve;
 use std::path::Path;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: skerry-pod-link install DIRECTORY VOLUMES | serve SOCKET ADDRESS CREDENTIALS";
+use serve::End;
+
+const USAGE: &str = "usage: skerry-pod-link install DIRECTORY VOLUMES | serve|lead SOCKET ADDRESS CREDENTIALS";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,9 +30,14 @@ fn main() -> ExitCode {
             Ok(volumes) => install::install(Path::new(directory), volumes).map_err(|error| error.to_string()),
             Err(_) => Err(USAGE.to_string()),
         },
-        ["serve", socket, address, directory] => match address.parse() {
-            Ok(address) => credentials::read(Path::new(directory))
-                .and_then(|tls| serve::serve(Path::new(socket), address, tls).map_err(|error| error.to_string())),
+        [word @ ("serve" | "lead"), socket, address, directory] => match address.parse() {
+            Ok(address) => credentials::read(Path::new(directory)).and_then(|tls| {
+                let end = match *word {
+                    "serve" => End::Dials,
+                    _ => End::Listens,
+                };
+                serve::serve(Path::new(socket), end, address, tls).map_err(|error| error.to_string())
+            }),
             Err(_) => Err(USAGE.to_string()),
         },
         _ => Err(USAGE.to_string()),

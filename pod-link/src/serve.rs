@@ -1,4 +1,4 @@
-//! Connections of the agent wait; each of the server's gets one of them. Both sides may be anybody, so everything is bounded.
+//! Connections of the agent wait, or are made when they are needed; each of the server's gets one of them. Both sides may be anybody, so everything is bounded.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,27 @@ const MAX_HANDSHAKES: usize = 64;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Before it is tried again to accept, when there are no descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the program at the other end of the socket does.
+pub enum End {
+    Dials,
+    Listens,
+}
+
+/// Where connections to that program come from.
+enum Source {
+    Spares(Spares),
+    Socket(PathBuf),
+}
+
+impl Source {
+    async fn take(&self) -> io::Result<UnixStream> {
+        match self {
+            Source::Spares(spares) => Ok(spares.take().await),
+            Source::Socket(path) => UnixStream::connect(path).await,
+        }
+    }
+}
 
 #[derive(Default)]
 struct Spares {
@@ -56,7 +77,7 @@ impl Spares {
     }
 }
 
-pub fn serve(socket: &Path, address: SocketAddr, tls: ServerConfig) -> io::Result<()> {
+pub fn serve(socket: &Path, end: End, address: SocketAddr, tls: ServerConfig) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let server = match TcpListener::bind(address).await {
@@ -66,11 +87,15 @@ pub fn serve(socket: &Path, address: SocketAddr, tls: ServerConfig) -> io::Resul
             }
             outcome => outcome?,
         };
-        let agent = listen(socket)?;
+        let source = Rc::new(match end {
+            End::Dials => Source::Spares(Spares::default()),
+            End::Listens => Source::Socket(socket.to_path_buf()),
+        });
+        if let Source::Spares(_) = *source {
+            spawn_local(keep(listen(socket)?, source.clone()));
+        }
         println!("{}", server.local_addr()?.port());
-        let spares = Rc::new(Spares::default());
-        spawn_local(keep(agent, spares.clone()));
-        accept(server, TlsAcceptor::from(Arc::new(tls)), spares).await
+        accept(server, TlsAcceptor::from(Arc::new(tls)), source).await
     })
 }
 
@@ -84,7 +109,8 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn keep(agent: UnixListener, spares: Rc<Spares>) {
+async fn keep(agent: UnixListener, source: Rc<Source>) {
+    let Source::Spares(spares) = &*source else { return };
     loop {
         match agent.accept().await {
             Ok((stream, _)) => spares.add(stream),
@@ -93,7 +119,7 @@ async fn keep(agent: UnixListener, spares: Rc<Spares>) {
     }
 }
 
-async fn accept(server: TcpListener, tls: TlsAcceptor, spares: Rc<Spares>) -> io::Result<()> {
+async fn accept(server: TcpListener, tls: TlsAcceptor, source: Rc<Source>) -> io::Result<()> {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let handshakes = Rc::new(Semaphore::new(MAX_HANDSHAKES));
     loop {
@@ -108,22 +134,22 @@ async fn accept(server: TcpListener, tls: TlsAcceptor, spares: Rc<Spares>) -> io
         let Ok(connection) = connections.clone().try_acquire_owned() else {
             continue;
         };
-        let (tls, spares, handshakes) = (tls.clone(), spares.clone(), handshakes.clone());
+        let (tls, source, handshakes) = (tls.clone(), source.clone(), handshakes.clone());
         spawn_local(async move {
             let _connection = connection;
-            let _ = carry(stream, tls, &spares, &handshakes).await;
+            let _ = carry(stream, tls, &source, &handshakes).await;
         });
     }
 }
 
 /// A connection that ends on one side ends on the other.
-async fn carry(stream: TcpStream, tls: TlsAcceptor, spares: &Spares, handshakes: &Semaphore) -> io::Result<()> {
+async fn carry(stream: TcpStream, tls: TlsAcceptor, source: &Source, handshakes: &Semaphore) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut server = {
         let _turn = handshakes.acquire().await;
         timeout(HANDSHAKE, tls.accept(stream)).await??
     };
-    let mut agent = spares.take().await;
+    let mut agent = source.take().await?;
     copy_bidirectional(&mut server, &mut agent).await?;
     Ok(())
 }

@@ -1,6 +1,12 @@
 /** The engines of a server, as its configuration says: the server has them, and so has who removes what it left. */
 import { join } from 'node:path';
-import { agentBinaryPath, enginePrograms, podLinkBinaryPath, treesBinaryPath } from './agent/agent-binary.ts';
+import {
+  agentBinaryPath,
+  egressBinaryPath,
+  enginePrograms,
+  podLinkBinaryPath,
+  treesBinaryPath,
+} from './agent/agent-binary.ts';
 import type { Config } from './config/config.ts';
 import type { Engine } from './engines/engine.ts';
 import { EngineFiles } from './engines/kubernetes/engine-files.ts';
@@ -78,6 +84,7 @@ export async function createClusterEngine(
     agent: new PodAgentClient(treesBinaryPath(), logger),
     room,
     agentBinaryPath: agentBinaryPath(),
+    egressBinaryPath: egressBinaryPath(),
     podLinkBinaryPath: podLinkBinaryPath(),
   });
 }

@@ -117,6 +117,15 @@ export class AgentClient {
     return (await this.#ask(request, environmentSchema, signal)).variables;
   }
 
+  /** @throws SkerryError `unimplemented` for an agent of an older version */
+  async requireNameserver(signal: AbortSignal): Promise<void> {
+    const request: Request = (peer) => {
+      requireFeature(peer, 'nameserver');
+      return encode.stats(peer.version);
+    };
+    await this.#ask(request, statsSchema, signal);
+  }
+
   /** Sends a signal to every process in the sandbox but the agent. */
   async killAll(signalNumber: number, signal: AbortSignal): Promise<void> {
     await this.#ask(({ version }) => encode.killAll(version, signalNumber), z.object({}), signal);

@@ -21,6 +21,7 @@ const features = {
   checkpoint: 'go on after a snapshot of the memory',
   files: 'give its files away',
   environment: 'say what its runtime gave it',
+  nameserver: 'have its programs ask somebody else for names',
 } as const;
 export type Feature = keyof typeof features;
 export const FEATURES = Object.keys(features) as readonly Feature[]; // an object literal has no other keys

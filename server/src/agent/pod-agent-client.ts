@@ -2,13 +2,18 @@
 
 import type { InstanceStats } from '../engines/engine.ts';
 import type { Dial, MirroredTree, PodAgent, TakeFiles } from '../engines/kubernetes/pod-agent.ts';
+import { GUEST_AGENT } from '../engines/paths.ts';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { newProcessId } from '../ids.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { AgentClient } from './agent-client.ts';
 import { mirrorFiles } from './mirror-files.ts';
+import { runToExit } from './run-to-exit.ts';
 import { takeFiles } from './take-files.ts';
 
 const SIGKILL = 9;
+/** A file is written. */
+const NAMESERVER_MS = 10_000;
 
 export class PodAgentClient implements PodAgent {
   readonly #treesBinaryPath: string;
@@ -28,6 +33,28 @@ export class PodAgentClient implements PodAgent {
 
   environment(dial: Dial, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
     return this.#client(dial).environment(signal);
+  }
+
+  async setNameserver(dial: Dial, address: string, signal: AbortSignal): Promise<void> {
+    const client = this.#client(dial);
+    await client.requireNameserver(signal);
+    let words = '';
+    const exit = await runToExit(
+      client,
+      {
+        ...{ id: newProcessId(), argv: [GUEST_AGENT, 'nameserver', address], env: {}, cwd: '/' },
+        ...{ stdout: 'null', stderr: 'pipe', timeoutMs: NAMESERVER_MS },
+      },
+      (_, chunk) => {
+        words += chunk.toString();
+      },
+      signal,
+    );
+    if (exit.kind === 'code' && exit.value === 0) return;
+    throw new SkerryError(
+      'unavailable',
+      `The sandbox cannot be told whom to ask for names: ${words.trim().slice(0, 200)}`,
+    );
   }
 
   killAll(dial: Dial, signal: AbortSignal): Promise<void> {

@@ -1,15 +1,13 @@
 /**
  * The way out of sandboxes that may reach domains: a proxy that asks for the addresses of allowed names itself (`egress/` in the clone). It is a process of its
- * own in a network namespace of its own, which is one more sandbox to the firewall: what is closed to all of them is closed to it. It hears here what each may
- * reach, goes on without this server, and lets nobody through of whom it has not heard.
+ * own in a network namespace of its own, which is one more sandbox to the firewall (`egress-process.ts`), or a Pod of its own in a cluster: what is closed to
+ * all sandboxes is closed to it. It hears here what each may reach, goes on without this server, and lets nobody through of whom it has not heard.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { Limiter } from '../platform/limiter.ts';
 import { delay } from '../platform/wait.ts';
-import type { Logger } from '../telemetry/logger.ts';
 import { formatCidr } from './cidr.ts';
-import { HostProcess, type ProcessHome } from './host-process.ts';
 import { type NetworkEvent, readEvents } from './network-events.ts';
 import { ORDER_MS, sendOrder } from './orders.ts';
 import { domainsOf, isAudited, type NetworkPolicy, parseAllowlist } from './policy.ts';
@@ -18,6 +16,8 @@ import { type HeaderRule, type HeaderTrust, renderRules, renderTrust } from './s
 /** What a sandbox may reach, and whether it is kept what it does. */
 export interface Allowed {
   readonly domains: readonly string[];
+  /** Whether it is told the addresses of other names as well, which it does not reach through the proxy. */
+  readonly knowsAllNames?: boolean | undefined;
   /** Addresses that it may reach by TLS, whatever name leads there. */
   readonly ranges?: readonly string[] | undefined;
   readonly audited: boolean;
@@ -40,51 +40,48 @@ export function allowedBy(
   return { domains, ranges, audited: isAudited(policy), headers };
 }
 
-export interface EgressOptions extends ProcessHome {
-  /** Path of the network namespace it runs in, which exists when it is opened. */
-  readonly namespacePath: string;
-  /** Its address there, where sandboxes' packets are led to. */
-  readonly address: string;
-  /** Where the machine's resolver answers. */
-  readonly resolver: string;
-  /** Who it runs as; undefined leaves it who this process is. */
-  readonly user: number | undefined;
-  /** Asked for when the first sandbox needs it. */
-  readonly headerTrust: () => Promise<HeaderTrust>;
-  readonly logger: Logger;
+/** What runs the proxy. */
+export interface ProxyHost {
+  /** Has it run, and keeps it running. @throws SkerryError `unavailable` */
+  open(): Promise<void>;
+  /** Lets go of it: it goes on. */
+  close(): Promise<void>;
+  /** Ends it. Call `close` first. */
+  remove(): Promise<void>;
 }
 
-const DNS_PORT = 53;
+export interface RunningProxy {
+  /** Orders go over it. Open exactly as long as this proxy lives and was not replaced. */
+  readonly link: Duplex;
+}
+
+export interface EgressOptions {
+  /** @param onRunning to be given each proxy that runs, from when it is met; what it throws ends the start */
+  readonly host: (onRunning: (running: RunningProxy) => Promise<void>) => ProxyHost;
+  /** Asked for when the first sandbox needs it. */
+  readonly headerTrust: () => Promise<HeaderTrust>;
+}
 
 export class Egress {
-  readonly #process: HostProcess;
+  readonly #host: ProxyHost;
   /** Patterns by the sandbox's address: what is said to a process that starts anew. */
   readonly #allowed = new Map<string, Allowed>();
   /** One order after the other: each is answered by a byte that says no more than that. */
   readonly #orders = new Limiter(1);
   readonly #headerTrust: () => Promise<HeaderTrust>;
-  #link: Socket | undefined;
+  #link: Duplex | undefined;
   /** The link over which it was told whom to trust. */
-  #trusting: Socket | undefined;
+  #trusting: Duplex | undefined;
 
-  constructor(options: EgressOptions) {
-    const { namespacePath, address, resolver, headerTrust, ...rest } = options;
+  constructor({ host, headerTrust }: EgressOptions) {
     this.#headerTrust = headerTrust;
-    this.#process = new HostProcess({
-      ...rest,
-      greeting: 'skerry-egress',
-      title: 'egress proxy',
-      event: 'egress',
-      enter: ['nsenter', `--net=${namespacePath}`, '--'],
-      arguments: ['--listen', address, '--resolver', `${resolver}:${DNS_PORT}`],
-      onRunning: ({ link }) => this.#tellAll(link),
-    });
+    this.#host = host(({ link }) => this.#tellAll(link));
   }
 
   /** Has it run, with what these sandboxes may reach and nothing else. @throws SkerryError `unavailable` */
   async open(allowed: ReadonlyMap<string, Allowed>): Promise<void> {
     for (const [address, what] of allowed) this.#allowed.set(address, what);
-    await this.#process.open();
+    await this.#host.open();
   }
 
   /** Lets a sandbox reach these domains and no others from now on; connections to others end. @throws SkerryError `unavailable` */
@@ -122,15 +119,15 @@ export class Egress {
 
   /** Lets go of the process, which goes on. */
   close(): Promise<void> {
-    return this.#process.close();
+    return this.#host.close();
   }
 
   /** Ends it. Call `close` first. */
   remove(): Promise<void> {
-    return this.#process.remove();
+    return this.#host.remove();
   }
 
-  async #tellAll(link: Socket): Promise<void> {
+  async #tellAll(link: Duplex): Promise<void> {
     await this.#orders.run(async () => {
       for (const [address, allowed] of this.#allowed) await this.#tell(link, address, allowed);
       await send(link, 'K', [...this.#allowed.keys()]);
@@ -151,7 +148,7 @@ export class Egress {
     await this.#orders.run(() => this.#tell(this.#link, address, allowed));
   }
 
-  async #tell(link: Socket | undefined, address: string, allowed: Allowed): Promise<void> {
+  async #tell(link: Duplex | undefined, address: string, allowed: Allowed): Promise<void> {
     if (allowed.headers?.length && link && this.#trusting !== link) {
       await send(link, 'C', renderTrust(await this.#headerTrust()));
       this.#trusting = link;
@@ -159,6 +156,9 @@ export class Egress {
     await send(link, ...orderFor(address, allowed));
   }
 }
+
+/** A word among patterns (`egress/src/policies.rs`). */
+const ALL_NAMES = '?';
 
 const unavailable = (): SkerryError =>
   new SkerryError(
@@ -168,11 +168,17 @@ const unavailable = (): SkerryError =>
 
 const orderFor = (
   address: string,
-  { domains, ranges = [], audited, headers = [] }: Allowed,
+  { domains, knowsAllNames, ranges = [], audited, headers = [] }: Allowed,
 ): [string, readonly string[]] => [
   audited ? 'A' : 'S',
-  [address, ...domains, ...parseAllowlist(ranges).map(formatCidr), ...renderRules(headers)],
+  [
+    address,
+    ...(knowsAllNames ? [ALL_NAMES] : []),
+    ...domains,
+    ...parseAllowlist(ranges).map(formatCidr),
+    ...renderRules(headers),
+  ],
 ];
 
-const send = (link: Socket | undefined, letter: string, words: readonly string[]): Promise<string> =>
+const send = (link: Duplex | undefined, letter: string, words: readonly string[]): Promise<string> =>
   sendOrder(link, letter, words, unavailable);

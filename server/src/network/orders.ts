@@ -1,5 +1,5 @@
 /** What a program of the host is told over its control socket while it runs (`host-process/src/control.rs`). */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { SkerryError } from '../errors/skerry-error.ts';
 
 /** An order is carried out at once; the rest is for a machine that is busy with other things. */
@@ -10,7 +10,7 @@ const MAX_ANSWER = 1 << 20;
 
 /** Sends an order and waits for its answer. One after the other. @throws what `unavailable` gives, when there is none */
 export function sendOrder(
-  link: Socket | undefined,
+  link: Duplex | undefined,
   letter: string,
   words: readonly string[],
   unavailable: () => SkerryError,

@@ -3,6 +3,7 @@ import { SkerryError } from '../errors/skerry-error.ts';
 import { CleanupScope } from '../platform/cleanup.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type Allowed, Egress } from './egress.ts';
+import { egressProcess } from './egress-process.ts';
 import type { FirewallMember } from './firewall.ts';
 import { egressUser, type ProcessHome } from './host-process.ts';
 import { GATEWAY_ADDRESS } from './latch.ts';
@@ -36,13 +37,15 @@ export class WayOut {
     const { instance, home, names, plan, headerTrust, logger } = options;
     this.slot = plan.egressSlot;
     this.#egress = new Egress({
-      ...home,
-      namespacePath: names.namespacePath(this.slot),
-      address: plan.slotAddress(this.slot),
-      resolver: plan.resolver,
-      user: egressUser(instance),
       headerTrust,
-      logger,
+      host: egressProcess({
+        ...home,
+        namespacePath: names.namespacePath(this.slot),
+        address: plan.slotAddress(this.slot),
+        resolver: plan.resolver,
+        user: egressUser(instance),
+        logger,
+      }),
     });
   }
 

@@ -206,7 +206,7 @@ export class Cluster {
   async removePod(name: string): Promise<void> {
     const { namespace, member, removalTimeoutMs = REMOVAL_TIMEOUT_MS } = this.#options;
     // Else nobody would say here that it is gone.
-    const isToldOf = member === undefined || this.#pods.get(name, namespace) !== undefined;
+    const isToldOf = member === undefined || this.known(name) !== undefined;
     if (!isToldOf && !(await this.claimPod(name))) return;
     const remove = (gracePeriodSeconds: number) =>
       unlessMissing(() =>
@@ -217,7 +217,7 @@ export class Cluster {
       );
     // A node that comes back ends what the cluster does not know any more.
     const isKnownLost = () => {
-      const known = this.#pods.get(name, namespace);
+      const known = this.known(name);
       return known !== undefined && isLost(known);
     };
     const gone = Promise.withResolvers<true>();
@@ -245,9 +245,14 @@ export class Cluster {
   /** Calls `follower` with what is known of the Pod, if anything is, and with each change. @returns what ends that */
   follow(name: string, follower: Follower): () => void {
     const over = this.#listen(name, follower);
-    const known = this.#pods.get(name, this.#options.namespace);
+    const known = this.known(name);
     if (known) follower(known);
     return over;
+  }
+
+  /** As it was told of last; undefined for one that is not there, or not this one's. */
+  known(name: string): V1Pod | undefined {
+    return this.#pods.get(name, this.#options.namespace);
   }
 
   /** Those of this server. */

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { V1Pod } from '@kubernetes/client-node';
+import type { V1Pod, V1Secret } from '@kubernetes/client-node';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId, MemberId } from '../../ids.ts';
 import { Limiter } from '../../platform/limiter.ts';
@@ -26,17 +26,19 @@ import type { ContentPlaces } from '../references.ts';
 import { Cluster } from './cluster.ts';
 import { Credentials } from './credentials.ts';
 import { EngineFiles } from './engine-files.ts';
+import { gatewayName, isGateway } from './gateway-spec.ts';
 import { type GpuKind, gpuKinds, type PodGpus } from './gpu-kinds.ts';
 import type { ImageSource } from './image-source.ts';
-import { PodInstance } from './instance.ts';
+import { PodInstance, type PodParts } from './instance.ts';
 import { Link } from './link.ts';
-import { PodNetwork } from './network-policies.ts';
 import type { PodAgent } from './pod-agent.ts';
 import { PodFiles } from './pod-files.ts';
+import { networked, PodNetwork } from './pod-network.ts';
 import {
   BOUND_LABEL,
   deviceEnvironmentOf,
   devicesOf,
+  gatewayOf,
   instanceOf,
   layersOf,
   memberOf,
@@ -84,6 +86,7 @@ export interface KubernetesEngineOptions {
   /** @see ClusterOptions.removalTimeoutMs */
   readonly removalTimeoutMs?: number | undefined;
   readonly agentBinaryPath: string;
+  readonly egressBinaryPath: string;
   readonly podLinkBinaryPath: string;
   readonly logger: Logger;
 }
@@ -175,8 +178,10 @@ export class KubernetesEngine implements Engine {
     const programs = await this.#gatherPrograms();
     const parts = await this.#connect();
     await parts.cluster.open();
-    await parts.network?.open();
-    this.#opened = { ...parts, programs, pullSecret: await this.#handOnPassword(parts) };
+    const pullSecret = await this.#handOnPassword(parts);
+    const network = this.#networkOf(parts, pullSecret);
+    await network?.open();
+    this.#opened = { ...parts, network, programs, pullSecret };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -239,7 +244,7 @@ export class KubernetesEngine implements Engine {
   }
 
   async adopt(ids: ReadonlySet<InstanceId>, of: IsLeft = () => true): Promise<Adopted> {
-    const { cluster } = this.#parts;
+    const { cluster, network } = this.#parts;
     // Before it is looked what there is: what is remembered then of one that is not there later is of no use, whoever may be making others meanwhile.
     const remembered = await this.#volumes.remembered();
     const { pods, secrets } = await cluster.all();
@@ -256,13 +261,20 @@ export class KubernetesEngine implements Engine {
       if (pod && ids.has(id) && addressOf(pod) !== undefined) kept.set(id, pod);
       else if (ids.has(id) || of(member)) orphans.push(id);
     }
+    const adopted: Parameters<PodNetwork['adopt']>[0][number][] = [];
     for (const [id, pod] of await this.#claim(kept)) {
       if (this.#isMine(id)) continue; // by another call of this
       const address = pod && addressOf(pod);
-      if (!pod || address === undefined)
+      if (!pod || address === undefined) {
         orphans.push(id); // since a moment ago
-      else instances.set(id, this.#adopt(id, pod, address));
+        continue;
+      }
+      const parts = this.#partsOf(id, pod, address);
+      instances.set(id, this.#adopt(parts));
+      adopted.push({ pod: networked(parts), policy: parts.policy, gateway: gatewayOf(pod) });
     }
+    network?.adopt(adopted);
+    await this.#removeGateways(pods, of);
     await Promise.all(orphans.map((id) => this.#remove(id).catch(() => left.set(id, []))));
     for (const id of remembered) if (!found.has(id)) await this.#volumes.forget(id);
     return { instances, left };
@@ -286,11 +298,26 @@ export class KubernetesEngine implements Engine {
     return Promise.all([...pods.keys()].map(claim));
   }
 
-  #adopt(id: InstanceId, pod: V1Pod, address: string): Instance {
+  /** Those of servers that are lost: what asked them for names is told of this one's. */
+  async #removeGateways(pods: readonly V1Pod[], of: IsLeft): Promise<void> {
+    const { cluster, credentials } = this.#parts;
+    const own = gatewayName({ serverId: credentials.serverId, member: this.#options.member });
+    for (const pod of pods.filter(isGateway)) {
+      const name = pod.metadata?.name ?? '';
+      if (name === own || !of(memberOf(pod))) continue;
+      // Whoever starts next tries again.
+      await cluster.removePod(name).then(
+        () => cluster.removeSecret(name),
+        (err: unknown) => this.#options.logger.warn({ err, name }, 'kubernetes.gateway-left'),
+      );
+    }
+  }
+
+  #partsOf(id: InstanceId, pod: V1Pod, address: string): PodParts {
     const { cluster, network, credentials } = this.#parts;
     const runtime = runtimeOf(pod);
     const name = podName(credentials.serverId, id);
-    const instance = new PodInstance({
+    return {
       ...{ id, runtime, name, cluster, network, address },
       owner: pod.metadata?.ownerReferences?.[0]?.uid ?? '',
       policy: policyOf(pod) ?? { kind: 'open' },
@@ -304,9 +331,13 @@ export class KubernetesEngine implements Engine {
       volumes: podVolumesOf(pod),
       podVolumes: this.#volumes,
       onDestroyed: () => this.#instances.delete(id),
-    });
-    this.#instances.set(id, instance);
-    this.#released.delete(id);
+    };
+  }
+
+  #adopt(parts: PodParts): Instance {
+    const instance = new PodInstance(parts);
+    this.#instances.set(parts.id, instance);
+    this.#released.delete(parts.id);
     return instance;
   }
 
@@ -324,23 +355,29 @@ export class KubernetesEngine implements Engine {
     this.#instances.clear();
     this.#prepared.clear();
     this.#options.images.close();
+    await this.#opened?.network?.close();
     await this.#opened?.cluster.close();
     this.#opened = undefined;
   }
 
   async remove(): Promise<void> {
-    const { cluster, network, credentials } = await this.#connect();
-    await network?.remove();
-    await cluster.removeSecret(pullSecretName(credentials.serverId));
+    const parts = await this.#connect();
+    const { cluster, credentials } = parts;
+    await cluster.open(); // it tells when a Pod is gone
+    try {
+      await this.#networkOf(parts, undefined)?.remove();
+      await cluster.removeSecret(pullSecretName(credentials.serverId));
+    } finally {
+      await cluster.close();
+    }
   }
 
-  /** Names of all objects of this server, as lines to compare. */
+  /** Names of all objects of this server's sandboxes, as lines to compare. */
   async traces(): Promise<string[]> {
     const { pods, secrets } = await this.#parts.cluster.all();
-    return [
-      ...pods.map(({ metadata }) => `pod ${metadata?.name}`),
-      ...secrets.map(({ metadata }) => `secret ${metadata?.name}`),
-    ].sort();
+    const named = (kind: string, objects: readonly (V1Pod | V1Secret)[]) =>
+      objects.filter((object) => !isGateway(object)).map(({ metadata }) => `${kind} ${metadata?.name}`);
+    return [...named('pod', pods), ...named('secret', secrets)].sort();
   }
 
   /** At each start: the password may be another. What others of several servers have is replaced, at no moment without. */
@@ -353,8 +390,8 @@ export class KubernetesEngine implements Engine {
     return pullSecretName(serverId);
   }
 
-  async #connect(): Promise<Omit<Opened, 'programs' | 'pullSecret'>> {
-    const { kubeconfig, namespace, member, networkPolicies, nameservers, logger } = this.#options;
+  async #connect(): Promise<Pick<Opened, 'cluster' | 'credentials'>> {
+    const { kubeconfig, namespace, member, logger } = this.#options;
     const { answerTimeoutMs, removalTimeoutMs } = this.#options;
     const credentials = await Credentials.open(this.#places.identity);
     const { serverId } = credentials;
@@ -362,11 +399,20 @@ export class KubernetesEngine implements Engine {
       ...{ kubeconfig, namespace, serverId, member, answerTimeoutMs, removalTimeoutMs, logger },
       onClaimed: (pod) => this.#release(instanceOf(pod)),
     });
-    const network =
-      networkPolicies === 'enforced'
-        ? new PodNetwork(cluster, { serverId, member, namespace, nameservers })
-        : undefined;
-    return { cluster, network, credentials };
+    return { cluster, credentials };
+  }
+
+  #networkOf(
+    { cluster, credentials }: Pick<Opened, 'cluster' | 'credentials'>,
+    pullSecret: string | undefined,
+  ): PodNetwork | undefined {
+    const { namespace, member, networkPolicies, nameservers, logger } = this.#options;
+    if (networkPolicies !== 'enforced') return undefined;
+    const { serverId } = credentials;
+    return new PodNetwork({
+      ...{ cluster, credentials, serverId, namespace, member, pullSecret, nameservers, logger },
+      image: (signal) => this.#agentImage(signal),
+    });
   }
 
   get #runtimeWithGpus(): RuntimeName {
@@ -412,20 +458,28 @@ export class KubernetesEngine implements Engine {
 
   /** What our image holds. @returns their digest */
   async #gatherPrograms(): Promise<string> {
-    const { agentBinaryPath, podLinkBinaryPath } = this.#options;
-    const programs = await Promise.all([readFile(agentBinaryPath), readFile(podLinkBinaryPath)]);
+    const { agentBinaryPath, egressBinaryPath, podLinkBinaryPath } = this.#options;
+    const named = {
+      'skerry-agent': agentBinaryPath,
+      'skerry-egress': egressBinaryPath,
+      'skerry-pod-link': podLinkBinaryPath,
+    };
+    const programs = await Promise.all(Object.values(named).map((path) => readFile(path)));
     const directory = this.#places.programs;
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true });
-    await copyFile(agentBinaryPath, join(directory, 'skerry-agent'));
-    await copyFile(podLinkBinaryPath, join(directory, 'skerry-pod-link'));
+    for (const [name, path] of Object.entries(named)) await copyFile(path, join(directory, name));
     return digest(programs);
+  }
+
+  #agentImage(signal: AbortSignal): Promise<string> {
+    const { programs } = this.#parts;
+    return this.#options.images.provide(`programs-${programs}`, [this.#places.programs], signal);
   }
 
   async #images({ layers }: Shape, signal: AbortSignal) {
     const { images, content } = this.#options;
-    const { programs } = this.#parts;
-    const agentImage = await images.provide(`programs-${programs}`, [this.#places.programs], signal);
+    const agentImage = await this.#agentImage(signal);
     const places = [this.#places.skeleton, ...layers.map((layer) => content.layer(layer))];
     const image = await images.provide(`layers-${digest([SKELETON_VERSION, ...layers])}`, places, signal);
     return { image, agentImage };

@@ -22,9 +22,9 @@ import { ended } from '../preparation.ts';
 import type { LayerRef } from '../references.ts';
 import type { Cluster } from './cluster.ts';
 import type { Link } from './link.ts';
-import { type PodNetwork, requireEnforceable } from './network-policies.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
+import { networked, type PodNetwork, requireEnforceable } from './pod-network.ts';
 import { BOUND_LABEL, NODE_LOST_SECONDS, type PodVolume } from './pod-spec.ts';
 import { isSilent, NODE_LOST, standingOf } from './pod-status.ts';
 import type { PodVolumes } from './pod-volumes.ts';
@@ -175,7 +175,7 @@ export class PodInstance implements Instance {
       this.#gone.signal.throwIfAborted();
       checkPolicy(policy);
       requireEnforceable(policy);
-      await network.change(this.#parts, policy);
+      await network.change(networked(this.#parts), policy);
       this.#policy = policy;
     });
   }
@@ -208,6 +208,7 @@ export class PodInstance implements Instance {
     this.#isReleased = true;
     const why = new SkerryError('unavailable', `Another server has taken ${this.id} over.`);
     for (const over of [this.#gone, this.#leaving, this.#lost]) over.abort(why);
+    this.#parts.network?.release(this.#parts);
     this.detach();
   }
 
@@ -218,7 +219,7 @@ export class PodInstance implements Instance {
     this.#end({ reason: 'destroyed' });
     await this.#parts.cluster.removePod(this.#parts.name);
     await this.#copies.idle();
-    if (this.#policy.kind === 'allowlist') await this.#parts.network?.forget(this);
+    await this.#parts.network?.forget(this);
     await this.#parts.cluster.removeSecret(this.#parts.name);
     await this.#parts.podVolumes.forget(this.id);
     this.#parts.onDestroyed();

@@ -1,89 +1,31 @@
 /**
- * What may be reached from sandboxes and who may reach them, as NetworkPolicies: https://kubernetes.io/docs/concepts/services-networking/network-policies/. Two of a server stand
+ * What may be reached from sandboxes and who may reach them, as NetworkPolicies: https://kubernetes.io/docs/concepts/services-networking/network-policies/. Three of a server stand
  * from its start on, so that a network has heard of them before any Pod comes; a sandbox with a list has one more of its own. What several allow of one Pod adds up.
  */
 import { isIPv6 } from 'node:net';
 import type { V1NetworkPolicy, V1NetworkPolicyEgressRule } from '@kubernetes/client-node';
 import { type Cidr, formatCidr, overlaps } from '../../network/cidr.ts';
-import { closedNetworks, domainsOf, type NetworkPolicy, parseAllowlist } from '../../network/policy.ts';
-import type { Cluster } from './cluster.ts';
+import { closedNetworks, parseAllowlist } from '../../network/policy.ts';
+import { gatewayLabels, HOST_PORTS, NAMES_PORT } from './gateway-spec.ts';
 import {
   LINK_PORT,
   MANAGED,
   NETWORK_LABEL,
   ownedBySecret,
-  podName,
-  policyMarks,
   type SandboxPod,
   SERVER_LABEL,
   sandboxLabels,
 } from './pod-spec.ts';
-import { unable } from './unable.ts';
 
-/** A Pod whose policy may change. */
-type PolicyHolder = Pick<SandboxPod, 'id' | 'owner'>;
-
-export class PodNetwork {
-  readonly #cluster: Cluster;
-  readonly #of: Standing;
-
-  constructor(cluster: Cluster, of: Standing) {
-    this.#cluster = cluster;
-    this.#of = of;
-  }
-
-  /** @throws SkerryError `unavailable` when the cluster does not let this server do so */
-  async open(): Promise<void> {
-    for (const policy of standingPolicies(this.#of)) await this.#cluster.putPolicy(policy);
-  }
-
-  async remove(): Promise<void> {
-    for (const { metadata } of standingPolicies(this.#of))
-      await this.#cluster.removePolicy(metadata?.name ?? '');
-  }
-
-  /** Before the Pod is made, or is marked to have it. @throws SkerryError `invalid-argument`, `unavailable` */
-  async provide(pod: PolicyHolder, policy: NetworkPolicy): Promise<void> {
-    if (policy.kind !== 'allowlist') return;
-    const { nameservers } = this.#of;
-    await this.#cluster.putPolicy(ownPolicy({ ...this.#of, ...pod }, policy.cidrs, nameservers));
-  }
-
-  /** Gives a Pod another. @throws as `provide` */
-  async change(pod: PolicyHolder, to: NetworkPolicy): Promise<void> {
-    await this.provide(pod, to);
-    await this.#cluster.markPod(podName(this.#of.serverId, pod.id), policyMarks(to));
-    if (to.kind !== 'allowlist') await this.forget(pod);
-  }
-
-  /** Removes what a Pod has of its own. Idempotent. */
-  forget({ id }: Pick<PolicyHolder, 'id'>): Promise<void> {
-    return this.#cluster.removePolicy(podName(this.#of.serverId, id));
-  }
-}
-
-/** What a policy has that objects of a cluster cannot say. @throws SkerryError `unimplemented` */
-export function requireEnforceable(policy: NetworkPolicy): void {
-  if (domainsOf(policy).length > 0) throw unable('be kept to domains');
-  if (policy.audited) throw unable('have its connections recorded');
-  if (policy.headers !== undefined) throw unable('have secret headers');
-}
-
-interface Standing {
+export interface Standing {
   readonly serverId: string;
-  /** @see SandboxPod.member */
-  readonly member: string | undefined;
   readonly namespace: string;
   /** Who resolves names for Pods; none: whom the nodes ask, wherever that is. */
   readonly nameservers: readonly string[];
 }
 
 /** Those that hold for all sandboxes of a server, whichever there are. */
-export function standingPolicies({
-  serverId,
-  namespace,
-  nameservers,
-}: Omit<Standing, 'member'>): V1NetworkPolicy[] {
+export function standingPolicies({ serverId, namespace, nameservers }: Standing): V1NetworkPolicy[] {
   const metadata = (name: string) => ({
     name: `skerry-${serverId}-${name}`,
     namespace,
@@ -106,25 +48,52 @@ export function standingPolicies({
       spec: {
         podSelector: { matchLabels: { ...all, [NETWORK_LABEL]: 'open' } },
         policyTypes: ['Egress'],
-        egress: [{ to: [block({ base: 0, prefix: 0 })] }, names(nameservers)],
+        egress: [internet, names(nameservers)],
+      },
+    },
+    {
+      // What it lets through to whom it knows by what it is told: here it is as open as a sandbox may be.
+      metadata: metadata('gateway'),
+      spec: {
+        podSelector: { matchLabels: gatewayLabels(serverId) },
+        policyTypes: ['Ingress', 'Egress'],
+        ingress: [{ _from: [{ podSelector: { matchLabels: all } }], ports: gatewayPorts(true) }],
+        egress: [internet, names(nameservers)],
       },
     },
   ];
 }
 
-/** That of a sandbox which may reach what is on a list. @throws SkerryError `invalid-argument` */
+/**
+ * That of a sandbox which may reach what is on a list, or asks the gateway for names.
+ * @param way whom it asks for names: nameservers; or the gateway, of which it has names alone, or hosts as well
+ * @throws SkerryError `invalid-argument`
+ */
 export const ownPolicy = (
   of: Pick<SandboxPod, 'id' | 'member' | 'namespace' | 'owner' | 'serverId'>,
   cidrs: readonly string[],
-  nameservers: readonly string[],
+  way: readonly string[] | 'gateway-hosts' | 'gateway-names',
 ): V1NetworkPolicy => ({
   metadata: ownedBySecret(of),
   spec: {
     podSelector: { matchLabels: sandboxLabels(of) },
     policyTypes: ['Egress'],
-    egress: [...listed(parseAllowlist(cidrs)), names(nameservers)],
+    egress: [
+      ...listed(parseAllowlist(cidrs)),
+      typeof way === 'string'
+        ? {
+            to: [{ podSelector: { matchLabels: gatewayLabels(of.serverId) } }],
+            ports: gatewayPorts(way === 'gateway-hosts'),
+          }
+        : names(way),
+    ],
   },
 });
+
+const gatewayPorts = (hosts: boolean) => [
+  ...['UDP', 'TCP'].map((protocol) => ({ protocol, port: NAMES_PORT })),
+  ...(hosts ? HOST_PORTS : []).map((port) => ({ protocol: 'TCP', port })),
+];
 
 function listed(cidrs: readonly Cidr[]): V1NetworkPolicyEgressRule[] {
   const public_ = cidrs.filter(
@@ -135,10 +104,12 @@ function listed(cidrs: readonly Cidr[]): V1NetworkPolicyEgressRule[] {
 }
 
 /** A network without what is closed to all. */
-const block = (cidr: Cidr) => {
+function block(cidr: Cidr) {
   const except = closedNetworks.filter((closed) => overlaps(closed, cidr)).map(formatCidr);
   return { ipBlock: { cidr: formatCidr(cidr), ...(except.length > 0 && { except }) } };
-};
+}
+
+const internet: V1NetworkPolicyEgressRule = { to: [block({ base: 0, prefix: 0 })] };
 
 const names = (nameservers: readonly string[]): V1NetworkPolicyEgressRule => ({
   ports: ['UDP', 'TCP'].map((protocol) => ({ protocol, port: 53 })),

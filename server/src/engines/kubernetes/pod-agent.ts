@@ -31,6 +31,8 @@ export interface PodAgent {
   stats(dial: Dial, signal: AbortSignal): Promise<InstanceStats>;
   /** What the sandbox's container was started with. @throws SkerryError `unimplemented` for an agent of an older version */
   environment(dial: Dial, signal: AbortSignal): Promise<Readonly<Record<string, string>>>;
+  /** Has programs ask there for names, and nobody else. @throws SkerryError `unimplemented` for an agent of an older version */
+  setNameserver(dial: Dial, address: string, signal: AbortSignal): Promise<void>;
   /** Kills every process but the agent. */
   killAll(dial: Dial, signal: AbortSignal): Promise<void>;
   /**

@@ -27,6 +27,7 @@ const spec: SandboxPod = {
   runtime: 'runc',
   runtimeClass: undefined,
   gpus: undefined,
+  gateway: undefined,
   layers: [newLayerId()],
   volumes: [],
   image: 'registry.example/skerry:layers-1',

@@ -1,6 +1,6 @@
 /** What a sandbox is to Kubernetes: a Pod, and a Secret that owns it and holds what its link shows the server. */
 import { createHash } from 'node:crypto';
-import type { V1Container, V1ObjectMeta, V1Pod, V1Secret } from '@kubernetes/client-node';
+import type { V1Container, V1ObjectMeta, V1Pod, V1PodSpec, V1Secret } from '@kubernetes/client-node';
 import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { type InstanceId, isInstanceId, type VolumeMountId } from '../../ids.ts';
@@ -30,6 +30,8 @@ export const BOUND_LABEL = 'skerry.dev/bound';
 export const NETWORK_LABEL = 'skerry.dev/network';
 /** The policy itself, for a server that takes the Pod over. */
 const POLICY_ANNOTATION = 'skerry.dev/network-policy';
+/** The gateway that it asks for names, likewise; none where it asks whom all do. */
+const GATEWAY_ANNOTATION = 'skerry.dev/gateway';
 /** The layers of its image, lowest first, likewise. */
 const LAYERS_ANNOTATION = 'skerry.dev/layers';
 /** What may be a name in a directory of ours. */
@@ -57,10 +59,12 @@ const SHARED_IN_GVISOR = {
   [`dev.gvisor.spec.mount.${AGENT_VOLUME}.share`]: 'pod',
 };
 /** A runtime of NVIDIA's goes by it, and gives a container that says nothing of it what its image asks for: in images of CUDA that is every GPU of the node. */
-const NO_GPUS = { name: 'NVIDIA_VISIBLE_DEVICES', value: 'void' };
+export const NO_GPUS = { name: 'NVIDIA_VISIBLE_DEVICES', value: 'void' };
 const CREDENTIALS_VOLUME = 'credentials';
 const GUEST_ROOT = '/__modal';
-const CREDENTIALS_DIR = '/credentials';
+export const CREDENTIALS_DIR = '/credentials';
+export const CREDENTIALS_MOUNT = { name: CREDENTIALS_VOLUME, mountPath: CREDENTIALS_DIR, readOnly: true };
+export const LINK_LISTENS = `[::]:${LINK_PORT}`;
 /** Those of Pod Security's level `baseline`. What a raw socket could do to others of the node's network only the firewall of our own engine keeps it from. */
 const ADDED_CAPABILITIES = capabilities
   .filter((name) => name !== 'CAP_NET_RAW')
@@ -112,6 +116,8 @@ export interface SandboxPod {
   readonly pullSecret: string | undefined;
   /** Where the cluster's network holds Pods to one. */
   readonly network: NetworkPolicy | undefined;
+  /** Address of the gateway that it asks for names, if it does (`gateway-pod.ts`). */
+  readonly gateway: string | undefined;
   /** Who resolves names for it; none: whom its node asks. */
   readonly nameservers: readonly string[];
 }
@@ -124,8 +130,11 @@ export interface LinkCredentials {
 }
 
 /** Ids have capital letters, which no name of Kubernetes may have. */
-export const podName = (serverId: string, id: InstanceId): string =>
-  `skerry-${createHash('sha256').update(`${serverId}/${id}`).digest('hex').slice(0, 32)}`;
+export const podName = (serverId: string, id: InstanceId): string => nameOf(serverId, id);
+
+/** A name for what is a server's: the same for the same words. */
+export const nameOf = (serverId: string, what: string): string =>
+  `skerry-${createHash('sha256').update(`${serverId}/${what}`).digest('hex').slice(0, 32)}`;
 
 /** The instance that an object says it is of. */
 export function instanceOf({ metadata }: { readonly metadata?: V1ObjectMeta }): InstanceId | undefined {
@@ -155,6 +164,12 @@ export function policyOf({ metadata }: V1Pod): NetworkPolicy | undefined {
   const text = metadata?.annotations?.[POLICY_ANNOTATION];
   return text === undefined ? undefined : networkPolicySchema.parse(JSON.parse(text));
 }
+
+export const gatewayMark = (gateway: string) => ({ annotations: { [GATEWAY_ANNOTATION]: gateway } });
+
+/** @returns the address of the gateway that it asks for names, if it does */
+export const gatewayOf = ({ metadata }: V1Pod): string | undefined =>
+  metadata?.annotations?.[GATEWAY_ANNOTATION];
 
 /** @returns undefined for a Pod that was made before they were written down */
 export function layersOf({ metadata }: V1Pod): readonly LayerRef[] | undefined {
@@ -214,6 +229,11 @@ export function ownedBySecret(of: Named & Pick<SandboxPod, 'owner'>) {
 
 export const secretOf = (of: Named, credentials: LinkCredentials): V1Secret => ({
   metadata: metadataOf(of),
+  ...linkData(credentials),
+});
+
+/** What the link of a Pod shows and whom it believes, as a Secret has it. */
+export const linkData = (credentials: LinkCredentials): Pick<V1Secret, 'data' | 'immutable'> => ({
   immutable: true,
   data: {
     certificate: credentials.certificate.toString('base64'),
@@ -238,6 +258,18 @@ export const pullSecretOf = (
   data: { '.dockerconfigjson': Buffer.from(credentials).toString('base64') },
 });
 
+/** Before the cluster ends it for its node. */
+export const TOLERATED_SILENCE = {
+  ...{ key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute' },
+  tolerationSeconds: UNREACHABLE_SECONDS,
+};
+
+/** Whom a Pod asks for names. @param nameservers none: whom its node asks */
+export const namesFrom = (nameservers: readonly string[]): Pick<V1PodSpec, 'dnsConfig' | 'dnsPolicy'> =>
+  nameservers.length === 0
+    ? { dnsPolicy: 'Default' }
+    : { dnsPolicy: 'None', dnsConfig: { nameservers: nameservers.slice(0, MAX_NAMESERVERS) } };
+
 /** @throws SkerryError `invalid-argument` for a hostname that no Pod can have */
 export function podOf(pod: SandboxPod): V1Pod {
   if (!HOSTNAME.test(pod.hostname)) {
@@ -258,6 +290,7 @@ export function podOf(pod: SandboxPod): V1Pod {
         ...(gpus && { [DEVICES_ANNOTATION]: JSON.stringify(namesOf(gpus)) }),
         ...(pod.runtime === 'gvisor' && SHARED_IN_GVISOR),
         ...marks?.annotations,
+        ...(pod.gateway !== undefined && gatewayMark(pod.gateway).annotations),
       },
     },
     spec: {
@@ -265,13 +298,7 @@ export function podOf(pod: SandboxPod): V1Pod {
       ...(pod.runtimeClass !== undefined && { runtimeClassName: pod.runtimeClass }),
       ...(pod.pullSecret !== undefined && { imagePullSecrets: [{ name: pod.pullSecret }] }),
       restartPolicy: 'Never',
-      tolerations: [
-        {
-          ...{ key: 'node.kubernetes.io/unreachable', operator: 'Exists', effect: 'NoExecute' },
-          tolerationSeconds: UNREACHABLE_SECONDS,
-        },
-        ...(gpus ? tolerationsOf(gpus.kind) : []),
-      ],
+      tolerations: [TOLERATED_SILENCE, ...(gpus ? tolerationsOf(gpus.kind) : [])],
       ...(nodes && {
         affinity: {
           nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: nodes } },
@@ -281,9 +308,7 @@ export function podOf(pod: SandboxPod): V1Pod {
       // Nothing of the cluster is a sandbox's business.
       automountServiceAccountToken: false,
       enableServiceLinks: false,
-      ...(pod.nameservers.length === 0
-        ? { dnsPolicy: 'Default' }
-        : { dnsPolicy: 'None', dnsConfig: { nameservers: pod.nameservers.slice(0, MAX_NAMESERVERS) } }),
+      ...namesFrom(pod.gateway === undefined ? pod.nameservers : [pod.gateway]),
       securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
       initContainers: [
         ours(
@@ -296,7 +321,7 @@ export function podOf(pod: SandboxPod): V1Pod {
       containers: [link(pod), sandbox(pod)],
       volumes: [
         { name: AGENT_VOLUME, emptyDir: { medium: 'Memory', sizeLimit: '16Mi' } },
-        { name: CREDENTIALS_VOLUME, secret: { secretName: metadata.name, defaultMode: 0o400 } },
+        credentialsFrom(metadata.name),
         ...pod.volumes.map((_, index) => ({ name: volumeName(index), emptyDir: {} })),
       ],
     },
@@ -308,15 +333,13 @@ const link = (pod: SandboxPod): V1Container =>
   ours(
     pod,
     LINK_CONTAINER,
-    ['serve', `${GUEST_ROOT}/.run/agent.sock`, `[::]:${LINK_PORT}`, CREDENTIALS_DIR],
-    [
-      { name: AGENT_VOLUME, mountPath: GUEST_ROOT },
-      { name: CREDENTIALS_VOLUME, mountPath: CREDENTIALS_DIR, readOnly: true },
-    ],
+    ['serve', `${GUEST_ROOT}/.run/agent.sock`, LINK_LISTENS, CREDENTIALS_DIR],
+    [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT }, CREDENTIALS_MOUNT],
   );
 
-const ours = (
-  { agentImage }: SandboxPod,
+/** A container with the program of the link, which is in this image of ours. */
+export const ours = (
+  { agentImage }: Pick<SandboxPod, 'agentImage'>,
   name: string,
   args: readonly string[],
   volumeMounts: NonNullable<V1Container['volumeMounts']>,
@@ -336,6 +359,11 @@ const ours = (
     allowPrivilegeEscalation: false,
     capabilities: { drop: ['ALL'] },
   },
+});
+
+export const credentialsFrom = (secretName: string) => ({
+  name: CREDENTIALS_VOLUME,
+  secret: { secretName, defaultMode: 0o400 },
 });
 
 const volumeName = (index: number): string => `volume-${index}`;

@@ -2,7 +2,7 @@
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
 import { checkPolicy } from '../../network/policy.ts';
-import { withDeadline } from '../../platform/wait.ts';
+import { unlessAborted, withDeadline } from '../../platform/wait.ts';
 import type {
   Capabilities,
   Expected,
@@ -23,10 +23,10 @@ import { deviceVariables } from './device-variables.ts';
 import { inWords, type PodGpus } from './gpu-kinds.ts';
 import { PodInstance } from './instance.ts';
 import { Link } from './link.ts';
-import { type PodNetwork, requireEnforceable } from './network-policies.ts';
 import { isCrowded, Placement } from './placement.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
+import { networked, type PodNetwork, requireEnforceable } from './pod-network.ts';
 import { BOUND_LABEL, deviceMarks, namesOf, type PodVolume, podName, podOf, secretOf } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { type PodVolumes, volumesOf } from './pod-volumes.ts';
@@ -36,6 +36,8 @@ import { unable } from './unable.ts';
 const START_TIMEOUT_MS = 300_000;
 /** How long one without GPUs waits for a node that has room: shorter than a start may take, so that it is told why there is none. */
 const ROOM_WAIT_MS = 90_000;
+
+const NOTHING = Promise.resolve();
 
 export interface PreparedParts {
   readonly shape: Shape;
@@ -137,7 +139,7 @@ export class PreparedPod implements Prepared {
       );
       const owner = this.#made?.owner ?? '';
       const { devices, deviceEnvironment } = await this.#devices(address, either);
-      if (late?.has('network')) await network?.change({ id: this.id, owner }, tenure.network);
+      if (late?.has('network')) await network?.change(this.#networked(address), tenure.network);
       // A restart finds out by it that the Pod is somebody's.
       await cluster.markPod(this.#name, {
         labels: { [BOUND_LABEL]: 'true' },
@@ -189,17 +191,17 @@ export class PreparedPod implements Prepared {
     const { nameservers, pullSecret, member, runtime, gpus } = this.#parts;
     if (!this.#made) throw ended(this.id);
     const { serverId } = credentials;
+    this.#preparation.undo.add('network policy', () => network?.forget(this));
+    const gateway = await network?.provide({ id: this.id, owner: this.#made.owner }, policy);
     const pod = podOf({
       ...this.#made,
-      id: this.id,
+      ...{ id: this.id, gateway },
       layers: shape.layers,
       volumes,
       ...{ serverId, member, namespace, runtime, runtimeClass, hostname, limits, nameservers, pullSecret },
       gpus,
       network: network && policy,
     });
-    this.#preparation.undo.add('network policy', () => network?.forget(this));
-    await network?.provide({ id: this.id, owner: this.#made.owner }, policy);
     this.#preparation.undo.add('pod', () => cluster.removePod(this.#name));
     this.#preparation.undo.add('link', () => this.#link.close());
     await cluster.createPod(pod);
@@ -230,6 +232,7 @@ export class PreparedPod implements Prepared {
       const greeted = this.#meet(addressed.promise, either);
       const address = await withDeadline(greeted, START_TIMEOUT_MS, either);
       if (address !== undefined) {
+        await unlessAborted(network?.admit(this.#networked(address), policy, gateway) ?? NOTHING, either);
         this.#address = address;
         return address;
       }
@@ -239,6 +242,11 @@ export class PreparedPod implements Prepared {
       unfollow();
       placement.end();
     }
+  }
+
+  #networked(address: string) {
+    const { agent } = this.#parts;
+    return networked({ id: this.id, owner: this.#made?.owner ?? '', address, agent, link: this.#link });
   }
 
   /** Which it has, and what its node said of them. */

@@ -26,7 +26,13 @@ class FakePodAgent extends PodAgentClient {
 type More = Partial<
   Pick<
     KubernetesEngineOptions,
-    'answerTimeoutMs' | 'gpuRuntimeClass' | 'gpuTypes' | 'gpuWaitMs' | 'member' | 'removalTimeoutMs'
+    | 'answerTimeoutMs'
+    | 'gpuRuntimeClass'
+    | 'gpuTypes'
+    | 'gpuWaitMs'
+    | 'member'
+    | 'nameservers'
+    | 'removalTimeoutMs'
   >
 >;
 

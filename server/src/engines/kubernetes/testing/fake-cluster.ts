@@ -16,17 +16,19 @@ import type {
   KubernetesObject,
   V1ContainerState,
   V1DeleteOptions,
+  V1NetworkPolicy,
   V1Pod,
   V1Secret,
   V1SelfSubjectAccessReview,
 } from '@kubernetes/client-node';
-import { podLinkBinaryPath, treesBinaryPath } from '../../../agent/agent-binary.ts';
+import { egressBinaryPath, podLinkBinaryPath, treesBinaryPath } from '../../../agent/agent-binary.ts';
 import { run } from '../../../platform/command.ts';
 import { delay } from '../../../platform/wait.ts';
 import type { PlacedMount } from '../../oci/mounts.ts';
 import type { FakePlaces } from '../../testing/fake-engine.ts';
 import { FakeProcess } from '../../testing/fake-process.ts';
 import { mountTable } from '../../testing/fake-root.ts';
+import { isGateway, PROXY_CONTAINER } from '../gateway-spec.ts';
 import type { ImageSource } from '../image-source.ts';
 import { LINK_CONTAINER, LINK_PORT, SANDBOX_CONTAINER } from '../pod-spec.ts';
 
@@ -41,7 +43,8 @@ interface Watcher {
 
 /** What runs of one Pod, once it is wholly there. */
 interface Running {
-  readonly process: FakeProcess;
+  /** The agent's, or the gateway's. */
+  readonly process: { kill(): Promise<void> };
   readonly link: ChildProcess;
 }
 
@@ -128,6 +131,20 @@ export class FakeCluster implements AsyncDisposable {
 
   secrets(): readonly V1Secret[] {
     return [...this.#objects.secrets.values()];
+  }
+
+  pods(): readonly V1Pod[] {
+    return [...this.#objects.pods.values()] as V1Pod[]; // nothing else is made there
+  }
+
+  policies(): readonly V1NetworkPolicy[] {
+    return [...this.#objects.networkpolicies.values()] as V1NetworkPolicy[]; // likewise
+  }
+
+  /** Somebody else deletes a Pod. */
+  delete(name: string): void {
+    const found = this.#objects.pods.get(name);
+    if (found) this.#delete('pods', name, found);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -327,6 +344,7 @@ export class FakeCluster implements AsyncDisposable {
     const secret: V1Secret | undefined = this.#objects.secrets.get(name);
     for (const [file, data] of Object.entries(secret?.data ?? {}))
       await writeFile(join(shown, file), Buffer.from(data, 'base64'));
+    if (isGateway(pod)) return this.#startGateway(pod, podIP, dir, shown);
     const containers = pod.spec?.containers ?? [];
     const image = containers.find((container) => container.name === SANDBOX_CONTAINER)?.image ?? '';
     await unpackLayers(places.root, this.#images.get(image) ?? []);
@@ -346,6 +364,28 @@ export class FakeCluster implements AsyncDisposable {
     );
     this.#report(name, podIP, { running: { startedAt: new Date() } });
     return { process, link };
+  }
+
+  async #startGateway(pod: V1Pod, podIP: string, dir: string, shown: string): Promise<Running> {
+    const name = pod.metadata?.name ?? '';
+    const [resolver, socket] = [join(dir, 'resolv.conf'), join(dir, 'egress.sock')];
+    const nameservers = pod.spec?.dnsConfig?.nameservers ?? [];
+    await writeFile(resolver, nameservers.map((address) => `nameserver ${address}\n`).join(''));
+    const { command = [] } =
+      pod.spec?.containers.find((container) => container.name === PROXY_CONTAINER) ?? {};
+    const own: Record<string, string> = { '--control': socket, '--listen': podIP, '--resolver': resolver };
+    const words = command.slice(1).map((word, index) => own[command[index] ?? ''] ?? word);
+    const proxy = spawn(egressBinaryPath(), words, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const link = spawn(podLinkBinaryPath(), ['lead', socket, `${podIP}:${LINK_PORT}`, shown], {
+      stdio: 'ignore',
+    });
+    const ended = once(proxy, 'exit');
+    this.#report(name, podIP, { running: { startedAt: new Date() } });
+    const kill = async () => {
+      proxy.kill('SIGKILL');
+      await ended;
+    };
+    return { process: { kill }, link };
   }
 
   #report(name: string, podIP: string, sandbox: V1ContainerState): void {

@@ -1,12 +1,15 @@
 /** The engine of a cluster as the conformance suite sees it. */
-import { agentBinaryPath, podLinkBinaryPath } from '../../../agent/agent-binary.ts';
+import { agentBinaryPath, egressBinaryPath, podLinkBinaryPath } from '../../../agent/agent-binary.ts';
 import { createLogger } from '../../../telemetry/logger.ts';
 import type { EngineHarness } from '../../testing/engine-suite.ts';
 import { restartable } from '../../testing/restartable.ts';
 import { KubernetesEngine, type KubernetesEngineOptions } from '../engine.ts';
 
 export interface HarnessOptions
-  extends Omit<KubernetesEngineOptions, 'agentBinaryPath' | 'podLinkBinaryPath' | 'logger'> {
+  extends Omit<
+    KubernetesEngineOptions,
+    'agentBinaryPath' | 'egressBinaryPath' | 'podLinkBinaryPath' | 'logger'
+  > {
   readonly onClose: () => Promise<void>;
 }
 
@@ -18,6 +21,7 @@ export const makeKubernetesEngine = (options: Omit<HarnessOptions, 'onClose'>): 
   new KubernetesEngine({
     ...options,
     agentBinaryPath: agentBinaryPath(),
+    egressBinaryPath: egressBinaryPath(),
     podLinkBinaryPath: podLinkBinaryPath(),
     logger: createLogger('silent'),
   });

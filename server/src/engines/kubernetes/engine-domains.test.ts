@@ -1,0 +1,207 @@
+/** Sandboxes of a cluster that may reach domains: whom they ask for names, what they are told, and what becomes of it when the gateway or the server is lost. */
+import assert from 'node:assert/strict';
+import { createSocket, type Socket } from 'node:dgram';
+import { Resolver } from 'node:dns/promises';
+import { once } from 'node:events';
+import { after, before, describe, it } from 'node:test';
+import type { NetworkPolicy } from '../../network/policy.ts';
+import { delay } from '../../platform/wait.ts';
+import type { Instance } from '../engine.ts';
+import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
+import { shell } from '../testing/guest.ts';
+import { gatewayOf, instanceOf, podName } from './pod-spec.ts';
+import type { FakeCluster } from './testing/fake-cluster.ts';
+import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
+
+/** Of this machine: Pods of this cluster have such addresses as well. */
+const NAMESERVER = '127.1.0.53';
+const [GOOD, EVIL, LISTED] = ['198.51.100.7', '198.51.100.8', '192.0.2.7'];
+const NAMES: Readonly<Record<string, string>> = {
+  'good.test': GOOD,
+  'evil.test': EVIL,
+  'listed.good.test': LISTED,
+};
+const DOMAINS = {
+  kind: 'allowlist',
+  cidrs: [`${LISTED}/32`],
+  domains: ['good.test', '*.good.test'],
+} as const satisfies NetworkPolicy;
+
+/** Answers each question with the one address that the name has. */
+async function serveNames(): Promise<Socket> {
+  const server = createSocket('udp4');
+  server.on('message', (question, { address, port }) => {
+    const labels: string[] = [];
+    let end = 12;
+    for (let length = question[end] ?? 0; length > 0; length = question[end] ?? 0) {
+      labels.push(question.toString('latin1', end + 1, end + 1 + length));
+      end += 1 + length;
+    }
+    const found = NAMES[labels.join('.')];
+    const answer = Buffer.from(question);
+    answer.writeUInt16BE(found ? 0x8180 : 0x8183, 2);
+    answer.writeUInt16BE(found ? 1 : 0, 6);
+    const record = found
+      ? Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...found.split('.').map(Number)])
+      : Buffer.alloc(0);
+    server.send(Buffer.concat([answer, record]), port, address);
+  });
+  server.bind(53, NAMESERVER);
+  await once(server, 'listening');
+  return server;
+}
+
+describe('domains of sandboxes that are Pods', {
+  skip: process.getuid?.() === 0 ? false : 'needs root',
+}, () => {
+  let suite: EngineSuite;
+  let cluster: FakeCluster;
+  let names: Socket;
+  before(async () => {
+    names = await serveNames();
+    suite = await EngineSuite.open('runc', async (content) => {
+      const opened = await openOnFakeCluster(content, { nameservers: [NAMESERVER] });
+      cluster = opened.cluster;
+      return opened.harness;
+    });
+  });
+  after(async () => {
+    await suite?.[Symbol.asyncDispose]();
+    names?.close();
+  });
+
+  const podOf = (id: string) => {
+    const pod = cluster.pods().find((each) => instanceOf(each) === id);
+    assert.ok(pod, `no Pod of ${id}`);
+    return pod;
+  };
+  const policyOf = ({ id }: Pick<Instance, 'id'>) => {
+    const { metadata } = podOf(id);
+    const serverId = metadata?.labels?.['skerry.dev/server'] ?? '';
+    return cluster.policies().find((each) => each.metadata?.name === podName(serverId, id));
+  };
+  /** As a program of the sandbox is answered, which has its address. */
+  async function ask({ id }: Pick<Instance, 'id'>, name: string): Promise<string> {
+    const pod = podOf(id);
+    const resolver = new Resolver({ timeout: 5000, tries: 2 });
+    resolver.setLocalAddress(pod.status?.podIP ?? '');
+    resolver.setServers([gatewayOf(pod) ?? NAMESERVER]);
+    return resolver.resolve4(name).then(
+      (found) => found.join(),
+      ({ code }) => String(code),
+    );
+  }
+  const resolvConf = (instance: Instance) => shell(instance, 'cat /etc/resolv.conf');
+  const portsOf = (instance: Instance) =>
+    policyOf(instance)?.spec?.egress?.map(({ ports }) => ports?.map(({ port }) => port).join(' '));
+
+  it('are told by the gateway, at whose address their hosts are', async () => {
+    await suite.using({ network: DOMAINS }, async (instance) => {
+      const { spec } = podOf(instance.id);
+      const gateway = gatewayOf(podOf(instance.id));
+      assert.equal(spec?.dnsPolicy, 'None');
+      assert.deepEqual(spec?.dnsConfig?.nameservers, [gateway]);
+      assert.equal(await ask(instance, 'good.test'), gateway);
+      assert.equal(await ask(instance, 'listed.good.test'), LISTED, 'it reaches that by itself');
+      assert.equal(await ask(instance, 'evil.test'), 'ENOTFOUND');
+      assert.deepEqual(portsOf(instance), [undefined, '53 53 443 80']);
+    });
+  });
+
+  it('are of one sandbox alone, and go with it', async () => {
+    let address = '';
+    await suite.using({ network: DOMAINS }, async (instance) => {
+      address = podOf(instance.id).status?.podIP ?? '';
+      await suite.using({ network: { ...DOMAINS, domains: ['evil.test'] } }, async (other) => {
+        assert.equal(await ask(other, 'good.test'), 'ENOTFOUND');
+        assert.notEqual(await ask(other, 'evil.test'), 'ENOTFOUND');
+      });
+      const resolver = new Resolver({ timeout: 5000, tries: 2 });
+      resolver.setServers([gatewayOf(podOf(instance.id)) ?? '']);
+      await assert.rejects(resolver.resolve4('good.test'), { code: 'ENOTFOUND' }, 'a stranger was answered');
+    });
+    await suite.using({ network: DOMAINS }, async (instance) => {
+      const resolver = new Resolver({ timeout: 5000, tries: 2 });
+      resolver.setLocalAddress(address);
+      resolver.setServers([gatewayOf(podOf(instance.id)) ?? '']);
+      await assert.rejects(resolver.resolve4('good.test'), { code: 'ENOTFOUND' });
+    });
+  });
+
+  it('come and go while a sandbox runs, which asks the gateway from then on', async () => {
+    await suite.using({}, async (instance) => {
+      assert.equal(gatewayOf(podOf(instance.id)), undefined);
+      assert.equal(policyOf(instance), undefined);
+      await instance.setNetworkPolicy(DOMAINS);
+      const gateway = gatewayOf(podOf(instance.id));
+      assert.equal(await resolvConf(instance), `nameserver ${gateway}`);
+      assert.equal(await ask(instance, 'good.test'), gateway);
+      await instance.setNetworkPolicy({ kind: 'open' });
+      assert.equal(await ask(instance, 'good.test'), GOOD);
+      assert.equal(await ask(instance, 'evil.test'), EVIL);
+      assert.deepEqual(portsOf(instance), ['53 53'], 'it has names alone of the gateway');
+      await instance.setNetworkPolicy({ kind: 'allowlist', cidrs: [`${EVIL}/32`] });
+      assert.equal(await ask(instance, 'evil.test'), EVIL);
+      assert.deepEqual(portsOf(instance), [undefined, '53 53']);
+      await instance.setNetworkPolicy({ kind: 'blocked' });
+      assert.equal(await ask(instance, 'good.test'), 'ENOTFOUND');
+      assert.equal(policyOf(instance), undefined);
+      await instance.setNetworkPolicy({ ...DOMAINS, domains: ['evil.test'] });
+      assert.equal(await ask(instance, 'good.test'), 'ENOTFOUND');
+      assert.equal(await ask(instance, 'evil.test'), gateway);
+    });
+    assert.deepEqual(await suite.harness.traces(), []);
+    const left = cluster.policies().filter(({ metadata }) => metadata?.ownerReferences);
+    assert.deepEqual(left, []);
+  });
+
+  it('are given to one that waited', async () => {
+    const expects = { hostname: 'sandbox', limits, network: { kind: 'open' } } as const;
+    await suite.using({ expects, network: DOMAINS }, async (instance) => {
+      const gateway = gatewayOf(podOf(instance.id));
+      assert.equal(await resolvConf(instance), `nameserver ${gateway}`);
+      assert.equal(await ask(instance, 'good.test'), gateway);
+    });
+  });
+
+  it('hold under the next server, which goes on with the same gateway', async () => {
+    const instance = await suite.create({ network: DOMAINS });
+    const gateway = gatewayOf(podOf(instance.id));
+    await suite.harness.restart();
+    const { instances } = await suite.harness.engine.adopt(new Set([instance.id]));
+    const again = instances.get(instance.id);
+    assert.ok(again);
+    assert.equal(await ask(again, 'good.test'), gateway);
+    assert.equal(await ask(again, 'evil.test'), 'ENOTFOUND');
+    await again.setNetworkPolicy({ ...DOMAINS, domains: ['evil.test'] });
+    assert.equal(await ask(again, 'evil.test'), gateway);
+    assert.equal(gatewayOf(podOf(instance.id)), gateway);
+    await suite.destroy(again);
+    assert.deepEqual(await suite.harness.traces(), []);
+  });
+
+  it('are told by another gateway where the first one is lost', async () => {
+    await suite.using({ network: DOMAINS }, async (instance) => {
+      const lost = gatewayOf(podOf(instance.id));
+      const pod = cluster.pods().find(({ status }) => status?.podIP === lost);
+      cluster.delete(pod?.metadata?.name ?? '');
+      const deadline = signal();
+      while (gatewayOf(podOf(instance.id)) === lost) await delay(20, deadline);
+      const gateway = gatewayOf(podOf(instance.id));
+      assert.equal(await resolvConf(instance), `nameserver ${gateway}`);
+      assert.equal(await ask(instance, 'good.test'), gateway);
+      assert.equal(await ask(instance, 'evil.test'), 'ENOTFOUND');
+    });
+  });
+
+  it('leave no gateway where all of a server is removed', async () => {
+    await suite.using({ network: DOMAINS }, async () => {});
+    const { engine } = suite.harness;
+    await engine.close();
+    await engine.remove();
+    assert.deepEqual(cluster.pods(), []);
+    assert.deepEqual(cluster.secrets(), []);
+    assert.deepEqual(cluster.policies(), []);
+    await suite.harness.restart();
+  });
+});

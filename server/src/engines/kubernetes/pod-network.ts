@@ -1,0 +1,262 @@
+/**
+ * What Pods may reach, and how they find it: the cluster's policies, and the gateway of those that may reach domains. A sandbox that asks the gateway for names does so
+ * to its end, whatever its policy becomes.
+ */
+import type { InstanceId } from '../../ids.ts';
+import { type Allowed, Egress } from '../../network/egress.ts';
+import { domainsOf, type NetworkPolicy } from '../../network/policy.ts';
+import { delay } from '../../platform/wait.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Cluster } from './cluster.ts';
+import { GatewayPod, type GatewayPodOptions } from './gateway-pod.ts';
+import type { Link } from './link.ts';
+import { ownPolicy, standingPolicies } from './network-policies.ts';
+import type { PodAgent } from './pod-agent.ts';
+import { gatewayMark, podName, policyMarks, type SandboxPod } from './pod-spec.ts';
+import { unable } from './unable.ts';
+
+/** A Pod whose policy may change. */
+type PolicyHolder = Pick<SandboxPod, 'id' | 'owner'>;
+
+/** One that has an address. */
+export interface NetworkedPod extends PolicyHolder {
+  readonly address: string;
+  /** Has its programs ask there for names. @throws SkerryError `unimplemented` for an agent of an older version */
+  readonly askForNames: (nameserver: string) => Promise<void>;
+}
+
+/** Of a Pod whose agent answers. */
+export const networked = ({
+  agent,
+  link,
+  ...pod
+}: Omit<NetworkedPod, 'askForNames'> & { readonly agent: PodAgent; readonly link: Link }): NetworkedPod => ({
+  ...pod,
+  askForNames: (nameserver) =>
+    agent.setNameserver(
+      (signal) => link.dial(pod.address, signal),
+      nameserver,
+      AbortSignal.timeout(NAMESERVER_MS),
+    ),
+});
+
+/** One that asks the gateway for names. */
+interface Asking {
+  readonly pod: NetworkedPod;
+  policy: NetworkPolicy;
+  /** Where it asks: that of the gateway, or of one that was lost. */
+  gateway: string;
+}
+
+export interface PodNetworkOptions extends Omit<GatewayPodOptions, 'logger' | 'onAddress' | 'onRunning'> {
+  readonly logger: Logger;
+}
+
+/** A file is written in the sandbox. */
+const NAMESERVER_MS = 30_000;
+/** Between tries to tell a sandbox where the gateway is. */
+const PAUSE_MS = 1000;
+
+export class PodNetwork {
+  readonly #options: PodNetworkOptions;
+  readonly #cluster: Cluster;
+  readonly #egress: Egress;
+  readonly #asking = new Map<InstanceId, Asking>();
+  /** Those with a policy of their own. */
+  readonly #own = new Set<InstanceId>();
+  readonly #closing = new AbortController();
+  #gateway: GatewayPod | undefined;
+  #gatewayAddress = '';
+  /** Set from when somebody needed the gateway. */
+  #opening: Promise<void> | undefined;
+
+  constructor(options: PodNetworkOptions) {
+    this.#options = options;
+    this.#cluster = options.cluster;
+    this.#egress = new Egress({
+      host: (onRunning) => {
+        this.#gateway = new GatewayPod({
+          ...options,
+          onRunning,
+          onAddress: (address) => this.#moved(address),
+        });
+        return this.#gateway;
+      },
+      headerTrust: () => Promise.reject(new Error('sandboxes of a cluster have no secret headers')),
+    });
+  }
+
+  /** @throws SkerryError `unavailable` when the cluster does not let this server do so */
+  async open(): Promise<void> {
+    for (const policy of standingPolicies(this.#options)) await this.#cluster.putPolicy(policy);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#egress.close();
+  }
+
+  async remove(): Promise<void> {
+    await this.close();
+    await this.#egress.remove();
+    for (const { metadata } of standingPolicies(this.#options))
+      await this.#cluster.removePolicy(metadata?.name ?? '');
+  }
+
+  /**
+   * Before the Pod is made.
+   * @returns where it is to ask for names, if that is not where all ask. @throws SkerryError `invalid-argument`, `unavailable`
+   */
+  async provide(pod: PolicyHolder, policy: NetworkPolicy): Promise<string | undefined> {
+    const gateway = leadsThrough(policy) ? await this.#openGateway() : undefined;
+    await this.#putOwn(pod, policy, gateway !== undefined);
+    return gateway;
+  }
+
+  /** Before anybody has the Pod. @param gateway where it asks for names, as `provide` said. @throws SkerryError `unavailable` */
+  async admit(pod: NetworkedPod, policy: NetworkPolicy, gateway: string | undefined): Promise<void> {
+    if (gateway === undefined) return;
+    const asking = { pod, policy, gateway };
+    this.#asking.set(pod.id, asking);
+    await this.#tell(asking);
+    if (gateway !== this.#gatewayAddress) await this.#lead(asking);
+  }
+
+  /** Goes on with those of an earlier server. @param gateway where each asks for names */
+  adopt(pods: readonly (Omit<Asking, 'gateway'> & { readonly gateway: string | undefined })[]): void {
+    for (const { pod, policy, gateway } of pods) {
+      if (gateway !== undefined) this.#asking.set(pod.id, { pod, policy, gateway });
+      if (gateway !== undefined || policy.kind === 'allowlist') this.#own.add(pod.id);
+    }
+    if (pods.some(({ gateway }) => gateway !== undefined)) void this.#goOn();
+  }
+
+  /** Gives a Pod another. @throws as `provide` */
+  async change(pod: NetworkedPod, to: NetworkPolicy): Promise<void> {
+    let asking = this.#asking.get(pod.id);
+    if (leadsThrough(to) && !asking) {
+      const gateway = await this.#openGateway();
+      await this.#setNameserver(pod, gateway);
+      asking = { pod, policy: to, gateway };
+      this.#asking.set(pod.id, asking);
+    }
+    if (asking) {
+      asking.policy = to;
+      await this.#tell(asking);
+    }
+    await this.#putOwn(pod, to, asking !== undefined);
+    await this.#cluster.markPod(podName(this.#options.serverId, pod.id), policyMarks(to));
+    if (!hasOwn(to, asking !== undefined)) await this.#removeOwn(pod.id);
+  }
+
+  /** Removes what a Pod has of its own. Idempotent. */
+  async forget({ id }: Pick<PolicyHolder, 'id'>): Promise<void> {
+    const asking = this.#asking.get(id);
+    this.#asking.delete(id);
+    if (asking) await this.#egress.forget(asking.pod.address);
+    await this.#removeOwn(id);
+  }
+
+  /** Another server has it, and its own gateway for it. */
+  release({ id, address }: Pick<NetworkedPod, 'address' | 'id'>): void {
+    if (this.#asking.delete(id)) void this.#egress.forget(address);
+    this.#own.delete(id);
+  }
+
+  async #putOwn(pod: PolicyHolder, policy: NetworkPolicy, asks: boolean): Promise<void> {
+    if (!hasOwn(policy, asks)) return;
+    this.#own.add(pod.id);
+    const cidrs = policy.kind === 'allowlist' ? policy.cidrs : [];
+    const through = leadsThrough(policy) ? 'gateway-hosts' : 'gateway-names';
+    const own = ownPolicy({ ...this.#options, ...pod }, cidrs, asks ? through : this.#options.nameservers);
+    await this.#cluster.putPolicy(own);
+  }
+
+  async #removeOwn(id: InstanceId): Promise<void> {
+    if (!this.#own.has(id)) return;
+    await this.#cluster.removePolicy(podName(this.#options.serverId, id));
+    this.#own.delete(id);
+  }
+
+  async #openGateway(): Promise<string> {
+    this.#opening ??= this.#egress.open(this.#allowed()).catch((error: unknown) => {
+      this.#opening = undefined;
+      throw error;
+    });
+    await this.#opening;
+    return this.#gatewayAddress;
+  }
+
+  #allowed(): Map<string, Allowed> {
+    return new Map([...this.#asking.values()].map(({ pod, policy }) => [pod.address, allowedBy(policy)]));
+  }
+
+  #tell({ pod, policy }: Asking): Promise<void> {
+    return this.#egress.allow(pod.address, allowedBy(policy));
+  }
+
+  /** Has the gateway there for sandboxes that ask it. */
+  async #goOn(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        await this.#openGateway();
+        for (const asking of [...this.#asking.values()]) await this.#tell(asking);
+        return this.#moved(this.#gatewayAddress);
+      } catch (err) {
+        if (!signal.aborted) this.#options.logger.warn({ err }, 'egress.not-there');
+      }
+      await delay(PAUSE_MS, signal).catch(() => {}); // closed
+    }
+  }
+
+  #moved(address: string): void {
+    this.#gatewayAddress = address;
+    for (const asking of this.#asking.values()) if (asking.gateway !== address) void this.#leadAtLast(asking);
+  }
+
+  /** Tells one where the gateway is now, as long as it is somebody's. */
+  async #leadAtLast(asking: Asking): Promise<void> {
+    const { signal } = this.#closing;
+    const { id } = asking.pod;
+    while (!signal.aborted && this.#asking.get(id) === asking && asking.gateway !== this.#gatewayAddress) {
+      try {
+        return await this.#lead(asking);
+      } catch (err) {
+        this.#options.logger.warn({ err, instance: id }, 'egress.not-told');
+      }
+      await delay(PAUSE_MS, signal).catch(() => {}); // closed
+    }
+  }
+
+  async #lead(asking: Asking): Promise<void> {
+    const gateway = this.#gatewayAddress;
+    await this.#setNameserver(asking.pod, gateway);
+    asking.gateway = gateway;
+  }
+
+  async #setNameserver(pod: NetworkedPod, gateway: string): Promise<void> {
+    await pod.askForNames(gateway);
+    await this.#cluster.markPod(podName(this.#options.serverId, pod.id), gatewayMark(gateway));
+  }
+}
+
+/** What a policy has that a cluster cannot do. @throws SkerryError `unimplemented` */
+export function requireEnforceable(policy: NetworkPolicy): void {
+  if (policy.audited) throw unable('have its connections recorded');
+  if (policy.headers !== undefined) throw unable('have secret headers');
+}
+
+/** Whether hosts are reached through the gateway. */
+const leadsThrough = (policy: NetworkPolicy): boolean => domainsOf(policy).length > 0;
+
+/** Whether a Pod needs a policy beside those that stand. */
+const hasOwn = (policy: NetworkPolicy, asks: boolean): boolean =>
+  policy.kind === 'allowlist' || (asks && policy.kind === 'open');
+
+/** What the gateway lets through of one that asks it for names; who is not kept to domains is told of all. */
+function allowedBy(policy: NetworkPolicy): Allowed {
+  if (policy.kind === 'allowlist' && leadsThrough(policy))
+    return { domains: domainsOf(policy), ranges: policy.cidrs, audited: false };
+  return { domains: [], knowsAllNames: policy.kind !== 'blocked', audited: false };
+}
