@@ -18,12 +18,14 @@ import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 const TIMEOUT_MS = 900_000 * SLOWNESS;
 const conformance = 'server/src/engines/kubernetes/testing/cluster-conformance.ts';
 const network = 'server/src/engines/kubernetes/testing/cluster-network.ts';
+const domains = 'server/src/engines/kubernetes/testing/cluster-domains.ts';
 const volumes = 'e2e/kubernetes/volumes.ts';
 const inGvisor = { SKERRY_TEST_RUNTIME_CLASS: 'gvisor' };
 const SUITES = [
   ['conformance of engines, runc', conformance],
   ['several engines, runc', 'server/src/engines/kubernetes/testing/cluster-several.ts'],
   ['network policies, runc', network],
+  ['domains, runc', domains],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],
   ['volumes, runc', volumes],
   ['several servers, runc', 'e2e/kubernetes/several.ts'],
@@ -41,6 +43,7 @@ const LAST_SUITES = [
 const GVISOR_SUITES = [
   ['conformance of engines, gVisor', conformance, inGvisor],
   ['network policies, gVisor', network, inGvisor],
+  ['domains, gVisor', domains, inGvisor],
   ['volumes, gVisor', volumes, inGvisor],
 ];
 const packages = [

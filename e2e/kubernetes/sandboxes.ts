@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { type PublicHosts, serveHosts } from '../../server/src/engines/kubernetes/testing/public-server.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { runPython, runPythonFile } from '../support/clients.ts';
 import { projectRoot, startServer, type TestServer } from '../support/server.ts';
@@ -20,17 +21,22 @@ def create(*command, **options):
 
 describe('sandboxes on Kubernetes', () => {
   let server: TestServer;
+  let hosts: PublicHosts;
   before(async () => {
+    hosts = await serveHosts(registry.split(':')[0] ?? '', ['good.test', 'x.below.test', 'evil.test']);
     server = await startServer({
       warmPool: 16,
       flags: [
         ...['--engine', 'kubernetes', '--kubeconfig', kubeconfig, '--registry', `${registry}/skerry`],
         ...['--insecure-registries', registry],
-        ...['--network-policies', 'enforced'],
+        ...['--network-policies', 'enforced', '--nameservers', hosts.nameserver],
       ],
     });
   });
-  after(() => server?.stop());
+  after(async () => {
+    await server?.stop();
+    await hosts?.[Symbol.asyncDispose]();
+  });
 
   const python = async (program: string): Promise<string> => {
     const { code, stdout, stderr } = await runPython(server, `${prelude}\n${program}`);
@@ -127,12 +133,45 @@ sb.terminate()
     assert.equal(out, "mapped\nlater\nfirst 1000 1001\nwhole\n1\n\nb'said'\nTrue True\nfirst gone\nworks");
   });
 
+  test('hosts by their names, and no others, from the beginning and later', async () => {
+    const out = await python(`
+LOOK = '''
+import socket, ssl, sys
+context = ssl._create_unverified_context()
+def say(address, name):
+    try:
+        with socket.create_connection((address, 443), timeout=10) as plain, context.wrap_socket(plain, server_hostname=name) as tls:
+            return tls.recv(100).decode().strip()
+    except Exception as error:
+        return type(error).__name__
+for name in ("good.test", "x.below.test", "evil.test"):
+    print(say(name, name), end=" ")
+print(say(sys.argv[1], "good.test"), say(socket.gethostbyname("good.test"), "evil.test"))
+'''
+def look(sb): print(sb.exec("python", "-c", LOOK, "${hosts.addresses['evil.test']}").stdout.read().strip())
+sb = create(outbound_domain_allowlist=["good.test", "*.below.test"])
+look(sb)
+sb._experimental_set_outbound_network_policy(outbound_domain_allowlist=["good.test", "evil.test"])
+look(sb); sb.terminate()
+sb = create()
+sb._experimental_set_outbound_network_policy(outbound_domain_allowlist=["good.test"])
+look(sb); sb.terminate()
+`);
+    const [first, changed, later] = out.split('\n');
+    assert.match(
+      first ?? '',
+      /^good\.test x\.below\.test gaierror (TimeoutError|ConnectionRefusedError) SSLError$/,
+    );
+    assert.match(changed ?? '', /^good\.test gaierror evil\.test \w+Error evil\.test$/);
+    assert.match(later ?? '', /^good\.test gaierror gaierror \w+Error SSLError$/);
+  });
+
   test('what it cannot do it refuses in words', async () => {
     const out = await python(`
-try: create(outbound_domain_allowlist=["a.test"]).exec("true").wait(); print("worked")
+try: create(experimental_options={"audit": "network"}).exec("true").wait(); print("worked")
 except Exception as error: print(error)
 `);
-    assert.match(out, /On Kubernetes a sandbox cannot be kept to domains/);
+    assert.match(out, /On Kubernetes a sandbox cannot have its connections recorded/);
   });
 
   test('a server that is killed loses nothing', async () => {

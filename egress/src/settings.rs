@@ -101,8 +101,15 @@ mod tests {
     fn the_resolver_is_an_address_or_the_first_of_a_file() {
         let path = std::env::temp_dir().join(format!("skerry-egress-resolver-{}", std::process::id()));
         let word = path.to_str().expect("a name in ASCII");
-        fs::write(&path, "# here\nsearch a.test\nnameserver\t2001:db8::53\nnameserver 192.0.2.53\n").expect("a file");
-        assert_eq!(first_nameserver(word), Ok(SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53], 53))));
+        fs::write(
+            &path,
+            "# here\nsearch a.test\nnameserver\t2001:db8::53\nnameserver 192.0.2.53\n",
+        )
+        .expect("a file");
+        assert_eq!(
+            first_nameserver(word),
+            Ok(SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53], 53)))
+        );
         fs::write(&path, "search a.test\n").expect("a file");
         assert!(first_nameserver(word).is_err());
         fs::remove_file(&path).expect("it is there");

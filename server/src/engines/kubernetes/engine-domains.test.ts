@@ -1,8 +1,7 @@
 /** Sandboxes of a cluster that may reach domains: whom they ask for names, what they are told, and what becomes of it when the gateway or the server is lost. */
 import assert from 'node:assert/strict';
-import { createSocket, type Socket } from 'node:dgram';
+import type { Socket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
-import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import type { NetworkPolicy } from '../../network/policy.ts';
 import { delay } from '../../platform/wait.ts';
@@ -12,6 +11,7 @@ import { shell } from '../testing/guest.ts';
 import { gatewayOf, instanceOf, podName } from './pod-spec.ts';
 import type { FakeCluster } from './testing/fake-cluster.ts';
 import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
+import { serveNames } from './testing/name-server.ts';
 
 /** Of this machine: Pods of this cluster have such addresses as well. */
 const NAMESERVER = '127.1.0.53';
@@ -27,30 +27,6 @@ const DOMAINS = {
   domains: ['good.test', '*.good.test'],
 } as const satisfies NetworkPolicy;
 
-/** Answers each question with the one address that the name has. */
-async function serveNames(): Promise<Socket> {
-  const server = createSocket('udp4');
-  server.on('message', (question, { address, port }) => {
-    const labels: string[] = [];
-    let end = 12;
-    for (let length = question[end] ?? 0; length > 0; length = question[end] ?? 0) {
-      labels.push(question.toString('latin1', end + 1, end + 1 + length));
-      end += 1 + length;
-    }
-    const found = NAMES[labels.join('.')];
-    const answer = Buffer.from(question);
-    answer.writeUInt16BE(found ? 0x8180 : 0x8183, 2);
-    answer.writeUInt16BE(found ? 1 : 0, 6);
-    const record = found
-      ? Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, ...found.split('.').map(Number)])
-      : Buffer.alloc(0);
-    server.send(Buffer.concat([answer, record]), port, address);
-  });
-  server.bind(53, NAMESERVER);
-  await once(server, 'listening');
-  return server;
-}
-
 describe('domains of sandboxes that are Pods', {
   skip: process.getuid?.() === 0 ? false : 'needs root',
 }, () => {
@@ -58,7 +34,7 @@ describe('domains of sandboxes that are Pods', {
   let cluster: FakeCluster;
   let names: Socket;
   before(async () => {
-    names = await serveNames();
+    names = await serveNames(NAMESERVER, NAMES);
     suite = await EngineSuite.open('runc', async (content) => {
       const opened = await openOnFakeCluster(content, { nameservers: [NAMESERVER] });
       cluster = opened.cluster;

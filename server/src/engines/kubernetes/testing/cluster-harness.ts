@@ -29,12 +29,17 @@ export const noCluster = kubeconfig === '' ? 'npm run test:kubernetes has a clus
 /** As one of several, which asks more of a cluster than one that is alone; that is what the servers of other suites are. */
 const MEMBER = newMemberId();
 
-export async function openOnCluster(content: ContentPlaces): Promise<EngineHarness> {
+/** @param nameservers none: whom its nodes ask */
+export async function openOnCluster(
+  content: ContentPlaces,
+  nameservers: readonly string[] = [],
+): Promise<EngineHarness> {
   const directory = await mkdtemp(join(tmpdir(), 'skerry-pods-'));
   const gpus = { state, node: 'node-1', resource: 'nvidia.com/gpu', ids: ['gpu0', 'gpu1', 'gpu2'] };
   const plugin = await startTestDevicePlugin({ ...gpus, files: runtime === 'runc' });
   return openKubernetesHarness({
     ...onCluster(content, directory, MEMBER),
+    nameservers,
     onClose: async () => {
       await plugin[Symbol.asyncDispose]();
       await rm(directory, { recursive: true, force: true });
