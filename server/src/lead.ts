@@ -4,7 +4,7 @@
  */
 import { SkerryError } from './errors/skerry-error.ts';
 import { repeat } from './platform/repeat.ts';
-import { type Leader, leaderAsText } from './store/postgres/leadership.ts';
+import { type Leader, leaderAsText } from './store/postgres/leader.ts';
 import type { SqlSettings } from './store/settings.ts';
 import type { Logger } from './telemetry/logger.ts';
 

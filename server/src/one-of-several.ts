@@ -10,7 +10,8 @@ import { repeat } from './platform/repeat.ts';
 import { delay } from './platform/wait.ts';
 import { type HandedOver, type Server, startServer } from './server.ts';
 import { checkPair } from './store/data-directory.ts';
-import { type Leader, Leadership, type Turn } from './store/postgres/leadership.ts';
+import type { Leader } from './store/postgres/leader.ts';
+import { Leadership, type Turn } from './store/postgres/leadership.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { localUrl } from './transport/urls.ts';
 

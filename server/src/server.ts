@@ -66,7 +66,7 @@ import { backupKeyCheck } from './storage/backup.ts';
 import { Collector } from './storage/collector.ts';
 import { copyDatabase } from './store/backup.ts';
 import { checkRecords } from './store/check-records.ts';
-import type { Leader } from './store/postgres/leadership.ts';
+import type { Leader } from './store/postgres/leader.ts';
 import { openStore, type Store } from './store/store.ts';
 import type { Logger } from './telemetry/logger.ts';
 import {

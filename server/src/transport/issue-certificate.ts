@@ -16,10 +16,7 @@ export interface Validity {
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /** Loaded when there is something to make: a server that has its certificate starts without it. */
-async function x509() {
-  await import('reflect-metadata'); // the library's dependency injection needs it
-  return import('@peculiar/x509');
-}
+const x509 = () => import('./x509.ts');
 
 /** A new key, or the one that is kept. */
 async function keysFrom(

@@ -4,7 +4,8 @@ import { type DatabaseUrl, parseDatabaseUrl } from './database-url.ts';
 import { rowTypes } from './row-types.ts';
 import { CONNECT_TIMEOUT_MS } from './timeouts.ts';
 import { readNamed, tlsOptions } from './tls-options.ts';
-import { hasNoTls, Unusable, whyNoConnection } from './unusable.ts';
+import { Unusable } from './unusable.ts';
+import { hasNoTls, whyNoConnection } from './why-no-connection.ts';
 
 /** Which database, and as whom. */
 export interface DatabaseSource {

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { noPostgres, TestPostgres } from '../testing/postgres.ts';
-import { Leadership, leaderAsText } from './leadership.ts';
+import { leaderAsText } from './leader.ts';
+import { Leadership } from './leadership.ts';
 import { openPostgres } from './open-postgres.ts';
 
 const SOCKET = '.s.PGSQL.5432';

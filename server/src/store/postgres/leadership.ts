@@ -1,6 +1,5 @@
 /** Which of several servers over one database works on it, and who is next: advisory locks of sessions decide. */
 import pg from 'pg';
-import { z } from 'zod';
 import { Limiter } from '../../platform/limiter.ts';
 import { delay } from '../../platform/wait.ts';
 import type { SettingKey } from '../settings.ts';
@@ -13,6 +12,7 @@ import {
 } from './connection.ts';
 import { parseDatabaseUrl } from './database-url.ts';
 import { checkFit } from './fitness.ts';
+import { type Leader, leaderFrom } from './leader.ts';
 import { KEEPALIVE, LEADER_LOCK, TURN_LOCK } from './locks.ts';
 import { ANSWER_TIMEOUT_MS } from './timeouts.ts';
 import { toSkerryError } from './unusable.ts';
@@ -20,18 +20,6 @@ import { toSkerryError } from './unusable.ts';
 /** Between tries where the database does not answer. A leader whose connection went with it is back before. */
 const PAUSE_MS = 2_000;
 const LOOK_MS = 10_000;
-
-const leaderSchema = z.object({
-  /** A name or an address that the other servers reach. */
-  host: z.string(),
-  port: z.number().int(),
-  /** Of the key of its TLS certificate: `sha256:` and 64 hexadecimal digits. */
-  fingerprint: z.string(),
-});
-/** Where the server listens that leads. */
-export type Leader = z.infer<typeof leaderSchema>;
-
-export const leaderAsText = (leader: Leader): string => JSON.stringify(leader);
 
 /** Nobody else may begin to lead until it is over. */
 export interface Turn {
@@ -120,7 +108,7 @@ export class Leadership {
   /** Where the last server said that it listens which led. @throws what the database says, or the network */
   async leader(): Promise<Leader | undefined> {
     const text = await this.setting('leader');
-    return text === undefined ? undefined : leaderSchema.parse(JSON.parse(text));
+    return text === undefined ? undefined : leaderFrom(text);
   }
 
   /** @throws what the database says, or the network */
