@@ -1,4 +1,4 @@
-/** The benches: `npm run bench [-- --rounds N]`, `npm run bench:storage`, `npm run bench:network`, `npm run bench:streams`, `npm run bench:growth`, `npm run bench:arrivals`, `npm run bench:gvisor`, `npm run bench:memory`, `npm run bench:sandboxes`, `npm run bench:warm-up`, `npm run bench:command`, `npm run bench:processor` and `npm run bench:images`. Docker takes part when it is installed (Debian package docker.io). */
+/** The benches: `npm run bench [-- --rounds N]`, `npm run bench:storage`, `npm run bench:network`, `npm run bench:streams`, `npm run bench:growth`, `npm run bench:arrivals`, `npm run bench:gvisor`, `npm run bench:memory`, `npm run bench:sandboxes`, `npm run bench:warm-up`, `npm run bench:command`, `npm run bench:start`, `npm run bench:processor` and `npm run bench:images`. Docker takes part when it is installed (Debian package docker.io). */
 import { join } from 'node:path';
 import { attach } from './lib/command.mjs';
 import { node, root } from './lib/paths.mjs';

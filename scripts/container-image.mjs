@@ -6,6 +6,7 @@ import { cpSync, existsSync, lstatSync, readdirSync, readFileSync, rmSync, write
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { bundleFile, contentFile } from '../cli/bin/bundle.mjs';
+import { bundleFile as serverFile, withoutSources } from '../server/bundle.mjs';
 import { capture } from './lib/command.mjs';
 import { localDir, node, root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
@@ -119,6 +120,7 @@ async function gather() {
   const isPackage = (path) => path.startsWith('node_modules/') && lstatSync(join(root, path)).isDirectory();
   for (const path of packages) if (isPackage(path)) take(path);
   takeCommand();
+  takeServer();
   cpSync(join(root, 'deploy/Dockerfile'), join(context, 'Dockerfile'));
 }
 
@@ -127,6 +129,12 @@ function takeCommand() {
   take(relative(root, bundleFile));
   const { commands } = JSON.parse(readFileSync(contentFile, 'utf8'));
   writeFileSync(join(context, relative(root, contentFile)), JSON.stringify({ commands, sources: {} }));
+}
+
+/** The server in one file, likewise. */
+function takeServer() {
+  take(relative(root, serverFile));
+  writeFileSync(join(context, relative(root, serverFile)), withoutSources());
 }
 
 /** @param path relative to the clone */

@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { ensureCommand } from './lib/command-bundle.mjs';
 import { ensureDashboard } from './lib/dashboard.mjs';
 import { ensureGvisor } from './lib/gvisor.mjs';
+import { ensureServer } from './lib/server-bundle.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { ensurePackages, systemPackages } from './lib/system-packages.mjs';
 import {
@@ -42,6 +43,7 @@ export async function setup() {
   await step('Agent', ensureAgent);
   await step('Dashboard', ensureDashboard);
   await step('Command', ensureCommand);
+  await step('Server', ensureServer);
   const { note, missing } = await step('gVisor', ensureGvisor);
   if (!missing) return undefined;
   process.stderr.write(withoutGvisor(note));

@@ -1,4 +1,4 @@
-/** Builds the parts and puts them together; `main.ts` is the process around it. */
+/** Builds the parts and puts them together; `serve.ts` is the process around it. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { treesBinaryPath } from './agent/agent-binary.ts';
