@@ -52,6 +52,20 @@ describe('MachineGpus', () => {
     });
   });
 
+  it('counts a GPU once that a plugin of Kubernetes describes as well, by another name', async () => {
+    const directory = join(root, 'twice');
+    await mkdir(directory);
+    const [, , , second] = nvidia.devices;
+    const plugins = { ...nvidia, kind: 'k8s.device-plugin.nvidia.com/gpu', devices: [second] };
+    for (const [name, content] of Object.entries({ 'k8s.json': plugins, 'nvidia.json': nvidia }))
+      await writeFile(join(directory, name), JSON.stringify(content), { mode: 0o644 });
+    const { gpus } = await new MachineGpus({ cdiDirs: [directory], gpuTypes: ['*:T4'] }, both).find();
+    assert.deepEqual(
+      gpus.map(({ name }) => name),
+      ['nvidia.com/gpu=0', 'nvidia.com/gpu=1'],
+    );
+  });
+
   it('takes the type that somebody named: in the settings, or in the file', async () => {
     const [first, ...rest] = nvidia.devices;
     const annotated = {

@@ -113,7 +113,8 @@ function splitType(entry: string): [string, string] {
 
 /**
  * One device of each piece of hardware. A file usually names each GPU twice, by number and by UUID, and all of them together once more; what it is made
- * of tells: the same nodes are the same GPU, and what has all of another's and more is several.
+ * of tells: the same nodes are the same GPU, and what has all of another's and more is several. Kubernetes' plugin of NVIDIA describes the same GPUs
+ * as its own kind (`k8s.device-plugin.nvidia.com/gpu`) in a file beside that of NVIDIA's toolkit, whose names and types count then.
  */
 function singles<T extends { device: CdiDevice; edits: DeviceEdits }>(found: readonly T[]): T[] {
   const nodes = ({ device, edits }: T): ReadonlySet<string> => {
@@ -122,7 +123,9 @@ function singles<T extends { device: CdiDevice; edits: DeviceEdits }>(found: rea
       edits.devices.flatMap(({ path, major, minor }) => (shared.has(path) ? [] : [`${major}:${minor}`])),
     );
   };
-  const withNodes = found.map((item) => ({ item, nodes: nodes(item) }));
+  const withNodes = found
+    .map((item) => ({ item, nodes: nodes(item) }))
+    .sort((a, b) => Number(isNvidia(b.item)) - Number(isNvidia(a.item)));
   const isComposite = (own: ReadonlySet<string>, kind: string) =>
     withNodes.some(
       ({ item, nodes: other }) =>
@@ -132,12 +135,14 @@ function singles<T extends { device: CdiDevice; edits: DeviceEdits }>(found: rea
   return withNodes.flatMap(({ item, nodes: own }) => {
     const { kind, name } = item.device;
     if (name === `${kind}=all` || isComposite(own, kind)) return [];
-    const key = own.size === 0 ? name : `${kind} ${[...own].sort().join(' ')}`;
+    const key = own.size === 0 ? name : [...own].sort().join(' ');
     if (seen.has(key)) return [];
     seen.add(key);
     return [item];
   });
 }
+
+const isNvidia = ({ device }: { device: CdiDevice }): boolean => device.kind === NVIDIA_KIND;
 
 function typesByDriver(
   { kind, name }: CdiDevice,
