@@ -69,7 +69,7 @@ async function* said(
   while (!ended || waiting.length > 0) {
     await more.promise;
     more = Promise.withResolvers();
+    // More may come while these are taken.
     yield* waiting.splice(0);
-    if (ended) return;
   }
 }
