@@ -258,12 +258,13 @@ export function definedEnvironment(): Record<string, string> {
   );
 }
 
-/** What a client program needs besides the token: tools, and the machine's CA settings. Its `~/.modal.toml` is nobody's. */
+/** What a client program needs besides the token: tools, the machine's CA settings, and what has Python take less of the processor. Its `~/.modal.toml` is nobody's. */
 function clientPathEnvironment(home: string): Record<string, string> {
   const { PATH = '', SSL_CERT_FILE, NODE_EXTRA_CA_CERTS } = process.env;
   return {
     PATH,
     HOME: home,
+    PYTHONPATH: join(projectRoot, 'e2e/support/python'),
     ...(SSL_CERT_FILE ? { SSL_CERT_FILE } : {}),
     ...(NODE_EXTRA_CA_CERTS ? { NODE_EXTRA_CA_CERTS } : {}),
   };
