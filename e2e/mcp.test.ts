@@ -111,7 +111,7 @@ describe('skerry mcp', () => {
   test('further ones are apart, others out of reach, and all end with the conversation', async () => {
     const { text: id } = await call('create_sandbox');
     assert.equal((await call('read_file', { path: '/work/a.txt', sandboxId: id })).isError, true);
-    await using others = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    await using others = await Sandbox.create({ ...at, image: 'python:3.12-slim-bookworm' });
     const refused = await call('run_command', { command: 'true', sandboxId: others.id });
     assert.deepEqual([refused.isError, /no sandbox/.test(refused.text)], [true, true]);
     await call('stop', { sandboxId: id });

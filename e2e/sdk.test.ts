@@ -181,7 +181,7 @@ Picture()`;
   test('code of every language runs where the image has it, and says what is needed where not', async () => {
     const { tokenId, tokenSecret } = server.token;
     const at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
-    await using python = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    await using python = await Sandbox.create({ ...at, image: 'python:3.12-slim-bookworm' });
     await python.runCode('bash', 'cd /tmp; kept=5');
     const broken = await python.runCode('bash', 'sleep 600; echo never', { timeoutMs: 500 });
     assert.deepEqual([broken.error?.name, broken.stdout], ['ExitStatus', '']);
@@ -198,7 +198,7 @@ Picture()`;
   test('who gives up on code waits no longer, and others have their turn', async () => {
     const { tokenId, tokenSecret } = server.token;
     const at = { url: server.url, token: `${tokenId}:${tokenSecret}` };
-    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.12-slim' });
+    await using sandbox = await Sandbox.create({ ...at, image: 'python:3.12-slim-bookworm' });
     const enough = { name: 'Error', message: 'enough' };
     const givingUp = async (work: (signal: AbortSignal) => Promise<unknown>) => {
       const controller = new AbortController();

@@ -18,8 +18,11 @@ const few = ['python:3.11-slim', 'debian:bookworm-slim'];
 
 await make(join(directory, 'few'), (server) => Promise.all(few.map((name) => pull(server, name))));
 if (all) {
-  const makeMany = (server: TestServer) =>
-    Promise.all([pull(server, 'python:3.12-slim'), useDefault(server)]);
+  // Without registries that other one is of the default image's packages.
+  const makeMany = async (server: TestServer) => {
+    await useDefault(server);
+    await pull(server, 'python:3.12-slim-bookworm');
+  };
   await make(join(directory, 'many'), makeMany);
 }
 
