@@ -3,7 +3,7 @@
  * End-to-end tests run some files at a time, each with a data directory of its own, which one file takes over from another: servers of different directories
  * share nothing on a machine. The images that several files use are made before.
  */
-import { mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { capture } from './lib/command.mjs';
@@ -42,8 +42,13 @@ await runMain(async () => {
   }
   const scratch = mkdtempSync(join(tmpdir(), 'e2e-'));
   try {
-    const variables = { SKERRY_E2E_DATA_DIR: join(scratch, 'data'), SKERRY_E2E_LANES: E2E_LANES };
-    if (e2e.length > E2E_LANES) variables.SKERRY_E2E_BASE_DIR = join(scratch, 'base');
+    const variables = {
+      SKERRY_E2E_DATA_DIR: join(scratch, 'data'),
+      SKERRY_E2E_LANES: E2E_LANES,
+      SKERRY_E2E_BASE_DIR: process.env.SKERRY_E2E_BASE_DIR,
+    };
+    // Who has named a directory for them uses them once more.
+    if (e2e.length > E2E_LANES) variables.SKERRY_E2E_BASE_DIR ??= join(scratch, 'base');
     // Each waits for the network, or keeps one processor busy.
     const [go] = await together([
       step('Go programs', buildGoPrograms),
@@ -58,7 +63,9 @@ await runMain(async () => {
     let failed = false;
     // One more than there are processors: some wait for what must not come.
     const lanes = availableParallelism() + 1;
-    if (units.length > 0) failed = (await nodeTest(inGroups(units, scratch, lanes), lanes)) !== 0 || failed;
+    // Twice as many groups, so that one which takes long is not left alone at the end.
+    if (units.length > 0)
+      failed = (await nodeTest(inGroups(units, scratch, 2 * lanes), lanes)) !== 0 || failed;
     if (e2e.length > 0) {
       const env = { ...(go.environment ?? process.env), ...variables };
       failed = (await nodeTest(e2e, E2E_LANES, env)) !== 0 || failed;
@@ -104,6 +111,7 @@ function testFiles(dirs, patterns) {
 }
 
 async function makeImages(directory, files, progress) {
+  if (existsSync(directory)) return 'there already';
   mkdirSync(directory, { mode: 0o700 });
   const flags = files.filter((path) => USES_DEFAULT_IMAGE.test(path)).length > 1 ? ['--all'] : [];
   await capture([node, join(root, 'e2e/support/make-base-images.ts'), directory, ...flags], { progress });

@@ -1,13 +1,21 @@
-/** Test files that run in few processes: those that load most of the server, which takes a process almost a second of processor time before its first test. */
-import { writeFileSync } from 'node:fs';
+/** Test files that run in few processes: what they load of the server takes a process of each most of a second of processor time before its first test. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { root } from './paths.mjs';
 
 /**
- * Tests of interfaces. They change nothing of their process that outlives a test, and have their hooks in a `describe`: one outside would be of all files of the group.
+ * What a file has in it that must have a process of its own. In a group, hooks outside of a `describe` would be of all files, tests begin before a file that waits while it is loaded
+ * is there, and what is counted from when a file is loaded includes the tests of others; the rest changes the process, or looks at it.
  */
-const SHARES_A_PROCESS = /^(server\/src\/api|sdk\/src|modbox-sdk\/src)\//;
+const WANTS_ITS_OWN = [
+  /^(before|after)(Each)?\(/m,
+  /^(const .*= )?await /m,
+  /^( {2})?const \w+ = AbortSignal\.timeout\b/m,
+  /\bprocess\.(chdir|umask|on|once|exit\w*|set\w+id|memoryUsage|cpuUsage|getActiveResourcesInfo)\b/,
+  /\bprocess\.env\.\w+ = |\bdelete process\.env\b/,
+  /(?<!\bt\.)\bmock\.|\bglobalThis\.\w+ = |\bsetServers\b|\/proc\/self\b/,
+];
 
 /**
  * Writes files that have the tests of several in them, each test still told of with the file it stands in.
@@ -17,13 +25,17 @@ const SHARES_A_PROCESS = /^(server\/src\/api|sdk\/src|modbox-sdk\/src)\//;
  * @returns these first, since they take longest, and the files that have a process of their own
  */
 export function inGroups(files, directory, groups) {
-  const shared = files.filter((path) => SHARES_A_PROCESS.test(path));
+  const isOwn = (path) => {
+    const text = readFileSync(join(root, path), 'utf8');
+    return WANTS_ITS_OWN.some((sign) => sign.test(text));
+  };
+  const shared = files.filter((path) => !isOwn(path));
   const written = Array.from({ length: Math.min(groups, shared.length) }, (_, group) => {
-    const path = join(directory, `interfaces-${group + 1}.test.mjs`);
+    const path = join(directory, `units-${group + 1}.test.mjs`);
     const members = shared.filter((_, index) => index % groups === group);
     const imports = members.map((each) => `import ${JSON.stringify(pathToFileURL(join(root, each)))};\n`);
     writeFileSync(path, imports.join(''));
     return path;
   });
-  return [...written, ...files.filter((path) => !SHARES_A_PROCESS.test(path))];
+  return [...written, ...files.filter((path) => !shared.includes(path))];
 }
