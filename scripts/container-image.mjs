@@ -61,19 +61,21 @@ await runMain(async () => {
   }
 });
 
-/** Runs the command of the image in a sandbox of it. @throws SetupError where it is not there, is another, or does not run from its bundle */
+/** Runs the command of the image in a sandbox of it. @throws SetupError where it is not there, is another, does not run from its bundle, or has none of the server */
 async function tryImage(progress) {
   const run = [node, join(root, 'cli', 'bin', 'skerry.mjs'), 'run', '--data-dir', dataDir];
   const inside = (...words) =>
     capture([...run, '--image', NAME, '--net', 'none', '--', ...words], { progress });
   const { version } = JSON.parse(readFileSync(join(root, 'cli/package.json'), 'utf8'));
-  const isBundled = `import('/opt/skerry/cli/bin/bundle.mjs').then(({ isBundled }) => console.log(isBundled('env')))`;
+  const isBundled = (path) =>
+    `import('/opt/skerry/${path}').then(({ isBundled }) => console.log(isBundled(...process.argv.slice(1))))`;
   const said = [
     await inside('skerry', '--version'),
     await inside('skerry', 'env', '--help'),
-    await inside('node', '--eval', isBundled),
+    await inside('node', '--eval', isBundled('cli/bin/bundle.mjs'), 'env'),
+    await inside('node', '--eval', isBundled('server/bundle.mjs')),
   ];
-  const expected = [`${version}\n`, 'Usage: skerry env ', 'true\n'];
+  const expected = [`${version}\n`, 'Usage: skerry env ', 'true\n', 'true\n'];
   const wrong = said.findIndex((text, index) => !text.startsWith(expected[index]));
   if (wrong >= 0)
     throw new SetupError(
