@@ -9,6 +9,7 @@ import { agentBinaryPath, enginePrograms } from '../../agent/agent-binary.ts';
 import { Cleanup } from '../../platform/cleanup.ts';
 import { run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
+import '../../platform/testing/by-launcher.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { RuntimeName } from '../engine.ts';
 import type { ContentPlaces } from '../references.ts';

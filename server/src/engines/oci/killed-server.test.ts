@@ -9,6 +9,7 @@ import { agentBinaryPath, enginePrograms } from '../../agent/agent-binary.ts';
 import { type CommandOptions, run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { delay } from '../../platform/wait.ts';
+import '../../platform/testing/by-launcher.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createBusyboxLayer } from '../testing/busybox-layer.ts';
 import { TEST_ENGINE_CONFIG } from '../testing/engine-config.ts';

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { agentBinaryPath, enginePrograms } from '../../agent/agent-binary.ts';
 import { newInstanceId } from '../../ids.ts';
 import { findProgram } from '../../platform/find-program.ts';
+import '../../platform/testing/by-launcher.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import type { Instance, RuntimeName } from '../engine.ts';
 import type { CheckpointRef } from '../references.ts';

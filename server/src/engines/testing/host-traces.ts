@@ -1,5 +1,6 @@
 /** Everything on the machine that an engine could leave behind, as lines to compare before and after. */
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from '../../platform/command.ts';
 
@@ -51,16 +52,15 @@ async function cgroups(): Promise<string[]> {
  * Processes by program, arguments and cgroup, which is what tells those in a sandbox. One that is dead and waits for the machine's init to reap it holds
  * nothing any more and does not count; one whose parent we are would be a leak.
  */
-async function processes(): Promise<string[]> {
+function processes(): string[] {
   const found: string[] = [];
-  for (const pid of await readdir('/proc')) {
+  // In one go: the kernel has all of it, and to wait for each of thousands of reads takes several times of the processor.
+  for (const pid of readdirSync('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
-    const [status, command, cgroup, executable] = await Promise.all([
-      readFile(join('/proc', pid, 'status'), 'utf8').catch(() => ''),
-      readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => ''),
-      readFile(join('/proc', pid, 'cgroup'), 'utf8').catch(() => ''),
-      readlink(join('/proc', pid, 'exe')).catch(() => ''),
-    ]);
+    const status = ofProcess(pid, 'status');
+    const command = ofProcess(pid, 'cmdline');
+    const cgroup = ofProcess(pid, 'cgroup');
+    const executable = ofProcess(pid, 'exe', readlinkSync);
     const reapable =
       /^State:\s+[ZX]/m.test(status) && !new RegExp(`^PPid:\\s+${process.pid}$`, 'm').test(status);
     if (Number(pid) !== process.pid && !reapable) {
@@ -69,3 +69,14 @@ async function processes(): Promise<string[]> {
   }
   return found;
 }
+
+/** Nothing once it has ended. */
+function ofProcess(pid: string, name: string, read: (path: string) => string = readText): string {
+  try {
+    return read(join('/proc', pid, name));
+  } catch {
+    return '';
+  }
+}
+
+const readText = (path: string) => readFileSync(path, 'utf8');
