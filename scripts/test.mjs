@@ -50,15 +50,16 @@ await runMain(async () => {
     // Who has named a directory for them uses them once more.
     if (e2e.length > E2E_LANES) variables.SKERRY_E2E_BASE_DIR ??= join(scratch, 'base');
     // Each waits for the network, or keeps one processor busy.
+    const clients = setupPythonClients(pythonClientVersions);
     const [go] = await together([
       step('Go programs', buildGoPrograms),
       // One after the other: both may install packages.
-      setupPythonClients(pythonClientVersions).then(() =>
-        step('Packages for tests', (progress) => ensurePackages(testPackages, progress)),
-      ),
+      clients.then(() => step('Packages for tests', (progress) => ensurePackages(testPackages, progress))),
       e2e.some((path) => USES_TOOLS.test(path)) && step('Tools for tests', ensureTools),
       variables.SKERRY_E2E_BASE_DIR &&
-        step('Images for tests', (progress) => makeImages(variables.SKERRY_E2E_BASE_DIR, e2e, progress)),
+        clients.then(() =>
+          step('Images for tests', (progress) => makeImages(variables.SKERRY_E2E_BASE_DIR, e2e, progress)),
+        ),
     ]);
     let failed = false;
     // One more than there are processors: some wait for what must not come.

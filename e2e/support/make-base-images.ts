@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { ModboxClient } from '../../modbox-sdk/src/index.ts';
+import { runPython } from './clients.ts';
 import { announce, conceal, runSkerry } from './command.ts';
 import { startServer, type TestServer } from './server.ts';
 import { giveImages } from './shared-data.ts';
@@ -22,6 +23,7 @@ if (all) {
   const makeMany = async (server: TestServer) => {
     await useDefault(server);
     await pull(server, 'python:3.12-slim-bookworm');
+    await buildDebianSlim(server);
   };
   await make(join(directory, 'many'), makeMany);
 }
@@ -41,6 +43,15 @@ async function make(dataDir: string, makeImages: (server: TestServer) => Promise
 
 async function pull(server: TestServer, name: string): Promise<void> {
   await runSkerry(server, 'image', 'pull', name);
+}
+
+/** What the official client's own image is, which half a dozen files begin with: compilers are installed in it. */
+async function buildDebianSlim(server: TestServer): Promise<void> {
+  const program = `import modal
+app = modal.App.lookup("base", create_if_missing=True)
+modal.Image.debian_slim(python_version="3.11").build(app)`;
+  const { code, stderr } = await runPython(server, program, { timeoutMs: 600_000 });
+  if (code !== 0) throw new Error(stderr);
 }
 
 /** Its first use makes the image of sandboxes for which none is named. */

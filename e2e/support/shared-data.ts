@@ -1,5 +1,5 @@
 /** Data directories that the servers of a test run share, one after the other, and the images that all of them begin with. */
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../../server/src/platform/command.ts';
 import { holdName } from '../../server/src/platform/held-name.ts';
@@ -15,8 +15,9 @@ export const sharedDataDir = (): Promise<string | undefined> => {
   return claimed;
 };
 
-/** What of a server's data directory makes up its images. */
-const IMAGES = ['images', 'skerry.db', 'vault.key'];
+/** What of a server's data directory makes up its images: layers, whose files nobody changes any more, and what is known of them. */
+const LAYERS = 'images';
+const KNOWN = ['skerry.db', 'vault.key'];
 
 /**
  * Gives a data directory that is empty the images that most tests use, if `npm test` has made them (SKERRY_E2E_BASE_DIR, by `make-base-images.ts`): to make one of Debian's packages takes
@@ -33,7 +34,10 @@ export async function giveImages(
     .map((name) => join(base, name))
     .find((path) => existsSync(join(path, 'images')));
   if (from === undefined) return;
-  await run(['cp', '-a', '--reflink=auto', ...IMAGES.map((name) => join(from, name)), dataDir]);
+  const ofBase = (name: string) => join(from, name);
+  const isSameDisk = statSync(from).dev === statSync(dataDir).dev;
+  await run(['cp', '-a', ...(isSameDisk ? ['--link'] : []), ofBase(LAYERS), dataDir]);
+  await run(['cp', '-a', ...KNOWN.map(ofBase), dataDir]);
 }
 
 async function claim(parent: string | undefined, lanes: number): Promise<string | undefined> {
