@@ -31,6 +31,7 @@ const SUITES = [
   ['several servers, runc', 'e2e/kubernetes/several.ts'],
   ['the server as a Pod', 'e2e/kubernetes/deployed.ts'],
   ['the chart', 'e2e/kubernetes/chart.ts'],
+  ['two servers, each as a Pod', 'e2e/kubernetes/replicas.ts'],
 ];
 /** After the others, as they lose a node. */
 const LAST_SUITES = [

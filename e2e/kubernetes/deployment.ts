@@ -29,16 +29,19 @@ export async function values(): Promise<{ image: string; settings: Record<string
   return { image: given.image.replace(/:[0-9.]+$/, ':test'), settings: { ...given.settings, ...settings } };
 }
 
-/** The cluster has no class of volumes. @param name of the volume, as each is the server's that had it first */
-export const persistentVolume = (name: string): string => `
+/**
+ * The cluster has no class of volumes.
+ * @param name of the volume, as each is the server's that had it first. @param claim whose it is. @param mode how many nodes may write to it
+ */
+export const persistentVolume = (name: string, claim = 'data-skerry-0', mode = 'ReadWriteOnce'): string => `
 apiVersion: v1
 kind: PersistentVolume
 metadata: {name: ${name}}
 spec:
   capacity: {storage: 50Gi}
-  accessModes: [ReadWriteOnce]
+  accessModes: [${mode}]
   persistentVolumeReclaimPolicy: Retain
-  claimRef: {namespace: skerry, name: data-skerry-0}
+  claimRef: {namespace: skerry, name: ${claim}}
   hostPath: {path: ${volume}/${name}, type: DirectoryOrCreate}
   # As of a disk of that machine.
   nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [node-1]}]}]}}
@@ -72,9 +75,9 @@ app = modal.App.lookup("e2e-deployed", create_if_missing=True)
 image = modal.Image.from_registry("${registry}/base/python").run_commands("echo built > /built")
 `;
 
-/** A port of this machine that leads to the server, as `kubectl port-forward` makes one. */
-async function forward(): Promise<{ readonly port: string; close(): void }> {
-  const child = spawn('kubectl', ['--namespace', 'skerry', 'port-forward', 'pod/skerry-0', ':7423'], {
+/** A port of this machine that leads to a server, as `kubectl port-forward` makes one. @param pod the server's */
+async function forward(pod: string): Promise<{ readonly port: string; close(): void }> {
+  const child = spawn('kubectl', ['--namespace', 'skerry', 'port-forward', `pod/${pod}`, ':7423'], {
     env: environment,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -90,23 +93,33 @@ async function forward(): Promise<{ readonly port: string; close(): void }> {
 export const untilReady = () =>
   kubectl('--namespace', 'skerry', 'rollout', 'status', 'statefulset/skerry', '--timeout=280s');
 
-/** @returns what a program with the official client prints */
-export async function python(program: string): Promise<string> {
-  const variables = JSON.parse(
-    await kubectl('--namespace', 'skerry', 'exec', 'skerry-0', '--', 'skerry', 'env', '--format', 'json'),
-  ) as Record<string, string>; // of our own command
-  const way = await forward();
+/** What the `skerry` command of a server's Pod prints. */
+export const skerry = (pod: string, ...words: string[]): Promise<string> =>
+  kubectl('--namespace', 'skerry', 'exec', pod, '--', 'skerry', ...words);
+
+/** Runs a program with the official client through a server's Pod. @param use is given the command and its environment */
+export async function withPython<T>(
+  program: string,
+  pod: string,
+  use: (command: readonly [string, ...string[]], env: Record<string, string>) => Promise<T>,
+): Promise<T> {
+  const variables = JSON.parse(await skerry(pod, 'env', '--format', 'json')) as Record<string, string>; // of our own command
+  const way = await forward(pod);
   try {
     const env = { ...environment, ...variables, MODAL_SERVER_URL: `http://127.0.0.1:${way.port}` };
-    const { code, stdout, stderr } = await runProgram([pythonWith(), '-c', `${prelude}\n${program}`], {
-      env,
-    });
-    assert.equal(code, 0, `${stdout}\n${stderr}`);
-    return stdout.trim();
+    return await use([pythonWith(), '-c', `${prelude}\n${program}`], env);
   } finally {
     way.close();
   }
 }
+
+/** @returns what a program with the official client prints */
+export const python = (program: string, pod = 'skerry-0'): Promise<string> =>
+  withPython(program, pod, async (command, env) => {
+    const { code, stdout, stderr } = await runProgram(command, { env });
+    assert.equal(code, 0, `${stdout}\n${stderr}`);
+    return stdout.trim();
+  });
 
 export async function buildsAndRuns(): Promise<void> {
   const out = await python(`
