@@ -236,7 +236,7 @@ function podSection(): string[] {
     volumes: [],
     ...{ ...of, runtimeClass: undefined, image, agentImage: image, hostname: 'sandbox', limits, owner },
     ...{ network: { kind: 'open' }, nameservers: [], pullSecret: undefined },
-    ...{ runtime: 'runc', gpus: undefined, gateway: undefined },
+    ...{ runtime: 'runc', gpus: undefined, gateway: undefined, certificates: undefined },
   });
   // A certificate and a key of a curve, as DER, are some hundred bytes each.
   const der = Buffer.alloc(512);

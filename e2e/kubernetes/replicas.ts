@@ -1,9 +1,7 @@
 /** Two servers as Pods of a real cluster, by the chart, over one database and one volume: `npm run test:kubernetes`. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -61,14 +59,6 @@ interface Member {
   readonly sandboxes: number;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, MACHINE);
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  return typeof address === 'object' ? (address?.port ?? 0) : 0;
-}
-
 async function apply(directory: string, text: string): Promise<void> {
   const file = join(directory, 'object.yaml');
   await writeFile(file, text);
@@ -81,13 +71,12 @@ describe('two servers as Pods', { skip: noPostgres }, () => {
   before(async () => {
     await pushBase();
     directory = await mkdtemp(join(tmpdir(), 'skerry-replicas-'));
-    const port = await freePort();
     postgres = await TestPostgres.start({
-      settings: [`listen_addresses=${MACHINE}`, `port=${port}`],
+      settings: [`listen_addresses=${MACHINE}`],
       access: ['host all all all scram-sha-256'],
     });
     postgres.createDatabase('skerry');
-    const url = `postgres://${USER}:${PASSWORD}@${MACHINE}:${port}/skerry?sslmode=disable`;
+    const url = `postgres://${USER}:${PASSWORD}@${MACHINE}/skerry?sslmode=disable`;
     await kubectl('create', 'namespace', 'skerry');
     await kubectl('--namespace', 'skerry', 'create', 'secret', 'generic', 'db', `--from-literal=url=${url}`);
     await apply(directory, `${persistentVolume('shared', 'skerry-shared', 'ReadWriteMany')}\n---\n${CLAIM}`);

@@ -1,7 +1,10 @@
 /** Sandboxes as Pods of a real cluster, through the official Python client: `npm run test:kubernetes`. */
 import assert from 'node:assert/strict';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { findExtraCaFile } from '../../server/src/config/extra-ca.ts';
 import { type PublicHosts, serveHosts } from '../../server/src/engines/kubernetes/testing/public-server.ts';
 import { run } from '../../server/src/platform/command.ts';
 import { runPython, runPythonFile } from '../support/clients.ts';
@@ -22,20 +25,25 @@ def create(*command, **options):
 describe('sandboxes on Kubernetes', () => {
   let server: TestServer;
   let hosts: PublicHosts;
+  const trusted = join(tmpdir(), `skerry-trusted-${process.pid}.pem`);
   before(async () => {
     hosts = await serveHosts(registry.split(':')[0] ?? '', ['good.test', 'x.below.test', 'evil.test']);
+    const already = findExtraCaFile(process.env);
+    await writeFile(trusted, `${already ? await readFile(already, 'utf8') : ''}\n${hosts.authority}`);
     server = await startServer({
       warmPool: 16,
       flags: [
         ...['--engine', 'kubernetes', '--kubeconfig', kubeconfig, '--registry', `${registry}/skerry`],
         ...['--insecure-registries', registry],
         ...['--network-policies', 'enforced', '--nameservers', hosts.nameserver],
+        ...['--extra-ca-file', trusted],
       ],
     });
   });
   after(async () => {
     await server?.stop();
     await hosts?.[Symbol.asyncDispose]();
+    await rm(trusted, { force: true });
   });
 
   const python = async (program: string): Promise<string> => {
@@ -137,11 +145,13 @@ sb.terminate()
     const out = await python(`
 LOOK = '''
 import socket, ssl, sys
-context = ssl._create_unverified_context()
+context = ssl.create_default_context()
+context.check_hostname = False
 def say(address, name):
     try:
         with socket.create_connection((address, 443), timeout=10) as plain, context.wrap_socket(plain, server_hostname=name) as tls:
-            return tls.recv(100).decode().strip()
+            tls.sendall(f"GET / HTTP/1.1\\r\\nHost: {name}\\r\\nConnection: close\\r\\n\\r\\n".encode())
+            return tls.makefile().read().splitlines()[-1]
     except Exception as error:
         return type(error).__name__
 for name in ("good.test", "x.below.test", "evil.test"):
@@ -164,6 +174,29 @@ look(sb); sb.terminate()
     );
     assert.match(changed ?? '', /^good\.test gaierror evil\.test \w+Error evil\.test$/);
     assert.match(later ?? '', /^good\.test gaierror gaierror \w+Error SSLError$/);
+  });
+
+  test('headers that a sandbox does not know, for hosts that it reaches', async () => {
+    const out = await python(`
+secret = modal.Secret.from_dict({"KEY": "not known inside"})
+policy = modal.experimental.OutboundPolicy().with_header_replacement(domain="good.test", headers={"Authorization": "Bearer $KEY"}, secret=secret)
+SAY = '''
+import urllib.request
+for url in ("https://good.test/", "https://evil.test/", "http://evil.test/"):
+    request = urllib.request.Request(url, headers={"Authorization": "own"})
+    print(urllib.request.urlopen(request, timeout=20).read().decode())
+'''
+sb = create(_experimental_outbound_policy=policy)
+p = sb.exec("python", "-c", SAY); print(p.stdout.read(), p.stderr.read()[-300:])
+sb._experimental_update_outbound_policy(modal.experimental.OutboundPolicy())
+p = sb.exec("python", "-c", SAY); print(p.stdout.read(), p.stderr.read()[-300:])
+sb.terminate()
+`);
+    const others = 'evil.test own\nevil.test own';
+    assert.equal(
+      out.replaceAll(/[ \n]*\n/g, '\n'),
+      `good.test Bearer not known inside\n${others}\ngood.test own\n${others}`,
+    );
   });
 
   test('what it cannot do it refuses in words', async () => {

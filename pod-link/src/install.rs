@@ -6,11 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 const AGENT: &str = "skerry-agent";
+const CERTIFICATES: &str = ".ca/ca-certificates.crt";
 /// What the official clients call it by (docs/protocol/filesystem-tools.md).
 const FILE_TOOLS: &str = "modal-sandbox-fs-tools";
 
-/// @param volumes how many
-pub fn install(directory: &Path, volumes: usize) -> io::Result<()> {
+/// @param volumes how many. @param certificates a file with those that programs are told to trust
+pub fn install(directory: &Path, volumes: usize, certificates: Option<&str>) -> io::Result<()> {
     let own = std::env::current_exe()?;
     let agent = own.with_file_name(AGENT);
     fs::set_permissions(directory, Permissions::from_mode(0o755))?;
@@ -27,6 +28,15 @@ pub fn install(directory: &Path, volumes: usize) -> io::Result<()> {
             .recursive(true)
             .mode(0o700)
             .create(directory.join(".volumes").join(index.to_string()))?;
+    }
+    if let Some(name) = certificates {
+        let trusted = directory.join(CERTIFICATES);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(trusted.parent().unwrap_or(directory))?;
+        fs::copy(own.with_file_name(name), &trusted)?;
+        fs::set_permissions(&trusted, Permissions::from_mode(0o644))?;
     }
     fs::copy(agent, programs.join(AGENT))?;
     fs::set_permissions(programs.join(AGENT), Permissions::from_mode(0o755))?;

@@ -3,7 +3,7 @@
 //! files or its memory; the network they share, so whoever connects must show a certificate.
 //!
 //! ```text
-//! skerry-pod-link install DIRECTORY VOLUMES    puts the agent, which lies beside this program, where sandboxes look for it
+//! skerry-pod-link install DIRECTORY VOLUMES [CERTIFICATES]    puts the agent and that file, which lie beside this program, where sandboxes look for them
 //! skerry-pod-link serve SOCKET ADDRESS CREDENTIALS
 //! skerry-pod-link lead SOCKET ADDRESS CREDENTIALS     where a program listens on the socket and does not dial: it is dialled for each of the server's
 //! ```
@@ -20,14 +20,15 @@ use std::process::ExitCode;
 
 use serve::End;
 
-const USAGE: &str = "usage: skerry-pod-link install DIRECTORY VOLUMES | serve|lead SOCKET ADDRESS CREDENTIALS";
+const USAGE: &str = "usage: skerry-pod-link install DIRECTORY VOLUMES [CERTIFICATES] | serve|lead SOCKET ADDRESS CREDENTIALS";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["install", directory, volumes] => match volumes.parse() {
-            Ok(volumes) => install::install(Path::new(directory), volumes).map_err(|error| error.to_string()),
+        ["install", directory, volumes, certificates @ ..] if certificates.len() <= 1 => match volumes.parse() {
+            Ok(volumes) => install::install(Path::new(directory), volumes, certificates.first().copied())
+                .map_err(|error| error.to_string()),
             Err(_) => Err(USAGE.to_string()),
         },
         [word @ ("serve" | "lead"), socket, address, directory] => match address.parse() {

@@ -16,6 +16,7 @@ import type { OciEngineOptions } from './engines/oci/options.ts';
 import { SkerryError } from './errors/skerry-error.ts';
 import type { MemberId } from './ids.ts';
 import { ImagePlaces } from './images/image-places.ts';
+import type { SecretHeaders } from './network/secret-headers.ts';
 import type { MachineRoom } from './platform/machine-room.ts';
 import { SandboxContent } from './sandboxes/content-places.ts';
 import { checkpointsDir } from './sandboxes/memory-snapshots.ts';
@@ -48,14 +49,14 @@ export const volumeTreesDir = ({ dataDir }: Config): string => join(defaultRunDi
 
 /**
  * That of a cluster, where sandboxes are to run there. It is loaded only then: the client of Kubernetes is large.
- * @param member where several servers share the data directory and this one does not lead: it
+ * @param more where several servers share the data directory and this one does not lead: it; what opens secret headers, where sandboxes are to have some
  * @throws SkerryError `invalid-argument` when something is missing that it needs
  */
 export async function createClusterEngine(
   config: Config,
   room: MachineRoom,
   logger: Logger,
-  member?: MemberId,
+  { member, secretHeaders }: { readonly member?: MemberId; readonly secretHeaders?: SecretHeaders } = {},
 ): Promise<Engine | undefined> {
   const { dataDir, kubeconfig, namespace, networkPolicies, nameservers, registry, gpuTypes } = config;
   if (config.engine === 'local') return undefined;
@@ -70,6 +71,7 @@ export async function createClusterEngine(
   const places = new EngineFiles(dataDir, member);
   return new KubernetesEngine({
     ...{ kubeconfig, namespace, networkPolicies, nameservers, gpuTypes, dataDir, member, logger },
+    ...{ extraCaFile: config.extraCaFile, secretHeaders },
     runtimeClass: config.runtimeClass || undefined,
     gpuRuntimeClass: config.gpuRuntimeClass || undefined,
     gpuWaitMs: config.gpuWaitSeconds * 1000,

@@ -172,7 +172,9 @@ export async function startServer(
     const machine = createEngine(config, { ...secretsOf(store, vault), room }, logger);
     await machine.open();
     cleanup.add('engine', () => machine.close());
-    const cluster = await createClusterEngine(config, room, logger);
+    const cluster = await createClusterEngine(config, room, logger, {
+      secretHeaders: secretHeadersIn(store, vault),
+    });
     await cluster?.open();
     cleanup.add('cluster', () => cluster?.close());
     const engine = cluster ?? machine;

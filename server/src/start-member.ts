@@ -124,7 +124,7 @@ export async function startMember(
       ...{ auditDir: join(dataDir, 'audit', id), cleanup, logger, now },
     });
     const room = new MachineRoom(dataDir);
-    const engine = await createClusterEngine(config, room, logger, id);
+    const engine = await createClusterEngine(config, room, logger, { member: id });
     if (!engine) throw new SkerryError('unimplemented', 'Sandboxes of a machine are kept by its own server.');
     await engine.open();
     cleanup.add('engine', () => engine.close());

@@ -4,8 +4,11 @@ import type { Socket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { after, before, describe, it } from 'node:test';
 import type { NetworkPolicy } from '../../network/policy.ts';
+import type { SecretHeaders } from '../../network/secret-headers.ts';
 import { delay } from '../../platform/wait.ts';
+import { makeAuthority, type Pair } from '../../transport/issue-certificate.ts';
 import type { Instance } from '../engine.ts';
+import { GUEST_CA_BUNDLE } from '../paths.ts';
 import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
 import { shell } from '../testing/guest.ts';
 import { gatewayOf, instanceOf, podName } from './pod-spec.ts';
@@ -13,14 +16,15 @@ import type { FakeCluster } from './testing/fake-cluster.ts';
 import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
 import { serveNames } from './testing/name-server.ts';
 
-/** Of this machine: Pods of this cluster have such addresses as well. */
-const NAMESERVER = '127.1.0.53';
+/** Of this machine, as those of Pods of this cluster are, and nobody else's: the test may run more than once at a time. */
+const NAMESERVER = `127.1.${(process.pid >> 8) & 0xff}.${process.pid & 0xff}`;
 const [GOOD, EVIL, LISTED] = ['198.51.100.7', '198.51.100.8', '192.0.2.7'];
 const NAMES: Readonly<Record<string, string>> = {
   'good.test': GOOD,
   'evil.test': EVIL,
   'listed.good.test': LISTED,
 };
+const DAY_MS = 86_400_000;
 const DOMAINS = {
   kind: 'allowlist',
   cidrs: [`${LISTED}/32`],
@@ -33,10 +37,17 @@ describe('domains of sandboxes that are Pods', {
   let suite: EngineSuite;
   let cluster: FakeCluster;
   let names: Socket;
+  let authority: Pair;
   before(async () => {
     names = await serveNames(NAMESERVER, NAMES);
+    const validity = { notBefore: new Date(0), notAfter: new Date(Date.now() + DAY_MS) };
+    authority = await makeAuthority('secret-headers.test', validity, undefined);
+    const secretHeaders: SecretHeaders = {
+      open: () => [{ domain: 'good.test', headers: { authorization: 'secret' } }],
+      authority: async () => authority,
+    };
     suite = await EngineSuite.open('runc', async (content) => {
-      const opened = await openOnFakeCluster(content, { nameservers: [NAMESERVER] });
+      const opened = await openOnFakeCluster(content, { nameservers: [NAMESERVER], secretHeaders });
       cluster = opened.cluster;
       return opened.harness;
     });
@@ -137,6 +148,24 @@ describe('domains of sandboxes that are Pods', {
       const gateway = gatewayOf(podOf(instance.id));
       assert.equal(await resolvConf(instance), `nameserver ${gateway}`);
       assert.equal(await ask(instance, 'good.test'), gateway);
+    });
+  });
+
+  it('lead through the gateway where a sandbox has secret headers, whose authority it trusts', async () => {
+    const trusted = (instance: Instance) => shell(instance, `cat ${GUEST_CA_BUNDLE}`);
+    await suite.using({ network: { kind: 'open', headers: 'sealed' } }, async (instance) => {
+      const gateway = gatewayOf(podOf(instance.id));
+      assert.ok((await trusted(instance)).includes(authority.cert.trim()));
+      assert.equal(await ask(instance, 'good.test'), gateway);
+      assert.equal(await ask(instance, 'evil.test'), EVIL, 'it has no headers for that');
+      assert.deepEqual(portsOf(instance), ['53 53 443 80']);
+      await instance.setNetworkPolicy({ kind: 'allowlist', cidrs: [`${GOOD}/32`], headers: 'sealed' });
+      assert.equal(await ask(instance, 'good.test'), gateway);
+      await instance.setNetworkPolicy({ kind: 'blocked', headers: 'sealed' });
+      assert.equal(await ask(instance, 'good.test'), 'ENOTFOUND');
+    });
+    await suite.using({ network: DOMAINS }, async (instance) => {
+      await assert.rejects(trusted(instance));
     });
   });
 

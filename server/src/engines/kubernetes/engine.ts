@@ -36,6 +36,7 @@ import { PodFiles } from './pod-files.ts';
 import { networked, PodNetwork } from './pod-network.ts';
 import {
   BOUND_LABEL,
+  type CertificateFile,
   deviceEnvironmentOf,
   devicesOf,
   gatewayOf,
@@ -50,13 +51,14 @@ import {
   runtimeOf,
 } from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
+import { gatherTrust, type PodTrust, type TrustOptions } from './pod-trust.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { PreparedPod } from './prepared-pod.ts';
 import { POLICY_RIGHT, RIGHTS } from './rights.ts';
 import { prepareSkeleton, SKELETON_VERSION } from './skeleton.ts';
 import { unable } from './unable.ts';
 
-export interface KubernetesEngineOptions {
+export interface KubernetesEngineOptions extends TrustOptions {
   /** @see ClusterOptions.kubeconfig */
   readonly kubeconfig: string;
   /** Must be there. */
@@ -99,6 +101,7 @@ interface Opened {
   readonly pullSecret: string | undefined;
   /** Digest of the programs that are sent to Pods. */
   readonly programs: string;
+  readonly trust: PodTrust;
 }
 
 const capabilities: Capabilities = {
@@ -175,13 +178,13 @@ export class KubernetesEngine implements Engine {
 
   async open(): Promise<void> {
     await prepareSkeleton(this.#places.skeleton);
-    const programs = await this.#gatherPrograms();
+    const { programs, trust } = await this.#gatherPrograms();
     const parts = await this.#connect();
     await parts.cluster.open();
     const pullSecret = await this.#handOnPassword(parts);
-    const network = this.#networkOf(parts, pullSecret);
+    const network = this.#networkOf(parts, pullSecret, trust);
     await network?.open();
-    this.#opened = { ...parts, network, programs, pullSecret };
+    this.#opened = { ...parts, network, programs, pullSecret, trust };
   }
 
   runtimeFor(choice: RuntimeChoice): RuntimeName {
@@ -231,6 +234,7 @@ export class KubernetesEngine implements Engine {
       capabilities: this.capabilities(),
       isolation: this.isolationUnder(runtime),
       images: (either) => this.#images(shape, either),
+      certificates: ({ headers }) => this.#certificates(headers !== undefined),
       register: (instance) => this.#instances.set(shape.id, instance),
       onDestroyed: () => this.#instances.delete(shape.id),
       makeRoom: () => {
@@ -365,7 +369,7 @@ export class KubernetesEngine implements Engine {
     const { cluster, credentials } = parts;
     await cluster.open(); // it tells when a Pod is gone
     try {
-      await this.#networkOf(parts, undefined)?.remove();
+      await this.#networkOf(parts, undefined, undefined)?.remove();
       await cluster.removeSecret(pullSecretName(credentials.serverId));
     } finally {
       await cluster.close();
@@ -405,14 +409,21 @@ export class KubernetesEngine implements Engine {
   #networkOf(
     { cluster, credentials }: Pick<Opened, 'cluster' | 'credentials'>,
     pullSecret: string | undefined,
+    trust: PodTrust | undefined,
   ): PodNetwork | undefined {
-    const { namespace, member, networkPolicies, nameservers, logger } = this.#options;
+    const { namespace, member, networkPolicies, nameservers, secretHeaders, logger } = this.#options;
     if (networkPolicies !== 'enforced') return undefined;
     const { serverId } = credentials;
     return new PodNetwork({
       ...{ cluster, credentials, serverId, namespace, member, pullSecret, nameservers, logger },
       image: (signal) => this.#agentImage(signal),
+      headers: secretHeaders && trust?.ofHeaders && { open: secretHeaders.open, trust: trust.ofHeaders },
     });
+  }
+
+  #certificates(hasHeaders: boolean): CertificateFile | undefined {
+    const file = hasHeaders ? 'headers-ca-certificates.crt' : 'ca-certificates.crt';
+    return this.#parts.trust.files[file] === undefined ? undefined : file;
   }
 
   get #runtimeWithGpus(): RuntimeName {
@@ -456,8 +467,8 @@ export class KubernetesEngine implements Engine {
     this.#options.logger.warn({ instance: instance.id }, 'kubernetes.taken-over-by-another');
   }
 
-  /** What our image holds. @returns their digest */
-  async #gatherPrograms(): Promise<string> {
+  /** What our image holds. @returns its digest as well */
+  async #gatherPrograms(): Promise<Pick<Opened, 'programs' | 'trust'>> {
     const { agentBinaryPath, egressBinaryPath, podLinkBinaryPath } = this.#options;
     const named = {
       'skerry-agent': agentBinaryPath,
@@ -469,7 +480,8 @@ export class KubernetesEngine implements Engine {
     await rm(directory, { recursive: true, force: true });
     await mkdir(directory, { recursive: true });
     for (const [name, path] of Object.entries(named)) await copyFile(path, join(directory, name));
-    return digest(programs);
+    const trust = await gatherTrust(directory, this.#options);
+    return { programs: digest([...programs, ...Object.entries(trust.files).flat()]), trust };
   }
 
   #agentImage(signal: AbortSignal): Promise<string> {

@@ -2,9 +2,11 @@
  * What Pods may reach, and how they find it: the cluster's policies, and the gateway of those that may reach domains. A sandbox that asks the gateway for names does so
  * to its end, whatever its policy becomes.
  */
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
 import { type Allowed, Egress } from '../../network/egress.ts';
 import { domainsOf, type NetworkPolicy } from '../../network/policy.ts';
+import type { HeaderTrust, SecretHeaders } from '../../network/secret-headers.ts';
 import { delay } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Cluster } from './cluster.ts';
@@ -49,9 +51,12 @@ interface Asking {
 }
 
 export interface PodNetworkOptions extends Omit<GatewayPodOptions, 'logger' | 'onAddress' | 'onRunning'> {
+  /** Opens secret headers, and says whom who has some trusts; undefined where sandboxes have none. */
+  readonly headers: (Pick<SecretHeaders, 'open'> & { readonly trust: HeaderTrust }) | undefined;
   readonly logger: Logger;
 }
 
+const ALL = '0.0.0.0/0';
 /** A file is written in the sandbox. */
 const NAMESERVER_MS = 30_000;
 /** Between tries to tell a sandbox where the gateway is. */
@@ -82,7 +87,7 @@ export class PodNetwork {
         });
         return this.#gateway;
       },
-      headerTrust: () => Promise.reject(new Error('sandboxes of a cluster have no secret headers')),
+      headerTrust: async () => this.#headers.trust,
     });
   }
 
@@ -188,11 +193,31 @@ export class PodNetwork {
   }
 
   #allowed(): Map<string, Allowed> {
-    return new Map([...this.#asking.values()].map(({ pod, policy }) => [pod.address, allowedBy(policy)]));
+    return new Map(
+      [...this.#asking.values()].map(({ pod, policy }) => [pod.address, this.#allowedBy(policy)]),
+    );
+  }
+
+  /** What the gateway lets through of one that asks it for names. Who is not kept to domains is told of all; what has secret headers is reached through it all the same. */
+  #allowedBy(policy: NetworkPolicy): Allowed {
+    if (policy.kind === 'blocked') return { domains: [], audited: false };
+    const domains = domainsOf(policy);
+    const headers = policy.headers === undefined ? undefined : this.#headers.open(policy.headers);
+    const knowsAllNames = domains.length === 0;
+    const isOpen = headers !== undefined && policy.kind === 'open';
+    if (isOpen) return { domains: ['*'], ranges: [ALL], knowsAllNames, headers, audited: false };
+    const ranges = policy.kind === 'allowlist' && (headers || !knowsAllNames) ? policy.cidrs : [];
+    return { domains, ranges, knowsAllNames, headers, audited: false };
+  }
+
+  get #headers(): NonNullable<PodNetworkOptions['headers']> {
+    const { headers } = this.#options;
+    if (!headers) throw new SkerryError('internal', 'A policy has headers that nobody can open.');
+    return headers;
   }
 
   #tell({ pod, policy }: Asking): Promise<void> {
-    return this.#egress.allow(pod.address, allowedBy(policy));
+    return this.#egress.allow(pod.address, this.#allowedBy(policy));
   }
 
   /** Has the gateway there for sandboxes that ask it. */
@@ -244,19 +269,12 @@ export class PodNetwork {
 /** What a policy has that a cluster cannot do. @throws SkerryError `unimplemented` */
 export function requireEnforceable(policy: NetworkPolicy): void {
   if (policy.audited) throw unable('have its connections recorded');
-  if (policy.headers !== undefined) throw unable('have secret headers');
 }
 
 /** Whether hosts are reached through the gateway. */
-const leadsThrough = (policy: NetworkPolicy): boolean => domainsOf(policy).length > 0;
+const leadsThrough = (policy: NetworkPolicy): boolean =>
+  policy.kind !== 'blocked' && (domainsOf(policy).length > 0 || policy.headers !== undefined);
 
 /** Whether a Pod needs a policy beside those that stand. */
 const hasOwn = (policy: NetworkPolicy, asks: boolean): boolean =>
   policy.kind === 'allowlist' || (asks && policy.kind === 'open');
-
-/** What the gateway lets through of one that asks it for names; who is not kept to domains is told of all. */
-function allowedBy(policy: NetworkPolicy): Allowed {
-  if (policy.kind === 'allowlist' && leadsThrough(policy))
-    return { domains: domainsOf(policy), ranges: policy.cidrs, audited: false };
-  return { domains: [], knowsAllNames: policy.kind !== 'blocked', audited: false };
-}

@@ -28,6 +28,7 @@ const spec: SandboxPod = {
   runtimeClass: undefined,
   gpus: undefined,
   gateway: undefined,
+  certificates: undefined,
   layers: [newLayerId()],
   volumes: [],
   image: 'registry.example/skerry:layers-1',

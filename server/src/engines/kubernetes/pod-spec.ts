@@ -92,6 +92,9 @@ export interface PodVolume {
 /** Where the agent has all of it, to read and to write; only root comes there. */
 export const volumePath = (index: number): string => `${GUEST_ROOT}/.volumes/${index}`;
 
+/** Files with certificates, beside the programs (`pod-trust.ts`). */
+export type CertificateFile = 'ca-certificates.crt' | 'headers-ca-certificates.crt';
+
 export interface SandboxPod {
   readonly id: InstanceId;
   readonly serverId: string;
@@ -107,6 +110,8 @@ export interface SandboxPod {
   readonly image: string;
   /** With the agent and the link. */
   readonly agentImage: string;
+  /** The file there whose certificates its programs are told to trust; undefined: those of its own image. */
+  readonly certificates: CertificateFile | undefined;
   readonly volumes: readonly PodVolume[];
   readonly hostname: string;
   readonly limits: InstanceLimits;
@@ -314,7 +319,10 @@ export function podOf(pod: SandboxPod): V1Pod {
         ours(
           pod,
           'install',
-          ['install', GUEST_ROOT, String(pod.volumes.length)],
+          [
+            ...['install', GUEST_ROOT, String(pod.volumes.length)],
+            ...(pod.certificates === undefined ? [] : [pod.certificates]),
+          ],
           [{ name: AGENT_VOLUME, mountPath: GUEST_ROOT }],
         ),
       ],

@@ -1,7 +1,7 @@
 /** A sandbox on its way to somebody: a Secret first, and a Pod as soon as it is known what that is to be. */
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
-import { checkPolicy } from '../../network/policy.ts';
+import { checkPolicy, type NetworkPolicy } from '../../network/policy.ts';
 import { unlessAborted, withDeadline } from '../../platform/wait.ts';
 import type {
   Capabilities,
@@ -27,7 +27,16 @@ import { isCrowded, Placement } from './placement.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
 import { networked, type PodNetwork, requireEnforceable } from './pod-network.ts';
-import { BOUND_LABEL, deviceMarks, namesOf, type PodVolume, podName, podOf, secretOf } from './pod-spec.ts';
+import {
+  BOUND_LABEL,
+  type CertificateFile,
+  deviceMarks,
+  namesOf,
+  type PodVolume,
+  podName,
+  podOf,
+  secretOf,
+} from './pod-spec.ts';
 import { standingOf } from './pod-status.ts';
 import { type PodVolumes, volumesOf } from './pod-volumes.ts';
 import { unable } from './unable.ts';
@@ -60,6 +69,8 @@ export interface PreparedParts {
   readonly credentials: Credentials;
   /** Names the image of the sandbox, and the one with the agent. */
   readonly images: (signal: AbortSignal) => Promise<{ readonly image: string; readonly agentImage: string }>;
+  /** @see SandboxPod.certificates */
+  readonly certificates: (policy: NetworkPolicy) => CertificateFile | undefined;
   readonly agent: PodAgent;
   readonly files: PodFiles;
   readonly volumes: PodVolumes;
@@ -195,7 +206,7 @@ export class PreparedPod implements Prepared {
     const gateway = await network?.provide({ id: this.id, owner: this.#made.owner }, policy);
     const pod = podOf({
       ...this.#made,
-      ...{ id: this.id, gateway },
+      ...{ id: this.id, gateway, certificates: this.#parts.certificates(policy) },
       layers: shape.layers,
       volumes,
       ...{ serverId, member, namespace, runtime, runtimeClass, hostname, limits, nameservers, pullSecret },

@@ -62,7 +62,7 @@ function onCluster(
   const places = new EngineFiles(directory, member);
   return {
     ...{ content, kubeconfig, namespace: 'default', runtimeClass, dataDir: directory, member },
-    ...{ networkPolicies: 'enforced', nameservers: [] },
+    ...{ networkPolicies: 'enforced', nameservers: [], extraCaFile: '', secretHeaders: undefined },
     ...{ gpuRuntimeClass: undefined, gpuTypes: ['nvidia.com/gpu:A100'], gpuWaitMs: 60_000 },
     agent: new PodAgentClient(treesBinaryPath(), logger),
     room: new MachineRoom(directory),

@@ -27,6 +27,8 @@ type More = Partial<
   Pick<
     KubernetesEngineOptions,
     | 'answerTimeoutMs'
+    | 'extraCaFile'
+    | 'secretHeaders'
     | 'gpuRuntimeClass'
     | 'gpuTypes'
     | 'gpuWaitMs'
@@ -68,7 +70,7 @@ const onFakeCluster = (
 ): Omit<HarnessOptions, 'onClose'> => ({
   ...{ content, runtimeClass: undefined, namespace: 'sandboxes', member: undefined },
   ...{ agent: new FakePodAgent(treesBinaryPath(), logger), room: new MachineRoom(directory) },
-  ...{ networkPolicies: 'enforced', nameservers: [] },
+  ...{ networkPolicies: 'enforced', nameservers: [], extraCaFile: '', secretHeaders: undefined },
   ...{ gpuRuntimeClass: undefined, gpuTypes: [], gpuWaitMs: 30_000 },
   ...{ kubeconfig: cluster.kubeconfig, images: cluster.images, dataDir: join(directory, 'data') },
 });

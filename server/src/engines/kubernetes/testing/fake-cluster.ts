@@ -10,7 +10,7 @@ import { once } from 'node:events';
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { json, text } from 'node:stream/consumers';
 import type {
   KubernetesObject,
@@ -25,6 +25,7 @@ import { egressBinaryPath, podLinkBinaryPath, treesBinaryPath } from '../../../a
 import { run } from '../../../platform/command.ts';
 import { delay } from '../../../platform/wait.ts';
 import type { PlacedMount } from '../../oci/mounts.ts';
+import { GUEST_CA_BUNDLE } from '../../paths.ts';
 import type { FakePlaces } from '../../testing/fake-engine.ts';
 import { FakeProcess } from '../../testing/fake-process.ts';
 import { mountTable } from '../../testing/fake-root.ts';
@@ -348,10 +349,19 @@ export class FakeCluster implements AsyncDisposable {
     const containers = pod.spec?.containers ?? [];
     const image = containers.find((container) => container.name === SANDBOX_CONTAINER)?.image ?? '';
     await unpackLayers(places.root, this.#images.get(image) ?? []);
-    await run([podLinkBinaryPath(), 'install', guest, '0']);
+    const [install] = pod.spec?.initContainers ?? [];
+    const [programs = ''] = this.#images.get(install?.image ?? '') ?? [];
+    const [, , , , ...certificates] = install?.command ?? [];
+    await run([join(programs, 'skerry-pod-link'), 'install', guest, '0', ...certificates]);
     const hostname = pod.spec?.hostname ?? '';
     const binDir = join(guest, '.bin');
-    const mounts = await emptyDirectories(pod, dir);
+    const trusted = {
+      source: join(guest, '.ca'),
+      target: dirname(GUEST_CA_BUNDLE),
+      readOnly: true,
+      scratch: false,
+    };
+    const mounts = [...(await emptyDirectories(pod, dir)), ...(certificates.length > 0 ? [trusted] : [])];
     await writeFile(places.mountTable, await mountTable({ ...places, binDir }, hostname, mounts));
     const link = spawn(podLinkBinaryPath(), ['serve', places.socket, `${podIP}:${LINK_PORT}`, shown], {
       stdio: 'ignore',

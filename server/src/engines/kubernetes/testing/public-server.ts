@@ -1,11 +1,11 @@
 /** Servers at public addresses, as Pods of the test's cluster see them: on the bridge that their node is behind. */
 import { getServers } from 'node:dns';
 import { once } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type Server } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
 import { run } from '../../../platform/command.ts';
-import { makeAuthority } from '../../../transport/issue-certificate.ts';
+import { makeAuthority, makeServerCertificate } from '../../../transport/issue-certificate.ts';
 import { serveNames } from './name-server.ts';
 
 export interface PublicServer extends AsyncDisposable {
@@ -18,6 +18,8 @@ export interface PublicHosts extends AsyncDisposable {
   readonly nameserver: string;
   /** Of each name. */
   readonly addresses: Readonly<Record<string, string>>;
+  /** PEM, of who issued their certificates. */
+  readonly authority: string;
 }
 
 /** RFC 5737: stand for any of the internet. */
@@ -27,7 +29,7 @@ const FIRST_HOST = 240;
 const DAY_MS = 86_400_000;
 
 /**
- * Hosts that say by TLS on port 443 and HTTP on port 80 by which name they were reached. Whom this machine asks knows all other names.
+ * Hosts that say by HTTPS and HTTP by which name they were reached, and with which authorization. Whom this machine asks knows all other names.
  * @param machine as for `servePublicly`
  */
 export async function serveHosts(machine: string, names: readonly string[]): Promise<PublicHosts> {
@@ -36,18 +38,20 @@ export async function serveHosts(machine: string, names: readonly string[]): Pro
   const all = [NAMESERVER, ...Object.values(addresses)];
   for (const address of all) await run(['ip', 'address', 'add', `${address}/32`, 'dev', device]);
   const validity = { notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + DAY_MS) };
-  const { cert, key } = await makeAuthority('hosts.test', validity, undefined);
+  const authority = await makeAuthority('Hosts of a test', validity, undefined);
+  const { cert, key } = await makeServerCertificate(authority, names, validity, undefined);
+  const answer: RequestListener = ({ headers: { host, authorization = '' } }, response) =>
+    void response.end(`${host} ${authorization}`.trim());
   const servers: Server[] = Object.values(addresses).flatMap((address) => [
-    createTlsServer({ cert, key }, (socket) =>
-      socket.on('error', () => {}).end(`${socket.servername || 'no name'}\n`),
-    ).listen(443, address),
-    createHttpServer((request, response) => response.end(`${request.headers.host}\n`)).listen(80, address),
+    createHttpsServer({ cert, key }, answer).listen(443, address),
+    createHttpServer(answer).listen(80, address),
   ]);
   for (const server of servers) if (!server.listening) await once(server, 'listening');
   const nameserver = await serveNames(NAMESERVER, addresses, getServers()[0]);
   return {
     nameserver: NAMESERVER,
     addresses,
+    authority: authority.cert,
     [Symbol.asyncDispose]: async () => {
       nameserver.close();
       for (const server of servers) server.close();
