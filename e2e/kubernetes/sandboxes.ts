@@ -143,7 +143,7 @@ sb.terminate()
 
   test('hosts by their names, and no others, from the beginning and later', async () => {
     const out = await python(`
-LOOK = '''
+LOOK = r'''
 import socket, ssl, sys
 context = ssl.create_default_context()
 context.check_hostname = False
@@ -178,7 +178,8 @@ look(sb); sb.terminate()
 
   test('headers that a sandbox does not know, for hosts that it reaches', async () => {
     const out = await python(`
-secret = modal.Secret.from_dict({"KEY": "not known inside"})
+modal.Secret.objects.create("header-secret", {"KEY": "not known inside"}, allow_existing=True)
+secret = modal.Secret.from_name("header-secret")
 policy = modal.experimental.OutboundPolicy().with_header_replacement(domain="good.test", headers={"Authorization": "Bearer $KEY"}, secret=secret)
 SAY = '''
 import urllib.request
