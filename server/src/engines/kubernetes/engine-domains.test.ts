@@ -115,6 +115,20 @@ describe('domains of sandboxes that are Pods', {
     });
   });
 
+  it('stay those of a sandbox that has the address of one that was lost', async () => {
+    const lost = await suite.create({ network: DOMAINS });
+    const pod = podOf(lost.id);
+    cluster.delete(pod.metadata?.name ?? '');
+    await lost.exited;
+    cluster.addresses.push(pod.status?.podIP ?? '');
+    await suite.using({ network: { ...DOMAINS, domains: ['evil.test'] } }, async (instance) => {
+      assert.equal(podOf(instance.id).status?.podIP, pod.status?.podIP);
+      await suite.destroy(lost);
+      assert.equal(await ask(instance, 'evil.test'), gatewayOf(podOf(instance.id)));
+      assert.equal(await ask(instance, 'good.test'), 'ENOTFOUND');
+    });
+  });
+
   it('come and go while a sandbox runs, which asks the gateway from then on', async () => {
     await suite.using({}, async (instance) => {
       assert.equal(gatewayOf(podOf(instance.id)), undefined);

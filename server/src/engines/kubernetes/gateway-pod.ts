@@ -53,15 +53,13 @@ export class GatewayPod implements ProxyHost {
   }
 
   async open(): Promise<void> {
+    const { signal } = this.#closing;
     const limit = AbortSignal.timeout(START_MS);
     try {
-      await this.#settle(AbortSignal.any([limit, this.#closing.signal]));
+      await this.#settle(AbortSignal.any([limit, signal]));
     } catch (error) {
-      if (!limit.aborted) throw error;
-      throw new SkerryError(
-        'unavailable',
-        `The gateway of sandboxes did not start within ${START_MS / 1000} s.`,
-      );
+      if (signal.aborted || !limit.aborted) throw error;
+      throw notStarted(`It takes longer than ${START_MS / 1000} s.`);
     }
   }
 
@@ -84,21 +82,21 @@ export class GatewayPod implements ProxyHost {
     const addressed = Promise.withResolvers<string>();
     const unfollow = cluster.follow(this.#name, (pod) => {
       const standing = standingOf(pod);
-      if (standing.kind === 'over') over.abort(ended(standing.exit));
+      if (standing.kind === 'over') over.abort(notStarted(wordsOf(standing.exit)));
       else if (standing.address !== undefined) addressed.resolve(standing.address);
     });
     try {
       const either = AbortSignal.any([signal, over.signal]);
       const address = await unlessAborted(addressed.promise, either);
-      if (!isIPv4(address))
-        throw new SkerryError('unavailable', `Pods have no IPv4 address here: ${address}.`);
+      if (!isIPv4(address)) throw notStarted(`Pods have no IPv4 address here: ${address}.`);
       await this.#link.awaitAgent(address, either);
       const link = await this.#link.dial(address, either);
       await unlessAborted(greeting(link), either);
       logger.info({ address }, 'egress.met');
       await onRunning({ link });
       onAddress(address);
-      link.once('close', () => void this.#revive()).resume();
+      if (link.destroyed) void this.#revive();
+      else link.once('close', () => void this.#revive()).resume();
     } finally {
       unfollow();
     }
@@ -119,7 +117,7 @@ export class GatewayPod implements ProxyHost {
     this.#options.logger.warn({}, 'egress.lost');
     for (let pause = FIRST_PAUSE_MS; !signal.aborted; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
-        return await this.#settle(signal);
+        return await this.open();
       } catch (err) {
         if (!signal.aborted) this.#options.logger.warn({ err }, 'egress.start-failed');
       }
@@ -131,11 +129,11 @@ export class GatewayPod implements ProxyHost {
 const runs = (pod: V1Pod, image: string): boolean =>
   pod.spec?.containers.find(({ name }) => name === PROXY_CONTAINER)?.image === image;
 
-const ended = (exit: InstanceExit): SkerryError =>
-  new SkerryError(
-    'unavailable',
-    `The gateway of sandboxes did not start. ${exit.reason === 'crashed' ? exit.message : exit.reason}`,
-  );
+const wordsOf = (exit: InstanceExit): string =>
+  exit.reason === 'crashed' ? exit.message : `${exit.reason}.`;
+
+const notStarted = (why: string): SkerryError =>
+  new SkerryError('unavailable', `The gateway of sandboxes did not start. ${why}`);
 
 /** Resolves when the proxy has said who it is, and nothing more. */
 function greeting(link: Duplex): Promise<void> {
@@ -145,14 +143,13 @@ function greeting(link: Duplex): Promise<void> {
       link.off('data', onData).off('close', onClose);
       outcome();
     };
-    const fail = (why: string) =>
-      finish(() => reject(new SkerryError('unavailable', `The gateway of sandboxes ${why}.`)));
+    const fail = (why: string) => finish(() => reject(notStarted(why)));
     const onData = (chunk: Buffer) => {
       said += chunk.toString('latin1');
       if (GREETING.test(said)) finish(resolve);
-      else if (said.length > MAX_GREETING) fail('is another program');
+      else if (said.length > MAX_GREETING) fail('It is another program.');
     };
-    const onClose = () => fail('ended as soon as it was there');
+    const onClose = () => fail('It ended as soon as it was there.');
     link.on('data', onData).once('close', onClose);
   });
 }

@@ -208,7 +208,7 @@ export class PodInstance implements Instance {
     this.#isReleased = true;
     const why = new SkerryError('unavailable', `Another server has taken ${this.id} over.`);
     for (const over of [this.#gone, this.#leaving, this.#lost]) over.abort(why);
-    this.#parts.network?.release(this.#parts);
+    this.#parts.network?.release(this);
     this.detach();
   }
 
@@ -217,6 +217,7 @@ export class PodInstance implements Instance {
     this.#leaving.abort(ended(this.id));
     this.#unfollow();
     this.#end({ reason: 'destroyed' });
+    await this.#parts.network?.dismiss(this);
     await this.#parts.cluster.removePod(this.#parts.name);
     await this.#copies.idle();
     await this.#parts.network?.forget(this);

@@ -70,7 +70,6 @@ export class PodNetwork {
   /** Those with a policy of their own. */
   readonly #own = new Set<InstanceId>();
   readonly #closing = new AbortController();
-  #gateway: GatewayPod | undefined;
   #gatewayAddress = '';
   /** Set from when somebody needed the gateway. */
   #opening: Promise<void> | undefined;
@@ -79,14 +78,8 @@ export class PodNetwork {
     this.#options = options;
     this.#cluster = options.cluster;
     this.#egress = new Egress({
-      host: (onRunning) => {
-        this.#gateway = new GatewayPod({
-          ...options,
-          onRunning,
-          onAddress: (address) => this.#moved(address),
-        });
-        return this.#gateway;
-      },
+      host: (onRunning) =>
+        new GatewayPod({ ...options, onRunning, onAddress: (address) => this.#moved(address) }),
       headerTrust: async () => this.#headers.trust,
     });
   }
@@ -146,26 +139,33 @@ export class PodNetwork {
       this.#asking.set(pod.id, asking);
     }
     if (asking) {
+      await this.#tell({ ...asking, policy: to });
       asking.policy = to;
-      await this.#tell(asking);
     }
     await this.#putOwn(pod, to, asking !== undefined);
     await this.#cluster.markPod(podName(this.#options.serverId, pod.id), policyMarks(to));
     if (!hasOwn(to, asking !== undefined)) await this.#removeOwn(pod.id);
   }
 
-  /** Removes what a Pod has of its own. Idempotent. */
-  async forget({ id }: Pick<PolicyHolder, 'id'>): Promise<void> {
-    const asking = this.#asking.get(id);
+  /** Before the Pod goes: its address may be another one's after that. Idempotent. */
+  async dismiss({ id }: Pick<PolicyHolder, 'id'>): Promise<void> {
+    const address = this.#asking.get(id)?.pod.address;
     this.#asking.delete(id);
-    if (asking) await this.#egress.forget(asking.pod.address);
-    await this.#removeOwn(id);
+    // One that went by itself may have left it to another long ago.
+    const isFree = [...this.#asking.values()].every(({ pod }) => pod.address !== address);
+    if (address !== undefined && isFree) await this.#egress.forget(address);
+  }
+
+  /** Removes what a Pod had of its own, once it is gone. Idempotent. */
+  async forget(pod: Pick<PolicyHolder, 'id'>): Promise<void> {
+    await this.dismiss(pod);
+    await this.#removeOwn(pod.id);
   }
 
   /** Another server has it, and its own gateway for it. */
-  release({ id, address }: Pick<NetworkedPod, 'address' | 'id'>): void {
-    if (this.#asking.delete(id)) void this.#egress.forget(address);
-    this.#own.delete(id);
+  release(pod: Pick<PolicyHolder, 'id'>): void {
+    void this.dismiss(pod);
+    this.#own.delete(pod.id);
   }
 
   async #putOwn(pod: PolicyHolder, policy: NetworkPolicy, asks: boolean): Promise<void> {

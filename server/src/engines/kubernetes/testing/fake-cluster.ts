@@ -86,6 +86,8 @@ export class FakeCluster implements AsyncDisposable {
   room = Number.POSITIVE_INFINITY;
   /** How many of NVIDIA's its node has. */
   gpus = 4;
+  /** Those of the next Pods; others have any. */
+  readonly addresses: string[] = [];
   /** Whether its node starts what is placed on it. */
   starts = true;
   #version = 1;
@@ -333,7 +335,8 @@ export class FakeCluster implements AsyncDisposable {
   async #start(pod: V1Pod): Promise<Running> {
     const name = pod.metadata?.name ?? '';
     const dir = join(this.#directory, name);
-    const podIP = `127.${randomInt(2, 250)}.${randomInt(0, 250)}.${randomInt(2, 250)}`;
+    const any = `127.${randomInt(2, 250)}.${randomInt(0, 250)}.${randomInt(2, 250)}`;
+    const podIP = this.addresses.shift() ?? any;
     const [guest, shown] = [join(dir, 'm'), join(dir, 'c')];
     const places: FakePlaces = {
       ...{ dir, root: join(dir, 'root'), etcDir: join(dir, 'etc'), socketDir: join(guest, '.run') },
