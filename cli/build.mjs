@@ -2,10 +2,11 @@
  * Makes one file of the commands that work in sandboxes, `dist/sandboxes.cjs`: Node begins with it in less than half the time that their sources take it (docs/decisions/0051). Takes a fraction
  * of a second. `bin/bundle.mjs` runs it for as long as the sources are the same.
  */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildOneFile, replace } from '../scripts/lib/one-file.mjs';
 import { bundleFile, contentFile, stampOf } from './bin/bundle.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -14,27 +15,16 @@ const main = join(here, 'src', 'calling.ts');
 
 /** @returns its bytes, and the files that it is made of, relative to the clone */
 export async function buildCommand() {
-  const { build } = await import('esbuild');
-  const { metafile, outputFiles } = await build({
+  const { metafile, outputFiles } = await buildOneFile({
     absWorkingDir: root,
     entryPoints: [main],
     outfile: bundleFile,
-    write: false,
-    bundle: true,
-    platform: 'node',
-    target: 'node24',
-    format: 'cjs',
-    metafile: true,
-    legalComments: 'none',
-    logLevel: 'error',
-    // A source that looks for what lies beside it would not find it.
-    logOverride: { 'empty-import-meta': 'error' },
   });
   const [{ contents }] = outputFiles;
   const inputs = Object.keys(metafile.inputs);
   // Packages change by being installed, which npm writes down.
   const sources = inputs.filter((path) => !path.startsWith('node_modules/'));
-  sources.push('cli/build.mjs', 'node_modules/.package-lock.json');
+  sources.push('cli/build.mjs', 'scripts/lib/one-file.mjs', 'node_modules/.package-lock.json');
   mkdirSync(dirname(bundleFile), { recursive: true });
   replace(bundleFile, contents);
   const content = {
@@ -43,10 +33,4 @@ export async function buildCommand() {
   };
   replace(contentFile, JSON.stringify(content));
   return { bytes: contents.length, inputs };
-}
-
-/** Whoever starts meanwhile reads the old one or the new, and never half of one. */
-function replace(path, content) {
-  writeFileSync(`${path}.new`, content);
-  renameSync(`${path}.new`, path);
 }

@@ -2,9 +2,10 @@
  * Makes one file of the server, `dist/server.cjs`: Node finds, reads and links each of a thousand modules, which was most of a start (docs/decisions/0073). Takes a second or two.
  * `src/main.ts` runs it for as long as the sources are the same.
  */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildOneFile, replace } from '../scripts/lib/one-file.mjs';
 import { bundleFile, firstLine, takeSource } from './bundle.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -29,11 +30,15 @@ export const onDemand = [
 ];
 
 /** What changes the file and is no source of it. Packages change by being installed, which npm writes down. */
-const others = ['server/build.mjs', 'tsconfig.json', 'node_modules/.package-lock.json'];
+const others = [
+  'server/build.mjs',
+  'scripts/lib/one-file.mjs',
+  'tsconfig.json',
+  'node_modules/.package-lock.json',
+];
 
 /** @returns its bytes, and the files that it is made of, relative to the clone */
 export async function buildServer() {
-  const { build } = await import('esbuild');
   /** As each was read: one that is edited meanwhile is another. */
   const taken = new Map(others.map((path) => [path, takeSource(path).source]));
   const asItIs = {
@@ -51,26 +56,16 @@ export async function buildServer() {
       onLoad({ filter: /\/zod\/v4\/locales\/index\.js$/ }, () => ({ contents: '', loader: 'js' }));
     },
   };
-  const { metafile, outputFiles } = await build({
+  const { metafile, outputFiles } = await buildOneFile({
     absWorkingDir: root,
     entryPoints: [join(here, 'src', 'serve.ts')],
     outfile: bundleFile,
-    write: false,
-    bundle: true,
-    platform: 'node',
-    target: 'node24',
-    format: 'cjs',
     external: onDemand,
     banner: { js: `const ${BUNDLE_URL} = require('node:url').pathToFileURL(__filename).href;` },
     plugins: [asItIs],
-    metafile: true,
-    legalComments: 'none',
     // Node reads it where it is told to (NODE_OPTIONS=--enable-source-maps), and only then.
     sourcemap: 'linked',
     sourcesContent: false,
-    logLevel: 'error',
-    // Of a package, which would find nothing beside it; ours are told where they lie.
-    logOverride: { 'empty-import-meta': 'error' },
   });
   const ending = (end) => outputFiles.find(({ path }) => path.endsWith(end));
   const [map, file] = [ending('.map'), ending('.cjs')];
@@ -81,12 +76,6 @@ export async function buildServer() {
   replace(map.path, JSON.stringify({ ...rest, mappings: `;${mappings}` })); // of what is below the first line
   replace(bundleFile, Buffer.concat([Buffer.from(`${begin}\n`), file.contents]));
   return { bytes: file.contents.length, inputs };
-}
-
-/** Whoever starts meanwhile reads the old one or the new, and never half of one. */
-function replace(path, content) {
-  writeFileSync(`${path}.new`, content);
-  renameSync(`${path}.new`, path);
 }
 
 /** The name of the file's own URL in it. */

@@ -8,7 +8,7 @@ import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { AgentConnection, type Meet } from './agent-connection.ts';
 import { type AgentFrame, encode, MAX_START_BYTES } from './frames.ts';
-import { meetAgain, type Peer, requireFeature } from './hello.ts';
+import { type Feature, meetAgain, type Peer, requireFeature } from './hello.ts';
 import {
   type AgentProcessInfo,
   type AgentStats,
@@ -117,24 +117,15 @@ export class AgentClient {
     return (await this.#ask(request, environmentSchema, signal)).variables;
   }
 
-  /** @throws SkerryError `unimplemented` for an agent of an older version */
-  async requireNameserver(signal: AbortSignal): Promise<void> {
-    const request: Request = (peer) => {
-      requireFeature(peer, 'nameserver');
-      return encode.stats(peer.version);
-    };
-    await this.#ask(request, statsSchema, signal);
-  }
-
   /** Sends a signal to every process in the sandbox but the agent. */
   async killAll(signalNumber: number, signal: AbortSignal): Promise<void> {
     await this.#ask(({ version }) => encode.killAll(version, signalNumber), z.object({}), signal);
   }
 
-  /** @throws SkerryError `unimplemented` for an agent that no checkpoint may be taken of */
-  async requireCheckpoints(signal: AbortSignal): Promise<void> {
+  /** @throws SkerryError `unimplemented` for an agent of an older version, which does not have it */
+  async require(feature: Feature, signal: AbortSignal): Promise<void> {
     const request: Request = (peer) => {
-      requireFeature(peer, 'checkpoint');
+      requireFeature(peer, feature);
       return encode.stats(peer.version);
     };
     await this.#ask(request, statsSchema, signal);

@@ -37,7 +37,7 @@ export class PodAgentClient implements PodAgent {
 
   async setNameserver(dial: Dial, address: string, signal: AbortSignal): Promise<void> {
     const client = this.#client(dial);
-    await client.requireNameserver(signal);
+    await client.require('nameserver', signal);
     let words = '';
     const exit = await runToExit(
       client,

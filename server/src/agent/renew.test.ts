@@ -47,6 +47,6 @@ describe('the agent of a copy', () => {
   test('keeps a name free that it does not know', async () => {
     await agent.client.renew('nobody', signal());
     assert.deepEqual(await agent.client.list(signal()), []);
-    await agent.client.requireCheckpoints(signal());
+    await agent.client.require('checkpoint', signal());
   });
 });

@@ -9,6 +9,7 @@ import { SkerryError, toSkerryError } from '../errors/skerry-error.ts';
 import { run } from '../platform/command.ts';
 import { delay } from '../platform/wait.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { readGreeting } from './orders.ts';
 
 /** What holds the process, so that it is found and ended whatever became of its control socket. */
 export interface ProcessPlace {
@@ -55,7 +56,6 @@ export interface RunningProcess {
   readonly link: Socket;
 }
 
-const MAX_GREETING = 512;
 /** A live one greets at once; the rest is for a machine that is busy with other things. */
 const GREETING_MS = 5_000;
 const START_MS = 30_000;
@@ -65,29 +65,15 @@ const FIRST_PAUSE_MS = 10;
 const LONGEST_PAUSE_MS = 5_000;
 
 /** Asks whoever listens there who it is. Undefined when nobody does, or does not say. End the link when it is of no more use. */
-export function meetProcess(
+export async function meetProcess(
   controlSocket: string,
   greeting: HostProcessOptions['greeting'],
 ): Promise<RunningProcess | undefined> {
-  const expected = new RegExp(`^${greeting} ([!-~]+) (\\d+)\\n`);
-  return new Promise((resolve) => {
-    const link = connect(controlSocket);
-    let said = '';
-    const finish = (met: RunningProcess | undefined) => {
-      clearTimeout(timer);
-      link.removeAllListeners().on('error', () => {}); // its end is told by `close`
-      if (!met) link.destroy();
-      resolve(met);
-    };
-    const timer = setTimeout(() => finish(undefined), GREETING_MS);
-    link.on('error', () => finish(undefined)).on('close', () => finish(undefined));
-    link.on('data', (chunk) => {
-      said += chunk.toString('latin1');
-      const [, identity, pid] = expected.exec(said) ?? [];
-      if (identity !== undefined) finish({ identity, pid: Number(pid), link });
-      else if (said.length > MAX_GREETING) finish(undefined);
-    });
-  });
+  const link = connect(controlSocket);
+  link.on('error', () => {}); // its end is told by `close`
+  const met = await readGreeting(link, greeting, GREETING_MS);
+  if (!met) link.destroy();
+  return met && { ...met, link };
 }
 
 /** systemd's table of user ids calls these unused: nobody on the machine is who such a process is, nor anybody in a sandbox (`platform/id-ranges.ts`). */

@@ -1,4 +1,4 @@
-/** What a program of the host is told over its control socket while it runs (`host-process/src/control.rs`). */
+/** What a program of the host says over its control socket, and is told there while it runs (`host-process/src/control.rs`). */
 import type { Duplex } from 'node:stream';
 import type { SkerryError } from '../errors/skerry-error.ts';
 
@@ -7,6 +7,38 @@ export const ORDER_MS = 10_000;
 const LENGTH_BYTES = 4;
 /** Of an audit: 2048 events of the longest names. */
 const MAX_ANSWER = 1 << 20;
+
+const MAX_GREETING = 512;
+
+/**
+ * Reads what such a program says first, on a link on which nothing was read yet.
+ * @param greeting its name
+ * @returns undefined when it is another one, or the link ends or that takes longer
+ */
+export function readGreeting(
+  link: Duplex,
+  greeting: string,
+  withinMs: number,
+): Promise<{ readonly identity: string; readonly pid: number } | undefined> {
+  const expected = new RegExp(`^${greeting} ([!-~]+) (\\d+)\\n`);
+  return new Promise((resolve) => {
+    let said = '';
+    const finish = (met: { readonly identity: string; readonly pid: number } | undefined) => {
+      clearTimeout(timer);
+      link.off('data', onData).off('close', onClose);
+      resolve(met);
+    };
+    const onData = (chunk: Buffer) => {
+      said += chunk.toString('latin1');
+      const [, identity, pid] = expected.exec(said) ?? [];
+      if (identity !== undefined) finish({ identity, pid: Number(pid) });
+      else if (said.length > MAX_GREETING) finish(undefined);
+    };
+    const onClose = () => finish(undefined);
+    const timer = setTimeout(onClose, withinMs);
+    link.on('data', onData).on('close', onClose);
+  });
+}
 
 /** Sends an order and waits for its answer. One after the other. @throws what `unavailable` gives, when there is none */
 export function sendOrder(

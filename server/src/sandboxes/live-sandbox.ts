@@ -643,7 +643,7 @@ export class LiveSandbox implements Sandbox {
     const release = this.hold();
     const resumed = this.#tenancy.clocks.pausing();
     try {
-      await agent.requireCheckpoints(signal);
+      await agent.require('checkpoint', signal);
       return await take(tenant, () => settleFiles(instance, agent, signal));
     } finally {
       resumed();

@@ -357,7 +357,7 @@ export class Tenancy {
     const breakOff = () => void (spec.exitSnapshot || this.#tried(() => instances.destroy(instance.id)));
     signal.addEventListener('abort', breakOff, { once: true });
     try {
-      await agent.requireCheckpoints(signal);
+      await agent.require('checkpoint', signal);
       const settle = () => settleFiles(instance, agent, signal);
       const slept = await sleeps.take(
         { taskId, deadlineMs: before.deadlineMs },

@@ -3,10 +3,10 @@
  * or its node is lost. Its address is another one then.
  */
 import { isIPv4 } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { V1Pod } from '@kubernetes/client-node';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { ProxyHost, RunningProxy } from '../../network/egress.ts';
+import { readGreeting } from '../../network/orders.ts';
 import { delay, unlessAborted } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { InstanceExit } from '../engine.ts';
@@ -37,8 +37,8 @@ export interface GatewayPodOptions extends Omit<GatewayParts, 'agentImage' | 'ow
 const START_MS = 120_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
-const GREETING = /^skerry-egress [!-~]+ \d+\n$/;
-const MAX_GREETING = 512;
+/** A part of it is there already. */
+const GREETING_MS = 10_000;
 
 export class GatewayPod implements ProxyHost {
   readonly #options: GatewayPodOptions;
@@ -91,7 +91,8 @@ export class GatewayPod implements ProxyHost {
       if (!isIPv4(address)) throw notStarted(`Pods have no IPv4 address here: ${address}.`);
       await this.#link.awaitAgent(address, either);
       const link = await this.#link.dial(address, either);
-      await unlessAborted(greeting(link), either);
+      const met = await unlessAborted(readGreeting(link, 'skerry-egress', GREETING_MS), either);
+      if (!met) throw notStarted('It does not say what it is.');
       logger.info({ address }, 'egress.met');
       await onRunning({ link });
       onAddress(address);
@@ -134,22 +135,3 @@ const wordsOf = (exit: InstanceExit): string =>
 
 const notStarted = (why: string): SkerryError =>
   new SkerryError('unavailable', `The gateway of sandboxes did not start. ${why}`);
-
-/** Resolves when the proxy has said who it is, and nothing more. */
-function greeting(link: Duplex): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let said = '';
-    const finish = (outcome: () => void) => {
-      link.off('data', onData).off('close', onClose);
-      outcome();
-    };
-    const fail = (why: string) => finish(() => reject(notStarted(why)));
-    const onData = (chunk: Buffer) => {
-      said += chunk.toString('latin1');
-      if (GREETING.test(said)) finish(resolve);
-      else if (said.length > MAX_GREETING) fail('It is another program.');
-    };
-    const onClose = () => fail('It ended as soon as it was there.');
-    link.on('data', onData).once('close', onClose);
-  });
-}

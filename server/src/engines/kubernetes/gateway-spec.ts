@@ -1,10 +1,10 @@
 /** The gateway of a server's sandboxes as Kubernetes has it: a Pod with the egress proxy, and a link to it as a sandbox's Pod has one to its agent. */
 import type { V1Container, V1Pod, V1Secret } from '@kubernetes/client-node';
 import {
+  aloneInCluster,
   CREDENTIALS_DIR,
   CREDENTIALS_MOUNT,
   credentialsFrom,
-  GRACE_SECONDS,
   LINK_CONTAINER,
   LINK_LISTENS,
   type LinkCredentials,
@@ -18,6 +18,7 @@ import {
   ours,
   SERVER_LABEL,
   TOLERATED_SILENCE,
+  withOwner,
 } from './pod-spec.ts';
 
 /** What sandboxes reach it at: questions for names, TLS, HTTP. */
@@ -72,20 +73,13 @@ export function gatewayPodOf(parts: GatewayParts): V1Pod {
   const metadata = metadataOf(parts);
   const { agentImage, owner, pullSecret, nameservers } = parts;
   return {
-    metadata: {
-      ...metadata,
-      ownerReferences: [{ apiVersion: 'v1', kind: 'Secret', name: metadata.name, uid: owner }],
-    },
+    metadata: withOwner(metadata, owner),
     spec: {
-      ...(pullSecret !== undefined && { imagePullSecrets: [{ name: pullSecret }] }),
+      ...aloneInCluster(pullSecret),
       // Sandboxes go on while it starts anew, and have no way out meanwhile.
       restartPolicy: 'Always',
       tolerations: [TOLERATED_SILENCE],
-      terminationGracePeriodSeconds: GRACE_SECONDS,
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
       ...namesFrom(nameservers),
-      securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
       containers: [
         ours(
           { agentImage },

@@ -4,7 +4,7 @@
  */
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { InstanceId } from '../../ids.ts';
-import { type Allowed, Egress } from '../../network/egress.ts';
+import { type Allowed, allowedBy, Egress } from '../../network/egress.ts';
 import { domainsOf, type NetworkPolicy } from '../../network/policy.ts';
 import type { HeaderTrust, SecretHeaders } from '../../network/secret-headers.ts';
 import { delay } from '../../platform/wait.ts';
@@ -198,16 +198,12 @@ export class PodNetwork {
     );
   }
 
-  /** What the gateway lets through of one that asks it for names. Who is not kept to domains is told of all; what has secret headers is reached through it all the same. */
+  /** What the gateway lets through of one that asks it for names. Who is not kept to domains is told of all, and reaches most by itself. */
   #allowedBy(policy: NetworkPolicy): Allowed {
-    if (policy.kind === 'blocked') return { domains: [], audited: false };
-    const domains = domainsOf(policy);
-    const headers = policy.headers === undefined ? undefined : this.#headers.open(policy.headers);
-    const knowsAllNames = domains.length === 0;
-    const isOpen = headers !== undefined && policy.kind === 'open';
-    if (isOpen) return { domains: ['*'], ranges: [ALL], knowsAllNames, headers, audited: false };
-    const ranges = policy.kind === 'allowlist' && (headers || !knowsAllNames) ? policy.cidrs : [];
-    return { domains, ranges, knowsAllNames, headers, audited: false };
+    const through = allowedBy(policy, (sealed) => this.#headers.open(sealed));
+    const knowsAllNames = policy.kind !== 'blocked' && domainsOf(policy).length === 0;
+    if (!through) return { domains: [], knowsAllNames, audited: false };
+    return { ...through, knowsAllNames, ranges: policy.kind === 'allowlist' ? policy.cidrs : [ALL] };
   }
 
   get #headers(): NonNullable<PodNetworkOptions['headers']> {

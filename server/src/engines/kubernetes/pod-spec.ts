@@ -226,11 +226,22 @@ const metadataOf = (of: Named) => ({
 });
 
 /** Of an object that goes with a sandbox's Secret. */
-export function ownedBySecret(of: Named & Pick<SandboxPod, 'owner'>) {
-  const metadata = metadataOf(of);
-  const owner = { apiVersion: 'v1', kind: 'Secret', name: metadata.name, uid: of.owner };
-  return { ...metadata, ownerReferences: [owner] };
-}
+export const ownedBySecret = (of: Named & Pick<SandboxPod, 'owner'>) => withOwner(metadataOf(of), of.owner);
+
+/** Of an object that goes with the Secret of the same name. @param uid of that */
+export const withOwner = <M extends { readonly name: string }>(metadata: M, uid: string) => ({
+  ...metadata,
+  ownerReferences: [{ apiVersion: 'v1', kind: 'Secret', name: metadata.name, uid }],
+});
+
+/** What every Pod of a server has: nothing of the cluster is its business. @param pullSecret @see SandboxPod.pullSecret */
+export const aloneInCluster = (pullSecret: string | undefined) => ({
+  ...(pullSecret !== undefined && { imagePullSecrets: [{ name: pullSecret }] }),
+  terminationGracePeriodSeconds: GRACE_SECONDS,
+  automountServiceAccountToken: false,
+  enableServiceLinks: false,
+  securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
+});
 
 export const secretOf = (of: Named, credentials: LinkCredentials): V1Secret => ({
   metadata: metadataOf(of),
@@ -301,7 +312,7 @@ export function podOf(pod: SandboxPod): V1Pod {
     spec: {
       hostname: pod.hostname,
       ...(pod.runtimeClass !== undefined && { runtimeClassName: pod.runtimeClass }),
-      ...(pod.pullSecret !== undefined && { imagePullSecrets: [{ name: pod.pullSecret }] }),
+      ...aloneInCluster(pod.pullSecret),
       restartPolicy: 'Never',
       tolerations: [TOLERATED_SILENCE, ...(gpus ? tolerationsOf(gpus.kind) : [])],
       ...(nodes && {
@@ -309,12 +320,7 @@ export function podOf(pod: SandboxPod): V1Pod {
           nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: nodes } },
         },
       }),
-      terminationGracePeriodSeconds: GRACE_SECONDS,
-      // Nothing of the cluster is a sandbox's business.
-      automountServiceAccountToken: false,
-      enableServiceLinks: false,
       ...namesFrom(pod.gateway === undefined ? pod.nameservers : [pod.gateway]),
-      securityContext: { seccompProfile: { type: 'RuntimeDefault' } },
       initContainers: [
         ours(
           pod,

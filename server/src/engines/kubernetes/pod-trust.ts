@@ -27,6 +27,7 @@ export async function gatherTrust(
   directory: string,
   { extraCaFile, secretHeaders }: TrustOptions,
 ): Promise<PodTrust> {
+  if (extraCaFile === '' && !secretHeaders) return { ofHeaders: undefined, files: {} };
   const roots = await trustedCertificates(extraCaFile);
   const bundle = (certificates: readonly string[]) => `${certificates.join('\n')}\n`;
   const authority = await secretHeaders?.authority();

@@ -46,8 +46,6 @@ const START_TIMEOUT_MS = 300_000;
 /** How long one without GPUs waits for a node that has room: shorter than a start may take, so that it is told why there is none. */
 const ROOM_WAIT_MS = 90_000;
 
-const NOTHING = Promise.resolve();
-
 export interface PreparedParts {
   readonly shape: Shape;
   readonly runtime: RuntimeName;
@@ -243,7 +241,7 @@ export class PreparedPod implements Prepared {
       const greeted = this.#meet(addressed.promise, either);
       const address = await withDeadline(greeted, START_TIMEOUT_MS, either);
       if (address !== undefined) {
-        await unlessAborted(network?.admit(this.#networked(address), policy, gateway) ?? NOTHING, either);
+        if (network) await unlessAborted(network.admit(this.#networked(address), policy, gateway), either);
         this.#address = address;
         return address;
       }
