@@ -90,6 +90,31 @@ sb.terminate(); sb.wait(raise_on_termination=False); print(sb.poll())
     assert.equal(out, 'main 3\nSandboxTimeoutError\n137');
   });
 
+  test('its Pod says whose it is, and what tags it has now', async () => {
+    const id = await python(`print(create(name="marked", tags={"team": "a", "run": "1"}).object_id)`);
+    const pods = (selector: string) => kubectl('get', 'pods', '--selector', selector, '--output', 'name');
+    const its = `skerry.dev/sandbox=${id}`;
+    assert.match(await pods(its), /^pod\/skerry-\w+$/);
+    assert.equal(
+      await pods('skerry.dev/name=marked,tag.skerry.dev/team=a,tag.skerry.dev/run=1'),
+      await pods(its),
+    );
+    await python(`modal.Sandbox.from_id("${id}").set_tags({"run": "2", "what is this": "x"})`);
+    const tag = '{.metadata.labels.tag\\.skerry\\.dev/run}';
+    await kubectl('wait', 'pod', '--selector', its, `--for=jsonpath=${tag}=2`, '--timeout=60s');
+    assert.equal(await pods('tag.skerry.dev/team'), '');
+    const all = await kubectl(
+      'get',
+      'pods',
+      '--selector',
+      its,
+      '--output',
+      'jsonpath={.items[0].metadata.annotations.skerry\\.dev/tags}',
+    );
+    assert.deepEqual(JSON.parse(all), { run: '2', 'what is this': 'x' });
+    await python(`modal.Sandbox.from_id("${id}").terminate()`);
+  });
+
   test('limits: a program that takes too much memory ends with that reason; the processor is shared out', async () => {
     const out = await python(`
 sb = create("python", "-c", "x = bytearray(10**9); print(len(x))", memory=(128, 256))

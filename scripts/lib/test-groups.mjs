@@ -17,6 +17,9 @@ const WANTS_ITS_OWN = [
   /(?<!\bt\.)\bmock\.|\bglobalThis\.\w+ = |\bsetServers\b|\/proc\/self\b/,
 ];
 
+/** First of each group: the more a process has loaded, the longer takes a fork of it, and tests run commands by the thousand. */
+const BY_LAUNCHER = 'server/src/platform/testing/by-launcher.ts';
+
 /**
  * Writes files that have the tests of several in them, each test still told of with the file it stands in.
  * @param files paths from the project's root
@@ -33,7 +36,9 @@ export function inGroups(files, directory, groups) {
   const written = Array.from({ length: Math.min(groups, shared.length) }, (_, group) => {
     const path = join(directory, `units-${group + 1}.test.mjs`);
     const members = shared.filter((_, index) => index % groups === group);
-    const imports = members.map((each) => `import ${JSON.stringify(pathToFileURL(join(root, each)))};\n`);
+    const imports = [BY_LAUNCHER, ...members].map(
+      (each) => `import ${JSON.stringify(pathToFileURL(join(root, each)))};\n`,
+    );
     writeFileSync(path, imports.join(''));
     return path;
   });

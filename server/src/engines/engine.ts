@@ -3,7 +3,7 @@
  * asks which engine it talks to. Every engine passes `engine-conformance.ts`.
  */
 import type { Duplex } from 'node:stream';
-import type { InstanceId, VolumeMountId } from '../ids.ts';
+import type { AppId, InstanceId, SandboxId, VolumeMountId } from '../ids.ts';
 import type { Traffic } from '../network/namespaces.ts';
 import { describeEvent, type NetworkEvent } from '../network/network-events.ts';
 import { isAudited, type NetworkPolicy } from '../network/policy.ts';
@@ -111,6 +111,14 @@ export interface Shape {
   readonly from?: CheckpointRef;
 }
 
+/** Whose an instance is, for people who look at what an engine has by other ways than ours. */
+export interface Marks {
+  readonly sandbox: SandboxId;
+  readonly app: AppId;
+  readonly name: string | undefined;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
 /** What makes an instance somebody's. */
 export interface Tenure {
   readonly hostname: string;
@@ -119,14 +127,18 @@ export interface Tenure {
   readonly mounts: readonly InstanceMount[];
   /** Absent = none. No two of these and the mounts have the same target. */
   readonly buckets?: readonly InstanceBucket[];
+  readonly marks?: Marks;
 }
 
-export type Expected = Omit<Tenure, 'mounts' | 'buckets'>;
+/** What of a tenure programs can see. */
+export type TenurePart = Exclude<keyof Tenure, 'marks'>;
+
+export type Expected = Omit<Tenure, 'mounts' | 'buckets' | 'marks'>;
 
 /** What an engine can do under a runtime. What it cannot, it refuses with the error `unimplemented`; nothing above it asks which engine it is. */
 export interface Capabilities {
   /** What can turn out other than expected for an instance whose agent runs already. */
-  readonly bindsLate: ReadonlySet<keyof Tenure>;
+  readonly bindsLate: ReadonlySet<TenurePart>;
   /** Instances can join another. */
   readonly joins: boolean;
   /** `Instance.commit` */
@@ -276,6 +288,8 @@ export interface Instance {
   readonly networkPolicy: NetworkPolicy;
   /** What it did on its network since this was last asked, where its policy is audited; once it was destroyed, what it did to the end. */
   networkEvents(): Promise<readonly NetworkEvent[]>;
+  /** Has it be marked so from now on; of several calls the last one counts. Undefined where nobody could see it. @throws SkerryError `unavailable`, `sandbox-ended` */
+  mark?(marks: Marks): Promise<void>;
   /** Kills everything in the instance but keeps its files for `commit`. Idempotent. */
   stop(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /** What a tenure has that a waiting instance was not made for. */
 import { isDeepStrictEqual } from 'node:util';
 import { SkerryError } from '../errors/skerry-error.ts';
-import type { Capabilities, Expected, RuntimeName, Tenure } from './engine.ts';
+import type { Capabilities, Expected, RuntimeName, Tenure, TenurePart } from './engine.ts';
 
 /** The parts of the tenure that are other than expected. @throws SkerryError `unimplemented` naming the first that cannot be any more */
 export function lateParts(
@@ -9,8 +9,8 @@ export function lateParts(
   tenure: Tenure,
   { bindsLate }: Capabilities,
   runtime: RuntimeName,
-): ReadonlySet<keyof Tenure> {
-  const late = new Set<keyof Tenure>();
+): ReadonlySet<TenurePart> {
+  const late = new Set<TenurePart>();
   for (const part of ['hostname', 'limits', 'network'] as const) {
     if (!isDeepStrictEqual(expected[part], tenure[part])) late.add(part);
   }

@@ -201,6 +201,7 @@ export class LiveSandbox implements Sandbox {
       stored: () => this.#stored(),
       left: parts.left,
       life: () => this.#keeper.life,
+      marks: () => ({ sandbox: this.id, app: this.spec.appId, name: this.#name, tags: this.#tags }),
       tell: (event) => this.#keeper.tell(event),
       forgetOutput: () => this.#emptyOutput(),
       endDependents: () => endDependents(this),
@@ -389,11 +390,13 @@ export class LiveSandbox implements Sandbox {
       throw error;
     }
     this.#name = name;
+    void this.#tenancy.remark();
   }
 
   setTags(tags: Readonly<Record<string, string>>): void {
     this.#context.sandboxes.setTags(this.id, tags);
     this.#tags = tags;
+    void this.#tenancy.remark();
   }
 
   async setNetworkPolicy(policy: NetworkPolicy): Promise<void> {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import type { AppId, ImageId, SandboxId, SecretId } from '../ids.ts';
 import { refuseChanges } from '../store/testing/refuse-changes.ts';
 import { Domain, deadline, eventually, exec, output, TEST_APP, text } from './testing/domain.ts';
@@ -124,6 +125,31 @@ describe('the sandboxes of a server', () => {
     assert.deepEqual(ids({ appId: 'ap-other' as AppId }), []);
     b.setTags({ kind: 'c' });
     assert.deepEqual(ids({ tags: { kind: 'c' } }), [b.id]);
+  });
+
+  it('tells the engine whose an instance is, and what that is called now', async () => {
+    await using domain = await Domain.open();
+    const held = domain.engine.faults.hold('bound');
+    const sandbox = await domain.create({ name: 'worker', tags: { run: '1' } });
+    const marks = (tags: Readonly<Record<string, string>>) => ({
+      ...{ sandbox: sandbox.id, app: TEST_APP, name: 'worker', tags },
+    });
+    await held.reached;
+    sandbox.setTags({ run: '2' }); // the engine was told of the first already
+    held.release();
+    await sandbox.waitUntilRunning(deadline());
+    const instance = domain.instance(sandbox);
+    await eventually(() => isDeepStrictEqual(instance.marks, marks({ run: '2' })));
+    const left = domain.engine.faults.failTimes('mark', 1);
+    sandbox.setTags({ run: '3' });
+    await eventually(() => left() === 0);
+    assert.equal(sandbox.state, 'running');
+    sandbox.setTags({ run: '3' });
+    await eventually(() => isDeepStrictEqual(instance.marks, marks({ run: '3' })));
+    const other = await domain.running();
+    assert.deepEqual(domain.instance(other).marks, { ...marks({}), sandbox: other.id, name: undefined });
+    other.setName('other');
+    await eventually(() => domain.instance(other).marks?.name === 'other');
   });
 
   it('secrets reach its programs, and only the ones that were named', async () => {

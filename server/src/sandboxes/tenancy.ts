@@ -2,6 +2,7 @@
  * A sandbox's time on the machine: does what its life asks for (`life.ts`), one thing at a time, and tells it how that went. It has the instance, the
  * agent and the clocks of the sandbox while there are any.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { AgentClient } from '../agent/agent-client.ts';
 import type { AgentProcessInfo, StartRequest } from '../agent/messages.ts';
 import { forgetProgram } from '../agent/run-to-exit.ts';
@@ -10,6 +11,7 @@ import {
   type Instance,
   type InstanceExit,
   isAudited,
+  type Marks,
   type NetworkEvent,
   type NetworkPolicy,
 } from '../engines/engine.ts';
@@ -59,6 +61,8 @@ export interface TenancyParts {
   readonly logger: Logger;
   readonly now: () => number;
   readonly life: () => Life;
+  /** As they are now. */
+  readonly marks: () => Marks;
   readonly tell: (event: LifeEvent) => void;
   /** Calls `turn` when the server has room for one more that starts, and keeps that room until what `turn` gives has settled. */
   readonly queue: (turn: () => Promise<void>) => void;
@@ -107,6 +111,8 @@ export class Tenancy {
   /** Whether its processes run and can be reached. */
   #isUp = false;
   #suspendFailure: unknown;
+  /** What its instance was told that it is, last. */
+  #marks: Marks | undefined;
   /** That of its life, until what was kept before is gone: something of each is to go once there is another one, or the sandbox has ended. */
   #lastSleep: Sleep | undefined;
 
@@ -141,6 +147,19 @@ export class Tenancy {
     }
     this.#clocks.rest();
     this.#parts.tell({ kind: 'rolled-back', slept });
+  }
+
+  /** Has its instance say what it is called now. Nothing waits for that, and its failure hurts nothing but the view. */
+  async remark(): Promise<void> {
+    const { marks, logger, id } = this.#parts;
+    const [instance, now] = [this.#tenant?.instance, marks()];
+    if (!instance?.mark || isDeepStrictEqual(this.#marks, now)) return;
+    this.#marks = now;
+    await instance.mark(now).catch((err: unknown) => {
+      if (this.#tenant?.instance !== instance) return;
+      this.#marks = undefined;
+      logger.warn({ sandbox: id, err }, 'sandbox.not-marked');
+    });
   }
 
   /** @see LifeKeeperParts.perform */
@@ -319,13 +338,15 @@ export class Tenancy {
       tell({ kind: 'placed', instance: placed.id });
       const mounts = await phases.time('volumes', () => volumes.attach(taskId, spec.volumes, placed.firstId));
       signal.throwIfAborted();
-      return { hostname: HOSTNAME, limits, network, mounts, buckets };
+      this.#marks = this.#parts.marks();
+      return { hostname: HOSTNAME, limits, network, mounts, buckets, marks: this.#marks };
     };
     const instance = await instances.start(shape, tenureOf, signal, {
       warmth: warmthOf(spec, launch),
       phases,
     });
     const tenant = this.#takeOver(instance, launch);
+    void this.remark(); // it may have been given tags meanwhile
     if (instance.copies) await volumes.follow(taskId, instance.copies);
     signal.throwIfAborted();
     return { tenant, waited };

@@ -12,7 +12,6 @@ import {
   ServerConfiguration,
   setHeaderOptions,
   type V1NetworkPolicy,
-  type V1ObjectMeta,
   type V1Pod,
   type V1Secret,
   VersionApi,
@@ -20,6 +19,7 @@ import {
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { Marked } from './pod-marks.ts';
 import { GRACE_SECONDS, memberMark, memberOf, memberSelector, SERVER_LABEL } from './pod-spec.ts';
 import { isGivenUp, isLost } from './pod-status.ts';
 import type { Right } from './rights.ts';
@@ -156,9 +156,10 @@ export class Cluster {
     await asked(() => this.#core.createNamespacedPod({ namespace, body }));
   }
 
-  /** Adds these to what a Pod has of them. */
-  async markPod(name: string, metadata: Pick<V1ObjectMeta, 'labels' | 'annotations'>): Promise<void> {
-    await asked(() => this.#patchPod(name, metadata));
+  /** Adds these to what a Pod has of them. @returns all that it has then */
+  async markPod(name: string, metadata: Marked): Promise<Marked> {
+    const pod = await asked(() => this.#patchPod(name, metadata));
+    return pod.metadata ?? {};
   }
 
   /**
@@ -176,7 +177,7 @@ export class Cluster {
     return this.claimPod(name, tries - 1);
   }
 
-  #patchPod(name: string, metadata: Pick<V1ObjectMeta, 'labels' | 'annotations'>): Promise<V1Pod> {
+  #patchPod(name: string, metadata: Marked): Promise<V1Pod> {
     const { namespace } = this.#options;
     return this.#core.patchNamespacedPod(
       { name, namespace, body: { metadata } },

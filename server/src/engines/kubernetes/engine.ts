@@ -328,6 +328,7 @@ export class KubernetesEngine implements Engine {
       isolation: this.isolationUnder(runtime),
       link: new Link(name, credentials.client),
       layers: layersOf(pod),
+      marked: pod.metadata ?? {},
       devices: devicesOf(pod),
       deviceEnvironment: deviceEnvironmentOf(pod),
       agent: this.#options.agent,

@@ -13,6 +13,7 @@ import type {
   InstanceExit,
   InstanceStats,
   Isolation,
+  Marks,
   MountCopies,
   NetworkEvent,
   NetworkPolicy,
@@ -24,6 +25,7 @@ import type { Cluster } from './cluster.ts';
 import type { Link } from './link.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
+import { type Marked, marksFor } from './pod-marks.ts';
 import { networked, type PodNetwork, requireEnforceable } from './pod-network.ts';
 import { BOUND_LABEL, NODE_LOST_SECONDS, type PodVolume } from './pod-spec.ts';
 import { isSilent, NODE_LOST, standingOf } from './pod-status.ts';
@@ -50,6 +52,8 @@ export interface PodParts {
   readonly policy: NetworkPolicy;
   /** Those of its image; undefined where that is not known any more. */
   readonly layers: readonly LayerRef[] | undefined;
+  /** What was written on its Pod last. */
+  readonly marked: Marked;
   readonly agent: PodAgent;
   readonly files: PodFiles;
   readonly volumes: readonly PodVolume[];
@@ -82,6 +86,7 @@ export class PodInstance implements Instance {
   #isReleased = false;
   #stopping: Promise<void> | undefined;
   #policy: NetworkPolicy;
+  #marked: Marked;
   /** Aborted by the first destroy: a copy under way is of no use any more. */
   readonly #leaving = new AbortController();
   /** Aborted when it is gone by itself, also after it was stopped: nothing can be had of it any more. */
@@ -90,7 +95,7 @@ export class PodInstance implements Instance {
   readonly #over = AbortSignal.any([this.#leaving.signal, this.#lost.signal]);
   /** Copies of its files: one after the other. */
   readonly #copies = new Limiter(1);
-  /** Changes of its policy: one after the other. */
+  /** Changes of its policy and its marks: one after the other. */
   readonly #changes = new Limiter(1);
 
   constructor(parts: PodParts) {
@@ -101,6 +106,7 @@ export class PodInstance implements Instance {
     this.devices = parts.devices;
     this.deviceEnvironment = parts.deviceEnvironment;
     this.#policy = parts.policy;
+    this.#marked = parts.marked;
     this.exited = this.#exit.promise;
     const copies = parts.podVolumes.copies(parts.id, parts.volumes, this.#dialAlways);
     const either = (signal: AbortSignal) => AbortSignal.any([signal, this.#over]);
@@ -177,6 +183,14 @@ export class PodInstance implements Instance {
       requireEnforceable(policy);
       await network.change(networked(this.#parts), policy);
       this.#policy = policy;
+    });
+  }
+
+  mark(marks: Marks): Promise<void> {
+    return this.#changes.run(async () => {
+      this.#gone.signal.throwIfAborted();
+      const { cluster, name } = this.#parts;
+      this.#marked = await cluster.markPod(name, marksFor(marks, this.#marked));
     });
   }
 

@@ -26,6 +26,7 @@ import { Link } from './link.ts';
 import { isCrowded, Placement } from './placement.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
+import { marksFor } from './pod-marks.ts';
 import { networked, type PodNetwork, requireEnforceable } from './pod-network.ts';
 import {
   BOUND_LABEL,
@@ -150,15 +151,17 @@ export class PreparedPod implements Prepared {
       const { devices, deviceEnvironment } = await this.#devices(address, either);
       if (late?.has('network')) await network?.change(this.#networked(address), tenure.network);
       // A restart finds out by it that the Pod is somebody's.
-      await cluster.markPod(this.#name, {
-        labels: { [BOUND_LABEL]: 'true' },
-        ...(devices.length > 0 && { annotations: deviceMarks(deviceEnvironment) }),
+      const marks = tenure.marks && marksFor(tenure.marks);
+      const marked = await cluster.markPod(this.#name, {
+        labels: { [BOUND_LABEL]: 'true', ...marks?.labels },
+        annotations: { ...(devices.length > 0 && deviceMarks(deviceEnvironment)), ...marks?.annotations },
       });
       either.throwIfAborted();
       const instance = new PodInstance({
         ...this.#parts,
         ...{ id: this.id, name: this.#name, address, owner, devices, deviceEnvironment },
         layers: shape.layers,
+        marked,
         volumes: its,
         podVolumes: volumes,
         policy: tenure.network,
@@ -300,7 +303,7 @@ const waitedInVain = (hindrance: string | undefined): string =>
 
 /** @throws SkerryError `unimplemented`; `invalid-argument` for what could be nowhere */
 function refuseWhatCannotBe(
-  { mounts, buckets, network }: Omit<Tenure, 'hostname' | 'limits'>,
+  { mounts, buckets, network }: Pick<Tenure, 'mounts' | 'buckets' | 'network'>,
   enforced: PodNetwork | undefined,
 ): void {
   for (const { target } of mounts) checkMountTarget(target);

@@ -17,6 +17,7 @@ import type {
   InstanceExit,
   InstanceStats,
   Isolation,
+  Marks,
   MountCopies,
   NetworkEvent,
   NetworkPolicy,
@@ -65,6 +66,8 @@ export class FakeInstance implements Instance {
   readonly devices: readonly string[];
   readonly deviceEnvironment: Readonly<Record<string, string>>;
   readonly exited: Promise<InstanceExit>;
+  /** What it was told last that it is. */
+  marks: Marks | undefined;
   readonly #parts: Parts;
   readonly #exit = Promise.withResolvers<InstanceExit>();
   readonly #exclusive = new Limiter(1);
@@ -204,6 +207,11 @@ export class FakeInstance implements Instance {
   }
 
   /** There is no network that it could do anything on. */
+  async mark(marks: Marks): Promise<void> {
+    await this.#parts.faults.pass('mark', this.id);
+    this.marks = marks;
+  }
+
   async networkEvents(): Promise<readonly NetworkEvent[]> {
     return [];
   }

@@ -29,7 +29,7 @@ interface Parts {
   readonly capabilities: Capabilities;
   readonly faults: Faults;
   readonly faultPoint: FaultPoint;
-  readonly register: (record: FakeRecord, listener: AgentListener, process: FakeProcess) => Instance;
+  readonly register: (record: FakeRecord, listener: AgentListener, process: FakeProcess) => FakeInstance;
   /** Called when it was bound, and when nothing of it is left. */
   readonly onOver: () => void;
 }
@@ -109,6 +109,7 @@ export class FakePrepared implements Prepared {
       either.throwIfAborted();
       if (owner && !owner.running) throw ended(owner.id);
       const instance = this.#parts.register(record, this.#listener, process);
+      instance.marks = tenure.marks;
       this.#preparation.handOver();
       return instance;
     });

@@ -16,6 +16,7 @@ export type FaultPoint =
   | 'wake'
   | 'commit'
   | 'checkpoint'
+  | 'mark'
   | 'stop'
   | 'destroy';
 

@@ -218,8 +218,8 @@ export class FakeCluster implements AsyncDisposable {
     }
     if (request.method === 'PATCH') {
       const { metadata } = (await json(request)) as Stored; // likewise
-      const labels = { ...found.metadata?.labels, ...metadata?.labels };
-      const annotations = { ...found.metadata?.annotations, ...metadata?.annotations };
+      const labels = merged(found.metadata?.labels, metadata?.labels);
+      const annotations = merged(found.metadata?.annotations, metadata?.annotations);
       this.#put(kind, { ...found, metadata: { ...found.metadata, labels, annotations } });
     }
     if (request.method === 'PUT') this.#put(kind, (await json(request)) as Stored); // likewise
@@ -467,6 +467,12 @@ const matches = ({ metadata }: KubernetesObject, selector: string): boolean =>
 const tell = (response: ServerResponse, type: string, object: object): void => {
   response.write(`${JSON.stringify({ type, object })}\n`);
 };
+
+/** A merge patch takes away what it says is null: RFC 7396. */
+const merged = (before: Record<string, string> = {}, patch: Record<string, string | null> = {}) =>
+  Object.fromEntries(
+    Object.entries({ ...before, ...patch }).filter((entry): entry is [string, string] => entry[1] !== null),
+  );
 
 function reply(response: ServerResponse, body: unknown, status = 200): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
