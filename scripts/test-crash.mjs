@@ -1,7 +1,7 @@
 /**
  * `npm run test:crash [-- KILLS]`: kills the server that many times, 200 by default, half of them under each runtime, while clients upload, commit, reload, build, take
  * snapshots and remove, and all that nobody uses is collected, and half as many while memory is kept, restored, forked, gone back to, put to sleep and woken (`e2e/crash/`). The record goes to `docs/crashes.md`.
- * As often under each runtime the server goes while output, input and creates are under way, every second time gracefully (`e2e/restart/restart.test.ts`, without a record). Takes an hour, and
+ * Before that servers are killed at each point of what they do that has a name, of which CI tries some (`server/src/platform/testing/drawn.ts`). As often under each runtime the server goes while output, input and creates are under way, every second time gracefully (`e2e/restart/restart.test.ts`, without a record). Takes an hour, and
  * is no part of CI.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -33,11 +33,22 @@ await runMain(async () => {
       SKERRY_TEST_KILLS: String(Math.ceil(kills / RUNTIMES)),
       SKERRY_TEST_RECORD: record,
     };
+    const points = [
+      'sandboxes/kills',
+      'sandboxes/kills-of-copies',
+      'engines/oci/killed-server',
+      'volumes/crashes',
+    ];
+    const units = points.map((each) => `server/src/${each}.test.ts`);
+    const atPoints = await runTests(units, {
+      timeoutMs: TIMEOUT_MS,
+      env: { ...process.env, SKERRY_TEST_THOROUGH: '1', SKERRY_TEST_KILLS: '50' },
+    });
     const files = ['e2e/crash/crash.test.ts', 'e2e/crash/memory.test.ts', 'e2e/restart/restart.test.ts'];
     const code = await runTests(files, { timeoutMs: TIMEOUT_MS, env });
     const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
     writeFileSync(join(root, 'docs', 'crashes.md'), report(readFileSync(record, 'utf8'), commit, code === 0));
-    return code;
+    return code || atPoints;
   } finally {
     await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
   }

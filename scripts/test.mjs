@@ -49,24 +49,23 @@ await runMain(async () => {
     };
     // Who has named a directory for them uses them once more.
     if (e2e.length > E2E_LANES) variables.SKERRY_E2E_BASE_DIR ??= join(scratch, 'base');
-    // Each waits for the network, or keeps one processor busy.
     const clients = setupPythonClients(pythonClientVersions);
     const [go] = await together([
       step('Go programs', buildGoPrograms),
       // One after the other: both may install packages.
       clients.then(() => step('Packages for tests', (progress) => ensurePackages(testPackages, progress))),
-      e2e.some((path) => USES_TOOLS.test(path)) && step('Tools for tests', ensureTools),
-      variables.SKERRY_E2E_BASE_DIR &&
-        clients.then(() =>
-          step('Images for tests', (progress) => makeImages(variables.SKERRY_E2E_BASE_DIR, e2e, progress)),
-        ),
     ]);
-    let failed = false;
     // One more than there are processors: some wait for what must not come.
     const lanes = availableParallelism() + 1;
-    // Twice as many groups, so that one which takes long is not left alone at the end.
-    if (units.length > 0)
-      failed = (await nodeTest(inGroups(units, scratch, 2 * lanes), lanes)) !== 0 || failed;
+    // Each of the others waits for the network, or keeps one processor busy.
+    const [code] = await together([
+      // Twice as many groups, so that one which takes long is not left alone at the end.
+      units.length > 0 ? nodeTest(inGroups(units, scratch, 2 * lanes), lanes) : 0,
+      e2e.some((path) => USES_TOOLS.test(path)) && step('Tools for tests', ensureTools),
+      variables.SKERRY_E2E_BASE_DIR &&
+        step('Images for tests', (progress) => makeImages(variables.SKERRY_E2E_BASE_DIR, e2e, progress)),
+    ]);
+    let failed = code !== 0;
     if (e2e.length > 0) {
       const env = { ...(go.environment ?? process.env), ...variables };
       failed = (await nodeTest(e2e, E2E_LANES, env)) !== 0 || failed;

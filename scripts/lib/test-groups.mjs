@@ -20,27 +20,36 @@ const WANTS_ITS_OWN = [
 /** First of each group: the more a process has loaded, the longer takes a fork of it, and tests run commands by the thousand. */
 const BY_LAUNCHER = 'server/src/platform/testing/by-launcher.ts';
 
+/** Of those that have a process of their own, the ones that take a minute and more: one of them that is begun last is waited for alone. */
+const BEGUN_FIRST = /(engines\/oci\/(engine|killed-server|paused)|image-service|bases\/bases)\.test\.ts$/;
+
 /**
- * Writes files that have the tests of several in them, each test still told of with the file it stands in.
+ * Writes files that have the tests of others in them, each test still told of with the file it stands in: groups of those that can share a process, and each of those that are to
+ * be begun first. Node's runner begins files in the order of their paths, and absolute ones come before others.
  * @param files paths from the project's root
  * @param directory where they are written; the caller's to remove
  * @param groups at most so many
- * @returns these first, since they take longest, and the files that have a process of their own
+ * @returns what to run
  */
 export function inGroups(files, directory, groups) {
   const isOwn = (path) => {
     const text = readFileSync(join(root, path), 'utf8');
     return WANTS_ITS_OWN.some((sign) => sign.test(text));
   };
-  const shared = files.filter((path) => !isOwn(path));
-  const written = Array.from({ length: Math.min(groups, shared.length) }, (_, group) => {
-    const path = join(directory, `units-${group + 1}.test.mjs`);
-    const members = shared.filter((_, index) => index % groups === group);
-    const imports = [BY_LAUNCHER, ...members].map(
-      (each) => `import ${JSON.stringify(pathToFileURL(join(root, each)))};\n`,
-    );
+  const [own, shared] = [files.filter(isOwn), files.filter((path) => !isOwn(path))];
+  const write = (name, members) => {
+    const path = join(directory, `${name}.test.mjs`);
+    const imports = members.map((each) => `import ${JSON.stringify(pathToFileURL(join(root, each)))};\n`);
     writeFileSync(path, imports.join(''));
     return path;
-  });
-  return [...written, ...files.filter((path) => !shared.includes(path))];
+  };
+  const first = own.filter((path) => BEGUN_FIRST.test(path));
+  return [
+    ...first.map((path, index) => write(`first-${index + 1}`, [path])),
+    ...Array.from({ length: Math.min(groups, shared.length) }, (_, group) => {
+      const members = shared.filter((_, index) => index % groups === group);
+      return write(`group-${group + 1}`, [BY_LAUNCHER, ...members]);
+    }),
+    ...own.filter((path) => !first.includes(path)),
+  ];
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Limiter } from '../platform/limiter.ts';
+import { drawn } from '../platform/testing/drawn.ts';
 import { Domain, eventually, output, TEST_APP } from './testing/domain.ts';
 
 const program = fileURLToPath(new URL('./testing/killed-copies.ts', import.meta.url));
@@ -85,7 +86,7 @@ it('a server that is killed while it keeps the memory of a sandbox, forks it, ha
     assert.ok(points.includes(point), `${points} has no ${point}`);
   const limiter = new Limiter(MOST_AT_ONCE);
   await Promise.all(
-    points.map((point) =>
+    drawn(points).map((point) =>
       limiter.run(async () => {
         const at = await scratch();
         await survives(at, await serve(at, point)).catch((cause: unknown) => {

@@ -8,6 +8,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Limiter } from '../platform/limiter.ts';
 import { mountsBelow } from '../platform/mounts.ts';
+import { drawn } from '../platform/testing/drawn.ts';
 import { Domain, deadline, eventually, output, TEST_APP, TEST_ENVIRONMENT } from './testing/domain.ts';
 
 const program = fileURLToPath(new URL('./testing/killed-server.ts', import.meta.url));
@@ -116,7 +117,7 @@ async function checkVolume(next: Domain, said: readonly string[]): Promise<void>
   assert.deepEqual(next.store.volumeMounts.all(), []);
 }
 
-/** The points a server passes over what `before` made, killed at each; each is one subtest. */
+/** The points a server passes over what `before` made, killed at each, or at some of them. */
 async function walk(
   points: readonly string[],
   before: (root: string) => Promise<void>,
@@ -124,7 +125,7 @@ async function walk(
 ): Promise<void> {
   const limiter = new Limiter(MOST_AT_ONCE);
   await Promise.all(
-    points.map((point) =>
+    drawn(points).map((point) =>
       limiter.run(async () => {
         const root = await scratch();
         await before(root);

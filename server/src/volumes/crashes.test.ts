@@ -20,7 +20,7 @@ import { VolumeSetting } from './testing/volume-setting.ts';
 const program = fileURLToPath(new URL('./testing/killed-writer.ts', import.meta.url));
 const skip = process.getuid?.() === 0 ? false : 'mounting needs root';
 /** More with SKERRY_TEST_KILLS. */
-const KILLS = Number(process.env.SKERRY_TEST_KILLS) || 10;
+const KILLS = Number(process.env.SKERRY_TEST_KILLS) || 4;
 /** From the beginning of a generation: one takes about half of it. */
 const LATEST_MOMENT_MS = 400;
 

@@ -10,6 +10,7 @@ import { type CommandOptions, run } from '../../platform/command.ts';
 import { findProgram } from '../../platform/find-program.ts';
 import { delay } from '../../platform/wait.ts';
 import '../../platform/testing/by-launcher.ts';
+import { drawn } from '../../platform/testing/drawn.ts';
 import { createLogger } from '../../telemetry/logger.ts';
 import { createBusyboxLayer } from '../testing/busybox-layer.ts';
 import { TEST_ENGINE_CONFIG } from '../testing/engine-config.ts';
@@ -93,7 +94,7 @@ for (const runtime of ['runc', 'gvisor'] as const) {
       }
     });
 
-    for (const point of points) {
+    for (const point of drawn(points)) {
       it(`at ${point}`, async () => {
         await assert.rejects(serve(`instance.${point}`), /SIGKILL/);
         await assertRemoved(dataDir, words, `at ${point}`);
