@@ -55,8 +55,8 @@ await runMain(async () => {
       // One after the other: both may install packages.
       clients.then(() => step('Packages for tests', (progress) => ensurePackages(testPackages, progress))),
     ]);
-    // One more than there are processors: some wait for what must not come.
-    const lanes = availableParallelism() + 1;
+    // More than there are processors: most of them wait, for what takes a while and for what must not come.
+    const lanes = 2 * availableParallelism() + 1;
     // Each of the others waits for the network, or keeps one processor busy.
     const [code] = await together([
       // Twice as many groups, so that one which takes long is not left alone at the end.

@@ -96,7 +96,18 @@ for (const [name, policy] of Object.entries(plan.policies)) {
     ...(await attemptIn(lease, plan.attempts)),
     asked: [...new Set((await answer()).slice(before))].sort(),
   };
-  told[name] = inShort(await first.events(lease.slot));
+  told[name] = await allEvents(lease);
+}
+
+/** Until each connection is known to have ended: whoever made it is gone, which the proxy finds out a moment later. */
+async function allEvents({ slot }: Lease): Promise<readonly string[]> {
+  const events = [...inShort(await first.events(slot))];
+  const many = (what: string) => events.filter((event) => event.startsWith(`Network: ${what} `)).length;
+  while (many('allowed') > many('ended')) {
+    await delay(10);
+    events.push(...inShort(await first.events(slot)));
+  }
+  return events;
 }
 
 // A policy that changes while a connection is held, servers that come and go, a proxy that dies.
