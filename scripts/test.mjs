@@ -1,16 +1,18 @@
 /**
- * All tests: `npm test [-- pattern ...]`. Installs what they need first; a pattern chooses the files whose path contains it.
+ * The tests: `npm test [-- pattern ...]`. Installs what they need first; a pattern chooses the files whose path contains it. `--long`: those that take long instead
+ * (`npm run test:long`), which writes what came of them to `docs/long-tests.md`.
  * End-to-end tests run some files at a time, each with a data directory of its own, which one file takes over from another: servers of different directories
  * share nothing on a machine. The images that several files use are made before.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { capture } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
 import { findRunsc, pinned } from './lib/gvisor.mjs';
+import { longTests } from './lib/long-tests.mjs';
 import { localDir, node, root } from './lib/paths.mjs';
-import { runMain, step } from './lib/step.mjs';
+import { runMain, step, together } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { inGroups } from './lib/test-groups.mjs';
 import { runTests } from './lib/test-runner.mjs';
@@ -31,10 +33,12 @@ const USES_DEFAULT_IMAGE = /(^|\/)(command-package|command-sandboxes|mcp|modbox|
 const TIMEOUT_MS = 900_000;
 
 await runMain(async () => {
-  const patterns = process.argv.slice(2);
+  const isLong = process.argv[2] === '--long';
+  const patterns = process.argv.slice(isLong ? 3 : 2);
   const isRoot = process.getuid?.() === 0;
-  const units = testFiles(unitDirs, patterns);
-  const e2e = isRoot ? testFiles(e2eDirs, patterns) : [];
+  const units = isLong ? [] : testFiles(unitDirs, patterns);
+  const ofThisRun = (path) => longTests.includes(path) === isLong || (!isLong && patterns.length > 0);
+  const e2e = isRoot ? testFiles(e2eDirs, patterns).filter(ofThisRun) : [];
   await setup();
   if (units.length + e2e.length === 0) {
     process.stderr.write(`No test file's path contains ${patterns.join(' or ')}.\n`);
@@ -68,7 +72,9 @@ await runMain(async () => {
     let failed = code !== 0;
     if (e2e.length > 0) {
       const env = { ...(go.environment ?? process.env), ...variables };
-      failed = (await nodeTest(e2e, E2E_LANES, env)) !== 0 || failed;
+      const table = join(scratch, 'table');
+      failed = (await nodeTest(e2e, E2E_LANES, env, isLong ? table : undefined)) !== 0 || failed;
+      if (isLong) await writeLongTests(readFileSync(table, 'utf8'), failed);
     }
     const skipped = [];
     if (go.missing) skipped.push(`the Go client (${go.note})`);
@@ -82,18 +88,12 @@ await runMain(async () => {
   }
 });
 
-/** As `Promise.all`, and waits for the others where one fails: they write where is tidied up then. */
-async function together(works) {
-  await Promise.allSettled(works);
-  return Promise.all(works);
-}
-
-function nodeTest(files, concurrency, variables = process.env) {
+function nodeTest(files, concurrency, variables = process.env, table = undefined) {
   // A shell in which `skerry env` was evaluated points every client at its server.
   const env = Object.fromEntries(
     Object.entries(variables).filter(([name]) => !/^(MODAL|MODBOX|SANDBOX)_/.test(name)),
   );
-  return runTests(files, { timeoutMs: TIMEOUT_MS, concurrency, env });
+  return runTests(files, { timeoutMs: TIMEOUT_MS, concurrency, env, table });
 }
 
 function testFiles(dirs, patterns) {
@@ -108,6 +108,21 @@ function testFiles(dirs, patterns) {
     .map((path) => relative(root, path))
     .filter((path) => patterns.length === 0 || patterns.some((pattern) => path.includes(pattern)))
     .sort();
+}
+
+async function writeLongTests(table, failed) {
+  const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
+  const date = new Date().toISOString().slice(0, 10);
+  const machine = `Linux ${release()}, ${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'})`;
+  const lines = [
+    '# Tests that take long',
+    '',
+    `\`npm run test:long\`, ${date}, commit ${commit}, ${machine}.${failed ? ' **Some failed: see the output of the run.**' : ''}`,
+    '',
+    'CI leaves these out: each takes minutes, and what it is about seldom changes.',
+    '',
+  ];
+  writeFileSync(join(root, 'docs', 'long-tests.md'), `${lines.join('\n')}\n${table}`);
 }
 
 async function makeImages(directory, files, progress) {

@@ -63,6 +63,12 @@ export async function step(title, work, out = process.stderr) {
   }
 }
 
+/** As `Promise.all`, and waits for the others where one fails: they print, and write what is tidied up then. */
+export async function together(works) {
+  await Promise.allSettled(works);
+  return Promise.all(works);
+}
+
 /** A failure that was foreseen: its text tells the user what to do, so no stack is printed for it. */
 export class SetupError extends Error {
   name = 'SetupError';
