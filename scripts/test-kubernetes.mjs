@@ -24,6 +24,7 @@ const inGvisor = { SKERRY_TEST_RUNTIME_CLASS: 'gvisor' };
 const SUITES = [
   ['conformance of engines, runc', conformance],
   ['several engines, runc', 'server/src/engines/kubernetes/testing/cluster-several.ts'],
+  ['a Pod that its node cannot start', 'server/src/engines/kubernetes/testing/cluster-late.ts'],
   ['network policies, runc', network],
   ['domains, runc', domains],
   ['the official Python client, runc', 'e2e/kubernetes/sandboxes.ts'],

@@ -4,6 +4,7 @@ import {
   AuthorizationV1Api,
   type Configuration,
   CoreV1Api,
+  type CoreV1Event,
   createConfiguration,
   KubeConfig,
   makeInformer,
@@ -21,7 +22,7 @@ import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Marked } from './pod-marks.ts';
 import { GRACE_SECONDS, memberMark, memberOf, memberSelector, SERVER_LABEL } from './pod-spec.ts';
-import { isGivenUp, isLost } from './pod-status.ts';
+import { isGivenUp, isLost, words } from './pod-status.ts';
 import type { Right } from './rights.ts';
 
 /** How long a Pod may take to be gone: a node that does not answer keeps it until the cluster gives it up, and one that the cluster gave up never tells. */
@@ -154,6 +155,16 @@ export class Cluster {
   async createPod(body: V1Pod): Promise<void> {
     const { namespace } = this.#options;
     await asked(() => this.#core.createNamespacedPod({ namespace, body }));
+  }
+
+  /** What the cluster said last that is wrong with a Pod: of what keeps its node from making it, its status says nothing. Undefined where this server may not know. */
+  async warningOf(name: string): Promise<string | undefined> {
+    const fieldSelector = `involvedObject.kind=Pod,involvedObject.name=${name},type=Warning`;
+    const query = { namespace: this.#options.namespace, fieldSelector, limit: PAGE };
+    const { items } = await this.#core.listNamespacedEvent(query).catch(() => ({ items: [] }));
+    const time = ({ lastTimestamp, eventTime }: CoreV1Event) => Number(lastTimestamp ?? eventTime ?? 0);
+    const last = items.toSorted((a, b) => time(a) - time(b)).at(-1);
+    return last && words(last.reason, last.message);
   }
 
   /** Adds these to what a Pod has of them. @returns all that it has then */

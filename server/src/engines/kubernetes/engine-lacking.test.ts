@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { SkerryError } from '../../errors/skerry-error.ts';
 import { newVolumeMountId } from '../../ids.ts';
 import { delay, unlessAborted } from '../../platform/wait.ts';
-import type { MountRef } from '../references.ts';
+import type { LayerRef, MountRef } from '../references.ts';
 import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
 import { shell } from '../testing/guest.ts';
 import { TestContent } from '../testing/test-content.ts';
@@ -25,11 +26,12 @@ describe('a cluster that lacks something', { skip: process.getuid?.() === 0 ? fa
         onMount?.();
         return content.mount(ref);
       };
-      const opened = await openOnFakeCluster({
-        layer: (ref) => content.layer(ref),
-        newLayer: (ref) => content.newLayer(ref),
+      const places = {
+        layer: (ref: LayerRef) => content.layer(ref),
+        newLayer: (ref: LayerRef) => content.newLayer(ref),
         mount,
-      });
+      };
+      const opened = await openOnFakeCluster(places);
       cluster = opened.cluster;
       return opened.harness;
     });
@@ -50,6 +52,34 @@ describe('a cluster that lacks something', { skip: process.getuid?.() === 0 ? fa
     const rights = (await engine.check()).find(({ name }) => name === 'rights');
     assert.equal(rights?.ok, false);
     assert.match(rights?.found ?? '', /cannot delete secrets, in the namespace sandboxes/);
+  });
+
+  it('tells who waited in vain what the cluster said last of it, where it may know that', async () => {
+    const { engine } = suite.harness;
+    const said = (minute: number, reason: string, message: string) => ({
+      ...{ reason, message, lastTimestamp: new Date(2026, 0, 1, 0, minute) },
+    });
+    cluster.warnings = [said(2, 'FailedCreatePodSandBox', 'no network.'), said(1, 'Failed', 'earlier')];
+    cluster.starts = false;
+    const waitInVain = async () => {
+      const late = new AbortController();
+      const starting = suite.start(suite.spec(), late.signal);
+      starting.catch(() => {}); // awaited by whoever called this
+      while (cluster.pods().length === 0) await delay(5);
+      late.abort(new SkerryError('unavailable', 'too late'));
+      return starting;
+    };
+    await assert.rejects(waitInVain(), {
+      code: 'unavailable',
+      message: "The sandbox's Pod did not start in time. FailedCreatePodSandBox: no network.",
+    });
+    assert.deepEqual((await engine.check()).find(({ name }) => name === 'events')?.ok, true);
+    cluster.refused.add('list events');
+    await assert.rejects(waitInVain(), { message: 'too late' });
+    const check = (await engine.check()).find(({ name }) => name === 'events');
+    assert.deepEqual([check?.ok, check?.required], [false, false]);
+    cluster.starts = true;
+    assert.deepEqual(await suite.harness.traces(), []);
   });
 
   it('without room has none wait', async () => {

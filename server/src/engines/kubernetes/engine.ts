@@ -54,7 +54,7 @@ import { standingOf } from './pod-status.ts';
 import { gatherTrust, type PodTrust, type TrustOptions } from './pod-trust.ts';
 import { PodVolumes } from './pod-volumes.ts';
 import { PreparedPod } from './prepared-pod.ts';
-import { POLICY_RIGHT, RIGHTS } from './rights.ts';
+import { EVENT_RIGHT, POLICY_RIGHT, RIGHTS } from './rights.ts';
 import { prepareSkeleton, SKELETON_VERSION } from './skeleton.ts';
 import { unable } from './unable.ts';
 
@@ -158,6 +158,9 @@ export class KubernetesEngine implements Engine {
       const missing = await cluster.missing(
         networkPolicies === 'enforced' ? [...RIGHTS, POLICY_RIGHT] : RIGHTS,
       );
+      const hearsNodes = (await cluster.missing([EVENT_RIGHT])).length === 0;
+      const remedy =
+        'Give the user of the kubeconfig the Role of deploy/kubernetes/access.yaml in that namespace.';
       return [
         { name, ok: true, required: true, found: version, remedy: '' },
         {
@@ -165,8 +168,14 @@ export class KubernetesEngine implements Engine {
           ok: missing.length === 0,
           required: true,
           found: `${missing.length === 0 ? 'all that it takes' : `cannot ${missing.join(', ')}`}, in the namespace ${namespace}`,
-          remedy:
-            'Give the user of the kubeconfig the Role of deploy/kubernetes/access.yaml in that namespace.',
+          remedy,
+        },
+        {
+          name: 'events',
+          ok: hearsNodes,
+          required: false,
+          found: `${hearsNodes ? 'it is' : 'cannot list events, so that it is not'} told why a node does not start a sandbox`,
+          remedy,
         },
       ];
     } catch (error) {

@@ -108,8 +108,8 @@ const ending = ({
   words(reason, message || (signal ? `signal ${signal}` : `exit code ${exitCode}`)) ||
   `exit code ${exitCode}`;
 
-/** Bounded: a message may hold what a registry or a program said. */
-const words = (reason: string | undefined, message: string | undefined): string =>
+/** What is said of a Pod, in one line without a full stop. Bounded: it may hold what a registry or a program said. */
+export const words = (reason: string | undefined, message: string | undefined): string =>
   [reason, message]
     .filter((part) => part)
     .join(': ')

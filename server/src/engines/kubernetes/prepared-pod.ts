@@ -44,6 +44,8 @@ import { unable } from './unable.ts';
 
 /** A node may have to fetch the image first. */
 const START_TIMEOUT_MS = 300_000;
+/** How long the cluster may take to say why a Pod did not start. */
+const WARNING_TIMEOUT_MS = 5_000;
 /** How long one without GPUs waits for a node that has room: shorter than a start may take, so that it is told why there is none. */
 const ROOM_WAIT_MS = 90_000;
 
@@ -224,6 +226,10 @@ export class PreparedPod implements Prepared {
       if (!this.#isWaiting) makeRoom();
       else over.abort(new SkerryError('resource-exhausted', 'The cluster has no room for Pods that wait.'));
     };
+    const tooLate = new SkerryError(
+      'unavailable',
+      `The sandbox's Pod did not start within ${START_TIMEOUT_MS / 1000} s.`,
+    );
     const waitMs = gpus ? this.#parts.gpuWaitMs : ROOM_WAIT_MS;
     const placement = new Placement(waitMs, (why) =>
       over.abort(new SkerryError('resource-exhausted', noNode(gpus, why))),
@@ -248,8 +254,13 @@ export class PreparedPod implements Prepared {
         this.#address = address;
         return address;
       }
-      over.abort(new SkerryError('unavailable', waitedInVain(hindrance)));
-      throw over.signal.reason;
+      over.abort(tooLate);
+      throw tooLate;
+    } catch (error) {
+      // Who gave it up for lack of time does not know what took it.
+      const isLate = error === tooLate || signal.reason?.code === 'unavailable';
+      const why = isLate && (hindrance ?? (await this.#warning()));
+      throw why ? new SkerryError('unavailable', `The sandbox's Pod did not start in time. ${why}.`) : error;
     } finally {
       unfollow();
       placement.end();
@@ -283,6 +294,10 @@ export class PreparedPod implements Prepared {
     }
   }
 
+  #warning(): Promise<string | undefined> {
+    return withDeadline(this.#parts.cluster.warningOf(this.#name), WARNING_TIMEOUT_MS);
+  }
+
   async #meet(addressed: Promise<string>, signal: AbortSignal): Promise<string> {
     const address = await addressed;
     await this.#link.awaitAgent(address, signal);
@@ -297,9 +312,6 @@ function didNotStart(exit: InstanceExit): SkerryError {
 
 const noNode = (gpus: PodGpus | undefined, why: string): string =>
   `No node of the cluster has ${gpus ? `${inWords(gpus)} free` : 'room for the sandbox'}. ${why}.`;
-
-const waitedInVain = (hindrance: string | undefined): string =>
-  `The sandbox's Pod did not start within ${START_TIMEOUT_MS / 1000} s${hindrance === undefined ? '.' : `: ${hindrance}`}`;
 
 /** @throws SkerryError `unimplemented`; `invalid-argument` for what could be nowhere */
 function refuseWhatCannotBe(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
-import { POLICY_RIGHT, RIGHTS } from './rights.ts';
+import { EVENT_RIGHT, POLICY_RIGHT, RIGHTS } from './rights.ts';
 
 test('the Role of the manifests lets a server do what it asks for, and no more', () => {
   const file = new URL('../../../../deploy/kubernetes/access.yaml', import.meta.url);
@@ -10,7 +10,7 @@ test('the Role of the manifests lets a server do what it asks for, and no more',
   const role = documents.find(({ kind }) => kind === 'Role');
   assert.deepEqual(
     role.rules,
-    [...RIGHTS, POLICY_RIGHT].map(({ apiGroup, resource, verbs }) => ({
+    [...RIGHTS, EVENT_RIGHT, POLICY_RIGHT].map(({ apiGroup, resource, verbs }) => ({
       ...{ apiGroups: [apiGroup], resources: [resource], verbs },
     })),
   );

@@ -11,7 +11,10 @@ export const RIGHTS: readonly Right[] = [
   { apiGroup: '', resource: 'secrets', verbs: ['create', 'delete', 'list', 'update'] },
 ];
 
-/** Beside these where the cluster's network holds Pods to policies. */
+/** Beside these, so that whoever waits in vain is told what nodes say of a Pod that they cannot start. A server does without it. */
+export const EVENT_RIGHT: Right = { apiGroup: '', resource: 'events', verbs: ['list'] };
+
+/** Likewise where the cluster's network holds Pods to policies. */
 export const POLICY_RIGHT: Right = {
   apiGroup: 'networking.k8s.io',
   resource: 'networkpolicies',

@@ -15,7 +15,8 @@ import { EngineFiles } from '../engine-files.ts';
 import { type HarnessOptions, makeKubernetesEngine, openKubernetesHarness } from './harness.ts';
 import { startTestDevicePlugin } from './test-device-plugin.ts';
 
-const { SKERRY_TEST_KUBECONFIG: kubeconfig = '', STATE: state = '' } = process.env;
+const { STATE: state = '' } = process.env;
+export const { SKERRY_TEST_KUBECONFIG: kubeconfig = '' } = process.env;
 /** `ADDRESS:PORT`, of the machine that the cluster is on. */
 export const { SKERRY_TEST_REGISTRY: registry = '' } = process.env;
 const { SKERRY_TEST_RUNTIME_CLASS: runtimeClass } = process.env;
@@ -52,7 +53,8 @@ export const makeOnCluster = (
   content: ContentPlaces,
   directory: string,
   member: MemberId | undefined,
-): KubernetesEngine => makeKubernetesEngine(onCluster(content, directory, member));
+  more: Partial<Pick<HarnessOptions, 'runtimeClass'>> = {},
+): KubernetesEngine => makeKubernetesEngine({ ...onCluster(content, directory, member), ...more });
 
 function onCluster(
   content: ContentPlaces,

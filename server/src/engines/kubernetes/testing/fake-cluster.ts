@@ -13,6 +13,7 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { json, text } from 'node:stream/consumers';
 import type {
+  CoreV1Event,
   KubernetesObject,
   V1ContainerState,
   V1DeleteOptions,
@@ -82,6 +83,8 @@ export class FakeCluster implements AsyncDisposable {
     pods: [],
     secrets: [],
   };
+  /** What is said of each Pod. */
+  warnings: readonly Pick<CoreV1Event, 'reason' | 'message' | 'lastTimestamp'>[] = [];
   /** How many Pods its node takes. */
   room = Number.POSITIVE_INFINITY;
   /** How many of NVIDIA's its node has. */
@@ -195,6 +198,7 @@ export class FakeCluster implements AsyncDisposable {
       const { verb, resource } = spec.resourceAttributes ?? {};
       return reply(response, { spec, status: { allowed: !this.refused.has(`${verb} ${resource}`) } }, 201);
     }
+    if (url.pathname.endsWith('/events')) return this.#listEvents(url.searchParams, response);
     const [, kind, name] = PATH.exec(url.pathname) ?? [];
     if (kind !== 'pods' && kind !== 'secrets' && kind !== 'networkpolicies')
       return fail(response, 404, 'no such path');
@@ -269,6 +273,14 @@ export class FakeCluster implements AsyncDisposable {
   #freeGpus(): string[] {
     const taken = new Set([...this.#allocated.values()].flat());
     return Array.from({ length: this.gpus }, (_, n) => `GPU-${n}`).filter((id) => !taken.has(id));
+  }
+
+  #listEvents(query: URLSearchParams, response: ServerResponse): void {
+    if (this.refused.has('list events')) return fail(response, 403, 'events is forbidden');
+    const name =
+      /involvedObject\.name=([^,]+),type=Warning/.exec(query.get('fieldSelector') ?? '')?.[1] ?? '';
+    const items = this.#objects.pods.has(name) ? this.warnings : [];
+    reply(response, { metadata: {}, items });
   }
 
   #list(kind: Kind, query: URLSearchParams, response: ServerResponse): void {
