@@ -101,6 +101,8 @@ export class Tenancy {
   #left: Instance | undefined;
   /** When it began to wait for its turn to start. */
   #queuedAt = 0;
+  /** Resolves when it gives back the room that it was given to start, before it has started. */
+  #place = Promise.withResolvers<void>();
   #audit: NetworkAudit | undefined;
   #callOff = new AbortController();
   #activity: Promise<void> = Promise.resolve();
@@ -180,8 +182,9 @@ export class Tenancy {
         this.#queuedAt = performance.now();
         queue(async () => {
           await undefined; // until the event that asked for this is done with: only then this one begins something
+          this.#place = Promise.withResolvers();
           tell({ kind: 'turn' });
-          await this.#activity;
+          await Promise.race([this.#activity, this.#place.promise]);
         });
         break;
       case 'forget':
@@ -269,7 +272,10 @@ export class Tenancy {
       const phases = new Phases();
       phases.add('queue', performance.now() - this.#queuedAt);
       const launch = await phases.time('plan', () => this.#parts.plan(undefined));
-      allowMore(launch.gpus?.foundWithinMs ?? 0);
+      const { foundWithinMs = 0 } = launch.gpus ?? {};
+      allowMore(foundWithinMs);
+      // It may wait for one that others have, and nobody else is to wait for that. As many start as there are GPUs.
+      if (foundWithinMs > 0) this.#place.resolve();
       const { tenant, waited } = await this.#startWarmedUp(launch, signal, phases);
       if (launch.from) await this.#goOn(tenant, signal);
       else {
