@@ -128,12 +128,14 @@ export interface Tenure {
   /** Absent = none. No two of these and the mounts have the same target. */
   readonly buckets?: readonly InstanceBucket[];
   readonly marks?: Marks;
+  /** Called when it has to wait until others give back what it needs, room or devices: others may well start before it. */
+  readonly onWait?: () => void;
 }
 
 /** What of a tenure programs can see. */
-export type TenurePart = Exclude<keyof Tenure, 'marks'>;
+export type TenurePart = Exclude<keyof Tenure, 'marks' | 'onWait'>;
 
-export type Expected = Omit<Tenure, 'mounts' | 'buckets' | 'marks'>;
+export type Expected = Omit<Tenure, 'mounts' | 'buckets' | 'marks' | 'onWait'>;
 
 /** What an engine can do under a runtime. What it cannot, it refuses with the error `unimplemented`; nothing above it asks which engine it is. */
 export interface Capabilities {

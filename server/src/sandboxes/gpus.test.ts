@@ -88,19 +88,6 @@ describe('a sandbox with a GPU', () => {
     await assert.rejects(next.create({ gpu }), taken);
   });
 
-  it('of a kind that others may have keeps nobody else from starting while it waits', async () => {
-    const kind = { name: 'ANY', types: ['ANY'], runtimes: new Set(['runc'] as const), foundWithinMs: 60_000 };
-    await using domain = await Domain.open({ gpus: [kind], config: { maxStarting: 1 } });
-    const waiting = domain.engine.faults.hold('prepare');
-    const sandbox = await domain.create({ gpu: { type: 'ANY', count: 1 } });
-    await waiting.reached;
-    domain.engine.faults.clear('prepare');
-    await domain.running();
-    assert.equal(sandbox.state, 'starting');
-    waiting.release();
-    await sandbox.waitUntilRunning(deadline());
-  });
-
   it('does not start when it has gone from the machine meanwhile', async () => {
     await using domain = await Domain.open({ gpus, config: { maxStarting: 1 } });
     const held = domain.engine.faults.hold('prepare');

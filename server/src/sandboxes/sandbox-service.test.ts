@@ -111,6 +111,20 @@ describe('the sandboxes of a server', () => {
     assert.deepEqual(three.startedAtMs, undefined);
   });
 
+  it('that waits for room which others have keeps nobody else from starting', async () => {
+    await using domain = await Domain.open({ config: { maxStarting: 1 } });
+    const held = domain.engine.faults.hold('bind');
+    domain.engine.faults.isCrowded = true;
+    const waiting = await domain.create();
+    await held.reached;
+    domain.engine.faults.isCrowded = false;
+    domain.engine.faults.clear('bind');
+    await domain.running();
+    assert.equal(waiting.state, 'starting');
+    held.release();
+    await waiting.waitUntilRunning(deadline());
+  });
+
   it('lists newest first, by app, tags and time, ended ones only when asked for', async () => {
     await using domain = await Domain.open();
     const a = await domain.create({ tags: { kind: 'a', of: 'both' } });

@@ -272,10 +272,7 @@ export class Tenancy {
       const phases = new Phases();
       phases.add('queue', performance.now() - this.#queuedAt);
       const launch = await phases.time('plan', () => this.#parts.plan(undefined));
-      const { foundWithinMs = 0 } = launch.gpus ?? {};
-      allowMore(foundWithinMs);
-      // It may wait for one that others have, and nobody else is to wait for that. As many start as there are GPUs.
-      if (foundWithinMs > 0) this.#place.resolve();
+      allowMore(launch.gpus?.foundWithinMs ?? 0);
       const { tenant, waited } = await this.#startWarmedUp(launch, signal, phases);
       if (launch.from) await this.#goOn(tenant, signal);
       else {
@@ -345,7 +342,8 @@ export class Tenancy {
       const mounts = await phases.time('volumes', () => volumes.attach(taskId, spec.volumes, placed.firstId));
       signal.throwIfAborted();
       this.#marks = this.#parts.marks();
-      return { hostname: HOSTNAME, limits, network, mounts, buckets, marks: this.#marks };
+      const onWait = () => this.#place.resolve();
+      return { hostname: HOSTNAME, limits, network, mounts, buckets, marks: this.#marks, onWait };
     };
     const instance = await instances.start(shape, tenureOf, signal, {
       warmth: warmthOf(spec, launch),

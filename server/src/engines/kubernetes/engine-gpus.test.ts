@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { newInstanceId, newTaskId } from '../../ids.ts';
 import { GpuPool } from '../../instances/gpu-pool.ts';
+import { delay } from '../../platform/wait.ts';
 import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
 import type { FakeCluster } from './testing/fake-cluster.ts';
 import { openOnFakeCluster } from './testing/fake-cluster-harness.ts';
@@ -41,11 +42,16 @@ describe('GPUs of a cluster', { skip: process.getuid?.() === 0 ? false : 'needs 
   it('are waited for while others have them', async () => {
     cluster.gpus = 1;
     const first = await suite.create({ devices: ['ANY'] });
-    const shape = suite.spec({ devices: ['ANY'] });
+    let isWaiting = false;
+    const onWait = () => {
+      isWaiting = true;
+    };
+    const shape = suite.spec({ devices: ['ANY'], onWait });
     const prepared = await suite.harness.engine.prepare(shape, signal());
     const bound = prepared.bind(shape, signal());
     bound.catch(() => {}); // awaited below
     await cluster.untilUnplaced();
+    while (!isWaiting) await delay(5, signal());
     await suite.destroy(first);
     suite.live.add(await bound);
     await suite.destroy(prepared);

@@ -197,7 +197,7 @@ export class PreparedPod implements Prepared {
 
   /** Resolves with its address once its agent has called. */
   async #start(
-    { hostname, limits, network: policy }: Expected,
+    { hostname, limits, network: policy, onWait }: Expected & Pick<Tenure, 'onWait'>,
     volumes: readonly PodVolume[],
     signal: AbortSignal,
   ): Promise<string> {
@@ -240,6 +240,7 @@ export class PreparedPod implements Prepared {
       else {
         hindrance = standing.hindrance;
         placement.look(standing);
+        if (standing.lacksRoom) onWait?.();
         // Those that wait have no GPUs to give.
         if (gpus ? isCrowded(standing) : standing.lacksRoom) lackRoom();
         if (standing.address !== undefined) addressed.resolve(standing.address);

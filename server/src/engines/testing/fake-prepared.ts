@@ -89,6 +89,7 @@ export class FakePrepared implements Prepared {
     this.#isWaiting = false;
     return this.#attempt(signal, async (either) => {
       const { shape, owner, places, content, capabilities, faults, faultPoint } = this.#parts;
+      if (faults.isCrowded) tenure.onWait?.();
       await faults.pass('bind', this.id, either);
       const mounts = placeMounts(tenure.mounts, content);
       checkPolicy(tenure.network);

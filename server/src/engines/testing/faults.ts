@@ -35,6 +35,9 @@ export class Faults {
   /** What agents say of themselves instead of what is true, from now on: the JSON of HELLO. */
   greeting: string | undefined;
 
+  /** Whether whoever is bound from now on is told to have to wait. */
+  isCrowded = false;
+
   /** Every call that passes the point from now on runs `action`, and fails when it throws. */
   at(point: FaultPoint, action: Action): void {
     this.#actions.set(point, action);
