@@ -7,11 +7,12 @@ import type { SandboxId } from '../ids.ts';
 import { delay } from '../platform/wait.ts';
 import type { Keeper } from '../sandboxes/keepers.ts';
 import type { LifeEntry } from '../sandboxes/life-log.ts';
+import type { Usage } from '../sandboxes/sandboxes.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
 import { FORWARDED, forwardedHeader, WHOLE } from '../transport/forwarded.ts';
 import type { Peer } from '../transport/peer-link.ts';
 import { headersOf, type PeerSessions } from '../transport/peer-sessions.ts';
-import { PEER_PREFIX, readEntry, readFailure, readResult } from './peer-protocol.ts';
+import { PEER_PREFIX, readEntry, readFailure, readResult, readUsage } from './peer-protocol.ts';
 
 export interface PeerCallsParts {
   readonly sessions: PeerSessions;
@@ -41,6 +42,10 @@ export class PeerCalls implements Keeper {
 
   async wait(id: SandboxId, timeoutMs: number, signal: AbortSignal): Promise<SandboxResult | undefined> {
     return readResult(await this.#text('GET', `wait/${id}?${Math.ceil(timeoutMs)}`, signal));
+  }
+
+  async usage(id: SandboxId, signal: AbortSignal): Promise<Usage | undefined> {
+    return readUsage(await this.#text('GET', `usage/${id}`, signal));
   }
 
   async *read(

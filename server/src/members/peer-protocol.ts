@@ -2,12 +2,14 @@
 import { z } from 'zod';
 import { type ErrorCode, errorKinds, SkerryError } from '../errors/skerry-error.ts';
 import type { LifeEntry } from '../sandboxes/life-log.ts';
+import type { Usage } from '../sandboxes/sandboxes.ts';
 import type { SandboxResult } from '../sandboxes/state.ts';
 
 /**
  *   POST begin/<sandbox>                      begins with it, to keep it
  *   POST terminate/<sandbox>                  answers once it has ended
  *   GET  wait/<sandbox>?<milliseconds>        {result?}
+ *   GET  usage/<sandbox>                      {usage?}
  *   GET  stdout/<sandbox>?<offset>, stderr/…  what its entrypoint writes from there on, to its end
  *   POST connect/<sandbox>?<port>             the two ways of a connection to a program in it
  *   GET  life                                 what happens to all, a line of JSON each; an empty line says that it has begun
@@ -50,3 +52,5 @@ export const entryLine = (entry: LifeEntry): string => `${JSON.stringify(entry)}
 /** Likewise. */
 export const readResult = (text: string): SandboxResult | undefined =>
   (JSON.parse(text) as { readonly result?: SandboxResult }).result;
+export const readUsage = (text: string): Usage | undefined =>
+  (JSON.parse(text) as { readonly usage?: Usage }).usage;

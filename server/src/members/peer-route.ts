@@ -47,6 +47,8 @@ export function peerRoute({ sandboxes, logger }: PeerRouteDeps): HttpRoute {
         return json(response, {});
       case 'GET wait':
         return json(response, { result: await its(id).wait(Math.min(number, MAX_WAIT_MS), gone.signal) });
+      case 'GET usage':
+        return json(response, { usage: await its(id).usage() });
       case 'GET stdout':
       case 'GET stderr': {
         const reader = its(id)[what === 'stdout' ? 'stdout' : 'stderr'];

@@ -120,6 +120,16 @@ describe('what another server is asked about sandboxes that it keeps', () => {
     await assert.rejects(calls.connect(id, 1, deadline()), { code: 'connection-refused' });
   });
 
+  test('what it takes of the machine is told while it runs', async () => {
+    const sandbox = await domain.running();
+    const told = await calls.usage(sandbox.id, deadline());
+    assert.ok(told);
+    assert.ok(told.memoryBytes > 0);
+    assert.deepEqual(told.ports, (await sandbox.usage())?.ports);
+    await sandbox.terminate();
+    assert.equal(await calls.usage(sandbox.id, deadline()), undefined);
+  });
+
   test('what it refuses is said as it said it', async () => {
     await assert.rejects(calls.begin(newSandboxId()), { code: 'not-found', message: /not for this server/ });
     await assert.rejects(calls.terminate(newSandboxId()), { code: 'not-found' });

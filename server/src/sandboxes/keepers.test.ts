@@ -35,6 +35,7 @@ class Others implements Keepers {
     read: async function* () {
       yield Buffer.from('said there');
     },
+    usage: () => Promise.reject(new Error('not in this test')),
     connect: () => Promise.reject(new Error('not in this test')),
   });
 }

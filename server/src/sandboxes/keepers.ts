@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { MemberId, SandboxId } from '../ids.ts';
 import type { SandboxRow } from './repositories.ts';
+import type { Usage } from './sandboxes.ts';
 import type { SandboxSpec } from './spec.ts';
 import type { SandboxResult } from './state.ts';
 
@@ -35,6 +36,8 @@ export interface Keeper {
     offset: number,
     signal: AbortSignal,
   ): AsyncIterable<Uint8Array>;
+  /** @see Sandbox.usage */
+  usage(id: SandboxId, signal: AbortSignal): Promise<Usage | undefined>;
   /** @see Sandbox.connect */
   connect(id: SandboxId, port: number, signal: AbortSignal): Promise<Duplex>;
 }

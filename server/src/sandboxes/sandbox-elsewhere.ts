@@ -11,8 +11,10 @@ import type { ExitSnapshot } from './exit-snapshot.ts';
 import type { Keeper } from './keepers.ts';
 import { writtenSoFar } from './output-log.ts';
 import type { SandboxRow } from './repositories.ts';
-import type { OutputReader, Process, Sandbox, SandboxLogEntry } from './sandboxes.ts';
+import type { OutputReader, Process, Sandbox, SandboxLogEntry, Usage } from './sandboxes.ts';
 import type { SandboxResult } from './state.ts';
+
+const USAGE_TIMEOUT_MS = 5_000;
 
 export interface SandboxElsewhereParts {
   readonly row: SandboxRow;
@@ -88,8 +90,9 @@ export class SandboxElsewhere implements Sandbox {
   }
   logVerbose(): void {}
 
-  async usage(): Promise<undefined> {
-    return undefined;
+  /** Whoever looks at all of them does not wait for a server that does not answer. */
+  usage(): Promise<Usage | undefined> {
+    return this.#keeper.usage(this.id, AbortSignal.timeout(USAGE_TIMEOUT_MS)).catch(() => undefined);
   }
 
   processes(): readonly Process[] {
