@@ -60,7 +60,7 @@ await runMain(async () => {
       clients.then(() => step('Packages for tests', (progress) => ensurePackages(testPackages, progress))),
     ]);
     // More than there are processors: most of them wait, for what takes a while and for what must not come.
-    const lanes = 2 * availableParallelism() + 1;
+    const lanes = 2 * availableParallelism();
     // Each of the others waits for the network, or keeps one processor busy.
     const [code] = await together([
       // Twice as many groups, so that one which takes long is not left alone at the end.

@@ -29,6 +29,9 @@ export const skerryCommand = (
   ...['--data-dir', dataDir],
 ];
 
+/** Making an image without a registry takes a minute, and several beside everything else. */
+const TIMEOUT_MS = patient(600_000);
+
 /** @returns what it prints, without white space around it. @throws when it fails */
 export const runSkerry = async (server: TestServer, ...args: readonly string[]): Promise<string> =>
-  (await run(skerryCommand(server, ...args), { timeoutMs: patient(120_000) })).stdout.trim();
+  (await run(skerryCommand(server, ...args), { timeoutMs: TIMEOUT_MS })).stdout.trim();

@@ -40,6 +40,13 @@ const connection = () => new Promise((resolve) => {
   socket.on('connect', () => finish('connected'));
   socket.on('error', (error) => finish(error.code));
 });
+// A packet that is lost on a busy machine is none that is always dropped.
+const stubborn = (make) => async () => {
+  for (let tries = 0; ; tries++) {
+    const ended = await make();
+    if (ended !== 'late' || tries === 3) return ended;
+  }
+};
 const asLongAs = async (good, make) => {
   for (let count = 0; ; count++) {
     const ended = count < ${TRIES} ? await make() : 'tired';
@@ -70,7 +77,10 @@ await network.mendRules();
 results.mended = await fill();
 results.closedOnes = await play(other, "asLongAs('connected', connection)");
 await run(['nft', 'insert', 'rule', 'ip', TABLE, 'bound', 'accept']);
-results.unbounded = [await fill(), await play(other, "asLongAs('connected', connection)")];
+results.unbounded = [
+  await play(greedy, "asLongAs('answered', stubborn(flow))"),
+  await play(other, "asLongAs('connected', stubborn(connection))"),
+];
 await network.mendRules();
 await network.release(greedy.slot);
 await network.release(other.slot);
