@@ -276,11 +276,10 @@ export class FakeCluster implements AsyncDisposable {
   }
 
   #listEvents(query: URLSearchParams, response: ServerResponse): void {
-    if (this.refused.has('list events')) return fail(response, 403, 'events is forbidden');
-    const name =
-      /involvedObject\.name=([^,]+),type=Warning/.exec(query.get('fieldSelector') ?? '')?.[1] ?? '';
-    const items = this.#objects.pods.has(name) ? this.warnings : [];
-    reply(response, { metadata: {}, items });
+    const name = /involvedObject\.name=([^,]+),type=Warning/.exec(query.get('fieldSelector') ?? '')?.[1];
+    const items = name !== undefined && this.#objects.pods.has(name) ? this.warnings : [];
+    if (this.refused.has('list events')) fail(response, 403, 'events is forbidden');
+    else reply(response, { metadata: {}, items });
   }
 
   #list(kind: Kind, query: URLSearchParams, response: ServerResponse): void {
