@@ -20,7 +20,7 @@ import {
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { delay, withDeadline } from '../../platform/wait.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import type { Marked } from './pod-marks.ts';
+import type { Labels, Marked } from './pod-marks.ts';
 import { GRACE_SECONDS, memberMark, memberOf, memberSelector, SERVER_LABEL } from './pod-spec.ts';
 import { isGivenUp, isLost, words } from './pod-status.ts';
 import type { Right } from './rights.ts';
@@ -167,10 +167,10 @@ export class Cluster {
     return last && words(last.reason, last.message);
   }
 
-  /** Adds these to what a Pod has of them. @returns all that it has then */
-  async markPod(name: string, metadata: Marked): Promise<Marked> {
+  /** Adds these to what a Pod has of them. @returns its labels then */
+  async markPod(name: string, metadata: Marked): Promise<Labels> {
     const pod = await asked(() => this.#patchPod(name, metadata));
-    return pod.metadata ?? {};
+    return pod.metadata?.labels ?? {};
   }
 
   /**

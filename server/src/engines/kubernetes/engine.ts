@@ -337,7 +337,7 @@ export class KubernetesEngine implements Engine {
       isolation: this.isolationUnder(runtime),
       link: new Link(name, credentials.client),
       layers: layersOf(pod),
-      marked: pod.metadata ?? {},
+      labels: pod.metadata?.labels ?? {},
       devices: devicesOf(pod),
       deviceEnvironment: deviceEnvironmentOf(pod),
       agent: this.#options.agent,

@@ -25,7 +25,7 @@ import type { Cluster } from './cluster.ts';
 import type { Link } from './link.ts';
 import type { PodAgent } from './pod-agent.ts';
 import type { PodFiles } from './pod-files.ts';
-import { type Marked, marksFor } from './pod-marks.ts';
+import { type Labels, marksFor } from './pod-marks.ts';
 import { networked, type PodNetwork, requireEnforceable } from './pod-network.ts';
 import { BOUND_LABEL, NODE_LOST_SECONDS, type PodVolume } from './pod-spec.ts';
 import { isSilent, NODE_LOST, standingOf } from './pod-status.ts';
@@ -52,8 +52,8 @@ export interface PodParts {
   readonly policy: NetworkPolicy;
   /** Those of its image; undefined where that is not known any more. */
   readonly layers: readonly LayerRef[] | undefined;
-  /** What was written on its Pod last. */
-  readonly marked: Marked;
+  /** Of its Pod, as they were written last. */
+  readonly labels: Labels;
   readonly agent: PodAgent;
   readonly files: PodFiles;
   readonly volumes: readonly PodVolume[];
@@ -86,7 +86,7 @@ export class PodInstance implements Instance {
   #isReleased = false;
   #stopping: Promise<void> | undefined;
   #policy: NetworkPolicy;
-  #marked: Marked;
+  #labels: Labels;
   /** Aborted by the first destroy: a copy under way is of no use any more. */
   readonly #leaving = new AbortController();
   /** Aborted when it is gone by itself, also after it was stopped: nothing can be had of it any more. */
@@ -106,7 +106,7 @@ export class PodInstance implements Instance {
     this.devices = parts.devices;
     this.deviceEnvironment = parts.deviceEnvironment;
     this.#policy = parts.policy;
-    this.#marked = parts.marked;
+    this.#labels = parts.labels;
     this.exited = this.#exit.promise;
     const copies = parts.podVolumes.copies(parts.id, parts.volumes, this.#dialAlways);
     const either = (signal: AbortSignal) => AbortSignal.any([signal, this.#over]);
@@ -190,7 +190,7 @@ export class PodInstance implements Instance {
     return this.#changes.run(async () => {
       this.#gone.signal.throwIfAborted();
       const { cluster, name } = this.#parts;
-      this.#marked = await cluster.markPod(name, marksFor(marks, this.#marked));
+      this.#labels = await cluster.markPod(name, marksFor(marks, this.#labels));
     });
   }
 

@@ -2,6 +2,7 @@
 import type { V1ObjectMeta } from '@kubernetes/client-node';
 import type { Marks } from '../engine.ts';
 
+export type Labels = NonNullable<V1ObjectMeta['labels']>;
 /** What of an object people select and read. */
 export type Marked = Pick<V1ObjectMeta, 'labels' | 'annotations'>;
 
@@ -16,14 +17,14 @@ const MAX_TAGS_BYTES = 64 * 1024;
 /** What may follow the prefix of a label's key, and what may be its value: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set */
 const WORD = /^[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?$/;
 
-/** @param before what is on the Pod: labels of tags that are no more go */
-export function marksFor({ sandbox, app, name, tags }: Marks, before: Marked = {}): Marked {
+/** @param before the Pod's labels: those of tags that are no more go */
+export function marksFor({ sandbox, app, name, tags }: Marks, before: Labels = {}): Marked {
   const isWord = (text: string) => WORD.test(text);
   const tagged = Object.entries(tags).filter(
     ([key, value]) => isWord(key) && (value === '' || isWord(value)),
   );
   const written = JSON.stringify(tags);
-  const gone = Object.keys(before.labels ?? {}).filter((key) => key.startsWith(TAG_PREFIX));
+  const gone = Object.keys(before).filter((key) => key.startsWith(TAG_PREFIX));
   return {
     labels: {
       ...withoutThem(gone),

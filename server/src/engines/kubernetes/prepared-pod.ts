@@ -154,7 +154,7 @@ export class PreparedPod implements Prepared {
       if (late?.has('network')) await network?.change(this.#networked(address), tenure.network);
       // A restart finds out by it that the Pod is somebody's.
       const marks = tenure.marks && marksFor(tenure.marks);
-      const marked = await cluster.markPod(this.#name, {
+      const labels = await cluster.markPod(this.#name, {
         labels: { [BOUND_LABEL]: 'true', ...marks?.labels },
         annotations: { ...(devices.length > 0 && deviceMarks(deviceEnvironment)), ...marks?.annotations },
       });
@@ -163,7 +163,7 @@ export class PreparedPod implements Prepared {
         ...this.#parts,
         ...{ id: this.id, name: this.#name, address, owner, devices, deviceEnvironment },
         layers: shape.layers,
-        marked,
+        labels,
         volumes: its,
         podVolumes: volumes,
         policy: tenure.network,
