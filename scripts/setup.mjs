@@ -2,13 +2,12 @@
  * Installs and builds what Skerry needs, as far as it is missing: `npm run setup`. Fast when there is nothing to do.
  * The other scripts call `setup()` first.
  */
-import { totalmem } from 'node:os';
 import { pathToFileURL } from 'node:url';
 import { ensureCommand } from './lib/command-bundle.mjs';
 import { ensureDashboard } from './lib/dashboard.mjs';
 import { ensureGvisor } from './lib/gvisor.mjs';
 import { ensureServer } from './lib/server-bundle.mjs';
-import { runMain, SetupError, step, together } from './lib/step.mjs';
+import { runMain, SetupError, step } from './lib/step.mjs';
 import { ensurePackages, systemPackages } from './lib/system-packages.mjs';
 import {
   ensureAgent,
@@ -29,9 +28,6 @@ WARNING: there is no gVisor on this machine. Sandboxes will run under runc, ON T
          When that is mended, \`npm run setup\` tries again.
 `;
 
-/** With as much memory two compilers work side by side: neither keeps all processors busy all the time. */
-const ROOMY_BYTES = 8 * 2 ** 30;
-
 /**
  * Everything a server needs. Resolves with the reason why there is no gVisor, undefined when there is one.
  * @throws SetupError that says what to do
@@ -44,18 +40,11 @@ export async function setup() {
   }
   await step('Node packages', ensureNodeModules);
   await step('System packages', (progress) => ensurePackages(systemPackages, progress));
-  const agent = step('Agent', ensureAgent);
-  const bundles = async () => {
-    await step('Dashboard', ensureDashboard);
-    await step('Command', ensureCommand);
-    await step('Server', ensureServer);
-  };
-  if (totalmem() < ROOMY_BYTES) await agent;
-  const [{ note, missing }] = await together([
-    step('gVisor', (progress) => ensureGvisor(progress, agent)),
-    bundles(),
-    agent,
-  ]);
+  await step('Agent', ensureAgent);
+  await step('Dashboard', ensureDashboard);
+  await step('Command', ensureCommand);
+  await step('Server', ensureServer);
+  const { note, missing } = await step('gVisor', ensureGvisor);
   if (!missing) return undefined;
   process.stderr.write(withoutGvisor(note));
   return note;

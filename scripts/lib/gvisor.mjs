@@ -54,9 +54,8 @@ export async function findRunsc() {
 /**
  * Sees to it that there is a gVisor. Never throws: without it sandboxes run under runc, and the caller says so.
  * Returns a note, with `missing: true` when there is none.
- * @param ours resolves when the programs in Rust are built, of which one is part of it
  */
-export async function ensureGvisor(progress, ours) {
+export async function ensureGvisor(progress) {
   const found = await runscInPath();
   if (found && !found.tooOld) return { note: `found ${found.path}` };
   if (isBuilt()) return { note: 'up to date' };
@@ -68,7 +67,7 @@ export async function ensureGvisor(progress, ours) {
       await installPackages([{ name: 'runsc', purpose: 'gVisor' }], progress);
       return { note: `installed Debian's runsc ${candidate}` };
     }
-    const note = await build(progress, ours);
+    const note = await build(progress);
     return { note: old ? `${note} (${old})` : note };
   } catch (error) {
     // Of a program that failed its last words; its command line would bury them.
@@ -93,7 +92,7 @@ const isBuilt = () =>
   [built(), ...besideRunsc.map((name) => join(cacheDir(), 'bin', name))].every(existsSync) &&
   readFileSync(stamp(), 'utf8') === pinned.version;
 
-async function build(progress, ours) {
+async function build(progress) {
   const bin = join(cacheDir(), 'bin');
   mkdirSync(join(bin, COMPANIONS_DIR), { recursive: true });
   const work = mkdtempSync(join(bin, 'build-'));
@@ -111,7 +110,6 @@ async function build(progress, ours) {
       env: goEnv,
       progress,
     });
-    await ours;
     // It has the prewarmer exec what it calls the sentry, which is a program of its own elsewhere; here runsc is both.
     linkSync(runsc, join(work, 'gvisor_sentry'));
     copyFileSync(join(root, 'target', 'release', PREWARMER), join(work, PREWARMER));

@@ -109,8 +109,9 @@ export async function installPackages(packages, progress) {
   }
   await updatePackageLists(progress);
   for (const { prepare } of packages) prepare?.();
-  await apt(
+  await capture(
     [
+      'apt-get',
       'install',
       '-y',
       '--no-install-recommends',
@@ -119,24 +120,15 @@ export async function installPackages(packages, progress) {
       'Dpkg::Options::=--force-confold',
       ...names,
     ],
-    progress,
+    { env: aptEnvironment(), progress },
   );
-}
-
-let lastApt = Promise.resolve();
-
-/** One after the other: it refuses to work beside another one, and steps that need it go on side by side. */
-function apt(args, progress) {
-  const run = () => capture(['apt-get', ...args], { env: aptEnvironment(), progress });
-  const ended = lastApt.then(run);
-  lastApt = ended.catch(() => {}); // whoever called it is told
-  return ended;
 }
 
 const aptEnvironment = () => ({ ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' });
 
 /** Fetches the lists of packages, so that what is asked next is answered for today. Needs root. */
-export const updatePackageLists = (progress) => apt(['update'], progress);
+export const updatePackageLists = (progress) =>
+  capture(['apt-get', 'update'], { env: aptEnvironment(), progress });
 
 /** The version that apt would install of a package; undefined when it has none, or there is no apt. */
 export async function aptCandidate(name) {
