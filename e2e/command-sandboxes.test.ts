@@ -153,8 +153,9 @@ describe('the command in sandboxes', () => {
     await screen.shows(/[#$] $/);
     child.stdin.write('stty size\r');
     await screen.shows(/21 77/);
-    child.stdin.write('sleep 600\r');
-    await screen.shows(/sleep 600\r*\n/);
+    // What is typed is seen before the shell has begun with it, and an interrupt could still find it reading.
+    child.stdin.write('echo "be"gun; sleep 600\r');
+    await screen.shows(/begun\r*\n/);
     child.stdin.write('\x03');
     await screen.shows(/[#$] $/);
     child.stdin.write('exit 5\r');

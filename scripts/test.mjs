@@ -24,7 +24,7 @@ const e2eDirs = ['e2e'];
 /** What each is called in `.skerry/bin`. */
 const goPrograms = { 'examples/go': 'safe-code-execution-go', 'e2e/life/go': 'life-go' };
 /** Files at once: more would measure the machine's patience. */
-const E2E_LANES = 4;
+const E2E_LANES = 3;
 /** Files that call programs of `tools/`, and run at the same time. */
 const USES_TOOLS = /(^|\/)((modbox-)?sdk|mcp)\.test\.ts$/;
 /** Files that make sandboxes of the default image, which takes a minute of processor time to make. */

@@ -21,7 +21,8 @@ const WANTS_ITS_OWN = [
 const BY_LAUNCHER = 'server/src/platform/testing/by-launcher.ts';
 
 /** Of those that have a process of their own, the ones that take a minute and more: one of them that is begun last is waited for alone. */
-const BEGUN_FIRST = /(engines\/oci\/(engine|killed-server|paused)|image-service|bases\/bases)\.test\.ts$/;
+const BEGUN_FIRST =
+  /(engines\/oci\/(engine|engine-gvisor|killed-server|paused)|image-service|bases\/bases)\.test\.ts$/;
 
 /**
  * Writes files that have the tests of others in them, each test still told of with the file it stands in: groups of those that can share a process, and each of those that are to
