@@ -3,12 +3,12 @@
  * attacks but for those that take long, and writes no table.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { capture } from './lib/command.mjs';
 import { root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { runTests } from './lib/test-runner.mjs';
+import { processors, thisRun } from './lib/this-run.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const TIMEOUT_MS = 900_000;
@@ -34,11 +34,15 @@ await runMain(async () => {
     // The same once more in sandboxes that waited for somebody; the table is of the others.
     const { SKERRY_TEST_RECORD: _, ...onWaiting } = { ...env, SKERRY_TEST_WAITING: '1' };
     const again = await runTests(['e2e/security/attacks.test.ts'], { timeoutMs: TIMEOUT_MS, env: onWaiting });
-    const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
     const page = join(root, 'docs', 'security.md');
     writeFileSync(
       page,
-      withTable(readFileSync(page, 'utf8'), readFileSync(record, 'utf8'), commit, code === 0 && again === 0),
+      withTable(
+        readFileSync(page, 'utf8'),
+        readFileSync(record, 'utf8'),
+        await thisRun(),
+        code === 0 && again === 0,
+      ),
     );
     return code || again;
   } finally {
@@ -47,7 +51,7 @@ await runMain(async () => {
 });
 
 /** @param lines one JSON object for each attack under each runtime */
-function withTable(page, lines, commit, passed) {
+function withTable(page, lines, run, passed) {
   const [before, rest] = page.split(begin);
   const after = rest?.split(end)[1];
   if (after === undefined) throw new SetupError(`docs/security.md has no ${begin} with a ${end} after it.`);
@@ -55,13 +59,11 @@ function withTable(page, lines, commit, passed) {
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line));
-  const machine = `Linux ${release()}, ${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'})`;
-  const date = new Date().toISOString().slice(0, 10);
   const failed = passed ? '' : ' **Some tests failed: see the output of the run.**';
   const threats = [...new Set(outcomes.map(({ threat }) => threat))];
   const tables = threats.flatMap((threat) => ['', `### ${threat}`, '', ...table(outcomes, threat)]);
   const count = new Set(outcomes.map(({ name }) => name)).size;
-  const heading = `${count} attacks, ${date}, commit ${commit}, ${machine}.${failed}`;
+  const heading = `${count} attacks, ${run}, Linux ${release()}, ${processors()}.${failed}`;
   return [before + begin, '', heading, ...tables, '', end + after].join('\n');
 }
 

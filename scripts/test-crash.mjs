@@ -5,12 +5,12 @@
  * is no part of CI.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { capture } from './lib/command.mjs';
 import { root } from './lib/paths.mjs';
 import { runMain, SetupError, step } from './lib/step.mjs';
 import { runTests } from './lib/test-runner.mjs';
+import { processors, thisRun } from './lib/this-run.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
 const RUNTIMES = 2;
@@ -46,8 +46,10 @@ await runMain(async () => {
     });
     const files = ['e2e/crash/crash.test.ts', 'e2e/crash/memory.test.ts', 'e2e/restart/restart.test.ts'];
     const code = await runTests(files, { timeoutMs: TIMEOUT_MS, env });
-    const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
-    writeFileSync(join(root, 'docs', 'crashes.md'), report(readFileSync(record, 'utf8'), commit, code === 0));
+    writeFileSync(
+      join(root, 'docs', 'crashes.md'),
+      report(readFileSync(record, 'utf8'), await thisRun(), code === 0),
+    );
     return code || atPoints;
   } finally {
     await step('Clean up', () => rmSync(scratch, { recursive: true, force: true }));
@@ -55,7 +57,7 @@ await runMain(async () => {
 });
 
 /** @param lines one JSON object for each kill after which all was well */
-function report(lines, commit, passed) {
+function report(lines, run, passed) {
   const kills = lines
     .split('\n')
     .filter(Boolean)
@@ -77,7 +79,7 @@ function report(lines, commit, passed) {
   return [
     '# Crashes',
     '',
-    `\`npm run test:crash\`, ${new Date().toISOString().slice(0, 10)}, commit ${commit}, ${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'}).`,
+    `\`npm run test:crash\`, ${run}, ${processors()}.`,
     '',
     'The server is killed (`kill -9`) at a random moment of a round in which six threads of a program with the official Python client upload a batch of files,',
     'write and sync in a mounted volume and commit it, reload the same volume elsewhere, take a snapshot of a file system that changes all the time and start a',

@@ -5,7 +5,7 @@
  * share nothing on a machine. The images that several files use are made before.
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { availableParallelism, release, tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { capture } from './lib/command.mjs';
 import { ensureGo } from './lib/go.mjs';
@@ -16,6 +16,7 @@ import { runMain, step, together } from './lib/step.mjs';
 import { ensurePackages, testPackages } from './lib/system-packages.mjs';
 import { inGroups } from './lib/test-groups.mjs';
 import { runTests } from './lib/test-runner.mjs';
+import { processors, thisRun } from './lib/this-run.mjs';
 import { ensureTools } from './lib/tools.mjs';
 import { pythonClientVersions, setup, setupPythonClients } from './setup.mjs';
 
@@ -37,7 +38,8 @@ await runMain(async () => {
   const patterns = process.argv.slice(isLong ? 3 : 2);
   const isRoot = process.getuid?.() === 0;
   const units = isLong ? [] : testFiles(unitDirs, patterns);
-  const ofThisRun = (path) => longTests.includes(path) === isLong || (!isLong && patterns.length > 0);
+  const ofThisRun = (path) =>
+    isLong ? longTests.includes(path) : patterns.length > 0 || !longTests.includes(path);
   const e2e = isRoot ? testFiles(e2eDirs, patterns).filter(ofThisRun) : [];
   await setup();
   if (units.length + e2e.length === 0) {
@@ -111,13 +113,11 @@ function testFiles(dirs, patterns) {
 }
 
 async function writeLongTests(table, failed) {
-  const commit = (await capture(['git', '-C', root, 'rev-parse', '--short', 'HEAD'])).trim();
-  const date = new Date().toISOString().slice(0, 10);
-  const machine = `Linux ${release()}, ${availableParallelism()} processors (${cpus()[0]?.model.trim() ?? 'unknown'})`;
+  const run = `${await thisRun()}, Linux ${release()}, ${processors()}`;
   const lines = [
     '# Tests that take long',
     '',
-    `\`npm run test:long\`, ${date}, commit ${commit}, ${machine}.${failed ? ' **Some failed: see the output of the run.**' : ''}`,
+    `\`npm run test:long\`, ${run}.${failed ? ' **Some failed: see the output of the run.**' : ''}`,
     '',
     'CI leaves these out: each takes minutes, and what it is about seldom changes.',
     '',

@@ -22,7 +22,7 @@ const BY_LAUNCHER = 'server/src/platform/testing/by-launcher.ts';
 
 /** Of those that have a process of their own, the ones that take a minute and more: one of them that is begun last is waited for alone. */
 const BEGUN_FIRST =
-  /(engines\/oci\/(engine|engine-gvisor|killed-server|paused)|image-service|bases\/bases)\.test\.ts$/;
+  /(engines\/oci\/(engine(-gvisor)?|killed-server|paused)|image-service|bases\/bases)\.test\.ts$/;
 
 /**
  * Writes files that have the tests of others in them, each test still told of with the file it stands in: groups of those that can share a process, and each of those that are to
@@ -37,7 +37,8 @@ export function inGroups(files, directory, groups) {
     const text = readFileSync(join(root, path), 'utf8');
     return WANTS_ITS_OWN.some((sign) => sign.test(text));
   };
-  const [own, shared] = [files.filter(isOwn), files.filter((path) => !isOwn(path))];
+  const own = files.filter(isOwn);
+  const shared = files.filter((path) => !own.includes(path));
   const write = (name, members) => {
     const path = join(directory, `${name}.test.mjs`);
     const imports = members.map((each) => `import ${JSON.stringify(pathToFileURL(join(root, each)))};\n`);

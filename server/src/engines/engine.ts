@@ -135,7 +135,7 @@ export interface Tenure {
 /** What of a tenure programs can see. */
 export type TenurePart = Exclude<keyof Tenure, 'marks' | 'onWait'>;
 
-export type Expected = Omit<Tenure, 'mounts' | 'buckets' | 'marks' | 'onWait'>;
+export type Expected = Pick<Tenure, Exclude<TenurePart, 'mounts' | 'buckets'>>;
 
 /** What an engine can do under a runtime. What it cannot, it refuses with the error `unimplemented`; nothing above it asks which engine it is. */
 export interface Capabilities {

@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { newVolumeMountId } from '../../ids.ts';
 import { delay, unlessAborted } from '../../platform/wait.ts';
-import type { LayerRef, MountRef } from '../references.ts';
+import type { MountRef } from '../references.ts';
 import { EngineSuite, limits, signal } from '../testing/engine-suite.ts';
 import { shell } from '../testing/guest.ts';
 import { TestContent } from '../testing/test-content.ts';
@@ -26,12 +26,11 @@ describe('a cluster that lacks something', { skip: process.getuid?.() === 0 ? fa
         onMount?.();
         return content.mount(ref);
       };
-      const places = {
-        layer: (ref: LayerRef) => content.layer(ref),
-        newLayer: (ref: LayerRef) => content.newLayer(ref),
+      const opened = await openOnFakeCluster({
+        layer: (ref) => content.layer(ref),
+        newLayer: (ref) => content.newLayer(ref),
         mount,
-      };
-      const opened = await openOnFakeCluster(places);
+      });
       cluster = opened.cluster;
       return opened.harness;
     });

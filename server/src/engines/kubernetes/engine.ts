@@ -155,10 +155,11 @@ export class KubernetesEngine implements Engine {
     try {
       const cluster = new Cluster({ kubeconfig, namespace, serverId: 'none', member: undefined, logger });
       const version = await cluster.version();
-      const missing = await cluster.missing(
-        networkPolicies === 'enforced' ? [...RIGHTS, POLICY_RIGHT] : RIGHTS,
-      );
-      const hearsNodes = (await cluster.missing([EVENT_RIGHT])).length === 0;
+      const [missing, unheard] = await Promise.all([
+        cluster.missing(networkPolicies === 'enforced' ? [...RIGHTS, POLICY_RIGHT] : RIGHTS),
+        cluster.missing([EVENT_RIGHT]),
+      ]);
+      const hearsNodes = unheard.length === 0;
       const remedy =
         'Give the user of the kubeconfig the Role of deploy/kubernetes/access.yaml in that namespace.';
       return [

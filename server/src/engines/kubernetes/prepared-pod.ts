@@ -152,8 +152,8 @@ export class PreparedPod implements Prepared {
       const owner = this.#made?.owner ?? '';
       const { devices, deviceEnvironment } = await this.#devices(address, either);
       if (late?.has('network')) await network?.change(this.#networked(address), tenure.network);
-      // A restart finds out by it that the Pod is somebody's.
       const marks = tenure.marks && marksFor(tenure.marks);
+      // A restart finds out by it that the Pod is somebody's.
       const labels = await cluster.markPod(this.#name, {
         labels: { [BOUND_LABEL]: 'true', ...marks?.labels },
         annotations: { ...(devices.length > 0 && deviceMarks(deviceEnvironment)), ...marks?.annotations },
@@ -220,16 +220,13 @@ export class PreparedPod implements Prepared {
     this.#preparation.undo.add('link', () => this.#link.close());
     await cluster.createPod(pod);
     let hindrance: string | undefined;
+    let isLate = false;
     const addressed = Promise.withResolvers<string>();
     const over = new AbortController();
     const lackRoom = () => {
       if (!this.#isWaiting) makeRoom();
       else over.abort(new SkerryError('resource-exhausted', 'The cluster has no room for Pods that wait.'));
     };
-    const tooLate = new SkerryError(
-      'unavailable',
-      `The sandbox's Pod did not start within ${START_TIMEOUT_MS / 1000} s.`,
-    );
     const waitMs = gpus ? this.#parts.gpuWaitMs : ROOM_WAIT_MS;
     const placement = new Placement(waitMs, (why) =>
       over.abort(new SkerryError('resource-exhausted', noNode(gpus, why))),
@@ -255,11 +252,12 @@ export class PreparedPod implements Prepared {
         this.#address = address;
         return address;
       }
-      over.abort(tooLate);
-      throw tooLate;
+      isLate = true;
+      over.abort(new SkerryError('unavailable', NOT_IN_TIME));
+      throw over.signal.reason;
     } catch (error) {
       // Who gave it up for lack of time does not know what took it.
-      const isLate = error === tooLate || signal.reason?.code === 'unavailable';
+      isLate ||= signal.reason?.code === 'unavailable';
       const why = isLate && (hindrance ?? (await this.#warning()));
       throw why ? new SkerryError('unavailable', `The sandbox's Pod did not start in time. ${why}.`) : error;
     } finally {
@@ -310,6 +308,8 @@ function didNotStart(exit: InstanceExit): SkerryError {
   const why = exit.reason === 'crashed' ? exit.message : 'It ran out of memory.';
   return new SkerryError('unavailable', `The sandbox did not start. ${why}`);
 }
+
+const NOT_IN_TIME = `The sandbox's Pod did not start within ${START_TIMEOUT_MS / 1000} s.`;
 
 const noNode = (gpus: PodGpus | undefined, why: string): string =>
   `No node of the cluster has ${gpus ? `${inWords(gpus)} free` : 'room for the sandbox'}. ${why}.`;

@@ -6,11 +6,11 @@ const SHARE = 3;
 /** @returns all of them in a thorough run; else a third, at random, in the same order */
 export function drawn<T>(all: readonly T[]): readonly T[] {
   if (isThorough) return all;
-  const left = all.map((_, index) => index);
-  const chosen = new Set<number>();
-  while (chosen.size < Math.ceil(all.length / SHARE)) {
-    const [index = 0] = left.splice(Math.floor(Math.random() * left.length), 1);
-    chosen.add(index);
-  }
-  return all.filter((_, index) => chosen.has(index));
+  let wanted = Math.ceil(all.length / SHARE);
+  // Each with the chance that those still wanted have among those still to come.
+  return all.filter((_, index) => {
+    const isDrawn = Math.random() * (all.length - index) < wanted;
+    if (isDrawn) wanted--;
+    return isDrawn;
+  });
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { SkerryError } from '../../../errors/skerry-error.ts';
 import { newInstanceId } from '../../../ids.ts';
-import { run } from '../../../platform/command.ts';
+import { type CommandOptions, run } from '../../../platform/command.ts';
 import { delay } from '../../../platform/wait.ts';
 import { createBusyboxLayer } from '../../testing/busybox-layer.ts';
 import { GROUP_TIMEOUT_MS, limits, signal } from '../../testing/engine-suite.ts';
@@ -18,8 +18,8 @@ import { kubeconfig, makeOnCluster, noCluster } from './cluster-harness.ts';
 const CLASS = 'skerry-of-no-node';
 const POLL_MS = 200;
 
-const kubectl = async (...words: string[]): Promise<string> =>
-  (await run(['kubectl', '--kubeconfig', kubeconfig, ...words])).stdout;
+const kubectl = async (words: readonly string[], options: CommandOptions = {}): Promise<string> =>
+  (await run(['kubectl', '--kubeconfig', kubeconfig, ...words], options)).stdout;
 
 describe('a Pod that its node cannot start', { skip: noCluster, timeout: GROUP_TIMEOUT_MS }, () => {
   let directory: string;
@@ -28,9 +28,7 @@ describe('a Pod that its node cannot start', { skip: noCluster, timeout: GROUP_T
     directory = await mkdtemp(join(tmpdir(), 'skerry-late-'));
     await createBusyboxLayer(join(directory, 'layer'));
     const manifest = { apiVersion: 'node.k8s.io/v1', kind: 'RuntimeClass', metadata: { name: CLASS } };
-    await run(['kubectl', '--kubeconfig', kubeconfig, 'apply', '--filename', '-'], {
-      input: JSON.stringify({ ...manifest, handler: 'none' }),
-    });
+    await kubectl(['apply', '--filename', '-'], { input: JSON.stringify({ ...manifest, handler: 'none' }) });
     engine = makeOnCluster(new TestContent(directory), directory, undefined, { runtimeClass: CLASS });
     await engine.open();
   });
@@ -38,7 +36,7 @@ describe('a Pod that its node cannot start', { skip: noCluster, timeout: GROUP_T
     await engine?.adopt(new Set());
     await engine?.close();
     await engine?.remove();
-    await kubectl('delete', 'runtimeclass', CLASS, '--ignore-not-found');
+    await kubectl(['delete', 'runtimeclass', CLASS, '--ignore-not-found']);
     await rm(directory, { recursive: true, force: true });
   });
 
@@ -52,7 +50,7 @@ describe('a Pod that its node cannot start', { skip: noCluster, timeout: GROUP_T
     const bound = prepared.bind(tenure, late.signal);
     bound.catch(() => {}); // awaited below
     const warned = () =>
-      kubectl('get', 'events', '--field-selector', 'reason=FailedCreatePodSandBox', '--output', 'name');
+      kubectl(['get', 'events', '--field-selector', 'reason=FailedCreatePodSandBox', '--output', 'name']);
     while ((await warned()) === '') await delay(POLL_MS, signal());
     late.abort(new SkerryError('unavailable', 'It took too long.'));
     await assert.rejects(bound, {
